@@ -1,0 +1,37 @@
+//! Binlog format v4: the event header, checksums, and the few event bodies that are read or
+//! rewritten on the way through.
+//!
+//! Events travel as raw bytes. What is here reads single fields out of those bytes and writes
+//! single fields into them; nothing here does I/O. All integers of the format are little-endian.
+//!
+//! ```text
+//!  0           4      5            9            13         17      19            size-4  size
+//!  | timestamp | type | server_id  | event_size | log_pos  | flags | body …      | CRC32 |
+//! ```
+//!
+//! `event_size` counts header, body and checksum. `log_pos` is the offset of the *next* event in
+//! the file (modulo 4 GiB), 0 in events that stand in no file.
+
+pub mod columns;
+pub mod compressed;
+pub mod event;
+pub mod event_type;
+pub mod fields;
+pub mod format_description;
+pub mod incident;
+pub mod load_data;
+pub mod mariadb_gtid;
+pub mod mysql_gtid;
+pub mod payload;
+pub mod query;
+pub mod rotate;
+pub mod row_images;
+pub mod rows;
+pub mod statement_context;
+mod tagged_gtid;
+pub mod xa_prepare;
+
+pub use event::{CHECKSUM_LEN, EventHeader, HEADER_LEN, MAGIC};
+pub use event_type::EventType;
+pub use fields::EventError;
+pub use format_description::FormatDescription;

@@ -1,0 +1,258 @@
+//! The 19-byte event header, and the CRC32 at an event's end.
+
+use super::event_type::EventType;
+use super::fields::{EventError, FieldReader};
+
+/// The first four bytes of every binlog file.
+pub const MAGIC: [u8; 4] = [0xfe, b'b', b'i', b'n'];
+/// Bytes of an event header.
+pub const HEADER_LEN: usize = 19;
+/// Bytes of the checksum that follows the body.
+pub const CHECKSUM_LEN: usize = 4;
+
+/// Header flag of a format description event: the file was not closed.
+pub const FLAG_BINLOG_IN_USE: u16 = 0x1;
+/// Header flag of events that a server made up for one connection and that stand in no file.
+pub const FLAG_ARTIFICIAL: u16 = 0x20;
+/// Header flag of events that a replica may skip when it does not know them.
+pub const FLAG_IGNORABLE: u16 = 0x80;
+
+const TYPE_AT: usize = 4;
+const EVENT_SIZE_AT: usize = 9;
+const LOG_POS_AT: usize = 13;
+const FLAGS_AT: usize = 17;
+
+/// The fields common to all events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EventHeader {
+    /// Seconds since 1970, by the clock of the server that ran the statement.
+    pub timestamp: u32,
+    /// What the body holds.
+    pub event_type: EventType,
+    /// The server on which the event began. Never rewritten on the way.
+    pub server_id: u32,
+    /// Bytes of header, body and checksum.
+    pub event_size: u32,
+    /// Offset of the next event in its file, modulo 4 GiB; 0 when the event stands in no file.
+    pub log_pos: u32,
+    /// `FLAG_*` bits.
+    pub flags: u16,
+}
+
+impl EventHeader {
+    /// Reads the header at the start of `bytes`, which may go on.
+    ///
+    /// # Errors
+    /// When there are fewer than 19 bytes, or `event_size` is below 19.
+    pub fn parse(bytes: &[u8]) -> Result<Self, EventError> {
+        let mut fields = FieldReader::new("event header", bytes, 0);
+        let header = Self {
+            timestamp: fields.u32("timestamp")?,
+            event_type: EventType(fields.u8("type")?),
+            server_id: fields.u32("server_id")?,
+            event_size: fields.u32("event_size")?,
+            log_pos: fields.u32("log_pos")?,
+            flags: fields.u16("flags")?,
+        };
+        if (header.event_size as usize) < HEADER_LEN {
+            return Err(fields.invalid(
+                "event_size",
+                EVENT_SIZE_AT,
+                u64::from(header.event_size),
+                "at least 19",
+            ));
+        }
+        Ok(header)
+    }
+
+    /// The header's bytes.
+    pub fn encode(&self) -> [u8; HEADER_LEN] {
+        let mut bytes = [0; HEADER_LEN];
+        let parts: [&[u8]; 6] = [
+            &self.timestamp.to_le_bytes(),
+            &[self.event_type.0],
+            &self.server_id.to_le_bytes(),
+            &self.event_size.to_le_bytes(),
+            &self.log_pos.to_le_bytes(),
+            &self.flags.to_le_bytes(),
+        ];
+        for (slot, byte) in bytes.iter_mut().zip(parts.into_iter().flatten()) {
+            *slot = *byte;
+        }
+        bytes
+    }
+
+    /// Whether the server made this event up for the connection.
+    pub fn is_artificial(&self) -> bool {
+        self.flags & FLAG_ARTIFICIAL != 0
+    }
+}
+
+/// Overwrites `bytes` at `at` with `value`; false when it does not fit.
+pub fn patch(bytes: &mut [u8], at: usize, value: &[u8]) -> bool {
+    match bytes
+        .get_mut(at..)
+        .and_then(|tail| tail.get_mut(..value.len()))
+    {
+        Some(slot) => {
+            slot.copy_from_slice(value);
+            true
+        }
+        None => false,
+    }
+}
+
+/// Sets `event_size` in an event's header.
+pub fn set_event_size(event: &mut [u8], size: u32) {
+    patch(event, EVENT_SIZE_AT, &size.to_le_bytes());
+}
+
+/// Sets `log_pos` in an event's header.
+pub fn set_log_pos(event: &mut [u8], log_pos: u32) {
+    patch(event, LOG_POS_AT, &log_pos.to_le_bytes());
+}
+
+/// Sets the flags in an event's header.
+pub fn set_flags(event: &mut [u8], flags: u16) {
+    patch(event, FLAGS_AT, &flags.to_le_bytes());
+}
+
+/// Splits an event into what the checksum covers and the checksum's four bytes.
+fn split_checksum<'a>(name: &'static str, event: &'a [u8]) -> Result<(&'a [u8], u32), EventError> {
+    match event.split_last_chunk::<CHECKSUM_LEN>() {
+        Some((covered, stored)) if covered.len() >= HEADER_LEN => {
+            Ok((covered, u32::from_le_bytes(*stored)))
+        }
+        _ => Err(EventError::Truncated {
+            event: name,
+            field: "checksum",
+            offset: HEADER_LEN,
+            needed: CHECKSUM_LEN as u64,
+            found: event.len().saturating_sub(HEADER_LEN),
+        }),
+    }
+}
+
+/// Verifies the CRC32 in the last four bytes of `event`.
+///
+/// A format description event is computed with its in-use flag cleared, as the servers do, since
+/// they change that flag in place when they close the file.
+///
+/// # Errors
+/// When the event is too short for a checksum, or it does not match.
+pub fn verify_checksum(event: &[u8]) -> Result<(), EventError> {
+    let event_type = EventType(event.get(TYPE_AT).copied().unwrap_or(0));
+    let (covered, stored) = split_checksum(event_type.name(), event)?;
+    let computed = if event_type == EventType::FORMAT_DESCRIPTION {
+        checksum_without_in_use(covered)
+    } else {
+        crc32fast::hash(covered)
+    };
+    if stored == computed {
+        return Ok(());
+    }
+    Err(EventError::Checksum {
+        event: event_type.name(),
+        stored,
+        computed,
+    })
+}
+
+fn checksum_without_in_use(covered: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    let (before, rest) = covered.split_at_checked(FLAGS_AT).unwrap_or((covered, &[]));
+    hasher.update(before);
+    if let Some((low, rest)) = rest.split_first() {
+        hasher.update(&[*low & !(FLAG_BINLOG_IN_USE as u8)]);
+        hasher.update(rest);
+    }
+    hasher.finalize()
+}
+
+/// Computes the CRC32 and writes it into the last four bytes of `event`.
+pub fn write_checksum(event: &mut [u8]) {
+    if let Some((covered, stored)) = event.split_last_chunk_mut::<CHECKSUM_LEN>() {
+        *stored = crc32fast::hash(covered).to_le_bytes();
+    }
+}
+
+/// Builds a whole event around `body`: header with `event_size`, the body, and the checksum.
+pub fn build(mut header: EventHeader, body: &[u8]) -> Vec<u8> {
+    let size = HEADER_LEN + body.len() + CHECKSUM_LEN;
+    header.event_size = size as u32;
+    let mut event = Vec::with_capacity(size);
+    event.extend_from_slice(&header.encode());
+    event.extend_from_slice(body);
+    event.extend_from_slice(&[0; CHECKSUM_LEN]);
+    write_checksum(&mut event);
+    event
+}
+
+/// The body of a whole event, without header and, where `checksummed`, without checksum.
+pub fn body(event: &[u8], checksummed: bool) -> &[u8] {
+    let end = if checksummed {
+        event.len().saturating_sub(CHECKSUM_LEN)
+    } else {
+        event.len()
+    };
+    event.get(HEADER_LEN..end).unwrap_or(&[])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> EventHeader {
+        EventHeader {
+            timestamp: 0x0102_0304,
+            event_type: EventType::XID,
+            server_id: 86,
+            event_size: 31,
+            log_pos: 4000,
+            flags: FLAG_IGNORABLE,
+        }
+    }
+
+    #[test]
+    fn headers_round_trip_and_are_cut_safely() {
+        let bytes = sample().encode();
+        assert_eq!(EventHeader::parse(&bytes), Ok(sample()));
+        for cut in 0..bytes.len() {
+            assert!(EventHeader::parse(&bytes[..cut]).is_err(), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn an_event_smaller_than_its_header_is_refused() {
+        let bytes = EventHeader {
+            event_size: 18,
+            ..sample()
+        }
+        .encode();
+        assert!(EventHeader::parse(&bytes).is_err());
+    }
+
+    #[test]
+    fn every_flipped_bit_breaks_the_checksum() {
+        let event = build(sample(), &42u64.to_le_bytes());
+        assert_eq!(event.len(), 31);
+        verify_checksum(&event).unwrap();
+        for bit in 0..event.len() * 8 {
+            let mut damaged = event.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            assert!(verify_checksum(&damaged).is_err(), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn a_format_description_in_use_keeps_its_checksum() {
+        let header = EventHeader {
+            event_type: EventType::FORMAT_DESCRIPTION,
+            ..sample()
+        };
+        let mut event = build(header, &[7; 90]);
+        verify_checksum(&event).unwrap();
+        set_flags(&mut event, header.flags | FLAG_BINLOG_IN_USE);
+        verify_checksum(&event).unwrap();
+    }
+}

@@ -1,0 +1,122 @@
+//! TABLE_MAP_EVENT (19) and the rows events: which table, and where a statement ends.
+//!
+//! ```text
+//!  TABLE_MAP  0        19           25      27
+//!             | header | table id 6 | flags | db len | database | 0 | table len | table | 0 | …
+//!  rows       0        19           25
+//!             | header | table id 6 | flags | …
+//! ```
+
+use super::event::{self, HEADER_LEN};
+use super::fields::{EventError, FieldReader};
+
+/// Flag of the last rows event of a statement. A replica applies a statement's rows, and forgets
+/// its table maps, when it sees this flag; where it is lost, rows are skipped silently.
+pub const STMT_END_F: u16 = 0x1;
+const FLAGS_AT: usize = 25;
+
+/// What is read from a table map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TableMap<'a> {
+    /// The number by which the rows events that follow name the table.
+    pub table_id: u64,
+    /// The table's database.
+    pub database: &'a [u8],
+    /// The table's name.
+    pub table: &'a [u8],
+}
+
+impl<'a> TableMap<'a> {
+    /// Reads `body`, the event without its header and checksum, or the head of it.
+    ///
+    /// # Errors
+    /// When it is cut short.
+    pub fn parse(body: &'a [u8]) -> Result<Self, EventError> {
+        let mut fields = FieldReader::new("Table_map event", body, HEADER_LEN);
+        let table_id = fields.uint("table id", 6)?;
+        fields.u16("flags")?;
+        let length = usize::from(fields.u8("database length")?);
+        let database = fields.take("database", length)?;
+        fields.u8("database terminator")?;
+        let length = usize::from(fields.u8("table length")?);
+        let table = fields.take("table", length)?;
+        fields.u8("table terminator")?;
+        Ok(Self {
+            table_id,
+            database,
+            table,
+        })
+    }
+}
+
+/// The fixed part that all rows events share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RowsHead {
+    /// The table, as named by a table map before.
+    pub table_id: u64,
+    /// Flag bits; see [`STMT_END_F`].
+    pub flags: u16,
+}
+
+impl RowsHead {
+    /// Reads `body`, the event without its header, or the head of it.
+    ///
+    /// # Errors
+    /// When it is cut short.
+    pub fn parse(body: &[u8]) -> Result<Self, EventError> {
+        let mut fields = FieldReader::new("rows event", body, HEADER_LEN);
+        Ok(Self {
+            table_id: fields.uint("table id", 6)?,
+            flags: fields.u16("flags")?,
+        })
+    }
+
+    /// Whether this is the last rows event of its statement.
+    pub fn ends_statement(&self) -> bool {
+        self.flags & STMT_END_F != 0
+    }
+}
+
+/// Makes the rows event whose bytes start at `event` the last one of its statement. The checksum
+/// is left as it was.
+pub fn set_statement_end(event: &mut [u8]) {
+    if let Some(low) = event.get(FLAGS_AT).copied() {
+        event::patch(event, FLAGS_AT, &[low | STMT_END_F as u8]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn table_maps_are_read_and_cut_safely() {
+        let mut body = vec![1, 0, 0, 0, 0, 1, 1, 0, 4];
+        body.extend_from_slice(b"test\0\x02t1\0");
+        let map = TableMap::parse(&body).unwrap();
+        assert_eq!(map.table_id, (1 << 40) + 1);
+        assert_eq!((map.database, map.table), (&b"test"[..], &b"t1"[..]));
+        for cut in 0..body.len() {
+            assert!(TableMap::parse(&body[..cut]).is_err(), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn the_statement_end_can_be_set() {
+        let mut event = vec![0; 40];
+        assert!(
+            !RowsHead::parse(&event[HEADER_LEN..])
+                .unwrap()
+                .ends_statement()
+        );
+        set_statement_end(&mut event);
+        assert!(
+            RowsHead::parse(&event[HEADER_LEN..])
+                .unwrap()
+                .ends_statement()
+        );
+        for cut in 0..8 {
+            assert!(RowsHead::parse(&event[HEADER_LEN..HEADER_LEN + cut]).is_err());
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! The command line: arguments in, one exit status out, and every error as one line.
+
+mod check;
+mod dump;
+mod logging;
+mod position;
+mod run;
+mod status;
+mod stdout;
+mod verify;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use binrelay::config::{Config, ConfigError};
+use clap::error::ErrorKind;
+use clap::{Parser, Subcommand};
+
+/// Relay of MySQL and MariaDB binary logs: it follows several sources at once, merges what they
+/// send into one binary log without repetitions, and serves that log to replicas.
+#[derive(Debug, Parser)]
+#[command(
+    name = "binrelay",
+    version,
+    arg_required_else_help = false,
+    after_help = "Exit status: 0 done; 1 failed; 2 wrong usage or configuration; status and check \
+                  use 3 for \"answers, but degraded\".\nThe variable BINRELAY_LOG sets the log \
+                  level where --log-level does not; it may name parts, as in \
+                  \"info,binrelay::receiver=debug\"."
+)]
+struct Arguments {
+    #[command(flatten)]
+    logging: logging::LoggingArgs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(run::RunArgs),
+    Check(check::CheckArgs),
+    Status(status::StatusArgs),
+    Dump(dump::DumpArgs),
+    Verify(verify::VerifyArgs),
+    Position(position::PositionArgs),
+}
+
+/// How a command ended; errors are reported by the caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// What was asked for is done, and all is well.
+    Done,
+    /// It could not be done.
+    Failed,
+    /// The arguments or the configuration are wrong.
+    WrongUsage,
+    /// The relay or a source answers, but something is wrong (`status` and `check`).
+    Degraded,
+}
+
+impl Outcome {
+    fn exit_status(self) -> u8 {
+        match self {
+            Outcome::Done => 0,
+            Outcome::Failed => 1,
+            Outcome::WrongUsage => 2,
+            Outcome::Degraded => 3,
+        }
+    }
+}
+
+/// Arguments that only turn out to be wrong after they were parsed one by one.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct WrongUsage(String);
+
+/// Runs the program with the arguments of the process.
+pub fn main() -> ExitCode {
+    let outcome = match Arguments::try_parse() {
+        Ok(arguments) => execute(arguments).unwrap_or_else(|error| report(&error)),
+        Err(error) => answer_without_command(&error),
+    };
+    ExitCode::from(outcome.exit_status())
+}
+
+fn execute(arguments: Arguments) -> anyhow::Result<Outcome> {
+    let default_level = match arguments.command {
+        Command::Run(_) => "info",
+        _ => "warn",
+    };
+    logging::start(&arguments.logging, default_level)?;
+    match arguments.command {
+        Command::Run(args) => {
+            let config = Config::load(&args.config)?;
+            run::run(args, config)
+        }
+        Command::Check(args) => {
+            let config = Config::load(&args.config)?;
+            check::run(args, config)
+        }
+        Command::Status(args) => status::run(args),
+        Command::Dump(args) => dump::run(args),
+        Command::Verify(args) => verify::run(args),
+        Command::Position(args) => {
+            let config = Config::load_without_secrets(&args.config)?;
+            position::run(args, config)
+        }
+    }
+}
+
+/// Help and version go to stdout; what clap refuses goes to stderr, as one line.
+fn answer_without_command(error: &clap::Error) -> Outcome {
+    let text = error.render().to_string();
+    if matches!(
+        error.kind(),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+    ) {
+        return match stdout::Stdout::lock().write_all(text.as_bytes()) {
+            Ok(()) => Outcome::Done,
+            Err(error) => report(&error.into()),
+        };
+    }
+    let said: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"))
+        .filter(|line| !line.is_empty())
+        .collect();
+    let said = said.join(" ");
+    let said = said.strip_prefix("error: ").unwrap_or(&said);
+    print_error(&format!("{said} (see binrelay --help)"));
+    Outcome::WrongUsage
+}
+
+/// Prints an error to stderr and says how the program is to end.
+fn report(error: &anyhow::Error) -> Outcome {
+    if stdout::is_closed(error) {
+        // Whoever read the output has seen enough: `binrelay dump FILE | head` is no failure.
+        return Outcome::Done;
+    }
+    if let Some(ConfigError::Invalid(problems)) = error.downcast_ref() {
+        for problem in problems {
+            print_error(&problem.to_string());
+        }
+        return Outcome::WrongUsage;
+    }
+    print_error(&chain(error));
+    if error.is::<ConfigError>() || error.is::<WrongUsage>() {
+        Outcome::WrongUsage
+    } else {
+        Outcome::Failed
+    }
+}
+
+/// An error and its causes. A cause that the message before it already ends with is left out.
+fn chain(error: &anyhow::Error) -> String {
+    let mut line = String::new();
+    for cause in error.chain() {
+        let text = cause.to_string();
+        if line.is_empty() {
+            line = text;
+        } else if !line.contains(&text) {
+            line.push_str(": ");
+            line.push_str(&text);
+        }
+    }
+    line
+}
+
+fn print_error(message: &str) {
+    let line: Vec<&str> = message.lines().map(str::trim).collect();
+    // stderr may be closed as well, and then there is nobody left to tell.
+    let _ = writeln!(io::stderr(), "binrelay: error: {}", line.join(" "));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn causes_are_joined_once() {
+        let cause = io::Error::new(io::ErrorKind::NotFound, "no such file");
+        let error = anyhow::Error::new(cause)
+            .context("cannot open a")
+            .context("cannot start");
+        assert_eq!(chain(&error), "cannot start: cannot open a: no such file");
+        let cause = io::Error::other("no such file");
+        let error = anyhow::Error::new(cause).context("cannot open a: no such file");
+        assert_eq!(chain(&error), "cannot open a: no such file");
+    }
+
+    #[test]
+    fn exit_statuses_are_the_documented_ones() {
+        let outcomes = [
+            Outcome::Done,
+            Outcome::Failed,
+            Outcome::WrongUsage,
+            Outcome::Degraded,
+        ];
+        assert_eq!(outcomes.map(Outcome::exit_status), [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn a_closed_stdout_is_no_failure_but_another_broken_pipe_is() {
+        let error = stdout::closed();
+        assert_eq!(
+            report(&anyhow::Error::new(error).context("dump")),
+            Outcome::Done
+        );
+        let other = io::Error::new(io::ErrorKind::BrokenPipe, "a socket");
+        assert!(!stdout::is_closed(&anyhow::Error::new(other)));
+    }
+}

@@ -1,0 +1,77 @@
+//! `binrelay check`: whether a configuration would work.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use binrelay::config::{Config, FlavorChoice};
+use binrelay::receiver::{Identities, ReceiverOptions, check_source};
+use binrelay::tls::install_crypto_provider;
+
+use super::Outcome;
+use super::stdout::Stdout;
+
+/// Check a configuration and every source it names
+///
+/// Reads the configuration as run would, connects to each source, and says what would not work and
+/// how to mend it. Nothing is changed anywhere. Exits with 3 when the relay would run, but not as
+/// well as it could.
+#[derive(Debug, clap::Args)]
+pub struct CheckArgs {
+    /// Configuration file (TOML)
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+}
+
+/// Prints what is to be said about a valid configuration, then checks its sources.
+pub fn run(_args: CheckArgs, config: Config) -> anyhow::Result<Outcome> {
+    let mut out = Stdout::lock();
+    let file = config.path.display();
+    writeln!(
+        out,
+        "{file}: the configuration is valid; sources: {}",
+        config.sources.len()
+    )?;
+    for warning in &config.warnings {
+        writeln!(out, "{file}: warning: {warning}")?;
+    }
+    out.flush()?;
+    match check_sources(&config)? {
+        Outcome::Done if !config.warnings.is_empty() => Ok(Outcome::Degraded),
+        outcome => Ok(outcome),
+    }
+}
+
+/// Connects to each source and says what was found.
+fn check_sources(config: &Config) -> anyhow::Result<Outcome> {
+    install_crypto_provider();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let identities = Identities::default();
+    let mut flavor = match config.relay.flavor {
+        FlavorChoice::Fixed(flavor) => Some(flavor),
+        FlavorChoice::Auto => None,
+    };
+    let (mut good, mut bad) = (0, 0);
+    let mut out = Stdout::lock();
+    for (number, source) in (0u16..).zip(&config.sources) {
+        let options = ReceiverOptions::of_check(number, source, config.relay.server_id);
+        match runtime.block_on(check_source(&options, &identities, flavor)) {
+            Ok(found) => {
+                good += 1;
+                flavor.get_or_insert(found.flavor);
+                writeln!(out, "source {}: {}", source.name, found.summary)?;
+            }
+            Err(error) => {
+                bad += 1;
+                writeln!(out, "source {}: {}", source.name, error.to_line())?;
+            }
+        }
+        out.flush()?;
+    }
+    Ok(match (good, bad) {
+        (_, 0) => Outcome::Done,
+        (0, _) => Outcome::Failed,
+        _ => Outcome::Degraded,
+    })
+}

@@ -1,0 +1,197 @@
+//! `binrelay status`: what a running relay says of itself.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context;
+use binrelay::admin;
+use binrelay::config::Config;
+use binrelay::status::{ErrorReport, Report};
+use comfy_table::{ContentArrangement, Table, presets};
+
+use super::Outcome;
+use super::stdout::Stdout;
+
+/// Pause between two answers of `--watch`.
+const WATCH_PAUSE: Duration = Duration::from_secs(1);
+
+/// Show the state of a running relay, its sources and its replicas
+///
+/// Asks the relay over its unix socket. Exits with 3 when the relay answers but something is
+/// wrong, such as a source that is not being followed.
+#[derive(Debug, clap::Args)]
+pub struct StatusArgs {
+    /// Configuration file of the relay; only the place of its socket is taken from it
+    #[arg(long, value_name = "FILE", required_unless_present = "socket")]
+    pub config: Option<PathBuf>,
+    /// Unix socket of the relay
+    #[arg(long, value_name = "SOCKET", conflicts_with = "config")]
+    pub socket: Option<PathBuf>,
+    /// Print one JSON object instead of tables
+    #[arg(long)]
+    pub json: bool,
+    /// Print the state again every second until interrupted
+    #[arg(long)]
+    pub watch: bool,
+}
+
+/// Finds the socket, asks and prints.
+pub fn run(args: StatusArgs) -> anyhow::Result<Outcome> {
+    let socket = socket(&args)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    loop {
+        let report = runtime
+            .block_on(admin::ask(&socket))
+            .with_context(|| no_answer(&socket))?;
+        let mut out = Stdout::lock();
+        if args.json {
+            writeln!(out, "{}", serde_json::to_string(&report)?)?;
+        } else {
+            write!(out, "{}", render(&report))?;
+        }
+        out.flush()?;
+        drop(out);
+        if !args.watch {
+            return Ok(if report.is_degraded() {
+                Outcome::Degraded
+            } else {
+                Outcome::Done
+            });
+        }
+        std::thread::sleep(WATCH_PAUSE);
+    }
+}
+
+fn no_answer(socket: &Path) -> String {
+    format!(
+        "no relay answers at {}; is binrelay running?",
+        socket.display()
+    )
+}
+
+/// The report as tables.
+fn render(report: &Report) -> String {
+    let relay = &report.relay;
+    let mut text = format!(
+        "binrelay {}  server_id {}  {}  {}  up {} s\n",
+        relay.version,
+        relay.server_id,
+        relay
+            .flavor
+            .as_deref()
+            .unwrap_or("(no source has answered yet)"),
+        relay.state,
+        relay.uptime_seconds
+    );
+    text.push_str(&format!(
+        "log end   {}\n",
+        place(&relay.file, relay.position)
+    ));
+    text.push_str(&format!("executed  {}\n", or_dash(&relay.gtid_executed)));
+    text.push_str(&format!("purged    {}\n", or_dash(&relay.gtid_purged)));
+    if let Some(error) = &relay.last_error {
+        text.push_str(&format!("error     {}\n", error.message));
+    }
+    text.push_str(&format!("\n{}\n", sources(report)));
+    for source in &report.sources {
+        if let Some(error) = &source.last_error {
+            text.push_str(&format!("{}: {}\n", source.name, error_line(error)));
+        }
+    }
+    text.push_str(&format!("\n{}\n", replicas(report)));
+    text
+}
+
+fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::ASCII_BORDERS_ONLY_CONDENSED);
+    table.set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(header);
+    table
+}
+
+fn sources(report: &Report) -> Table {
+    let mut table = table(&[
+        "source",
+        "address",
+        "state",
+        "server_id",
+        "durable up to",
+        "behind",
+        "kept",
+        "duplicate",
+        "filtered",
+    ]);
+    for source in &report.sources {
+        table.add_row([
+            source.name.clone(),
+            format!("{}:{}", source.host, source.port),
+            source.state.clone(),
+            source.server_id.map_or("-".to_owned(), |id| id.to_string()),
+            place(&source.file, source.position),
+            seconds(source.seconds_behind),
+            source.transactions.kept.to_string(),
+            source.transactions.duplicate.to_string(),
+            source.transactions.filtered.to_string(),
+        ]);
+    }
+    table
+}
+
+fn replicas(report: &Report) -> Table {
+    let mut table = table(&[
+        "replica",
+        "from",
+        "user",
+        "state",
+        "sent up to",
+        "behind",
+        "bytes",
+    ]);
+    for replica in &report.replicas {
+        table.add_row([
+            replica.server_id.to_string(),
+            replica.host.clone(),
+            replica.user.clone(),
+            replica.state.clone(),
+            place(&Some(replica.file.clone()), Some(replica.position)),
+            seconds(replica.seconds_behind),
+            replica.bytes_sent.to_string(),
+        ]);
+    }
+    table
+}
+
+fn place(file: &Option<String>, position: Option<u64>) -> String {
+    match (file, position) {
+        (Some(file), Some(position)) => format!("{file}:{position}"),
+        _ => "-".to_owned(),
+    }
+}
+
+fn or_dash(text: &str) -> &str {
+    if text.is_empty() { "-" } else { text }
+}
+
+fn seconds(seconds: Option<u64>) -> String {
+    seconds.map_or("-".to_owned(), |seconds| format!("{seconds} s"))
+}
+
+fn error_line(error: &ErrorReport) -> String {
+    match error.code {
+        0 => format!("{} ({})", error.message, error.at),
+        code => format!("{} (error {code}, {})", error.message, error.at),
+    }
+}
+
+/// The socket named on the command line, or the configuration's.
+fn socket(args: &StatusArgs) -> anyhow::Result<PathBuf> {
+    match (&args.socket, &args.config) {
+        (Some(socket), _) => Ok(socket.clone()),
+        (None, Some(config)) => Ok(Config::load_without_secrets(config)?.admin.socket),
+        (None, None) => Err(super::WrongUsage("expected --config or --socket".to_owned()).into()),
+    }
+}

@@ -1,0 +1,66 @@
+//! `binrelay verify`: whether a data directory is sound.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use binrelay::inspect::verify::{VerifyReport, verify};
+
+use super::stdout::Stdout;
+use super::{Outcome, print_error};
+
+/// Verify the binary log in a data directory
+///
+/// Reads every file and compares checksums, transaction boundaries and the commit index. Nothing
+/// is changed. It may be run beside a relay: what is being written just now is left out.
+#[derive(Debug, clap::Args)]
+pub struct VerifyArgs {
+    /// The relay's data directory
+    #[arg(value_name = "DATA_DIR")]
+    pub data_dir: PathBuf,
+}
+
+/// Verifies and prints what was found.
+pub fn run(args: VerifyArgs) -> anyhow::Result<Outcome> {
+    let report = verify(&args.data_dir)?;
+    print_files(&report, &mut Stdout::lock())?;
+    for problem in report.files.iter().flat_map(|file| &file.problems) {
+        let path = problem.path.display();
+        print_error(&format!(
+            "{path}, offset {}: {}",
+            problem.offset, problem.what
+        ));
+    }
+    Ok(match report.is_sound() {
+        true => Outcome::Done,
+        false => Outcome::Failed,
+    })
+}
+
+fn print_files(report: &VerifyReport, out: &mut impl Write) -> io::Result<()> {
+    for file in &report.files {
+        writeln!(
+            out,
+            "{}: {} transactions, {} records, verified to {}: {}",
+            file.name,
+            file.transactions,
+            file.steps,
+            file.verified_to,
+            match file.problems.len() {
+                0 => "ok".to_owned(),
+                1 => "1 problem".to_owned(),
+                count => format!("{count} problems"),
+            }
+        )?;
+        for note in &file.notes {
+            writeln!(out, "{}: note: {note}", file.name)?;
+        }
+    }
+    writeln!(
+        out,
+        "{} files, {} transactions, executed {}: {}",
+        report.files.len(),
+        report.transactions(),
+        report.executed.to_text(),
+        if report.is_sound() { "ok" } else { "not sound" }
+    )
+}

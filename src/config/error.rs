@@ -1,0 +1,57 @@
+//! What is wrong with a configuration: one line for each problem.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+/// A configuration that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file could not be read at all.
+    #[error("{}: cannot read the configuration", .path.display())]
+    Read {
+        /// The file as it was named by the user.
+        path: PathBuf,
+        /// What the operating system answered.
+        source: io::Error,
+    },
+    /// The file was read, and something in it is refused.
+    #[error("{}", one_line_each(.0))]
+    Invalid(Vec<Problem>),
+}
+
+/// One problem in a configuration file. `Display` gives
+/// `FILE:LINE: PLACE: what was expected and what was found`, always a single line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The configuration file.
+    pub path: PathBuf,
+    /// Line and column, both counted from 1 (columns in characters); `None` where the problem is
+    /// that something is absent from the whole file.
+    pub at: Option<(usize, usize)>,
+    /// The section and the key, as in `[source "m2"] port`; empty for a syntax error.
+    pub place: String,
+    /// What was expected and what was found. Never holds the value of a password.
+    pub message: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:", self.path.display())?;
+        match self.at {
+            // A syntax error has no key to look for, so the column is the place.
+            Some((line, column)) if self.place.is_empty() => write!(f, "{line}:{column}:")?,
+            Some((line, _)) => write!(f, "{line}:")?,
+            None => {}
+        }
+        if !self.place.is_empty() {
+            write!(f, " {}:", self.place)?;
+        }
+        write!(f, " {}", self.message)
+    }
+}
+
+fn one_line_each(problems: &[Problem]) -> String {
+    let lines: Vec<String> = problems.iter().map(Problem::to_string).collect();
+    lines.join("\n")
+}

@@ -1,0 +1,253 @@
+//! `[[source]]`: the servers that are followed.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use toml::de::{DeTable, DeValue};
+
+use super::reader::{Reader, Section, shortened};
+use super::values::DURATION_MAX;
+use super::{FilterConfig, SourceConfig, SourceStart};
+use super::{password, sections};
+use crate::tls::{ClientTls, TlsMode};
+
+const KEYS: &[&str] = &[
+    "name",
+    "host",
+    "port",
+    "user",
+    "password",
+    "password_file",
+    "password_env",
+    "start",
+    "auto_position",
+    "semi_sync",
+    "connect_retry",
+    "connect_retry_max",
+    "read_timeout",
+    "tls",
+    "filter",
+];
+
+/// The offset of the first event in a binlog file, after its magic number.
+const FIRST_EVENT: u64 = 4;
+
+const START_EXPECTED: &str = "\"earliest\", \"latest\", \"FILE:POSITION\" with a position from 4 \
+                              to 4294967295, or \"gtid:SET\"";
+
+/// Reads one source; the place of its table and its number (from 1) are for messages.
+pub(super) fn read<'t>(
+    reader: &mut Reader<'t>,
+    (table, offset): (&'t DeTable<'t>, usize),
+    number: usize,
+    global_filter: &FilterConfig,
+) -> SourceConfig {
+    let label = |of: &str| label(of, table, number);
+    let mut section = Section::open(reader, label("source"), Some(table), Some(offset), KEYS);
+    const NAME: &str = "a name of 1 to 64 letters, digits, \"_\", \".\" or \"-\"";
+    const HOST: &str = "a host name or address";
+    const USER: &str = "the name of an account on the source";
+    section.require("name", NAME);
+    let name = section
+        .string_if("name", NAME, is_channel_name)
+        .unwrap_or_default()
+        .to_owned();
+    section.require("host", HOST);
+    let host = section
+        .string_if("host", HOST, is_host)
+        .unwrap_or_default()
+        .to_owned();
+    section.require("user", USER);
+    let user = section
+        .string_if("user", USER, |text| !text.is_empty())
+        .unwrap_or_default();
+    let port = section
+        .number("port", 1..=65_535)
+        .and_then(|port| u16::try_from(port).ok());
+    let start = read_start(&mut section);
+    let auto_position = read_auto_position(&mut section, &start);
+    let semi_sync = section.boolean("semi_sync").unwrap_or(false);
+    if semi_sync {
+        section.warn_not_served(
+            "semi_sync",
+            "transactions are not acknowledged to this source",
+        );
+    }
+    let (connect_retry, connect_retry_max) = read_retry(&mut section);
+    let read_timeout = section
+        .duration(
+            "read_timeout",
+            Duration::from_secs(1)..=Duration::from_secs(86_400),
+        )
+        .unwrap_or(Duration::from_secs(30));
+    let password = password::read(&mut section);
+    let tls = read_tls(&mut section, label("source.tls"));
+    let filter = if section.has("filter") {
+        sections::read_filter(&mut section, label("source.filter"))
+    } else {
+        global_filter.clone()
+    };
+    SourceConfig {
+        name,
+        host,
+        port: port.unwrap_or(3306),
+        user: user.to_owned(),
+        password,
+        start,
+        auto_position,
+        semi_sync,
+        connect_retry,
+        connect_retry_max,
+        read_timeout,
+        tls,
+        filter,
+    }
+}
+
+/// `[source "m1"]`, or `[source #1]` as long as it has no usable name.
+fn label(of: &str, table: &DeTable<'_>, number: usize) -> String {
+    match table.get("name").map(|name| name.get_ref()) {
+        Some(DeValue::String(name)) if is_channel_name(name) => format!("[{of} \"{name}\"]"),
+        _ => format!("[{of} #{number}]"),
+    }
+}
+
+fn is_channel_name(name: &str) -> bool {
+    (1..=64).contains(&name.len())
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
+}
+
+fn is_host(host: &str) -> bool {
+    // A colon is right only in an IPv6 address; elsewhere it is a port that belongs in `port`.
+    !host.is_empty()
+        && !host.contains(|c: char| c.is_whitespace() || c.is_control() || c == '/')
+        && (!host.contains(':') || host.parse::<std::net::Ipv6Addr>().is_ok())
+}
+
+fn read_start(section: &mut Section<'_, '_>) -> SourceStart {
+    let Some(text) = section.string("start", START_EXPECTED) else {
+        return SourceStart::Earliest;
+    };
+    match parse_start(text) {
+        Some(start) => start,
+        None => {
+            section.expected("start", START_EXPECTED);
+            SourceStart::Earliest
+        }
+    }
+}
+
+fn parse_start(text: &str) -> Option<SourceStart> {
+    match text {
+        "earliest" => return Some(SourceStart::Earliest),
+        "latest" => return Some(SourceStart::Latest),
+        _ => {}
+    }
+    if let Some(set) = text.strip_prefix("gtid:") {
+        // Both families' forms use only these; which of the two it is, the source decides.
+        let fits = |c: char| {
+            c.is_ascii_alphanumeric()
+                || c.is_ascii_whitespace()
+                || matches!(c, ':' | ',' | '-' | '_')
+        };
+        let is_set = set.chars().all(fits) && set.contains(|c: char| c.is_ascii_digit());
+        return is_set.then(|| SourceStart::Gtid(set.trim().to_owned()));
+    }
+    let (file, position) = text.rsplit_once(':')?;
+    let is_file = !file.is_empty()
+        && !file.contains(|c: char| c == '/' || c == ':' || c.is_control() || c.is_whitespace());
+    let is_number = !position.is_empty() && position.bytes().all(|b| b.is_ascii_digit());
+    let position = position.parse().ok().filter(|_| is_file && is_number)?;
+    (FIRST_EVENT..=u64::from(u32::MAX))
+        .contains(&position)
+        .then(|| SourceStart::FilePosition {
+            file: file.to_owned(),
+            position,
+        })
+}
+
+fn read_auto_position(section: &mut Section<'_, '_>, start: &SourceStart) -> Option<bool> {
+    let auto_position = section.boolean("auto_position")?;
+    match (start, auto_position) {
+        (SourceStart::FilePosition { file, position }, true) => {
+            let file = shortened(file);
+            let message = format!("expected false with start = \"{file}:{position}\", found true");
+            section.refuse("auto_position", &message);
+        }
+        (SourceStart::Gtid(_), false) => section.refuse(
+            "auto_position",
+            "expected true with start = \"gtid:…\", found false",
+        ),
+        _ => {}
+    }
+    Some(auto_position)
+}
+
+fn read_retry(section: &mut Section<'_, '_>) -> (Duration, Duration) {
+    let range = Duration::from_millis(10)..=DURATION_MAX;
+    let first = section.duration("connect_retry", range.clone());
+    let last = section.duration("connect_retry_max", range);
+    let (first_or_default, last_or_default) = (
+        first.unwrap_or(Duration::from_secs(1)),
+        last.unwrap_or(Duration::from_secs(60)),
+    );
+    if first_or_default > last_or_default {
+        let (key, expected) = match first {
+            Some(_) => (
+                "connect_retry",
+                "no more than connect_retry_max (default \"60s\")",
+            ),
+            None => (
+                "connect_retry_max",
+                "no less than connect_retry (default \"1s\")",
+            ),
+        };
+        section.expected(key, expected);
+    }
+    (first_or_default, last_or_default)
+}
+
+fn read_tls(source: &mut Section<'_, '_>, label: String) -> ClientTls {
+    let keys = &["mode", "ca", "cert", "key"];
+    let mut section = source.subsection("tls", label, keys);
+    let words = [
+        "disabled",
+        "preferred",
+        "required",
+        "verify_ca",
+        "verify_identity",
+    ];
+    let mode = match section.choice("mode", &words) {
+        Some(0) => TlsMode::Disabled,
+        Some(2) => TlsMode::Required,
+        Some(3) => TlsMode::VerifyCa,
+        Some(4) => TlsMode::VerifyIdentity,
+        _ => TlsMode::Preferred,
+    };
+    if matches!(mode, TlsMode::VerifyCa | TlsMode::VerifyIdentity) {
+        section.require(
+            "ca",
+            "the path of a PEM file, since mode verifies the certificate",
+        );
+    }
+    let ca = section.readable_file("ca");
+    let (cert, key) = read_pair(&mut section);
+    ClientTls {
+        mode,
+        ca,
+        cert,
+        key,
+    }
+}
+
+/// `cert` and `key`, which need each other.
+pub(super) fn read_pair(section: &mut Section<'_, '_>) -> (Option<PathBuf>, Option<PathBuf>) {
+    match (section.has("cert"), section.has("key")) {
+        (true, false) => section.refuse("key", "is required with cert: expected a PEM file"),
+        (false, true) => section.refuse("cert", "is required with key: expected a PEM file"),
+        _ => {}
+    }
+    (section.readable_file("cert"), section.readable_file("key"))
+}

@@ -1,0 +1,210 @@
+//! The data directory: one process at a time, the relay's own UUID, a clean spool.
+//!
+//! ```text
+//! data_dir/
+//!   auto.cnf     the relay's server_uuid, as mysqld keeps it
+//!   LOCK         held by the running process
+//!   spool/       large transactions on their way; emptied at start
+//! ```
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+
+use crate::gtid::Uuid;
+
+/// Why the data directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DataDirError {
+    /// The operating system refused.
+    #[error("cannot {action} {}: {cause}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// With which file or folder.
+        path: PathBuf,
+        /// Its answer.
+        #[source]
+        cause: io::Error,
+    },
+    /// Another process has it.
+    #[error(
+        "data_dir {} is in use by another binrelay (it holds {}/LOCK); stop it, or give this one \
+         a data_dir of its own",
+        path.display(),
+        path.display()
+    )]
+    InUse {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// auto.cnf holds something else.
+    #[error(
+        "{}: expected a line server-uuid=XXXXXXXX-XXXX-XXXX-XXXX-XXXXXXXXXXXX, found {found:?}; \
+         restore the file, or remove it to get a new UUID",
+        path.display()
+    )]
+    AutoCnf {
+        /// The file.
+        path: PathBuf,
+        /// What stands there instead.
+        found: String,
+    },
+}
+
+/// A data directory that this process holds.
+#[derive(Debug)]
+pub struct DataDir {
+    path: PathBuf,
+    server_uuid: Uuid,
+    /// Held for as long as the process lives.
+    _lock: File,
+}
+
+impl DataDir {
+    /// Takes the folder, which is made if it is missing. `configured` is a UUID to use instead of
+    /// that in auto.cnf.
+    ///
+    /// # Errors
+    /// When another process holds it, or it cannot be made, read or written.
+    pub fn open(path: &Path, configured: Option<Uuid>) -> Result<Self, DataDirError> {
+        create_dir(path)?;
+        let lock = lock(path)?;
+        let server_uuid = match configured {
+            Some(uuid) => uuid,
+            None => auto_cnf(path)?,
+        };
+        let spool = path.join("spool");
+        create_dir(&spool)?;
+        let entries = fs::read_dir(&spool).map_err(|cause| io_error("read", &spool, cause))?;
+        for entry in entries {
+            let file = entry
+                .map_err(|cause| io_error("read", &spool, cause))?
+                .path();
+            fs::remove_file(&file).map_err(|cause| io_error("remove", &file, cause))?;
+        }
+        Ok(Self {
+            path: path.to_owned(),
+            server_uuid,
+            _lock: lock,
+        })
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The relay's own server_uuid.
+    pub fn server_uuid(&self) -> Uuid {
+        self.server_uuid
+    }
+}
+
+fn io_error(action: &'static str, path: &Path, cause: io::Error) -> DataDirError {
+    DataDirError::Io {
+        action,
+        path: path.to_owned(),
+        cause,
+    }
+}
+
+fn create_dir(path: &Path) -> Result<(), DataDirError> {
+    // Binlogs hold everybody's data: nobody else may read them.
+    let made = fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o750)
+        .create(path);
+    made.map_err(|cause| io_error("create", path, cause))
+}
+
+fn lock(path: &Path) -> Result<File, DataDirError> {
+    let file = path.join("LOCK");
+    let lock = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o640)
+        .open(&file)
+        .map_err(|cause| io_error("open", &file, cause))?;
+    match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(lock),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(DataDirError::InUse {
+            path: path.to_owned(),
+        }),
+        Err(cause) => Err(io_error("lock", &file, cause.into())),
+    }
+}
+
+/// Reads the UUID, or makes one and keeps it.
+fn auto_cnf(dir: &Path) -> Result<Uuid, DataDirError> {
+    let path = dir.join("auto.cnf");
+    match fs::read_to_string(&path) {
+        Ok(text) => {
+            let line = text.lines().find_map(|line| {
+                let (key, value) = line.split_once('=')?;
+                matches!(key.trim(), "server-uuid" | "server_uuid").then(|| value.trim())
+            });
+            line.and_then(|value| value.parse().ok())
+                .ok_or_else(|| DataDirError::AutoCnf {
+                    found: line.unwrap_or(&text).chars().take(80).collect(),
+                    path,
+                })
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let uuid = Uuid::random();
+            // Under its name only once it is whole: half a file would be refused for ever.
+            let write = || {
+                let new = dir.join("auto.cnf.new");
+                let mut file = File::create(&new)?;
+                write!(file, "[auto]\nserver-uuid={uuid}\n")?;
+                file.sync_all()?;
+                fs::rename(&new, &path)?;
+                File::open(dir)?.sync_all()
+            };
+            write().map_err(|cause| io_error("write", &path, cause))?;
+            Ok(uuid)
+        }
+        Err(cause) => Err(io_error("read", &path, cause)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_process_at_a_time_and_one_uuid_for_ever() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("data");
+        let first = DataDir::open(&path, None).unwrap();
+        let error = DataDir::open(&path, None).unwrap_err();
+        assert!(error.to_string().contains("in use"), "{error}");
+        let uuid = first.server_uuid();
+        drop(first);
+        fs::write(path.join("spool/transaction-000001"), "left over").unwrap();
+        let second = DataDir::open(&path, None).unwrap();
+        assert_eq!(second.server_uuid(), uuid);
+        assert_eq!(fs::read_dir(path.join("spool")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn half_an_auto_cnf_of_a_killed_start_is_no_obstacle() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("auto.cnf.new"), "[auto]\nserv").unwrap();
+        let uuid = DataDir::open(dir.path(), None).unwrap().server_uuid();
+        assert!(!dir.path().join("auto.cnf.new").exists());
+        assert_eq!(DataDir::open(dir.path(), None).unwrap().server_uuid(), uuid);
+    }
+
+    #[test]
+    fn a_broken_auto_cnf_is_not_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("auto.cnf"), "[auto]\nserver-uuid=xyz\n").unwrap();
+        let error = DataDir::open(dir.path(), None).unwrap_err();
+        assert!(error.to_string().contains("\"xyz\""), "{error}");
+    }
+}

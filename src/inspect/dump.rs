@@ -1,0 +1,344 @@
+//! `binrelay dump`: the events of binlog files, one line each.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use super::describe::{Describer, Description};
+use super::reader::{ChecksumState, EVENT_KEPT_MAX, EventReader, FIRST_EVENT, PlacedEvent};
+use super::selection::Selection;
+use super::{GtidSelection, InspectError, line, resync};
+use crate::binlog::query::Query;
+use crate::binlog::{EventType, event};
+use crate::transaction::boundary::Boundary;
+
+/// What is shown, and how.
+#[derive(Debug, Clone, Default)]
+pub struct DumpOptions {
+    /// JSON instead of text.
+    pub json: bool,
+    /// Begin at this offset of the first file.
+    pub start_position: Option<u64>,
+    /// End before the first event at this offset of the last file or behind it.
+    pub stop_position: Option<u64>,
+    /// Begin at the first event of this time (seconds since 1970) or later.
+    pub start_time: Option<i64>,
+    /// End before the first event of this time or later.
+    pub stop_time: Option<i64>,
+    /// Only events of these databases, and what shapes transactions; all if there is none.
+    pub databases: Vec<String>,
+    /// Only these transactions.
+    pub gtids: Option<GtidSelection>,
+    /// Go on after damage.
+    pub force: bool,
+}
+
+/// Why a dump ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum DumpError {
+    /// A file cannot be read, or not any further.
+    #[error(transparent)]
+    Input(#[from] InspectError),
+    /// The lines cannot be written.
+    #[error("cannot write the listing: {0}")]
+    Output(#[source] io::Error),
+}
+
+/// What is said beside the lines.
+#[derive(Debug)]
+pub enum Remark {
+    /// Damage, after which the dump goes on (`force`).
+    Damage(InspectError),
+    /// Something that is no damage but worth knowing, as a sentence with its place.
+    Warning(String),
+}
+
+/// Writes the lines of `files` to `out`; `remark` is called for what is to be said beside them,
+/// after all lines before it were written. Returns whether no damage was found, which without
+/// `force` is an error instead.
+///
+/// # Errors
+/// When a file cannot be read, is damaged (everything before the damage has been written), or the
+/// lines cannot be written.
+pub fn dump(
+    files: &[PathBuf],
+    options: &DumpOptions,
+    out: &mut dyn Write,
+    remark: &mut dyn FnMut(Remark),
+) -> Result<bool, DumpError> {
+    let mut dump = Dump {
+        options,
+        out: io::BufWriter::with_capacity(64 * 1024, out),
+        remark,
+        selection: Selection::new(options.databases.clone(), options.gtids.clone()),
+        started: options.start_time.is_none(),
+        sound: true,
+    };
+    let result = dump.files(files);
+    let flushed = dump.out.flush().map_err(DumpError::Output);
+    let sound = dump.sound;
+    result.and(flushed).map(|()| sound)
+}
+
+struct Dump<'a> {
+    options: &'a DumpOptions,
+    out: io::BufWriter<&'a mut dyn Write>,
+    remark: &'a mut dyn FnMut(Remark),
+    selection: Selection,
+    /// Whether the start time has come.
+    started: bool,
+    sound: bool,
+}
+
+/// The part of the files that is shown of one of them.
+#[derive(Debug, Clone, Copy)]
+struct Bounds {
+    start: Option<u64>,
+    stop: Option<u64>,
+}
+
+impl Dump<'_> {
+    fn files(&mut self, files: &[PathBuf]) -> Result<(), DumpError> {
+        let last = files.len().saturating_sub(1);
+        for (number, path) in files.iter().enumerate() {
+            let bounds = Bounds {
+                start: self.options.start_position.filter(|_| number == 0),
+                stop: self.options.stop_position.filter(|_| number == last),
+            };
+            match self.file(path, bounds) {
+                Ok(true) => {}
+                Ok(false) => return Ok(()),
+                Err(DumpError::Input(error)) if self.options.force => self.damage(error)?,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Shows one file; false when the stop time has come.
+    fn file(&mut self, path: &Path, bounds: Bounds) -> Result<bool, DumpError> {
+        let mut reader = EventReader::open(path, EVENT_KEPT_MAX)?;
+        let name = path.file_name().unwrap_or(path.as_os_str());
+        let name = name.to_string_lossy();
+        if let Some(start) = bounds.start.filter(|start| *start > FIRST_EVENT) {
+            self.skip_to(&mut reader, start)?;
+        }
+        let mut describer = Describer::new();
+        let mut boundary = Boundary::Outside;
+        loop {
+            if bounds.stop.is_some_and(|stop| reader.offset() >= stop) {
+                break;
+            }
+            let position = reader.offset();
+            let (event, description) = match next(&mut reader, &mut describer) {
+                Ok(Some(found)) => found,
+                Ok(None) => {
+                    self.note_open_transaction(boundary, path, position)?;
+                    break;
+                }
+                Err(error @ InspectError::Damaged { .. }) if self.options.force => {
+                    boundary = Boundary::Outside;
+                    describer = Describer::new();
+                    if !self.skip_damage(&mut reader, position, error, &name)? {
+                        break;
+                    }
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            };
+            if self.has_stopped(&event) {
+                return Ok(false);
+            }
+            boundary = boundary_after(boundary, &reader, &event);
+            if self.has_started(&event) {
+                self.show(&name, &event, &description)?;
+            }
+        }
+        for line in self.selection.finish() {
+            self.write(&line)?;
+        }
+        Ok(true)
+    }
+
+    fn skip_to(&mut self, reader: &mut EventReader, start: u64) -> Result<(), DumpError> {
+        // What follows can only be read by what the file's first event says.
+        reader.next_event()?;
+        let io = |cause| InspectError::io("read", reader.path(), cause);
+        let len = reader.file().metadata().map_err(io)?.len();
+        if start > len {
+            let cause = format!("--start-position is behind the end of the file ({len} bytes)");
+            return Err(InspectError::damaged(reader.path(), start, cause).into());
+        }
+        Ok(reader.seek(start)?)
+    }
+
+    /// Reports damage at `position` and goes on at the next event; false when there is none.
+    fn skip_damage(
+        &mut self,
+        reader: &mut EventReader,
+        position: u64,
+        error: InspectError,
+        name: &str,
+    ) -> Result<bool, DumpError> {
+        // An event that is wrong in its checksum only still has its place: it is shown as bad.
+        let framed = reader.offset();
+        self.damage(error)?;
+        let mut found = None;
+        if framed > position {
+            found = resync::find_event(reader, framed)?;
+            if found == Some(framed) {
+                self.show_bad(reader, position, name)?;
+            } else {
+                found = None;
+            }
+        }
+        if found.is_none() {
+            found = resync::find_event(reader, position + 1)?;
+        }
+        match found {
+            Some(offset) => {
+                reader.seek(offset)?;
+                Ok(true)
+            }
+            None => Ok(false),
+        }
+    }
+
+    fn show_bad(
+        &mut self,
+        reader: &EventReader,
+        position: u64,
+        name: &str,
+    ) -> Result<(), DumpError> {
+        let Ok(header) = event::EventHeader::parse(reader.event()) else {
+            return Ok(());
+        };
+        let event = PlacedEvent {
+            position,
+            header,
+            checksum: ChecksumState::Bad,
+            whole: false,
+        };
+        let description = Description {
+            text: "(damaged)".to_owned(),
+            ..Description::default()
+        };
+        self.show(name, &event, &description)
+    }
+
+    fn damage(&mut self, error: InspectError) -> Result<(), DumpError> {
+        self.sound = false;
+        self.out.flush().map_err(DumpError::Output)?;
+        (self.remark)(Remark::Damage(error));
+        Ok(())
+    }
+
+    fn note_open_transaction(
+        &mut self,
+        boundary: Boundary,
+        path: &Path,
+        position: u64,
+    ) -> Result<(), DumpError> {
+        if boundary == Boundary::Outside {
+            return Ok(());
+        }
+        self.out.flush().map_err(DumpError::Output)?;
+        (self.remark)(Remark::Warning(format!(
+            "{}, offset {position}: the file ends inside a transaction",
+            path.display()
+        )));
+        Ok(())
+    }
+
+    fn has_stopped(&self, event: &PlacedEvent) -> bool {
+        let header = &event.header;
+        let stop = self.options.stop_time;
+        !header.event_type.is_control()
+            && stop.is_some_and(|stop| i64::from(header.timestamp) >= stop)
+    }
+
+    fn has_started(&mut self, event: &PlacedEvent) -> bool {
+        let start = self.options.start_time;
+        self.started |= start.is_none_or(|start| i64::from(event.header.timestamp) >= start);
+        self.started
+    }
+
+    fn show(
+        &mut self,
+        name: &str,
+        event: &PlacedEvent,
+        description: &Description,
+    ) -> Result<(), DumpError> {
+        let mut line = Vec::new();
+        let built = match self.options.json {
+            true => line::json(name, event, description, &mut line),
+            false => line::text(event, description, &mut line),
+        };
+        built.map_err(DumpError::Output)?;
+        for line in self.selection.pass(event, description, line) {
+            self.write(&line)?;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, line: &[u8]) -> Result<(), DumpError> {
+        self.out.write_all(line).map_err(DumpError::Output)
+    }
+}
+
+/// The next event and what it does. A wrong checksum is an error here, and so is a body that
+/// cannot be read; the reader then stands behind the event.
+fn next(
+    reader: &mut EventReader,
+    describer: &mut Describer,
+) -> Result<Option<(PlacedEvent, Description)>, InspectError> {
+    let position = reader.offset();
+    let Some(event) = reader.next_event()? else {
+        return Ok(None);
+    };
+    if event.checksum == ChecksumState::Bad {
+        let cause = match event::verify_checksum(reader.event()) {
+            Err(cause) if event.whole => cause.to_string(),
+            _ => format!("{} event: checksum mismatch", event.header.event_type),
+        };
+        return Err(InspectError::damaged(reader.path(), position, cause));
+    }
+    match describer.describe(reader, &event) {
+        Ok(description) => Ok(Some((event, description))),
+        Err(cause) => Err(InspectError::damaged(reader.path(), position, cause)),
+    }
+}
+
+/// Where in a transaction the file stands after `event`, which `reader` has just read.
+pub(super) fn boundary_after(
+    boundary: Boundary,
+    reader: &EventReader,
+    event: &PlacedEvent,
+) -> Boundary {
+    let event_type = event.header.event_type;
+    if event_type == EventType::MARIADB_GTID {
+        let flags2 = reader.body().get(12).copied().unwrap_or(0);
+        return match flags2 & crate::binlog::mariadb_gtid::FLAG_STANDALONE {
+            0 => Boundary::InGroup,
+            _ => Boundary::Standalone,
+        };
+    }
+    if event_type.is_gtid() {
+        return Boundary::Opened;
+    }
+    if event_type.is_control() {
+        return boundary;
+    }
+    let query = match event_type {
+        EventType::QUERY => Query::parse(event_type, reader.body()).ok(),
+        _ => None,
+    };
+    let opens = query.as_ref().is_some_and(Query::opens_transaction);
+    if boundary == Boundary::Outside && opens {
+        // Before GTIDs there was no opener.
+        return Boundary::InGroup;
+    }
+    boundary.after(event_type, query.as_ref())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,78 @@
+//! One event as one line: text, or JSON as contract scripts read it.
+
+use std::io::{self, Write};
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::describe::Description;
+use super::reader::PlacedEvent;
+
+/// The line of `dump --json`. Field names and their order are a promise to scripts.
+#[derive(Debug, Serialize)]
+struct JsonLine<'a> {
+    file: &'a str,
+    position: u64,
+    end_position: u64,
+    timestamp: u32,
+    server_id: u32,
+    #[serde(rename = "type")]
+    event_type: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gtid: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    database: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    table: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    statement: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rows: Option<Option<u64>>,
+    checksum: &'a str,
+}
+
+/// Appends the event as a JSON object and a line break.
+pub(super) fn json(
+    file: &str,
+    event: &PlacedEvent,
+    description: &Description,
+    out: &mut Vec<u8>,
+) -> io::Result<()> {
+    let event_type = event.header.event_type.to_string();
+    let line = JsonLine {
+        file,
+        position: event.position,
+        end_position: event.end(),
+        timestamp: event.header.timestamp,
+        server_id: event.header.server_id,
+        event_type: &event_type,
+        gtid: description.gtid(),
+        database: description.database.as_deref(),
+        table: description.table.as_deref(),
+        statement: description.statement.as_deref(),
+        rows: description.rows,
+        checksum: event.checksum.name(),
+    };
+    serde_json::to_writer(&mut *out, &line)?;
+    out.write_all(b"\n")
+}
+
+/// Appends the event as a line of text.
+pub(super) fn text(
+    event: &PlacedEvent,
+    description: &Description,
+    out: &mut Vec<u8>,
+) -> io::Result<()> {
+    let header = &event.header;
+    let time = Timestamp::from_second(i64::from(header.timestamp)).unwrap_or_default();
+    let line = format!(
+        "{:>10} {time} {:>5} {:<20} {:>10} {}",
+        event.position,
+        header.server_id,
+        header.event_type.to_string(),
+        event.end(),
+        description.text
+    );
+    out.write_all(line.trim_end().as_bytes())?;
+    out.write_all(b"\n")
+}

@@ -1,0 +1,225 @@
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use super::*;
+use crate::binlog::FormatDescription;
+use crate::config::SyncPolicy;
+use crate::filter::Filter;
+use crate::flavor::Flavor;
+use crate::inspect::EventReader;
+use crate::relay_log::{LogOptions, Writer, recover};
+use crate::transaction::{Assembler, AssemblerOptions, TransactionBatch};
+
+const FIXTURES: [&str; 2] = ["mysql-9.7", "mariadb-10.11"];
+
+fn fixture(kind: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("proto-fixtures/{kind}/basic.binlog"))
+}
+
+/// The transactions of a fixture, as a source would send them, one batch each.
+fn batches(kind: &str, spill_dir: &Path) -> (Arc<FormatDescription>, Vec<TransactionBatch>) {
+    let mut reader = EventReader::open(&fixture(kind), 1 << 20).unwrap();
+    reader.next_event().unwrap();
+    let format = Arc::new(reader.format().unwrap().clone());
+    let options = AssemblerOptions {
+        source: 0,
+        source_server_id: 86,
+        first_run: 0,
+        filter: Filter::new(&[], &[], false),
+        spill_dir: spill_dir.to_owned(),
+        spill_size: 1 << 20,
+    };
+    let mut assembler = Assembler::new(options, format.clone());
+    assembler.start_file("basic.000002".into(), 4);
+    let mut batches = Vec::new();
+    while let Some(event) = reader.next_event().unwrap() {
+        if !event.header.event_type.is_control() {
+            assembler.event(reader.event(), event.end()).unwrap();
+        }
+        if !assembler.is_in_transaction() {
+            batches.extend(assembler.take_batch());
+        }
+    }
+    (format, batches)
+}
+
+/// A relay log of several files that holds the fixture's transactions, each one sent twice.
+fn relay_log(kind: &str) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let options = LogOptions {
+        log_dir: log_dir(dir.path()),
+        server_id: 900,
+        max_size: 4000,
+        sync: SyncPolicy::Commit,
+        source_names: vec!["m1".into()],
+        stopping: Arc::new(AtomicBool::new(false)),
+    };
+    let (format, batches) = batches(kind, dir.path());
+    let flavor = Flavor::of_version(&format.server_version);
+    let mut writer = Writer::create(options, &format, Executed::empty(flavor), Vec::new()).unwrap();
+    for batch in &batches {
+        for transaction in batch.transactions.iter().chain(&batch.transactions) {
+            writer.append(batch, transaction).unwrap();
+        }
+        writer.commit().unwrap();
+    }
+    writer.close().unwrap();
+    dir
+}
+
+fn log_dir(dir: &Path) -> LogDir {
+    LogDir {
+        dir: dir.to_owned(),
+        basename: "relay-bin".to_owned(),
+    }
+}
+
+fn newest(dir: &Path) -> u64 {
+    *log_dir(dir).read_list().unwrap().last().unwrap()
+}
+
+fn flip(path: &Path, offset: u64) {
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(path)
+        .unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, offset).unwrap();
+    file.write_all_at(&[byte[0] ^ 0x10], offset).unwrap();
+}
+
+#[test]
+fn a_sound_log() {
+    for kind in FIXTURES {
+        let dir = relay_log(kind);
+        let report = verify(dir.path()).unwrap();
+        assert!(report.is_sound(), "{kind}: {report:#?}");
+        assert!(report.files.len() > 2, "{kind}");
+        assert!(report.files.iter().all(|file| file.notes.is_empty()));
+        let (_, batches) = batches(kind, dir.path());
+        let sent: usize = batches.iter().map(|batch| batch.transactions.len()).sum();
+        assert_eq!(report.transactions(), sent as u64, "{kind}");
+        for (file, number) in report.files.iter().zip(1..) {
+            let len = fs::metadata(log_dir(dir.path()).log_path(number))
+                .unwrap()
+                .len();
+            assert_eq!(file.verified_to, len, "{kind} {number}");
+        }
+        // Closed by a restart, it is still sound.
+        recover::recover(&log_dir(dir.path())).unwrap();
+        assert!(verify(dir.path()).unwrap().is_sound());
+    }
+}
+
+#[test]
+fn every_flipped_byte_of_the_log_is_found() {
+    for kind in FIXTURES {
+        let dir = relay_log(kind);
+        let path = log_dir(dir.path()).log_path(1);
+        let len = fs::metadata(&path).unwrap().len();
+        for offset in (0..len).step_by(37) {
+            if offset == 21 {
+                continue; // The in-use flag is left out of the checksum.
+            }
+            flip(&path, offset);
+            match verify(dir.path()) {
+                Ok(report) => assert!(!report.is_sound(), "{kind} {offset}"),
+                Err(error) => assert!(error.to_string().contains("relay-bin"), "{error}"),
+            }
+            flip(&path, offset);
+        }
+        assert!(verify(dir.path()).unwrap().is_sound());
+    }
+}
+
+#[test]
+fn every_flipped_byte_of_an_index_is_found() {
+    let dir = relay_log(FIXTURES[0]);
+    let log = log_dir(dir.path());
+    for number in [1, newest(dir.path())] {
+        let path = log.index_path(number);
+        let len = fs::metadata(&path).unwrap().len();
+        for offset in (0..len).step_by(13) {
+            flip(&path, offset);
+            let report = verify(dir.path()).unwrap();
+            let noted = report.files.iter().any(|file| !file.notes.is_empty());
+            assert!(!report.is_sound() || noted, "{number} {offset}");
+            let torn = number != 1 && offset + 64 >= len;
+            assert_eq!(report.is_sound(), torn, "{number} {offset}: {report:#?}");
+            flip(&path, offset);
+        }
+    }
+}
+
+/// A kill leaves the newest file cut at any length behind what is known to be on disk, or
+/// longer than its index.
+#[test]
+fn what_a_kill_leaves_is_a_note() {
+    for kind in FIXTURES {
+        let dir = relay_log(kind);
+        let log = log_dir(dir.path());
+        let (path, index) = (
+            log.log_path(newest(dir.path())),
+            log.index_path(newest(dir.path())),
+        );
+        let index_len = fs::metadata(&index).unwrap().len();
+        // The last transaction's two records are lost: the log is longer than the index.
+        OpenOptions::new()
+            .write(true)
+            .open(&index)
+            .unwrap()
+            .set_len(index_len - 128 - 7)
+            .unwrap();
+        let len = fs::metadata(&path).unwrap().len();
+        let mut problems = 0;
+        for cut in (0..=len).rev() {
+            let file = OpenOptions::new().write(true).open(&path).unwrap();
+            file.set_len(cut).unwrap();
+            drop(file);
+            let report = verify(dir.path()).unwrap();
+            let last = report.files.last().unwrap();
+            assert!(!last.notes.is_empty() || !last.problems.is_empty());
+            problems += usize::from(!report.is_sound());
+            if cut == len {
+                assert!(report.is_sound(), "{kind}: {report:#?}");
+            }
+        }
+        assert!(problems > 0, "{kind}: what was on disk must not be missing");
+    }
+}
+
+#[test]
+fn a_transaction_that_is_there_twice_is_found() {
+    for kind in FIXTURES {
+        let dir = relay_log(kind);
+        let log = log_dir(dir.path());
+        // The second file again, as the last.
+        let last = newest(dir.path()) + 1;
+        fs::copy(log.log_path(2), log.log_path(last)).unwrap();
+        fs::copy(log.index_path(2), log.index_path(last)).unwrap();
+        log.write_list(&(1..=last).collect::<Vec<u64>>()).unwrap();
+        let report = verify(dir.path()).unwrap();
+        let problems: Vec<&str> = report
+            .files
+            .iter()
+            .flat_map(|file| &file.problems)
+            .map(|problem| problem.what.as_str())
+            .collect();
+        let has = |text: &str| problems.iter().any(|problem| problem.contains(text));
+        assert!(has("expected a Rotate"), "{kind}: {problems:?}");
+        assert!(has("lies before it"), "{kind}: {problems:?}");
+        assert!(has("expected one to"), "{kind}: {problems:?}");
+    }
+}
+
+#[test]
+fn no_log_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(verify(dir.path()).is_err());
+    assert!(verify(&dir.path().join("nowhere")).is_err());
+    fs::write(dir.path().join("relay-bin.index"), "").unwrap();
+    assert!(verify(dir.path()).is_err());
+}

@@ -1,0 +1,155 @@
+//! Reading one transaction of a log file and checking it by itself.
+
+use crate::binlog::EventType;
+use crate::binlog::event;
+use crate::binlog::mariadb_gtid::MariaDbGtidEvent;
+use crate::binlog::mysql_gtid::{LogicalClock, MySqlGtidEvent};
+use crate::inspect::dump::boundary_after;
+use crate::inspect::{ChecksumState, EventReader, InspectError, PlacedEvent};
+use crate::transaction::Identity;
+use crate::transaction::boundary::Boundary;
+
+/// What stands at a place in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Found {
+    /// A whole transaction.
+    Transaction(FoundTransaction),
+    /// A ROTATE event: the file is finished.
+    Rotate,
+    /// The end of the file.
+    End,
+}
+
+/// A transaction of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct FoundTransaction {
+    pub(super) identity: Identity,
+    /// MySQL's logical clock.
+    pub(super) clock: Option<LogicalClock>,
+    /// Offset of its first event.
+    pub(super) start: u64,
+    /// Offset behind its last event.
+    pub(super) end: u64,
+}
+
+/// Where and why reading stopped.
+#[derive(Debug)]
+pub(super) struct Fault {
+    pub(super) offset: u64,
+    pub(super) what: String,
+}
+
+/// Reads the transaction (or what else there is) that begins where `reader` stands.
+pub(super) fn read_next(reader: &mut EventReader) -> Result<Found, Fault> {
+    let Some(opener) = next_event(reader)? else {
+        return Ok(Found::End);
+    };
+    let start = opener.position;
+    let event_type = opener.header.event_type;
+    if event_type == EventType::ROTATE {
+        return Ok(Found::Rotate);
+    }
+    let fault = |what: String| Fault {
+        offset: start,
+        what,
+    };
+    if !event_type.is_gtid() {
+        return Err(fault(format!(
+            "{event_type} event outside any transaction, expected a GTID event"
+        )));
+    }
+    let parsed = parse_opener(reader, event_type).map_err(|error| fault(error.to_string()))?;
+    let mut boundary = boundary_after(Boundary::Outside, reader, &opener);
+    let mut end = opener.end();
+    while boundary != Boundary::Outside {
+        let Some(event) = next_event(reader)? else {
+            return Err(fault(format!(
+                "the file ends at {end}, inside the transaction that begins here"
+            )));
+        };
+        let event_type = event.header.event_type;
+        if event_type.is_gtid() || event_type.is_control() {
+            return Err(Fault {
+                offset: event.position,
+                what: format!("{event_type} event inside the transaction that begins at {start}"),
+            });
+        }
+        boundary = boundary_after(boundary, reader, &event);
+        end = event.end();
+    }
+    if let Some(length) = parsed.length.filter(|length| *length != end - start) {
+        return Err(fault(format!(
+            "transaction_length is {length}, expected {}",
+            end - start
+        )));
+    }
+    Ok(Found::Transaction(FoundTransaction {
+        identity: parsed.identity,
+        clock: parsed.clock,
+        start,
+        end,
+    }))
+}
+
+struct Opener {
+    identity: Identity,
+    clock: Option<LogicalClock>,
+    length: Option<u64>,
+}
+
+fn parse_opener(
+    reader: &EventReader,
+    event_type: EventType,
+) -> Result<Opener, crate::binlog::EventError> {
+    if event_type == EventType::MARIADB_GTID {
+        let opener = MariaDbGtidEvent::parse(reader.event(), reader.is_checksummed())?;
+        return Ok(Opener {
+            identity: Identity::MariaDb(opener.gtid),
+            clock: None,
+            length: None,
+        });
+    }
+    let opener = MySqlGtidEvent::parse(reader.event(), reader.is_checksummed())?;
+    Ok(Opener {
+        identity: opener.gtid.map_or(Identity::Anonymous, Identity::MySql),
+        clock: opener.clock,
+        length: opener.transaction_length,
+    })
+}
+
+/// The next event, with a right checksum and its own position.
+pub(super) fn next_event(reader: &mut EventReader) -> Result<Option<PlacedEvent>, Fault> {
+    let offset = reader.offset();
+    let fault = |what: String| Fault { offset, what };
+    let event = match reader.next_event() {
+        Ok(Some(event)) => event,
+        Ok(None) => return Ok(None),
+        Err(InspectError::Damaged { offset, cause, .. }) => {
+            return Err(Fault {
+                offset,
+                what: cause,
+            });
+        }
+        Err(error) => return Err(fault(error.to_string())),
+    };
+    match event.checksum {
+        ChecksumState::Ok => {}
+        ChecksumState::Bad => {
+            let cause = match event::verify_checksum(reader.event()) {
+                Err(cause) if event.whole => cause.to_string(),
+                _ => format!("{} event: checksum mismatch", event.header.event_type),
+            };
+            return Err(fault(cause));
+        }
+        ChecksumState::None => return Err(fault("event without a checksum".to_owned())),
+    }
+    if event.header.log_pos != event.end() as u32 {
+        return Err(fault(format!(
+            "{} event: log_pos is {}, expected {}",
+            event.header.event_type,
+            event.header.log_pos,
+            event.end() as u32
+        )));
+    }
+    Ok(Some(event))
+}

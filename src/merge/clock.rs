@@ -1,0 +1,221 @@
+//! Logical clocks: from a source's numbers to the relay's.
+//!
+//! A replica may start a transaction when all with a sequence number up to its `last_committed`
+//! have committed. The relay numbers what it writes 1, 2, 3 … in each of its files, so the
+//! sources' numbers must be translated: two transactions may overlap in the relay's file only if
+//! they could on their own source. Numbers of different sources, files or connections say
+//! nothing about each other, so a change of any of them is a barrier: all before must commit
+//! first.
+
+use std::collections::VecDeque;
+
+use crate::binlog::mysql_gtid::LogicalClock;
+
+/// How many stretches are remembered. Where more are needed the translation becomes stricter,
+/// never looser.
+const STRETCHES_MAX: usize = 1024;
+
+/// Consecutive source numbers that became consecutive relay numbers.
+#[derive(Debug, Clone, Copy)]
+struct Stretch {
+    source_first: i64,
+    source_last: i64,
+    relay_first: i64,
+}
+
+impl Stretch {
+    fn relay_last(&self) -> i64 {
+        self.relay_first + (self.source_last - self.source_first)
+    }
+}
+
+/// Translates the clocks of one relay log file's transactions.
+#[derive(Debug, Default)]
+pub struct ClockMap {
+    /// The source and its run (see `TransactionBatch::run`) that wrote last.
+    origin: Option<(u16, u64)>,
+    /// The relay number before which everything is a barrier for the current origin.
+    barrier: i64,
+    /// The newest number given out.
+    sequence: i64,
+    stretches: VecDeque<Stretch>,
+}
+
+impl ClockMap {
+    /// For an empty file.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The clock of the next transaction in the relay's file, which came from `origin` with the
+    /// clock `source` (`None`: it has none, and runs alone).
+    pub fn place(&mut self, origin: (u16, u64), source: Option<LogicalClock>) -> LogicalClock {
+        let before = self.sequence;
+        self.sequence += 1;
+        let newest = self
+            .stretches
+            .back()
+            .map_or(i64::MIN, |stretch| stretch.source_last);
+        // 0 means "not known" in both fields.
+        let usable = source.filter(|clock| {
+            clock.sequence_number > 0 && clock.last_committed < clock.sequence_number
+        });
+        let continues = self.origin == Some(origin)
+            && usable.is_some_and(|clock| clock.sequence_number > newest);
+        if !continues {
+            self.origin = Some(origin);
+            self.barrier = before;
+            self.stretches.clear();
+        }
+        let last_committed = match usable {
+            Some(clock) if continues => self.translate(clock.last_committed),
+            _ => before,
+        };
+        match usable {
+            Some(clock) => self.remember(clock.sequence_number),
+            None => self.origin = None,
+        }
+        LogicalClock {
+            last_committed,
+            sequence_number: self.sequence,
+        }
+    }
+
+    /// The newest relay number among the transactions that `source_number` covers.
+    fn translate(&self, source_number: i64) -> i64 {
+        for (index, stretch) in self.stretches.iter().enumerate().rev() {
+            if source_number >= stretch.source_last {
+                return stretch.relay_last();
+            }
+            if source_number >= stretch.source_first {
+                return stretch.relay_first + (source_number - stretch.source_first);
+            }
+            if index == 0 {
+                // Older than what is remembered, or than the barrier.
+                return self.barrier;
+            }
+        }
+        self.barrier
+    }
+
+    fn remember(&mut self, source_number: i64) {
+        match self.stretches.back_mut() {
+            Some(stretch) if stretch.source_last + 1 == source_number => {
+                stretch.source_last = source_number;
+            }
+            _ => {
+                if self.stretches.len() == STRETCHES_MAX
+                    && let Some(oldest) = self.stretches.pop_front()
+                {
+                    // What the forgotten stretch would have allowed is no longer allowed.
+                    self.barrier = self.barrier.max(oldest.relay_last());
+                }
+                self.stretches.push_back(Stretch {
+                    source_first: source_number,
+                    source_last: source_number,
+                    relay_first: self.sequence,
+                });
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const M1: (u16, u64) = (0, 1);
+    const M2: (u16, u64) = (1, 1);
+
+    fn clock(last_committed: i64, sequence_number: i64) -> Option<LogicalClock> {
+        Some(LogicalClock {
+            last_committed,
+            sequence_number,
+        })
+    }
+
+    fn pair(clock: LogicalClock) -> (i64, i64) {
+        (clock.last_committed, clock.sequence_number)
+    }
+
+    #[test]
+    fn one_source_keeps_its_parallelism() {
+        let mut map = ClockMap::new();
+        assert_eq!(pair(map.place(M1, clock(6, 7))), (0, 1));
+        assert_eq!(
+            pair(map.place(M1, clock(6, 8))),
+            (0, 2),
+            "older than the run: its barrier"
+        );
+        assert_eq!(pair(map.place(M1, clock(7, 9))), (1, 3));
+        assert_eq!(pair(map.place(M1, clock(8, 10))), (2, 4));
+        assert_eq!(pair(map.place(M1, clock(8, 11))), (2, 5));
+    }
+
+    #[test]
+    fn another_source_is_a_barrier_even_if_its_numbers_go_on() {
+        let mut map = ClockMap::new();
+        map.place(M1, clock(4, 5));
+        assert_eq!(pair(map.place(M2, clock(4, 6))), (1, 2));
+        assert_eq!(pair(map.place(M2, clock(4, 7))), (1, 3));
+        assert_eq!(pair(map.place(M1, clock(4, 6))), (3, 4));
+        assert_eq!(
+            pair(map.place((0, 2), clock(4, 7))),
+            (4, 5),
+            "another run of one source"
+        );
+    }
+
+    #[test]
+    fn what_has_no_clock_runs_alone() {
+        let mut map = ClockMap::new();
+        map.place(M1, clock(4, 5));
+        assert_eq!(pair(map.place(M1, None)), (1, 2));
+        assert_eq!(pair(map.place(M1, clock(4, 6))), (2, 3));
+        assert_eq!(pair(map.place(M1, clock(0, 0))), (3, 4));
+    }
+
+    #[test]
+    fn dropped_transactions_leave_gaps_that_are_bridged_upwards() {
+        let mut map = ClockMap::new();
+        map.place(M1, clock(0, 1)); // relay 1
+        map.place(M1, clock(0, 4)); // relay 2; 2 and 3 were dropped
+        assert_eq!(pair(map.place(M1, clock(3, 5))), (1, 3));
+        assert_eq!(pair(map.place(M1, clock(4, 6))), (2, 4));
+    }
+
+    proptest! {
+        /// Whatever comes, two transactions overlap in the relay's file only if they could on
+        /// their source.
+        #[test]
+        fn never_more_parallel_than_the_source(
+            steps in prop::collection::vec((0u16..2, 1i64..4, 0i64..6, 0u8..30), 1..400)
+        ) {
+            let mut map = ClockMap::new();
+            let mut next = [0i64; 2];
+            let mut runs = [0u64; 2];
+            let mut placed: Vec<((u16, u64), i64, i64, i64)> = Vec::new();
+            for (source, step, back, restart) in steps {
+                let slot = usize::from(source);
+                if restart == 0 {
+                    runs[slot] += 1;
+                    next[slot] = 0;
+                }
+                next[slot] += step;
+                let sequence = next[slot];
+                let last = (sequence - 1 - back).max(0);
+                let origin = (source, runs[slot]);
+                let given = map.place(origin, clock(last, sequence));
+                prop_assert_eq!(given.sequence_number, placed.len() as i64 + 1);
+                prop_assert!(given.last_committed < given.sequence_number);
+                for (other, _, other_sequence, relay_sequence) in &placed {
+                    let overlaps = *relay_sequence > given.last_committed;
+                    let allowed = *other == origin && *other_sequence > last;
+                    prop_assert!(!overlaps || allowed);
+                }
+                placed.push((origin, last, sequence, given.sequence_number));
+            }
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! First copy wins, and who commits in one group.
+
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::binlog::FormatDescription;
+use crate::binlog::format_description::Checksum;
+use crate::transaction::test_events::{self as make, clock, gtid};
+use crate::transaction::{Assembler, AssemblerOptions};
+
+const OWN: u32 = 900;
+
+fn format(flavor: Flavor) -> Arc<FormatDescription> {
+    match flavor {
+        Flavor::MySql => make::mysql_format(Checksum::Crc32),
+        Flavor::MariaDb => make::mariadb_format(Checksum::Crc32),
+    }
+}
+
+/// One transaction alone in its batch.
+fn batch(source: u16, run: u64, flavor: Flavor, group: &[Vec<u8>]) -> TransactionBatch {
+    let options = AssemblerOptions {
+        source,
+        source_server_id: 1,
+        first_run: run,
+        filter: make::keeping(&[]),
+        spill_dir: std::env::temp_dir(),
+        spill_size: usize::MAX / 2,
+    };
+    let mut assembler = Assembler::new(options, format(flavor));
+    assembler.start_file(Arc::from("bin.1"), 4);
+    for event in group {
+        assembler.event(event, 100).unwrap();
+    }
+    assembler.take_batch().unwrap()
+}
+
+fn mariadb(source: u16, run: u64, server: u32, seq: u64, commit: Option<u64>) -> TransactionBatch {
+    let group = [
+        make::mariadb_gtid(server, 0, seq, 0, commit),
+        make::query(server, "", "COMMIT"),
+    ];
+    batch(source, run, Flavor::MariaDb, &group)
+}
+
+fn mysql(source: u16, uuid: u8, tag: &str, gno: u64, server: u32) -> TransactionBatch {
+    let events = vec![make::query(server, "test", "insert")];
+    let group = make::mysql_group(server, gtid(uuid, tag, gno), clock(0, 1), events);
+    batch(source, 1, Flavor::MySql, &group)
+}
+
+fn place(merge: &mut Merge, batch: &TransactionBatch) -> Decision {
+    merge.place(batch, &batch.transactions[0]).unwrap()
+}
+
+fn joins(decision: Decision) -> bool {
+    match decision {
+        Decision::New(place) => place.joins_group,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_first_copy_wins_whatever_its_path() {
+    let mut merge = Merge::new(OWN, Executed::empty(Flavor::MySql));
+    for (source, other) in [(0, 1), (1, 0)] {
+        let (uuid, gno) = (7, u64::from(source) + 1);
+        assert!(matches!(
+            place(&mut merge, &mysql(source, uuid, "", gno, 5)),
+            Decision::New(_)
+        ));
+        for again in [other, source] {
+            let copy = mysql(again, uuid, "", gno, 5);
+            assert_eq!(place(&mut merge, &copy), Decision::Duplicate);
+        }
+    }
+    // A tag makes it another transaction; a gap is no copy.
+    assert!(matches!(
+        place(&mut merge, &mysql(0, 7, "t", 1, 5)),
+        Decision::New(_)
+    ));
+    assert!(matches!(
+        place(&mut merge, &mysql(0, 7, "", 9, 5)),
+        Decision::New(_)
+    ));
+    assert!(matches!(
+        place(&mut merge, &mysql(1, 7, "", 8, 5)),
+        Decision::New(_)
+    ));
+    assert_eq!(
+        merge.executed().to_text(),
+        "07070707-0707-0707-0707-070707070707:1-2:8-9:t:1"
+    );
+}
+
+#[test]
+fn own_transactions_are_dropped_and_not_recorded() {
+    let mut merge = Merge::new(OWN, Executed::empty(Flavor::MySql));
+    assert_eq!(place(&mut merge, &mysql(0, 7, "", 1, OWN)), Decision::Own);
+    assert_eq!(merge.executed(), &Executed::empty(Flavor::MySql));
+}
+
+#[test]
+fn the_other_flavor_is_refused_and_nothing_is_recorded() {
+    let mut merge = Merge::new(OWN, Executed::empty(Flavor::MySql));
+    let other = mariadb(0, 1, 5, 1, None);
+    let error = merge.place(&other, &other.transactions[0]).unwrap_err();
+    assert!(matches!(error, MergeError::Flavor { .. }), "{error}");
+    let mut merge = Merge::new(OWN, Executed::empty(Flavor::MariaDb));
+    let other = mysql(0, 7, "", 1, 5);
+    assert!(merge.place(&other, &other.transactions[0]).is_err());
+    assert_eq!(merge.executed(), &Executed::empty(Flavor::MariaDb));
+}
+
+#[test]
+fn mariadb_pairs_of_domain_and_server_are_apart() {
+    let mut merge = Merge::new(OWN, Executed::empty(Flavor::MariaDb));
+    assert!(matches!(
+        place(&mut merge, &mariadb(0, 1, 86, 5, None)),
+        Decision::New(_)
+    ));
+    assert!(matches!(
+        place(&mut merge, &mariadb(1, 1, 18, 3, None)),
+        Decision::New(_)
+    ));
+    assert_eq!(
+        place(&mut merge, &mariadb(1, 1, 86, 4, None)),
+        Decision::Duplicate
+    );
+    assert_eq!(merge.executed().to_text(), "0-18-3");
+}
+
+#[test]
+fn a_group_goes_on_only_without_anything_between() {
+    let mut merge = Merge::new(OWN, Executed::empty(Flavor::MariaDb));
+    let mut seq = 0;
+    let mut new = |merge: &mut Merge, source, run, commit| {
+        seq += 1;
+        joins(place(merge, &mariadb(source, run, 80, seq, commit)))
+    };
+    assert!(!new(&mut merge, 0, 1, Some(5)));
+    assert!(new(&mut merge, 0, 1, Some(5)));
+    assert!(!new(&mut merge, 1, 1, Some(5)), "another source");
+    assert!(!new(&mut merge, 0, 1, Some(5)), "and back");
+    assert!(!new(&mut merge, 0, 2, Some(5)), "another run");
+    assert!(new(&mut merge, 0, 2, Some(5)));
+    assert!(!new(&mut merge, 0, 2, None));
+    assert!(
+        !new(&mut merge, 0, 2, Some(5)),
+        "something without a group between"
+    );
+    merge.start_file();
+    assert!(!new(&mut merge, 0, 2, Some(5)), "another file");
+}
+
+/// A copy that is dropped still stands between two groups on its source.
+#[test]
+fn a_dropped_copy_ends_a_group_unless_it_is_in_it() {
+    let mut merge = Merge::new(OWN, Executed::empty(Flavor::MariaDb));
+    assert!(!joins(place(&mut merge, &mariadb(1, 1, 18, 1, None))));
+    assert!(!joins(place(&mut merge, &mariadb(0, 1, 86, 1, Some(5)))));
+    assert_eq!(
+        place(&mut merge, &mariadb(0, 1, 18, 1, Some(5))),
+        Decision::Duplicate
+    );
+    assert!(
+        joins(place(&mut merge, &mariadb(0, 1, 86, 2, Some(5)))),
+        "dropped from the group"
+    );
+    assert_eq!(
+        place(&mut merge, &mariadb(1, 1, 18, 1, Some(9))),
+        Decision::Duplicate
+    );
+    assert!(
+        joins(place(&mut merge, &mariadb(0, 1, 86, 3, Some(5)))),
+        "dropped elsewhere"
+    );
+    for (seq, between) in [(4, Some(6)), (5, None)] {
+        assert_eq!(
+            place(&mut merge, &mariadb(0, 1, 18, 1, between)),
+            Decision::Duplicate
+        );
+        assert!(
+            !joins(place(&mut merge, &mariadb(0, 1, 86, seq, Some(5)))),
+            "{between:?}"
+        );
+    }
+}
+
+proptest! {
+    /// Two masters that log each other's transactions, read in any interleaving: each
+    /// transaction is delivered once, and each path's order is kept.
+    #[test]
+    fn two_paths_deliver_each_once_in_order(
+        order in prop::collection::vec(any::<bool>(), 1..40),
+        interleaving in prop::collection::vec(any::<bool>(), 0..200),
+    ) {
+        // Both paths carry all transactions; each has its own order between the two origins.
+        let count = |server| order.iter().filter(|first| **first == server).count();
+        let (ones, twos) = (count(true) as u64, count(false) as u64);
+        let first: Vec<(u8, u64)> = (1..=ones).map(|n| (1, n)).chain((1..=twos).map(|n| (2, n))).collect();
+        let mut numbers = [0u64; 3];
+        let second: Vec<(u8, u64)> = order
+            .iter()
+            .map(|one| {
+                let uuid = if *one { 1 } else { 2 };
+                numbers[usize::from(uuid)] += 1;
+                (uuid, numbers[usize::from(uuid)])
+            })
+            .collect();
+        let mut merge = Merge::new(OWN, Executed::empty(Flavor::MySql));
+        let mut delivered = Vec::new();
+        let mut heads = [0usize; 2];
+        let paths = [&first, &second];
+        let rest = std::iter::repeat_n([true, false], first.len() * 2).flatten();
+        for one in interleaving.into_iter().chain(rest) {
+            let path = usize::from(one);
+            let Some((uuid, gno)) = paths[path].get(heads[path]).copied() else {
+                continue;
+            };
+            heads[path] += 1;
+            let batch = mysql(path as u16, uuid, "", gno, uuid.into());
+            if let Decision::New(_) = place(&mut merge, &batch) {
+                delivered.push((uuid, gno));
+            }
+        }
+        prop_assert_eq!(delivered.len(), first.len());
+        for uuid in [1u8, 2] {
+            let numbers: Vec<u64> = delivered.iter().filter(|(u, _)| *u == uuid).map(|(_, n)| *n).collect();
+            prop_assert_eq!(numbers, (1..=count(uuid == 1) as u64).collect::<Vec<_>>());
+        }
+    }
+}

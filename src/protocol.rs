@@ -1,0 +1,80 @@
+//! The MySQL client/server protocol without any I/O, for both sides of a connection.
+//!
+//! Nothing here reads a socket: functions take and return bytes, so that every message can be
+//! tested cut at every length. Sources: "Client/Server Protocol" in the MySQL source code
+//! documentation, and MariaDB's knowledge base, "Clientserver Protocol".
+//!
+//! Sets of GTIDs stay raw bytes here; `crate::gtid` decodes them.
+
+pub mod auth;
+pub mod capability;
+pub mod command;
+pub mod error_code;
+pub mod framing;
+pub mod handshake;
+pub mod response;
+mod stored_password;
+mod wire;
+
+use std::borrow::Cow;
+
+pub use stored_password::StoredPassword;
+
+/// What went wrong in a conversation, split by whose fault it is.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ProtocolError {
+    /// The peer sent bytes that are not what the protocol prescribes.
+    #[error(transparent)]
+    InvalidMessage(#[from] InvalidMessage),
+    /// The peer understood, and said no.
+    #[error(transparent)]
+    Server(#[from] ServerError),
+}
+
+/// Bytes from the peer that are not what the protocol prescribes at this place.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("invalid {what} at byte {offset}: expected {expected}, found {found}")]
+pub struct InvalidMessage {
+    /// The message that was being read.
+    pub what: &'static str,
+    /// Offset in the message's payload, in bytes.
+    pub offset: usize,
+    /// What should have stood there.
+    pub expected: Cow<'static, str>,
+    /// What stood there instead.
+    pub found: Cow<'static, str>,
+}
+
+/// An ERR packet: the peer's refusal, in its own words.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("error {code} ({sqlstate}): {message}")]
+pub struct ServerError {
+    /// The error's number; see [`error_code`] for the ones used here.
+    pub code: u16,
+    /// Five characters; `HY000` when the peer sent none.
+    pub sqlstate: String,
+    /// The text, invalid UTF-8 replaced.
+    pub message: String,
+}
+
+impl ServerError {
+    /// An error to send, with the SQLSTATE that MySQL sends with that number.
+    pub fn new(code: u16, message: impl Into<String>) -> ServerError {
+        ServerError {
+            code,
+            sqlstate: error_code::sqlstate(code).to_owned(),
+            message: message.into(),
+        }
+    }
+
+    /// True where the peer refuses this user or password: retrying soon makes no sense.
+    pub fn is_access_denied(&self) -> bool {
+        matches!(
+            self.code,
+            error_code::ER_ACCESS_DENIED_ERROR
+                | error_code::ER_DBACCESS_DENIED_ERROR
+                | error_code::ER_SPECIFIC_ACCESS_DENIED_ERROR
+                | error_code::ER_ACCESS_DENIED_NO_PASSWORD_ERROR
+        )
+    }
+}

@@ -1,0 +1,283 @@
+//! Authentication plugins: the client's side of the exchange, and what both sides share.
+//!
+//! Sources: "Authentication Phase" in the MySQL source code documentation; MariaDB's knowledge
+//! base, "Authentication Plugin - ed25519".
+
+use super::handshake::SCRAMBLE_LENGTH;
+use super::response::{OkPacket, parse_error};
+use super::wire::{WireReader, put_until_nul, text};
+use super::{InvalidMessage, ProtocolError};
+pub use crate::secret::Secret;
+use aws_lc_rs::rsa::{OAEP_SHA1_MGF1SHA1, OaepPublicEncryptingKey, PublicEncryptingKey};
+use mysql_common::scramble::{create_response_for_ed25519, scramble_native, scramble_sha256};
+use rand::Rng;
+use rustls::pki_types::SubjectPublicKeyInfoDer;
+use rustls::pki_types::pem::PemObject;
+use zeroize::Zeroizing;
+
+const ED25519_NONCE_LENGTH: usize = 32;
+const HEADER_MORE_DATA: u8 = 0x01;
+const HEADER_SWITCH: u8 = 0xFE;
+const FAST_AUTH_SUCCESS: u8 = 0x03;
+const FULL_AUTH_NEEDED: u8 = 0x04;
+const REQUEST_PUBLIC_KEY: u8 = 0x02;
+/// No server needs more packets than a switch, a key and an answer; a peer that sends more would
+/// keep us busy for ever.
+const ROUNDS_MAX: usize = 8;
+
+/// A way to prove a password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AuthPlugin {
+    /// `mysql_native_password`: SHA-1, all servers up to MySQL 8.0, MariaDB's default.
+    Native,
+    /// `caching_sha2_password`: SHA-256, the default since MySQL 8.0.
+    CachingSha2,
+    /// `client_ed25519`: MariaDB.
+    Ed25519,
+    /// `mysql_clear_password`: the password itself; only ever over TLS.
+    Clear,
+}
+
+impl AuthPlugin {
+    /// The name on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            AuthPlugin::Native => "mysql_native_password",
+            AuthPlugin::CachingSha2 => "caching_sha2_password",
+            AuthPlugin::Ed25519 => "client_ed25519",
+            AuthPlugin::Clear => "mysql_clear_password",
+        }
+    }
+
+    /// The plugin of that name; None where it is not known here.
+    pub fn from_name(name: &str) -> Option<AuthPlugin> {
+        [
+            AuthPlugin::Native,
+            AuthPlugin::CachingSha2,
+            AuthPlugin::Ed25519,
+            AuthPlugin::Clear,
+        ]
+        .into_iter()
+        .find(|plugin| plugin.name() == name)
+    }
+}
+
+/// Why a client cannot go on with an authentication.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AuthError {
+    /// The server's packets make no sense, or it said no.
+    #[error(transparent)]
+    Protocol(#[from] ProtocolError),
+    /// The account uses a plugin that is not known here.
+    #[error(
+        "the server wants authentication plugin {0:?}; known are mysql_native_password, \
+         caching_sha2_password, client_ed25519 and, over TLS, mysql_clear_password"
+    )]
+    UnsupportedPlugin(String),
+    /// The account's plugin sends the password itself and the connection is not encrypted.
+    #[error("the server wants the clear password, which is never sent without TLS")]
+    ClearPasswordWithoutTls,
+    /// The server's public key cannot encrypt the password.
+    #[error("the server's RSA public key cannot be used: {0}")]
+    PublicKey(&'static str),
+}
+
+impl From<InvalidMessage> for AuthError {
+    fn from(error: InvalidMessage) -> Self {
+        AuthError::Protocol(error.into())
+    }
+}
+
+/// What a client has to do next.
+#[derive(Debug)]
+pub enum AuthStep {
+    /// Send this packet, then read the next one.
+    Send(Zeroizing<Vec<u8>>),
+    /// Read the next packet.
+    Read,
+    /// The login is done.
+    Done(OkPacket),
+}
+
+/// The client's side of an authentication.
+pub struct ClientAuth<'a> {
+    password: &'a [u8],
+    plugin: AuthPlugin,
+    scramble: Vec<u8>,
+    is_encrypted: bool,
+    key_requested: bool,
+    rounds: usize,
+}
+
+impl<'a> ClientAuth<'a> {
+    /// Begins with the plugin and scramble of the greeting. A plugin that cannot answer to the
+    /// greeting is replaced by one that can: the server then asks for a switch.
+    /// `is_encrypted`: the connection uses TLS.
+    pub fn new(
+        greeting_plugin: &str,
+        scramble: &[u8; SCRAMBLE_LENGTH],
+        password: &'a Secret,
+        is_encrypted: bool,
+    ) -> ClientAuth<'a> {
+        let plugin = match AuthPlugin::from_name(greeting_plugin) {
+            Some(AuthPlugin::CachingSha2) => AuthPlugin::CachingSha2,
+            _ => AuthPlugin::Native,
+        };
+        ClientAuth {
+            password: password.expose().as_bytes(),
+            plugin,
+            scramble: scramble.to_vec(),
+            is_encrypted,
+            key_requested: false,
+            rounds: 0,
+        }
+    }
+
+    /// The plugin that answers now.
+    pub fn plugin(&self) -> AuthPlugin {
+        self.plugin
+    }
+
+    /// The plugin's answer to the scramble: for the handshake response, or after a switch.
+    ///
+    /// # Errors
+    /// The plugin would send the password in clear over an unencrypted connection.
+    pub fn response(&self) -> Result<Zeroizing<Vec<u8>>, AuthError> {
+        let bytes = match self.plugin {
+            AuthPlugin::Native => scramble_native(&self.scramble, self.password)
+                .map_or_else(Vec::new, |answer| answer.to_vec()),
+            AuthPlugin::CachingSha2 => scramble_sha256(&self.scramble, self.password)
+                .map_or_else(|| vec![0], |answer| answer.to_vec()),
+            AuthPlugin::Ed25519 => {
+                create_response_for_ed25519(self.password, &self.scramble).to_vec()
+            }
+            AuthPlugin::Clear if self.is_encrypted => return Ok(self.clear_password()),
+            AuthPlugin::Clear => return Err(AuthError::ClearPasswordWithoutTls),
+        };
+        Ok(Zeroizing::new(bytes))
+    }
+
+    /// Takes the server's next packet.
+    ///
+    /// # Errors
+    /// The server's refusal, an invalid packet, or a plugin that cannot be served.
+    pub fn on_packet(&mut self, packet: &[u8]) -> Result<AuthStep, AuthError> {
+        let mut reader = WireReader::new("authentication packet", packet);
+        self.rounds += 1;
+        if self.rounds > ROUNDS_MAX {
+            return Err(reader
+                .invalid("the end of the authentication", "yet another")
+                .into());
+        }
+        match reader.u8()? {
+            0x00 => Ok(AuthStep::Done(OkPacket::decode(packet)?)),
+            0xFF => Err(ProtocolError::from(parse_error(packet)?).into()),
+            HEADER_SWITCH => self.on_switch(reader),
+            HEADER_MORE_DATA if self.plugin == AuthPlugin::CachingSha2 => self.on_more_data(reader),
+            other => {
+                let found = format!("0x{other:02x}");
+                Err(reader
+                    .invalid("OK, ERR or an authentication switch", found)
+                    .into())
+            }
+        }
+    }
+
+    fn on_switch(&mut self, mut reader: WireReader<'_>) -> Result<AuthStep, AuthError> {
+        if reader.is_empty() {
+            return Err(AuthError::UnsupportedPlugin("mysql_old_password".into()));
+        }
+        let name = text(reader.until_nul()?);
+        let Some(plugin) = AuthPlugin::from_name(&name) else {
+            return Err(AuthError::UnsupportedPlugin(name));
+        };
+        let length = match plugin {
+            AuthPlugin::Native | AuthPlugin::CachingSha2 => SCRAMBLE_LENGTH,
+            AuthPlugin::Ed25519 => ED25519_NONCE_LENGTH,
+            AuthPlugin::Clear => 0,
+        };
+        // A NUL may follow, which is no part of it.
+        self.scramble = reader.bytes(length)?.to_vec();
+        self.plugin = plugin;
+        self.key_requested = false;
+        Ok(AuthStep::Send(self.response()?))
+    }
+
+    fn on_more_data(&mut self, mut reader: WireReader<'_>) -> Result<AuthStep, AuthError> {
+        let data = reader.rest();
+        if self.key_requested {
+            self.key_requested = false;
+            return Ok(AuthStep::Send(self.encrypt_password(data)?));
+        }
+        match data {
+            [FAST_AUTH_SUCCESS] => Ok(AuthStep::Read),
+            [FULL_AUTH_NEEDED] if self.is_encrypted => Ok(AuthStep::Send(self.clear_password())),
+            [FULL_AUTH_NEEDED] => {
+                self.key_requested = true;
+                Ok(AuthStep::Send(Zeroizing::new(vec![REQUEST_PUBLIC_KEY])))
+            }
+            _ => Err(reader
+                .invalid("a caching_sha2_password state", "another")
+                .into()),
+        }
+    }
+
+    fn clear_password(&self) -> Zeroizing<Vec<u8>> {
+        let mut bytes = Zeroizing::new(Vec::with_capacity(self.password.len() + 1));
+        bytes.extend_from_slice(self.password);
+        bytes.push(0);
+        bytes
+    }
+
+    /// RSA-OAEP of the password XOR the scramble, under the key that the server sent as PEM.
+    fn encrypt_password(&self, key_pem: &[u8]) -> Result<Zeroizing<Vec<u8>>, AuthError> {
+        let key = SubjectPublicKeyInfoDer::from_pem_slice(key_pem)
+            .map_err(|_| AuthError::PublicKey("it is not a PEM public key"))?;
+        let key = PublicEncryptingKey::from_der(&key)
+            .map_err(|_| AuthError::PublicKey("it is not an RSA key of 2048 bits or more"))?;
+        let key = OaepPublicEncryptingKey::new(key)
+            .map_err(|_| AuthError::PublicKey("it cannot encrypt with OAEP"))?;
+        let mut clear = self.clear_password();
+        for (byte, mask) in clear.iter_mut().zip(self.scramble.iter().cycle()) {
+            *byte ^= mask;
+        }
+        let mut encrypted = Zeroizing::new(vec![0; key.ciphertext_size()]);
+        let length = key
+            .encrypt(&OAEP_SHA1_MGF1SHA1, &clear, &mut encrypted, None)
+            .map_err(|_| AuthError::PublicKey("the password is too long for it"))?
+            .len();
+        encrypted.truncate(length);
+        Ok(encrypted)
+    }
+}
+
+/// A scramble for a greeting: no NUL, which would end it early, and no `$`, which MySQL leaves out
+/// because it separates the parts of a stored hash.
+pub fn new_scramble() -> [u8; SCRAMBLE_LENGTH] {
+    let mut rng = rand::rng();
+    std::array::from_fn(|_| {
+        loop {
+            let byte: u8 = rng.random_range(1..128);
+            if byte != b'$' {
+                return byte;
+            }
+        }
+    })
+}
+
+/// The server's request to go on with another plugin.
+pub fn encode_switch(plugin: AuthPlugin, scramble: &[u8; SCRAMBLE_LENGTH]) -> Vec<u8> {
+    let mut out = vec![HEADER_SWITCH];
+    put_until_nul(&mut out, plugin.name().as_bytes());
+    out.extend_from_slice(scramble);
+    out.push(0);
+    out
+}
+
+/// The server's word that caching_sha2_password's first answer was right; OK follows.
+pub fn encode_fast_auth_success() -> Vec<u8> {
+    vec![HEADER_MORE_DATA, FAST_AUTH_SUCCESS]
+}
+
+#[cfg(test)]
+mod tests;

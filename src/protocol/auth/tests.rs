@@ -1,0 +1,238 @@
+use super::*;
+use crate::protocol::ServerError;
+use crate::protocol::response::encode_error;
+use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
+use aws_lc_rs::rsa::{KeySize, OaepPrivateDecryptingKey, PrivateDecryptingKey};
+use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
+
+const SCRAMBLE: [u8; SCRAMBLE_LENGTH] = *b"abcdefghijklmnopqrst";
+
+fn switch_to(name: &str, data: &[u8]) -> Vec<u8> {
+    let mut packet = vec![HEADER_SWITCH];
+    put_until_nul(&mut packet, name.as_bytes());
+    packet.extend_from_slice(data);
+    packet
+}
+
+fn sent(step: AuthStep) -> Vec<u8> {
+    match step {
+        AuthStep::Send(bytes) => bytes.to_vec(),
+        other => panic!("expected something to send, got {other:?}"),
+    }
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for chunk in bytes.chunks(3) {
+        let mut word = 0;
+        for index in 0..3 {
+            word = word << 8 | u32::from(chunk.get(index).copied().unwrap_or(0));
+        }
+        for index in 0..4 {
+            let digit = ALPHABET[(word >> (18 - 6 * index) & 63) as usize];
+            text.push(if index <= chunk.len() {
+                char::from(digit)
+            } else {
+                '='
+            });
+        }
+    }
+    text
+}
+
+#[test]
+fn native_then_ok() {
+    let secret = Secret::new("secret");
+    let mut auth = ClientAuth::new("mysql_native_password", &SCRAMBLE, &secret, false);
+    let expected = scramble_native(&SCRAMBLE, b"secret").unwrap();
+    assert_eq!(*auth.response().unwrap(), expected);
+    let step = auth.on_packet(&OkPacket::default().encode()).unwrap();
+    assert!(matches!(step, AuthStep::Done(_)));
+}
+
+#[test]
+fn empty_passwords_send_no_hash() {
+    let secret = Secret::default();
+    let auth = ClientAuth::new("mysql_native_password", &SCRAMBLE, &secret, false);
+    assert!(auth.response().unwrap().is_empty());
+    let auth = ClientAuth::new("caching_sha2_password", &SCRAMBLE, &secret, false);
+    assert_eq!(*auth.response().unwrap(), [0]);
+}
+
+#[test]
+fn caching_sha2_fast() {
+    let secret = Secret::new("secret");
+    let mut auth = ClientAuth::new("caching_sha2_password", &SCRAMBLE, &secret, false);
+    assert_eq!(
+        *auth.response().unwrap(),
+        scramble_sha256(&SCRAMBLE, b"secret").unwrap()
+    );
+    assert!(matches!(
+        auth.on_packet(&encode_fast_auth_success()).unwrap(),
+        AuthStep::Read
+    ));
+    let done = auth.on_packet(&OkPacket::default().encode()).unwrap();
+    assert!(matches!(done, AuthStep::Done(_)));
+}
+
+#[test]
+fn caching_sha2_full_sends_the_password_over_tls_only() {
+    let secret = Secret::new("secret");
+    let full = [HEADER_MORE_DATA, FULL_AUTH_NEEDED];
+    let mut auth = ClientAuth::new("caching_sha2_password", &SCRAMBLE, &secret, true);
+    assert_eq!(sent(auth.on_packet(&full).unwrap()), b"secret\0");
+    let mut auth = ClientAuth::new("caching_sha2_password", &SCRAMBLE, &secret, false);
+    assert_eq!(sent(auth.on_packet(&full).unwrap()), [REQUEST_PUBLIC_KEY]);
+}
+
+#[test]
+fn caching_sha2_full_by_rsa_decrypts_to_the_password() {
+    let private = PrivateDecryptingKey::generate(KeySize::Rsa2048).unwrap();
+    let der: PublicKeyX509Der<'_> = private.public_key().as_der().unwrap();
+    let pem = format!(
+        "-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n",
+        base64(der.as_ref())
+    );
+    let secret = Secret::new("a password longer than the scramble of 20 bytes");
+    let mut auth = ClientAuth::new("caching_sha2_password", &SCRAMBLE, &secret, false);
+    auth.on_packet(&[HEADER_MORE_DATA, FULL_AUTH_NEEDED])
+        .unwrap();
+    let mut packet = vec![HEADER_MORE_DATA];
+    packet.extend_from_slice(pem.as_bytes());
+    let encrypted = sent(auth.on_packet(&packet).unwrap());
+
+    let private = OaepPrivateDecryptingKey::new(private).unwrap();
+    let mut clear = vec![0; private.min_output_size()];
+    let clear = private
+        .decrypt(&OAEP_SHA1_MGF1SHA1, &encrypted, &mut clear, None)
+        .unwrap();
+    let clear: Vec<u8> = clear
+        .iter()
+        .zip(SCRAMBLE.iter().cycle())
+        .map(|(byte, mask)| byte ^ mask)
+        .collect();
+    assert_eq!(clear, format!("{}\0", secret.expose()).as_bytes());
+}
+
+#[test]
+fn a_useless_public_key_is_named() {
+    let secret = Secret::new("secret");
+    for key in [
+        "",
+        "no key",
+        "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n",
+    ] {
+        let mut auth = ClientAuth::new("caching_sha2_password", &SCRAMBLE, &secret, false);
+        auth.on_packet(&[HEADER_MORE_DATA, FULL_AUTH_NEEDED])
+            .unwrap();
+        let mut packet = vec![HEADER_MORE_DATA];
+        packet.extend_from_slice(key.as_bytes());
+        let error = auth.on_packet(&packet).unwrap_err();
+        assert!(matches!(error, AuthError::PublicKey(_)), "{key:?}: {error}");
+    }
+}
+
+#[test]
+fn ed25519_signs_for_the_key_that_mariadb_stores() {
+    // ED25519_PASSWORD('secret'), from MariaDB's documentation of the plugin.
+    let stored = "ZIgUREUg5PVgQ6LskhXmO+eZLS0nC8be6HPjYWR4YJY=";
+    let nonce: [u8; 32] = std::array::from_fn(|index| index as u8);
+    let secret = Secret::new("secret");
+    let mut auth = ClientAuth::new("mysql_native_password", &SCRAMBLE, &secret, false);
+    let signature = sent(
+        auth.on_packet(&switch_to("client_ed25519", &nonce))
+            .unwrap(),
+    );
+    assert_eq!(signature.len(), 64);
+    UnparsedPublicKey::new(&ED25519, decode_base64(stored))
+        .verify(&nonce, &signature)
+        .unwrap();
+}
+
+fn decode_base64(text: &str) -> Vec<u8> {
+    let pem = format!("-----BEGIN PUBLIC KEY-----\n{text}\n-----END PUBLIC KEY-----\n");
+    SubjectPublicKeyInfoDer::from_pem_slice(pem.as_bytes())
+        .unwrap()
+        .to_vec()
+}
+
+#[test]
+fn the_clear_password_never_leaves_without_tls() {
+    let secret = Secret::new("secret");
+    let switch = switch_to("mysql_clear_password", b"");
+    let mut auth = ClientAuth::new("mysql_native_password", &SCRAMBLE, &secret, false);
+    assert_eq!(
+        auth.on_packet(&switch).unwrap_err(),
+        AuthError::ClearPasswordWithoutTls
+    );
+    let mut auth = ClientAuth::new("mysql_native_password", &SCRAMBLE, &secret, true);
+    assert_eq!(sent(auth.on_packet(&switch).unwrap()), b"secret\0");
+    // Not even a greeting that names the plugin makes the first answer clear.
+    let auth = ClientAuth::new("mysql_clear_password", &SCRAMBLE, &secret, true);
+    assert_eq!(auth.plugin(), AuthPlugin::Native);
+}
+
+#[test]
+fn a_switch_takes_the_new_scramble() {
+    let secret = Secret::new("secret");
+    let other = *b"tsrqponmlkjihgfedcba";
+    let mut auth = ClientAuth::new("caching_sha2_password", &SCRAMBLE, &secret, false);
+    let packet = encode_switch(AuthPlugin::Native, &other);
+    let answer = sent(auth.on_packet(&packet).unwrap());
+    assert_eq!(answer, scramble_native(&other, b"secret").unwrap());
+    for cut in 0..packet.len() - 1 {
+        let mut auth = ClientAuth::new("caching_sha2_password", &SCRAMBLE, &secret, false);
+        assert!(auth.on_packet(&packet[..cut]).is_err(), "cut at {cut}");
+    }
+}
+
+#[test]
+fn unknown_plugins_and_refusals_are_told_apart() {
+    let secret = Secret::new("secret");
+    let mut auth = ClientAuth::new("caching_sha2_password", &SCRAMBLE, &secret, false);
+    let error = auth
+        .on_packet(&switch_to("auth_gssapi_client", b"x"))
+        .unwrap_err();
+    assert_eq!(
+        error,
+        AuthError::UnsupportedPlugin("auth_gssapi_client".into())
+    );
+    let error = auth.on_packet(&[HEADER_SWITCH]).unwrap_err();
+    assert_eq!(
+        error,
+        AuthError::UnsupportedPlugin("mysql_old_password".into())
+    );
+    let denied = ServerError::new(1045, "Access denied");
+    let error = auth.on_packet(&encode_error(&denied)).unwrap_err();
+    assert_eq!(error, AuthError::Protocol(ProtocolError::Server(denied)));
+}
+
+#[test]
+fn a_server_that_never_ends_is_left() {
+    let secret = Secret::new("secret");
+    let mut auth = ClientAuth::new("caching_sha2_password", &SCRAMBLE, &secret, false);
+    let packet = encode_switch(AuthPlugin::Native, &SCRAMBLE);
+    let rounds = (0..100)
+        .take_while(|_| auth.on_packet(&packet).is_ok())
+        .count();
+    assert_eq!(rounds, ROUNDS_MAX);
+}
+
+#[test]
+fn scrambles_have_no_nul_and_differ() {
+    let scrambles: Vec<_> = (0..200).map(|_| new_scramble()).collect();
+    assert!(
+        scrambles
+            .iter()
+            .flatten()
+            .all(|byte| (1..128).contains(byte) && *byte != b'$')
+    );
+    assert_ne!(scrambles[0], scrambles[1]);
+}
+
+#[test]
+fn secrets_are_never_shown() {
+    let secret = Secret::new("topsecret");
+    assert!(!format!("{secret:?}").contains("topsecret"));
+}

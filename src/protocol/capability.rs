@@ -1,0 +1,69 @@
+//! Capability flags of the handshake, as in MySQL's `mysql_com.h` ("Capabilities Flags").
+
+/// New password hashing; MariaDB calls it CLIENT_MYSQL: set means no extended capabilities.
+pub const CLIENT_LONG_PASSWORD: u32 = 1;
+/// The OK packet counts found rows instead of affected ones.
+pub const CLIENT_FOUND_ROWS: u32 = 1 << 1;
+/// Longer column flags.
+pub const CLIENT_LONG_FLAG: u32 = 1 << 2;
+/// The handshake response names a database.
+pub const CLIENT_CONNECT_WITH_DB: u32 = 1 << 3;
+/// zlib compression of the packets; never offered nor asked for here.
+pub const CLIENT_COMPRESS: u32 = 1 << 5;
+/// LOAD DATA LOCAL; never offered nor asked for here.
+pub const CLIENT_LOCAL_FILES: u32 = 1 << 7;
+/// Spaces before a function's parenthesis.
+pub const CLIENT_IGNORE_SPACE: u32 = 1 << 8;
+/// The 4.1 protocol: the only one spoken here.
+pub const CLIENT_PROTOCOL_41: u32 = 1 << 9;
+/// `interactive_timeout` applies.
+pub const CLIENT_INTERACTIVE: u32 = 1 << 10;
+/// The client goes on with TLS after its SSL request.
+pub const CLIENT_SSL: u32 = 1 << 11;
+/// Status flags stand in OK and EOF packets.
+pub const CLIENT_TRANSACTIONS: u32 = 1 << 13;
+/// 20-byte scrambles.
+pub const CLIENT_SECURE_CONNECTION: u32 = 1 << 15;
+/// Several statements in one query.
+pub const CLIENT_MULTI_STATEMENTS: u32 = 1 << 16;
+/// Several results to one query.
+pub const CLIENT_MULTI_RESULTS: u32 = 1 << 17;
+/// Several results to a prepared statement.
+pub const CLIENT_PS_MULTI_RESULTS: u32 = 1 << 18;
+/// Authentication plugins by name.
+pub const CLIENT_PLUGIN_AUTH: u32 = 1 << 19;
+/// Connection attributes in the handshake response.
+pub const CLIENT_CONNECT_ATTRS: u32 = 1 << 20;
+/// The authentication data's length is a length-encoded integer.
+pub const CLIENT_PLUGIN_AUTH_LENENC_CLIENT_DATA: u32 = 1 << 21;
+/// Session state in the OK packet; never offered nor asked for here.
+pub const CLIENT_SESSION_TRACK: u32 = 1 << 23;
+/// No EOF packets; never offered nor asked for here.
+pub const CLIENT_DEPRECATE_EOF: u32 = 1 << 24;
+
+/// What the relay asks for as a client, as far as the server offers it.
+pub const CLIENT_SIDE: u32 = CLIENT_LONG_PASSWORD
+    | CLIENT_LONG_FLAG
+    | CLIENT_PROTOCOL_41
+    | CLIENT_TRANSACTIONS
+    | CLIENT_SECURE_CONNECTION
+    | CLIENT_PLUGIN_AUTH
+    | CLIENT_PLUGIN_AUTH_LENENC_CLIENT_DATA
+    | CLIENT_CONNECT_ATTRS;
+
+/// What the relay offers as a server; [`CLIENT_SSL`] is added where there is a certificate.
+pub const SERVER_SIDE: u32 = CLIENT_LONG_PASSWORD
+    | CLIENT_FOUND_ROWS
+    | CLIENT_LONG_FLAG
+    | CLIENT_CONNECT_WITH_DB
+    | CLIENT_IGNORE_SPACE
+    | CLIENT_PROTOCOL_41
+    | CLIENT_INTERACTIVE
+    | CLIENT_TRANSACTIONS
+    | CLIENT_SECURE_CONNECTION
+    | CLIENT_MULTI_STATEMENTS
+    | CLIENT_MULTI_RESULTS
+    | CLIENT_PS_MULTI_RESULTS
+    | CLIENT_PLUGIN_AUTH
+    | CLIENT_PLUGIN_AUTH_LENENC_CLIENT_DATA
+    | CLIENT_CONNECT_ATTRS;

@@ -1,0 +1,82 @@
+//! `binrelay check`: whether a source could be followed, without following it.
+
+use std::path::PathBuf;
+
+use rand::Rng;
+
+use super::error::ReceiverError;
+use super::{Identities, ReceiverOptions, start};
+use crate::config::SourceConfig;
+use crate::flavor::Flavor;
+use crate::gtid::Uuid;
+
+/// What a check found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckedSource {
+    /// The source's family.
+    pub flavor: Flavor,
+    /// In words: who answers, and where a first start would begin.
+    pub summary: String,
+}
+
+impl ReceiverOptions {
+    /// For a check of the source: nothing is stored.
+    pub fn of_check(number: u16, config: &SourceConfig, server_id: u32) -> Self {
+        Self {
+            number,
+            config: config.clone(),
+            server_id,
+            server_uuid: Uuid::random(),
+            spill_dir: PathBuf::new(),
+            spill_size: 0,
+        }
+    }
+}
+
+/// Connects to the source, asks all that a receiver would ask, and begins a dump.
+///
+/// # Errors
+/// What would stop a receiver.
+pub async fn check_source(
+    options: &ReceiverOptions,
+    identities: &Identities,
+    flavor: Option<Flavor>,
+) -> Result<CheckedSource, ReceiverError> {
+    let (mut connection, facts) = super::connect(options).await?;
+    if let Some(expected) = flavor.filter(|flavor| *flavor != facts.flavor) {
+        let (found, version) = (facts.flavor, facts.version);
+        return Err(ReceiverError::Flavor {
+            expected,
+            found,
+            version,
+        });
+    }
+    identities.note(options.number, &facts, options.server_id)?;
+    // A source ends the dump of a replica when another with the same server_id comes. A relay may
+    // be running with ours.
+    let stranger = ReceiverOptions {
+        server_id: rand::rng().random_range(0x4000_0000..0x7fff_ffff),
+        ..options.clone()
+    };
+    let by_gtid = start::uses_gtids(options, &facts);
+    let contact = start::explore(&mut connection, &stranger, facts).await?;
+    let way = if by_gtid {
+        "by GTID"
+    } else {
+        "by file and position"
+    };
+    let before = contact.before.to_text();
+    let start = match by_gtid {
+        true if before.is_empty() => "with the source's first transaction".to_owned(),
+        true => format!("behind {before}"),
+        false => format!("at {}:{}", contact.progress.file, contact.progress.position),
+    };
+    let facts = &contact.facts;
+    Ok(CheckedSource {
+        flavor: facts.flavor,
+        summary: format!(
+            "ok: {} {}, server_id {}, followed {way}; a first start begins {start}",
+            facts.flavor, facts.version, facts.server_id
+        ),
+    })
+}

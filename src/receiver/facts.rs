@@ -1,0 +1,74 @@
+//! What a source says of itself, and whether it can be followed.
+
+use super::error::ReceiverError;
+use crate::connection::Connection;
+use crate::connection::client::ServerGreeting;
+use crate::flavor::Flavor;
+
+/// A source's answers to the first questions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceFacts {
+    /// MySQL or MariaDB.
+    pub flavor: Flavor,
+    /// `SELECT VERSION()`.
+    pub version: String,
+    /// `server_id`.
+    pub server_id: u32,
+    /// `server_uuid`; MariaDB has none.
+    pub server_uuid: Option<String>,
+    /// MySQL: whether `gtid_mode` is ON. MariaDB transactions always have GTIDs.
+    pub has_gtids: bool,
+    /// Whether names of databases and tables are compared without regard to case.
+    pub folds_case: bool,
+}
+
+impl SourceFacts {
+    /// Asks the source.
+    ///
+    /// # Errors
+    /// When the connection fails, or the source cannot be followed as it is set up.
+    pub async fn ask(
+        connection: &mut Connection,
+        greeting: &ServerGreeting,
+    ) -> Result<Self, ReceiverError> {
+        let flavor = greeting.flavor;
+        let sql = match flavor {
+            Flavor::MySql => {
+                "SELECT @@GLOBAL.server_id, @@GLOBAL.log_bin, @@GLOBAL.lower_case_table_names, \
+                 @@GLOBAL.server_uuid, @@GLOBAL.gtid_mode"
+            }
+            Flavor::MariaDb => {
+                "SELECT @@GLOBAL.server_id, @@GLOBAL.log_bin, @@GLOBAL.lower_case_table_names"
+            }
+        };
+        let answer = connection.query(sql).await?;
+        let row = answer.rows.first().cloned().unwrap_or_default();
+        let text = |index: usize| {
+            row.get(index)
+                .and_then(Option::as_deref)
+                .map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+                .unwrap_or_default()
+        };
+        if text(1) != "1" {
+            return Err(ReceiverError::setup(
+                "binary logging is off on the source (log_bin=OFF)",
+                "start it with log_bin",
+            ));
+        }
+        let server_id = text(0).parse().unwrap_or(0);
+        if server_id == 0 {
+            return Err(ReceiverError::setup(
+                "the source has server_id 0, and sends its binlog to nobody",
+                "set server_id on it",
+            ));
+        }
+        Ok(Self {
+            flavor,
+            version: greeting.version.clone(),
+            server_id,
+            server_uuid: Some(text(3)).filter(|uuid| !uuid.is_empty()),
+            has_gtids: flavor == Flavor::MariaDb || text(4) == "ON",
+            folds_case: text(2) != "0",
+        })
+    }
+}

@@ -1,0 +1,227 @@
+//! Reading a source's binlog without taking it in: to find a start, and what lies before it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::dump_position::{Change, DumpPosition};
+use super::error::ReceiverError;
+use super::listening::Listening;
+use crate::binlog::EventType;
+use crate::binlog::event::{self, EventHeader};
+use crate::binlog::mariadb_gtid::MariaDbGtidEvent;
+use crate::binlog::mysql_gtid::MySqlGtidEvent;
+use crate::binlog::query::Query;
+use crate::connection::{Connection, Phase};
+use crate::flavor::Flavor;
+use crate::gtid::{BinlogState, GtidSet};
+use crate::merge::Executed;
+use crate::protocol::framing::PacketPart;
+use crate::protocol::response;
+use crate::transaction::Identity;
+use crate::transaction::boundary::Boundary;
+
+/// What a scan of the source's binlog found.
+pub(super) struct Scanned {
+    pub(super) place: DumpPosition,
+    pub(super) before: Executed,
+    boundary: Boundary,
+    /// The file that the dump has left, and its end.
+    left: Option<(Arc<str>, u64)>,
+}
+
+/// Where a scan ends.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Until {
+    /// At this place of the first file; `None`: before the first transaction.
+    pub(super) place: Option<u64>,
+    /// Whether a person gave it: then it must be the border of a transaction.
+    pub(super) is_given: bool,
+}
+
+/// Reads a dump that was asked for from its start up to `until`, and gathers the transactions that
+/// it passes.
+pub(super) async fn scan(
+    connection: &mut Connection,
+    read_timeout: Duration,
+    flavor: Flavor,
+    until: Until,
+) -> Result<Scanned, ReceiverError> {
+    connection.set_phase(Phase::Dump);
+    let mut scanned = Scanned {
+        place: DumpPosition::new(),
+        before: Executed::empty(flavor),
+        boundary: Boundary::Outside,
+        left: None,
+    };
+    let mut listening = Listening::new(read_timeout);
+    let (mut skipping, mut heard) = (false, false);
+    loop {
+        let Some(part) = connection.buffered_part()? else {
+            if std::mem::take(&mut heard) {
+                listening.heard(connection);
+            }
+            listening.fill(connection).await?;
+            continue;
+        };
+        heard = true;
+        let packet = match part {
+            PacketPart::Whole(packet) => packet,
+            PacketPart::Begin(head) => {
+                skipping = true;
+                head
+            }
+            PacketPart::Continue(_) => continue,
+            PacketPart::End(_) => {
+                skipping = false;
+                continue;
+            }
+        };
+        if response::is_error(packet) {
+            return Err(match response::parse_error(packet) {
+                Ok(error) => ReceiverError::Source(error),
+                Err(_) => scanned
+                    .place
+                    .contradiction("a broken error".to_owned(), "an event"),
+            });
+        }
+        if response::is_eof(packet) {
+            break;
+        }
+        let event = packet.get(1..).unwrap_or(&[]);
+        scanned.take(event, skipping)?;
+        if scanned.is_there(event, until) {
+            break;
+        }
+    }
+    match until.place {
+        Some(place) => scanned.checked(place, until.is_given),
+        None => Ok(scanned),
+    }
+}
+
+impl Scanned {
+    /// Whether the event says what lies before the file.
+    fn has_previous(&self, event: &[u8]) -> bool {
+        let kind = event.get(4).map(|kind| EventType(*kind));
+        matches!(kind, Some(EventType::PREVIOUS_GTIDS | EventType::GTID_LIST))
+    }
+
+    /// Whether the scan ends behind `event`.
+    fn is_there(&mut self, event: &[u8], until: Until) -> bool {
+        let Some(place) = until.place else {
+            let is_opener = event.get(4).is_some_and(|kind| EventType(*kind).is_gtid());
+            return is_opener || self.has_previous(event);
+        };
+        match self.left.take() {
+            // The file's own end is a place in it, even if the dump is in the next already.
+            Some((file, end)) => {
+                (self.place.file, self.place.position) = (file, end);
+                true
+            }
+            None => self.place.format.is_some() && self.place.position >= place,
+        }
+    }
+
+    /// The scan's result, if it has ended where it was to end.
+    fn checked(self, place: u64, is_given: bool) -> Result<Self, ReceiverError> {
+        let (file, end) = (&self.place.file, self.place.position);
+        if end < place || (is_given && end > place) {
+            return Err(ReceiverError::setup(
+                format!(
+                    "start = \"{file}:{place}\" is no event's border: the events nearest to it end \
+                     at {end}"
+                ),
+                "give a position that SHOW BINLOG EVENTS or mysqlbinlog lists",
+            ));
+        }
+        if is_given && self.boundary != Boundary::Outside {
+            return Err(ReceiverError::setup(
+                format!("start = \"{file}:{place}\" is inside a transaction"),
+                "give the position before a GTID event",
+            ));
+        }
+        Ok(self)
+    }
+
+    /// Takes in an event, or the head of a large one.
+    fn take(&mut self, event: &[u8], is_head: bool) -> Result<(), ReceiverError> {
+        let header = EventHeader::parse(event).map_err(|cause| self.place.damage(cause))?;
+        let checksummed = self.place.is_checksummed();
+        let body = event::body(event, checksummed && !is_head);
+        let list_error = |what| move |cause| ReceiverError::Gtid { what, cause };
+        match header.event_type {
+            EventType::PREVIOUS_GTIDS if !is_head => {
+                let set = GtidSet::decode(body)
+                    .map_err(list_error("the source's Previous_gtids event"))?;
+                self.before = Executed::MySql(set);
+            }
+            EventType::GTID_LIST if !is_head => {
+                let (state, _) = BinlogState::decode_gtid_list(body)
+                    .map_err(list_error("the source's Gtid_list event"))?;
+                self.before = Executed::MariaDb(state);
+            }
+            EventType::PREVIOUS_GTIDS | EventType::GTID_LIST => {
+                return Err(self.place.contradiction(
+                    format!(
+                        "a {} event of {} bytes",
+                        header.event_type, header.event_size
+                    ),
+                    "one of at most 1 MiB",
+                ));
+            }
+            EventType::MARIADB_GTID => {
+                let parsed = MariaDbGtidEvent::parse(event, checksummed)
+                    .map_err(|cause| self.place.damage(cause))?;
+                self.before.record(&Identity::MariaDb(parsed.gtid));
+            }
+            EventType::GTID | EventType::GTID_TAGGED => {
+                let parsed = MySqlGtidEvent::parse(event, checksummed)
+                    .map_err(|cause| self.place.damage(cause))?;
+                if let Some(gtid) = parsed.gtid {
+                    self.before.record(&Identity::MySql(gtid));
+                }
+            }
+            EventType::ROTATE | EventType::FORMAT_DESCRIPTION | EventType::HEARTBEAT => {
+                let (file, end) = (self.place.file.clone(), self.place.after(&header));
+                let change = self.place.control(&header, event)?;
+                if change != Change::Position {
+                    self.boundary = Boundary::Outside; // The source was cut off in it.
+                }
+                if *self.place.file != *file && !file.is_empty() {
+                    self.left = Some((file, end));
+                }
+                return Ok(());
+            }
+            _ => {}
+        }
+        self.boundary = self.boundary_after(&header, event, body)?;
+        self.place.position = self.place.after(&header);
+        Ok(())
+    }
+
+    /// Where in a transaction the stream stands behind an event.
+    fn boundary_after(
+        &self,
+        header: &EventHeader,
+        event: &[u8],
+        body: &[u8],
+    ) -> Result<Boundary, ReceiverError> {
+        let damage = |cause| self.place.damage(cause);
+        let kind = header.event_type;
+        if kind == EventType::MARIADB_GTID {
+            let opener = MariaDbGtidEvent::parse(event, self.place.is_checksummed());
+            return Ok(match opener.map_err(damage)?.is_standalone() {
+                true => Boundary::Standalone,
+                false => Boundary::InGroup,
+            });
+        }
+        if kind.is_gtid() {
+            return Ok(Boundary::Opened);
+        }
+        let query = match kind {
+            EventType::QUERY => Some(Query::parse(kind, body).map_err(damage)?),
+            _ => None,
+        };
+        Ok(self.boundary.after(kind, query.as_ref()))
+    }
+}

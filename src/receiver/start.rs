@@ -1,0 +1,355 @@
+//! Where a dump starts, and how it is asked for.
+//!
+//! | | first start | later |
+//! |---|---|---|
+//! | MySQL, GTIDs | `start`: the source's purged set, its executed set, or the one given | all that the relay log holds |
+//! | MySQL, file | `start`: the first file, the end, or the place given | the place behind the newest durable transaction |
+//! | MariaDB, GTIDs | `start`: the one given, or that of the first file or of the end | the newest GTID of each domain by this source |
+//! | MariaDB, file | as MySQL | as MySQL |
+//!
+//! A first start also tells what lies *before* it: that counts as delivered, so that a copy that
+//! comes by another path is not new.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::error::ReceiverError;
+use super::facts::SourceFacts;
+use super::scan::{Until, scan};
+use super::{Identities, ReceiverOptions, in_time};
+use crate::binlog::FormatDescription;
+use crate::config::SourceStart;
+use crate::connection::{Connection, ConnectionError};
+use crate::flavor::Flavor;
+use crate::gtid::{BinlogState, GtidPosition, GtidSet};
+use crate::merge::Executed;
+use crate::protocol::command::{self, BINLOG_DUMP_NON_BLOCK, BinlogDump, BinlogDumpGtid};
+use crate::relay_log::SourceProgress;
+
+/// MariaDB: the dump sends annotate-rows events too. (The same bit means another thing to MySQL.)
+const SEND_ANNOTATE_ROWS: u16 = 0x02;
+
+/// A source that sends nothing for this long at the first contact is given up, whatever its
+/// `read_timeout` is.
+const FIRST_CONTACT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Where a dump is to start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum StartPoint {
+    /// MySQL: all but these.
+    Set(GtidSet),
+    /// MariaDB: behind these.
+    Position(GtidPosition),
+    /// At this place of this file.
+    File { file: Arc<str>, position: u64 },
+}
+
+impl fmt::Display for StartPoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StartPoint::Set(set) => write!(f, "behind GTID set \"{set}\""),
+            StartPoint::Position(position) => write!(f, "behind GTID position \"{position}\""),
+            StartPoint::File { file, position } => write!(f, "{file}:{position}"),
+        }
+    }
+}
+
+/// What the first contact with a source tells.
+#[derive(Debug, Clone)]
+pub struct FirstContact {
+    /// Who answered.
+    pub facts: SourceFacts,
+    /// What the source's events look like.
+    pub format: FormatDescription,
+    /// All transactions before the start.
+    pub before: Executed,
+    /// The start.
+    pub progress: SourceProgress,
+}
+
+/// Connects to a source that the relay log knows nothing of yet, and finds where to start.
+///
+/// # Errors
+/// When it cannot be reached, or cannot be followed as it is set up, or its start cannot be found.
+pub async fn first_contact(
+    options: &ReceiverOptions,
+    identities: &Identities,
+) -> Result<FirstContact, ReceiverError> {
+    let mut options = options.clone();
+    let config = &mut options.config;
+    // The other sources may be waiting for this one.
+    config.read_timeout = config.read_timeout.min(FIRST_CONTACT_TIMEOUT);
+    let (mut connection, facts) = super::connect(&options).await?;
+    identities.note(options.number, &facts, options.server_id)?;
+    explore(&mut connection, &options, facts).await
+}
+
+/// Whether the source is followed by GTID.
+pub(super) fn uses_gtids(options: &ReceiverOptions, facts: &SourceFacts) -> bool {
+    let config = &options.config;
+    match (facts.flavor, config.auto_position) {
+        (_, Some(chosen)) => chosen && facts.has_gtids,
+        (_, None) if matches!(config.start, SourceStart::FilePosition { .. }) => false,
+        (Flavor::MySql, None) => facts.has_gtids,
+        (Flavor::MariaDb, None) => matches!(config.start, SourceStart::Gtid(_)),
+    }
+}
+
+/// Finds the configured start.
+pub(super) async fn explore(
+    connection: &mut Connection,
+    options: &ReceiverOptions,
+    facts: SourceFacts,
+) -> Result<FirstContact, ReceiverError> {
+    prepare(connection, options, &facts).await?;
+    let by_gtid = uses_gtids(options, &facts);
+    let config = &options.config;
+    let mut end = None;
+    let asking = async {
+        let (scan_file, stop) = match &config.start {
+            SourceStart::FilePosition { file, position } => (file.clone(), Some(*position)),
+            SourceStart::Latest if !by_gtid => {
+                let (file, position) = source_end(connection, &facts).await?;
+                end = Some(position);
+                (file, end)
+            }
+            _ => (String::new(), None),
+        };
+        let before = match (&config.start, facts.flavor) {
+            (SourceStart::Gtid(text), flavor) => Some(parse_start(text, flavor)?),
+            (start, Flavor::MySql) if by_gtid => {
+                let latest = *start == SourceStart::Latest;
+                Some(Executed::MySql(ask_set(connection, latest).await?))
+            }
+            (SourceStart::Latest, Flavor::MariaDb) if by_gtid => {
+                Some(Executed::MariaDb(ask_state(connection).await?))
+            }
+            _ => None,
+        };
+        Ok((scan_file, stop, before))
+    };
+    let (scan_file, stop, before) = in_time(config.read_timeout, asking).await?;
+    let dump = match &before {
+        Some(Executed::MySql(set)) => dump_gtid(options, BINLOG_DUMP_NON_BLOCK, set),
+        _ => dump_file(options, &facts, BINLOG_DUMP_NON_BLOCK, &scan_file, 4)?,
+    };
+    in_time(config.read_timeout, async {
+        Ok(connection.write_command(&dump).await?)
+    })
+    .await?;
+    let until = Until {
+        place: stop,
+        is_given: end.is_none(),
+    };
+    let scanned = scan(connection, config.read_timeout, facts.flavor, until).await?;
+    let Some(format) = scanned.place.format else {
+        return Err(ReceiverError::setup(
+            "the source sent no format description event",
+            "look at its error log",
+        ));
+    };
+    let before = before.unwrap_or(scanned.before);
+    let gtid_position = match &before {
+        Executed::MariaDb(state) => state.position(),
+        Executed::MySql(_) => GtidPosition::new(),
+    };
+    let progress = SourceProgress {
+        file: scanned.place.file,
+        position: stop.unwrap_or(4),
+        server_id: facts.server_id,
+        gtid_position,
+    };
+    Ok(FirstContact {
+        facts,
+        format: format.as_ref().clone(),
+        before,
+        progress,
+    })
+}
+
+fn parse_start(text: &str, flavor: Flavor) -> Result<Executed, ReceiverError> {
+    let what = "the configured start";
+    match flavor {
+        Flavor::MySql => text.parse().map(Executed::MySql),
+        Flavor::MariaDb => text.parse::<GtidPosition>().map(|position| {
+            let mut state = BinlogState::new();
+            for gtid in position.iter() {
+                state.record(gtid);
+            }
+            Executed::MariaDb(state)
+        }),
+    }
+    .map_err(|cause| ReceiverError::Gtid { what, cause })
+}
+
+async fn ask_set(connection: &mut Connection, latest: bool) -> Result<GtidSet, ReceiverError> {
+    let (sql, what) = match latest {
+        true => (
+            "SELECT @@GLOBAL.gtid_executed",
+            "the source's gtid_executed",
+        ),
+        false => ("SELECT @@GLOBAL.gtid_purged", "the source's gtid_purged"),
+    };
+    let answer = connection.query(sql).await?;
+    let text = answer.single().unwrap_or_default();
+    text.parse()
+        .map_err(|cause| ReceiverError::Gtid { what, cause })
+}
+
+async fn ask_state(connection: &mut Connection) -> Result<BinlogState, ReceiverError> {
+    let answer = connection
+        .query("SELECT @@GLOBAL.gtid_binlog_state")
+        .await?;
+    let text = answer.single().unwrap_or_default();
+    let what = "the source's gtid_binlog_state";
+    text.parse()
+        .map_err(|cause| ReceiverError::Gtid { what, cause })
+}
+
+/// The source's newest file and its end.
+async fn source_end(
+    connection: &mut Connection,
+    facts: &SourceFacts,
+) -> Result<(String, u64), ReceiverError> {
+    let newer = "SHOW BINARY LOG STATUS";
+    let older = "SHOW MASTER STATUS";
+    let is_old = facts.flavor == Flavor::MariaDb
+        || crate::binlog::format_description::version_numbers(&facts.version) < (8, 2, 0);
+    let answer = match connection.query(if is_old { older } else { newer }).await {
+        Ok(answer) => answer,
+        Err(error) if error.is_access_denied() || error.server_error().is_some() => {
+            return Err(ReceiverError::setup(
+                format!("start = \"latest\" needs to ask where the source's binlog ends: {error}"),
+                "GRANT REPLICATION CLIENT (MariaDB 10.5+: BINLOG MONITOR) ON *.* to this \
+                 source's user, or give a position as start",
+            ));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let file = answer.value(0, "File").unwrap_or_default().into_owned();
+    let position = answer
+        .value(0, "Position")
+        .and_then(|text| text.parse().ok());
+    match position {
+        Some(position) if !file.is_empty() => Ok((file, position)),
+        _ => Err(ReceiverError::setup(
+            "the source does not say where its binlog ends",
+            "see that log_bin is on, or give a position as start",
+        )),
+    }
+}
+
+/// Says to the source what it must know before a dump.
+pub(super) async fn prepare(
+    connection: &mut Connection,
+    options: &ReceiverOptions,
+    facts: &SourceFacts,
+) -> Result<(), ReceiverError> {
+    let heartbeat_ns = (options.config.read_timeout / 3).as_nanos();
+    let uuid = options.server_uuid;
+    let statements = match facts.flavor {
+        Flavor::MySql => vec![
+            format!(
+                "SET @master_heartbeat_period = {heartbeat_ns}, \
+                 @source_heartbeat_period = {heartbeat_ns}"
+            ),
+            "SET @master_binlog_checksum = @@global.binlog_checksum, \
+             @source_binlog_checksum = @@global.binlog_checksum"
+                .to_owned(),
+            format!("SET @slave_uuid = '{uuid}', @replica_uuid = '{uuid}'"),
+        ],
+        Flavor::MariaDb => vec![
+            format!("SET @master_heartbeat_period = {heartbeat_ns}"),
+            "SET @master_binlog_checksum = @@global.binlog_checksum".to_owned(),
+            "SET @mariadb_slave_capability = 4".to_owned(),
+        ],
+    };
+    in_time(options.config.read_timeout, async {
+        for statement in statements {
+            connection.execute(&statement).await?;
+        }
+        let register = command::register_slave(options.server_id, "", 0);
+        match connection.exchange(&register).await {
+            Ok(_) => Ok(()),
+            // The login is past: what is denied is not the password.
+            Err(error) if error.is_access_denied() => {
+                Err(lacks_privilege(&options.config.user, &error))
+            }
+            Err(error) => Err(error.into()),
+        }
+    })
+    .await
+}
+
+fn lacks_privilege(user: &str, error: &ConnectionError) -> ReceiverError {
+    ReceiverError::setup(
+        format!("the source's user {user:?} may not read the binlog ({error})"),
+        format!("GRANT REPLICATION SLAVE ON *.* to {user:?} on the source"),
+    )
+}
+
+/// The command that asks for the dump from `start` on; MariaDB needs more to be said before.
+pub(super) async fn request(
+    connection: &mut Connection,
+    options: &ReceiverOptions,
+    facts: &SourceFacts,
+    start: &StartPoint,
+) -> Result<Vec<u8>, ReceiverError> {
+    match start {
+        StartPoint::Set(set) => Ok(dump_gtid(options, 0, set)),
+        StartPoint::File { file, position } => dump_file(options, facts, 0, file, *position),
+        StartPoint::Position(position) => {
+            connection
+                .execute(&format!("SET @slave_connect_state = '{position}'"))
+                .await?;
+            connection
+                .execute("SET @slave_gtid_strict_mode = 0")
+                .await?;
+            connection
+                .execute("SET @slave_gtid_ignore_duplicates = 0")
+                .await?;
+            dump_file(options, facts, 0, "", 4)
+        }
+    }
+}
+
+fn dump_gtid(options: &ReceiverOptions, flags: u16, set: &GtidSet) -> Vec<u8> {
+    let mut encoded = Vec::new();
+    set.encode(&mut encoded);
+    command::binlog_dump_gtid(&BinlogDumpGtid {
+        flags: flags | command::BINLOG_THROUGH_GTID,
+        server_id: options.server_id,
+        file: b"",
+        position: 4,
+        set: &encoded,
+    })
+}
+
+fn dump_file(
+    options: &ReceiverOptions,
+    facts: &SourceFacts,
+    flags: u16,
+    file: &str,
+    position: u64,
+) -> Result<Vec<u8>, ReceiverError> {
+    let Ok(position) = u32::try_from(position) else {
+        return Err(ReceiverError::setup(
+            format!(
+                "position {file}:{position} is behind 4 GiB, which the protocol cannot ask for"
+            ),
+            "FLUSH BINARY LOGS on the source and start at the next file, or use GTIDs",
+        ));
+    };
+    let annotate = if facts.flavor == Flavor::MariaDb {
+        SEND_ANNOTATE_ROWS
+    } else {
+        0
+    };
+    Ok(command::binlog_dump(&BinlogDump {
+        position,
+        flags: flags | annotate,
+        server_id: options.server_id,
+        file: file.as_bytes(),
+    }))
+}

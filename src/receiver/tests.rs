@@ -1,0 +1,254 @@
+//! Receivers against scripted sources on real sockets, with a real relay log behind them.
+
+pub(crate) mod binlog;
+mod failures;
+mod following;
+mod joining;
+mod reconnecting;
+pub(crate) mod source;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::JoinSet;
+
+use super::*;
+use crate::binlog::event::MAGIC;
+use crate::binlog::format_description::Checksum;
+use crate::binlog::mariadb_gtid::MariaDbGtidEvent;
+use crate::binlog::mysql_gtid::MySqlGtidEvent;
+use crate::binlog::{EventType, HEADER_LEN};
+use crate::config::SyncPolicy;
+use crate::flavor::Flavor;
+use crate::merge::Executed;
+use crate::relay_log::appender::{self, SourceLedger};
+use crate::relay_log::{LogDir, LogOptions, SourceProgress, Writer};
+use crate::transaction::Identity;
+use crate::transaction::test_events as make;
+
+const OWN: u32 = 900;
+
+/// The part of a relay from its receivers to its log.
+struct Relay {
+    dir: tempfile::TempDir,
+    shared: Shared,
+    ledgers: Vec<Arc<SourceLedger>>,
+    statuses: Vec<Arc<SourceStatus>>,
+    stop: watch::Sender<bool>,
+    receivers: JoinSet<()>,
+    thread: std::thread::JoinHandle<()>,
+}
+
+/// Where a source stands before anything came from it.
+fn at_start(server_id: u32) -> SourceProgress {
+    SourceProgress {
+        file: "bin.000001".into(),
+        position: 4,
+        server_id,
+        ..SourceProgress::default()
+    }
+}
+
+impl Relay {
+    /// With an empty log, and sources that stand at `progress`.
+    fn start(flavor: Flavor, configs: Vec<SourceConfig>, progress: Vec<SourceProgress>) -> Self {
+        Self::behind(Executed::empty(flavor), configs, progress)
+    }
+
+    fn behind(before: Executed, configs: Vec<SourceConfig>, progress: Vec<SourceProgress>) -> Self {
+        let dir = tempfile::tempdir_in("/dev/shm").unwrap_or_else(|_| tempfile::tempdir().unwrap());
+        let options = log_options(dir.path(), configs.iter().map(|config| &*config.name));
+        std::fs::create_dir_all(options.log_dir.spool_path()).unwrap();
+        let format = match before.flavor() {
+            Flavor::MySql => make::mysql_format(Checksum::Crc32),
+            Flavor::MariaDb => make::mariadb_format(Checksum::Crc32),
+        };
+        let spool = options.log_dir.spool_path();
+        let writer = Writer::create(options, &format, before, progress).unwrap();
+        let ledgers: Vec<_> = configs.iter().map(|_| Arc::default()).collect();
+        let statuses: Vec<_> = configs.iter().map(|_| Arc::default()).collect();
+        let (batches, queue) = mpsc::channel(8);
+        let shared = Shared {
+            log: writer.log().clone(),
+            queue: Queue {
+                batches,
+                memory: Arc::new(Semaphore::new(1024)),
+                memory_kib: 1024,
+            },
+            identities: Arc::default(),
+        };
+        let runtime = tokio::runtime::Handle::current();
+        let known = ledgers.clone();
+        let thread = std::thread::spawn(move || appender::run(writer, queue, &known, &runtime));
+        let stop = watch::Sender::new(false);
+        let mut receivers = JoinSet::new();
+        for (number, config) in configs.into_iter().enumerate() {
+            let (ledger, status) = (&ledgers[number], &statuses[number]);
+            receivers.spawn(run(
+                receiver_options(number as u16, config, &spool),
+                shared.clone(),
+                Arc::clone(ledger),
+                Arc::clone(status),
+                stop.subscribe(),
+            ));
+        }
+        Self {
+            dir,
+            shared,
+            ledgers,
+            statuses,
+            stop,
+            receivers,
+            thread,
+        }
+    }
+
+    /// Waits until it is so. The limit only ends tests that would never end.
+    async fn until(&self, what: &str, is_so: impl Fn(&Self) -> bool) {
+        let waiting = async {
+            while !is_so(self) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        if tokio::time::timeout(Duration::from_secs(30), waiting)
+            .await
+            .is_err()
+        {
+            let errors: Vec<_> = self
+                .statuses
+                .iter()
+                .map(|status| status.last_error())
+                .collect();
+            panic!("never: {what}; the newest errors: {errors:?}");
+        }
+    }
+
+    async fn until_executed(&self, identities: &[Identity]) {
+        self.until("all is in the log", |relay| {
+            let executed = relay.shared.log.state().executed.clone();
+            let mut copy = executed.clone();
+            identities.iter().all(|identity| !copy.record(identity))
+        })
+        .await;
+    }
+
+    async fn until_failed(&self, source: usize) -> LastError {
+        self.until("it failed", |relay| {
+            relay.state(source) == SourceState::Failed
+        })
+        .await;
+        self.statuses[source].last_error().unwrap()
+    }
+
+    fn state(&self, source: usize) -> SourceState {
+        self.statuses[source].state()
+    }
+
+    fn progress(&self, source: usize) -> (String, u64) {
+        let state = self.shared.log.state();
+        let progress = &state.sources[source];
+        (progress.file.to_string(), progress.position)
+    }
+
+    fn kept(&self, source: usize) -> u64 {
+        self.ledgers[source].kept.load(Ordering::Relaxed)
+    }
+
+    fn duplicates(&self, source: usize) -> u64 {
+        self.ledgers[source].duplicate.load(Ordering::Relaxed)
+    }
+
+    /// Stops it; the transactions in its log, in order.
+    async fn stop(mut self) -> Vec<Identity> {
+        self.stop.send_replace(true);
+        while let Some(ended) = self.receivers.join_next().await {
+            ended.unwrap();
+        }
+        drop(self.shared);
+        let thread = self.thread;
+        tokio::task::spawn_blocking(|| thread.join().unwrap())
+            .await
+            .unwrap();
+        logged(self.dir.path())
+    }
+}
+
+fn log_options<'a>(dir: &std::path::Path, names: impl Iterator<Item = &'a str>) -> LogOptions {
+    LogOptions {
+        log_dir: LogDir {
+            dir: dir.to_owned(),
+            basename: "relay-bin".to_owned(),
+        },
+        server_id: OWN,
+        max_size: 1 << 30,
+        sync: SyncPolicy::Commit,
+        source_names: names.map(Arc::from).collect(),
+        stopping: Arc::new(AtomicBool::new(false)),
+    }
+}
+
+pub(crate) fn receiver_options(
+    number: u16,
+    config: SourceConfig,
+    spool: &std::path::Path,
+) -> ReceiverOptions {
+    ReceiverOptions {
+        number,
+        config,
+        server_id: OWN,
+        server_uuid: Uuid([9; 16]),
+        spill_dir: spool.to_owned(),
+        spill_size: 1 << 20,
+    }
+}
+
+/// The openers in all log files.
+fn logged(dir: &std::path::Path) -> Vec<Identity> {
+    let mut found = Vec::new();
+    for number in 1.. {
+        let Ok(bytes) = std::fs::read(dir.join(format!("relay-bin.{number:06}"))) else {
+            break;
+        };
+        for event in make::split(&bytes[MAGIC.len()..]) {
+            assert!(event.len() > HEADER_LEN);
+            match EventType(event[4]) {
+                EventType::MARIADB_GTID => {
+                    let opener = MariaDbGtidEvent::parse(&event, true).unwrap();
+                    found.push(Identity::MariaDb(opener.gtid));
+                }
+                kind if kind.is_gtid() => {
+                    let opener = MySqlGtidEvent::parse(&event, true).unwrap();
+                    found.push(Identity::MySql(opener.gtid.unwrap()));
+                }
+                _ => {}
+            }
+        }
+    }
+    found
+}
+
+fn facts(server_id: u32) -> SourceFacts {
+    SourceFacts {
+        flavor: Flavor::MySql,
+        version: "9.7.4".to_owned(),
+        server_id,
+        server_uuid: None,
+        has_gtids: true,
+        folds_case: false,
+    }
+}
+
+#[test]
+fn equal_server_ids_are_found() {
+    let identities = Identities::default();
+    identities.note(0, &facts(1), 900).unwrap();
+    identities.note(0, &facts(1), 900).unwrap();
+    identities.note(1, &facts(2), 900).unwrap();
+    assert!(identities.note(2, &facts(1), 900).unwrap_err().is_failure());
+    let own = identities.note(2, &facts(900), 900).unwrap_err();
+    assert!(own.is_failure());
+    identities.forget(0);
+    identities.note(2, &facts(1), 900).unwrap();
+}

@@ -1,0 +1,168 @@
+//! What only an administrator can mend: it is said, and nothing wrong is taken in.
+
+use super::binlog::Binlog;
+use super::following::{WAYS, Way};
+use super::source::{FakeSource, Plan, Then};
+use super::*;
+use crate::protocol::ServerError;
+
+#[tokio::test]
+async fn a_wrong_checksum_stops_before_its_transaction() {
+    for way in WAYS {
+        let binlog = Binlog::sample(way.flavor(), 86);
+        let source = FakeSource::start(binlog.clone()).await;
+        let spoil = |packets: &mut Vec<binlog::Packet>| {
+            let ends = packets.iter().enumerate().filter(|(_, p)| p.ends.is_some());
+            // The statement before the second commit.
+            let at = ends.map(|(at, _)| at - 1).nth(1).unwrap();
+            let event = &mut packets[at].event;
+            let last = event.len() - 6;
+            event[last] ^= 4;
+        };
+        let borders = binlog.borders();
+        let open: Vec<_> = borders.iter().filter(|(_, open)| *open).collect();
+        let per_group = open.len() / 3;
+        // Behind the event before the spoilt one.
+        let (position, _) = open[2 * per_group - 2];
+        for _ in 0..1000 {
+            source.plan(Plan::edit(spoil, Then::Nothing));
+        }
+        let progress = vec![at_start(86)];
+        let relay = Relay::start(way.flavor(), vec![way.config(&source)], progress);
+        relay.until_executed(&binlog.executed()[..1]).await;
+        let error = relay.until_failed(0).await;
+        let place = format!("at bin.000001:{position}: ");
+        assert!(error.message.contains("checksum"), "{way:?}: {error:?}");
+        if matches!(way, Way::MySqlFile | Way::MariaDbFile) {
+            assert!(
+                error.message.contains(&place),
+                "{way:?}: {place}: {error:?}"
+            );
+        }
+        assert_eq!(relay.kept(0), 1);
+        source.state().plans.clear();
+        relay.until_executed(binlog.executed()).await;
+        relay
+            .until("it is well again", |relay| {
+                relay.state(0) == SourceState::Streaming
+            })
+            .await;
+        assert_eq!(relay.stop().await, binlog.executed());
+    }
+}
+
+#[tokio::test]
+async fn a_refused_dump_is_a_failure_with_advice() {
+    let refusals = [
+        (1236, "could not find next log", "seed the replicas anew"),
+        (1227, "Access denied", "GRANT REPLICATION SLAVE"),
+    ];
+    for (code, text, advice) in refusals {
+        let source = FakeSource::start(Binlog::sample(Flavor::MySql, 86)).await;
+        for _ in 0..1000 {
+            source.plan(Plan::edit(Vec::clear, Then::Error(code, text)));
+        }
+        let relay = Relay::start(Flavor::MySql, vec![source.config("m1")], vec![at_start(86)]);
+        let error = relay.until_failed(0).await;
+        assert_eq!(error.code, code);
+        assert!(error.message.contains(text), "{error:?}");
+        assert!(error.message.contains(advice), "{error:?}");
+        assert_eq!(relay.stop().await, []);
+    }
+}
+
+#[tokio::test]
+async fn a_refused_login_is_a_failure_with_advice() {
+    let refusals = [
+        (1045, "Access denied for user", "correct user and password"),
+        (3118, "Account is locked", "ALTER USER"),
+        (
+            3159,
+            "Connections using insecure transport are prohibited",
+            "mode = \"required\"",
+        ),
+    ];
+    for (code, text, advice) in refusals {
+        let source = FakeSource::start(Binlog::sample(Flavor::MySql, 86)).await;
+        source.state().refuse_login = Some(ServerError::new(code, format!("{text}\nso it is")));
+        let relay = Relay::start(Flavor::MySql, vec![source.config("m1")], vec![at_start(86)]);
+        let error = relay.until_failed(0).await;
+        assert_eq!(error.code, code);
+        assert!(error.message.contains(advice), "{error:?}");
+        assert!(!error.message.contains('\n'), "one line: {error:?}");
+        assert!(!error.message.contains("correct horse"), "{error:?}");
+        source.state().refuse_login = None;
+        relay
+            .until("it streams", |relay| {
+                relay.state(0) == SourceState::Streaming
+            })
+            .await;
+        relay.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_missing_privilege_is_named() {
+    let source = FakeSource::start(Binlog::sample(Flavor::MySql, 86)).await;
+    source.state().refuse_register = Some(ServerError::new(1045, "Access denied"));
+    let relay = Relay::start(Flavor::MySql, vec![source.config("m1")], vec![at_start(86)]);
+    let error = relay.until_failed(0).await;
+    assert!(
+        error.message.contains("GRANT REPLICATION SLAVE"),
+        "{error:?}"
+    );
+    relay.stop().await;
+}
+
+#[tokio::test]
+async fn the_relays_own_server_id_is_refused() {
+    for server_id in [OWN, 0] {
+        let source = FakeSource::start(Binlog::sample(Flavor::MySql, server_id)).await;
+        let relay = Relay::start(Flavor::MySql, vec![source.config("m1")], vec![at_start(0)]);
+        let error = relay.until_failed(0).await;
+        assert!(
+            error.message.contains(&format!("server_id {server_id}")),
+            "{error:?}"
+        );
+        relay.stop().await;
+        assert_eq!(source.state().asked, []);
+    }
+}
+
+#[tokio::test]
+async fn of_two_sources_that_are_one_server_one_is_followed() {
+    let binlog = Binlog::sample(Flavor::MySql, 86);
+    let source = FakeSource::start(binlog.clone()).await;
+    let configs = vec![source.config("m1"), source.config("m2")];
+    let relay = Relay::start(Flavor::MySql, configs, vec![at_start(86), at_start(86)]);
+    let is = |relay: &Relay, state| {
+        (0..2)
+            .filter(|source| relay.state(*source) == state)
+            .count()
+    };
+    relay
+        .until("one streams, one failed", |relay| {
+            (
+                is(relay, SourceState::Streaming),
+                is(relay, SourceState::Failed),
+            ) == (1, 1)
+        })
+        .await;
+    let failed = (0..2)
+        .find(|source| relay.state(*source) == SourceState::Failed)
+        .unwrap();
+    let error = relay.statuses[failed].last_error().unwrap();
+    assert!(error.message.contains("as another source"), "{error:?}");
+    relay.until_executed(binlog.executed()).await;
+    assert_eq!(relay.stop().await, binlog.executed());
+    assert_eq!(source.state().asked.len(), 1);
+}
+
+#[tokio::test]
+async fn another_flavor_is_refused() {
+    let source = FakeSource::start(Binlog::sample(Flavor::MariaDb, 86)).await;
+    let relay = Relay::start(Flavor::MySql, vec![source.config("m1")], vec![at_start(86)]);
+    let error = relay.until_failed(0).await;
+    assert!(error.message.contains("a mariadb server"), "{error:?}");
+    relay.stop().await;
+}

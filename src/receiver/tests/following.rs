@@ -1,0 +1,165 @@
+//! Whole streams: what comes is in the log, and the source's place is exact.
+
+use super::binlog::{Asked, Binlog, heartbeat, set_of, state_of};
+use super::source::{FakeSource, Plan, Then};
+use super::*;
+
+/// How a source is followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    MySqlSet,
+    MySqlFile,
+    MariaDbPosition,
+    MariaDbFile,
+}
+
+pub(super) const WAYS: [Way; 4] = [
+    Way::MySqlSet,
+    Way::MySqlFile,
+    Way::MariaDbPosition,
+    Way::MariaDbFile,
+];
+
+impl Way {
+    pub(super) fn flavor(self) -> Flavor {
+        match self {
+            Way::MySqlSet | Way::MySqlFile => Flavor::MySql,
+            Way::MariaDbPosition | Way::MariaDbFile => Flavor::MariaDb,
+        }
+    }
+
+    pub(super) fn config(self, source: &FakeSource) -> SourceConfig {
+        let by_gtid = matches!(self, Way::MySqlSet | Way::MariaDbPosition);
+        SourceConfig {
+            auto_position: Some(by_gtid),
+            ..source.config("m1")
+        }
+    }
+
+    /// What is asked for when these are durable, up to that place.
+    pub(super) fn asks(self, executed: &[Identity], durable: &(String, u64)) -> Asked {
+        match self {
+            Way::MySqlSet => Asked::Set(set_of(executed)),
+            Way::MariaDbPosition => Asked::Position(state_of(executed).position()),
+            Way::MySqlFile | Way::MariaDbFile => Asked::File(durable.0.clone(), durable.1),
+        }
+    }
+}
+
+async fn follow_all(way: Way, binlog: Binlog) {
+    let expected = binlog.executed().to_vec();
+    let end = binlog.end();
+    let source = FakeSource::start(binlog).await;
+    let progress = vec![at_start(86)];
+    let relay = Relay::start(way.flavor(), vec![way.config(&source)], progress);
+    relay.until_executed(&expected).await;
+    relay
+        .until("the place is exact", |relay| relay.progress(0) == end)
+        .await;
+    assert_eq!(relay.state(0), SourceState::Streaming, "{way:?}");
+    assert_eq!(relay.kept(0), expected.len() as u64, "{way:?}");
+    assert_eq!(relay.duplicates(0), 0, "{way:?}");
+    assert_eq!(relay.stop().await, expected, "{way:?}");
+    let asked = way.asks(&[], &("bin.000001".to_owned(), 4));
+    assert_eq!(source.state().asked, [asked], "{way:?}");
+}
+
+#[tokio::test]
+async fn all_that_comes_is_in_the_log() {
+    for way in WAYS {
+        follow_all(way, Binlog::sample(way.flavor(), 86)).await;
+    }
+}
+
+#[tokio::test]
+async fn checksums_go_and_come_between_files() {
+    for way in WAYS {
+        let mut binlog = Binlog::new(way.flavor(), 86);
+        binlog.commit(86, 1);
+        binlog.next_file(Checksum::None);
+        binlog.commit(86, 2);
+        binlog.next_file(Checksum::Crc32);
+        binlog.commit(86, 3);
+        follow_all(way, binlog).await;
+    }
+}
+
+#[tokio::test]
+async fn a_transaction_cut_off_by_a_crash_of_the_source_is_dropped() {
+    for way in WAYS {
+        let mut binlog = Binlog::new(way.flavor(), 86);
+        binlog.commit(86, 1);
+        binlog.crash_in_transaction(86, 2);
+        binlog.crash_to_next_file(Checksum::Crc32);
+        binlog.commit(86, 2);
+        binlog.commit(86, 3);
+        follow_all(way, binlog).await;
+    }
+}
+
+#[tokio::test]
+async fn copies_and_own_transactions_are_dropped() {
+    let mut binlog = Binlog::new(Flavor::MySql, 86);
+    binlog.commit(87, 1);
+    binlog.commit(OWN, 1);
+    binlog.commit(86, 1);
+    let end = binlog.end();
+    let (copy, own) = (binlog.identity(87, 1), binlog.identity(86, 1));
+    let source = FakeSource::start(binlog).await;
+    let config = Way::MySqlFile.config(&source);
+    let before = Executed::MySql(set_of(&[copy]));
+    let relay = Relay::behind(before, vec![config], vec![at_start(86)]);
+    relay
+        .until("all is taken in", |relay| relay.progress(0) == end)
+        .await;
+    assert_eq!((relay.kept(0), relay.duplicates(0)), (1, 2));
+    assert_eq!(relay.stop().await, [own]);
+}
+
+#[tokio::test]
+async fn a_backlog_in_the_socket_is_not_caught_up() {
+    let binlog = Binlog::sample(Flavor::MySql, 86);
+    let source = FakeSource::start(binlog.clone()).await;
+    let packets = binlog.dump(&Asked::Set(Default::default()));
+    let mut bytes = Vec::new();
+    packets
+        .iter()
+        .for_each(|packet| source::frame(&mut bytes, &mut 1, packet));
+    source.plan(Plan {
+        edit: None,
+        cut: Some(bytes.len() - 1),
+        then: Then::Nothing,
+    });
+    let relay = Relay::start(Flavor::MySql, vec![source.config("m1")], vec![at_start(86)]);
+    relay.until_executed(&binlog.executed()[..5]).await;
+    // Waits for the rest of a packet, with all that can be read out of the way.
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    let behind = relay.statuses[0].seconds_behind();
+    assert!(
+        behind.is_some_and(|seconds| seconds > 1_000_000),
+        "{behind:?}"
+    );
+    relay.stop().await;
+}
+
+#[tokio::test]
+async fn a_source_with_nothing_more_is_caught_up() {
+    let binlog = Binlog::sample(Flavor::MySql, 86);
+    let (file, position) = binlog.end();
+    let source = FakeSource::start(binlog).await;
+    source.plan(Plan::edit(
+        move |packets| {
+            let mut beat = packets[0].clone();
+            beat.event = heartbeat(&file, position, true);
+            packets.push(beat);
+        },
+        Then::Nothing,
+    ));
+    let relay = Relay::start(Flavor::MySql, vec![source.config("m1")], vec![at_start(86)]);
+    relay
+        .until("caught up", |relay| {
+            relay.statuses[0].seconds_behind() == Some(0)
+        })
+        .await;
+    relay.stop().await;
+}

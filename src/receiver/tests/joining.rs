@@ -1,0 +1,190 @@
+//! First contact: where a source of which nothing is known starts, and whether it may join.
+
+use super::binlog::{Binlog, set_of, state_of};
+use super::following::Way;
+use super::source::{FakeSource, config};
+use super::*;
+use crate::config::SourceStart;
+
+/// A relay behind `before`, whose one source has not been seen yet.
+fn joined_by(source: &FakeSource, before: Executed) -> Relay {
+    Relay::behind(before, vec![source.config("m1")], Vec::new())
+}
+
+#[tokio::test]
+async fn a_source_joins_when_nothing_is_missing() {
+    let binlog = Binlog::sample(Flavor::MySql, 86);
+    let executed = binlog.executed().to_vec();
+    let source = FakeSource::start(binlog).await;
+    source.state().purged = set_of(&executed[..2]);
+    let before = Executed::MySql(set_of(&executed[..3]));
+    let relay = joined_by(&source, before);
+    relay.until_executed(&executed).await;
+    assert_eq!(relay.stop().await, executed[3..]);
+}
+
+#[tokio::test]
+async fn a_source_that_has_purged_what_is_missing_does_not_join() {
+    let binlog = Binlog::sample(Flavor::MySql, 86);
+    let executed = binlog.executed().to_vec();
+    let source = FakeSource::start(binlog).await;
+    source.state().purged = set_of(&executed[..3]);
+    let before = Executed::MySql(set_of(&executed[..1]));
+    let relay = joined_by(&source, before);
+    let error = relay.until_failed(0).await;
+    assert!(error.message.contains(":2-3"), "{error:?}");
+    assert_eq!(source.state().asked, []);
+    // Another source brings it: then it may.
+    source.state().purged = set_of(&executed[..1]);
+    relay.until_executed(&executed).await;
+    assert_eq!(relay.stop().await, executed[1..]);
+}
+
+#[tokio::test]
+async fn a_mariadb_source_joins_when_nothing_is_missing() {
+    let mut binlog = Binlog::sample(Flavor::MariaDb, 86);
+    let first = binlog.executed()[..1].to_vec();
+    let source = FakeSource::start(binlog.clone()).await;
+    let relay = joined_by(&source, Executed::MariaDb(state_of(&first)));
+    relay.until_executed(binlog.executed()).await;
+    assert_eq!(relay.stop().await, binlog.executed()[1..]);
+
+    binlog.commit(86, 7);
+    let source = FakeSource::start(binlog).await;
+    let latest = SourceConfig {
+        start: SourceStart::Latest,
+        ..source.config("m1")
+    };
+    let relay = Relay::behind(
+        Executed::MariaDb(state_of(&first)),
+        vec![latest],
+        Vec::new(),
+    );
+    let error = relay.until_failed(0).await;
+    assert!(error.message.contains("up to 0-86-7"), "{error:?}");
+    assert_eq!(relay.stop().await, []);
+}
+
+async fn contact(start: SourceStart, binlog: Binlog, way: Way) -> Result<FirstContact, String> {
+    let source = FakeSource::start(binlog).await;
+    let config = SourceConfig {
+        start,
+        ..way.config(&source)
+    };
+    let options = receiver_options(0, config, "/nowhere".as_ref());
+    let contact = first_contact(&options, &Identities::default()).await;
+    contact.map_err(|error| error.to_line())
+}
+
+fn place(position: u64) -> SourceStart {
+    SourceStart::FilePosition {
+        file: "bin.000001".to_owned(),
+        position,
+    }
+}
+
+#[tokio::test]
+async fn a_start_must_be_the_border_of_a_transaction() {
+    for way in [Way::MySqlFile, Way::MariaDbFile] {
+        let binlog = Binlog::sample(way.flavor(), 86);
+        for (position, in_transaction) in binlog.borders() {
+            let found = contact(place(position), binlog.clone(), way).await;
+            if in_transaction {
+                let error = found.unwrap_err();
+                assert!(
+                    error.contains("inside a transaction"),
+                    "{position}: {error}"
+                );
+                continue;
+            }
+            assert_eq!(found.unwrap().progress.position, position);
+            let error = contact(place(position - 1), binlog.clone(), way)
+                .await
+                .unwrap_err();
+            assert!(error.contains("no event's border"), "{position}: {error}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_start_behind_the_files_end_is_not_looked_for_in_the_next() {
+    let mut binlog = Binlog::new(Flavor::MySql, 86);
+    binlog.next_file(Checksum::Crc32);
+    let mut position = 0;
+    while position == 0 {
+        let number = binlog.executed().len() as u64 + 1;
+        binlog.commit(86, number);
+        // The second file has an event border here, the first ends before it.
+        position = if number == 3 { binlog.end().1 } else { 0 };
+    }
+    let error = contact(place(position), binlog, Way::MySqlFile)
+        .await
+        .unwrap_err();
+    assert!(error.contains("bin.000001"), "{error}");
+}
+
+#[tokio::test]
+async fn latest_starts_at_the_end() {
+    for way in [Way::MySqlFile, Way::MariaDbFile] {
+        let binlog = Binlog::sample(way.flavor(), 86);
+        let found = contact(SourceStart::Latest, binlog.clone(), way)
+            .await
+            .unwrap();
+        let place = (found.progress.file.to_string(), found.progress.position);
+        assert_eq!(place, binlog.end());
+        let expected = match way.flavor() {
+            Flavor::MySql => Executed::MySql(set_of(binlog.executed())),
+            Flavor::MariaDb => Executed::MariaDb(state_of(binlog.executed())),
+        };
+        assert_eq!(found.before, expected);
+    }
+}
+
+#[tokio::test]
+async fn a_source_that_does_not_answer_a_question_is_given_up() {
+    let silent = [
+        (Flavor::MySql, "gtid_purged", SourceStart::Earliest),
+        (Flavor::MySql, "gtid_executed", SourceStart::Latest),
+        (Flavor::MariaDb, "SHOW MASTER STATUS", SourceStart::Latest),
+    ];
+    for (flavor, question, start) in silent {
+        let source = FakeSource::start(Binlog::sample(flavor, 86)).await;
+        source.state().silent_to = Some(question);
+        let config = SourceConfig {
+            start,
+            read_timeout: Duration::from_millis(100),
+            ..source.config("m1")
+        };
+        let relay = Relay::start(flavor, vec![config], Vec::new());
+        relay
+            .until("it has tried again", |_| source.state().logins >= 4)
+            .await;
+        let error = relay.statuses[0].last_error().unwrap();
+        assert!(error.message.contains("nothing came"), "{error:?}");
+        relay.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_relay_stops_while_it_connects() {
+    // Takes connections, and says nothing.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let relay = Relay::start(Flavor::MySql, vec![config("m1", port)], Vec::new());
+    let _connection = listener.accept().await.unwrap();
+    assert_eq!(relay.stop().await, []);
+}
+
+#[tokio::test]
+async fn a_relay_stops_while_the_queue_is_full() {
+    let source = FakeSource::start(Binlog::sample(Flavor::MySql, 86)).await;
+    let relay = Relay::start(Flavor::MySql, vec![source.config("m1")], vec![at_start(86)]);
+    let memory = relay.shared.queue.memory.clone();
+    let _all = memory.try_acquire_many_owned(1024).unwrap();
+    relay
+        .until("a batch waits", |relay| {
+            relay.statuses[0].received.load(Ordering::Relaxed) > 0
+        })
+        .await;
+    assert_eq!(relay.stop().await, []);
+}

@@ -1,0 +1,237 @@
+//! Connections that end: the next one asks for exactly what is not durable.
+
+use tokio::sync::Notify;
+
+use super::binlog::{Asked, Binlog, Packet, heartbeat};
+use super::following::{WAYS, Way};
+use super::source::{FakeSource, Plan, Then, frame};
+use super::*;
+use crate::binlog::event;
+
+/// What is durable when a dump has been cut off behind `cut` bytes: the transactions, and the
+/// places of which one is the source's.
+fn expect_at(packets: &[Packet], cut: usize) -> (Vec<Identity>, Vec<(String, u64)>) {
+    let (mut executed, mut places) = (Vec::new(), vec![("bin.000001".to_owned(), 4)]);
+    let (mut bytes, mut sequence) = (Vec::new(), 1);
+    for packet in packets {
+        frame(&mut bytes, &mut sequence, packet);
+        if bytes.len() > cut {
+            break;
+        }
+        executed.extend(packet.ends);
+        match &packet.durable {
+            Some(place) => places = vec![place.clone()],
+            None => places.extend(packet.reached.clone()),
+        }
+    }
+    (executed, places)
+}
+
+/// Every border between packets, and places in each packet.
+fn cuts(packets: &[Packet]) -> Vec<usize> {
+    let (mut bytes, mut sequence) = (Vec::new(), 1);
+    let mut cuts = vec![0];
+    for packet in packets {
+        let start = bytes.len();
+        frame(&mut bytes, &mut sequence, packet);
+        cuts.extend([start + 2, start + 10, bytes.len() - 1, bytes.len()]);
+    }
+    cuts
+}
+
+async fn cut_and_go_on(way: Way, binlog: &Binlog, cut: usize) {
+    let first = way.asks(&[], &("bin.000001".to_owned(), 4));
+    let (executed, places) = expect_at(&binlog.dump(&first), cut);
+    let source = FakeSource::start(binlog.clone()).await;
+    let go = Arc::new(Notify::new());
+    source.plan(Plan {
+        edit: None,
+        cut: Some(cut),
+        then: Then::Close(go.clone()),
+    });
+    let progress = vec![at_start(86)];
+    let relay = Relay::start(way.flavor(), vec![way.config(&source)], progress);
+    let what = format!("{way:?}, cut at {cut}: one of {places:?} is durable");
+    relay
+        .until(&what, |relay| places.contains(&relay.progress(0)))
+        .await;
+    relay.until_executed(&executed).await;
+    let durable = relay.progress(0);
+    go.notify_one();
+    relay.until_executed(binlog.executed()).await;
+    let end = binlog.end();
+    relay
+        .until("the place is exact", |relay| relay.progress(0) == end)
+        .await;
+    relay
+        .until(&what, |_| source.state().asked.len() == 2)
+        .await;
+    assert_eq!(relay.duplicates(0), 0, "{what}");
+    assert_eq!(relay.stop().await, binlog.executed(), "{what}");
+    let asked = source.state().asked.clone();
+    assert_eq!(asked, [first, way.asks(&executed, &durable)], "{what}");
+}
+
+#[tokio::test]
+async fn each_transaction_is_there_once_wherever_the_connection_is_cut() {
+    for way in WAYS {
+        let mut binlog = Binlog::new(way.flavor(), 86);
+        binlog.commit(86, 1);
+        binlog.commit(87, 2);
+        binlog.next_file(Checksum::None);
+        binlog.commit(86, 3);
+        let first = way.asks(&[], &("bin.000001".to_owned(), 4));
+        for cut in cuts(&binlog.dump(&first)) {
+            cut_and_go_on(way, &binlog, cut).await;
+        }
+    }
+}
+
+/// The first dump goes by `plan`; the second must come, and bring everything.
+async fn comes_back(plan: Plan, read_timeout: Duration) -> LastError {
+    let binlog = Binlog::sample(Flavor::MySql, 86);
+    let source = FakeSource::start(binlog.clone()).await;
+    source.plan(plan);
+    let config = SourceConfig {
+        read_timeout,
+        ..Way::MySqlFile.config(&source)
+    };
+    let relay = Relay::start(Flavor::MySql, vec![config], vec![at_start(86)]);
+    relay
+        .until("it has asked twice", |_| source.state().asked.len() == 2)
+        .await;
+    relay.until_executed(binlog.executed()).await;
+    relay
+        .until("it streams", |relay| {
+            relay.state(0) == SourceState::Streaming
+        })
+        .await;
+    let error = relay.statuses[0].last_error().unwrap();
+    assert_eq!(relay.stop().await, binlog.executed());
+    error
+}
+
+const LONG: Duration = Duration::from_secs(60);
+const SHORT: Duration = Duration::from_millis(150);
+
+#[tokio::test]
+async fn the_end_of_a_dump_is_no_failure() {
+    let error = comes_back(Plan::then(Then::Eof), LONG).await;
+    assert!(
+        error.message.contains("ended the dump at bin.000002:"),
+        "{error:?}"
+    );
+}
+
+#[tokio::test]
+async fn an_error_that_may_pass_is_no_failure() {
+    let error = comes_back(Plan::then(Then::Error(1053, "Server shutdown")), LONG).await;
+    assert_eq!(error.code, 1053);
+}
+
+#[tokio::test]
+async fn a_silent_source_is_given_up() {
+    let plan = Plan {
+        edit: None,
+        cut: Some(300),
+        then: Then::Nothing,
+    };
+    let error = comes_back(plan, SHORT).await;
+    assert!(error.message.contains("nothing came"), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_source_that_sends_a_byte_now_and_then_is_given_up() {
+    let plan = Plan::then(Then::Trickle(Duration::from_millis(20)));
+    let error = comes_back(plan, SHORT).await;
+    assert!(error.message.contains("nothing came"), "{error:?}");
+}
+
+async fn beat(file: &'static str, position: u64) -> LastError {
+    let plan = Plan::edit(
+        move |packets| {
+            packets.truncate(7); // Behind the first transaction.
+            let mut packet = packets[0].clone();
+            packet.event = heartbeat(file, position, true);
+            packets.push(packet);
+        },
+        Then::Nothing,
+    );
+    comes_back(plan, LONG).await
+}
+
+#[tokio::test]
+async fn a_heartbeat_from_elsewhere_ends_the_connection() {
+    for (file, position) in [("bin.000009", 1000), ("bin.000001", 5)] {
+        let error = beat(file, position).await;
+        assert!(error.message.contains("a heartbeat for"), "{error:?}");
+    }
+}
+
+/// The first dump has one byte of the event of this type changed.
+async fn damaged(kind: u8, at: usize) -> LastError {
+    let plan = Plan::edit(
+        move |packets| {
+            let found = packets.iter_mut().skip(2).find(|p| p.event[4] == kind);
+            let event = &mut found.unwrap().event;
+            event[at] ^= 1;
+        },
+        Then::Nothing,
+    );
+    comes_back(plan, LONG).await
+}
+
+#[tokio::test]
+async fn damaged_control_events_are_found() {
+    let (rotate, previous) = (EventType::ROTATE.0, EventType::PREVIOUS_GTIDS.0);
+    for (kind, at) in [(rotate, 28), (previous, 14), (previous, 25)] {
+        let error = damaged(kind, at).await;
+        assert!(error.message.contains("checksum"), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_rotate_to_no_file_is_refused() {
+    let plan = Plan::edit(
+        |packets| {
+            let event = &mut packets[0].event;
+            event[30] = b'\n';
+            event::write_checksum(event);
+        },
+        Then::Nothing,
+    );
+    let error = comes_back(plan, LONG).await;
+    assert!(error.message.contains("rotate"), "{error:?}");
+    assert!(!error.message.contains('\n'), "{error:?}");
+}
+
+#[tokio::test]
+async fn another_server_at_a_place_in_a_file_is_asked_for_nothing() {
+    for way in [Way::MySqlFile, Way::MariaDbFile] {
+        let source = FakeSource::start(Binlog::sample(way.flavor(), 87)).await;
+        let progress = vec![at_start(86)];
+        let relay = Relay::start(way.flavor(), vec![way.config(&source)], progress);
+        let error = relay.until_failed(0).await;
+        assert!(
+            error.message.contains("server_id 87 instead of 86"),
+            "{error:?}"
+        );
+        assert_eq!(relay.stop().await, []);
+        assert_eq!(source.state().asked, []);
+    }
+}
+
+#[tokio::test]
+async fn another_server_may_answer_where_gtids_are_used() {
+    for way in [Way::MySqlSet, Way::MariaDbPosition] {
+        let binlog = Binlog::sample(way.flavor(), 87);
+        let source = FakeSource::start(binlog.clone()).await;
+        let progress = vec![at_start(86)];
+        let relay = Relay::start(way.flavor(), vec![way.config(&source)], progress);
+        relay.until_executed(binlog.executed()).await;
+        assert_eq!(relay.stop().await, binlog.executed());
+        let asked = way.asks(&[], &(String::new(), 0));
+        assert_eq!(source.state().asked, [asked]);
+        assert!(!matches!(source.state().asked[0], Asked::File(..)));
+    }
+}

@@ -1,0 +1,364 @@
+//! A source that plays a script: it logs replicas in, answers their questions, and sends a dump
+//! up to where the script says.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
+
+use super::binlog::{Asked, Binlog, Packet, set_of, state_of};
+use crate::config::{FilterConfig, SourceConfig, SourceStart};
+use crate::connection::{Connection, ConnectionError};
+use crate::flavor::Flavor;
+use crate::gtid::GtidSet;
+use crate::protocol::auth::{AuthPlugin, Secret, new_scramble};
+use crate::protocol::capability::SERVER_SIDE;
+use crate::protocol::command::{BINLOG_DUMP_NON_BLOCK, Command};
+use crate::protocol::framing::put_packet;
+use crate::protocol::handshake::{COLLATION_UTF8MB4, Greeting, HandshakeResponse};
+use crate::protocol::response::{Column, OkPacket};
+use crate::protocol::{ServerError, StoredPassword};
+use crate::tls::{ClientTls, TlsMode};
+
+const PASSWORD: &str = "correct horse";
+
+/// What follows the dump's packets.
+pub(crate) enum Then {
+    /// Silence.
+    Nothing,
+    /// The connection is closed when the test says so.
+    Close(Arc<Notify>),
+    Eof,
+    Error(u16, &'static str),
+    /// One byte of another packet now and then, for ever.
+    Trickle(Duration),
+}
+
+type Edit = Box<dyn FnOnce(&mut Vec<Packet>) + Send>;
+
+/// What becomes of one dump.
+pub(crate) struct Plan {
+    /// Changes the packets first.
+    pub(crate) edit: Option<Edit>,
+    /// How many bytes of them are sent, packet headers included; all when `None`.
+    pub(crate) cut: Option<usize>,
+    pub(crate) then: Then,
+}
+
+impl Plan {
+    pub(crate) fn then(then: Then) -> Self {
+        Self {
+            edit: None,
+            cut: None,
+            then,
+        }
+    }
+
+    pub(crate) fn edit(edit: impl FnOnce(&mut Vec<Packet>) + Send + 'static, then: Then) -> Self {
+        Self {
+            edit: Some(Box::new(edit)),
+            cut: None,
+            then,
+        }
+    }
+}
+
+/// The source's side, which tests change and look at.
+pub(crate) struct State {
+    pub(crate) binlog: Binlog,
+    /// For the dumps to come, in order; afterwards everything is sent, and then nothing.
+    pub(crate) plans: VecDeque<Plan>,
+    /// What dumps were asked for, but those that do not wait at the end.
+    pub(crate) asked: Vec<Asked>,
+    /// All statements, but those that only SET something.
+    pub(crate) questions: usize,
+    pub(crate) logins: usize,
+    pub(crate) refuse_login: Option<ServerError>,
+    pub(crate) refuse_register: Option<ServerError>,
+    /// Statements that contain this are never answered.
+    pub(crate) silent_to: Option<&'static str>,
+    /// What `gtid_purged` says.
+    pub(crate) purged: GtidSet,
+}
+
+/// A source on a socket of its own.
+pub(crate) struct FakeSource {
+    pub(crate) port: u16,
+    state: Arc<Mutex<State>>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for FakeSource {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl FakeSource {
+    pub(crate) async fn start(binlog: Binlog) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        Self::on(listener, port, binlog)
+    }
+
+    /// Begins to answer at an address that was known before.
+    pub(crate) fn on(listener: TcpListener, port: u16, binlog: Binlog) -> Self {
+        let state = Arc::new(Mutex::new(State {
+            binlog,
+            plans: VecDeque::new(),
+            asked: Vec::new(),
+            questions: 0,
+            logins: 0,
+            refuse_login: None,
+            refuse_register: None,
+            silent_to: None,
+            purged: GtidSet::new(),
+        }));
+        let shared = state.clone();
+        let task = tokio::spawn(async move {
+            loop {
+                let (tcp, _) = listener.accept().await.unwrap();
+                let state = shared.clone();
+                // A replica that hangs up ends its session; that is no failure of the test.
+                tokio::spawn(async move { serve(tcp, &state).await });
+            }
+        });
+        Self { port, state, task }
+    }
+
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+
+    pub(crate) fn plan(&self, plan: Plan) {
+        self.state().plans.push_back(plan);
+    }
+
+    /// Its section of a relay's configuration; it retries at once and never gives up.
+    pub(crate) fn config(&self, name: &str) -> SourceConfig {
+        config(name, self.port)
+    }
+}
+
+/// A source's section of a relay's configuration.
+pub(crate) fn config(name: &str, port: u16) -> SourceConfig {
+    SourceConfig {
+        name: name.to_owned(),
+        host: "127.0.0.1".to_owned(),
+        port,
+        user: "repl".to_owned(),
+        password: Secret::new(PASSWORD),
+        start: SourceStart::Earliest,
+        auto_position: None,
+        semi_sync: false,
+        connect_retry: Duration::from_millis(2),
+        connect_retry_max: Duration::from_millis(5),
+        read_timeout: Duration::from_secs(60),
+        tls: ClientTls {
+            mode: TlsMode::Disabled,
+            ca: None,
+            cert: None,
+            key: None,
+        },
+        filter: FilterConfig::default(),
+    }
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn serve(tcp: TcpStream, state: &Mutex<State>) -> Result<(), ConnectionError> {
+    let mut connection = Connection::new(tcp, "replica".to_owned(), 1 << 16);
+    log_in(&mut connection, state).await?;
+    let mut connect_state = None;
+    loop {
+        let packet = connection.read_command(1 << 20).await?;
+        let command = Command::parse(&packet).unwrap();
+        let (asked, flags) = match command {
+            Command::Query(sql) => {
+                let sql = String::from_utf8(sql.to_vec()).unwrap();
+                if let Some(text) = sql.strip_prefix("SET @slave_connect_state = ") {
+                    connect_state = Some(text.trim_matches('\'').parse().unwrap());
+                }
+                answer(&mut connection, state, &sql).await?;
+                continue;
+            }
+            Command::RegisterReplica(_) => {
+                let refusal = lock(state).refuse_register.clone();
+                match refusal {
+                    Some(error) => connection.write_error(&error).await?,
+                    None => connection.write_ok(&OkPacket::default()).await?,
+                }
+                continue;
+            }
+            Command::BinlogDump(dump) => {
+                let file = String::from_utf8(dump.file.to_vec()).unwrap();
+                let asked = match connect_state.take() {
+                    Some(position) => Asked::Position(position),
+                    None => Asked::File(file, u64::from(dump.position)),
+                };
+                (asked, dump.flags)
+            }
+            Command::BinlogDumpGtid(dump) => {
+                (Asked::Set(GtidSet::decode(dump.set).unwrap()), dump.flags)
+            }
+            other => panic!("a replica sent {other:?}"),
+        };
+        return dump(&mut connection, state, asked, flags).await;
+    }
+}
+
+async fn log_in(connection: &mut Connection, state: &Mutex<State>) -> Result<(), ConnectionError> {
+    let (version, refusal) = {
+        let mut state = lock(state);
+        state.logins += 1;
+        let version = match state.binlog.flavor {
+            Flavor::MySql => "8.0.41",
+            Flavor::MariaDb => "5.5.5-10.11.14-MariaDB",
+        };
+        (version.to_owned(), state.refuse_login.clone())
+    };
+    let scramble = new_scramble();
+    let greeting = Greeting {
+        server_version: version,
+        connection_id: 7,
+        scramble,
+        capabilities: SERVER_SIDE,
+        collation: COLLATION_UTF8MB4,
+        status: 2,
+        auth_plugin: AuthPlugin::Native.name().to_owned(),
+    };
+    connection.write_packet(&greeting.encode()).await?;
+    connection.flush().await?;
+    let packet = connection.read_packet(1 << 16).await?;
+    let login = HandshakeResponse::decode(&packet).unwrap();
+    let password = StoredPassword::from_plaintext(PASSWORD);
+    assert!(password.verify(AuthPlugin::Native, &scramble, &login.auth_response));
+    match refusal {
+        Some(error) => connection.write_error(&error).await,
+        None => connection.write_ok(&OkPacket::default()).await,
+    }
+}
+
+async fn answer(
+    connection: &mut Connection,
+    state: &Mutex<State>,
+    sql: &str,
+) -> Result<(), ConnectionError> {
+    if sql.starts_with("SET ") {
+        return connection.write_ok(&OkPacket::default()).await;
+    }
+    let (row, is_silent) = {
+        let mut state = lock(state);
+        state.questions += 1;
+        let is_silent = state.silent_to.is_some_and(|part| sql.contains(part));
+        (values(&state, sql), is_silent)
+    };
+    if is_silent {
+        return std::future::pending().await;
+    }
+    let columns: Vec<_> = row.iter().map(|(name, _)| Column::text(name)).collect();
+    let row = row
+        .iter()
+        .map(|(_, value)| Some(value.clone().into_bytes()));
+    connection
+        .write_text_result(&columns, &[row.collect()])
+        .await
+}
+
+fn values(state: &State, sql: &str) -> Vec<(&'static str, String)> {
+    let binlog = &state.binlog;
+    if sql.contains("server_id") {
+        let mut row = vec![
+            ("server_id", binlog.server_id.to_string()),
+            ("log_bin", "1".to_owned()),
+            ("lower_case_table_names", "0".to_owned()),
+        ];
+        if binlog.flavor == Flavor::MySql {
+            row.push((
+                "server_uuid",
+                "01010101-0101-0101-0101-010101010101".to_owned(),
+            ));
+            row.push(("gtid_mode", "ON".to_owned()));
+        }
+        return row;
+    }
+    if sql.contains("gtid_purged") {
+        return vec![("gtid_purged", state.purged.to_string())];
+    }
+    if sql.contains("gtid_executed") {
+        return vec![("gtid_executed", set_of(binlog.executed()).to_string())];
+    }
+    if sql.contains("gtid_binlog_state") {
+        let state = state_of(binlog.executed());
+        let entries: Vec<_> = state.iter().map(|gtid| gtid.to_string()).collect();
+        return vec![("gtid_binlog_state", entries.join(","))];
+    }
+    if sql.starts_with("SHOW ") {
+        let (file, position) = binlog.end();
+        return vec![("File", file), ("Position", position.to_string())];
+    }
+    panic!("a replica asked {sql}");
+}
+
+async fn dump(
+    connection: &mut Connection,
+    state: &Mutex<State>,
+    asked: Asked,
+    flags: u16,
+) -> Result<(), ConnectionError> {
+    let is_scan = flags & BINLOG_DUMP_NON_BLOCK != 0;
+    let (mut packets, plan) = {
+        let mut state = lock(state);
+        let plan = match is_scan {
+            true => Some(Plan::then(Then::Eof)),
+            false => state.plans.pop_front(),
+        };
+        let packets = state.binlog.dump(&asked);
+        if !is_scan {
+            state.asked.push(asked);
+        }
+        (packets, plan.unwrap_or_else(|| Plan::then(Then::Nothing)))
+    };
+    if let Some(edit) = plan.edit {
+        edit(&mut packets);
+    }
+    let mut framed = Vec::new();
+    let mut sequence = connection.sequence();
+    for packet in &packets {
+        frame(&mut framed, &mut sequence, packet);
+    }
+    framed.truncate(plan.cut.unwrap_or(usize::MAX));
+    connection.write_raw(&framed).await?;
+    connection.flush().await?;
+    connection.set_sequence(sequence);
+    match plan.then {
+        Then::Nothing => std::future::pending().await,
+        Then::Close(go) => {
+            go.notified().await;
+            Ok(())
+        }
+        Then::Eof => connection.write_eof(2).await,
+        Then::Error(code, text) => connection.write_error(&ServerError::new(code, text)).await,
+        Then::Trickle(pause) => {
+            let mut packet = vec![0xff, 0xff, 0, sequence];
+            packet.resize(0xffff, 0);
+            for byte in packet {
+                connection.write_raw(&[byte]).await?;
+                connection.flush().await?;
+                tokio::time::sleep(pause).await;
+            }
+            Ok(())
+        }
+    }
+}
+
+/// The packet as it goes over the socket.
+pub(crate) fn frame(out: &mut Vec<u8>, sequence: &mut u8, packet: &Packet) {
+    let mut payload = vec![0];
+    payload.extend_from_slice(&packet.event);
+    put_packet(out, sequence, &payload);
+}

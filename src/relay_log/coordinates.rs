@@ -1,0 +1,305 @@
+//! From GTIDs to places in the relay log, and back.
+//!
+//! Everything here looks at published data only, and blocks on the disk: call it where that is
+//! allowed.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use super::index_file::IndexFile;
+use super::index_record::{self, RECORD_LEN, Record, StepKind};
+use super::reader::{FIRST_EVENT, FileHead, LogFile};
+use super::{LogError, RelayLog};
+use crate::gtid::{BinlogState, GtidPosition, GtidSet, MariaDbGtid};
+use crate::transaction::Identity;
+
+/// The largest number of definition records that are passed over on the way to a step.
+const DEFINITIONS_MAX: u64 = 4096;
+
+/// Up to where the log file may be read: the published end in the newest file, the file's end in
+/// the older ones. `None` when the log has no such file.
+///
+/// # Errors
+/// When the file cannot be looked at.
+pub fn readable_end(log: &RelayLog, file: u64) -> Result<Option<u64>, LogError> {
+    if !log.state().files.contains(&file) {
+        return Ok(None);
+    }
+    // Asked for after the files: it may name a newer one, never an older one.
+    let published = log.published();
+    if file == published.file {
+        return Ok(Some(published.offset));
+    }
+    LogFile::open(&log.log_dir().log_path(file))?
+        .file_len()
+        .map(Some)
+}
+
+/// The number that a file name stands for; the first file's for an empty name. `None` when the
+/// log has no such file (any more).
+pub fn file_by_name(log: &RelayLog, name: &[u8]) -> Option<u64> {
+    let state = log.state();
+    if name.is_empty() {
+        return state.files.first().copied();
+    }
+    let name = std::str::from_utf8(name).ok()?;
+    let name = name.strip_prefix("./").unwrap_or(name);
+    let number = log.log_dir().file_number(name)?;
+    state.files.contains(&number).then_some(number)
+}
+
+/// Whether an event begins at `position` of the file, or the readable part ends there.
+///
+/// The commit index names a transaction's border near by; from there headers are read.
+///
+/// # Errors
+/// When a file cannot be read.
+pub fn is_event_border(log: &RelayLog, file: u64, position: u64) -> Result<bool, LogError> {
+    let Some(end) = readable_end(log, file)? else {
+        return Ok(false);
+    };
+    if position > end {
+        return Ok(false);
+    }
+    if position == FIRST_EVENT || position == end {
+        return Ok(true);
+    }
+    let border = transaction_end_before(&log.log_dir().index_path(file), position)?;
+    let log_file = LogFile::open(&log.log_dir().log_path(file))?;
+    let mut offset = border.unwrap_or(FIRST_EVENT);
+    while offset < position {
+        offset += u64::from(log_file.header_at(offset)?.event_size);
+    }
+    Ok(offset == position)
+}
+
+/// The greatest end of a transaction at or before `position`, by binary search in the commit
+/// index: every step's *log end* is such an end, and they ascend.
+fn transaction_end_before(path: &Path, position: u64) -> Result<Option<u64>, LogError> {
+    let file = File::open(path).map_err(|cause| LogError::io("open", path, cause))?;
+    let len = file
+        .metadata()
+        .map_err(|cause| LogError::io("read", path, cause))?
+        .len();
+    let (mut low, mut high) = (1, len / RECORD_LEN as u64);
+    let mut found = None;
+    while low < high {
+        let middle = low + (high - low) / 2;
+        match step_at_or_after(&file, middle, high)
+            .map_err(|cause| LogError::io("read", path, cause))?
+        {
+            Some((record, end)) if end <= position => {
+                found = Some(end);
+                low = record + 1;
+            }
+            _ => high = middle,
+        }
+    }
+    Ok(found)
+}
+
+/// The first step from the record `from` on, before `to`, and its log end. A record that cannot
+/// be read is being written and counts as the end.
+fn step_at_or_after(file: &File, from: u64, to: u64) -> io::Result<Option<(u64, u64)>> {
+    for record in from..to.min(from + DEFINITIONS_MAX) {
+        let mut bytes = [0; RECORD_LEN];
+        match file.read_exact_at(&mut bytes, record * RECORD_LEN as u64) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+            Err(error) => return Err(error),
+        }
+        match index_record::decode(&bytes) {
+            Ok(Record::Step(step)) => return Ok(Some((record, u64::from(step.log_end)))),
+            Ok(Record::Definition(_)) => {}
+            Err(_) => return Ok(None),
+        }
+    }
+    Ok(None)
+}
+
+/// MariaDB: the newest GTID of each domain before `position` of the file, as `binlog_gtid_pos`
+/// tells it; `None` when that place is not in the log or not between two transactions: a replica
+/// takes the answer for its own position, so it must not be nearly right.
+///
+/// # Errors
+/// When a file cannot be read.
+pub fn gtid_position_at(
+    log: &RelayLog,
+    file: u64,
+    position: u64,
+) -> Result<Option<GtidPosition>, LogError> {
+    let Some(end) = readable_end(log, file)? else {
+        return Ok(None);
+    };
+    if position > end {
+        return Ok(None);
+    }
+    let head = FileHead::read(&log.log_dir().log_path(file))?;
+    let Some(mut state) = head.previous.as_mariadb().cloned() else {
+        return Ok(None);
+    };
+    let format_end = FIRST_EVENT + head.format_event.len() as u64;
+    if position <= FIRST_EVENT || position == format_end || position == head.end {
+        return Ok(Some(state.position()));
+    }
+    let mut is_border = false;
+    let mut index = IndexFile::open(&log.log_dir().index_path(file))?;
+    while let Some(placed) = index.next_step()? {
+        let log_end = u64::from(placed.step.log_end);
+        if log_end > position {
+            break;
+        }
+        is_border |= log_end == position;
+        if placed.step.kind == StepKind::Transaction
+            && let Identity::MariaDb(gtid) = index.identity(&placed.step)
+        {
+            state.record(gtid);
+        }
+        // What follows may not be written out yet, and is not needed.
+        if u64::from(placed.step.log_end) >= end {
+            break;
+        }
+    }
+    // Behind the closing ROTATE nothing more can follow.
+    let is_end = position == end;
+    Ok((is_border || is_end).then(|| state.position()))
+}
+
+/// MySQL: the newest file before which there is no transaction that `set` lacks; `None` when
+/// there is no such file (any more).
+///
+/// # Errors
+/// When a file cannot be read.
+pub fn start_for_set(log: &RelayLog, set: &GtidSet) -> Result<Option<u64>, LogError> {
+    let files = log.state().files.clone();
+    for number in files.into_iter().rev() {
+        let head = FileHead::read(&log.log_dir().log_path(number))?;
+        if head
+            .previous
+            .as_mysql()
+            .is_some_and(|previous| previous.is_subset_of(set))
+        {
+            return Ok(Some(number));
+        }
+    }
+    Ok(None)
+}
+
+/// Where a MariaDB replica's stream starts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PositionStart {
+    /// The file.
+    pub file: u64,
+    /// The GTIDs up to which each domain's transactions are left out; not yet met before the
+    /// file.
+    pub skip: BTreeMap<u32, Skip>,
+    /// What the log holds before the file.
+    pub before: BinlogState,
+}
+
+/// Up to where a domain's transactions are left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Skip {
+    /// The last one that the replica has.
+    pub upto: MariaDbGtid,
+    /// What is known about it.
+    pub kind: SkipKind,
+}
+
+/// What the log knows about a GTID on which a replica stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SkipKind {
+    /// It stands in the log.
+    InLog,
+    /// The log holds nothing of that domain yet.
+    EmptyDomain,
+    /// The replica is ahead, and said that this is right (`slave_gtid_ignore_duplicates`).
+    Ahead,
+}
+
+/// Why there is no start for a GTID position.
+#[derive(Debug, thiserror::Error)]
+pub enum PositionError {
+    /// The log does not hold the GTID, and nothing after it.
+    #[error("GTID {0} is not in the relay log")]
+    NotFound(MariaDbGtid),
+    /// The log does not hold the GTID, but higher ones of its domain.
+    #[error("GTID {0} is not in the relay log, which has gone on without it")]
+    Diverged(MariaDbGtid),
+    /// What follows the position was removed.
+    #[error("what follows GTID position {0} is not in the relay log any more")]
+    Purged(GtidPosition),
+    /// A file cannot be read.
+    #[error(transparent)]
+    Log(#[from] LogError),
+}
+
+/// Finds where a replica that stands on `position` goes on.
+///
+/// # Errors
+/// See [`PositionError`].
+pub fn start_for_position(
+    log: &RelayLog,
+    position: &GtidPosition,
+    ignore_duplicates: bool,
+) -> Result<PositionStart, PositionError> {
+    let (executed, files) = {
+        let state = log.state();
+        let executed = state.executed.as_mariadb().cloned().unwrap_or_default();
+        (executed, state.files.clone())
+    };
+    let mut skips = BTreeMap::new();
+    for upto in position.iter() {
+        let kind = standing_of(&executed, upto, ignore_duplicates)?;
+        skips.insert(upto.domain_id, Skip { upto, kind });
+    }
+    for number in files.into_iter().rev() {
+        let head = FileHead::read(&log.log_dir().log_path(number))?;
+        let Some(before) = head.previous.as_mariadb() else {
+            continue;
+        };
+        if let Some(skip) = skips_from(before, &skips) {
+            return Ok(PositionStart {
+                file: number,
+                skip,
+                before: before.clone(),
+            });
+        }
+    }
+    Err(PositionError::Purged(position.clone()))
+}
+
+fn standing_of(
+    executed: &BinlogState,
+    gtid: MariaDbGtid,
+    ignore_duplicates: bool,
+) -> Result<SkipKind, PositionError> {
+    if executed.contains(&gtid) {
+        return Ok(SkipKind::InLog);
+    }
+    match executed.last_in_domain(gtid.domain_id) {
+        None => Ok(SkipKind::EmptyDomain),
+        Some(last) if last.seq_no > gtid.seq_no => Err(PositionError::Diverged(gtid)),
+        Some(_) if ignore_duplicates => Ok(SkipKind::Ahead),
+        Some(_) => Err(PositionError::NotFound(gtid)),
+    }
+}
+
+/// What is to be left out when the stream starts behind `before`; `None` when something that the
+/// replica lacks lies before.
+fn skips_from(before: &BinlogState, skips: &BTreeMap<u32, Skip>) -> Option<BTreeMap<u32, Skip>> {
+    let mut left = skips.clone();
+    for last in before.position().iter() {
+        let skip = skips.get(&last.domain_id)?;
+        if skip.kind == SkipKind::InLog && before.contains(&skip.upto) {
+            if last != skip.upto {
+                return None;
+            }
+            left.remove(&last.domain_id);
+        }
+    }
+    Some(left)
+}

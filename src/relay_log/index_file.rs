@@ -1,0 +1,169 @@
+//! Reading a commit index from its start.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::LogError;
+use super::index_record::{
+    self, Definition, DefinitionKind, RECORD_LEN, Record, RecordError, Step, StepKind,
+};
+use crate::flavor::Flavor;
+use crate::gtid::{Gtid, MariaDbGtid, Sid, Tag, Uuid};
+use crate::transaction::Identity;
+
+/// Reads an index record by record and keeps the definitions met so far.
+#[derive(Debug)]
+pub struct IndexFile {
+    path: PathBuf,
+    reader: BufReader<File>,
+    flavor: Flavor,
+    /// Offset of the next record.
+    offset: u64,
+    texts: HashMap<(u8, u16, u32), Vec<u8>>,
+}
+
+/// A step with its place in the index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PlacedStep {
+    /// The step.
+    pub step: Step,
+    /// Offset in the index behind its record.
+    pub index_end: u64,
+}
+
+impl IndexFile {
+    /// Opens the index at `path` and reads its header.
+    ///
+    /// # Errors
+    /// When it cannot be opened, or its header is not one.
+    pub fn open(path: &Path) -> Result<Self, LogError> {
+        let file = File::open(path).map_err(|cause| LogError::io("open", path, cause))?;
+        let mut reader = BufReader::with_capacity(RECORD_LEN * 1024, file);
+        let mut header = [0; RECORD_LEN];
+        reader
+            .read_exact(&mut header)
+            .map_err(|cause| LogError::io("read", path, cause))?;
+        let flavor = index_record::decode_header(&header).map_err(|cause| LogError::Index {
+            path: path.to_owned(),
+            offset: 0,
+            cause,
+        })?;
+        let offset = RECORD_LEN as u64;
+        Ok(Self {
+            path: path.to_owned(),
+            reader,
+            flavor,
+            offset,
+            texts: HashMap::new(),
+        })
+    }
+
+    /// The flavor of the log that it belongs to.
+    pub fn flavor(&self) -> Flavor {
+        self.flavor
+    }
+
+    /// The next step; definitions before it are taken in. `None` at the end of the file, where a
+    /// part of a record may still stand if the program was killed while it wrote.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or a record is damaged.
+    pub fn next_step(&mut self) -> Result<Option<PlacedStep>, LogError> {
+        loop {
+            let mut record = [0; RECORD_LEN];
+            match self.reader.read_exact(&mut record) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+                Err(cause) => return Err(LogError::io("read", &self.path, cause)),
+            }
+            let decoded = index_record::decode(&record).map_err(|cause| self.damage(cause))?;
+            self.offset += RECORD_LEN as u64;
+            match decoded {
+                Record::Definition(definition) => self.define(definition),
+                Record::Step(step) => {
+                    return Ok(Some(PlacedStep {
+                        step,
+                        index_end: self.offset,
+                    }));
+                }
+            }
+        }
+    }
+
+    fn damage(&self, cause: RecordError) -> LogError {
+        LogError::Index {
+            path: self.path.clone(),
+            offset: self.offset,
+            cause,
+        }
+    }
+
+    fn define(&mut self, definition: Definition) {
+        let key = (
+            kind_key(definition.kind),
+            definition.source,
+            definition.number,
+        );
+        let text = self.texts.entry(key).or_default();
+        if definition.part == 0 {
+            text.clear();
+        }
+        text.extend(definition.text);
+    }
+
+    fn text(&self, kind: DefinitionKind, source: u16, number: u32) -> &[u8] {
+        self.texts
+            .get(&(kind_key(kind), source, number))
+            .map_or(&[], Vec::as_slice)
+    }
+
+    /// The configured name of the step's source.
+    pub fn source_name(&self, step: &Step) -> Arc<str> {
+        String::from_utf8_lossy(self.text(DefinitionKind::SourceName, step.source, 0)).into()
+    }
+
+    /// The name of the source's binlog file that the step's position is in.
+    pub fn source_file(&self, step: &Step) -> Arc<str> {
+        let text = self.text(DefinitionKind::SourceFile, step.source, step.source_file);
+        String::from_utf8_lossy(text).into()
+    }
+
+    /// The step's transaction.
+    pub fn identity(&self, step: &Step) -> Identity {
+        if step.kind == StepKind::Moved {
+            return Identity::Anonymous;
+        }
+        match self.flavor {
+            Flavor::MariaDb => Identity::MariaDb(MariaDbGtid {
+                domain_id: step.origin,
+                server_id: step.server_id,
+                seq_no: step.number,
+            }),
+            Flavor::MySql => {
+                let text = self.text(DefinitionKind::Origin, 0, step.origin);
+                let Some((uuid, tag)) = text.split_first_chunk::<16>() else {
+                    return Identity::Anonymous;
+                };
+                let tag = Tag::from_bytes(tag).unwrap_or(Tag::NONE);
+                Identity::MySql(Gtid {
+                    sid: Sid {
+                        uuid: Uuid(*uuid),
+                        tag,
+                    },
+                    gno: step.number,
+                })
+            }
+        }
+    }
+}
+
+fn kind_key(kind: DefinitionKind) -> u8 {
+    match kind {
+        DefinitionKind::SourceFile => 5,
+        DefinitionKind::Origin => 6,
+        DefinitionKind::SourceName => 7,
+    }
+}

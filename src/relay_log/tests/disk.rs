@@ -1,0 +1,206 @@
+//! Disks that are full or fail, and the thread that appends.
+
+use std::fs::{self, File};
+use std::os::unix::fs::symlink;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Semaphore, mpsc};
+
+use super::appender::{self, QueuedBatch, SourceLedger};
+use super::read_back::transactions;
+use super::*;
+
+fn small(number: u64) -> Vec<Vec<u8>> {
+    group(Flavor::MySql, 80, number, "", Shape::Small)
+}
+
+fn append(writer: &mut Writer, batch: &TransactionBatch) -> Result<(), AppendError> {
+    for transaction in &batch.transactions {
+        writer.append(batch, transaction)?;
+    }
+    Ok(())
+}
+
+fn full_disk() -> File {
+    File::options().write(true).open("/dev/full").unwrap()
+}
+
+/// Takes writes and refuses to sync them.
+fn failing_sync() -> File {
+    File::options().write(true).open("/dev/null").unwrap()
+}
+
+fn wait_until(what: &str, done: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !done() {
+        assert!(start.elapsed() < Duration::from_secs(10), "{what}");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn is_full(log: &RelayLog) -> bool {
+    matches!(log.condition(), Condition::DiskFull(_))
+}
+
+#[test]
+fn a_new_file_waits_for_room_and_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = LogOptions {
+        max_size: 200,
+        ..options(dir.path())
+    };
+    let mut writer = create(&options, Flavor::MySql);
+    let log = writer.log().clone();
+    let mut source = TestSource::new(0, Flavor::MySql);
+    append(&mut writer, &source.deliver(&[small(1)])).unwrap();
+    writer.commit().unwrap();
+    let published = log.published();
+    let next = options.log_dir.log_path(2);
+    symlink("/dev/full", &next).unwrap();
+    let batch = source.deliver(&[small(2)]);
+    let appending = thread::spawn(move || {
+        append(&mut writer, &batch).unwrap();
+        writer.close().unwrap();
+    });
+    wait_until("the disk is full", || is_full(&log));
+    assert_eq!((log.published(), log.state().files.len()), (published, 1));
+    fs::remove_file(&next).unwrap();
+    appending.join().unwrap();
+    assert_eq!(log.condition(), Condition::Running);
+    assert_eq!(transactions(&options.log_dir).len(), 2);
+    assert_eq!(log.published().file, 2);
+}
+
+#[test]
+fn a_write_that_waits_for_room_gives_up_when_the_relay_stops() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = options(dir.path());
+    let mut writer = create(&options, Flavor::MySql);
+    let log = writer.log().clone();
+    let mut source = TestSource::new(0, Flavor::MySql);
+    append(&mut writer, &source.deliver(&[small(1)])).unwrap();
+    writer.commit().unwrap();
+    let published = log.published();
+    writer.break_log(full_disk());
+    append(&mut writer, &source.deliver(&[small(2)])).unwrap();
+    let committing = thread::spawn(move || writer.commit());
+    wait_until("the disk is full", || is_full(&log));
+    options.stopping.store(true, Ordering::Relaxed);
+    let error = committing.join().unwrap().unwrap_err();
+    assert!(error.to_string().contains("relay-bin.000001"), "{error}");
+    assert_eq!(log.published(), published);
+    let recovered = recovered(&options);
+    assert_eq!(recovered.end, published);
+    assert_eq!(recovered.repairs, Vec::<String>::new());
+}
+
+/// The thread that appends, with its queue.
+struct Appending {
+    runtime: tokio::runtime::Runtime,
+    queue: mpsc::Sender<QueuedBatch>,
+    ledgers: Vec<Arc<SourceLedger>>,
+    thread: thread::JoinHandle<()>,
+}
+
+impl Appending {
+    fn start(writer: Writer) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let (queue, batches) = mpsc::channel(8);
+        let ledgers: Vec<Arc<SourceLedger>> = (0..SOURCES).map(|_| Arc::default()).collect();
+        let (handle, own) = (runtime.handle().clone(), ledgers.clone());
+        let thread = thread::spawn(move || appender::run(writer, batches, &own, &handle));
+        Self {
+            runtime,
+            queue,
+            ledgers,
+            thread,
+        }
+    }
+
+    fn send(&self, batch: TransactionBatch) {
+        let memory = Arc::new(Semaphore::new(1));
+        let memory = memory.try_acquire_owned().unwrap();
+        let sending = self.queue.send(QueuedBatch { batch, memory });
+        self.runtime.block_on(sending).unwrap();
+    }
+}
+
+#[test]
+fn a_failed_sync_poisons_the_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = options(dir.path());
+    let mut writer = create(&options, Flavor::MySql);
+    let log = writer.log().clone();
+    let mut source = TestSource::new(0, Flavor::MySql);
+    append(&mut writer, &source.deliver(&[small(1)])).unwrap();
+    writer.commit().unwrap();
+    let (published, state) = (log.published(), log.state().clone());
+    writer.break_log(failing_sync());
+    let appending = Appending::start(writer);
+    appending.send(source.deliver(&[small(2)]));
+    wait_until("poisoned", || {
+        matches!(log.condition(), Condition::Failed(_))
+    });
+    appending.thread.join().unwrap();
+    assert!(appending.queue.is_closed(), "nothing more is taken in");
+    let Condition::Failed(message) = log.condition() else {
+        panic!("poisoned")
+    };
+    assert!(
+        message.contains("sync") && message.contains("relay-bin.000001"),
+        "{message}"
+    );
+    assert_eq!(log.published(), published);
+    assert_eq!(log.state().executed, state.executed);
+    assert_eq!(log.state().sources, state.sources);
+    let writer = resume(&options);
+    assert_eq!(writer.log().state().sources, state.sources);
+    assert_eq!(transactions(&options.log_dir).len(), 1);
+}
+
+/// A source at fault stops alone: nothing of it is taken in any more, the others go on.
+#[test]
+fn a_refused_source_does_not_stop_the_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = options(dir.path());
+    let writer = create(&options, Flavor::MySql);
+    let log = writer.log().clone();
+    let appending = Appending::start(writer);
+    let mut bad = TestSource::new(0, Flavor::MariaDb);
+    let mut good = TestSource::new(1, Flavor::MySql);
+    let other = |number| group(Flavor::MariaDb, 80, number, "", Shape::Small);
+    appending.send(bad.deliver(&[other(1), other(2)]));
+    appending.send(good.deliver(&[small(1), small(2), small(1)]));
+    appending.send(bad.deliver(&[other(3)]));
+    appending.send(bad.next_file());
+    appending.send(good.deliver(&[group(Flavor::MySql, 80, 3, "", Shape::Emptied)]));
+    let Appending {
+        queue,
+        ledgers,
+        thread,
+        ..
+    } = appending;
+    drop(queue);
+    thread.join().unwrap();
+    let counts = |at: usize| {
+        let SourceLedger {
+            kept,
+            duplicate,
+            filtered,
+            refusal,
+        } = &*ledgers[at];
+        let counts = [kept, duplicate, filtered].map(|count| count.load(Ordering::Relaxed));
+        (counts, refusal.borrow().is_some())
+    };
+    assert_eq!(counts(0), ([0, 0, 0], true));
+    assert_eq!(counts(1), ([3, 1, 1], false));
+    assert_eq!(log.condition(), Condition::Running);
+    assert_eq!(log.state().sources[0], SourceProgress::default());
+    assert_eq!(transactions(&options.log_dir).len(), 3);
+}

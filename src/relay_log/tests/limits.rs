@@ -1,0 +1,242 @@
+//! What does not fit, or does not belong into this log.
+
+use std::fs;
+
+use super::read_back::transactions;
+use super::*;
+
+fn append_all(writer: &mut Writer, batch: &TransactionBatch) -> Result<(), AppendError> {
+    for transaction in &batch.transactions {
+        writer.append(batch, transaction)?;
+    }
+    Ok(())
+}
+
+fn small(flavor: Flavor, number: u64) -> Vec<Vec<u8>> {
+    group(flavor, 80, number, "", Shape::Small)
+}
+
+/// A source of the other flavor must not leave its format description in this log.
+#[test]
+fn a_source_of_the_other_flavor_changes_nothing() {
+    for (flavor, other) in [
+        (Flavor::MySql, Flavor::MariaDb),
+        (Flavor::MariaDb, Flavor::MySql),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let options = options(dir.path());
+        let mut writer = create(&options, flavor);
+        let batch = TestSource::new(0, other).deliver(&[small(other, 1)]);
+        let error = append_all(&mut writer, &batch).unwrap_err();
+        assert!(!matches!(error, AppendError::Log(_)), "{error}");
+        let batch = TestSource::new(1, flavor).deliver(&[small(flavor, 2)]);
+        append_all(&mut writer, &batch).unwrap();
+        writer.close().unwrap();
+        assert_eq!(options.log_dir.read_list().unwrap(), [1]);
+        assert_eq!(transactions(&options.log_dir).len(), 1);
+        drop(writer);
+        resume(&options);
+    }
+}
+
+fn with_lengths(lengths: Vec<u8>) -> FormatDescription {
+    FormatDescription {
+        post_header_lengths: lengths,
+        ..(*format(Flavor::MySql)).clone()
+    }
+}
+
+/// A newer source's event types need a format description that knows them, and so do those for
+/// which this log's own has nothing yet.
+#[test]
+fn formats_grow_in_a_new_file_and_never_shrink() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = options(dir.path());
+    let empty = Executed::empty(Flavor::MySql);
+    let own = with_lengths(vec![8, 8, 0, 8]);
+    let mut writer = Writer::create(options.clone(), &own, empty, Vec::new()).unwrap();
+    let mut source = TestSource::new(0, Flavor::MySql);
+    let mut number = 0;
+    let mut append = |writer: &mut Writer, lengths: &[u8]| {
+        number += 1;
+        let mut batch = source.deliver(&[small(Flavor::MySql, number)]);
+        batch.format = Arc::new(with_lengths(lengths.to_vec()));
+        append_all(writer, &batch)
+    };
+    append(&mut writer, &[8, 8, 0]).unwrap();
+    assert_eq!(
+        writer.log().published().file,
+        1,
+        "an older source's fits in"
+    );
+    append(&mut writer, &[8, 8, 7]).unwrap();
+    assert_eq!(
+        writer.log().published().file,
+        2,
+        "a type that was not known"
+    );
+    append(&mut writer, &[0, 8, 7, 8, 9]).unwrap();
+    assert_eq!(writer.log().published().file, 3, "a longer one");
+    append(&mut writer, &[8, 8, 7, 8, 9]).unwrap();
+    append(&mut writer, &[8]).unwrap();
+    assert_eq!(writer.log().published().file, 3);
+    let error = append(&mut writer, &[8, 8, 6]).unwrap_err();
+    assert!(matches!(error, AppendError::Format { .. }), "{error}");
+    writer.close().unwrap();
+    let head = reader::FileHead::read(&options.log_dir.log_path(3)).unwrap();
+    assert_eq!(head.format.post_header_lengths, [8, 8, 7, 8, 9]);
+    assert_eq!(transactions(&options.log_dir).len(), 5);
+}
+
+#[test]
+fn what_no_file_can_hold_is_refused_and_the_log_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = options(dir.path());
+    let mut writer = create(&options, Flavor::MySql);
+    let mut source = TestSource::new(0, Flavor::MySql);
+    let mut batch = source.deliver(&[small(Flavor::MySql, 1)]);
+    let whole = batch.transactions[0].rest.clone();
+    for len in [u32::MAX as usize - 60_000, u32::MAX as usize, 1 << 40] {
+        batch.transactions[0].rest = 0..len;
+        let error = append_all(&mut writer, &batch).unwrap_err();
+        assert!(
+            matches!(error, AppendError::TooLarge { .. }),
+            "{len}: {error}"
+        );
+    }
+    batch.transactions[0].rest = whole;
+    append_all(&mut writer, &batch).unwrap();
+    writer.close().unwrap();
+    assert_eq!(transactions(&options.log_dir).len(), 1);
+}
+
+/// What lies before the first transaction counts too: here a list of many gaps.
+#[test]
+fn a_long_head_leaves_less_room() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = options(dir.path());
+    let mut purged = crate::gtid::GtidSet::new();
+    for gno in 1..20_000 {
+        purged.insert(gtid(9, "", 2 * gno));
+    }
+    let format = format(Flavor::MySql);
+    let purged = Executed::MySql(purged);
+    let mut writer = Writer::create(options, &format, purged, Vec::new()).unwrap();
+    let mut batch = TestSource::new(0, Flavor::MySql).deliver(&[small(Flavor::MySql, 1)]);
+    batch.transactions[0].rest = 0..u32::MAX as usize - 200_000;
+    let error = append_all(&mut writer, &batch).unwrap_err();
+    assert!(matches!(error, AppendError::TooLarge { .. }), "{error}");
+}
+
+/// Where a source starts is kept, even if nothing ever came from it.
+#[test]
+fn a_start_without_file_survives_restarts() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = options(dir.path());
+    let mut start = SourceProgress::default();
+    start.gtid_position.set("0-1-5".parse().unwrap());
+    let format = format(Flavor::MariaDb);
+    let empty = Executed::empty(Flavor::MariaDb);
+    let sources = vec![SourceProgress::default(), start.clone()];
+    drop(Writer::create(options.clone(), &format, empty, sources).unwrap());
+    for _ in 0..2 {
+        let writer = resume(&options);
+        assert_eq!(writer.log().state().sources[1], start);
+        assert_eq!(writer.log().state().sources[0], SourceProgress::default());
+    }
+}
+
+#[test]
+fn long_names_survive_restarts() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut options = options(dir.path());
+    let name: Arc<str> = "m".repeat(150).into();
+    options.source_names[2] = name.clone();
+    let mut writer = create(&options, Flavor::MySql);
+    let mut batch = TestSource::new(2, Flavor::MySql).deliver(&[small(Flavor::MySql, 1)]);
+    batch.source_file = "b".repeat(511).into();
+    append_all(&mut writer, &batch).unwrap();
+    writer.close().unwrap();
+    let progress = recovered(&options).sources[&name].clone();
+    assert_eq!(progress.file, batch.source_file);
+    assert_eq!(progress.position, batch.source_position);
+}
+
+/// Without the list it is not known what was served: nothing may be overwritten.
+#[test]
+fn files_that_the_list_does_not_name_are_never_overwritten() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = options(dir.path());
+    let mut writer = create(&options, Flavor::MySql);
+    let mut source = TestSource::new(0, Flavor::MySql);
+    append_all(&mut writer, &source.deliver(&[small(Flavor::MySql, 1)])).unwrap();
+    writer.close().unwrap();
+    drop(writer);
+    let mut writer = resume(&options);
+    append_all(&mut writer, &source.deliver(&[small(Flavor::MySql, 2)])).unwrap();
+    writer.close().unwrap();
+    drop(writer);
+    for list in [None, Some(""), Some("./relay-bin.000001\n")] {
+        match list {
+            None => fs::remove_file(options.log_dir.list_path()).unwrap(),
+            Some(text) => fs::write(options.log_dir.list_path(), text).unwrap(),
+        }
+        let error = recover(&options.log_dir).unwrap_err().to_string();
+        assert!(
+            error.contains("relay-bin.00000") && error.contains("restore"),
+            "{error}"
+        );
+    }
+    options.log_dir.write_list(&[1, 2]).unwrap();
+    assert_eq!(recovered(&options).files, [1, 2]);
+}
+
+#[test]
+fn file_numbers_stay_in_bounds() {
+    let log_dir = options(Path::new("/x")).log_dir;
+    assert_eq!(
+        log_dir.file_number("relay-bin.4294967295"),
+        Some(u32::MAX.into())
+    );
+    assert_eq!(log_dir.file_number("relay-bin.4294967296"), None);
+    assert_eq!(log_dir.file_number("relay-bin.18446744073709551615"), None);
+}
+
+/// Large events are copied in pieces, and are written before the commit; cut off there, nothing
+/// of them stays.
+#[test]
+fn a_large_transaction_is_whole_or_not_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = options(dir.path());
+    let rows = [1 << 20, (1 << 20) - 33, 6 << 20, 40].map(|len| make::rows(80, 1, true, len));
+    let mut rest = vec![make::query(80, "", "BEGIN"), make::table_map(80, 1, "test")];
+    for rows in rows {
+        rest.push(rows);
+        rest.push(make::table_map(80, 1, "test"));
+    }
+    rest.push(make::xid(80));
+    let large = make::mysql_group(80, gtid(80, "", 2), clock(0, 2), rest.clone());
+    let mut writer = create(&options, Flavor::MySql);
+    let mut source = TestSource::new(0, Flavor::MySql);
+    append_all(&mut writer, &source.deliver(&[small(Flavor::MySql, 1)])).unwrap();
+    writer.commit().unwrap();
+    let end = writer.log().published();
+    let batch = source.deliver(&[large]);
+    assert!(batch.transactions[0].spill.is_some());
+    append_all(&mut writer, &batch).unwrap();
+    assert_eq!(writer.log().published(), end);
+    let len = |file| fs::metadata(options.log_dir.log_path(file)).unwrap().len();
+    assert!(len(1) > end.offset, "a part is written already");
+    drop(writer);
+    let mut writer = resume(&options);
+    assert_eq!(transactions(&options.log_dir).len(), 1);
+    append_all(&mut writer, &batch).unwrap();
+    writer.close().unwrap();
+    let found = transactions(&options.log_dir);
+    let expected: Vec<_> = rest
+        .iter()
+        .map(|event| super::read_back::placeless(event))
+        .collect();
+    assert!(found.len() == 2 && found[1].rest == expected);
+    assert_eq!(len(2), recovered(&options).end.offset);
+}

@@ -1,0 +1,297 @@
+//! Random histories against a model.
+
+use proptest::prelude::*;
+
+use super::read_back::{Found, placeless, transactions};
+use super::*;
+
+#[derive(Debug, Clone)]
+pub(super) enum Op {
+    /// New transactions of a server, in one batch.
+    New {
+        source: usize,
+        server: u32,
+        count: usize,
+        shape: Shape,
+        tag: bool,
+    },
+    /// A copy of an earlier transaction by any path.
+    Again {
+        source: usize,
+        which: usize,
+    },
+    /// A transaction of the relay's own.
+    Own {
+        source: usize,
+    },
+    NextFile {
+        source: usize,
+    },
+    ReplaceServer {
+        source: usize,
+    },
+    Commit,
+    Close,
+    /// Stops without a commit: what was not published is gone.
+    Kill,
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let source = || 0..SOURCES;
+    let shape = prop_oneof![
+        4 => Just(Shape::Small),
+        1 => Just(Shape::Emptied),
+        1 => Just(Shape::Spilled),
+    ];
+    prop_oneof![
+        10 => (source(), 0u32..3, 1usize..4, shape, any::<bool>())
+            .prop_map(|(source, server, count, shape, tag)| Op::New {
+                source, server, count, shape, tag,
+            }),
+        5 => (source(), any::<usize>()).prop_map(|(source, which)| Op::Again { source, which }),
+        1 => source().prop_map(|source| Op::Own { source }),
+        1 => source().prop_map(|source| Op::NextFile { source }),
+        1 => source().prop_map(|source| Op::ReplaceServer { source }),
+        5 => Just(Op::Commit),
+        1 => Just(Op::Close),
+        1 => Just(Op::Kill),
+    ]
+}
+
+/// What the log must hold.
+#[derive(Debug, Clone)]
+pub(super) struct Model {
+    pub(super) log: Vec<(Found, Origin)>,
+    pub(super) executed: Executed,
+    pub(super) sources: Vec<SourceProgress>,
+}
+
+/// What a transaction was on its source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Origin {
+    source: u16,
+    run: u64,
+    commit_id: Option<u64>,
+}
+
+pub(super) struct History {
+    flavor: Flavor,
+    pub(super) options: LogOptions,
+    sources: Vec<TestSource>,
+    sent: Vec<Vec<Vec<u8>>>,
+    numbers: u64,
+    pub(super) model: Model,
+    /// As of the newest publication.
+    published: Model,
+    _dir: tempfile::TempDir,
+}
+
+impl History {
+    pub(super) fn new(flavor: Flavor, max_size: u64, sync: SyncPolicy) -> (Self, Writer) {
+        let dir = fast_dir();
+        let options = LogOptions {
+            max_size,
+            sync,
+            ..options(dir.path())
+        };
+        let writer = create(&options, flavor);
+        let model = Model {
+            log: Vec::new(),
+            executed: Executed::empty(flavor),
+            sources: vec![SourceProgress::default(); SOURCES],
+        };
+        let history = Self {
+            flavor,
+            options,
+            sources: (0..SOURCES as u16)
+                .map(|n| TestSource::new(n, flavor))
+                .collect(),
+            sent: Vec::new(),
+            numbers: 0,
+            published: model.clone(),
+            model,
+            _dir: dir,
+        };
+        (history, writer)
+    }
+
+    pub(super) fn run(&mut self, writer: &mut Writer, op: &Op) {
+        match op {
+            Op::New {
+                source,
+                server,
+                count,
+                shape,
+                tag,
+            } => {
+                let tag = if *tag { "t" } else { "" };
+                let groups: Vec<_> = (0..*count)
+                    .map(|_| {
+                        self.numbers += 1;
+                        group(self.flavor, 80 + server, self.numbers, tag, *shape)
+                    })
+                    .collect();
+                self.sent.extend(groups.iter().cloned());
+                self.append(writer, *source, &groups);
+            }
+            Op::Again { source, which } => {
+                if !self.sent.is_empty() {
+                    let group = self.sent[which % self.sent.len()].clone();
+                    self.append(writer, *source, &[group]);
+                }
+            }
+            Op::Own { source } => {
+                self.numbers += 1;
+                let group = group(self.flavor, OWN, self.numbers, "", Shape::Small);
+                self.append(writer, *source, &[group]);
+            }
+            Op::NextFile { source } => {
+                let batch = self.sources[*source].next_file();
+                writer.move_source(&batch);
+                let server_id = self.sources[*source].server_id;
+                let progress = &mut self.model.sources[*source];
+                progress.file = batch.source_file.clone();
+                progress.position = 4;
+                progress.server_id = server_id;
+            }
+            Op::ReplaceServer { source } => self.sources[*source].replace_server(),
+            Op::Commit => {
+                writer.commit().unwrap();
+                self.published = self.model.clone();
+            }
+            Op::Close => {
+                writer.close().unwrap();
+                self.published = self.model.clone();
+                self.reopen(writer);
+            }
+            Op::Kill => self.reopen(writer),
+        }
+    }
+
+    fn append(&mut self, writer: &mut Writer, source: usize, groups: &[Vec<Vec<u8>>]) {
+        let batch = self.sources[source].deliver(groups);
+        assert_eq!(batch.transactions.len(), groups.len());
+        for transaction in &batch.transactions {
+            let before = writer.log().published();
+            let decision = writer.append(&batch, transaction).unwrap();
+            if writer.log().published() != before {
+                self.published = self.model.clone(); // A new file began.
+            }
+            let identity = transaction.identity;
+            let own = transaction.server_id == OWN;
+            let new = !own && self.model.executed.record(&identity);
+            match decision {
+                Decision::New(_) => assert!(new),
+                Decision::Duplicate => assert!(!new && !own),
+                Decision::Own => assert!(own),
+            }
+            if new {
+                let origin = Origin {
+                    source: batch.source,
+                    run: batch.run,
+                    commit_id: transaction.commit_id,
+                };
+                self.model.log.push((expected(&batch, transaction), origin));
+            }
+            let progress = &mut self.model.sources[source];
+            progress.file = batch.source_file.clone();
+            progress.position = transaction.source_position;
+            progress.server_id = batch.source_server_id;
+            if let Identity::MariaDb(gtid) = identity {
+                progress.gtid_position.set(gtid);
+            }
+        }
+        batch.recycle();
+    }
+
+    fn reopen(&mut self, writer: &mut Writer) {
+        let end = writer.log().published();
+        let recovered = recovered(&self.options);
+        assert_eq!(recovered.end, end);
+        assert_eq!(recovered.executed, self.published.executed);
+        for (name, progress) in self
+            .options
+            .source_names
+            .iter()
+            .zip(&self.published.sources)
+        {
+            let found = recovered.sources.get(name).cloned().unwrap_or_default();
+            assert_eq!(found, *progress, "source {name}");
+        }
+        *writer = Writer::resume(self.options.clone(), recovered).unwrap();
+        self.model = self.published.clone();
+        self.check(writer);
+    }
+
+    fn check(&self, writer: &Writer) {
+        let state = writer.log().state().clone();
+        assert_eq!(state.executed, self.model.executed);
+        assert_eq!(state.purged, Executed::empty(self.flavor));
+        assert_eq!(state.sources, self.model.sources);
+        assert_eq!(state.files, self.options.log_dir.read_list().unwrap());
+        let found = transactions(&self.options.log_dir);
+        let origins: Vec<_> = self.model.log.iter().map(|(_, origin)| origin).collect();
+        for (at, pair) in found.windows(2).enumerate() {
+            if pair[0].commit_id.is_some() && pair[0].commit_id == pair[1].commit_id {
+                assert_eq!(origins[at], origins[at + 1], "{pair:?}");
+                assert_eq!(pair[0].file, pair[1].file);
+            }
+        }
+        let found: Vec<_> = found.into_iter().map(without_place).collect();
+        let expected: Vec<_> = self
+            .model
+            .log
+            .iter()
+            .map(|(found, _)| found.clone())
+            .collect();
+        assert!(found == expected, "{found:?}\n{expected:?}");
+    }
+}
+
+pub(super) fn without_place(found: Found) -> Found {
+    Found {
+        commit_id: None,
+        file: 0,
+        end: 0,
+        ..found
+    }
+}
+
+fn expected(batch: &TransactionBatch, transaction: &crate::transaction::Transaction) -> Found {
+    let rest = match &transaction.spill {
+        None => batch.bytes[transaction.rest.clone()].to_vec(),
+        Some(spill) => {
+            let mut rest = vec![0; spill.len() as usize];
+            spill.read_exact_at(&mut rest, 0).unwrap();
+            rest
+        }
+    };
+    Found {
+        identity: transaction.identity,
+        server_id: transaction.server_id,
+        rest: make::split(&rest)
+            .iter()
+            .map(|event| placeless(event))
+            .collect(),
+        commit_id: None,
+        file: 0,
+        end: 0,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+    #[test]
+    fn the_log_holds_what_the_model_holds(
+        mariadb in any::<bool>(),
+        max_size in prop_oneof![Just(700u64), Just(3000), Just(1 << 30)],
+        ops in prop::collection::vec(op(), 1..60),
+    ) {
+        let flavor = if mariadb { Flavor::MariaDb } else { Flavor::MySql };
+        let (mut history, mut writer) = History::new(flavor, max_size, SyncPolicy::Commit);
+        for op in &ops {
+            history.run(&mut writer, op);
+        }
+        history.run(&mut writer, &Op::Close);
+    }
+}

@@ -1,0 +1,172 @@
+//! Giving a transaction's events their place: positions, clocks, group ids, checksums.
+
+use crate::binlog::event::{self, EventHeader};
+use crate::binlog::{CHECKSUM_LEN, EventError, HEADER_LEN, mariadb_gtid, mysql_gtid};
+use crate::merge::Place;
+use crate::relay_log::LogError;
+use crate::transaction::{Identity, SpillFile, Transaction, TransactionBatch};
+
+use super::tail::Tail;
+
+/// Events of up to this many bytes are copied from a spill file whole, larger ones in pieces of
+/// this size.
+const PIECE_LEN: usize = 1024 * 1024;
+
+/// Appends the transaction's opener to `out`, for offset `start` of the log file. `group_id` is
+/// the commit id of its group.
+pub(super) fn opener(
+    batch: &TransactionBatch,
+    transaction: &Transaction,
+    place: Place,
+    group_id: u64,
+    start: u64,
+    out: &mut Vec<u8>,
+) -> Result<(), EventError> {
+    let source = batch.bytes.get(transaction.opener.clone()).unwrap_or(&[]);
+    let from = out.len();
+    match transaction.identity {
+        Identity::MySql(_) => {
+            mysql_gtid::rewrite(source, place.clock, transaction.rest_len(), out)?;
+        }
+        Identity::MariaDb(_) | Identity::Anonymous => out.extend_from_slice(source),
+    }
+    if let Some(written) = out.get_mut(from..) {
+        if let Identity::MariaDb(_) = transaction.identity {
+            mariadb_gtid::set_commit_id(written, group_id);
+        }
+        finish(written, start + written.len() as u64);
+    }
+    Ok(())
+}
+
+/// Appends the other events of a transaction that is in memory to `out`; the first of them stands
+/// at `start` of the log file.
+pub(super) fn rest(
+    batch: &TransactionBatch,
+    transaction: &Transaction,
+    start: u64,
+    out: &mut Vec<u8>,
+) -> Result<(), EventError> {
+    let from = out.len();
+    out.extend_from_slice(batch.bytes.get(transaction.rest.clone()).unwrap_or(&[]));
+    let mut left = out.get_mut(from..).unwrap_or(&mut []);
+    let mut offset = start;
+    while !left.is_empty() {
+        let size = EventHeader::parse(left)?.event_size as usize;
+        let found = left.len();
+        let Some((event, behind)) = left.split_at_mut_checked(size) else {
+            return Err(EventError::Truncated {
+                event: "event",
+                field: "body",
+                offset: 0,
+                needed: size as u64,
+                found,
+            });
+        };
+        offset += size as u64;
+        finish(event, offset);
+        left = behind;
+    }
+    Ok(())
+}
+
+/// Writes what depends on the place into a whole event that ends at `end` of the log file.
+fn finish(event: &mut [u8], end: u64) {
+    event::set_log_pos(event, end as u32);
+    event::write_checksum(event);
+}
+
+/// Copies a large transaction's events from its spill file, a piece at a time.
+pub(super) struct SpillCopy<'a> {
+    spill: &'a SpillFile,
+    offset: u64,
+    /// The rest of an event that is copied in pieces: bytes left before its checksum.
+    open: Option<(u64, crc32fast::Hasher)>,
+}
+
+impl<'a> SpillCopy<'a> {
+    pub(super) fn new(spill: &'a SpillFile) -> Self {
+        Self {
+            spill,
+            offset: 0,
+            open: None,
+        }
+    }
+
+    /// Stages the next piece; false when there is none.
+    pub(super) fn next(&mut self, tail: &mut Tail) -> Result<bool, LogError> {
+        if let Some((left, hasher)) = self.open.take() {
+            self.stage_piece(tail, left, hasher)?;
+            return Ok(true);
+        }
+        if self.offset >= self.spill.len() {
+            return Ok(false);
+        }
+        let mut head = [0; HEADER_LEN];
+        self.read(&mut head, tail)?;
+        let damage = |cause| LogError::Event {
+            path: tail.path.clone(),
+            offset: 0,
+            cause,
+        };
+        let header = EventHeader::parse(&head).map_err(damage)?;
+        let size = header.event_size as usize;
+        let end = tail.end() + size as u64;
+        if size <= PIECE_LEN {
+            let from = tail.staged.len();
+            tail.staged.extend_from_slice(&head);
+            self.stage(tail, size.saturating_sub(HEADER_LEN))?;
+            if let Some(event) = tail.staged.get_mut(from..) {
+                finish(event, end);
+            }
+            return Ok(true);
+        }
+        event::set_log_pos(&mut head, end as u32);
+        let mut hasher = crc32fast::Hasher::new();
+        hasher.update(&head);
+        tail.staged.extend_from_slice(&head);
+        self.open = Some(((size - HEADER_LEN - CHECKSUM_LEN) as u64, hasher));
+        Ok(true)
+    }
+
+    fn stage_piece(
+        &mut self,
+        tail: &mut Tail,
+        left: u64,
+        mut hasher: crc32fast::Hasher,
+    ) -> Result<(), LogError> {
+        let piece = left.min(PIECE_LEN as u64);
+        let from = tail.staged.len();
+        self.stage(tail, piece as usize)?;
+        hasher.update(tail.staged.get(from..).unwrap_or(&[]));
+        if piece < left {
+            self.open = Some((left - piece, hasher));
+            return Ok(());
+        }
+        tail.staged
+            .extend_from_slice(&hasher.finalize().to_le_bytes());
+        self.offset += CHECKSUM_LEN as u64; // The source's checksum, or room for one.
+        Ok(())
+    }
+
+    /// Stages the next `len` bytes of the spill file.
+    fn stage(&mut self, tail: &mut Tail, len: usize) -> Result<(), LogError> {
+        let from = tail.staged.len();
+        tail.staged.resize(from + len, 0);
+        let mut slot = std::mem::take(&mut tail.staged);
+        let read = match slot.get_mut(from..) {
+            Some(target) => self.read(target, tail),
+            None => Ok(()),
+        };
+        tail.staged = slot;
+        read
+    }
+
+    fn read(&mut self, target: &mut [u8], tail: &Tail) -> Result<(), LogError> {
+        self.spill
+            .read_exact_at(target, self.offset)
+            .map_err(|cause| LogError::io("read the spooled transaction for", &tail.path, cause))?;
+        self.offset += target.len() as u64;
+        Ok(())
+    }
+}

@@ -1,0 +1,314 @@
+//! From a dump command and what the session has set to the place where the stream starts.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+use std::time::Duration;
+
+use super::refusals::Wording;
+use super::variables::SessionVariables;
+use crate::flavor::Flavor;
+use crate::gtid::{BinlogState, GtidPosition, GtidSet, MariaDbGtid, Uuid};
+use crate::protocol::ServerError;
+use crate::protocol::command::{BINLOG_DUMP_NON_BLOCK, BinlogDump, BinlogDumpGtid};
+use crate::protocol::error_code::ER_MASTER_FATAL_ERROR_READING_BINLOG;
+use crate::relay_log::coordinates::{self, PositionError, Skip};
+use crate::relay_log::reader::FIRST_EVENT;
+use crate::relay_log::{LogError, RelayLog};
+
+/// Dump flag: HEARTBEAT_V2 events may be sent (MySQL), ANNOTATE_ROWS events are wanted (MariaDB).
+const FLAG_HEARTBEAT_V2_OR_ANNOTATE: u16 = 0x2;
+/// The capability of a MariaDB replica that knows all of MariaDB's events.
+const CAPABILITY_GTID: u64 = 4;
+
+/// What a client asks for, out of either dump command.
+#[derive(Debug, Clone)]
+pub struct DumpRequest {
+    /// Its server_id.
+    pub server_id: u32,
+    /// Dump flags.
+    pub flags: u16,
+    /// The file; empty for the first one, or the one found by GTID.
+    pub file: Vec<u8>,
+    /// The position in it.
+    pub position: u64,
+    /// COM_BINLOG_DUMP_GTID: what the replica has, still encoded.
+    pub set: Option<Vec<u8>>,
+}
+
+impl From<BinlogDump<'_>> for DumpRequest {
+    fn from(dump: BinlogDump<'_>) -> Self {
+        Self {
+            server_id: dump.server_id,
+            flags: dump.flags,
+            file: dump.file.to_vec(),
+            position: u64::from(dump.position),
+            set: None,
+        }
+    }
+}
+
+impl From<BinlogDumpGtid<'_>> for DumpRequest {
+    fn from(dump: BinlogDumpGtid<'_>) -> Self {
+        Self {
+            server_id: dump.server_id,
+            flags: dump.flags,
+            file: dump.file.to_vec(),
+            position: dump.position,
+            set: Some(dump.set.to_vec()),
+        }
+    }
+}
+
+/// What the client knows about checksums.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChecksumAwareness {
+    /// It said nothing: it would take the checksums for a part of the events.
+    Unaware,
+    /// It knows of them, but expects none until it has seen a format description.
+    FromFormat,
+    /// It expects them from the first event on.
+    FromStart,
+}
+
+/// Which transactions are left out because the replica has them.
+#[derive(Debug, Clone)]
+pub enum SkipRule {
+    /// None.
+    Nothing,
+    /// MySQL: those in the set.
+    Set(GtidSet),
+    /// MariaDB: those of each domain up to a GTID.
+    UpTo {
+        /// The domains whose GTID was not met yet.
+        domains: BTreeMap<u32, Skip>,
+        /// What the log holds before the stream's start, and then what came by.
+        seen: BinlogState,
+        /// `slave_gtid_strict_mode`.
+        strict: bool,
+    },
+}
+
+/// Where and how a stream starts.
+#[derive(Debug, Clone)]
+pub struct DumpStart {
+    /// The log file's number.
+    pub file: u64,
+    /// Offset of the first event that is sent behind the format description.
+    pub position: u64,
+    /// Whether an event begins there; if not, the dump ends with an error, as on real servers
+    /// after the format description.
+    pub at_border: bool,
+    /// Whether GTIDs were asked for: the format description then keeps its own position.
+    pub by_gtid: bool,
+    /// What is left out.
+    pub skip: SkipRule,
+    /// EOF at the end instead of waiting.
+    pub non_blocking: bool,
+    /// How often an idle stream gives a sign of life.
+    pub heartbeat: Option<Duration>,
+    /// Whether heartbeats are HEARTBEAT_V2 events.
+    pub heartbeat_v2: bool,
+    /// Whether ANNOTATE_ROWS events are sent.
+    pub annotate_rows: bool,
+    /// Whether the client knows MariaDB's GTID events; they are replaced if not.
+    pub knows_mariadb_gtids: bool,
+    /// What the client knows about checksums.
+    pub checksums: ChecksumAwareness,
+}
+
+/// Finds the start. Reads files.
+///
+/// # Errors
+/// What a real server would answer.
+pub fn find_start(
+    log: &RelayLog,
+    server_uuid: Uuid,
+    request: &DumpRequest,
+    variables: &SessionVariables,
+) -> Result<DumpStart, ServerError> {
+    let wording = Wording::of_version(log.server_version());
+    let flavor = Flavor::of_version(log.server_version());
+    let flag = request.flags & FLAG_HEARTBEAT_V2_OR_ANNOTATE != 0;
+    let capability = variables
+        .user_text("mariadb_slave_capability")
+        .and_then(|text| text.parse::<u64>().ok())
+        .unwrap_or(0);
+    let mut start = DumpStart {
+        file: 0,
+        position: request.position,
+        at_border: true,
+        by_gtid: false,
+        skip: SkipRule::Nothing,
+        non_blocking: request.flags & BINLOG_DUMP_NON_BLOCK != 0 || request.server_id == 0,
+        heartbeat: heartbeat_period(variables),
+        heartbeat_v2: flag && flavor == Flavor::MySql,
+        annotate_rows: flag || flavor == Flavor::MySql,
+        knows_mariadb_gtids: capability >= CAPABILITY_GTID,
+        checksums: checksum_awareness(variables),
+    };
+    let connect_state = variables
+        .user_text("slave_connect_state")
+        .filter(|_| flavor == Flavor::MariaDb && capability >= CAPABILITY_GTID);
+    match (&request.set, connect_state) {
+        (Some(set), _) if flavor == Flavor::MySql => {
+            start_by_set(&mut start, log, server_uuid, request, set, wording)?;
+        }
+        (None, Some(state)) => {
+            start_by_position(&mut start, log, &state, variables, wording)?;
+            return Ok(start);
+        }
+        _ => start.file = named_file(log, &request.file, wording)?,
+    }
+    check_place(&mut start, log, wording)?;
+    Ok(start)
+}
+
+fn named_file(log: &RelayLog, name: &[u8], wording: Wording) -> Result<u64, ServerError> {
+    coordinates::file_by_name(log, name).ok_or_else(|| wording.unknown_file())
+}
+
+fn start_by_set(
+    start: &mut DumpStart,
+    log: &RelayLog,
+    server_uuid: Uuid,
+    request: &DumpRequest,
+    set: &[u8],
+    wording: Wording,
+) -> Result<(), ServerError> {
+    let set = if set.is_empty() {
+        GtidSet::new()
+    } else {
+        GtidSet::decode(set).map_err(|_| wording.malformed_set())?
+    };
+    start.by_gtid = true;
+    if !request.file.is_empty() {
+        start.file = named_file(log, &request.file, wording)?;
+        start.skip = SkipRule::Set(set);
+        return Ok(());
+    }
+    let own_is_missing = {
+        let state = log.state();
+        let executed = state.executed.as_mysql();
+        set.iter_intervals()
+            .filter(|(sid, ..)| sid.uuid == server_uuid)
+            .any(|(sid, first, last)| {
+                let mut own = GtidSet::new();
+                own.insert_interval(sid, first, last);
+                !executed.is_some_and(|executed| own.is_subset_of(executed))
+            })
+    };
+    if own_is_missing {
+        return Err(wording.replica_is_ahead());
+    }
+    let missing = missing_of_purged(log, &set);
+    if !missing.is_empty() {
+        return Err(wording.purged(&set, &missing));
+    }
+    let found = coordinates::start_for_set(log, &set).map_err(|error| unreadable(&error))?;
+    start.file = found.ok_or_else(|| wording.purged(&set, &missing_of_purged(log, &set)))?;
+    start.skip = SkipRule::Set(set);
+    Ok(())
+}
+
+fn missing_of_purged(log: &RelayLog, set: &GtidSet) -> GtidSet {
+    let mut missing = log.state().purged.as_mysql().cloned().unwrap_or_default();
+    missing.subtract(set);
+    missing
+}
+
+fn start_by_position(
+    start: &mut DumpStart,
+    log: &RelayLog,
+    connect_state: &str,
+    variables: &SessionVariables,
+    wording: Wording,
+) -> Result<(), ServerError> {
+    let position = parse_connect_state(connect_state, wording)?;
+    let is_set = |name| {
+        variables
+            .user_text(name)
+            .is_some_and(|value| !matches!(value.as_str(), "0" | "" | "OFF"))
+    };
+    let ignore_duplicates = is_set("slave_gtid_ignore_duplicates");
+    let found =
+        coordinates::start_for_position(log, &position, ignore_duplicates).map_err(|error| {
+            match error {
+                PositionError::NotFound(gtid) => wording.gtid_not_found(gtid),
+                PositionError::Diverged(gtid) => wording.gtid_diverged(gtid),
+                PositionError::Purged(position) => wording.gtid_purged(&position),
+                PositionError::Log(error) => unreadable(&error),
+            }
+        })?;
+    start.by_gtid = true;
+    start.file = found.file;
+    start.position = FIRST_EVENT;
+    start.skip = SkipRule::UpTo {
+        domains: found.skip,
+        seen: found.before,
+        strict: is_set("slave_gtid_strict_mode"),
+    };
+    Ok(())
+}
+
+fn parse_connect_state(text: &str, wording: Wording) -> Result<GtidPosition, ServerError> {
+    if let Ok(position) = GtidPosition::from_str(text) {
+        return Ok(position);
+    }
+    // It is either no list, or one with a domain twice: those are different errors.
+    let mut seen: BTreeMap<u32, MariaDbGtid> = BTreeMap::new();
+    for part in text.split(',') {
+        let Ok(gtid) = MariaDbGtid::from_str(part.trim()) else {
+            return Err(wording.bad_connect_state());
+        };
+        if let Some(first) = seen.insert(gtid.domain_id, gtid) {
+            return Err(wording.duplicate_domain(first, gtid));
+        }
+    }
+    Err(wording.bad_connect_state())
+}
+
+/// Whether an event begins at the position.
+fn check_place(start: &mut DumpStart, log: &RelayLog, wording: Wording) -> Result<(), ServerError> {
+    let name = log.log_dir().file_name(start.file);
+    let position = start.position;
+    if position < FIRST_EVENT {
+        return Err(wording.position_too_low(&name, position));
+    }
+    let end = coordinates::readable_end(log, start.file).map_err(|error| unreadable(&error))?;
+    let end = end.ok_or_else(|| wording.unknown_file())?;
+    if position > end {
+        return Err(wording.position_too_high(&name, position));
+    }
+    start.at_border = coordinates::is_event_border(log, start.file, position)
+        .map_err(|error| unreadable(&error))?;
+    Ok(())
+}
+
+/// A file that cannot be read here cannot be read by trying again.
+fn unreadable(error: &LogError) -> ServerError {
+    tracing::error!(%error, "a dump cannot start");
+    ServerError::new(
+        ER_MASTER_FATAL_ERROR_READING_BINLOG,
+        format!("I/O error reading log event: {error}"),
+    )
+}
+
+fn heartbeat_period(variables: &SessionVariables) -> Option<Duration> {
+    let names = ["source_heartbeat_period", "master_heartbeat_period"];
+    let text = variables.first_text(&names)?;
+    let nanos: f64 = text.parse().ok()?;
+    // Below a millisecond heartbeats would only load the machine.
+    (nanos >= 1.0 && nanos.is_finite())
+        .then(|| Duration::from_nanos(nanos as u64).max(Duration::from_millis(1)))
+}
+
+fn checksum_awareness(variables: &SessionVariables) -> ChecksumAwareness {
+    let names = ["source_binlog_checksum", "master_binlog_checksum"];
+    match variables.first_text(&names) {
+        None => ChecksumAwareness::Unaware,
+        Some(text) if text.eq_ignore_ascii_case("NONE") || text == "0" => {
+            ChecksumAwareness::FromFormat
+        }
+        Some(_) => ChecksumAwareness::FromStart,
+    }
+}

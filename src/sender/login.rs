@@ -1,0 +1,392 @@
+//! The server's side of the connection phase: greeting, TLS, authentication.
+//!
+//! Until a client has proved its password it gets one small buffer, a few packets and a few
+//! seconds. A user that does not exist takes the same steps as a wrong password.
+
+use crate::connection::{Connection, ConnectionError, Phase};
+use crate::flavor::Flavor;
+use crate::protocol::auth::{AuthPlugin, encode_fast_auth_success, encode_switch, new_scramble};
+use crate::protocol::capability::{
+    CLIENT_PLUGIN_AUTH, CLIENT_PROTOCOL_41, CLIENT_SSL, SERVER_SIDE,
+};
+use crate::protocol::error_code::*;
+use crate::protocol::handshake::{
+    COLLATION_UTF8MB4, Greeting, HandshakeResponse, SCRAMBLE_LENGTH, SERVER_STATUS_AUTOCOMMIT,
+    SslRequest,
+};
+use crate::protocol::response::OkPacket;
+use crate::protocol::{InvalidMessage, ServerError, StoredPassword};
+use crate::tls::ServerTls;
+use aws_lc_rs::digest;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use zeroize::Zeroizing;
+
+/// Size of the read buffer before authentication, in bytes.
+const LOGIN_BUFFER_SIZE: usize = 16 << 10;
+/// The largest packet before authentication, in bytes: fits the buffer with its header.
+const LOGIN_PACKET_LENGTH_MAX: usize = LOGIN_BUFFER_SIZE - 4;
+/// Time given to a refusal in place of a greeting to reach the client.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What an account may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Privileges {
+    /// Follow the relay, and look at its state.
+    pub replication: bool,
+    /// Statements that change something.
+    pub admin: bool,
+}
+
+/// Somebody who may log in.
+#[derive(Debug, Clone)]
+pub struct Account {
+    /// The user's name.
+    pub name: String,
+    /// What is kept of the password.
+    pub password: StoredPassword,
+    /// What the account may do.
+    pub privileges: Privileges,
+}
+
+/// How logins are done.
+#[derive(Debug, Clone)]
+pub struct LoginOptions {
+    /// Who may log in.
+    pub users: Vec<Account>,
+    /// TLS for clients that ask for it; None offers none.
+    pub tls: Option<ServerTls>,
+    /// Refuse clients that do not ask for TLS.
+    pub require_tls: bool,
+    /// The version of the greeting; clients choose by it what they ask.
+    pub server_version: String,
+    /// The plugin that the greeting names, and that clients with an unknown one are switched to.
+    pub default_plugin: AuthPlugin,
+    /// Time limit for the whole login.
+    pub timeout: Duration,
+}
+
+/// A client that has proved its password.
+#[derive(Debug)]
+pub struct LoggedIn {
+    /// The connection, before the first command.
+    pub connection: Connection,
+    /// The account's name.
+    pub user: String,
+    /// What the account may do.
+    pub privileges: Privileges,
+    /// The database that the client named; there are none here.
+    pub database: Option<String>,
+    /// The capabilities that both sides have.
+    pub capabilities: u32,
+    /// The client's connection attributes.
+    pub attributes: Vec<(String, String)>,
+    /// The connection is encrypted.
+    pub tls: bool,
+}
+
+/// Why a login failed. What the client was told, if anything, has been sent.
+#[derive(Debug, thiserror::Error)]
+pub enum LoginError {
+    /// The connection broke.
+    #[error("{0}")]
+    Connection(#[from] ConnectionError),
+    /// The client's bytes are no handshake.
+    #[error("{peer}: bad handshake: {cause}")]
+    BadHandshake {
+        /// The client's address.
+        peer: String,
+        /// What is wrong.
+        cause: InvalidMessage,
+    },
+    /// The client was refused with this error.
+    #[error("{peer}: login refused: {error}")]
+    Refused {
+        /// The client's address.
+        peer: String,
+        /// What the client was told.
+        error: ServerError,
+    },
+    /// The time limit ran out.
+    #[error("{peer}: no complete login within {limit:?}")]
+    TimedOut {
+        /// The client's address.
+        peer: String,
+        /// The limit.
+        limit: Duration,
+    },
+}
+
+/// Takes a new client from the greeting to the end of its login.
+///
+/// # Errors
+/// See [`LoginError`]; the connection is closed then.
+pub async fn login(
+    tcp: TcpStream,
+    connection_id: u32,
+    options: &LoginOptions,
+) -> Result<LoggedIn, LoginError> {
+    let mut connection = new_connection(tcp);
+    let peer = connection.peer_name().to_owned();
+    let outcome = async {
+        match run_login(&mut connection, connection_id, options).await {
+            Err(error) => {
+                refuse_login(&mut connection, &error).await;
+                Err(error)
+            }
+            done => done,
+        }
+    };
+    match tokio::time::timeout(options.timeout, outcome).await {
+        Ok(Ok(client)) => {
+            connection.set_phase(Phase::Query);
+            Ok(LoggedIn {
+                user: client.user,
+                privileges: client.privileges,
+                database: client.database,
+                capabilities: client.capabilities,
+                attributes: client.attributes,
+                tls: connection.is_tls(),
+                connection,
+            })
+        }
+        Ok(Err(error)) => Err(error),
+        Err(_) => Err(LoginError::TimedOut {
+            peer,
+            limit: options.timeout,
+        }),
+    }
+}
+
+/// Tells a new client in place of the greeting why it is not served (too many connections, …).
+pub async fn refuse(tcp: TcpStream, error: &ServerError) {
+    let mut connection = new_connection(tcp);
+    // The client may be gone already; it is refused anyway.
+    let _ = tokio::time::timeout(REFUSAL_TIMEOUT, connection.write_error(error)).await;
+}
+
+fn new_connection(tcp: TcpStream) -> Connection {
+    let peer = match tcp.peer_addr() {
+        Ok(address) => address.to_string(),
+        Err(_) => "client".to_owned(),
+    };
+    Connection::new(tcp, peer, LOGIN_BUFFER_SIZE)
+}
+
+/// Who a connection turned out to belong to.
+struct Client {
+    user: String,
+    privileges: Privileges,
+    database: Option<String>,
+    capabilities: u32,
+    attributes: Vec<(String, String)>,
+}
+
+async fn refuse_login(connection: &mut Connection, error: &LoginError) {
+    let answer = match error {
+        LoginError::Refused { error, .. } => error.clone(),
+        LoginError::BadHandshake { .. } => ServerError::new(ER_HANDSHAKE_ERROR, "Bad handshake"),
+        LoginError::Connection(_) | LoginError::TimedOut { .. } => return,
+    };
+    // The client may be gone already; the login's error is what is reported.
+    let _ = connection.write_error(&answer).await;
+}
+
+async fn run_login(
+    connection: &mut Connection,
+    connection_id: u32,
+    options: &LoginOptions,
+) -> Result<Client, LoginError> {
+    let scramble = new_scramble();
+    let tls_capability = if options.tls.is_some() { CLIENT_SSL } else { 0 };
+    let greeting = Greeting {
+        server_version: options.server_version.clone(),
+        connection_id,
+        scramble,
+        capabilities: SERVER_SIDE | tls_capability,
+        collation: COLLATION_UTF8MB4,
+        status: SERVER_STATUS_AUTOCOMMIT,
+        auth_plugin: options.default_plugin.name().to_owned(),
+    };
+    connection.write_packet(&greeting.encode()).await?;
+    connection.flush().await?;
+    let response = read_response(connection, options).await?;
+    let capabilities = response.capabilities & greeting.capabilities;
+    let account = authenticate(connection, options, scramble, &response).await?;
+    Ok(Client {
+        user: account.name.clone(),
+        privileges: account.privileges,
+        database: response.database,
+        capabilities,
+        attributes: response.attributes,
+    })
+}
+
+/// The handshake response, after TLS was started if the client asked for it.
+async fn read_response(
+    connection: &mut Connection,
+    options: &LoginOptions,
+) -> Result<HandshakeResponse, LoginError> {
+    let bad = |connection: &Connection, cause| LoginError::BadHandshake {
+        peer: connection.peer_name().to_owned(),
+        cause,
+    };
+    let mut packet = Zeroizing::new(
+        connection
+            .read_packet_exactly(LOGIN_PACKET_LENGTH_MAX)
+            .await?,
+    );
+    if is_before_4_1(&packet) {
+        let error = too_old(connection, &options.server_version);
+        return Err(refused(connection, error));
+    }
+    if let Some(tls) = &options.tls
+        && SslRequest::decode(&packet)
+            .map_err(|error| bad(connection, error))?
+            .is_some()
+    {
+        connection.set_phase(Phase::Tls);
+        connection.upgrade_server(tls.config.clone()).await?;
+        packet = Zeroizing::new(connection.read_packet(LOGIN_PACKET_LENGTH_MAX).await?);
+    }
+    connection.set_phase(Phase::Authentication);
+    let response = HandshakeResponse::decode(&packet).map_err(|error| bad(connection, error))?;
+    if options.require_tls && !connection.is_tls() {
+        let text = "Connections using insecure transport are prohibited while \
+                    --require_secure_transport=ON.";
+        return Err(refused(
+            connection,
+            ServerError::new(ER_SECURE_TRANSPORT_REQUIRED, text),
+        ));
+    }
+    Ok(response)
+}
+
+/// Whether a client answers the greeting in the protocol before MySQL 4.1; so does a command
+/// that is sent in place of a login.
+fn is_before_4_1(packet: &[u8]) -> bool {
+    packet
+        .first_chunk()
+        .is_some_and(|low| u32::from(u16::from_le_bytes(*low)) & CLIENT_PROTOCOL_41 == 0)
+}
+
+/// What servers answer to such a client, which knows no SQLSTATE.
+fn too_old(connection: &Connection, server_version: &str) -> ServerError {
+    let mut error = match Flavor::of_version(server_version) {
+        Flavor::MySql => not_supported_auth_mode(),
+        Flavor::MariaDb => access_denied(connection, "", false),
+    };
+    error.sqlstate = String::new();
+    error
+}
+
+fn not_supported_auth_mode() -> ServerError {
+    let text = "Client does not support authentication protocol requested by server; consider \
+                upgrading MySQL client";
+    ServerError::new(ER_NOT_SUPPORTED_AUTH_MODE, text)
+}
+
+fn refused(connection: &Connection, error: ServerError) -> LoginError {
+    LoginError::Refused {
+        peer: connection.peer_name().to_owned(),
+        error,
+    }
+}
+
+async fn authenticate<'a>(
+    connection: &mut Connection,
+    options: &'a LoginOptions,
+    greeting_scramble: [u8; SCRAMBLE_LENGTH],
+    response: &HandshakeResponse,
+) -> Result<&'a Account, LoginError> {
+    let mut scramble = greeting_scramble;
+    let mut answer = response.auth_response.clone();
+    let has_plugins = response.capabilities & CLIENT_PLUGIN_AUTH != 0;
+    // A client without plugins answers as mysql_native_password does.
+    let named = match response.auth_plugin.as_str() {
+        "" => Some(AuthPlugin::Native),
+        name => AuthPlugin::from_name(name),
+    };
+    let plugin = match named {
+        Some(plugin @ (AuthPlugin::Native | AuthPlugin::CachingSha2)) => plugin,
+        _ if has_plugins => {
+            scramble = new_scramble();
+            let plugin = switch_target(options, &response.auth_plugin);
+            connection
+                .write_packet(&encode_switch(plugin, &scramble))
+                .await?;
+            connection.flush().await?;
+            answer = Zeroizing::new(connection.read_packet(LOGIN_PACKET_LENGTH_MAX).await?);
+            plugin
+        }
+        _ => return Err(refused(connection, not_supported_auth_mode())),
+    };
+    let found = options
+        .users
+        .iter()
+        .find(|account| account.name == response.user);
+    let unknown = StoredPassword::unmatchable();
+    let password = found.map_or(&unknown, |account| &account.password);
+    let is_right = password.verify(plugin, &scramble, &answer);
+    let Some(account) = found.filter(|_| is_right) else {
+        let is_empty = answer.is_empty() || *answer == [0];
+        return Err(refused(
+            connection,
+            access_denied(connection, &response.user, !is_empty),
+        ));
+    };
+    if plugin == AuthPlugin::CachingSha2 && !answer.is_empty() && *answer != [0] {
+        connection.write_packet(&encode_fast_auth_success()).await?;
+    }
+    let mut ok = OkPacket::default();
+    if let (AuthPlugin::Native, true, Some(tls)) = (plugin, connection.is_tls(), &options.tls) {
+        ok.info = certificate_proof(password, &scramble, &tls.certificate);
+    }
+    connection.write_ok(&ok).await?;
+    Ok(account)
+}
+
+/// What MariaDB 11.4+ clients take for a proof that the self-signed certificate belongs to a
+/// server that knows the password: byte 1, then in upper-case hex the SHA-256 of stored hash,
+/// scramble and the SHA-256 of the certificate. Other clients show it as the OK's message at
+/// most.
+fn certificate_proof(
+    password: &StoredPassword,
+    scramble: &[u8; SCRAMBLE_LENGTH],
+    certificate: &[u8],
+) -> Vec<u8> {
+    let mut proof = digest::Context::new(&digest::SHA256);
+    proof.update(password.native_hash());
+    proof.update(scramble);
+    proof.update(digest::digest(&digest::SHA256, certificate).as_ref());
+    let mut info = vec![1];
+    for byte in proof.finish().as_ref() {
+        info.extend(format!("{byte:02X}").bytes());
+    }
+    info
+}
+
+/// The plugin that a client is switched to: the default one, but not where the client was offered
+/// it in the greeting and fell back because it does not have it (MariaDB's client says so).
+fn switch_target(options: &LoginOptions, named: &str) -> AuthPlugin {
+    if named == "dummy_fallback_auth" {
+        AuthPlugin::Native
+    } else {
+        options.default_plugin
+    }
+}
+
+fn access_denied(connection: &Connection, user: &str, with_password: bool) -> ServerError {
+    let host = match connection.peer_addr() {
+        Some(address) => address.ip().to_canonical().to_string(),
+        None => "unknown".to_owned(),
+    };
+    let using = if with_password { "YES" } else { "NO" };
+    ServerError::new(
+        ER_ACCESS_DENIED_ERROR,
+        format!("Access denied for user '{user}'@'{host}' (using password: {using})"),
+    )
+}
+
+#[cfg(test)]
+mod tests;

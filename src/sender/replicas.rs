@@ -1,0 +1,304 @@
+//! Who is connected: the registry from which status, SHOW and KILL take what they need.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use crate::flavor::Flavor;
+use crate::gtid::Uuid;
+
+/// One connected replica, as the status shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplicaReport {
+    /// Its server_id.
+    pub server_id: u32,
+    /// Its server_uuid; null on MariaDB.
+    pub server_uuid: Option<String>,
+    /// Where it connects from.
+    pub host: String,
+    /// As whom.
+    pub user: String,
+    /// `catching_up` or `streaming`.
+    pub state: String,
+    /// The relay's file that it is sent.
+    pub file: String,
+    /// The end of what it was sent.
+    pub position: u64,
+    /// How much older the newest event sent is than the newest in the log.
+    pub seconds_behind: Option<u64>,
+    /// Over this connection.
+    pub bytes_sent: u64,
+    /// Since it connected.
+    pub connected_seconds: u64,
+    /// Whether it acknowledges.
+    pub semi_sync: bool,
+}
+
+/// Why a connection is ended from outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KillReason {
+    /// KILL.
+    Killed,
+    /// Another replica with the same identity has connected.
+    SameReplica,
+}
+
+/// One connection that has logged in.
+#[derive(Debug)]
+pub struct Client {
+    /// The connection's id.
+    pub id: u32,
+    /// The account's name.
+    pub user: String,
+    /// The peer's address; `None` where it was gone before it could be asked.
+    pub ip: Option<IpAddr>,
+    /// The peer's port.
+    pub port: u16,
+    since: Instant,
+    kill: watch::Sender<Option<KillReason>>,
+    replica: Mutex<Option<Arc<Replica>>>,
+}
+
+impl Client {
+    /// Its IP address as text.
+    pub fn host(&self) -> String {
+        self.ip
+            .map_or_else(String::new, |ip| ip.to_canonical().to_string())
+    }
+
+    /// Seconds since it logged in.
+    pub fn connected_seconds(&self) -> u64 {
+        self.since.elapsed().as_secs()
+    }
+
+    /// Follows whether it is to end.
+    pub fn follow_kill(&self) -> watch::Receiver<Option<KillReason>> {
+        self.kill.subscribe()
+    }
+
+    /// What it told of itself as a replica, once it did.
+    pub fn replica(&self) -> Option<Arc<Replica>> {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Arc<Replica>>> {
+        self.replica.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a replica told of itself with COM_REGISTER_SLAVE or when its dump began, and how far
+/// its dump is.
+#[derive(Debug, Default)]
+pub struct Replica {
+    /// Its server_id; 0 for clients that only read the log.
+    pub server_id: u32,
+    /// Its server_uuid, where it told it.
+    pub server_uuid: Option<Uuid>,
+    /// Its `report_host`; empty when it reported none.
+    pub report_host: String,
+    /// Its `report_port`.
+    pub report_port: u16,
+    /// How far its dump is; zeros before.
+    pub progress: DumpProgress,
+}
+
+/// How far a dump is. Written by its one task, read by status.
+#[derive(Debug, Default)]
+pub struct DumpProgress {
+    /// Whether a dump is under way.
+    pub dumping: AtomicBool,
+    /// Whether everything published has been sent.
+    pub at_end: AtomicBool,
+    /// The log file, and the offset in it up to which all was sent.
+    place: Mutex<(String, u64)>,
+    /// Bytes sent, protocol headers included.
+    pub bytes_sent: AtomicU64,
+    /// The newest sent event's timestamp; 0 when none was sent.
+    pub timestamp: AtomicU32,
+}
+
+impl DumpProgress {
+    /// The log file, and the offset in it up to which all was sent.
+    pub fn place(&self) -> (String, u64) {
+        self.lock_place().clone()
+    }
+
+    /// Everything in `file` up to `position` was sent.
+    pub fn set_place(&self, file: &str, position: u64) {
+        let mut place = self.lock_place();
+        if place.0 != file {
+            file.clone_into(&mut place.0);
+        }
+        place.1 = position;
+    }
+
+    fn lock_place(&self) -> MutexGuard<'_, (String, u64)> {
+        self.place.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// All connections that have logged in.
+#[derive(Debug)]
+pub struct Replicas {
+    clients: Mutex<BTreeMap<u32, Arc<Client>>>,
+    since: Instant,
+}
+
+impl Default for Replicas {
+    fn default() -> Self {
+        Self {
+            clients: Mutex::default(),
+            since: Instant::now(),
+        }
+    }
+}
+
+/// Takes a client out of the registry when its session ends.
+#[derive(Debug)]
+pub struct Registration {
+    registry: Arc<Replicas>,
+    /// The client.
+    pub client: Arc<Client>,
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        self.registry.lock().remove(&self.client.id);
+    }
+}
+
+impl Replicas {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u32, Arc<Client>>> {
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Seconds since the registry was made.
+    pub fn uptime_seconds(&self) -> u64 {
+        self.since.elapsed().as_secs()
+    }
+
+    /// Takes in a client that has logged in.
+    pub fn register(
+        self: &Arc<Self>,
+        id: u32,
+        user: String,
+        peer: Option<std::net::SocketAddr>,
+    ) -> Registration {
+        let client = Arc::new(Client {
+            id,
+            user,
+            ip: peer.map(|peer| peer.ip()),
+            port: peer.map_or(0, |peer| peer.port()),
+            since: Instant::now(),
+            kill: watch::Sender::new(None),
+            replica: Mutex::new(None),
+        });
+        self.lock().insert(id, client.clone());
+        Registration {
+            registry: self.clone(),
+            client,
+        }
+    }
+
+    /// The clients, by connection id.
+    pub fn clients(&self) -> Vec<Arc<Client>> {
+        self.lock().values().cloned().collect()
+    }
+
+    /// Asks a client's session to end; false when there is none with that id.
+    pub fn kill(&self, id: u32) -> bool {
+        match self.lock().get(&id) {
+            Some(client) => {
+                client.kill.send_replace(Some(KillReason::Killed));
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Takes note of what a client is as a replica.
+    pub fn set_replica(&self, client: &Client, replica: Replica) -> Arc<Replica> {
+        let replica = Arc::new(replica);
+        *client.lock() = Some(replica.clone());
+        replica
+    }
+
+    /// Ends the older dumps of the same replica: it has reconnected before its old connection
+    /// was found dead. MySQL knows a replica by its server_uuid, and by its server_id when it has
+    /// none; MariaDB by its server_id.
+    pub fn end_older_dumps(&self, flavor: Flavor, client: &Client, replica: &Replica) {
+        if replica.server_id == 0 {
+            return;
+        }
+        for other in self.clients() {
+            let Some(known) = other.replica().filter(|_| other.id != client.id) else {
+                continue;
+            };
+            let is_same = match flavor {
+                Flavor::MySql => {
+                    known.server_uuid == replica.server_uuid
+                        && (replica.server_uuid.is_some() || known.server_id == replica.server_id)
+                }
+                Flavor::MariaDb => known.server_id == replica.server_id,
+            };
+            if is_same && known.progress.dumping.load(Relaxed) {
+                other.kill.send_replace(Some(KillReason::SameReplica));
+            }
+        }
+    }
+
+    /// The replicas that a dump is under way for, by connection id.
+    pub fn report(&self) -> Vec<ReplicaReport> {
+        let clients = self.clients();
+        let replicas = clients.iter().filter_map(|client| {
+            let replica = client.replica()?;
+            let dumping = replica.progress.dumping.load(Relaxed);
+            dumping.then(|| report_of(client, &replica))
+        });
+        replicas.collect()
+    }
+}
+
+fn report_of(client: &Client, replica: &Replica) -> ReplicaReport {
+    let progress = &replica.progress;
+    let at_end = progress.at_end.load(Relaxed);
+    let seconds_behind = match progress.timestamp.load(Relaxed) {
+        _ if at_end => Some(0),
+        0 => None,
+        timestamp => Some(now_seconds().saturating_sub(u64::from(timestamp))),
+    };
+    let (file, position) = progress.place();
+    ReplicaReport {
+        server_id: replica.server_id,
+        server_uuid: replica.server_uuid.map(|uuid| uuid.to_string()),
+        host: match replica.report_host.as_str() {
+            "" => client.host(),
+            host => host.to_owned(),
+        },
+        user: client.user.clone(),
+        state: if at_end { "streaming" } else { "catching_up" }.to_owned(),
+        file,
+        position,
+        seconds_behind,
+        bytes_sent: progress.bytes_sent.load(Relaxed),
+        connected_seconds: client.connected_seconds(),
+        semi_sync: false,
+    }
+}
+
+/// Waits until a client's session is to end.
+pub(super) async fn killed(kill: &mut watch::Receiver<Option<KillReason>>) {
+    let _ = kill.wait_for(Option::is_some).await;
+}
+
+/// Seconds since 1970.
+pub(super) fn now_seconds() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
+}

@@ -1,0 +1,335 @@
+//! SHOW statements.
+
+use super::expression::Cursor;
+use super::queries::{Answer, Session, missing_privilege};
+use super::replicas::Replica;
+use super::sql::{Token, matches_like};
+use super::variables;
+use crate::binlog::format_description::version_numbers;
+use crate::flavor::Flavor;
+use crate::protocol::ServerError;
+use crate::protocol::error_code::ER_UNKNOWN_ERROR;
+use crate::protocol::response::ColumnKind;
+use crate::relay_log::coordinates;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+type Row = Vec<Option<String>>;
+type Outcome = Result<Option<Answer>, ServerError>;
+
+/// Answers the rest of a statement that began with SHOW; `None` when it is not understood.
+///
+/// # Errors
+/// A missing privilege, or a file that cannot be read.
+pub fn show(mut cursor: Cursor<'_>, session: &Session<'_>) -> Outcome {
+    let _scope = cursor.eat("GLOBAL") || cursor.eat("SESSION") || cursor.eat("LOCAL");
+    let _full = cursor.eat("FULL");
+    if cursor.eat("VARIABLES") {
+        return Ok(name_filter(&mut cursor, "Variable_name").map(|filter| {
+            let all = variables::all(&session.facts, session.variables);
+            let shown = all
+                .iter()
+                .map(|variable| (variable.name.to_owned(), variables::shown_value(variable)));
+            filtered(shown.collect(), &filter)
+        }));
+    }
+    if cursor.eat("STATUS") {
+        return Ok(name_filter(&mut cursor, "Variable_name")
+            .map(|filter| filtered(status(session), &filter)));
+    }
+    if cursor.eat_words(&["MASTER", "STATUS"]) || cursor.eat_words(&["BINARY", "LOG", "STATUS"]) {
+        return cursor.is_done().then(|| log_status(session)).transpose();
+    }
+    if cursor.eat_words(&["BINARY", "LOGS"]) || cursor.eat_words(&["MASTER", "LOGS"]) {
+        return cursor.is_done().then(|| log_files(session)).transpose();
+    }
+    let is_old = cursor.eat_words(&["SLAVE", "HOSTS"]);
+    if is_old || cursor.eat("REPLICAS") || cursor.eat_words(&["REPLICA", "HOSTS"]) {
+        return cursor
+            .is_done()
+            .then(|| replicas(session, is_old))
+            .transpose();
+    }
+    if cursor.eat("PROCESSLIST") {
+        return Ok(cursor.is_done().then(|| process_list(session)));
+    }
+    if cursor.eat("WARNINGS") || cursor.eat("ERRORS") {
+        let columns = [
+            ("Level", ColumnKind::Text),
+            ("Code", ColumnKind::Integer),
+            ("Message", ColumnKind::Text),
+        ];
+        return Ok(Some(rows(&columns, Vec::new())));
+    }
+    if cursor.eat("DATABASES") || cursor.eat("SCHEMAS") {
+        let columns = [("Database", ColumnKind::Text)];
+        return Ok(Some(rows(&columns, Vec::new())));
+    }
+    Ok(None)
+}
+
+fn rows(columns: &[(&str, ColumnKind)], rows: Vec<Row>) -> Answer {
+    let columns = columns
+        .iter()
+        .map(|(name, kind)| ((*name).to_owned(), *kind));
+    Answer::Rows {
+        columns: columns.collect(),
+        rows,
+    }
+}
+
+/// Which names are asked for.
+enum NameFilter {
+    All,
+    Like(String),
+    OneOf(Vec<String>),
+}
+
+/// `LIKE 'pattern'`, `WHERE name = '…'`, `WHERE name IN (…)`, `WHERE name LIKE '…'`, or nothing;
+/// `None` for anything else.
+fn name_filter(cursor: &mut Cursor<'_>, column: &str) -> Option<NameFilter> {
+    if cursor.is_done() {
+        return Some(NameFilter::All);
+    }
+    let mut names = Vec::new();
+    let is_like = if cursor.eat("LIKE") {
+        true
+    } else if cursor.eat_words(&["WHERE", column]) {
+        if cursor.eat("LIKE") {
+            true
+        } else if cursor.eat("IN") {
+            cursor.eat_symbol('(').then_some(())?;
+            loop {
+                names.push(text(cursor)?);
+                if !cursor.eat_symbol(',') {
+                    break;
+                }
+            }
+            (cursor.eat_symbol(')') && cursor.is_done()).then_some(())?;
+            return Some(NameFilter::OneOf(names));
+        } else {
+            cursor.eat_symbol('=').then_some(())?;
+            let mut more = true;
+            while more {
+                names.push(text(cursor)?);
+                more = cursor.eat_words(&["OR", column]) && cursor.eat_symbol('=');
+            }
+            return cursor.is_done().then_some(NameFilter::OneOf(names));
+        }
+    } else {
+        return None;
+    };
+    let pattern = text(cursor)?;
+    (is_like && cursor.is_done()).then_some(NameFilter::Like(pattern))
+}
+
+fn text(cursor: &mut Cursor<'_>) -> Option<String> {
+    match cursor.next()? {
+        Token::Text(text) => Some(text.clone()),
+        _ => None,
+    }
+}
+
+fn filtered(values: Vec<(String, String)>, filter: &NameFilter) -> Answer {
+    let is_wanted = |name: &str| match filter {
+        NameFilter::All => true,
+        NameFilter::Like(pattern) => matches_like(name, pattern),
+        NameFilter::OneOf(names) => names.iter().any(|wanted| wanted.eq_ignore_ascii_case(name)),
+    };
+    let wanted = values
+        .into_iter()
+        .filter(|(name, _)| is_wanted(name))
+        .map(|(name, value)| vec![Some(name), Some(value)]);
+    let columns = [
+        ("Variable_name", ColumnKind::Text),
+        ("Value", ColumnKind::Text),
+    ];
+    rows(&columns, wanted.collect())
+}
+
+fn status(session: &Session<'_>) -> Vec<(String, String)> {
+    let clients = session.replicas.clients();
+    let own = clients
+        .iter()
+        .find(|client| client.id == session.connection_id);
+    let mut values = vec![
+        ("Threads_connected".to_owned(), clients.len().to_string()),
+        (
+            "Uptime".to_owned(),
+            session.replicas.uptime_seconds().to_string(),
+        ),
+    ];
+    if session.facts.flavor == Flavor::MariaDb {
+        for name in ["Rpl_semi_sync_master_status", "Rpl_semi_sync_slave_status"] {
+            values.push((name.to_owned(), "OFF".to_owned()));
+        }
+    }
+    if let Some(own) = own {
+        let seconds = own.connected_seconds().to_string();
+        values.push(("Connection_seconds".to_owned(), seconds));
+    }
+    values.sort();
+    values
+}
+
+/// The privilege to see where the log is, as the flavor calls it.
+fn check_monitor(session: &Session<'_>) -> Result<(), ServerError> {
+    if session.privileges.replication || session.privileges.admin {
+        return Ok(());
+    }
+    Err(missing_privilege(match session.facts.flavor {
+        Flavor::MySql => "SUPER, REPLICATION CLIENT",
+        Flavor::MariaDb => "SUPER, BINLOG MONITOR",
+    }))
+}
+
+fn log_status(session: &Session<'_>) -> Result<Answer, ServerError> {
+    check_monitor(session)?;
+    let log = session.facts.log;
+    let end = log.published();
+    let mut row = vec![
+        Some(log.log_dir().file_name(end.file)),
+        Some(end.offset.to_string()),
+        Some(String::new()),
+        Some(String::new()),
+    ];
+    let mut columns = vec![
+        ("File", ColumnKind::Text),
+        ("Position", ColumnKind::Integer),
+        ("Binlog_Do_DB", ColumnKind::Text),
+        ("Binlog_Ignore_DB", ColumnKind::Text),
+    ];
+    if session.facts.flavor == Flavor::MySql {
+        let executed = log
+            .state()
+            .executed
+            .as_mysql()
+            .map(|set| set.to_mysql_string());
+        row.push(Some(executed.unwrap_or_default()));
+        columns.push(("Executed_Gtid_Set", ColumnKind::Text));
+    }
+    Ok(rows(&columns, vec![row]))
+}
+
+fn log_files(session: &Session<'_>) -> Result<Answer, ServerError> {
+    check_monitor(session)?;
+    let log = session.facts.log;
+    let has_encrypted = session.facts.flavor == Flavor::MySql
+        && version_numbers(log.server_version()) >= (8, 0, 14);
+    let mut found = Vec::new();
+    let files = log.state().files.clone();
+    for number in files {
+        let size = coordinates::readable_end(log, number)
+            .map_err(|error| ServerError::new(ER_UNKNOWN_ERROR, error.to_string()))?;
+        let Some(size) = size else { continue };
+        let mut row = vec![
+            Some(log.log_dir().file_name(number)),
+            Some(size.to_string()),
+        ];
+        if has_encrypted {
+            row.push(Some("No".to_owned()));
+        }
+        found.push(row);
+    }
+    let mut columns = vec![
+        ("Log_name", ColumnKind::Text),
+        ("File_size", ColumnKind::Integer),
+    ];
+    if has_encrypted {
+        columns.push(("Encrypted", ColumnKind::Text));
+    }
+    Ok(rows(&columns, found))
+}
+
+fn replicas(session: &Session<'_>, is_old: bool) -> Result<Answer, ServerError> {
+    if !session.privileges.replication && !session.privileges.admin {
+        return Err(missing_privilege(match session.facts.flavor {
+            Flavor::MySql => "REPLICATION SLAVE",
+            Flavor::MariaDb => "REPLICATION MASTER ADMIN",
+        }));
+    }
+    let clients = session.replicas.clients();
+    let known = clients.iter().filter_map(|client| client.replica());
+    let row = |replica: Arc<Replica>| {
+        let mut row = vec![
+            Some(replica.server_id.to_string()),
+            Some(replica.report_host.clone()),
+            Some(replica.report_port.to_string()),
+            Some(session.facts.server_id.to_string()),
+        ];
+        if session.facts.flavor == Flavor::MySql {
+            let uuid = replica.server_uuid.map(|uuid| uuid.to_string());
+            row.push(Some(uuid.unwrap_or_default()));
+        }
+        row
+    };
+    let rows_found = known.filter(|replica| replica.server_id != 0).map(row);
+    use ColumnKind::{Integer, Text};
+    let columns: &[_] = match (session.facts.flavor, is_old) {
+        (Flavor::MariaDb, _) => &[
+            ("Server_id", Integer),
+            ("Host", Text),
+            ("Port", Integer),
+            ("Master_id", Integer),
+        ],
+        (Flavor::MySql, true) => &[
+            ("Server_id", Integer),
+            ("Host", Text),
+            ("Port", Integer),
+            ("Master_id", Integer),
+            ("Slave_UUID", Text),
+        ],
+        (Flavor::MySql, false) => &[
+            ("Server_Id", Integer),
+            ("Host", Text),
+            ("Port", Integer),
+            ("Source_Id", Integer),
+            ("Replica_UUID", Text),
+        ],
+    };
+    Ok(rows(columns, rows_found.collect()))
+}
+
+fn process_list(session: &Session<'_>) -> Answer {
+    let all = session.privileges.admin || session.privileges.replication;
+    let clients = session.replicas.clients();
+    let seen = clients
+        .iter()
+        .filter(|client| all || client.user == session.user);
+    let found = seen.map(|client| {
+        let dump = client
+            .replica()
+            .filter(|replica| replica.progress.dumping.load(Relaxed));
+        let is_own = client.id == session.connection_id;
+        let (command, state) = match &dump {
+            Some(replica) if replica.progress.at_end.load(Relaxed) => {
+                ("Binlog Dump", Some("Source has sent all binlog to replica"))
+            }
+            Some(_) => ("Binlog Dump", Some("Sending binlog event to replica")),
+            None if is_own => ("Query", Some("executing")),
+            None => ("Sleep", None),
+        };
+        vec![
+            Some(client.id.to_string()),
+            Some(client.user.clone()),
+            Some(format!("{}:{}", client.host(), client.port)),
+            None,
+            Some(command.to_owned()),
+            Some(client.connected_seconds().to_string()),
+            state.map(str::to_owned),
+            is_own.then(|| "SHOW PROCESSLIST".to_owned()),
+        ]
+    });
+    use ColumnKind::{Integer, Text};
+    let columns = [
+        ("Id", Integer),
+        ("User", Text),
+        ("Host", Text),
+        ("db", Text),
+        ("Command", Text),
+        ("Time", Integer),
+        ("State", Text),
+        ("Info", Text),
+    ];
+    rows(&columns, found.collect())
+}

@@ -1,0 +1,6 @@
+//! Small relay logs, and streams from them over real sockets to the project's own client.
+
+pub mod fixture;
+mod sessions;
+mod start;
+mod streaming;

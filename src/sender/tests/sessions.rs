@@ -1,0 +1,109 @@
+//! Sessions: their commands, and what ends them.
+
+use super::fixture::*;
+use super::streaming::wait_until;
+use crate::connection::ConnectionErrorCause;
+use crate::flavor::Flavor;
+use crate::protocol::command;
+use crate::protocol::response::QueryResponse;
+use std::time::Duration;
+use tokio::time::{sleep, timeout};
+
+#[tokio::test]
+async fn kill_and_commands_and_shutdown_end_a_dump() {
+    let log = TestLog::empty(Flavor::MySql, 1 << 20);
+    let sender = TestSender::of(&log).await;
+    let streaming = async || {
+        let mut connection = sender.replica().await;
+        let id = connection.query("SELECT CONNECTION_ID()").await.unwrap();
+        let id = id.single().unwrap().into_owned();
+        connection
+            .write_command(&by_position("", 4, 0, 0x7000_0000))
+            .await
+            .unwrap();
+        for _ in 0..3 {
+            assert!(matches!(next(&mut connection).await, Item::Event(..)));
+        }
+        (connection, id)
+    };
+    let (mut killed, id) = streaming().await;
+    let mut other = sender.connect("nobody").await.unwrap();
+    let error = other.execute(&format!("KILL {id}")).await.unwrap_err();
+    assert_eq!(error.server_error().unwrap().code, 1095);
+    let mut own = sender.connect("repl").await.unwrap();
+    own.execute(&format!("KILL {id}")).await.unwrap();
+    assert!(matches!(next(&mut killed).await, Item::Error(error) if error.code == 1927));
+    drop((other, own));
+    let (mut quitting, _) = streaming().await;
+    quitting.write_command(&command::quit()).await.unwrap();
+    wait_until(|| sender.replicas.report().is_empty()).await;
+    let (mut last, _) = streaming().await;
+    sender.shutdown.send_replace(true);
+    assert!(matches!(next(&mut last).await, Item::Error(error) if error.code == 1053));
+    timeout(Duration::from_secs(5), sender.task)
+        .await
+        .unwrap()
+        .unwrap();
+}
+
+#[tokio::test]
+async fn refusals_before_the_login() {
+    let log = TestLog::empty(Flavor::MariaDb, 1 << 20);
+    let sender = TestSender::start(None, Duration::from_secs(1)).await;
+    let error = sender.connect("repl").await.unwrap_err();
+    let error = error.server_error().unwrap();
+    assert_eq!(error.code, 1040);
+    assert!(error.message.contains("not reached any of its sources"));
+    sender.log.send_replace(Some(log.log()));
+    let mut connections = Vec::new();
+    for _ in 0..4 {
+        connections.push(sender.connect("repl").await.unwrap());
+    }
+    let error = sender.connect("repl").await.unwrap_err();
+    assert_eq!(
+        error.server_error().unwrap().message,
+        "Too many connections"
+    );
+    drop(connections.pop());
+    for _ in 0..100 {
+        if sender.connect("repl").await.is_ok() {
+            return;
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+    panic!("the place is not given back");
+}
+
+#[tokio::test]
+async fn commands_beside_dumps() {
+    let log = TestLog::empty(Flavor::MySql, 1 << 20);
+    let sender = TestSender::of(&log).await;
+    let mut connection = sender.connect("repl").await.unwrap();
+    let register = command::register_slave(11, "replica.example", 3307);
+    assert!(matches!(
+        connection.exchange(&register).await.unwrap(),
+        QueryResponse::Ok(_)
+    ));
+    let hosts = connection.query("SHOW REPLICAS").await.unwrap();
+    assert_eq!(hosts.value(0, "Host").as_deref(), Some("replica.example"));
+    connection.execute("SET @a = 5").await.unwrap();
+    assert!(matches!(
+        connection.exchange(&[0x1F]).await.unwrap(),
+        QueryResponse::Ok(_)
+    ));
+    assert_eq!(connection.query("SELECT @a").await.unwrap().rows, [[None]]);
+    for (command, code) in [
+        (&[0x02, b'x'][..], 1049),
+        (&[0x16, b'x'], 1295),
+        (&[0x77], 1047),
+        (&[0x12, 1], 1835),
+        (&[0x0C, 99, 0, 0, 0], 1094),
+    ] {
+        let error = connection.exchange(command).await.unwrap_err();
+        let ConnectionErrorCause::Server(error) = error.cause else {
+            panic!("{error}")
+        };
+        assert_eq!(error.code, code, "{command:?}");
+    }
+    connection.exchange(&command::ping()).await.unwrap();
+}

@@ -1,0 +1,312 @@
+//! System variables, as far as clients and replicas ask for them, and what a session sets.
+
+use std::collections::BTreeMap;
+
+use super::expression::Value;
+use crate::binlog::format_description::version_numbers;
+use crate::flavor::Flavor;
+use crate::gtid::Uuid;
+use crate::relay_log::RelayLog;
+
+/// The most variables that one session can set.
+const SESSION_VARIABLES_MAX: usize = 256;
+/// The most bytes that their names and values take together.
+const SESSION_BYTES_MAX: usize = 2 << 20;
+
+/// What a session has set.
+#[derive(Debug, Clone, Default)]
+pub struct SessionVariables {
+    user: BTreeMap<String, Value>,
+    system: BTreeMap<String, Value>,
+}
+
+/// A session has set too much.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TooManyVariables;
+
+impl SessionVariables {
+    /// `@name`, in any case.
+    pub fn user(&self, name: &str) -> Value {
+        let name = name.to_lowercase();
+        self.user.get(&name).cloned().unwrap_or(Value::Null)
+    }
+
+    /// The text of `@name`; `None` when it is NULL.
+    pub fn user_text(&self, name: &str) -> Option<String> {
+        self.user(name).into_text()
+    }
+
+    /// The text of the first of these that is set: servers and replicas of different age have
+    /// different names for one thing.
+    pub fn first_text(&self, names: &[&str]) -> Option<String> {
+        names.iter().find_map(|name| self.user_text(name))
+    }
+
+    /// Sets `@name`.
+    ///
+    /// # Errors
+    /// When there is too much already.
+    pub fn set_user(&mut self, name: &str, value: Value) -> Result<(), TooManyVariables> {
+        self.user.insert(name.to_lowercase(), value);
+        self.check()
+    }
+
+    /// Sets a session variable.
+    ///
+    /// # Errors
+    /// When there is too much already.
+    pub fn set_system(&mut self, name: &str, value: Value) -> Result<(), TooManyVariables> {
+        self.system.insert(name.to_lowercase(), value);
+        self.check()
+    }
+
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    fn check(&mut self) -> Result<(), TooManyVariables> {
+        let all = || self.user.iter().chain(&self.system);
+        let bytes: usize = all()
+            .map(|(name, value)| name.len() + value.byte_len())
+            .sum();
+        if all().count() > SESSION_VARIABLES_MAX || bytes > SESSION_BYTES_MAX {
+            self.clear();
+            return Err(TooManyVariables);
+        }
+        Ok(())
+    }
+}
+
+/// Where a variable can be read and set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// The server's only.
+    Global,
+    /// Each session has its own.
+    Session,
+}
+
+/// One system variable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Variable {
+    /// Its name, in lower case.
+    pub name: &'static str,
+    /// Where it can be read.
+    pub scope: Scope,
+    /// Its value.
+    pub value: Value,
+}
+
+/// What the variables' values come from.
+#[derive(Debug, Clone, Copy)]
+pub struct ServerFacts<'a> {
+    /// The relay log.
+    pub log: &'a RelayLog,
+    /// Its flavor.
+    pub flavor: Flavor,
+    /// The relay's server_id.
+    pub server_id: u32,
+    /// The relay's server_uuid.
+    pub server_uuid: Uuid,
+}
+
+/// What `@@version_comment` says.
+pub const VERSION_COMMENT: &str = "binrelay, a binlog relay";
+
+/// All system variables; `session` overrides.
+pub fn all(facts: &ServerFacts<'_>, session: &SessionVariables) -> Vec<Variable> {
+    let mut variables = common(facts);
+    match facts.flavor {
+        Flavor::MySql => variables.extend(mysql(facts)),
+        Flavor::MariaDb => variables.extend(mariadb(facts)),
+    }
+    for variable in &mut variables {
+        if let Some(value) = session.system.get(variable.name) {
+            variable.value = value.clone();
+        }
+    }
+    variables.sort_by_key(|variable| variable.name);
+    variables
+}
+
+/// One system variable by its name, in any case.
+pub fn find(facts: &ServerFacts<'_>, session: &SessionVariables, name: &str) -> Option<Variable> {
+    let name = name.to_ascii_lowercase();
+    all(facts, session)
+        .into_iter()
+        .find(|variable| variable.name == name)
+}
+
+fn text(value: impl Into<String>) -> Value {
+    Value::Text(value.into())
+}
+
+fn number(value: impl ToString) -> Value {
+    Value::Number(value.to_string())
+}
+
+fn global(name: &'static str, value: Value) -> Variable {
+    let scope = Scope::Global;
+    Variable { name, scope, value }
+}
+
+fn local(name: &'static str, value: Value) -> Variable {
+    let scope = Scope::Session;
+    Variable { name, scope, value }
+}
+
+fn common(facts: &ServerFacts<'_>) -> Vec<Variable> {
+    let version = facts.log.server_version();
+    let basename = &facts.log.log_dir().basename;
+    let path = facts.log.log_dir().dir.join(basename);
+    vec![
+        local("auto_increment_increment", number(1)),
+        local("auto_increment_offset", number(1)),
+        local("autocommit", number(1)),
+        global("binlog_checksum", text("CRC32")),
+        local("binlog_format", text(default_binlog_format(facts))),
+        local("binlog_row_image", text("FULL")),
+        local("character_set_client", text("utf8mb4")),
+        local("character_set_connection", text("utf8mb4")),
+        local("character_set_database", text("utf8mb4")),
+        local("character_set_results", text("utf8mb4")),
+        local("character_set_server", text("utf8mb4")),
+        global("character_set_system", text("utf8")),
+        local("collation_connection", text("utf8mb4_general_ci")),
+        local("collation_database", text("utf8mb4_general_ci")),
+        local("collation_server", text("utf8mb4_general_ci")),
+        local("group_concat_max_len", number(1024)),
+        global("init_connect", text("")),
+        local("interactive_timeout", number(28800)),
+        global("license", text("Apache-2.0")),
+        global("log_bin", number(1)),
+        global("log_bin_basename", text(path.to_string_lossy())),
+        global("log_slave_updates", number(1)),
+        global("lower_case_table_names", number(0)),
+        local("max_allowed_packet", number(1 << 30)),
+        local("net_buffer_length", number(16384)),
+        local("net_read_timeout", number(30)),
+        local("net_write_timeout", number(60)),
+        global("performance_schema", number(0)),
+        global("read_only", number(1)),
+        global("server_id", number(facts.server_id)),
+        local("sql_auto_is_null", number(0)),
+        local("sql_log_bin", number(1)),
+        local("sql_mode", text("")),
+        local("sql_quote_show_create", number(1)),
+        local("sql_select_limit", number(u64::MAX)),
+        global("system_time_zone", text("UTC")),
+        local("time_zone", text("SYSTEM")),
+        global("version", text(version)),
+        global("version_comment", text(VERSION_COMMENT)),
+        global("version_compile_machine", text(std::env::consts::ARCH)),
+        global("version_compile_os", text(std::env::consts::OS)),
+        local("wait_timeout", number(28800)),
+    ]
+}
+
+/// The format that the sources write is theirs to choose; this is the default of their version.
+fn default_binlog_format(facts: &ServerFacts<'_>) -> &'static str {
+    let numbers = version_numbers(facts.log.server_version());
+    match facts.flavor {
+        Flavor::MySql if numbers >= (5, 7, 7) => "ROW",
+        Flavor::MySql => "STATEMENT",
+        Flavor::MariaDb => "MIXED",
+    }
+}
+
+fn mysql(facts: &ServerFacts<'_>) -> Vec<Variable> {
+    let (executed, purged) = {
+        let state = facts.log.state();
+        let set = |set: &crate::merge::Executed| {
+            set.as_mysql()
+                .map(|set| set.to_mysql_string())
+                .unwrap_or_default()
+        };
+        (set(&state.executed), set(&state.purged))
+    };
+    let numbers = version_numbers(facts.log.server_version());
+    let mut variables = vec![
+        global("enforce_gtid_consistency", text("ON")),
+        global("gtid_executed", text(executed)),
+        global("gtid_mode", text("ON")),
+        local("gtid_next", text("AUTOMATIC")),
+        global("gtid_owned", text("")),
+        global("gtid_purged", text(purged)),
+        global("server_uuid", text(facts.server_uuid.to_string())),
+        global("super_read_only", number(1)),
+        local("transaction_isolation", text("REPEATABLE-READ")),
+        local("transaction_read_only", number(0)),
+    ];
+    if numbers >= (8, 0, 1) {
+        variables.push(global("binlog_row_metadata", text("MINIMAL")));
+        variables.push(global("binlog_row_value_options", text("")));
+    }
+    if numbers < (8, 0, 3) {
+        variables.push(local("query_cache_size", number(0)));
+        variables.push(local("query_cache_type", text("OFF")));
+        variables.push(local("tx_isolation", text("REPEATABLE-READ")));
+        variables.push(local("tx_read_only", number(0)));
+    }
+    variables
+}
+
+fn mariadb(facts: &ServerFacts<'_>) -> Vec<Variable> {
+    let (position, state) = {
+        let log = facts.log.state();
+        let state = log.executed.as_mariadb().cloned().unwrap_or_default();
+        (state.position().to_string(), state.to_string())
+    };
+    let semi_sync = |name| global(name, number(0));
+    let mut variables = vec![
+        local("gtid_domain_id", number(0)),
+        global("gtid_binlog_pos", text(position.clone())),
+        global("gtid_binlog_state", text(state)),
+        global("gtid_current_pos", text(position)),
+        global("gtid_ignore_duplicates", number(0)),
+        global("gtid_slave_pos", text("")),
+        global("gtid_strict_mode", number(0)),
+        local("query_cache_size", number(0)),
+        local("query_cache_type", text("OFF")),
+        semi_sync("rpl_semi_sync_master_enabled"),
+        global("rpl_semi_sync_master_timeout", number(10000)),
+        semi_sync("rpl_semi_sync_slave_enabled"),
+        local("tx_isolation", text("REPEATABLE-READ")),
+        local("tx_read_only", number(0)),
+    ];
+    if version_numbers(facts.log.server_version()) >= (11, 1, 1) {
+        variables.push(local("transaction_isolation", text("REPEATABLE-READ")));
+        variables.push(local("transaction_read_only", number(0)));
+    }
+    variables
+}
+
+/// Variables whose number is shown as ON or OFF by SHOW VARIABLES.
+const SWITCHES: &[&str] = &[
+    "autocommit",
+    "gtid_ignore_duplicates",
+    "gtid_strict_mode",
+    "log_bin",
+    "log_slave_updates",
+    "performance_schema",
+    "read_only",
+    "rpl_semi_sync_master_enabled",
+    "rpl_semi_sync_slave_enabled",
+    "sql_auto_is_null",
+    "sql_log_bin",
+    "sql_quote_show_create",
+    "super_read_only",
+    "transaction_read_only",
+    "tx_read_only",
+];
+
+/// The value as SHOW VARIABLES has it.
+pub fn shown_value(variable: &Variable) -> String {
+    let text = variable.value.clone().into_text().unwrap_or_default();
+    match text.as_str() {
+        "1" if SWITCHES.contains(&variable.name) => "ON".to_owned(),
+        "0" if SWITCHES.contains(&variable.name) => "OFF".to_owned(),
+        _ => text,
+    }
+}

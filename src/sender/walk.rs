@@ -1,0 +1,334 @@
+//! Blocks of a log file become packets: event by event, without a copy or an allocation for
+//! each. What the replica already has is left out.
+
+use super::control_events;
+use super::dump_request::{DumpStart, SkipRule};
+use super::old_replicas;
+use super::refusals::Wording;
+use crate::binlog::mariadb_gtid::MariaDbGtidEvent;
+use crate::binlog::mysql_gtid::MySqlGtidEvent;
+use crate::binlog::{EventError, EventHeader, EventType, HEADER_LEN};
+use crate::protocol::ServerError;
+use crate::protocol::framing::FrameWriter;
+use crate::relay_log::coordinates::SkipKind;
+
+/// A GTID event larger than this is damaged.
+const GTID_EVENT_LEN_MAX: usize = 64 * 1024;
+
+/// Why the walk cannot go on.
+#[derive(Debug)]
+pub enum WalkError {
+    /// What the replica is told.
+    Refusal(ServerError),
+    /// The file does not hold what it must.
+    Damage(EventError),
+}
+
+impl From<EventError> for WalkError {
+    fn from(error: EventError) -> Self {
+        WalkError::Damage(error)
+    }
+}
+
+impl From<ServerError> for WalkError {
+    fn from(error: ServerError) -> Self {
+        WalkError::Refusal(error)
+    }
+}
+
+/// What becomes of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Sent,
+    /// Left out with the group that it belongs to.
+    Skipped,
+    /// Left out for itself: the client does not want this type.
+    Unwanted,
+}
+
+/// The state of a walk through the log.
+#[derive(Debug)]
+pub struct Walk {
+    /// Cuts packets into frames.
+    pub frames: FrameWriter,
+    /// The newest sent event's timestamp; 0 before.
+    pub timestamp: u32,
+    /// Where the newest event began.
+    pub last_event: u64,
+    server_id: u32,
+    wording: Wording,
+    file_name: String,
+    skip: SkipRule,
+    heartbeat_v2: bool,
+    annotate_rows: bool,
+    replaces_mariadb_events: bool,
+    /// Whether the current group is left out.
+    skipping: bool,
+    /// MySQL: the end of the range that was left out since the last sent event.
+    skipped_to: Option<u64>,
+    /// MariaDB: whether the last group that a domain leaves out is going by.
+    reached: bool,
+    /// Bytes of the current event that are still to come, and whether they are sent.
+    event_left: u64,
+    event_fate: Fate,
+}
+
+impl Walk {
+    /// A walk that starts as `start` says.
+    pub fn new(
+        start: &DumpStart,
+        server_id: u32,
+        wording: Wording,
+        file_name: String,
+        replaces_mariadb_events: bool,
+    ) -> Self {
+        Self {
+            frames: FrameWriter::new(),
+            timestamp: 0,
+            last_event: start.position,
+            server_id,
+            wording,
+            file_name,
+            skip: start.skip.clone(),
+            heartbeat_v2: start.heartbeat_v2,
+            annotate_rows: start.annotate_rows,
+            replaces_mariadb_events,
+            skipping: false,
+            skipped_to: None,
+            reached: false,
+            event_left: 0,
+            event_fate: Fate::Sent,
+        }
+    }
+
+    /// The file that is walked through.
+    pub fn file_name(&self) -> &str {
+        &self.file_name
+    }
+
+    /// Goes on in the next file.
+    pub fn start_file(&mut self, file_name: String) {
+        self.file_name = file_name;
+        self.skipping = false;
+    }
+
+    /// Appends a packet with one event.
+    pub fn put_event(&mut self, event: &[u8], out: &mut Vec<u8>) {
+        self.frames.begin(1 + event.len() as u64);
+        self.frames.put(out, &[0]);
+        self.frames.put(out, event);
+    }
+
+    /// Appends a heartbeat that says that all before `position` is sent.
+    pub fn put_heartbeat(&mut self, position: u64, out: &mut Vec<u8>) {
+        let event =
+            control_events::heartbeat(self.server_id, &self.file_name, position, self.heartbeat_v2);
+        self.put_event(&event, out);
+    }
+
+    /// Appends a heartbeat in a long range that is left out, if there is one.
+    pub fn put_skip_heartbeat(&mut self, out: &mut Vec<u8>) {
+        if let Some(position) = self.skipped_to {
+            self.put_heartbeat(position, out);
+        }
+    }
+
+    /// Appends the packets of the events in `bytes`, which stand at `offset` of the file, and
+    /// returns how many bytes were taken. What is left is the beginning of an event of which
+    /// more must be seen; only at the start of an event is less than everything taken.
+    ///
+    /// # Errors
+    /// See [`WalkError`].
+    pub fn block(
+        &mut self,
+        bytes: &[u8],
+        offset: u64,
+        out: &mut Vec<u8>,
+    ) -> Result<usize, WalkError> {
+        let mut rest = bytes;
+        loop {
+            if self.event_left > 0 {
+                let len = rest
+                    .len()
+                    .min(usize::try_from(self.event_left).unwrap_or(usize::MAX));
+                let (part, after) = rest.split_at_checked(len).unwrap_or((rest, &[]));
+                if self.event_fate == Fate::Sent {
+                    self.frames.put(out, part);
+                }
+                rest = after;
+                self.take(len as u64, offset + (bytes.len() - rest.len()) as u64);
+            }
+            if rest.len() < HEADER_LEN || self.event_left > 0 {
+                return Ok(bytes.len() - rest.len());
+            }
+            let at = offset + (bytes.len() - rest.len()) as u64;
+            let header = EventHeader::parse(rest)?;
+            let size = header.event_size as usize;
+            let must_see_all = header.event_type.is_gtid()
+                || (self.replaces_mariadb_events
+                    && old_replicas::is_replaced(header.event_type)
+                    && size <= GTID_EVENT_LEN_MAX);
+            if must_see_all && rest.len() < size && size <= GTID_EVENT_LEN_MAX {
+                return Ok(bytes.len() - rest.len());
+            }
+            self.begin_event(&header, rest.get(..size).unwrap_or(rest), at, out)?;
+        }
+    }
+
+    /// Bytes of the current event that need not be read, at most `limit`: they are taken now.
+    pub fn pass_over(&mut self, offset: u64, limit: u64) -> u64 {
+        if self.event_fate == Fate::Sent {
+            return 0;
+        }
+        let len = self.event_left.min(limit);
+        self.take(len, offset + len);
+        len
+    }
+
+    /// Whether an event was begun and not ended.
+    pub fn is_in_event(&self) -> bool {
+        self.event_left > 0
+    }
+
+    /// All up to `position` has been walked through, and nothing follows for now: a range left
+    /// out before it is told to the replica.
+    pub fn end_region(&mut self, position: u64, out: &mut Vec<u8>) {
+        self.tell_skipped(position, out);
+    }
+
+    fn take(&mut self, len: u64, end: u64) {
+        self.event_left -= len;
+        if self.event_left == 0
+            && self.event_fate == Fate::Skipped
+            && matches!(self.skip, SkipRule::Set(_))
+        {
+            self.skipped_to = Some(end);
+        }
+    }
+
+    /// Decides about the event at `at`, of which `bytes` is the whole or the beginning.
+    fn begin_event(
+        &mut self,
+        header: &EventHeader,
+        bytes: &[u8],
+        at: u64,
+        out: &mut Vec<u8>,
+    ) -> Result<(), WalkError> {
+        self.last_event = at;
+        self.event_left = u64::from(header.event_size);
+        let event_type = header.event_type;
+        if event_type.is_gtid() {
+            self.tell_reached(at, out);
+            self.skipping = self.is_skipped(event_type, bytes, at)?;
+        } else if event_type.is_control() {
+            self.tell_reached(at, out);
+            self.skipping = false;
+        }
+        let is_annotation = event_type == EventType::ANNOTATE_ROWS;
+        let is_replaced = self.replaces_mariadb_events
+            && old_replicas::is_replaced(event_type)
+            && bytes.len() == header.event_size as usize
+            && !(is_annotation && self.annotate_rows);
+        self.event_fate = if self.skipping {
+            Fate::Skipped
+        } else if is_annotation && !self.annotate_rows && !is_replaced {
+            Fate::Unwanted
+        } else {
+            Fate::Sent
+        };
+        if self.event_fate != Fate::Sent {
+            return Ok(());
+        }
+        self.tell_skipped(at, out);
+        if header.timestamp != 0 {
+            self.timestamp = header.timestamp;
+        }
+        if is_replaced && let Some(replacement) = old_replicas::replacement(header, bytes) {
+            self.put_event(&replacement, out);
+            self.event_fate = Fate::Unwanted;
+            return Ok(());
+        }
+        self.frames.begin(1 + u64::from(header.event_size));
+        self.frames.put(out, &[0]);
+        Ok(())
+    }
+
+    /// MariaDB: the last group that a domain leaves out has ended.
+    fn tell_reached(&mut self, position: u64, out: &mut Vec<u8>) {
+        if let (true, SkipRule::UpTo { seen, .. }) = (self.reached, &self.skip) {
+            let list = control_events::gtid_list(self.server_id, position, seen);
+            self.reached = false;
+            self.put_event(&list, out);
+        }
+        if let SkipRule::UpTo { domains, .. } = &self.skip
+            && domains.is_empty()
+            && !self.reached
+        {
+            self.skip = SkipRule::Nothing;
+        }
+    }
+
+    fn tell_skipped(&mut self, position: u64, out: &mut Vec<u8>) {
+        if let Some(end) = self.skipped_to.take() {
+            self.put_heartbeat(end, out);
+        }
+        self.tell_reached(position, out);
+    }
+
+    /// Whether the group that begins with this GTID event is left out.
+    fn is_skipped(
+        &mut self,
+        event_type: EventType,
+        bytes: &[u8],
+        at: u64,
+    ) -> Result<bool, WalkError> {
+        match &mut self.skip {
+            SkipRule::Nothing => Ok(false),
+            SkipRule::Set(set) => {
+                if event_type == EventType::ANONYMOUS_GTID {
+                    let error = self.wording.anonymous_transaction(&self.file_name, at);
+                    return Err(error.into());
+                }
+                let gtid = MySqlGtidEvent::parse(bytes, true)?.gtid;
+                Ok(gtid.is_some_and(|gtid| set.contains(&gtid)))
+            }
+            SkipRule::UpTo {
+                domains,
+                seen,
+                strict,
+            } => {
+                let gtid = MariaDbGtidEvent::parse(bytes, true)?.gtid;
+                seen.record(gtid);
+                let Some(skip) = domains.get(&gtid.domain_id).copied() else {
+                    return Ok(false);
+                };
+                if gtid == skip.upto {
+                    domains.remove(&gtid.domain_id);
+                    self.reached = true;
+                    return Ok(true);
+                }
+                let is_later = gtid.seq_no > skip.upto.seq_no;
+                if is_later && gtid.server_id == skip.upto.server_id {
+                    if *strict {
+                        return Err(self.wording.gtid_hole(skip.upto).into());
+                    }
+                    domains.remove(&gtid.domain_id);
+                    return Ok(false);
+                }
+                match (skip.kind, is_later) {
+                    (SkipKind::InLog, _) | (SkipKind::Ahead, false) => Ok(true),
+                    (SkipKind::Ahead, true) => {
+                        domains.remove(&gtid.domain_id);
+                        Ok(false)
+                    }
+                    (SkipKind::EmptyDomain, true) => {
+                        Err(self.wording.gtid_diverged(skip.upto).into())
+                    }
+                    (SkipKind::EmptyDomain, false) => {
+                        Err(self.wording.gtid_not_found(skip.upto).into())
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! What every stage reports, put together into one snapshot: the answer to `binrelay status`.
+//!
+//! The names are those of the JSON that scripts rely on; unknown values are null.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Instant, SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::SourceConfig;
+use crate::gtid::Uuid;
+use crate::merge::Executed;
+use crate::receiver::{SourceState, SourceStatus};
+use crate::relay_log::appender::SourceLedger;
+use crate::relay_log::{Condition, LogState, RelayLog, SourceProgress};
+use crate::sender::ReplicaReport;
+
+/// The whole answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// The relay itself.
+    pub relay: RelayReport,
+    /// Each configured source.
+    pub sources: Vec<SourceReport>,
+    /// Each replica that is connected now.
+    pub replicas: Vec<ReplicaReport>,
+}
+
+/// The relay itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RelayReport {
+    /// binrelay's version.
+    pub version: String,
+    /// Its server_id.
+    pub server_id: u32,
+    /// Its server_uuid.
+    pub server_uuid: String,
+    /// `mysql` or `mariadb`; null until the first source has answered.
+    pub flavor: Option<String>,
+    /// `starting`, `running`, `disk_full` or `failed`.
+    pub state: String,
+    /// The newest log file.
+    pub file: Option<String>,
+    /// Its published end.
+    pub position: Option<u64>,
+    /// All transactions in the log or before it; MariaDB: the newest of each domain.
+    pub gtid_executed: String,
+    /// All transactions before the log.
+    pub gtid_purged: String,
+    /// Since the start.
+    pub uptime_seconds: u64,
+    /// Why the log is not `running`.
+    pub last_error: Option<ErrorReport>,
+}
+
+/// One source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceReport {
+    /// The channel's name.
+    pub name: String,
+    /// As configured.
+    pub host: String,
+    /// As configured.
+    pub port: u16,
+    /// `connecting`, `streaming`, `stopped` or `failed`.
+    pub state: String,
+    /// The source's own.
+    pub server_id: Option<u32>,
+    /// The source's own; null on MariaDB.
+    pub server_uuid: Option<String>,
+    /// What it reports of itself.
+    pub server_version: Option<String>,
+    /// The source's own file up to which everything is durable here.
+    pub file: Option<String>,
+    /// The position in it.
+    pub position: Option<u64>,
+    /// MySQL: all transactions that the relay log holds; MariaDB: the newest of each domain that
+    /// came by this source.
+    pub gtid_received: String,
+    /// How old the newest event is; 0 when all was taken in; null when not streaming.
+    pub seconds_behind: Option<u64>,
+    /// Since the relay's start.
+    pub transactions: TransactionCounts,
+    /// Since the relay's start.
+    pub bytes_received: u64,
+    /// Connections lost or not made since the relay's start.
+    pub reconnects: u64,
+    /// Whether transactions are acknowledged to the source.
+    pub semi_sync: bool,
+    /// The newest error.
+    pub last_error: Option<ErrorReport>,
+}
+
+/// What became of a source's transactions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct TransactionCounts {
+    /// Taken in.
+    pub received: u64,
+    /// Appended to the log.
+    pub kept: u64,
+    /// Dropped as second copies.
+    pub duplicate: u64,
+    /// Of those kept: left empty by the filter.
+    pub filtered: u64,
+}
+
+/// An error with its time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorReport {
+    /// The server's error code; 0 when it is none of a server's.
+    pub code: u16,
+    /// What happened and what to do.
+    pub message: String,
+    /// When, in UTC.
+    pub at: String,
+}
+
+/// One source's parts that report.
+#[derive(Debug, Clone)]
+pub struct SourceParts {
+    /// Its section of the configuration.
+    pub config: SourceConfig,
+    /// The receiver's figures.
+    pub status: Arc<SourceStatus>,
+    /// The relay log's figures.
+    pub ledger: Arc<SourceLedger>,
+}
+
+/// The relay's parts that report.
+#[derive(Debug)]
+pub struct Parts {
+    /// The relay's server_id.
+    pub server_id: u32,
+    /// The relay's server_uuid.
+    pub server_uuid: Uuid,
+    /// When it started.
+    pub started: Instant,
+    /// The sources, in the order of the configuration.
+    pub sources: Vec<SourceParts>,
+}
+
+impl Parts {
+    /// The snapshot. `log` is not there until the first source has answered.
+    pub fn report(&self, log: Option<&RelayLog>, replicas: Vec<ReplicaReport>) -> Report {
+        let state = log.map(|log| log.state().clone());
+        let sources = self.sources.iter().enumerate().map(|(number, source)| {
+            let progress = state.as_ref().and_then(|state| state.sources.get(number));
+            source.report(state.as_ref(), progress)
+        });
+        Report {
+            relay: self.relay(log, state.as_ref()),
+            sources: sources.collect(),
+            replicas,
+        }
+    }
+
+    fn relay(&self, log: Option<&RelayLog>, state: Option<&LogState>) -> RelayReport {
+        let end = log.map(RelayLog::published);
+        let (name, error) = match log.map(RelayLog::condition) {
+            None => ("starting", None),
+            Some(Condition::Running) => ("running", None),
+            Some(Condition::DiskFull(message)) => ("disk_full", Some(message)),
+            Some(Condition::Failed(message)) => ("failed", Some(message)),
+        };
+        RelayReport {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            server_id: self.server_id,
+            server_uuid: self.server_uuid.to_string(),
+            flavor: state.map(|state| state.executed.flavor().name().to_owned()),
+            state: name.to_owned(),
+            file: log
+                .zip(end)
+                .map(|(log, end)| log.log_dir().file_name(end.file)),
+            position: end.map(|end| end.offset),
+            gtid_executed: state
+                .map(|state| state.executed.to_text())
+                .unwrap_or_default(),
+            gtid_purged: state
+                .map(|state| state.purged.to_text())
+                .unwrap_or_default(),
+            uptime_seconds: self.started.elapsed().as_secs(),
+            last_error: error.map(|message| ErrorReport::new(0, message, SystemTime::now())),
+        }
+    }
+}
+
+impl SourceParts {
+    fn report(&self, state: Option<&LogState>, progress: Option<&SourceProgress>) -> SourceReport {
+        let progress = progress.filter(|progress| !progress.file.is_empty());
+        let facts = self.status.facts();
+        let state_name = match self.status.state() {
+            SourceState::Streaming if state.is_none() => SourceState::Connecting.name(),
+            other => other.name(),
+        };
+        let gtid_received = match (state.map(|state| &state.executed), progress) {
+            (Some(Executed::MySql(set)), _) => set.to_string(),
+            (Some(Executed::MariaDb(_)), Some(progress)) => progress.gtid_position.to_string(),
+            _ => String::new(),
+        };
+        SourceReport {
+            name: self.config.name.clone(),
+            host: self.config.host.clone(),
+            port: self.config.port,
+            state: state_name.to_owned(),
+            server_id: facts.as_ref().map(|facts| facts.server_id),
+            server_uuid: facts.as_ref().and_then(|facts| facts.server_uuid.clone()),
+            server_version: facts.map(|facts| facts.version),
+            file: progress.map(|progress| progress.file.to_string()),
+            position: progress.map(|progress| progress.position),
+            gtid_received,
+            seconds_behind: self.status.seconds_behind(),
+            transactions: TransactionCounts {
+                received: self.status.received.load(Ordering::Relaxed),
+                kept: self.ledger.kept.load(Ordering::Relaxed),
+                duplicate: self.ledger.duplicate.load(Ordering::Relaxed),
+                filtered: self.ledger.filtered.load(Ordering::Relaxed),
+            },
+            bytes_received: self.status.bytes_received.load(Ordering::Relaxed),
+            reconnects: self.status.reconnects.load(Ordering::Relaxed),
+            semi_sync: false,
+            last_error: self
+                .status
+                .last_error()
+                .map(|error| ErrorReport::new(error.code, error.message, error.at)),
+        }
+    }
+}
+
+impl ErrorReport {
+    fn new(code: u16, message: String, at: SystemTime) -> Self {
+        let at = jiff::Timestamp::try_from(at)
+            .map(|at| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
+            .unwrap_or_default();
+        Self { code, message, at }
+    }
+}
+
+impl Report {
+    /// Whether something needs a look: the log is not running, or a source is not streaming.
+    pub fn is_degraded(&self) -> bool {
+        self.relay.state != "running"
+            || self
+                .sources
+                .iter()
+                .any(|source| source.state != SourceState::Streaming.name())
+    }
+}

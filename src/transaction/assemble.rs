@@ -1,0 +1,446 @@
+//! From events to batches of whole transactions.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::body::Body;
+use super::boundary::Boundary;
+use super::error::TransactionError;
+use super::large::LargeEvent;
+use super::{BufferPool, Identity, Transaction, TransactionBatch};
+use crate::binlog::event::{self, CHECKSUM_LEN, EventHeader};
+use crate::binlog::format_description::Checksum;
+use crate::binlog::mariadb_gtid::{self, MariaDbGtidEvent};
+use crate::binlog::mysql_gtid::{LogicalClock, MySqlGtidEvent};
+use crate::binlog::query::{self, Query};
+use crate::binlog::{EventType, FormatDescription};
+use crate::filter::Filter;
+use crate::filter::trim::{Trim, Verdict};
+
+/// No binlog file can hold a longer transaction, in bytes.
+const TRANSACTION_LEN_MAX: u64 = u32::MAX as u64;
+
+/// How one source's events are to be assembled.
+#[derive(Debug, Clone)]
+pub struct AssemblerOptions {
+    /// The source's number in the configuration, from 0.
+    pub source: u16,
+    /// The source's own server_id.
+    pub source_server_id: u32,
+    /// Number of the first run; see [`TransactionBatch::run`].
+    pub first_run: u64,
+    /// What passes.
+    pub filter: Filter,
+    /// `data_dir/spool`.
+    pub spill_dir: PathBuf,
+    /// Transactions of more bytes than this go to a file.
+    pub spill_size: usize,
+}
+
+/// The facts of the open transaction, read from its opener.
+#[derive(Debug, Clone, Copy)]
+struct Open {
+    header: EventHeader,
+    identity: Identity,
+    clock: Option<LogicalClock>,
+    commit_id: Option<u64>,
+    transaction_length: Option<u64>,
+    standalone: bool,
+    /// Whether a BEGIN was seen, or the opener is one.
+    grouped: bool,
+    /// Bytes as the source has them, dropped ones included.
+    source_len: u64,
+}
+
+/// Gathers one source's events into batches of whole transactions.
+#[derive(Debug)]
+pub struct Assembler {
+    options: AssemblerOptions,
+    format: Arc<FormatDescription>,
+    source_file: Arc<str>,
+    source_position: u64,
+    run: u64,
+    trim: Trim,
+    boundary: Boundary,
+    open: Option<Open>,
+    large: Option<LargeEvent>,
+    body: Body,
+    transactions: Vec<Transaction>,
+    moved: bool,
+    pool: BufferPool,
+}
+
+impl Assembler {
+    /// An assembler that stands at no file yet; call [`Assembler::start_file`] next.
+    pub fn new(options: AssemblerOptions, format: Arc<FormatDescription>) -> Self {
+        Self {
+            trim: Trim::new(options.filter.clone()),
+            body: Body::new(options.spill_dir.clone(), options.spill_size),
+            run: options.first_run,
+            options,
+            format,
+            source_file: Arc::from(""),
+            source_position: 0,
+            boundary: Boundary::Outside,
+            open: None,
+            large: None,
+            transactions: Vec::new(),
+            moved: false,
+            pool: BufferPool::default(),
+        }
+    }
+
+    /// Goes on in `file` of the source. An open transaction is dropped: the source was cut off in
+    /// it. The batch before must have been taken.
+    pub fn start_file(&mut self, file: Arc<str>, position: u64) {
+        self.abandon();
+        self.run += 1;
+        self.moved = self.source_file != file || self.source_position != position;
+        self.source_file = file;
+        self.source_position = position;
+    }
+
+    /// The events that follow look like `format` says.
+    pub fn set_format(&mut self, format: Arc<FormatDescription>) {
+        self.abandon();
+        self.run += 1;
+        self.format = format;
+    }
+
+    /// The source stands at `position`, outside any transaction.
+    pub fn move_to(&mut self, position: u64) {
+        if self.boundary == Boundary::Outside {
+            self.source_position = position;
+        }
+    }
+
+    /// Whether a transaction has begun and not ended.
+    pub fn is_in_transaction(&self) -> bool {
+        self.boundary != Boundary::Outside
+    }
+
+    /// Drops the open transaction: it will be fetched again as a whole.
+    pub fn abandon(&mut self) {
+        self.body.abandon();
+        self.boundary = Boundary::Outside;
+        self.open = None;
+        self.large = None;
+    }
+
+    /// Bytes of finished and open transactions in memory.
+    pub fn memory_len(&self) -> usize {
+        self.body.memory_len()
+    }
+
+    /// Whether the newest finished transaction is in a file: the batch is to be taken now, so
+    /// that files do not pile up.
+    pub fn has_spilled(&self) -> bool {
+        self.transactions
+            .last()
+            .is_some_and(|transaction| transaction.spill.is_some())
+    }
+
+    /// Takes the finished transactions, or, when there is none, the news that the source's file
+    /// has changed.
+    pub fn take_batch(&mut self) -> Option<TransactionBatch> {
+        if self.transactions.is_empty() && !self.moved {
+            return None;
+        }
+        self.moved = false;
+        let (bytes, transactions) = self.pool.take();
+        Some(TransactionBatch {
+            source: self.options.source,
+            source_server_id: self.options.source_server_id,
+            run: self.run,
+            source_file: self.source_file.clone(),
+            source_position: self.source_position,
+            format: self.format.clone(),
+            bytes: self.body.take_finished(bytes),
+            transactions: std::mem::replace(&mut self.transactions, transactions),
+            pool: self.pool.clone(),
+        })
+    }
+
+    /// Takes in one whole event that is not a control event. `position_after` is the source's
+    /// position behind it.
+    ///
+    /// # Errors
+    /// See [`TransactionError`]; the assembler must then be abandoned and the connection closed.
+    pub fn event(&mut self, event: &[u8], position_after: u64) -> Result<(), TransactionError> {
+        let header = EventHeader::parse(event)?;
+        let event_type = header.event_type;
+        if header.event_size as usize != event.len() {
+            let expected = u64::from(header.event_size);
+            return Err(TransactionError::Size {
+                event_type,
+                expected,
+                found: event.len() as u64,
+            });
+        }
+        let checksummed = self.format.checksum == Checksum::Crc32;
+        if checksummed {
+            event::verify_checksum(event)?;
+        }
+        if event_type.is_gtid() {
+            return self.begin(header, event, checksummed);
+        }
+        if self.admit(
+            event_type,
+            event::body(event, checksummed),
+            event.len() as u64,
+        )? {
+            self.append_event(header, event, checksummed)?;
+        }
+        self.end_event(position_after)
+    }
+
+    /// Takes in a part of an event that is too large for one piece of memory; the first part
+    /// begins with the header. Call [`Assembler::end_large`] after the last.
+    ///
+    /// # Errors
+    /// As [`Assembler::event`].
+    pub fn large_part(&mut self, part: &[u8]) -> Result<(), TransactionError> {
+        let checksummed = self.format.checksum == Checksum::Crc32;
+        let mut large = self
+            .large
+            .take()
+            .unwrap_or_else(|| LargeEvent::new(checksummed));
+        large.add(part)?;
+        if let Some(head) = large.head_to_judge() {
+            let body = head.get(event::HEADER_LEN..).unwrap_or(&[]);
+            self.judge_large(&mut large, &head, body)?;
+        } else if large.is_kept() {
+            self.append(part)?;
+        }
+        self.large = Some(large);
+        Ok(())
+    }
+
+    /// The event that came in parts is complete.
+    ///
+    /// # Errors
+    /// As [`Assembler::event`].
+    pub fn end_large(&mut self, position_after: u64) -> Result<(), TransactionError> {
+        let Some(mut large) = self.large.take() else {
+            return Ok(());
+        };
+        if let Some(head) = large.remaining_head() {
+            let checksummed = self.format.checksum == Checksum::Crc32;
+            self.judge_large(&mut large, &head, event::body(&head, checksummed))?;
+        }
+        large.finish()?;
+        if large.is_kept() && self.format.checksum == Checksum::None {
+            self.append(&[0; CHECKSUM_LEN])?;
+        }
+        self.end_event(position_after)
+    }
+
+    /// Judges a large event by its head, and appends the head. `body` is what of the event's body
+    /// is in it.
+    fn judge_large(
+        &mut self,
+        large: &mut LargeEvent,
+        head: &[u8],
+        body: &[u8],
+    ) -> Result<(), TransactionError> {
+        let header = EventHeader::parse(head)?;
+        let event_type = header.event_type;
+        if event_type.is_gtid() {
+            return Err(TransactionError::NotEnded { event_type });
+        }
+        let size = u64::from(header.event_size);
+        let keep = self.admit(event_type, body, size)?;
+        large.judged(header.event_type, size, keep);
+        if keep {
+            let header = match self.format.checksum {
+                Checksum::Crc32 => header,
+                Checksum::None => with_checksum_room(header),
+            };
+            self.append(&header.encode())?;
+            self.append(head.get(event::HEADER_LEN..).unwrap_or(&[]))?;
+        }
+        Ok(())
+    }
+
+    fn begin(
+        &mut self,
+        header: EventHeader,
+        event: &[u8],
+        checksummed: bool,
+    ) -> Result<(), TransactionError> {
+        let event_type = header.event_type;
+        if self.boundary != Boundary::Outside {
+            return Err(TransactionError::NotEnded { event_type });
+        }
+        let mut open = Open {
+            header,
+            identity: Identity::Anonymous,
+            clock: None,
+            commit_id: None,
+            transaction_length: None,
+            standalone: false,
+            grouped: false,
+            source_len: event.len() as u64,
+        };
+        if event_type == EventType::MARIADB_GTID {
+            let parsed = MariaDbGtidEvent::parse(event, checksummed)?;
+            open.identity = Identity::MariaDb(parsed.gtid);
+            open.commit_id = parsed.commit_id;
+            open.standalone = parsed.is_standalone();
+            open.grouped = !open.standalone;
+            self.boundary = if open.standalone {
+                Boundary::Standalone
+            } else {
+                Boundary::InGroup
+            };
+        } else {
+            let parsed = MySqlGtidEvent::parse(event, checksummed)?;
+            open.identity = parsed.gtid.map_or(Identity::Anonymous, Identity::MySql);
+            open.clock = parsed.clock;
+            open.transaction_length = parsed.transaction_length;
+            self.boundary = Boundary::Opened;
+        }
+        self.open = Some(open);
+        self.trim.reset();
+        self.append_event(header, event, checksummed)?;
+        self.body.end_opener();
+        Ok(())
+    }
+
+    /// Judges an event by its head and follows the boundary; true when it is to be appended.
+    fn admit(
+        &mut self,
+        event_type: EventType,
+        body: &[u8],
+        event_len: u64,
+    ) -> Result<bool, TransactionError> {
+        let Some(open) = &mut self.open else {
+            return match event_type {
+                EventType::IGNORABLE => Ok(false),
+                _ => Err(TransactionError::OutsideTransaction { event_type }),
+            };
+        };
+        open.source_len += event_len;
+        let query = match event_type {
+            EventType::QUERY => Some(Query::parse(event_type, body)?),
+            _ => None,
+        };
+        self.boundary = self.boundary.after(event_type, query.as_ref());
+        open.grouped |= self.boundary == Boundary::InGroup;
+        let verdict = self.trim.judge(event_type, body, self.body.len())?;
+        match verdict {
+            Verdict::Keep => return Ok(true),
+            Verdict::Drop => {}
+            Verdict::DropBackTo(offset) => {
+                self.body
+                    .truncate(offset)
+                    .map_err(|cause| self.spill_error(cause))?;
+            }
+            Verdict::DropAndEndStatementAt(offset) => {
+                self.body
+                    .end_statement_at(offset)
+                    .map_err(|cause| self.spill_error(cause))?;
+            }
+        }
+        Ok(false)
+    }
+
+    fn end_event(&mut self, position_after: u64) -> Result<(), TransactionError> {
+        if self.boundary != Boundary::Outside {
+            return Ok(());
+        }
+        if let Some(open) = self.open.take() {
+            self.finish(open, position_after)?;
+        }
+        // Not before: the position behind a refused transaction must not be taken for reached.
+        self.source_position = position_after;
+        Ok(())
+    }
+
+    fn finish(&mut self, open: Open, position_after: u64) -> Result<(), TransactionError> {
+        if let (Some(expected), Identity::MySql(gtid)) = (open.transaction_length, open.identity)
+            && expected != open.source_len
+        {
+            let (gtid, found) = (gtid.to_string(), open.source_len);
+            return Err(TransactionError::Length {
+                gtid,
+                expected,
+                found,
+            });
+        }
+        let emptied = self.trim.dropped_all();
+        if emptied && !open.grouped {
+            self.empty_out(&open)?;
+        }
+        let (start, opener_end, end, spill) = self
+            .body
+            .finish()
+            .map_err(|cause| self.spill_error(cause))?;
+        self.transactions.push(Transaction {
+            identity: open.identity,
+            server_id: open.header.server_id,
+            timestamp: open.header.timestamp,
+            clock: open.clock,
+            // The opener of an empty group has none.
+            commit_id: open.commit_id.filter(|_| !(emptied && open.standalone)),
+            opener: start..opener_end,
+            rest: opener_end..end,
+            spill,
+            source_position: position_after,
+            emptied,
+        });
+        Ok(())
+    }
+
+    /// Gives a transaction whose only statement was dropped the form of an empty one, so that its
+    /// GTID stays.
+    fn empty_out(&mut self, open: &Open) -> Result<(), TransactionError> {
+        if open.standalone {
+            let opener = mariadb_gtid::empty_group(self.body.opener())?;
+            self.body.replace_opener(&opener);
+        } else {
+            self.append(&query::transaction_keyword(&open.header, "BEGIN"))?;
+        }
+        self.append(&query::transaction_keyword(&open.header, "COMMIT"))
+    }
+
+    /// Appends a whole event, with room for a checksum if it has none.
+    fn append_event(
+        &mut self,
+        header: EventHeader,
+        event: &[u8],
+        checksummed: bool,
+    ) -> Result<(), TransactionError> {
+        if checksummed {
+            return self.append(event);
+        }
+        self.append(&with_checksum_room(header).encode())?;
+        self.append(event::body(event, false))?;
+        self.append(&[0; CHECKSUM_LEN])
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> Result<(), TransactionError> {
+        if self.body.len() + bytes.len() as u64 > TRANSACTION_LEN_MAX {
+            return Err(TransactionError::TooLarge);
+        }
+        self.body
+            .append(bytes)
+            .map_err(|cause| self.spill_error(cause))
+    }
+
+    fn spill_error(&self, cause: io::Error) -> TransactionError {
+        TransactionError::Spill {
+            dir: self.options.spill_dir.clone(),
+            cause,
+        }
+    }
+}
+
+/// The header of an event that gets a checksum here.
+fn with_checksum_room(header: EventHeader) -> EventHeader {
+    EventHeader {
+        event_size: header.event_size.saturating_add(CHECKSUM_LEN as u32),
+        ..header
+    }
+}

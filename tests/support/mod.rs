@@ -1,0 +1,102 @@
+//! Real servers, the real relay, replication between them, load, and what compares the results.
+//!
+//! Every test file is a crate of its own and uses a part of this, so unused code is no finding.
+#![allow(
+    dead_code,
+    reason = "each test crate uses its own part of the support code"
+)]
+
+pub mod binlog_text;
+pub mod load;
+pub mod raw_client;
+pub mod relay;
+pub mod replication;
+pub mod servers;
+pub mod tables;
+pub mod throttle;
+pub mod topology;
+
+use std::fs::File;
+use std::time::{Duration, Instant};
+
+/// The seeds of a repeated test: BINRELAY_SEED fixes one, BINRELAY_SEEDS sets how many.
+pub fn seeds() -> Vec<u64> {
+    /// Runs of each repeated test where nothing else is asked for.
+    const SEEDS_DEFAULT: u64 = 5;
+    if let Some(seed) = number_from_env("BINRELAY_SEED") {
+        return vec![seed];
+    }
+    let count = number_from_env("BINRELAY_SEEDS").unwrap_or(SEEDS_DEFAULT);
+    assert!(count > 0, "BINRELAY_SEEDS must be at least 1");
+    (1..=count).collect()
+}
+
+/// The one seed of a test that runs once.
+pub fn seed() -> u64 {
+    number_from_env("BINRELAY_SEED").unwrap_or(1)
+}
+
+fn number_from_env(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(
+        text.parse()
+            .unwrap_or_else(|_| panic!("{name}={text}: a number was expected")),
+    )
+}
+
+/// Prints the seed when the test fails, so that the run can be repeated.
+pub struct SeedNote(pub u64);
+
+impl Drop for SeedNote {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("this run again: BINRELAY_SEED={}", self.0);
+        }
+    }
+}
+
+/// Held while servers run: two tests at once would starve each other on a small machine, whether
+/// they are threads of one test program or separate processes.
+pub struct Exclusive(File);
+
+/// Waits until no other test has servers running.
+pub fn exclusive() -> Exclusive {
+    let path = std::env::temp_dir().join("binrelay-server-tests.lock");
+    let file = File::create(&path)
+        .unwrap_or_else(|error| panic!("{}: cannot be created: {error}", path.display()));
+    file.lock()
+        .unwrap_or_else(|error| panic!("{}: cannot be locked: {error}", path.display()));
+    Exclusive(file)
+}
+
+/// A moment after which waiting is given up.
+#[derive(Clone, Copy)]
+pub struct Deadline {
+    started: Instant,
+    limit: Duration,
+}
+
+impl Deadline {
+    pub fn after_secs(secs: u64) -> Deadline {
+        Deadline {
+            started: Instant::now(),
+            limit: Duration::from_secs(secs),
+        }
+    }
+
+    pub fn passed(&self) -> bool {
+        self.started.elapsed() > self.limit
+    }
+
+    pub fn limit_secs(&self) -> u64 {
+        self.limit.as_secs()
+    }
+}
+
+/// The last `count` lines of a file, for messages about what failed.
+pub fn tail(path: &std::path::Path, count: usize) -> String {
+    let bytes = std::fs::read(path).unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(count)..].join("\n")
+}

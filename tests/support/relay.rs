@@ -1,0 +1,364 @@
+//! The real relay as a child process.
+
+use std::fs::File;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::servers::{
+    NOBODY_USER, REPL_PASSWORD, REPL_USER, Server, free_port, numbered_files, signal, wait_limited,
+};
+use super::{Deadline, tail};
+
+/// The relay's own server_id in every test.
+pub const RELAY_SERVER_ID: u32 = 900;
+/// Where replicas find it: not 127.0.0.1, for which MariaDB replicas make exceptions.
+pub const RELAY_HOST: &str = "127.0.0.2";
+
+#[derive(Clone, Debug)]
+pub struct SourceOptions {
+    pub name: String,
+    pub host: String,
+    pub port: u16,
+    pub user: String,
+    /// None: `earliest`, the relay's default.
+    pub start: Option<String>,
+    pub auto_position: Option<bool>,
+    /// Further lines of the `[[source]]` section.
+    pub extra: Vec<String>,
+}
+
+impl SourceOptions {
+    pub fn at(name: &str, port: u16) -> SourceOptions {
+        SourceOptions {
+            name: name.to_owned(),
+            host: "127.0.0.1".to_owned(),
+            port,
+            user: REPL_USER.to_owned(),
+            start: None,
+            auto_position: None,
+            // A killed master is back within seconds; growing to a minute would only cost time.
+            extra: vec![
+                "connect_retry = \"200ms\"".to_owned(),
+                "connect_retry_max = \"1s\"".to_owned(),
+            ],
+        }
+    }
+
+    pub fn of(name: &str, server: &Server) -> SourceOptions {
+        SourceOptions::at(name, server.port)
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct RelayOptions {
+    pub sources: Vec<SourceOptions>,
+    /// Empty: no filter.
+    pub replicate_do_db: Vec<String>,
+    /// Further lines of `[relay]` and `[log]`.
+    pub relay_extra: Vec<String>,
+    pub log_extra: Vec<String>,
+}
+
+impl RelayOptions {
+    pub fn new(sources: Vec<SourceOptions>) -> RelayOptions {
+        RelayOptions {
+            sources,
+            replicate_do_db: vec!["test".to_owned()],
+            relay_extra: Vec::new(),
+            log_extra: Vec::new(),
+        }
+    }
+
+    /// The configuration file's text.
+    pub fn toml(&self, data_dir: &Path, port: u16) -> String {
+        let quote = |text: &str| format!("{text:?}");
+        let mut text = format!(
+            "[relay]\nserver_id = {RELAY_SERVER_ID}\ndata_dir = {}\nlisten = \"0.0.0.0:{port}\"\n",
+            quote(&data_dir.display().to_string())
+        );
+        text.extend(self.relay_extra.iter().map(|line| format!("{line}\n")));
+        text.push_str("\n[log]\n");
+        text.extend(self.log_extra.iter().map(|line| format!("{line}\n")));
+        if !self.replicate_do_db.is_empty() {
+            text.push_str(&format!(
+                "\n[filter]\nreplicate_do_db = {:?}\n",
+                self.replicate_do_db
+            ));
+        }
+        for source in &self.sources {
+            text.push_str(&format!(
+                "\n[[source]]\nname = {}\nhost = {}\nport = {}\nuser = {}\npassword = {}\n",
+                quote(&source.name),
+                quote(&source.host),
+                source.port,
+                quote(&source.user),
+                quote(REPL_PASSWORD)
+            ));
+            if let Some(start) = &source.start {
+                text.push_str(&format!("start = {}\n", quote(start)));
+            }
+            if let Some(auto_position) = source.auto_position {
+                text.push_str(&format!("auto_position = {auto_position}\n"));
+            }
+            text.extend(source.extra.iter().map(|line| format!("{line}\n")));
+        }
+        // A user must have a privilege; this one has not the one that a replica needs.
+        for (name, privileges) in [
+            (REPL_USER, "[\"replication\"]"),
+            (NOBODY_USER, "[\"admin\"]"),
+        ] {
+            text.push_str(&format!(
+                "\n[[user]]\nname = {}\npassword = {}\nprivileges = {privileges}\n",
+                quote(name),
+                quote(REPL_PASSWORD)
+            ));
+        }
+        text
+    }
+}
+
+/// The program under test.
+pub fn binrelay() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_binrelay"))
+}
+
+/// Runs the program to its end and returns what it printed.
+pub fn run_binrelay(arguments: &[&str]) -> Output {
+    binrelay()
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .expect("binrelay can be run")
+}
+
+pub struct Relay {
+    pub port: u16,
+    pub options: RelayOptions,
+    child: Option<Child>,
+    directory: Option<TempDir>,
+    path: PathBuf,
+    /// The highest VmHWM of processes that have ended already.
+    peak_kib_before: u64,
+}
+
+impl Relay {
+    /// A fresh relay that answers `status`.
+    pub fn start(options: RelayOptions) -> Relay {
+        let directory = tempfile::Builder::new()
+            .prefix("br-relay-")
+            .tempdir_in("/tmp")
+            .expect("a temporary directory in /tmp");
+        let path = directory.path().to_path_buf();
+        let mut relay = Relay {
+            port: free_port(),
+            options,
+            child: None,
+            directory: Some(directory),
+            path,
+            peak_kib_before: 0,
+        };
+        relay.write_config();
+        relay.spawn();
+        relay
+    }
+
+    fn write_config(&self) {
+        let text = self.options.toml(&self.data_dir(), self.port);
+        std::fs::write(self.config(), text).expect("the configuration is written");
+    }
+
+    pub fn config(&self) -> PathBuf {
+        self.path.join("binrelay.toml")
+    }
+
+    pub fn data_dir(&self) -> PathBuf {
+        self.path.join("data")
+    }
+
+    fn stderr_path(&self) -> PathBuf {
+        self.path.join("stderr.log")
+    }
+
+    fn spawn(&mut self) {
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.stderr_path())
+            .expect("the relay's log file opens");
+        let child = binrelay()
+            .args(["run", "--config"])
+            .arg(self.config())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .process_group(0)
+            .spawn()
+            .expect("binrelay can be started");
+        self.child = Some(child);
+        let deadline = Deadline::after_secs(30);
+        while self.try_status().is_err() {
+            let child = self.child.as_mut().expect("just started");
+            if let Some(status) = child.try_wait().expect("the relay can be waited for") {
+                self.child = None;
+                panic!(
+                    "binrelay run: stopped at its start: {status}\n{}",
+                    self.log_tail()
+                );
+            }
+            assert!(
+                !deadline.passed(),
+                "binrelay status: no answer in 30 s\n{}",
+                self.log_tail()
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(self.stderr_path()).unwrap_or_default()).into_owned()
+    }
+
+    fn log_tail(&self) -> String {
+        tail(&self.stderr_path(), 40)
+    }
+
+    pub fn try_status(&self) -> Result<Value, String> {
+        let output = binrelay()
+            .args(["status", "--json", "--config"])
+            .arg(self.config())
+            .output()
+            .expect("binrelay can be run");
+        // 3 is "answers, but degraded".
+        if !matches!(output.status.code(), Some(0 | 3)) {
+            return Err(String::from_utf8_lossy(&output.stderr).into_owned());
+        }
+        serde_json::from_slice(&output.stdout)
+            .map_err(|error| format!("{error} in {:?}", String::from_utf8_lossy(&output.stdout)))
+    }
+
+    pub fn status(&self) -> Value {
+        self.try_status()
+            .unwrap_or_else(|error| panic!("binrelay status: {error}"))
+    }
+
+    /// One source's part of the status.
+    pub fn source_status(&self, name: &str) -> Value {
+        let status = self.status();
+        let sources = status["sources"].as_array().cloned().unwrap_or_default();
+        let found = sources.into_iter().find(|source| source["name"] == name);
+        found.unwrap_or_else(|| panic!("no source {name} in {status}"))
+    }
+
+    /// Waits until the condition holds for the status.
+    pub async fn wait_status(&self, what: &str, secs: u64, condition: impl Fn(&Value) -> bool) {
+        let deadline = Deadline::after_secs(secs);
+        loop {
+            let status = self.status();
+            if condition(&status) {
+                return;
+            }
+            assert!(!deadline.passed(), "not in {secs} s: {what}: {status:#}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    pub async fn wait_streaming(&self) {
+        self.wait_status("every source is streaming", 30, |status| {
+            let sources = status["sources"].as_array().cloned().unwrap_or_default();
+            !sources.is_empty() && sources.iter().all(|source| source["state"] == "streaming")
+        })
+        .await;
+    }
+
+    /// SIGKILL.
+    pub fn kill9(&mut self) {
+        self.peak_kib_before = self.rss_peak_kib();
+        let mut child = self.child.take().expect("the relay is running");
+        signal(&child, rustix::process::Signal::KILL);
+        child.wait().expect("the relay can be waited for");
+    }
+
+    /// SIGTERM; the relay must end by itself and with 0.
+    pub fn terminate(&mut self) {
+        self.peak_kib_before = self.rss_peak_kib();
+        let child = self.child.take().expect("the relay is running");
+        signal(&child, rustix::process::Signal::TERM);
+        let status = wait_limited(child, Duration::from_secs(20));
+        assert!(
+            status.success(),
+            "binrelay after SIGTERM: {status}\n{}",
+            self.log_tail()
+        );
+    }
+
+    /// Starts it again after `kill9` or `terminate`: same port, same data.
+    pub fn restart(&mut self) {
+        assert!(self.child.is_none(), "the relay is still running");
+        self.spawn();
+    }
+
+    pub fn assert_running(&mut self) {
+        let child = self.child.as_mut().expect("the relay was started");
+        if let Some(status) = child.try_wait().expect("the relay can be waited for") {
+            self.child = None;
+            panic!("binrelay run: ended: {status}\n{}", self.log_tail());
+        }
+    }
+
+    /// `binrelay verify` of a stopped relay's data; anything but "clean" fails the test.
+    pub fn verify(&self) {
+        assert!(self.child.is_none(), "verify wants a stopped relay");
+        let data_dir = self.data_dir();
+        let output = run_binrelay(&["verify", data_dir.to_str().expect("a UTF-8 path")]);
+        assert!(
+            output.status.success(),
+            "binrelay verify: {}\n{}{}",
+            output.status,
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+
+    /// The most memory that any of its processes has held so far.
+    pub fn rss_peak_kib(&self) -> u64 {
+        let Some(child) = &self.child else {
+            return self.peak_kib_before;
+        };
+        let path = format!("/proc/{}/status", child.id());
+        let status = std::fs::read_to_string(&path).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
+        let kib = kib.and_then(|kib| kib.trim().parse().ok());
+        let kib: u64 = kib.unwrap_or_else(|| panic!("{path}: no VmHWM\n{}", self.log_tail()));
+        kib.max(self.peak_kib_before)
+    }
+
+    /// Its binlog files, oldest first.
+    pub fn log_files(&self) -> Vec<PathBuf> {
+        numbered_files(&self.data_dir(), "relay-bin")
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            signal(&child, rustix::process::Signal::KILL);
+            child.wait().ok();
+        }
+        if std::thread::panicking() {
+            eprintln!(
+                "---- the relay, kept in {}:\n{}",
+                self.path.display(),
+                self.log_tail()
+            );
+            if let Some(directory) = self.directory.take() {
+                let _ = directory.keep();
+            }
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! Masters that replicate from each other, and replicas that follow a master or the relay.
+
+use mysql_async::Row;
+
+use super::Deadline;
+use super::servers::{Kind, REPL_PASSWORD, REPL_USER, Server};
+
+/// Where a replica begins.
+#[derive(Clone, Debug)]
+pub enum StartAt {
+    FilePosition(String, u64),
+    /// MariaDB: gtid_slave_pos.
+    SlavePos,
+    /// MySQL: SOURCE_AUTO_POSITION.
+    AutoPosition,
+}
+
+impl StartAt {
+    pub fn first_file(basename: &str) -> StartAt {
+        StartAt::FilePosition(format!("{basename}.000001"), 4)
+    }
+}
+
+/// Points a replica at host and port and starts it. It is given host, port, user, password and
+/// position, nothing else, unless `extra` (such as "MASTER_CONNECT_RETRY=1") says so.
+pub async fn attach(replica: &Server, host: &str, port: u16, at: &StartAt, extra: &str) {
+    let prefix = match replica.kind {
+        Kind::MariaDb => "MASTER",
+        Kind::MySql => "SOURCE",
+    };
+    let mut options = vec![
+        format!("{prefix}_HOST='{host}'"),
+        format!("{prefix}_PORT={port}"),
+        format!("{prefix}_USER='{REPL_USER}'"),
+        format!("{prefix}_PASSWORD='{REPL_PASSWORD}'"),
+    ];
+    match at {
+        StartAt::FilePosition(file, position) => {
+            options.push(format!("{prefix}_LOG_FILE='{file}'"));
+            options.push(format!("{prefix}_LOG_POS={position}"));
+        }
+        StartAt::SlavePos => options.push("MASTER_USE_GTID=slave_pos".to_owned()),
+        StartAt::AutoPosition => options.push("SOURCE_AUTO_POSITION=1".to_owned()),
+    }
+    if !extra.is_empty() {
+        options.push(extra.to_owned());
+    }
+    let options = options.join(", ");
+    match replica.kind {
+        Kind::MariaDb => {
+            replica
+                .sql(&format!("CHANGE MASTER TO {options}; START SLAVE"))
+                .await;
+        }
+        Kind::MySql => {
+            let change = format!("CHANGE REPLICATION SOURCE TO {options}; START REPLICA");
+            replica.sql(&change).await;
+        }
+    }
+}
+
+/// The option that makes a replica try again each second, for tests that stop what it follows.
+pub fn retry_each_second(kind: Kind) -> &'static str {
+    match kind {
+        Kind::MariaDb => "MASTER_CONNECT_RETRY=1",
+        Kind::MySql => "SOURCE_CONNECT_RETRY=1",
+    }
+}
+
+/// Makes each of two fresh masters a replica of the other.
+pub async fn dual_masters(first: &Server, second: &Server, at: &StartAt) {
+    let extra = retry_each_second(first.kind);
+    attach(first, "127.0.0.1", second.port, at, extra).await;
+    attach(second, "127.0.0.1", first.port, at, extra).await;
+}
+
+/// MariaDB by file and position: brings a killed master's own replication from its peer to the
+/// exact transaction. Its relay-log.info is written apart from the commit, so after SIGKILL it may
+/// point at a transaction that is applied already; its binlog, with log_slave_updates, is exact.
+pub async fn resume_from_peer(crashed: &Server, peer: &Server) {
+    let state = crashed
+        .value("SELECT @@gtid_binlog_state")
+        .await
+        .unwrap_or_default();
+    let prefix = format!("-{}-", peer.options.server_id);
+    let last = state
+        .split(',')
+        .find(|gtid| gtid.contains(&prefix))
+        .map(str::to_owned);
+    let at = match last {
+        None => StartAt::first_file("mysql-bin"),
+        Some(gtid) => position_after(peer, &gtid).await,
+    };
+    let StartAt::FilePosition(file, position) = at else {
+        unreachable!("made just above")
+    };
+    crashed
+        .sql(&format!(
+            "CHANGE MASTER TO MASTER_LOG_FILE='{file}', MASTER_LOG_POS={position}; START SLAVE"
+        ))
+        .await;
+}
+
+/// Where on a MariaDB master the transaction after the given one begins.
+async fn position_after(server: &Server, gtid: &str) -> StartAt {
+    for log in server.rows::<Row>("SHOW BINARY LOGS").await {
+        let file: String = log.get(0).expect("SHOW BINARY LOGS has a name");
+        let mut found = false;
+        let mut end = 4;
+        for event in server
+            .rows::<Row>(&format!("SHOW BINLOG EVENTS IN '{file}'"))
+            .await
+        {
+            let info: String = event.get("Info").unwrap_or_default();
+            let kind: String = event.get("Event_type").unwrap_or_default();
+            if kind == "Gtid" {
+                if found {
+                    return StartAt::FilePosition(file, event.get("Pos").expect("a position"));
+                }
+                let words = info.split("GTID ").nth(1).unwrap_or_default();
+                found = words.split_whitespace().next() == Some(gtid);
+            }
+            end = event.get("End_log_pos").expect("a position");
+        }
+        if found {
+            return StartAt::FilePosition(file, end);
+        }
+    }
+    panic!("{server}: {gtid} is in none of its binlogs");
+}
+
+/// What SHOW SLAVE STATUS / SHOW REPLICA STATUS says.
+#[derive(Clone, Debug, Default)]
+pub struct ReplicaStatus {
+    pub io_running: String,
+    pub sql_running: String,
+    pub io_errno: u32,
+    pub io_error: String,
+    pub sql_errno: u32,
+    pub sql_error: String,
+}
+
+pub async fn replica_status(server: &Server) -> ReplicaStatus {
+    let (statement, word) = match server.kind {
+        Kind::MariaDb => ("SHOW SLAVE STATUS", "Slave"),
+        Kind::MySql => ("SHOW REPLICA STATUS", "Replica"),
+    };
+    let rows: Vec<Row> = server.rows(statement).await;
+    let row = rows
+        .first()
+        .unwrap_or_else(|| panic!("{server} is no replica"));
+    let text = |column: &str| {
+        row.get::<Option<String>, &str>(column)
+            .flatten()
+            .unwrap_or_default()
+    };
+    let number = |column: &str| text(column).parse().unwrap_or(0);
+    ReplicaStatus {
+        io_running: text(&format!("{word}_IO_Running")),
+        sql_running: text(&format!("{word}_SQL_Running")),
+        io_errno: number("Last_IO_Errno"),
+        io_error: text("Last_IO_Error"),
+        sql_errno: number("Last_SQL_Errno"),
+        sql_error: text("Last_SQL_Error"),
+    }
+}
+
+/// Both threads run and nothing is wrong.
+pub async fn assert_healthy(replica: &Server) {
+    let status = replica_status(replica).await;
+    let healthy = status.io_running == "Yes"
+        && status.sql_running == "Yes"
+        && status.io_errno == 0
+        && status.sql_errno == 0;
+    assert!(
+        healthy,
+        "{replica}: {status:#?}\n{}",
+        replica.error_log_tail()
+    );
+}
+
+/// How often the replica's I/O thread has connected since the server's start.
+pub fn connects(replica: &Server) -> usize {
+    let log = replica.error_log();
+    let connected = |line: &&str| {
+        line.contains("connected to master '") || line.contains("connected to source")
+    };
+    log.lines().filter(connected).count()
+}
+
+/// Fails when the replica was ever stopped, lost its connection or complained.
+pub async fn assert_never_interrupted(replica: &Server) {
+    assert_healthy(replica).await;
+    assert_eq!(
+        connects(replica),
+        1,
+        "{replica} connected again\n{}",
+        replica.error_log_tail()
+    );
+    assert_no_errors(replica, &[]);
+}
+
+/// Fails when the error log has an error that contains none of the allowed words.
+pub fn assert_no_errors(replica: &Server, allowed: &[&str]) {
+    let log = replica.error_log();
+    let bad: Vec<&str> = log
+        .lines()
+        .filter(|line| line.contains("[ERROR]"))
+        .filter(|line| !allowed.iter().any(|word| line.contains(word)))
+        .collect();
+    assert!(bad.is_empty(), "{replica} reported:\n{}", bad.join("\n"));
+}
+
+/// Writes a mark on each writer and waits until every reader has them all: then everything that
+/// was written before has arrived, since each path keeps its order.
+pub async fn settle(writers: &[&Server], readers: &[&Server], secs: u64) {
+    let mark = rand::random_range(1..u64::MAX / 2);
+    for writer in writers {
+        let table = format!("mark_{}", writer.options.server_id);
+        writer
+            .sql(&format!(
+                "USE test; CREATE TABLE IF NOT EXISTS {table} (mark BIGINT PRIMARY KEY); \
+                 INSERT INTO {table} VALUES ({mark})"
+            ))
+            .await;
+    }
+    let deadline = Deadline::after_secs(secs);
+    for reader in readers {
+        for writer in writers {
+            let table = format!("mark_{}", writer.options.server_id);
+            while !has_mark(reader, &table, mark).await {
+                let status = replica_status(reader).await;
+                assert!(
+                    status.sql_errno == 0 && status.sql_running == "Yes",
+                    "{reader}: applying stopped: {status:#?}\n{}",
+                    reader.error_log_tail()
+                );
+                assert!(
+                    !deadline.passed(),
+                    "{reader}: not caught up with {writer} in {secs} s: {status:#?}\n{}",
+                    reader.error_log_tail()
+                );
+                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn has_mark(reader: &Server, table: &str, mark: u64) -> bool {
+    let known = reader
+        .value(&format!(
+            "SELECT table_name FROM information_schema.tables \
+             WHERE table_schema = 'test' AND table_name = '{table}'"
+        ))
+        .await;
+    if known.is_none() {
+        return false;
+    }
+    reader
+        .value(&format!("SELECT 1 FROM test.{table} WHERE mark = {mark}"))
+        .await
+        .is_some()
+}
+
+/// Waits until the server can answer for a table: the schema has arrived.
+pub async fn wait_for_table(server: &Server, database: &str, table: &str) {
+    let deadline = Deadline::after_secs(30);
+    let query = format!(
+        "SELECT table_name FROM information_schema.tables \
+         WHERE table_schema = '{database}' AND table_name = '{table}'"
+    );
+    while server.value(&query).await.is_none() {
+        assert!(
+            !deadline.passed(),
+            "{server}: no table {database}.{table} in {} s\n{}",
+            deadline.limit_secs(),
+            server.error_log_tail()
+        );
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+}

@@ -1,0 +1,430 @@
+//! Real servers as child processes, each with a directory, a socket and a port of its own.
+
+use std::fmt;
+use std::net::TcpListener;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use mysql_async::prelude::{FromRow, Queryable};
+use mysql_async::{Conn, Opts, OptsBuilder, Row};
+use tempfile::TempDir;
+
+use super::{Deadline, tail};
+
+/// The account that replicas, and the relay, use on a server.
+pub const REPL_USER: &str = "repl";
+/// Its password.
+pub const REPL_PASSWORD: &str = "repl-secret";
+/// An account that may do nothing.
+pub const NOBODY_USER: &str = "nobody";
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    MariaDb,
+    MySql,
+}
+
+impl Kind {
+    /// The name that `tools/server` knows.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::MariaDb => "mariadb-10.11",
+            Kind::MySql => "mysql-9.7",
+        }
+    }
+
+    /// The relay's word for it.
+    pub fn flavor(self) -> &'static str {
+        match self {
+            Kind::MariaDb => "mariadb",
+            Kind::MySql => "mysql",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Runs `tools/server` and returns what it printed; a missing server fails the test.
+fn tools_server(arguments: &[&str]) -> String {
+    let script = std::env::var_os("BINRELAY_TOOLS_SERVER").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/server"),
+        PathBuf::from,
+    );
+    let output = Command::new(&script)
+        .args(arguments)
+        .output()
+        .unwrap_or_else(|error| {
+            panic!(
+                "{}: cannot be run: {error}; tests need real servers",
+                script.display()
+            )
+        });
+    assert!(
+        output.status.success(),
+        "{} {}: {}\n{}",
+        script.display(),
+        arguments.join(" "),
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).expect("tools/server prints UTF-8")
+}
+
+/// The command that starts one of a kind's programs: server, client, binlog, dump or admin.
+pub fn program(kind: Kind, name: &str) -> Command {
+    let words = tools_server(&["argv", kind.name(), name]);
+    let mut words = words.lines();
+    let mut command = Command::new(words.next().expect("tools/server argv prints a program"));
+    command.args(words);
+    command
+}
+
+/// A port nothing listens on now. Below the range that the system hands to outgoing connections,
+/// so that it is still free when a killed server comes back to it.
+pub fn free_port() -> u16 {
+    for _ in 0..1000 {
+        let port = rand::random_range(15_000..32_000);
+        if TcpListener::bind(("0.0.0.0", port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("no free port between 15000 and 32000");
+}
+
+#[derive(Clone, Debug)]
+pub struct ServerOptions {
+    pub server_id: u32,
+    /// Whether it writes what it replicates into its own binlog.
+    pub log_slave_updates: bool,
+    /// None is the server's default.
+    pub binlog_format: Option<&'static str>,
+    /// MySQL: gtid_mode. MariaDB always has GTIDs.
+    pub gtid: bool,
+    /// Whether there is a binlog at all.
+    pub log_bin: bool,
+    pub extra: Vec<String>,
+}
+
+impl ServerOptions {
+    pub fn new(server_id: u32) -> ServerOptions {
+        ServerOptions {
+            server_id,
+            log_slave_updates: true,
+            binlog_format: None,
+            gtid: true,
+            log_bin: true,
+            extra: Vec::new(),
+        }
+    }
+
+    pub fn extra(mut self, option: impl Into<String>) -> ServerOptions {
+        self.extra.push(option.into());
+        self
+    }
+}
+
+pub struct Server {
+    pub kind: Kind,
+    pub options: ServerOptions,
+    pub port: u16,
+    child: Option<Child>,
+    directory: Option<TempDir>,
+    path: PathBuf,
+}
+
+impl Server {
+    /// A fresh server that answers queries.
+    pub async fn start(kind: Kind, options: ServerOptions) -> Server {
+        let directory = tempfile::Builder::new()
+            .prefix("br-")
+            .tempdir_in("/tmp")
+            .expect("a temporary directory in /tmp");
+        let path = directory.path().to_path_buf();
+        let data = path.join("data");
+        tools_server(&["init", kind.name(), data.to_str().expect("a UTF-8 path")]);
+        std::fs::write(path.join("init.sql"), accounts_sql(kind)).expect("init.sql is written");
+        let mut server = Server {
+            kind,
+            options,
+            port: free_port(),
+            child: None,
+            directory: Some(directory),
+            path,
+        };
+        server.spawn().await;
+        server
+    }
+
+    fn arguments(&self) -> Vec<String> {
+        let at = |name: &str| self.path.join(name).display().to_string();
+        let mut arguments = vec![
+            format!("--datadir={}", at("data")),
+            format!("--socket={}", at("s")),
+            format!("--pid-file={}", at("pid")),
+            format!("--log-error={}", at("error.log")),
+            format!("--init-file={}", at("init.sql")),
+            format!("--port={}", self.port),
+            format!("--server-id={}", self.options.server_id),
+            "--skip-name-resolve".to_owned(),
+            "--innodb-buffer-pool-size=64M".to_owned(),
+            "--innodb-flush-log-at-trx-commit=1".to_owned(),
+            "--sync-binlog=1".to_owned(),
+            "--performance-schema=OFF".to_owned(),
+            "--relay-log=relay".to_owned(),
+            "--relay-log-recovery=ON".to_owned(),
+        ];
+        if let Some(format) = self.options.binlog_format {
+            arguments.push(format!("--binlog-format={format}"));
+        }
+        match self.kind {
+            Kind::MariaDb => arguments.push("--innodb-log-file-size=48M".to_owned()),
+            Kind::MySql => {
+                // Its I/O thread reads host and user from there; only its digests cost memory.
+                arguments.retain(|word| word != "--performance-schema=OFF");
+                arguments.push("--innodb-redo-log-capacity=64M".to_owned());
+                arguments.push("--log-error-verbosity=3".to_owned());
+                if self.options.gtid {
+                    arguments.push("--gtid-mode=ON".to_owned());
+                    arguments.push("--enforce-gtid-consistency=ON".to_owned());
+                }
+            }
+        }
+        if self.options.log_bin {
+            arguments.push("--log-bin=mysql-bin".to_owned());
+            let updates = match self.kind {
+                Kind::MariaDb => "log-slave-updates",
+                Kind::MySql => "log-replica-updates",
+            };
+            arguments.push(format!(
+                "--{updates}={}",
+                u8::from(self.options.log_slave_updates)
+            ));
+        } else {
+            arguments.push("--skip-log-bin".to_owned());
+        }
+        arguments.extend(self.options.extra.iter().cloned());
+        arguments
+    }
+
+    async fn spawn(&mut self) {
+        let child = program(self.kind, "server")
+            .args(self.arguments())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .process_group(0)
+            .spawn()
+            .unwrap_or_else(|error| panic!("{} cannot be started: {error}", self.kind));
+        self.child = Some(child);
+        let deadline = Deadline::after_secs(90);
+        loop {
+            if Conn::new(self.opts()).await.is_ok() {
+                return;
+            }
+            let child = self.child.as_mut().expect("just started");
+            if let Some(status) = child.try_wait().expect("the server can be waited for") {
+                panic!(
+                    "{self}: stopped at its start: {status}\n{}",
+                    self.error_log_tail()
+                );
+            }
+            assert!(
+                !deadline.passed(),
+                "{self}: no answer in 90 s\n{}",
+                self.error_log_tail()
+            );
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Options of a connection with all privileges.
+    pub fn opts(&self) -> Opts {
+        OptsBuilder::default()
+            .socket(Some(self.path.join("s").display().to_string()))
+            .user(Some("root"))
+            .prefer_socket(false)
+            .into()
+    }
+
+    /// A connection with all privileges.
+    pub async fn connect(&self) -> Conn {
+        Conn::new(self.opts())
+            .await
+            .unwrap_or_else(|error| panic!("{self}: connect: {error}"))
+    }
+
+    /// Runs statements separated by `;`.
+    pub async fn sql(&self, statements: &str) {
+        let mut conn = self.connect().await;
+        if let Err(error) = conn.query_drop(statements).await {
+            panic!("{self}: {statements}: {error}");
+        }
+        conn.disconnect().await.ok();
+    }
+
+    /// All rows of a query.
+    pub async fn rows<T: FromRow + Send + 'static>(&self, query: &str) -> Vec<T> {
+        let mut conn = self.connect().await;
+        let rows = conn.query(query).await;
+        let rows = rows.unwrap_or_else(|error| panic!("{self}: {query}: {error}"));
+        conn.disconnect().await.ok();
+        rows
+    }
+
+    /// The first column of the first row as text.
+    pub async fn value(&self, query: &str) -> Option<String> {
+        let rows: Vec<Row> = self.rows(query).await;
+        rows.first()?.get::<Option<String>, usize>(0)?
+    }
+
+    /// What the account `repl` connects with; its port on 127.0.0.1 is `self.port`.
+    pub fn repl_opts(&self) -> Opts {
+        OptsBuilder::from_opts(self.opts())
+            .user(Some(REPL_USER))
+            .pass(Some(REPL_PASSWORD))
+            .into()
+    }
+
+    pub fn data_dir(&self) -> PathBuf {
+        self.path.join("data")
+    }
+
+    /// Its binlog files, oldest first.
+    pub fn log_files(&self) -> Vec<PathBuf> {
+        numbered_files(&self.data_dir(), "mysql-bin")
+    }
+
+    pub fn error_log(&self) -> String {
+        let bytes = std::fs::read(self.path.join("error.log")).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    pub fn error_log_tail(&self) -> String {
+        tail(&self.path.join("error.log"), 25)
+    }
+
+    /// SIGKILL, as a power cut does it to the process.
+    pub fn kill9(&mut self) {
+        let mut child = self
+            .child
+            .take()
+            .unwrap_or_else(|| panic!("{self}: is not running"));
+        signal(&child, rustix::process::Signal::KILL);
+        child.wait().expect("the server can be waited for");
+    }
+
+    /// SIGTERM, and waits for the end.
+    pub fn terminate(&mut self) {
+        let child = self
+            .child
+            .take()
+            .unwrap_or_else(|| panic!("{self}: is not running"));
+        signal(&child, rustix::process::Signal::TERM);
+        let status = wait_limited(child, Duration::from_secs(60));
+        assert!(
+            status.success(),
+            "{self}: {status}\n{}",
+            self.error_log_tail()
+        );
+    }
+
+    /// Starts it again after `kill9` or `terminate`: same port, same data.
+    pub async fn restart(&mut self) {
+        assert!(self.child.is_none(), "{self}: is still running");
+        self.spawn().await;
+    }
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} with server_id {} at port {}",
+            self.kind, self.options.server_id, self.port
+        )
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            signal(&child, rustix::process::Signal::KILL);
+            child.wait().ok();
+        }
+        if std::thread::panicking() {
+            eprintln!(
+                "---- {self}, kept in {}:\n{}",
+                self.path.display(),
+                self.error_log_tail()
+            );
+            if let Some(directory) = self.directory.take() {
+                let _ = directory.keep();
+            }
+        }
+    }
+}
+
+/// Sends a signal to a child's whole process group; one that has ended already is fine.
+pub fn signal(child: &Child, signal: rustix::process::Signal) {
+    let group = rustix::process::Pid::from_child(child);
+    rustix::process::kill_process_group(group, signal).ok();
+}
+
+/// Waits for a child that was asked to stop; kills and fails when it does not.
+pub fn wait_limited(mut child: Child, limit: Duration) -> ExitStatus {
+    let started = std::time::Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().expect("a child can be waited for") {
+            return status;
+        }
+        if started.elapsed() > limit {
+            signal(&child, rustix::process::Signal::KILL);
+            child.wait().ok();
+            // What the caller reports as "ended by signal 9".
+            return ExitStatus::from_raw(9);
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// `BASENAME.NNNNNN` in a directory, sorted.
+pub fn numbered_files(directory: &Path, basename: &str) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(directory)
+        .unwrap_or_else(|error| panic!("{}: cannot be listed: {error}", directory.display()));
+    let mut files: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| {
+            path.file_name()
+                .and_then(|name| name.to_str())
+                .and_then(|name| name.strip_prefix(basename)?.strip_prefix('.'))
+                .is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))
+        })
+        .collect();
+    files.sort();
+    files
+}
+
+/// Accounts, made at each start and kept out of the binlog. Line by line, as an init file wants it.
+fn accounts_sql(kind: Kind) -> String {
+    let reload = match kind {
+        Kind::MariaDb => "REPLICATION SLAVE, BINLOG MONITOR, REPLICA MONITOR",
+        Kind::MySql => "REPLICATION SLAVE, REPLICATION CLIENT",
+    };
+    let mut lines = vec!["SET SESSION sql_log_bin=0;".to_owned()];
+    for host in ["%", "localhost"] {
+        lines.push(format!(
+            "CREATE USER IF NOT EXISTS {REPL_USER}@'{host}' IDENTIFIED BY '{REPL_PASSWORD}';"
+        ));
+        lines.push(format!("GRANT {reload} ON *.* TO {REPL_USER}@'{host}';"));
+        lines.push(format!(
+            "CREATE USER IF NOT EXISTS {NOBODY_USER}@'{host}' IDENTIFIED BY '{REPL_PASSWORD}';"
+        ));
+    }
+    lines.join("\n") + "\n"
+}

@@ -1,0 +1,250 @@
+//! Two masters, the relay and replicas of it: what most acceptance tests begin with.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::load::{LoadOptions, create_tables};
+use super::relay::{RELAY_HOST, Relay, RelayOptions, SourceOptions};
+use super::replication::{
+    StartAt, assert_healthy, attach, dual_masters, resume_from_peer, settle, wait_for_table,
+};
+use super::servers::{Kind, Server, ServerOptions};
+use super::tables::{assert_no_database, assert_same_tables};
+
+/// How everybody finds their place.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mode {
+    MariaDbFilePosition,
+    MariaDbSlavePos,
+    MySqlAutoPosition,
+}
+
+impl Mode {
+    pub fn kind(self) -> Kind {
+        match self {
+            Mode::MariaDbFilePosition | Mode::MariaDbSlavePos => Kind::MariaDb,
+            Mode::MySqlAutoPosition => Kind::MySql,
+        }
+    }
+
+    /// Where something begins that follows a fresh server or relay.
+    pub fn start_at(self, basename: &str) -> StartAt {
+        match self {
+            Mode::MariaDbFilePosition => StartAt::first_file(basename),
+            Mode::MariaDbSlavePos => StartAt::SlavePos,
+            Mode::MySqlAutoPosition => StartAt::AutoPosition,
+        }
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct TopologyOptions {
+    pub mode: Mode,
+    pub seed: u64,
+    pub m2_log_slave_updates: bool,
+    /// Whether the masters replicate from each other.
+    pub peered: bool,
+    pub replicas: u32,
+    /// Options of the replicas' CHANGE MASTER beyond what they need.
+    pub attach_extra: &'static str,
+    pub relay_extra: Vec<String>,
+    pub log_extra: Vec<String>,
+}
+
+impl TopologyOptions {
+    pub fn new(mode: Mode, seed: u64) -> TopologyOptions {
+        TopologyOptions {
+            mode,
+            seed,
+            m2_log_slave_updates: true,
+            peered: true,
+            replicas: 2,
+            attach_extra: "",
+            relay_extra: Vec::new(),
+            log_extra: Vec::new(),
+        }
+    }
+
+    /// MariaDB's masters use mixed; MySQL's its default ROW and mixed in turn.
+    fn binlog_format(&self) -> &'static str {
+        match self.mode {
+            Mode::MySqlAutoPosition if self.seed % 2 == 1 => "ROW",
+            _ => "MIXED",
+        }
+    }
+}
+
+pub struct Topology {
+    pub m1: Server,
+    pub m2: Server,
+    pub relay: Relay,
+    pub replicas: Vec<Server>,
+    options: TopologyOptions,
+}
+
+impl Topology {
+    /// Everything is connected and the load's tables are on all servers.
+    pub async fn start(options: TopologyOptions) -> Topology {
+        let mode = options.mode;
+        let (m1, m2) = tokio::join!(
+            Server::start(mode.kind(), master_options(&options, 1)),
+            Server::start(mode.kind(), master_options(&options, 2)),
+        );
+        let mut replicas = Vec::new();
+        for number in 0..options.replicas {
+            replicas
+                .push(Server::start(mode.kind(), replica_options(mode.kind(), 11 + number)).await);
+        }
+        if options.peered {
+            dual_masters(&m1, &m2, &mode.start_at("mysql-bin")).await;
+        }
+        let mut sources = vec![SourceOptions::of("m1", &m1), SourceOptions::of("m2", &m2)];
+        if mode == Mode::MariaDbSlavePos {
+            for source in &mut sources {
+                source.auto_position = Some(true);
+            }
+        }
+        let relay = Relay::start(RelayOptions {
+            relay_extra: options.relay_extra.clone(),
+            log_extra: options.log_extra.clone(),
+            ..RelayOptions::new(sources)
+        });
+        relay.wait_streaming().await;
+        for replica in &replicas {
+            let at = mode.start_at("relay-bin");
+            attach(replica, RELAY_HOST, relay.port, &at, options.attach_extra).await;
+        }
+        let topology = Topology {
+            m1,
+            m2,
+            relay,
+            replicas,
+            options,
+        };
+        topology.create_load_tables().await;
+        topology
+    }
+
+    async fn create_load_tables(&self) {
+        if self.options.peered {
+            create_tables(&self.m1, "").await;
+            wait_for_table(&self.m2, "other", "items").await;
+        } else {
+            create_tables(&self.m1, "_m1").await;
+            create_tables(&self.m2, "_m2").await;
+        }
+    }
+
+    /// Load for master 1 or 2. Rounds have clients of their own.
+    pub fn load_options(&self, master: u32, round: u32) -> LoadOptions {
+        let mut load = LoadOptions::new(self.options.seed, master * 100 + round * 10);
+        load.cross_database = self.options.binlog_format() == "ROW";
+        load.pause = pause(self.options.mode.kind());
+        // A MariaDB killed while it applies its peer's DDL logs that statement again as its own
+        // when it recovers (seen: a second ALTER TABLE with a GTID of M1 and the time 0), which
+        // breaks the peer as well. So the master that lives does no DDL.
+        load.ddl =
+            !(self.options.peered && master == 2 && self.options.mode.kind() == Kind::MariaDb);
+        if !self.options.peered {
+            load.suffix = format!("_m{master}");
+        }
+        load
+    }
+
+    /// M1 after SIGKILL: started again, and replicating from M2 again.
+    pub async fn restart_m1(&mut self) {
+        self.m1.restart().await;
+        if self.options.peered && self.options.mode == Mode::MariaDbFilePosition {
+            resume_from_peer(&self.m1, &self.m2).await;
+        }
+    }
+
+    /// Waits until everything written so far is everywhere it belongs.
+    pub async fn settle(&self, secs: u64) {
+        if self.options.peered {
+            settle(&[&self.m1, &self.m2], &[&self.m1, &self.m2], secs).await;
+        }
+        let replicas: Vec<&Server> = self.replicas.iter().collect();
+        settle(&[&self.m1, &self.m2], &replicas, secs).await;
+        for replica in &self.replicas {
+            assert_healthy(replica).await;
+        }
+        self.assert_same_gtids().await;
+    }
+
+    /// MySQL: no replica has a hole in its set or anything beyond M1's.
+    async fn assert_same_gtids(&self) {
+        if self.options.mode != Mode::MySqlAutoPosition || !self.options.peered {
+            return;
+        }
+        let expected = gtid_executed(&self.m1).await;
+        for replica in &self.replicas {
+            assert_eq!(
+                gtid_executed(replica).await,
+                expected,
+                "gtid_executed of {replica}"
+            );
+        }
+    }
+
+    /// Every replica has exactly M1's tables of `test`, and nothing of `other`.
+    pub async fn assert_replicas_equal_m1(&self) {
+        assert_same_tables(&self.m1, &self.m2, "test").await;
+        assert_same_tables(&self.m1, &self.m2, "other").await;
+        for replica in &self.replicas {
+            assert_same_tables(&self.m1, replica, "test").await;
+            assert_no_database(replica, "other").await;
+        }
+    }
+}
+
+/// The set as the server writes it, on one line.
+pub async fn gtid_executed(server: &Server) -> String {
+    let set = server
+        .value("SELECT @@GLOBAL.gtid_executed")
+        .await
+        .unwrap_or_default();
+    set.replace('\n', "")
+}
+
+fn master_options(options: &TopologyOptions, number: u32) -> ServerOptions {
+    // The numbers of the users' own topology T1.
+    let server_id = if number == 1 { 86 } else { 18 };
+    let mut server = ServerOptions::new(server_id)
+        .extra("--auto-increment-increment=2")
+        .extra(format!("--auto-increment-offset={number}"));
+    server.binlog_format = Some(options.binlog_format());
+    server.log_slave_updates = number == 1 || options.m2_log_slave_updates;
+    match options.mode {
+        // See resume_from_peer.
+        Mode::MariaDbFilePosition => server.extra("--skip-slave-start"),
+        Mode::MariaDbSlavePos => server.extra(format!("--gtid-domain-id={server_id}")),
+        Mode::MySqlAutoPosition => server,
+    }
+}
+
+/// Between two transactions of a client: what replicas here can follow without falling far behind.
+pub fn pause(kind: Kind) -> Duration {
+    match kind {
+        Kind::MariaDb => Duration::from_millis(4),
+        Kind::MySql => Duration::from_millis(12),
+    }
+}
+
+/// A replica with the server's defaults.
+pub fn replica_options(kind: Kind, server_id: u32) -> ServerOptions {
+    let mut options = ServerOptions::new(server_id);
+    options.log_bin = kind == Kind::MySql;
+    options
+}
+
+/// A short time of load.
+pub async fn run_for(millis: u64) {
+    tokio::time::sleep(Duration::from_millis(millis)).await;
+}
