@@ -15,7 +15,7 @@ use support::load::{Load, assert_acknowledged, create_tables};
 use support::replication::{
     assert_never_interrupted, attach, dual_masters, resume_from_peer, settle, wait_for_table,
 };
-use support::servers::{REPL_PASSWORD, REPL_USER, Server, ServerOptions};
+use support::servers::{Kind, REPL_PASSWORD, REPL_USER, Server, ServerOptions};
 use support::tables::{assert_same_tables, checksum_tables, differences};
 use support::topology::{Mode, pause, replica_options, run_for};
 use support::{SeedNote, load::LoadOptions};
@@ -65,7 +65,15 @@ async fn check(mode: Mode) {
         ..LoadOptions::new(seed, owner)
     };
     let on_m1 = Load::start(&m1, &load(100));
-    let on_m2 = Load::start(&m2, &load(200));
+    // As `Topology::load_options` says: a MariaDB killed while it applies its peer's DDL applies it
+    // again after its restart, so the master that lives does none.
+    let on_m2 = Load::start(
+        &m2,
+        &LoadOptions {
+            ddl: mode.kind() != Kind::MariaDb,
+            ..load(200)
+        },
+    );
     run_for(2000).await;
     m1.kill9();
     run_for(1000).await;
