@@ -167,7 +167,7 @@ impl Merge {
         transaction: &Transaction,
     ) -> Result<Decision, MergeError> {
         match (&self.executed, transaction.identity) {
-            (_, Identity::Anonymous) => return Err(MergeError::Anonymous),
+            (_, Identity::Anonymous(_)) => return Err(MergeError::Anonymous),
             (Executed::MySql(_), Identity::MariaDb(_)) => {
                 let (expected, found) = (Flavor::MySql, Flavor::MariaDb);
                 return Err(MergeError::Flavor { expected, found });

@@ -12,6 +12,7 @@ mod assemble;
 mod body;
 pub(crate) mod boundary;
 mod error;
+mod fingerprint;
 mod large;
 #[cfg(test)]
 pub(crate) mod test_events;
@@ -24,9 +25,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub use assemble::{Assembler, AssemblerOptions};
 pub use body::SpillFile;
 pub use error::TransactionError;
+pub use fingerprint::Fingerprint;
 
 use crate::binlog::FormatDescription;
-use crate::binlog::mysql_gtid::LogicalClock;
+use crate::binlog::mysql_gtid::{LogicalClock, MySqlGtidEvent};
 use crate::gtid::{Gtid, MariaDbGtid};
 
 /// By what two copies of one transaction are known to be the same.
@@ -36,8 +38,22 @@ pub enum Identity {
     MySql(Gtid),
     /// MariaDB.
     MariaDb(MariaDbGtid),
-    /// MySQL with `gtid_mode=OFF`: the header's server_id names the origin, and nothing more.
-    Anonymous,
+    /// MySQL with `gtid_mode=OFF`: the header's server_id names the origin, and copies of one
+    /// origin's transactions are paired in their order; the fingerprint verifies each pair.
+    Anonymous(Fingerprint),
+}
+
+impl Identity {
+    /// What a MySQL opener alone tells: without GTID no more than when it committed.
+    pub fn of_opener(opener: &MySqlGtidEvent) -> Self {
+        let anonymous = || {
+            Identity::Anonymous(Fingerprint {
+                commit_timestamp: opener.original_commit_time_us.unwrap_or(0),
+                ..Fingerprint::default()
+            })
+        };
+        opener.gtid.map_or_else(anonymous, Identity::MySql)
+    }
 }
 
 /// One transaction of a batch.

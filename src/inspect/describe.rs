@@ -60,7 +60,7 @@ impl Description {
         match self.identity {
             Some(Identity::MySql(gtid)) => Some(gtid.to_string()),
             Some(Identity::MariaDb(gtid)) => Some(gtid.to_string()),
-            Some(Identity::Anonymous) | None => None,
+            Some(Identity::Anonymous(_)) | None => None,
         }
     }
 
@@ -231,7 +231,7 @@ fn gtid(event_type: EventType, reader: &EventReader) -> Result<Description, Even
         if let Some(length) = opener.transaction_length {
             let _ = write!(text, " transaction_length={length}");
         }
-        let identity = opener.gtid.map_or(Identity::Anonymous, Identity::MySql);
+        let identity = Identity::of_opener(&opener);
         (Some(identity), text)
     };
     Ok(Description {

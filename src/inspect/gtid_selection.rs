@@ -50,7 +50,9 @@ mod tests {
         let identity = |text: &str| Identity::MariaDb(text.parse().unwrap());
         assert!(mariadb.contains(&identity("0-1-2")));
         assert!(!mariadb.contains(&identity("3-86-4")));
-        assert!(!mariadb.contains(&Identity::Anonymous));
+        assert!(!mariadb.contains(&Identity::Anonymous(
+            crate::transaction::Fingerprint::default()
+        )));
         assert!("".parse::<GtidSelection>().is_err());
         assert!("x:1".parse::<GtidSelection>().is_err());
     }

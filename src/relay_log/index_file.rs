@@ -12,7 +12,7 @@ use super::index_record::{
 };
 use crate::flavor::Flavor;
 use crate::gtid::{Gtid, MariaDbGtid, Sid, Tag, Uuid};
-use crate::transaction::Identity;
+use crate::transaction::{Fingerprint, Identity};
 
 /// Reads an index record by record and keeps the definitions met so far.
 #[derive(Debug)]
@@ -134,7 +134,7 @@ impl IndexFile {
     /// The step's transaction.
     pub fn identity(&self, step: &Step) -> Identity {
         if step.kind == StepKind::Moved {
-            return Identity::Anonymous;
+            return Identity::Anonymous(Fingerprint::default());
         }
         match self.flavor {
             Flavor::MariaDb => Identity::MariaDb(MariaDbGtid {
@@ -145,7 +145,7 @@ impl IndexFile {
             Flavor::MySql => {
                 let text = self.text(DefinitionKind::Origin, 0, step.origin);
                 let Some((uuid, tag)) = text.split_first_chunk::<16>() else {
-                    return Identity::Anonymous;
+                    return Identity::Anonymous(Fingerprint::default());
                 };
                 let tag = Tag::from_bytes(tag).unwrap_or(Tag::NONE);
                 Identity::MySql(Gtid {

@@ -395,7 +395,7 @@ impl Writer {
         let (origin, number) = match transaction.identity {
             Identity::MySql(gtid) => (names.origin(gtid.sid, out), gtid.gno),
             Identity::MariaDb(gtid) => (gtid.domain_id, gtid.seq_no),
-            Identity::Anonymous => (0, 0),
+            Identity::Anonymous(_) => (0, 0),
         };
         let step = Step {
             kind,

@@ -8,7 +8,7 @@ use super::body::Body;
 use super::boundary::Boundary;
 use super::error::TransactionError;
 use super::large::LargeEvent;
-use super::{BufferPool, Identity, Transaction, TransactionBatch};
+use super::{BufferPool, Fingerprint, Identity, Transaction, TransactionBatch};
 use crate::binlog::event::{self, CHECKSUM_LEN, EventHeader};
 use crate::binlog::format_description::Checksum;
 use crate::binlog::mariadb_gtid::{self, MariaDbGtidEvent};
@@ -275,7 +275,7 @@ impl Assembler {
         }
         let mut open = Open {
             header,
-            identity: Identity::Anonymous,
+            identity: Identity::Anonymous(Fingerprint::default()),
             clock: None,
             commit_id: None,
             transaction_length: None,
@@ -296,7 +296,7 @@ impl Assembler {
             };
         } else {
             let parsed = MySqlGtidEvent::parse(event, checksummed)?;
-            open.identity = parsed.gtid.map_or(Identity::Anonymous, Identity::MySql);
+            open.identity = Identity::of_opener(&parsed);
             open.clock = parsed.clock;
             open.transaction_length = parsed.transaction_length;
             self.boundary = Boundary::Opened;

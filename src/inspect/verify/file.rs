@@ -193,7 +193,7 @@ impl FileCheck {
 
     fn count(&mut self, found: &FoundTransaction, executed: &mut Executed) {
         self.report.transactions += 1;
-        if found.identity != Identity::Anonymous && !executed.record(&found.identity) {
+        if !matches!(found.identity, Identity::Anonymous(_)) && !executed.record(&found.identity) {
             let what = format!(
                 "transaction {} is in the log, or before it, already",
                 identity_text(&found.identity)
@@ -384,6 +384,6 @@ fn identity_text(identity: &Identity) -> String {
     match identity {
         Identity::MySql(gtid) => gtid.to_string(),
         Identity::MariaDb(gtid) => gtid.to_string(),
-        Identity::Anonymous => "without GTID".to_owned(),
+        Identity::Anonymous(_) => "without GTID".to_owned(),
     }
 }

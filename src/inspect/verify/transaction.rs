@@ -111,7 +111,7 @@ fn parse_opener(
     }
     let opener = MySqlGtidEvent::parse(reader.event(), reader.is_checksummed())?;
     Ok(Opener {
-        identity: opener.gtid.map_or(Identity::Anonymous, Identity::MySql),
+        identity: Identity::of_opener(&opener),
         clock: opener.clock,
         length: opener.transaction_length,
     })

@@ -28,7 +28,7 @@ pub(super) fn opener(
         Identity::MySql(_) => {
             mysql_gtid::rewrite(source, place.clock, transaction.rest_len(), out)?;
         }
-        Identity::MariaDb(_) | Identity::Anonymous => out.extend_from_slice(source),
+        Identity::MariaDb(_) | Identity::Anonymous(_) => out.extend_from_slice(source),
     }
     if let Some(written) = out.get_mut(from..) {
         if let Identity::MariaDb(_) = transaction.identity {

@@ -1,0 +1,139 @@
+//! By what copies of a transaction without GTID are recognised.
+//!
+//! A copy is what a peer logs when it applies the transaction. The fingerprint is made of what
+//! re-logging preserves, and of nothing else. It is stored in the commit index, so that neither the
+//! hash nor the meaning of a bit may change without a new version of that file.
+
+use std::hash::Hasher as _;
+
+use twox_hash::XxHash64;
+
+/// What is known of a transaction without GTID, by which its copies are recognised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Fingerprint {
+    /// When it committed on its origin, in microseconds since 1970 (MySQL 8.0+); 0 where that is
+    /// not known. Where it is known, it decides alone, and the other fields are 0.
+    pub commit_timestamp: u64,
+    /// Hash of what every re-logging in the same binlog format preserves.
+    pub content: u64,
+    /// The header's timestamp of the first change, in seconds since 1970, which re-logging in
+    /// any format preserves.
+    pub timestamp: u32,
+    /// What is left to compare when a peer with another binlog format has logged statements as
+    /// rows: the bits below, and one bit for each database that was changed.
+    pub traits: u32,
+}
+
+impl Fingerprint {
+    /// There is a change in the form of a statement.
+    pub const HAS_STATEMENTS: u32 = 1 << 31;
+    /// There is a change in the form of rows.
+    pub const HAS_ROWS: u32 = 1 << 30;
+    /// Rows are, or may be, inserted.
+    pub const INSERTS: u32 = 1 << 29;
+    /// Rows are, or may be, updated.
+    pub const UPDATES: u32 = 1 << 28;
+    /// Rows are, or may be, deleted.
+    pub const DELETES: u32 = 1 << 27;
+    /// One statement outside BEGIN and COMMIT, most often DDL: a statement in every format.
+    pub const LONE_STATEMENT: u32 = 1 << 26;
+    /// All of `INSERTS`, `UPDATES` and `DELETES`.
+    pub const ANY_CHANGE: u32 = Self::INSERTS | Self::UPDATES | Self::DELETES;
+    /// All bits that stand for databases.
+    pub const ANY_DATABASE: u32 = Self::LONE_STATEMENT - 1;
+
+    /// The bit that stands for a database.
+    pub fn database(name: &[u8]) -> u32 {
+        let mut hasher = XxHash64::with_seed(0);
+        hasher.write(name);
+        1 << (hasher.finish() % u64::from(Self::ANY_DATABASE.count_ones()))
+    }
+
+    /// Whether the two are of copies that were logged in the same format.
+    pub fn same_content(&self, other: &Fingerprint) -> bool {
+        if self.commit_timestamp != 0 || other.commit_timestamp != 0 {
+            return self.commit_timestamp == other.commit_timestamp;
+        }
+        self.content == other.content && self.timestamp == other.timestamp
+    }
+
+    /// Whether the two may be of copies one of which has as rows what the other has as
+    /// statements. This is much weaker than [`Fingerprint::same_content`].
+    pub fn may_be_other_format(&self, other: &Fingerprint) -> bool {
+        let form = Self::HAS_STATEMENTS | Self::HAS_ROWS;
+        let (verbs, databases) = (Self::ANY_CHANGE, Self::ANY_DATABASE);
+        let both = self.traits & other.traits;
+        let either = self.traits | other.traits;
+        self.commit_timestamp == 0
+            && other.commit_timestamp == 0
+            && self.timestamp == other.timestamp
+            && either & Self::LONE_STATEMENT == 0
+            && (self.traits ^ other.traits) & form != 0
+            && both & verbs != 0
+            && (both & databases != 0 || either & databases == 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(traits: u32) -> Fingerprint {
+        Fingerprint {
+            timestamp: 5,
+            traits,
+            ..Fingerprint::default()
+        }
+    }
+
+    #[test]
+    fn the_commit_timestamp_decides_alone() {
+        let known = |commit_timestamp, content| Fingerprint {
+            commit_timestamp,
+            content,
+            ..Fingerprint::default()
+        };
+        assert!(known(7, 1).same_content(&known(7, 2)));
+        assert!(!known(7, 1).same_content(&known(8, 1)));
+        assert!(!known(7, 1).same_content(&known(0, 1)));
+        assert!(known(0, 1).same_content(&known(0, 1)));
+        assert!(!known(0, 1).same_content(&known(0, 2)));
+        assert!(!known(7, 1).may_be_other_format(&known(7, 1)));
+    }
+
+    #[test]
+    fn another_format() {
+        let (a, b) = (1 << 3, 1 << 4);
+        let statement = Fingerprint::HAS_STATEMENTS | Fingerprint::INSERTS | Fingerprint::UPDATES;
+        let rows = Fingerprint::HAS_ROWS | Fingerprint::INSERTS;
+        let may = |one: u32, two: u32| {
+            let answer = with(one).may_be_other_format(&with(two));
+            assert_eq!(answer, with(two).may_be_other_format(&with(one)));
+            answer
+        };
+        assert!(may(statement | a, rows | a));
+        assert!(may(statement | a | b, rows | b));
+        assert!(may(statement, rows));
+        assert!(!may(statement | a, rows | b));
+        assert!(!may(statement | a, rows));
+        assert!(!may(statement | a, statement | a));
+        assert!(!may(rows | a, rows | a));
+        assert!(!may(
+            statement | a,
+            Fingerprint::HAS_ROWS | Fingerprint::DELETES | a
+        ));
+        assert!(!may(statement | a | Fingerprint::LONE_STATEMENT, rows | a));
+        let later = Fingerprint {
+            timestamp: 6,
+            ..with(rows | a)
+        };
+        assert!(!with(statement | a).may_be_other_format(&later));
+    }
+
+    /// What is stored must be read alike by later versions.
+    #[test]
+    fn database_bits_are_stable() {
+        assert_eq!(Fingerprint::database(b"abc"), 1 << 1);
+        assert_eq!(Fingerprint::database(b""), 1 << 21);
+    }
+}
