@@ -5,16 +5,41 @@
 //! ordered, so is what is merged from them; each path's own order is kept.
 //!
 //! [`Merge`] decides, and says what depends on the place: the logical clock (MySQL) and the group
-//! commit id (MariaDB) by which replicas run transactions in parallel.
+//! commit id (MariaDB) by which replicas run transactions in parallel. By what copies are known:
+//! GTIDs, against all that were delivered ([`Executed`]); without GTIDs, see [`pairing`].
 
 mod clock;
+pub mod pairing;
 
 pub use clock::ClockMap;
+
+use self::pairing::{Arrival, Ledger, LedgerPlace, Paired, Pairing, Unaligned};
 
 use crate::binlog::mysql_gtid::LogicalClock;
 use crate::flavor::Flavor;
 use crate::gtid::{BinlogState, GtidSet};
 use crate::transaction::{Identity, Transaction, TransactionBatch};
+
+/// By what a log's transactions are known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IdentityKind {
+    /// MySQL with GTIDs.
+    MySql,
+    /// MariaDB.
+    MariaDb,
+    /// MySQL without GTIDs.
+    Anonymous,
+}
+
+impl IdentityKind {
+    /// The flavor of the servers that have them.
+    pub fn flavor(self) -> Flavor {
+        match self {
+            IdentityKind::MySql | IdentityKind::Anonymous => Flavor::MySql,
+            IdentityKind::MariaDb => Flavor::MariaDb,
+        }
+    }
+}
 
 /// All transactions that the relay log holds or has held.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,23 +48,32 @@ pub enum Executed {
     MySql(GtidSet),
     /// As `gtid_binlog_state`.
     MariaDb(BinlogState),
+    /// MySQL without GTIDs: the commit index holds them, see [`pairing`].
+    Anonymous,
 }
 
 impl Executed {
     /// Nothing yet.
-    pub fn empty(flavor: Flavor) -> Self {
-        match flavor {
-            Flavor::MySql => Executed::MySql(GtidSet::new()),
-            Flavor::MariaDb => Executed::MariaDb(BinlogState::new()),
+    pub fn empty(kind: IdentityKind) -> Self {
+        match kind {
+            IdentityKind::MySql => Executed::MySql(GtidSet::new()),
+            IdentityKind::MariaDb => Executed::MariaDb(BinlogState::new()),
+            IdentityKind::Anonymous => Executed::Anonymous,
+        }
+    }
+
+    /// By what they are known.
+    pub fn kind(&self) -> IdentityKind {
+        match self {
+            Executed::MySql(_) => IdentityKind::MySql,
+            Executed::MariaDb(_) => IdentityKind::MariaDb,
+            Executed::Anonymous => IdentityKind::Anonymous,
         }
     }
 
     /// Which flavor's identities it holds.
     pub fn flavor(&self) -> Flavor {
-        match self {
-            Executed::MySql(_) => Flavor::MySql,
-            Executed::MariaDb(_) => Flavor::MariaDb,
-        }
+        self.kind().flavor()
     }
 
     /// Adds a transaction; false when it was there, or is of the other flavor.
@@ -55,14 +89,14 @@ impl Executed {
     pub fn as_mysql(&self) -> Option<&GtidSet> {
         match self {
             Executed::MySql(set) => Some(set),
-            Executed::MariaDb(_) => None,
+            Executed::MariaDb(_) | Executed::Anonymous => None,
         }
     }
 
     /// The MariaDB state, if it is one.
     pub fn as_mariadb(&self) -> Option<&BinlogState> {
         match self {
-            Executed::MySql(_) => None,
+            Executed::MySql(_) | Executed::Anonymous => None,
             Executed::MariaDb(state) => Some(state),
         }
     }
@@ -73,6 +107,7 @@ impl Executed {
         match self {
             Executed::MySql(set) => set.to_string(),
             Executed::MariaDb(state) => state.position().to_string(),
+            Executed::Anonymous => String::new(),
         }
     }
 }
@@ -84,6 +119,10 @@ pub enum Decision {
     New(Place),
     /// A copy of it was delivered before, by another path or an earlier connection.
     Duplicate,
+    /// It lies before its source's start and counts as delivered: a copy of it will not be new.
+    BeforeStart,
+    /// It lies before the first file that was read of its origin itself.
+    BeforeOrigin,
     /// It bears the relay's own server_id.
     Own,
 }
@@ -109,12 +148,38 @@ pub enum MergeError {
         /// The source's.
         found: Flavor,
     },
-    /// Without GTIDs copies cannot be told apart yet.
+    /// One source has GTIDs, another has not.
     #[error(
-        "the source sends transactions without GTID (ANONYMOUS_GTID events), which this version \
-         cannot de-duplicate; set gtid_mode=ON on the source"
+        "the source sends a transaction {} GTID, and this relay log holds transactions {}; set \
+         gtid_mode alike (ON or OFF) on all sources; to change it, begin with an empty data_dir \
+         and seed the replicas anew",
+        if *.has_gtid { "with" } else { "without" },
+        if *.has_gtid { "without" } else { "with GTIDs" },
     )]
-    Anonymous,
+    Mixed {
+        /// Whether the source's transaction has one.
+        has_gtid: bool,
+    },
+    /// A transaction without GTID cannot be told to be new or a copy.
+    #[error(
+        "cannot tell whether the transaction of server_id {origin} that ends at \
+         {file}:{position} and began at {timestamp} (seconds since 1970) was delivered before: \
+         {cause}; compare the masters' data and see that all log alike (binlog_format, \
+         binlog_row_image, no reset of a binlog), then begin with an empty data_dir and seed the \
+         replicas anew, or take this source out"
+    )]
+    Unaligned {
+        /// The server_id of its origin.
+        origin: u32,
+        /// When it began there.
+        timestamp: u32,
+        /// The source's file.
+        file: String,
+        /// The source's position behind it.
+        position: u64,
+        /// What was seen.
+        cause: Unaligned,
+    },
 }
 
 /// The group that the newest transaction in the log belongs to.
@@ -130,16 +195,19 @@ struct Group {
 pub struct Merge {
     own_server_id: u32,
     executed: Executed,
+    pairing: Pairing,
     clock: ClockMap,
     group: Option<Group>,
 }
 
 impl Merge {
-    /// Starts from what the relay log holds.
-    pub fn new(own_server_id: u32, executed: Executed) -> Self {
+    /// Starts from what the relay log holds. `pairing` is of use for transactions without GTIDs
+    /// only.
+    pub fn new(own_server_id: u32, executed: Executed, pairing: Pairing) -> Self {
         Self {
             own_server_id,
             executed,
+            pairing,
             clock: ClockMap::new(),
             group: None,
         }
@@ -156,35 +224,38 @@ impl Merge {
         self.group = None;
     }
 
+    /// What is known of transactions without GTIDs.
+    pub fn pairing(&self) -> &Pairing {
+        &self.pairing
+    }
+
+    /// As [`Pairing::begin_origin`].
+    pub fn begin_origin(&mut self, server_id: u32, timestamp: u32) {
+        self.pairing.begin_origin(server_id, timestamp);
+    }
+
     /// Decides about the next transaction of `batch`, and, when it is new, records it as
-    /// delivered.
+    /// delivered; one without GTID only when [`Merge::note_place`] follows.
     ///
     /// # Errors
-    /// When it is not of this log's flavor, or has no identity. Nothing is recorded then.
+    /// When it is not of this log's flavor, or cannot be told to be new. Nothing is recorded then.
     pub fn place(
         &mut self,
         batch: &TransactionBatch,
         transaction: &Transaction,
+        ledger: &impl Ledger,
     ) -> Result<Decision, MergeError> {
-        match (&self.executed, transaction.identity) {
-            (_, Identity::Anonymous(_)) => return Err(MergeError::Anonymous),
-            (Executed::MySql(_), Identity::MariaDb(_)) => {
-                let (expected, found) = (Flavor::MySql, Flavor::MariaDb);
-                return Err(MergeError::Flavor { expected, found });
-            }
-            (Executed::MariaDb(_), Identity::MySql(_)) => {
-                let (expected, found) = (Flavor::MariaDb, Flavor::MySql);
-                return Err(MergeError::Flavor { expected, found });
-            }
-            _ => {}
-        }
+        self.check_kind(&transaction.identity)?;
         let group = transaction.commit_id.map(|commit_id| Group {
             source: batch.source,
             run: batch.run,
             commit_id,
         });
-        let own = transaction.server_id == self.own_server_id;
-        if own || !self.executed.record(&transaction.identity) {
+        let decision = match transaction.server_id == self.own_server_id {
+            true => Some(Decision::Own),
+            false => self.known(batch, transaction, ledger)?,
+        };
+        if let Some(decision) = decision {
             // A group ends on its source where another one is, even if that is dropped here.
             if self
                 .group
@@ -193,10 +264,7 @@ impl Merge {
             {
                 self.group = None;
             }
-            return Ok(match own {
-                true => Decision::Own,
-                false => Decision::Duplicate,
-            });
+            return Ok(decision);
         }
         let clock = self
             .clock
@@ -205,6 +273,81 @@ impl Merge {
         self.group = group;
         Ok(Decision::New(Place { clock, joins_group }))
     }
+
+    /// Takes in where the commit index has the transaction that was decided on last, which the
+    /// pairing of copies needs.
+    pub fn note_place(
+        &mut self,
+        batch: &TransactionBatch,
+        transaction: &Transaction,
+        decision: Decision,
+        place: LedgerPlace,
+    ) {
+        let Some(arrival) = arrival(batch, transaction) else {
+            return;
+        };
+        match decision {
+            Decision::New(_) => self.pairing.deliver(&arrival, place),
+            Decision::BeforeStart => self.pairing.count_before(&arrival, place),
+            Decision::Duplicate | Decision::BeforeOrigin | Decision::Own => {}
+        }
+    }
+
+    fn check_kind(&self, identity: &Identity) -> Result<(), MergeError> {
+        let (expected, found) = match (&self.executed, identity) {
+            (Executed::MySql(_), Identity::MySql(_))
+            | (Executed::MariaDb(_), Identity::MariaDb(_))
+            | (Executed::Anonymous, Identity::Anonymous(_)) => return Ok(()),
+            (Executed::MySql(_), Identity::Anonymous(_)) => {
+                return Err(MergeError::Mixed { has_gtid: false });
+            }
+            (Executed::Anonymous, Identity::MySql(_)) => {
+                return Err(MergeError::Mixed { has_gtid: true });
+            }
+            (Executed::MariaDb(_), _) => (Flavor::MariaDb, Flavor::MySql),
+            (_, Identity::MariaDb(_)) => (Flavor::MySql, Flavor::MariaDb),
+        };
+        Err(MergeError::Flavor { expected, found })
+    }
+
+    /// What becomes of a transaction that is not new; `None` when it is.
+    fn known(
+        &mut self,
+        batch: &TransactionBatch,
+        transaction: &Transaction,
+        ledger: &impl Ledger,
+    ) -> Result<Option<Decision>, MergeError> {
+        let Some(arrival) = arrival(batch, transaction) else {
+            let is_new = self.executed.record(&transaction.identity);
+            return Ok((!is_new).then_some(Decision::Duplicate));
+        };
+        match self.pairing.pair(&arrival, ledger) {
+            Ok(Paired::New) if transaction.before_start => Ok(Some(Decision::BeforeStart)),
+            Ok(Paired::New) => Ok(None),
+            Ok(Paired::Copy) => Ok(Some(Decision::Duplicate)),
+            Ok(Paired::Before) => Ok(Some(Decision::BeforeOrigin)),
+            Err(cause) => Err(MergeError::Unaligned {
+                origin: transaction.server_id,
+                timestamp: transaction.timestamp,
+                file: batch.source_file.to_string(),
+                position: transaction.source_position,
+                cause,
+            }),
+        }
+    }
+}
+
+/// The transaction as the pairing sees it, if it has no GTID.
+fn arrival(batch: &TransactionBatch, transaction: &Transaction) -> Option<Arrival> {
+    let Identity::Anonymous(fingerprint) = transaction.identity else {
+        return None;
+    };
+    Some(Arrival {
+        path: batch.source,
+        path_server_id: batch.source_server_id,
+        origin: transaction.server_id,
+        fingerprint,
+    })
 }
 
 #[cfg(test)]

@@ -42,9 +42,11 @@ pub mod coordinates;
 pub mod files;
 pub mod index_file;
 pub mod index_record;
+pub mod ledger;
 mod names;
 pub mod reader;
 pub mod recover;
+mod replay_pairing;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -174,6 +176,9 @@ pub struct SourceProgress {
     pub server_id: u32,
     /// MariaDB: the newest GTID of each domain that came by this source.
     pub gtid_position: GtidPosition,
+    /// MySQL without GTIDs: when the first file that was read of the source was begun, in seconds
+    /// since 1970 by its clock, if files before it are lost, else 0.
+    pub first_timestamp: u32,
 }
 
 /// What the relay log holds, as published.

@@ -132,7 +132,8 @@ fn append_batch(
                 kept += 1;
                 filtered += u64::from(transaction.emptied);
             }
-            Ok(Decision::Duplicate | Decision::Own) => duplicate += 1,
+            Ok(Decision::Duplicate | Decision::Own | Decision::BeforeOrigin) => duplicate += 1,
+            Ok(Decision::BeforeStart) => {}
             Err(AppendError::Log(error)) => return Err(error),
             Err(refusal) => {
                 ledger.refusal.send_replace(Some(refusal.to_string()));

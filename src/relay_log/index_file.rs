@@ -8,21 +8,22 @@ use std::sync::Arc;
 
 use super::LogError;
 use super::index_record::{
-    self, Definition, DefinitionKind, RECORD_LEN, Record, RecordError, Step, StepKind,
+    self, Definition, DefinitionKind, QueueRecord, RECORD_LEN, Record, RecordError, Step, StepKind,
 };
-use crate::flavor::Flavor;
 use crate::gtid::{Gtid, MariaDbGtid, Sid, Tag, Uuid};
-use crate::transaction::{Fingerprint, Identity};
+use crate::merge::IdentityKind;
+use crate::transaction::Identity;
 
 /// Reads an index record by record and keeps the definitions met so far.
 #[derive(Debug)]
 pub struct IndexFile {
     path: PathBuf,
     reader: BufReader<File>,
-    flavor: Flavor,
+    kind: IdentityKind,
     /// Offset of the next record.
     offset: u64,
     texts: HashMap<(u8, u16, u32), Vec<u8>>,
+    queues: Vec<QueueRecord>,
 }
 
 /// A step with its place in the index.
@@ -46,7 +47,7 @@ impl IndexFile {
         reader
             .read_exact(&mut header)
             .map_err(|cause| LogError::io("read", path, cause))?;
-        let flavor = index_record::decode_header(&header).map_err(|cause| LogError::Index {
+        let kind = index_record::decode_header(&header).map_err(|cause| LogError::Index {
             path: path.to_owned(),
             offset: 0,
             cause,
@@ -55,15 +56,21 @@ impl IndexFile {
         Ok(Self {
             path: path.to_owned(),
             reader,
-            flavor,
+            kind,
             offset,
             texts: HashMap::new(),
+            queues: Vec::new(),
         })
     }
 
-    /// The flavor of the log that it belongs to.
-    pub fn flavor(&self) -> Flavor {
-        self.flavor
+    /// By what the log's transactions are known.
+    pub fn kind(&self) -> IdentityKind {
+        self.kind
+    }
+
+    /// The queues of paths that stood among the records read so far.
+    pub fn take_queues(&mut self) -> Vec<QueueRecord> {
+        std::mem::take(&mut self.queues)
     }
 
     /// The next step; definitions before it are taken in. `None` at the end of the file, where a
@@ -83,6 +90,7 @@ impl IndexFile {
             self.offset += RECORD_LEN as u64;
             match decoded {
                 Record::Definition(definition) => self.define(definition),
+                Record::Queue(queue) => self.queues.push(queue),
                 Record::Step(step) => {
                     return Ok(Some(PlacedStep {
                         step,
@@ -120,6 +128,20 @@ impl IndexFile {
             .map_or(&[], Vec::as_slice)
     }
 
+    /// The number of the source of this name, if the records read so far define it.
+    pub fn source_number(&self, name: &str) -> Option<u16> {
+        let wanted = kind_key(DefinitionKind::SourceName);
+        let mut names = self.texts.iter();
+        let found = names.find(|((kind, _, _), text)| *kind == wanted && *text == name.as_bytes());
+        found.map(|((_, source, _), _)| *source)
+    }
+
+    /// The name of the source of this number, if the records read so far define it.
+    pub fn source_by_number(&self, source: u16) -> Option<String> {
+        let text = self.text(DefinitionKind::SourceName, source, 0);
+        (!text.is_empty()).then(|| String::from_utf8_lossy(text).into_owned())
+    }
+
     /// The configured name of the step's source.
     pub fn source_name(&self, step: &Step) -> Arc<str> {
         String::from_utf8_lossy(self.text(DefinitionKind::SourceName, step.source, 0)).into()
@@ -131,30 +153,29 @@ impl IndexFile {
         String::from_utf8_lossy(text).into()
     }
 
-    /// The step's transaction.
-    pub fn identity(&self, step: &Step) -> Identity {
+    /// The step's transaction; `None` when it has none.
+    pub fn identity(&self, step: &Step) -> Option<Identity> {
         if step.kind == StepKind::Moved {
-            return Identity::Anonymous(Fingerprint::default());
+            return None;
         }
-        match self.flavor {
-            Flavor::MariaDb => Identity::MariaDb(MariaDbGtid {
+        match self.kind {
+            IdentityKind::Anonymous => Some(Identity::Anonymous(step.fingerprint())),
+            IdentityKind::MariaDb => Some(Identity::MariaDb(MariaDbGtid {
                 domain_id: step.origin,
                 server_id: step.server_id,
                 seq_no: step.number,
-            }),
-            Flavor::MySql => {
+            })),
+            IdentityKind::MySql => {
                 let text = self.text(DefinitionKind::Origin, 0, step.origin);
-                let Some((uuid, tag)) = text.split_first_chunk::<16>() else {
-                    return Identity::Anonymous(Fingerprint::default());
-                };
+                let (uuid, tag) = text.split_first_chunk::<16>()?;
                 let tag = Tag::from_bytes(tag).unwrap_or(Tag::NONE);
-                Identity::MySql(Gtid {
+                Some(Identity::MySql(Gtid {
                     sid: Sid {
                         uuid: Uuid(*uuid),
                         tag,
                     },
                     gno: step.number,
-                })
+                }))
             }
         }
     }

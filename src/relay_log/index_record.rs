@@ -8,20 +8,34 @@
 //!  0       4         6        7                                             60     64
 //!  | BRIX  | version | flavor | zeros …                                     | CRC32 |
 //!
-//! transaction (1), duplicate (2), moved (3), source GTID (4)
+//! transaction (1), duplicate (2), moved (3), source GTID (4), before the start (8)
 //!  0      1       2        4         8             12       16                24
 //!  | kind | flags | source | log end | source file | origin | source position | number …
 //!  … 32          36          40            48           52                 56              60     64
-//!  … | server_id | timestamp | fingerprint | durable to | source server_id | durable records | CRC32 |
+//!  … | server_id | timestamp | content | durable to | source server_id | durable records | CRC32 |
 //!
 //! source file name (5), origin (6), source name (7): what a number stands for
 //!  0      1          2        4        8      10                                60     64
 //!  | kind | length   | source | number | part | zeros 2 | up to 48 bytes         | CRC32 |
+//!
+//! queue of a path (9), passed over (10): sources without GTIDs only, at the head of a file
+//!  0      1       2        4           8        12       16     24       32          36
+//!  | kind | flags | source | delivered | zeros | traits | file | record | server_id | timestamp …
+//!  … 40                 48        56     60     64
+//!  … | commit timestamp | content | zeros | CRC32 |
+//!
+//! flags: 1 emptied by the filter (1, 2) · 2 dropped, but no copy of anything delivered (2) ·
+//!        4 something of the origin that lies behind the start has come by this path (9)
 //! ```
 //!
 //! *log end* is the offset in the log file behind the transaction; it was written before the
 //! record. *number* is a GTID's gno or seq_no, *origin* the number of its UUID and tag (MySQL) or
-//! its domain id (MariaDB). *fingerprint* is kept for sources without GTIDs, and 0. *durable to*
+//! its domain id (MariaDB). Without GTIDs *number*, *origin*, *timestamp* and *content* are the
+//! fingerprint: commit timestamp, traits, timestamp, content; otherwise *content* is 0. The queue
+//! of a path begins at *file* and *record* of the indexes, which also is where a transaction that
+//! was passed over stands; *delivered* is the source that delivered it. The flavor is 1 MySQL, 2
+//! MariaDB, 3 MySQL without GTIDs. In a *moved* record, *timestamp* is when the first file that
+//! was read of the source was begun, if files before it are lost, else 0. *durable to*
 //! is the log offset that was known to be on disk when the record was made: what lies behind it
 //! is verified at recovery. *durable records* is the same of the index, header included, in
 //! records. *source server_id* is that of the server the step came from, while *server_id* is that
@@ -39,7 +53,14 @@ const COVERED_LEN: usize = RECORD_LEN - 4;
 /// Bytes of text in one definition record.
 const TEXT_LEN: usize = 48;
 
-use crate::flavor::Flavor;
+mod queue;
+#[cfg(test)]
+mod tests;
+
+pub use queue::{QueueEntry, QueueRecord};
+
+use crate::merge::IdentityKind;
+use crate::transaction::Fingerprint;
 
 /// A record of kind 1 to 4: a step of one source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -48,22 +69,27 @@ pub struct Step {
     pub kind: StepKind,
     /// Whether the filter left only an empty transaction.
     pub emptied: bool,
+    /// Dropped although nothing that it is a copy of was delivered: it was the relay's own, or lies
+    /// before its origin's start.
+    pub is_no_copy: bool,
     /// The source's number in this file; 0 is a valid one.
     pub source: u16,
     /// Offset in the log behind the transaction, or behind the newest one.
     pub log_end: u32,
     /// The number of the source's file name.
     pub source_file: u32,
-    /// MySQL: number of the UUID and tag; MariaDB: domain id.
+    /// MySQL: number of the UUID and tag, or the fingerprint's traits; MariaDB: domain id.
     pub origin: u32,
     /// The source's position behind the transaction.
     pub source_position: u64,
-    /// gno or seq_no.
+    /// gno or seq_no, or the fingerprint's commit timestamp.
     pub number: u64,
     /// The server on which the transaction began; 0 where there is none.
     pub server_id: u32,
-    /// When it began, in seconds since 1970.
+    /// When it began, in seconds since 1970; without GTIDs the fingerprint's.
     pub timestamp: u32,
+    /// The fingerprint's content; 0 with GTIDs.
+    pub content: u64,
     /// Log offset known to be on disk when the record was made.
     pub durable_to: u32,
     /// The source's own server_id; 0 when unknown.
@@ -85,6 +111,8 @@ pub enum StepKind {
     /// MariaDB: the newest GTID of a domain on this source's path (carried over from the file
     /// before).
     SourceGtid,
+    /// A transaction without GTID that lies before its source's start, and counts as delivered.
+    BeforeStart,
 }
 
 /// What a [`Definition`] defines.
@@ -120,6 +148,8 @@ pub enum Record {
     Step(Step),
     /// What a number stands for.
     Definition(Definition),
+    /// A queue of a path.
+    Queue(QueueRecord),
 }
 
 /// What is wrong with a record.
@@ -181,15 +211,16 @@ fn unseal(record: &Bytes) -> Result<(), RecordError> {
 }
 
 /// The header of a file's index.
-pub fn encode_header(flavor: Flavor) -> Bytes {
+pub fn encode_header(kind: IdentityKind) -> Bytes {
     let mut record = [0; RECORD_LEN];
     put(&mut record, 0, &MAGIC);
     put(&mut record, 4, &VERSION.to_le_bytes());
-    let flavor = match flavor {
-        Flavor::MySql => 1,
-        Flavor::MariaDb => 2,
+    let kind = match kind {
+        IdentityKind::MySql => 1,
+        IdentityKind::MariaDb => 2,
+        IdentityKind::Anonymous => 3,
     };
-    put(&mut record, 6, &[flavor]);
+    put(&mut record, 6, &[kind]);
     seal(record)
 }
 
@@ -197,7 +228,7 @@ pub fn encode_header(flavor: Flavor) -> Bytes {
 ///
 /// # Errors
 /// When it is damaged, or of another program or version.
-pub fn decode_header(record: &Bytes) -> Result<Flavor, RecordError> {
+pub fn decode_header(record: &Bytes) -> Result<IdentityKind, RecordError> {
     if get::<4>(record, 0) != MAGIC {
         return Err(RecordError::Magic);
     }
@@ -207,8 +238,9 @@ pub fn decode_header(record: &Bytes) -> Result<Flavor, RecordError> {
         other => return Err(RecordError::Version(other)),
     }
     match get::<1>(record, 6) {
-        [1] => Ok(Flavor::MySql),
-        [2] => Ok(Flavor::MariaDb),
+        [1] => Ok(IdentityKind::MySql),
+        [2] => Ok(IdentityKind::MariaDb),
+        [3] => Ok(IdentityKind::Anonymous),
         [other] => Err(RecordError::Flavor(other)),
     }
 }
@@ -222,8 +254,10 @@ impl Step {
             StepKind::Duplicate => 2,
             StepKind::Moved => 3,
             StepKind::SourceGtid => 4,
+            StepKind::BeforeStart => 8,
         };
-        put(&mut record, 0, &[kind, u8::from(self.emptied)]);
+        let flags = u8::from(self.emptied) | u8::from(self.is_no_copy) << 1;
+        put(&mut record, 0, &[kind, flags]);
         put(&mut record, 2, &self.source.to_le_bytes());
         put(&mut record, 4, &self.log_end.to_le_bytes());
         put(&mut record, 8, &self.source_file.to_le_bytes());
@@ -232,10 +266,21 @@ impl Step {
         put(&mut record, 24, &self.number.to_le_bytes());
         put(&mut record, 32, &self.server_id.to_le_bytes());
         put(&mut record, 36, &self.timestamp.to_le_bytes());
+        put(&mut record, 40, &self.content.to_le_bytes());
         put(&mut record, 48, &self.durable_to.to_le_bytes());
         put(&mut record, 52, &self.source_server_id.to_le_bytes());
         put(&mut record, 56, &self.durable_records.to_le_bytes());
         seal(record)
+    }
+
+    /// Of a transaction without GTID: by which it is known.
+    pub fn fingerprint(&self) -> Fingerprint {
+        Fingerprint {
+            commit_timestamp: self.number,
+            content: self.content,
+            timestamp: self.timestamp,
+            traits: self.origin,
+        }
     }
 }
 
@@ -292,11 +337,14 @@ pub fn decode(record: &Bytes) -> Result<Record, RecordError> {
         5 => return Ok(definition(DefinitionKind::SourceFile)),
         6 => return Ok(definition(DefinitionKind::Origin)),
         7 => return Ok(definition(DefinitionKind::SourceName)),
+        8 => StepKind::BeforeStart,
+        9 | 10 => return Ok(Record::Queue(QueueRecord::decode(record, kind == 9, second))),
         other => return Err(RecordError::Kind(other)),
     };
     Ok(Record::Step(Step {
         kind,
         emptied: second & 1 != 0,
+        is_no_copy: second & 2 != 0,
         source,
         log_end: u32::from_le_bytes(get(record, 4)),
         source_file: u32::from_le_bytes(get(record, 8)),
@@ -305,71 +353,9 @@ pub fn decode(record: &Bytes) -> Result<Record, RecordError> {
         number: u64::from_le_bytes(get(record, 24)),
         server_id: u32::from_le_bytes(get(record, 32)),
         timestamp: u32::from_le_bytes(get(record, 36)),
+        content: u64::from_le_bytes(get(record, 40)),
         durable_to: u32::from_le_bytes(get(record, 48)),
         source_server_id: u32::from_le_bytes(get(record, 52)),
         durable_records: u32::from_le_bytes(get(record, 56)),
     }))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn step() -> Step {
-        Step {
-            kind: StepKind::Duplicate,
-            emptied: true,
-            source: 2,
-            log_end: 0x0102_0304,
-            source_file: 9,
-            origin: 7,
-            source_position: 1 << 40,
-            number: 1 << 50,
-            server_id: 86,
-            timestamp: 1_800_000_000,
-            durable_to: 77,
-            source_server_id: 18,
-            durable_records: 5,
-        }
-    }
-
-    #[test]
-    fn steps_round_trip_and_every_flipped_bit_is_found() {
-        let bytes = step().encode();
-        assert_eq!(decode(&bytes), Ok(Record::Step(step())));
-        for bit in 0..RECORD_LEN * 8 {
-            let mut damaged = bytes;
-            damaged[bit / 8] ^= 1 << (bit % 8);
-            assert!(decode(&damaged).is_err(), "bit {bit}");
-        }
-        assert!(decode(&[0; RECORD_LEN]).is_err(), "zeros are no record");
-    }
-
-    #[test]
-    fn long_names_take_several_records() {
-        let name = vec![b'x'; 100];
-        let records = encode_definition(DefinitionKind::SourceFile, 1, 3, &name);
-        assert_eq!(records.len(), 3);
-        let mut read = Vec::new();
-        for (part, record) in records.iter().enumerate() {
-            let Ok(Record::Definition(definition)) = decode(record) else {
-                panic!("no definition")
-            };
-            assert_eq!((definition.source, definition.number), (1, 3));
-            assert_eq!(usize::from(definition.part), part);
-            read.extend(definition.text);
-        }
-        assert_eq!(read, name);
-    }
-
-    #[test]
-    fn headers() {
-        for flavor in [Flavor::MySql, Flavor::MariaDb] {
-            assert_eq!(decode_header(&encode_header(flavor)), Ok(flavor));
-        }
-        assert_eq!(decode_header(&[0; RECORD_LEN]), Err(RecordError::Magic));
-        let mut newer = encode_header(Flavor::MySql);
-        newer[4] = 2;
-        assert_eq!(decode_header(&seal(newer)), Err(RecordError::Version(2)));
-    }
 }

@@ -35,14 +35,26 @@ impl Names {
         *self = Self::new(std::mem::take(&mut self.sources));
     }
 
-    /// The number of `file` of `source`.
-    pub(super) fn source_file(&mut self, source: u16, file: &Arc<str>, out: &mut Vec<u8>) -> u32 {
+    /// Defines all sources' names that are not yet.
+    pub(super) fn define_sources(&mut self, out: &mut Vec<u8>) {
+        for source in 0..self.sources.len() {
+            self.define_source(source as u16, out);
+        }
+    }
+
+    fn define_source(&mut self, source: u16, out: &mut Vec<u8>) {
         let slot = usize::from(source);
         if let (Some(defined), Some(name)) = (self.defined.get_mut(slot), self.sources.get(slot))
             && !std::mem::replace(defined, true)
         {
             define(DefinitionKind::SourceName, source, 0, name.as_bytes(), out);
         }
+    }
+
+    /// The number of `file` of `source`.
+    pub(super) fn source_file(&mut self, source: u16, file: &Arc<str>, out: &mut Vec<u8>) -> u32 {
+        let slot = usize::from(source);
+        self.define_source(source, out);
         let Some((newest, number)) = self.files.get_mut(slot) else {
             return 0;
         };

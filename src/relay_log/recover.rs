@@ -12,9 +12,11 @@ use super::files::LogDir;
 use super::index_file::{IndexFile, PlacedStep};
 use super::index_record::{self, RECORD_LEN, Record, StepKind};
 use super::reader::{FileHead, LogFile};
+use super::replay_pairing::replay_pairing;
 use super::{LogError, RelayLogPosition, SourceProgress};
 use crate::binlog::FormatDescription;
-use crate::merge::Executed;
+use crate::merge::pairing::{LedgerPlace, Pairing};
+use crate::merge::{Executed, IdentityKind};
 use crate::transaction::Identity;
 
 /// Bytes that are written again at once.
@@ -33,18 +35,24 @@ pub struct Recovered {
     pub files: Vec<u64>,
     /// Each source's progress, by its configured name.
     pub sources: HashMap<Arc<str>, SourceProgress>,
+    /// Without GTIDs: what is known of copies.
+    pub pairing: Pairing,
     /// The end of the newest file.
     pub end: RelayLogPosition,
     /// What was cut off, in words; empty after a clean stop.
     pub repairs: Vec<String>,
 }
 
-/// Recovers the log in `log_dir`; `None` when there is none yet.
+/// Recovers the log in `log_dir`; `None` when there is none yet. `source_names` are the configured
+/// ones, by number.
 ///
 /// # Errors
 /// When a file cannot be read or cut, or what was served before is damaged. Nothing is changed
 /// then.
-pub fn recover(log_dir: &LogDir) -> Result<Option<Recovered>, LogError> {
+pub fn recover(
+    log_dir: &LogDir,
+    source_names: &[Arc<str>],
+) -> Result<Option<Recovered>, LogError> {
     let files = log_dir.read_list()?;
     refuse_unlisted(log_dir, &files)?;
     let (Some(first), Some(last)) = (files.first().copied(), files.last().copied()) else {
@@ -63,13 +71,21 @@ pub fn recover(log_dir: &LogDir) -> Result<Option<Recovered>, LogError> {
         purged,
         files,
         sources: HashMap::new(),
+        pairing: Pairing::new([]),
         end: RelayLogPosition {
             file: last,
             offset: cut.log,
         },
         repairs,
     };
-    replay(&log_dir.index_path(last), &cut, &mut recovered)?;
+    let index = IndexFile::open(&log_dir.index_path(last))?;
+    if index.kind() == IdentityKind::Anonymous {
+        (recovered.executed, recovered.purged) = (Executed::Anonymous, Executed::Anonymous);
+        let place = |file| LedgerPlace { file, record: 0 };
+        recovered.pairing =
+            replay_pairing(log_dir, source_names, place(first), place(last), cut.index)?;
+    }
+    replay(index, &cut, &mut recovered)?;
     settle(&log_dir.log_path(last), durable.log, cut.log)?;
     settle(&log_dir.index_path(last), durable.index, cut.index)?;
     Ok(Some(recovered))
@@ -212,15 +228,14 @@ fn cut_at_transaction(path: &Path, head_end: u64, log_end: u64) -> Result<Cut, L
 }
 
 /// Takes in the steps up to the cut.
-fn replay(path: &Path, cut: &Cut, recovered: &mut Recovered) -> Result<(), LogError> {
-    let mut index = IndexFile::open(path)?;
+fn replay(mut index: IndexFile, cut: &Cut, recovered: &mut Recovered) -> Result<(), LogError> {
     while let Ok(Some(PlacedStep { step, index_end })) = index.next_step() {
         if index_end > cut.index {
             break;
         }
         let identity = index.identity(&step);
-        if step.kind == StepKind::Transaction {
-            recovered.executed.record(&identity);
+        if let (StepKind::Transaction, Some(identity)) = (step.kind, &identity) {
+            recovered.executed.record(identity);
         }
         let file = index.source_file(&step);
         let progress = recovered
@@ -232,7 +247,10 @@ fn replay(path: &Path, cut: &Cut, recovered: &mut Recovered) -> Result<(), LogEr
         }
         progress.position = step.source_position;
         progress.server_id = step.source_server_id;
-        if let Identity::MariaDb(gtid) = identity {
+        if step.kind == StepKind::Moved {
+            progress.first_timestamp = step.timestamp;
+        }
+        if let Some(Identity::MariaDb(gtid)) = identity {
             progress.gtid_position.set(gtid);
         }
     }

@@ -3,6 +3,7 @@
 mod begin;
 mod error;
 mod place;
+mod steps;
 mod tail;
 
 use std::sync::Arc;
@@ -15,12 +16,14 @@ use self::begin::{begin_file, close_file, now, own_format, stage_control, widene
 use self::tail::{Tail, wait_for_room, write_staged};
 use super::files::LogDir;
 use super::index_record::{RECORD_LEN, Step, StepKind};
+use super::ledger::IndexLedger;
 use super::names::Names;
 use super::recover::Recovered;
 use super::{LogError, LogState, RelayLog, RelayLogPosition, SourceProgress};
 use crate::binlog::{FormatDescription, rotate};
 use crate::config::SyncPolicy;
 use crate::flavor::Flavor;
+use crate::merge::pairing::{LedgerPlace, Pairing};
 use crate::merge::{Decision, Executed, Merge, Place};
 use crate::transaction::{Identity, Transaction, TransactionBatch};
 
@@ -93,7 +96,9 @@ impl Writer {
             files: Vec::new(),
             sources,
         };
-        Self::open(options, format, state, 1)
+        let begin = LedgerPlace { file: 1, record: 0 };
+        let pairing = Pairing::new(options.source_names.iter().map(|_| begin));
+        Self::open(options, format, state, pairing, 1)
     }
 
     /// Goes on with a recovered log, in a new file.
@@ -113,23 +118,28 @@ impl Writer {
             files: recovered.files,
             sources,
         };
-        Self::open(options, &recovered.format, state, recovered.end.file + 1)
+        let (format, pairing) = (&recovered.format, recovered.pairing);
+        Self::open(options, format, state, pairing, recovered.end.file + 1)
     }
 
     fn open(
         options: LogOptions,
         format: &FormatDescription,
         mut state: LogState,
+        pairing: Pairing,
         number: u64,
     ) -> Result<Self, LogError> {
         let format = Arc::new(own_format(format));
-        let merge = Merge::new(options.server_id, state.executed.clone());
+        let mut merge = Merge::new(options.server_id, state.executed.clone(), pairing);
+        for progress in &state.sources {
+            merge.begin_origin(progress.server_id, progress.first_timestamp);
+        }
         let mut names = Names::new(options.source_names.clone());
         let (tail, index) = begin_file(
             &options,
             number,
             &format,
-            merge.executed(),
+            &merge,
             &state.sources,
             &mut names,
         )?;
@@ -191,17 +201,19 @@ impl Writer {
         if !fits(self.tail.end()) {
             return Err(AppendError::TooLarge { len });
         }
-        let decision = self.merge.place(batch, transaction)?;
-        let kind = match decision {
-            Decision::New(place) => {
-                self.place_events(batch, transaction, place)?;
-                self.fresh.push(transaction.identity);
-                self.has_transactions = true;
-                StepKind::Transaction
-            }
-            Decision::Duplicate | Decision::Own => StepKind::Duplicate,
+        let ledger = IndexLedger {
+            log_dir: &self.options.log_dir,
+            source_names: &self.options.source_names,
+            end: self.index_place(),
+            staged: &self.index.staged,
         };
-        self.record_step(kind, batch, transaction);
+        let decision = self.merge.place(batch, transaction, &ledger)?;
+        if let Decision::New(place) = decision {
+            self.place_events(batch, transaction, place)?;
+            self.fresh.push(transaction.identity);
+            self.has_transactions = true;
+        }
+        self.record_step(decision, batch, transaction);
         Ok(decision)
     }
 
@@ -209,26 +221,6 @@ impl Writer {
     pub fn move_source(&mut self, batch: &TransactionBatch) {
         self.note_progress(batch, batch.source_position, None);
         self.record_progress(batch.source);
-    }
-
-    /// Records where a source stands.
-    fn record_progress(&mut self, source: u16) {
-        let Some(progress) = self.progress.get(usize::from(source)) else {
-            return;
-        };
-        let out = &mut self.index.staged;
-        let step = Step {
-            kind: StepKind::Moved,
-            source,
-            log_end: self.tail.end() as u32,
-            source_file: self.names.source_file(source, &progress.file, out),
-            source_position: progress.position,
-            source_server_id: progress.server_id,
-            durable_to: self.durable as u32,
-            durable_records: self.durable_records as u32,
-            ..Step::default()
-        };
-        out.extend_from_slice(&step.encode());
     }
 
     /// Makes all that was appended durable (under the `sync` policy) and publishes it.
@@ -345,7 +337,7 @@ impl Writer {
                 &self.options,
                 next,
                 &self.format,
-                self.merge.executed(),
+                &self.merge,
                 &self.progress,
                 &mut self.names,
             )
@@ -386,57 +378,6 @@ impl Writer {
         }
         self.seen_format = Some(format.clone());
         Ok(())
-    }
-
-    fn record_step(&mut self, kind: StepKind, batch: &TransactionBatch, transaction: &Transaction) {
-        let names = &mut self.names;
-        let out = &mut self.index.staged;
-        let source_file = names.source_file(batch.source, &batch.source_file, out);
-        let (origin, number) = match transaction.identity {
-            Identity::MySql(gtid) => (names.origin(gtid.sid, out), gtid.gno),
-            Identity::MariaDb(gtid) => (gtid.domain_id, gtid.seq_no),
-            Identity::Anonymous(_) => (0, 0),
-        };
-        let step = Step {
-            kind,
-            emptied: transaction.emptied,
-            source: batch.source,
-            log_end: self.tail.end() as u32,
-            source_file,
-            origin,
-            source_position: transaction.source_position,
-            number,
-            server_id: transaction.server_id,
-            timestamp: transaction.timestamp,
-            durable_to: self.durable as u32,
-            source_server_id: batch.source_server_id,
-            durable_records: self.durable_records as u32,
-        };
-        out.extend_from_slice(&step.encode());
-        self.note_progress(
-            batch,
-            transaction.source_position,
-            Some(&transaction.identity),
-        );
-    }
-
-    fn note_progress(
-        &mut self,
-        batch: &TransactionBatch,
-        position: u64,
-        identity: Option<&Identity>,
-    ) {
-        let Some(progress) = self.progress.get_mut(usize::from(batch.source)) else {
-            return;
-        };
-        if !Arc::ptr_eq(&progress.file, &batch.source_file) {
-            progress.file = batch.source_file.clone();
-        }
-        progress.position = position;
-        progress.server_id = batch.source_server_id;
-        if let Some(Identity::MariaDb(gtid)) = identity {
-            progress.gtid_position.set(*gtid);
-        }
     }
 
     fn place_events(

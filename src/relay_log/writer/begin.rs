@@ -10,9 +10,11 @@ use super::tail::Tail;
 use crate::binlog::event::{self, EventHeader, MAGIC};
 use crate::binlog::format_description::Checksum;
 use crate::binlog::{EventType, FormatDescription, rotate};
-use crate::merge::Executed;
+use crate::gtid::GtidSet;
+use crate::merge::pairing::{LedgerPlace, Pairing};
+use crate::merge::{Executed, IdentityKind, Merge};
 use crate::relay_log::files::sync_dir;
-use crate::relay_log::index_record::{self, Step, StepKind};
+use crate::relay_log::index_record::{self, QueueEntry, QueueRecord, Step, StepKind};
 use crate::relay_log::names::Names;
 use crate::relay_log::{LogError, RelayLogPosition, SourceProgress};
 
@@ -61,10 +63,11 @@ pub(super) fn begin_file(
     options: &LogOptions,
     number: u64,
     format: &FormatDescription,
-    before: &Executed,
+    before: &Merge,
     progress: &[SourceProgress],
     names: &mut Names,
 ) -> Result<(Tail, Tail), LogError> {
+    let (before, pairing) = (before.executed(), before.pairing());
     names.restart();
     let mut tail = Tail::create(options.log_dir.log_path(number))?;
     let mut index = Tail::create(options.log_dir.index_path(number))?;
@@ -74,7 +77,11 @@ pub(super) fn begin_file(
     let end = tail.end() as u32;
     index
         .staged
-        .extend_from_slice(&index_record::encode_header(before.flavor()));
+        .extend_from_slice(&index_record::encode_header(before.kind()));
+    if before.kind() == IdentityKind::Anonymous {
+        names.define_sources(&mut index.staged);
+        stage_queues(pairing, number, &mut index.staged);
+    }
     for (source, progress) in (0u16..).zip(progress) {
         checkpoint(source, progress, end, names, &mut index.staged);
     }
@@ -88,6 +95,29 @@ pub(super) fn begin_file(
     }
     sync_dir(&options.log_dir.dir)?;
     Ok((tail, index))
+}
+
+/// Carries the queues of all paths over into a new file's index.
+fn stage_queues(pairing: &Pairing, number: u64, out: &mut Vec<u8>) {
+    let end = LedgerPlace {
+        file: number,
+        record: 0,
+    };
+    for state in pairing.states(end) {
+        let begin = QueueEntry::Begin {
+            cursor: state.cursor,
+            is_aligned: state.is_aligned,
+        };
+        let skipped = state.skipped.into_iter().map(QueueEntry::Skipped);
+        for entry in std::iter::once(begin).chain(skipped) {
+            let record = QueueRecord {
+                path: state.path,
+                origin: state.origin,
+                entry,
+            };
+            out.extend_from_slice(&record.encode());
+        }
+    }
 }
 
 /// Carries a source's progress over into a new file's index.
@@ -110,6 +140,7 @@ fn checkpoint(
         source_file,
         source_position: progress.position,
         source_server_id: progress.server_id,
+        timestamp: progress.first_timestamp,
         durable_to: log_end,
         ..Step::default()
     };
@@ -140,6 +171,10 @@ fn previous_transactions(server_id: u32, executed: &Executed) -> Vec<u8> {
     let (event_type, flags) = match executed {
         Executed::MySql(set) => {
             set.encode(&mut body);
+            (EventType::PREVIOUS_GTIDS, event::FLAG_IGNORABLE)
+        }
+        Executed::Anonymous => {
+            GtidSet::new().encode(&mut body);
             (EventType::PREVIOUS_GTIDS, event::FLAG_IGNORABLE)
         }
         Executed::MariaDb(state) => {

@@ -1,0 +1,294 @@
+//! Recognising copies of transactions that have no GTID.
+//!
+//! Such a transaction is known by its origin (the server_id in its header) and a [`Fingerprint`]
+//! of what logging it again on another server preserves. Each path carries one origin's
+//! transactions in the order in which they committed there, so copies are paired in that order:
+//! for each path and origin there is a queue of what *other* paths delivered and this one has not
+//! brought yet.
+//!
+//! | the next transaction of the origin on this path | it is |
+//! |---|---|
+//! | equals the first in the queue | a copy |
+//! | equals one behind it | a copy; what stands before it this path left out (its peer filters), and is kept in mind in case it still comes |
+//! | equals none | new: it goes to the queues of the other paths |
+//! | equals none, but cannot be told from one that was paired | not alignable: its source stops |
+//!
+//! A path is *direct* for the origin that is its own server: it leaves nothing out. So, when a
+//! direct path passes something over that another path delivered, the two do not fit together,
+//! unless commit timestamps make every pairing certain.
+//!
+//! # Before the start
+//! Where a relay log begins, each source has a history. What lies before the start of one path
+//! counts as delivered ([`Pairing::count_before`]). What an origin committed before the first file
+//! that was read of it is not new either when a peer's copy of it comes ([`Pairing::begin_origin`]).
+//!
+//! # Memory
+//! A queue keeps its first [`WINDOW_LEN`] entries in memory; the others are read from the
+//! [`Ledger`] when they are needed: the relay log's commit index, which holds every delivered
+//! transaction in order.
+
+mod path;
+
+pub use path::{PathState, WINDOW_LEN};
+
+use std::collections::HashMap;
+
+use self::path::{Found, Path};
+use crate::transaction::Fingerprint;
+
+/// A file's first timestamp is when the statement began that had the file before it closed, and
+/// what that file holds may be later, by this many seconds. (What lies in the file itself is not
+/// lost: its origin's own path brings it.)
+const BEGIN_MARGIN: u64 = 60;
+
+/// A place in the ledger, in its order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct LedgerPlace {
+    /// The number of the relay log file whose commit index it is in.
+    pub file: u64,
+    /// The record's number in that index; the header is 0.
+    pub record: u64,
+}
+
+/// A transaction that counts as delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Delivered {
+    /// Where it stands in the ledger.
+    pub place: LedgerPlace,
+    /// By which its copies are known.
+    pub fingerprint: Fingerprint,
+    /// The path that delivered it: a source's number.
+    pub path: u16,
+}
+
+/// All delivered transactions without GTID, in their order.
+pub trait Ledger {
+    /// Hands the delivered transactions of `origin` that stand at `from` or behind it to `take`,
+    /// in order, until it returns false or there are no more. Returns the place to read on at;
+    /// `None` at the end.
+    ///
+    /// # Errors
+    /// In words, when it cannot be read.
+    fn read(
+        &self,
+        from: LedgerPlace,
+        origin: u32,
+        take: &mut dyn FnMut(Delivered) -> bool,
+    ) -> Result<Option<LedgerPlace>, String>;
+}
+
+/// A transaction without GTID that arrives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Arrival {
+    /// The source that sent it, by its number.
+    pub path: u16,
+    /// That source's own server_id.
+    pub path_server_id: u32,
+    /// The server on which it was committed.
+    pub origin: u32,
+    /// By which it is known.
+    pub fingerprint: Fingerprint,
+}
+
+impl Arrival {
+    fn is_direct(&self) -> bool {
+        self.origin == self.path_server_id
+    }
+
+    /// When it was committed or began, in seconds since 1970 by its origin's clock.
+    fn seconds(&self) -> u64 {
+        match self.fingerprint.commit_timestamp {
+            0 => u64::from(self.fingerprint.timestamp),
+            microseconds => microseconds / 1_000_000,
+        }
+    }
+}
+
+/// What an arrival is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Paired {
+    /// It was not delivered before.
+    New,
+    /// A copy of it was delivered.
+    Copy,
+    /// It lies before the start of its origin's own path.
+    Before,
+}
+
+/// Why an arrival cannot be paired.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unaligned {
+    /// The origin itself passed over what a peer has from it.
+    #[error(
+        "it comes after another one of the same server, of time {missing_timestamp}, which a \
+         peer's binlog has and this server's own has not"
+    )]
+    Missing {
+        /// The one that is missing: when it began, in seconds since 1970.
+        missing_timestamp: u32,
+    },
+    /// Two transactions of one second and one origin, logged as statements by one server and as
+    /// rows by another, of which the number differs.
+    #[error(
+        "of its server's transactions of time {timestamp} one binlog holds more than the other, \
+         and they cannot be told apart, since one server logs statements and the other rows"
+    )]
+    Ambiguous {
+        /// The second, since 1970.
+        timestamp: u32,
+    },
+    /// The ledger cannot be read.
+    #[error("the record of what was delivered cannot be read: {0}")]
+    Ledger(String),
+}
+
+/// The queues of all paths and origins.
+#[derive(Debug)]
+pub struct Pairing {
+    sources: Vec<Source>,
+    paths: HashMap<(u16, u32), Path>,
+    /// By server_id: when the first file that was read of that server was begun.
+    begins: HashMap<u32, u32>,
+}
+
+/// What is known of one path as a whole.
+#[derive(Debug, Clone, Copy, Default)]
+struct Source {
+    /// 0 until it has sent something.
+    server_id: u32,
+    /// Where the queue of an origin begins that the path has none for yet.
+    unseen_from: LedgerPlace,
+}
+
+impl Pairing {
+    /// For as many sources as `unseen_from` has entries. Each entry is the place in the ledger
+    /// before which that path's queues are known: the ledger's beginning for a path that it knows
+    /// nothing of, else the place from which on it is written now.
+    pub fn new(unseen_from: impl IntoIterator<Item = LedgerPlace>) -> Self {
+        let source = |unseen_from| Source {
+            server_id: 0,
+            unseen_from,
+        };
+        Self {
+            sources: unseen_from.into_iter().map(source).collect(),
+            paths: HashMap::new(),
+            begins: HashMap::new(),
+        }
+    }
+
+    fn path(&mut self, path: u16, origin: u32) -> &mut Path {
+        let source = self.sources.get(usize::from(path));
+        let unseen_from = source.map(|source| source.unseen_from).unwrap_or_default();
+        self.paths
+            .entry((path, origin))
+            .or_insert_with(|| Path::starting_at(unseen_from))
+    }
+
+    /// Whether only the origin's own path and the arrival's can have delivered what is in the
+    /// arrival's queue.
+    fn others_are_direct(&self, arrival: &Arrival) -> bool {
+        let others = (0u16..).zip(&self.sources);
+        others
+            .filter(|(path, _)| *path != arrival.path)
+            .all(|(_, source)| source.server_id == arrival.origin)
+    }
+
+    /// The server `server_id` is a source, and the first file read of it, which has lost
+    /// predecessors, was begun at `timestamp`, in seconds since 1970 by its own clock. 0 says that
+    /// nothing was lost.
+    pub fn begin_origin(&mut self, server_id: u32, timestamp: u32) {
+        if timestamp != 0 {
+            self.begins.entry(server_id).or_insert(timestamp);
+        }
+    }
+
+    /// Decides what `arrival` is. When it is new, [`Pairing::deliver`] must follow.
+    ///
+    /// # Errors
+    /// When it cannot be decided. Nothing is changed then.
+    pub fn pair(
+        &mut self,
+        arrival: &Arrival,
+        ledger: &impl Ledger,
+    ) -> Result<Paired, Unaligned> {
+        if let Some(source) = self.sources.get_mut(usize::from(arrival.path)) {
+            source.server_id = arrival.path_server_id;
+        }
+        let began = self.begins.get(&arrival.origin).copied().unwrap_or(0);
+        let path = self.path(arrival.path, arrival.origin);
+        path.fill(arrival.path, arrival.origin, ledger)?;
+        let fingerprint = &arrival.fingerprint;
+        match path.find(fingerprint, arrival.path, arrival.origin, ledger)? {
+            Found::First { other_format } => {
+                path.pass_first(other_format, fingerprint);
+                Ok(Paired::Copy)
+            }
+            Found::Skipped(index) => {
+                path.forget_skipped(index);
+                Ok(Paired::Copy)
+            }
+            Found::Behind { index, other_format } => {
+                path.check_skipping(index, arrival)?;
+                path.pass_to(index, other_format, fingerprint);
+                Ok(Paired::Copy)
+            }
+            Found::FarBehind(place) => {
+                path.check_skipping(usize::MAX, arrival)?;
+                path.jump_to(place, arrival.path, arrival.origin, ledger)?;
+                Ok(Paired::Copy)
+            }
+            Found::Nowhere => {
+                let lost = began != 0 && arrival.seconds() <= u64::from(began) + BEGIN_MARGIN;
+                if lost && !path.is_aligned && !arrival.is_direct() {
+                    return Ok(Paired::Before);
+                }
+                path.check_new(arrival)?;
+                Ok(Paired::New)
+            }
+        }
+    }
+
+    /// Takes in that `arrival` was delivered as a new transaction, and where the ledger has it.
+    pub fn deliver(&mut self, arrival: &Arrival, place: LedgerPlace) {
+        let passes_all = !arrival.is_direct() && self.others_are_direct(arrival);
+        let path = self.path(arrival.path, arrival.origin);
+        path.is_aligned = true;
+        path.note_new(&arrival.fingerprint);
+        if passes_all {
+            // What this path carries is in its origin's order, and the origin's own path leaves
+            // nothing out: all that it has delivered lies before.
+            path.clear();
+        }
+        self.count_before(arrival, place);
+    }
+
+    /// Takes in that `arrival`, which lies before its path's start, counts as delivered.
+    pub fn count_before(&mut self, arrival: &Arrival, place: LedgerPlace) {
+        let delivered = Delivered {
+            place,
+            fingerprint: arrival.fingerprint,
+            path: arrival.path,
+        };
+        let count = self.sources.len() as u16;
+        for other in (0..count).filter(|other| *other != arrival.path) {
+            self.path(other, arrival.origin).push(delivered);
+        }
+    }
+
+    /// Each path's state for each origin, to be kept in the log: see [`Pairing::restore`]. `end`
+    /// is the place where the ledger goes on.
+    pub fn states(&self, end: LedgerPlace) -> impl Iterator<Item = PathState> + '_ {
+        self.paths
+            .iter()
+            .map(move |(&(path, origin), state)| state.save(path, origin, end))
+    }
+
+    /// Takes over a state from [`Pairing::states`].
+    pub fn restore(&mut self, state: PathState) {
+        let key = (state.path, state.origin);
+        self.paths.insert(key, Path::restored(state));
+    }
+}
+
+#[cfg(test)]
+mod tests;

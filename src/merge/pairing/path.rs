@@ -1,0 +1,276 @@
+//! One path's queue of one origin's transactions.
+
+use std::collections::VecDeque;
+
+use super::{Arrival, Delivered, Ledger, LedgerPlace, Unaligned};
+use crate::transaction::Fingerprint;
+
+/// How many entries of a queue are kept in memory.
+pub const WINDOW_LEN: usize = 16 * 1024;
+/// How many entries that a path passed over are kept in mind.
+const SKIPPED_MAX: usize = 4096;
+/// In which form a transaction's changes are.
+const FORM: u32 = Fingerprint::HAS_STATEMENTS | Fingerprint::HAS_ROWS;
+
+/// What of one path's queue must survive a restart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PathState {
+    /// The path: a source's number.
+    pub path: u16,
+    /// The server_id of the transactions.
+    pub origin: u32,
+    /// Where in the ledger the queue begins.
+    pub cursor: LedgerPlace,
+    /// Whether something of the origin has come by this path that lies behind the start.
+    pub is_aligned: bool,
+    /// What was passed over, oldest first.
+    pub skipped: Vec<Delivered>,
+}
+
+/// Where a transaction stands in a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Found {
+    First { other_format: bool },
+    Behind { index: usize, other_format: bool },
+    /// Behind what is in memory.
+    FarBehind(LedgerPlace),
+    Skipped(usize),
+    Nowhere,
+}
+
+/// What other paths delivered of one origin and this one has not brought.
+#[derive(Debug, Default)]
+pub(super) struct Path {
+    window: VecDeque<Delivered>,
+    /// Where in the ledger the queue goes on behind the window; `None` when all is in it.
+    rest: Option<LedgerPlace>,
+    skipped: VecDeque<Delivered>,
+    pub(super) is_aligned: bool,
+    /// The second of the newest transaction that was paired although one server logged it as
+    /// statements and the other as rows.
+    other_format_at: Option<u32>,
+    /// The second of the newest transaction that was new on this path.
+    new_at: Option<u32>,
+}
+
+impl Path {
+    /// A queue of which nothing was read yet, and that begins at `place`.
+    pub(super) fn starting_at(place: LedgerPlace) -> Self {
+        Self {
+            rest: Some(place),
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn restored(state: PathState) -> Self {
+        Self {
+            rest: Some(state.cursor),
+            skipped: state.skipped.into(),
+            is_aligned: state.is_aligned,
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn save(&self, path: u16, origin: u32, end: LedgerPlace) -> PathState {
+        let first = self.window.front().map(|first| first.place);
+        PathState {
+            path,
+            origin,
+            cursor: first.or(self.rest).unwrap_or(end),
+            is_aligned: self.is_aligned,
+            skipped: self.skipped.iter().copied().collect(),
+        }
+    }
+
+    pub(super) fn push(&mut self, delivered: Delivered) {
+        if self.rest.is_some() {
+            return; // It is read when its turn comes.
+        }
+        if self.window.len() < WINDOW_LEN {
+            self.window.push_back(delivered);
+        } else {
+            self.rest = Some(delivered.place);
+        }
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.window.clear();
+        self.skipped.clear();
+        self.rest = None;
+    }
+
+    /// Reads on when the window is empty.
+    pub(super) fn fill(
+        &mut self,
+        path: u16,
+        origin: u32,
+        ledger: &impl Ledger,
+    ) -> Result<(), Unaligned> {
+        if let (true, Some(rest)) = (self.window.is_empty(), self.rest) {
+            let window = &mut self.window;
+            let mut take = |delivered: Delivered| {
+                if delivered.path != path {
+                    window.push_back(delivered);
+                }
+                window.len() < WINDOW_LEN
+            };
+            let read = ledger.read(rest, origin, &mut take);
+            self.rest = read.map_err(Unaligned::Ledger)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn find(
+        &self,
+        fingerprint: &Fingerprint,
+        path: u16,
+        origin: u32,
+        ledger: &impl Ledger,
+    ) -> Result<Found, Unaligned> {
+        let same = |entry: &Delivered| entry.fingerprint.same_content(fingerprint);
+        if self.window.front().is_some_and(same) {
+            return Ok(Found::First {
+                other_format: false,
+            });
+        }
+        if let Some(index) = self.skipped.iter().position(same) {
+            return Ok(Found::Skipped(index));
+        }
+        if let Some(index) = self.window.iter().position(same) {
+            return Ok(Found::Behind {
+                index,
+                other_format: false,
+            });
+        }
+        let similar = |entry: &Delivered| entry.fingerprint.may_be_other_format(fingerprint);
+        match self.window.iter().position(similar) {
+            Some(0) => return Ok(Found::First { other_format: true }),
+            Some(index) => {
+                return Ok(Found::Behind {
+                    index,
+                    other_format: true,
+                });
+            }
+            None => {}
+        }
+        if let Some(index) = self.skipped.iter().position(similar) {
+            return Ok(Found::Skipped(index));
+        }
+        let Some(rest) = self.rest else {
+            return Ok(Found::Nowhere);
+        };
+        let mut found = Found::Nowhere;
+        let mut take = |entry: Delivered| {
+            if entry.path != path && (same(&entry) || similar(&entry)) {
+                found = Found::FarBehind(entry.place);
+            }
+            found == Found::Nowhere
+        };
+        let read = ledger.read(rest, origin, &mut take);
+        read.map_err(Unaligned::Ledger)?;
+        Ok(found)
+    }
+
+    pub(super) fn pass_first(&mut self, other_format: bool, fingerprint: &Fingerprint) {
+        self.window.pop_front();
+        self.note_pairing(other_format, fingerprint);
+    }
+
+    /// Passes all up to the one at `index`, which was paired.
+    pub(super) fn pass_to(&mut self, index: usize, other_format: bool, paired: &Fingerprint) {
+        for _ in 0..index {
+            if let Some(entry) = self.window.pop_front() {
+                self.keep_in_mind(entry);
+            }
+        }
+        self.pass_first(other_format, paired);
+    }
+
+    /// Passes all up to the one at `place`, which was paired and is not in the window.
+    pub(super) fn jump_to(
+        &mut self,
+        place: LedgerPlace,
+        path: u16,
+        origin: u32,
+        ledger: &impl Ledger,
+    ) -> Result<(), Unaligned> {
+        while let Some(entry) = self.window.pop_front() {
+            self.keep_in_mind(entry);
+        }
+        let Some(rest) = self.rest else {
+            return Ok(());
+        };
+        let mut take = |entry: Delivered| {
+            let is_before = entry.place < place;
+            if is_before && entry.path != path {
+                self.keep_in_mind(entry);
+            }
+            is_before
+        };
+        let read = ledger.read(rest, origin, &mut take);
+        self.rest = read.map_err(Unaligned::Ledger)?;
+        self.is_aligned = true;
+        Ok(())
+    }
+
+    pub(super) fn forget_skipped(&mut self, index: usize) {
+        self.skipped.remove(index);
+        self.is_aligned = true;
+    }
+
+    fn keep_in_mind(&mut self, entry: Delivered) {
+        if self.skipped.len() == SKIPPED_MAX {
+            self.skipped.pop_front();
+        }
+        self.skipped.push_back(entry);
+    }
+
+    fn note_pairing(&mut self, other_format: bool, fingerprint: &Fingerprint) {
+        self.is_aligned = true;
+        self.other_format_at = other_format.then_some(fingerprint.timestamp);
+    }
+
+    pub(super) fn note_new(&mut self, fingerprint: &Fingerprint) {
+        self.new_at = Some(fingerprint.timestamp);
+    }
+
+    /// Whether the entries before the one at `index` may have been left out by this path.
+    pub(super) fn check_skipping(&self, index: usize, arrival: &Arrival) -> Result<(), Unaligned> {
+        if arrival.fingerprint.commit_timestamp != 0 {
+            return Ok(()); // Every pairing is certain.
+        }
+        if arrival.is_direct() {
+            let Some(first) = self.window.front() else {
+                return Ok(());
+            };
+            // Entries of several paths need not be in their origin's order.
+            let mut passed = self.window.iter().take(index.saturating_add(1));
+            let missing_timestamp = first.fingerprint.timestamp;
+            return match passed.all(|entry| entry.path == first.path) {
+                true => Err(Unaligned::Missing { missing_timestamp }),
+                false => Ok(()),
+            };
+        }
+        let is_ambiguous = |entry: &Delivered| {
+            Some(entry.fingerprint.timestamp) == self.new_at
+                && entry.fingerprint.traits & FORM != arrival.fingerprint.traits & FORM
+        };
+        let mut skipped = self.window.iter().take(index);
+        match skipped.find(|entry| is_ambiguous(entry)) {
+            Some(entry) => Err(Unaligned::Ambiguous {
+                timestamp: entry.fingerprint.timestamp,
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether what was found nowhere is surely new.
+    pub(super) fn check_new(&self, arrival: &Arrival) -> Result<(), Unaligned> {
+        let timestamp = arrival.fingerprint.timestamp;
+        let others_went_on = !self.window.is_empty();
+        if arrival.is_direct() && others_went_on && self.other_format_at == Some(timestamp) {
+            return Err(Unaligned::Ambiguous { timestamp });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,118 @@
+//! What goes into the commit index.
+
+use std::sync::Arc;
+
+use super::Writer;
+use crate::merge::Decision;
+use crate::merge::pairing::LedgerPlace;
+use crate::relay_log::index_record::{RECORD_LEN, Step, StepKind};
+use crate::transaction::{Identity, Transaction, TransactionBatch};
+
+impl Writer {
+    /// Where the next record of the index will stand.
+    pub(super) fn index_place(&self) -> LedgerPlace {
+        LedgerPlace {
+            file: self.number,
+            record: self.index.end() / RECORD_LEN as u64,
+        }
+    }
+
+    pub(super) fn record_step(
+        &mut self,
+        decision: Decision,
+        batch: &TransactionBatch,
+        transaction: &Transaction,
+    ) {
+        let (kind, is_no_copy) = match decision {
+            Decision::New(_) => (StepKind::Transaction, false),
+            Decision::BeforeStart => (StepKind::BeforeStart, false),
+            Decision::Duplicate => (StepKind::Duplicate, false),
+            Decision::BeforeOrigin | Decision::Own => (StepKind::Duplicate, true),
+        };
+        let names = &mut self.names;
+        let out = &mut self.index.staged;
+        let source_file = names.source_file(batch.source, &batch.source_file, out);
+        let (mut timestamp, mut content) = (transaction.timestamp, 0);
+        let (origin, number) = match transaction.identity {
+            Identity::MySql(gtid) => (names.origin(gtid.sid, out), gtid.gno),
+            Identity::MariaDb(gtid) => (gtid.domain_id, gtid.seq_no),
+            Identity::Anonymous(fingerprint) => {
+                (timestamp, content) = (fingerprint.timestamp, fingerprint.content);
+                (fingerprint.traits, fingerprint.commit_timestamp)
+            }
+        };
+        let step = Step {
+            kind,
+            emptied: transaction.emptied,
+            is_no_copy,
+            source: batch.source,
+            log_end: self.tail.end() as u32,
+            source_file,
+            origin,
+            source_position: transaction.source_position,
+            number,
+            server_id: transaction.server_id,
+            timestamp,
+            content,
+            durable_to: self.durable as u32,
+            source_server_id: batch.source_server_id,
+            durable_records: self.durable_records as u32,
+        };
+        out.extend_from_slice(&step.encode());
+        let mut place = self.index_place();
+        place.record -= 1;
+        self.merge.note_place(batch, transaction, decision, place);
+        self.note_progress(
+            batch,
+            transaction.source_position,
+            Some(&transaction.identity),
+        );
+    }
+
+    pub(super) fn note_progress(
+        &mut self,
+        batch: &TransactionBatch,
+        position: u64,
+        identity: Option<&Identity>,
+    ) {
+        let Some(progress) = self.progress.get_mut(usize::from(batch.source)) else {
+            return;
+        };
+        if !Arc::ptr_eq(&progress.file, &batch.source_file) {
+            progress.file = batch.source_file.clone();
+        }
+        progress.position = position;
+        progress.server_id = batch.source_server_id;
+        if batch.source_first_timestamp != 0 && progress.first_timestamp == 0 {
+            progress.first_timestamp = batch.source_first_timestamp;
+            self.merge
+                .begin_origin(batch.source_server_id, batch.source_first_timestamp);
+            self.record_progress(batch.source);
+            return;
+        }
+        if let Some(Identity::MariaDb(gtid)) = identity {
+            progress.gtid_position.set(*gtid);
+        }
+    }
+
+    /// Records where a source stands.
+    pub(super) fn record_progress(&mut self, source: u16) {
+        let Some(progress) = self.progress.get(usize::from(source)) else {
+            return;
+        };
+        let out = &mut self.index.staged;
+        let step = Step {
+            kind: StepKind::Moved,
+            source,
+            log_end: self.tail.end() as u32,
+            source_file: self.names.source_file(source, &progress.file, out),
+            source_position: progress.position,
+            source_server_id: progress.server_id,
+            timestamp: progress.first_timestamp,
+            durable_to: self.durable as u32,
+            durable_records: self.durable_records as u32,
+            ..Step::default()
+        };
+        out.extend_from_slice(&step.encode());
+    }
+}
