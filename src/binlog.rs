@@ -28,6 +28,7 @@ pub mod rotate;
 pub mod row_images;
 pub mod rows;
 pub mod statement_context;
+pub mod status_variables;
 mod tagged_gtid;
 pub mod xa_prepare;
 

@@ -11,6 +11,7 @@
 mod assemble;
 mod body;
 pub(crate) mod boundary;
+mod digest;
 mod error;
 mod fingerprint;
 mod large;

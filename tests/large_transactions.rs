@@ -41,7 +41,7 @@ fn for_large_rows(options: ServerOptions, kind: Kind) -> ServerOptions {
         .extra("--max-allowed-packet=128M")
         .extra("--binlog-format=ROW");
     match kind {
-        Kind::MariaDb => options.extra("--innodb-log-file-size=512M"),
+        Kind::MariaDb | Kind::MySql56 => options.extra("--innodb-log-file-size=512M"),
         Kind::MySql => options.extra("--innodb-redo-log-capacity=512M"),
     }
 }

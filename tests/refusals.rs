@@ -240,7 +240,7 @@ async fn equal_server_id(mode: Mode, master: &Server, relay: &Relay) {
 async fn purged_gtids(kind: Kind, master: &Server) {
     let position = match kind {
         Kind::MariaDb => "SELECT @@gtid_binlog_pos",
-        Kind::MySql => "SELECT @@GLOBAL.gtid_executed",
+        Kind::MySql | Kind::MySql56 => "SELECT @@GLOBAL.gtid_executed",
     };
     let position = master
         .value(position)
@@ -268,7 +268,7 @@ async fn purged_gtids(kind: Kind, master: &Server) {
             .prepare_dump(79, uuid(kind))
             .expect("a replica may register");
         match kind {
-            Kind::MySql => client.dump_empty_gtid_set(79),
+            Kind::MySql | Kind::MySql56 => client.dump_empty_gtid_set(79),
             Kind::MariaDb => {
                 client
                     .query("SET @slave_connect_state='0-86-1'")

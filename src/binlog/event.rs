@@ -12,6 +12,8 @@ pub const CHECKSUM_LEN: usize = 4;
 
 /// Header flag of a format description event: the file was not closed.
 pub const FLAG_BINLOG_IN_USE: u16 = 0x1;
+/// Header flag of statements that depend on their connection: on its temporary tables.
+pub const FLAG_THREAD_SPECIFIC: u16 = 0x4;
 /// Header flag of events that a server made up for one connection and that stand in no file.
 pub const FLAG_ARTIFICIAL: u16 = 0x20;
 /// Header flag of events that a replica may skip when it does not know them.

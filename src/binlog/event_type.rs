@@ -88,6 +88,16 @@ impl EventType {
         matches!(self.0, 23..=25 | 30..=32 | 39 | 166..=171)
     }
 
+    /// Whether the event holds rows that are inserted.
+    pub fn inserts_rows(self) -> bool {
+        matches!(self.0, 23 | 30 | 166 | 169)
+    }
+
+    /// Whether the event holds rows that are deleted.
+    pub fn deletes_rows(self) -> bool {
+        matches!(self.0, 25 | 32 | 168 | 171)
+    }
+
     /// Whether a source sends this event to describe its file or the connection. Such events are
     /// never stored: the relay log has control events of its own.
     pub fn is_control(self) -> bool {

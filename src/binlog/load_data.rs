@@ -24,6 +24,20 @@ pub fn file_id(event_type: EventType, body: &[u8]) -> Result<u32, EventError> {
     fields.u32("file id")
 }
 
+/// Where the loaded file's name ends in the text of an EXECUTE_LOAD_QUERY event; `body` is the
+/// event without its header, or the head of it. A peer that logs the event again gives the file
+/// another name.
+///
+/// # Errors
+/// When it is cut short.
+pub fn file_name_end(body: &[u8]) -> Result<usize, EventError> {
+    let mut fields = FieldReader::new("load data event", body, HEADER_LEN);
+    fields.take("fixed part of a query", QUERY_HEAD_LEN)?;
+    fields.u32("file id")?;
+    fields.u32("start of the file name")?;
+    Ok(fields.u32("end of the file name")? as usize)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -37,6 +51,7 @@ mod tests {
         assert_eq!(file_id(execute, &body), Ok(0x100f_0e0d));
         for cut in 0..17 {
             assert!(file_id(execute, &body[..cut]).is_err());
+            assert!(file_name_end(&body[..cut]).is_err());
             assert_eq!(
                 file_id(EventType::DELETE_FILE, &body[..cut]).is_ok(),
                 cut > 3

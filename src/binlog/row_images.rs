@@ -20,6 +20,55 @@ use super::fields::{EventError, FieldReader};
 const NAME: &str = "rows event";
 const PARTIAL_JSON: u64 = 1;
 
+/// What a rows event does to its rows, and what stands behind its fixed part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RowsData<'a> {
+    /// Which columns the images have: the bitmaps behind the column count.
+    pub columns: &'a [u8],
+    /// Whether the images have all columns.
+    pub is_full: bool,
+    /// The images. Cut short when the event's head only was given.
+    pub images: &'a [u8],
+}
+
+impl<'a> RowsData<'a> {
+    /// Reads `body`, the event without its header and checksum, or the head of it.
+    ///
+    /// # Errors
+    /// When it is cut short before the images.
+    pub fn parse(event_type: EventType, body: &'a [u8]) -> Result<Self, EventError> {
+        let mut fields = FieldReader::new(NAME, body, HEADER_LEN);
+        skip_head(&mut fields, event_type)?;
+        let count = fields.length_encoded("column count")?;
+        let bitmap_len = usize::try_from(count.div_ceil(8)).unwrap_or(usize::MAX);
+        let bitmaps_len = match is_update(event_type) {
+            true => bitmap_len.saturating_mul(2),
+            false => bitmap_len,
+        };
+        let columns = fields.take("columns present", bitmaps_len)?;
+        let has_all = |bitmap: &[u8]| (0..count).all(|column| bit(bitmap, column as usize));
+        Ok(Self {
+            columns,
+            is_full: bitmap_len == 0 || columns.chunks(bitmap_len).all(has_all),
+            images: fields.rest(),
+        })
+    }
+}
+
+/// Skips what stands before the column count.
+fn skip_head(fields: &mut FieldReader<'_>, event_type: EventType) -> Result<(), EventError> {
+    fields.take("table id and flags", 8)?;
+    if has_extra_data(event_type) {
+        let at = fields.offset();
+        let length = fields.u16("extra data length")?;
+        let Some(rest) = usize::from(length).checked_sub(2) else {
+            return Err(fields.invalid("extra data length", at, length.into(), "2 or more"));
+        };
+        fields.take("extra data", rest)?;
+    }
+    Ok(())
+}
+
 /// The rows of `body`, a whole rows event without header and checksum; an update of one row
 /// counts once. `None` when a column's type does not tell how long its values are, or the rows are
 /// compressed and larger than `uncompressed_max` bytes.
@@ -33,15 +82,7 @@ pub fn count_rows(
     uncompressed_max: usize,
 ) -> Result<Option<u64>, EventError> {
     let mut fields = FieldReader::new(NAME, body, HEADER_LEN);
-    fields.take("table id and flags", 8)?;
-    if has_extra_data(event_type) {
-        let at = fields.offset();
-        let length = fields.u16("extra data length")?;
-        let Some(rest) = usize::from(length).checked_sub(2) else {
-            return Err(fields.invalid("extra data length", at, length.into(), "2 or more"));
-        };
-        fields.take("extra data", rest)?;
-    }
+    skip_head(&mut fields, event_type)?;
     let at = fields.offset();
     let count = fields.length_encoded("column count")?;
     let bitmap_len = usize::try_from(count.div_ceil(8)).unwrap_or(usize::MAX);
@@ -208,6 +249,24 @@ mod tests {
         let mut body = head(EventType::PARTIAL_UPDATE_ROWS, &[0b001, 0b110]);
         body.extend_from_slice(&[0, 1, 0, 0, 0, 1, 1, 0b01, 2, 0, 0, 0, 9, 9]);
         assert_eq!(count(EventType::PARTIAL_UPDATE_ROWS, &body), Ok(Some(1)));
+    }
+
+    #[test]
+    fn the_images_are_what_follows_the_bitmaps() {
+        let mut body = head(EventType::UPDATE_ROWS, &[0b001, 0b010]);
+        let fixed = body.len();
+        body.extend_from_slice(&[0, 1, 0, 0, 0]);
+        let data = RowsData::parse(EventType::UPDATE_ROWS, &body).unwrap();
+        assert_eq!(data.columns, [0b001, 0b010]);
+        assert!(!data.is_full);
+        let full = head(EventType::WRITE_ROWS, &[0b111]);
+        let all_columns = RowsData::parse(EventType::WRITE_ROWS, &full).unwrap();
+        assert!(all_columns.is_full);
+        assert_eq!(data.images, [0, 1, 0, 0, 0]);
+        for cut in 0..body.len() {
+            let read = RowsData::parse(EventType::UPDATE_ROWS, &body[..cut]);
+            assert_eq!(read.is_ok(), cut >= fixed, "cut at {cut}");
+        }
     }
 
     #[test]

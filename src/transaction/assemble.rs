@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::body::Body;
-use super::boundary::Boundary;
+use super::boundary::{self, Boundary};
+use super::digest::Digest;
 use super::error::TransactionError;
 use super::large::LargeEvent;
 use super::{BufferPool, Fingerprint, Identity, Transaction, TransactionBatch};
@@ -49,8 +50,27 @@ struct Open {
     standalone: bool,
     /// Whether a BEGIN was seen, or the opener is one.
     grouped: bool,
+    /// Whether the fingerprint is to be computed: nothing else tells what it is.
+    digested: bool,
     /// Bytes as the source has them, dropped ones included.
     source_len: u64,
+}
+
+impl Open {
+    /// `header` is that of the transaction's first event.
+    fn without_gtid(header: EventHeader) -> Self {
+        Self {
+            header,
+            identity: Identity::Anonymous(Fingerprint::default()),
+            clock: None,
+            commit_id: None,
+            transaction_length: None,
+            standalone: false,
+            grouped: false,
+            digested: true,
+            source_len: 0,
+        }
+    }
 }
 
 /// Gathers one source's events into batches of whole transactions.
@@ -62,6 +82,7 @@ pub struct Assembler {
     source_position: u64,
     run: u64,
     trim: Trim,
+    digest: Digest,
     boundary: Boundary,
     open: Option<Open>,
     large: Option<LargeEvent>,
@@ -76,6 +97,7 @@ impl Assembler {
     pub fn new(options: AssemblerOptions, format: Arc<FormatDescription>) -> Self {
         Self {
             trim: Trim::new(options.filter.clone()),
+            digest: Digest::new(),
             body: Body::new(options.spill_dir.clone(), options.spill_size),
             run: options.first_run,
             options,
@@ -185,11 +207,7 @@ impl Assembler {
         if event_type.is_gtid() {
             return self.begin(header, event, checksummed);
         }
-        if self.admit(
-            event_type,
-            event::body(event, checksummed),
-            event.len() as u64,
-        )? {
+        if self.admit(&header, event::body(event, checksummed))? {
             self.append_event(header, event, checksummed)?;
         }
         self.end_event(position_after)
@@ -210,8 +228,13 @@ impl Assembler {
         if let Some(head) = large.head_to_judge() {
             let body = head.get(event::HEADER_LEN..).unwrap_or(&[]);
             self.judge_large(&mut large, &head, body)?;
-        } else if large.is_kept() {
-            self.append(part)?;
+        } else {
+            if self.open.is_some_and(|open| open.digested) && large.is_judged() {
+                self.digest.more(part);
+            }
+            if large.is_kept() {
+                self.append(part)?;
+            }
         }
         self.large = Some(large);
         Ok(())
@@ -250,7 +273,7 @@ impl Assembler {
             return Err(TransactionError::NotEnded { event_type });
         }
         let size = u64::from(header.event_size);
-        let keep = self.admit(event_type, body, size)?;
+        let keep = self.admit(&header, body)?;
         large.judged(header.event_type, size, keep);
         if keep {
             let header = match self.format.checksum {
@@ -273,20 +296,13 @@ impl Assembler {
         if self.boundary != Boundary::Outside {
             return Err(TransactionError::NotEnded { event_type });
         }
-        let mut open = Open {
-            header,
-            identity: Identity::Anonymous(Fingerprint::default()),
-            clock: None,
-            commit_id: None,
-            transaction_length: None,
-            standalone: false,
-            grouped: false,
-            source_len: event.len() as u64,
-        };
+        let mut open = Open::without_gtid(header);
+        open.source_len = event.len() as u64;
         if event_type == EventType::MARIADB_GTID {
             let parsed = MariaDbGtidEvent::parse(event, checksummed)?;
             open.identity = Identity::MariaDb(parsed.gtid);
             open.commit_id = parsed.commit_id;
+            open.digested = false;
             open.standalone = parsed.is_standalone();
             open.grouped = !open.standalone;
             self.boundary = if open.standalone {
@@ -297,31 +313,47 @@ impl Assembler {
         } else {
             let parsed = MySqlGtidEvent::parse(event, checksummed)?;
             open.identity = Identity::of_opener(&parsed);
+            open.digested = open.identity == Identity::Anonymous(Fingerprint::default());
             open.clock = parsed.clock;
             open.transaction_length = parsed.transaction_length;
             self.boundary = Boundary::Opened;
         }
-        self.open = Some(open);
-        self.trim.reset();
+        self.start_transaction(open);
         self.append_event(header, event, checksummed)?;
         self.body.end_opener();
         Ok(())
     }
 
+    fn start_transaction(&mut self, open: Open) {
+        self.trim.reset();
+        if open.digested {
+            self.digest.reset();
+        }
+        self.open = Some(open);
+    }
+
     /// Judges an event by its head and follows the boundary; true when it is to be appended.
-    fn admit(
-        &mut self,
-        event_type: EventType,
-        body: &[u8],
-        event_len: u64,
-    ) -> Result<bool, TransactionError> {
+    fn admit(&mut self, header: &EventHeader, body: &[u8]) -> Result<bool, TransactionError> {
+        let event_type = header.event_type;
+        if self.open.is_none()
+            && boundary::has_groups_without_opener(&self.format)
+            && boundary::begins_without_opener(event_type)
+        {
+            self.boundary = Boundary::Opened;
+            self.start_transaction(Open::without_gtid(*header));
+            self.body.end_opener();
+        }
         let Some(open) = &mut self.open else {
             return match event_type {
                 EventType::IGNORABLE => Ok(false),
                 _ => Err(TransactionError::OutsideTransaction { event_type }),
             };
         };
-        open.source_len += event_len;
+        open.source_len += u64::from(header.event_size);
+        if open.digested {
+            let checksummed = self.format.checksum == Checksum::Crc32;
+            self.digest.event(header, body, checksummed)?;
+        }
         let query = match event_type {
             EventType::QUERY => Some(Query::parse(event_type, body)?),
             _ => None,
@@ -369,6 +401,10 @@ impl Assembler {
                 found,
             });
         }
+        let identity = match open.digested {
+            true => Identity::Anonymous(self.digest.finish(open.grouped, &open.header)),
+            false => open.identity,
+        };
         let emptied = self.trim.dropped_all();
         if emptied && !open.grouped {
             self.empty_out(&open)?;
@@ -378,7 +414,7 @@ impl Assembler {
             .finish()
             .map_err(|cause| self.spill_error(cause))?;
         self.transactions.push(Transaction {
-            identity: open.identity,
+            identity,
             server_id: open.header.server_id,
             timestamp: open.header.timestamp,
             clock: open.clock,

@@ -130,8 +130,9 @@ pub(super) struct Body {
     memory: Vec<u8>,
     /// Where the open transaction begins in `memory`.
     start: usize,
-    /// Bytes of the open transaction's opener, once it is there.
+    /// Bytes of the open transaction's opener, once it is there; 0 when it has none.
     opener_len: usize,
+    opener_ended: bool,
     spilling: Option<Spilling>,
     spill_dir: PathBuf,
     spill_size: usize,
@@ -144,6 +145,7 @@ impl Body {
             memory,
             start: 0,
             opener_len: 0,
+            opener_ended: false,
             spilling: None,
             spill_dir,
             spill_size,
@@ -167,6 +169,7 @@ impl Body {
     /// Says that all bytes so far are the opener. It stays in memory, to be rewritten.
     pub(super) fn end_opener(&mut self) {
         self.opener_len = self.memory.len() - self.start;
+        self.opener_ended = true;
     }
 
     /// Replaces the opener, the only event so far.
@@ -187,7 +190,7 @@ impl Body {
             return spilling.append(bytes);
         }
         let open_len = self.memory.len() - self.start;
-        if self.opener_len > 0 && open_len + bytes.len() > self.spill_size {
+        if self.opener_ended && open_len + bytes.len() > self.spill_size {
             let mut spilling = Spilling::create(&self.spill_dir)?;
             let rest_start = self.start + self.opener_len;
             spilling.append(self.memory.get(rest_start..).unwrap_or(&[]))?;
@@ -240,6 +243,7 @@ impl Body {
         let range = (self.start, opener_end, self.memory.len(), spill);
         self.start = self.memory.len();
         self.opener_len = 0;
+        self.opener_ended = false;
         Ok(range)
     }
 
@@ -247,6 +251,7 @@ impl Body {
     pub(super) fn abandon(&mut self) {
         self.memory.truncate(self.start);
         self.opener_len = 0;
+        self.opener_ended = false;
         self.spilling = None;
     }
 
@@ -306,6 +311,15 @@ mod tests {
             }
             assert_eq!(whole(&mut body), model, "spill size {spill_size}");
         }
+    }
+
+    #[test]
+    fn a_transaction_without_opener_goes_to_a_file_too() {
+        let (dir, mut body) = body(10);
+        body.end_opener();
+        body.append(&[2; 20]).unwrap();
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+        assert_eq!(whole(&mut body), [2; 20]);
     }
 
     #[test]

@@ -4,11 +4,13 @@
 //! |---|---|---|
 //! | MySQL | GTID, then BEGIN or XA START | XID, COMMIT, ROLLBACK, XA_PREPARE |
 //! | MySQL | GTID, then anything else | that statement (DDL, XA COMMIT …), payload or incident |
+//! | MySQL ≤ 5.6 without GTIDs | none: BEGIN, or a statement of its own | as with a GTID |
 //! | MariaDB | GTID without `standalone` | XID, COMMIT, ROLLBACK, XA_PREPARE |
 //! | MariaDB | GTID with `standalone` | the first event that is no preparation of a statement |
 
-use crate::binlog::EventType;
 use crate::binlog::query::Query;
+use crate::binlog::{EventType, FormatDescription};
+use crate::flavor::Flavor;
 
 /// Where in a transaction the stream stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +40,27 @@ impl Boundary {
             Boundary::InGroup => Boundary::InGroup,
         }
     }
+}
+
+/// Whether a server with this format description may write transactions without an opener: one
+/// before MySQL 5.7, which has fewer event types. Later ones write ANONYMOUS_GTID events.
+pub(crate) fn has_groups_without_opener(format: &FormatDescription) -> bool {
+    format.post_header_lengths.len() < usize::from(EventType::TRANSACTION_CONTEXT.0)
+        && Flavor::of_version(&format.server_version) == Flavor::MySql
+}
+
+/// Whether a transaction without opener can begin with the event. Any other, outside a
+/// transaction, means that reading began in the middle of one.
+pub(crate) fn begins_without_opener(event_type: EventType) -> bool {
+    matches!(
+        event_type,
+        EventType::QUERY
+            | EventType::INTVAR
+            | EventType::RAND
+            | EventType::USER_VAR
+            | EventType::BEGIN_LOAD_QUERY
+            | EventType::INCIDENT
+    )
 }
 
 /// Whether the event only prepares the statement that follows it.

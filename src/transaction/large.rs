@@ -102,6 +102,11 @@ impl LargeEvent {
         });
     }
 
+    /// Whether the head has been judged: what follows is not in it.
+    pub(super) fn is_judged(&self) -> bool {
+        self.judged.is_some()
+    }
+
     /// Whether the parts that follow are to be appended.
     pub(super) fn is_kept(&self) -> bool {
         self.judged.is_some_and(|judged| judged.keep)

@@ -17,6 +17,11 @@ pub(crate) fn mysql_format(checksum: Checksum) -> Arc<FormatDescription> {
     format("8.0.41", 41, checksum)
 }
 
+/// What a MySQL 5.6 source says of its events.
+pub(crate) fn mysql56_format(checksum: Checksum) -> Arc<FormatDescription> {
+    format("5.6.24-log", 35, checksum)
+}
+
 /// What a MariaDB source says of its events.
 pub(crate) fn mariadb_format(checksum: Checksum) -> Arc<FormatDescription> {
     format("10.11.14-MariaDB", 171, checksum)

@@ -2,6 +2,7 @@
 
 mod large;
 mod shapes;
+mod without_opener;
 
 use std::sync::Arc;
 

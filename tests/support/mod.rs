@@ -7,6 +7,7 @@
 )]
 
 pub mod binlog_text;
+pub mod fingerprints;
 pub mod load;
 pub mod raw_client;
 pub mod relay;

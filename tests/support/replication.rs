@@ -25,7 +25,7 @@ impl StartAt {
 /// position, nothing else, unless `extra` (such as "MASTER_CONNECT_RETRY=1") says so.
 pub async fn attach(replica: &Server, host: &str, port: u16, at: &StartAt, extra: &str) {
     let prefix = match replica.kind {
-        Kind::MariaDb => "MASTER",
+        Kind::MariaDb | Kind::MySql56 => "MASTER",
         Kind::MySql => "SOURCE",
     };
     let mut options = vec![
@@ -47,7 +47,7 @@ pub async fn attach(replica: &Server, host: &str, port: u16, at: &StartAt, extra
     }
     let options = options.join(", ");
     match replica.kind {
-        Kind::MariaDb => {
+        Kind::MariaDb | Kind::MySql56 => {
             replica
                 .sql(&format!("CHANGE MASTER TO {options}; START SLAVE"))
                 .await;
@@ -62,7 +62,7 @@ pub async fn attach(replica: &Server, host: &str, port: u16, at: &StartAt, extra
 /// The option that makes a replica try again each second, for tests that stop what it follows.
 pub fn retry_each_second(kind: Kind) -> &'static str {
     match kind {
-        Kind::MariaDb => "MASTER_CONNECT_RETRY=1",
+        Kind::MariaDb | Kind::MySql56 => "MASTER_CONNECT_RETRY=1",
         Kind::MySql => "SOURCE_CONNECT_RETRY=1",
     }
 }
@@ -142,7 +142,7 @@ pub struct ReplicaStatus {
 
 pub async fn replica_status(server: &Server) -> ReplicaStatus {
     let (statement, word) = match server.kind {
-        Kind::MariaDb => ("SHOW SLAVE STATUS", "Slave"),
+        Kind::MariaDb | Kind::MySql56 => ("SHOW SLAVE STATUS", "Slave"),
         Kind::MySql => ("SHOW REPLICA STATUS", "Replica"),
     };
     let rows: Vec<Row> = server.rows(statement).await;

@@ -24,6 +24,7 @@ pub const NOBODY_USER: &str = "nobody";
 pub enum Kind {
     MariaDb,
     MySql,
+    MySql56,
 }
 
 impl Kind {
@@ -32,6 +33,7 @@ impl Kind {
         match self {
             Kind::MariaDb => "mariadb-10.11",
             Kind::MySql => "mysql-9.7",
+            Kind::MySql56 => "mysql-5.6",
         }
     }
 
@@ -39,7 +41,7 @@ impl Kind {
     pub fn flavor(self) -> &'static str {
         match self {
             Kind::MariaDb => "mariadb",
-            Kind::MySql => "mysql",
+            Kind::MySql | Kind::MySql56 => "mysql",
         }
     }
 }
@@ -184,6 +186,13 @@ impl Server {
         }
         match self.kind {
             Kind::MariaDb => arguments.push("--innodb-log-file-size=48M".to_owned()),
+            Kind::MySql56 => {
+                arguments.push("--log-bin-trust-function-creators=1".to_owned());
+                if self.options.gtid {
+                    arguments.push("--gtid-mode=ON".to_owned());
+                    arguments.push("--enforce-gtid-consistency=ON".to_owned());
+                }
+            }
             Kind::MySql => {
                 // Its I/O thread reads host and user from there; only its digests cost memory.
                 arguments.retain(|word| word != "--performance-schema=OFF");
@@ -198,7 +207,7 @@ impl Server {
         if self.options.log_bin {
             arguments.push("--log-bin=mysql-bin".to_owned());
             let updates = match self.kind {
-                Kind::MariaDb => "log-slave-updates",
+                Kind::MariaDb | Kind::MySql56 => "log-slave-updates",
                 Kind::MySql => "log-replica-updates",
             };
             arguments.push(format!(
@@ -414,10 +423,18 @@ pub fn numbered_files(directory: &Path, basename: &str) -> Vec<PathBuf> {
 fn accounts_sql(kind: Kind) -> String {
     let reload = match kind {
         Kind::MariaDb => "REPLICATION SLAVE, BINLOG MONITOR, REPLICA MONITOR",
-        Kind::MySql => "REPLICATION SLAVE, REPLICATION CLIENT",
+        Kind::MySql | Kind::MySql56 => "REPLICATION SLAVE, REPLICATION CLIENT",
     };
     let mut lines = vec!["SET SESSION sql_log_bin=0;".to_owned()];
     for host in ["%", "localhost"] {
+        if kind == Kind::MySql56 {
+            for (user, may) in [(REPL_USER, reload), (NOBODY_USER, "USAGE")] {
+                lines.push(format!(
+                    "GRANT {may} ON *.* TO {user}@'{host}' IDENTIFIED BY '{REPL_PASSWORD}';"
+                ));
+            }
+            continue;
+        }
         lines.push(format!(
             "CREATE USER IF NOT EXISTS {REPL_USER}@'{host}' IDENTIFIED BY '{REPL_PASSWORD}';"
         ));

@@ -233,7 +233,7 @@ fn master_options(options: &TopologyOptions, number: u32) -> ServerOptions {
 pub fn pause(kind: Kind) -> Duration {
     match kind {
         Kind::MariaDb => Duration::from_millis(4),
-        Kind::MySql => Duration::from_millis(12),
+        Kind::MySql | Kind::MySql56 => Duration::from_millis(12),
     }
 }
 

@@ -1,13 +1,14 @@
 //! Reading one transaction of a log file and checking it by itself.
 
-use crate::binlog::EventType;
 use crate::binlog::event;
 use crate::binlog::mariadb_gtid::MariaDbGtidEvent;
 use crate::binlog::mysql_gtid::{LogicalClock, MySqlGtidEvent};
+use crate::binlog::{EventType, FormatDescription};
+use crate::flavor::Flavor;
 use crate::inspect::dump::boundary_after;
 use crate::inspect::{ChecksumState, EventReader, InspectError, PlacedEvent};
-use crate::transaction::Identity;
-use crate::transaction::boundary::Boundary;
+use crate::transaction::boundary::{Boundary, begins_without_opener};
+use crate::transaction::{Fingerprint, Identity};
 
 /// What stands at a place in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,13 +54,21 @@ pub(super) fn read_next(reader: &mut EventReader) -> Result<Found, Fault> {
         offset: start,
         what,
     };
-    if !event_type.is_gtid() {
+    // MySQL before 5.7 has no openers, and the log has what its sources wrote.
+    let is_mysql =
+        |format: &FormatDescription| Flavor::of_version(&format.server_version) == Flavor::MySql;
+    let bare = begins_without_opener(event_type) && reader.format().is_some_and(is_mysql);
+    if !event_type.is_gtid() && !bare {
         return Err(fault(format!(
             "{event_type} event outside any transaction, expected a GTID event"
         )));
     }
     let parsed = parse_opener(reader, event_type).map_err(|error| fault(error.to_string()))?;
-    let mut boundary = boundary_after(Boundary::Outside, reader, &opener);
+    let before = match bare {
+        true => Boundary::Opened,
+        false => Boundary::Outside,
+    };
+    let mut boundary = boundary_after(before, reader, &opener);
     let mut end = opener.end();
     while boundary != Boundary::Outside {
         let Some(event) = next_event(reader)? else {
@@ -105,6 +114,13 @@ fn parse_opener(
         let opener = MariaDbGtidEvent::parse(reader.event(), reader.is_checksummed())?;
         return Ok(Opener {
             identity: Identity::MariaDb(opener.gtid),
+            clock: None,
+            length: None,
+        });
+    }
+    if !event_type.is_gtid() {
+        return Ok(Opener {
+            identity: Identity::Anonymous(Fingerprint::default()),
             clock: None,
             length: None,
         });

@@ -12,7 +12,7 @@ use super::tail::Tail;
 /// this size.
 const PIECE_LEN: usize = 1024 * 1024;
 
-/// Appends the transaction's opener to `out`, for offset `start` of the log file. `group_id` is
+/// Appends the transaction's opener, if it has one, to `out`, for offset `start` of the log file. `group_id` is
 /// the commit id of its group.
 pub(super) fn opener(
     batch: &TransactionBatch,
@@ -23,12 +23,15 @@ pub(super) fn opener(
     out: &mut Vec<u8>,
 ) -> Result<(), EventError> {
     let source = batch.bytes.get(transaction.opener.clone()).unwrap_or(&[]);
+    if source.is_empty() {
+        return Ok(());
+    }
     let from = out.len();
     match transaction.identity {
-        Identity::MySql(_) => {
+        Identity::MySql(_) | Identity::Anonymous(_) => {
             mysql_gtid::rewrite(source, place.clock, transaction.rest_len(), out)?;
         }
-        Identity::MariaDb(_) | Identity::Anonymous(_) => out.extend_from_slice(source),
+        Identity::MariaDb(_) => out.extend_from_slice(source),
     }
     if let Some(written) = out.get_mut(from..) {
         if let Identity::MariaDb(_) = transaction.identity {

@@ -59,7 +59,7 @@ fn events(change: &Change) -> Vec<Vec<u8>> {
 }
 
 /// Feeds an event in parts whose lengths repeat `parts`.
-fn feed_in_parts(
+pub(super) fn feed_in_parts(
     source: &mut Source,
     event: &[u8],
     parts: &[usize],
