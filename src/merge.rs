@@ -53,12 +53,11 @@ pub enum Executed {
 }
 
 impl Executed {
-    /// Nothing yet.
-    pub fn empty(kind: IdentityKind) -> Self {
-        match kind {
-            IdentityKind::MySql => Executed::MySql(GtidSet::new()),
-            IdentityKind::MariaDb => Executed::MariaDb(BinlogState::new()),
-            IdentityKind::Anonymous => Executed::Anonymous,
+    /// Nothing yet, by GTID.
+    pub fn empty(flavor: Flavor) -> Self {
+        match flavor {
+            Flavor::MySql => Executed::MySql(GtidSet::new()),
+            Flavor::MariaDb => Executed::MariaDb(BinlogState::new()),
         }
     }
 
@@ -322,7 +321,7 @@ impl Merge {
             return Ok((!is_new).then_some(Decision::Duplicate));
         };
         match self.pairing.pair(&arrival, ledger) {
-            Ok(Paired::New) if transaction.before_start => Ok(Some(Decision::BeforeStart)),
+            Ok(Paired::New) if batch.before_start => Ok(Some(Decision::BeforeStart)),
             Ok(Paired::New) => Ok(None),
             Ok(Paired::Copy) => Ok(Some(Decision::Duplicate)),
             Ok(Paired::Before) => Ok(Some(Decision::BeforeOrigin)),

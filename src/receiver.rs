@@ -11,6 +11,8 @@ mod dump_position;
 mod error;
 mod facts;
 mod listening;
+mod read_back;
+mod resume;
 mod scan;
 mod start;
 mod status;
@@ -28,6 +30,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 pub use check::{CheckedSource, check_source};
 pub use error::ReceiverError;
 pub use facts::SourceFacts;
+pub use read_back::ReadBack;
 pub use start::{FirstContact, first_contact};
 pub use status::{LastError, SourceState, SourceStatus};
 
@@ -126,6 +129,8 @@ pub struct Shared {
     pub queue: Queue,
     /// Who answers where.
     pub identities: Arc<Identities>,
+    /// Without GTIDs: what is read before the log begins.
+    pub read_back: Arc<ReadBack>,
 }
 
 /// Follows the source until the relay stops.
@@ -205,13 +210,6 @@ async fn connect(options: &ReceiverOptions) -> Result<(Connection, SourceFacts),
     let (mut connection, greeting) = client::connect(&connecting).await?;
     let asking = SourceFacts::ask(&mut connection, &greeting);
     let facts = in_time(config.read_timeout, asking).await?;
-    if !facts.has_gtids {
-        return Err(ReceiverError::setup(
-            "the source runs without GTIDs (gtid_mode is not ON), and this version cannot \
-             de-duplicate such transactions",
-            "set gtid_mode=ON on all sources",
-        ));
-    }
     Ok((connection, facts))
 }
 

@@ -21,7 +21,7 @@ use crate::admin;
 use crate::config::{Config, FlavorChoice, Privilege};
 use crate::data_dir::{DataDir, DataDirError};
 use crate::protocol::StoredPassword;
-use crate::receiver::{self, Identities, Queue, ReceiverOptions, Shared, SourceStatus};
+use crate::receiver::{self, Identities, Queue, ReadBack, ReceiverOptions, Shared, SourceStatus};
 use crate::relay_log::appender::{self, SourceLedger};
 use crate::relay_log::recover::{Recovered, recover};
 use crate::relay_log::{LogDir, LogError, LogOptions, RelayLog, Writer};
@@ -111,7 +111,7 @@ impl Relay {
             .as_ref()
             .and_then(|uuid| uuid.parse().ok());
         let data_dir = DataDir::open(&config.relay.data_dir, configured)?;
-        let recovered = recover(&log_dir(&config))?;
+        let recovered = recover(&log_dir(&config), &source_names(&config))?;
         if let (Some(recovered), FlavorChoice::Fixed(flavor)) = (&recovered, config.relay.flavor) {
             let found = recovered.executed.flavor();
             if found != flavor {
@@ -201,6 +201,11 @@ fn log_dir(config: &Config) -> LogDir {
     }
 }
 
+fn source_names(config: &Config) -> Vec<Arc<str>> {
+    let names = config.sources.iter();
+    names.map(|source| source.name.as_str().into()).collect()
+}
+
 fn sender_options(config: &Config, data_dir: &DataDir) -> Result<SenderOptions, RelayError> {
     let files = config
         .tls
@@ -273,11 +278,7 @@ impl Stages {
             server_id,
             max_size: config.log.max_size,
             sync: config.log.sync,
-            source_names: config
-                .sources
-                .iter()
-                .map(|source| source.name.as_str().into())
-                .collect(),
+            source_names: source_names(config),
             stopping: Arc::new(AtomicBool::new(false)),
         };
         let identities = Arc::new(Identities::default());
@@ -299,8 +300,8 @@ impl Stages {
     ) -> Result<(), RelayError> {
         let mut stop = shutdown.clone();
         let opening = self.open_log(recovered);
-        let writer = tokio::select! {
-            writer = opening => writer?,
+        let (writer, read_back) = tokio::select! {
+            opened = opening => opened?,
             _ = stop.wait_for(|stop| *stop) => return Ok(()),
         };
         let log = writer.log().clone();
@@ -332,6 +333,7 @@ impl Stages {
             log: log.clone(),
             queue,
             identities: self.identities,
+            read_back: Arc::new(read_back),
         };
         let mut receivers = JoinSet::new();
         for (options, source) in self.receivers.into_iter().zip(&self.parts.sources) {
@@ -354,7 +356,10 @@ impl Stages {
     }
 
     /// Goes on with the log that is there, or begins one when a source has answered.
-    async fn open_log(&self, recovered: Option<Recovered>) -> Result<Writer, RelayError> {
+    async fn open_log(
+        &self,
+        recovered: Option<Recovered>,
+    ) -> Result<(Writer, ReadBack), RelayError> {
         let Some(recovered) = recovered else {
             let first = first_start::first_start(
                 &self.receivers,
@@ -364,16 +369,14 @@ impl Stages {
             );
             let first = first.await;
             let options = self.log_options.clone();
-            return Ok(Writer::create(
-                options,
-                &first.format,
-                first.before,
-                first.progress,
-            )?);
+            let read_back = ReadBack::new(first.read_back_to);
+            let writer = Writer::create(options, &first.format, first.before, first.progress)?;
+            return Ok((writer, read_back));
         };
         for repair in &recovered.repairs {
             tracing::warn!("recovery: {repair}");
         }
-        Ok(Writer::resume(self.log_options.clone(), recovered)?)
+        let writer = Writer::resume(self.log_options.clone(), recovered)?;
+        Ok((writer, ReadBack::new(Vec::new())))
     }
 }

@@ -179,6 +179,9 @@ pub struct SourceProgress {
     /// MySQL without GTIDs: when the first file that was read of the source was begun, in seconds
     /// since 1970 by its clock, if files before it are lost, else 0.
     pub first_timestamp: u32,
+    /// MySQL without GTIDs: whether what lies before the source's start is still being read, so
+    /// that the log has not begun.
+    pub reading_back: bool,
 }
 
 /// What the relay log holds, as published.

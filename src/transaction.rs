@@ -80,8 +80,6 @@ pub struct Transaction {
     pub source_position: u64,
     /// Whether the filter dropped every change, so that only the empty transaction is left.
     pub emptied: bool,
-    /// Whether it lies before its source's start: it is read to recognise copies of it only.
-    pub before_start: bool,
 }
 
 impl Transaction {
@@ -112,6 +110,8 @@ pub struct TransactionBatch {
     pub source_server_id: u32,
     /// See [`crate::relay_log::SourceProgress::first_timestamp`].
     pub source_first_timestamp: u32,
+    /// Whether it lies before the source's start: then it is read to recognise copies only.
+    pub before_start: bool,
     /// Counts up whenever the source's logical clock starts anew (another file, another
     /// connection): clocks of different runs cannot be compared.
     pub run: u64,

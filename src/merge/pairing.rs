@@ -206,16 +206,14 @@ impl Pairing {
     ///
     /// # Errors
     /// When it cannot be decided. Nothing is changed then.
-    pub fn pair(
-        &mut self,
-        arrival: &Arrival,
-        ledger: &impl Ledger,
-    ) -> Result<Paired, Unaligned> {
+    pub fn pair(&mut self, arrival: &Arrival, ledger: &impl Ledger) -> Result<Paired, Unaligned> {
         if let Some(source) = self.sources.get_mut(usize::from(arrival.path)) {
             source.server_id = arrival.path_server_id;
         }
         let began = self.begins.get(&arrival.origin).copied().unwrap_or(0);
         let path = self.path(arrival.path, arrival.origin);
+        // What its origin's own first file does not hold any more can only be passed over.
+        let may_have_lost = began != 0 && !path.is_aligned;
         path.fill(arrival.path, arrival.origin, ledger)?;
         let fingerprint = &arrival.fingerprint;
         match path.find(fingerprint, arrival.path, arrival.origin, ledger)? {
@@ -227,13 +225,20 @@ impl Pairing {
                 path.forget_skipped(index);
                 Ok(Paired::Copy)
             }
-            Found::Behind { index, other_format } => {
-                path.check_skipping(index, arrival)?;
+            Found::Behind {
+                index,
+                other_format,
+            } => {
+                if !may_have_lost {
+                    path.check_skipping(index, arrival)?;
+                }
                 path.pass_to(index, other_format, fingerprint);
                 Ok(Paired::Copy)
             }
             Found::FarBehind(place) => {
-                path.check_skipping(usize::MAX, arrival)?;
+                if !may_have_lost {
+                    path.check_skipping(usize::MAX, arrival)?;
+                }
                 path.jump_to(place, arrival.path, arrival.origin, ledger)?;
                 Ok(Paired::Copy)
             }

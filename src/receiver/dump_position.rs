@@ -15,6 +15,8 @@ pub(super) struct DumpPosition {
     /// Behind the newest event.
     pub(super) position: u64,
     pub(super) format: Option<Arc<FormatDescription>>,
+    /// When the file's format description was written, by the source's clock.
+    pub(super) file_timestamp: u32,
 }
 
 /// What a control event changed.
@@ -35,6 +37,7 @@ impl DumpPosition {
             file: Arc::from(""),
             position: 0,
             format: None,
+            file_timestamp: 0,
         }
     }
 
@@ -87,6 +90,7 @@ impl DumpPosition {
             EventType::FORMAT_DESCRIPTION => {
                 let format = FormatDescription::parse(event).map_err(|cause| self.damage(cause))?;
                 self.position = self.after(header);
+                self.file_timestamp = header.timestamp;
                 // A source sends the description again at every start of a dump; most often it
                 // says nothing new.
                 if self.format.as_deref() == Some(&format) {
@@ -199,6 +203,7 @@ mod tests {
             file: Arc::from("bin.000001"),
             position,
             format: None,
+            file_timestamp: 0,
         }
     }
 

@@ -4,6 +4,7 @@ use super::error::ReceiverError;
 use crate::connection::Connection;
 use crate::connection::client::ServerGreeting;
 use crate::flavor::Flavor;
+use crate::merge::IdentityKind;
 
 /// A source's answers to the first questions.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +24,15 @@ pub struct SourceFacts {
 }
 
 impl SourceFacts {
+    /// By what the source's transactions are known.
+    pub fn identity_kind(&self) -> IdentityKind {
+        match (self.flavor, self.has_gtids) {
+            (Flavor::MariaDb, _) => IdentityKind::MariaDb,
+            (Flavor::MySql, true) => IdentityKind::MySql,
+            (Flavor::MySql, false) => IdentityKind::Anonymous,
+        }
+    }
+
     /// Asks the source.
     ///
     /// # Errors

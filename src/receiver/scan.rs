@@ -12,9 +12,8 @@ use crate::binlog::mariadb_gtid::MariaDbGtidEvent;
 use crate::binlog::mysql_gtid::MySqlGtidEvent;
 use crate::binlog::query::Query;
 use crate::connection::{Connection, Phase};
-use crate::flavor::Flavor;
 use crate::gtid::{BinlogState, GtidSet};
-use crate::merge::Executed;
+use crate::merge::{Executed, IdentityKind};
 use crate::protocol::framing::PacketPart;
 use crate::protocol::response;
 use crate::transaction::Identity;
@@ -43,13 +42,16 @@ pub(super) struct Until {
 pub(super) async fn scan(
     connection: &mut Connection,
     read_timeout: Duration,
-    flavor: Flavor,
+    kind: IdentityKind,
     until: Until,
 ) -> Result<Scanned, ReceiverError> {
     connection.set_phase(Phase::Dump);
     let mut scanned = Scanned {
         place: DumpPosition::new(),
-        before: Executed::empty(flavor),
+        before: match kind {
+            IdentityKind::Anonymous => Executed::Anonymous,
+            known => Executed::empty(known.flavor()),
+        },
         boundary: Boundary::Outside,
         left: None,
     };
@@ -109,6 +111,10 @@ impl Scanned {
     /// Whether the scan ends behind `event`.
     fn is_there(&mut self, event: &[u8], until: Until) -> bool {
         let Some(place) = until.place else {
+            // Without GTIDs nothing says what lies before the file.
+            if self.before == Executed::Anonymous {
+                return self.place.format.is_some();
+            }
             let is_opener = event.get(4).is_some_and(|kind| EventType(*kind).is_gtid());
             return is_opener || self.has_previous(event);
         };
@@ -150,6 +156,7 @@ impl Scanned {
         let body = event::body(event, checksummed && !is_head);
         let list_error = |what| move |cause| ReceiverError::Gtid { what, cause };
         match header.event_type {
+            EventType::PREVIOUS_GTIDS if self.before == Executed::Anonymous => {}
             EventType::PREVIOUS_GTIDS if !is_head => {
                 let set = GtidSet::decode(body)
                     .map_err(list_error("the source's Previous_gtids event"))?;

@@ -23,7 +23,7 @@ use crate::config::SourceStart;
 use crate::connection::{Connection, ConnectionError};
 use crate::flavor::Flavor;
 use crate::gtid::{BinlogState, GtidPosition, GtidSet};
-use crate::merge::Executed;
+use crate::merge::{Executed, IdentityKind};
 use crate::protocol::command::{self, BINLOG_DUMP_NON_BLOCK, BinlogDump, BinlogDumpGtid};
 use crate::relay_log::SourceProgress;
 
@@ -64,8 +64,11 @@ pub struct FirstContact {
     pub format: FormatDescription,
     /// All transactions before the start.
     pub before: Executed,
-    /// The start.
+    /// The start; without GTIDs the place from which on the source is read.
     pub progress: SourceProgress,
+    /// Without GTIDs: the start, if it lies behind that place. What lies between the two counts as
+    /// delivered, and is read to recognise copies of it.
+    pub read_back_to: Option<(Arc<str>, u64)>,
 }
 
 /// Connects to a source that the relay log knows nothing of yet, and finds where to start.
@@ -82,7 +85,38 @@ pub async fn first_contact(
     config.read_timeout = config.read_timeout.min(FIRST_CONTACT_TIMEOUT);
     let (mut connection, facts) = super::connect(&options).await?;
     identities.note(options.number, &facts, options.server_id)?;
-    explore(&mut connection, &options, facts).await
+    let contact = explore(&mut connection, &options, facts).await?;
+    if contact.facts.identity_kind() == IdentityKind::Anonymous {
+        return read_back(&options, contact).await;
+    }
+    Ok(contact)
+}
+
+/// Without GTIDs: has the source read from its first file on. What lies before `contact`'s start is
+/// not taken in, but copies of it that other sources send must be recognised.
+async fn read_back(
+    options: &ReceiverOptions,
+    mut contact: FirstContact,
+) -> Result<FirstContact, ReceiverError> {
+    let mut earliest = options.clone();
+    earliest.config.start = SourceStart::Earliest;
+    // A dump that was broken off leaves its connection useless.
+    let (mut connection, facts) = super::connect(&earliest).await?;
+    let first = explore(&mut connection, &earliest, facts).await?;
+    let start = contact.progress;
+    contact.progress = first.progress;
+    let (file, position) = (&contact.progress.file, contact.progress.position);
+    if start.file != *file || start.position != position {
+        contact.read_back_to = Some((start.file, start.position));
+        contact.progress.reading_back = true;
+    }
+    Ok(contact)
+}
+
+/// Whether a binlog file is the first that its server ever wrote (since a reset).
+fn is_first_file(name: &str) -> bool {
+    let number = name.rsplit('.').next().unwrap_or_default();
+    number.parse() == Ok(1)
 }
 
 /// Whether the source is followed by GTID.
@@ -103,7 +137,7 @@ pub(super) async fn explore(
     facts: SourceFacts,
 ) -> Result<FirstContact, ReceiverError> {
     prepare(connection, options, &facts).await?;
-    let by_gtid = uses_gtids(options, &facts);
+    let (by_gtid, kind) = (uses_gtids(options, &facts), facts.identity_kind());
     let config = &options.config;
     let mut end = None;
     let asking = async {
@@ -117,6 +151,12 @@ pub(super) async fn explore(
             _ => (String::new(), None),
         };
         let before = match (&config.start, facts.flavor) {
+            (SourceStart::Gtid(_), _) if kind == IdentityKind::Anonymous => {
+                return Err(ReceiverError::setup(
+                    "start is a GTID set, and the source has no GTIDs (gtid_mode is not ON)",
+                    "give a file and position, \"earliest\" or \"latest\"",
+                ));
+            }
             (SourceStart::Gtid(text), flavor) => Some(parse_start(text, flavor)?),
             (start, Flavor::MySql) if by_gtid => {
                 let latest = *start == SourceStart::Latest;
@@ -142,7 +182,7 @@ pub(super) async fn explore(
         place: stop,
         is_given: end.is_none(),
     };
-    let scanned = scan(connection, config.read_timeout, facts.flavor, until).await?;
+    let scanned = scan(connection, config.read_timeout, kind, until).await?;
     let Some(format) = scanned.place.format else {
         return Err(ReceiverError::setup(
             "the source sent no format description event",
@@ -152,19 +192,24 @@ pub(super) async fn explore(
     let before = before.unwrap_or(scanned.before);
     let gtid_position = match &before {
         Executed::MariaDb(state) => state.position(),
-        Executed::MySql(_) => GtidPosition::new(),
+        Executed::MySql(_) | Executed::Anonymous => GtidPosition::new(),
     };
+    let (file, began) = (scanned.place.file, scanned.place.file_timestamp);
+    let has_lost = kind == IdentityKind::Anonymous && !is_first_file(&file);
     let progress = SourceProgress {
-        file: scanned.place.file,
+        file,
         position: stop.unwrap_or(4),
         server_id: facts.server_id,
         gtid_position,
+        first_timestamp: if has_lost { began } else { 0 },
+        reading_back: false,
     };
     Ok(FirstContact {
         facts,
         format: format.as_ref().clone(),
         before,
         progress,
+        read_back_to: None,
     })
 }
 

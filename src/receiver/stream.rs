@@ -1,26 +1,24 @@
 //! One connection to a source, from the first question to the error that ends it.
 
+use std::sync::Arc;
+
 use tokio::sync::watch;
 
 use super::dump_position::{Change, DumpPosition};
 use super::error::ReceiverError;
 use super::facts::SourceFacts;
 use super::listening::Listening;
-use super::start::{self, StartPoint};
+use super::start;
 use super::status::{SourceState, SourceStatus};
-use super::{Queue, ReceiverOptions, Shared, in_time};
+use super::{ReceiverOptions, Shared, in_time, resume};
 use crate::binlog::event::EventHeader;
 use crate::binlog::{EventType, HEADER_LEN};
-use crate::config::SourceStart;
 use crate::connection::{Connection, Phase};
 use crate::filter::Filter;
-use crate::flavor::Flavor;
-use crate::gtid::GtidPosition;
-use crate::merge::Executed;
 use crate::protocol::framing::PacketPart;
 use crate::protocol::response;
+use crate::relay_log::Condition;
 use crate::relay_log::appender::{QueuedBatch, SourceLedger};
-use crate::relay_log::{Condition, SourceProgress};
 use crate::transaction::{Assembler, AssemblerOptions, TransactionBatch};
 
 /// Finished transactions are handed on when they take this many bytes, or when nothing more has
@@ -39,9 +37,7 @@ pub(super) async fn follow(
     let mut condition = shared.log.follow_condition();
     let streaming = async {
         match open(options, shared, status).await {
-            Ok((connection, facts)) => {
-                stream(connection, &facts, options, shared, status, connections).await
-            }
+            Ok(opened) => stream(opened, options, shared, status, connections).await,
             Err(error) => error,
         }
     };
@@ -67,26 +63,27 @@ async fn refused(refusal: &mut watch::Receiver<Option<String>>) -> String {
     }
 }
 
+/// A connection whose dump was asked for.
+struct Opened {
+    connection: Connection,
+    facts: SourceFacts,
+    /// See [`crate::relay_log::SourceProgress::first_timestamp`].
+    first_timestamp: u32,
+}
+
 /// Connects and requests the dump.
 async fn open(
     options: &ReceiverOptions,
     shared: &Shared,
     status: &SourceStatus,
-) -> Result<(Connection, SourceFacts), ReceiverError> {
+) -> Result<Opened, ReceiverError> {
     let (mut connection, facts) = super::connect(options).await?;
-    let flavor = shared.log.state().executed.flavor();
-    if facts.flavor != flavor {
-        return Err(ReceiverError::Flavor {
-            expected: flavor,
-            found: facts.flavor,
-            version: facts.version,
-        });
-    }
+    resume::check_kind(shared, &facts)?;
     shared
         .identities
         .note(options.number, &facts, options.server_id)?;
     status.set_facts(&facts);
-    let start = start_point(options, shared, &facts).await?;
+    let (start, first_timestamp) = resume::start_point(options, shared, &facts).await?;
     start::prepare(&mut connection, options, &facts).await?;
     tracing::info!(
         source = %options.config.name,
@@ -101,94 +98,11 @@ async fn open(
     })
     .await?;
     connection.set_phase(Phase::Dump);
-    Ok((connection, facts))
-}
-
-/// Where to go on: behind what is durable, or at the configured start.
-async fn start_point(
-    options: &ReceiverOptions,
-    shared: &Shared,
-    facts: &SourceFacts,
-) -> Result<StartPoint, ReceiverError> {
-    let known = {
-        let state = shared.log.state();
-        state.sources.get(usize::from(options.number)).cloned()
-    };
-    let progress = match known.filter(|progress| !progress.file.is_empty()) {
-        Some(progress) => progress,
-        None => join(options, shared).await?,
-    };
-    let executed = shared.log.state().executed.clone();
-    if !start::uses_gtids(options, facts) {
-        if progress.server_id != 0 && progress.server_id != facts.server_id {
-            return Err(ReceiverError::setup(
-                format!(
-                    "another server answers: server_id {} instead of {}, and the position \
-                     {}:{} means nothing to it",
-                    facts.server_id, progress.server_id, progress.file, progress.position
-                ),
-                "let the address point to the old server again, or follow by GTID \
-                 (auto_position = true)",
-            ));
-        }
-        let SourceProgress { file, position, .. } = progress;
-        return Ok(StartPoint::File { file, position });
-    }
-    match (facts.flavor, executed) {
-        (Flavor::MySql, Executed::MySql(set)) => Ok(StartPoint::Set(set)),
-        _ => Ok(StartPoint::Position(gtid_position(options, progress))),
-    }
-}
-
-/// MariaDB: the configured start, overlaid by what has come since.
-fn gtid_position(options: &ReceiverOptions, progress: SourceProgress) -> GtidPosition {
-    let mut position = match &options.config.start {
-        SourceStart::Gtid(text) => text.parse().unwrap_or_default(),
-        _ => GtidPosition::new(),
-    };
-    for gtid in progress.gtid_position.iter() {
-        position.set(gtid);
-    }
-    position
-}
-
-/// The start of a source that joins a relay log with transactions in it: nothing may lie before
-/// its start that the log has not had, since replicas would never get it.
-async fn join(options: &ReceiverOptions, shared: &Shared) -> Result<SourceProgress, ReceiverError> {
-    let contact = start::first_contact(options, &shared.identities).await?;
-    // Read afterwards: what the source has from others may have come from them meanwhile.
-    let executed = shared.log.state().executed.clone();
-    if let Some(missing) = missing(&contact.before, &executed) {
-        return Err(ReceiverError::setup(
-            format!(
-                "the start of this source lies behind transactions that the relay log never had: \
-                 {missing}"
-            ),
-            "give an earlier start, or begin with an empty data_dir while all sources are up and \
-             seed the replicas anew",
-        ));
-    }
-    Ok(contact.progress)
-}
-
-/// What of `before` is not in `executed`, in words.
-fn missing(before: &Executed, executed: &Executed) -> Option<String> {
-    match (before, executed) {
-        (Executed::MySql(before), Executed::MySql(executed)) => {
-            let mut rest = before.clone();
-            rest.subtract(executed);
-            (!rest.is_empty()).then(|| rest.to_string())
-        }
-        (Executed::MariaDb(before), Executed::MariaDb(executed)) => {
-            let rest: Vec<String> = before
-                .iter()
-                .filter(|gtid| !executed.contains(gtid))
-                .map(|gtid| format!("up to {gtid}"))
-                .collect();
-            (!rest.is_empty()).then(|| rest.join(", "))
-        }
-        _ => None,
-    }
+    Ok(Opened {
+        connection,
+        facts,
+        first_timestamp,
+    })
 }
 
 /// What becomes of an event that comes in parts.
@@ -208,7 +122,9 @@ enum Large {
 /// A dump's stream, from packets to batches.
 struct Stream<'a> {
     options: &'a ReceiverOptions,
-    queue: &'a Queue,
+    shared: &'a Shared,
+    /// Up to where the source is read to recognise copies only.
+    start: Option<(Arc<str>, u64)>,
     status: &'a SourceStatus,
     place: DumpPosition,
     /// There is none before the first format description.
@@ -222,17 +138,18 @@ struct Stream<'a> {
 }
 
 async fn stream(
-    mut connection: Connection,
-    facts: &SourceFacts,
+    opened: Opened,
     options: &ReceiverOptions,
     shared: &Shared,
     status: &SourceStatus,
     connections: u64,
 ) -> ReceiverError {
+    let (facts, mut connection) = (opened.facts, opened.connection);
     let filter = &options.config.filter;
     let assembler_options = AssemblerOptions {
         source: options.number,
         source_server_id: facts.server_id,
+        source_first_timestamp: opened.first_timestamp,
         first_run: connections << 32,
         filter: Filter::new(
             &filter.replicate_do_db,
@@ -244,7 +161,8 @@ async fn stream(
     };
     let mut stream = Stream {
         options,
-        queue: &shared.queue,
+        shared,
+        start: shared.read_back.start_of(options.number),
         status,
         place: DumpPosition::new(),
         assembler: None,
@@ -273,11 +191,15 @@ impl Stream<'_> {
             let full = self.assembler.as_ref().is_some_and(|assembler| {
                 assembler.memory_len() > BATCH_LEN || assembler.has_spilled()
             });
-            if flush || full {
+            let at_start = self.is_at_start();
+            if flush || full || at_start {
                 self.hand_on().await?;
             }
             if flush {
                 self.begin_run();
+            }
+            if at_start {
+                self.pass_start();
             }
         }
         self.hand_on().await?;
@@ -302,13 +224,17 @@ impl Stream<'_> {
         let Some(batch) = self.assembler.as_mut().and_then(Assembler::take_batch) else {
             return Ok(());
         };
+        if !batch.before_start {
+            self.shared.read_back.wait_for_all().await;
+        }
         let newest = batch
             .transactions
             .last()
             .map(|transaction| transaction.timestamp);
         self.status.count_batch(batch.transactions.len(), newest);
-        let memory_kib = batch_kib(&batch).min(self.queue.memory_kib);
+        let memory_kib = batch_kib(&batch).min(self.shared.queue.memory_kib);
         let memory = self
+            .shared
             .queue
             .memory
             .clone()
@@ -316,11 +242,33 @@ impl Stream<'_> {
             .await;
         let memory = memory.map_err(|_| ReceiverError::LogClosed)?;
         let queued = QueuedBatch { batch, memory };
-        self.queue
+        self.shared
+            .queue
             .batches
             .send(queued)
             .await
             .map_err(|_| ReceiverError::LogClosed)
+    }
+
+    /// Whether what lies before the source's start has been read.
+    fn is_at_start(&self) -> bool {
+        let is_open = self
+            .assembler
+            .as_ref()
+            .is_some_and(Assembler::is_in_transaction);
+        !is_open
+            && self.start.as_ref().is_some_and(|(file, position)| {
+                *file == self.place.file && self.place.position >= *position
+            })
+    }
+
+    /// From here on transactions are taken in, once all sources are so far.
+    fn pass_start(&mut self) {
+        self.start = None;
+        if let Some(assembler) = &mut self.assembler {
+            assembler.set_before_start(false);
+        }
+        self.shared.read_back.finish(self.options.number);
     }
 
     /// Goes on in another file, or with events of another form.
@@ -328,9 +276,12 @@ impl Stream<'_> {
         let Some(format) = &self.place.format else {
             return;
         };
-        let assembler = self
-            .assembler
-            .get_or_insert_with(|| Assembler::new(self.assembler_options.clone(), format.clone()));
+        let before_start = self.start.is_some();
+        let assembler = self.assembler.get_or_insert_with(|| {
+            let mut new = Assembler::new(self.assembler_options.clone(), format.clone());
+            new.set_before_start(before_start);
+            new
+        });
         assembler.set_format(format.clone());
         assembler.start_file(self.place.file.clone(), self.place.position);
         self.status.set_state(SourceState::Streaming);

@@ -4,6 +4,7 @@
 //! delivered, so that a copy that comes by another path is not new. A source that does not answer
 //! now joins later, if nothing is missing then.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::binlog::FormatDescription;
@@ -19,6 +20,8 @@ pub(super) struct FirstStart {
     pub(super) format: FormatDescription,
     pub(super) before: Executed,
     pub(super) progress: Vec<SourceProgress>,
+    /// See [`FirstContact::read_back_to`], by source.
+    pub(super) read_back_to: Vec<Option<(Arc<str>, u64)>>,
 }
 
 /// Asks the sources until at least one has answered.
@@ -99,19 +102,28 @@ async fn join_all<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output>
 }
 
 /// Puts the answers together; the flavor is the configured one, or that of the first source that
-/// answered. Sources of the other flavor are left out: their receivers will say so.
+/// answered, and so is whether there are GTIDs. Sources of another kind are left out: their
+/// receivers will say so.
 fn join(contacts: Vec<Option<FirstContact>>, flavor: FlavorChoice) -> Option<FirstStart> {
-    let flavor = match flavor {
-        FlavorChoice::Fixed(flavor) => flavor,
-        FlavorChoice::Auto => contacts.iter().flatten().next()?.facts.flavor,
-    };
+    let mut answered = contacts.iter().flatten();
+    let leading = answered.find(|contact| match flavor {
+        FlavorChoice::Fixed(flavor) => contact.facts.flavor == flavor,
+        FlavorChoice::Auto => true,
+    });
+    let kind = leading?.facts.identity_kind();
     let mut first: Option<FirstStart> = None;
     let mut progress = vec![SourceProgress::default(); contacts.len()];
-    for (contact, slot) in contacts.into_iter().zip(&mut progress) {
-        let Some(contact) = contact.filter(|contact| contact.facts.flavor == flavor) else {
+    let mut read_back_to = vec![None; contacts.len()];
+    for ((contact, slot), back) in contacts
+        .into_iter()
+        .zip(&mut progress)
+        .zip(&mut read_back_to)
+    {
+        let Some(contact) = contact.filter(|contact| contact.facts.identity_kind() == kind) else {
             continue;
         };
         *slot = contact.progress;
+        *back = contact.read_back_to;
         match &mut first {
             None => {
                 let (format, before) = (contact.format, contact.before);
@@ -119,12 +131,17 @@ fn join(contacts: Vec<Option<FirstContact>>, flavor: FlavorChoice) -> Option<Fir
                     format,
                     before,
                     progress: Vec::new(),
+                    read_back_to: Vec::new(),
                 });
             }
             Some(first) => add(&mut first.before, &contact.before),
         }
     }
-    first.map(|first| FirstStart { progress, ..first })
+    first.map(|first| FirstStart {
+        progress,
+        read_back_to,
+        ..first
+    })
 }
 
 fn add(before: &mut Executed, more: &Executed) {

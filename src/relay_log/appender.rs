@@ -122,8 +122,7 @@ fn append_batch(
         return Ok(()); // What follows a refused transaction must not be taken in.
     }
     if batch.is_empty() {
-        writer.move_source(batch);
-        return Ok(());
+        return writer.move_source(batch);
     }
     let (mut kept, mut duplicate, mut filtered) = (0, 0, 0);
     for transaction in &batch.transactions {

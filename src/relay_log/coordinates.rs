@@ -113,7 +113,7 @@ fn step_at_or_after(file: &File, from: u64, to: u64) -> io::Result<Option<(u64, 
         }
         match index_record::decode(&bytes) {
             Ok(Record::Step(step)) => return Ok(Some((record, u64::from(step.log_end)))),
-            Ok(Record::Definition(_)) => {}
+            Ok(Record::Definition(_) | Record::Queue(_)) => {}
             Err(_) => return Ok(None),
         }
     }
@@ -154,7 +154,7 @@ pub fn gtid_position_at(
         }
         is_border |= log_end == position;
         if placed.step.kind == StepKind::Transaction
-            && let Identity::MariaDb(gtid) = index.identity(&placed.step)
+            && let Some(Identity::MariaDb(gtid)) = index.identity(&placed.step)
         {
             state.record(gtid);
         }

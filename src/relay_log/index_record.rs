@@ -24,7 +24,8 @@
 //!  … 40                 48        56     60     64
 //!  … | commit timestamp | content | zeros | CRC32 |
 //!
-//! flags: 1 emptied by the filter (1, 2) · 2 dropped, but no copy of anything delivered (2) ·
+//! flags: 1 emptied by the filter (1, 2) · 2 dropped, but no copy of anything delivered (2), or
+//!        what lies before the source's start is still being read (3) ·
 //!        4 something of the origin that lies behind the start has come by this path (9)
 //! ```
 //!
@@ -70,7 +71,7 @@ pub struct Step {
     /// Whether the filter left only an empty transaction.
     pub emptied: bool,
     /// Dropped although nothing that it is a copy of was delivered: it was the relay's own, or lies
-    /// before its origin's start.
+    /// before its origin's start. Of `Moved`: what lies before the start is still being read.
     pub is_no_copy: bool,
     /// The source's number in this file; 0 is a valid one.
     pub source: u16,
@@ -338,7 +339,13 @@ pub fn decode(record: &Bytes) -> Result<Record, RecordError> {
         6 => return Ok(definition(DefinitionKind::Origin)),
         7 => return Ok(definition(DefinitionKind::SourceName)),
         8 => StepKind::BeforeStart,
-        9 | 10 => return Ok(Record::Queue(QueueRecord::decode(record, kind == 9, second))),
+        9 | 10 => {
+            return Ok(Record::Queue(QueueRecord::decode(
+                record,
+                kind == 9,
+                second,
+            )));
+        }
         other => return Err(RecordError::Kind(other)),
     };
     Ok(Record::Step(Step {

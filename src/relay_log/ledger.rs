@@ -154,21 +154,13 @@ fn is_delivered(step: &Step) -> bool {
     matches!(step.kind, StepKind::Transaction | StepKind::BeforeStart)
 }
 
-fn delivered(
-    record: &Record,
-    origin: u32,
-    place: LedgerPlace,
-    paths: &[u16],
-) -> Option<Delivered> {
+fn delivered(record: &Record, origin: u32, place: LedgerPlace, paths: &[u16]) -> Option<Delivered> {
     let Record::Step(step) = record else {
         return None;
     };
     (is_delivered(step) && step.server_id == origin).then(|| Delivered {
         place,
         fingerprint: step.fingerprint(),
-        path: paths
-            .get(usize::from(step.source))
-            .copied()
-            .unwrap_or(GONE),
+        path: paths.get(usize::from(step.source)).copied().unwrap_or(GONE),
     })
 }

@@ -49,10 +49,7 @@ pub struct Recovered {
 /// # Errors
 /// When a file cannot be read or cut, or what was served before is damaged. Nothing is changed
 /// then.
-pub fn recover(
-    log_dir: &LogDir,
-    source_names: &[Arc<str>],
-) -> Result<Option<Recovered>, LogError> {
+pub fn recover(log_dir: &LogDir, source_names: &[Arc<str>]) -> Result<Option<Recovered>, LogError> {
     let files = log_dir.read_list()?;
     refuse_unlisted(log_dir, &files)?;
     let (Some(first), Some(last)) = (files.first().copied(), files.last().copied()) else {
@@ -86,9 +83,25 @@ pub fn recover(
             replay_pairing(log_dir, source_names, place(first), place(last), cut.index)?;
     }
     replay(index, &cut, &mut recovered)?;
+    if recovered.sources.values().any(|source| source.reading_back) {
+        forget(log_dir, &recovered.files)?;
+        return Ok(None);
+    }
     settle(&log_dir.log_path(last), durable.log, cut.log)?;
     settle(&log_dir.index_path(last), durable.index, cut.index)?;
     Ok(Some(recovered))
+}
+
+/// Removes a log that had not begun: not one transaction is in it. The next start begins anew.
+fn forget(log_dir: &LogDir, files: &[u64]) -> Result<(), LogError> {
+    tracing::warn!("the first start was cut off before the relay log began: it is made anew");
+    log_dir.write_list(&[])?;
+    for number in files {
+        for path in [log_dir.log_path(*number), log_dir.index_path(*number)] {
+            std::fs::remove_file(&path).map_err(|cause| LogError::io("remove", &path, cause))?;
+        }
+    }
+    Ok(())
 }
 
 /// A file comes into the list before its first transaction: what is not there has none, unless
@@ -249,6 +262,7 @@ fn replay(mut index: IndexFile, cut: &Cut, recovered: &mut Recovered) -> Result<
         progress.server_id = step.source_server_id;
         if step.kind == StepKind::Moved {
             progress.first_timestamp = step.timestamp;
+            progress.reading_back = step.is_no_copy;
         }
         if let Some(Identity::MariaDb(gtid)) = identity {
             progress.gtid_position.set(gtid);

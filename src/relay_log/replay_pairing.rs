@@ -10,7 +10,7 @@ use super::files::LogDir;
 use super::index_file::{IndexFile, PlacedStep};
 use super::index_record::{QueueEntry, QueueRecord, RECORD_LEN, Step, StepKind};
 use super::ledger::{GONE, IndexLedger};
-use crate::merge::pairing::{Arrival, Delivered, LedgerPlace, Paired, PathState, Pairing};
+use crate::merge::pairing::{Arrival, Delivered, LedgerPlace, Paired, Pairing, PathState};
 
 /// The state of the pairing after the steps of the index of `last.file` up to its byte
 /// `index_end`. `first` is where the oldest index begins, `last` where the newest does.
@@ -25,12 +25,12 @@ pub(super) fn replay_pairing(
     let mut index = IndexFile::open(&path)?;
     let mut next = index.next_step().ok().flatten();
     // A source that is new in the configuration has seen nothing of what the log holds.
-    let mut pairing = Pairing::new(source_names.iter().map(|name| {
-        match index.source_number(name) {
+    let mut pairing = Pairing::new(source_names.iter().map(
+        |name| match index.source_number(name) {
             Some(_) => last,
             None => first,
-        }
-    }));
+        },
+    ));
     for state in states(&index.take_queues()) {
         if let Some(state) = renumbered(state, &index, source_names) {
             pairing.restore(state);
@@ -117,11 +117,7 @@ fn states(records: &[QueueRecord]) -> Vec<PathState> {
 }
 
 /// The state with the numbers that the sources have now; `None` when its path is gone.
-fn renumbered(
-    state: PathState,
-    index: &IndexFile,
-    source_names: &[Arc<str>],
-) -> Option<PathState> {
+fn renumbered(state: PathState, index: &IndexFile, source_names: &[Arc<str>]) -> Option<PathState> {
     let current = |old: u16| match index.source_by_number(old) {
         Some(name) => current_number(&name, source_names),
         None => GONE,

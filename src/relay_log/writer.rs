@@ -15,7 +15,7 @@ pub use self::error::AppendError;
 use self::begin::{begin_file, close_file, now, own_format, stage_control, widened};
 use self::tail::{Tail, wait_for_room, write_staged};
 use super::files::LogDir;
-use super::index_record::{RECORD_LEN, Step, StepKind};
+use super::index_record::RECORD_LEN;
 use super::ledger::IndexLedger;
 use super::names::Names;
 use super::recover::Recovered;
@@ -189,6 +189,7 @@ impl Writer {
         transaction: &Transaction,
     ) -> Result<Decision, AppendError> {
         self.adopt_format(&batch.format)?;
+        self.begin_log(batch)?;
         let len = transaction.len();
         let fits = |end: u64| end.saturating_add(len) <= u64::from(u32::MAX) - CLOSING_ROOM;
         if !fits(0) {
@@ -218,9 +219,30 @@ impl Writer {
     }
 
     /// Takes in that the source of `batch`, which has no transactions, stands at another place.
-    pub fn move_source(&mut self, batch: &TransactionBatch) {
+    ///
+    /// # Errors
+    /// When the log fails.
+    pub fn move_source(&mut self, batch: &TransactionBatch) -> Result<(), LogError> {
+        self.begin_log(batch)?;
         self.note_progress(batch, batch.source_position, None);
         self.record_progress(batch.source);
+        Ok(())
+    }
+
+    /// The first batch that does not lie before its source's start begins the log: all sources
+    /// have been read up to their starts. Until then recovery makes the log anew; the next file
+    /// ends that.
+    fn begin_log(&mut self, batch: &TransactionBatch) -> Result<(), LogError> {
+        let mut reading_back = false;
+        if !batch.before_start {
+            for progress in &mut self.progress {
+                reading_back |= std::mem::take(&mut progress.reading_back);
+            }
+        }
+        match reading_back {
+            true => self.rotate(),
+            false => Ok(()),
+        }
     }
 
     /// Makes all that was appended durable (under the `sync` policy) and publishes it.

@@ -226,11 +226,13 @@ fn mysql(facts: &ServerFacts<'_>) -> Vec<Variable> {
         };
         (set(&state.executed), set(&state.purged))
     };
+    let is_anonymous = facts.log.state().executed == crate::merge::Executed::Anonymous;
+    let gtid_mode = if is_anonymous { "OFF" } else { "ON" };
     let numbers = version_numbers(facts.log.server_version());
     let mut variables = vec![
-        global("enforce_gtid_consistency", text("ON")),
+        global("enforce_gtid_consistency", text(gtid_mode)),
         global("gtid_executed", text(executed)),
-        global("gtid_mode", text("ON")),
+        global("gtid_mode", text(gtid_mode)),
         local("gtid_next", text("AUTOMATIC")),
         global("gtid_owned", text("")),
         global("gtid_purged", text(purged)),

@@ -29,6 +29,8 @@ pub struct AssemblerOptions {
     pub source: u16,
     /// The source's own server_id.
     pub source_server_id: u32,
+    /// See [`crate::relay_log::SourceProgress::first_timestamp`].
+    pub source_first_timestamp: u32,
     /// Number of the first run; see [`TransactionBatch::run`].
     pub first_run: u64,
     /// What passes.
@@ -89,6 +91,7 @@ pub struct Assembler {
     body: Body,
     transactions: Vec<Transaction>,
     moved: bool,
+    before_start: bool,
     pool: BufferPool,
 }
 
@@ -109,6 +112,7 @@ impl Assembler {
             large: None,
             transactions: Vec::new(),
             moved: false,
+            before_start: false,
             pool: BufferPool::default(),
         }
     }
@@ -135,6 +139,13 @@ impl Assembler {
         if self.boundary == Boundary::Outside {
             self.source_position = position;
         }
+    }
+
+    /// Says whether the transactions that follow lie before their source's start. The batch
+    /// before must have been taken; there will be a next one, if an empty one.
+    pub fn set_before_start(&mut self, before_start: bool) {
+        self.moved = true;
+        self.before_start = before_start;
     }
 
     /// Whether a transaction has begun and not ended.
@@ -174,6 +185,8 @@ impl Assembler {
         Some(TransactionBatch {
             source: self.options.source,
             source_server_id: self.options.source_server_id,
+            source_first_timestamp: self.options.source_first_timestamp,
+            before_start: self.before_start,
             run: self.run,
             source_file: self.source_file.clone(),
             source_position: self.source_position,

@@ -29,6 +29,7 @@ impl Source {
         let options = AssemblerOptions {
             source: 3,
             source_server_id: 86,
+            source_first_timestamp: 0,
             first_run: 1 << 32,
             filter: make::keeping(do_db),
             spill_dir: dir.path().to_owned(),

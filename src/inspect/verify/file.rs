@@ -77,8 +77,9 @@ impl FileCheck {
             *executed = head.previous.clone();
         }
         let mut index = IndexFile::open(&self.index_path).map_err(Stop::Unreadable)?;
-        if index.flavor() != executed.flavor() {
-            let what = format!("of {}, the log is of {}", index.flavor(), executed.flavor());
+        let (of_index, of_log) = (index.kind().flavor(), executed.flavor());
+        if of_index != of_log {
+            let what = format!("of {of_index}, the log is of {of_log}");
             return Err(Stop::Index(Fault { offset: 0, what }));
         }
         let mut reader = EventReader::open(&self.log_path, EVENT_KEPT_MAX).map_err(read_error)?;
@@ -170,18 +171,18 @@ impl FileCheck {
             Found::Rotate | Found::End => {
                 let what = format!(
                     "no transaction here, expected {} up to {log_end}, as the commit index has it",
-                    identity_text(&identity)
+                    known_text(&identity)
                 );
                 let offset = self.report.verified_to;
                 return Err(Stop::Log(Fault { offset, what }));
             }
         };
-        if found.end != log_end || found.identity != identity {
+        if found.end != log_end || !is_same(&found.identity, &identity) {
             let what = format!(
                 "transaction {} up to {}, but the commit index has {} up to {log_end}",
                 identity_text(&found.identity),
                 found.end,
-                identity_text(&identity)
+                known_text(&identity)
             );
             let offset = found.start;
             return Err(Stop::Log(Fault { offset, what }));
@@ -377,7 +378,22 @@ fn kind_name(step: &Step) -> &'static str {
         StepKind::Duplicate => "dropped copy",
         StepKind::Moved => "source position",
         StepKind::SourceGtid => "source GTID",
+        StepKind::BeforeStart => "transaction before the start",
     }
+}
+
+/// Without GTIDs the log does not say by what the index knows the transaction.
+fn is_same(in_log: &Identity, in_index: &Option<Identity>) -> bool {
+    match (in_log, in_index) {
+        (Identity::Anonymous(_), Some(Identity::Anonymous(_))) => true,
+        (in_log, in_index) => in_index.as_ref() == Some(in_log),
+    }
+}
+
+fn known_text(identity: &Option<Identity>) -> String {
+    identity
+        .as_ref()
+        .map_or_else(|| "of an unknown name".to_owned(), identity_text)
 }
 
 fn identity_text(identity: &Identity) -> String {

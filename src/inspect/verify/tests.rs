@@ -26,6 +26,7 @@ fn batches(kind: &str, spill_dir: &Path) -> (Arc<FormatDescription>, Vec<Transac
     let options = AssemblerOptions {
         source: 0,
         source_server_id: 86,
+        source_first_timestamp: 0,
         first_run: 0,
         filter: Filter::new(&[], &[], false),
         spill_dir: spill_dir.to_owned(),

@@ -30,8 +30,13 @@ pub struct PathState {
 /// Where a transaction stands in a queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Found {
-    First { other_format: bool },
-    Behind { index: usize, other_format: bool },
+    First {
+        other_format: bool,
+    },
+    Behind {
+        index: usize,
+        other_format: bool,
+    },
     /// Behind what is in memory.
     FarBehind(LedgerPlace),
     Skipped(usize),

@@ -1,6 +1,6 @@
 //! The records of kind 9 and 10: the queues of paths, of sources without GTIDs.
 
-use super::{Bytes, get, put, seal};
+use super::{Bytes, RECORD_LEN, get, put, seal};
 use crate::merge::pairing::{Delivered, LedgerPlace};
 use crate::transaction::Fingerprint;
 

@@ -141,6 +141,7 @@ fn checkpoint(
         source_position: progress.position,
         source_server_id: progress.server_id,
         timestamp: progress.first_timestamp,
+        is_no_copy: progress.reading_back,
         durable_to: log_end,
         ..Step::default()
     };

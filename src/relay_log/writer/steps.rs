@@ -109,6 +109,7 @@ impl Writer {
             source_position: progress.position,
             source_server_id: progress.server_id,
             timestamp: progress.first_timestamp,
+            is_no_copy: progress.reading_back,
             durable_to: self.durable as u32,
             durable_records: self.durable_records as u32,
             ..Step::default()

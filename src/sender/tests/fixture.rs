@@ -81,6 +81,7 @@ impl TestLog {
         let assembler_options = AssemblerOptions {
             source: 0,
             source_server_id: 86,
+            source_first_timestamp: 0,
             first_run: 0,
             filter: Filter::default(),
             spill_dir: log_dir.spool_path(),

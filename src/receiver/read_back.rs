@@ -1,0 +1,47 @@
+//! Reading what lies before the sources' starts, where there are no GTIDs.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::watch;
+
+/// The starts of sources that are read from before them. All sources wait for each other: a copy
+/// of what lies before one source's start must not be taken in from another.
+#[derive(Debug)]
+pub struct ReadBack {
+    /// By source: the start's file and position, until it is reached.
+    starts: Mutex<Vec<Option<(Arc<str>, u64)>>>,
+    left: watch::Sender<usize>,
+}
+
+impl ReadBack {
+    /// Of these sources' starts, by number.
+    pub fn new(starts: Vec<Option<(Arc<str>, u64)>>) -> Self {
+        let left = starts.iter().flatten().count();
+        Self {
+            starts: Mutex::new(starts),
+            left: watch::Sender::new(left),
+        }
+    }
+
+    /// The source's start, if it is still to be reached.
+    pub fn start_of(&self, source: u16) -> Option<(Arc<str>, u64)> {
+        let starts = self.starts.lock().unwrap_or_else(PoisonError::into_inner);
+        starts.get(usize::from(source)).cloned().flatten()
+    }
+
+    /// The source has reached its start, and all that lies before it is on its way to the log.
+    pub fn finish(&self, source: u16) {
+        let mut starts = self.starts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(start) = starts.get_mut(usize::from(source)) {
+            *start = None;
+        }
+        self.left.send_replace(starts.iter().flatten().count());
+    }
+
+    /// Waits until all sources have reached their starts.
+    pub async fn wait_for_all(&self) {
+        let mut left = self.left.subscribe();
+        // It cannot be closed while `self` is there.
+        let _ = left.wait_for(|left| *left == 0).await;
+    }
+}
