@@ -78,6 +78,7 @@ impl Relay {
                 memory_kib: 1024,
             },
             identities: Arc::default(),
+            read_back: Arc::new(ReadBack::new(Vec::new())),
         };
         let runtime = tokio::runtime::Handle::current();
         let known = ledgers.clone();

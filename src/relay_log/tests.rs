@@ -63,7 +63,9 @@ fn create(options: &LogOptions, flavor: Flavor) -> Writer {
 }
 
 fn recovered(options: &LogOptions) -> Recovered {
-    recover(&options.log_dir).unwrap().unwrap()
+    recover(&options.log_dir, &options.source_names)
+        .unwrap()
+        .unwrap()
 }
 
 fn resume(options: &LogOptions) -> Writer {
@@ -149,6 +151,7 @@ fn assembler(
     let options = AssemblerOptions {
         source,
         source_server_id,
+        source_first_timestamp: 0,
         first_run,
         filter: make::keeping(&["test"]),
         spill_dir: spool.to_owned(),
