@@ -11,7 +11,7 @@ pub enum StartAt {
     FilePosition(String, u64),
     /// MariaDB: gtid_slave_pos.
     SlavePos,
-    /// MySQL: SOURCE_AUTO_POSITION.
+    /// MySQL: SOURCE_AUTO_POSITION, in 5.6 MASTER_AUTO_POSITION.
     AutoPosition,
 }
 
@@ -24,10 +24,7 @@ impl StartAt {
 /// Points a replica at host and port and starts it. It is given host, port, user, password and
 /// position, nothing else, unless `extra` (such as "MASTER_CONNECT_RETRY=1") says so.
 pub async fn attach(replica: &Server, host: &str, port: u16, at: &StartAt, extra: &str) {
-    let prefix = match replica.kind {
-        Kind::MariaDb | Kind::MySql56 => "MASTER",
-        Kind::MySql => "SOURCE",
-    };
+    let prefix = source_word(replica.kind);
     let mut options = vec![
         format!("{prefix}_HOST='{host}'"),
         format!("{prefix}_PORT={port}"),
@@ -40,30 +37,32 @@ pub async fn attach(replica: &Server, host: &str, port: u16, at: &StartAt, extra
             options.push(format!("{prefix}_LOG_POS={position}"));
         }
         StartAt::SlavePos => options.push("MASTER_USE_GTID=slave_pos".to_owned()),
-        StartAt::AutoPosition => options.push("SOURCE_AUTO_POSITION=1".to_owned()),
+        StartAt::AutoPosition => options.push(format!("{prefix}_AUTO_POSITION=1")),
     }
     if !extra.is_empty() {
         options.push(extra.to_owned());
     }
     let options = options.join(", ");
-    match replica.kind {
-        Kind::MariaDb | Kind::MySql56 => {
-            replica
-                .sql(&format!("CHANGE MASTER TO {options}; START SLAVE"))
-                .await;
-        }
-        Kind::MySql => {
-            let change = format!("CHANGE REPLICATION SOURCE TO {options}; START REPLICA");
-            replica.sql(&change).await;
-        }
+    let (change, start) = match replica.kind.says_replica() {
+        false => ("CHANGE MASTER TO", "START SLAVE"),
+        true => ("CHANGE REPLICATION SOURCE TO", "START REPLICA"),
+    };
+    replica.sql(&format!("{change} {options}; {start}")).await;
+}
+
+/// How the options of its CHANGE MASTER TO or CHANGE REPLICATION SOURCE TO begin.
+fn source_word(kind: Kind) -> &'static str {
+    match kind.says_replica() {
+        false => "MASTER",
+        true => "SOURCE",
     }
 }
 
 /// The option that makes a replica try again each second, for tests that stop what it follows.
 pub fn retry_each_second(kind: Kind) -> &'static str {
-    match kind {
-        Kind::MariaDb | Kind::MySql56 => "MASTER_CONNECT_RETRY=1",
-        Kind::MySql => "SOURCE_CONNECT_RETRY=1",
+    match kind.says_replica() {
+        false => "MASTER_CONNECT_RETRY=1",
+        true => "SOURCE_CONNECT_RETRY=1",
     }
 }
 
@@ -141,9 +140,9 @@ pub struct ReplicaStatus {
 }
 
 pub async fn replica_status(server: &Server) -> ReplicaStatus {
-    let (statement, word) = match server.kind {
-        Kind::MariaDb | Kind::MySql56 => ("SHOW SLAVE STATUS", "Slave"),
-        Kind::MySql => ("SHOW REPLICA STATUS", "Replica"),
+    let (statement, word) = match server.kind.says_replica() {
+        false => ("SHOW SLAVE STATUS", "Slave"),
+        true => ("SHOW REPLICA STATUS", "Replica"),
     };
     let rows: Vec<Row> = server.rows(statement).await;
     let row = rows
