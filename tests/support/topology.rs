@@ -99,7 +99,7 @@ impl TopologyOptions {
     }
 
     /// MariaDB's masters use mixed; MySQL's its default ROW and mixed in turn.
-    fn binlog_format(&self) -> &'static str {
+    pub fn binlog_format(&self) -> &'static str {
         if self.master_kind.is_mysql() && self.seed % 2 == 1 {
             "ROW"
         } else {
@@ -243,7 +243,8 @@ pub async fn gtid_executed(server: &Server) -> String {
     set.replace('\n', "")
 }
 
-fn master_options(options: &TopologyOptions, number: u32) -> ServerOptions {
+/// Master 1 or 2.
+pub fn master_options(options: &TopologyOptions, number: u32) -> ServerOptions {
     // The numbers of the users' own topology T1.
     let server_id = if number == 1 { 86 } else { 18 };
     let mut server = ServerOptions::new(server_id)
@@ -272,6 +273,8 @@ pub fn pause(kind: Kind) -> Duration {
 pub fn replica_options(kind: Kind, server_id: u32) -> ServerOptions {
     let mut options = ServerOptions::new(server_id);
     options.log_bin = kind.is_mysql();
+    // Its default STATEMENT cannot log the rows that it is sent.
+    options.binlog_format = (kind == Kind::MySql56).then_some("MIXED");
     options
 }
 
