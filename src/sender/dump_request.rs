@@ -106,7 +106,7 @@ pub struct DumpStart {
     pub non_blocking: bool,
     /// How often an idle stream gives a sign of life.
     pub heartbeat: Option<Duration>,
-    /// Whether heartbeats are HEARTBEAT_V2 events.
+    /// Whether heartbeats are HEARTBEAT_V2 events, in files that know this type.
     pub heartbeat_v2: bool,
     /// Whether ANNOTATE_ROWS events are sent.
     pub annotate_rows: bool,
