@@ -244,17 +244,16 @@ async fn outcomes(run: &Run) -> Vec<(Kind, Outcome)> {
         };
         found.push((run.replicas[index], outcome));
     }
-    if let Ok(mut world) = Arc::try_unwrap(world).map_err(drop) {
-        let stopped = tokio::spawn(async move {
-            world.relay.assert_running();
-            world.relay.terminate();
-            world.relay.verify();
-        });
-        if let Err(why) = ended(stopped).await {
-            return everywhere(why);
-        }
+    let stopped = tokio::spawn(async move {
+        let mut world = Arc::into_inner(world).expect("all checks have ended");
+        world.relay.assert_running();
+        world.relay.terminate();
+        world.relay.verify();
+    });
+    match ended(stopped).await {
+        Ok(()) => found,
+        Err(why) => everywhere(why),
     }
-    found
 }
 
 /// What a task returned, or what it panicked with.
