@@ -12,7 +12,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio::task::JoinHandle;
 
-use super::servers::Server;
+use super::servers::{Kind, Server};
 
 #[derive(Clone, Debug)]
 pub struct LoadOptions {
@@ -91,7 +91,8 @@ impl Load {
             .into();
         let tasks = (0..options.clients)
             .map(|index| {
-                let client = Client::new(options.clone(), options.first_owner + index);
+                let owner = options.first_owner + index;
+                let client = Client::new(server.kind, options.clone(), owner);
                 tokio::spawn(client.run(opts.clone(), Arc::clone(&stop)))
             })
             .collect();
@@ -133,6 +134,7 @@ pub async fn assert_acknowledged(server: &Server, report: &LoadReport, suffix: &
 }
 
 struct Client {
+    kind: Kind,
     options: LoadOptions,
     owner: u32,
     rng: StdRng,
@@ -146,9 +148,10 @@ struct Client {
 }
 
 impl Client {
-    fn new(options: LoadOptions, owner: u32) -> Client {
+    fn new(kind: Kind, options: LoadOptions, owner: u32) -> Client {
         let rng = StdRng::seed_from_u64(options.seed.wrapping_mul(1_000_003) ^ u64::from(owner));
         Client {
+            kind,
             options,
             owner,
             rng,
@@ -168,8 +171,7 @@ impl Client {
         while !stop.load(Ordering::Relaxed) {
             match self.step(&mut conn).await {
                 Ok(()) => self.acknowledged += 1,
-                // Deadlock, lock wait timeout: what the server asks a client to try again.
-                Err(Error::Server(error)) if matches!(error.code, 1213 | 1205) => {
+                Err(Error::Server(error)) if self.may_try_again(error.code) => {
                     if conn.query_drop("ROLLBACK; USE test").await.is_err() {
                         self.disconnected = true;
                         return self;
@@ -187,6 +189,12 @@ impl Client {
         }
         conn.disconnect().await.ok();
         self
+    }
+
+    /// Deadlock, lock wait timeout: what the server asks a client to try again. MySQL 5.6 keeps the
+    /// AUTO_INCREMENT counter in memory only, and was seen to give a number twice after SIGKILL.
+    fn may_try_again(&self, code: u16) -> bool {
+        matches!(code, 1213 | 1205) || (code == 1062 && self.kind == Kind::MySql56)
     }
 
     async fn step(&mut self, conn: &mut Conn) -> Result<(), Error> {
