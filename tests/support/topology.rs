@@ -73,6 +73,8 @@ pub struct TopologyOptions {
     pub replica_kind: Kind,
     pub seed: u64,
     pub m2_log_slave_updates: bool,
+    /// M2's binlog_format where it differs from M1's.
+    pub m2_binlog_format: Option<&'static str>,
     /// Whether the masters replicate from each other.
     pub peered: bool,
     pub replicas: u32,
@@ -90,6 +92,7 @@ impl TopologyOptions {
             replica_kind: mode.kind(),
             seed,
             m2_log_slave_updates: true,
+            m2_binlog_format: None,
             peered: true,
             replicas: 2,
             attach_extra: "",
@@ -250,7 +253,8 @@ pub fn master_options(options: &TopologyOptions, number: u32) -> ServerOptions {
     let mut server = ServerOptions::new(server_id)
         .extra("--auto-increment-increment=2")
         .extra(format!("--auto-increment-offset={number}"));
-    server.binlog_format = Some(options.binlog_format());
+    let of_m2 = options.m2_binlog_format.filter(|_| number == 2);
+    server.binlog_format = Some(of_m2.unwrap_or(options.binlog_format()));
     server.log_slave_updates = number == 1 || options.m2_log_slave_updates;
     server.gtid = options.mode.has_gtids();
     match options.mode {
