@@ -90,7 +90,7 @@ async fn same_format(kind: Kind, format: &'static str) {
     run_for(2000).await;
     on_m1.finish().await;
     on_m2.finish().await;
-    settle(&[m1, m2], &[m2, m1], 120).await;
+    settle(&[m1, m2], &[m2, m1], 300).await;
     assert_healthy(m1).await;
     assert_healthy(m2).await;
 
@@ -103,17 +103,22 @@ async fn same_format(kind: Kind, format: &'static str) {
             one.sort_by_key(|logged| logged.fingerprint.commit_timestamp);
             two.sort_by_key(|logged| logged.fingerprint.commit_timestamp);
         }
-        for (one, two) in one.iter().zip(&two) {
-            let same = one.fingerprint.same_content(&two.fingerprint);
-            // MIXED has rows with fewer columns.
-            let partial = one.fingerprint.traits & Fingerprint::PARTIAL_IMAGES != 0
-                && format == "MIXED"
-                && one.fingerprint.may_be_other_format(&two.fingerprint);
-            assert!(same || partial, "{kind} {format}: {one:#?} is not {two:#?}");
-        }
-        assert_eq!(one.len(), two.len(), "{kind} {format}: of origin {origin}");
         assert!(one.len() > 50, "only {} of origin {origin}", one.len());
         assert_distinct(&one);
+        if kind == Kind::MySql56 && format == "MIXED" {
+            // Rows may have fewer columns, and an applier that has a temporary table open logs rows
+            // of whatever statement comes, and nothing of what changes temporary tables only.
+            match origin {
+                FIRST => assert_aligned(&one, &two),
+                _ => assert_aligned(&two, &one),
+            }
+            continue;
+        }
+        for (one, two) in one.iter().zip(&two) {
+            let same = one.fingerprint.same_content(&two.fingerprint);
+            assert!(same, "{kind} {format}: {one:#?} is not {two:#?}");
+        }
+        assert_eq!(one.len(), two.len(), "{kind} {format}: of origin {origin}");
     }
 }
 
@@ -157,7 +162,7 @@ async fn other_format(kind: Kind, formats: [&'static str; 2]) {
     run_script(m1, CREATE_SELECT);
     run_for(2000).await;
     load.finish().await;
-    settle(&[m1], &[m2], 120).await;
+    settle(&[m1], &[m2], 300).await;
     assert_healthy(m2).await;
 
     let (in_m1, in_m2) = (transactions(m1), transactions(m2));
