@@ -1,5 +1,6 @@
 //! The relay log as a whole: what is appended is there after any stop, each once, in order.
 
+mod anonymous;
 mod crash;
 mod disk;
 mod limits;
