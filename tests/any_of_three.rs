@@ -135,6 +135,7 @@ impl Three {
             cross_database: binlog_format(self.mode, self.seed) == "ROW",
             // As `Topology::load_options` says.
             ddl: kind == Kind::MySql || master == 1,
+            truncate: kind == Kind::MySql,
             pause: pause(kind) * 2,
             ..LoadOptions::new(self.seed, master * 100 + round * 10)
         };

@@ -82,6 +82,9 @@ async fn open(
     shared
         .identities
         .note(options.number, &facts, options.server_id)?;
+    if let Some(warning) = shared.identities.shared_domain(options.number, &facts) {
+        tracing::warn!(source = %options.config.name, "{warning}");
+    }
     status.set_facts(&facts);
     let (start, first_timestamp) = resume::start_point(options, shared, &facts).await?;
     start::prepare(&mut connection, options, &facts).await?;
