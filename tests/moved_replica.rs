@@ -50,7 +50,7 @@ async fn moved(mode: Mode, is_filtered: bool) {
         let mut options = TopologyOptions::new(mode, seed);
         options.replicas = 0;
         // Moves shall cross files of the relay.
-        options.log_extra = vec!["max_size = \"512KiB\"".to_owned()];
+        options.log_extra = vec!["max_size = \"128KiB\"".to_owned()];
         let mut of_replica = replica_options(mode.kind(), 11);
         if is_filtered {
             of_replica = of_replica.extra("--replicate-do-db=test");

@@ -1,6 +1,7 @@
 //! What a source says of itself, and whether it can be followed.
 
 use super::error::ReceiverError;
+use crate::config::{SourceConfig, SourceStart};
 use crate::connection::Connection;
 use crate::connection::client::ServerGreeting;
 use crate::flavor::Flavor;
@@ -32,6 +33,16 @@ impl SourceFacts {
             (Flavor::MariaDb, _) => IdentityKind::MariaDb,
             (Flavor::MySql, true) => IdentityKind::MySql,
             (Flavor::MySql, false) => IdentityKind::Anonymous,
+        }
+    }
+
+    /// Whether a source that says this of itself is followed by GTID.
+    pub fn follows_by_gtid(&self, config: &SourceConfig) -> bool {
+        match (self.flavor, config.auto_position) {
+            (_, Some(chosen)) => chosen && self.has_gtids,
+            (_, None) if matches!(config.start, SourceStart::FilePosition { .. }) => false,
+            (Flavor::MySql, None) => self.has_gtids,
+            (Flavor::MariaDb, None) => matches!(config.start, SourceStart::Gtid(_)),
         }
     }
 

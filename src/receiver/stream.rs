@@ -82,9 +82,7 @@ async fn open(
     shared
         .identities
         .note(options.number, &facts, options.server_id)?;
-    if let Some(warning) = shared.identities.shared_domain(options.number, &facts) {
-        tracing::warn!(source = %options.config.name, "{warning}");
-    }
+    start::warn_of_shared_domain(options, &shared.identities, &facts);
     status.set_facts(&facts);
     let (start, first_timestamp) = resume::start_point(options, shared, &facts).await?;
     start::prepare(&mut connection, options, &facts).await?;
