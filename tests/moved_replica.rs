@@ -100,9 +100,9 @@ async fn move_under_load(mode: Mode, topology: &Topology, replica: &Server, seed
 }
 
 async fn stop(replica: &Server) {
-    let statement = match replica.kind {
-        Kind::MariaDb => "STOP SLAVE",
-        Kind::MySql => "STOP REPLICA",
+    let statement = match replica.kind.says_replica() {
+        false => "STOP SLAVE",
+        true => "STOP REPLICA",
     };
     replica.sql(statement).await;
 }
