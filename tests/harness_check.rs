@@ -64,7 +64,14 @@ async fn check(mode: Mode) {
         pause: pause(mode.kind()),
         ..LoadOptions::new(seed, owner)
     };
-    let on_m1 = Load::start(&m1, &load(100));
+    // The master that is killed: as `LoadOptions::truncate` says.
+    let on_m1 = Load::start(
+        &m1,
+        &LoadOptions {
+            truncate: mode.kind().is_mysql(),
+            ..load(100)
+        },
+    );
     // As `Topology::load_options` says: a MariaDB killed while it applies its peer's DDL applies it
     // again after its restart, so the master that lives does none.
     let on_m2 = Load::start(

@@ -52,7 +52,7 @@ fn check_sources(config: &Config) -> anyhow::Result<Outcome> {
         FlavorChoice::Fixed(flavor) => Some(flavor),
         FlavorChoice::Auto => None,
     };
-    let (mut good, mut bad) = (0, 0);
+    let (mut good, mut bad, mut warnings) = (0, 0, 0);
     let mut out = Stdout::lock();
     for (number, source) in (0u16..).zip(&config.sources) {
         let options = ReceiverOptions::of_check(number, source, config.relay.server_id);
@@ -61,6 +61,10 @@ fn check_sources(config: &Config) -> anyhow::Result<Outcome> {
                 good += 1;
                 flavor.get_or_insert(found.flavor);
                 writeln!(out, "source {}: {}", source.name, found.summary)?;
+                for warning in &found.warnings {
+                    warnings += 1;
+                    writeln!(out, "source {}: warning: {warning}", source.name)?;
+                }
             }
             Err(error) => {
                 bad += 1;
@@ -70,8 +74,8 @@ fn check_sources(config: &Config) -> anyhow::Result<Outcome> {
         out.flush()?;
     }
     Ok(match (good, bad) {
-        (_, 0) => Outcome::Done,
-        (0, _) => Outcome::Failed,
+        (_, 0) if warnings == 0 => Outcome::Done,
+        (0, 1..) => Outcome::Failed,
         _ => Outcome::Degraded,
     })
 }

@@ -17,6 +17,8 @@ pub struct CheckedSource {
     pub flavor: Flavor,
     /// In words: who answers, and where a first start would begin.
     pub summary: String,
+    /// In words: what would work, but not as well as it could, and how to mend it.
+    pub warnings: Vec<String>,
 }
 
 impl ReceiverOptions {
@@ -52,6 +54,7 @@ pub async fn check_source(
         });
     }
     identities.note(options.number, &facts, options.server_id)?;
+    let shared_domain = identities.shared_domain(options.number, &facts);
     // A source ends the dump of a replica when another with the same server_id comes. A relay may
     // be running with ours.
     let stranger = ReceiverOptions {
@@ -78,5 +81,6 @@ pub async fn check_source(
             "ok: {} {}, server_id {}, followed {way}; a first start begins {start}",
             facts.flavor, facts.version, facts.server_id
         ),
+        warnings: shared_domain.into_iter().collect(),
     })
 }

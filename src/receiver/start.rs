@@ -125,12 +125,17 @@ fn is_first_file(name: &str) -> bool {
 
 /// Whether the source is followed by GTID.
 pub(super) fn uses_gtids(options: &ReceiverOptions, facts: &SourceFacts) -> bool {
-    let config = &options.config;
-    match (facts.flavor, config.auto_position) {
-        (_, Some(chosen)) => chosen && facts.has_gtids,
-        (_, None) if matches!(config.start, SourceStart::FilePosition { .. }) => false,
-        (Flavor::MySql, None) => facts.has_gtids,
-        (Flavor::MariaDb, None) => matches!(config.start, SourceStart::Gtid(_)),
+    facts.follows_by_gtid(&options.config)
+}
+
+/// Says, once, what is wrong with a GTID domain that several sources write to.
+pub(super) fn warn_of_shared_domain(
+    options: &ReceiverOptions,
+    identities: &Identities,
+    facts: &SourceFacts,
+) {
+    if let Some(warning) = identities.shared_domain(options.number, facts) {
+        tracing::warn!(source = %options.config.name, "{warning}");
     }
 }
 

@@ -238,6 +238,7 @@ fn facts(server_id: u32) -> SourceFacts {
         server_uuid: None,
         has_gtids: true,
         folds_case: false,
+        writes_to_domain: None,
     }
 }
 

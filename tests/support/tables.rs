@@ -157,7 +157,7 @@ async fn differing_rows(expected: &Server, found: &Server, database: &str, name:
 }
 
 async fn row_texts(server: &Server, database: &str, name: &str) -> BTreeSet<String> {
-    let table = format!("SHOW TABLES FROM `{database}` WHERE tables_in_{database} = '{name}'");
+    let table = format!("SHOW TABLES FROM `{database}` LIKE '{name}'");
     if server.value(&table).await.is_none() {
         return BTreeSet::new();
     }

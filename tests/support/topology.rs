@@ -78,6 +78,8 @@ pub struct TopologyOptions {
     /// Whether the masters replicate from each other.
     pub peered: bool,
     pub replicas: u32,
+    /// The relay's; empty is no filter.
+    pub replicate_do_db: Vec<String>,
     /// Options of the replicas' CHANGE MASTER beyond what they need.
     pub attach_extra: &'static str,
     pub relay_extra: Vec<String>,
@@ -95,6 +97,7 @@ impl TopologyOptions {
             m2_binlog_format: None,
             peered: true,
             replicas: 2,
+            replicate_do_db: vec!["test".to_owned()],
             attach_extra: "",
             relay_extra: Vec::new(),
             log_extra: Vec::new(),
@@ -141,6 +144,7 @@ impl Topology {
             source.auto_position = mode.auto_position();
         }
         let relay = Relay::start(RelayOptions {
+            replicate_do_db: options.replicate_do_db.clone(),
             relay_extra: options.relay_extra.clone(),
             log_extra: options.log_extra.clone(),
             ..RelayOptions::new(sources)
@@ -183,6 +187,7 @@ impl Topology {
         // all, the one that is killed does none either.
         let is_peer = self.options.peered && master == 2;
         load.ddl = kind.has_atomic_ddl() && !(is_peer && kind.is_mariadb());
+        load.truncate = kind.is_mysql() || master == 2;
         if !self.options.peered {
             load.suffix = format!("_m{master}");
         }
