@@ -100,7 +100,7 @@ fn assert_names_the_mend(line: &str) {
 async fn lose_both(topology: &mut Topology) {
     let on_m1 = Load::start(&topology.m1, &topology.load_options(1, 0));
     let on_m2 = Load::start(&topology.m2, &topology.load_options(2, 0));
-    run_for(1500).await;
+    on_m1.wait_for(100).await;
     topology.m1.kill9();
     let of_m1 = on_m1.finish().await;
     run_for(700).await;
@@ -110,7 +110,7 @@ async fn lose_both(topology: &mut Topology) {
     topology.relay.kill9();
     run_for(300).await;
     topology.relay.restart();
-    run_for(700).await;
+    back_on_m1.wait_for(50).await;
     let reports = [of_m1, on_m2.finish().await, back_on_m1.finish().await];
     topology.settle(90).await;
     topology.assert_replicas_equal_m1().await;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use mysql_async::prelude::Queryable;
@@ -12,6 +12,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio::task::JoinHandle;
 
+use super::Deadline;
 use super::servers::{Kind, Server};
 
 #[derive(Clone, Debug)]
@@ -93,12 +94,15 @@ pub struct LoadReport {
 
 pub struct Load {
     stop: Arc<AtomicBool>,
+    /// By all clients together.
+    acknowledged: Arc<AtomicU64>,
     tasks: Vec<JoinHandle<Client>>,
 }
 
 impl Load {
     pub fn start(server: &Server, options: &LoadOptions) -> Load {
         let stop = Arc::new(AtomicBool::new(false));
+        let acknowledged = Arc::new(AtomicU64::new(0));
         let opts: Opts = OptsBuilder::from_opts(server.opts())
             .db_name(Some(options.database.as_str()))
             .stmt_cache_size(0)
@@ -106,11 +110,35 @@ impl Load {
         let tasks = (0..options.clients)
             .map(|index| {
                 let owner = options.first_owner + index;
-                let client = Client::new(server.kind, options.clone(), owner);
+                let mut client = Client::new(server.kind, options.clone(), owner);
+                client.of_all = Arc::clone(&acknowledged);
                 tokio::spawn(client.run(opts.clone(), Arc::clone(&stop)))
             })
             .collect();
-        Load { stop, tasks }
+        Load {
+            stop,
+            acknowledged,
+            tasks,
+        }
+    }
+
+    /// Waits until so many more transactions were acknowledged than at the call: a length of load
+    /// that is the same on a slow machine.
+    pub async fn wait_for(&self, count: u64) {
+        let wanted = self.acknowledged.load(Ordering::Relaxed) + count;
+        let deadline = Deadline::after_secs(120);
+        loop {
+            let found = self.acknowledged.load(Ordering::Relaxed);
+            if found >= wanted {
+                return;
+            }
+            let limit = deadline.limit_secs();
+            assert!(
+                !deadline.passed(),
+                "the load: {found} of {wanted} transactions were acknowledged in {limit} s"
+            );
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     /// Ends it, or notes that it has ended with its server, and adds up.
@@ -167,6 +195,7 @@ struct Client {
     /// Columns that the own table has grown; None when there is no own table.
     own_table: Option<u32>,
     acknowledged: u64,
+    of_all: Arc<AtomicU64>,
     progress: u64,
     disconnected: bool,
 }
@@ -182,6 +211,7 @@ impl Client {
             items: Vec::new(),
             own_table: None,
             acknowledged: 0,
+            of_all: Arc::default(),
             progress: 0,
             disconnected: false,
         }
@@ -194,7 +224,10 @@ impl Client {
         };
         while !stop.load(Ordering::Relaxed) {
             match self.step(&mut conn).await {
-                Ok(()) => self.acknowledged += 1,
+                Ok(()) => {
+                    self.acknowledged += 1;
+                    self.of_all.fetch_add(1, Ordering::Relaxed);
+                }
                 Err(Error::Server(error)) if self.may_try_again(error.code) => {
                     let back = format!("ROLLBACK; {}", self.use_database());
                     if conn.query_drop(back).await.is_err() {
