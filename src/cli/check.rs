@@ -48,18 +48,19 @@ fn check_sources(config: &Config) -> anyhow::Result<Outcome> {
         .enable_all()
         .build()?;
     let identities = Identities::default();
-    let mut flavor = match config.relay.flavor {
+    let flavor = match config.relay.flavor {
         FlavorChoice::Fixed(flavor) => Some(flavor),
         FlavorChoice::Auto => None,
     };
+    let mut kind = None;
     let (mut good, mut bad, mut warnings) = (0, 0, 0);
     let mut out = Stdout::lock();
     for (number, source) in (0u16..).zip(&config.sources) {
         let options = ReceiverOptions::of_check(number, source, config.relay.server_id);
-        match runtime.block_on(check_source(&options, &identities, flavor)) {
+        match runtime.block_on(check_source(&options, &identities, flavor, kind)) {
             Ok(found) => {
                 good += 1;
-                flavor.get_or_insert(found.flavor);
+                kind.get_or_insert(found.kind);
                 writeln!(out, "source {}: {}", source.name, found.summary)?;
                 for warning in &found.warnings {
                     warnings += 1;

@@ -77,7 +77,8 @@ async fn open(
     status: &SourceStatus,
 ) -> Result<Opened, ReceiverError> {
     let (mut connection, facts) = super::connect(options).await?;
-    resume::check_kind(shared, &facts)?;
+    let kind = shared.log.state().executed.kind();
+    resume::check_kind(kind, &facts)?;
     shared
         .identities
         .note(options.number, &facts, options.server_id)?;

@@ -215,6 +215,42 @@ fn counts_that_differ_between_statements_and_rows_stop() {
     assert_eq!(log.take(1, 0, rows(3, 6)), Ok(Paired::Copy));
 }
 
+/// A statement group of InnoDB that changed no row ends in another way, and is known by that.
+#[test]
+fn statements_without_rows_take_nobodys_place() {
+    let without = Fingerprint {
+        traits: statement(0, 5).traits | Fingerprint::MAY_BE_WITHOUT_ROWS,
+        ..statement(40, 5)
+    };
+    // The peer, which logs rows, was first.
+    let mut log = Log::new(2);
+    log.take(1, 0, rows(1, 5)).unwrap();
+    log.take(1, 0, rows(2, 5)).unwrap();
+    log.take(1, 0, rows(3, 6)).unwrap();
+    assert_eq!(log.take(0, 0, without), Ok(Paired::Copy));
+    assert_eq!(log.take(0, 0, statement(11, 5)), Ok(Paired::Copy));
+    assert_eq!(log.take(0, 0, statement(12, 5)), Ok(Paired::Copy));
+    assert_eq!(log.take(0, 0, statement(13, 6)), Ok(Paired::Copy));
+    assert_eq!(log.take(0, 0, statement(14, 6)), Ok(Paired::New));
+    // The origin was first, and dies: what only the peer has is new.
+    let mut log = Log::new(2);
+    log.take(0, 0, without).unwrap();
+    log.take(0, 0, statement(11, 5)).unwrap();
+    assert_eq!(log.take(1, 0, rows(1, 5)), Ok(Paired::Copy));
+    assert_eq!(log.take(1, 0, rows(3, 6)), Ok(Paired::New));
+    // Of a MyISAM table there may be rows after all.
+    let mut log = Log::new(2);
+    log.take(1, 0, rows(1, 5)).unwrap();
+    log.take(1, 0, rows(2, 6)).unwrap();
+    assert_eq!(log.take(0, 0, without), Ok(Paired::Copy));
+    assert_eq!(log.take(0, 0, statement(12, 6)), Ok(Paired::Copy));
+    let mut log = Log::new(2);
+    log.take(0, 0, without).unwrap();
+    log.take(0, 0, statement(11, 5)).unwrap();
+    assert_eq!(log.take(1, 0, rows(40, 5)), Ok(Paired::Copy));
+    assert_eq!(log.take(1, 0, rows(1, 5)), Ok(Paired::Copy));
+}
+
 #[test]
 fn what_lies_before_an_origins_first_file_is_not_new() {
     let mut log = Log::new(2);
