@@ -83,7 +83,8 @@ pub(super) async fn authenticate<'a>(
         password.proof_hash(plugin),
         &options.tls,
     ) {
-        // A nonce of client_ed25519 is the plugin's own: the proof keeps to the greeting's.
+        // client_ed25519 signs a nonce of its own: there the proof keeps to the greeting's
+        // scramble, as a live MariaDB 11.8 does.
         let scramble = match plugin {
             AuthPlugin::Ed25519 => greeting_scramble.as_slice(),
             _ => scramble.as_slice(),
