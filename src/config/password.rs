@@ -72,11 +72,14 @@ fn read_plain(section: &mut Section<'_, '_>) -> Secret {
 fn read_hashes(section: &mut Section<'_, '_>) -> Vec<PasswordHash> {
     const EXPECTED: &str = "a password's hash as a server stores it, or a list of such hashes";
     let texts = match section.is_list(HASH) {
-        true => section.strings(HASH, EXPECTED).unwrap_or_default(),
-        false => Vec::from_iter(section.string(HASH, EXPECTED)),
+        true => section.strings(HASH, EXPECTED),
+        false => section.string(HASH, EXPECTED).map(|text| vec![text]),
     };
-    if texts.is_empty() && section.is_list(HASH) {
-        section.refuse(HASH, &format!("expected {EXPECTED}, found none in it"));
+    let Some(texts) = texts else {
+        return Vec::new();
+    };
+    if texts.is_empty() {
+        section.refuse(HASH, &format!("expected {EXPECTED}, found an empty list"));
     }
     let mut hashes: Vec<PasswordHash> = Vec::new();
     for text in texts {
