@@ -33,11 +33,12 @@ pub(super) fn read(section: &mut Section<'_, '_>) -> Secret {
 /// What a user's logins are verified by; the empty password when no key is given or something is
 /// refused.
 pub(super) fn read_user(section: &mut Section<'_, '_>) -> UserPassword {
-    let is_unique = has_at_most_one(section, USER_KEYS);
+    if !has_at_most_one(section, USER_KEYS) {
+        return UserPassword::Plain(Secret::default());
+    }
     match section.has(HASH) {
         true => UserPassword::Hashes(read_hashes(section)),
-        false if is_unique => UserPassword::Plain(read_plain(section)),
-        false => UserPassword::Plain(Secret::default()),
+        false => UserPassword::Plain(read_plain(section)),
     }
 }
 
