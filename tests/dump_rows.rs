@@ -30,7 +30,7 @@ use support::servers::{free_port, numbered_files, signal};
 use support::{Deadline, SeedNote, seed};
 use tempfile::TempDir;
 
-const COMMON: &str = include_str!("dump_rows/common.sql");
+const COMMON: &str = include_str!("dump_rows/every_server.sql");
 const MYSQL: &str = include_str!("dump_rows/mysql.sql");
 const MARIADB: &str = include_str!("dump_rows/mariadb.sql");
 /// Rows of random values, and as many updates.
@@ -56,16 +56,32 @@ struct Database {
 
 impl Database {
     fn start(kind: &'static str) -> Database {
-        let directory = tempfile::Builder::new().prefix("br-").tempdir_in("/tmp").unwrap();
+        let directory = tempfile::Builder::new()
+            .prefix("br-")
+            .tempdir_in("/tmp")
+            .unwrap();
         let data = directory.path().join("data");
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/server");
-        let status = Command::new(script).args(["init", kind]).arg(&data).status();
+        let status = Command::new(script)
+            .args(["init", kind])
+            .arg(&data)
+            .status();
         assert!(status.unwrap().success(), "{kind}: tools/server init");
         let at = |name: &str| directory.path().join(name).display().to_string();
         let child = program(kind, "server")
-            .args([format!("--datadir={}", at("data")), format!("--socket={}", at("s"))])
-            .args([format!("--pid-file={}", at("pid")), format!("--port={}", free_port())])
-            .args(["--server-id=1", "--log-bin=mysql-bin", "--binlog-format=ROW"])
+            .args([
+                format!("--datadir={}", at("data")),
+                format!("--socket={}", at("s")),
+            ])
+            .args([
+                format!("--pid-file={}", at("pid")),
+                format!("--port={}", free_port()),
+            ])
+            .args([
+                "--server-id=1",
+                "--log-bin=mysql-bin",
+                "--binlog-format=ROW",
+            ])
             .args(["--skip-name-resolve", "--innodb-buffer-pool-size=64M"])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -89,8 +105,15 @@ impl Database {
 
     fn try_sql(&self, text: &str) -> Result<String, String> {
         let mut child = program(self.kind, "client")
-            .arg(format!("--socket={}", self.directory.path().join("s").display()))
-            .args(["-uroot", "--default-character-set=utf8mb4", "--skip-column-names"])
+            .arg(format!(
+                "--socket={}",
+                self.directory.path().join("s").display()
+            ))
+            .args([
+                "-uroot",
+                "--default-character-set=utf8mb4",
+                "--skip-column-names",
+            ])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -115,7 +138,9 @@ impl Database {
         self.sql("FLUSH LOGS");
         let files = || numbered_files(&self.directory.path().join("data"), "mysql-bin");
         let file = files().pop().expect("a binlog");
-        self.sql(&format!("USE d;\nSET sql_mode='';\n{statements}\nFLUSH LOGS;\n"));
+        // The client's own --default-character-set is not known to MySQL 5.6.
+        let begin = "USE d;\nSET NAMES utf8mb4;\nSET sql_mode='';\n";
+        self.sql(&format!("{begin}{statements}\nFLUSH LOGS;\n"));
         assert!(files().last() != Some(&file));
         file
     }
@@ -136,7 +161,11 @@ fn tool_rows(kind: &str, file: &Path) -> Vec<String> {
         .output()
         .unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{kind}: {}: {stderr}", file.display());
+    assert!(
+        output.status.success(),
+        "{kind}: {}: {stderr}",
+        file.display()
+    );
     output
         .stdout
         .split(|byte| *byte == b'\n')
@@ -168,21 +197,28 @@ fn dump(arguments: &[&str], file: &Path) -> String {
     let words = [&["dump"], arguments, &[file.to_str().unwrap()]].concat();
     let output = run_binrelay(&words);
     let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && stderr.is_empty(), "{words:?}: {stderr}");
+    assert!(
+        output.status.success() && stderr.is_empty(),
+        "{words:?}: {stderr}"
+    );
     String::from_utf8(output.stdout).expect("dump prints UTF-8")
 }
 
 /// The events of rows in `dump --rows --json`, those in payloads too.
 fn json_events(file: &Path) -> Vec<Value> {
     let text = dump(&["--rows", "--json"], file);
-    let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).expect(line));
+    let lines = text
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).expect(line));
     lines.filter(|event| event.get("rows").is_some()).collect()
 }
 
 /// The rows of a table: what every event did to it.
 fn json_rows(events: &[Value], table: &str) -> Vec<Value> {
     let of_table = events.iter().filter(|event| event["table"] == table);
-    of_table.flat_map(|event| event["rows"].as_array().expect("rows").clone()).collect()
+    of_table
+        .flat_map(|event| event["rows"].as_array().expect("rows").clone())
+        .collect()
 }
 
 fn assert_same_rows(database: &Database, statements: &str, least: usize) -> PathBuf {
@@ -190,19 +226,34 @@ fn assert_same_rows(database: &Database, statements: &str, least: usize) -> Path
     let file = database.log_of(statements);
     let expected = tool_rows(kind, &file);
     let text = dump(&["--rows"], &file);
-    let found: Vec<_> = text.lines().filter(|line| line.starts_with("###")).collect();
+    let found: Vec<_> = text
+        .lines()
+        .filter(|line| line.starts_with("###"))
+        .collect();
     for (number, (found, expected)) in found.iter().zip(&expected).enumerate() {
         assert_eq!(found, expected, "{kind}: line {number} of the rows");
     }
     assert_eq!(found.len(), expected.len(), "{kind}: lines of rows");
-    assert!(found.len() >= least, "{kind}: {} lines of rows", found.len());
+    assert!(
+        found.len() >= least,
+        "{kind}: {} lines of rows",
+        found.len()
+    );
     // As many rows in JSON as in text.
     let begins = |line: &&&str| {
-        ["### INSERT", "### UPDATE", "### DELETE"].iter().any(|word| line.starts_with(word))
+        ["### INSERT", "### UPDATE", "### DELETE"]
+            .iter()
+            .any(|word| line.starts_with(word))
     };
     let events = json_events(&file);
-    let rows = events.iter().map(|event| event["rows"].as_array().expect("rows").len());
-    assert_eq!(rows.sum::<usize>(), found.iter().filter(begins).count(), "{kind}");
+    let rows = events
+        .iter()
+        .map(|event| event["rows"].as_array().expect("rows").len());
+    assert_eq!(
+        rows.sum::<usize>(),
+        found.iter().filter(begins).count(),
+        "{kind}"
+    );
     assert!(!text.contains("damaged"), "{kind}");
     file
 }
@@ -232,7 +283,11 @@ fn random_statements(rng: &mut StdRng) -> String {
         }
         let id = rng.random_range(0..RANDOM_ROWS);
         let changes = changes.join(",");
-        writeln!(sql, "SET binlog_row_image={image}; UPDATE r SET {changes} WHERE id={id};").unwrap();
+        writeln!(
+            sql,
+            "SET binlog_row_image={image}; UPDATE r SET {changes} WHERE id={id};"
+        )
+        .unwrap();
     }
     sql.push_str("DELETE FROM r WHERE id%2=0; SET binlog_row_image=FULL; DELETE FROM r;\n");
     sql
@@ -241,11 +296,15 @@ fn random_statements(rng: &mut StdRng) -> String {
 fn random_values(rng: &mut StdRng) -> Vec<(&'static str, String)> {
     let hex = |rng: &mut StdRng, max: usize| {
         let len = rng.random_range(0..=max);
-        (0..len).fold("x'".to_owned(), |text, _| format!("{text}{:02x}", rng.random::<u8>())) + "'"
+        (0..len).fold("x'".to_owned(), |text, _| {
+            format!("{text}{:02x}", rng.random::<u8>())
+        }) + "'"
     };
     let digits = |rng: &mut StdRng, max: usize| {
         let len = rng.random_range(1..=max);
-        (0..len).fold(String::new(), |text, _| format!("{text}{}", rng.random_range(0..10)))
+        (0..len).fold(String::new(), |text, _| {
+            format!("{text}{}", rng.random_range(0..10))
+        })
     };
     let sign = if rng.random() { "-" } else { "" };
     let double = loop {
@@ -255,7 +314,9 @@ fn random_values(rng: &mut StdRng) -> Vec<(&'static str, String)> {
             break double;
         }
     };
-    let letters = ["a", "é", "€", "😀", "'", "\\", "\"", "\n", "\t", "\u{1}", "\u{7f}"];
+    let letters = [
+        "a", "é", "€", "😀", "'", "\\", "\"", "\n", "\t", "\u{1}", "\u{7f}",
+    ];
     let text: String = (0..rng.random_range(0..25))
         .map(|_| letters[rng.random_range(0..letters.len())])
         .collect();
@@ -274,22 +335,55 @@ fn random_values(rng: &mut StdRng) -> Vec<(&'static str, String)> {
         ("m", rng.random_range(-8_388_608..8_388_608).to_string()),
         ("i", rng.random::<u32>().to_string()),
         ("b", rng.random::<i64>().to_string()),
-        ("f", format!("{:e}", f32::from_bits(rng.random_range(0x0080_0000..0x7f7f_0000)))),
+        (
+            "f",
+            format!(
+                "{:e}",
+                f32::from_bits(rng.random_range(0x0080_0000..0x7f7f_0000))
+            ),
+        ),
         ("d", format!("{double:e}")),
-        ("n", format!("{sign}{}.{}", digits(rng, 35), digits(rng, 30))),
-        ("n2", format!("{sign}{}.{}", digits(rng, 12), digits(rng, 7))),
+        (
+            "n",
+            format!("{sign}{}.{}", digits(rng, 35), digits(rng, 30)),
+        ),
+        (
+            "n2",
+            format!("{sign}{}.{}", digits(rng, 12), digits(rng, 7)),
+        ),
         ("bi", rng.random_range(0..1_u64 << 37).to_string()),
         ("da", format!("'{date}'")),
-        ("ti", format!("'{sign}{}:{minute}:{second}.{fraction:06}'", rng.random_range(0..838))),
-        ("dt", format!("'{date} {}:{minute}:{second}.{fraction:06}'", rng.random_range(0..24))),
-        ("ts", format!("FROM_UNIXTIME({}.{fraction:06})", rng.random_range(1..i32::MAX))),
+        (
+            "ti",
+            format!(
+                "'{sign}{}:{minute}:{second}.{fraction:06}'",
+                rng.random_range(0..838)
+            ),
+        ),
+        (
+            "dt",
+            format!(
+                "'{date} {}:{minute}:{second}.{fraction:06}'",
+                rng.random_range(0..24)
+            ),
+        ),
+        (
+            "ts",
+            format!(
+                "FROM_UNIXTIME({}.{fraction:06})",
+                rng.random_range(1..i32::MAX)
+            ),
+        ),
         ("y", rng.random_range(1901..2156).to_string()),
         ("c", text.clone()),
         ("bn", hex(rng, 9)),
         ("v", hex(rng, 300)),
         ("vb", hex(rng, 90)),
         ("bl", hex(rng, 700)),
-        ("e", format!("'{}'", ["a", "b", "c"][rng.random_range(0..3)])),
+        (
+            "e",
+            format!("'{}'", ["a", "b", "c"][rng.random_range(0..3)]),
+        ),
         ("se", rng.random_range(0..8).to_string()),
         ("tx", text),
     ];
@@ -319,13 +413,19 @@ fn compare(kind: &'static str, own: &str) -> (Database, PathBuf) {
 
 fn check_common_json(events: &[Value]) {
     let ints = json_rows(events, "ints");
-    assert_eq!(ints[2]["after"], json!([3, null, null, null, null, null, null, null, null, null,
-        null, null, null, null, null, null, null]));
+    assert_eq!(
+        ints[2]["after"],
+        json!([
+            3, null, null, null, null, null, null, null, null, null, null, null, null, null, null,
+            null, null
+        ])
+    );
     assert_eq!(ints[0]["after"][1], json!(-128));
     assert_eq!(ints[0]["after"][12], json!(0b1010_1010_1010));
     assert!(ints[0].get("before").is_none() && ints[0].get("after_columns").is_none());
     let minimal = &ints[6];
-    let expected = json!({"before": [1], "before_columns": [1], "after": [6], "after_columns": [2]});
+    let expected =
+        json!({"before": [1], "before_columns": [1], "after": [6], "after_columns": [2]});
     assert_eq!(*minimal, expected);
     let nums = json_rows(events, "nums");
     assert_eq!(nums[1]["after"][1], json!(-0.1));
@@ -336,7 +436,10 @@ fn check_common_json(events: &[Value]) {
     assert_eq!(times[1]["after"][6], json!("-00:00:00.000001"));
     let strs = json_rows(events, "strs");
     assert_eq!(strs[0]["after"][8], json!("0x0001020304ff"));
-    assert_eq!(strs[0]["after"][18], json!("text ü 😀 \n\r\t\u{8}\u{1a}\0\"'\\"));
+    assert_eq!(
+        strs[0]["after"][18],
+        json!("text ü 😀 \n\r\t\u{8}\u{1a}\0\"'\\")
+    );
     assert_eq!(strs[0]["after"][12], json!(0b10_0000_0001));
 }
 
@@ -347,14 +450,29 @@ fn mysql_9_7() {
     let events = json_events(&file);
     let partial = json_rows(&events, "j2");
     let change = "JSON_REPLACE(@2, '$.a', 2)";
-    assert!(partial.iter().any(|row| row["after"][1] == change), "{change}");
+    assert!(
+        partial.iter().any(|row| row["after"][1] == change),
+        "{change}"
+    );
     let vectors = json_rows(&events, "vec");
     assert_eq!(vectors[0]["after"][1], json!([1.0, 2.5, -3e10]));
     let full = json_rows(&events, "fm");
-    let expected = json!([4_294_967_295_u32, 2, 3, "abc", u64::MAX, "zz", 2001, [1.0, -1.0]]);
+    let expected = json!([
+        4_294_967_295_u32,
+        2,
+        3,
+        "abc",
+        u64::MAX,
+        "zz",
+        2001,
+        [1.0, -1.0]
+    ]);
     assert_eq!(full[0]["after"], expected);
     let in_payload = json_rows(&events, "ints");
-    assert!(in_payload.iter().any(|row| row["after"][1] == 99), "{in_payload:?}");
+    assert!(
+        in_payload.iter().any(|row| row["after"][1] == 99),
+        "{in_payload:?}"
+    );
     let file = database.log_of(
         "CREATE TABLE g(id INT, g GEOMETRY, p POINT); \
          INSERT INTO g VALUES (1, ST_GeomFromText('LINESTRING(0 0,1 1)'), NULL), (2, NULL, POINT(1, 2));",
@@ -411,7 +529,13 @@ fn check_mariadb(database: &Database, file: &Path) {
     let events = json_events(file);
     let compressed = json_rows(&events, "mc");
     let expected = json!([
-        1, "{\"a\": 1}", "b".repeat(1000), "t".repeat(1000), "short", "v".repeat(400), "vs",
+        1,
+        "{\"a\": 1}",
+        "b".repeat(1000),
+        "t".repeat(1000),
+        "short",
+        "v".repeat(400),
+        "vs",
         "x".repeat(250)
     ]);
     let found = compressed[0]["after"].as_array().unwrap();
@@ -419,7 +543,10 @@ fn check_mariadb(database: &Database, file: &Path) {
     let full = json_rows(&events, "fm");
     assert_eq!(full[0]["after"][0], json!(u32::MAX));
     assert_eq!(full[0]["after"][5], json!(u64::MAX));
-    assert_eq!(full[0]["after"].as_array().unwrap()[7..], [json!(2001), json!(-1)]);
+    assert_eq!(
+        full[0]["after"].as_array().unwrap()[7..],
+        [json!(2001), json!(-1)]
+    );
     // These rows cannot be told apart; mariadb-binlog fails at them.
     let file = database.log_of(
         "SET GLOBAL mysql56_temporal_format=OFF; CREATE TABLE old(t TIME(3), d DATETIME(6)); \

@@ -112,7 +112,9 @@ fn rows_body() -> Vec<u8> {
 /// A table map and a row of it, in the form that the target of rows reads: columns of every sort of
 /// type, an image that has all of them.
 fn rows_seeds() -> Vec<Vec<u8>> {
-    let types = [3, 8, 5, 246, 16, 10, 19, 18, 17, 13, 15, 254, 254, 252, 255, 245, 242, 140];
+    let types = [
+        3, 8, 5, 246, 16, 10, 19, 18, 17, 13, 15, 254, 254, 252, 255, 245, 242, 140,
+    ];
     let metadata = [
         8, 10, 2, 4, 1, 6, 3, 2, 20, 0, 254, 20, 247, 1, 2, 4, 4, 4, 2,
     ];
@@ -123,7 +125,9 @@ fn rows_seeds() -> Vec<Vec<u8>> {
     map.extend_from_slice(&metadata);
     map.extend_from_slice(&[0xff, 0xff, 0xff, 1, 1, 0xc0, 13, 1, 2]);
     let mut row = vec![0; 3];
-    row.extend_from_slice(&[1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xf8, 0x3f]);
+    row.extend_from_slice(&[
+        1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xf8, 0x3f,
+    ]);
     row.extend_from_slice(&[0x80, 0, 0, 1, 5, 0x0a, 0xaa, 1, 2, 3, 0x80, 0, 1, 0, 0, 1]);
     row.extend_from_slice(&[0x99, 1, 2, 3, 4, 5, 6, 0x5e, 1, 2, 3, 7, 120]);
     row.extend_from_slice(b"\x03abc\x02de\x02\x02\0bl");

@@ -255,7 +255,9 @@ fn value_length(column_type: u8, first: u8, second: u8) -> ValueLength {
             prefix_for(u16::from_le_bytes([first, second]))
         }
         BIT => ValueLength::Fixed(usize::from(second) + usize::from(first > 0)),
-        NEWDECIMAL => decimal::length(first, second).map_or(ValueLength::Unknown, ValueLength::Fixed),
+        NEWDECIMAL => {
+            decimal::length(first, second).map_or(ValueLength::Unknown, ValueLength::Fixed)
+        }
         ENUM | SET => ValueLength::Fixed(usize::from(second)),
         STRING => string_length(first, second),
         BLOB_COMPRESSED | VECTOR | JSON | TINY_BLOB | MEDIUM_BLOB | LONG_BLOB | BLOB | GEOMETRY => {

@@ -85,8 +85,12 @@ fn expand(
     let mut expanded = Vec::new();
     // One byte more than announced is enough to see that there are more.
     let result = match bare {
-        true => DeflateDecoder::new(fields.rest()).take(length + 1).read_to_end(&mut expanded),
-        false => ZlibDecoder::new(fields.rest()).take(length + 1).read_to_end(&mut expanded),
+        true => DeflateDecoder::new(fields.rest())
+            .take(length + 1)
+            .read_to_end(&mut expanded),
+        false => ZlibDecoder::new(fields.rest())
+            .take(length + 1)
+            .read_to_end(&mut expanded),
     };
     if result.is_err() || expanded.len() as u64 != length {
         let found = expanded.len() as u64;

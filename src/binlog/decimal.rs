@@ -79,8 +79,17 @@ fn push_digits(
     if digits == 0 {
         return Ok(());
     }
-    let bytes = words.take("digits", if digits == DIGITS_PER_WORD { 4 } else { partial_length(digits) })?;
-    let value = bytes.iter().fold(0_u64, |value, byte| value << 8 | u64::from(*byte));
+    let bytes = words.take(
+        "digits",
+        if digits == DIGITS_PER_WORD {
+            4
+        } else {
+            partial_length(digits)
+        },
+    )?;
+    let value = bytes
+        .iter()
+        .fold(0_u64, |value, byte| value << 8 | u64::from(*byte));
     text.push_str(&format!("{value:0digits$}"));
     Ok(())
 }

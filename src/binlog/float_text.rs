@@ -13,7 +13,11 @@ pub fn general(value: f64, digits: usize) -> String {
     let precision = i32::try_from(digits).unwrap_or(i32::MAX);
     if parts.exponent < -4 || parts.exponent >= precision {
         let sign = if parts.exponent < 0 { '-' } else { '+' };
-        return format!("{}e{sign}{:02}", parts.mantissa(), parts.exponent.unsigned_abs());
+        return format!(
+            "{}e{sign}{:02}",
+            parts.mantissa(),
+            parts.exponent.unsigned_abs()
+        );
     }
     parts.fixed()
 }
@@ -156,7 +160,10 @@ mod tests {
             (1e14, "100000000000000.0"),
             (1e15, "1e15"),
             (9_007_199_254_740_993.0, "9.007199254740992e15"),
-            (1.234_567_890_123_456_7e-15, "0.0000000000000012345678901234568"),
+            (
+                1.234_567_890_123_456_7e-15,
+                "0.0000000000000012345678901234568",
+            ),
             (1e-16, "1e-16"),
             (-1.5e-300, "-1.5e-300"),
         ];

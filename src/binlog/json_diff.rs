@@ -72,10 +72,7 @@ pub fn decode(bytes: &[u8]) -> Result<Vec<Change<'_>>, EventError> {
     Ok(changes)
 }
 
-fn prefixed<'a>(
-    field: &'static str,
-    fields: &mut FieldReader<'a>,
-) -> Result<&'a [u8], EventError> {
+fn prefixed<'a>(field: &'static str, fields: &mut FieldReader<'a>) -> Result<&'a [u8], EventError> {
     let length = fields.length_encoded(field)?;
     fields.take(field, usize::try_from(length).unwrap_or(usize::MAX))
 }
@@ -89,12 +86,19 @@ mod tests {
         let bytes = b"\x00\x03$.a\x03\x05\x02\x00\x01\x04$[1]\x02\x04\x00\x02\x03$.b";
         let changes = decode(bytes).unwrap();
         let functions: Vec<_> = changes.iter().map(Change::function).collect();
-        assert_eq!(functions, ["JSON_REPLACE", "JSON_ARRAY_INSERT", "JSON_REMOVE"]);
+        assert_eq!(
+            functions,
+            ["JSON_REPLACE", "JSON_ARRAY_INSERT", "JSON_REMOVE"]
+        );
         assert_eq!(changes[0].value, [5, 2, 0]);
         assert_eq!(changes[2].path, b"$.b");
-        let borders = [0, 9, 17];
+        let borders = [0, 9, 18];
         for cut in 0..bytes.len() {
-            assert_eq!(decode(&bytes[..cut]).is_ok(), borders.contains(&cut), "{cut}");
+            assert_eq!(
+                decode(&bytes[..cut]).is_ok(),
+                borders.contains(&cut),
+                "{cut}"
+            );
         }
         assert!(decode(&[3, 0]).is_err());
     }

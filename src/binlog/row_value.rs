@@ -150,7 +150,13 @@ mod tests {
     #[test]
     fn integers() {
         let value = Value::decode(&column(INT24, 0), &[0xff, 0xff, 0xff]);
-        assert_eq!(value, Ok(Value::Int { bits: 0xff_ffff, width: 3 }));
+        assert_eq!(
+            value,
+            Ok(Value::Int {
+                bits: 0xff_ffff,
+                width: 3
+            })
+        );
         assert_eq!(Value::signed(0xff_ffff, 3), -1);
         assert_eq!(Value::signed(0x7f_ffff, 3), 8_388_607);
         assert_eq!(Value::signed(u64::MAX, 8), -1);
@@ -160,7 +166,9 @@ mod tests {
     #[test]
     fn any_bytes_of_any_type() {
         for column_type in 0..=255 {
-            for metadata in [0, 1, 4, 6, 7, 255, 256, 0x0101, 0x0a02, 0x4101, 0xff00, 0xffff] {
+            for metadata in [
+                0, 1, 4, 6, 7, 255, 256, 0x0101, 0x0a02, 0x4101, 0xff00, 0xffff,
+            ] {
                 for len in (0..20).chain([63, 300]) {
                     for byte in [0, 1, 0x7f, 0x80, 0xff] {
                         let bytes = vec![byte; len];

@@ -213,7 +213,13 @@ impl DateTime {
                 month: (months % 13) as u32,
                 day: (packed.whole >> 17 & 0x1f) as u32,
             },
-            time: Time::unpack(Packed { whole: time_of_day, ..packed }, digits),
+            time: Time::unpack(
+                Packed {
+                    whole: time_of_day,
+                    ..packed
+                },
+                digits,
+            ),
         }
     }
 }
@@ -303,7 +309,9 @@ fn to_microsecond(fraction: u64, digits: u8) -> u32 {
 /// Reads up to 8 bytes.
 fn big_endian(fields: &mut FieldReader<'_>, length: usize) -> Result<u64, EventError> {
     let bytes = fields.take("temporal value", length)?;
-    Ok(bytes.iter().fold(0, |value, byte| value << 8 | u64::from(*byte)))
+    Ok(bytes
+        .iter()
+        .fold(0, |value, byte| value << 8 | u64::from(*byte)))
 }
 
 #[cfg(test)]
@@ -313,10 +321,26 @@ mod tests {
     #[test]
     fn times_with_fractions() {
         // As MySQL's manual has them: -00:00:01.10 and -00:00:00.01 of TIME(2).
-        assert_eq!(Time::decode(&[0x7f, 0xff, 0xfe, 0xf6], 2).unwrap().to_string(), "-00:00:01.10");
-        assert_eq!(Time::decode(&[0x7f, 0xff, 0xff, 0xff], 2).unwrap().to_string(), "-00:00:00.01");
-        assert_eq!(Time::decode(&[0x80, 0, 0], 0).unwrap().to_string(), "00:00:00");
-        assert_eq!(Time::decode(&[0x80, 0, 0, 0, 0, 1], 6).unwrap().to_string(), "00:00:00.000001");
+        assert_eq!(
+            Time::decode(&[0x7f, 0xff, 0xfe, 0xf6], 2)
+                .unwrap()
+                .to_string(),
+            "-00:00:01.10"
+        );
+        assert_eq!(
+            Time::decode(&[0x7f, 0xff, 0xff, 0xff], 2)
+                .unwrap()
+                .to_string(),
+            "-00:00:00.01"
+        );
+        assert_eq!(
+            Time::decode(&[0x80, 0, 0], 0).unwrap().to_string(),
+            "00:00:00"
+        );
+        assert_eq!(
+            Time::decode(&[0x80, 0, 0, 0, 0, 1], 6).unwrap().to_string(),
+            "00:00:00.000001"
+        );
         for digits in 0..=6 {
             let length = 3 + fraction_length(digits);
             assert!(Time::decode(&vec![0; length - 1], digits).is_err());
@@ -330,11 +354,17 @@ mod tests {
 
     #[test]
     fn old_formats() {
-        assert_eq!(Date::decode(&[0x21, 0xc8, 0x0f]).unwrap().to_string(), "2020-01-01");
+        assert_eq!(
+            Date::decode(&[0x21, 0xc8, 0x0f]).unwrap().to_string(),
+            "2020-01-01"
+        );
         let time = (-123_456_i32).to_le_bytes();
         assert_eq!(Time::decode_old(&time).unwrap().to_string(), "-12:34:56");
         let datetime = 20_200_102_030_405_u64.to_le_bytes();
-        assert_eq!(DateTime::decode_old(&datetime).unwrap().to_string(), "2020-01-02 03:04:05");
+        assert_eq!(
+            DateTime::decode_old(&datetime).unwrap().to_string(),
+            "2020-01-02 03:04:05"
+        );
         DateTime::decode_old(&[0xff; 8]).unwrap();
         for cut in 0..3 {
             assert!(Date::decode(&datetime[..cut]).is_err());

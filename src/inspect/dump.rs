@@ -299,7 +299,9 @@ impl Dump<'_> {
             return self.write(b"### (the payload is too large or of an unknown compression)\n");
         };
         loop {
-            let next = events.next_event().map_err(|error| damaged(error.to_string()))?;
+            let next = events
+                .next_event()
+                .map_err(|error| damaged(error.to_string()))?;
             let Some((mut header, whole)) = next else {
                 return Ok(());
             };

@@ -47,12 +47,12 @@ pub(super) fn write(
         RowsKind::Update => ("UPDATE", "WHERE"),
         RowsKind::Delete => ("DELETE FROM", "WHERE"),
     };
+    if let Some(partition) = images.partition {
+        write_partition(out, partition)?;
+    }
     for row in images.rows() {
         // That all rows can be read was seen when they were counted.
         let Ok(row) = row else { break };
-        if let Some(partition) = images.partition {
-            write_partition(out, partition)?;
-        }
         writeln!(out, "### {action} {quoted}\n### {first}")?;
         for cell in &row.image {
             write_cell(out, cell, flavor)?;
@@ -128,7 +128,8 @@ fn value_text(value: &Value<'_>, flavor: Flavor) -> String {
             string(bytes, flavor)
         }
         Value::Vector(elements) => {
-            let element = |element: &f32| float_text::exponential(f64::from(*element), VECTOR_DIGITS);
+            let element =
+                |element: &f32| float_text::exponential(f64::from(*element), VECTOR_DIGITS);
             let elements: Vec<_> = elements.iter().map(element).collect();
             format!("[{}]", elements.join(","))
         }
@@ -149,7 +150,11 @@ fn bits_text(bytes: &[u8], width: usize) -> String {
     text.push_str("b'");
     for number in all.saturating_sub(width)..all {
         let byte = bytes.get(number / 8).copied().unwrap_or(0);
-        text.push(if byte << (number % 8) & 0x80 != 0 { '1' } else { '0' });
+        text.push(if byte << (number % 8) & 0x80 != 0 {
+            '1'
+        } else {
+            '0'
+        });
     }
     text.push('\'');
     text

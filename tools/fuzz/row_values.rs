@@ -26,7 +26,9 @@ pub fn fuzz_rows(data: &[u8]) {
     }
     if let Ok(Some(mut events)) = PayloadEvents::new(data, EXPANDED_MAX) {
         let mut left = 1000;
-        while left > 0 && let Ok(Some(_)) = events.next_event() {
+        while left > 0
+            && let Ok(Some(_)) = events.next_event()
+        {
             assert!(events.event().len() <= EXPANDED_MAX);
             left -= 1;
         }
@@ -39,7 +41,10 @@ pub fn fuzz_rows(data: &[u8]) {
     let Ok(columns) = Columns::parse(map) else {
         return;
     };
-    for event_type in (0..=u8::MAX).map(EventType).filter(|event_type| event_type.is_rows()) {
+    for event_type in (0..=u8::MAX)
+        .map(EventType)
+        .filter(|event_type| event_type.is_rows())
+    {
         let Ok(Some(images)) = RowImages::parse(event_type, body, &columns, EXPANDED_MAX) else {
             continue;
         };

@@ -10,7 +10,11 @@ fn sample(width: usize) -> Vec<u8> {
     let number = |value: usize| value.to_le_bytes()[..width].to_vec();
     let array_len = 2 * width + 2 * (1 + width) + 3;
     let keys_at = 2 * width + 2 * (width + 2) + 2 * (1 + width);
-    let mut bytes = vec![if width == 2 { SMALL_OBJECT } else { LARGE_OBJECT }];
+    let mut bytes = vec![if width == 2 {
+        SMALL_OBJECT
+    } else {
+        LARGE_OBJECT
+    }];
     bytes.extend(number(2));
     bytes.extend(number(keys_at + 2 + array_len));
     for key in 0..2 {
@@ -60,17 +64,26 @@ fn scalars() {
     assert!(text(&[LITERAL, 3]).is_err());
     assert!(text(&[13, 0, 0]).is_err());
     assert_eq!(text(&[INT16, 0xff, 0xff]).unwrap(), "-1");
-    assert_eq!(text(&[UINT64, 255, 255, 255, 255, 255, 255, 255, 255]).unwrap(), u64::MAX.to_string());
+    assert_eq!(
+        text(&[UINT64, 255, 255, 255, 255, 255, 255, 255, 255]).unwrap(),
+        u64::MAX.to_string()
+    );
     assert_eq!(text(b"\x0c\x02\x01\"").unwrap(), "\"\\u0001\\\"\"");
     let document = Document::decode(b"\x0c\x02\x01\"").unwrap();
-    assert_eq!((document.shape, &document.text[..]), (Shape::String, &b"\x01\""[..]));
+    assert_eq!(
+        (document.shape, &document.text[..]),
+        (Shape::String, &b"\x01\""[..])
+    );
     assert!(text(b"\x0c\xff\xff\xff\xff\xff\x01").is_err());
 }
 
 #[test]
 fn opaque_values() {
     assert_eq!(text(&[OPAQUE, 246, 4, 3, 2, 0x81, 50]).unwrap(), "1.50");
-    assert_eq!(text(&[OPAQUE, 15, 2, 0, 255]).unwrap(), "\"base64:type15:AP8=\"");
+    assert_eq!(
+        text(&[OPAQUE, 15, 2, 0, 255]).unwrap(),
+        "\"base64:type15:AP8=\""
+    );
     assert_eq!(text(&[OPAQUE, 15, 0]).unwrap(), "\"base64:type15:\"");
     let mut time = vec![OPAQUE, column_type::TIME, 8];
     time.extend((-(1_i64 << 24) - 5).to_le_bytes());
