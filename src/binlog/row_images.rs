@@ -368,10 +368,7 @@ fn take_extra_data<'a>(
     Ok(Some(FieldReader::new(NAME, extra, at)))
 }
 
-fn partition(
-    kind: RowsKind,
-    mut extra: FieldReader<'_>,
-) -> Result<Option<Partition>, EventError> {
+fn partition(kind: RowsKind, mut extra: FieldReader<'_>) -> Result<Option<Partition>, EventError> {
     if extra.remaining() == 0 || extra.u8("type of extra data")? != EXTRA_PARTITION {
         return Ok(None);
     }
