@@ -22,7 +22,7 @@ use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Row};
 use serde_json::{Value, json};
 use support::Deadline;
-use support::foreign_clients::{Comparison, Waiting, driver, lines_of, server};
+use support::foreign_clients::{Comparison, Waiting, driver, lines_of, server, tables};
 use support::raw_client::{Dumped, RawClient, tcp_opts};
 use support::same_binlog::{DATABASE, SameBinlog};
 use support::servers::{Kind, REPL_PASSWORD, REPL_USER, program};
@@ -77,7 +77,9 @@ async fn answer(conn: &mut Conn, query: &str) -> Vec<String> {
             .map(|row| {
                 let names = row.columns_ref().iter().map(|column| column.name_str());
                 let values = (0..row.len()).map(|index| row[index].as_sql(true));
-                let pairs = names.zip(values).map(|(name, value)| format!("{name}={value}"));
+                let pairs = names
+                    .zip(values)
+                    .map(|(name, value)| format!("{name}={value}"));
                 pairs.collect::<Vec<_>>().join(" ")
             })
             .collect(),
@@ -151,7 +153,11 @@ async fn listings(binlog: &SameBinlog, table: &mut Comparison) {
         conn.disconnect().await.ok();
     }
     table.add("SHOW BINLOG EVENTS, all files", &listed[0], &listed[1]);
-    table.add("SHOW BINLOG EVENTS, its clauses and errors", &special[0], &special[1]);
+    table.add(
+        "SHOW BINLOG EVENTS, its clauses and errors",
+        &special[0],
+        &special[1],
+    );
 }
 
 // ---------------------------------------------------------------------------------- packets
@@ -161,7 +167,14 @@ fn rotates_to(event: &[u8], file: &str) -> bool {
     event.get(4) == Some(&4) && event.get(27..27 + file.len()) == Some(file.as_bytes())
 }
 
-fn dumped(port: u16, settings: &[String], file: &str, position: u32, flags: u16, stop: &str) -> Vec<Vec<u8>> {
+fn dumped(
+    port: u16,
+    settings: &[String],
+    file: &str,
+    position: u32,
+    flags: u16,
+    stop: &str,
+) -> Vec<Vec<u8>> {
     let mut client = RawClient::connect("127.0.0.1", port);
     client.login(REPL_USER, REPL_PASSWORD).expect("a login");
     for setting in settings {
@@ -183,13 +196,16 @@ fn dumped(port: u16, settings: &[String], file: &str, position: u32, flags: u16,
                 return events;
             }
             Dumped::End => return events,
-            Dumped::Silence => panic!("the dump of {file} from {position} does not go on: {events:?}"),
+            Dumped::Silence => {
+                panic!("the dump of {file} from {position} does not go on: {events:?}")
+            }
         }
     }
 }
 
 fn packets(binlog: &SameBinlog, table: &mut Comparison) {
-    let checksum = "SET @master_binlog_checksum='CRC32', @source_binlog_checksum='CRC32'".to_owned();
+    let checksum =
+        "SET @master_binlog_checksum='CRC32', @source_binlog_checksum='CRC32'".to_owned();
     let none = "SET @master_binlog_checksum='NONE', @source_binlog_checksum='NONE'".to_owned();
     let capable = "SET @mariadb_slave_capability=4".to_owned();
     let beginning = "SET @slave_connect_state=''".to_owned();
@@ -201,10 +217,34 @@ fn packets(binlog: &SameBinlog, table: &mut Comparison) {
         ("without a file name", vec![checksum.clone()], "", 4, 1),
         ("checksums unknown at first", vec![none], first, 4, 1),
         ("without checksums", Vec::new(), first, 4, 1),
-        ("from the middle of a file", vec![checksum.clone()], first, middle, 1),
-        ("from inside an event", vec![checksum.clone()], first, middle + 1, 1),
-        ("from behind the end", vec![checksum.clone()], first, 9_999_999, 1),
-        ("of an unknown file", vec![checksum.clone()], "nothing.000001", 4, 1),
+        (
+            "from the middle of a file",
+            vec![checksum.clone()],
+            first,
+            middle,
+            1,
+        ),
+        (
+            "from inside an event",
+            vec![checksum.clone()],
+            first,
+            middle + 1,
+            1,
+        ),
+        (
+            "from behind the end",
+            vec![checksum.clone()],
+            first,
+            9_999_999,
+            1,
+        ),
+        (
+            "of an unknown file",
+            vec![checksum.clone()],
+            "nothing.000001",
+            4,
+            1,
+        ),
     ];
     if binlog.kind() == Kind::MariaDb {
         let all = vec![checksum.clone(), capable.clone()];
@@ -257,23 +297,53 @@ async fn binlog_tool(binlog: &SameBinlog, table: &mut Comparison) {
     let kind = binlog.kind();
     let names = binlog.file_names();
     let middle = middle_of(&binlog.files[0]);
-    let text = |arguments: &[&str]| arguments.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+    let text = |arguments: &[&str]| {
+        arguments
+            .iter()
+            .map(|word| (*word).to_owned())
+            .collect::<Vec<_>>()
+    };
     let mut all = text(&["-vv", "--verify-binlog-checksum"]);
     all.extend(names.iter().cloned());
-    let now = binlog.source.value("SELECT NOW() - INTERVAL 1 DAY").await.expect("a time");
-    let later = binlog.source.value("SELECT NOW() + INTERVAL 1 DAY").await.expect("a time");
+    let now = binlog
+        .source
+        .value("SELECT NOW() - INTERVAL 1 DAY")
+        .await
+        .expect("a time");
+    let later = binlog
+        .source
+        .value("SELECT NOW() + INTERVAL 1 DAY")
+        .await
+        .expect("a time");
     let mut cases = vec![
         ("all files, -vv", all),
-        ("--start-position", vec![format!("--start-position={middle}"), names[0].clone()]),
-        ("--stop-position", vec![format!("--stop-position={middle}"), names[0].clone()]),
+        (
+            "--start-position",
+            vec![format!("--start-position={middle}"), names[0].clone()],
+        ),
+        (
+            "--stop-position",
+            vec![format!("--stop-position={middle}"), names[0].clone()],
+        ),
         (
             "--start-datetime --stop-datetime",
-            vec![format!("--start-datetime={now}"), format!("--stop-datetime={later}"), names[1].clone()],
+            vec![
+                format!("--start-datetime={now}"),
+                format!("--stop-datetime={later}"),
+                names[1].clone(),
+            ],
         ),
-        ("--stop-datetime before all", vec![format!("--stop-datetime={now}"), names[0].clone()]),
+        (
+            "--stop-datetime before all",
+            vec![format!("--stop-datetime={now}"), names[0].clone()],
+        ),
     ];
     if kind == Kind::MySql {
-        let uuid = binlog.source.value("SELECT @@server_uuid").await.expect("a uuid");
+        let uuid = binlog
+            .source
+            .value("SELECT @@server_uuid")
+            .await
+            .expect("a uuid");
         let mut arguments = vec![
             "--read-from-remote-source=BINLOG-DUMP-GTIDS".to_owned(),
             format!("--exclude-gtids={uuid}:1-20:30-33"),
@@ -297,18 +367,31 @@ async fn binlog_tool(binlog: &SameBinlog, table: &mut Comparison) {
 
 /// `--raw` writes the very bytes of the files.
 fn raw_files(binlog: &SameBinlog, table: &mut Comparison) {
-    let original: Vec<Vec<u8>> = binlog.files.iter().map(|file| fs::read(file).expect("a file")).collect();
+    let original: Vec<Vec<u8>> = binlog
+        .files
+        .iter()
+        .map(|file| fs::read(file).expect("a file"))
+        .collect();
     let [relay, master] = ports(binlog).map(|port| {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        let mut arguments = vec!["--raw".to_owned(), format!("--result-file={}/", directory.path().display())];
+        let mut arguments = vec![
+            "--raw".to_owned(),
+            format!("--result-file={}/", directory.path().display()),
+        ];
         arguments.extend(binlog.file_names());
         lines_of(tool(binlog.kind(), port, &arguments));
         let names = binlog.file_names();
-        let read = names.iter().map(|name| fs::read(directory.path().join(name)).expect("a file"));
+        let read = names
+            .iter()
+            .map(|name| fs::read(directory.path().join(name)).expect("a file"));
         read.collect::<Vec<_>>()
     });
     table.add("binlog tool --raw, files byte for byte", &relay, &master);
-    table.add("binlog tool --raw, and the relay's own files", &relay, &original);
+    table.add(
+        "binlog tool --raw, and the relay's own files",
+        &relay,
+        &original,
+    );
 }
 
 // ---------------------------------------------------------------------------------- drivers
@@ -324,26 +407,39 @@ async fn drivers(binlog: &SameBinlog, table: &mut Comparison) {
     let first = binlog.file_names()[0].clone();
     let gtid = match binlog.kind() {
         Kind::MySql => {
-            let uuid = binlog.source.value("SELECT @@server_uuid").await.expect("a uuid");
+            let uuid = binlog
+                .source
+                .value("SELECT @@server_uuid")
+                .await
+                .expect("a uuid");
             format!("{uuid}:1-20")
         }
         Kind::MariaDb => "0-1-20".to_owned(),
     };
     let schema = json!({ DATABASE: ["things"] });
     let by_file = json!({"file": first, "position": 4});
-    let with_columns = json!({"file": first, "position": 4, "metadata": server(binlog.source.port)});
+    let with_columns =
+        json!({"file": first, "position": 4, "metadata": tables(binlog.source.port)});
     let by_gtid = json!({"gtid": gtid});
-    let gtid_with_columns = json!({"gtid": gtid, "metadata": server(binlog.source.port)});
+    let gtid_with_columns = json!({"gtid": gtid, "metadata": tables(binlog.source.port)});
     let mut cases = vec![
         ("mysql-replication", "GTID", &by_gtid),
         ("@vlasky/zongji", "file and position", &with_columns),
         ("@vlasky/zongji", "GTID", &gtid_with_columns),
-        ("@powersync/mysql-zongji", "file and position", &with_columns),
+        (
+            "@powersync/mysql-zongji",
+            "file and position",
+            &with_columns,
+        ),
     ];
     if !is_mariadb {
         // With is_mariadb the package always asks for the first file; without, for MySQL's way.
         cases.push(("mysql-replication", "file and position", &by_file));
-        cases.push(("mysql-replication", "file and position, with column names", &with_columns));
+        cases.push((
+            "mysql-replication",
+            "file and position, with column names",
+            &with_columns,
+        ));
     }
     for (client, what, options) in cases {
         let [relay, master] = ports(binlog).map(|port| {
@@ -366,14 +462,26 @@ async fn waiting(binlog: &SameBinlog, table: &mut Comparison) {
     let newest = binlog.stop_file();
     let directory = tempfile::tempdir().expect("a temporary directory");
     let raw = format!("--result-file={}/raw-", directory.path().display());
-    let arguments = ["--raw".to_owned(), "--stop-never".to_owned(), raw, newest.clone()];
+    let arguments = [
+        "--raw".to_owned(),
+        "--stop-never".to_owned(),
+        raw,
+        newest.clone(),
+    ];
     let options = json!({
         "server": server(binlog.relay.port), "file": newest, "position": 4, "blocking": true,
         "gtid": if kind == Kind::MariaDb { json!("") } else { Value::Null },
-        "mariadb": kind == Kind::MariaDb, "metadata": server(binlog.source.port), "schema": {DATABASE: ["things"]},
+        "mariadb": kind == Kind::MariaDb, "metadata": tables(binlog.source.port), "schema": {DATABASE: ["things"]},
     });
-    let mut clients = vec![("binlog tool --raw --stop-never", tool(kind, binlog.relay.port, &arguments))];
-    for client in ["mysql-replication", "@vlasky/zongji", "@powersync/mysql-zongji"] {
+    let mut clients = vec![(
+        "binlog tool --raw --stop-never",
+        tool(kind, binlog.relay.port, &arguments),
+    )];
+    for client in [
+        "mysql-replication",
+        "@vlasky/zongji",
+        "@powersync/mysql-zongji",
+    ] {
         let mut command = driver(client);
         let mut options = options.clone();
         if client != "mysql-replication" {
@@ -398,10 +506,16 @@ async fn waiting(binlog: &SameBinlog, table: &mut Comparison) {
                 let file = directory.path().join(format!("raw-{newest}"));
                 bytes = fs::read(file).unwrap_or_default();
             }
-            bytes.windows(written.len()).any(|part| part == written.as_bytes())
+            bytes
+                .windows(written.len())
+                .any(|part| part == written.as_bytes())
         };
         while !received() {
-            assert!(!deadline.passed(), "{name}: nothing has come in {} s", deadline.limit_secs());
+            assert!(
+                !deadline.passed(),
+                "{name}: nothing has come in {} s",
+                deadline.limit_secs()
+            );
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         table.add(&format!("{name}, waiting"), &[written], &[written]);

@@ -5,7 +5,7 @@ use super::expression::Cursor;
 use super::queries::{Session, missing_privilege};
 use super::sql::Token;
 use crate::binlog::fields::EventError;
-use crate::binlog::{EventHeader, HEADER_LEN};
+use crate::binlog::{EventHeader, EventType, HEADER_LEN};
 use crate::flavor::Flavor;
 use crate::protocol::ServerError;
 use crate::protocol::response::ColumnKind;
@@ -39,6 +39,8 @@ pub struct EventListing {
     position: u64,
     skip: u64,
     left: u64,
+    /// Whether the position is known to be where an event begins.
+    is_placed: bool,
 }
 
 /// Reads `[IN 'file'] [FROM position] [LIMIT [offset,] count | LIMIT count OFFSET offset]`; `None`
@@ -88,6 +90,12 @@ pub fn parse(
             Flavor::MariaDb => "BINLOG MONITOR",
         }));
     }
+    // LIMIT 0 is no limit to MySQL; MariaDB looks at it after the first row.
+    left = match (left, session.facts.flavor) {
+        (0, Flavor::MySql) => u64::MAX,
+        (0, Flavor::MariaDb) => 1,
+        _ => left,
+    };
     let log = session.facts.log;
     let file = coordinates::file_by_name(log, name.as_bytes());
     let file = file.ok_or_else(|| refused("Could not find target log"))?;
@@ -96,6 +104,7 @@ pub fn parse(
         position: position.max(FIRST_EVENT),
         skip,
         left,
+        is_placed: false,
     }))
 }
 
@@ -121,6 +130,14 @@ fn damaged(file: &str, position: u64, error: &EventError) -> ServerError {
     refused("Wrong offset or I/O error")
 }
 
+/// The column `Event_type`: MariaDB kept one old spelling.
+fn type_name(flavor: Flavor, event_type: EventType) -> &'static str {
+    match (flavor, event_type) {
+        (Flavor::MariaDb, EventType::USER_VAR) => "User var",
+        _ => event_type.name(),
+    }
+}
+
 impl EventListing {
     /// The next rows, which may be none; `None` at the end. Reads files.
     ///
@@ -130,16 +147,16 @@ impl EventListing {
     pub fn next_rows(&mut self, log: &RelayLog) -> Result<Option<Vec<Row>>, ServerError> {
         let end = coordinates::readable_end(log, self.file).map_err(|error| unreadable(&error))?;
         let end = end.ok_or_else(|| refused("Could not find target log"))?;
-        if self.position > end {
-            return Err(refused("Wrong offset or I/O error"));
+        let flavor = Flavor::of_version(log.server_version());
+        if !self.is_placed {
+            self.find_place(log, flavor, end)?;
         }
-        if self.left == 0 || self.position == end {
+        if self.left == 0 || self.position >= end {
             return Ok(None);
         }
         let name = log.log_dir().file_name(self.file);
         let file = LogFile::open(&log.log_dir().log_path(self.file))
             .map_err(|error| unreadable(&error))?;
-        let flavor = Flavor::of_version(log.server_version());
         let (mut rows, mut len) = (Vec::new(), 0);
         while self.position < end && self.left > 0 && len < BATCH_LEN {
             let header = file
@@ -164,6 +181,28 @@ impl EventListing {
         Ok(Some(rows))
     }
 
+    /// A position where no event begins: MySQL goes to the next event, MariaDB refuses.
+    fn find_place(&mut self, log: &RelayLog, flavor: Flavor, end: u64) -> Result<(), ServerError> {
+        self.is_placed = true;
+        if self.position > end {
+            return match flavor {
+                Flavor::MySql => Ok(()),
+                Flavor::MariaDb => Err(refused(&format!(
+                    "Invalid pos specified. Requested from pos:{} is greater than actual file \
+                     size:{end}",
+                    self.position
+                ))),
+            };
+        }
+        let event = coordinates::event_at_or_after(log, self.file, self.position)
+            .map_err(|error| unreadable(&error))?;
+        if event != self.position && flavor == Flavor::MariaDb {
+            return Err(refused("Wrong offset or I/O error"));
+        }
+        self.position = event;
+        Ok(())
+    }
+
     fn row(
         &self,
         file: &LogFile,
@@ -182,7 +221,7 @@ impl EventListing {
         Ok(vec![
             Some(name.as_bytes().to_vec()),
             number(self.position),
-            Some(header.event_type.name().as_bytes().to_vec()),
+            Some(type_name(flavor, header.event_type).as_bytes().to_vec()),
             number(header.server_id.into()),
             number(header.log_pos.into()),
             Some(info),

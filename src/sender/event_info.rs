@@ -23,6 +23,8 @@ use crate::gtid::{BinlogState, GtidSet};
 const UNCOMPRESSED_MAX: usize = 1 << 20;
 /// Header flag: the default database does not matter.
 const FLAG_SUPPRESS_USE: u16 = 0x8;
+/// Rows flag of MySQL 9: foreign keys were looked after by the server, not by the engine.
+const ROWS_FLAG_SQL_FOREIGN_KEY: u16 = 0x10;
 /// MariaDB's flags2: the group is a prepared XA transaction.
 const FLAG_PREPARED_XA: u8 = 64;
 
@@ -61,7 +63,10 @@ pub fn info(
         }
         EventType::FORMAT_DESCRIPTION => {
             let version = FormatDescription::parse(bytes)?.server_version;
-            put(&mut out, format_args!("Server ver: {version}, Binlog ver: 4"));
+            put(
+                &mut out,
+                format_args!("Server ver: {version}, Binlog ver: 4"),
+            );
         }
         EventType::QUERY | EventType::QUERY_COMPRESSED | EventType::EXECUTE_LOAD_QUERY => {
             query(&mut out, flavor, header, body)?;
@@ -71,6 +76,9 @@ pub fn info(
             put(&mut out, format_args!("table_id: {}", head.table_id));
             if head.ends_statement() {
                 out.extend(b" flags: STMT_END_F");
+                if head.flags & ROWS_FLAG_SQL_FOREIGN_KEY != 0 {
+                    out.extend(b" USE_SQL_FOREIGN_KEY_F");
+                }
             }
         }
         other => rare(&mut out, flavor, other, body)?,
@@ -218,7 +226,11 @@ fn rare(
         }
         EventType::INCIDENT => {
             let (number, message) = incident::parse(body)?;
-            let name = if number == 1 { "LOST_EVENTS" } else { "NOTHING" };
+            let name = if number == 1 {
+                "LOST_EVENTS"
+            } else {
+                "NOTHING"
+            };
             put(out, format_args!("#{number} ({name})"));
             if !message.is_empty() {
                 out.extend(b": ");

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::servers::{REPL_PASSWORD, REPL_USER, wait_limited};
 
 /// Time for a client to read everything.
-const CLIENT_LIMIT: Duration = Duration::from_secs(30);
+const CLIENT_LIMIT: Duration = Duration::from_secs(12);
 /// Begins the last line of a client that failed.
 const FAILED: &str = "FAILED:";
 
@@ -37,6 +37,11 @@ pub fn driver(client: &str) -> Command {
 /// How a driver is told about a server.
 pub fn server(port: u16) -> Value {
     json!({"host": "127.0.0.1", "port": port, "user": REPL_USER, "password": REPL_PASSWORD})
+}
+
+/// The same, as an account that may see the tables.
+pub fn tables(port: u16) -> Value {
+    json!({"host": "127.0.0.1", "port": port, "user": "root", "password": ""})
 }
 
 /// Runs a command to its end and returns the lines that it printed, and, if it failed, what it said.
@@ -108,6 +113,7 @@ impl Comparison {
         let is_same = relay == master && !relay.is_empty() && !relay.last().is_some_and(has_failed);
         self.rows
             .push((client.to_owned(), relay.len(), master.len(), is_same));
+        println!("{client}: {} {}", relay.len(), master.len());
         if is_same {
             return;
         }
@@ -120,6 +126,7 @@ impl Comparison {
                 let _ = write!(text, "\n  {index} {side} {item}");
             }
         }
+        println!("{text}");
         self.differences.push(text);
     }
 

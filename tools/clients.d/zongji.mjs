@@ -67,7 +67,8 @@ reader.on('binlog', (event) => {
 });
 reader.on('error', (error) => {
   print({ type: 'ERROR', code: error.code, message: error.message });
-  if (error.fatal || error.code) end(1);
+  // All are fatal but the notice of events that the package cannot decode.
+  if (error.fatal || error.code || /Insufficient permissions/.test(error.message)) end(1);
 });
 reader.start({
   serverId: options.server_id ?? 78,
