@@ -130,10 +130,10 @@ fn damaged(file: &str, position: u64, error: &EventError) -> ServerError {
     refused("Wrong offset or I/O error")
 }
 
-/// The column `Event_type`: MariaDB kept one old spelling.
-fn type_name(flavor: Flavor, event_type: EventType) -> &'static str {
-    match (flavor, event_type) {
-        (Flavor::MariaDb, EventType::USER_VAR) => "User var",
+/// The column `Event_type`: real servers kept one old spelling.
+fn type_name(event_type: EventType) -> &'static str {
+    match event_type {
+        EventType::USER_VAR => "User var",
         _ => event_type.name(),
     }
 }
@@ -221,7 +221,7 @@ impl EventListing {
         Ok(vec![
             Some(name.as_bytes().to_vec()),
             number(self.position),
-            Some(type_name(flavor, header.event_type).as_bytes().to_vec()),
+            Some(type_name(header.event_type).as_bytes().to_vec()),
             number(header.server_id.into()),
             number(header.log_pos.into()),
             Some(info),

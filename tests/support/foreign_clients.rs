@@ -1,6 +1,6 @@
 //! The drivers of `tools/clients`, and what clients received side by side.
 
-use std::fmt::Write as _;
+use std::fmt::{Debug, Write as _};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::servers::{REPL_PASSWORD, REPL_USER, wait_limited};
 
 /// Time for a client to read everything.
-const CLIENT_LIMIT: Duration = Duration::from_secs(12);
+const CLIENT_LIMIT: Duration = Duration::from_secs(60);
 /// Begins the last line of a client that failed.
 const FAILED: &str = "FAILED:";
 
@@ -99,43 +99,150 @@ impl Drop for Waiting {
     }
 }
 
+/// Without the comments in quotes: what a server writes in place of an event that a client does
+/// not know says something different on each.
+pub fn without_comments(lines: &[String]) -> Vec<String> {
+    let without = |line: &String| {
+        let mut parts = line.split("\"# ");
+        let mut result = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            result.push_str("\"# …");
+            result.push_str(part.find('"').map_or("", |end| &part[end..]));
+        }
+        result
+    };
+    lines.iter().map(without).collect()
+}
+
+/// A client's row in the table.
+struct Received {
+    client: String,
+    relay: usize,
+    master: usize,
+    is_same: bool,
+    /// What has to be known about it.
+    note: String,
+}
+
 /// Client × what it got from the relay and from the real master.
 #[derive(Default)]
 pub struct Comparison {
-    rows: Vec<(String, usize, usize, bool)>,
+    rows: Vec<Received>,
     differences: Vec<String>,
 }
 
 impl Comparison {
     /// Adds a client that must have received the same.
-    pub fn add<T: PartialEq + std::fmt::Debug>(&mut self, client: &str, relay: &[T], master: &[T]) {
+    pub fn add<T: PartialEq + Debug>(&mut self, client: &str, relay: &[T], master: &[T]) {
         let has_failed = |item: &T| format!("{item:?}").contains(FAILED);
-        let is_same = relay == master && !relay.is_empty() && !relay.last().is_some_and(has_failed);
-        self.rows
-            .push((client.to_owned(), relay.len(), master.len(), is_same));
-        println!("{client}: {} {}", relay.len(), master.len());
+        let is_whole = !relay.is_empty() && !relay.last().is_some_and(has_failed);
+        self.compare(client, relay, master, is_whole, "");
+    }
+
+    /// Adds a client that fails by itself at the same place on both sides: it must have received
+    /// the same up to there, and say the same.
+    pub fn add_until_failure(
+        &mut self,
+        client: &str,
+        relay: &[String],
+        master: &[String],
+        why: &str,
+    ) {
+        let [relay, master] = [relay, master].map(|lines| {
+            let mut lines = lines.to_vec();
+            if let Some(last) = lines.last_mut()
+                && last.starts_with(FAILED)
+            {
+                // The command has the port in it, and the traceback has file names.
+                let said = last.trim_end().lines().last().unwrap_or_default();
+                *last = format!("{FAILED} {said}");
+            }
+            lines
+        });
+        let has_failed = relay.last().is_some_and(|last| last.starts_with(FAILED));
+        let is_whole = has_failed && relay.len() > 1;
+        self.compare(client, &relay, &master, is_whole, &format!("until {why}"));
+    }
+
+    /// Adds a client that a real master itself fails, with an error that has `failure` in it: it
+    /// must have received the same up to there. The relay goes on.
+    pub fn add_until_master_fails(
+        &mut self,
+        client: &str,
+        relay: &[String],
+        master: &[String],
+        failure: &str,
+    ) {
+        let at = master.iter().position(|line| line.contains(failure));
+        let same = at.unwrap_or(master.len());
+        let is_whole = at.is_some() && same > 1 && relay.len() > same;
+        let note = format!("until the master's \"{failure} …\"");
+        let relay = relay.get(..same).unwrap_or(relay);
+        self.compare(client, relay, &master[..same], is_whole, &note);
+    }
+
+    /// Adds a client that is known not to receive the same: it is in the table, and not asserted.
+    pub fn add_different<T>(&mut self, client: &str, relay: &[T], master: &[T], why: &str) {
+        self.rows.push(Received {
+            client: client.to_owned(),
+            relay: relay.len(),
+            master: master.len(),
+            is_same: false,
+            note: format!("differs: {why}"),
+        });
+    }
+
+    fn compare<T: PartialEq + Debug>(
+        &mut self,
+        client: &str,
+        relay: &[T],
+        master: &[T],
+        is_whole: bool,
+        note: &str,
+    ) {
+        let is_same = is_whole && relay == master;
+        self.rows.push(Received {
+            client: client.to_owned(),
+            relay: relay.len(),
+            master: master.len(),
+            is_same,
+            note: note.to_owned(),
+        });
         if is_same {
             return;
         }
         let longer = relay.len().max(master.len());
-        let different = (0..longer).filter(|index| relay.get(*index) != master.get(*index));
+        let mut different: Vec<usize> = (0..longer)
+            .filter(|index| relay.get(*index) != master.get(*index))
+            .collect();
+        if different.is_empty() {
+            // Both sides have failed alike.
+            different.extend(longer.checked_sub(1));
+        }
         let mut text = format!("{client}:");
-        for index in different.take(4) {
+        for index in different.into_iter().take(4) {
             for (side, item) in [("relay ", relay.get(index)), ("master", master.get(index))] {
-                let item: String = format!("{item:?}").chars().take(700).collect();
-                let _ = write!(text, "\n  {index} {side} {item}");
+                let item = format!("{item:?}");
+                // A failure's reason stands at its end.
+                let len = item.chars().count();
+                let start: String = item.chars().take(700).collect();
+                let end: String = item.chars().skip(len.max(1400) - 700).collect();
+                let _ = write!(text, "\n  {index} {side} {start} … {end}");
             }
         }
-        println!("{text}");
         self.differences.push(text);
     }
 
-    /// Prints the table; fails where anything differs.
+    /// Prints the table; fails where anything differs that is not known to.
     pub fn finish(self, title: &str) {
         let mut table = format!("\n{title:<58} {:>9} {:>9}\n", "relay", "master");
-        for (client, relay, master, is_same) in &self.rows {
-            let sign = if *is_same { "=" } else { "≠" };
-            let _ = writeln!(table, "{client:<58} {relay:>7} {sign} {master:>9}");
+        for row in &self.rows {
+            let sign = if row.is_same { "=" } else { "≠" };
+            let _ = writeln!(
+                table,
+                "{:<58} {:>7} {sign} {:>9}  {}",
+                row.client, row.relay, row.master, row.note
+            );
         }
         println!("{table}");
         assert!(

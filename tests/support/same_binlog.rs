@@ -76,17 +76,17 @@ impl SameBinlog {
 fn source_options(kind: Kind) -> ServerOptions {
     let mut options = ServerOptions::new(1);
     options.binlog_format = Some("ROW");
-    match kind {
-        Kind::MySql => options.extra("--binlog-rows-query-log-events=ON"),
-        Kind::MariaDb => options,
+    match kind.is_mysql() {
+        true => options.extra("--binlog-rows-query-log-events=ON"),
+        false => options,
     }
 }
 
 /// Waits until the relay has all that the source has written.
 pub async fn wait_for(relay: &Relay, source: &Server) {
-    let query = match source.kind {
-        Kind::MySql => "SHOW BINARY LOG STATUS",
-        Kind::MariaDb => "SHOW MASTER STATUS",
+    let query = match source.kind.says_replica() {
+        true => "SHOW BINARY LOG STATUS",
+        false => "SHOW MASTER STATUS",
     };
     let rows: Vec<Row> = source.rows(query).await;
     let row = rows.first().expect("the source has a binlog");
@@ -141,13 +141,13 @@ async fn write_everything(source: &Server) {
     let prepared = "XA START 'trx','branch'; INSERT INTO things (name) VALUES ('xa'); \
                     XA END 'trx','branch'; XA PREPARE 'trx','branch'; XA COMMIT 'trx','branch'";
     source.sql(&format!("USE {DATABASE}; {prepared}")).await;
-    let own = match source.kind {
-        Kind::MySql => {
+    let own = match source.kind.is_mysql() {
+        true => {
             "SET SESSION gtid_next = 'AUTOMATIC:tag'; INSERT INTO things (name) VALUES ('tagged'); \
              SET SESSION gtid_next = 'AUTOMATIC', SESSION binlog_transaction_compression = ON; \
              INSERT INTO things (name, note) VALUES ('packed', REPEAT('z', 2000))"
         }
-        Kind::MariaDb => {
+        false => {
             "SET GLOBAL log_bin_compress = ON; SET SESSION gtid_domain_id = 5; \
              INSERT INTO things (name, note) VALUES ('packed', REPEAT('z', 2000)); \
              CREATE TABLE packed (a INT) COMMENT = 'A comment long enough to make the statement worth compressing, \

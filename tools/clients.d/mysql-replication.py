@@ -6,7 +6,7 @@ The one argument is a JSON object:
   file, position where to begin; or
   gtid           what is had already: a MySQL set or a MariaDB position ("" for none)
   mariadb        whether the server is one
-  stop_file      nothing is printed any more from the ROTATE to this file on
+  stop_file      the ROTATE to this file is the last event
   blocking       wait at the end (until killed) instead of taking an EOF
 """
 
@@ -103,12 +103,10 @@ def main():
         verify_checksum=True,
         enable_logging=False,
     )
-    printing = True
     for event in reader:
-        if printing:
-            print(json.dumps(shown(event), sort_keys=True), flush=True)
+        print(json.dumps(shown(event), sort_keys=True), flush=True)
         if isinstance(event, RotateEvent) and event.next_binlog == options.get("stop_file"):
-            printing = False
+            return
     # The server has said by an EOF packet that nothing follows.
     print(json.dumps({"type": "EOF"}), flush=True)
 

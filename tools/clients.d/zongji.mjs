@@ -18,6 +18,8 @@ const ZongJi = await load(packageName);
 const mysql = await load(isVlasky ? 'mysql2' : '@vlasky/mysql');
 
 const connection = ({ host, port, user, password }) => ({
+  // Without TLS this one cannot log in with caching_sha2_password.
+  ...(isVlasky || options.mariadb ? {} : { ssl: { rejectUnauthorized: false } }),
   host, port, user, password, supportBigNumbers: true, bigNumberStrings: true, dateStrings: true,
 });
 
