@@ -130,10 +130,11 @@ fn damaged(file: &str, position: u64, error: &EventError) -> ServerError {
     refused("Wrong offset or I/O error")
 }
 
-/// The column `Event_type`: real servers kept one old spelling.
+/// The column `Event_type`, where real servers spell it in a way of their own.
 fn type_name(event_type: EventType) -> &'static str {
     match event_type {
         EventType::USER_VAR => "User var",
+        EventType::GTID_TAGGED => "Gtid_tagged_log_event",
         _ => event_type.name(),
     }
 }
