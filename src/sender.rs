@@ -5,15 +5,19 @@
 //!                           └─ dump  → start → stream
 //! ```
 //! [`run`] accepts; `session` is one client's command loop; `queries`, `expression`, `variables`
-//! and `shows` answer SQL; `dump_request` finds where a stream starts and `stream` runs it, with
+//! and `shows` answer SQL, `binlog_events` and `event_info` list a file's events,
+//! `information_schema` is empty; `dump_request` finds where a stream starts and `stream` runs it, with
 //! `walk` deciding event by event; `refusals` holds the errors of real servers; `replicas` is who
 //! is connected.
 //!
 //! A sender reads what the relay log has published, and nothing else of the relay.
 
+mod binlog_events;
 mod control_events;
 mod dump_request;
+mod event_info;
 mod expression;
+mod information_schema;
 pub mod login;
 mod old_replicas;
 mod queries;

@@ -67,6 +67,39 @@ impl<'a> Query<'a> {
         })
     }
 
+    /// MySQL 8.0+: the number under which the storage engine knows a DDL statement's transaction.
+    /// `None` when there is none, or a variable stands before it whose length nobody here knows.
+    pub fn ddl_xid(&self) -> Option<u64> {
+        const UPDATED_DATABASES: u8 = 12;
+        const DDL_XID: u8 = 17;
+        let mut fields = FieldReader::new("Query event", self.status_variables, 0);
+        while fields.remaining() > 0 {
+            let code = fields.u8("status variable").ok()?;
+            let len = match code {
+                DDL_XID => return fields.u64("xid").ok(),
+                0 | 3 | 10 => 4,   // flags2, auto_increment, master_data_written
+                1 | 9 => 8,        // sql_mode, table_map_for_update
+                4 => 6,            // character sets
+                7 | 8 | 18 => 2,   // lc_time_names, database's and default collation
+                13 => 3,           // microseconds
+                16 | 19 | 20 => 1, // three switches
+                5 | 6 => fields.u8("length").ok()?.into(), // time zone, catalog
+                11 => {
+                    let user = usize::from(fields.u8("user length").ok()?);
+                    fields.take("user", user).ok()?;
+                    fields.u8("host length").ok()?.into()
+                }
+                UPDATED_DATABASES => {
+                    pass_databases(&mut fields)?;
+                    0
+                }
+                _ => return None,
+            };
+            fields.take("status variable", len).ok()?;
+        }
+        None
+    }
+
     /// Whether the statement opens or shapes a transaction and so passes every filter: BEGIN,
     /// COMMIT, ROLLBACK, ROLLBACK TO, SAVEPOINT, XA ….
     pub fn is_transaction_keyword(&self) -> bool {
@@ -90,6 +123,20 @@ impl<'a> Query<'a> {
         self.statement.eq_ignore_ascii_case(b"COMMIT")
             || self.statement.eq_ignore_ascii_case(b"ROLLBACK")
     }
+}
+
+/// The databases that a statement changed: a count, then names that each end with a zero.
+fn pass_databases(fields: &mut FieldReader<'_>) -> Option<()> {
+    /// Stands for the count when there are too many to name.
+    const TOO_MANY: u8 = 254;
+    let count = fields.u8("databases").ok()?;
+    if count == TOO_MANY {
+        return Some(());
+    }
+    for _ in 0..count {
+        while fields.u8("database").ok()? != 0 {}
+    }
+    Some(())
 }
 
 fn starts_with_ignoring_case(text: &[u8], prefix: &[u8]) -> bool {
@@ -144,6 +191,30 @@ mod tests {
                 "cut at {cut}"
             );
         }
+    }
+
+    #[test]
+    fn a_ddl_xid_is_found_behind_other_variables() {
+        let mut variables = vec![0, 1, 2, 3, 4, 6, 3, b's', b't', b'd', 12, 1, b't', 0, 11];
+        variables.extend([1, b'u', 0, 5, 0, 17]);
+        variables.extend(258u64.to_le_bytes());
+        let bytes = |variables: &[u8]| {
+            let mut bytes = vec![0; 11];
+            bytes.extend((variables.len() as u16).to_le_bytes());
+            bytes.extend(variables);
+            bytes.push(0);
+            bytes
+        };
+        let xid = |variables: &[u8]| {
+            let bytes = bytes(variables);
+            Query::parse(EventType::QUERY, &bytes).unwrap().ddl_xid()
+        };
+        assert_eq!(xid(&variables), Some(258));
+        for cut in 0..variables.len() {
+            assert_eq!(xid(&variables[..cut]), None, "cut at {cut}");
+        }
+        variables[12] = 99;
+        assert_eq!(xid(&[&[200][..], &variables].concat()), None);
     }
 
     #[test]

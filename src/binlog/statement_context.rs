@@ -55,6 +55,8 @@ pub struct UserVar<'a> {
     pub name: &'a [u8],
     /// `STRING`, `REAL`, `INT`, `DECIMAL` or `NULL`.
     pub type_name: &'static str,
+    /// The collation's number, as the servers count them; 0 when it is NULL.
+    pub collation: u32,
     /// The value's bytes; empty when it is NULL.
     pub value: &'a [u8],
     /// Whether an integer has no sign.
@@ -75,6 +77,7 @@ impl<'a> UserVar<'a> {
             return Ok(Self {
                 name,
                 type_name: "NULL",
+                collation: 0,
                 value: &[],
                 unsigned: false,
             });
@@ -87,13 +90,14 @@ impl<'a> UserVar<'a> {
             4 => "DECIMAL",
             found => return Err(fields.invalid("type", at, found.into(), "0, 1, 2 or 4")),
         };
-        fields.u32("collation")?;
+        let collation = fields.u32("collation")?;
         let length = fields.u32("value length")?;
         let value = fields.take("value", length as usize)?;
         let unsigned = fields.remaining() > 0 && fields.u8("flags")? & 1 != 0;
         Ok(Self {
             name,
             type_name,
+            collation,
             value,
             unsigned,
         })
@@ -131,6 +135,7 @@ mod tests {
         assert_eq!((variable.name, variable.type_name), (&b"i"[..], "INT"));
         assert_eq!(variable.value, (-5i64).to_le_bytes());
         assert!(variable.unsigned);
+        assert_eq!(variable.collation, 63);
         for cut in 0..without_flags {
             assert!(UserVar::parse(&body[..cut]).is_err(), "cut at {cut}");
         }

@@ -3,7 +3,7 @@
 use super::{Connection, ConnectionError};
 use crate::protocol::response::{
     Column, OkPacket, QueryResponse, QueryResponseReader, ResultLimits, TextResult, encode_eof,
-    encode_error, put_text_result,
+    encode_error, put_columns, put_rows, put_text_result,
 };
 use crate::protocol::{ServerError, command};
 
@@ -42,6 +42,27 @@ impl Connection {
     /// I/O errors.
     pub async fn write_error(&mut self, error: &ServerError) -> Result<(), ConnectionError> {
         self.write_packet(&encode_error(error)).await?;
+        self.flush().await
+    }
+
+    /// Writes what stands before the first row of a text result; rows and an EOF or ERR packet
+    /// must follow.
+    pub fn begin_text_result(&mut self, columns: &[Column<'_>]) {
+        put_columns(&mut self.output, &mut self.write_sequence, columns);
+        self.frames.set_sequence(self.write_sequence);
+    }
+
+    /// Writes and flushes some rows of a result that was begun with so many columns.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub async fn write_rows(
+        &mut self,
+        columns: usize,
+        rows: &[Vec<Option<Vec<u8>>>],
+    ) -> Result<(), ConnectionError> {
+        put_rows(&mut self.output, &mut self.write_sequence, columns, rows);
+        self.frames.set_sequence(self.write_sequence);
         self.flush().await
     }
 

@@ -417,6 +417,13 @@ pub fn put_text_result(
     columns: &[Column<'_>],
     rows: &[Vec<Option<Vec<u8>>>],
 ) {
+    put_columns(out, sequence, columns);
+    put_rows(out, sequence, columns.len(), rows);
+    put_packet(out, sequence, &encode_eof(SERVER_STATUS_AUTOCOMMIT));
+}
+
+/// Appends the packets before a text result's first row.
+pub fn put_columns(out: &mut Vec<u8>, sequence: &mut u8, columns: &[Column<'_>]) {
     let mut packet = Vec::new();
     put_lenenc_int(&mut packet, columns.len() as u64);
     put_packet(out, sequence, &packet);
@@ -424,13 +431,23 @@ pub fn put_text_result(
         put_packet(out, sequence, &column.encode());
     }
     put_packet(out, sequence, &encode_eof(SERVER_STATUS_AUTOCOMMIT));
+}
+
+/// Appends rows of a text result that has so many columns.
+pub fn put_rows(
+    out: &mut Vec<u8>,
+    sequence: &mut u8,
+    columns: usize,
+    rows: &[Vec<Option<Vec<u8>>>],
+) {
+    let mut packet = Vec::new();
     for row in rows {
         packet.clear();
         let values = row
             .iter()
             .map(Option::as_deref)
             .chain(std::iter::repeat(None));
-        for value in values.take(columns.len()) {
+        for value in values.take(columns) {
             match value {
                 Some(value) => put_lenenc_bytes(&mut packet, value),
                 None => packet.push(0xFB),
@@ -438,7 +455,6 @@ pub fn put_text_result(
         }
         put_packet(out, sequence, &packet);
     }
-    put_packet(out, sequence, &encode_eof(SERVER_STATUS_AUTOCOMMIT));
 }
 
 #[cfg(test)]

@@ -64,8 +64,20 @@ pub fn is_event_border(log: &RelayLog, file: u64, position: u64) -> Result<bool,
     if position > end {
         return Ok(false);
     }
-    if position == FIRST_EVENT || position == end {
+    if position == end {
         return Ok(true);
+    }
+    Ok(event_at_or_after(log, file, position)? == position)
+}
+
+/// The first event of the file that begins at `position`, which is not behind the readable part,
+/// or after it; its end when there is none.
+///
+/// # Errors
+/// When a file cannot be read.
+pub fn event_at_or_after(log: &RelayLog, file: u64, position: u64) -> Result<u64, LogError> {
+    if position <= FIRST_EVENT {
+        return Ok(FIRST_EVENT);
     }
     let border = transaction_end_before(&log.log_dir().index_path(file), position)?;
     let log_file = LogFile::open(&log.log_dir().log_path(file))?;
@@ -73,7 +85,7 @@ pub fn is_event_border(log: &RelayLog, file: u64, position: u64) -> Result<bool,
     while offset < position {
         offset += u64::from(log_file.header_at(offset)?.event_size);
     }
-    Ok(offset == position)
+    Ok(offset)
 }
 
 /// The greatest end of a transaction at or before `position`, by binary search in the commit

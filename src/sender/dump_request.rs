@@ -145,7 +145,7 @@ pub fn find_start(
         heartbeat_v2: flag && flavor == Flavor::MySql,
         annotate_rows: flag || flavor == Flavor::MySql,
         knows_mariadb_gtids: capability >= CAPABILITY_GTID,
-        checksums: checksum_awareness(variables),
+        checksums: checksum_awareness(flavor, variables),
     };
     let connect_state = variables
         .user_text("slave_connect_state")
@@ -311,11 +311,15 @@ fn heartbeat_period(variables: &SessionVariables) -> Option<Duration> {
         .then(|| Duration::from_nanos(nanos as u64).max(Duration::from_millis(1)))
 }
 
-fn checksum_awareness(variables: &SessionVariables) -> ChecksumAwareness {
+fn checksum_awareness(flavor: Flavor, variables: &SessionVariables) -> ChecksumAwareness {
     let names = ["source_binlog_checksum", "master_binlog_checksum"];
     match variables.first_text(&names) {
         None => ChecksumAwareness::Unaware,
         Some(text) if text.eq_ignore_ascii_case("NONE") || text == "0" => {
+            ChecksumAwareness::FromFormat
+        }
+        // To MySQL a word that is no algorithm (some clients say ALL) is as good as NONE.
+        Some(text) if flavor == Flavor::MySql && !text.eq_ignore_ascii_case("CRC32") => {
             ChecksumAwareness::FromFormat
         }
         Some(_) => ChecksumAwareness::FromStart,

@@ -1,7 +1,9 @@
 //! The answers to SQL: what replicas ask before a dump, what clients ask at login, and what
 //! people ask.
 
+use super::binlog_events::EventListing;
 use super::expression::{self, Cursor, Value};
+use super::information_schema;
 use super::login::Privileges;
 use super::replicas::Replicas;
 use super::shows;
@@ -31,6 +33,8 @@ pub enum Answer {
         /// Values.
         rows: Vec<Vec<Option<String>>>,
     },
+    /// Rows that are made while they are sent.
+    Events(EventListing),
 }
 
 /// What a statement can see and change.
@@ -87,7 +91,10 @@ pub fn answer(
     };
     let answered = match first {
         Token::Word(word) => match word.to_ascii_uppercase().as_str() {
-            "SELECT" => select(text, cursor, &session)?,
+            "SELECT" => match information_schema::select(cursor.clone()) {
+                Some(answer) => Some(answer),
+                None => select(text, cursor, &session)?,
+            },
             "SHOW" => shows::show(cursor, &session)?,
             "KILL" => kill(cursor, &session)?,
             "SET" => {

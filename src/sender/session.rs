@@ -7,6 +7,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use super::binlog_events::{self, EventListing};
 use super::dump_request::{DumpRequest, find_start};
 use super::login::{self, LoggedIn, LoginOptions, Privileges};
 use super::queries::{self, Answer, Caller, missing_privilege};
@@ -260,8 +261,45 @@ impl Session {
                     .collect();
                 self.connection.write_text_result(&columns, &rows).await
             }
+            Ok(Answer::Events(listing)) => self.list_events(listing).await,
             Err(error) => self.connection.write_error(&error).await,
         }
+    }
+
+    /// The rows of SHOW BINLOG EVENTS, each batch written before the next is made.
+    async fn list_events(&mut self, listing: EventListing) -> Result<(), ConnectionError> {
+        let columns = binlog_events::COLUMNS.map(|(name, kind)| Column { name, kind });
+        let mut is_begun = false;
+        let mut listing = Some(listing);
+        while let Some(mut rest) = listing.take() {
+            let log = self.shared.log.clone();
+            let made = tokio::task::spawn_blocking(move || {
+                let rows = rest.next_rows(&log)?;
+                Ok::<_, ServerError>(rows.map(|rows| (rest, rows)))
+            });
+            let failed = || ServerError::new(ER_UNKNOWN_ERROR, "the answer could not be made");
+            let made = match made.await.unwrap_or_else(|_| Err(failed())) {
+                Ok(made) => made,
+                Err(error) => return self.connection.write_error(&error).await,
+            };
+            if !is_begun {
+                self.connection.begin_text_result(&columns);
+                is_begun = true;
+            }
+            if let Some((rest, rows)) = made {
+                let limit = self.shared.options.write_timeout;
+                let write = self.connection.write_rows(columns.len(), &rows);
+                match timeout(limit, write).await {
+                    Ok(written) => written?,
+                    Err(_) => {
+                        let cause = std::io::Error::from(std::io::ErrorKind::TimedOut);
+                        return Err(self.connection.error(cause));
+                    }
+                }
+                listing = Some(rest);
+            }
+        }
+        self.connection.write_eof(SERVER_STATUS_AUTOCOMMIT).await
     }
 
     /// COM_REGISTER_SLAVE.

@@ -1,5 +1,6 @@
 //! SHOW statements.
 
+use super::binlog_events;
 use super::expression::Cursor;
 use super::queries::{Answer, Session, missing_privilege};
 use super::replicas::Replica;
@@ -42,6 +43,9 @@ pub fn show(mut cursor: Cursor<'_>, session: &Session<'_>) -> Outcome {
     }
     if cursor.eat_words(&["BINARY", "LOGS"]) || cursor.eat_words(&["MASTER", "LOGS"]) {
         return cursor.is_done().then(|| log_files(session)).transpose();
+    }
+    if cursor.eat_words(&["BINLOG", "EVENTS"]) {
+        return Ok(binlog_events::parse(&mut cursor, session)?.map(Answer::Events));
     }
     let is_old = cursor.eat_words(&["SLAVE", "HOSTS"]);
     if is_old || cursor.eat("REPLICAS") || cursor.eat_words(&["REPLICA", "HOSTS"]) {

@@ -277,6 +277,9 @@ fn mariadb(facts: &ServerFacts<'_>) -> Vec<Variable> {
         local("tx_isolation", text("REPEATABLE-READ")),
         local("tx_read_only", number(0)),
     ];
+    if version_numbers(facts.log.server_version()) >= (10, 5, 0) {
+        variables.push(global("binlog_row_metadata", text("NO_LOG")));
+    }
     if version_numbers(facts.log.server_version()) >= (11, 1, 1) {
         variables.push(local("transaction_isolation", text("REPEATABLE-READ")));
         variables.push(local("transaction_read_only", number(0)));

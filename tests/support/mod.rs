@@ -8,10 +8,12 @@
 
 pub mod binlog_text;
 pub mod fingerprints;
+pub mod foreign_clients;
 pub mod load;
 pub mod raw_client;
 pub mod relay;
 pub mod replication;
+pub mod same_binlog;
 pub mod servers;
 pub mod tables;
 pub mod throttle;

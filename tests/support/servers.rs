@@ -174,6 +174,15 @@ pub struct Server {
 impl Server {
     /// A fresh server that answers queries.
     pub async fn start(kind: Kind, options: ServerOptions) -> Server {
+        Server::start_prepared(kind, options, |_| {}).await
+    }
+
+    /// As `start`, after `prepare` has changed the fresh data directory.
+    pub async fn start_prepared(
+        kind: Kind,
+        options: ServerOptions,
+        prepare: impl FnOnce(&Path),
+    ) -> Server {
         let directory = tempfile::Builder::new()
             .prefix("br-")
             .tempdir_in("/tmp")
@@ -181,6 +190,7 @@ impl Server {
         let path = directory.path().to_path_buf();
         let data = path.join("data");
         tools_server(&["init", kind.name(), data.to_str().expect("a UTF-8 path")]);
+        prepare(&data);
         std::fs::write(path.join("init.sql"), accounts_sql(kind)).expect("init.sql is written");
         let mut server = Server {
             kind,
