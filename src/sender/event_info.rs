@@ -224,20 +224,23 @@ fn rare(
                 format_args!("compression='{name}', decompressed_size={size} bytes"),
             );
         }
-        EventType::INCIDENT => {
-            let (number, message) = incident::parse(body)?;
-            let name = if number == 1 {
-                "LOST_EVENTS"
-            } else {
-                "NOTHING"
-            };
-            put(out, format_args!("#{number} ({name})"));
-            if !message.is_empty() {
-                out.extend(b": ");
-                out.extend(message);
-            }
-        }
+        EventType::INCIDENT => incident(out, body)?,
         _ => {}
+    }
+    Ok(())
+}
+
+fn incident(out: &mut Vec<u8>, body: &[u8]) -> Result<(), EventError> {
+    let (number, message) = incident::parse(body)?;
+    let name = if number == 1 {
+        "LOST_EVENTS"
+    } else {
+        "NOTHING"
+    };
+    put(out, format_args!("#{number} ({name})"));
+    if !message.is_empty() {
+        out.extend(b": ");
+        out.extend(message);
     }
     Ok(())
 }

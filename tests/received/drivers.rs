@@ -71,10 +71,6 @@ pub async fn drivers(binlog: &SameBinlog, table: &mut Comparison) {
             ("mysql-replication", false) => {
                 table.add_until_failure(&name, &relay, &master, "the client fails at a tag");
             }
-            ("@powersync/mysql-zongji", false) => {
-                let why = "it cannot log in without naming its authentication plugin";
-                table.add_different(&name, &relay, &master, why);
-            }
             ("@powersync/mysql-zongji", true) => {
                 let [relay, master] = [relay, master].map(|lines| without_comments(&lines));
                 table.add_until_master_fails(&name, &relay, &master, NOT_REPLACED);

@@ -29,6 +29,11 @@ pub fn tool(kind: Kind, port: u16, arguments: &[String]) -> Command {
     command
 }
 
+async fn time(binlog: &SameBinlog, expression: &str) -> String {
+    let query = format!("SELECT {expression}");
+    binlog.source.value(&query).await.expect("a time")
+}
+
 pub async fn binlog_tool(binlog: &SameBinlog, table: &mut Comparison) {
     let kind = binlog.kind();
     let names = binlog.file_names();
@@ -41,16 +46,10 @@ pub async fn binlog_tool(binlog: &SameBinlog, table: &mut Comparison) {
     };
     let mut all = text(&["-vv", "--verify-binlog-checksum"]);
     all.extend(names.iter().cloned());
-    let now = binlog
-        .source
-        .value("SELECT NOW() - INTERVAL 1 DAY")
-        .await
-        .expect("a time");
-    let later = binlog
-        .source
-        .value("SELECT NOW() + INTERVAL 1 DAY")
-        .await
-        .expect("a time");
+    let [now, later] = [
+        time(binlog, "NOW() - INTERVAL 1 DAY").await,
+        time(binlog, "NOW() + INTERVAL 1 DAY").await,
+    ];
     let mut cases = vec![
         ("all files, -vv", all),
         (

@@ -20,9 +20,6 @@ const DRIVERS: [&str; 3] = [
 fn differs_on_mysql(client: &str) -> Option<&'static str> {
     match client {
         "mysql-replication" => Some("it cannot read a file behind a GTID with a tag"),
-        "@powersync/mysql-zongji" => {
-            Some("it cannot log in without naming its authentication plugin")
-        }
         _ => None,
     }
 }
