@@ -25,7 +25,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 pub use assemble::{Assembler, AssemblerOptions};
 pub use body::SpillFile;
-pub use error::TransactionError;
+pub use error::{PayloadError, TransactionError};
 pub use fingerprint::Fingerprint;
 
 use crate::binlog::FormatDescription;

@@ -1,4 +1,4 @@
-//! TRANSACTION_PAYLOAD_EVENT (40): a MySQL transaction compressed as a whole. Only its header is
+//! TRANSACTION_PAYLOAD_EVENT (40): a MySQL transaction compressed as a whole. Only its fields are
 //! read here.
 //!
 //! Fields follow one another as type, length and value, the first two length-encoded, the value
@@ -7,6 +7,11 @@
 
 use super::event::HEADER_LEN;
 use super::fields::{EventError, FieldReader};
+
+/// `compression_type` of a payload that is a zstd stream.
+pub const COMPRESSION_ZSTD: u64 = 0;
+/// `compression_type` of a payload that is not compressed.
+pub const COMPRESSION_NONE: u64 = 255;
 
 /// What is read from the header. The sizes are what the event says, and not to be trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -17,6 +22,8 @@ pub struct PayloadHeader {
     pub compression_type: Option<u64>,
     /// Bytes of the events that it holds.
     pub uncompressed_size: Option<u64>,
+    /// Bytes of the fields themselves: where in the body the payload starts.
+    pub header_len: usize,
 }
 
 impl PayloadHeader {
@@ -30,6 +37,7 @@ impl PayloadHeader {
         loop {
             let field_type = fields.length_encoded("field type")?;
             if field_type == 0 {
+                header.header_len = fields.offset() - HEADER_LEN;
                 return Ok(header);
             }
             let length = fields.length_encoded("field length")?;
@@ -50,8 +58,8 @@ impl PayloadHeader {
     /// The compression's name.
     pub fn compression_name(&self) -> &'static str {
         match self.compression_type {
-            Some(0) => "ZSTD",
-            Some(255) => "none",
+            Some(COMPRESSION_ZSTD) => "ZSTD",
+            Some(COMPRESSION_NONE) => "none",
             _ => "unknown",
         }
     }
@@ -68,6 +76,7 @@ mod tests {
         assert_eq!(header.payload_size, Some(223));
         assert_eq!(header.uncompressed_size, Some(571));
         assert_eq!(header.compression_name(), "ZSTD");
+        assert_eq!(header.header_len, body.len() - 2);
         for cut in 0..body.len() - 2 {
             assert!(PayloadHeader::parse(&body[..cut]).is_err(), "cut at {cut}");
         }

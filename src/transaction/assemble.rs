@@ -1,5 +1,7 @@
 //! From events to batches of whole transactions.
 
+mod payload;
+
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -54,6 +56,8 @@ struct Open {
     grouped: bool,
     /// Whether the fingerprint is to be computed: nothing else tells what it is.
     digested: bool,
+    /// Whether its events came in a TRANSACTION_PAYLOAD event.
+    compressed: bool,
     /// Bytes as the source has them, dropped ones included.
     source_len: u64,
 }
@@ -70,6 +74,7 @@ impl Open {
             standalone: false,
             grouped: false,
             digested: true,
+            compressed: false,
             source_len: 0,
         }
     }
@@ -373,7 +378,13 @@ impl Assembler {
         };
         self.boundary = self.boundary.after(event_type, query.as_ref());
         open.grouped |= self.boundary == Boundary::InGroup;
+        open.compressed |= event_type == EventType::TRANSACTION_PAYLOAD;
         let verdict = self.trim.judge(event_type, body, self.body.len())?;
+        self.obey(verdict)
+    }
+
+    /// Takes back or changes what the verdict says; true when the event is to be appended.
+    fn obey(&mut self, verdict: Verdict) -> Result<bool, TransactionError> {
         match verdict {
             Verdict::Keep => return Ok(true),
             Verdict::Drop => {}
@@ -403,7 +414,7 @@ impl Assembler {
         Ok(())
     }
 
-    fn finish(&mut self, open: Open, position_after: u64) -> Result<(), TransactionError> {
+    fn finish(&mut self, mut open: Open, position_after: u64) -> Result<(), TransactionError> {
         if let (Some(expected), Identity::MySql(gtid)) = (open.transaction_length, open.identity)
             && expected != open.source_len
         {
@@ -418,6 +429,11 @@ impl Assembler {
             true => Identity::Anonymous(self.digest.finish(open.grouped, &open.header)),
             false => open.identity,
         };
+        if open.compressed && !self.options.filter.passes_all() {
+            self.filter_payload()?;
+            // What is left has a BEGIN and its end.
+            open.grouped = true;
+        }
         let emptied = self.trim.dropped_all();
         if emptied && !open.grouped {
             self.empty_out(&open)?;

@@ -191,6 +191,38 @@ pub(crate) fn rows(server_id: u32, table_id: u8, ends_statement: bool, len: usiz
     event(EventType::WRITE_ROWS, server_id, &body)
 }
 
+/// TRANSACTION_PAYLOAD around `stream`, which is said to hold `uncompressed` bytes.
+pub(crate) fn payload(
+    server_id: u32,
+    compression: u8,
+    uncompressed: u64,
+    stream: &[u8],
+) -> Vec<u8> {
+    let mut body = Vec::new();
+    let mut field = |number: u8, value: &[u8]| {
+        body.extend_from_slice(&[number, value.len() as u8]);
+        body.extend_from_slice(value);
+    };
+    match compression {
+        255 => field(2, &[252, 255, 0]),
+        small => field(2, &[small]),
+    }
+    for (number, value) in [(3, uncompressed), (1, stream.len() as u64)] {
+        let mut bytes = vec![254];
+        bytes.extend_from_slice(&value.to_le_bytes());
+        field(number, &bytes);
+    }
+    body.push(0);
+    body.extend_from_slice(stream);
+    event(EventType::TRANSACTION_PAYLOAD, server_id, &body)
+}
+
+/// The events as they stand in a payload: without checksums.
+pub(crate) fn payload_events(events: &[Vec<u8>]) -> Vec<u8> {
+    let events = events.iter().map(|event| without_checksum(event));
+    events.collect::<Vec<_>>().concat()
+}
+
 /// Splits bytes into events; each must have the size its header says.
 pub(crate) fn split(mut bytes: &[u8]) -> Vec<Vec<u8>> {
     let mut events = Vec::new();

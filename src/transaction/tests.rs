@@ -1,6 +1,7 @@
 //! Events in, batches out: borders, refusals, filtering, spilling, events in parts.
 
 mod large;
+mod payload;
 mod shapes;
 mod without_opener;
 

@@ -225,6 +225,7 @@ fn filtered_shapes_keep_their_borders() {
             SPILL_NEVER,
         );
         let shapes = mysql_shapes();
+        // That one has tests of its own.
         let shapes = shapes.into_iter().filter(|(name, _)| *name != "payload");
         for (gno, (name, events)) in (1..).zip(shapes) {
             let group = make::mysql_group(86, gtid(1, "", gno), clock(0, 1), events);
