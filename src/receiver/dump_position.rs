@@ -78,7 +78,7 @@ impl DumpPosition {
         event: &[u8],
     ) -> Result<Change, ReceiverError> {
         let has_checksum = match header.event_type {
-            EventType::FORMAT_DESCRIPTION => true,
+            EventType::FORMAT_DESCRIPTION => !has_stale_checksum(event),
             EventType::ROTATE if is_made_up(header) => false, // It is tried below.
             _ => self.is_checksummed(),
         };
@@ -164,6 +164,13 @@ impl DumpPosition {
             expected,
         }
     }
+}
+
+/// Whether a format description's own checksum means nothing: for a dump that starts within a file
+/// a source clears fields of it, and computes the checksum anew only if its events have one.
+fn has_stale_checksum(event: &[u8]) -> bool {
+    FormatDescription::parse(event)
+        .is_ok_and(|format| format.checksum == Checksum::None && format.created == 0)
 }
 
 /// Whether a source made the rotate event up for the connection.

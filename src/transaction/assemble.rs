@@ -1,11 +1,13 @@
 //! From events to batches of whole transactions.
 
+mod open;
 mod payload;
 
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use self::open::Open;
 use super::body::Body;
 use super::boundary::{self, Boundary};
 use super::digest::Digest;
@@ -41,43 +43,6 @@ pub struct AssemblerOptions {
     pub spill_dir: PathBuf,
     /// Transactions of more bytes than this go to a file.
     pub spill_size: usize,
-}
-
-/// The facts of the open transaction, read from its opener.
-#[derive(Debug, Clone, Copy)]
-struct Open {
-    header: EventHeader,
-    identity: Identity,
-    clock: Option<LogicalClock>,
-    commit_id: Option<u64>,
-    transaction_length: Option<u64>,
-    standalone: bool,
-    /// Whether a BEGIN was seen, or the opener is one.
-    grouped: bool,
-    /// Whether the fingerprint is to be computed: nothing else tells what it is.
-    digested: bool,
-    /// Whether its events came in a TRANSACTION_PAYLOAD event.
-    compressed: bool,
-    /// Bytes as the source has them, dropped ones included.
-    source_len: u64,
-}
-
-impl Open {
-    /// `header` is that of the transaction's first event.
-    fn without_gtid(header: EventHeader) -> Self {
-        Self {
-            header,
-            identity: Identity::Anonymous(Fingerprint::default()),
-            clock: None,
-            commit_id: None,
-            transaction_length: None,
-            standalone: false,
-            grouped: false,
-            digested: true,
-            compressed: false,
-            source_len: 0,
-        }
-    }
 }
 
 /// Gathers one source's events into batches of whole transactions.
@@ -379,6 +344,9 @@ impl Assembler {
         self.boundary = self.boundary.after(event_type, query.as_ref());
         open.grouped |= self.boundary == Boundary::InGroup;
         open.compressed |= event_type == EventType::TRANSACTION_PAYLOAD;
+        if !matches!(open.identity, Identity::MariaDb(_)) {
+            open.note_xa(event_type, body, query.as_ref())?;
+        }
         let verdict = self.trim.judge(event_type, body, self.body.len())?;
         self.obey(verdict)
     }
@@ -430,11 +398,16 @@ impl Assembler {
             false => open.identity,
         };
         if open.compressed && !self.options.filter.passes_all() {
-            self.filter_payload()?;
-            // What is left has a BEGIN and its end.
-            open.grouped = true;
+            self.filter_payload(&mut open)?;
         }
         let emptied = self.trim.dropped_all();
+        if emptied && open.is_xa {
+            // MySQL replicas refuse an XA transaction without changes: error 3227.
+            self.body
+                .truncate(self.body.opener().len() as u64)
+                .map_err(|cause| self.spill_error(cause))?;
+            open.grouped = false;
+        }
         if emptied && !open.grouped {
             self.empty_out(&open)?;
         }
@@ -454,6 +427,7 @@ impl Assembler {
             spill,
             source_position: position_after,
             emptied,
+            xa: open.xa,
         });
         Ok(())
     }

@@ -11,7 +11,7 @@
 
 use std::io::{self, BufRead, BufReader, Read};
 
-use super::{Assembler, TRANSACTION_LEN_MAX, with_checksum_room};
+use super::{Assembler, Open, TRANSACTION_LEN_MAX, with_checksum_room};
 use crate::binlog::event::{CHECKSUM_LEN, EventHeader, HEADER_LEN};
 use crate::binlog::payload::{COMPRESSION_NONE, COMPRESSION_ZSTD, PayloadHeader};
 use crate::binlog::query::Query;
@@ -33,7 +33,7 @@ const EVENT: &str = "Transaction_payload event";
 
 impl Assembler {
     /// Applies the filter to what the TRANSACTION_PAYLOAD event after the opener holds.
-    pub(super) fn filter_payload(&mut self) -> Result<(), TransactionError> {
+    pub(super) fn filter_payload(&mut self, open: &mut Open) -> Result<(), TransactionError> {
         let taken = self
             .body
             .take_rest()
@@ -44,8 +44,11 @@ impl Assembler {
         }
         self.trim.reset();
         let mut events = PayloadEvents::open(&taken)?;
+        // What is left has a BEGIN and its end.
+        open.grouped = true;
         let mut piece = Vec::new();
         while let Some(header) = events.next_event()? {
+            open.note_xa(header.event_type, &events.head, None)?;
             let verdict = self
                 .trim
                 .judge(header.event_type, &events.head, self.body.len())?;

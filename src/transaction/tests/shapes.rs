@@ -74,7 +74,7 @@ fn rarer_mysql_shapes() -> Vec<(&'static str, Vec<Vec<u8>>)> {
                 rows().to_vec(),
                 vec![
                     make::query(86, "", &format!("XA END {xa}")),
-                    plain(EventType::XA_PREPARE),
+                    make::xa_prepare(86, false, "a"),
                 ],
             ]
             .concat(),
@@ -169,7 +169,7 @@ fn mariadb_shapes() -> Vec<(&'static str, u8, Vec<Vec<u8>>)> {
                 rows().to_vec(),
                 vec![
                     statement("XA END X'61',X'',1"),
-                    plain(EventType::XA_PREPARE),
+                    make::xa_prepare(86, false, "a"),
                 ],
             ]
             .concat(),
