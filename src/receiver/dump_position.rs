@@ -253,6 +253,33 @@ mod tests {
         assert_eq!(&*fresh.file, "bin.000007", "a rotate without checksum");
     }
 
+    /// Seen of MariaDB 10.11: within a file the description's position is cleared, its checksum
+    /// is left as it was.
+    #[test]
+    fn descriptions_of_sources_without_checksums_may_have_stale_ones() {
+        for (checksum, created, taken) in [
+            (Checksum::None, 0, true),
+            (Checksum::None, 5, false),
+            (Checksum::Crc32, 0, false),
+        ] {
+            let format = FormatDescription {
+                server_version: "10.11.14-MariaDB".to_owned(),
+                created,
+                post_header_lengths: vec![8; 171],
+                checksum,
+            };
+            let mut event = format.encode(1, 86, 256, 0);
+            event::write_checksum(&mut event);
+            event::set_log_pos(&mut event, 0);
+            let header = EventHeader::parse(&event).unwrap();
+            assert_eq!(
+                at(500).control(&header, &event).is_ok(),
+                taken,
+                "{format:?}"
+            );
+        }
+    }
+
     #[test]
     fn heartbeats_are_checked() {
         let mut place = at(500);

@@ -222,6 +222,13 @@ impl Server {
     }
 
     async fn spawn(&mut self) {
+        if let Err(error) = self.try_spawn().await {
+            panic!("{error}");
+        }
+    }
+
+    /// Starts the process and waits until it answers; says why when it does not.
+    async fn try_spawn(&mut self) -> Result<(), String> {
         let child = program(self.kind, "server")
             .args(self.arguments())
             .stdin(Stdio::null())
@@ -234,14 +241,15 @@ impl Server {
         let deadline = Deadline::after_secs(90);
         loop {
             if Conn::new(self.opts()).await.is_ok() {
-                return;
+                return Ok(());
             }
             let child = self.child.as_mut().expect("just started");
             if let Some(status) = child.try_wait().expect("the server can be waited for") {
-                panic!(
+                self.child = None;
+                return Err(format!(
                     "{self}: stopped at its start: {status}\n{}",
                     self.error_log_tail()
-                );
+                ));
             }
             assert!(
                 !deadline.passed(),
@@ -347,6 +355,12 @@ impl Server {
     pub async fn restart(&mut self) {
         assert!(self.child.is_none(), "{self}: is still running");
         self.spawn().await;
+    }
+
+    /// As `restart`, for options that the server may refuse: says why when it does not start.
+    pub async fn try_restart(&mut self) -> Result<(), String> {
+        assert!(self.child.is_none(), "{self}: is still running");
+        self.try_spawn().await
     }
 }
 
