@@ -17,7 +17,7 @@ use super::{BufferPool, Fingerprint, Identity, Transaction, TransactionBatch};
 use crate::binlog::event::{self, CHECKSUM_LEN, EventHeader};
 use crate::binlog::format_description::Checksum;
 use crate::binlog::mariadb_gtid::{self, MariaDbGtidEvent};
-use crate::binlog::mysql_gtid::{LogicalClock, MySqlGtidEvent};
+use crate::binlog::mysql_gtid::MySqlGtidEvent;
 use crate::binlog::query::{self, Query};
 use crate::binlog::{EventType, FormatDescription};
 use crate::filter::Filter;
@@ -212,7 +212,7 @@ impl Assembler {
             let body = head.get(event::HEADER_LEN..).unwrap_or(&[]);
             self.judge_large(&mut large, &head, body)?;
         } else {
-            if self.open.is_some_and(|open| open.digested) && large.is_judged() {
+            if self.open.as_ref().is_some_and(|open| open.digested) && large.is_judged() {
                 self.digest.more(part);
             }
             if large.is_kept() {

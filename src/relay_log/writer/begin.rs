@@ -76,10 +76,7 @@ pub(super) fn begin_file(
     let mut index = Tail::create(options.log_dir.index_path(number))?;
     tail.staged.extend_from_slice(&MAGIC);
     stage_control(&mut tail, format.encode(now(), options.server_id, 0, 0));
-    stage_control(
-        &mut tail,
-        previous_transactions(options.server_id, merge.executed()),
-    );
+    stage_control(&mut tail, previous_transactions(options.server_id, before));
     let end = tail.end() as u32;
     index
         .staged
