@@ -101,7 +101,7 @@ impl Stand {
             "127.0.0.1",
             master.port,
             &at("mysql-bin"),
-            extra,
+            &extra,
         )
         .await;
         Stand {
