@@ -14,12 +14,14 @@ mod listening;
 mod read_back;
 mod resume;
 mod scan;
+mod shared_domain;
 mod start;
 mod status;
 mod stream;
 #[cfg(test)]
 pub(crate) mod tests;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -30,7 +32,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 pub use check::{CheckedSource, check_source};
 pub use error::ReceiverError;
 pub use facts::SourceFacts;
-pub use read_back::ReadBack;
+pub use read_back::{ReadBack, SourcePlace};
 pub use start::{FirstContact, first_contact};
 pub use status::{LastError, SourceState, SourceStatus};
 
@@ -80,6 +82,8 @@ pub struct Queue {
 #[derive(Debug, Default)]
 pub struct Identities {
     known: Mutex<Vec<(u16, SourceFacts)>>,
+    /// The server_ids of which it was said that they write to another source's GTID domain.
+    warned: Mutex<BTreeSet<u32>>,
 }
 
 impl Identities {

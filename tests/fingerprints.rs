@@ -10,6 +10,8 @@
 
 mod support;
 
+use std::collections::HashSet;
+
 use binrelay::transaction::Fingerprint;
 use support::fingerprints::{
     CREATE_SELECT, Logged, MIXED_ENGINES, cases, run_script, transactions,
@@ -88,25 +90,47 @@ async fn same_format(kind: Kind, format: &'static str) {
     run_for(2000).await;
     on_m1.finish().await;
     on_m2.finish().await;
-    settle(&[m1, m2], &[m2, m1], 120).await;
+    settle(&[m1, m2], &[m2, m1], 300).await;
     assert_healthy(m1).await;
     assert_healthy(m2).await;
 
     let (in_m1, in_m2) = (transactions(m1), transactions(m2));
     for origin in [FIRST, SECOND] {
-        let (one, two) = (of_origin(&in_m1, origin), of_origin(&in_m2, origin));
-        for (one, two) in one.iter().zip(&two) {
-            let same = one.fingerprint.same_content(&two.fingerprint);
-            // MIXED has rows with fewer columns.
-            let partial = one.fingerprint.traits & Fingerprint::PARTIAL_IMAGES != 0
-                && format == "MIXED"
-                && one.fingerprint.may_be_other_format(&two.fingerprint);
-            assert!(same || partial, "{kind} {format}: {one:#?} is not {two:#?}");
+        let (mut one, mut two) = (of_origin(&in_m1, origin), of_origin(&in_m2, origin));
+        if kind == Kind::MySql {
+            // Parallel appliers keep no order among changes of tables without transactions.
+            assert_commit_timestamps(&one);
+            one.sort_by_key(|logged| logged.fingerprint.commit_timestamp);
+            two.sort_by_key(|logged| logged.fingerprint.commit_timestamp);
         }
-        assert_eq!(one.len(), two.len(), "{kind} {format}: of origin {origin}");
         assert!(one.len() > 50, "only {} of origin {origin}", one.len());
         assert_distinct(&one);
+        if kind == Kind::MySql56 && format == "MIXED" {
+            // Rows may have fewer columns, and an applier that has a temporary table open logs rows
+            // of whatever statement comes, and nothing of what changes temporary tables only.
+            match origin {
+                FIRST => assert_aligned(&one, &two),
+                _ => assert_aligned(&two, &one),
+            }
+            continue;
+        }
+        for (one, two) in one.iter().zip(&two) {
+            let same = one.fingerprint.same_content(&two.fingerprint);
+            assert!(same, "{kind} {format}: {one:#?} is not {two:#?}");
+        }
+        assert_eq!(one.len(), two.len(), "{kind} {format}: of origin {origin}");
     }
+}
+
+/// Each has one, and no two have the same.
+fn assert_commit_timestamps(logged: &[&Logged]) -> HashSet<u64> {
+    let all = logged
+        .iter()
+        .map(|logged| logged.fingerprint.commit_timestamp);
+    let distinct: HashSet<u64> = all.collect();
+    assert!(!distinct.contains(&0));
+    assert_eq!(distinct.len(), logged.len());
+    distinct
 }
 
 /// Fingerprints tell transactions apart: hardly any two that follow each other are equal.
@@ -138,11 +162,18 @@ async fn other_format(kind: Kind, formats: [&'static str; 2]) {
     run_script(m1, CREATE_SELECT);
     run_for(2000).await;
     load.finish().await;
-    settle(&[m1], &[m2], 120).await;
+    settle(&[m1], &[m2], 300).await;
     assert_healthy(m2).await;
 
     let (in_m1, in_m2) = (transactions(m1), transactions(m2));
-    assert_aligned(&of_origin(&in_m1, FIRST), &of_origin(&in_m2, FIRST));
+    let (one, two) = (of_origin(&in_m1, FIRST), of_origin(&in_m2, FIRST));
+    if kind == Kind::MySql {
+        let originals = assert_commit_timestamps(&one);
+        assert!(assert_commit_timestamps(&two).is_subset(&originals));
+        assert!(two.len() > 50 && two.len() * 10 > one.len() * 9);
+    } else {
+        assert_aligned(&one, &two);
+    }
 }
 
 /// Fails when the two cannot be paired in order, leaving out of the first only what may have

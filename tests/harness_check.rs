@@ -15,7 +15,7 @@ use support::load::{Load, assert_acknowledged, create_tables};
 use support::replication::{
     assert_never_interrupted, attach, dual_masters, resume_from_peer, settle, wait_for_table,
 };
-use support::servers::{Kind, REPL_PASSWORD, REPL_USER, Server, ServerOptions};
+use support::servers::{REPL_PASSWORD, REPL_USER, Server, ServerOptions};
 use support::tables::{assert_same_tables, checksum_tables, differences};
 use support::topology::{Mode, pause, replica_options, run_for};
 use support::{SeedNote, load::LoadOptions};
@@ -43,7 +43,7 @@ fn master_options(mode: Mode, server_id: u32, offset: u32) -> ServerOptions {
     match mode {
         Mode::MariaDbFilePosition => options.extra("--skip-slave-start"),
         Mode::MariaDbSlavePos => options.extra(format!("--gtid-domain-id={server_id}")),
-        Mode::MySqlAutoPosition => options,
+        Mode::MySqlAutoPosition | Mode::MySqlFilePosition | Mode::MySqlNoGtids => options,
     }
 }
 
@@ -64,13 +64,20 @@ async fn check(mode: Mode) {
         pause: pause(mode.kind()),
         ..LoadOptions::new(seed, owner)
     };
-    let on_m1 = Load::start(&m1, &load(100));
+    // The master that is killed: as `LoadOptions::truncate` says.
+    let on_m1 = Load::start(
+        &m1,
+        &LoadOptions {
+            truncate: mode.kind().is_mysql(),
+            ..load(100)
+        },
+    );
     // As `Topology::load_options` says: a MariaDB killed while it applies its peer's DDL applies it
     // again after its restart, so the master that lives does none.
     let on_m2 = Load::start(
         &m2,
         &LoadOptions {
-            ddl: mode.kind() != Kind::MariaDb,
+            ddl: mode.kind().is_mysql(),
             ..load(200)
         },
     );

@@ -40,9 +40,9 @@ fn for_large_rows(options: ServerOptions, kind: Kind) -> ServerOptions {
     let options = options
         .extra("--max-allowed-packet=128M")
         .extra("--binlog-format=ROW");
-    match kind {
-        Kind::MariaDb | Kind::MySql56 => options.extra("--innodb-log-file-size=512M"),
-        Kind::MySql => options.extra("--innodb-redo-log-capacity=512M"),
+    match kind == Kind::MySql {
+        false => options.extra("--innodb-log-file-size=512M"),
+        true => options.extra("--innodb-redo-log-capacity=512M"),
     }
 }
 

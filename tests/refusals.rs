@@ -238,9 +238,9 @@ async fn equal_server_id(mode: Mode, master: &Server, relay: &Relay) {
 
 /// A replica that needs what is gone: from the master after PURGE, from a relay that began later.
 async fn purged_gtids(kind: Kind, master: &Server) {
-    let position = match kind {
-        Kind::MariaDb => "SELECT @@gtid_binlog_pos",
-        Kind::MySql | Kind::MySql56 => "SELECT @@GLOBAL.gtid_executed",
+    let position = match kind.is_mariadb() {
+        true => "SELECT @@gtid_binlog_pos",
+        false => "SELECT @@GLOBAL.gtid_executed",
     };
     let position = master
         .value(position)
@@ -267,14 +267,13 @@ async fn purged_gtids(kind: Kind, master: &Server) {
         client
             .prepare_dump(79, uuid(kind))
             .expect("a replica may register");
-        match kind {
-            Kind::MySql | Kind::MySql56 => client.dump_empty_gtid_set(79),
-            Kind::MariaDb => {
-                client
-                    .query("SET @slave_connect_state='0-86-1'")
-                    .expect("a position");
-                client.dump(79, "", 4, 0);
-            }
+        if kind.is_mysql() {
+            client.dump_empty_gtid_set(79);
+        } else {
+            client
+                .query("SET @slave_connect_state='0-86-1'")
+                .expect("a position");
+            client.dump(79, "", 4, 0);
         }
         client.set_read_timeout(Duration::from_secs(3));
         client.read_to_error()

@@ -48,19 +48,24 @@ fn check_sources(config: &Config) -> anyhow::Result<Outcome> {
         .enable_all()
         .build()?;
     let identities = Identities::default();
-    let mut flavor = match config.relay.flavor {
+    let flavor = match config.relay.flavor {
         FlavorChoice::Fixed(flavor) => Some(flavor),
         FlavorChoice::Auto => None,
     };
-    let (mut good, mut bad) = (0, 0);
+    let mut kind = None;
+    let (mut good, mut bad, mut warnings) = (0, 0, 0);
     let mut out = Stdout::lock();
     for (number, source) in (0u16..).zip(&config.sources) {
         let options = ReceiverOptions::of_check(number, source, config.relay.server_id);
-        match runtime.block_on(check_source(&options, &identities, flavor)) {
+        match runtime.block_on(check_source(&options, &identities, flavor, kind)) {
             Ok(found) => {
                 good += 1;
-                flavor.get_or_insert(found.flavor);
+                kind.get_or_insert(found.kind);
                 writeln!(out, "source {}: {}", source.name, found.summary)?;
+                for warning in &found.warnings {
+                    warnings += 1;
+                    writeln!(out, "source {}: warning: {warning}", source.name)?;
+                }
             }
             Err(error) => {
                 bad += 1;
@@ -70,8 +75,8 @@ fn check_sources(config: &Config) -> anyhow::Result<Outcome> {
         out.flush()?;
     }
     Ok(match (good, bad) {
-        (_, 0) => Outcome::Done,
-        (0, _) => Outcome::Failed,
+        (_, 0) if warnings == 0 => Outcome::Done,
+        (0, 1..) => Outcome::Failed,
         _ => Outcome::Degraded,
     })
 }

@@ -11,6 +11,7 @@
 //! | equals the first in the queue | a copy |
 //! | equals one behind it | a copy; what stands before it this path left out (its peer filters), and is kept in mind in case it still comes |
 //! | equals none | new: it goes to the queues of the other paths |
+//! | is a statement that may have changed no row, and equals none, but another's rows are of its kind | a copy, or without effect: dropped, and the queue stays as it is |
 //! | equals none, but cannot be told from one that was paired | not alignable: its source stops |
 //!
 //! A path is *direct* for the origin that is its own server: it leaves nothing out. So, when a
@@ -240,6 +241,11 @@ impl Pairing {
                     path.check_skipping(usize::MAX, arrival)?;
                 }
                 path.jump_to(place, arrival.path, arrival.origin, ledger)?;
+                Ok(Paired::Copy)
+            }
+            Found::Unsure => {
+                // If it changed no row, nothing is missed without it. If it did, its rows are there.
+                path.note_unsure(fingerprint);
                 Ok(Paired::Copy)
             }
             Found::Nowhere => {

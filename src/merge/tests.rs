@@ -12,6 +12,20 @@ use crate::transaction::{Assembler, AssemblerOptions};
 
 const OWN: u32 = 900;
 
+/// GTIDs need no ledger.
+struct Empty;
+
+impl Ledger for Empty {
+    fn read(
+        &self,
+        _: LedgerPlace,
+        _: u32,
+        _: &mut dyn FnMut(pairing::Delivered) -> bool,
+    ) -> Result<Option<LedgerPlace>, String> {
+        Ok(None)
+    }
+}
+
 fn format(flavor: Flavor) -> Arc<FormatDescription> {
     match flavor {
         Flavor::MySql => make::mysql_format(Checksum::Crc32),
@@ -53,7 +67,7 @@ fn mysql(source: u16, uuid: u8, tag: &str, gno: u64, server: u32) -> Transaction
 }
 
 fn place(merge: &mut Merge, batch: &TransactionBatch) -> Decision {
-    merge.place(batch, &batch.transactions[0]).unwrap()
+    merge.place(batch, &batch.transactions[0], &Empty).unwrap()
 }
 
 fn joins(decision: Decision) -> bool {
@@ -65,7 +79,7 @@ fn joins(decision: Decision) -> bool {
 
 #[test]
 fn the_first_copy_wins_whatever_its_path() {
-    let mut merge = Merge::new(OWN, Executed::empty(Flavor::MySql));
+    let mut merge = Merge::new(OWN, Executed::empty(Flavor::MySql), Pairing::new([]));
     for (source, other) in [(0, 1), (1, 0)] {
         let (uuid, gno) = (7, u64::from(source) + 1);
         assert!(matches!(
@@ -98,26 +112,28 @@ fn the_first_copy_wins_whatever_its_path() {
 
 #[test]
 fn own_transactions_are_dropped_and_not_recorded() {
-    let mut merge = Merge::new(OWN, Executed::empty(Flavor::MySql));
+    let mut merge = Merge::new(OWN, Executed::empty(Flavor::MySql), Pairing::new([]));
     assert_eq!(place(&mut merge, &mysql(0, 7, "", 1, OWN)), Decision::Own);
     assert_eq!(merge.executed(), &Executed::empty(Flavor::MySql));
 }
 
 #[test]
 fn the_other_flavor_is_refused_and_nothing_is_recorded() {
-    let mut merge = Merge::new(OWN, Executed::empty(Flavor::MySql));
+    let mut merge = Merge::new(OWN, Executed::empty(Flavor::MySql), Pairing::new([]));
     let other = mariadb(0, 1, 5, 1, None);
-    let error = merge.place(&other, &other.transactions[0]).unwrap_err();
+    let error = merge
+        .place(&other, &other.transactions[0], &Empty)
+        .unwrap_err();
     assert!(matches!(error, MergeError::Flavor { .. }), "{error}");
-    let mut merge = Merge::new(OWN, Executed::empty(Flavor::MariaDb));
+    let mut merge = Merge::new(OWN, Executed::empty(Flavor::MariaDb), Pairing::new([]));
     let other = mysql(0, 7, "", 1, 5);
-    assert!(merge.place(&other, &other.transactions[0]).is_err());
+    assert!(merge.place(&other, &other.transactions[0], &Empty).is_err());
     assert_eq!(merge.executed(), &Executed::empty(Flavor::MariaDb));
 }
 
 #[test]
 fn mariadb_pairs_of_domain_and_server_are_apart() {
-    let mut merge = Merge::new(OWN, Executed::empty(Flavor::MariaDb));
+    let mut merge = Merge::new(OWN, Executed::empty(Flavor::MariaDb), Pairing::new([]));
     assert!(matches!(
         place(&mut merge, &mariadb(0, 1, 86, 5, None)),
         Decision::New(_)
@@ -135,7 +151,7 @@ fn mariadb_pairs_of_domain_and_server_are_apart() {
 
 #[test]
 fn a_group_goes_on_only_without_anything_between() {
-    let mut merge = Merge::new(OWN, Executed::empty(Flavor::MariaDb));
+    let mut merge = Merge::new(OWN, Executed::empty(Flavor::MariaDb), Pairing::new([]));
     let mut seq = 0;
     let mut new = |merge: &mut Merge, source, run, commit| {
         seq += 1;
@@ -159,7 +175,7 @@ fn a_group_goes_on_only_without_anything_between() {
 /// A copy that is dropped still stands between two groups on its source.
 #[test]
 fn a_dropped_copy_ends_a_group_unless_it_is_in_it() {
-    let mut merge = Merge::new(OWN, Executed::empty(Flavor::MariaDb));
+    let mut merge = Merge::new(OWN, Executed::empty(Flavor::MariaDb), Pairing::new([]));
     assert!(!joins(place(&mut merge, &mariadb(1, 1, 18, 1, None))));
     assert!(!joins(place(&mut merge, &mariadb(0, 1, 86, 1, Some(5)))));
     assert_eq!(
@@ -211,7 +227,7 @@ proptest! {
                 (uuid, numbers[usize::from(uuid)])
             })
             .collect();
-        let mut merge = Merge::new(OWN, Executed::empty(Flavor::MySql));
+        let mut merge = Merge::new(OWN, Executed::empty(Flavor::MySql), Pairing::new([]));
         let mut delivered = Vec::new();
         let mut heads = [0usize; 2];
         let paths = [&first, &second];

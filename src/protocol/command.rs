@@ -154,7 +154,7 @@ fn parse_dump(payload: &[u8]) -> Result<BinlogDump<'_>, InvalidMessage> {
         position: reader.u32()?,
         flags: reader.u16()?,
         server_id: reader.u32()?,
-        file: reader.rest(),
+        file: until_nul(reader.rest()),
     })
 }
 
@@ -163,7 +163,7 @@ fn parse_dump_gtid(payload: &[u8]) -> Result<BinlogDumpGtid<'_>, InvalidMessage>
     reader.u8()?;
     let flags = reader.u16()?;
     let server_id = reader.u32()?;
-    let file = read_long_bytes(&mut reader)?;
+    let file = until_nul(read_long_bytes(&mut reader)?);
     let position = reader.u64()?;
     // Clients that start by position may leave the set out altogether.
     let set = if reader.is_empty() {
@@ -178,6 +178,12 @@ fn parse_dump_gtid(payload: &[u8]) -> Result<BinlogDumpGtid<'_>, InvalidMessage>
         position,
         set,
     })
+}
+
+/// Servers read a file's name as a C string. MySQL 5.6 counts on it: with auto-position it sends
+/// as many zero bytes as the name has of the file that it stands in.
+fn until_nul(name: &[u8]) -> &[u8] {
+    name.split(|byte| *byte == 0).next().unwrap_or_default()
 }
 
 /// A string behind four length bytes.
@@ -285,6 +291,40 @@ mod tests {
         for cut in no_set + 1..bytes.len() {
             assert!(Command::parse(&bytes[..cut]).is_err(), "cut at {cut}");
         }
+    }
+
+    #[test]
+    fn a_file_name_ends_at_its_first_zero_byte() {
+        let file_of = |name: &[u8]| {
+            let dump = BinlogDumpGtid {
+                flags: BINLOG_THROUGH_GTID,
+                server_id: 11,
+                file: name,
+                position: 4,
+                set: b"set",
+            };
+            let bytes = binlog_dump_gtid(&dump);
+            let Command::BinlogDumpGtid(by_gtid) = Command::parse(&bytes).unwrap() else {
+                panic!("not a dump by GTID")
+            };
+            assert_eq!(by_gtid.set, b"set");
+            let file = by_gtid.file.to_vec();
+            let bytes = binlog_dump(&BinlogDump {
+                position: 4,
+                flags: 0,
+                server_id: 11,
+                file: name,
+            });
+            let Command::BinlogDump(dump) = Command::parse(&bytes).unwrap() else {
+                panic!("not a dump")
+            };
+            assert_eq!(dump.file, file);
+            file
+        };
+        // What MySQL 5.6.24 with auto-position sends when it comes back.
+        assert_eq!(file_of(&[0; 16]), b"");
+        assert_eq!(file_of(b"b.000001\0\0"), b"b.000001");
+        assert_eq!(file_of(b"b.000001"), b"b.000001");
     }
 
     #[test]

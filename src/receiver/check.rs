@@ -5,18 +5,21 @@ use std::path::PathBuf;
 use rand::Rng;
 
 use super::error::ReceiverError;
-use super::{Identities, ReceiverOptions, start};
+use super::{Identities, ReceiverOptions, resume, start};
 use crate::config::SourceConfig;
 use crate::flavor::Flavor;
 use crate::gtid::Uuid;
+use crate::merge::IdentityKind;
 
 /// What a check found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckedSource {
-    /// The source's family.
-    pub flavor: Flavor,
+    /// By what its transactions are known.
+    pub kind: IdentityKind,
     /// In words: who answers, and where a first start would begin.
     pub summary: String,
+    /// In words: what would work, but not as well as it could, and how to mend it.
+    pub warnings: Vec<String>,
 }
 
 impl ReceiverOptions {
@@ -33,7 +36,8 @@ impl ReceiverOptions {
     }
 }
 
-/// Connects to the source, asks all that a receiver would ask, and begins a dump.
+/// Connects to the source, asks all that a receiver would ask, and begins a dump. `flavor` is the
+/// configured one, `kind` that of the sources checked before.
 ///
 /// # Errors
 /// What would stop a receiver.
@@ -41,6 +45,7 @@ pub async fn check_source(
     options: &ReceiverOptions,
     identities: &Identities,
     flavor: Option<Flavor>,
+    kind: Option<IdentityKind>,
 ) -> Result<CheckedSource, ReceiverError> {
     let (mut connection, facts) = super::connect(options).await?;
     if let Some(expected) = flavor.filter(|flavor| *flavor != facts.flavor) {
@@ -51,7 +56,11 @@ pub async fn check_source(
             version,
         });
     }
+    if let Some(kind) = kind {
+        resume::check_kind(kind, &facts)?;
+    }
     identities.note(options.number, &facts, options.server_id)?;
+    let shared_domain = identities.shared_domain(options.number, &facts);
     // A source ends the dump of a replica when another with the same server_id comes. A relay may
     // be running with ours.
     let stranger = ReceiverOptions {
@@ -73,10 +82,11 @@ pub async fn check_source(
     };
     let facts = &contact.facts;
     Ok(CheckedSource {
-        flavor: facts.flavor,
+        kind: facts.identity_kind(),
         summary: format!(
             "ok: {} {}, server_id {}, followed {way}; a first start begins {start}",
             facts.flavor, facts.version, facts.server_id
         ),
+        warnings: shared_domain.into_iter().collect(),
     })
 }

@@ -1,6 +1,7 @@
 //! What a source says of itself, and whether it can be followed.
 
 use super::error::ReceiverError;
+use crate::config::{SourceConfig, SourceStart};
 use crate::connection::Connection;
 use crate::connection::client::ServerGreeting;
 use crate::flavor::Flavor;
@@ -21,6 +22,8 @@ pub struct SourceFacts {
     pub has_gtids: bool,
     /// Whether names of databases and tables are compared without regard to case.
     pub folds_case: bool,
+    /// MariaDB: `gtid_domain_id`, where `read_only` does not keep clients from writing to it.
+    pub writes_to_domain: Option<u32>,
 }
 
 impl SourceFacts {
@@ -30,6 +33,16 @@ impl SourceFacts {
             (Flavor::MariaDb, _) => IdentityKind::MariaDb,
             (Flavor::MySql, true) => IdentityKind::MySql,
             (Flavor::MySql, false) => IdentityKind::Anonymous,
+        }
+    }
+
+    /// Whether a source that says this of itself is followed by GTID.
+    pub fn follows_by_gtid(&self, config: &SourceConfig) -> bool {
+        match (self.flavor, config.auto_position) {
+            (_, Some(chosen)) => chosen && self.has_gtids,
+            (_, None) if matches!(config.start, SourceStart::FilePosition { .. }) => false,
+            (Flavor::MySql, None) => self.has_gtids,
+            (Flavor::MariaDb, None) => matches!(config.start, SourceStart::Gtid(_)),
         }
     }
 
@@ -48,7 +61,8 @@ impl SourceFacts {
                  @@GLOBAL.server_uuid, @@GLOBAL.gtid_mode"
             }
             Flavor::MariaDb => {
-                "SELECT @@GLOBAL.server_id, @@GLOBAL.log_bin, @@GLOBAL.lower_case_table_names"
+                "SELECT @@GLOBAL.server_id, @@GLOBAL.log_bin, @@GLOBAL.lower_case_table_names, \
+                 @@GLOBAL.gtid_domain_id, @@GLOBAL.read_only"
             }
         };
         let answer = connection.query(sql).await?;
@@ -72,13 +86,20 @@ impl SourceFacts {
                 "set server_id on it",
             ));
         }
+        // Newer servers say OFF.
+        let is_writable = matches!(text(4).as_str(), "0" | "OFF");
+        let (server_uuid, has_gtids, writes_to_domain) = match flavor {
+            Flavor::MySql => (Some(text(3)), text(4) == "ON", None),
+            Flavor::MariaDb => (None, true, text(3).parse().ok().filter(|_| is_writable)),
+        };
         Ok(Self {
             flavor,
             version: greeting.version.clone(),
             server_id,
-            server_uuid: Some(text(3)).filter(|uuid| !uuid.is_empty()),
-            has_gtids: flavor == Flavor::MariaDb || text(4) == "ON",
+            server_uuid: server_uuid.filter(|uuid| !uuid.is_empty()),
+            has_gtids,
             folds_case: text(2) != "0",
+            writes_to_domain,
         })
     }
 }

@@ -4,18 +4,27 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 
+/// A place in a source's binlog.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourcePlace {
+    /// The source's file.
+    pub file: Arc<str>,
+    /// The position in it.
+    pub position: u64,
+}
+
 /// The starts of sources that are read from before them. All sources wait for each other: a copy
 /// of what lies before one source's start must not be taken in from another.
 #[derive(Debug)]
 pub struct ReadBack {
-    /// By source: the start's file and position, until it is reached.
-    starts: Mutex<Vec<Option<(Arc<str>, u64)>>>,
+    /// By source: the start, until it is reached.
+    starts: Mutex<Vec<Option<SourcePlace>>>,
     left: watch::Sender<usize>,
 }
 
 impl ReadBack {
     /// Of these sources' starts, by number.
-    pub fn new(starts: Vec<Option<(Arc<str>, u64)>>) -> Self {
+    pub fn new(starts: Vec<Option<SourcePlace>>) -> Self {
         let left = starts.iter().flatten().count();
         Self {
             starts: Mutex::new(starts),
@@ -24,7 +33,7 @@ impl ReadBack {
     }
 
     /// The source's start, if it is still to be reached.
-    pub fn start_of(&self, source: u16) -> Option<(Arc<str>, u64)> {
+    pub fn start_of(&self, source: u16) -> Option<SourcePlace> {
         let starts = self.starts.lock().unwrap_or_else(PoisonError::into_inner);
         starts.get(usize::from(source)).cloned().flatten()
     }

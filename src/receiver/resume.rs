@@ -10,9 +10,10 @@ use crate::gtid::GtidPosition;
 use crate::merge::{Executed, IdentityKind};
 use crate::relay_log::SourceProgress;
 
-/// Refuses a source whose transactions are known by something else than the log's.
-pub(super) fn check_kind(shared: &Shared, facts: &SourceFacts) -> Result<(), ReceiverError> {
-    let (expected, found) = (shared.log.state().executed.kind(), facts.identity_kind());
+/// Refuses a source whose transactions are known by something else than those of the log, or of
+/// the sources before.
+pub(super) fn check_kind(expected: IdentityKind, facts: &SourceFacts) -> Result<(), ReceiverError> {
+    let found = facts.identity_kind();
     if found.flavor() != expected.flavor() {
         return Err(ReceiverError::Flavor {
             expected: expected.flavor(),
@@ -28,7 +29,7 @@ pub(super) fn check_kind(shared: &Shared, facts: &SourceFacts) -> Result<(), Rec
         IdentityKind::MySql | IdentityKind::MariaDb => ("with", "without"),
     };
     Err(ReceiverError::setup(
-        format!("the source runs {there} GTIDs, and the relay log holds transactions {here}"),
+        format!("the source runs {there} GTIDs, and the relay log or another source of it {here}"),
         "set gtid_mode alike (ON or OFF) on all sources; to change it, begin with an empty \
          data_dir and seed the replicas anew",
     ))

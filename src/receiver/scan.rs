@@ -17,7 +17,7 @@ use crate::merge::{Executed, IdentityKind};
 use crate::protocol::framing::PacketPart;
 use crate::protocol::response;
 use crate::transaction::Identity;
-use crate::transaction::boundary::Boundary;
+use crate::transaction::boundary::{self, Boundary};
 
 /// What a scan of the source's binlog found.
 pub(super) struct Scanned {
@@ -143,7 +143,7 @@ impl Scanned {
         if is_given && self.boundary != Boundary::Outside {
             return Err(ReceiverError::setup(
                 format!("start = \"{file}:{place}\" is inside a transaction"),
-                "give the position before a GTID event",
+                "give the position before a GTID event, or before a BEGIN where there are no GTIDs",
             ));
         }
         Ok(self)
@@ -229,6 +229,17 @@ impl Scanned {
             EventType::QUERY => Some(Query::parse(kind, body).map_err(damage)?),
             _ => None,
         };
-        Ok(self.boundary.after(kind, query.as_ref()))
+        let has_no_opener = self
+            .place
+            .format
+            .as_deref()
+            .is_some_and(boundary::has_groups_without_opener);
+        let from = match self.boundary {
+            Boundary::Outside if has_no_opener && boundary::begins_without_opener(kind) => {
+                Boundary::Opened
+            }
+            known => known,
+        };
+        Ok(from.after(kind, query.as_ref()))
     }
 }

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use super::error::ReceiverError;
 use super::facts::SourceFacts;
+use super::read_back::SourcePlace;
 use super::scan::{Until, scan};
 use super::{Identities, ReceiverOptions, in_time};
 use crate::binlog::FormatDescription;
@@ -68,7 +69,7 @@ pub struct FirstContact {
     pub progress: SourceProgress,
     /// Without GTIDs: the start, if it lies behind that place. What lies between the two counts as
     /// delivered, and is read to recognise copies of it.
-    pub read_back_to: Option<(Arc<str>, u64)>,
+    pub read_back_to: Option<SourcePlace>,
 }
 
 /// Connects to a source that the relay log knows nothing of yet, and finds where to start.
@@ -105,9 +106,12 @@ async fn read_back(
     let first = explore(&mut connection, &earliest, facts).await?;
     let start = contact.progress;
     contact.progress = first.progress;
-    let (file, position) = (&contact.progress.file, contact.progress.position);
-    if start.file != *file || start.position != position {
-        contact.read_back_to = Some((start.file, start.position));
+    let first = &contact.progress;
+    if (&start.file, start.position) != (&first.file, first.position) {
+        contact.read_back_to = Some(SourcePlace {
+            file: start.file,
+            position: start.position,
+        });
         contact.progress.reading_back = true;
     }
     Ok(contact)
@@ -121,12 +125,17 @@ fn is_first_file(name: &str) -> bool {
 
 /// Whether the source is followed by GTID.
 pub(super) fn uses_gtids(options: &ReceiverOptions, facts: &SourceFacts) -> bool {
-    let config = &options.config;
-    match (facts.flavor, config.auto_position) {
-        (_, Some(chosen)) => chosen && facts.has_gtids,
-        (_, None) if matches!(config.start, SourceStart::FilePosition { .. }) => false,
-        (Flavor::MySql, None) => facts.has_gtids,
-        (Flavor::MariaDb, None) => matches!(config.start, SourceStart::Gtid(_)),
+    facts.follows_by_gtid(&options.config)
+}
+
+/// Says, once, what is wrong with a GTID domain that several sources write to.
+pub(super) fn warn_of_shared_domain(
+    options: &ReceiverOptions,
+    identities: &Identities,
+    facts: &SourceFacts,
+) {
+    if let Some(warning) = identities.shared_domain(options.number, facts) {
+        tracing::warn!(source = %options.config.name, "{warning}");
     }
 }
 
@@ -150,23 +159,7 @@ pub(super) async fn explore(
             }
             _ => (String::new(), None),
         };
-        let before = match (&config.start, facts.flavor) {
-            (SourceStart::Gtid(_), _) if kind == IdentityKind::Anonymous => {
-                return Err(ReceiverError::setup(
-                    "start is a GTID set, and the source has no GTIDs (gtid_mode is not ON)",
-                    "give a file and position, \"earliest\" or \"latest\"",
-                ));
-            }
-            (SourceStart::Gtid(text), flavor) => Some(parse_start(text, flavor)?),
-            (start, Flavor::MySql) if by_gtid => {
-                let latest = *start == SourceStart::Latest;
-                Some(Executed::MySql(ask_set(connection, latest).await?))
-            }
-            (SourceStart::Latest, Flavor::MariaDb) if by_gtid => {
-                Some(Executed::MariaDb(ask_state(connection).await?))
-            }
-            _ => None,
-        };
+        let before = known_before(connection, &config.start, &facts, by_gtid).await?;
         Ok((scan_file, stop, before))
     };
     let (scan_file, stop, before) = in_time(config.read_timeout, asking).await?;
@@ -210,6 +203,32 @@ pub(super) async fn explore(
         before,
         progress,
         read_back_to: None,
+    })
+}
+
+/// What lies before the start, where that can be told without reading the source's binlog.
+async fn known_before(
+    connection: &mut Connection,
+    start: &SourceStart,
+    facts: &SourceFacts,
+    by_gtid: bool,
+) -> Result<Option<Executed>, ReceiverError> {
+    Ok(match (start, facts.flavor) {
+        (SourceStart::Gtid(_), _) if facts.identity_kind() == IdentityKind::Anonymous => {
+            return Err(ReceiverError::setup(
+                "start is a GTID set, and the source has no GTIDs (gtid_mode is not ON)",
+                "give a file and position, \"earliest\" or \"latest\"",
+            ));
+        }
+        (SourceStart::Gtid(text), flavor) => Some(parse_start(text, flavor)?),
+        (start, Flavor::MySql) if by_gtid => {
+            let latest = *start == SourceStart::Latest;
+            Some(Executed::MySql(ask_set(connection, latest).await?))
+        }
+        (SourceStart::Latest, Flavor::MariaDb) if by_gtid => {
+            Some(Executed::MariaDb(ask_state(connection).await?))
+        }
+        _ => None,
     })
 }
 

@@ -1,13 +1,12 @@
 //! One connection to a source, from the first question to the error that ends it.
 
-use std::sync::Arc;
-
 use tokio::sync::watch;
 
 use super::dump_position::{Change, DumpPosition};
 use super::error::ReceiverError;
 use super::facts::SourceFacts;
 use super::listening::Listening;
+use super::read_back::SourcePlace;
 use super::start;
 use super::status::{SourceState, SourceStatus};
 use super::{ReceiverOptions, Shared, in_time, resume};
@@ -78,10 +77,12 @@ async fn open(
     status: &SourceStatus,
 ) -> Result<Opened, ReceiverError> {
     let (mut connection, facts) = super::connect(options).await?;
-    resume::check_kind(shared, &facts)?;
+    let kind = shared.log.state().executed.kind();
+    resume::check_kind(kind, &facts)?;
     shared
         .identities
         .note(options.number, &facts, options.server_id)?;
+    start::warn_of_shared_domain(options, &shared.identities, &facts);
     status.set_facts(&facts);
     let (start, first_timestamp) = resume::start_point(options, shared, &facts).await?;
     start::prepare(&mut connection, options, &facts).await?;
@@ -124,7 +125,7 @@ struct Stream<'a> {
     options: &'a ReceiverOptions,
     shared: &'a Shared,
     /// Up to where the source is read to recognise copies only.
-    start: Option<(Arc<str>, u64)>,
+    start: Option<SourcePlace>,
     status: &'a SourceStatus,
     place: DumpPosition,
     /// There is none before the first format description.
@@ -257,8 +258,8 @@ impl Stream<'_> {
             .as_ref()
             .is_some_and(Assembler::is_in_transaction);
         !is_open
-            && self.start.as_ref().is_some_and(|(file, position)| {
-                *file == self.place.file && self.place.position >= *position
+            && self.start.as_ref().is_some_and(|start| {
+                start.file == self.place.file && self.place.position >= start.position
             })
     }
 

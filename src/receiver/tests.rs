@@ -78,6 +78,7 @@ impl Relay {
                 memory_kib: 1024,
             },
             identities: Arc::default(),
+            read_back: Arc::new(ReadBack::new(Vec::new())),
         };
         let runtime = tokio::runtime::Handle::current();
         let known = ledgers.clone();
@@ -237,6 +238,7 @@ fn facts(server_id: u32) -> SourceFacts {
         server_uuid: None,
         has_gtids: true,
         folds_case: false,
+        writes_to_domain: None,
     }
 }
 

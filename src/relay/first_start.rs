@@ -4,13 +4,12 @@
 //! delivered, so that a copy that comes by another path is not new. A source that does not answer
 //! now joins later, if nothing is missing then.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::binlog::FormatDescription;
 use crate::config::FlavorChoice;
 use crate::merge::Executed;
-use crate::receiver::{FirstContact, Identities, ReceiverOptions, first_contact};
+use crate::receiver::{FirstContact, Identities, ReceiverOptions, SourcePlace, first_contact};
 use crate::relay_log::SourceProgress;
 use crate::status::Parts;
 use crate::transaction::Identity;
@@ -21,7 +20,7 @@ pub(super) struct FirstStart {
     pub(super) before: Executed,
     pub(super) progress: Vec<SourceProgress>,
     /// See [`FirstContact::read_back_to`], by source.
-    pub(super) read_back_to: Vec<Option<(Arc<str>, u64)>>,
+    pub(super) read_back_to: Vec<Option<SourcePlace>>,
 }
 
 /// Asks the sources until at least one has answered.

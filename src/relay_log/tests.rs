@@ -1,5 +1,6 @@
 //! The relay log as a whole: what is appended is there after any stop, each once, in order.
 
+mod anonymous;
 mod crash;
 mod disk;
 mod limits;
@@ -64,7 +65,9 @@ fn create(options: &LogOptions, flavor: Flavor) -> Writer {
 }
 
 fn recovered(options: &LogOptions) -> Recovered {
-    recover(&options.log_dir).unwrap().unwrap()
+    recover(&options.log_dir, &options.source_names)
+        .unwrap()
+        .unwrap()
 }
 
 fn resume(options: &LogOptions) -> Writer {
@@ -150,6 +153,7 @@ fn assembler(
     let options = AssemblerOptions {
         source,
         source_server_id,
+        source_first_timestamp: 0,
         first_run,
         filter: make::keeping(&["test"]),
         spill_dir: spool.to_owned(),

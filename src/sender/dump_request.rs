@@ -8,6 +8,7 @@ use super::refusals::Wording;
 use super::variables::SessionVariables;
 use crate::flavor::Flavor;
 use crate::gtid::{BinlogState, GtidPosition, GtidSet, MariaDbGtid, Uuid};
+use crate::merge::Executed;
 use crate::protocol::ServerError;
 use crate::protocol::command::{BINLOG_DUMP_NON_BLOCK, BinlogDump, BinlogDumpGtid};
 use crate::protocol::error_code::ER_MASTER_FATAL_ERROR_READING_BINLOG;
@@ -106,7 +107,7 @@ pub struct DumpStart {
     pub non_blocking: bool,
     /// How often an idle stream gives a sign of life.
     pub heartbeat: Option<Duration>,
-    /// Whether heartbeats are HEARTBEAT_V2 events.
+    /// Whether heartbeats are HEARTBEAT_V2 events, in files that know this type.
     pub heartbeat_v2: bool,
     /// Whether ANNOTATE_ROWS events are sent.
     pub annotate_rows: bool,
@@ -180,6 +181,14 @@ fn start_by_set(
     } else {
         GtidSet::decode(set).map_err(|_| wording.malformed_set())?
     };
+    if log.state().executed == Executed::Anonymous {
+        // mysqlbinlog asks so, with an empty set, and masters without GTIDs serve it by file.
+        start.file = match set.is_empty() {
+            true => named_file(log, &request.file, wording)?,
+            false => return Err(wording.gtid_mode_is_off()),
+        };
+        return Ok(());
+    }
     start.by_gtid = true;
     if !request.file.is_empty() {
         start.file = named_file(log, &request.file, wording)?;

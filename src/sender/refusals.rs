@@ -68,6 +68,20 @@ impl Wording {
         }
     }
 
+    /// Asked for by GTID set, and the log's transactions have none.
+    pub fn gtid_mode_is_off(self) -> ServerError {
+        let (thread, mode) = match self.is_new {
+            true => (
+                "replication sender thread",
+                "this server has GTID_MODE = OFF",
+            ),
+            false => ("slave dump thread", "this master has GTID_MODE = OFF"),
+        };
+        fatal(format!(
+            "The {thread} cannot start in AUTO_POSITION mode: {mode} instead of ON."
+        ))
+    }
+
     /// The file is not there (any more).
     pub fn unknown_file(self) -> ServerError {
         fatal("Could not find first log file name in binary log index file")

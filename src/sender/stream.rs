@@ -19,6 +19,7 @@ use super::refusals::{DumpPlace, Wording};
 use super::replicas::{Client, KillReason, Replica, killed};
 use super::stopping;
 use super::walk::{Walk, WalkError};
+use crate::binlog::{EventType, FormatDescription};
 use crate::connection::{Connection, ConnectionError};
 use crate::flavor::Flavor;
 use crate::protocol::ServerError;
@@ -123,7 +124,8 @@ impl<'a> Dump<'a> {
         self.connection.accept_any_sequence();
         let mut follow = self.context.log.follow();
         let mut file = self.open()?;
-        self.send_head(&file).await?;
+        let format = self.read_format(&file)?;
+        self.send_head(&file, &format).await?;
         loop {
             let published = *follow.borrow_and_update();
             let end = if published.file > self.file {
@@ -161,9 +163,22 @@ impl<'a> Dump<'a> {
         }
     }
 
+    /// The file's format description event. Heartbeats keep to it: a MySQL replica stops at an event
+    /// of a type that it does not list, and MySQL 5.6 lists no HEARTBEAT_V2.
+    fn read_format(&mut self, file: &LogFile) -> Result<Vec<u8>, DumpEnd> {
+        let event = file
+            .event_at(FIRST_EVENT)
+            .map_err(|error| self.unreadable(&error))?;
+        let format = FormatDescription::parse(&event)
+            .map_err(|error| self.walk_error(WalkError::Damage(error)))?;
+        let knows_v2 = format.post_header_length(EventType::HEARTBEAT_V2).is_some();
+        self.walk.heartbeat_v2 = self.start.heartbeat_v2 && knows_v2;
+        Ok(event)
+    }
+
     /// The ROTATE that names the file, and, when the stream starts behind it, the format
     /// description.
-    async fn send_head(&mut self, file: &LogFile) -> Result<(), DumpEnd> {
+    async fn send_head(&mut self, file: &LogFile, format: &[u8]) -> Result<(), DumpEnd> {
         let checksummed = self.start.checksums == ChecksumAwareness::FromStart;
         let name = self.walk.file_name().to_owned();
         let rotate = control_events::file_name(
@@ -173,9 +188,6 @@ impl<'a> Dump<'a> {
             checksummed,
         );
         self.walk.put_event(&rotate, &mut self.out);
-        let format = file
-            .event_at(FIRST_EVENT)
-            .map_err(|error| self.unreadable(&error))?;
         let format_end = FIRST_EVENT + format.len() as u64;
         if self.start.checksums == ChecksumAwareness::Unaware {
             self.write_out().await?;
@@ -184,7 +196,7 @@ impl<'a> Dump<'a> {
             ));
         }
         if self.start.position > FIRST_EVENT {
-            let event = control_events::format_description(&format, self.start.by_gtid);
+            let event = control_events::format_description(format, self.start.by_gtid);
             self.walk.put_event(&event, &mut self.out);
         }
         self.write_out().await?;
@@ -204,6 +216,7 @@ impl<'a> Dump<'a> {
     fn next_file(&mut self) -> Result<Arc<LogFile>, DumpEnd> {
         self.file += 1;
         let file = self.open()?;
+        self.read_format(&file)?;
         let name = self.context.log.log_dir().file_name(self.file);
         let server_id = self.context.server_id;
         let rotate = control_events::file_name(server_id, &name, FIRST_EVENT, true);

@@ -55,11 +55,12 @@ pub struct Walk {
     pub timestamp: u32,
     /// Where the newest event began.
     pub last_event: u64,
+    /// Whether heartbeats are HEARTBEAT_V2 events.
+    pub heartbeat_v2: bool,
     server_id: u32,
     wording: Wording,
     file_name: String,
     skip: SkipRule,
-    heartbeat_v2: bool,
     annotate_rows: bool,
     replaces_mariadb_events: bool,
     /// Whether the current group is left out.
@@ -86,11 +87,11 @@ impl Walk {
             frames: FrameWriter::new(),
             timestamp: 0,
             last_event: start.position,
+            heartbeat_v2: start.heartbeat_v2,
             server_id,
             wording,
             file_name,
             skip: start.skip.clone(),
-            heartbeat_v2: start.heartbeat_v2,
             annotate_rows: start.annotate_rows,
             replaces_mariadb_events,
             skipping: false,

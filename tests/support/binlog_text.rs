@@ -43,7 +43,7 @@ impl BinlogText {
 /// of one domain that do not rise. mariadb-binlog would refuse those masters' own files for that.
 fn binlog_tool(kind: Kind) -> Command {
     let mut command = program(kind, "binlog");
-    if kind == Kind::MariaDb {
+    if kind.is_mariadb() {
         command.arg("--skip-gtid-strict-mode");
     }
     command

@@ -33,6 +33,7 @@ pub fn transactions(server: &Server) -> Vec<Logged> {
         let options = AssemblerOptions {
             source: 0,
             source_server_id: server.options.server_id,
+            source_first_timestamp: 0,
             first_run: 0,
             filter: Filter::new(&[], &[], false),
             spill_dir: spool.path().to_owned(),

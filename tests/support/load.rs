@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use mysql_async::prelude::Queryable;
@@ -12,7 +12,8 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio::task::JoinHandle;
 
-use super::servers::Server;
+use super::Deadline;
+use super::servers::{Kind, Server};
 
 #[derive(Clone, Debug)]
 pub struct LoadOptions {
@@ -20,6 +21,9 @@ pub struct LoadOptions {
     pub clients: u32,
     /// The first client's number; clients of all loads of a test must have different ones.
     pub first_owner: u32,
+    /// The database that is replicated, and one that is not.
+    pub database: String,
+    pub other: String,
     /// Appended to the names of the shared tables: masters that do not replicate from each other
     /// have tables of their own.
     pub suffix: String,
@@ -28,6 +32,9 @@ pub struct LoadOptions {
     pub cross_database: bool,
     /// CREATE, ALTER, TRUNCATE and DROP on tables of each client's own.
     pub ddl: bool,
+    /// TRUNCATE among them. A MariaDB killed in it has emptied the table but never logs that (seen),
+    /// so the one that is killed does none.
+    pub truncate: bool,
     /// Between two transactions of a client.
     pub pause: Duration,
 }
@@ -38,9 +45,12 @@ impl LoadOptions {
             seed,
             clients: 4,
             first_owner,
+            database: "test".to_owned(),
+            other: "other".to_owned(),
             suffix: String::new(),
             cross_database: false,
             ddl: true,
+            truncate: true,
             pause: Duration::from_millis(2),
         }
     }
@@ -48,13 +58,18 @@ impl LoadOptions {
 
 /// Creates the tables of the load in `test`, which is replicated, and `other`, which is not.
 pub async fn create_tables(server: &Server, suffix: &str) {
-    for database in ["test", "other"] {
+    create_tables_in(server, &["test", "other"], suffix).await;
+}
+
+/// Creates the tables of the load in databases of these names.
+pub async fn create_tables_in(server: &Server, databases: &[&str], suffix: &str) {
+    for database in databases {
         server
-            .sql(&format!("CREATE DATABASE IF NOT EXISTS {database}"))
+            .sql(&format!("CREATE DATABASE IF NOT EXISTS `{database}`"))
             .await;
         server
             .sql(&format!(
-                "USE {database}; \
+                "USE `{database}`; \
                  CREATE TABLE children{suffix} (id BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY, \
                    item BIGINT NOT NULL, owner INT NOT NULL, payload MEDIUMTEXT, KEY (owner)); \
                  CREATE TABLE progress{suffix} (owner INT NOT NULL PRIMARY KEY, n BIGINT NOT NULL); \
@@ -79,23 +94,51 @@ pub struct LoadReport {
 
 pub struct Load {
     stop: Arc<AtomicBool>,
+    /// By all clients together.
+    acknowledged: Arc<AtomicU64>,
     tasks: Vec<JoinHandle<Client>>,
 }
 
 impl Load {
     pub fn start(server: &Server, options: &LoadOptions) -> Load {
         let stop = Arc::new(AtomicBool::new(false));
+        let acknowledged = Arc::new(AtomicU64::new(0));
         let opts: Opts = OptsBuilder::from_opts(server.opts())
-            .db_name(Some("test"))
+            .db_name(Some(options.database.as_str()))
             .stmt_cache_size(0)
             .into();
         let tasks = (0..options.clients)
             .map(|index| {
-                let client = Client::new(options.clone(), options.first_owner + index);
+                let owner = options.first_owner + index;
+                let mut client = Client::new(server.kind, options.clone(), owner);
+                client.of_all = Arc::clone(&acknowledged);
                 tokio::spawn(client.run(opts.clone(), Arc::clone(&stop)))
             })
             .collect();
-        Load { stop, tasks }
+        Load {
+            stop,
+            acknowledged,
+            tasks,
+        }
+    }
+
+    /// Waits until so many more transactions were acknowledged than at the call: a length of load
+    /// that is the same on a slow machine.
+    pub async fn wait_for(&self, count: u64) {
+        let wanted = self.acknowledged.load(Ordering::Relaxed) + count;
+        let deadline = Deadline::after_secs(120);
+        loop {
+            let found = self.acknowledged.load(Ordering::Relaxed);
+            if found >= wanted {
+                return;
+            }
+            let limit = deadline.limit_secs();
+            assert!(
+                !deadline.passed(),
+                "the load: {found} of {wanted} transactions were acknowledged in {limit} s"
+            );
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     /// Ends it, or notes that it has ended with its server, and adds up.
@@ -117,7 +160,17 @@ impl Load {
 
 /// Fails when a server lacks a transaction that a client was told is there.
 pub async fn assert_acknowledged(server: &Server, report: &LoadReport, suffix: &str) {
-    let query = format!("SELECT owner, n FROM test.progress{suffix}");
+    assert_acknowledged_in(server, report, "test", suffix).await;
+}
+
+/// As `assert_acknowledged`, for a load in a database of this name.
+pub async fn assert_acknowledged_in(
+    server: &Server,
+    report: &LoadReport,
+    database: &str,
+    suffix: &str,
+) {
+    let query = format!("SELECT owner, n FROM `{database}`.progress{suffix}");
     let found: BTreeMap<u32, u64> = server
         .rows::<(u32, u64)>(&query)
         .await
@@ -133,6 +186,7 @@ pub async fn assert_acknowledged(server: &Server, report: &LoadReport, suffix: &
 }
 
 struct Client {
+    kind: Kind,
     options: LoadOptions,
     owner: u32,
     rng: StdRng,
@@ -141,20 +195,23 @@ struct Client {
     /// Columns that the own table has grown; None when there is no own table.
     own_table: Option<u32>,
     acknowledged: u64,
+    of_all: Arc<AtomicU64>,
     progress: u64,
     disconnected: bool,
 }
 
 impl Client {
-    fn new(options: LoadOptions, owner: u32) -> Client {
+    fn new(kind: Kind, options: LoadOptions, owner: u32) -> Client {
         let rng = StdRng::seed_from_u64(options.seed.wrapping_mul(1_000_003) ^ u64::from(owner));
         Client {
+            kind,
             options,
             owner,
             rng,
             items: Vec::new(),
             own_table: None,
             acknowledged: 0,
+            of_all: Arc::default(),
             progress: 0,
             disconnected: false,
         }
@@ -167,10 +224,13 @@ impl Client {
         };
         while !stop.load(Ordering::Relaxed) {
             match self.step(&mut conn).await {
-                Ok(()) => self.acknowledged += 1,
-                // Deadlock, lock wait timeout: what the server asks a client to try again.
-                Err(Error::Server(error)) if matches!(error.code, 1213 | 1205) => {
-                    if conn.query_drop("ROLLBACK; USE test").await.is_err() {
+                Ok(()) => {
+                    self.acknowledged += 1;
+                    self.of_all.fetch_add(1, Ordering::Relaxed);
+                }
+                Err(Error::Server(error)) if self.may_try_again(error.code) => {
+                    let back = format!("ROLLBACK; {}", self.use_database());
+                    if conn.query_drop(back).await.is_err() {
                         self.disconnected = true;
                         return self;
                     }
@@ -187,6 +247,20 @@ impl Client {
         }
         conn.disconnect().await.ok();
         self
+    }
+
+    /// Deadlock, lock wait timeout: what the server asks a client to try again. MySQL 5.6 keeps the
+    /// AUTO_INCREMENT counter in memory only, and was seen to give a number twice after SIGKILL.
+    fn may_try_again(&self, code: u16) -> bool {
+        matches!(code, 1213 | 1205) || (code == 1062 && self.kind == Kind::MySql56)
+    }
+
+    fn use_database(&self) -> String {
+        format!("USE `{}`", self.options.database)
+    }
+
+    fn use_other(&self) -> String {
+        format!("USE `{}`", self.options.other)
     }
 
     async fn step(&mut self, conn: &mut Conn) -> Result<(), Error> {
@@ -330,22 +404,23 @@ impl Client {
 
     async fn other_database(&mut self, conn: &mut Conn) -> Result<(), Error> {
         let (suffix, owner) = (self.options.suffix.clone(), self.owner);
-        conn.query_drop("USE other").await?;
+        conn.query_drop(self.use_other()).await?;
         let sql = if self.rng.random_bool(0.7) {
             self.insert_sql()
         } else {
             format!("DELETE FROM items{suffix} WHERE owner = {owner}")
         };
         conn.query_drop(sql).await?;
-        conn.query_drop("USE test").await
+        conn.query_drop(self.use_database()).await
     }
 
     async fn both_databases(&mut self, conn: &mut Conn) -> Result<(), Error> {
         let (suffix, owner) = (self.options.suffix.clone(), self.owner);
+        let (database, other) = (self.options.database.clone(), self.options.other.clone());
         if self.options.cross_database && self.rng.random_bool(0.5) {
             return conn
                 .query_drop(format!(
-                    "UPDATE test.items{suffix} AS a JOIN other.items{suffix} AS b \
+                    "UPDATE `{database}`.items{suffix} AS a JOIN `{other}`.items{suffix} AS b \
                      ON a.owner = b.owner SET a.amount = a.amount + 1, b.amount = b.amount + 1 \
                      WHERE a.owner = {owner} AND b.owner = {owner}"
                 ))
@@ -353,11 +428,12 @@ impl Client {
         }
         conn.query_drop("BEGIN").await?;
         conn.query_drop(self.insert_sql()).await?;
-        conn.query_drop("USE other").await?;
+        conn.query_drop(self.use_other()).await?;
         conn.query_drop(self.insert_sql()).await?;
-        conn.query_drop("USE test").await?;
+        conn.query_drop(self.use_database()).await?;
         if self.options.cross_database {
-            let insert = self.insert_sql().replacen("items", "other.items", 1);
+            let items = format!("`{}`.items", self.options.other);
+            let insert = self.insert_sql().replacen("items", &items, 1);
             conn.query_drop(insert).await?;
         }
         self.commit(conn).await
@@ -377,7 +453,7 @@ impl Client {
                     format!("ALTER TABLE {table} ADD COLUMN c{n} VARCHAR(20)"),
                     Some(n + 1),
                 ),
-                1 => (format!("TRUNCATE TABLE {table}"), Some(n)),
+                1 if self.options.truncate => (format!("TRUNCATE TABLE {table}"), Some(n)),
                 _ => (
                     format!("INSERT INTO {table} (v) VALUES (1), (2), ({n})"),
                     Some(n),

@@ -24,10 +24,15 @@ use std::time::{Duration, Instant};
 pub fn seeds() -> Vec<u64> {
     /// Runs of each repeated test where nothing else is asked for.
     const SEEDS_DEFAULT: u64 = 5;
+    seeds_or(SEEDS_DEFAULT)
+}
+
+/// As `seeds`, for a test that takes long: `count` of them where nothing else is asked for.
+pub fn seeds_or(count: u64) -> Vec<u64> {
     if let Some(seed) = number_from_env("BINRELAY_SEED") {
         return vec![seed];
     }
-    let count = number_from_env("BINRELAY_SEEDS").unwrap_or(SEEDS_DEFAULT);
+    let count = number_from_env("BINRELAY_SEEDS").unwrap_or(count);
     assert!(count > 0, "BINRELAY_SEEDS must be at least 1");
     (1..=count).collect()
 }

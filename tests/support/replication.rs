@@ -11,7 +11,7 @@ pub enum StartAt {
     FilePosition(String, u64),
     /// MariaDB: gtid_slave_pos.
     SlavePos,
-    /// MySQL: SOURCE_AUTO_POSITION.
+    /// MySQL: SOURCE_AUTO_POSITION, in 5.6 MASTER_AUTO_POSITION.
     AutoPosition,
 }
 
@@ -24,10 +24,19 @@ impl StartAt {
 /// Points a replica at host and port and starts it. It is given host, port, user, password and
 /// position, nothing else, unless `extra` (such as "MASTER_CONNECT_RETRY=1") says so.
 pub async fn attach(replica: &Server, host: &str, port: u16, at: &StartAt, extra: &str) {
-    let prefix = match replica.kind {
-        Kind::MariaDb | Kind::MySql56 => "MASTER",
-        Kind::MySql => "SOURCE",
-    };
+    attach_channel(replica, "", host, port, at, extra).await;
+}
+
+/// As `attach`, for a connection with a name: a channel of MySQL, a named connection of MariaDB.
+pub async fn attach_channel(
+    replica: &Server,
+    channel: &str,
+    host: &str,
+    port: u16,
+    at: &StartAt,
+    extra: &str,
+) {
+    let prefix = source_word(replica.kind);
     let mut options = vec![
         format!("{prefix}_HOST='{host}'"),
         format!("{prefix}_PORT={port}"),
@@ -40,30 +49,39 @@ pub async fn attach(replica: &Server, host: &str, port: u16, at: &StartAt, extra
             options.push(format!("{prefix}_LOG_POS={position}"));
         }
         StartAt::SlavePos => options.push("MASTER_USE_GTID=slave_pos".to_owned()),
-        StartAt::AutoPosition => options.push("SOURCE_AUTO_POSITION=1".to_owned()),
+        StartAt::AutoPosition => options.push(format!("{prefix}_AUTO_POSITION=1")),
     }
     if !extra.is_empty() {
         options.push(extra.to_owned());
     }
     let options = options.join(", ");
-    match replica.kind {
-        Kind::MariaDb | Kind::MySql56 => {
-            replica
-                .sql(&format!("CHANGE MASTER TO {options}; START SLAVE"))
-                .await;
-        }
-        Kind::MySql => {
-            let change = format!("CHANGE REPLICATION SOURCE TO {options}; START REPLICA");
-            replica.sql(&change).await;
-        }
+    let change = match (replica.kind.says_replica(), channel) {
+        (false, "") => format!("CHANGE MASTER TO {options}; START SLAVE"),
+        // MariaDB's; MySQL 5.6 has one connection only.
+        (false, name) => format!("CHANGE MASTER '{name}' TO {options}; START SLAVE '{name}'"),
+        (true, "") => format!("CHANGE REPLICATION SOURCE TO {options}; START REPLICA"),
+        (true, name) => format!(
+            "CHANGE REPLICATION SOURCE TO {options} FOR CHANNEL '{name}'; \
+             START REPLICA FOR CHANNEL '{name}'"
+        ),
+    };
+    replica.sql(&change).await;
+}
+
+/// How the options of its CHANGE MASTER TO or CHANGE REPLICATION SOURCE TO begin.
+fn source_word(kind: Kind) -> &'static str {
+    match kind.says_replica() {
+        false => "MASTER",
+        true => "SOURCE",
     }
 }
 
 /// The option that makes a replica try again each second, for tests that stop what it follows.
+/// MySQL 9.7 would give up after ten times, and a killed server may need longer to come back.
 pub fn retry_each_second(kind: Kind) -> &'static str {
-    match kind {
-        Kind::MariaDb | Kind::MySql56 => "MASTER_CONNECT_RETRY=1",
-        Kind::MySql => "SOURCE_CONNECT_RETRY=1",
+    match kind.says_replica() {
+        false => "MASTER_CONNECT_RETRY=1",
+        true => "SOURCE_CONNECT_RETRY=1, SOURCE_RETRY_COUNT=1000",
     }
 }
 
@@ -82,18 +100,10 @@ pub async fn resume_from_peer(crashed: &Server, peer: &Server) {
         .value("SELECT @@gtid_binlog_state")
         .await
         .unwrap_or_default();
-    let prefix = format!("-{}-", peer.options.server_id);
-    let last = state
-        .split(',')
-        .find(|gtid| gtid.contains(&prefix))
-        .map(str::to_owned);
-    let at = match last {
-        None => StartAt::first_file("mysql-bin"),
-        Some(gtid) => position_after(peer, &gtid).await,
-    };
-    let StartAt::FilePosition(file, position) = at else {
-        unreachable!("made just above")
-    };
+    // In a ring the peer passes on what others wrote, too.
+    let own = format!("-{}-", crashed.options.server_id);
+    let applied = state.split(',').filter(|gtid| !gtid.contains(&own));
+    let (file, position) = position_after(peer, &applied.collect::<Vec<_>>()).await;
     crashed
         .sql(&format!(
             "CHANGE MASTER TO MASTER_LOG_FILE='{file}', MASTER_LOG_POS={position}; START SLAVE"
@@ -101,32 +111,33 @@ pub async fn resume_from_peer(crashed: &Server, peer: &Server) {
         .await;
 }
 
-/// Where on a MariaDB master the transaction after the given one begins.
-async fn position_after(server: &Server, gtid: &str) -> StartAt {
+/// Where on a MariaDB master the transaction after the last of the given ones begins; the start of
+/// its first file when it has none of them.
+async fn position_after(server: &Server, gtids: &[&str]) -> (String, u64) {
+    let mut after = ("mysql-bin.000001".to_owned(), 4);
     for log in server.rows::<Row>("SHOW BINARY LOGS").await {
         let file: String = log.get(0).expect("SHOW BINARY LOGS has a name");
         let mut found = false;
         let mut end = 4;
-        for event in server
-            .rows::<Row>(&format!("SHOW BINLOG EVENTS IN '{file}'"))
-            .await
-        {
+        let query = format!("SHOW BINLOG EVENTS IN '{file}'");
+        for event in server.rows::<Row>(&query).await {
             let info: String = event.get("Info").unwrap_or_default();
             let kind: String = event.get("Event_type").unwrap_or_default();
             if kind == "Gtid" {
                 if found {
-                    return StartAt::FilePosition(file, event.get("Pos").expect("a position"));
+                    after = (file.clone(), event.get("Pos").expect("a position"));
                 }
                 let words = info.split("GTID ").nth(1).unwrap_or_default();
-                found = words.split_whitespace().next() == Some(gtid);
+                let gtid = words.split_whitespace().next();
+                found = gtid.is_some_and(|gtid| gtids.contains(&gtid));
             }
             end = event.get("End_log_pos").expect("a position");
         }
         if found {
-            return StartAt::FilePosition(file, end);
+            after = (file, end);
         }
     }
-    panic!("{server}: {gtid} is in none of its binlogs");
+    after
 }
 
 /// What SHOW SLAVE STATUS / SHOW REPLICA STATUS says.
@@ -140,29 +151,38 @@ pub struct ReplicaStatus {
     pub sql_error: String,
 }
 
+/// Of its connection, or its first one.
 pub async fn replica_status(server: &Server) -> ReplicaStatus {
-    let (statement, word) = match server.kind {
-        Kind::MariaDb | Kind::MySql56 => ("SHOW SLAVE STATUS", "Slave"),
-        Kind::MySql => ("SHOW REPLICA STATUS", "Replica"),
+    let statuses = replica_statuses(server).await;
+    let first = statuses.into_iter().next();
+    first.unwrap_or_else(|| panic!("{server} is no replica"))
+}
+
+/// Of each of its connections.
+pub async fn replica_statuses(server: &Server) -> Vec<ReplicaStatus> {
+    let (statement, word) = match (server.kind.says_replica(), server.kind.is_mariadb()) {
+        (true, _) => ("SHOW REPLICA STATUS", "Replica"),
+        (false, true) => ("SHOW ALL SLAVES STATUS", "Slave"),
+        (false, false) => ("SHOW SLAVE STATUS", "Slave"),
+    };
+    let status = |row: Row| {
+        let text = |column: &str| {
+            row.get::<Option<String>, &str>(column)
+                .flatten()
+                .unwrap_or_default()
+        };
+        let number = |column: &str| text(column).parse().unwrap_or(0);
+        ReplicaStatus {
+            io_running: text(&format!("{word}_IO_Running")),
+            sql_running: text(&format!("{word}_SQL_Running")),
+            io_errno: number("Last_IO_Errno"),
+            io_error: text("Last_IO_Error"),
+            sql_errno: number("Last_SQL_Errno"),
+            sql_error: text("Last_SQL_Error"),
+        }
     };
     let rows: Vec<Row> = server.rows(statement).await;
-    let row = rows
-        .first()
-        .unwrap_or_else(|| panic!("{server} is no replica"));
-    let text = |column: &str| {
-        row.get::<Option<String>, &str>(column)
-            .flatten()
-            .unwrap_or_default()
-    };
-    let number = |column: &str| text(column).parse().unwrap_or(0);
-    ReplicaStatus {
-        io_running: text(&format!("{word}_IO_Running")),
-        sql_running: text(&format!("{word}_SQL_Running")),
-        io_errno: number("Last_IO_Errno"),
-        io_error: text("Last_IO_Error"),
-        sql_errno: number("Last_SQL_Errno"),
-        sql_error: text("Last_SQL_Error"),
-    }
+    rows.into_iter().map(status).collect()
 }
 
 /// Both threads run and nothing is wrong.
@@ -214,24 +234,20 @@ pub fn assert_no_errors(replica: &Server, allowed: &[&str]) {
 /// Writes a mark on each writer and waits until every reader has them all: then everything that
 /// was written before has arrived, since each path keeps its order.
 pub async fn settle(writers: &[&Server], readers: &[&Server], secs: u64) {
-    let mark = rand::random_range(1..u64::MAX / 2);
-    for writer in writers {
-        let table = format!("mark_{}", writer.options.server_id);
-        writer
-            .sql(&format!(
-                "USE test; CREATE TABLE IF NOT EXISTS {table} (mark BIGINT PRIMARY KEY); \
-                 INSERT INTO {table} VALUES ({mark})"
-            ))
-            .await;
-    }
+    settle_in("test", writers, readers, secs).await;
+}
+
+/// As `settle`, with the marks in a database of this name.
+pub async fn settle_in(database: &str, writers: &[&Server], readers: &[&Server], secs: u64) {
+    let mark = write_mark_in(database, writers).await;
     let deadline = Deadline::after_secs(secs);
     for reader in readers {
         for writer in writers {
-            let table = format!("mark_{}", writer.options.server_id);
-            while !has_mark(reader, &table, mark).await {
-                let status = replica_status(reader).await;
+            while !has_mark_in(database, reader, writer, mark).await {
+                let status = replica_statuses(reader).await;
+                let applies = |one: &ReplicaStatus| one.sql_errno == 0 && one.sql_running == "Yes";
                 assert!(
-                    status.sql_errno == 0 && status.sql_running == "Yes",
+                    !status.is_empty() && status.iter().all(applies),
                     "{reader}: applying stopped: {status:#?}\n{}",
                     reader.error_log_tail()
                 );
@@ -246,18 +262,45 @@ pub async fn settle(writers: &[&Server], readers: &[&Server], secs: u64) {
     }
 }
 
-async fn has_mark(reader: &Server, table: &str, mark: u64) -> bool {
+/// Writes a mark on each writer, behind everything that is there, and returns it.
+pub async fn write_mark(writers: &[&Server]) -> u64 {
+    write_mark_in("test", writers).await
+}
+
+async fn write_mark_in(database: &str, writers: &[&Server]) -> u64 {
+    let mark = rand::random_range(1..u64::MAX / 2);
+    for writer in writers {
+        let table = format!("mark_{}", writer.options.server_id);
+        writer
+            .sql(&format!(
+                "USE `{database}`; CREATE TABLE IF NOT EXISTS {table} (mark BIGINT PRIMARY KEY); \
+                 INSERT INTO {table} VALUES ({mark})"
+            ))
+            .await;
+    }
+    mark
+}
+
+/// Whether a writer's mark has arrived.
+pub async fn has_mark(reader: &Server, writer: &Server, mark: u64) -> bool {
+    has_mark_in("test", reader, writer, mark).await
+}
+
+async fn has_mark_in(database: &str, reader: &Server, writer: &Server, mark: u64) -> bool {
+    let table = format!("mark_{}", writer.options.server_id);
     let known = reader
         .value(&format!(
             "SELECT table_name FROM information_schema.tables \
-             WHERE table_schema = 'test' AND table_name = '{table}'"
+             WHERE table_schema = '{database}' AND table_name = '{table}'"
         ))
         .await;
     if known.is_none() {
         return false;
     }
     reader
-        .value(&format!("SELECT 1 FROM test.{table} WHERE mark = {mark}"))
+        .value(&format!(
+            "SELECT 1 FROM `{database}`.{table} WHERE mark = {mark}"
+        ))
         .await
         .is_some()
 }

@@ -20,29 +20,59 @@ pub const REPL_PASSWORD: &str = "repl-secret";
 /// An account that may do nothing.
 pub const NOBODY_USER: &str = "nobody";
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// A server that tests run. The two without a number are what most tests use.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Kind {
+    /// MariaDB 10.5.
+    MariaDb105,
+    /// MariaDB 10.11.
     MariaDb,
-    MySql,
+    /// MariaDB 11.8.
+    MariaDb118,
+    /// MySQL 5.6.
     MySql56,
+    /// MySQL 9.7.
+    MySql,
 }
 
 impl Kind {
     /// The name that `tools/server` knows.
     pub fn name(self) -> &'static str {
         match self {
+            Kind::MariaDb105 => "mariadb-10.5",
             Kind::MariaDb => "mariadb-10.11",
-            Kind::MySql => "mysql-9.7",
+            Kind::MariaDb118 => "mariadb-11.8",
             Kind::MySql56 => "mysql-5.6",
+            Kind::MySql => "mysql-9.7",
         }
     }
 
     /// The relay's word for it.
     pub fn flavor(self) -> &'static str {
-        match self {
-            Kind::MariaDb => "mariadb",
-            Kind::MySql | Kind::MySql56 => "mysql",
+        if self.is_mariadb() {
+            "mariadb"
+        } else {
+            "mysql"
         }
+    }
+
+    pub fn is_mariadb(self) -> bool {
+        !self.is_mysql()
+    }
+
+    pub fn is_mysql(self) -> bool {
+        matches!(self, Kind::MySql56 | Kind::MySql)
+    }
+
+    /// Whether a DDL statement that SIGKILL hits is afterwards both done and in the binlog, or
+    /// neither. Elsewhere such a server differs from its own replicas.
+    pub fn has_atomic_ddl(self) -> bool {
+        !matches!(self, Kind::MySql56 | Kind::MariaDb105)
+    }
+
+    /// Whether its statements say SOURCE and REPLICA, and no longer MASTER and SLAVE.
+    pub fn says_replica(self) -> bool {
+        self == Kind::MySql
     }
 }
 
@@ -106,7 +136,8 @@ pub struct ServerOptions {
     pub log_slave_updates: bool,
     /// None is the server's default.
     pub binlog_format: Option<&'static str>,
-    /// MySQL: gtid_mode. MariaDB always has GTIDs.
+    /// MySQL: gtid_mode, which 5.6 can have only with `log_bin` and `log_slave_updates`.
+    /// MariaDB always has GTIDs.
     pub gtid: bool,
     /// Whether there is a binlog at all.
     pub log_bin: bool,
@@ -184,31 +215,21 @@ impl Server {
         if let Some(format) = self.options.binlog_format {
             arguments.push(format!("--binlog-format={format}"));
         }
-        match self.kind {
-            Kind::MariaDb => arguments.push("--innodb-log-file-size=48M".to_owned()),
-            Kind::MySql56 => {
-                arguments.push("--log-bin-trust-function-creators=1".to_owned());
-                if self.options.gtid {
-                    arguments.push("--gtid-mode=ON".to_owned());
-                    arguments.push("--enforce-gtid-consistency=ON".to_owned());
-                }
-            }
-            Kind::MySql => {
-                // Its I/O thread reads host and user from there; only its digests cost memory.
-                arguments.retain(|word| word != "--performance-schema=OFF");
-                arguments.push("--innodb-redo-log-capacity=64M".to_owned());
-                arguments.push("--log-error-verbosity=3".to_owned());
-                if self.options.gtid {
-                    arguments.push("--gtid-mode=ON".to_owned());
-                    arguments.push("--enforce-gtid-consistency=ON".to_owned());
-                }
-            }
+        if self.kind == Kind::MySql {
+            // Its I/O thread reads host and user from there; only its digests cost memory.
+            arguments.retain(|word| word != "--performance-schema=OFF");
+        }
+        arguments.extend(own_arguments(self.kind).iter().map(|&word| word.to_owned()));
+        if self.kind.is_mysql() {
+            let mode = if self.options.gtid { "ON" } else { "OFF" };
+            arguments.push(format!("--gtid-mode={mode}"));
+            arguments.push(format!("--enforce-gtid-consistency={mode}"));
         }
         if self.options.log_bin {
             arguments.push("--log-bin=mysql-bin".to_owned());
-            let updates = match self.kind {
-                Kind::MariaDb | Kind::MySql56 => "log-slave-updates",
-                Kind::MySql => "log-replica-updates",
+            let updates = match self.kind.says_replica() {
+                false => "log-slave-updates",
+                true => "log-replica-updates",
             };
             arguments.push(format!(
                 "--{updates}={}",
@@ -433,18 +454,35 @@ pub fn numbered_files(directory: &Path, basename: &str) -> Vec<PathBuf> {
     files
 }
 
+/// What one kind wants said beyond the options of all.
+fn own_arguments(kind: Kind) -> &'static [&'static str] {
+    match kind {
+        Kind::MariaDb105 | Kind::MariaDb | Kind::MariaDb118 => &["--innodb-log-file-size=48M"],
+        // Where it stands as a replica must survive SIGKILL; later versions do so by themselves.
+        Kind::MySql56 => &[
+            "--innodb-log-file-size=48M",
+            "--master-info-repository=TABLE",
+            "--relay-log-info-repository=TABLE",
+            "--log-warnings=2",
+            "--log-bin-trust-function-creators=1",
+        ],
+        Kind::MySql => &["--innodb-redo-log-capacity=64M", "--log-error-verbosity=3"],
+    }
+}
+
 /// Accounts, made at each start and kept out of the binlog. Line by line, as an init file wants it.
 fn accounts_sql(kind: Kind) -> String {
-    let reload = match kind {
-        Kind::MariaDb => "REPLICATION SLAVE, BINLOG MONITOR, REPLICA MONITOR",
-        Kind::MySql | Kind::MySql56 => "REPLICATION SLAVE, REPLICATION CLIENT",
+    let privileges = match kind.is_mariadb() {
+        true => "REPLICATION SLAVE, BINLOG MONITOR, REPLICA MONITOR",
+        false => "REPLICATION SLAVE, REPLICATION CLIENT",
     };
     let mut lines = vec!["SET SESSION sql_log_bin=0;".to_owned()];
     for host in ["%", "localhost"] {
         if kind == Kind::MySql56 {
-            for (user, may) in [(REPL_USER, reload), (NOBODY_USER, "USAGE")] {
+            // It knows no CREATE USER IF NOT EXISTS; its GRANT makes the account.
+            for (user, granted) in [(REPL_USER, privileges), (NOBODY_USER, "USAGE")] {
                 lines.push(format!(
-                    "GRANT {may} ON *.* TO {user}@'{host}' IDENTIFIED BY '{REPL_PASSWORD}';"
+                    "GRANT {granted} ON *.* TO {user}@'{host}' IDENTIFIED BY '{REPL_PASSWORD}';"
                 ));
             }
             continue;
@@ -452,7 +490,9 @@ fn accounts_sql(kind: Kind) -> String {
         lines.push(format!(
             "CREATE USER IF NOT EXISTS {REPL_USER}@'{host}' IDENTIFIED BY '{REPL_PASSWORD}';"
         ));
-        lines.push(format!("GRANT {reload} ON *.* TO {REPL_USER}@'{host}';"));
+        lines.push(format!(
+            "GRANT {privileges} ON *.* TO {REPL_USER}@'{host}';"
+        ));
         lines.push(format!(
             "CREATE USER IF NOT EXISTS {NOBODY_USER}@'{host}' IDENTIFIED BY '{REPL_PASSWORD}';"
         ));

@@ -17,20 +17,42 @@ pub enum Mode {
     MariaDbFilePosition,
     MariaDbSlavePos,
     MySqlAutoPosition,
+    /// Transactions have GTIDs, and nobody asks by them.
+    MySqlFilePosition,
+    /// gtid_mode=OFF.
+    MySqlNoGtids,
 }
 
 impl Mode {
+    /// The servers that most tests of the mode run.
     pub fn kind(self) -> Kind {
         match self {
             Mode::MariaDbFilePosition | Mode::MariaDbSlavePos => Kind::MariaDb,
-            Mode::MySqlAutoPosition => Kind::MySql,
+            Mode::MySqlAutoPosition | Mode::MySqlFilePosition | Mode::MySqlNoGtids => Kind::MySql,
+        }
+    }
+
+    /// Whether transactions have GTIDs.
+    pub fn has_gtids(self) -> bool {
+        self != Mode::MySqlNoGtids
+    }
+
+    /// `auto_position` of the relay's sources; None where the relay's default is what the mode
+    /// means.
+    pub fn auto_position(self) -> Option<bool> {
+        match self {
+            Mode::MariaDbSlavePos => Some(true),
+            Mode::MySqlFilePosition => Some(false),
+            Mode::MariaDbFilePosition | Mode::MySqlAutoPosition | Mode::MySqlNoGtids => None,
         }
     }
 
     /// Where something begins that follows a fresh server or relay.
     pub fn start_at(self, basename: &str) -> StartAt {
         match self {
-            Mode::MariaDbFilePosition => StartAt::first_file(basename),
+            Mode::MariaDbFilePosition | Mode::MySqlFilePosition | Mode::MySqlNoGtids => {
+                StartAt::first_file(basename)
+            }
             Mode::MariaDbSlavePos => StartAt::SlavePos,
             Mode::MySqlAutoPosition => StartAt::AutoPosition,
         }
@@ -46,11 +68,18 @@ impl fmt::Display for Mode {
 #[derive(Clone, Debug)]
 pub struct TopologyOptions {
     pub mode: Mode,
+    /// What the masters are, and what the replicas are: the mode's kind, unless set.
+    pub master_kind: Kind,
+    pub replica_kind: Kind,
     pub seed: u64,
     pub m2_log_slave_updates: bool,
+    /// M2's binlog_format where it differs from M1's.
+    pub m2_binlog_format: Option<&'static str>,
     /// Whether the masters replicate from each other.
     pub peered: bool,
     pub replicas: u32,
+    /// The relay's; empty is no filter.
+    pub replicate_do_db: Vec<String>,
     /// Options of the replicas' CHANGE MASTER beyond what they need.
     pub attach_extra: &'static str,
     pub relay_extra: Vec<String>,
@@ -61,10 +90,14 @@ impl TopologyOptions {
     pub fn new(mode: Mode, seed: u64) -> TopologyOptions {
         TopologyOptions {
             mode,
+            master_kind: mode.kind(),
+            replica_kind: mode.kind(),
             seed,
             m2_log_slave_updates: true,
+            m2_binlog_format: None,
             peered: true,
             replicas: 2,
+            replicate_do_db: vec!["test".to_owned()],
             attach_extra: "",
             relay_extra: Vec::new(),
             log_extra: Vec::new(),
@@ -72,10 +105,11 @@ impl TopologyOptions {
     }
 
     /// MariaDB's masters use mixed; MySQL's its default ROW and mixed in turn.
-    fn binlog_format(&self) -> &'static str {
-        match self.mode {
-            Mode::MySqlAutoPosition if self.seed % 2 == 1 => "ROW",
-            _ => "MIXED",
+    pub fn binlog_format(&self) -> &'static str {
+        if self.master_kind.is_mysql() && self.seed % 2 == 1 {
+            "ROW"
+        } else {
+            "MIXED"
         }
     }
 }
@@ -93,24 +127,24 @@ impl Topology {
     pub async fn start(options: TopologyOptions) -> Topology {
         let mode = options.mode;
         let (m1, m2) = tokio::join!(
-            Server::start(mode.kind(), master_options(&options, 1)),
-            Server::start(mode.kind(), master_options(&options, 2)),
+            Server::start(options.master_kind, master_options(&options, 1)),
+            Server::start(options.master_kind, master_options(&options, 2)),
         );
         let mut replicas = Vec::new();
         for number in 0..options.replicas {
-            replicas
-                .push(Server::start(mode.kind(), replica_options(mode.kind(), 11 + number)).await);
+            let mut replica = replica_options(options.replica_kind, 11 + number);
+            replica.gtid = mode.has_gtids();
+            replicas.push(Server::start(options.replica_kind, replica).await);
         }
         if options.peered {
             dual_masters(&m1, &m2, &mode.start_at("mysql-bin")).await;
         }
         let mut sources = vec![SourceOptions::of("m1", &m1), SourceOptions::of("m2", &m2)];
-        if mode == Mode::MariaDbSlavePos {
-            for source in &mut sources {
-                source.auto_position = Some(true);
-            }
+        for source in &mut sources {
+            source.auto_position = mode.auto_position();
         }
         let relay = Relay::start(RelayOptions {
+            replicate_do_db: options.replicate_do_db.clone(),
             relay_extra: options.relay_extra.clone(),
             log_extra: options.log_extra.clone(),
             ..RelayOptions::new(sources)
@@ -145,12 +179,15 @@ impl Topology {
     pub fn load_options(&self, master: u32, round: u32) -> LoadOptions {
         let mut load = LoadOptions::new(self.options.seed, master * 100 + round * 10);
         load.cross_database = self.options.binlog_format() == "ROW";
-        load.pause = pause(self.options.mode.kind());
+        let kind = self.options.master_kind;
+        load.pause = pause(kind);
         // A MariaDB killed while it applies its peer's DDL logs that statement again as its own
         // when it recovers (seen: a second ALTER TABLE with a GTID of M1 and the time 0), which
-        // breaks the peer as well. So the master that lives does no DDL.
-        load.ddl =
-            !(self.options.peered && master == 2 && self.options.mode.kind() == Kind::MariaDb);
+        // breaks the peer as well. So the master that lives does no DDL. Where DDL is not atomic at
+        // all, the one that is killed does none either.
+        let is_peer = self.options.peered && master == 2;
+        load.ddl = kind.has_atomic_ddl() && !(is_peer && kind.is_mariadb());
+        load.truncate = kind.is_mysql() || master == 2;
         if !self.options.peered {
             load.suffix = format!("_m{master}");
         }
@@ -180,7 +217,8 @@ impl Topology {
 
     /// MySQL: no replica has a hole in its set or anything beyond M1's.
     async fn assert_same_gtids(&self) {
-        if self.options.mode != Mode::MySqlAutoPosition || !self.options.peered {
+        let has_sets = self.options.master_kind.is_mysql() && self.options.mode.has_gtids();
+        if !has_sets || !self.options.peered {
             return;
         }
         let expected = gtid_executed(&self.m1).await;
@@ -213,34 +251,39 @@ pub async fn gtid_executed(server: &Server) -> String {
     set.replace('\n', "")
 }
 
-fn master_options(options: &TopologyOptions, number: u32) -> ServerOptions {
+/// Master 1 or 2.
+pub fn master_options(options: &TopologyOptions, number: u32) -> ServerOptions {
     // The numbers of the users' own topology T1.
     let server_id = if number == 1 { 86 } else { 18 };
     let mut server = ServerOptions::new(server_id)
         .extra("--auto-increment-increment=2")
         .extra(format!("--auto-increment-offset={number}"));
-    server.binlog_format = Some(options.binlog_format());
+    let of_m2 = options.m2_binlog_format.filter(|_| number == 2);
+    server.binlog_format = Some(of_m2.unwrap_or(options.binlog_format()));
     server.log_slave_updates = number == 1 || options.m2_log_slave_updates;
+    server.gtid = options.mode.has_gtids();
     match options.mode {
         // See resume_from_peer.
         Mode::MariaDbFilePosition => server.extra("--skip-slave-start"),
         Mode::MariaDbSlavePos => server.extra(format!("--gtid-domain-id={server_id}")),
-        Mode::MySqlAutoPosition => server,
+        Mode::MySqlAutoPosition | Mode::MySqlFilePosition | Mode::MySqlNoGtids => server,
     }
 }
 
 /// Between two transactions of a client: what replicas here can follow without falling far behind.
 pub fn pause(kind: Kind) -> Duration {
-    match kind {
-        Kind::MariaDb => Duration::from_millis(4),
-        Kind::MySql | Kind::MySql56 => Duration::from_millis(12),
+    match kind.is_mariadb() {
+        true => Duration::from_millis(4),
+        false => Duration::from_millis(12),
     }
 }
 
 /// A replica with the server's defaults.
 pub fn replica_options(kind: Kind, server_id: u32) -> ServerOptions {
     let mut options = ServerOptions::new(server_id);
-    options.log_bin = kind == Kind::MySql;
+    options.log_bin = kind.is_mysql();
+    // Its default STATEMENT cannot log the rows that it is sent.
+    options.binlog_format = (kind == Kind::MySql56).then_some("MIXED");
     options
 }
 

@@ -206,6 +206,7 @@ fn assembler(choice: u8, format: Option<FormatDescription>) -> Assembler {
     let options = AssemblerOptions {
         source: 0,
         source_server_id: 1,
+        source_first_timestamp: 0,
         first_run: 1,
         filter: Filter::new(&do_db, &[], false),
         spill_dir: scratch().clone(),

@@ -21,6 +21,10 @@ pub fn fuzz_index_record(data: &[u8]) {
                 let again = index_record::decode(&step.encode());
                 assert_eq!(again, Ok(Record::Step(step)));
             }
+            Ok(Record::Queue(queue)) => {
+                let again = index_record::decode(&queue.encode());
+                assert_eq!(again, Ok(Record::Queue(queue)));
+            }
             Ok(Record::Definition(definition)) => assert!(definition.text.len() < RECORD_LEN),
             Err(_) => {}
         }

@@ -110,7 +110,7 @@ fn a_sound_log() {
             assert_eq!(file.verified_to, len, "{kind} {number}");
         }
         // Closed by a restart, it is still sound.
-        recover::recover(&log_dir(dir.path())).unwrap();
+        recover::recover(&log_dir(dir.path()), &[]).unwrap();
         assert!(verify(dir.path()).unwrap().is_sound());
     }
 }

@@ -40,6 +40,8 @@ pub(super) enum Found {
     /// Behind what is in memory.
     FarBehind(LedgerPlace),
     Skipped(usize),
+    /// A statement that may have changed no row, and rows that may be its copy or another one's.
+    Unsure,
     Nowhere,
 }
 
@@ -56,6 +58,13 @@ pub(super) struct Path {
     other_format_at: Option<u32>,
     /// The second of the newest transaction that was new on this path.
     new_at: Option<u32>,
+    /// The second of the newest one for which [`Found::Unsure`] was the answer.
+    unsure_at: Option<u32>,
+}
+
+/// Whether it is a statement that may have changed no row, so that a peer has no rows of it.
+fn may_be_without_rows(fingerprint: &Fingerprint) -> bool {
+    fingerprint.traits & Fingerprint::MAY_BE_WITHOUT_ROWS != 0
 }
 
 impl Path {
@@ -148,7 +157,11 @@ impl Path {
             });
         }
         let similar = |entry: &Delivered| entry.fingerprint.may_be_other_format(fingerprint);
-        match self.window.iter().position(similar) {
+        let sure = |entry: &Delivered| similar(entry) && !may_be_without_rows(&entry.fingerprint);
+        let mut in_window = self.window.iter();
+        let candidate = in_window.position(sure);
+        match candidate.or_else(|| self.window.iter().position(similar)) {
+            Some(_) if may_be_without_rows(fingerprint) => return Ok(Found::Unsure),
             Some(0) => return Ok(Found::First { other_format: true }),
             Some(index) => {
                 return Ok(Found::Behind {
@@ -235,6 +248,10 @@ impl Path {
         self.other_format_at = other_format.then_some(fingerprint.timestamp);
     }
 
+    pub(super) fn note_unsure(&mut self, fingerprint: &Fingerprint) {
+        self.unsure_at = Some(fingerprint.timestamp);
+    }
+
     pub(super) fn note_new(&mut self, fingerprint: &Fingerprint) {
         self.new_at = Some(fingerprint.timestamp);
     }
@@ -245,19 +262,11 @@ impl Path {
             return Ok(()); // Every pairing is certain.
         }
         if arrival.is_direct() {
-            let Some(first) = self.window.front() else {
-                return Ok(());
-            };
-            // Entries of several paths need not be in their origin's order.
-            let mut passed = self.window.iter().take(index.saturating_add(1));
-            let missing_timestamp = first.fingerprint.timestamp;
-            return match passed.all(|entry| entry.path == first.path) {
-                true => Err(Unaligned::Missing { missing_timestamp }),
-                false => Ok(()),
-            };
+            return self.check_direct_skipping(index);
         }
         let is_ambiguous = |entry: &Delivered| {
             Some(entry.fingerprint.timestamp) == self.new_at
+                && !may_be_without_rows(&entry.fingerprint)
                 && entry.fingerprint.traits & FORM != arrival.fingerprint.traits & FORM
         };
         let mut skipped = self.window.iter().take(index);
@@ -269,11 +278,31 @@ impl Path {
         }
     }
 
+    /// An origin's own path leaves nothing out.
+    fn check_direct_skipping(&self, index: usize) -> Result<(), Unaligned> {
+        // Rows of a statement of which it was unsure may stand in the queue still.
+        let left_over = |entry: &&Delivered| Some(entry.fingerprint.timestamp) == self.unsure_at;
+        let skipped = self.window.iter().take(index);
+        let Some(missing) = skipped.clone().find(|entry| !left_over(entry)) else {
+            return Ok(());
+        };
+        // Entries of several paths need not be in their origin's order.
+        let mut passed = self.window.iter().take(index.saturating_add(1));
+        match passed.all(|entry| entry.path == missing.path) {
+            true => Err(Unaligned::Missing {
+                missing_timestamp: missing.fingerprint.timestamp,
+            }),
+            false => Ok(()),
+        }
+    }
+
     /// Whether what was found nowhere is surely new.
     pub(super) fn check_new(&self, arrival: &Arrival) -> Result<(), Unaligned> {
         let timestamp = arrival.fingerprint.timestamp;
         let others_went_on = !self.window.is_empty();
-        if arrival.is_direct() && others_went_on && self.other_format_at == Some(timestamp) {
+        let has_rows = !may_be_without_rows(&arrival.fingerprint);
+        let is_other = self.other_format_at == Some(timestamp);
+        if arrival.is_direct() && others_went_on && is_other && has_rows {
             return Err(Unaligned::Ambiguous { timestamp });
         }
         Ok(())

@@ -277,12 +277,16 @@ fn values(state: &State, sql: &str) -> Vec<(&'static str, String)> {
             ("log_bin", "1".to_owned()),
             ("lower_case_table_names", "0".to_owned()),
         ];
-        if binlog.flavor == Flavor::MySql {
-            row.push((
-                "server_uuid",
-                "01010101-0101-0101-0101-010101010101".to_owned(),
-            ));
-            row.push(("gtid_mode", "ON".to_owned()));
+        match binlog.flavor {
+            Flavor::MySql => {
+                let uuid = "01010101-0101-0101-0101-010101010101";
+                row.push(("server_uuid", uuid.to_owned()));
+                row.push(("gtid_mode", "ON".to_owned()));
+            }
+            Flavor::MariaDb => {
+                row.push(("gtid_domain_id", "0".to_owned()));
+                row.push(("read_only", "0".to_owned()));
+            }
         }
         return row;
     }

@@ -1,6 +1,7 @@
 //! Round trips, and every flipped bit.
 
 use super::*;
+use crate::merge::pairing::{Delivered, LedgerPlace};
 
 fn step() -> Step {
     Step {

@@ -240,7 +240,9 @@ fn damage_before_the_durable_point_is_refused_with_its_place() {
         let mut files = newest.clone();
         files.get_mut(INDEX).unwrap()[at] ^= 1;
         let (_dir, options) = dir_with(&files);
-        let error = recover(&options.log_dir).unwrap_err().to_string();
+        let error = recover(&options.log_dir, &options.source_names)
+            .unwrap_err()
+            .to_string();
         let offset = at / RECORD_LEN * RECORD_LEN;
         assert!(
             error.contains(INDEX) && error.contains(&format!("offset {offset}:")),
@@ -252,7 +254,9 @@ fn damage_before_the_durable_point_is_refused_with_its_place() {
         let mut files = newest.clone();
         files.get_mut(LOG).unwrap().truncate(len);
         let (_dir, options) = dir_with(&files);
-        let error = recover(&options.log_dir).unwrap_err().to_string();
+        let error = recover(&options.log_dir, &options.source_names)
+            .unwrap_err()
+            .to_string();
         assert!(error.contains(LOG), "{error}");
         assert_eq!(files_of(&options), files, "nothing may be changed");
     }
@@ -260,7 +264,9 @@ fn damage_before_the_durable_point_is_refused_with_its_place() {
         let mut files = newest.clone();
         files.get_mut(LOG).unwrap()[at] ^= 1;
         let (_dir, options) = dir_with(&files);
-        let error = recover(&options.log_dir).unwrap_err().to_string();
+        let error = recover(&options.log_dir, &options.source_names)
+            .unwrap_err()
+            .to_string();
         assert!(error.contains(LOG) && error.contains("offset"), "{error}");
     }
 }
@@ -279,13 +285,16 @@ fn damage_after_a_clean_stop_is_refused() {
         let mut files = files.clone();
         files.get_mut(INDEX).unwrap()[at] ^= 1;
         let (_dir, options) = dir_with(&files);
-        assert!(recover(&options.log_dir).is_err(), "index {at}");
+        assert!(
+            recover(&options.log_dir, &options.source_names).is_err(),
+            "index {at}"
+        );
     }
     let mut files = files.clone();
     let len = files[LOG].len();
     files.get_mut(LOG).unwrap().truncate(len - 1);
     let (_dir, options) = dir_with(&files);
-    assert!(recover(&options.log_dir).is_err());
+    assert!(recover(&options.log_dir, &options.source_names).is_err());
 }
 
 /// States between the creation of the first file and that of the list.
@@ -302,7 +311,11 @@ fn creation_cut_off_begins_anew() {
             }
             files.insert(format!("{LIST}.new"), b"./relay-bin.0000".to_vec());
             let (_dir, options) = dir_with(&files);
-            assert!(recover(&options.log_dir).unwrap().is_none());
+            assert!(
+                recover(&options.log_dir, &options.source_names)
+                    .unwrap()
+                    .is_none()
+            );
             let mut writer = create(&options, Flavor::MySql);
             writer.close().unwrap();
             assert!(transactions(&options.log_dir).is_empty());

@@ -181,7 +181,9 @@ fn files_that_the_list_does_not_name_are_never_overwritten() {
             None => fs::remove_file(options.log_dir.list_path()).unwrap(),
             Some(text) => fs::write(options.log_dir.list_path(), text).unwrap(),
         }
-        let error = recover(&options.log_dir).unwrap_err().to_string();
+        let error = recover(&options.log_dir, &options.source_names)
+            .unwrap_err()
+            .to_string();
         assert!(
             error.contains("relay-bin.00000") && error.contains("restore"),
             "{error}"

@@ -147,7 +147,7 @@ impl History {
             }
             Op::NextFile { source } => {
                 let batch = self.sources[*source].next_file();
-                writer.move_source(&batch);
+                writer.move_source(&batch).unwrap();
                 let server_id = self.sources[*source].server_id;
                 let progress = &mut self.model.sources[*source];
                 progress.file = batch.source_file.clone();
@@ -184,6 +184,7 @@ impl History {
                 Decision::New(_) => assert!(new),
                 Decision::Duplicate => assert!(!new && !own),
                 Decision::Own => assert!(own),
+                Decision::BeforeStart | Decision::BeforeOrigin => panic!("{decision:?}"),
             }
             if new {
                 let origin = Origin {

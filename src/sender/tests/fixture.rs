@@ -62,6 +62,19 @@ fn format(flavor: Flavor) -> FormatDescription {
 impl TestLog {
     /// An empty log behind `purged`; each file ends after `max_size` bytes.
     pub fn new(flavor: Flavor, max_size: u64, purged: Executed) -> TestLog {
+        TestLog::with_format(format(flavor), max_size, purged)
+    }
+
+    /// An empty log of a MySQL 5.6, which knows 35 types of events.
+    pub fn of_mysql_5_6() -> TestLog {
+        let mut format = format(Flavor::MySql);
+        format.server_version = "5.6.24-log".to_owned();
+        format.post_header_lengths.truncate(35);
+        TestLog::with_format(format, 1 << 20, Executed::empty(Flavor::MySql))
+    }
+
+    fn with_format(format: FormatDescription, max_size: u64, purged: Executed) -> TestLog {
+        let flavor = Flavor::of_version(&format.server_version);
         let dir = tempfile::tempdir().unwrap();
         let log_dir = LogDir {
             dir: dir.path().to_owned(),
@@ -76,7 +89,6 @@ impl TestLog {
             source_names: vec![Arc::from("m1")],
             stopping: Arc::new(AtomicBool::new(false)),
         };
-        let format = format(flavor);
         let writer = Writer::create(options, &format, purged, Vec::new()).unwrap();
         let assembler_options = AssemblerOptions {
             source: 0,

@@ -208,3 +208,19 @@ fn positions_that_are_not_in_the_log() {
     let found = start_for_position(&log, &"0-2-6".parse().unwrap(), false).unwrap();
     assert!(found.skip.is_empty());
 }
+
+#[tokio::test]
+async fn heartbeats_are_of_a_type_that_the_file_knows() {
+    // A replica of MySQL 9.7 stops at a type that the format description does not list.
+    for (mut log, expected) in [
+        (TestLog::of_mysql_5_6(), "Heartbeat@"),
+        (TestLog::empty(Flavor::MySql, 1 << 20), "Heartbeat_v2@"),
+    ] {
+        log.mysql(1, b"CREATE").mysql(2, b"CREATE");
+        let sender = TestSender::of(&log).await;
+        let command = by_set(&format!("{UUID}:1-2"), 2 | 1);
+        let lines = outline(&mut sender.replica().await, &command).await;
+        let end = log.log().published().offset;
+        assert_eq!(lines.last(), Some(&format!("{expected}{end}")), "{lines:?}");
+    }
+}

@@ -1,0 +1,202 @@
+//! Logs of sources without GTIDs: copies are known again after a restart at any place.
+
+use std::fs;
+
+use super::index_record::RECORD_LEN;
+use super::*;
+use crate::binlog::EventType;
+use crate::binlog::event::{self, EventHeader};
+use crate::binlog::query::Query;
+use crate::merge::IdentityKind;
+
+fn options_for(dir: &Path) -> LogOptions {
+    options(dir)
+}
+
+fn create_anonymous(options: &LogOptions, sources: Vec<SourceProgress>) -> Writer {
+    let format = make::mysql56_format(Checksum::Crc32);
+    Writer::create(options.clone(), &format, Executed::Anonymous, sources).unwrap()
+}
+
+/// Master `number` (server_id 80 + number) as a source of MySQL 5.6.
+fn source(number: u16) -> TestSource {
+    let mut source = TestSource::new(number, Flavor::MySql);
+    let options = AssemblerOptions {
+        source: number,
+        source_server_id: source.server_id,
+        source_first_timestamp: 0,
+        first_run: 0,
+        filter: make::keeping(&[]),
+        spill_dir: source.spool.path().to_owned(),
+        spill_size: SPILL_SIZE,
+    };
+    source.assembler = Assembler::new(options, make::mysql56_format(Checksum::Crc32));
+    let _ = source.next_file();
+    source
+}
+
+/// An insert by server `origin`; equal numbers look alike.
+fn insert(origin: u32, number: u32) -> Vec<Vec<u8>> {
+    let text = format!("insert into t values ({number})");
+    vec![
+        make::query(origin, "test", "BEGIN"),
+        make::query(origin, "test", &text),
+        make::query(origin, "test", "COMMIT"),
+    ]
+}
+
+fn append_all(writer: &mut Writer, batch: &TransactionBatch) -> Vec<bool> {
+    let is_new = |transaction| {
+        let decision = writer.append(batch, transaction).unwrap();
+        matches!(decision, Decision::New(_))
+    };
+    batch.transactions.iter().map(is_new).collect()
+}
+
+/// All statements in the log, from its first file on.
+fn statements(options: &LogOptions) -> Vec<String> {
+    let mut found = Vec::new();
+    for number in options.log_dir.read_list().unwrap() {
+        let bytes = fs::read(options.log_dir.log_path(number)).unwrap();
+        for event in make::split(&bytes[4..]) {
+            let header = EventHeader::parse(&event).unwrap();
+            if header.event_type == EventType::QUERY {
+                let body = event::body(&event, true);
+                let query = Query::parse(header.event_type, body).unwrap();
+                found.push(String::from_utf8_lossy(query.statement).into_owned());
+            }
+        }
+    }
+    found.retain(|text| text.starts_with("insert"));
+    found
+}
+
+#[test]
+fn copies_are_known_after_restarts_and_rotations() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut options = options_for(dir.path());
+    options.max_size = 1500;
+    let mut writer = create_anonymous(&options, Vec::new());
+    let (mut m1, mut m2) = (source(0), source(1));
+    // 30 by M1 of which each three look alike; M2 lags behind with its copies, and stops at each.
+    let numbers: Vec<u32> = (0..30).map(|at| at / 3).collect();
+    let groups: Vec<_> = numbers.iter().map(|number| insert(80, *number)).collect();
+    assert!(
+        append_all(&mut writer, &m1.deliver(&groups))
+            .iter()
+            .all(|new| *new)
+    );
+    writer.commit().unwrap();
+    for (at, group) in groups.iter().enumerate() {
+        let batch = m2.deliver(std::slice::from_ref(group));
+        assert_eq!(append_all(&mut writer, &batch), [false], "copy {at}");
+        writer.commit().unwrap();
+        if at % 4 == 0 {
+            drop(writer);
+            writer = resume(&options);
+        }
+    }
+    // One more of the same look is new, whoever brings it.
+    let more = m2.deliver(&[insert(80, 9)]);
+    assert_eq!(append_all(&mut writer, &more), [true]);
+    let more = m1.deliver(&[insert(80, 9)]);
+    assert_eq!(append_all(&mut writer, &more), [false]);
+    writer.close().unwrap();
+    assert_eq!(statements(&options).len(), 31);
+    let recovered = recovered(&options);
+    assert_eq!(recovered.executed.kind(), IdentityKind::Anonymous);
+    assert!(recovered.files.len() > 2, "no rotation");
+}
+
+#[test]
+fn a_crash_at_any_record_neither_loses_nor_repeats() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = options_for(dir.path());
+    let mut writer = create_anonymous(&options, Vec::new());
+    let (mut m1, mut m2) = (source(0), source(1));
+    let groups: Vec<_> = [1, 1, 2, 3, 3, 3].map(|number| insert(80, number)).to_vec();
+    let (first, second) = (m1.deliver(&groups[..4]), m2.deliver(&groups));
+    append_all(&mut writer, &first);
+    writer.commit().unwrap();
+    append_all(&mut writer, &second);
+    writer.commit().unwrap();
+    drop(writer);
+    let index = fs::read(options.log_dir.index_path(1)).unwrap();
+    let log = fs::read(options.log_dir.log_path(1)).unwrap();
+    let list = fs::read(options.log_dir.list_path()).unwrap();
+    let mut cuts = 0;
+    for records in 1..=index.len() / RECORD_LEN {
+        let dir = tempfile::tempdir().unwrap();
+        let options = options_for(dir.path());
+        fs::write(
+            options.log_dir.index_path(1),
+            &index[..records * RECORD_LEN],
+        )
+        .unwrap();
+        fs::write(options.log_dir.log_path(1), &log).unwrap();
+        fs::write(options.log_dir.list_path(), &list).unwrap();
+        let recovered = recovered(&options);
+        // Both masters send all from behind what the index says that they have brought.
+        let positions: Vec<u64> = ["m0", "m1"]
+            .iter()
+            .map(|name| {
+                recovered
+                    .sources
+                    .get(*name)
+                    .map_or(4, |source| source.position)
+            })
+            .collect();
+        let mut writer = Writer::resume(options.clone(), recovered).unwrap();
+        for (number, position) in (0u16..2).zip(positions) {
+            let mut again = source(number);
+            let all = again.deliver(&groups);
+            for transaction in &all.transactions {
+                if transaction.source_position > position {
+                    writer.append(&all, transaction).unwrap();
+                }
+            }
+        }
+        writer.close().unwrap();
+        let expected: Vec<String> = [1, 1, 2, 3, 3, 3]
+            .map(|number| format!("insert into t values ({number})"))
+            .to_vec();
+        assert_eq!(statements(&options), expected, "cut at record {records}");
+        cuts += 1;
+    }
+    assert!(cuts > 10, "{cuts}");
+}
+
+#[test]
+fn a_log_that_had_not_begun_is_made_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = options_for(dir.path());
+    let reading_back = SourceProgress {
+        file: Arc::from("bin.000001"),
+        position: 4,
+        server_id: 80,
+        reading_back: true,
+        ..SourceProgress::default()
+    };
+    let mut writer = create_anonymous(&options, vec![reading_back.clone()]);
+    let (mut m1, mut m2) = (source(0), source(1));
+    m1.assembler.set_before_start(true);
+    let before = m1.deliver(&[insert(80, 1), insert(80, 2)]);
+    assert_eq!(append_all(&mut writer, &before), [false, false]);
+    writer.commit().unwrap();
+    drop(writer);
+    let begun_anew = recover(&options.log_dir, &options.source_names).unwrap();
+    assert!(begun_anew.is_none(), "nothing of it was served");
+    assert!(!options.log_dir.log_path(1).exists());
+
+    let mut writer = create_anonymous(&options, vec![reading_back]);
+    assert_eq!(append_all(&mut writer, &before), [false, false]);
+    m1.assembler.set_before_start(false);
+    let begins = m1.assembler.take_batch().unwrap();
+    writer.move_source(&begins).unwrap();
+    writer.commit().unwrap();
+    drop(writer);
+    let mut writer = resume(&options);
+    // M2's copies of what lies before M1's start are not new.
+    let copies = m2.deliver(&[insert(80, 1), insert(80, 2), insert(80, 3)]);
+    assert_eq!(append_all(&mut writer, &copies), [false, false, true]);
+}
