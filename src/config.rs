@@ -27,7 +27,7 @@ use zeroize::Zeroizing;
 
 pub use self::error::{ConfigError, Problem};
 use crate::flavor::Flavor;
-use crate::secret::Secret;
+use crate::secret::{PasswordHash, Secret};
 use crate::tls::ClientTls;
 
 /// The largest configuration file that is read, in bytes.
@@ -182,10 +182,20 @@ pub enum SourceStart {
 pub struct UserConfig {
     /// The name clients log in with, unique, not empty.
     pub name: String,
-    /// The password; empty when none is given.
-    pub password: Secret,
+    /// What logins are verified by; the empty password when none is given.
+    pub password: UserPassword,
     /// What the user may do, without repetitions; at least one. Default replication.
     pub privileges: Vec<Privilege>,
+}
+
+/// What a user of the relay proves itself by.
+#[derive(Debug, Clone)]
+pub enum UserPassword {
+    /// The password, from which every form that a client can use is derived.
+    Plain(Secret),
+    /// What a server has stored of it: at least one, at most one of each form. Clients can use
+    /// these forms only.
+    Hashes(Vec<PasswordHash>),
 }
 
 /// What a user of the relay may do.

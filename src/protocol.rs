@@ -13,6 +13,7 @@ pub mod error_code;
 pub mod framing;
 pub mod handshake;
 pub mod response;
+mod sha256_crypt;
 mod stored_password;
 mod wire;
 

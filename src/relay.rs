@@ -18,17 +18,17 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::admin;
-use crate::config::{Config, FlavorChoice, Privilege};
+use crate::config::{Config, FlavorChoice, Privilege, UserPassword};
 use crate::data_dir::{DataDir, DataDirError};
 use crate::protocol::StoredPassword;
 use crate::receiver::{self, Identities, Queue, ReadBack, ReceiverOptions, Shared, SourceStatus};
 use crate::relay_log::appender::{self, SourceLedger};
 use crate::relay_log::recover::{Recovered, recover};
 use crate::relay_log::{LogDir, LogError, LogOptions, RelayLog, Writer};
-use crate::sender::login::{Account, Privileges};
+use crate::sender::login::{Account, Accounts, Privileges};
 use crate::sender::{self, Replicas, SenderOptions};
 use crate::status::{Parts, SourceParts};
-use crate::tls::{self, ServerTlsFiles, TlsError};
+use crate::tls::{self, PasswordKey, ServerTlsFiles, TlsError};
 
 /// Batches that wait for the relay log at most.
 const QUEUE_LEN: usize = 64;
@@ -219,7 +219,10 @@ fn sender_options(config: &Config, data_dir: &DataDir) -> Result<SenderOptions, 
         });
     let users = config.users.iter().map(|user| Account {
         name: user.name.clone(),
-        password: StoredPassword::from_plaintext(user.password.expose()),
+        password: match &user.password {
+            UserPassword::Plain(password) => StoredPassword::from_plaintext(password.expose()),
+            UserPassword::Hashes(hashes) => StoredPassword::from_hashes(hashes),
+        },
         privileges: Privileges {
             replication: user.privileges.contains(&Privilege::Replication),
             admin: user.privileges.contains(&Privilege::Admin),
@@ -228,7 +231,10 @@ fn sender_options(config: &Config, data_dir: &DataDir) -> Result<SenderOptions, 
     Ok(SenderOptions {
         server_id: config.relay.server_id,
         server_uuid: data_dir.server_uuid(),
-        users: users.collect(),
+        accounts: Arc::new(Accounts::new(
+            users.collect(),
+            PasswordKey::open(data_dir.path())?,
+        )),
         tls: tls::server_config(files.as_ref(), data_dir.path())?,
         require_tls: config.tls.required,
         write_timeout: config.relay.replica_write_timeout,

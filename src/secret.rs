@@ -1,4 +1,8 @@
-//! A password that does not end up in logs, errors or freed memory.
+//! Passwords, and what servers store of them, that do not end up in logs, errors or freed memory.
+
+mod password_hash;
+
+pub use password_hash::{CachingSha2Hash, PasswordHash};
 
 use std::fmt;
 

@@ -41,7 +41,7 @@ use crate::protocol::ServerError;
 use crate::protocol::error_code::ER_CON_COUNT_ERROR;
 use crate::relay_log::RelayLog;
 use crate::tls::ServerTls;
-use login::Account;
+use login::Accounts;
 pub use replicas::{ReplicaReport, Replicas};
 use session::Shared;
 
@@ -58,7 +58,7 @@ pub struct SenderOptions {
     /// The relay's own server_uuid.
     pub server_uuid: Uuid,
     /// Who may log in.
-    pub users: Vec<Account>,
+    pub accounts: Arc<Accounts>,
     /// TLS for clients that ask for it.
     pub tls: ServerTls,
     /// Refuse clients that do not ask for TLS.

@@ -1,5 +1,9 @@
 //! TLS configurations of both sides: towards sources by mode, towards replicas by certificate.
 
+mod password_key;
+
+pub use password_key::{PRIVATE_KEY_FILE, PUBLIC_KEY_FILE, PasswordKey};
+
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
@@ -114,6 +118,9 @@ pub enum TlsError {
     /// A certificate could not be made.
     #[error("cannot make a self-signed certificate: {0}")]
     Generate(String),
+    /// An RSA key could not be made.
+    #[error("cannot make an RSA key pair for passwords")]
+    PasswordKey,
 }
 
 /// Makes aws-lc the process's crypto provider. May be called again.

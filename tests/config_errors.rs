@@ -251,8 +251,26 @@ fn other_sections() {
     );
     refused(
         &with(&format!("{user}password_hash = \"*0123\"")),
-        "config.toml:10: [user \"u\"] password_hash: not supported yet in this version: expected \
-         password, password_file or password_env",
+        "config.toml:10: [user \"u\"] password_hash: expected * and 40 hex digits \
+         (mysql_native_password), found another string of 5 characters",
+    );
+    refused(
+        &with(&format!("{user}password_hash = [\"hunter2\"]")),
+        "config.toml:10: [user \"u\"] password_hash: expected * and 40 hex digits \
+         (mysql_native_password), 43 base64 characters of a public key (ed25519), or $A$005$… or \
+         its hex form 0x… (caching_sha2_password), found another string of 7 characters",
+    );
+    refused(
+        &with(&format!("{user}password_hash = [12345]")),
+        "config.toml:10: [user \"u\"] password_hash: expected a password's hash as a server \
+         stores it, or a list of such hashes, found an integer in it",
+    );
+    refused(
+        &with(&format!(
+            "{user}password = \"p\"\npassword_hash = \"*0123\""
+        )),
+        "config.toml:11: [user \"u\"] password_hash: expected only one of password, \
+         password_file, password_env, password_hash, found password, password_hash",
     );
     refused(
         &with(&format!("{USER}{USER}")),

@@ -1,4 +1,5 @@
-//! Passwords: in the file, in a file of their own, or in an environment variable.
+//! Passwords: in the file, in a file of their own, or in an environment variable; those of users
+//! also as servers store them.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -7,33 +8,103 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
+use super::UserPassword;
 use super::reader::Section;
-use crate::secret::Secret;
+use crate::secret::{PasswordHash, Secret};
 
-/// The three keys of which one may be given.
-const KEYS: [&str; 3] = ["password", "password_file", "password_env"];
+const HASH: &str = "password_hash";
+/// The keys of which a source has one at most.
+const SOURCE_KEYS: &[&str] = &["password", "password_file", "password_env"];
+/// The keys of which a user has one at most.
+pub(super) const USER_KEYS: &[&str] =
+    &["password", "password_file", "password_env", "password_hash"];
 
 /// The longest password read from a file, in bytes; no server takes one of this size.
 const PASSWORD_SIZE_MAX: usize = 64 << 10;
 
-/// The password of a source or user; the empty one when no key is given or something is refused.
+/// The password of a source; the empty one when no key is given or something is refused.
 pub(super) fn read(section: &mut Section<'_, '_>) -> Secret {
-    let given: Vec<&str> = KEYS.into_iter().filter(|key| section.has(key)).collect();
-    if let [_, second, ..] = given.as_slice() {
-        let message = format!(
-            "expected only one of {}, found {}",
-            KEYS.join(", "),
-            given.join(", ")
-        );
-        section.refuse(second, &message);
-        return Secret::default();
+    match has_at_most_one(section, SOURCE_KEYS) {
+        true => read_plain(section),
+        false => Secret::default(),
     }
+}
+
+/// What a user's logins are verified by; the empty password when no key is given or something is
+/// refused.
+pub(super) fn read_user(section: &mut Section<'_, '_>) -> UserPassword {
+    if !has_at_most_one(section, USER_KEYS) {
+        return UserPassword::Plain(Secret::default());
+    }
+    match section.has(HASH) {
+        true => UserPassword::Hashes(read_hashes(section)),
+        false => UserPassword::Plain(read_plain(section)),
+    }
+}
+
+fn has_at_most_one(section: &mut Section<'_, '_>, keys: &[&'static str]) -> bool {
+    let given: Vec<&str> = keys
+        .iter()
+        .copied()
+        .filter(|key| section.has(key))
+        .collect();
+    let [_, second, ..] = given.as_slice() else {
+        return true;
+    };
+    let message = format!(
+        "expected only one of {}, found {}",
+        keys.join(", "),
+        given.join(", ")
+    );
+    section.refuse(second, &message);
+    false
+}
+
+fn read_plain(section: &mut Section<'_, '_>) -> Secret {
     if let Some(text) = section.string("password", "a string") {
         return Secret::new(text.to_owned());
     }
     from_file(section)
         .or_else(|| from_variable(section))
         .unwrap_or_default()
+}
+
+/// One hash, or a list of them: one for each form.
+fn read_hashes(section: &mut Section<'_, '_>) -> Vec<PasswordHash> {
+    const EXPECTED: &str = "a password's hash as a server stores it, or a list of such hashes";
+    let texts = match section.is_list(HASH) {
+        true => section.strings(HASH, EXPECTED),
+        false => section.string(HASH, EXPECTED).map(|text| vec![text]),
+    };
+    let Some(texts) = texts else {
+        return Vec::new();
+    };
+    if texts.is_empty() {
+        section.refuse(HASH, &format!("expected {EXPECTED}, found an empty list"));
+    }
+    let mut hashes: Vec<PasswordHash> = Vec::new();
+    for text in texts {
+        let hash = match PasswordHash::parse(text) {
+            Ok(hash) => hash,
+            Err(expected) => {
+                let count = text.chars().count();
+                section.refuse(
+                    HASH,
+                    &format!("expected {expected}, found another string of {count} characters"),
+                );
+                continue;
+            }
+        };
+        if hashes.iter().any(|other| other.plugin() == hash.plugin()) {
+            let message = format!(
+                "expected one hash of each kind, found two of {}",
+                hash.plugin()
+            );
+            section.refuse(HASH, &message);
+        }
+        hashes.push(hash);
+    }
+    hashes
 }
 
 fn from_file(section: &mut Section<'_, '_>) -> Option<Secret> {

@@ -186,6 +186,10 @@ impl<'r, 't> Section<'r, 't> {
         Some((value.get_ref(), value.span().start))
     }
 
+    pub(super) fn is_list(&self, key: &str) -> bool {
+        matches!(self.get(key), Some((DeValue::Array(_), _)))
+    }
+
     fn place(&self, key: &str) -> String {
         format!("{} {key}", self.label).trim().to_owned()
     }
@@ -212,11 +216,7 @@ impl<'r, 't> Section<'r, 't> {
     pub(super) fn expected(&mut self, key: &str, expected: &str) {
         let found = match self.get(key) {
             None => return self.refuse(key, &format!("is required: expected {expected}")),
-            Some((DeValue::String(_), _)) if key.starts_with("password") => {
-                "another string".to_owned()
-            }
-            Some((value, _)) if key.starts_with("password") => kind(value).to_owned(),
-            Some((value, _)) => describe(value),
+            Some((value, _)) => found(key, value),
         };
         self.refuse(key, &format!("expected {expected}, found {found}"));
     }
@@ -341,7 +341,8 @@ impl<'r, 't> Section<'r, 't> {
             match item.get_ref() {
                 DeValue::String(text) if !text.is_empty() => strings.push(text.as_ref()),
                 other => {
-                    let message = format!("expected {expected}, found {} in it", describe(other));
+                    let found = found(key, other);
+                    let message = format!("expected {expected}, found {found} in it");
                     let place = self.place(key);
                     self.reader
                         .problem(Some(item.span().start), &place, &message);
@@ -386,6 +387,15 @@ fn whole(value: &DeValue<'_>) -> Option<u64> {
     match value {
         DeValue::Integer(number) => u64::from_str_radix(number.as_str(), number.radix()).ok(),
         _ => None,
+    }
+}
+
+/// What an error says was found under a key. Passwords are not repeated.
+fn found(key: &str, value: &DeValue<'_>) -> String {
+    match value {
+        DeValue::String(_) if key.starts_with("password") => "another string".to_owned(),
+        value if key.starts_with("password") => kind(value).to_owned(),
+        value => describe(value),
     }
 }
 

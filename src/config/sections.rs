@@ -326,15 +326,8 @@ fn read_user<'t>(
         .string_if("name", NAME, is_name)
         .unwrap_or_default()
         .to_owned();
-    if section.has("password_hash") {
-        let message = "not supported yet in this version: expected password, password_file or \
-                       password_env";
-        section.refuse("password_hash", message);
-    }
-    let has_password = ["password", "password_file", "password_env"]
-        .iter()
-        .any(|key| section.has(key));
-    let password = password::read(&mut section);
+    let has_password = password::USER_KEYS.iter().any(|key| section.has(key));
+    let password = password::read_user(&mut section);
     if !has_password {
         let warning = format!(
             "{}: has no password, so that anybody can log in",

@@ -1,4 +1,4 @@
-//! Authentication plugins: the client's side of the exchange, and what both sides share.
+//! Authentication plugins: the client's side of the exchange, and the server's packets.
 //!
 //! Sources: "Authentication Phase" in the MySQL source code documentation; MariaDB's knowledge
 //! base, "Authentication Plugin - ed25519".
@@ -8,6 +8,7 @@ use super::response::{OkPacket, parse_error};
 use super::wire::{WireReader, put_until_nul, text};
 use super::{InvalidMessage, ProtocolError};
 pub use crate::secret::Secret;
+use aws_lc_rs::digest;
 use aws_lc_rs::rsa::{OAEP_SHA1_MGF1SHA1, OaepPublicEncryptingKey, PublicEncryptingKey};
 use mysql_common::scramble::{create_response_for_ed25519, scramble_native, scramble_sha256};
 use rand::Rng;
@@ -15,7 +16,8 @@ use rustls::pki_types::SubjectPublicKeyInfoDer;
 use rustls::pki_types::pem::PemObject;
 use zeroize::Zeroizing;
 
-const ED25519_NONCE_LENGTH: usize = 32;
+/// Length of what `client_ed25519` signs, in bytes.
+pub const ED25519_NONCE_LENGTH: usize = 32;
 const HEADER_MORE_DATA: u8 = 0x01;
 const HEADER_SWITCH: u8 = 0xFE;
 const FAST_AUTH_SUCCESS: u8 = 0x03;
@@ -265,18 +267,64 @@ pub fn new_scramble() -> [u8; SCRAMBLE_LENGTH] {
     })
 }
 
-/// The server's request to go on with another plugin.
-pub fn encode_switch(plugin: AuthPlugin, scramble: &[u8; SCRAMBLE_LENGTH]) -> Vec<u8> {
+/// The server's request to go on with another plugin; `scramble` is of the plugin's length.
+pub fn encode_switch(plugin: AuthPlugin, scramble: &[u8]) -> Vec<u8> {
     let mut out = vec![HEADER_SWITCH];
     put_until_nul(&mut out, plugin.name().as_bytes());
     out.extend_from_slice(scramble);
-    out.push(0);
+    // MariaDB's client takes exactly the nonce; the other plugins' have a NUL behind them.
+    if plugin != AuthPlugin::Ed25519 {
+        out.push(0);
+    }
     out
 }
 
 /// The server's word that caching_sha2_password's first answer was right; OK follows.
 pub fn encode_fast_auth_success() -> Vec<u8> {
     vec![HEADER_MORE_DATA, FAST_AUTH_SUCCESS]
+}
+
+/// The server's word that caching_sha2_password's first answer does not suffice: it wants the
+/// password itself, over TLS or encrypted.
+pub fn encode_full_auth_needed() -> Vec<u8> {
+    vec![HEADER_MORE_DATA, FULL_AUTH_NEEDED]
+}
+
+/// True for a client's request for the key to encrypt the password with.
+pub fn is_public_key_request(packet: &[u8]) -> bool {
+    packet == [REQUEST_PUBLIC_KEY]
+}
+
+/// The server's public key, in PEM.
+pub fn encode_public_key(pem: &str) -> Vec<u8> {
+    let mut out = vec![HEADER_MORE_DATA];
+    out.extend_from_slice(pem.as_bytes());
+    out
+}
+
+/// The other way of `encrypt_password`'s mask: the password that a client has sent, without its
+/// closing NUL. None where that is missing. `mask` is empty over TLS, else the scramble.
+pub fn decode_password(mut packet: Zeroizing<Vec<u8>>, mask: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    for (byte, mask) in packet.iter_mut().zip(mask.iter().cycle()) {
+        *byte ^= mask;
+    }
+    (packet.pop() == Some(0)).then_some(packet)
+}
+
+/// What MariaDB 11.4+ clients take for a proof that a certificate belongs to a server that knows
+/// the password, in the OK packet's message: byte 1, then in upper-case hex the SHA-256 of the
+/// stored hash ([`super::StoredPassword::proof_hash`]), scramble and the SHA-256 of the
+/// certificate (DER). Other clients show it as the OK's message at most.
+pub fn certificate_proof(stored_hash: &[u8], scramble: &[u8], certificate: &[u8]) -> Vec<u8> {
+    let mut proof = digest::Context::new(&digest::SHA256);
+    proof.update(stored_hash);
+    proof.update(scramble);
+    proof.update(digest::digest(&digest::SHA256, certificate).as_ref());
+    let mut info = vec![1];
+    for byte in proof.finish().as_ref() {
+        info.extend(format!("{byte:02X}").bytes());
+    }
+    info
 }
 
 #[cfg(test)]

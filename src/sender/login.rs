@@ -3,21 +3,21 @@
 //! Until a client has proved its password it gets one small buffer, a few packets and a few
 //! seconds. A user that does not exist takes the same steps as a wrong password.
 
+mod accounts;
+mod authenticate;
+
 use crate::connection::{Connection, ConnectionError, Phase};
 use crate::flavor::Flavor;
-use crate::protocol::auth::{AuthPlugin, encode_fast_auth_success, encode_switch, new_scramble};
-use crate::protocol::capability::{
-    CLIENT_PLUGIN_AUTH, CLIENT_PROTOCOL_41, CLIENT_SSL, SERVER_SIDE,
-};
+use crate::protocol::auth::{AuthPlugin, new_scramble};
+use crate::protocol::capability::{CLIENT_PROTOCOL_41, CLIENT_SSL, SERVER_SIDE};
 use crate::protocol::error_code::*;
 use crate::protocol::handshake::{
-    COLLATION_UTF8MB4, Greeting, HandshakeResponse, SCRAMBLE_LENGTH, SERVER_STATUS_AUTOCOMMIT,
-    SslRequest,
+    COLLATION_UTF8MB4, Greeting, HandshakeResponse, SERVER_STATUS_AUTOCOMMIT, SslRequest,
 };
-use crate::protocol::response::OkPacket;
-use crate::protocol::{InvalidMessage, ServerError, StoredPassword};
+use crate::protocol::{InvalidMessage, ServerError};
 use crate::tls::ServerTls;
-use aws_lc_rs::digest;
+pub use accounts::{Account, Accounts, Privileges};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use zeroize::Zeroizing;
@@ -29,31 +29,11 @@ const LOGIN_PACKET_LENGTH_MAX: usize = LOGIN_BUFFER_SIZE - 4;
 /// Time given to a refusal in place of a greeting to reach the client.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What an account may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Privileges {
-    /// Follow the relay, and look at its state.
-    pub replication: bool,
-    /// Statements that change something.
-    pub admin: bool,
-}
-
-/// Somebody who may log in.
-#[derive(Debug, Clone)]
-pub struct Account {
-    /// The user's name.
-    pub name: String,
-    /// What is kept of the password.
-    pub password: StoredPassword,
-    /// What the account may do.
-    pub privileges: Privileges,
-}
-
 /// How logins are done.
 #[derive(Debug, Clone)]
 pub struct LoginOptions {
     /// Who may log in.
-    pub users: Vec<Account>,
+    pub accounts: Arc<Accounts>,
     /// TLS for clients that ask for it; None offers none.
     pub tls: Option<ServerTls>,
     /// Refuse clients that do not ask for TLS.
@@ -212,7 +192,7 @@ async fn run_login(
     connection.flush().await?;
     let response = read_response(connection, options).await?;
     let capabilities = response.capabilities & greeting.capabilities;
-    let account = authenticate(connection, options, scramble, &response).await?;
+    let account = authenticate::authenticate(connection, options, scramble, &response).await?;
     Ok(Client {
         user: account.name.clone(),
         privileges: account.privileges,
@@ -290,89 +270,6 @@ fn refused(connection: &Connection, error: ServerError) -> LoginError {
     LoginError::Refused {
         peer: connection.peer_name().to_owned(),
         error,
-    }
-}
-
-async fn authenticate<'a>(
-    connection: &mut Connection,
-    options: &'a LoginOptions,
-    greeting_scramble: [u8; SCRAMBLE_LENGTH],
-    response: &HandshakeResponse,
-) -> Result<&'a Account, LoginError> {
-    let mut scramble = greeting_scramble;
-    let mut answer = response.auth_response.clone();
-    let has_plugins = response.capabilities & CLIENT_PLUGIN_AUTH != 0;
-    // A client without plugins answers as mysql_native_password does.
-    let named = match response.auth_plugin.as_str() {
-        "" => Some(AuthPlugin::Native),
-        name => AuthPlugin::from_name(name),
-    };
-    let plugin = match named {
-        Some(plugin @ (AuthPlugin::Native | AuthPlugin::CachingSha2)) => plugin,
-        _ if has_plugins => {
-            scramble = new_scramble();
-            let plugin = switch_target(options, &response.auth_plugin);
-            connection
-                .write_packet(&encode_switch(plugin, &scramble))
-                .await?;
-            connection.flush().await?;
-            answer = Zeroizing::new(connection.read_packet(LOGIN_PACKET_LENGTH_MAX).await?);
-            plugin
-        }
-        _ => return Err(refused(connection, not_supported_auth_mode())),
-    };
-    let found = options
-        .users
-        .iter()
-        .find(|account| account.name == response.user);
-    let unknown = StoredPassword::unmatchable();
-    let password = found.map_or(&unknown, |account| &account.password);
-    let is_right = password.verify(plugin, &scramble, &answer);
-    let Some(account) = found.filter(|_| is_right) else {
-        let is_empty = answer.is_empty() || *answer == [0];
-        return Err(refused(
-            connection,
-            access_denied(connection, &response.user, !is_empty),
-        ));
-    };
-    if plugin == AuthPlugin::CachingSha2 && !answer.is_empty() && *answer != [0] {
-        connection.write_packet(&encode_fast_auth_success()).await?;
-    }
-    let mut ok = OkPacket::default();
-    if let (AuthPlugin::Native, true, Some(tls)) = (plugin, connection.is_tls(), &options.tls) {
-        ok.info = certificate_proof(password, &scramble, &tls.certificate);
-    }
-    connection.write_ok(&ok).await?;
-    Ok(account)
-}
-
-/// What MariaDB 11.4+ clients take for a proof that the self-signed certificate belongs to a
-/// server that knows the password: byte 1, then in upper-case hex the SHA-256 of stored hash,
-/// scramble and the SHA-256 of the certificate. Other clients show it as the OK's message at
-/// most.
-fn certificate_proof(
-    password: &StoredPassword,
-    scramble: &[u8; SCRAMBLE_LENGTH],
-    certificate: &[u8],
-) -> Vec<u8> {
-    let mut proof = digest::Context::new(&digest::SHA256);
-    proof.update(password.native_hash());
-    proof.update(scramble);
-    proof.update(digest::digest(&digest::SHA256, certificate).as_ref());
-    let mut info = vec![1];
-    for byte in proof.finish().as_ref() {
-        info.extend(format!("{byte:02X}").bytes());
-    }
-    info
-}
-
-/// The plugin that a client is switched to: the default one, but not where the client was offered
-/// it in the greeting and fell back because it does not have it (MariaDB's client says so).
-fn switch_target(options: &LoginOptions, named: &str) -> AuthPlugin {
-    if named == "dummy_fallback_auth" {
-        AuthPlugin::Native
-    } else {
-        options.default_plugin
     }
 }
 

@@ -95,7 +95,7 @@ fn login_options(shared: &Shared) -> LoginOptions {
             Flavor::MySql if is_new => AuthPlugin::CachingSha2,
             _ => AuthPlugin::Native,
         },
-        users: shared.options.users.clone(),
+        accounts: shared.options.accounts.clone(),
         tls: Some(shared.options.tls.clone()),
         require_tls: shared.options.require_tls,
         timeout: LOGIN_TIMEOUT,

@@ -63,6 +63,8 @@ pub struct RelayOptions {
     /// Further lines of `[relay]` and `[log]`.
     pub relay_extra: Vec<String>,
     pub log_extra: Vec<String>,
+    /// Accounts beyond the two of all tests, by name and stored hash; they may replicate.
+    pub hashed_users: Vec<(String, String)>,
 }
 
 impl RelayOptions {
@@ -73,6 +75,7 @@ impl RelayOptions {
             replicate_do_db: vec!["test".to_owned()],
             relay_extra: Vec::new(),
             log_extra: Vec::new(),
+            hashed_users: Vec::new(),
         }
     }
 
@@ -119,6 +122,13 @@ impl RelayOptions {
                 "\n[[user]]\nname = {}\npassword = {}\nprivileges = {privileges}\n",
                 quote(name),
                 quote(REPL_PASSWORD)
+            ));
+        }
+        for (name, hash) in &self.hashed_users {
+            text.push_str(&format!(
+                "\n[[user]]\nname = {}\npassword_hash = {}\nprivileges = [\"replication\"]\n",
+                quote(name),
+                quote(hash)
             ));
         }
         text

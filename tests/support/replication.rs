@@ -36,12 +36,36 @@ pub async fn attach_channel(
     at: &StartAt,
     extra: &str,
 ) {
+    let account = (REPL_USER, REPL_PASSWORD);
+    follow(replica, channel, account, (host, port), at, extra).await;
+}
+
+/// As `attach`, with another user and password.
+pub async fn attach_as(
+    account: (&str, &str),
+    replica: &Server,
+    host: &str,
+    port: u16,
+    at: &StartAt,
+    extra: &str,
+) {
+    follow(replica, "", account, (host, port), at, extra).await;
+}
+
+async fn follow(
+    replica: &Server,
+    channel: &str,
+    (user, password): (&str, &str),
+    (host, port): (&str, u16),
+    at: &StartAt,
+    extra: &str,
+) {
     let prefix = source_word(replica.kind);
     let mut options = vec![
         format!("{prefix}_HOST='{host}'"),
         format!("{prefix}_PORT={port}"),
-        format!("{prefix}_USER='{REPL_USER}'"),
-        format!("{prefix}_PASSWORD='{REPL_PASSWORD}'"),
+        format!("{prefix}_USER='{user}'"),
+        format!("{prefix}_PASSWORD='{password}'"),
     ];
     match at {
         StartAt::FilePosition(file, position) => {

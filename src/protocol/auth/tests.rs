@@ -236,3 +236,32 @@ fn secrets_are_never_shown() {
     let secret = Secret::new("topsecret");
     assert!(!format!("{secret:?}").contains("topsecret"));
 }
+
+#[test]
+fn the_certificate_proof_is_what_mariadb_clients_compute() {
+    let password = crate::protocol::StoredPassword::from_plaintext("secret");
+    let scramble: [u8; SCRAMBLE_LENGTH] = std::array::from_fn(|index| index as u8 + 1);
+    let hash = password.proof_hash(AuthPlugin::Native).unwrap();
+    let proof = certificate_proof(hash, &scramble, b"certificate");
+    // Computed with another program; an 11.8 replica with default settings takes such a proof.
+    let expected = "88E2770F7B3AF4AEE2DB92972983F2BA41DE13F5AAA7A1BB1B25D43CA774B193";
+    assert_eq!(proof, [b"\x01", expected.as_bytes()].concat());
+}
+
+#[test]
+fn a_password_ends_with_its_nul() {
+    let packet = |bytes: &[u8]| Zeroizing::new(bytes.to_vec());
+    assert_eq!(
+        decode_password(packet(b"pass\0"), &[]).unwrap().as_slice(),
+        b"pass"
+    );
+    assert_eq!(decode_password(packet(b"\0"), &[]).unwrap().as_slice(), b"");
+    assert!(decode_password(packet(b"pass"), &[]).is_none());
+    assert!(decode_password(packet(b""), &[]).is_none());
+    assert_eq!(
+        decode_password(packet(&[b'p' ^ 1, 2]), &[1, 2])
+            .unwrap()
+            .as_slice(),
+        b"p"
+    );
+}

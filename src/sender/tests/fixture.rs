@@ -16,9 +16,9 @@ use crate::protocol::auth::Secret;
 use crate::protocol::command::{self, BinlogDump, BinlogDumpGtid};
 use crate::protocol::response::{is_eof, is_error, parse_error};
 use crate::relay_log::{LogDir, LogOptions, RelayLog, Writer};
-use crate::sender::login::{Account, Privileges};
+use crate::sender::login::{Account, Accounts, Privileges};
 use crate::sender::{Replicas, SenderOptions};
-use crate::tls::{ClientTls, TlsMode, server_config};
+use crate::tls::{ClientTls, PasswordKey, TlsMode, server_config};
 use crate::transaction::{Assembler, AssemblerOptions};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -214,7 +214,10 @@ impl TestSender {
         let options = SenderOptions {
             server_id: SERVER_ID,
             server_uuid: RELAY_UUID.parse().unwrap(),
-            users: vec![account("repl", true), account("nobody", false)],
+            accounts: Arc::new(Accounts::new(
+                vec![account("repl", true), account("nobody", false)],
+                PasswordKey::open(dir.path()).unwrap(),
+            )),
             tls: server_config(None, dir.path()).unwrap(),
             require_tls: false,
             write_timeout,

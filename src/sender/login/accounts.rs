@@ -1,0 +1,80 @@
+//! Who may log in, and what unknown users are measured by.
+
+use crate::protocol::StoredPassword;
+use crate::tls::PasswordKey;
+use aws_lc_rs::digest;
+
+/// What an account may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Privileges {
+    /// Follow the relay, and look at its state.
+    pub replication: bool,
+    /// Statements that change something.
+    pub admin: bool,
+}
+
+/// Somebody who may log in.
+#[derive(Debug, Clone)]
+pub struct Account {
+    /// The user's name.
+    pub name: String,
+    /// What is kept of the password.
+    pub password: StoredPassword,
+    /// What the account may do.
+    pub privileges: Privileges,
+}
+
+/// All accounts, and the key by which passwords come over connections without TLS.
+#[derive(Debug)]
+pub struct Accounts {
+    accounts: Vec<Account>,
+    /// For each account a password that nobody has, of the same kind.
+    decoys: Vec<StoredPassword>,
+    /// The same for a relay without accounts.
+    last_decoy: StoredPassword,
+    key: PasswordKey,
+}
+
+impl Accounts {
+    /// The accounts by name; names are unique.
+    pub fn new(accounts: Vec<Account>, key: PasswordKey) -> Accounts {
+        Accounts {
+            decoys: accounts
+                .iter()
+                .map(|account| account.password.decoy())
+                .collect(),
+            last_decoy: StoredPassword::from_plaintext("").decoy(),
+            accounts,
+            key,
+        }
+    }
+
+    /// The key by which passwords come over connections without TLS.
+    pub fn key(&self) -> &PasswordKey {
+        &self.key
+    }
+
+    /// The account of that name, and the password that its answers are measured by. An unknown
+    /// user gets the decoy of one of the accounts: always the same one, also after a restart, and
+    /// nobody outside can tell which.
+    pub fn find(&self, user: &str) -> (Option<&Account>, StoredPassword) {
+        let account = self.accounts.iter().find(|account| account.name == user);
+        let decoy = self.decoy(user);
+        let password = account.map_or(decoy, |account| &account.password);
+        (account, password.clone())
+    }
+
+    fn decoy(&self, user: &str) -> &StoredPassword {
+        let mut context = digest::Context::new(&digest::SHA256);
+        context.update(self.key.stable_secret());
+        context.update(user.as_bytes());
+        let digest = context.finish();
+        let number = digest
+            .as_ref()
+            .first_chunk()
+            .map_or(0, |bytes| u64::from_le_bytes(*bytes));
+        let count = self.decoys.len().max(1) as u64;
+        let index = usize::try_from(number % count).unwrap_or_default();
+        self.decoys.get(index).unwrap_or(&self.last_decoy)
+    }
+}
