@@ -1,8 +1,7 @@
 //! What servers can write into a binlog, feature by feature, passes the relay: unfiltered as the
 //! master wrote it, filtered as a replica of the master applies it with the same filter.
 //!
-//! BINRELAY_FEATURES=all tries all kinds of servers, BINRELAY_FEATURE=WORD only the features whose
-//! names contain the word.
+//! BINRELAY_FEATURE=WORD tries only the features whose names contain the word.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -24,7 +24,7 @@ pub struct IndexFile {
     offset: u64,
     texts: HashMap<(u8, u16, u32), Vec<u8>>,
     queues: Vec<QueueRecord>,
-    /// XA records met since they were last taken.
+    /// XA records before the newest step, since the step before it.
     xa_changes: Vec<(DefinitionKind, Vec<u8>)>,
 }
 
@@ -82,6 +82,8 @@ impl IndexFile {
     /// # Errors
     /// When the file cannot be read, or a record is damaged.
     pub fn next_step(&mut self) -> Result<Option<PlacedStep>, LogError> {
+        // Most readers never take them.
+        self.xa_changes.clear();
         loop {
             let mut record = [0; RECORD_LEN];
             match self.reader.read_exact(&mut record) {

@@ -218,7 +218,7 @@ impl Stand {
         let added = options.split_whitespace();
         let added = added.map(|option| option.replace("{dir}", &dir));
         self.master.options.extra.extend(added);
-        let started = self.master.try_restart().await;
+        let started = self.master.try_spawn().await;
         self.master.options.extra = own;
         if started.is_err() {
             self.master.restart().await;

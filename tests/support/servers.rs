@@ -248,8 +248,9 @@ impl Server {
         }
     }
 
-    /// Starts the process and waits until it answers; says why when it does not.
-    async fn try_spawn(&mut self) -> Result<(), String> {
+    /// Starts the process and waits until it answers; says why when it stops, as with options that
+    /// it refuses.
+    pub async fn try_spawn(&mut self) -> Result<(), String> {
         let child = program(self.kind, "server")
             .args(self.arguments())
             .stdin(Stdio::null())
@@ -376,12 +377,6 @@ impl Server {
     pub async fn restart(&mut self) {
         assert!(self.child.is_none(), "{self}: is still running");
         self.spawn().await;
-    }
-
-    /// As `restart`, for options that the server may refuse: says why when it does not start.
-    pub async fn try_restart(&mut self) -> Result<(), String> {
-        assert!(self.child.is_none(), "{self}: is still running");
-        self.try_spawn().await
     }
 }
 

@@ -1,6 +1,7 @@
 //! XA transactions of MySQL that the filter has emptied: their ends are emptied too.
 
 use super::*;
+use crate::relay_log::index_file::IndexFile;
 use crate::transaction::test_events::{outline, split};
 
 fn prepared(gno: u64, name: &str, database: &str) -> Vec<Vec<u8>> {
@@ -87,4 +88,28 @@ fn the_end_of_an_emptied_xa_transaction_is_emptied_after_restarts_and_rotations(
     assert_eq!(newest(&writer).join(" "), expected.join(" "));
     writer.close().unwrap();
     assert!(recovered(&options).emptied_xas.is_empty());
+}
+
+/// Readers that do not want the XA records do not gather them.
+#[test]
+fn xa_records_belong_to_the_step_behind_them() {
+    let dir = fast_dir();
+    let mut writer = create(&options(dir.path()), Flavor::MySql);
+    let mut source = TestSource::new(0, Flavor::MySql);
+    let batch = source.deliver(&[
+        prepared(1, "a", "other"),
+        ended(2, "XA COMMIT X'61',X'',1"),
+        ended(3, "XA COMMIT X'62',X'',1"),
+    ]);
+    append(&mut writer, &batch);
+    let file = *writer.log().state().files.last().unwrap();
+    let path = writer.log().log_dir().index_path(file);
+    let (mut all, mut newest) = (IndexFile::open(&path).unwrap(), 0);
+    let mut skipping = IndexFile::open(&path).unwrap();
+    while all.next_step().unwrap().is_some() {
+        newest = all.take_xa_changes().len();
+        skipping.next_step().unwrap();
+    }
+    assert_eq!(newest, 0, "nothing is noted of an end that nobody knows");
+    assert!(skipping.take_xa_changes().is_empty());
 }

@@ -38,7 +38,7 @@ impl Assembler {
             .body
             .take_rest()
             .map_err(|cause| self.spill_error(cause))?;
-        if self.keeps_all(&mut PayloadEvents::open(&taken)?)? {
+        if self.keeps_all(open, &mut PayloadEvents::open(&taken)?)? {
             self.body.put_back(taken);
             return Ok(());
         }
@@ -48,7 +48,6 @@ impl Assembler {
         open.grouped = true;
         let mut piece = Vec::new();
         while let Some(header) = events.next_event()? {
-            open.note_xa(header.event_type, &events.head, None)?;
             let verdict = self
                 .trim
                 .judge(header.event_type, &events.head, self.body.len())?;
@@ -65,14 +64,21 @@ impl Assembler {
         Ok(())
     }
 
-    fn keeps_all(&mut self, events: &mut PayloadEvents<'_>) -> Result<bool, TransactionError> {
+    /// Judges all events, and notes what they do to an XA transaction.
+    fn keeps_all(
+        &mut self,
+        open: &mut Open,
+        events: &mut PayloadEvents<'_>,
+    ) -> Result<bool, TransactionError> {
+        let mut all = true;
         while let Some(header) = events.next_event()? {
-            let verdict = self.trim.judge(header.event_type, &events.head, 0)?;
-            if verdict != Verdict::Keep {
-                return Ok(false);
+            open.note_xa(header.event_type, &events.head, None)?;
+            if all {
+                let verdict = self.trim.judge(header.event_type, &events.head, 0)?;
+                all = verdict == Verdict::Keep;
             }
         }
-        Ok(true)
+        Ok(all)
     }
 }
 

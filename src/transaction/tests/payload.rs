@@ -208,3 +208,22 @@ fn events_that_do_not_belong_into_a_payload_are_refused() {
     refused(&group_of(&[begin()]), "does not end");
     refused(&group_of(&[]), "does not end");
 }
+
+/// Whether the filter leaves all of it or nothing: what is prepared is known.
+#[test]
+fn xa_transactions_in_a_payload_are_seen() {
+    for (database, emptied) in [("test", false), ("x", true)] {
+        let events = make::xa_prepared(86, gtid(1, "", 1), "a", database);
+        let mut source = Source::filtered(make::mysql_format(Checksum::Crc32));
+        source.events(&group_of(&events[1..])).unwrap();
+        let batch = source.assembler.take_batch().unwrap();
+        let transaction = &batch.transactions[0];
+        let prepared = Some(XaStep::Prepared(b"x'61',x'',1".to_vec()));
+        assert_eq!((&transaction.xa, transaction.emptied), (&prepared, emptied));
+        let events = make::split(&bytes(&batch, transaction));
+        match emptied {
+            true => assert_eq!(outline(&events), ["Gtid", "BEGIN", "COMMIT"]),
+            false => assert_eq!(events.len(), 2, "as it came"),
+        }
+    }
+}
