@@ -14,11 +14,15 @@
 
 pub mod columns;
 pub mod compressed;
+pub mod decimal;
 pub mod event;
 pub mod event_type;
 pub mod fields;
+pub mod float_text;
 pub mod format_description;
 pub mod incident;
+pub mod json;
+pub mod json_diff;
 pub mod load_data;
 pub mod mariadb_gtid;
 pub mod mysql_gtid;
@@ -26,10 +30,12 @@ pub mod payload;
 pub mod query;
 pub mod rotate;
 pub mod row_images;
+pub mod row_value;
 pub mod rows;
 pub mod statement_context;
 pub mod status_variables;
 mod tagged_gtid;
+pub mod temporal;
 pub mod xa_prepare;
 
 pub use event::{CHECKSUM_LEN, EventHeader, HEADER_LEN, MAGIC};

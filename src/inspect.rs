@@ -19,6 +19,8 @@ mod gtid_selection;
 mod line;
 mod reader;
 mod resync;
+mod row_json;
+mod row_text;
 mod selection;
 mod text;
 pub mod verify;
@@ -26,9 +28,9 @@ pub mod verify;
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub use describe::{Describer, Description};
+pub use describe::{Describer, Description, Table};
 pub use gtid_selection::GtidSelection;
-pub use reader::{ChecksumState, EVENT_KEPT_MAX, EventReader, PlacedEvent};
+pub use reader::{ChecksumState, EVENT_KEPT_MAX, EventBytes, EventReader, PlacedEvent};
 
 /// Why a file cannot be read any further.
 #[derive(Debug, thiserror::Error)]

@@ -109,6 +109,50 @@ fn rows_body() -> Vec<u8> {
     body
 }
 
+/// A table map and a row of it, in the form that the target of rows reads: columns of every sort of
+/// type, an image that has all of them.
+fn rows_seeds() -> Vec<Vec<u8>> {
+    let types = [
+        3, 8, 5, 246, 16, 10, 19, 18, 17, 13, 15, 254, 254, 252, 255, 245, 242, 140,
+    ];
+    let metadata = [
+        8, 10, 2, 4, 1, 6, 3, 2, 20, 0, 254, 20, 247, 1, 2, 4, 4, 4, 2,
+    ];
+    let mut map = b"\x07\0\0\0\0\0\x01\0\x04test\0\x01t\0".to_vec();
+    map.push(types.len() as u8);
+    map.extend_from_slice(&types);
+    map.push(metadata.len() as u8);
+    map.extend_from_slice(&metadata);
+    map.extend_from_slice(&[0xff, 0xff, 0xff, 1, 1, 0xc0, 13, 1, 2]);
+    let mut row = vec![0; 3];
+    row.extend_from_slice(&[
+        1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xf8, 0x3f,
+    ]);
+    row.extend_from_slice(&[0x80, 0, 0, 1, 5, 0x0a, 0xaa, 1, 2, 3, 0x80, 0, 1, 0, 0, 1]);
+    row.extend_from_slice(&[0x99, 1, 2, 3, 4, 5, 6, 0x5e, 1, 2, 3, 7, 120]);
+    row.extend_from_slice(b"\x03abc\x02de\x02\x02\0bl");
+    row.extend_from_slice(b"\x05\0\0\0\0\0\0\0\x01");
+    let document = b"\x02\x01\0\x0b\0\x0c\x07\0\x03abc";
+    row.extend_from_slice(&[12, 0, 0, 0]);
+    row.extend_from_slice(document);
+    row.extend_from_slice(b"\x08\0\0\0\0\0\x80\x3f\0\0\0\x40\x06\0\0short");
+    let with_body = |head: &[u8]| {
+        let mut seed = (map.len() as u16).to_le_bytes().to_vec();
+        seed.extend_from_slice(&map);
+        seed.extend_from_slice(&[7, 0, 0, 0, 0, 0, 1, 0]);
+        seed.extend_from_slice(head);
+        seed.extend_from_slice(&row);
+        seed
+    };
+    vec![
+        with_body(&[18, 0xff, 0xff, 0xff]),
+        with_body(&[2, 0, 18, 0xff, 0xff, 0xff]),
+        document.to_vec(),
+        b"\x00\x03$.a\x03\x05\x02\x00\x01\x04$[1]\x02\x04\x00\x02\x03$.b".to_vec(),
+        b"\x8a\x03\xe8+)\x19\x05\xa3`\x14\x0cw\0\0".to_vec(),
+    ]
+}
+
 /// A transaction in the form that the assembler's target reads.
 fn assembler_stream(choice: u8) -> Vec<u8> {
     let mut mariadb = 99_u64.to_le_bytes().to_vec();
@@ -230,6 +274,7 @@ fn seeds_of(target: &str, binlogs: &[Vec<u8>]) -> Vec<Vec<u8>> {
             seeds.extend(binlogs.iter().cloned());
             seeds
         }
+        "rows" => rows_seeds(),
         "gtid_text" => gtid_texts(),
         "gtid_wire" => wire_messages(),
         "index_record" => (0..=8).map(|kind| vec![kind; 64]).collect(),
@@ -333,6 +378,11 @@ fn listing() {
 }
 
 #[test]
+fn rows() {
+    smoke("rows");
+}
+
+#[test]
 fn gtid_text() {
     smoke("gtid_text");
 }
@@ -362,6 +412,10 @@ fn hand_made_seeds_are_valid() {
             "{choice:#b}"
         );
     }
+    let [first, ..] = &rows_seeds()[..] else {
+        panic!("no seeds of rows");
+    };
+    assert_eq!(bodies::sound_values(first), 18);
     let packets = packets();
     assert_eq!(
         Greeting::decode(&packets[0])

@@ -2,7 +2,12 @@
 //!
 //! ```text
 //!  … table | 0 | count (length-encoded) | types (1 each) | metadata length | metadata | null bits | …
+//!  … optional fields: type 1 | length (length-encoded) | value
 //! ```
+//!
+//! Of the optional fields two are read: 1, a bit for each numeric column that is set when it is
+//! unsigned (highest bit first), and 13, the dimension of each VECTOR column. What is wrong with
+//! the optional fields is no error: nothing that is needed to find the values stands there.
 //!
 //! The metadata of a column is 0, 1 or 2 bytes, by its type. Types are MySQL's `enum_field_types`,
 //! and MariaDB's compressed ones (140 blobs, 141 VARCHAR). MariaDB's old temporal types with fractions
@@ -10,16 +15,59 @@
 //! apart. Values that are shorter than their column begin
 //! with their length.
 
+use super::decimal;
 use super::event::HEADER_LEN;
 use super::fields::{EventError, FieldReader};
 use super::rows::TableMap;
 
 const NAME: &str = "Table_map event";
-const DIGITS_PER_WORD: usize = 9;
-/// Bytes of 0 to 8 decimal digits that fill no word of 9.
-const PARTIAL_DIGIT_BYTES: [usize; DIGITS_PER_WORD] = [0, 1, 1, 2, 2, 3, 3, 4, 4];
-const ENUM: u8 = 247;
-const SET: u8 = 248;
+/// The optional field of the unsigned columns, and that of the dimensions of vectors.
+const SIGNEDNESS: u8 = 1;
+const VECTOR_DIMENSIONS: u8 = 13;
+/// Digits of a fraction of a second at most.
+const FRACTION_MAX: u8 = 6;
+
+/// The column types, as a table map names them.
+#[allow(missing_docs)] // The names are those of `enum_field_types` without their prefix.
+pub mod column_type {
+    pub const TINY: u8 = 1;
+    pub const SHORT: u8 = 2;
+    pub const LONG: u8 = 3;
+    pub const FLOAT: u8 = 4;
+    pub const DOUBLE: u8 = 5;
+    pub const NULL: u8 = 6;
+    pub const TIMESTAMP: u8 = 7;
+    pub const LONGLONG: u8 = 8;
+    pub const INT24: u8 = 9;
+    pub const DATE: u8 = 10;
+    pub const TIME: u8 = 11;
+    pub const DATETIME: u8 = 12;
+    pub const YEAR: u8 = 13;
+    pub const NEWDATE: u8 = 14;
+    pub const VARCHAR: u8 = 15;
+    pub const BIT: u8 = 16;
+    pub const TIMESTAMP2: u8 = 17;
+    pub const DATETIME2: u8 = 18;
+    pub const TIME2: u8 = 19;
+    /// MariaDB's.
+    pub const BLOB_COMPRESSED: u8 = 140;
+    /// MariaDB's.
+    pub const VARCHAR_COMPRESSED: u8 = 141;
+    pub const VECTOR: u8 = 242;
+    pub const JSON: u8 = 245;
+    pub const NEWDECIMAL: u8 = 246;
+    pub const ENUM: u8 = 247;
+    pub const SET: u8 = 248;
+    pub const TINY_BLOB: u8 = 249;
+    pub const MEDIUM_BLOB: u8 = 250;
+    pub const LONG_BLOB: u8 = 251;
+    pub const BLOB: u8 = 252;
+    pub const VAR_STRING: u8 = 253;
+    pub const STRING: u8 = 254;
+    pub const GEOMETRY: u8 = 255;
+}
+
+use column_type::*;
 
 /// How long the value of a column is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,11 +80,41 @@ pub enum ValueLength {
     Unknown,
 }
 
+/// One column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Column {
+    /// One of [`column_type`]; ENUM and SET as such, and not as the STRING they are written as.
+    pub column_type: u8,
+    /// The type's metadata as one number, as `mysqlbinlog` prints it.
+    pub metadata: u16,
+    /// How long a value is.
+    pub length: ValueLength,
+    /// Whether it may be NULL.
+    pub nullable: bool,
+    /// Whether the table map says that it is UNSIGNED; servers need not say it.
+    pub unsigned: bool,
+    /// The elements of a VECTOR, if the table map says it, else 0.
+    pub dimensions: u64,
+}
+
+impl Column {
+    /// The longest value of a VARCHAR, CHAR or BINARY column in bytes.
+    pub fn length_max(&self) -> u16 {
+        match self.column_type {
+            STRING => {
+                let [first, second] = self.metadata.to_be_bytes();
+                string_max(first, second)
+            }
+            _ => self.metadata,
+        }
+    }
+}
+
 /// What is read from a table map's columns.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Columns {
     /// In the table's order.
-    pub lengths: Vec<ValueLength>,
+    pub columns: Vec<Column>,
     /// How many columns are JSON: partial updates hold one bit for each.
     pub json_count: usize,
 }
@@ -60,38 +138,101 @@ impl Columns {
         let metadata_at = fields.offset();
         let metadata_len = usize::try_from(metadata_len).unwrap_or(usize::MAX);
         let metadata = fields.take("metadata", metadata_len)?;
-        fields.take("null bits", count.div_ceil(8))?;
+        let null_bits = fields.take("null bits", count.div_ceil(8))?;
         let mut metadata = FieldReader::new(NAME, metadata, metadata_at);
         let mut columns = Columns {
-            lengths: Vec::with_capacity(types.len()),
+            columns: Vec::with_capacity(types.len()),
             json_count: 0,
         };
-        for column_type in types {
-            columns.json_count += usize::from(*column_type == 245);
+        for (number, column_type) in types.iter().enumerate() {
+            columns.json_count += usize::from(*column_type == JSON);
             let (first, second) = match metadata_width(*column_type) {
                 0 => (0, 0),
                 1 => (metadata.u8("metadata")?, 0),
                 _ => (metadata.u8("metadata")?, metadata.u8("metadata")?),
             };
-            columns
-                .lengths
-                .push(value_length(*column_type, first, second));
+            let mut column = column(*column_type, first, second);
+            column.nullable = bit(null_bits, number);
+            columns.columns.push(column);
         }
         if metadata.remaining() > 0 {
             let found = metadata.remaining() as u64;
             return Err(metadata.invalid("metadata", metadata.offset(), found, "no more bytes"));
         }
+        // What is left out here is left out, see the module.
+        columns.read_optional(fields).ok();
         Ok(columns)
+    }
+
+    fn read_optional(&mut self, mut fields: FieldReader<'_>) -> Result<(), EventError> {
+        while fields.remaining() > 0 {
+            let field_type = fields.u8("optional field's type")?;
+            let length = fields.length_encoded("optional field's length")?;
+            let length = usize::try_from(length).unwrap_or(usize::MAX);
+            let at = fields.offset();
+            let value = fields.take("optional field", length)?;
+            match field_type {
+                SIGNEDNESS => self.set_unsigned(value),
+                VECTOR_DIMENSIONS => self.set_dimensions(FieldReader::new(NAME, value, at))?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn set_unsigned(&mut self, bits: &[u8]) {
+        let numeric = self.columns.iter_mut().filter(|column| {
+            matches!(
+                column.column_type,
+                TINY | SHORT | INT24 | LONG | LONGLONG | FLOAT | DOUBLE | NEWDECIMAL | YEAR
+            )
+        });
+        for (number, column) in numeric.enumerate() {
+            let byte = bits.get(number / 8).copied().unwrap_or(0);
+            column.unsigned = byte << (number % 8) & 0x80 != 0;
+        }
+    }
+
+    fn set_dimensions(&mut self, mut values: FieldReader<'_>) -> Result<(), EventError> {
+        let vectors = self.columns.iter_mut();
+        for column in vectors.filter(|column| column.column_type == VECTOR) {
+            column.dimensions = values.length_encoded("dimensions of a vector")?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether bit `number` of a bitmap is set, the lowest bit of its first byte being bit 0.
+pub(super) fn bit(bitmap: &[u8], number: usize) -> bool {
+    bitmap
+        .get(number / 8)
+        .is_some_and(|byte| byte >> (number % 8) & 1 != 0)
+}
+
+fn column(written_type: u8, first: u8, second: u8) -> Column {
+    let column_type = match (written_type, first) {
+        (STRING, ENUM | SET) => first,
+        _ => written_type,
+    };
+    let metadata = match written_type {
+        NEWDECIMAL | ENUM | SET | STRING => u16::from_be_bytes([first, second]),
+        _ => u16::from_le_bytes([first, second]),
+    };
+    Column {
+        column_type,
+        metadata,
+        length: value_length(written_type, first, second),
+        nullable: false,
+        unsigned: false,
+        dimensions: 0,
     }
 }
 
 fn metadata_width(column_type: u8) -> usize {
     match column_type {
-        // FLOAT, DOUBLE, the temporal types with fractions, BLOB_COMPRESSED, VECTOR, JSON, blobs,
-        // GEOMETRY.
-        4 | 5 | 17..=19 | 140 | 242 | 245 | 249..=252 | 255 => 1,
-        // VARCHAR, BIT, VARCHAR_COMPRESSED, NEWDECIMAL, ENUM, SET, VAR_STRING, STRING.
-        15 | 16 | 141 | 246..=248 | 253 | 254 => 2,
+        FLOAT | DOUBLE | TIMESTAMP2 | DATETIME2 | TIME2 | BLOB_COMPRESSED | VECTOR | JSON
+        | TINY_BLOB | MEDIUM_BLOB | LONG_BLOB | BLOB | GEOMETRY => 1,
+        VARCHAR | BIT | VARCHAR_COMPRESSED | NEWDECIMAL | ENUM | SET | VAR_STRING | STRING => 2,
         _ => 0,
     }
 }
@@ -99,25 +240,32 @@ fn metadata_width(column_type: u8) -> usize {
 fn value_length(column_type: u8, first: u8, second: u8) -> ValueLength {
     let fraction_len = usize::from(first).div_ceil(2);
     match column_type {
-        1 | 13 => ValueLength::Fixed(1),                 // TINY, YEAR
-        2 => ValueLength::Fixed(2),                      // SHORT
-        9 | 10 | 11 | 14 => ValueLength::Fixed(3),       // INT24, DATE, TIME, NEWDATE
-        3 | 7 => ValueLength::Fixed(4),                  // LONG, TIMESTAMP
-        8 | 12 => ValueLength::Fixed(8),                 // LONGLONG, DATETIME
-        6 => ValueLength::Fixed(0),                      // NULL
-        4 | 5 => ValueLength::Fixed(usize::from(first)), // FLOAT, DOUBLE
-        17 => ValueLength::Fixed(4 + fraction_len),      // TIMESTAMP2
-        18 => ValueLength::Fixed(5 + fraction_len),      // DATETIME2
-        19 => ValueLength::Fixed(3 + fraction_len),      // TIME2
-        15 | 141 | 253 => prefix_for(u16::from_le_bytes([first, second])),
-        16 => ValueLength::Fixed(usize::from(second) + usize::from(first > 0)),
-        246 => decimal_length(first, second),
+        TINY | YEAR => ValueLength::Fixed(1),
+        SHORT => ValueLength::Fixed(2),
+        INT24 | DATE | TIME | NEWDATE => ValueLength::Fixed(3),
+        LONG | TIMESTAMP => ValueLength::Fixed(4),
+        LONGLONG | DATETIME => ValueLength::Fixed(8),
+        NULL => ValueLength::Fixed(0),
+        FLOAT | DOUBLE => ValueLength::Fixed(usize::from(first)),
+        TIMESTAMP2 | DATETIME2 | TIME2 if first > FRACTION_MAX => ValueLength::Unknown,
+        TIMESTAMP2 => ValueLength::Fixed(4 + fraction_len),
+        DATETIME2 => ValueLength::Fixed(5 + fraction_len),
+        TIME2 => ValueLength::Fixed(3 + fraction_len),
+        VARCHAR | VARCHAR_COMPRESSED | VAR_STRING => {
+            prefix_for(u16::from_le_bytes([first, second]))
+        }
+        BIT => ValueLength::Fixed(usize::from(second) + usize::from(first > 0)),
+        NEWDECIMAL => {
+            decimal::length(first, second).map_or(ValueLength::Unknown, ValueLength::Fixed)
+        }
         ENUM | SET => ValueLength::Fixed(usize::from(second)),
-        254 => string_length(first, second),
-        140 | 242 | 245 | 249..=252 | 255 => match first {
-            1..=4 => ValueLength::Prefixed(usize::from(first)),
-            _ => ValueLength::Unknown,
-        },
+        STRING => string_length(first, second),
+        BLOB_COMPRESSED | VECTOR | JSON | TINY_BLOB | MEDIUM_BLOB | LONG_BLOB | BLOB | GEOMETRY => {
+            match first {
+                1..=4 => ValueLength::Prefixed(usize::from(first)),
+                _ => ValueLength::Unknown,
+            }
+        }
         _ => ValueLength::Unknown,
     }
 }
@@ -130,23 +278,14 @@ fn prefix_for(max: u16) -> ValueLength {
 /// CHAR, BINARY, ENUM and SET share a type. The first byte is the real type, and two of its bits,
 /// inverted, continue the maximum length in the second.
 fn string_length(first: u8, second: u8) -> ValueLength {
-    let high = u16::from((first & 0x30) ^ 0x30) << 4;
     match first {
         ENUM | SET => ValueLength::Fixed(usize::from(second)),
-        _ => prefix_for(high | u16::from(second)),
+        _ => prefix_for(string_max(first, second)),
     }
 }
 
-fn decimal_length(precision: u8, scale: u8) -> ValueLength {
-    let Some(integral) = precision.checked_sub(scale) else {
-        return ValueLength::Unknown;
-    };
-    let digits = |count: u8| {
-        let count = usize::from(count);
-        let partial = PARTIAL_DIGIT_BYTES.get(count % DIGITS_PER_WORD);
-        count / DIGITS_PER_WORD * 4 + partial.copied().unwrap_or(0)
-    };
-    ValueLength::Fixed(digits(integral) + digits(scale))
+fn string_max(first: u8, second: u8) -> u16 {
+    u16::from((first & 0x30) ^ 0x30) << 4 | u16::from(second)
 }
 
 #[cfg(test)]
@@ -183,8 +322,25 @@ mod tests {
             Fixed(0),
             Unknown,
         ];
-        assert_eq!(columns.lengths, expected);
+        let lengths: Vec<_> = columns.columns.iter().map(|column| column.length).collect();
+        assert_eq!(lengths, expected);
         assert_eq!(columns.json_count, 1);
+    }
+
+    #[test]
+    fn optional_fields() {
+        // YEAR, BIGINT UNSIGNED, VECTOR(3), INT, VECTOR(2048): as MySQL 9.7 writes them.
+        let mut body = body(&[13, 8, 242, 3, 242], &[4, 4]);
+        body.extend_from_slice(&[1, 1, 0b1100_0000, 13, 4, 3, 252, 0, 8]);
+        let columns = Columns::parse(&body).unwrap().columns;
+        let unsigned: Vec<_> = columns.iter().map(|column| column.unsigned).collect();
+        assert_eq!(unsigned, [true, true, false, false, false]);
+        let dimensions: Vec<_> = columns.iter().map(|column| column.dimensions).collect();
+        assert_eq!(dimensions, [0, 0, 3, 0, 2048]);
+        // Cut short they say less, and that is all.
+        for cut in body.len() - 9..body.len() {
+            assert_eq!(Columns::parse(&body[..cut]).unwrap().columns.len(), 5);
+        }
     }
 
     #[test]

@@ -1,17 +1,24 @@
-//! MariaDB's compressed statements and rows (`log_bin_compress`).
+//! MariaDB's compressed statements and rows (`log_bin_compress`), and the values of its compressed
+//! columns.
 //!
 //! ```text
 //!  0                                            1                      1 + n
 //!  | 0x80 | algorithm << 4 (0: zlib) | width n | length, big-endian n | zlib stream …
 //! ```
+//!
+//! In columns the first byte is 0 before a value that is not compressed, else 0x80 (zlib), with the
+//! bit 8 for a deflate stream without zlib's frame. An empty value has no bytes at all.
 
+use std::borrow::Cow;
 use std::io::Read;
 
-use flate2::read::ZlibDecoder;
+use flate2::read::{DeflateDecoder, ZlibDecoder};
 
 use super::fields::{EventError, FieldReader};
 
 const MARK: u8 = 0x80;
+/// In columns: a deflate stream without frame.
+const BARE: u8 = 0x08;
 
 /// Expands `bytes`, which stand `offset` bytes into the event called `event`. `None` when the
 /// result is said to be, or turns out, larger than `max` bytes.
@@ -30,14 +37,42 @@ pub fn decompress(
         let expected = "0x80 and a width of 1 to 4";
         return Err(fields.invalid("compression header", offset, first.into(), expected));
     }
+    expand(fields, first, false, max)
+}
+
+/// Expands `bytes`, the value of a compressed column. `None` when the result is larger than `max`.
+///
+/// # Errors
+/// When the bytes are no such value, or do not give the length that they say.
+pub fn decompress_column(bytes: &[u8], max: usize) -> Result<Option<Cow<'_, [u8]>>, EventError> {
+    let mut fields = FieldReader::new("compressed column", bytes, 0);
+    if bytes.is_empty() {
+        return Ok(Some(Cow::Borrowed(bytes)));
+    }
+    let first = fields.u8("compression header")?;
+    if first == 0 {
+        return Ok(Some(Cow::Borrowed(fields.rest())));
+    }
+    if first & 0xf0 != MARK {
+        let expected = "0, or 0x80 and a width of 1 to 4";
+        return Err(fields.invalid("compression header", 0, first.into(), expected));
+    }
+    let expanded = expand(fields, first, first & BARE != 0, max)?;
+    Ok(expanded.map(Cow::Owned))
+}
+
+/// What follows the first byte.
+fn expand(
+    mut fields: FieldReader<'_>,
+    first: u8,
+    bare: bool,
+    max: usize,
+) -> Result<Option<Vec<u8>>, EventError> {
     let width = usize::from(first & 0x07);
     if !(1..=4).contains(&width) {
-        return Err(fields.invalid(
-            "compression header",
-            offset,
-            first.into(),
-            "a width of 1 to 4",
-        ));
+        let expected = "a width of 1 to 4";
+        let at = fields.offset().saturating_sub(1);
+        return Err(fields.invalid("compression header", at, first.into(), expected));
     }
     let length = fields
         .take("uncompressed length", width)?
@@ -49,9 +84,14 @@ pub fn decompress(
     let at = fields.offset();
     let mut expanded = Vec::new();
     // One byte more than announced is enough to see that there are more.
-    let result = ZlibDecoder::new(fields.rest())
-        .take(length + 1)
-        .read_to_end(&mut expanded);
+    let result = match bare {
+        true => DeflateDecoder::new(fields.rest())
+            .take(length + 1)
+            .read_to_end(&mut expanded),
+        false => ZlibDecoder::new(fields.rest())
+            .take(length + 1)
+            .read_to_end(&mut expanded),
+    };
     if result.is_err() || expanded.len() as u64 != length {
         let found = expanded.len() as u64;
         let expected = "the uncompressed length";
@@ -84,6 +124,26 @@ mod tests {
             // The last four bytes are zlib's own checksum.
             assert!(decompress("test", &bytes[..cut], 0, 1000).is_err(), "{cut}");
         }
+    }
+
+    #[test]
+    fn columns_of_each_form() {
+        let column = |bytes: &[u8]| {
+            let expanded = decompress_column(bytes, 1000);
+            expanded.map(|expanded| expanded.map(Cow::into_owned))
+        };
+        assert_eq!(column(b"").unwrap().unwrap(), b"");
+        assert_eq!(column(b"\0short").unwrap().unwrap(), b"short");
+        assert_eq!(column(&sample(&[b'a'; 700])).unwrap().unwrap(), [b'a'; 700]);
+        // As MariaDB 11.8 wrote REPEAT('t', 1000).
+        let bare = b"\x8a\x03\xe8+)\x19\x05\xa3`\x14\x0cw\0\0";
+        assert_eq!(column(bare).unwrap().unwrap(), [b't'; 1000]);
+        for cut in 1..bare.len() - 1 {
+            assert!(column(&bare[..cut]).is_err(), "{cut}");
+        }
+        assert_eq!(decompress_column(bare, 999), Ok(None));
+        assert!(column(b"\x8fx").is_err());
+        assert!(column(b"\x10x").is_err());
     }
 
     #[test]

@@ -1,11 +1,15 @@
-//! TRANSACTION_PAYLOAD_EVENT (40): a MySQL transaction compressed as a whole. Only its fields are
-//! read here.
+//! TRANSACTION_PAYLOAD_EVENT (40): a MySQL transaction compressed as a whole.
 //!
 //! Fields follow one another as type, length and value, the first two length-encoded, the value
 //! a length-encoded integer: 1 payload size, 2 compression type (0 zstd, 255 none), 3
-//! uncompressed size. Type 0, alone, ends the header; the payload follows.
+//! uncompressed size. Type 0, alone, ends the header; the payload follows: events, without
+//! checksums, one behind the other.
 
-use super::event::HEADER_LEN;
+use std::io::{self, Read};
+
+use ruzstd::decoding::StreamingDecoder;
+
+use super::event::{EventHeader, HEADER_LEN};
 use super::fields::{EventError, FieldReader};
 
 /// `compression_type` of a payload that is a zstd stream.
@@ -22,8 +26,8 @@ pub struct PayloadHeader {
     pub compression_type: Option<u64>,
     /// Bytes of the events that it holds.
     pub uncompressed_size: Option<u64>,
-    /// Bytes of the fields themselves: where in the body the payload starts.
-    pub header_len: usize,
+    /// Bytes of the header itself: where in the body the payload starts.
+    pub len: usize,
 }
 
 impl PayloadHeader {
@@ -37,7 +41,7 @@ impl PayloadHeader {
         loop {
             let field_type = fields.length_encoded("field type")?;
             if field_type == 0 {
-                header.header_len = fields.offset() - HEADER_LEN;
+                header.len = body.len() - fields.remaining();
                 return Ok(header);
             }
             let length = fields.length_encoded("field length")?;
@@ -65,9 +69,141 @@ impl PayloadHeader {
     }
 }
 
+/// The events in a payload, in their order.
+pub struct PayloadEvents<'a> {
+    input: Box<dyn Read + 'a>,
+    kept_max: usize,
+    kept: Vec<u8>,
+}
+
+impl<'a> PayloadEvents<'a> {
+    /// Reads the events of `body`, a whole event without its header; at most `kept_max` bytes of an
+    /// event are kept. `None` when the compression is not known.
+    ///
+    /// # Errors
+    /// When the header is cut short or the stream cannot be begun.
+    pub fn new(body: &'a [u8], kept_max: usize) -> io::Result<Option<Self>> {
+        let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, error);
+        let header = PayloadHeader::parse(body).map_err(invalid)?;
+        let payload = body.get(header.len..).unwrap_or_default();
+        let size = header.payload_size.unwrap_or(u64::MAX);
+        let input: Box<dyn Read + 'a> = match header.compression_type {
+            Some(COMPRESSION_NONE) => Box::new(payload.take(size)),
+            Some(COMPRESSION_ZSTD) => {
+                let size = usize::try_from(size).unwrap_or(usize::MAX);
+                let payload = payload.get(..size).unwrap_or(payload);
+                let decoder = StreamingDecoder::new(payload).map_err(io::Error::other)?;
+                Box::new(decoder.take(header.uncompressed_size.unwrap_or(u64::MAX)))
+            }
+            _ => return Ok(None),
+        };
+        Ok(Some(Self {
+            input,
+            kept_max: kept_max.max(HEADER_LEN),
+            kept: Vec::new(),
+        }))
+    }
+
+    /// The header of the next event, and whether all of it is in [`PayloadEvents::event`]. `None` at
+    /// the end.
+    ///
+    /// # Errors
+    /// When the stream is damaged or ends inside an event.
+    pub fn next_event(&mut self) -> io::Result<Option<(EventHeader, bool)>> {
+        self.kept.clear();
+        self.read_kept(HEADER_LEN)?;
+        if self.kept.is_empty() {
+            return Ok(None);
+        }
+        let header = EventHeader::parse(&self.kept);
+        let header = header.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        let size = header.event_size as usize;
+        let kept = size.min(self.kept_max);
+        self.read_kept(kept.saturating_sub(HEADER_LEN))?;
+        let left = (size - kept) as u64;
+        let skipped = io::copy(&mut (&mut self.input).take(left), &mut io::sink())?;
+        if self.kept.len() < kept || skipped < left {
+            let found = self.kept.len() as u64 + skipped;
+            let what = format!(
+                "{} event: cut short: it has {size} bytes, the payload ends after {found}",
+                header.event_type
+            );
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, what));
+        }
+        Ok(Some((header, kept == size)))
+    }
+
+    /// The event that was read last, from its header on; without checksum.
+    pub fn event(&self) -> &[u8] {
+        &self.kept
+    }
+
+    fn read_kept(&mut self, count: usize) -> io::Result<()> {
+        let mut input = (&mut self.input).take(count as u64);
+        input.read_to_end(&mut self.kept).map(drop)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::binlog::EventType;
+
+    fn body(compression: u8, payload: &[u8]) -> Vec<u8> {
+        let mut body = vec![2, 1, compression, 1, 3, 0xfc];
+        if compression == 255 {
+            body[1] = 3;
+            body.splice(2..3, [0xfc, 255, 0]);
+        }
+        body.extend_from_slice(&(payload.len() as u16).to_le_bytes());
+        body.push(0);
+        body.extend_from_slice(payload);
+        body
+    }
+
+    /// Two events: 40 bytes and 19.
+    fn events() -> Vec<u8> {
+        let mut events = Vec::new();
+        for size in [40, 19] {
+            let header = EventHeader {
+                timestamp: 1,
+                event_type: EventType::QUERY,
+                server_id: 1,
+                event_size: size,
+                log_pos: 0,
+                flags: 0,
+            };
+            events.extend_from_slice(&header.encode());
+            events.resize(events.len() + size as usize - HEADER_LEN, 7);
+        }
+        events
+    }
+
+    fn sizes(body: &[u8], kept_max: usize) -> io::Result<Vec<(u32, bool, usize)>> {
+        let mut sizes = Vec::new();
+        let mut events = PayloadEvents::new(body, kept_max)?.expect("a known compression");
+        while let Some((header, whole)) = events.next_event()? {
+            sizes.push((header.event_size, whole, events.event().len()));
+        }
+        Ok(sizes)
+    }
+
+    #[test]
+    fn events_are_read_and_cut_safely() {
+        use ruzstd::encoding::{CompressionLevel, compress_to_vec};
+        let zstd = compress_to_vec(&events()[..], CompressionLevel::Fastest);
+        for body in [body(255, &events()), body(0, &zstd)] {
+            assert_eq!(sizes(&body, 100).unwrap(), [(40, true, 40), (19, true, 19)]);
+            assert_eq!(sizes(&body, 30).unwrap(), [(40, false, 30), (19, true, 19)]);
+            let mut sound = 0;
+            for cut in 0..body.len() {
+                sound += usize::from(sizes(&body[..cut], 100).is_ok());
+            }
+            // Where an event ends when they are not compressed: before, between.
+            assert!(sound <= 2, "{sound}");
+        }
+        assert!(PayloadEvents::new(&body(7, &zstd), 100).unwrap().is_none());
+    }
 
     #[test]
     fn headers_are_read_and_cut_safely() {
@@ -76,7 +212,7 @@ mod tests {
         assert_eq!(header.payload_size, Some(223));
         assert_eq!(header.uncompressed_size, Some(571));
         assert_eq!(header.compression_name(), "ZSTD");
-        assert_eq!(header.header_len, body.len() - 2);
+        assert_eq!(header.len, body.len() - 2);
         for cut in 0..body.len() - 2 {
             assert!(PayloadHeader::parse(&body[..cut]).is_err(), "cut at {cut}");
         }

@@ -1,4 +1,4 @@
-//! Counting the rows of a rows event, by skipping over the values.
+//! The rows of a rows event, and where in it their values are.
 //!
 //! ```text
 //!  0        19         25      27
@@ -7,11 +7,16 @@
 //!  … rows: null bits of the present columns | values of those that are not null
 //! ```
 //!
+//! Extra data of type 1 names the partition of the rows (2 bytes), in updates also the one they come
+//! from (2 more).
+//!
 //! An update has two images a row. In a partial update (39) the second begins with options
 //! (length-encoded); option 1 adds one bit for each JSON column of the table. MariaDB's
 //! compressed events hold the rows (all that follows the bitmaps) compressed.
 
-use super::columns::{Columns, ValueLength};
+use std::borrow::Cow;
+
+use super::columns::{Column, Columns, ValueLength, bit, column_type};
 use super::compressed;
 use super::event::HEADER_LEN;
 use super::event_type::EventType;
@@ -19,6 +24,29 @@ use super::fields::{EventError, FieldReader};
 
 const NAME: &str = "rows event";
 const PARTIAL_JSON: u64 = 1;
+const EXTRA_PARTITION: u8 = 1;
+
+/// What the rows of an event do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RowsKind {
+    /// They come to be.
+    Insert,
+    /// They change.
+    Update,
+    /// They go.
+    Delete,
+}
+
+impl RowsKind {
+    /// What the rows of an event of this type do.
+    pub fn of(event_type: EventType) -> Self {
+        match event_type.0 {
+            24 | 31 | 39 | 167 | 170 => RowsKind::Update,
+            25 | 32 | 168 | 171 => RowsKind::Delete,
+            _ => RowsKind::Insert,
+        }
+    }
+}
 
 /// What a rows event does to its rows, and what stands behind its fixed part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,12 +66,12 @@ impl<'a> RowsData<'a> {
     /// When it is cut short before the images.
     pub fn parse(event_type: EventType, body: &'a [u8]) -> Result<Self, EventError> {
         let mut fields = FieldReader::new(NAME, body, HEADER_LEN);
-        skip_head(&mut fields, event_type)?;
+        take_extra_data(&mut fields, event_type)?;
         let count = fields.length_encoded("column count")?;
         let bitmap_len = usize::try_from(count.div_ceil(8)).unwrap_or(usize::MAX);
-        let bitmaps_len = match is_update(event_type) {
-            true => bitmap_len.saturating_mul(2),
-            false => bitmap_len,
+        let bitmaps_len = match RowsKind::of(event_type) {
+            RowsKind::Update => bitmap_len.saturating_mul(2),
+            _ => bitmap_len,
         };
         let columns = fields.take("columns present", bitmaps_len)?;
         let has_all = |bitmap: &[u8]| (0..count).all(|column| bit(bitmap, column as usize));
@@ -55,241 +83,310 @@ impl<'a> RowsData<'a> {
     }
 }
 
-/// Skips what stands before the column count.
-fn skip_head(fields: &mut FieldReader<'_>, event_type: EventType) -> Result<(), EventError> {
-    fields.take("table id and flags", 8)?;
-    if has_extra_data(event_type) {
-        let at = fields.offset();
-        let length = fields.u16("extra data length")?;
-        let Some(rest) = usize::from(length).checked_sub(2) else {
-            return Err(fields.invalid("extra data length", at, length.into(), "2 or more"));
-        };
-        fields.take("extra data", rest)?;
-    }
-    Ok(())
+/// The partitions of the rows of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Partition {
+    /// The one they are in, after an update.
+    pub partition: u16,
+    /// The one they were in before an update.
+    pub source: Option<u16>,
 }
 
-/// The rows of `body`, a whole rows event without header and checksum; an update of one row
-/// counts once. `None` when a column's type does not tell how long its values are, or the rows are
-/// compressed and larger than `uncompressed_max` bytes.
-///
-/// # Errors
-/// When the rows do not fill the event exactly, or it does not match `columns`.
-pub fn count_rows(
+/// A value in a row image, not decoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RawValue<'a> {
+    /// NULL.
+    Null,
+    /// Its bytes, without a prefix of its length.
+    Bytes(&'a [u8]),
+    /// What is to be changed in a JSON document.
+    JsonDiff(&'a [u8]),
+}
+
+/// A column of a row image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cell<'a> {
+    /// Its number in the table, from 0.
+    pub number: usize,
+    /// Its column.
+    pub column: &'a Column,
+    /// Its value.
+    pub value: RawValue<'a>,
+}
+
+/// One row: one image of it, or two if it was updated. Columns that were not logged are missing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row<'a> {
+    /// The row as it is inserted or deleted, or was before an update.
+    pub image: Vec<Cell<'a>>,
+    /// The row after an update.
+    pub after: Option<Vec<Cell<'a>>>,
+}
+
+/// The rows of one event.
+#[derive(Debug)]
+pub struct RowImages<'a> {
+    /// What they do.
+    pub kind: RowsKind,
+    /// The partition, if the server said it.
+    pub partition: Option<Partition>,
+    columns: &'a Columns,
+    before: &'a [u8],
+    after: Option<&'a [u8]>,
+    partial: bool,
+    /// Whether it is a dummy that only ends a statement, and belongs to no table.
+    empty: bool,
+    rows: Cow<'a, [u8]>,
+    /// Where in the event `rows` begin.
+    at: usize,
+}
+
+impl<'a> RowImages<'a> {
+    /// Reads `body`, a whole rows event without header and checksum. `None` when a column's type
+    /// does not tell how long its values are, or the rows are compressed and larger than
+    /// `uncompressed_max` bytes.
+    ///
+    /// # Errors
+    /// When it is cut short before its rows, they do not expand, or it does not match `columns`.
+    pub fn parse(
+        event_type: EventType,
+        body: &'a [u8],
+        columns: &'a Columns,
+        uncompressed_max: usize,
+    ) -> Result<Option<Self>, EventError> {
+        let kind = RowsKind::of(event_type);
+        let mut fields = FieldReader::new(NAME, body, HEADER_LEN);
+        let partition = match take_extra_data(&mut fields, event_type)? {
+            Some(extra) => partition(kind, extra)?,
+            None => None,
+        };
+        let at = fields.offset();
+        let count = fields.length_encoded("column count")?;
+        let bitmap_len = usize::try_from(count.div_ceil(8)).unwrap_or(usize::MAX);
+        let before = fields.take("columns present", bitmap_len)?;
+        let after = match kind {
+            RowsKind::Update => Some(fields.take("columns present afterwards", bitmap_len)?),
+            _ => None,
+        };
+        let matches = count == columns.columns.len() as u64;
+        if fields.remaining() > 0 && !matches {
+            return Err(fields.invalid("column count", at, count, "that of the table map"));
+        }
+        let at = fields.offset();
+        let mut images = RowImages {
+            kind,
+            partition,
+            columns,
+            before,
+            after,
+            partial: event_type == EventType::PARTIAL_UPDATE_ROWS,
+            empty: !matches,
+            rows: Cow::Borrowed(fields.rest()),
+            at,
+        };
+        if !images.empty && images.has_unknown_length() {
+            return Ok(None);
+        }
+        if !images.empty && is_compressed(event_type) {
+            match compressed::decompress(NAME, &images.rows, at, uncompressed_max)? {
+                None => return Ok(None),
+                Some(rows) => images.rows = Cow::Owned(rows),
+            }
+        }
+        Ok(Some(images))
+    }
+
+    /// How many rows there are; an update of one row counts once.
+    ///
+    /// # Errors
+    /// When the rows do not fill the event exactly.
+    pub fn count(&self) -> Result<u64, EventError> {
+        if self.empty {
+            return Ok(0);
+        }
+        let mut fields = FieldReader::new(NAME, &self.rows, self.at);
+        if self.takes_no_bytes() {
+            return Ok(1);
+        }
+        let mut count = 0;
+        while fields.remaining() > 0 {
+            self.skip_row(&mut fields)?;
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    /// The rows, in their order. After an error there are no more.
+    pub fn rows(&self) -> impl Iterator<Item = Result<Row<'_>, EventError>> {
+        let mut fields = FieldReader::new(NAME, &self.rows, self.at);
+        // A row of which no column was logged takes no bytes (or its options only): one row.
+        let mut bare = self.takes_no_bytes();
+        std::iter::from_fn(move || {
+            if self.empty || (fields.remaining() == 0 && !bare) {
+                return None;
+            }
+            if std::mem::take(&mut bare) {
+                fields.rest();
+                let after = self.after.map(|_| Vec::new());
+                let image = Vec::new();
+                return Some(Ok(Row { image, after }));
+            }
+            let row = self.row(&mut fields);
+            if row.is_err() {
+                fields.rest();
+            }
+            Some(row)
+        })
+    }
+
+    fn row<'b>(&'b self, fields: &mut FieldReader<'b>) -> Result<Row<'b>, EventError> {
+        let image = self.image(self.before, None, fields)?;
+        let after = match self.after {
+            Some(after) => {
+                let partial = self.partial_bits(fields)?;
+                Some(self.image(after, partial, fields)?)
+            }
+            None => None,
+        };
+        Ok(Row { image, after })
+    }
+
+    /// Whether the event's rows have no columns at all.
+    fn takes_no_bytes(&self) -> bool {
+        let has_columns = |bitmap: &[u8]| self.present(bitmap).next().is_some();
+        !has_columns(self.before) && !self.after.is_some_and(has_columns)
+    }
+
+    fn has_unknown_length(&self) -> bool {
+        let unknown = |present| {
+            self.present(present)
+                .any(|(_, column)| column.length == ValueLength::Unknown)
+        };
+        unknown(self.before) || self.after.is_some_and(unknown)
+    }
+
+    fn present<'b>(&'b self, bitmap: &'b [u8]) -> impl Iterator<Item = (usize, &'b Column)> + 'b {
+        let columns = self.columns.columns.iter().enumerate();
+        columns.filter(|(number, _)| bit(bitmap, *number))
+    }
+
+    fn skip_row<'b>(&'b self, fields: &mut FieldReader<'b>) -> Result<(), EventError> {
+        self.each(self.before, None, fields, |_| ())?;
+        if let Some(after) = self.after {
+            let partial = self.partial_bits(fields)?;
+            self.each(after, partial, fields, |_| ())?;
+        }
+        Ok(())
+    }
+
+    /// The bits that say which JSON columns of an image hold changes and not documents.
+    fn partial_bits<'b>(
+        &self,
+        fields: &mut FieldReader<'b>,
+    ) -> Result<Option<&'b [u8]>, EventError> {
+        if self.partial && fields.length_encoded("value options")? & PARTIAL_JSON != 0 {
+            let len = self.columns.json_count.div_ceil(8);
+            return fields.take("partial bits", len).map(Some);
+        }
+        Ok(None)
+    }
+
+    fn image<'b>(
+        &'b self,
+        bitmap: &'b [u8],
+        partial: Option<&'b [u8]>,
+        fields: &mut FieldReader<'b>,
+    ) -> Result<Vec<Cell<'b>>, EventError> {
+        let mut cells = Vec::new();
+        self.each(bitmap, partial, fields, |cell| cells.push(cell))?;
+        Ok(cells)
+    }
+
+    fn each<'b>(
+        &'b self,
+        bitmap: &'b [u8],
+        partial: Option<&'b [u8]>,
+        fields: &mut FieldReader<'b>,
+        mut take: impl FnMut(Cell<'b>),
+    ) -> Result<(), EventError> {
+        let present = self.present(bitmap).count();
+        let nulls = fields.take("null bits", present.div_ceil(8))?;
+        let mut value_number = 0;
+        let mut json_number = 0;
+        for (number, column) in self.columns.columns.iter().enumerate() {
+            let is_json = column.column_type == column_type::JSON;
+            let is_diff = is_json && partial.is_some_and(|bits| bit(bits, json_number));
+            json_number += usize::from(is_json);
+            if !bit(bitmap, number) {
+                continue;
+            }
+            let is_null = bit(nulls, value_number);
+            value_number += 1;
+            let value = match (is_null, is_diff) {
+                (true, _) => RawValue::Null,
+                (false, false) => RawValue::Bytes(value(column.length, fields)?),
+                (false, true) => RawValue::JsonDiff(value(column.length, fields)?),
+            };
+            take(Cell {
+                number,
+                column,
+                value,
+            });
+        }
+        Ok(())
+    }
+}
+
+fn value<'a>(length: ValueLength, fields: &mut FieldReader<'a>) -> Result<&'a [u8], EventError> {
+    let length = match length {
+        ValueLength::Fixed(length) => length,
+        ValueLength::Prefixed(width) => {
+            let length = fields.uint("value length", width)?;
+            usize::try_from(length).unwrap_or(usize::MAX)
+        }
+        ValueLength::Unknown => 0,
+    };
+    fields.take("value", length)
+}
+
+/// Takes what stands before the column count, and returns the extra data if the event has any.
+fn take_extra_data<'a>(
+    fields: &mut FieldReader<'a>,
     event_type: EventType,
-    body: &[u8],
-    columns: &Columns,
-    uncompressed_max: usize,
-) -> Result<Option<u64>, EventError> {
-    let mut fields = FieldReader::new(NAME, body, HEADER_LEN);
-    skip_head(&mut fields, event_type)?;
-    let at = fields.offset();
-    let count = fields.length_encoded("column count")?;
-    let bitmap_len = usize::try_from(count.div_ceil(8)).unwrap_or(usize::MAX);
-    let before = fields.take("columns present", bitmap_len)?;
-    let after = match is_update(event_type) {
-        true => Some(fields.take("columns present afterwards", bitmap_len)?),
-        false => None,
-    };
-    if fields.remaining() == 0 && count != columns.lengths.len() as u64 {
-        return Ok(Some(0)); // A dummy that only ends a statement belongs to no table.
-    }
-    if count != columns.lengths.len() as u64 {
-        return Err(fields.invalid("column count", at, count, "that of the table map"));
-    }
-    let layout = Layout {
-        columns,
-        before,
-        after,
-        partial: event_type == EventType::PARTIAL_UPDATE_ROWS,
-    };
-    if layout.has_unknown_length() {
+) -> Result<Option<FieldReader<'a>>, EventError> {
+    fields.take("table id and flags", 8)?;
+    if !has_extra_data(event_type) {
         return Ok(None);
     }
-    if !is_compressed(event_type) {
-        return layout.count(fields).map(Some);
-    }
     let at = fields.offset();
-    match compressed::decompress(NAME, fields.rest(), at, uncompressed_max)? {
-        None => Ok(None),
-        Some(rows) => layout.count(FieldReader::new(NAME, &rows, at)).map(Some),
+    let length = fields.u16("extra data length")?;
+    let Some(rest) = usize::from(length).checked_sub(2) else {
+        return Err(fields.invalid("extra data length", at, length.into(), "2 or more"));
+    };
+    let at = fields.offset();
+    let extra = fields.take("extra data", rest)?;
+    Ok(Some(FieldReader::new(NAME, extra, at)))
+}
+
+fn partition(kind: RowsKind, mut extra: FieldReader<'_>) -> Result<Option<Partition>, EventError> {
+    if extra.remaining() == 0 || extra.u8("type of extra data")? != EXTRA_PARTITION {
+        return Ok(None);
     }
+    let partition = extra.u16("partition")?;
+    let source = match kind {
+        RowsKind::Update => Some(extra.u16("source partition")?),
+        _ => None,
+    };
+    Ok(Some(Partition { partition, source }))
 }
 
 fn has_extra_data(event_type: EventType) -> bool {
     matches!(event_type.0, 30..=32 | 39 | 169..=171)
 }
 
-fn is_update(event_type: EventType) -> bool {
-    matches!(event_type.0, 24 | 31 | 39 | 167 | 170)
-}
-
 fn is_compressed(event_type: EventType) -> bool {
     matches!(event_type.0, 166..=171)
 }
 
-struct Layout<'a> {
-    columns: &'a Columns,
-    before: &'a [u8],
-    after: Option<&'a [u8]>,
-    partial: bool,
-}
-
-impl Layout<'_> {
-    fn has_unknown_length(&self) -> bool {
-        let unknown = |present| {
-            self.present(present)
-                .any(|length| length == ValueLength::Unknown)
-        };
-        unknown(self.before) || self.after.is_some_and(unknown)
-    }
-
-    fn present<'b>(&'b self, bitmap: &'b [u8]) -> impl Iterator<Item = ValueLength> + 'b {
-        let lengths = self.columns.lengths.iter().enumerate();
-        lengths
-            .filter(|(column, _)| bit(bitmap, *column))
-            .map(|(_, length)| *length)
-    }
-
-    fn count(&self, mut fields: FieldReader<'_>) -> Result<u64, EventError> {
-        let has_columns = |bitmap: &[u8]| self.present(bitmap).next().is_some();
-        if !has_columns(self.before) && !self.after.is_some_and(has_columns) {
-            // A row of which no column was logged takes no bytes (or its options only): one row.
-            return Ok(1);
-        }
-        let mut count = 0;
-        while fields.remaining() > 0 {
-            self.skip_image(self.before, &mut fields)?;
-            if let Some(after) = self.after {
-                self.skip_options(&mut fields)?;
-                self.skip_image(after, &mut fields)?;
-            }
-            count += 1;
-        }
-        Ok(count)
-    }
-
-    fn skip_options(&self, fields: &mut FieldReader<'_>) -> Result<(), EventError> {
-        if self.partial && fields.length_encoded("value options")? & PARTIAL_JSON != 0 {
-            fields.take("partial bits", self.columns.json_count.div_ceil(8))?;
-        }
-        Ok(())
-    }
-
-    fn skip_image(&self, bitmap: &[u8], fields: &mut FieldReader<'_>) -> Result<(), EventError> {
-        let present = self.present(bitmap).count();
-        let nulls = fields.take("null bits", present.div_ceil(8))?;
-        for (i, length) in self.present(bitmap).enumerate() {
-            if bit(nulls, i) {
-                continue;
-            }
-            let length = match length {
-                ValueLength::Fixed(length) => length,
-                ValueLength::Prefixed(width) => {
-                    let length = fields.uint("value length", width)?;
-                    usize::try_from(length).unwrap_or(usize::MAX)
-                }
-                ValueLength::Unknown => 0,
-            };
-            fields.take("value", length)?;
-        }
-        Ok(())
-    }
-}
-
-fn bit(bitmap: &[u8], number: usize) -> bool {
-    bitmap
-        .get(number / 8)
-        .is_some_and(|byte| byte >> (number % 8) & 1 != 0)
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn columns() -> Columns {
-        Columns {
-            lengths: vec![
-                ValueLength::Fixed(4),
-                ValueLength::Prefixed(1),
-                ValueLength::Prefixed(4),
-            ],
-            json_count: 1,
-        }
-    }
-
-    fn head(event_type: EventType, bitmaps: &[u8]) -> Vec<u8> {
-        let mut body = vec![1, 0, 0, 0, 0, 0, 1, 0];
-        if has_extra_data(event_type) {
-            body.extend_from_slice(&[2, 0]);
-        }
-        body.push(3);
-        body.extend_from_slice(bitmaps);
-        body
-    }
-
-    fn count(event_type: EventType, body: &[u8]) -> Result<Option<u64>, EventError> {
-        count_rows(event_type, body, &columns(), 1000)
-    }
-
-    #[test]
-    fn rows_of_every_kind() {
-        let row = [0b100, 1, 0, 0, 0, 2, b'a', b'b'];
-        for event_type in [EventType::WRITE_ROWS, EventType::DELETE_ROWS_V1] {
-            let mut body = head(event_type, &[0b111]);
-            assert_eq!(count(event_type, &body), Ok(Some(0)));
-            for rows in 1..4 {
-                body.extend_from_slice(&row);
-                assert_eq!(count(event_type, &body), Ok(Some(rows)));
-            }
-        }
-        let mut body = head(EventType::UPDATE_ROWS, &[0b001, 0b010]);
-        body.extend_from_slice(&[0, 1, 0, 0, 0, 0, 1, b'x']);
-        assert_eq!(count(EventType::UPDATE_ROWS, &body), Ok(Some(1)));
-        let mut body = head(EventType::PARTIAL_UPDATE_ROWS, &[0b001, 0b110]);
-        body.extend_from_slice(&[0, 1, 0, 0, 0, 1, 1, 0b01, 2, 0, 0, 0, 9, 9]);
-        assert_eq!(count(EventType::PARTIAL_UPDATE_ROWS, &body), Ok(Some(1)));
-    }
-
-    #[test]
-    fn the_images_are_what_follows_the_bitmaps() {
-        let mut body = head(EventType::UPDATE_ROWS, &[0b001, 0b010]);
-        let fixed = body.len();
-        body.extend_from_slice(&[0, 1, 0, 0, 0]);
-        let data = RowsData::parse(EventType::UPDATE_ROWS, &body).unwrap();
-        assert_eq!(data.columns, [0b001, 0b010]);
-        assert!(!data.is_full);
-        let full = head(EventType::WRITE_ROWS, &[0b111]);
-        let all_columns = RowsData::parse(EventType::WRITE_ROWS, &full).unwrap();
-        assert!(all_columns.is_full);
-        assert_eq!(data.images, [0, 1, 0, 0, 0]);
-        for cut in 0..body.len() {
-            let read = RowsData::parse(EventType::UPDATE_ROWS, &body[..cut]);
-            assert_eq!(read.is_ok(), cut >= fixed, "cut at {cut}");
-        }
-    }
-
-    #[test]
-    fn cut_at_every_length() {
-        let mut body = head(EventType::WRITE_ROWS, &[0b111]);
-        let one = body.len();
-        body.extend_from_slice(&[0b100, 1, 0, 0, 0, 2, b'a', b'b']);
-        for cut in 0..body.len() {
-            let result = count(EventType::WRITE_ROWS, &body[..cut]);
-            assert_eq!(result.is_ok(), cut == one, "cut at {cut}: {result:?}");
-        }
-    }
-
-    #[test]
-    fn unknown_types_give_no_number() {
-        let columns = Columns {
-            lengths: vec![ValueLength::Unknown],
-            json_count: 0,
-        };
-        let body = [1, 0, 0, 0, 0, 0, 1, 0, 1, 1, 0, 9];
-        assert_eq!(
-            count_rows(EventType::WRITE_ROWS_V1, &body, &columns, 10),
-            Ok(None)
-        );
-    }
-}
+mod tests;

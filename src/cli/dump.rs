@@ -3,7 +3,6 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use anyhow::bail;
 use binrelay::inspect::dump::{DumpOptions, Remark, dump};
 use jiff::Timestamp;
 use jiff::civil::DateTime;
@@ -44,7 +43,7 @@ pub struct DumpArgs {
     /// Only the transaction with this GTID, or those in this GTID set
     #[arg(long, value_name = "GTID")]
     pub gtid: Option<String>,
-    /// Print the values of changed rows
+    /// Print the values of changed rows, as mysqlbinlog -vv does, and look into compressed transactions
     #[arg(long)]
     pub rows: bool,
     /// Verify the checksum of every event; this is always done
@@ -67,9 +66,6 @@ pub fn run(args: DumpArgs) -> anyhow::Result<Outcome> {
             format!("--start-position {start}: expected no more than --stop-position {stop}");
         return Err(WrongUsage(message).into());
     }
-    if args.rows {
-        bail!("--rows: the values of rows are not printed by this version; leave it out");
-    }
     let gtids = args.gtid.as_deref().map(str::parse).transpose();
     let gtids = gtids.map_err(|error| WrongUsage(format!("--gtid: {error}")))?;
     let options = DumpOptions {
@@ -80,6 +76,7 @@ pub fn run(args: DumpArgs) -> anyhow::Result<Outcome> {
         stop_time: args.stop_datetime.map(Timestamp::as_second),
         databases: args.databases,
         gtids,
+        rows: args.rows,
         force: args.force,
     };
     let mut remark = |remark: Remark| match remark {

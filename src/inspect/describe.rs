@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 use std::fmt::Write;
+use std::sync::Arc;
 
-use super::reader::{ChecksumState, EventReader, PlacedEvent};
-use super::text::{one_line, shortened, verbatim};
+use super::reader::{ChecksumState, EventBytes, PlacedEvent};
+use super::text::{one_line, push_identifier, shortened, verbatim};
 use crate::binlog::columns::Columns;
 use crate::binlog::fields::{EventError, FieldReader};
 use crate::binlog::format_description::Checksum;
@@ -13,7 +14,7 @@ use crate::binlog::mysql_gtid::MySqlGtidEvent;
 use crate::binlog::payload::PayloadHeader;
 use crate::binlog::query::Query;
 use crate::binlog::rotate::Rotate;
-use crate::binlog::row_images::count_rows;
+use crate::binlog::row_images::RowImages;
 use crate::binlog::rows::{RowsHead, TableMap};
 use crate::binlog::statement_context::{Intvar, UserVar, parse_rand};
 use crate::binlog::xa_prepare::XaPrepare;
@@ -23,8 +24,8 @@ use crate::transaction::Identity;
 
 /// Table maps that are kept at once; a statement with more tables than this does not exist.
 const TABLES_MAX: usize = 4096;
-/// A compressed statement or rows event is looked into up to this many bytes.
-const UNCOMPRESSED_MAX: usize = 64 * 1024 * 1024;
+/// A compressed statement, rows event or column is looked into up to this many bytes.
+pub(super) const UNCOMPRESSED_MAX: usize = 64 * 1024 * 1024;
 const MARIADB_GTID_FLAGS: [(u8, &str); 7] = [
     (1, "standalone"),
     (4, "trans"),
@@ -48,6 +49,8 @@ pub struct Description {
     pub statement: Option<String>,
     /// Of rows events only: how many rows; `Some(None)` when that is not known.
     pub rows: Option<Option<u64>>,
+    /// Of rows events only: the table, if its map was there.
+    pub changed: Option<Arc<Table>>,
     /// Whether the event is a statement that only shapes a transaction, like BEGIN.
     pub is_transaction_keyword: bool,
     /// All of it on one line.
@@ -72,20 +75,24 @@ impl Description {
     }
 }
 
-#[derive(Debug)]
-struct Table {
+/// A table, as its map describes it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Table {
     database: String,
     name: String,
     /// As one line shows it.
     shown: String,
-    columns: Option<Columns>,
+    /// Its name with its database's, as SQL.
+    pub quoted: String,
+    /// Its columns.
+    pub columns: Columns,
 }
 
 /// Describes the events of one file, in their order.
 #[derive(Debug, Default)]
 pub struct Describer {
     /// The tables of the statement that is going on, by their id.
-    tables: HashMap<u64, Table>,
+    tables: HashMap<u64, Arc<Table>>,
 }
 
 impl Describer {
@@ -94,16 +101,16 @@ impl Describer {
         Self::default()
     }
 
-    /// Describes `event`, which `reader` has just read.
+    /// Describes `event`, whose bytes are `bytes`.
     ///
     /// # Errors
     /// In words, when the body cannot be read.
     pub fn describe(
         &mut self,
-        reader: &EventReader,
+        bytes: &EventBytes<'_>,
         event: &PlacedEvent,
     ) -> Result<Description, String> {
-        let body = reader.body();
+        let body = bytes.body();
         let event_type = event.header.event_type;
         if event_type == EventType::TABLE_MAP {
             return self.table_map(body).map_err(|error| error.to_string());
@@ -113,7 +120,7 @@ impl Describer {
             return described.map_err(|error| error.to_string());
         }
         if event_type.is_gtid() {
-            return gtid(event_type, reader).map_err(|error| error.to_string());
+            return gtid(event_type, bytes).map_err(|error| error.to_string());
         }
         match event_type {
             EventType::PREVIOUS_GTIDS => {
@@ -125,20 +132,23 @@ impl Describer {
                     BinlogState::decode_gtid_list(body).map_err(|error| error.to_string())?;
                 Ok(Description::text(format!("[{state}]")))
             }
-            EventType::FORMAT_DESCRIPTION => Ok(format_description(reader.format())),
+            EventType::FORMAT_DESCRIPTION => Ok(format_description(bytes.format)),
             _ => other(event_type, body, event.whole).map_err(|error| error.to_string()),
         }
     }
 
     fn table_map(&mut self, body: &[u8]) -> Result<Description, EventError> {
         let map = TableMap::parse(body)?;
-        let columns = Columns::parse(body)?;
-        let shown = format!("`{}`.`{}`", one_line(map.database), one_line(map.table));
+        let mut quoted = String::new();
+        push_identifier(&mut quoted, map.database);
+        quoted.push('.');
+        push_identifier(&mut quoted, map.table);
         let table = Table {
             database: verbatim(map.database),
             name: verbatim(map.table),
-            shown,
-            columns: Some(columns),
+            shown: format!("`{}`.`{}`", one_line(map.database), one_line(map.table)),
+            quoted,
+            columns: Columns::parse(body)?,
         };
         let described = Description {
             database: Some(table.database.clone()),
@@ -149,18 +159,15 @@ impl Describer {
         if self.tables.len() >= TABLES_MAX {
             self.tables.clear();
         }
-        self.tables.insert(map.table_id, table);
+        self.tables.insert(map.table_id, Arc::new(table));
         Ok(described)
     }
 
     fn rows(&mut self, event: &PlacedEvent, body: &[u8]) -> Result<Description, EventError> {
         let head = RowsHead::parse(body)?;
         let table = self.tables.get(&head.table_id);
-        let columns = table.and_then(|table| table.columns.as_ref());
-        let counted = match columns {
-            Some(columns) if event.whole => {
-                count_rows(event.header.event_type, body, columns, UNCOMPRESSED_MAX)
-            }
+        let counted = match table {
+            Some(table) if event.whole => count_rows(event.header.event_type, body, &table.columns),
             _ => Ok(None),
         };
         let rows = match counted {
@@ -178,6 +185,7 @@ impl Describer {
             database: table.map(|table| table.database.clone()),
             table: table.map(|table| table.name.clone()),
             rows: Some(rows),
+            changed: table.cloned(),
             text,
             ..Description::default()
         };
@@ -186,6 +194,16 @@ impl Describer {
         }
         Ok(described)
     }
+}
+
+/// `None` when the columns' types do not tell, or the rows are too large.
+fn count_rows(
+    event_type: EventType,
+    body: &[u8],
+    columns: &Columns,
+) -> Result<Option<u64>, EventError> {
+    let images = RowImages::parse(event_type, body, columns, UNCOMPRESSED_MAX)?;
+    images.map(|images| images.count()).transpose()
 }
 
 fn format_description(format: Option<&FormatDescription>) -> Description {
@@ -202,9 +220,9 @@ fn format_description(format: Option<&FormatDescription>) -> Description {
     ))
 }
 
-fn gtid(event_type: EventType, reader: &EventReader) -> Result<Description, EventError> {
+fn gtid(event_type: EventType, bytes: &EventBytes<'_>) -> Result<Description, EventError> {
     let (identity, text) = if event_type == EventType::MARIADB_GTID {
-        let opener = MariaDbGtidEvent::parse(reader.event(), reader.is_checksummed())?;
+        let opener = MariaDbGtidEvent::parse(bytes.event, bytes.checksummed)?;
         let mut text = opener.gtid.to_string();
         for (flag, name) in MARIADB_GTID_FLAGS {
             if opener.flags2 & flag != 0 {
@@ -217,7 +235,7 @@ fn gtid(event_type: EventType, reader: &EventReader) -> Result<Description, Even
         }
         (Some(Identity::MariaDb(opener.gtid)), text)
     } else {
-        let opener = MySqlGtidEvent::parse(reader.event(), reader.is_checksummed())?;
+        let opener = MySqlGtidEvent::parse(bytes.event, bytes.checksummed)?;
         let mut text = opener
             .gtid
             .map_or_else(|| "ANONYMOUS".to_owned(), |gtid| gtid.to_string());

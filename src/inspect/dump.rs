@@ -1,14 +1,25 @@
-//! `binrelay dump`: the events of binlog files, one line each.
+//! `binrelay dump`: the events of binlog files, one line each, and if asked for their rows.
+//!
+//! With rows, the events in a TRANSACTION_PAYLOAD_EVENT follow it, each with the place and the
+//! checksum of that event. Rows are decoded while they are written: they take many times the
+//! room of their event. Of rows that cannot be told (too large to keep, no table map, a type that is not
+//! known) the text says so, and in JSON they are null.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use super::describe::{Describer, Description};
-use super::reader::{ChecksumState, EVENT_KEPT_MAX, EventReader, FIRST_EVENT, PlacedEvent};
+use super::describe::{Describer, Description, UNCOMPRESSED_MAX};
+use super::reader::{
+    ChecksumState, EVENT_KEPT_MAX, EventBytes, EventReader, FIRST_EVENT, PlacedEvent,
+};
+use super::row_json::JsonRows;
 use super::selection::Selection;
-use super::{GtidSelection, InspectError, line, resync};
+use super::{GtidSelection, InspectError, line, resync, row_text};
+use crate::binlog::payload::PayloadEvents;
 use crate::binlog::query::Query;
+use crate::binlog::row_images::RowImages;
 use crate::binlog::{EventType, event};
+use crate::flavor::Flavor;
 use crate::transaction::boundary::Boundary;
 
 /// What is shown, and how.
@@ -28,6 +39,8 @@ pub struct DumpOptions {
     pub databases: Vec<String>,
     /// Only these transactions.
     pub gtids: Option<GtidSelection>,
+    /// The values of rows, too.
+    pub rows: bool,
     /// Go on after damage.
     pub force: bool,
 }
@@ -150,7 +163,10 @@ impl Dump<'_> {
             }
             boundary = boundary_after(boundary, &reader, &event);
             if self.has_started(&event) {
-                self.show(&name, &event, &description)?;
+                self.show(&name, &event, &description, &reader.bytes())?;
+                if self.options.rows && event.header.event_type == EventType::TRANSACTION_PAYLOAD {
+                    self.show_payload(&name, &event, &mut describer, &reader)?;
+                }
             }
         }
         for line in self.selection.finish() {
@@ -222,7 +238,7 @@ impl Dump<'_> {
             text: "(damaged)".to_owned(),
             ..Description::default()
         };
-        self.show(name, &event, &description)
+        self.show(name, &event, &description, &reader.bytes())
     }
 
     fn damage(&mut self, error: InspectError) -> Result<(), DumpError> {
@@ -262,15 +278,62 @@ impl Dump<'_> {
         self.started
     }
 
+    /// Shows the events in a payload.
+    fn show_payload(
+        &mut self,
+        name: &str,
+        payload: &PlacedEvent,
+        describer: &mut Describer,
+        reader: &EventReader,
+    ) -> Result<(), DumpError> {
+        let damaged = |cause: String| {
+            let cause = format!("in the payload: {cause}");
+            InspectError::damaged(reader.path(), payload.position, cause)
+        };
+        let events = match payload.whole {
+            true => PayloadEvents::new(reader.body(), EVENT_KEPT_MAX)
+                .map_err(|error| damaged(error.to_string()))?,
+            false => None,
+        };
+        let Some(mut events) = events else {
+            return self.write(b"### (the payload is too large or of an unknown compression)\n");
+        };
+        loop {
+            let next = events
+                .next_event()
+                .map_err(|error| damaged(error.to_string()))?;
+            let Some((mut header, whole)) = next else {
+                return Ok(());
+            };
+            header.event_size = payload.header.event_size;
+            let event = PlacedEvent {
+                header,
+                whole,
+                ..*payload
+            };
+            let bytes = EventBytes {
+                event: events.event(),
+                checksummed: false,
+                format: reader.format(),
+            };
+            let description = describer.describe(&bytes, &event).map_err(damaged)?;
+            self.show(name, &event, &description, &bytes)?;
+        }
+    }
+
     fn show(
         &mut self,
         name: &str,
         event: &PlacedEvent,
         description: &Description,
+        bytes: &EventBytes<'_>,
     ) -> Result<(), DumpError> {
+        if self.options.rows && description.rows.is_some() {
+            return self.show_rows(name, event, description, bytes);
+        }
         let mut line = Vec::new();
         let built = match self.options.json {
-            true => line::json(name, event, description, &mut line),
+            true => line::json(name, event, description, None, &mut line),
             false => line::text(event, description, &mut line),
         };
         built.map_err(DumpError::Output)?;
@@ -278,6 +341,47 @@ impl Dump<'_> {
             self.write(&line)?;
         }
         Ok(())
+    }
+
+    fn show_rows(
+        &mut self,
+        name: &str,
+        event: &PlacedEvent,
+        description: &Description,
+        bytes: &EventBytes<'_>,
+    ) -> Result<(), DumpError> {
+        // The event's own line is written here: it may be too long to be built first.
+        let lines = self.selection.pass(event, description, Vec::new());
+        if lines.is_empty() {
+            return Ok(());
+        }
+        for line in lines {
+            self.write(&line)?;
+        }
+        let table = description.changed.as_deref();
+        let readable = table.filter(|_| description.rows.flatten().is_some());
+        let event_type = event.header.event_type;
+        let body = bytes.body();
+        let images = readable.and_then(|table| {
+            RowImages::parse(event_type, body, &table.columns, UNCOMPRESSED_MAX).ok()?
+        });
+        let written = match (self.options.json, readable, &images) {
+            (true, Some(table), Some(images)) => {
+                let columns = &table.columns;
+                let rows = Some(JsonRows { images, columns });
+                line::json(name, event, description, Some(rows), &mut self.out)
+            }
+            (true, ..) => line::json(name, event, description, Some(None), &mut self.out),
+            (false, Some(table), Some(images)) => {
+                let version = bytes.format.map_or("", |format| &format.server_version);
+                let flavor = Flavor::of_version(version);
+                line::text(event, description, &mut self.out)
+                    .and_then(|()| row_text::write(&mut self.out, &table.quoted, images, flavor))
+            }
+            (false, ..) => line::text(event, description, &mut self.out)
+                .and_then(|()| self.out.write_all(b"### (the rows cannot be read)\n")),
+        };
+        written.map_err(DumpError::Output)
     }
 
     fn write(&mut self, line: &[u8]) -> Result<(), DumpError> {
@@ -302,7 +406,7 @@ fn next(
         };
         return Err(InspectError::damaged(reader.path(), position, cause));
     }
-    match describer.describe(reader, &event) {
+    match describer.describe(&reader.bytes(), &event) {
         Ok(description) => Ok(Some((event, description))),
         Err(cause) => Err(InspectError::damaged(reader.path(), position, cause)),
     }

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::describe::Description;
 use super::reader::PlacedEvent;
+use super::row_json::JsonRows;
 
 /// The line of `dump --json`. Field names and their order are a promise to scripts.
 #[derive(Debug, Serialize)]
@@ -27,16 +28,26 @@ struct JsonLine<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     statement: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    rows: Option<Option<u64>>,
+    rows: Option<JsonRowsField<'a>>,
     checksum: &'a str,
 }
 
-/// Appends the event as a JSON object and a line break.
+/// What a line says of the rows of an event; `null` when they cannot be told.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum JsonRowsField<'a> {
+    Count(Option<u64>),
+    Values(Option<JsonRows<'a>>),
+}
+
+/// Writes the event as a JSON object and a line break; with the values of rows where `values` says
+/// that they are wanted, else with their number.
 pub(super) fn json(
     file: &str,
     event: &PlacedEvent,
     description: &Description,
-    out: &mut Vec<u8>,
+    values: Option<Option<JsonRows<'_>>>,
+    out: &mut dyn Write,
 ) -> io::Result<()> {
     let event_type = event.header.event_type.to_string();
     let line = JsonLine {
@@ -50,18 +61,21 @@ pub(super) fn json(
         database: description.database.as_deref(),
         table: description.table.as_deref(),
         statement: description.statement.as_deref(),
-        rows: description.rows,
+        rows: match values {
+            Some(rows) => Some(JsonRowsField::Values(rows)),
+            None => description.rows.map(JsonRowsField::Count),
+        },
         checksum: event.checksum.name(),
     };
     serde_json::to_writer(&mut *out, &line)?;
     out.write_all(b"\n")
 }
 
-/// Appends the event as a line of text.
+/// Writes the event as a line of text.
 pub(super) fn text(
     event: &PlacedEvent,
     description: &Description,
-    out: &mut Vec<u8>,
+    out: &mut dyn Write,
 ) -> io::Result<()> {
     let header = &event.header;
     let time = Timestamp::from_second(i64::from(header.timestamp)).unwrap_or_default();

@@ -65,6 +65,24 @@ impl PlacedEvent {
     }
 }
 
+/// The bytes of an event, and what is needed to read them.
+#[derive(Debug, Clone, Copy)]
+pub struct EventBytes<'a> {
+    /// The event from its header on, or the head of it.
+    pub event: &'a [u8],
+    /// Whether its last four bytes are a checksum.
+    pub checksummed: bool,
+    /// The format description that counts for it.
+    pub format: Option<&'a FormatDescription>,
+}
+
+impl<'a> EventBytes<'a> {
+    /// The body without checksum, or the head of it.
+    pub fn body(&self) -> &'a [u8] {
+        event::body(self.event, self.checksummed)
+    }
+}
+
 /// Reads one file.
 #[derive(Debug)]
 pub struct EventReader {
@@ -142,6 +160,15 @@ impl EventReader {
     /// Whether the last four of [`EventReader::event`] are its checksum.
     pub fn is_checksummed(&self) -> bool {
         self.checksummed
+    }
+
+    /// The event that was read last.
+    pub fn bytes(&self) -> EventBytes<'_> {
+        EventBytes {
+            event: &self.kept,
+            checksummed: self.checksummed,
+            format: self.format.as_ref(),
+        }
     }
 
     /// The body of the event that was read last, without checksum, or the head of it.

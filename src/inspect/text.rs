@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use crate::flavor::Flavor;
+
 /// How much of a statement one line shows.
 const STATEMENT_CHARS_MAX: usize = 120;
 
@@ -47,10 +49,7 @@ fn push_line(text: &mut String, bytes: &[u8], max: usize) -> bool {
             match c {
                 '\n' | '\r' | '\t' | '\\' => text.extend(c.escape_default()),
                 c if c.is_control() => text.extend(c.escape_unicode()),
-                // These end or turn a line around on a terminal.
-                '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
-                    text.extend(c.escape_unicode());
-                }
+                c if turns_line(c) => text.extend(c.escape_unicode()),
                 c => text.push(c),
             }
         }
@@ -61,6 +60,59 @@ fn push_line(text: &mut String, bytes: &[u8], max: usize) -> bool {
         push_hex(text, chunk.invalid());
     }
     false
+}
+
+/// Whether a character ends or turns a line around on a terminal.
+fn turns_line(c: char) -> bool {
+    matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Appends a name in backticks, on one line.
+pub(super) fn push_identifier(text: &mut String, name: &[u8]) {
+    text.push('`');
+    for chunk in name.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            match c {
+                '`' => text.push_str("``"),
+                c => push_unless_control(text, c),
+            }
+        }
+        push_hex(text, chunk.invalid());
+    }
+    text.push('`');
+}
+
+/// Appends a string with its quotation marks as the flavor's own tool escapes it, on one line.
+/// What is not UTF-8, and control characters that the tool prints as they are, become `\xNN`.
+pub(super) fn push_sql_string(text: &mut String, bytes: &[u8], flavor: Flavor) {
+    text.push('\'');
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            let escape = match (flavor, c) {
+                (Flavor::MySql, '\'' | '\\') => Some(c),
+                (Flavor::MySql, '\n') => Some('n'),
+                (Flavor::MySql, '\r') => Some('r'),
+                (Flavor::MySql, '\t') => Some('t'),
+                (Flavor::MySql, '\u{8}') => Some('b'),
+                (Flavor::MySql, '\u{c}') => Some('f'),
+                _ => None,
+            };
+            match escape {
+                Some(escape) => text.extend(['\\', escape]),
+                None => push_unless_control(text, c),
+            }
+        }
+        push_hex(text, chunk.invalid());
+    }
+    text.push('\'');
+}
+
+fn push_unless_control(text: &mut String, c: char) {
+    if c.is_control() || turns_line(c) {
+        push_hex(text, c.encode_utf8(&mut [0; 4]).as_bytes());
+    } else {
+        text.push(c);
+    }
 }
 
 fn push_hex(text: &mut String, bytes: &[u8]) {
@@ -82,6 +134,28 @@ mod tests {
         let long = "é".repeat(500);
         assert_eq!(shortened(long.as_bytes()).chars().count(), 121);
         assert!(shortened(&[0xff; 500]).ends_with('…'));
+    }
+
+    #[test]
+    fn sql_strings_of_both_flavors() {
+        let string = |bytes: &[u8], flavor| {
+            let mut text = String::new();
+            push_sql_string(&mut text, bytes, flavor);
+            text
+        };
+        let bytes = "it's\\\n\u{1}ü\u{85}\u{202e}".as_bytes();
+        assert_eq!(
+            string(bytes, Flavor::MySql),
+            r"'it\'s\\\n\x01ü\xc2\x85\xe2\x80\xae'"
+        );
+        assert_eq!(
+            string(bytes, Flavor::MariaDb),
+            r"'it's\\x0a\x01ü\xc2\x85\xe2\x80\xae'"
+        );
+        assert_eq!(string(b"\xff", Flavor::MySql), r"'\xff'");
+        let mut name = String::new();
+        push_identifier(&mut name, b"we`ird\n\xff");
+        assert_eq!(name, r"`we``ird\x0a\xff`");
     }
 
     #[test]

@@ -13,6 +13,7 @@
 
 mod index_records;
 mod listing;
+mod row_values;
 
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -36,6 +37,7 @@ use binrelay::transaction::{Assembler, AssemblerOptions, TransactionBatch};
 
 pub use index_records::fuzz_index_record;
 pub use listing::fuzz_listing;
+pub use row_values::{fuzz_rows, sound_values};
 
 /// A target: its name and what it does with an input.
 pub type Target = (&'static str, fn(&[u8]));
@@ -51,6 +53,7 @@ pub const TARGETS: &[Target] = &[
     ("gtid_wire", fuzz_gtid_wire),
     ("index_record", fuzz_index_record),
     ("listing", fuzz_listing),
+    ("rows", fuzz_rows),
 ];
 
 /// The input as an event, and as the body of one of each type.

@@ -39,6 +39,7 @@ fn list(file: &[u8]) {
         for json in [false, true] {
             let options = DumpOptions {
                 json,
+                rows: true,
                 force: true,
                 ..DumpOptions::default()
             };

@@ -115,7 +115,7 @@ impl<'a> PayloadEvents<'a> {
             return Err(PayloadError::Misplaced { event_type }.into());
         }
         let fields = PayloadHeader::parse(start.get(HEADER_LEN..).unwrap_or(&[]))?;
-        let payload_start = (HEADER_LEN + fields.header_len) as u64;
+        let payload_start = (HEADER_LEN + fields.len) as u64;
         let payload_end = taken.len().saturating_sub(CHECKSUM_LEN as u64);
         let payload_len = payload_end.saturating_sub(payload_start);
         if fields.payload_size != Some(payload_len) {

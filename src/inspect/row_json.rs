@@ -1,0 +1,193 @@
+//! Rows in the lines of `dump --json`.
+//!
+//! Each row is an object with the images that it has: `{"before": [value, …], "after": [value, …]}`;
+//! an insert has no `before`, a delete no `after`. Where not every column was logged
+//! (`binlog_row_image`), `before_columns` and `after_columns` give the numbers of those that were,
+//! from 1. Values:
+//!
+//! - integers, FLOAT, DOUBLE, YEAR, ENUM (the element's number), BIT and SET (their bits) are
+//!   numbers; an integer is signed unless the table map says that its column is not
+//! - DECIMAL, DATE, TIME and DATETIME are strings; so is TIMESTAMP, in UTC
+//! - text is a string; bytes that are not UTF-8, and every GEOMETRY, are `"0x"` and hexadecimal
+//!   digits
+//! - a JSON document is a string that holds it, a changed one the functions that change it; a VECTOR is
+//!   an array of numbers
+//! - a compressed column of MariaDB is expanded
+//! - a value that cannot be read, or expands to more than 64 MiB, is an object: `{"damaged": "…"}`
+
+use jiff::Timestamp as Instant;
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
+
+use super::describe::UNCOMPRESSED_MAX;
+use super::row_text::changes_line;
+use crate::binlog::columns::Columns;
+use crate::binlog::compressed::decompress_column;
+use crate::binlog::row_images::{Cell, RawValue, RowImages, RowsKind};
+use crate::binlog::row_value::Value;
+use crate::binlog::temporal::Timestamp;
+
+/// The rows of an event, decoded while they are written.
+#[derive(Debug)]
+pub(super) struct JsonRows<'a> {
+    pub(super) images: &'a RowImages<'a>,
+    pub(super) columns: &'a Columns,
+}
+
+impl Serialize for JsonRows<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let all = self.columns.columns.len();
+        let kind = self.images.kind;
+        // That all rows can be read was seen when they were counted.
+        serializer.collect_seq(self.images.rows().map_while(Result::ok).map(|row| JsonRow {
+            before: (kind != RowsKind::Insert).then(|| row.image.clone()),
+            after: match kind {
+                RowsKind::Insert => Some(row.image),
+                _ => row.after,
+            },
+            all,
+        }))
+    }
+}
+
+struct JsonRow<'a> {
+    before: Option<Vec<Cell<'a>>>,
+    after: Option<Vec<Cell<'a>>>,
+    /// How many columns the table has.
+    all: usize,
+}
+
+impl Serialize for JsonRow<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        let images = [
+            ("before", "before_columns", &self.before),
+            ("after", "after_columns", &self.after),
+        ];
+        for (name, name_of_columns, image) in images {
+            let Some(cells) = image else { continue };
+            map.serialize_entry(name, &Values(cells))?;
+            if cells.len() < self.all {
+                let numbers: Vec<usize> = cells.iter().map(|cell| cell.number + 1).collect();
+                map.serialize_entry(name_of_columns, &numbers)?;
+            }
+        }
+        map.end()
+    }
+}
+
+struct Values<'a>(&'a [Cell<'a>]);
+
+impl Serialize for Values<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(JsonCell))
+    }
+}
+
+struct JsonCell<'a>(&'a Cell<'a>);
+
+impl Serialize for JsonCell<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let cell = self.0;
+        match cell.value {
+            RawValue::Null => serializer.serialize_none(),
+            RawValue::JsonDiff(bytes) => match changes_line(cell.number + 1, bytes) {
+                Ok(text) => serializer.serialize_str(&text),
+                Err(error) => damaged(error, serializer),
+            },
+            RawValue::Bytes(bytes) => match Value::decode(cell.column, bytes) {
+                Ok(value) => value_json(value, cell.column.unsigned, serializer),
+                Err(error) => damaged(error, serializer),
+            },
+        }
+    }
+}
+
+fn damaged<S: Serializer>(error: impl ToString, serializer: S) -> Result<S::Ok, S::Error> {
+    let mut map = serializer.serialize_map(Some(1))?;
+    map.serialize_entry("damaged", &error.to_string())?;
+    map.end()
+}
+
+fn value_json<S: Serializer>(
+    value: Value<'_>,
+    unsigned: bool,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match value {
+        Value::Int { bits, .. } if unsigned => serializer.serialize_u64(bits),
+        Value::Int { bits, width } => serializer.serialize_i64(Value::signed(bits, width)),
+        Value::Float(value) => serializer.serialize_f32(value),
+        Value::Double(value) => serializer.serialize_f64(value),
+        Value::Decimal(text) => serializer.serialize_str(&text),
+        Value::Bit { bytes, .. } => bits(bytes.iter(), bytes, serializer),
+        Value::Set(bytes) => bits(bytes.iter().rev(), bytes, serializer),
+        Value::Enum(number) => serializer.serialize_u64(number),
+        Value::Year(1900) => serializer.serialize_u16(0),
+        Value::Year(year) => serializer.serialize_u16(year),
+        Value::Date(date) => serializer.collect_str(&date),
+        Value::Time(time) => serializer.collect_str(&time),
+        Value::DateTime(time) => serializer.collect_str(&time),
+        Value::Timestamp(timestamp) => serializer.serialize_str(&instant(timestamp)),
+        Value::Bytes(bytes) => text_or_hex(bytes, serializer),
+        Value::Geometry(bytes) => serializer.serialize_str(&hex(bytes)),
+        Value::Vector(elements) => serializer.collect_seq(elements),
+        Value::Json(document) => match String::from_utf8(document.into_json()) {
+            Ok(text) => serializer.serialize_str(&text),
+            Err(error) => serializer.serialize_str(&hex(error.as_bytes())),
+        },
+        Value::Compressed(bytes) => match decompress_column(bytes, UNCOMPRESSED_MAX) {
+            Ok(Some(expanded)) => text_or_hex(&expanded, serializer),
+            Ok(None) => damaged("more than 64 MiB when expanded", serializer),
+            Err(error) => damaged(error, serializer),
+        },
+    }
+}
+
+/// The bits as one number, if they are no more than 64; `bytes` begins with the highest ones.
+fn bits<'a, S: Serializer>(
+    ordered: impl Iterator<Item = &'a u8>,
+    bytes: &[u8],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    if bytes.len() > 8 {
+        return serializer.serialize_str(&hex(bytes));
+    }
+    serializer.serialize_u64(ordered.fold(0, |value, byte| value << 8 | u64::from(*byte)))
+}
+
+fn instant(timestamp: Timestamp) -> String {
+    let (date, time) = match timestamp.seconds {
+        0 => ("0000-00-00".to_owned(), "00:00:00".to_owned()),
+        seconds => {
+            let at = Instant::from_second(i64::from(seconds)).unwrap_or_default();
+            let text = at.to_string();
+            let (date, time) = text.split_once('T').unwrap_or((&text, ""));
+            (date.to_owned(), time.trim_end_matches('Z').to_owned())
+        }
+    };
+    let text = timestamp.to_string();
+    let fraction = text.find('.').and_then(|at| text.get(at..)).unwrap_or("");
+    format!("{date} {time}{fraction}")
+}
+
+fn text_or_hex<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => serializer.serialize_str(text),
+        Err(_) => serializer.serialize_str(&hex(bytes)),
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    const DIGITS: [char; 16] = [
+        '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f',
+    ];
+    let mut text = String::with_capacity(2 + 2 * bytes.len());
+    text.push_str("0x");
+    for byte in bytes {
+        for digit in [byte >> 4, byte & 0xf] {
+            text.extend(DIGITS.get(usize::from(digit)));
+        }
+    }
+    text
+}

@@ -1,0 +1,36 @@
+-- What MySQL 9.7 has beyond the common types: JSON, its partial updates, VECTOR, compressed
+-- transactions, full metadata.
+CREATE TABLE j2(id INT PRIMARY KEY, j JSON, k JSON, n INT);
+INSERT INTO j2 VALUES (2,'null','true',2),(3,'{"a":1,"bb":-1,"ccc":70000,"d":-70000,"e":5000000000,"f":18446744073709551615,"g":1.5,"h":"str\\"\\n\\u0001\\t\\u007fü😀/\\\\","i":[1,2,[3,{"x":null}]],"j":false}','"pla''i\\"n\\n"',3),(4,JSON_OBJECT('d',CAST('2020-01-02' AS DATE),'t',CAST('-12:34:56.789' AS TIME(3)),'dt',CAST('2020-01-02 03:04:05.123456' AS DATETIME(6)),'dec',CAST(-123.450 AS DECIMAL(10,3)),'bin',CAST(x'00ff' AS BINARY),'y',CAST(2020 AS YEAR),'bit',b'101', 'f', 1e100,'f2',1.0e0,'f3',CAST(0.1 AS FLOAT)),CAST(ST_GeomFromText('POINT(1 2)') AS JSON),4);
+INSERT INTO j2 VALUES (7,CAST(CAST('2020-01-02' AS DATE) AS JSON),CAST(CAST('0000-00-00' AS DATE) AS JSON),1),(8,CAST(CAST('-00:00:01' AS TIME) AS JSON),CAST(x'aabb' AS JSON),1),(9,CAST(1.50 AS JSON),CAST(-0.00 AS JSON),1),(10,'1e100','-1.5e-300',1),(11,'1','-32769',1),(12,'65536','4294967296',1),(13,'0.1','1e15',1),(14,'1e17','123456.789e3',1),(15,'-0.0','1.0',1),(16,CAST(TIMESTAMP'2020-01-02 03:04:05' AS JSON),'12345678901234567890',1), (17,'1e16','1e21',1),(18,'1.7976931348623157e308','2.2250738585072014e-308',1),(19,'0.00001','0.001',1),(20,'9007199254740993.0','123456789012345678.0',1),(21,'1e-5','5e-324',1),(22,'100000000000000000000','1e14',1),(23,'1e-14','1e-15',1),(24,'1.5e-14','1.2345678901234567e-15',1),(25,'1e-16','1.2345678901234567e-5',1);
+INSERT INTO j2 SELECT 100+id, CAST(JSON_ARRAY(CAST('2020-01-02' AS DATE), x'00', _binary'abc') AS JSON), j, n FROM j2 WHERE id=4;
+CREATE TABLE jt(id INT PRIMARY KEY, e ENUM('a','b'), s SET('x','y'), y YEAR, b BIT(12), bl BLOB, vb VARBINARY(10), ts TIMESTAMP(3) NULL, f FLOAT, tx TEXT);
+INSERT INTO jt VALUES (1,'a','x,y',2020,5,'bl',x'00ff','2020-01-02 03:04:05.678',0.1,'t');
+INSERT INTO j2 SELECT 200+id, JSON_ARRAY(e,s,y,b,bl,vb,ts,f,tx),NULL,1 FROM jt;
+SET binlog_row_value_options=PARTIAL_JSON;
+UPDATE j2 SET j=JSON_SET(j,'$.a',2), k=JSON_SET(k,'$.x','zz') WHERE id=3;
+UPDATE j2 SET j=JSON_REMOVE(j,'$.a'), n=7 WHERE id=3;
+UPDATE j2 SET j=JSON_SET(j,'$.i[0]','q','$.new',CAST('2020-01-02' AS DATE)), k=NULL WHERE id=3;
+UPDATE j2 SET j=JSON_SET(j,'$.i[0]','it''s"\n\\','$.n2',1.50,'$."we ird\\"k''"',true,'$.nul',null, '$.d', -1, '$.e',CAST('12:00:00' AS TIME),'$.g',1.25) WHERE id=3;
+UPDATE j2 SET j=JSON_REMOVE(JSON_SET(j,'$.i[1]','x'),'$.i[2]','$.bb') WHERE id=3;
+UPDATE j2 SET j=JSON_SET(j,'$.i[100]','app') WHERE id=3;
+UPDATE j2 SET j=JSON_ARRAY_INSERT(j,'$.i[0]','app') WHERE id=3;
+UPDATE j2 SET j=JSON_ARRAY_APPEND(j,'$.i','app') WHERE id=3;
+UPDATE j2 SET j=JSON_SET(j,'$.h',j) WHERE id=3;
+UPDATE j2 SET j=JSON_SET(j,'$.h','zzz','$.zz.a',1), n=100 WHERE id IN (3,4,7);
+UPDATE j2 SET n=1000;
+UPDATE j2 SET j=JSON_REPLACE(j,'$.h','nope'), n=1 WHERE id=3;
+UPDATE j2 SET j=JSON_REPLACE(j,'$.h',CAST(CONCAT('"',REPEAT('x',3),'"') AS JSON)) , n=2 WHERE id=3;
+UPDATE j2 SET j=JSON_REPLACE(j,'$.f',x'0102') , n=2 WHERE id=3;
+UPDATE j2 SET j=JSON_REPLACE(j,'$.f',j) , n=2 WHERE id=3;
+SET binlog_row_value_options='';
+SET binlog_row_image=MINIMAL; SET binlog_row_value_options=PARTIAL_JSON; UPDATE j2 SET j=JSON_REPLACE(j,'$.h','min') WHERE id=3; UPDATE j2 SET n=77; SET binlog_row_image=NOBLOB; UPDATE j2 SET j=JSON_REPLACE(j,'$.h','nob') WHERE id=3; UPDATE j2 SET n=78; SET binlog_row_image=FULL; SET binlog_row_value_options='';
+DELETE FROM j2;
+CREATE TABLE lb(j JSON); INSERT INTO lb VALUES (JSON_ARRAY(REPEAT(x'00',100))),(JSON_ARRAY(_binary x'0001')),(CAST(REPEAT(x'01',120) AS JSON)),(JSON_ARRAY(REPEAT(_binary'a',57))),(JSON_OBJECT('l',REPEAT('x',70000))),(JSON_ARRAY(REPEAT('a',200),REPEAT('b',20000)));
+CREATE TABLE nn(a INT, j JSON NOT NULL); INSERT IGNORE INTO nn VALUES(1,NULL),(2,NULL);
+CREATE TABLE vec(id INT PRIMARY KEY, v VECTOR(3), w VECTOR(2048)); INSERT INTO vec VALUES (1,STRING_TO_VECTOR('[1,2.5,-3e10]'),STRING_TO_VECTOR('[1,2.5,-3e-10]')),(2,NULL,NULL);
+SET binlog_transaction_compression=1; BEGIN; INSERT INTO j2 VALUES (20,'[1]','[2]',1); INSERT INTO ints(id) VALUES(40); UPDATE ints SET t=99; DELETE FROM j2 WHERE id=20; COMMIT; SET binlog_transaction_compression=0;
+SET GLOBAL binlog_row_metadata=FULL;
+CREATE TABLE fm(id INT UNSIGNED PRIMARY KEY, e ENUM('a','b'), s SET('x','y'), c CHAR(3) CHARACTER SET latin1, u BIGINT UNSIGNED, v VARCHAR(10) COLLATE utf8mb4_bin, y YEAR, w VECTOR(2));
+INSERT INTO fm VALUES(4294967295,'b','x,y','abc',18446744073709551615,'zz',2001,STRING_TO_VECTOR('[1,-1]')); DELETE FROM fm;
+SET GLOBAL binlog_row_metadata=MINIMAL;
