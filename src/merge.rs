@@ -11,6 +11,8 @@
 mod clock;
 pub mod pairing;
 
+use std::collections::BTreeSet;
+
 pub use clock::ClockMap;
 
 use self::pairing::{Arrival, Ledger, LedgerPlace, Paired, Pairing, Unaligned};
@@ -18,7 +20,7 @@ use self::pairing::{Arrival, Ledger, LedgerPlace, Paired, Pairing, Unaligned};
 use crate::binlog::mysql_gtid::LogicalClock;
 use crate::flavor::Flavor;
 use crate::gtid::{BinlogState, GtidSet};
-use crate::transaction::{Identity, Transaction, TransactionBatch};
+use crate::transaction::{Identity, Transaction, TransactionBatch, XaStep};
 
 /// By what a log's transactions are known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,6 +136,9 @@ pub struct Place {
     /// MariaDB: whether it committed in one group with the transaction before it in the relay
     /// log.
     pub joins_group: bool,
+    /// MySQL: that it ends an XA transaction of which the filter left nothing when it was prepared.
+    /// Replicas do not know its xid, so this must become an empty transaction too.
+    pub ends_emptied_xa: bool,
 }
 
 /// Why a transaction cannot be merged.
@@ -197,7 +202,14 @@ pub struct Merge {
     pairing: Pairing,
     clock: ClockMap,
     group: Option<Group>,
+    emptied_xas: EmptiedXas,
 }
+
+/// The xids of MySQL's XA transactions that were prepared, have not ended, and were emptied by the
+/// filter.
+///
+/// What ends one may come much later, by another path, and does not say what it changed.
+pub type EmptiedXas = BTreeSet<Vec<u8>>;
 
 impl Merge {
     /// Starts from what the relay log holds. `pairing` is of use for transactions without GTIDs
@@ -209,7 +221,21 @@ impl Merge {
             pairing,
             clock: ClockMap::new(),
             group: None,
+            emptied_xas: EmptiedXas::new(),
         }
+    }
+
+    /// Goes on with XA transactions that were emptied before a restart.
+    pub fn with_emptied_xas(self, emptied_xas: EmptiedXas) -> Self {
+        Self {
+            emptied_xas,
+            ..self
+        }
+    }
+
+    /// The XA transactions that were emptied and have not ended.
+    pub fn emptied_xas(&self) -> &EmptiedXas {
+        &self.emptied_xas
     }
 
     /// All transactions delivered so far.
@@ -270,7 +296,27 @@ impl Merge {
             .place((batch.source, batch.run), transaction.clock);
         let joins_group = group.is_some() && group == self.group;
         self.group = group;
-        Ok(Decision::New(Place { clock, joins_group }))
+        Ok(Decision::New(Place {
+            clock,
+            joins_group,
+            ends_emptied_xa: self.follow_xa(transaction),
+        }))
+    }
+
+    /// Notes what a new transaction does to an XA transaction; true when it ends an emptied one.
+    fn follow_xa(&mut self, transaction: &Transaction) -> bool {
+        match &transaction.xa {
+            None => false,
+            Some(XaStep::Prepared(xid)) if transaction.emptied => {
+                self.emptied_xas.insert(xid.clone());
+                false
+            }
+            Some(XaStep::Prepared(xid)) => {
+                self.emptied_xas.remove(xid);
+                false
+            }
+            Some(XaStep::Ended(xid)) => self.emptied_xas.remove(xid),
+        }
     }
 
     /// Takes in where the commit index has the transaction that was decided on last, which the

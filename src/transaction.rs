@@ -25,7 +25,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 pub use assemble::{Assembler, AssemblerOptions};
 pub use body::SpillFile;
-pub use error::TransactionError;
+pub use error::{PayloadError, TransactionError};
 pub use fingerprint::Fingerprint;
 
 use crate::binlog::FormatDescription;
@@ -57,6 +57,15 @@ impl Identity {
     }
 }
 
+/// What a MySQL transaction does to an XA transaction of a client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum XaStep {
+    /// It prepares the one with this xid.
+    Prepared(Vec<u8>),
+    /// It commits it or rolls it back, and is nothing else.
+    Ended(Vec<u8>),
+}
+
 /// One transaction of a batch.
 #[derive(Debug)]
 pub struct Transaction {
@@ -80,6 +89,8 @@ pub struct Transaction {
     pub source_position: u64,
     /// Whether the filter dropped every change, so that only the empty transaction is left.
     pub emptied: bool,
+    /// MySQL: what it does to an XA transaction. MariaDB replicas need no help there.
+    pub xa: Option<XaStep>,
 }
 
 impl Transaction {

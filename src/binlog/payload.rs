@@ -12,8 +12,10 @@ use ruzstd::decoding::StreamingDecoder;
 use super::event::{EventHeader, HEADER_LEN};
 use super::fields::{EventError, FieldReader};
 
-const ZSTD: u64 = 0;
-const NONE: u64 = 255;
+/// `compression_type` of a payload that is a zstd stream.
+pub const COMPRESSION_ZSTD: u64 = 0;
+/// `compression_type` of a payload that is not compressed.
+pub const COMPRESSION_NONE: u64 = 255;
 
 /// What is read from the header. The sizes are what the event says, and not to be trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -24,7 +26,7 @@ pub struct PayloadHeader {
     pub compression_type: Option<u64>,
     /// Bytes of the events that it holds.
     pub uncompressed_size: Option<u64>,
-    /// Bytes of the header itself.
+    /// Bytes of the header itself: where in the body the payload starts.
     pub len: usize,
 }
 
@@ -60,8 +62,8 @@ impl PayloadHeader {
     /// The compression's name.
     pub fn compression_name(&self) -> &'static str {
         match self.compression_type {
-            Some(ZSTD) => "ZSTD",
-            Some(NONE) => "none",
+            Some(COMPRESSION_ZSTD) => "ZSTD",
+            Some(COMPRESSION_NONE) => "none",
             _ => "unknown",
         }
     }
@@ -86,8 +88,8 @@ impl<'a> PayloadEvents<'a> {
         let payload = body.get(header.len..).unwrap_or_default();
         let size = header.payload_size.unwrap_or(u64::MAX);
         let input: Box<dyn Read + 'a> = match header.compression_type {
-            Some(NONE) => Box::new(payload.take(size)),
-            Some(ZSTD) => {
+            Some(COMPRESSION_NONE) => Box::new(payload.take(size)),
+            Some(COMPRESSION_ZSTD) => {
                 let size = usize::try_from(size).unwrap_or(usize::MAX);
                 let payload = payload.get(..size).unwrap_or(payload);
                 let decoder = StreamingDecoder::new(payload).map_err(io::Error::other)?;
@@ -210,6 +212,7 @@ mod tests {
         assert_eq!(header.payload_size, Some(223));
         assert_eq!(header.uncompressed_size, Some(571));
         assert_eq!(header.compression_name(), "ZSTD");
+        assert_eq!(header.len, body.len() - 2);
         for cut in 0..body.len() - 2 {
             assert!(PayloadHeader::parse(&body[..cut]).is_err(), "cut at {cut}");
         }

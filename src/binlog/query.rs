@@ -118,6 +118,15 @@ impl<'a> Query<'a> {
             || starts_with_ignoring_case(self.statement, b"START TRANSACTION")
     }
 
+    /// The xid of an XA transaction that the statement commits or rolls back, as the servers write
+    /// it: `X'7861',X'',1`.
+    pub fn ended_xid(&self) -> Option<&'a [u8]> {
+        [&b"XA COMMIT "[..], b"XA ROLLBACK "]
+            .iter()
+            .find(|prefix| starts_with_ignoring_case(self.statement, prefix))
+            .and_then(|prefix| self.statement.get(prefix.len()..))
+    }
+
     /// Whether the statement ends a transaction: COMMIT or ROLLBACK, but not ROLLBACK TO.
     pub fn ends_transaction(&self) -> bool {
         self.statement.eq_ignore_ascii_case(b"COMMIT")

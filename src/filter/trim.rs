@@ -40,15 +40,6 @@ pub enum TrimError {
     /// More table maps in one statement than any server writes.
     #[error("a statement with more than {TABLES_MAX} Table_map events")]
     TooManyTables,
-    /// An event that holds other events in a form that the filter does not look into.
-    #[error(
-        "{event_type} event: filtering of these events is not supported; switch \
-         binlog_transaction_compression off on the source, or remove this source's filter"
-    )]
-    Unsupported {
-        /// The event's type.
-        event_type: EventType,
-    },
 }
 
 /// How many tables of one statement are remembered: a source that never ends a statement must not
@@ -141,7 +132,6 @@ impl Trim {
                 Ok(if passes { Verdict::Keep } else { Verdict::Drop })
             }
             rows if rows.is_rows() => self.judge_rows(rows, RowsHead::parse(body)?, offset),
-            EventType::TRANSACTION_PAYLOAD => Err(TrimError::Unsupported { event_type }),
             EventType::INCIDENT => {
                 self.kept_changes = true;
                 Ok(Verdict::Keep)

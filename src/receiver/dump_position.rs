@@ -78,7 +78,7 @@ impl DumpPosition {
         event: &[u8],
     ) -> Result<Change, ReceiverError> {
         let has_checksum = match header.event_type {
-            EventType::FORMAT_DESCRIPTION => true,
+            EventType::FORMAT_DESCRIPTION => !has_stale_checksum(event),
             EventType::ROTATE if is_made_up(header) => false, // It is tried below.
             _ => self.is_checksummed(),
         };
@@ -166,6 +166,13 @@ impl DumpPosition {
     }
 }
 
+/// Whether a format description's own checksum means nothing: for a dump that starts within a file
+/// a source clears fields of it, and computes the checksum anew only if its events have one.
+fn has_stale_checksum(event: &[u8]) -> bool {
+    FormatDescription::parse(event)
+        .is_ok_and(|format| format.checksum == Checksum::None && format.created == 0)
+}
+
 /// Whether a source made the rotate event up for the connection.
 fn is_made_up(header: &EventHeader) -> bool {
     header.is_artificial() || header.timestamp == 0
@@ -244,6 +251,33 @@ mod tests {
         let mut fresh = DumpPosition::new();
         assert_eq!(fresh.control(&header, bare).unwrap(), Change::File);
         assert_eq!(&*fresh.file, "bin.000007", "a rotate without checksum");
+    }
+
+    /// Seen of MariaDB 10.11: within a file the description's position is cleared, its checksum
+    /// is left as it was.
+    #[test]
+    fn descriptions_of_sources_without_checksums_may_have_stale_ones() {
+        for (checksum, created, taken) in [
+            (Checksum::None, 0, true),
+            (Checksum::None, 5, false),
+            (Checksum::Crc32, 0, false),
+        ] {
+            let format = FormatDescription {
+                server_version: "10.11.14-MariaDB".to_owned(),
+                created,
+                post_header_lengths: vec![8; 171],
+                checksum,
+            };
+            let mut event = format.encode(1, 86, 256, 0);
+            event::write_checksum(&mut event);
+            event::set_log_pos(&mut event, 0);
+            let header = EventHeader::parse(&event).unwrap();
+            assert_eq!(
+                at(500).control(&header, &event).is_ok(),
+                taken,
+                "{format:?}"
+            );
+        }
     }
 
     #[test]

@@ -24,6 +24,8 @@ pub struct IndexFile {
     offset: u64,
     texts: HashMap<(u8, u16, u32), Vec<u8>>,
     queues: Vec<QueueRecord>,
+    /// XA records before the newest step, since the step before it.
+    xa_changes: Vec<(DefinitionKind, Vec<u8>)>,
 }
 
 /// A step with its place in the index.
@@ -60,6 +62,7 @@ impl IndexFile {
             offset,
             texts: HashMap::new(),
             queues: Vec::new(),
+            xa_changes: Vec::new(),
         })
     }
 
@@ -79,6 +82,8 @@ impl IndexFile {
     /// # Errors
     /// When the file cannot be read, or a record is damaged.
     pub fn next_step(&mut self) -> Result<Option<PlacedStep>, LogError> {
+        // Most readers never take them.
+        self.xa_changes.clear();
         loop {
             let mut record = [0; RECORD_LEN];
             match self.reader.read_exact(&mut record) {
@@ -109,7 +114,25 @@ impl IndexFile {
         }
     }
 
+    /// The XA records that belong to the newest step: kinds and xids.
+    pub fn take_xa_changes(&mut self) -> Vec<(DefinitionKind, Vec<u8>)> {
+        std::mem::take(&mut self.xa_changes)
+    }
+
+    fn define_xa(&mut self, definition: Definition) {
+        match self.xa_changes.last_mut() {
+            Some((_, xid)) if definition.part > 0 => xid.extend(definition.text),
+            _ => self.xa_changes.push((definition.kind, definition.text)),
+        }
+    }
+
     fn define(&mut self, definition: Definition) {
+        if matches!(
+            definition.kind,
+            DefinitionKind::EmptiedXa | DefinitionKind::EndedXa
+        ) {
+            return self.define_xa(definition);
+        }
         let key = (
             kind_key(definition.kind),
             definition.source,
@@ -186,5 +209,7 @@ fn kind_key(kind: DefinitionKind) -> u8 {
         DefinitionKind::SourceFile => 5,
         DefinitionKind::Origin => 6,
         DefinitionKind::SourceName => 7,
+        DefinitionKind::EmptiedXa => 11,
+        DefinitionKind::EndedXa => 12,
     }
 }

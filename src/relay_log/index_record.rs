@@ -15,6 +15,7 @@
 //!  … | server_id | timestamp | content | durable to | source server_id | durable records | CRC32 |
 //!
 //! source file name (5), origin (6), source name (7): what a number stands for
+//! emptied XA (11), ended XA (12): the xid of an XA transaction
 //!  0      1          2        4        8      10                                60     64
 //!  | kind | length   | source | number | part | zeros 2 | up to 48 bytes         | CRC32 |
 //!
@@ -42,6 +43,10 @@
 //! records. *source server_id* is that of the server the step came from, while *server_id* is that
 //! of the one on which the transaction began. A transaction's source position is that behind it on
 //! its source.
+//!
+//! An *emptied XA* was prepared, but the filter had left nothing of it; its end, which is emptied
+//! too, makes it an *ended XA*. The record stands before the transaction's; those that have not
+//! ended are carried over into the next file's index.
 //!
 //! Version 1. A reader refuses other versions.
 
@@ -125,9 +130,13 @@ pub enum DefinitionKind {
     Origin,
     /// A source's name in the configuration.
     SourceName,
+    /// The xid of a prepared XA transaction of which the filter left nothing.
+    EmptiedXa,
+    /// The xid of such a transaction that was committed or rolled back.
+    EndedXa,
 }
 
-/// A record of kind 5 to 7: a part of the name that a number stands for.
+/// A record of kind 5 to 7, 11 or 12: a part of the name that a number stands for, or of an xid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Definition {
     /// What is defined.
@@ -296,6 +305,8 @@ pub fn encode_definition(
         DefinitionKind::SourceFile => 5,
         DefinitionKind::Origin => 6,
         DefinitionKind::SourceName => 7,
+        DefinitionKind::EmptiedXa => 11,
+        DefinitionKind::EndedXa => 12,
     };
     let parts = text.chunks(TEXT_LEN).enumerate().map(|(part, text)| {
         let mut record = [0; RECORD_LEN];
@@ -346,6 +357,8 @@ pub fn decode(record: &Bytes) -> Result<Record, RecordError> {
                 second,
             )));
         }
+        11 => return Ok(definition(DefinitionKind::EmptiedXa)),
+        12 => return Ok(definition(DefinitionKind::EndedXa)),
         other => return Err(RecordError::Kind(other)),
     };
     Ok(Record::Step(Step {

@@ -91,7 +91,13 @@ impl Names {
     }
 }
 
-fn define(kind: DefinitionKind, source: u16, number: u32, text: &[u8], out: &mut Vec<u8>) {
+pub(super) fn define(
+    kind: DefinitionKind,
+    source: u16,
+    number: u32,
+    text: &[u8],
+    out: &mut Vec<u8>,
+) {
     for record in index_record::encode_definition(kind, source, number, text) {
         out.extend_from_slice(&record);
     }

@@ -6,6 +6,7 @@ mod disk;
 mod limits;
 mod model;
 mod read_back;
+mod xa;
 
 use std::path::Path;
 use std::sync::Arc;

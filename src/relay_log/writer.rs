@@ -15,9 +15,9 @@ pub use self::error::AppendError;
 use self::begin::{begin_file, close_file, now, own_format, stage_control, widened};
 use self::tail::{Tail, wait_for_room, write_staged};
 use super::files::LogDir;
-use super::index_record::RECORD_LEN;
+use super::index_record::{DefinitionKind, RECORD_LEN};
 use super::ledger::IndexLedger;
-use super::names::Names;
+use super::names::{self, Names};
 use super::recover::Recovered;
 use super::{LogError, LogState, RelayLog, RelayLogPosition, SourceProgress};
 use crate::binlog::{FormatDescription, rotate};
@@ -25,7 +25,7 @@ use crate::config::SyncPolicy;
 use crate::flavor::Flavor;
 use crate::merge::pairing::{LedgerPlace, Pairing};
 use crate::merge::{Decision, Executed, Merge, Place};
-use crate::transaction::{Identity, Transaction, TransactionBatch};
+use crate::transaction::{Identity, Transaction, TransactionBatch, XaStep};
 
 /// Bytes gathered before they are written, without sync, in the middle of a group.
 const STAGED_LEN_MAX: usize = 4 * 1024 * 1024;
@@ -98,7 +98,8 @@ impl Writer {
         };
         let begin = LedgerPlace { file: 1, record: 0 };
         let pairing = Pairing::new(options.source_names.iter().map(|_| begin));
-        Self::open(options, format, state, pairing, 1)
+        let merge = Merge::new(options.server_id, state.executed.clone(), pairing);
+        Self::open(options, format, state, merge, 1)
     }
 
     /// Goes on with a recovered log, in a new file.
@@ -118,19 +119,20 @@ impl Writer {
             files: recovered.files,
             sources,
         };
-        let (format, pairing) = (&recovered.format, recovered.pairing);
-        Self::open(options, format, state, pairing, recovered.end.file + 1)
+        let merge = Merge::new(options.server_id, state.executed.clone(), recovered.pairing)
+            .with_emptied_xas(recovered.emptied_xas);
+        let number = recovered.end.file + 1;
+        Self::open(options, &recovered.format, state, merge, number)
     }
 
     fn open(
         options: LogOptions,
         format: &FormatDescription,
         mut state: LogState,
-        pairing: Pairing,
+        mut merge: Merge,
         number: u64,
     ) -> Result<Self, LogError> {
         let format = Arc::new(own_format(format));
-        let mut merge = Merge::new(options.server_id, state.executed.clone(), pairing);
         for progress in &state.sources {
             merge.begin_origin(progress.server_id, progress.first_timestamp);
         }
@@ -211,6 +213,7 @@ impl Writer {
         let decision = self.merge.place(batch, transaction, &ledger)?;
         if let Decision::New(place) = decision {
             self.place_events(batch, transaction, place)?;
+            self.record_xa(transaction, place);
             self.fresh.push(transaction.identity);
             self.has_transactions = true;
         }
@@ -402,40 +405,16 @@ impl Writer {
         Ok(())
     }
 
-    fn place_events(
-        &mut self,
-        batch: &TransactionBatch,
-        transaction: &Transaction,
-        place: Place,
-    ) -> Result<(), LogError> {
-        let start = self.tail.end();
-        if !place.joins_group {
-            // The place of a group's first member: no other group in this log can have it.
-            self.group_id = (self.number << 32) | start;
-        }
-        let damage = |cause| LogError::Event {
-            path: self.tail.path.clone(),
-            offset: start,
-            cause,
+    /// Records, before the transaction's own record, what it does to an emptied XA transaction.
+    fn record_xa(&mut self, transaction: &Transaction, place: Place) {
+        let (kind, xid) = match &transaction.xa {
+            Some(XaStep::Prepared(xid)) if transaction.emptied => (DefinitionKind::EmptiedXa, xid),
+            // A kept one may have the xid of one whose end was lost.
+            Some(XaStep::Prepared(xid)) => (DefinitionKind::EndedXa, xid),
+            Some(XaStep::Ended(xid)) if place.ends_emptied_xa => (DefinitionKind::EndedXa, xid),
+            _ => return,
         };
-        let out = &mut self.tail.staged;
-        place::opener(batch, transaction, place, self.group_id, start, out).map_err(damage)?;
-        if transaction.spill.is_none() {
-            let start = self.tail.written + out.len() as u64;
-            place::rest(batch, transaction, start, out).map_err(damage)?;
-        }
-        if let Some(spill) = &transaction.spill {
-            let mut copy = place::SpillCopy::new(spill);
-            while copy.next(&mut self.tail)? {
-                if self.tail.staged.len() > STAGED_LEN_MAX {
-                    write_staged(&mut self.tail, &self.log, &self.options.stopping)?;
-                }
-            }
-        }
-        if self.tail.staged.len() > STAGED_LEN_MAX {
-            write_staged(&mut self.tail, &self.log, &self.options.stopping)?;
-        }
-        Ok(())
+        names::define(kind, 0, 0, xid, &mut self.index.staged);
     }
 }
 

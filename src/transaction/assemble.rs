@@ -1,9 +1,13 @@
 //! From events to batches of whole transactions.
 
+mod open;
+mod payload;
+
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use self::open::Open;
 use super::body::Body;
 use super::boundary::{self, Boundary};
 use super::digest::Digest;
@@ -13,7 +17,7 @@ use super::{BufferPool, Fingerprint, Identity, Transaction, TransactionBatch};
 use crate::binlog::event::{self, CHECKSUM_LEN, EventHeader};
 use crate::binlog::format_description::Checksum;
 use crate::binlog::mariadb_gtid::{self, MariaDbGtidEvent};
-use crate::binlog::mysql_gtid::{LogicalClock, MySqlGtidEvent};
+use crate::binlog::mysql_gtid::MySqlGtidEvent;
 use crate::binlog::query::{self, Query};
 use crate::binlog::{EventType, FormatDescription};
 use crate::filter::Filter;
@@ -39,40 +43,6 @@ pub struct AssemblerOptions {
     pub spill_dir: PathBuf,
     /// Transactions of more bytes than this go to a file.
     pub spill_size: usize,
-}
-
-/// The facts of the open transaction, read from its opener.
-#[derive(Debug, Clone, Copy)]
-struct Open {
-    header: EventHeader,
-    identity: Identity,
-    clock: Option<LogicalClock>,
-    commit_id: Option<u64>,
-    transaction_length: Option<u64>,
-    standalone: bool,
-    /// Whether a BEGIN was seen, or the opener is one.
-    grouped: bool,
-    /// Whether the fingerprint is to be computed: nothing else tells what it is.
-    digested: bool,
-    /// Bytes as the source has them, dropped ones included.
-    source_len: u64,
-}
-
-impl Open {
-    /// `header` is that of the transaction's first event.
-    fn without_gtid(header: EventHeader) -> Self {
-        Self {
-            header,
-            identity: Identity::Anonymous(Fingerprint::default()),
-            clock: None,
-            commit_id: None,
-            transaction_length: None,
-            standalone: false,
-            grouped: false,
-            digested: true,
-            source_len: 0,
-        }
-    }
 }
 
 /// Gathers one source's events into batches of whole transactions.
@@ -242,7 +212,7 @@ impl Assembler {
             let body = head.get(event::HEADER_LEN..).unwrap_or(&[]);
             self.judge_large(&mut large, &head, body)?;
         } else {
-            if self.open.is_some_and(|open| open.digested) && large.is_judged() {
+            if self.open.as_ref().is_some_and(|open| open.digested) && large.is_judged() {
                 self.digest.more(part);
             }
             if large.is_kept() {
@@ -373,7 +343,16 @@ impl Assembler {
         };
         self.boundary = self.boundary.after(event_type, query.as_ref());
         open.grouped |= self.boundary == Boundary::InGroup;
+        open.compressed |= event_type == EventType::TRANSACTION_PAYLOAD;
+        if !matches!(open.identity, Identity::MariaDb(_)) {
+            open.note_xa(event_type, body, query.as_ref())?;
+        }
         let verdict = self.trim.judge(event_type, body, self.body.len())?;
+        self.obey(verdict)
+    }
+
+    /// Takes back or changes what the verdict says; true when the event is to be appended.
+    fn obey(&mut self, verdict: Verdict) -> Result<bool, TransactionError> {
         match verdict {
             Verdict::Keep => return Ok(true),
             Verdict::Drop => {}
@@ -403,7 +382,7 @@ impl Assembler {
         Ok(())
     }
 
-    fn finish(&mut self, open: Open, position_after: u64) -> Result<(), TransactionError> {
+    fn finish(&mut self, mut open: Open, position_after: u64) -> Result<(), TransactionError> {
         if let (Some(expected), Identity::MySql(gtid)) = (open.transaction_length, open.identity)
             && expected != open.source_len
         {
@@ -418,7 +397,17 @@ impl Assembler {
             true => Identity::Anonymous(self.digest.finish(open.grouped, &open.header)),
             false => open.identity,
         };
+        if open.compressed && !self.options.filter.passes_all() {
+            self.filter_payload(&mut open)?;
+        }
         let emptied = self.trim.dropped_all();
+        if emptied && open.is_xa {
+            // MySQL replicas refuse an XA transaction without changes: error 3227.
+            self.body
+                .truncate(self.body.opener().len() as u64)
+                .map_err(|cause| self.spill_error(cause))?;
+            open.grouped = false;
+        }
         if emptied && !open.grouped {
             self.empty_out(&open)?;
         }
@@ -438,6 +427,7 @@ impl Assembler {
             spill,
             source_position: position_after,
             emptied,
+            xa: open.xa,
         });
         Ok(())
     }

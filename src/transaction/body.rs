@@ -123,6 +123,57 @@ impl Spilling {
     }
 }
 
+/// The open transaction's events after the opener, taken out of [`Body`] to be looked through.
+#[derive(Debug)]
+pub(super) enum TakenBytes {
+    Memory(Vec<u8>),
+    Spilled(SpillFile),
+}
+
+impl TakenBytes {
+    /// How many bytes there are.
+    pub(super) fn len(&self) -> u64 {
+        match self {
+            TakenBytes::Memory(bytes) => bytes.len() as u64,
+            TakenBytes::Spilled(file) => file.len(),
+        }
+    }
+
+    /// Reads from `start` to `end`, both offsets into these bytes.
+    pub(super) fn read_from(&self, start: u64, end: u64) -> TakenReader<'_> {
+        TakenReader {
+            bytes: self,
+            offset: start,
+            end: end.min(self.len()),
+        }
+    }
+}
+
+/// Reads a part of [`TakenBytes`].
+#[derive(Debug)]
+pub(super) struct TakenReader<'a> {
+    bytes: &'a TakenBytes,
+    offset: u64,
+    end: u64,
+}
+
+impl io::Read for TakenReader<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = usize::try_from(self.end.saturating_sub(self.offset)).unwrap_or(usize::MAX);
+        let count = buffer.len().min(left);
+        let slot = buffer.get_mut(..count).unwrap_or(&mut []);
+        match self.bytes {
+            TakenBytes::Memory(bytes) => {
+                let from = self.offset as usize;
+                slot.copy_from_slice(bytes.get(from..from + count).unwrap_or(&[]));
+            }
+            TakenBytes::Spilled(file) => file.read_exact_at(slot, self.offset)?,
+        }
+        self.offset += count as u64;
+        Ok(count)
+    }
+}
+
 /// The bytes of the transactions that are being gathered: finished ones, and the open one.
 #[derive(Debug)]
 pub(super) struct Body {
@@ -210,6 +261,31 @@ impl Body {
             None => {
                 self.memory.truncate(self.start + offset as usize);
                 Ok(())
+            }
+        }
+    }
+
+    /// Takes out all events behind the opener.
+    pub(super) fn take_rest(&mut self) -> io::Result<TakenBytes> {
+        match self.spilling.take() {
+            Some(mut spilling) => {
+                spilling.flush_up_to(spilling.file.len)?;
+                Ok(TakenBytes::Spilled(spilling.file))
+            }
+            None => {
+                let rest = self.memory.split_off(self.start + self.opener_len);
+                Ok(TakenBytes::Memory(rest))
+            }
+        }
+    }
+
+    /// Puts back what was taken out, when nothing was appended since.
+    pub(super) fn put_back(&mut self, taken: TakenBytes) {
+        match taken {
+            TakenBytes::Memory(bytes) => self.memory.extend_from_slice(&bytes),
+            TakenBytes::Spilled(file) => {
+                let unwritten = Vec::new();
+                self.spilling = Some(Spilling { file, unwritten });
             }
         }
     }
@@ -310,6 +386,29 @@ mod tests {
                 }
             }
             assert_eq!(whole(&mut body), model, "spill size {spill_size}");
+        }
+    }
+
+    /// What is taken out reads as it was gathered, and is there again when it is put back.
+    #[test]
+    fn the_rest_can_be_taken_out_and_put_back() {
+        for spill_size in [30, 1000] {
+            let (_dir, mut body) = body(spill_size);
+            body.append(&[1; 20]).unwrap();
+            body.finish().unwrap();
+            body.append(&[2; 20]).unwrap();
+            body.end_opener();
+            body.append(&[3; 40]).unwrap();
+            body.append(&[4; 40]).unwrap();
+            let taken = body.take_rest().unwrap();
+            assert_eq!((body.len(), taken.len()), (20, 80));
+            let mut read = Vec::new();
+            io::Read::read_to_end(&mut taken.read_from(39, 42), &mut read).unwrap();
+            assert_eq!(read, [3, 4, 4]);
+            body.put_back(taken);
+            body.append(&[5; 1]).unwrap();
+            let expected = [&[2; 20][..], &[3; 40], &[4; 40], &[5]].concat();
+            assert_eq!(whole(&mut body), expected, "spill size {spill_size}");
         }
     }
 

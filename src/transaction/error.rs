@@ -16,6 +16,9 @@ pub enum TransactionError {
     /// An event cannot be filtered.
     #[error(transparent)]
     Filter(#[from] TrimError),
+    /// A compressed transaction cannot be filtered.
+    #[error(transparent)]
+    Payload(#[from] PayloadError),
     /// The packet's length is not the event's.
     #[error("{event_type} event: its header says {expected} bytes, the packet has {found}")]
     Size {
@@ -65,4 +68,42 @@ pub enum TransactionError {
         #[source]
         cause: io::Error,
     },
+}
+
+/// What is wrong inside a TRANSACTION_PAYLOAD event. Offsets count decompressed bytes.
+#[derive(Debug, thiserror::Error)]
+pub enum PayloadError {
+    /// The stream is damaged, or the spool folder cannot be read.
+    #[error("Transaction_payload event: its events cannot be decompressed: {0}")]
+    Stream(#[source] io::Error),
+    /// There is more or less in it than it says.
+    #[error(
+        "Transaction_payload event: it announces {expected} bytes of events, it holds {found} or \
+         more"
+    )]
+    Size {
+        /// What it says.
+        expected: u64,
+        /// What was read.
+        found: u64,
+    },
+    /// The payload ends within an event.
+    #[error(
+        "Transaction_payload event: the {event_type} event that ends at byte {offset} is cut short"
+    )]
+    CutShort {
+        /// The event's type, or of the one before it.
+        event_type: EventType,
+        /// Where it should end, or where it begins.
+        offset: u64,
+    },
+    /// An event that cannot stand where it does.
+    #[error("Transaction_payload event: a {event_type} event in it, where none may stand")]
+    Misplaced {
+        /// The event's type.
+        event_type: EventType,
+    },
+    /// The transaction in it has no end.
+    #[error("Transaction_payload event: its last event does not end the transaction")]
+    NotEnded,
 }

@@ -7,7 +7,7 @@ use crate::binlog::{EventError, EventType};
 
 /// Bytes of such an event that are gathered before it is judged: enough for the header, the fixed
 /// part, 64 KiB of status variables and a database name.
-const HEAD_LEN: usize = 72 * 1024;
+pub(super) const HEAD_LEN: usize = 72 * 1024;
 
 /// What is known of the event so far.
 #[derive(Debug)]

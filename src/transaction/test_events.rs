@@ -172,6 +172,27 @@ pub(crate) fn xid(server_id: u32) -> Vec<u8> {
     event(EventType::XID, server_id, &77u64.to_le_bytes())
 }
 
+/// XA_PREPARE of the xid `X'<hex of name>',X'',1`.
+pub(crate) fn xa_prepare(server_id: u32, one_phase: bool, name: &str) -> Vec<u8> {
+    let mut body = vec![u8::from(one_phase), 1, 0, 0, 0, name.len() as u8];
+    body.extend_from_slice(&[0; 7]);
+    body.extend_from_slice(name.as_bytes());
+    event(EventType::XA_PREPARE, server_id, &body)
+}
+
+/// What prepares a MySQL XA transaction that changes a table of `database`.
+pub(crate) fn xa_prepared(server_id: u32, gtid: Gtid, name: &str, database: &str) -> Vec<Vec<u8>> {
+    let clock = clock(gtid.gno as i64 - 1, gtid.gno as i64);
+    let events = vec![
+        query(server_id, "", "XA START X'61',X'',1"),
+        table_map(server_id, 1, database),
+        rows(server_id, 1, true, 9),
+        query(server_id, "", "XA END X'61',X'',1"),
+        xa_prepare(server_id, false, name),
+    ];
+    mysql_group(server_id, gtid, clock, events)
+}
+
 /// An event that prepares a statement, or any other of which only the type matters.
 pub(crate) fn plain(event_type: EventType, server_id: u32) -> Vec<u8> {
     event(event_type, server_id, &[2, 1, 0, 0, 0, 0, 0, 0, 0])
@@ -189,6 +210,38 @@ pub(crate) fn rows(server_id: u32, table_id: u8, ends_statement: bool, len: usiz
     let mut body = vec![table_id, 0, 0, 0, 0, 0, u8::from(ends_statement), 0, 2, 0];
     body.extend((0..len).map(|at| (at * 7 % 251) as u8));
     event(EventType::WRITE_ROWS, server_id, &body)
+}
+
+/// TRANSACTION_PAYLOAD around `stream`, which is said to hold `uncompressed` bytes.
+pub(crate) fn payload(
+    server_id: u32,
+    compression: u8,
+    uncompressed: u64,
+    stream: &[u8],
+) -> Vec<u8> {
+    let mut body = Vec::new();
+    let mut field = |number: u8, value: &[u8]| {
+        body.extend_from_slice(&[number, value.len() as u8]);
+        body.extend_from_slice(value);
+    };
+    match compression {
+        255 => field(2, &[252, 255, 0]),
+        small => field(2, &[small]),
+    }
+    for (number, value) in [(3, uncompressed), (1, stream.len() as u64)] {
+        let mut bytes = vec![254];
+        bytes.extend_from_slice(&value.to_le_bytes());
+        field(number, &bytes);
+    }
+    body.push(0);
+    body.extend_from_slice(stream);
+    event(EventType::TRANSACTION_PAYLOAD, server_id, &body)
+}
+
+/// The events as they stand in a payload: without checksums.
+pub(crate) fn payload_events(events: &[Vec<u8>]) -> Vec<u8> {
+    let events = events.iter().map(|event| without_checksum(event));
+    events.collect::<Vec<_>>().concat()
 }
 
 /// Splits bytes into events; each must have the size its header says.

@@ -1,6 +1,7 @@
 //! Events in, batches out: borders, refusals, filtering, spilling, events in parts.
 
 mod large;
+mod payload;
 mod shapes;
 mod without_opener;
 
@@ -336,4 +337,41 @@ fn a_filtered_mariadb_statement_keeps_its_gtid() {
     let opener = crate::binlog::mariadb_gtid::MariaDbGtidEvent::parse(&events[0], true).unwrap();
     assert_eq!(opener.gtid.to_string(), "3-18-9");
     assert!(!opener.is_standalone());
+}
+
+/// MySQL replicas refuse XA transactions without changes, so these become ordinary empty ones.
+#[test]
+fn an_emptied_xa_transaction_is_no_xa_transaction() {
+    for (database, one_phase, expected) in [
+        ("x", false, &["Gtid", "BEGIN", "COMMIT"][..]),
+        ("x", true, &["Gtid", "BEGIN", "COMMIT"]),
+        ("test", false, &[]),
+    ] {
+        let mut group = make::xa_prepared(86, gtid(1, "", 1), "a", database);
+        group[5] = make::xa_prepare(86, one_phase, "a");
+        let mut source = Source::filtered(make::mysql_format(Checksum::Crc32));
+        source.events(&group).unwrap();
+        let batch = source.assembler.take_batch().unwrap();
+        let transaction = &batch.transactions[0];
+        let xid = b"x'61',x'',1".to_vec();
+        let step = (!one_phase).then_some(XaStep::Prepared(xid));
+        assert_eq!(
+            (&transaction.xa, transaction.emptied),
+            (&step, database == "x")
+        );
+        let events = make::split(&bytes(&batch, transaction));
+        match database {
+            "test" => assert_eq!(events, group),
+            _ => assert_eq!(outline(&events), expected),
+        }
+    }
+    for statement in ["XA COMMIT X'6F',X'',1", "XA ROLLBACK X'6f',X'',1"] {
+        let events = vec![make::query(86, "", statement)];
+        let mut source = Source::filtered(make::mysql_format(Checksum::Crc32));
+        let group = make::mysql_group(86, gtid(1, "", 1), clock(0, 1), events);
+        source.events(&group).unwrap();
+        let batch = source.assembler.take_batch().unwrap();
+        let xid = b"x'6f',x'',1".to_vec();
+        assert_eq!(batch.transactions[0].xa, Some(XaStep::Ended(xid)));
+    }
 }

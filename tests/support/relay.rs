@@ -56,6 +56,7 @@ impl SourceOptions {
 
 #[derive(Clone, Debug)]
 pub struct RelayOptions {
+    pub server_id: u32,
     pub sources: Vec<SourceOptions>,
     /// Empty: no filter.
     pub replicate_do_db: Vec<String>,
@@ -69,6 +70,7 @@ pub struct RelayOptions {
 impl RelayOptions {
     pub fn new(sources: Vec<SourceOptions>) -> RelayOptions {
         RelayOptions {
+            server_id: RELAY_SERVER_ID,
             sources,
             replicate_do_db: vec!["test".to_owned()],
             relay_extra: Vec::new(),
@@ -81,7 +83,8 @@ impl RelayOptions {
     pub fn toml(&self, data_dir: &Path, port: u16) -> String {
         let quote = |text: &str| format!("{text:?}");
         let mut text = format!(
-            "[relay]\nserver_id = {RELAY_SERVER_ID}\ndata_dir = {}\nlisten = \"0.0.0.0:{port}\"\n",
+            "[relay]\nserver_id = {}\ndata_dir = {}\nlisten = \"0.0.0.0:{port}\"\n",
+            self.server_id,
             quote(&data_dir.display().to_string())
         );
         text.extend(self.relay_extra.iter().map(|line| format!("{line}\n")));

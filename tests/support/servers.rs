@@ -253,6 +253,14 @@ impl Server {
     }
 
     async fn spawn(&mut self) {
+        if let Err(error) = self.try_spawn().await {
+            panic!("{error}");
+        }
+    }
+
+    /// Starts the process and waits until it answers; says why when it stops, as with options that
+    /// it refuses.
+    pub async fn try_spawn(&mut self) -> Result<(), String> {
         let child = program(self.kind, "server")
             .args(self.arguments())
             .stdin(Stdio::null())
@@ -265,14 +273,15 @@ impl Server {
         let deadline = Deadline::after_secs(90);
         loop {
             if Conn::new(self.opts()).await.is_ok() {
-                return;
+                return Ok(());
             }
             let child = self.child.as_mut().expect("just started");
             if let Some(status) = child.try_wait().expect("the server can be waited for") {
-                panic!(
+                self.child = None;
+                return Err(format!(
                     "{self}: stopped at its start: {status}\n{}",
                     self.error_log_tail()
-                );
+                ));
             }
             assert!(
                 !deadline.passed(),

@@ -14,8 +14,10 @@ use crate::gtid::GtidSet;
 use crate::merge::pairing::{LedgerPlace, Pairing};
 use crate::merge::{Executed, IdentityKind, Merge};
 use crate::relay_log::files::sync_dir;
-use crate::relay_log::index_record::{self, QueueEntry, QueueRecord, Step, StepKind};
-use crate::relay_log::names::Names;
+use crate::relay_log::index_record::{
+    self, DefinitionKind, QueueEntry, QueueRecord, Step, StepKind,
+};
+use crate::relay_log::names::{Names, define};
 use crate::relay_log::{LogError, RelayLogPosition, SourceProgress};
 
 /// The format description of the relay's own files, after one of a source's.
@@ -67,6 +69,7 @@ pub(super) fn begin_file(
     progress: &[SourceProgress],
     names: &mut Names,
 ) -> Result<(Tail, Tail), LogError> {
+    let emptied_xas = before.emptied_xas();
     let (before, pairing) = (before.executed(), before.pairing());
     names.restart();
     let mut tail = Tail::create(options.log_dir.log_path(number))?;
@@ -81,6 +84,9 @@ pub(super) fn begin_file(
     if before.kind() == IdentityKind::Anonymous {
         names.define_sources(&mut index.staged);
         stage_queues(pairing, number, &mut index.staged);
+    }
+    for xid in emptied_xas {
+        define(DefinitionKind::EmptiedXa, 0, 0, xid, &mut index.staged);
     }
     for (source, progress) in (0u16..).zip(progress) {
         checkpoint(source, progress, end, names, &mut index.staged);

@@ -1,24 +1,78 @@
 //! Giving a transaction's events their place: positions, clocks, group ids, checksums.
 
 use crate::binlog::event::{self, EventHeader};
-use crate::binlog::{CHECKSUM_LEN, EventError, HEADER_LEN, mariadb_gtid, mysql_gtid};
+use crate::binlog::{
+    CHECKSUM_LEN, EventError, EventType, HEADER_LEN, mariadb_gtid, mysql_gtid, query,
+};
 use crate::merge::Place;
 use crate::relay_log::LogError;
 use crate::transaction::{Identity, SpillFile, Transaction, TransactionBatch};
 
-use super::tail::Tail;
+use super::tail::{Tail, write_staged};
+use super::{STAGED_LEN_MAX, Writer};
 
 /// Events of up to this many bytes are copied from a spill file whole, larger ones in pieces of
 /// this size.
 const PIECE_LEN: usize = 1024 * 1024;
 
+impl Writer {
+    /// Stages a transaction's events at their place.
+    pub(super) fn place_events(
+        &mut self,
+        batch: &TransactionBatch,
+        transaction: &Transaction,
+        place: Place,
+    ) -> Result<(), LogError> {
+        let start = self.tail.end();
+        if !place.joins_group {
+            // The place of a group's first member: no other group in this log can have it.
+            self.group_id = (self.number << 32) | start;
+        }
+        let damage = |cause| LogError::Event {
+            path: self.tail.path.clone(),
+            offset: start,
+            cause,
+        };
+        let out = &mut self.tail.staged;
+        let emptied = place.ends_emptied_xa.then(|| empty_rest(transaction));
+        let in_memory = match (&emptied, &transaction.spill) {
+            (Some(events), _) => Some(events.as_slice()),
+            (None, None) => batch.bytes.get(transaction.rest.clone()),
+            (None, Some(_)) => None,
+        };
+        let rest_len = in_memory.map_or(transaction.rest_len(), |rest| rest.len() as u64);
+        opener(
+            batch,
+            transaction,
+            (place, self.group_id, rest_len),
+            start,
+            out,
+        )
+        .map_err(damage)?;
+        if let Some(events) = in_memory {
+            let start = self.tail.written + out.len() as u64;
+            rest(events, start, out).map_err(damage)?;
+        } else if let Some(spill) = &transaction.spill {
+            let mut copy = SpillCopy::new(spill);
+            while copy.next(&mut self.tail)? {
+                if self.tail.staged.len() > STAGED_LEN_MAX {
+                    write_staged(&mut self.tail, &self.log, &self.options.stopping)?;
+                }
+            }
+        }
+        if self.tail.staged.len() > STAGED_LEN_MAX {
+            write_staged(&mut self.tail, &self.log, &self.options.stopping)?;
+        }
+        Ok(())
+    }
+}
+
 /// Appends the transaction's opener, if it has one, to `out`, for offset `start` of the log file. `group_id` is
-/// the commit id of its group.
-pub(super) fn opener(
+/// the commit id of its group, `rest_len` how many bytes follow it.
+fn opener(
     batch: &TransactionBatch,
     transaction: &Transaction,
-    place: Place,
-    group_id: u64,
+    (place, group_id, rest_len): (Place, u64, u64),
     start: u64,
     out: &mut Vec<u8>,
 ) -> Result<(), EventError> {
@@ -29,7 +83,7 @@ pub(super) fn opener(
     let from = out.len();
     match transaction.identity {
         Identity::MySql(_) | Identity::Anonymous(_) => {
-            mysql_gtid::rewrite(source, place.clock, transaction.rest_len(), out)?;
+            mysql_gtid::rewrite(source, place.clock, rest_len, out)?;
         }
         Identity::MariaDb(_) => out.extend_from_slice(source),
     }
@@ -42,16 +96,25 @@ pub(super) fn opener(
     Ok(())
 }
 
-/// Appends the other events of a transaction that is in memory to `out`; the first of them stands
-/// at `start` of the log file.
-pub(super) fn rest(
-    batch: &TransactionBatch,
-    transaction: &Transaction,
-    start: u64,
-    out: &mut Vec<u8>,
-) -> Result<(), EventError> {
+/// What takes the place of the events behind the opener where nothing is to be left of them.
+fn empty_rest(transaction: &Transaction) -> Vec<u8> {
+    let like = EventHeader {
+        timestamp: transaction.timestamp,
+        event_type: EventType::QUERY,
+        server_id: transaction.server_id,
+        event_size: 0,
+        log_pos: 0,
+        flags: 0,
+    };
+    let keyword = |statement| query::transaction_keyword(&like, statement);
+    [keyword("BEGIN"), keyword("COMMIT")].concat()
+}
+
+/// Appends the other events of a transaction to `out`; the first of them stands at `start` of the
+/// log file.
+fn rest(events: &[u8], start: u64, out: &mut Vec<u8>) -> Result<(), EventError> {
     let from = out.len();
-    out.extend_from_slice(batch.bytes.get(transaction.rest.clone()).unwrap_or(&[]));
+    out.extend_from_slice(events);
     let mut left = out.get_mut(from..).unwrap_or(&mut []);
     let mut offset = start;
     while !left.is_empty() {
@@ -80,7 +143,7 @@ fn finish(event: &mut [u8], end: u64) {
 }
 
 /// Copies a large transaction's events from its spill file, a piece at a time.
-pub(super) struct SpillCopy<'a> {
+struct SpillCopy<'a> {
     spill: &'a SpillFile,
     offset: u64,
     /// The rest of an event that is copied in pieces: bytes left before its checksum.
@@ -88,7 +151,7 @@ pub(super) struct SpillCopy<'a> {
 }
 
 impl<'a> SpillCopy<'a> {
-    pub(super) fn new(spill: &'a SpillFile) -> Self {
+    fn new(spill: &'a SpillFile) -> Self {
         Self {
             spill,
             offset: 0,
@@ -97,7 +160,7 @@ impl<'a> SpillCopy<'a> {
     }
 
     /// Stages the next piece; false when there is none.
-    pub(super) fn next(&mut self, tail: &mut Tail) -> Result<bool, LogError> {
+    fn next(&mut self, tail: &mut Tail) -> Result<bool, LogError> {
         if let Some((left, hasher)) = self.open.take() {
             self.stage_piece(tail, left, hasher)?;
             return Ok(true);

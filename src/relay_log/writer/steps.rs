@@ -23,6 +23,7 @@ impl Writer {
         batch: &TransactionBatch,
         transaction: &Transaction,
     ) {
+        let ends_emptied_xa = matches!(decision, Decision::New(place) if place.ends_emptied_xa);
         let (kind, is_no_copy) = match decision {
             Decision::New(_) => (StepKind::Transaction, false),
             Decision::BeforeStart => (StepKind::BeforeStart, false),
@@ -43,7 +44,7 @@ impl Writer {
         };
         let step = Step {
             kind,
-            emptied: transaction.emptied,
+            emptied: transaction.emptied || ends_emptied_xa,
             is_no_copy,
             source: batch.source,
             log_end: self.tail.end() as u32,

@@ -74,7 +74,7 @@ fn rarer_mysql_shapes() -> Vec<(&'static str, Vec<Vec<u8>>)> {
                 rows().to_vec(),
                 vec![
                     make::query(86, "", &format!("XA END {xa}")),
-                    plain(EventType::XA_PREPARE),
+                    make::xa_prepare(86, false, "a"),
                 ],
             ]
             .concat(),
@@ -169,7 +169,7 @@ fn mariadb_shapes() -> Vec<(&'static str, u8, Vec<Vec<u8>>)> {
                 rows().to_vec(),
                 vec![
                     statement("XA END X'61',X'',1"),
-                    plain(EventType::XA_PREPARE),
+                    make::xa_prepare(86, false, "a"),
                 ],
             ]
             .concat(),
@@ -225,6 +225,7 @@ fn filtered_shapes_keep_their_borders() {
             SPILL_NEVER,
         );
         let shapes = mysql_shapes();
+        // That one has tests of its own.
         let shapes = shapes.into_iter().filter(|(name, _)| *name != "payload");
         for (gno, (name, events)) in (1..).zip(shapes) {
             let group = make::mysql_group(86, gtid(1, "", gno), clock(0, 1), events);

@@ -1,0 +1,70 @@
+//! What is known of the transaction that is being gathered.
+
+use crate::binlog::EventType;
+use crate::binlog::event::EventHeader;
+use crate::binlog::mysql_gtid::LogicalClock;
+use crate::binlog::query::Query;
+use crate::binlog::xa_prepare::XaPrepare;
+use crate::transaction::{Fingerprint, Identity, TransactionError, XaStep};
+
+/// The facts of the open transaction, read from its opener.
+#[derive(Debug)]
+pub(super) struct Open {
+    pub(super) header: EventHeader,
+    pub(super) identity: Identity,
+    pub(super) clock: Option<LogicalClock>,
+    pub(super) commit_id: Option<u64>,
+    pub(super) transaction_length: Option<u64>,
+    pub(super) standalone: bool,
+    /// Whether a BEGIN was seen, or the opener is one.
+    pub(super) grouped: bool,
+    /// Whether the fingerprint is to be computed: nothing else tells what it is.
+    pub(super) digested: bool,
+    /// Whether its events came in a TRANSACTION_PAYLOAD event.
+    pub(super) compressed: bool,
+    /// MySQL: whether it ends with an XA_PREPARE event.
+    pub(super) is_xa: bool,
+    pub(super) xa: Option<XaStep>,
+    /// Bytes as the source has them, dropped ones included.
+    pub(super) source_len: u64,
+}
+
+impl Open {
+    /// `header` is that of the transaction's first event.
+    pub(super) fn without_gtid(header: EventHeader) -> Self {
+        Self {
+            header,
+            identity: Identity::Anonymous(Fingerprint::default()),
+            clock: None,
+            commit_id: None,
+            transaction_length: None,
+            standalone: false,
+            grouped: false,
+            digested: true,
+            compressed: false,
+            is_xa: false,
+            xa: None,
+            source_len: 0,
+        }
+    }
+
+    /// Notes what the event does to an XA transaction of a client.
+    pub(super) fn note_xa(
+        &mut self,
+        event_type: EventType,
+        body: &[u8],
+        query: Option<&Query<'_>>,
+    ) -> Result<(), TransactionError> {
+        if let Some(xid) = query.and_then(Query::ended_xid) {
+            self.xa = Some(XaStep::Ended(xid.to_ascii_lowercase()));
+        } else if event_type == EventType::XA_PREPARE {
+            let prepare = XaPrepare::parse(body)?;
+            self.is_xa = true;
+            if !prepare.one_phase {
+                let xid = prepare.to_string().to_ascii_lowercase();
+                self.xa = Some(XaStep::Prepared(xid.into_bytes()));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,253 @@
+//! Filtering inside a TRANSACTION_PAYLOAD event, which holds a whole transaction compressed.
+//!
+//! The event is gathered as it came. At its end, if there is a filter, the events in it are
+//! judged: when all are kept it stays as it is, otherwise those that are kept take its place,
+//! uncompressed. It is decompressed as a stream, twice at most, so that memory does not depend on
+//! what it holds; what is too large for a binlog is refused, and what is large is spilled, as of
+//! any transaction.
+//!
+//! The events in it are whole ones, but without checksums, which their sizes do not count either,
+//! and with the position 0.
+
+use std::io::{self, BufRead, BufReader, Read};
+
+use super::{Assembler, Open, TRANSACTION_LEN_MAX, with_checksum_room};
+use crate::binlog::event::{CHECKSUM_LEN, EventHeader, HEADER_LEN};
+use crate::binlog::payload::{COMPRESSION_NONE, COMPRESSION_ZSTD, PayloadHeader};
+use crate::binlog::query::Query;
+use crate::binlog::{EventError, EventType};
+use crate::filter::trim::Verdict;
+use crate::transaction::body::TakenBytes;
+use crate::transaction::boundary::Boundary;
+use crate::transaction::error::{PayloadError, TransactionError};
+use crate::transaction::large::HEAD_LEN;
+
+/// Bytes of an event that are carried over at once.
+const PIECE_LEN: usize = 64 * 1024;
+/// More than the fields before the payload take.
+const FIELDS_LEN: usize = 256;
+/// The largest window that is decompressed with, as a power of two: 128 MiB, which the highest
+/// compression level of the servers asks for. The default level has 2 MiB.
+const WINDOW_LOG_MAX: u32 = 27;
+const EVENT: &str = "Transaction_payload event";
+
+impl Assembler {
+    /// Applies the filter to what the TRANSACTION_PAYLOAD event after the opener holds.
+    pub(super) fn filter_payload(&mut self, open: &mut Open) -> Result<(), TransactionError> {
+        let taken = self
+            .body
+            .take_rest()
+            .map_err(|cause| self.spill_error(cause))?;
+        if self.keeps_all(open, &mut PayloadEvents::open(&taken)?)? {
+            self.body.put_back(taken);
+            return Ok(());
+        }
+        self.trim.reset();
+        let mut events = PayloadEvents::open(&taken)?;
+        // What is left has a BEGIN and its end.
+        open.grouped = true;
+        let mut piece = Vec::new();
+        while let Some(header) = events.next_event()? {
+            let verdict = self
+                .trim
+                .judge(header.event_type, &events.head, self.body.len())?;
+            if !self.obey(verdict)? {
+                continue;
+            }
+            self.append(&with_checksum_room(header).encode())?;
+            self.append(&events.head)?;
+            while events.next_piece(&mut piece)? {
+                self.append(&piece)?;
+            }
+            self.append(&[0; CHECKSUM_LEN])?;
+        }
+        Ok(())
+    }
+
+    /// Judges all events, and notes what they do to an XA transaction.
+    fn keeps_all(
+        &mut self,
+        open: &mut Open,
+        events: &mut PayloadEvents<'_>,
+    ) -> Result<bool, TransactionError> {
+        let mut all = true;
+        while let Some(header) = events.next_event()? {
+            open.note_xa(header.event_type, &events.head, None)?;
+            if all {
+                let verdict = self.trim.judge(header.event_type, &events.head, 0)?;
+                all = verdict == Verdict::Keep;
+            }
+        }
+        Ok(all)
+    }
+}
+
+/// The events that a payload holds, one after the other.
+struct PayloadEvents<'a> {
+    bytes: Box<dyn BufRead + 'a>,
+    boundary: Boundary,
+    /// What the event says that its events take; not to be trusted.
+    expected: u64,
+    /// Bytes that were read.
+    found: u64,
+    /// Of the current event: its body, or the first [`HEAD_LEN`] bytes of it.
+    head: Vec<u8>,
+    /// Of the current event: how much is left behind the head.
+    left: u64,
+    event_type: EventType,
+}
+
+impl<'a> PayloadEvents<'a> {
+    /// Looks into a payload event, the only one in `taken`.
+    fn open(taken: &'a TakenBytes) -> Result<Self, TransactionError> {
+        let mut start = Vec::new();
+        let unreadable = |cause| TransactionError::from(PayloadError::Stream(cause));
+        let head_reader = taken.read_from(0, taken.len());
+        head_reader
+            .take((HEADER_LEN + FIELDS_LEN) as u64)
+            .read_to_end(&mut start)
+            .map_err(unreadable)?;
+        let header = EventHeader::parse(&start)?;
+        if header.event_type != EventType::TRANSACTION_PAYLOAD
+            || u64::from(header.event_size) != taken.len()
+        {
+            let event_type = header.event_type;
+            return Err(PayloadError::Misplaced { event_type }.into());
+        }
+        let fields = PayloadHeader::parse(start.get(HEADER_LEN..).unwrap_or(&[]))?;
+        let payload_start = (HEADER_LEN + fields.len) as u64;
+        let payload_end = taken.len().saturating_sub(CHECKSUM_LEN as u64);
+        let payload_len = payload_end.saturating_sub(payload_start);
+        if fields.payload_size != Some(payload_len) {
+            let found = fields.payload_size.unwrap_or(0);
+            let expected = "the number of bytes that follow";
+            return Err(invalid("payload size", found, expected).into());
+        }
+        let expected = match fields.uncompressed_size {
+            Some(size) if size > TRANSACTION_LEN_MAX => return Err(TransactionError::TooLarge),
+            Some(size) => size,
+            None => return Err(invalid("uncompressed size", 0, "a size").into()),
+        };
+        let payload = taken.read_from(payload_start, payload_end);
+        let bytes: Box<dyn BufRead + 'a> = match fields.compression_type {
+            Some(COMPRESSION_NONE) => Box::new(BufReader::new(payload)),
+            Some(COMPRESSION_ZSTD) => {
+                let mut decoder = zstd::Decoder::new(payload).map_err(unreadable)?;
+                decoder.window_log_max(WINDOW_LOG_MAX).map_err(unreadable)?;
+                Box::new(BufReader::new(decoder))
+            }
+            found => {
+                let found = found.unwrap_or(u64::MAX);
+                let expected = "0 (zstd) or 255 (none)";
+                return Err(invalid("compression type", found, expected).into());
+            }
+        };
+        Ok(Self {
+            bytes,
+            boundary: Boundary::Opened,
+            expected,
+            found: 0,
+            head: Vec::new(),
+            left: 0,
+            event_type: EventType::TRANSACTION_PAYLOAD,
+        })
+    }
+
+    /// The next event's header; its body, or the start of it, is in `head` then. `None` at the end
+    /// of the payload, which is that of a transaction.
+    fn next_event(&mut self) -> Result<Option<EventHeader>, TransactionError> {
+        let left = std::mem::take(&mut self.left);
+        let skipped = io::copy(&mut self.bytes.by_ref().take(left), &mut io::sink());
+        if skipped.map_err(PayloadError::Stream)? != left {
+            return Err(self.cut_short().into());
+        }
+        self.read_head(HEADER_LEN as u64)?;
+        if self.head.is_empty() {
+            return self.end();
+        }
+        let header = EventHeader::parse(&self.head).map_err(|_| self.cut_short())?;
+        self.event_type = header.event_type;
+        let body_len = u64::from(header.event_size) - HEADER_LEN as u64;
+        self.count(body_len)?;
+        let head_len = body_len.min(HEAD_LEN as u64);
+        self.read_head(head_len)?;
+        if (self.head.len() as u64) < head_len {
+            return Err(self.cut_short().into());
+        }
+        self.left = body_len - head_len;
+        self.follow(header.event_type)?;
+        Ok(Some(header))
+    }
+
+    /// The next piece of the current event's body behind the head; false when there is none.
+    fn next_piece(&mut self, piece: &mut Vec<u8>) -> Result<bool, PayloadError> {
+        piece.clear();
+        let wanted = self.left.min(PIECE_LEN as u64);
+        let read = self.bytes.by_ref().take(wanted).read_to_end(piece);
+        if (read.map_err(PayloadError::Stream)? as u64) < wanted {
+            return Err(self.cut_short());
+        }
+        self.left -= wanted;
+        Ok(wanted > 0)
+    }
+
+    fn read_head(&mut self, len: u64) -> Result<(), PayloadError> {
+        self.head.clear();
+        let read = self.bytes.by_ref().take(len).read_to_end(&mut self.head);
+        read.map(|_| ()).map_err(PayloadError::Stream)
+    }
+
+    fn count(&mut self, body_len: u64) -> Result<(), PayloadError> {
+        self.found += HEADER_LEN as u64 + body_len;
+        match self.found > self.expected {
+            true => Err(self.wrong_size()),
+            false => Ok(()),
+        }
+    }
+
+    /// Follows the transaction's border: it may end with the last event only.
+    fn follow(&mut self, event_type: EventType) -> Result<(), TransactionError> {
+        let alien = event_type.is_control()
+            || event_type.is_gtid()
+            || event_type == EventType::TRANSACTION_PAYLOAD;
+        if alien || self.boundary == Boundary::Outside {
+            return Err(PayloadError::Misplaced { event_type }.into());
+        }
+        let query = match event_type {
+            EventType::QUERY => Some(Query::parse(event_type, &self.head)?),
+            _ => None,
+        };
+        self.boundary = self.boundary.after(event_type, query.as_ref());
+        Ok(())
+    }
+
+    fn end(&self) -> Result<Option<EventHeader>, TransactionError> {
+        if self.found != self.expected {
+            return Err(self.wrong_size().into());
+        }
+        match self.boundary {
+            Boundary::Outside => Ok(None),
+            _ => Err(PayloadError::NotEnded.into()),
+        }
+    }
+
+    fn wrong_size(&self) -> PayloadError {
+        let (expected, found) = (self.expected, self.found);
+        PayloadError::Size { expected, found }
+    }
+
+    fn cut_short(&self) -> PayloadError {
+        let (event_type, offset) = (self.event_type, self.found);
+        PayloadError::CutShort { event_type, offset }
+    }
+}
+
+fn invalid(field: &'static str, found: u64, expected: &'static str) -> EventError {
+    EventError::Invalid {
+        event: EVENT,
+        field,
+        offset: HEADER_LEN,
+        found,
+        expected,
+    }
+}

@@ -1,0 +1,229 @@
+//! Compressed transactions under a filter.
+
+use super::*;
+
+const ZSTD: u8 = 0;
+
+fn compressed(bytes: &[u8]) -> Vec<u8> {
+    zstd::encode_all(bytes, 3).unwrap()
+}
+
+/// A transaction whose one event is `payload`.
+fn group(payload: Vec<u8>) -> Vec<Vec<u8>> {
+    make::mysql_group(86, gtid(1, "", 1), clock(0, 1), vec![payload])
+}
+
+fn group_of(events: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    let bytes = make::payload_events(events);
+    group(make::payload(
+        86,
+        ZSTD,
+        bytes.len() as u64,
+        &compressed(&bytes),
+    ))
+}
+
+/// What the filter makes of the transaction, whole, spilled and in parts: always the same.
+fn filtered(sent: &[Vec<u8>]) -> Result<(Vec<Vec<u8>>, bool), TransactionError> {
+    let mut results = Vec::new();
+    for (spill_size, parts) in [(SPILL_NEVER, 0), (100, 0), (SPILL_NEVER, 77), (100, 77)] {
+        let format = make::mysql_format(Checksum::Crc32);
+        let mut source = Source::new(format, &["test"], spill_size);
+        source.event(&sent[0])?;
+        for event in &sent[1..] {
+            if parts == 0 {
+                source.event(event)?;
+                continue;
+            }
+            event
+                .chunks(parts)
+                .try_for_each(|part| source.assembler.large_part(part))?;
+            source.assembler.end_large(500)?;
+        }
+        assert!(!source.assembler.is_in_transaction());
+        let batch = source.assembler.take_batch().unwrap();
+        let transaction = &batch.transactions[0];
+        let events = make::split(&bytes(&batch, transaction));
+        results.push((events, transaction.emptied));
+    }
+    let first = results.swap_remove(0);
+    for result in &results {
+        assert_eq!(*result, first);
+    }
+    Ok(first)
+}
+
+fn refused(sent: &[Vec<u8>], word: &str) {
+    let error = filtered(sent).unwrap_err().to_string();
+    assert!(error.contains(word), "{error:?} does not say {word:?}");
+}
+
+#[test]
+fn a_payload_of_which_all_is_kept_stays_as_it_is() {
+    let events = row_transaction(1, &["test", "test"]);
+    let sent = group_of(&events[1..]);
+    assert_eq!(filtered(&sent).unwrap(), (sent, false));
+}
+
+#[test]
+fn what_is_kept_of_a_payload_comes_as_plain_events() {
+    let whole = row_transaction(1, &["test", "x"]);
+    let sent = group_of(&whole[1..]);
+    let (events, emptied) = filtered(&sent).unwrap();
+    assert!(!emptied);
+    let expected = ["Gtid", "BEGIN", "Table_map", "Write_rows", "Xid"];
+    assert_eq!(outline(&events), expected);
+    for event in &events {
+        let size = EventHeader::parse(event).unwrap().event_size;
+        assert_eq!(size as usize, event.len());
+    }
+    // The same as if it had not been compressed, but for the checksums, which come later.
+    let mut plain = Source::filtered(make::mysql_format(Checksum::Crc32));
+    plain.events(&whole).unwrap();
+    let body = |event: &Vec<u8>| event[..event.len() - 4].to_vec();
+    let plain: Vec<_> = plain.taken()[0][1..].iter().map(body).collect();
+    let found: Vec<_> = events[1..].iter().map(body).collect();
+    assert_eq!(found, plain);
+}
+
+#[test]
+fn a_payload_of_which_nothing_is_kept_leaves_an_empty_transaction() {
+    let sent = group_of(&row_transaction(1, &["x", "y"])[1..]);
+    let (events, emptied) = filtered(&sent).unwrap();
+    assert!(emptied);
+    assert_eq!(outline(&events), ["Gtid", "BEGIN", "Xid"]);
+}
+
+#[test]
+fn large_events_in_a_payload_pass_in_pieces() {
+    let mut events = vec![make::query(86, "", "BEGIN")];
+    for (id, database) in [(1, "x"), (2, "test")] {
+        events.push(make::table_map(86, id, database));
+        events.push(make::rows(86, id, true, 300_000));
+    }
+    events.push(make::xid(86));
+    let (found, _) = filtered(&group_of(&events)).unwrap();
+    assert_eq!(found.len(), 5);
+    let (kept, sent) = (&found[3], &events[4]);
+    assert_eq!(kept[..kept.len() - 4], sent[..sent.len() - 4]);
+}
+
+#[test]
+fn statements_in_a_payload_and_payloads_that_are_not_compressed() {
+    let events = [
+        make::query(86, "", "BEGIN"),
+        make::plain(EventType::INTVAR, 86),
+        make::query(86, "x", "insert 1"),
+        make::query(86, "test", "insert 2"),
+        make::query(86, "", "COMMIT"),
+    ];
+    let bytes = make::payload_events(&events);
+    let sent = group(make::payload(86, 255, bytes.len() as u64, &bytes));
+    let (found, _) = filtered(&sent).unwrap();
+    assert_eq!(outline(&found), ["Gtid", "BEGIN", "insert 2", "COMMIT"]);
+}
+
+/// Without a filter nobody looks inside, with one nothing damaged gets through.
+#[test]
+fn damaged_payloads_are_refused() {
+    let events = &row_transaction(1, &["test", "x"])[1..];
+    let bytes = make::payload_events(events);
+    let len = bytes.len() as u64;
+    let stream = compressed(&bytes);
+    for cut in 0..stream.len() {
+        let sent = group(make::payload(86, ZSTD, len, &stream[..cut]));
+        assert!(filtered(&sent).is_err(), "stream cut at {cut}");
+    }
+    for cut in 0..bytes.len() {
+        let sent = group(make::payload(86, 255, len, &bytes[..cut]));
+        assert!(filtered(&sent).is_err(), "events cut at {cut}");
+        let sent = group(make::payload(86, 255, cut as u64, &bytes[..cut]));
+        assert!(filtered(&sent).is_err(), "events and size cut at {cut}");
+    }
+    let payload = make::payload(86, ZSTD, len, &stream);
+    for cut in HEADER_LEN..payload.len() - 4 {
+        let kind = EventType::TRANSACTION_PAYLOAD;
+        let sent = group(make::event(kind, 86, &payload[HEADER_LEN..cut]));
+        assert!(filtered(&sent).is_err(), "event cut at {cut}");
+    }
+    refused(
+        &group(make::payload(86, 7, len, &stream)),
+        "compression type at byte 19 is 7",
+    );
+    refused(
+        &group(make::payload(86, ZSTD, len - 1, &stream)),
+        "announces",
+    );
+    refused(
+        &group(make::payload(86, ZSTD, len + 1, &stream)),
+        "announces",
+    );
+    refused(&group(make::payload(86, ZSTD, 5 << 32, &stream)), "4 GiB");
+    let junk = [stream.as_slice(), b"junk"].concat();
+    refused(&group(make::payload(86, ZSTD, len, &junk)), "decompressed");
+}
+
+/// A megabyte that unfolds to gigabytes costs neither memory nor time.
+#[test]
+fn a_bomb_is_refused_at_the_size_that_it_announces() {
+    let mut head = make::without_checksum(&make::rows(86, 1, true, 8));
+    event::set_event_size(&mut head, 3 << 30);
+    let begin = [make::query(86, "", "BEGIN"), make::table_map(86, 1, "x")];
+    let mut bytes = make::payload_events(&begin);
+    bytes.extend(head);
+    bytes.resize(32 << 20, 0);
+    let announced = 1 << 20;
+    refused(
+        &group(make::payload(86, ZSTD, announced, &compressed(&bytes))),
+        "announces 1048576 bytes",
+    );
+    // Nor is a size believed that is not there.
+    refused(
+        &group(make::payload(86, ZSTD, 4 << 30, &compressed(&bytes))),
+        "4 GiB",
+    );
+    refused(
+        &group(make::payload(86, ZSTD, 7 << 29, &compressed(&bytes))),
+        "cut short",
+    );
+}
+
+#[test]
+fn events_that_do_not_belong_into_a_payload_are_refused() {
+    let begin = || make::query(86, "", "BEGIN");
+    let inner = group_of(&[begin(), make::xid(86)]).remove(1);
+    for alien in [
+        inner,
+        make::mysql_gtid(86, gtid(1, "", 2), clock(1, 2), 50),
+        make::plain(EventType::ROTATE, 86),
+        make::plain(EventType::PREVIOUS_GTIDS, 86),
+    ] {
+        refused(
+            &group_of(&[begin(), alien, make::xid(86)]),
+            "none may stand",
+        );
+    }
+    let behind_the_end = [begin(), make::xid(86), make::query(86, "x", "insert")];
+    refused(&group_of(&behind_the_end), "none may stand");
+    refused(&group_of(&[begin()]), "does not end");
+    refused(&group_of(&[]), "does not end");
+}
+
+/// Whether the filter leaves all of it or nothing: what is prepared is known.
+#[test]
+fn xa_transactions_in_a_payload_are_seen() {
+    for (database, emptied) in [("test", false), ("x", true)] {
+        let events = make::xa_prepared(86, gtid(1, "", 1), "a", database);
+        let mut source = Source::filtered(make::mysql_format(Checksum::Crc32));
+        source.events(&group_of(&events[1..])).unwrap();
+        let batch = source.assembler.take_batch().unwrap();
+        let transaction = &batch.transactions[0];
+        let prepared = Some(XaStep::Prepared(b"x'61',x'',1".to_vec()));
+        assert_eq!((&transaction.xa, transaction.emptied), (&prepared, emptied));
+        let events = make::split(&bytes(&batch, transaction));
+        match emptied {
+            true => assert_eq!(outline(&events), ["Gtid", "BEGIN", "COMMIT"]),
+            false => assert_eq!(events.len(), 2, "as it came"),
+        }
+    }
+}
