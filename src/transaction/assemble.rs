@@ -1,9 +1,11 @@
 //! From events to batches of whole transactions.
 
-use std::io;
+mod append;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use self::append::with_checksum_room;
 use super::body::Body;
 use super::boundary::{self, Boundary};
 use super::digest::Digest;
@@ -73,6 +75,15 @@ impl Open {
             source_len: 0,
         }
     }
+}
+
+/// What becomes of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Admission {
+    Drop,
+    Keep,
+    /// With the body that the filter made.
+    KeepRewritten,
 }
 
 /// Gathers one source's events into batches of whole transactions.
@@ -220,8 +231,14 @@ impl Assembler {
         if event_type.is_gtid() {
             return self.begin(header, event, checksummed);
         }
-        if self.admit(&header, event::body(event, checksummed))? {
-            self.append_event(header, event, checksummed)?;
+        let body = event::body(event, checksummed);
+        match self.admit(&header, body, true)? {
+            Admission::Drop => {}
+            Admission::Keep => self.append_event(header, event, checksummed)?,
+            Admission::KeepRewritten => {
+                self.append_rewritten(header, body.len())?;
+                self.append(&[0; CHECKSUM_LEN])?; // The relay log computes it.
+            }
         }
         self.end_event(position_after)
     }
@@ -286,17 +303,25 @@ impl Assembler {
             return Err(TransactionError::NotEnded { event_type });
         }
         let size = u64::from(header.event_size);
-        let keep = self.admit(&header, body)?;
-        large.judged(header.event_type, size, keep);
-        if keep {
-            let header = match self.format.checksum {
-                Checksum::Crc32 => header,
-                Checksum::None => with_checksum_room(header),
-            };
-            self.append(&header.encode())?;
-            self.append(head.get(event::HEADER_LEN..).unwrap_or(&[]))?;
+        let behind_header = head.get(event::HEADER_LEN..).unwrap_or(&[]);
+        let admission = self.admit(&header, body, size == head.len() as u64)?;
+        large.judged(header.event_type, size, admission != Admission::Drop);
+        match admission {
+            Admission::Drop => Ok(()),
+            Admission::Keep => {
+                let header = match self.format.checksum {
+                    Checksum::Crc32 => header,
+                    Checksum::None => with_checksum_room(header),
+                };
+                self.append(&header.encode())?;
+                self.append(behind_header)
+            }
+            Admission::KeepRewritten => {
+                self.append_rewritten(header, body.len())?;
+                // The checksum, if the event ends within the head.
+                self.append(behind_header.get(body.len()..).unwrap_or(&[]))
+            }
         }
-        Ok(())
     }
 
     fn begin(
@@ -345,8 +370,13 @@ impl Assembler {
         self.open = Some(open);
     }
 
-    /// Judges an event by its head and follows the boundary; true when it is to be appended.
-    fn admit(&mut self, header: &EventHeader, body: &[u8]) -> Result<bool, TransactionError> {
+    /// Judges an event by its head and follows the boundary. `whole`: `body` is not just a head.
+    fn admit(
+        &mut self,
+        header: &EventHeader,
+        body: &[u8],
+        whole: bool,
+    ) -> Result<Admission, TransactionError> {
         let event_type = header.event_type;
         if self.open.is_none()
             && boundary::has_groups_without_opener(&self.format)
@@ -358,7 +388,7 @@ impl Assembler {
         }
         let Some(open) = &mut self.open else {
             return match event_type {
-                EventType::IGNORABLE => Ok(false),
+                EventType::IGNORABLE => Ok(Admission::Drop),
                 _ => Err(TransactionError::OutsideTransaction { event_type }),
             };
         };
@@ -373,9 +403,10 @@ impl Assembler {
         };
         self.boundary = self.boundary.after(event_type, query.as_ref());
         open.grouped |= self.boundary == Boundary::InGroup;
-        let verdict = self.trim.judge(event_type, body, self.body.len())?;
+        let verdict = self.trim.judge(event_type, body, whole, self.body.len())?;
         match verdict {
-            Verdict::Keep => return Ok(true),
+            Verdict::Keep => return Ok(Admission::Keep),
+            Verdict::KeepRewritten => return Ok(Admission::KeepRewritten),
             Verdict::Drop => {}
             Verdict::DropBackTo(offset) => {
                 self.body
@@ -388,7 +419,7 @@ impl Assembler {
                     .map_err(|cause| self.spill_error(cause))?;
             }
         }
-        Ok(false)
+        Ok(Admission::Drop)
     }
 
     fn end_event(&mut self, position_after: u64) -> Result<(), TransactionError> {
@@ -452,44 +483,5 @@ impl Assembler {
             self.append(&query::transaction_keyword(&open.header, "BEGIN"))?;
         }
         self.append(&query::transaction_keyword(&open.header, "COMMIT"))
-    }
-
-    /// Appends a whole event, with room for a checksum if it has none.
-    fn append_event(
-        &mut self,
-        header: EventHeader,
-        event: &[u8],
-        checksummed: bool,
-    ) -> Result<(), TransactionError> {
-        if checksummed {
-            return self.append(event);
-        }
-        self.append(&with_checksum_room(header).encode())?;
-        self.append(event::body(event, false))?;
-        self.append(&[0; CHECKSUM_LEN])
-    }
-
-    fn append(&mut self, bytes: &[u8]) -> Result<(), TransactionError> {
-        if self.body.len() + bytes.len() as u64 > TRANSACTION_LEN_MAX {
-            return Err(TransactionError::TooLarge);
-        }
-        self.body
-            .append(bytes)
-            .map_err(|cause| self.spill_error(cause))
-    }
-
-    fn spill_error(&self, cause: io::Error) -> TransactionError {
-        TransactionError::Spill {
-            dir: self.options.spill_dir.clone(),
-            cause,
-        }
-    }
-}
-
-/// The header of an event that gets a checksum here.
-fn with_checksum_room(header: EventHeader) -> EventHeader {
-    EventHeader {
-        event_size: header.event_size.saturating_add(CHECKSUM_LEN as u32),
-        ..header
     }
 }
