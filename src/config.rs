@@ -17,6 +17,7 @@ mod source;
 mod tests;
 mod values;
 
+use std::fmt;
 use std::fs::File;
 use std::io::Read;
 use std::net::SocketAddr;
@@ -116,13 +117,51 @@ pub enum SyncPolicy {
     Never,
 }
 
-/// `[filter]` or `[source.filter]`. Both lists empty = everything is kept.
+/// `[filter]` or `[source.filter]`. All lists empty = everything is kept.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FilterConfig {
     /// Only these databases are kept, unless the list is empty.
     pub replicate_do_db: Vec<String>,
     /// These databases are dropped.
     pub replicate_ignore_db: Vec<String>,
+    /// These tables are kept, of others only what another rule keeps: `database.table`.
+    pub replicate_do_table: Vec<String>,
+    /// These tables are dropped: `database.table`.
+    pub replicate_ignore_table: Vec<String>,
+    /// As `replicate_do_table`, with `%` and `_` as in LIKE.
+    pub replicate_wild_do_table: Vec<String>,
+    /// As `replicate_ignore_table`, with `%` and `_` as in LIKE.
+    pub replicate_wild_ignore_table: Vec<String>,
+    /// Databases that get another name, before the other rules: from which to which.
+    pub replicate_rewrite_db: Vec<(String, String)>,
+}
+
+impl fmt::Display for FilterConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rewrites = self.replicate_rewrite_db.iter();
+        let rewrites: Vec<String> = rewrites.map(|(a, b)| format!("{a}->{b}")).collect();
+        let lists = [
+            ("replicate_do_db", &self.replicate_do_db),
+            ("replicate_ignore_db", &self.replicate_ignore_db),
+            ("replicate_do_table", &self.replicate_do_table),
+            ("replicate_ignore_table", &self.replicate_ignore_table),
+            ("replicate_wild_do_table", &self.replicate_wild_do_table),
+            (
+                "replicate_wild_ignore_table",
+                &self.replicate_wild_ignore_table,
+            ),
+            ("replicate_rewrite_db", &rewrites),
+        ];
+        let mut separator = "";
+        for (key, list) in lists.into_iter().filter(|(_, list)| !list.is_empty()) {
+            write!(f, "{separator}{key} = {list:?}")?;
+            separator = ", ";
+        }
+        match separator {
+            "" => f.write_str("none, everything is kept"),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// One `[[source]]`.

@@ -1,107 +1,57 @@
 //! Stage 2: which changes pass, by MySQL's `replicate-*` rules.
 //!
 //! [`Filter`] is the rules; [`trim::Trim`] applies them to the events of one transaction as they
-//! arrive, and keeps what is left of it well-formed. For now the rules are by database:
+//! arrive, and keeps what is left of it well-formed. A replica without rules behind the relay ends
+//! as one would that has the rules itself and follows the source:
 //!
-//! - a statement is judged by its *default database*, whatever it names in its text; one without
-//!   a default database (so CREATE USER, most often) passes no `do` rule, as on a real replica;
-//! - a row change is judged by its table's database;
-//! - transaction keywords (BEGIN, COMMIT, SAVEPOINT, XA …) always pass.
+//! | | database rules look at | then table rules look at |
+//! |---|---|---|
+//! | a statement | its *default database*, whatever it names in its text; without one it passes no `do` rule | the tables that it *changes*, in the order of its text; the first with a matching rule decides |
+//! | a row change | the table's database | the table |
+//! | CREATE, DROP, ALTER DATABASE | the database named | the wild rules, for `database.`; MySQL: only without database rules |
+//!
+//! `replicate_rewrite_db` comes before all of these. It changes the default database of a
+//! statement and the database of a row change, never a statement's text. Transaction keywords
+//! (BEGIN, COMMIT, SAVEPOINT, XA …) always pass.
+//!
+//! The server parses a statement to find its tables; so does [`Filter`], and where it cannot with
+//! certainty, that is an error, not a guess.
 
+mod names;
+mod parser;
+mod rewrite;
+mod rules;
+mod statement;
+mod statement_tables;
+mod table_references;
+mod tokenizer;
 pub mod trim;
 
-/// The rules of one source: `replicate_do_db` and `replicate_ignore_db`.
-///
-/// As in MySQL, when there is any `do` rule the `ignore` rules are not looked at.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub use rules::RuleLists;
+pub use tokenizer::Unclear;
+
+use crate::flavor::Flavor;
+use rules::Rules;
+
+/// The rules of one source, and what must be known of it to apply them.
+#[derive(Debug, Clone, Default)]
 pub struct Filter {
-    do_db: Vec<Vec<u8>>,
-    ignore_db: Vec<Vec<u8>>,
-    fold_case: bool,
+    rules: Rules,
+    mariadb: bool,
 }
 
 impl Filter {
-    /// Rules by database name. Names are compared byte by byte, or, with `fold_case` (the source's
-    /// `lower_case_table_names` is not 0), without regard to case.
-    pub fn new(do_db: &[String], ignore_db: &[String], fold_case: bool) -> Self {
-        let names = |list: &[String]| {
-            list.iter()
-                .map(|name| fold(name.as_bytes(), fold_case))
-                .collect::<Vec<_>>()
-        };
+    /// `lists`, for a source of this flavor. Names of databases are compared byte by byte, or,
+    /// with `folds_case` (the source's `lower_case_table_names` is not 0), without regard to case.
+    pub fn new(lists: RuleLists, flavor: Flavor, folds_case: bool) -> Self {
         Self {
-            do_db: names(do_db),
-            ignore_db: names(ignore_db),
-            fold_case,
+            rules: Rules::new(lists, flavor, folds_case),
+            mariadb: flavor == Flavor::MariaDb,
         }
     }
 
-    /// Whether everything passes.
+    /// Whether everything passes as it is.
     pub fn passes_all(&self) -> bool {
-        self.do_db.is_empty() && self.ignore_db.is_empty()
-    }
-
-    /// Whether statements with this default database, and changes to tables of it, pass.
-    /// `database` is empty where a statement has none.
-    pub fn passes(&self, database: &[u8]) -> bool {
-        if !self.do_db.is_empty() {
-            return self.is_in(&self.do_db, database);
-        }
-        !self.is_in(&self.ignore_db, database)
-    }
-
-    fn is_in(&self, names: &[Vec<u8>], database: &[u8]) -> bool {
-        names.iter().any(|name| {
-            name == database || (self.fold_case && *name == fold(database, self.fold_case))
-        })
-    }
-}
-
-fn fold(name: &[u8], fold_case: bool) -> Vec<u8> {
-    match std::str::from_utf8(name) {
-        Ok(text) if fold_case => text.to_lowercase().into_bytes(),
-        _ => name.to_vec(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn names(list: &[&str]) -> Vec<String> {
-        list.iter().map(|name| (*name).to_owned()).collect()
-    }
-
-    #[test]
-    fn no_rules_pass_all() {
-        let filter = Filter::default();
-        assert!(filter.passes_all());
-        assert!(filter.passes(b"any"));
-    }
-
-    #[test]
-    fn do_rules_win_over_ignore_rules() {
-        let filter = Filter::new(&names(&["test"]), &names(&["test", "x"]), false);
-        assert!(filter.passes(b"test"));
-        assert!(!filter.passes(b"x") && !filter.passes(b"other"));
-        assert!(!filter.passes(b"TEST"));
-        assert!(
-            !filter.passes(b""),
-            "no default database is not in the list"
-        );
-    }
-
-    #[test]
-    fn ignore_rules() {
-        let filter = Filter::new(&[], &names(&["x"]), false);
-        assert!(!filter.passes(b"x"));
-        assert!(filter.passes(b"test") && filter.passes(b""));
-    }
-
-    #[test]
-    fn case_folds_only_where_the_source_folds() {
-        let filter = Filter::new(&names(&["Ärger"]), &[], true);
-        assert!(filter.passes("äRGER".as_bytes()));
-        assert!(!filter.passes(b"arger"));
+        self.rules.passes_all()
     }
 }

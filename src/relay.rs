@@ -4,6 +4,7 @@
 //! receivers (tasks) ──batches──▶ relay log (thread) ──published end──▶ senders (tasks)
 //! ```
 
+mod filters;
 mod first_start;
 
 use std::io;
@@ -160,6 +161,7 @@ impl Relay {
             self.data_dir.path().display(),
             self.config.relay.listen
         );
+        filters::announce(self.data_dir.path(), &self.config.sources);
         let stages = Stages::new(&self);
         let log_slot = watch::Sender::new(None);
         let replicas = Arc::new(Replicas::default());

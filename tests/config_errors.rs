@@ -286,9 +286,18 @@ fn other_sections() {
          \"9104\"",
     );
     refused(
-        &with(&format!("{USER}[filter]\nreplicate_do_table = [\"a.b\"]")),
-        "config.toml:12: [filter] replicate_do_table: not supported yet in this version: expected \
-         an empty list",
+        &with(&format!(
+            "{USER}[filter]\nreplicate_wild_do_table = [\"a.b\", \"ab\"]"
+        )),
+        "config.toml:12: [filter] replicate_wild_do_table: expected a list of \"database.table\", \
+         found \"ab\" in it",
+    );
+    refused(
+        &with(&format!(
+            "{USER}[filter]\nreplicate_rewrite_db = [\"a-> \"]"
+        )),
+        "config.toml:12: [filter] replicate_rewrite_db: expected a list of \"from->to\" with two \
+         database names of 1 to 64 characters, found \"a-> \" in it",
     );
     refused(
         &with(&format!("{USER}[filter]\nreplicate_do_db = [\"a\", 1]")),

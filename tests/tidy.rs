@@ -32,7 +32,7 @@ const STREET: &[(&str, &[&str])] = &[
     ("gtid", &[]),
     ("protocol", &["flavor", "secret", "gtid"]),
     ("binlog", &["gtid", "flavor"]),
-    ("filter", &["binlog"]),
+    ("filter", &["flavor", "binlog"]),
     ("transaction", &["flavor", "gtid", "binlog", "filter"]),
     // Of `filter`, merge and relay log only tests that assemble their transactions from events.
     (

@@ -20,6 +20,29 @@ const MARK: u8 = 0x80;
 /// In columns: a deflate stream without frame.
 const BARE: u8 = 0x08;
 
+/// The first `max` bytes of what `bytes` expand to, and whether that is all of it. `bytes` may be
+/// the first part of the whole; they stand `offset` bytes into the event called `event`.
+///
+/// # Errors
+/// When the bytes do not begin like such a stream.
+pub fn expand_head(
+    event: &'static str,
+    bytes: &[u8],
+    offset: usize,
+    max: usize,
+) -> Result<(Vec<u8>, bool), EventError> {
+    let mut fields = FieldReader::new(event, bytes, offset);
+    let first = mark(&mut fields)?;
+    let length = announced_length(&mut fields, first)?;
+    let mut expanded = Vec::new();
+    // A stream that breaks off gives what is before: then it is not all.
+    let _ = ZlibDecoder::new(fields.rest())
+        .take(max as u64)
+        .read_to_end(&mut expanded);
+    let is_all = expanded.len() as u64 == length;
+    Ok((expanded, is_all))
+}
+
 /// Expands `bytes`, which stand `offset` bytes into the event called `event`. `None` when the
 /// result is said to be, or turns out, larger than `max` bytes.
 ///
@@ -32,11 +55,7 @@ pub fn decompress(
     max: usize,
 ) -> Result<Option<Vec<u8>>, EventError> {
     let mut fields = FieldReader::new(event, bytes, offset);
-    let first = fields.u8("compression header")?;
-    if first & 0xf0 != MARK {
-        let expected = "0x80 and a width of 1 to 4";
-        return Err(fields.invalid("compression header", offset, first.into(), expected));
-    }
+    let first = mark(&mut fields)?;
     expand(fields, first, false, max)
 }
 
@@ -61,6 +80,30 @@ pub fn decompress_column(bytes: &[u8], max: usize) -> Result<Option<Cow<'_, [u8]
     Ok(expanded.map(Cow::Owned))
 }
 
+/// The first byte of compressed statements and rows.
+fn mark(fields: &mut FieldReader<'_>) -> Result<u8, EventError> {
+    let at = fields.offset();
+    let first = fields.u8("compression header")?;
+    if first & 0xf0 != MARK {
+        let expected = "0x80 and a width of 1 to 4";
+        return Err(fields.invalid("compression header", at, first.into(), expected));
+    }
+    Ok(first)
+}
+
+/// The length behind the first byte, of what the stream behind it expands to.
+fn announced_length(fields: &mut FieldReader<'_>, first: u8) -> Result<u64, EventError> {
+    let width = usize::from(first & 0x07);
+    if !(1..=4).contains(&width) {
+        let expected = "a width of 1 to 4";
+        let at = fields.offset().saturating_sub(1);
+        return Err(fields.invalid("compression header", at, first.into(), expected));
+    }
+    let length = fields.take("uncompressed length", width)?;
+    let bytes = length.iter();
+    Ok(bytes.fold(0, |value, byte| value << 8 | u64::from(*byte)))
+}
+
 /// What follows the first byte.
 fn expand(
     mut fields: FieldReader<'_>,
@@ -68,16 +111,7 @@ fn expand(
     bare: bool,
     max: usize,
 ) -> Result<Option<Vec<u8>>, EventError> {
-    let width = usize::from(first & 0x07);
-    if !(1..=4).contains(&width) {
-        let expected = "a width of 1 to 4";
-        let at = fields.offset().saturating_sub(1);
-        return Err(fields.invalid("compression header", at, first.into(), expected));
-    }
-    let length = fields
-        .take("uncompressed length", width)?
-        .iter()
-        .fold(0, |value, byte| value << 8 | u64::from(*byte));
+    let length = announced_length(&mut fields, first)?;
     if length > max as u64 {
         return Ok(None);
     }
@@ -144,6 +178,26 @@ mod tests {
         assert_eq!(decompress_column(bare, 999), Ok(None));
         assert!(column(b"\x8fx").is_err());
         assert!(column(b"\x10x").is_err());
+    }
+
+    #[test]
+    fn heads_are_expanded_from_heads() {
+        let text: Vec<u8> = (0..20_000u32).flat_map(|n| n.to_le_bytes()).collect();
+        let mut bytes = vec![0x83];
+        bytes.extend_from_slice(&(text.len() as u32).to_be_bytes()[1..]);
+        let mut encoder = flate2::write::ZlibEncoder::new(bytes, flate2::Compression::default());
+        encoder.write_all(&text).unwrap();
+        let bytes = encoder.finish().unwrap();
+        let (all, is_all) = expand_head("test", &bytes, 0, 100_000).unwrap();
+        assert!(is_all && all == text);
+        let (head, is_all) = expand_head("test", &bytes, 0, 100).unwrap();
+        assert!(!is_all && head == text[..100]);
+        for cut in 0..bytes.len() / 2 {
+            match expand_head("test", &bytes[..cut], 0, 100_000) {
+                Ok((head, is_all)) => assert!(!is_all && text.starts_with(&head), "{cut}"),
+                Err(_) => assert!(cut < 4, "{cut}"),
+            }
+        }
     }
 
     #[test]

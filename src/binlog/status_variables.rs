@@ -1,18 +1,78 @@
-//! The status variables of a QUERY event: the surroundings in which its statement ran.
+//! The status variables of a QUERY event: a code, and a value whose length the code tells.
 //!
-//! ```text
-//!  | code 1 | value | code 1 | value | …
-//!  code 12, the databases that the statement changes: | count 1 | name | 0 | name | 0 | …
-//! ```
-//! Numbers and widths from MySQL's `Query_event`. What follows a code that is not known here
-//! cannot be read.
+//! | code | value | | code | value |
+//! |---|---|---|---|---|
+//! | 0 flags2 | 4 | | 11 invoker | two strings |
+//! | 1 sql_mode | 8 | | 12 updated databases | count, then names that end with 0; 254 = too many to name |
+//! | 2 catalog | string, 0 | | 13 microseconds | 3 |
+//! | 3 auto_increment | 4 | | 16 explicit timestamp defaults | 1 |
+//! | 4 character set: client, connection, server | 6 | | 17 DDL with XID | 8 |
+//! | 5 time zone | string | | 18 default collation of utf8mb4 | 2 |
+//! | 6 catalog | string | | 19 primary key required, 20 table encryption | 1 |
+//! | 7 lc_time_names, 8 database's character set | 2 | | 128 microseconds (MariaDB) | 3 |
+//! | 9 tables that an UPDATE of several changes | 8 | | 129 XID (MariaDB) | 8 |
+//! | 10 source's data written | 4 | | 130 GTID flags (MariaDB) | 1, and 8 more if bit 1 or 2 |
+//!
+//! A string has its length, one byte, before it.
+
+use std::ops::Range;
 
 use super::event::HEADER_LEN;
 use super::fields::{EventError, FieldReader};
 
-const UPDATED_DATABASES: u8 = 12;
-/// Stands for the count when there are more than the server cares to list.
-const TOO_MANY: u8 = 254;
+/// The code of the updated databases.
+pub const UPDATED_DATABASES: u8 = 12;
+/// In place of their count: more than can be named.
+pub const TOO_MANY_DATABASES: u8 = 254;
+
+/// What is read from the status variables.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct StatusVariables {
+    /// The statement's `sql_mode`.
+    pub sql_mode: Option<u64>,
+    /// The number of the collation of `character_set_client`.
+    pub client_charset: Option<u16>,
+    /// Of an UPDATE of several tables: bit n is set when it changes the n-th table it names.
+    pub table_map_for_update: Option<u64>,
+    /// Where the updated databases stand: from their code to the end of the last name.
+    pub updated_databases: Option<Range<usize>>,
+    /// Whether all were understood; else what is missing may be behind the unknown one.
+    pub complete: bool,
+}
+
+impl StatusVariables {
+    /// Reads them. One of an unknown code ends the reading, since its length is not known.
+    ///
+    /// # Errors
+    /// When one is cut short.
+    pub fn parse(bytes: &[u8]) -> Result<Self, EventError> {
+        let mut fields = FieldReader::new("Query event", bytes, HEADER_LEN);
+        let mut found = Self::default();
+        while fields.remaining() > 0 {
+            let start = fields.offset() - HEADER_LEN;
+            let code = fields.u8("status variable")?;
+            match code {
+                1 => found.sql_mode = Some(fields.uint("sql_mode", 8)?),
+                4 => {
+                    found.client_charset = Some(fields.u16("client character set")?);
+                    fields.take("character sets", 4)?;
+                }
+                9 => found.table_map_for_update = Some(fields.uint("table map", 8)?),
+                UPDATED_DATABASES => {
+                    skip_databases(&mut fields)?;
+                    found.updated_databases = Some(start..fields.offset() - HEADER_LEN);
+                }
+                _ => {
+                    if !skip(code, &mut fields)? {
+                        return Ok(found);
+                    }
+                }
+            }
+        }
+        found.complete = true;
+        Ok(found)
+    }
+}
 
 /// Which databases a statement changes, as far as its server says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,20 +91,14 @@ impl<'a> UpdatedDatabases<'a> {
     /// # Errors
     /// When they are cut short.
     pub fn parse(status_variables: &'a [u8]) -> Result<Self, EventError> {
-        let mut fields = FieldReader::new("status variables", status_variables, HEADER_LEN);
-        while fields.remaining() > 0 {
-            let code = fields.u8("code")?;
-            if code == UPDATED_DATABASES {
-                return match fields.u8("number of databases")? {
-                    TOO_MANY => Ok(Self::TooMany),
-                    count => Ok(Self::Names(names(fields.rest(), count))),
-                };
-            }
-            if !skip(&mut fields, code)? {
-                break;
-            }
-        }
-        Ok(Self::Unsaid)
+        let range = StatusVariables::parse(status_variables)?.updated_databases;
+        let Some(bytes) = range.and_then(|range| status_variables.get(range)) else {
+            return Ok(Self::Unsaid);
+        };
+        Ok(match bytes {
+            [_, 0..TOO_MANY_DATABASES, names @ ..] => Self::Names(names),
+            _ => Self::TooMany,
+        })
     }
 
     /// The names, if they are listed.
@@ -59,53 +113,88 @@ impl<'a> UpdatedDatabases<'a> {
     }
 }
 
-/// The first `count` names of `bytes`.
-fn names(bytes: &[u8], count: u8) -> &[u8] {
-    let mut ends = bytes.iter().enumerate().filter(|(_, byte)| **byte == 0);
-    let last = usize::from(count).checked_sub(1);
-    let end = last.and_then(|last| ends.nth(last));
-    match (end, count) {
-        (_, 0) => &[],
-        (Some((at, _)), _) => bytes.get(..=at).unwrap_or(bytes),
-        (None, _) => bytes,
+fn skip_databases(fields: &mut FieldReader<'_>) -> Result<(), EventError> {
+    let count = fields.u8("number of updated databases")?;
+    if count >= TOO_MANY_DATABASES {
+        return Ok(());
     }
+    for _ in 0..count {
+        while fields.u8("updated database")? != 0 {}
+    }
+    Ok(())
 }
 
-/// Skips the value of a variable; false when its width is not known.
-fn skip(fields: &mut FieldReader<'_>, code: u8) -> Result<bool, EventError> {
-    let mut text = |field, terminator| {
-        let length = usize::from(fields.u8("length")?);
-        fields.take(field, length + terminator).map(|_| ())
-    };
-    let width = match code {
-        2 => {
-            text("catalog", 1)?;
-            0
-        }
-        5 | 6 => {
-            text("time zone or catalog", 0)?;
-            0
+/// Skips a value; false when the code is unknown.
+fn skip(code: u8, fields: &mut FieldReader<'_>) -> Result<bool, EventError> {
+    let fixed = match code {
+        0 | 3 | 10 => 4,
+        7 | 8 | 18 => 2,
+        13 | 128 => 3,
+        16 | 19 | 20 => 1,
+        17 | 129 => 8,
+        2 | 5 | 6 => {
+            let length = usize::from(fields.u8("string length")?);
+            length + usize::from(code == 2)
         }
         11 => {
-            text("invoker's name", 0)?;
-            text("invoker's host", 0)?;
-            0
+            let length = usize::from(fields.u8("user length")?);
+            fields.take("user", length)?;
+            usize::from(fields.u8("host length")?)
         }
-        16 | 19 | 20 => 1,
-        7 | 8 | 18 => 2,
-        13 => 3,
-        0 | 3 | 10 => 4,
-        4 => 6,
-        1 | 9 | 17 => 8,
+        130 => {
+            const ENDS_ALTER: u8 = 0b110;
+            let flags = fields.u8("GTID flags")?;
+            if flags & ENDS_ALTER != 0 { 8 } else { 0 }
+        }
         _ => return Ok(false),
     };
-    fields.take("status variable", width)?;
+    fields.take("status variable", fixed)?;
     Ok(true)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn all_are_passed_and_cut_safely() {
+        let bytes = [
+            &[0, 1, 2, 3, 4][..],
+            &[1, 4, 0, 16, 0, 0, 0, 0, 0],
+            &[6, 3, b's', b't', b'd'],
+            &[3, 1, 0, 1, 0],
+            &[4, 33, 0, 8, 0, 8, 0],
+            &[5, 3, b'U', b'T', b'C'],
+            &[7, 1, 0, 8, 45, 0],
+            &[9, 2, 0, 0, 0, 0, 0, 0, 0],
+            &[11, 1, b'u', 2, b'h', b'h'],
+            &[12, 2, b'a', 0, b'b', b'c', 0],
+            &[13, 1, 2, 3, 16, 1, 17, 1, 2, 3, 4, 5, 6, 7, 8],
+            &[18, 255, 0, 19, 0, 20, 1, 128, 1, 2, 3],
+            &[130, 0, 130, 2, 1, 2, 3, 4, 5, 6, 7, 8],
+        ];
+        let bytes = bytes.concat();
+        let found = StatusVariables::parse(&bytes).unwrap();
+        assert_eq!(found.sql_mode, Some(0x10_0004));
+        assert_eq!(found.client_charset, Some(33));
+        assert_eq!(found.table_map_for_update, Some(2));
+        let names = found.updated_databases.clone().unwrap();
+        assert_eq!(bytes[names], [12, 2, b'a', 0, b'b', b'c', 0]);
+        assert!(found.complete);
+        for cut in 0..bytes.len() {
+            // An error, or less than the whole; never a panic.
+            let _ = StatusVariables::parse(&bytes[..cut]);
+        }
+        assert!(StatusVariables::parse(&[1, 0, 0]).is_err());
+    }
+
+    #[test]
+    fn an_unknown_one_ends_the_reading() {
+        let found = StatusVariables::parse(&[7, 1, 0, 77, 1, 2]).unwrap();
+        assert!(!found.complete);
+        let many = StatusVariables::parse(&[12, 254, 7, 0, 0]).unwrap();
+        assert_eq!((many.updated_databases, many.complete), (Some(0..2), true));
+    }
 
     #[test]
     fn databases_behind_other_variables() {
@@ -127,6 +216,6 @@ mod tests {
         assert_eq!(parse(&[12, 254]), UpdatedDatabases::TooMany);
         assert_eq!(parse(&[]), UpdatedDatabases::Unsaid);
         assert_eq!(parse(&[99, 12, 1, b'a', 0]), UpdatedDatabases::Unsaid);
-        assert_eq!(parse(&[12, 0, 13]).names().count(), 0);
+        assert_eq!(parse(&[12, 0, 13, 1, 2, 3]).names().count(), 0);
     }
 }

@@ -80,6 +80,10 @@ spill_size = "64KiB"
 [filter]
 replicate_do_db = ["test", "ss-vps1"]
 replicate_do_table = []
+replicate_ignore_table = ["test.t.u"]
+replicate_wild_do_table = ["test%.%"]
+replicate_wild_ignore_table = ["%.tmp\\_%"]
+replicate_rewrite_db = ["old -> test", "a->b"]
 [[source]]
 name = "m1"
 host = "::1"
@@ -146,6 +150,19 @@ fn everything_given() {
     assert_eq!(m1.filter.replicate_ignore_db, ["scratch"]);
     assert_eq!(m2.filter, config.filter);
     assert_eq!(m2.filter.replicate_do_db, ["test", "ss-vps1"]);
+    assert_eq!(m2.filter.replicate_ignore_table, ["test.t.u"]);
+    let pairs = [("old", "test"), ("a", "b")].map(|(a, b)| (a.to_owned(), b.to_owned()));
+    assert_eq!(m2.filter.replicate_rewrite_db, pairs);
+    assert_eq!(
+        m2.filter.to_string(),
+        "replicate_do_db = [\"test\", \"ss-vps1\"], replicate_ignore_table = [\"test.t.u\"], \
+         replicate_wild_do_table = [\"test%.%\"], replicate_wild_ignore_table = \
+         [\"%.tmp\\\\_%\"], replicate_rewrite_db = [\"old->test\", \"a->b\"]"
+    );
+    assert_eq!(
+        FilterConfig::default().to_string(),
+        "none, everything is kept"
+    );
     assert_eq!(m2.start, SourceStart::Gtid("0-1-100,1-2-7".to_owned()));
     assert_eq!(config.users[0].privileges, [Privilege::Replication]);
     assert_eq!(

@@ -4,10 +4,14 @@
 //! blocks, ROWS_QUERY, table maps) are kept until the statement's own fate is known, and the last
 //! *kept* rows event of a statement must carry STMT_END_F when the real last one is dropped.
 
-use super::Filter;
+use std::borrow::Cow;
+
+use super::statement::Statement;
+use super::{Filter, Unclear, rewrite};
 use crate::binlog::query::Query;
 use crate::binlog::rows::{RowsHead, TableMap};
-use crate::binlog::{EventError, EventType};
+use crate::binlog::status_variables::StatusVariables;
+use crate::binlog::{EventError, EventType, compressed};
 
 /// What is to be done with an event, and with what was kept before it. Offsets count from the
 /// transaction's first byte.
@@ -15,6 +19,9 @@ use crate::binlog::{EventError, EventType};
 pub enum Verdict {
     /// Append the event.
     Keep,
+    /// Append the event with [`Trim::rewritten`] in place of its body, or of the head of it that
+    /// was given.
+    KeepRewritten,
     /// Leave the event out.
     Drop,
     /// Leave the event out, and take back all that was kept from this offset on.
@@ -40,11 +47,40 @@ pub enum TrimError {
     /// More table maps in one statement than any server writes.
     #[error("a statement with more than {TABLES_MAX} Table_map events")]
     TooManyTables,
+    /// A statement whose tables must be known, and are not for certain.
+    #[error(
+        "the table rules do not decide on the statement {statement:?} with default database \
+         {database:?}: {reason}; this source is stopped rather than guessing, until its table \
+         rules (replicate_do_table, …) are removed or changed so that they do not depend on it"
+    )]
+    Undecided {
+        /// The first part of its text.
+        statement: String,
+        /// Its default database.
+        database: String,
+        /// Why.
+        reason: Unclear,
+    },
+    /// A table whose name may or may not match a rule.
+    #[error(
+        "the table rules do not decide on table {table:?}: {reason}; write a rule that names it \
+         exactly, before the others"
+    )]
+    UndecidedTable {
+        /// Database and table.
+        table: String,
+        /// Why.
+        reason: Unclear,
+    },
 }
 
 /// How many tables of one statement are remembered: a source that never ends a statement must not
 /// take all memory.
 const TABLES_MAX: usize = 65_536;
+/// How much of a compressed statement is looked at, in bytes.
+const EXPANDED_MAX: usize = 64 * 1024;
+/// How much of a statement an error shows, in characters.
+const EXCERPT_LEN: usize = 200;
 /// The table ids of rows events that only end a statement ("dummy" events).
 const DUMMY_TABLE_IDS: [u64; 2] = [0x00ff_ffff, 0xffff_ffff_ffff];
 
@@ -61,6 +97,8 @@ pub struct Trim {
     waiting_start: Option<u64>,
     kept_changes: bool,
     dropped: bool,
+    /// The body, with another database, of the event judged last.
+    rewritten: Vec<u8>,
 }
 
 impl Trim {
@@ -87,8 +125,14 @@ impl Trim {
         self.dropped && !self.kept_changes
     }
 
+    /// After [`Verdict::KeepRewritten`], what is to be appended in place of the body that was
+    /// judged.
+    pub fn rewritten(&self) -> &[u8] {
+        &self.rewritten
+    }
+
     /// Judges an event that would be kept at `offset`. `body` is the event without header and
-    /// checksum; of a large one, the head.
+    /// checksum; of a large one, the head, and then it is not `whole`.
     ///
     /// # Errors
     /// When the event cannot be read, or not judged.
@@ -96,6 +140,7 @@ impl Trim {
         &mut self,
         event_type: EventType,
         body: &[u8],
+        whole: bool,
         offset: u64,
     ) -> Result<Verdict, TrimError> {
         if self.filter.passes_all() {
@@ -103,8 +148,7 @@ impl Trim {
         }
         match event_type {
             EventType::QUERY | EventType::QUERY_COMPRESSED | EventType::EXECUTE_LOAD_QUERY => {
-                let query = Query::parse(event_type, body)?;
-                Ok(self.judge_statement(&query))
+                self.judge_statement(event_type, body, whole)
             }
             EventType::INTVAR
             | EventType::RAND
@@ -119,18 +163,7 @@ impl Trim {
                 self.statement_start.get_or_insert(offset);
                 Ok(Verdict::Keep)
             }
-            EventType::TABLE_MAP => {
-                let map = TableMap::parse(body)?;
-                let passes = self.filter.passes(map.database);
-                if self.tables.len() == TABLES_MAX {
-                    return Err(TrimError::TooManyTables);
-                }
-                self.tables.push((map.table_id, passes));
-                if passes {
-                    self.statement_start.get_or_insert(offset);
-                }
-                Ok(if passes { Verdict::Keep } else { Verdict::Drop })
-            }
+            EventType::TABLE_MAP => self.judge_table_map(body, offset),
             rows if rows.is_rows() => self.judge_rows(rows, RowsHead::parse(body)?, offset),
             EventType::INCIDENT => {
                 self.kept_changes = true;
@@ -140,17 +173,89 @@ impl Trim {
         }
     }
 
-    fn judge_statement(&mut self, query: &Query<'_>) -> Verdict {
+    fn judge_statement(
+        &mut self,
+        event_type: EventType,
+        body: &[u8],
+        whole: bool,
+    ) -> Result<Verdict, TrimError> {
+        let query = Query::parse(event_type, body)?;
         let waiting = self.waiting_start.take();
         if query.is_transaction_keyword() {
-            return Verdict::Keep;
+            return Ok(Verdict::Keep);
         }
-        if self.filter.passes(query.database) {
-            self.kept_changes = true;
-            return Verdict::Keep;
+        let rules = &self.filter.rules;
+        let renamed = rules.renamed(query.database);
+        let variables = match rules.has_table_rules() || renamed.is_some() {
+            true => StatusVariables::parse(query.status_variables)?,
+            false => StatusVariables::default(),
+        };
+        let (text, whole) = match event_type {
+            EventType::QUERY_COMPRESSED if rules.has_table_rules() => {
+                let offset = crate::binlog::HEADER_LEN + body.len() - query.statement.len();
+                let (text, all) =
+                    compressed::expand_head("Query event", query.statement, offset, EXPANDED_MAX)?;
+                (Cow::Owned(text), all && whole)
+            }
+            _ => (Cow::Borrowed(query.statement), whole),
+        };
+        let statement = Statement {
+            database: renamed.map_or(query.database, str::as_bytes),
+            event_database: query.database,
+            text: &text,
+            whole,
+            variables: &variables,
+            mariadb: self.filter.mariadb,
+        };
+        let passes = statement
+            .passes(rules)
+            .map_err(|reason| TrimError::Undecided {
+                statement: excerpt(&text),
+                database: String::from_utf8_lossy(statement.database).into_owned(),
+                reason,
+            })?;
+        if !passes {
+            self.dropped = true;
+            return Ok(waiting.map_or(Verdict::Drop, Verdict::DropBackTo));
         }
-        self.dropped = true;
-        waiting.map_or(Verdict::Drop, Verdict::DropBackTo)
+        self.kept_changes = true;
+        let Some(database) = renamed else {
+            return Ok(Verdict::Keep);
+        };
+        let out = &mut self.rewritten;
+        rewrite::query(event_type, body, &query, &variables, database, out);
+        Ok(Verdict::KeepRewritten)
+    }
+
+    fn judge_table_map(&mut self, body: &[u8], offset: u64) -> Result<Verdict, TrimError> {
+        let map = TableMap::parse(body)?;
+        let rules = &self.filter.rules;
+        let renamed = rules.renamed(map.database);
+        let database = renamed.map_or(map.database, str::as_bytes);
+        let passes =
+            rules
+                .row_passes(database, map.table)
+                .map_err(|reason| TrimError::UndecidedTable {
+                    table: format!(
+                        "{}.{}",
+                        String::from_utf8_lossy(database),
+                        String::from_utf8_lossy(map.table)
+                    ),
+                    reason,
+                })?;
+        if self.tables.len() == TABLES_MAX {
+            return Err(TrimError::TooManyTables);
+        }
+        self.tables.push((map.table_id, passes));
+        if !passes {
+            return Ok(Verdict::Drop);
+        }
+        self.statement_start.get_or_insert(offset);
+        let Some(database) = renamed else {
+            return Ok(Verdict::Keep);
+        };
+        rewrite::table_map(body, &map, database, &mut self.rewritten);
+        Ok(Verdict::KeepRewritten)
     }
 
     fn judge_rows(
@@ -195,12 +300,23 @@ impl Trim {
     }
 }
 
+fn excerpt(text: &[u8]) -> String {
+    let text = String::from_utf8_lossy(text.get(..4 * EXCERPT_LEN).unwrap_or(text));
+    text.chars().take(EXCERPT_LEN).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::filter::RuleLists;
+    use crate::flavor::Flavor;
 
     fn trim() -> Trim {
-        Trim::new(Filter::new(&["test".to_owned()], &[], false))
+        let lists = RuleLists {
+            do_db: vec!["test".to_owned()],
+            ..RuleLists::default()
+        };
+        Trim::new(Filter::new(lists, Flavor::MySql, false))
     }
 
     fn query(database: &str, statement: &str) -> Vec<u8> {
@@ -226,7 +342,7 @@ mod tests {
     #[test]
     fn the_last_kept_rows_event_ends_the_statement() {
         let mut trim = trim();
-        let mut judge = |kind, body: Vec<u8>, at| trim.judge(kind, &body, at).unwrap();
+        let mut judge = |kind, body: Vec<u8>, at| trim.judge(kind, &body, true, at).unwrap();
         assert_eq!(
             judge(EventType::QUERY, query("other", "BEGIN"), 10),
             Verdict::Keep
@@ -257,7 +373,7 @@ mod tests {
     #[test]
     fn a_statement_of_which_nothing_is_kept_takes_its_preparation_along() {
         let mut trim = trim();
-        let mut judge = |kind, body: Vec<u8>, at| trim.judge(kind, &body, at).unwrap();
+        let mut judge = |kind, body: Vec<u8>, at| trim.judge(kind, &body, true, at).unwrap();
         assert_eq!(judge(EventType::ROWS_QUERY, vec![], 20), Verdict::Keep);
         assert_eq!(
             judge(EventType::TABLE_MAP, map(1, "test"), 30),
@@ -287,7 +403,7 @@ mod tests {
     #[test]
     fn waiting_events_do_not_outlive_their_statement() {
         let mut trim = trim();
-        let mut judge = |kind, body: Vec<u8>, at| trim.judge(kind, &body, at).unwrap();
+        let mut judge = |kind, body: Vec<u8>, at| trim.judge(kind, &body, true, at).unwrap();
         assert_eq!(judge(EventType::INTVAR, vec![], 20), Verdict::Keep);
         assert_eq!(
             judge(EventType::QUERY, query("test", "insert 1"), 30),
@@ -303,7 +419,7 @@ mod tests {
     #[test]
     fn rows_without_table_map_are_an_error() {
         let error = trim()
-            .judge(EventType::UPDATE_ROWS, &rows(7, true), 4)
+            .judge(EventType::UPDATE_ROWS, &rows(7, true), true, 4)
             .unwrap_err();
         assert!(error.to_string().contains("table id 7"), "{error}");
     }
@@ -313,9 +429,12 @@ mod tests {
         let mut trim = trim();
         let map = map(1, "other");
         for _ in 0..TABLES_MAX {
-            assert_eq!(trim.judge(EventType::TABLE_MAP, &map, 4), Ok(Verdict::Drop));
+            assert_eq!(
+                trim.judge(EventType::TABLE_MAP, &map, true, 4),
+                Ok(Verdict::Drop)
+            );
         }
-        let error = trim.judge(EventType::TABLE_MAP, &map, 4);
+        let error = trim.judge(EventType::TABLE_MAP, &map, true, 4);
         assert_eq!(error, Err(TrimError::TooManyTables));
     }
 
@@ -327,7 +446,7 @@ mod tests {
             (EventType::WRITE_ROWS, rows(1, true)),
         ] {
             for cut in 0..body.len() {
-                let _ = trim().judge(kind, &body[..cut], 0);
+                let _ = trim().judge(kind, &body[..cut], true, 0);
             }
         }
     }

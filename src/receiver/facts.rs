@@ -1,9 +1,10 @@
 //! What a source says of itself, and whether it can be followed.
 
 use super::error::ReceiverError;
-use crate::config::{SourceConfig, SourceStart};
+use crate::config::{FilterConfig, SourceConfig, SourceStart};
 use crate::connection::Connection;
 use crate::connection::client::ServerGreeting;
+use crate::filter::{Filter, RuleLists};
 use crate::flavor::Flavor;
 use crate::merge::IdentityKind;
 
@@ -101,5 +102,19 @@ impl SourceFacts {
             folds_case: text(2) != "0",
             writes_to_domain,
         })
+    }
+
+    /// The configured rules, as they apply to this source.
+    pub fn filter(&self, config: &FilterConfig) -> Filter {
+        let lists = RuleLists {
+            do_db: config.replicate_do_db.clone(),
+            ignore_db: config.replicate_ignore_db.clone(),
+            do_table: config.replicate_do_table.clone(),
+            ignore_table: config.replicate_ignore_table.clone(),
+            wild_do_table: config.replicate_wild_do_table.clone(),
+            wild_ignore_table: config.replicate_wild_ignore_table.clone(),
+            rewrite_db: config.replicate_rewrite_db.clone(),
+        };
+        Filter::new(lists, self.flavor, self.folds_case)
     }
 }

@@ -13,7 +13,6 @@ use super::{ReceiverOptions, Shared, in_time, resume};
 use crate::binlog::event::EventHeader;
 use crate::binlog::{EventType, HEADER_LEN};
 use crate::connection::{Connection, Phase};
-use crate::filter::Filter;
 use crate::protocol::framing::PacketPart;
 use crate::protocol::response;
 use crate::relay_log::Condition;
@@ -146,17 +145,12 @@ async fn stream(
     connections: u64,
 ) -> ReceiverError {
     let (facts, mut connection) = (opened.facts, opened.connection);
-    let filter = &options.config.filter;
     let assembler_options = AssemblerOptions {
         source: options.number,
         source_server_id: facts.server_id,
         source_first_timestamp: opened.first_timestamp,
         first_run: connections << 32,
-        filter: Filter::new(
-            &filter.replicate_do_db,
-            &filter.replicate_ignore_db,
-            facts.folds_case,
-        ),
+        filter: facts.filter(&options.config.filter),
         spill_dir: options.spill_dir.clone(),
         spill_size: options.spill_size,
     };

@@ -1,9 +1,9 @@
 //! From events to batches of whole transactions.
 
+mod append;
 mod open;
 mod payload;
 
-use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -43,6 +43,15 @@ pub struct AssemblerOptions {
     pub spill_dir: PathBuf,
     /// Transactions of more bytes than this go to a file.
     pub spill_size: usize,
+}
+
+/// What becomes of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Admission {
+    Drop,
+    Keep,
+    /// With the body that the filter made.
+    KeepRewritten,
 }
 
 /// Gathers one source's events into batches of whole transactions.
@@ -190,8 +199,14 @@ impl Assembler {
         if event_type.is_gtid() {
             return self.begin(header, event, checksummed);
         }
-        if self.admit(&header, event::body(event, checksummed))? {
-            self.append_event(header, event, checksummed)?;
+        let body = event::body(event, checksummed);
+        match self.admit(&header, body, true)? {
+            Admission::Drop => {}
+            Admission::Keep => self.append_event(header, event, checksummed)?,
+            Admission::KeepRewritten => {
+                self.append_rewritten(self.with_checksum(header), body.len())?;
+                self.append(&[0; CHECKSUM_LEN])?; // The relay log computes it.
+            }
         }
         self.end_event(position_after)
     }
@@ -209,8 +224,7 @@ impl Assembler {
             .unwrap_or_else(|| LargeEvent::new(checksummed));
         large.add(part)?;
         if let Some(head) = large.head_to_judge() {
-            let body = head.get(event::HEADER_LEN..).unwrap_or(&[]);
-            self.judge_large(&mut large, &head, body)?;
+            self.judge_large(&mut large, &head)?;
         } else {
             if self.open.as_ref().is_some_and(|open| open.digested) && large.is_judged() {
                 self.digest.more(part);
@@ -232,8 +246,7 @@ impl Assembler {
             return Ok(());
         };
         if let Some(head) = large.remaining_head() {
-            let checksummed = self.format.checksum == Checksum::Crc32;
-            self.judge_large(&mut large, &head, event::body(&head, checksummed))?;
+            self.judge_large(&mut large, &head)?;
         }
         large.finish()?;
         if large.is_kept() && self.format.checksum == Checksum::None {
@@ -242,31 +255,36 @@ impl Assembler {
         self.end_event(position_after)
     }
 
-    /// Judges a large event by its head, and appends the head. `body` is what of the event's body
-    /// is in it.
-    fn judge_large(
-        &mut self,
-        large: &mut LargeEvent,
-        head: &[u8],
-        body: &[u8],
-    ) -> Result<(), TransactionError> {
+    /// Judges a large event by its head, and appends the head.
+    fn judge_large(&mut self, large: &mut LargeEvent, head: &[u8]) -> Result<(), TransactionError> {
         let header = EventHeader::parse(head)?;
         let event_type = header.event_type;
         if event_type.is_gtid() {
             return Err(TransactionError::NotEnded { event_type });
         }
         let size = u64::from(header.event_size);
-        let keep = self.admit(&header, body)?;
-        large.judged(header.event_type, size, keep);
-        if keep {
-            let header = match self.format.checksum {
-                Checksum::Crc32 => header,
-                Checksum::None => with_checksum_room(header),
-            };
-            self.append(&header.encode())?;
-            self.append(head.get(event::HEADER_LEN..).unwrap_or(&[]))?;
+        let around = match self.format.checksum {
+            Checksum::Crc32 => event::HEADER_LEN + CHECKSUM_LEN,
+            Checksum::None => event::HEADER_LEN,
+        };
+        let body_len = (header.event_size as usize).saturating_sub(around);
+        let behind_header = head.get(event::HEADER_LEN..).unwrap_or(&[]);
+        // The head may reach into the checksum, which is no part of what is judged.
+        let body = behind_header.get(..body_len).unwrap_or(behind_header);
+        let admission = self.admit(&header, body, body.len() == body_len)?;
+        large.judged(header.event_type, size, admission != Admission::Drop);
+        match admission {
+            Admission::Drop => Ok(()),
+            Admission::Keep => {
+                self.append(&self.with_checksum(header).encode())?;
+                self.append(behind_header)
+            }
+            Admission::KeepRewritten => {
+                self.append_rewritten(self.with_checksum(header), body.len())?;
+                // What the head has of the checksum.
+                self.append(behind_header.get(body.len()..).unwrap_or(&[]))
+            }
         }
-        Ok(())
     }
 
     fn begin(
@@ -315,8 +333,13 @@ impl Assembler {
         self.open = Some(open);
     }
 
-    /// Judges an event by its head and follows the boundary; true when it is to be appended.
-    fn admit(&mut self, header: &EventHeader, body: &[u8]) -> Result<bool, TransactionError> {
+    /// Judges an event by its head and follows the boundary. `whole`: `body` is not just a head.
+    fn admit(
+        &mut self,
+        header: &EventHeader,
+        body: &[u8],
+        whole: bool,
+    ) -> Result<Admission, TransactionError> {
         let event_type = header.event_type;
         if self.open.is_none()
             && boundary::has_groups_without_opener(&self.format)
@@ -328,7 +351,7 @@ impl Assembler {
         }
         let Some(open) = &mut self.open else {
             return match event_type {
-                EventType::IGNORABLE => Ok(false),
+                EventType::IGNORABLE => Ok(Admission::Drop),
                 _ => Err(TransactionError::OutsideTransaction { event_type }),
             };
         };
@@ -347,14 +370,15 @@ impl Assembler {
         if !matches!(open.identity, Identity::MariaDb(_)) {
             open.note_xa(event_type, body, query.as_ref())?;
         }
-        let verdict = self.trim.judge(event_type, body, self.body.len())?;
+        let verdict = self.trim.judge(event_type, body, whole, self.body.len())?;
         self.obey(verdict)
     }
 
-    /// Takes back or changes what the verdict says; true when the event is to be appended.
-    fn obey(&mut self, verdict: Verdict) -> Result<bool, TransactionError> {
+    /// Takes back or changes what the verdict says.
+    fn obey(&mut self, verdict: Verdict) -> Result<Admission, TransactionError> {
         match verdict {
-            Verdict::Keep => return Ok(true),
+            Verdict::Keep => return Ok(Admission::Keep),
+            Verdict::KeepRewritten => return Ok(Admission::KeepRewritten),
             Verdict::Drop => {}
             Verdict::DropBackTo(offset) => {
                 self.body
@@ -367,7 +391,7 @@ impl Assembler {
                     .map_err(|cause| self.spill_error(cause))?;
             }
         }
-        Ok(false)
+        Ok(Admission::Drop)
     }
 
     fn end_event(&mut self, position_after: u64) -> Result<(), TransactionError> {
@@ -442,44 +466,5 @@ impl Assembler {
             self.append(&query::transaction_keyword(&open.header, "BEGIN"))?;
         }
         self.append(&query::transaction_keyword(&open.header, "COMMIT"))
-    }
-
-    /// Appends a whole event, with room for a checksum if it has none.
-    fn append_event(
-        &mut self,
-        header: EventHeader,
-        event: &[u8],
-        checksummed: bool,
-    ) -> Result<(), TransactionError> {
-        if checksummed {
-            return self.append(event);
-        }
-        self.append(&with_checksum_room(header).encode())?;
-        self.append(event::body(event, false))?;
-        self.append(&[0; CHECKSUM_LEN])
-    }
-
-    fn append(&mut self, bytes: &[u8]) -> Result<(), TransactionError> {
-        if self.body.len() + bytes.len() as u64 > TRANSACTION_LEN_MAX {
-            return Err(TransactionError::TooLarge);
-        }
-        self.body
-            .append(bytes)
-            .map_err(|cause| self.spill_error(cause))
-    }
-
-    fn spill_error(&self, cause: io::Error) -> TransactionError {
-        TransactionError::Spill {
-            dir: self.options.spill_dir.clone(),
-            cause,
-        }
-    }
-}
-
-/// The header of an event that gets a checksum here.
-fn with_checksum_room(header: EventHeader) -> EventHeader {
-    EventHeader {
-        event_size: header.event_size.saturating_add(CHECKSUM_LEN as u32),
-        ..header
     }
 }

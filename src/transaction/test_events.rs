@@ -6,7 +6,8 @@ use crate::binlog::event::{self, CHECKSUM_LEN, EventHeader, HEADER_LEN};
 use crate::binlog::format_description::Checksum;
 use crate::binlog::mysql_gtid::{self, LogicalClock};
 use crate::binlog::{EventType, FormatDescription};
-use crate::filter::Filter;
+use crate::filter::{Filter, RuleLists};
+use crate::flavor::Flavor;
 use crate::gtid::{Gtid, Sid, Tag, Uuid};
 
 /// The timestamp of all hand-made events.
@@ -38,8 +39,11 @@ fn format(version: &str, types: usize, checksum: Checksum) -> Arc<FormatDescript
 
 /// A filter that keeps these databases; all when there is none.
 pub(crate) fn keeping(databases: &[&str]) -> Filter {
-    let databases: Vec<String> = databases.iter().map(|name| (*name).to_owned()).collect();
-    Filter::new(&databases, &[], false)
+    let lists = RuleLists {
+        do_db: databases.iter().map(|name| (*name).to_owned()).collect(),
+        ..RuleLists::default()
+    };
+    Filter::new(lists, Flavor::MySql, false)
 }
 
 /// An event of any type.

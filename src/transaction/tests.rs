@@ -14,6 +14,7 @@ use crate::binlog::format_description::Checksum;
 use crate::binlog::mysql_gtid::MySqlGtidEvent;
 use crate::binlog::rows::RowsHead;
 use crate::binlog::{EventType, HEADER_LEN};
+use crate::filter::Filter;
 
 const SPILL_NEVER: usize = usize::MAX / 2;
 
@@ -26,13 +27,17 @@ struct Source {
 
 impl Source {
     fn new(format: Arc<FormatDescription>, do_db: &[&str], spill_size: usize) -> Self {
+        Self::with(format, make::keeping(do_db), spill_size)
+    }
+
+    fn with(format: Arc<FormatDescription>, filter: Filter, spill_size: usize) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let options = AssemblerOptions {
             source: 3,
             source_server_id: 86,
             source_first_timestamp: 0,
             first_run: 1 << 32,
-            filter: make::keeping(do_db),
+            filter,
             spill_dir: dir.path().to_owned(),
             spill_size,
         };

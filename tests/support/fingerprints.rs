@@ -35,7 +35,7 @@ pub fn transactions(server: &Server) -> Vec<Logged> {
             source_server_id: server.options.server_id,
             source_first_timestamp: 0,
             first_run: 0,
-            filter: Filter::new(&[], &[], false),
+            filter: Filter::default(),
             spill_dir: spool.path().to_owned(),
             spill_size: EVENT_LEN_MAX,
         };

@@ -7,6 +7,8 @@
 )]
 
 pub mod binlog_text;
+pub mod cross_database;
+pub mod filter_rules;
 pub mod fingerprints;
 pub mod foreign_clients;
 pub mod load;

@@ -26,7 +26,8 @@ use binrelay::binlog::query::Query;
 use binrelay::binlog::rotate::Rotate;
 use binrelay::binlog::rows::{RowsHead, TableMap};
 use binrelay::binlog::{CHECKSUM_LEN, EventType, HEADER_LEN, MAGIC};
-use binrelay::filter::Filter;
+use binrelay::filter::{Filter, RuleLists};
+use binrelay::flavor::Flavor;
 use binrelay::gtid::{BinlogState, Gtid, GtidPosition, GtidSet, MariaDbGtid, Tag, Uuid};
 use binrelay::protocol::auth::{ClientAuth, Secret};
 use binrelay::protocol::command::Command;
@@ -211,7 +212,14 @@ fn assembler(choice: u8, format: Option<FormatDescription>) -> Assembler {
         source_server_id: 1,
         source_first_timestamp: 0,
         first_run: 1,
-        filter: Filter::new(&do_db, &[], false),
+        filter: Filter::new(
+            RuleLists {
+                do_db,
+                ..RuleLists::default()
+            },
+            Flavor::MySql,
+            false,
+        ),
         spill_dir: scratch().clone(),
         spill_size: if choice & 4 == 0 { 1 << 20 } else { 64 },
     };

@@ -28,7 +28,7 @@ fn batches(kind: &str, spill_dir: &Path) -> (Arc<FormatDescription>, Vec<Transac
         source_server_id: 86,
         source_first_timestamp: 0,
         first_run: 0,
-        filter: Filter::new(&[], &[], false),
+        filter: Filter::default(),
         spill_dir: spill_dir.to_owned(),
         spill_size: 1 << 20,
     };

@@ -1,7 +1,7 @@
 //! Filtering inside a TRANSACTION_PAYLOAD event, which holds a whole transaction compressed.
 //!
 //! The event is gathered as it came. At its end, if there is a filter, the events in it are
-//! judged: when all are kept it stays as it is, otherwise those that are kept take its place,
+//! judged: when all are kept as they are so is the event, otherwise those that are kept take its place,
 //! uncompressed. It is decompressed as a stream, twice at most, so that memory does not depend on
 //! what it holds; what is too large for a binlog is refused, and what is large is spilled, as of
 //! any transaction.
@@ -11,7 +11,8 @@
 
 use std::io::{self, BufRead, BufReader, Read};
 
-use super::{Assembler, Open, TRANSACTION_LEN_MAX, with_checksum_room};
+use super::append::with_checksum_room;
+use super::{Admission, Assembler, Open, TRANSACTION_LEN_MAX};
 use crate::binlog::event::{CHECKSUM_LEN, EventHeader, HEADER_LEN};
 use crate::binlog::payload::{COMPRESSION_NONE, COMPRESSION_ZSTD, PayloadHeader};
 use crate::binlog::query::Query;
@@ -48,14 +49,18 @@ impl Assembler {
         open.grouped = true;
         let mut piece = Vec::new();
         while let Some(header) = events.next_event()? {
-            let verdict = self
-                .trim
-                .judge(header.event_type, &events.head, self.body.len())?;
-            if !self.obey(verdict)? {
-                continue;
+            let (kind, whole) = (header.event_type, events.left == 0);
+            let offset = self.body.len();
+            let verdict = self.trim.judge(kind, &events.head, whole, offset)?;
+            let header = with_checksum_room(header);
+            match self.obey(verdict)? {
+                Admission::Drop => continue,
+                Admission::Keep => {
+                    self.append(&header.encode())?;
+                    self.append(&events.head)?;
+                }
+                Admission::KeepRewritten => self.append_rewritten(header, events.head.len())?,
             }
-            self.append(&with_checksum_room(header).encode())?;
-            self.append(&events.head)?;
             while events.next_piece(&mut piece)? {
                 self.append(&piece)?;
             }
@@ -74,7 +79,8 @@ impl Assembler {
         while let Some(header) = events.next_event()? {
             open.note_xa(header.event_type, &events.head, None)?;
             if all {
-                let verdict = self.trim.judge(header.event_type, &events.head, 0)?;
+                let (kind, whole) = (header.event_type, events.left == 0);
+                let verdict = self.trim.judge(kind, &events.head, whole, 0)?;
                 all = verdict == Verdict::Keep;
             }
         }

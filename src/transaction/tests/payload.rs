@@ -1,6 +1,8 @@
 //! Compressed transactions under a filter.
 
 use super::*;
+use crate::filter::RuleLists;
+use crate::flavor::Flavor;
 
 const ZSTD: u8 = 0;
 
@@ -25,10 +27,17 @@ fn group_of(events: &[Vec<u8>]) -> Vec<Vec<u8>> {
 
 /// What the filter makes of the transaction, whole, spilled and in parts: always the same.
 fn filtered(sent: &[Vec<u8>]) -> Result<(Vec<Vec<u8>>, bool), TransactionError> {
+    filtered_by(&make::keeping(&["test"]), sent)
+}
+
+fn filtered_by(
+    filter: &Filter,
+    sent: &[Vec<u8>],
+) -> Result<(Vec<Vec<u8>>, bool), TransactionError> {
     let mut results = Vec::new();
     for (spill_size, parts) in [(SPILL_NEVER, 0), (100, 0), (SPILL_NEVER, 77), (100, 77)] {
         let format = make::mysql_format(Checksum::Crc32);
-        let mut source = Source::new(format, &["test"], spill_size);
+        let mut source = Source::with(format, filter.clone(), spill_size);
         source.event(&sent[0])?;
         for event in &sent[1..] {
             if parts == 0 {
@@ -225,5 +234,84 @@ fn xa_transactions_in_a_payload_are_seen() {
             true => assert_eq!(outline(&events), ["Gtid", "BEGIN", "COMMIT"]),
             false => assert_eq!(events.len(), 2, "as it came"),
         }
+    }
+}
+
+fn rules(do_table: &[&str], rewrite_db: &[(&str, &str)]) -> Filter {
+    let rewrites = rewrite_db.iter();
+    let lists = RuleLists {
+        do_table: do_table.iter().map(|name| (*name).to_owned()).collect(),
+        rewrite_db: rewrites.map(|(a, b)| ((*a).into(), (*b).into())).collect(),
+        ..RuleLists::default()
+    };
+    Filter::new(lists, Flavor::MySql, false)
+}
+
+/// The other names of "test" are of one, two and many letters: events become shorter and longer.
+#[test]
+fn rules_by_table_and_other_names_apply_as_to_plain_events() {
+    let long = "n".repeat(60);
+    let filters = [
+        rules(&["test.t"], &[]),
+        rules(&[], &[("test", "a")]),
+        rules(&[], &[("test", &long), ("x", "y")]),
+        rules(&["ab.t"], &[("test", "ab")]),
+    ];
+    let insert = |len| format!("insert into t values ('{}')", "v".repeat(len));
+    let events = [
+        make::query(86, "", "BEGIN"),
+        make::query(86, "test", &insert(9)),
+        make::query(86, "x", &insert(9)),
+        make::query(86, "test", "insert into u values (1)"),
+        make::query(86, "test", &insert(200_000)),
+        make::table_map(86, 1, "test"),
+        make::table_map(86, 2, "x"),
+        make::rows(86, 1, false, 50),
+        make::rows(86, 2, true, 200_000),
+        make::query(86, "", "COMMIT"),
+    ];
+    let whole = make::mysql_group(86, gtid(1, "", 1), clock(0, 1), events.to_vec());
+    // Without checksums, which come later.
+    let body = |event: &Vec<u8>| event[..event.len() - 4].to_vec();
+    for filter in filters {
+        let format = make::mysql_format(Checksum::Crc32);
+        let mut source = Source::with(format, filter.clone(), SPILL_NEVER);
+        source.events(&whole).unwrap();
+        let plain = source.taken().remove(0);
+        assert_ne!(plain, whole, "{filter:?}");
+        let (found, emptied) = filtered_by(&filter, &group_of(&whole[1..])).unwrap();
+        assert!(!emptied);
+        assert_eq!(outline(&found), outline(&plain), "{filter:?}");
+        let plain: Vec<_> = plain[1..].iter().map(body).collect();
+        let found: Vec<_> = found[1..].iter().map(body).collect();
+        assert!(found == plain, "{filter:?}");
+    }
+}
+
+#[test]
+fn statements_on_which_the_rules_do_not_decide_are_refused_in_a_payload_too() {
+    let filter = rules(&["test.t"], &[]);
+    let events = [
+        make::query(86, "", "BEGIN"),
+        make::query(86, "test", "insert into u values (1)"),
+        make::query(86, "test", "insert into 'never ends"),
+        make::query(86, "", "COMMIT"),
+    ];
+    let plain = make::mysql_group(86, gtid(1, "", 1), clock(0, 1), events.to_vec());
+    for sent in [group_of(&plain[1..]), plain] {
+        let mut source = Source::with(
+            make::mysql_format(Checksum::Crc32),
+            filter.clone(),
+            SPILL_NEVER,
+        );
+        let error = source.events(&sent).unwrap_err().to_string();
+        assert!(error.contains("the table rules do not decide"), "{error}");
+        assert!(error.contains("never ends"), "{error}");
+        assert!(
+            source
+                .assembler
+                .take_batch()
+                .is_none_or(|batch| batch.transactions.is_empty())
+        );
     }
 }

@@ -1,0 +1,178 @@
+//! Reading a statement token by token: what its parts have in common.
+
+use super::tokenizer::{Dialect, Token, Tokenizer, Unclear, name_of};
+
+/// More tables than any server takes in one statement's list that decides (MySQL joins 61, but
+/// DROP TABLE lists may be long).
+const TABLES_MAX: usize = 4096;
+/// Parentheses that may be open at once.
+const DEPTH_MAX: usize = 1000;
+
+/// A table as a statement names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct TableName {
+    /// `None`: the default database.
+    pub(super) database: Option<Vec<u8>>,
+    pub(super) table: Vec<u8>,
+}
+
+/// A cursor over a statement's tokens.
+#[derive(Debug)]
+pub(super) struct Parser<'a> {
+    tokenizer: Tokenizer<'a>,
+    next: Token<'a>,
+}
+
+impl<'a> Parser<'a> {
+    pub(super) fn new(text: &'a [u8], whole: bool, dialect: Dialect) -> Result<Self, Unclear> {
+        let mut tokenizer = Tokenizer::new(text, whole, dialect);
+        let next = tokenizer.next()?;
+        Ok(Self { tokenizer, next })
+    }
+
+    /// Whether a comment was met that only some server versions execute.
+    pub(super) fn met_version(&self) -> bool {
+        self.tokenizer.met_version
+    }
+
+    /// The next token, which stays.
+    pub(super) fn peek(&self) -> Token<'a> {
+        self.next
+    }
+
+    /// The token behind the next; both stay.
+    pub(super) fn peek_second(&self) -> Result<Token<'a>, Unclear> {
+        self.tokenizer.clone().next()
+    }
+
+    /// Takes the next token.
+    pub(super) fn take(&mut self) -> Result<Token<'a>, Unclear> {
+        let token = self.next;
+        if token != Token::End {
+            self.next = self.tokenizer.next()?;
+        }
+        Ok(token)
+    }
+
+    /// Takes the next token if it is this keyword.
+    pub(super) fn accept(&mut self, keyword: &str) -> Result<bool, Unclear> {
+        self.accept_any(&[keyword])
+    }
+
+    /// Takes the next token if it is one of these keywords.
+    pub(super) fn accept_any(&mut self, keywords: &[&str]) -> Result<bool, Unclear> {
+        let found = self.next.is_any(keywords);
+        if found {
+            self.take()?;
+        }
+        Ok(found)
+    }
+
+    /// Takes all next tokens that are among these keywords.
+    pub(super) fn skip_all(&mut self, keywords: &[&str]) -> Result<(), Unclear> {
+        while self.accept_any(keywords)? {}
+        Ok(())
+    }
+
+    /// Takes the next token if it is this symbol.
+    pub(super) fn accept_symbol(&mut self, symbol: u8) -> Result<bool, Unclear> {
+        let found = self.next == Token::Symbol(symbol);
+        if found {
+            self.take()?;
+        }
+        Ok(found)
+    }
+
+    /// Takes the next token, which must be this keyword.
+    pub(super) fn expect(&mut self, keyword: &str) -> Result<(), Unclear> {
+        match self.accept(keyword)? {
+            true => Ok(()),
+            false => Err(Unclear::Syntax),
+        }
+    }
+
+    /// Takes `IF EXISTS` or `IF NOT EXISTS`, if it is there.
+    pub(super) fn accept_if_exists(&mut self) -> Result<bool, Unclear> {
+        if !self.next.is("IF") || !self.peek_second()?.is_any(&["EXISTS", "NOT"]) {
+            return Ok(false);
+        }
+        self.take()?;
+        self.accept("NOT")?;
+        self.expect("EXISTS")?;
+        Ok(true)
+    }
+
+    /// Takes a name.
+    pub(super) fn name(&mut self) -> Result<Vec<u8>, Unclear> {
+        name_of(self.take()?)
+    }
+
+    /// Takes `table`, `database.table` or `.table`.
+    pub(super) fn table(&mut self) -> Result<TableName, Unclear> {
+        if self.accept_symbol(b'.')? {
+            let table = self.name()?;
+            let database = None;
+            return Ok(TableName { database, table });
+        }
+        let first = self.name()?;
+        if !self.accept_symbol(b'.')? {
+            return Ok(TableName {
+                database: None,
+                table: first,
+            });
+        }
+        let table = self.name()?;
+        Ok(TableName {
+            database: Some(first),
+            table,
+        })
+    }
+
+    /// Takes tables with commas between them.
+    pub(super) fn tables(&mut self) -> Result<Vec<TableName>, Unclear> {
+        let mut tables = vec![self.table()?];
+        while self.accept_symbol(b',')? {
+            if tables.len() == TABLES_MAX {
+                return Err(Unclear::Syntax);
+            }
+            tables.push(self.table()?);
+        }
+        Ok(tables)
+    }
+
+    /// Takes everything up to the `)` that belongs to the `(` that comes next. True if there is
+    /// a subquery in it.
+    pub(super) fn skip_parentheses(&mut self) -> Result<bool, Unclear> {
+        let mut depth = 0usize;
+        let mut has_query = false;
+        loop {
+            match self.take()? {
+                Token::Symbol(b'(') if depth < DEPTH_MAX => depth += 1,
+                Token::Symbol(b')') if depth > 1 => depth -= 1,
+                Token::Symbol(b')') if depth == 1 => return Ok(has_query),
+                Token::End | Token::Symbol(b'(' | b')') => return Err(Unclear::Syntax),
+                token if depth == 0 => {
+                    debug_assert_ne!(token, Token::End);
+                    return Err(Unclear::Syntax);
+                }
+                token => has_query |= token.is_any(&["SELECT", "VALUES", "TABLE", "WITH"]),
+            }
+        }
+    }
+
+    /// Takes everything up to one of these keywords outside of parentheses, which stays.
+    pub(super) fn skip_to(&mut self, keywords: &[&str]) -> Result<(), Unclear> {
+        loop {
+            match self.peek() {
+                Token::End => return Err(Unclear::Syntax),
+                Token::Symbol(b'(') => {
+                    self.skip_parentheses()?;
+                }
+                token if token.is_any(keywords) => return Ok(()),
+                _ => {
+                    self.take()?;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! Whether a statement passes, by its default database and by the tables that it changes.
+
+use super::parser::TableName;
+use super::rules::{Rules, TableMatch};
+use super::statement_tables::{Touched, find};
+use super::tokenizer::{Dialect, Token, Tokenizer, Unclear};
+use crate::binlog::status_variables::StatusVariables;
+
+const ANSI_QUOTES: u64 = 0x4;
+const NO_BACKSLASH_ESCAPES: u64 = 0x10_0000;
+
+/// Collations of character sets in which an ASCII byte can be the second half of a character:
+/// big5, sjis, gbk, cp932, gb18030.
+const UNSAFE_COLLATIONS: &[u16] = &[1, 13, 28, 84, 87, 88, 95, 96, 248, 249, 250];
+/// MariaDB numbers the NOPAD variant of a collation by adding this.
+const NOPAD: u16 = 1024;
+/// From here on, MariaDB's collations are of Unicode.
+const MARIADB_UNICODE: u16 = 2048;
+
+/// The tables behind accounts and privileges, of all servers: those of one server are asked as if
+/// the statement changed them, in an order of its own.
+const ACCOUNT_TABLES: &[&str] = &[
+    "user",
+    "db",
+    "tables_priv",
+    "columns_priv",
+    "procs_priv",
+    "proxies_priv",
+    "role_edges",
+    "default_roles",
+    "global_grants",
+    "password_history",
+    "global_priv",
+    "roles_mapping",
+    "host",
+];
+
+/// A statement as its event tells it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Statement<'a> {
+    /// The default database after rewriting; empty when there is none.
+    pub(super) database: &'a [u8],
+    /// The event's own: what CREATE, DROP and ALTER DATABASE name.
+    pub(super) event_database: &'a [u8],
+    pub(super) text: &'a [u8],
+    /// Whether `text` is all of it.
+    pub(super) whole: bool,
+    pub(super) variables: &'a StatusVariables,
+    pub(super) mariadb: bool,
+}
+
+impl Statement<'_> {
+    /// Whether it passes all rules.
+    pub(super) fn passes(&self, rules: &Rules) -> Result<bool, Unclear> {
+        if !rules.database_passes(self.database) {
+            return Ok(false);
+        }
+        let is_renamed = self.database != self.event_database;
+        if (rules.has_wild() || (is_renamed && rules.has_database_rules()))
+            && let Some(name) = self.changed_database()?
+        {
+            return self.database_statement_passes(rules, name);
+        }
+        if !rules.has_table_rules() {
+            return Ok(true);
+        }
+        match self.touched()? {
+            Touched::Nothing | Touched::Always | Touched::Database => Ok(true),
+            Touched::OnlyReads => Ok(false),
+            Touched::Tables(tables) => self.tables_pass(rules, tables.iter()),
+            Touched::UpdateAmong(tables) => self.all_agree(rules, &tables),
+            Touched::Update(tables) => match self.variables.table_map_for_update {
+                Some(map) => {
+                    let numbered = (0..u64::BITS).zip(&tables);
+                    let changed = numbered.filter(|(number, _)| map >> number & 1 != 0);
+                    self.tables_pass(rules, changed.map(|(_, table)| table))
+                }
+                None if self.variables.complete => self.tables_pass(rules, tables.iter()),
+                None => self.all_agree(rules, &tables),
+            },
+            Touched::Accounts(table) => {
+                Ok(self.tables_pass_if_any(rules, table.as_ref())? && accounts_pass(rules)?)
+            }
+        }
+    }
+
+    fn dialect(&self) -> Dialect {
+        let mode = self.variables.sql_mode.unwrap_or(0);
+        Dialect {
+            ansi_quotes: mode & ANSI_QUOTES != 0,
+            plain_backslash: mode & NO_BACKSLASH_ESCAPES != 0,
+            mariadb: self.mariadb,
+            takes_versions: false,
+        }
+    }
+
+    fn touched(&self) -> Result<Touched, Unclear> {
+        let charset = self.variables.client_charset.unwrap_or(0);
+        if is_unsafe(charset) && !self.text.is_ascii() {
+            return Err(Unclear::CharacterSet);
+        }
+        let touched = find(self.text, self.whole, self.dialect())?;
+        let is_plain = |table: &TableName| {
+            table.table.is_ascii() && table.database.as_deref().is_none_or(<[u8]>::is_ascii)
+        };
+        let names = match &touched {
+            Touched::Tables(tables) | Touched::Update(tables) | Touched::UpdateAmong(tables) => {
+                tables.as_slice()
+            }
+            Touched::Accounts(table) => table.as_slice(),
+            _ => &[],
+        };
+        if !is_utf8(charset) && !names.iter().all(is_plain) {
+            return Err(Unclear::CharacterSet);
+        }
+        Ok(touched)
+    }
+
+    fn matched(&self, rules: &Rules, table: &TableName) -> Result<TableMatch, Unclear> {
+        let database = table.database.as_deref().unwrap_or(self.database);
+        rules.table(database, &table.table)
+    }
+
+    /// The first table for which there is a rule decides.
+    fn tables_pass<'t>(
+        &self,
+        rules: &Rules,
+        tables: impl Iterator<Item = &'t TableName>,
+    ) -> Result<bool, Unclear> {
+        let mut changes_any = false;
+        for table in tables {
+            changes_any = true;
+            match self.matched(rules, table)? {
+                TableMatch::Do => return Ok(true),
+                TableMatch::Ignore => return Ok(false),
+                TableMatch::None => {}
+            }
+        }
+        Ok(changes_any && rules.passes_unmatched())
+    }
+
+    fn tables_pass_if_any(
+        &self,
+        rules: &Rules,
+        table: Option<&TableName>,
+    ) -> Result<bool, Unclear> {
+        match table {
+            Some(_) => self.tables_pass(rules, table.into_iter()),
+            None => Ok(true),
+        }
+    }
+
+    fn all_agree(&self, rules: &Rules, tables: &[TableName]) -> Result<bool, Unclear> {
+        agreed(rules, tables.iter().map(|table| self.matched(rules, table)))
+    }
+
+    /// The database that CREATE, DROP or ALTER DATABASE is about.
+    fn changed_database(&self) -> Result<Option<&[u8]>, Unclear> {
+        let mut tokenizer = Tokenizer::new(self.text, self.whole, self.dialect());
+        let first = match tokenizer.next() {
+            Ok(first) if first.is_any(&["CREATE", "DROP", "ALTER"]) => first,
+            // Nothing else is about a database; what cannot be read here, is refused later.
+            _ => return Ok(None),
+        };
+        let mut what = tokenizer.next()?;
+        if what.is("OR") {
+            tokenizer.next()?;
+            what = tokenizer.next()?;
+        }
+        if !what.is_any(&["DATABASE", "SCHEMA"]) {
+            return Ok(None);
+        }
+        if !first.is("ALTER") {
+            return Ok(Some(self.event_database));
+        }
+        // The name may be missing; then it is the default database, rewritten.
+        Ok(Some(match tokenizer.next()? {
+            Token::Quoted { .. } => self.event_database,
+            Token::Word(word) if word.eq_ignore_ascii_case(self.event_database) => {
+                self.event_database
+            }
+            _ => self.database,
+        }))
+    }
+
+    /// What else is asked of a database, by the name in the text, which is not rewritten.
+    fn database_statement_passes(&self, rules: &Rules, name: &[u8]) -> Result<bool, Unclear> {
+        if self.mariadb {
+            return Ok(rules.database_passes(name) && rules.wild_passes_database(name)?);
+        }
+        // MySQL leaves the wild rules out when there are rules by database, which have passed it
+        // under its new name.
+        match rules.has_database_rules() {
+            true => Ok(true),
+            false => rules.wild_passes_database(name),
+        }
+    }
+}
+
+fn accounts_pass(rules: &Rules) -> Result<bool, Unclear> {
+    let matched = |table: &&str| rules.table(b"mysql", table.as_bytes());
+    agreed(rules, ACCOUNT_TABLES.iter().map(matched))
+}
+
+/// Whether tables pass of which nobody knows which are changed, and in which order.
+fn agreed(
+    rules: &Rules,
+    mut matches: impl Iterator<Item = Result<TableMatch, Unclear>>,
+) -> Result<bool, Unclear> {
+    let first = matches.next().unwrap_or(Err(Unclear::Order))?;
+    for other in matches {
+        if other? != first {
+            return Err(Unclear::Order);
+        }
+    }
+    Ok(match first {
+        TableMatch::Do => true,
+        TableMatch::Ignore => false,
+        TableMatch::None => rules.passes_unmatched(),
+    })
+}
+
+fn is_unsafe(collation: u16) -> bool {
+    UNSAFE_COLLATIONS
+        .iter()
+        .any(|id| *id == collation || id + NOPAD == collation)
+}
+
+fn is_utf8(collation: u16) -> bool {
+    let collation = match collation {
+        MARIADB_UNICODE.. => return true,
+        NOPAD.. => collation - NOPAD,
+        _ => collation,
+    };
+    matches!(collation, 33 | 45 | 46 | 76 | 83 | 192..=215 | 223..=247 | 255..=323 | 576..=610)
+}
+
+#[cfg(test)]
+mod tests;

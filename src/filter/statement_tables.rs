@@ -1,0 +1,413 @@
+//! Which tables a statement changes, as the servers see it before they run it.
+//!
+//! A server marks the tables that its parser takes as targets: that of INSERT but not those of its
+//! SELECT, all of a DROP TABLE, old and new names of a RENAME. Views, and the names of routines in
+//! GRANT, stand in the same lists. What triggers and stored functions change is not looked at.
+
+use super::parser::{Parser, TableName};
+use super::table_references::{delete, update};
+use super::tokenizer::{Dialect, Token, Unclear};
+
+/// What a statement changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Touched {
+    /// It names no table; table rules are not asked.
+    Nothing,
+    /// It only reads tables.
+    OnlyReads,
+    /// These, in this order.
+    Tables(Vec<TableName>),
+    /// Those of these that the event's table map says, by their number.
+    Update(Vec<TableName>),
+    /// Some of these.
+    UpdateAmong(Vec<TableName>),
+    /// Accounts and privileges, perhaps those on a table.
+    Accounts(Option<TableName>),
+    /// A database. ALTER DATABASE may leave out which.
+    Database,
+    /// DROP TEMPORARY TABLE IF EXISTS, which always runs.
+    Always,
+}
+
+/// Words before what a CREATE or ALTER is about.
+const MODIFIERS: &[&str] = &[
+    "TEMPORARY",
+    "EXTERNAL",
+    "UNIQUE",
+    "FULLTEXT",
+    "SPATIAL",
+    "VECTOR",
+    "ONLINE",
+    "OFFLINE",
+    "IGNORE",
+    "AGGREGATE",
+    "UNDO",
+    "JSON",
+    "RELATIONAL",
+    "DUALITY",
+    "MATERIALIZED",
+];
+/// What has no tables of its own: the bodies of routines do not count.
+const WITHOUT_TABLES: &[&str] = &[
+    "PROCEDURE",
+    "FUNCTION",
+    "EVENT",
+    "SERVER",
+    "TABLESPACE",
+    "LOGFILE",
+    "RESOURCE",
+    "INSTANCE",
+    "PACKAGE",
+    "PREPARE",
+    "LIBRARY",
+];
+
+/// Finds what a statement changes. `whole`: `text` is not just its first part.
+///
+/// # Errors
+/// When that is not certain.
+pub(super) fn find(text: &[u8], whole: bool, dialect: Dialect) -> Result<Touched, Unclear> {
+    let without = Dialect {
+        takes_versions: false,
+        ..dialect
+    };
+    let (touched, met_version) = find_as(text, whole, without)?;
+    if met_version {
+        let with = Dialect {
+            takes_versions: true,
+            ..dialect
+        };
+        if find_as(text, whole, with)?.0 != touched {
+            return Err(Unclear::VersionedComment);
+        }
+    }
+    Ok(touched)
+}
+
+fn find_as(text: &[u8], whole: bool, dialect: Dialect) -> Result<(Touched, bool), Unclear> {
+    let mut parser = Parser::new(text, whole, dialect)?;
+    let touched = statement(&mut parser, dialect)?;
+    Ok((touched, parser.met_version()))
+}
+
+fn statement(parser: &mut Parser<'_>, dialect: Dialect) -> Result<Touched, Unclear> {
+    let first = parser.take()?;
+    let Token::Word(word) = first else {
+        return match first {
+            Token::End => Ok(Touched::Nothing), // Only comments.
+            _ => Err(Unclear::Syntax),
+        };
+    };
+    let word = word.to_ascii_uppercase();
+    match word.as_slice() {
+        b"INSERT" | b"REPLACE" => {
+            parser.skip_all(&["LOW_PRIORITY", "DELAYED", "HIGH_PRIORITY", "IGNORE", "INTO"])?;
+            one(parser)
+        }
+        b"UPDATE" => update(parser, false),
+        b"DELETE" => delete(parser),
+        b"LOAD" => {
+            parser.skip_to(&["INTO"])?;
+            parser.take()?;
+            parser.expect("TABLE")?;
+            one(parser)
+        }
+        b"WITH" => with(parser),
+        b"CREATE" => create(parser),
+        b"ALTER" => alter(parser),
+        b"DROP" => drop_object(parser),
+        b"TRUNCATE" => {
+            parser.accept("TABLE")?;
+            one(parser)
+        }
+        b"RENAME" => rename(parser),
+        b"ANALYZE" | b"OPTIMIZE" | b"REPAIR" => maintain(parser, dialect),
+        b"FLUSH" => flush(parser),
+        b"GRANT" | b"REVOKE" => grant(parser),
+        b"SET" => set(parser, dialect),
+        b"SELECT" | b"DO" => query(parser),
+        b"INSTALL" | b"UNINSTALL" => Ok(Touched::Nothing),
+        _ => Err(Unclear::Syntax),
+    }
+}
+
+fn one(parser: &mut Parser<'_>) -> Result<Touched, Unclear> {
+    Ok(Touched::Tables(vec![parser.table()?]))
+}
+
+fn several(parser: &mut Parser<'_>) -> Result<Touched, Unclear> {
+    parser.accept_if_exists()?;
+    Ok(Touched::Tables(parser.tables()?))
+}
+
+/// Common table expressions before UPDATE or DELETE.
+fn with(parser: &mut Parser<'_>) -> Result<Touched, Unclear> {
+    parser.skip_to(&["UPDATE", "DELETE"])?;
+    match parser.take()?.is("UPDATE") {
+        true => update(parser, true),
+        false => delete(parser),
+    }
+}
+
+fn create(parser: &mut Parser<'_>) -> Result<Touched, Unclear> {
+    if parser.accept("OR")? {
+        parser.expect("REPLACE")?;
+    }
+    object_options(parser)?;
+    let what = parser.take()?;
+    if what.is_any(&["TABLE", "SEQUENCE", "VIEW"]) {
+        parser.accept_if_exists()?;
+        one(parser)
+    } else if what.is("INDEX") {
+        parser.accept_if_exists()?;
+        parser.name()?;
+        on_table(parser)
+    } else if what.is("TRIGGER") {
+        parser.accept_if_exists()?;
+        parser.table()?;
+        on_table(parser)
+    } else {
+        other_object(what, parser)
+    }
+}
+
+/// ALGORITHM, DEFINER, SQL SECURITY and single words.
+fn object_options(parser: &mut Parser<'_>) -> Result<(), Unclear> {
+    loop {
+        parser.skip_all(MODIFIERS)?;
+        if parser.accept("ALGORITHM")? {
+            parser.accept_symbol(b'=')?;
+            parser.take()?;
+        } else if parser.accept("SQL")? {
+            parser.expect("SECURITY")?;
+            parser.take()?;
+        } else if parser.accept("DEFINER")? {
+            parser.accept_symbol(b'=')?;
+            parser.take()?;
+            if parser.accept_symbol(b'@')? {
+                parser.take()?;
+            } else if parser.peek() == Token::Symbol(b'(') {
+                parser.skip_parentheses()?;
+            }
+        } else {
+            return Ok(());
+        }
+    }
+}
+
+fn on_table(parser: &mut Parser<'_>) -> Result<Touched, Unclear> {
+    parser.skip_to(&["ON"])?;
+    parser.take()?;
+    one(parser)
+}
+
+fn other_object(what: Token<'_>, parser: &Parser<'_>) -> Result<Touched, Unclear> {
+    if what.is_any(&["DATABASE", "SCHEMA"]) {
+        Ok(Touched::Database)
+    } else if what.is_any(&["USER", "ROLE"]) {
+        Ok(Touched::Accounts(None))
+    } else if what.is_any(WITHOUT_TABLES) || (what.is("REFERENCE") && parser.peek().is("SYSTEM")) {
+        Ok(Touched::Nothing)
+    } else {
+        Err(Unclear::Syntax)
+    }
+}
+
+fn alter(parser: &mut Parser<'_>) -> Result<Touched, Unclear> {
+    object_options(parser)?;
+    let what = parser.take()?;
+    if what.is("TABLE") {
+        parser.accept_if_exists()?;
+        let mut tables = vec![parser.table()?];
+        tables.extend(exchanged_table(parser)?);
+        return Ok(Touched::Tables(tables));
+    }
+    if what.is_any(&["VIEW", "SEQUENCE"]) {
+        parser.accept_if_exists()?;
+        return one(parser);
+    }
+    other_object(what, parser)
+}
+
+/// The other table of ALTER TABLE … EXCHANGE PARTITION p WITH TABLE t.
+fn exchanged_table(parser: &mut Parser<'_>) -> Result<Option<TableName>, Unclear> {
+    if parser.peek().is("CONVERT") && parser.peek_second()?.is_any(&["PARTITION", "TABLE"]) {
+        return Err(Unclear::Syntax);
+    }
+    if !parser.accept("EXCHANGE")? {
+        return Ok(None);
+    }
+    parser.expect("PARTITION")?;
+    parser.name()?;
+    parser.expect("WITH")?;
+    parser.expect("TABLE")?;
+    parser.table().map(Some)
+}
+
+fn drop_object(parser: &mut Parser<'_>) -> Result<Touched, Unclear> {
+    let temporary = parser.accept("TEMPORARY")?;
+    parser.skip_all(&["ONLINE", "OFFLINE", "UNDO", "SPATIAL"])?;
+    let what = parser.take()?;
+    if what.is_any(&["TABLE", "TABLES", "SEQUENCE", "VIEW"]) {
+        let if_exists = parser.accept_if_exists()?;
+        if temporary && if_exists && !what.is("VIEW") {
+            return Ok(Touched::Always);
+        }
+        return Ok(Touched::Tables(parser.tables()?));
+    }
+    if what.is("INDEX") {
+        return on_table(parser);
+    }
+    if what.is("TRIGGER") {
+        // The text does not name the table. A replica that has not the trigger, since its CREATE
+        // was left out, takes this for done.
+        return Ok(Touched::Nothing);
+    }
+    other_object(what, parser)
+}
+
+fn rename(parser: &mut Parser<'_>) -> Result<Touched, Unclear> {
+    if parser.accept("USER")? {
+        return Ok(Touched::Accounts(None));
+    }
+    if !parser.accept_any(&["TABLE", "TABLES"])? {
+        return Err(Unclear::Syntax);
+    }
+    parser.accept_if_exists()?;
+    let mut tables = Vec::new();
+    loop {
+        tables.push(parser.table()?);
+        if parser.accept("WAIT")? {
+            parser.take()?;
+        }
+        parser.accept("NOWAIT")?;
+        parser.expect("TO")?;
+        tables.push(parser.table()?);
+        if !parser.accept_symbol(b',')? {
+            return Ok(Touched::Tables(tables));
+        }
+    }
+}
+
+fn maintain(parser: &mut Parser<'_>, dialect: Dialect) -> Result<Touched, Unclear> {
+    parser.skip_all(&["NO_WRITE_TO_BINLOG", "LOCAL"])?;
+    if parser.accept_any(&["TABLE", "TABLES"])? {
+        return several(parser);
+    }
+    if parser.accept("VIEW")? {
+        return several(parser);
+    }
+    if !dialect.mariadb {
+        return Err(Unclear::Syntax);
+    }
+    // ANALYZE [FORMAT = JSON] statement.
+    if parser.accept("FORMAT")? {
+        parser.accept_symbol(b'=')?;
+        parser.take()?;
+    }
+    inner(parser)
+}
+
+/// A statement inside another one.
+fn inner(parser: &mut Parser<'_>) -> Result<Touched, Unclear> {
+    let first = parser.take()?;
+    if first.is_any(&["INSERT", "REPLACE"]) {
+        parser.skip_all(&["LOW_PRIORITY", "DELAYED", "HIGH_PRIORITY", "IGNORE", "INTO"])?;
+        one(parser)
+    } else if first.is("UPDATE") {
+        update(parser, false)
+    } else if first.is("DELETE") {
+        delete(parser)
+    } else if first.is("CREATE") {
+        create(parser)
+    } else if first.is("ALTER") {
+        alter(parser)
+    } else if first.is("DROP") {
+        drop_object(parser)
+    } else if first.is("TRUNCATE") {
+        parser.accept("TABLE")?;
+        one(parser)
+    } else {
+        Err(Unclear::Syntax)
+    }
+}
+
+fn flush(parser: &mut Parser<'_>) -> Result<Touched, Unclear> {
+    parser.skip_all(&["NO_WRITE_TO_BINLOG", "LOCAL"])?;
+    if !parser.accept_any(&["TABLE", "TABLES"])? {
+        return Ok(Touched::Nothing);
+    }
+    match parser.peek() {
+        Token::End | Token::Symbol(_) => Ok(Touched::Nothing),
+        token if token.is_any(&["WITH", "FOR"]) => Ok(Touched::Nothing),
+        _ => Ok(Touched::Tables(parser.tables()?)),
+    }
+}
+
+fn grant(parser: &mut Parser<'_>) -> Result<Touched, Unclear> {
+    loop {
+        match parser.peek() {
+            Token::Symbol(b'(') => {
+                parser.skip_parentheses()?;
+            }
+            // Roles, or all privileges.
+            token if token.is_any(&["TO", "FROM"]) => return Ok(Touched::Accounts(None)),
+            token if token.is("PROXY") => return Ok(Touched::Accounts(None)),
+            token if token.is("ON") => break,
+            Token::End => return Err(Unclear::Syntax),
+            _ => {
+                parser.take()?;
+            }
+        }
+    }
+    parser.take()?;
+    let kinds = ["TABLE", "FUNCTION", "PROCEDURE", "LIBRARY"];
+    if parser.peek().is("PACKAGE") {
+        return Err(Unclear::Syntax);
+    }
+    parser.accept_any(&kinds)?;
+    if parser.accept_symbol(b'*')? {
+        return Ok(Touched::Accounts(None));
+    }
+    let first = parser.name()?;
+    if !parser.accept_symbol(b'.')? {
+        return Ok(Touched::Accounts(Some(TableName {
+            database: None,
+            table: first,
+        })));
+    }
+    if parser.accept_symbol(b'*')? {
+        return Ok(Touched::Accounts(None));
+    }
+    Ok(Touched::Accounts(Some(TableName {
+        database: Some(first),
+        table: parser.name()?,
+    })))
+}
+
+fn set(parser: &mut Parser<'_>, dialect: Dialect) -> Result<Touched, Unclear> {
+    if parser.peek().is("PASSWORD") {
+        return Ok(Touched::Accounts(None));
+    }
+    if parser.peek().is("DEFAULT") && parser.peek_second()?.is("ROLE") {
+        return Ok(Touched::Accounts(None));
+    }
+    if dialect.mariadb && parser.accept("STATEMENT")? {
+        parser.skip_to(&["FOR"])?;
+        parser.take()?;
+        return inner(parser);
+    }
+    Ok(Touched::Nothing)
+}
+
+/// A query is logged for the stored functions in it.
+fn query(parser: &mut Parser<'_>) -> Result<Touched, Unclear> {
+    loop {
+        match parser.take()? {
+            Token::End => return Ok(Touched::Nothing),
+            token if token.is("FROM") => return Ok(Touched::OnlyReads),
+            token if token.is_any(&["SELECT", "INTO"]) => return Err(Unclear::Syntax),
+            _ => {}
+        }
+    }
+}
