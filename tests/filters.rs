@@ -70,13 +70,13 @@ impl Servers {
                 .extra("--secure-file-priv=");
             match kind {
                 Kind::MySql => options.extra("--log-bin-trust-function-creators=1"),
-                Kind::MariaDb => options.extra("--log-bin-trust-function-creators=1"),
+                _ => options.extra("--log-bin-trust-function-creators=1"),
             }
         };
         // What fails for one must fail for the other, and the rest is to be compared, too.
         let replica = |server_id| match kind {
             Kind::MySql => options(server_id).extra("--replica-skip-errors=all"),
-            Kind::MariaDb => options(server_id).extra("--slave-skip-errors=all"),
+            _ => options(server_id).extra("--slave-skip-errors=all"),
         };
         let (master, direct, relayed) = tokio::join!(
             Server::start(kind, options(1)),
@@ -99,7 +99,7 @@ impl Servers {
     async fn executed(&self) -> String {
         let sql = match self.kind {
             Kind::MySql => "SELECT REPLACE(@@GLOBAL.gtid_executed, '\n', '')",
-            Kind::MariaDb => "SELECT @@GLOBAL.gtid_binlog_pos",
+            _ => "SELECT @@GLOBAL.gtid_binlog_pos",
         };
         self.master.value(sql).await.unwrap_or_default()
     }
@@ -112,7 +112,7 @@ impl Servers {
                 "STOP REPLICA; RESET REPLICA ALL; RESET BINARY LOGS AND GTIDS; \
                  SET GLOBAL gtid_purged = '{executed}'"
             ),
-            Kind::MariaDb => format!(
+            _ => format!(
                 "STOP SLAVE; RESET SLAVE ALL; RESET MASTER; SET GLOBAL gtid_slave_pos = '{executed}'"
             ),
         };
@@ -122,7 +122,7 @@ impl Servers {
     async fn attach_direct(&self, rules: &FilterRules) {
         let (at, stop, start) = match self.kind {
             Kind::MySql => (StartAt::AutoPosition, "STOP REPLICA", "START REPLICA"),
-            Kind::MariaDb => (StartAt::SlavePos, "STOP SLAVE", "START SLAVE"),
+            _ => (StartAt::SlavePos, "STOP SLAVE", "START SLAVE"),
         };
         attach(&self.direct, "127.0.0.1", self.master.port, &at, "").await;
         let statements = rules.statements(self.kind);
@@ -134,7 +134,7 @@ impl Servers {
     async fn attach_relayed(&self, relay: &Relay) {
         let at = match self.kind {
             Kind::MySql => StartAt::AutoPosition,
-            Kind::MariaDb => StartAt::SlavePos,
+            _ => StartAt::SlavePos,
         };
         attach(&self.relayed, RELAY_HOST, relay.port, &at, "").await;
     }
@@ -146,7 +146,7 @@ impl Servers {
             Kind::MySql => {
                 format!("SELECT GTID_SUBSET('{executed}', @@GLOBAL.gtid_executed)")
             }
-            Kind::MariaDb => format!("SELECT @@GLOBAL.gtid_slave_pos = '{executed}'"),
+            _ => format!("SELECT @@GLOBAL.gtid_slave_pos = '{executed}'"),
         };
         loop {
             if replica.value(&sql).await.as_deref() == Some("1") {
@@ -253,7 +253,7 @@ async fn unlogged(server: &Server, statements: &[String]) {
 async fn clean(server: &Server, databases: &[String]) {
     let (stop, there) = match server.kind {
         Kind::MySql => ("STOP REPLICA", "information_schema.schemata"),
-        Kind::MariaDb => ("STOP SLAVE", "information_schema.schemata"),
+        _ => ("STOP SLAVE", "information_schema.schemata"),
     };
     if server.options.server_id != 1 {
         server.sql(stop).await;

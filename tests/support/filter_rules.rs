@@ -103,7 +103,7 @@ impl FilterRules {
                 parts.push(format!("REPLICATE_REWRITE_DB = ({})", pairs.join(", ")));
                 format!("CHANGE REPLICATION FILTER {}", parts.join(", "))
             }
-            Kind::MariaDb => {
+            _ => {
                 let mut parts: Vec<String> = Vec::new();
                 for (key, list) in self.lists() {
                     let list = list.join(",").replace('\\', "\\\\");
