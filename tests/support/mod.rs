@@ -9,6 +9,7 @@
 pub mod binlog_text;
 pub mod fingerprints;
 pub mod foreign_clients;
+pub mod kind;
 pub mod load;
 pub mod raw_client;
 pub mod relay;
