@@ -185,7 +185,7 @@ impl Three {
         // Another moment of the load with each seed.
         on_m1.wait_for(60 + self.setup.seed % 7 * 15).await;
         self.masters[0].kill9();
-        let of_m1 = on_m1.finish().await;
+        let of_m1 = on_m1.ended().await;
         assert_eq!(of_m1.disconnected, 3, "all clients of a killed master");
         on_m2.wait_for(40).await;
         on_m3.wait_for(40).await;

@@ -84,7 +84,7 @@ async fn check(mode: Mode) {
     run_for(2000).await;
     m1.kill9();
     run_for(1000).await;
-    let of_m1 = on_m1.finish().await;
+    let of_m1 = on_m1.ended().await;
     assert_eq!(of_m1.disconnected, 4, "the clients of a killed master");
     m1.restart().await;
     if mode == Mode::MariaDbFilePosition {

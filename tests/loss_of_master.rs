@@ -53,7 +53,7 @@ async fn lose_m1(mode: Mode, seed: u64) {
     // Another moment of the load with each seed.
     run_for(1500 + seed % 7 * 130).await;
     topology.m1.kill9();
-    let of_m1 = on_m1.finish().await;
+    let of_m1 = on_m1.ended().await;
     assert_eq!(of_m1.disconnected, 4, "all clients of a killed master");
     run_for(1500).await;
 

@@ -179,7 +179,7 @@ impl World {
         run_for(700).await;
         world.m1.kill9();
         run_for(500).await;
-        let on_m1 = loads.remove(0).finish().await;
+        let on_m1 = loads.remove(0).ended().await;
         assert_eq!(on_m1.disconnected, 4, "all clients of a killed master");
         world.reports.push(on_m1);
         world.m1.restart().await;

@@ -144,6 +144,11 @@ impl Load {
     /// Ends it, or notes that it has ended with its server, and adds up.
     pub async fn finish(self) -> LoadReport {
         self.stop.store(true, Ordering::Relaxed);
+        self.ended().await
+    }
+
+    /// Adds up when all clients have noticed that their server was killed.
+    pub async fn ended(self) -> LoadReport {
         let mut report = LoadReport::default();
         for task in self.tasks {
             let client = match task.await {

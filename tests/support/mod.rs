@@ -11,6 +11,7 @@ pub mod cross_database;
 pub mod filter_rules;
 pub mod fingerprints;
 pub mod foreign_clients;
+pub mod kind;
 pub mod load;
 pub mod raw_client;
 pub mod relay;
