@@ -79,7 +79,6 @@ async fn same_format(kind: Kind, format: &'static str) {
     create_tables(m1, "").await;
     wait_for_table(m2, "other", "items").await;
     let on_m1 = Load::start(m1, &LoadOptions::new(seed, 100));
-    let on_m2 = Load::start(m2, &LoadOptions::new(seed, 200));
     let file = load_file();
     let path = file.path().to_str().unwrap();
     run_script(m1, &cases(path));
@@ -87,8 +86,13 @@ async fn same_format(kind: Kind, format: &'static str) {
     if format != "ROW" {
         run_script(m1, CREATE_SELECT);
     }
-    run_for(2000).await;
+    run_for(1500).await;
     on_m1.finish().await;
+    // One after the other: when MySQL 5.6's applier meets a deadlock it was seen to log the first
+    // half of the transaction, and after the repetition all of it.
+    settle(&[m1], &[m2], 300).await;
+    let on_m2 = Load::start(m2, &LoadOptions::new(seed, 200));
+    run_for(1500).await;
     on_m2.finish().await;
     settle(&[m1, m2], &[m2, m1], 300).await;
     assert_healthy(m1).await;
