@@ -16,7 +16,7 @@ use support::binlog_text::{
 use support::load::Load;
 use support::relay::RELAY_HOST;
 use support::servers::{REPL_PASSWORD, REPL_USER};
-use support::topology::{Mode, Topology, TopologyOptions, run_for};
+use support::topology::{Mode, Topology, TopologyOptions};
 use support::{SeedNote, seed};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -49,7 +49,9 @@ async fn read_everything(mode: Mode, seed: u64) {
     let mut topology = Topology::start(options).await;
     let on_m1 = Load::start(&topology.m1, &topology.load_options(1, 0));
     let on_m2 = Load::start(&topology.m2, &topology.load_options(2, 0));
-    run_for(4000).await;
+    // Enough for several files.
+    on_m1.wait_for(600).await;
+    on_m2.wait_for(600).await;
     on_m1.finish().await;
     on_m2.finish().await;
     topology.settle(60).await;
