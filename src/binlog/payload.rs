@@ -5,9 +5,7 @@
 //! uncompressed size. Type 0, alone, ends the header; the payload follows: events, without
 //! checksums, one behind the other.
 
-use std::io::{self, Read};
-
-use ruzstd::decoding::StreamingDecoder;
+use std::io::{self, BufRead, BufReader, Read};
 
 use super::event::{EventHeader, HEADER_LEN};
 use super::fields::{EventError, FieldReader};
@@ -16,6 +14,19 @@ use super::fields::{EventError, FieldReader};
 pub const COMPRESSION_ZSTD: u64 = 0;
 /// `compression_type` of a payload that is not compressed.
 pub const COMPRESSION_NONE: u64 = 255;
+/// The largest window that is decompressed with, as a power of two: 128 MiB, which the highest
+/// compression level of the servers asks for. The default level has 2 MiB.
+const WINDOW_LOG_MAX: u32 = 27;
+
+/// What the zstd stream of a payload expands to.
+///
+/// # Errors
+/// When no memory can be had for it. What the stream itself has wrong shows when it is read.
+pub fn expand<'a>(stream: impl BufRead + 'a) -> io::Result<impl BufRead + 'a> {
+    let mut decoder = zstd::Decoder::with_buffer(stream)?;
+    decoder.window_log_max(WINDOW_LOG_MAX)?;
+    Ok(BufReader::new(decoder))
+}
 
 /// What is read from the header. The sizes are what the event says, and not to be trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -92,8 +103,8 @@ impl<'a> PayloadEvents<'a> {
             Some(COMPRESSION_ZSTD) => {
                 let size = usize::try_from(size).unwrap_or(usize::MAX);
                 let payload = payload.get(..size).unwrap_or(payload);
-                let decoder = StreamingDecoder::new(payload).map_err(io::Error::other)?;
-                Box::new(decoder.take(header.uncompressed_size.unwrap_or(u64::MAX)))
+                let size = header.uncompressed_size.unwrap_or(u64::MAX);
+                Box::new(expand(payload)?.take(size))
             }
             _ => return Ok(None),
         };
@@ -190,8 +201,7 @@ mod tests {
 
     #[test]
     fn events_are_read_and_cut_safely() {
-        use ruzstd::encoding::{CompressionLevel, compress_to_vec};
-        let zstd = compress_to_vec(&events()[..], CompressionLevel::Fastest);
+        let zstd = zstd::encode_all(&events()[..], 3).unwrap();
         for body in [body(255, &events()), body(0, &zstd)] {
             assert_eq!(sizes(&body, 100).unwrap(), [(40, true, 40), (19, true, 19)]);
             assert_eq!(sizes(&body, 30).unwrap(), [(40, false, 30), (19, true, 19)]);

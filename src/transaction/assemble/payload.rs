@@ -14,7 +14,7 @@ use std::io::{self, BufRead, BufReader, Read};
 use super::append::with_checksum_room;
 use super::{Admission, Assembler, Open, TRANSACTION_LEN_MAX};
 use crate::binlog::event::{CHECKSUM_LEN, EventHeader, HEADER_LEN};
-use crate::binlog::payload::{COMPRESSION_NONE, COMPRESSION_ZSTD, PayloadHeader};
+use crate::binlog::payload::{self, COMPRESSION_NONE, COMPRESSION_ZSTD, PayloadHeader};
 use crate::binlog::query::Query;
 use crate::binlog::{EventError, EventType};
 use crate::filter::trim::Verdict;
@@ -27,9 +27,6 @@ use crate::transaction::large::HEAD_LEN;
 const PIECE_LEN: usize = 64 * 1024;
 /// More than the fields before the payload take.
 const FIELDS_LEN: usize = 256;
-/// The largest window that is decompressed with, as a power of two: 128 MiB, which the highest
-/// compression level of the servers asks for. The default level has 2 MiB.
-const WINDOW_LOG_MAX: u32 = 27;
 const EVENT: &str = "Transaction_payload event";
 
 impl Assembler {
@@ -134,13 +131,12 @@ impl<'a> PayloadEvents<'a> {
             Some(size) => size,
             None => return Err(invalid("uncompressed size", 0, "a size").into()),
         };
-        let payload = taken.read_from(payload_start, payload_end);
+        let stream = taken.read_from(payload_start, payload_end);
         let bytes: Box<dyn BufRead + 'a> = match fields.compression_type {
-            Some(COMPRESSION_NONE) => Box::new(BufReader::new(payload)),
+            Some(COMPRESSION_NONE) => Box::new(BufReader::new(stream)),
             Some(COMPRESSION_ZSTD) => {
-                let mut decoder = zstd::Decoder::new(payload).map_err(unreadable)?;
-                decoder.window_log_max(WINDOW_LOG_MAX).map_err(unreadable)?;
-                Box::new(BufReader::new(decoder))
+                let expanded = payload::expand(BufReader::new(stream));
+                Box::new(expanded.map_err(unreadable)?)
             }
             found => {
                 let found = found.unwrap_or(u64::MAX);
