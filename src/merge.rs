@@ -9,18 +9,18 @@
 //! GTIDs, against all that were delivered ([`Executed`]); without GTIDs, see [`pairing`].
 
 mod clock;
+pub mod halves;
 pub mod pairing;
-
-use std::collections::BTreeSet;
 
 pub use clock::ClockMap;
 
+use self::halves::{HalfChange, OpenHalves};
 use self::pairing::{Arrival, Ledger, LedgerPlace, Paired, Pairing, Unaligned};
 
 use crate::binlog::mysql_gtid::LogicalClock;
 use crate::flavor::Flavor;
 use crate::gtid::{BinlogState, GtidSet};
-use crate::transaction::{Identity, Transaction, TransactionBatch, XaStep};
+use crate::transaction::{Identity, Transaction, TransactionBatch};
 
 /// By what a log's transactions are known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,9 +136,9 @@ pub struct Place {
     /// MariaDB: whether it committed in one group with the transaction before it in the relay
     /// log.
     pub joins_group: bool,
-    /// MySQL: that it ends an XA transaction of which the filter left nothing when it was prepared.
-    /// Replicas do not know its xid, so this must become an empty transaction too.
-    pub ends_emptied_xa: bool,
+    /// Whether it is the second half of something of whose first half the filter left nothing, so
+    /// that it must become an empty transaction too.
+    pub emptied: bool,
 }
 
 /// Why a transaction cannot be merged.
@@ -202,14 +202,9 @@ pub struct Merge {
     pairing: Pairing,
     clock: ClockMap,
     group: Option<Group>,
-    emptied_xas: EmptiedXas,
+    halves: OpenHalves,
+    half_change: Option<HalfChange>,
 }
-
-/// The xids of MySQL's XA transactions that were prepared, have not ended, and were emptied by the
-/// filter.
-///
-/// What ends one may come much later, by another path, and does not say what it changed.
-pub type EmptiedXas = BTreeSet<Vec<u8>>;
 
 impl Merge {
     /// Starts from what the relay log holds. `pairing` is of use for transactions without GTIDs
@@ -221,21 +216,24 @@ impl Merge {
             pairing,
             clock: ClockMap::new(),
             group: None,
-            emptied_xas: EmptiedXas::new(),
+            halves: OpenHalves::default(),
+            half_change: None,
         }
     }
 
-    /// Goes on with XA transactions that were emptied before a restart.
-    pub fn with_emptied_xas(self, emptied_xas: EmptiedXas) -> Self {
-        Self {
-            emptied_xas,
-            ..self
-        }
+    /// Goes on with what was open before a restart.
+    pub fn with_halves(self, halves: OpenHalves) -> Self {
+        Self { halves, ..self }
     }
 
-    /// The XA transactions that were emptied and have not ended.
-    pub fn emptied_xas(&self) -> &EmptiedXas {
-        &self.emptied_xas
+    /// The first halves whose second has not come.
+    pub fn halves(&self) -> &OpenHalves {
+        &self.halves
+    }
+
+    /// What the transaction that was decided on last has changed in [`Merge::halves`].
+    pub fn take_half_change(&mut self) -> Option<HalfChange> {
+        self.half_change.take()
     }
 
     /// All transactions delivered so far.
@@ -299,24 +297,18 @@ impl Merge {
         Ok(Decision::New(Place {
             clock,
             joins_group,
-            ends_emptied_xa: self.follow_xa(transaction),
+            emptied: self.follow_halves(transaction),
         }))
     }
 
-    /// Notes what a new transaction does to an XA transaction; true when it ends an emptied one.
-    fn follow_xa(&mut self, transaction: &Transaction) -> bool {
-        match &transaction.xa {
-            None => false,
-            Some(XaStep::Prepared(xid)) if transaction.emptied => {
-                self.emptied_xas.insert(xid.clone());
-                false
-            }
-            Some(XaStep::Prepared(xid)) => {
-                self.emptied_xas.remove(xid);
-                false
-            }
-            Some(XaStep::Ended(xid)) => self.emptied_xas.remove(xid),
+    /// Follows what comes in two halves; true when the first was emptied, and this is the second.
+    fn follow_halves(&mut self, transaction: &Transaction) -> bool {
+        let (change, empties) = self.halves.judge(transaction);
+        if let Some(change) = &change {
+            self.halves.apply(change.clone());
         }
+        self.half_change = change;
+        empties
     }
 
     /// Takes in where the commit index has the transaction that was decided on last, which the

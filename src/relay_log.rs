@@ -40,6 +40,7 @@
 pub mod appender;
 pub mod coordinates;
 pub mod files;
+mod half_record;
 pub mod index_file;
 pub mod index_record;
 pub mod ledger;

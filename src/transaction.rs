@@ -57,13 +57,23 @@ impl Identity {
     }
 }
 
-/// What a MySQL transaction does to an XA transaction of a client.
+/// Which half of a whole a transaction is, where what its client did comes in two.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum XaStep {
-    /// It prepares the one with this xid.
-    Prepared(Vec<u8>),
-    /// It commits it or rolls it back, and is nothing else.
-    Ended(Vec<u8>),
+pub enum Half {
+    /// MySQL: it prepares the XA transaction with this xid.
+    XaPrepared(Vec<u8>),
+    /// MySQL: it commits it or rolls it back, and is nothing else.
+    XaEnded(Vec<u8>),
+    /// MariaDB: it is the START of an ALTER.
+    AlterStarted,
+    /// MariaDB: it is the COMMIT or ROLLBACK of an ALTER that began in the same domain on the same
+    /// server. It is complete here whatever the filter said of it.
+    AlterEnded {
+        /// The seq_no of the START.
+        start_seq_no: u64,
+        /// Whether the filter would keep it.
+        wanted: bool,
+    },
 }
 
 /// One transaction of a batch.
@@ -89,8 +99,9 @@ pub struct Transaction {
     pub source_position: u64,
     /// Whether the filter dropped every change, so that only the empty transaction is left.
     pub emptied: bool,
-    /// MySQL: what it does to an XA transaction. MariaDB replicas need no help there.
-    pub xa: Option<XaStep>,
+    /// Which half of a whole it is. Not noted of MariaDB's XA transactions: its replicas need no
+    /// help there.
+    pub half: Option<Half>,
 }
 
 impl Transaction {

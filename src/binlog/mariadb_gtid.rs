@@ -2,8 +2,13 @@
 //!
 //! ```text
 //!  0        19       27          31       32
-//!  | header | seq_no | domain_id | flags2 | commit_id (8) if flag 2 | XID … if flag 64 or 128
+//!  | header | seq_no | domain_id | flags2 | commit_id (8) if flag 2 | XID if flag 64 or 128 …
+//!  … | extra flags | engines (1) if extra flag 1 | seq_no of START ALTER (8) if extra flag 4 or 8 | …
+//!
+//!  XID: | format id (4) | length of gtrid | length of bqual | gtrid bqual |
 //! ```
+//!
+//! The extra flags are there if anything is; padding reads as none.
 //!
 //! The header's server_id completes the GTID. Without `standalone` the event itself is the BEGIN.
 
@@ -19,6 +24,15 @@ pub const FLAG_GROUP_COMMIT_ID: u8 = 2;
 /// flags2: only transactional tables were changed.
 pub const FLAG_TRANSACTIONAL: u8 = 4;
 
+/// flags2: it prepares an XA transaction, or ends a prepared one; its XID follows.
+const FLAGS_XA: u8 = 64 | 128;
+/// Extra flags: a count of engines follows.
+const EXTRA_FLAG_ENGINES: u8 = 1;
+/// Extra flags: the first half of an ALTER.
+const EXTRA_FLAG_START_ALTER: u8 = 2;
+/// Extra flags: the second half, COMMIT (4) or ROLLBACK (8).
+const EXTRA_FLAGS_END_ALTER: u8 = 4 | 8;
+
 const FLAGS2_AT: usize = 31;
 const COMMIT_ID_AT: usize = 32;
 /// The event with neither commit id nor XID is padded to this length of body.
@@ -33,6 +47,20 @@ pub struct MariaDbGtidEvent {
     pub flags2: u8,
     /// The id that the members of one group commit share.
     pub commit_id: Option<u64>,
+    /// Which half of an ALTER it is, with `binlog_alter_two_phase` (MariaDB 10.8).
+    pub alter: Option<AlterHalf>,
+}
+
+/// The halves of an ALTER that a replica begins before the master has ended it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AlterHalf {
+    /// START ALTER.
+    Start,
+    /// COMMIT ALTER or ROLLBACK ALTER.
+    End {
+        /// The seq_no of the START, whose domain and server_id are the same.
+        start_seq_no: u64,
+    },
 }
 
 impl MariaDbGtidEvent {
@@ -51,6 +79,12 @@ impl MariaDbGtidEvent {
             0 => None,
             _ => Some(fields.u64("commit_id")?),
         };
+        if flags2 & FLAGS_XA != 0 {
+            fields.u32("XID's format id")?;
+            let lengths = [fields.u8("length of gtrid")?, fields.u8("length of bqual")?];
+            let len = lengths.map(usize::from).iter().sum();
+            fields.take("XID", len)?;
+        }
         let gtid = MariaDbGtid {
             domain_id,
             server_id: header.server_id,
@@ -60,6 +94,7 @@ impl MariaDbGtidEvent {
             gtid,
             flags2,
             commit_id,
+            alter: alter_half(&mut fields)?,
         })
     }
 
@@ -67,6 +102,22 @@ impl MariaDbGtidEvent {
     pub fn is_standalone(&self) -> bool {
         self.flags2 & FLAG_STANDALONE != 0
     }
+}
+
+/// Reads the extra flags, if there are any.
+fn alter_half(fields: &mut FieldReader<'_>) -> Result<Option<AlterHalf>, EventError> {
+    if fields.remaining() == 0 {
+        return Ok(None);
+    }
+    let flags = fields.u8("extra flags")?;
+    if flags & EXTRA_FLAG_ENGINES != 0 {
+        fields.u8("engines")?;
+    }
+    if flags & EXTRA_FLAGS_END_ALTER != 0 {
+        let start_seq_no = fields.u64("seq_no of START ALTER")?;
+        return Ok(Some(AlterHalf::End { start_seq_no }));
+    }
+    Ok((flags & EXTRA_FLAG_START_ALTER != 0).then_some(AlterHalf::Start))
 }
 
 /// Sets the commit id in an event that has one; leaves others alone.
@@ -128,6 +179,40 @@ mod tests {
                 MariaDbGtidEvent::parse(&event[..cut], false).is_err(),
                 "cut at {cut}"
             );
+        }
+    }
+
+    #[test]
+    fn halves_of_an_alter_are_told_and_cut_safely() {
+        let xid = [1, 0, 0, 0, 2, 1, b'a', b'b', b'c'];
+        let end = [&[8][..], &77u64.to_le_bytes()].concat();
+        let engines = [&[1 | 4, 2][..], &77u64.to_le_bytes()].concat();
+        for (flags2, fields, expected) in [
+            (FLAG_STANDALONE, vec![2], Some(AlterHalf::Start)),
+            (
+                FLAG_STANDALONE,
+                end,
+                Some(AlterHalf::End { start_seq_no: 77 }),
+            ),
+            (
+                FLAG_STANDALONE,
+                engines,
+                Some(AlterHalf::End { start_seq_no: 77 }),
+            ),
+            (64, [&xid[..], &[2]].concat(), Some(AlterHalf::Start)),
+            (128, xid.to_vec(), None),
+            (0, vec![16, 1, 2, 3, 4], None),
+        ] {
+            let mut body = [0; 12].to_vec();
+            body.push(flags2);
+            body.extend_from_slice(&fields);
+            let header = EventHeader::parse(&sample(0)).unwrap();
+            let event = event::build(header, &body);
+            let parsed = MariaDbGtidEvent::parse(&event, true).unwrap();
+            assert_eq!(parsed.alter, expected, "{fields:?}");
+            for cut in 0..event.len() {
+                let _ = MariaDbGtidEvent::parse(&event[..cut], false);
+            }
         }
     }
 

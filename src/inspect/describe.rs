@@ -9,7 +9,7 @@ use super::text::{one_line, push_identifier, shortened, verbatim};
 use crate::binlog::columns::Columns;
 use crate::binlog::fields::{EventError, FieldReader};
 use crate::binlog::format_description::Checksum;
-use crate::binlog::mariadb_gtid::MariaDbGtidEvent;
+use crate::binlog::mariadb_gtid::{AlterHalf, MariaDbGtidEvent};
 use crate::binlog::mysql_gtid::MySqlGtidEvent;
 use crate::binlog::payload::PayloadHeader;
 use crate::binlog::query::Query;
@@ -232,6 +232,13 @@ fn gtid(event_type: EventType, bytes: &EventBytes<'_>) -> Result<Description, Ev
         }
         if let Some(commit_id) = opener.commit_id {
             let _ = write!(text, " cid={commit_id}");
+        }
+        match opener.alter {
+            None => {}
+            Some(AlterHalf::Start) => text.push_str(" START ALTER"),
+            Some(AlterHalf::End { start_seq_no }) => {
+                let _ = write!(text, " end of START ALTER {start_seq_no}");
+            }
         }
         (Some(Identity::MariaDb(opener.gtid)), text)
     } else {

@@ -6,12 +6,13 @@ use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::LogError;
 use super::index_record::{
     self, Definition, DefinitionKind, QueueRecord, RECORD_LEN, Record, RecordError, Step, StepKind,
 };
+use super::{LogError, half_record};
 use crate::gtid::{Gtid, MariaDbGtid, Sid, Tag, Uuid};
 use crate::merge::IdentityKind;
+use crate::merge::halves::HalfChange;
 use crate::transaction::Identity;
 
 /// Reads an index record by record and keeps the definitions met so far.
@@ -22,10 +23,10 @@ pub struct IndexFile {
     kind: IdentityKind,
     /// Offset of the next record.
     offset: u64,
-    texts: HashMap<(u8, u16, u32), Vec<u8>>,
+    texts: HashMap<(DefinitionKind, u16, u32), Vec<u8>>,
     queues: Vec<QueueRecord>,
-    /// XA records before the newest step, since the step before it.
-    xa_changes: Vec<(DefinitionKind, Vec<u8>)>,
+    /// Records of halves before the newest step, since the step before it.
+    halves: Vec<(DefinitionKind, Vec<u8>)>,
 }
 
 /// A step with its place in the index.
@@ -62,7 +63,7 @@ impl IndexFile {
             offset,
             texts: HashMap::new(),
             queues: Vec::new(),
-            xa_changes: Vec::new(),
+            halves: Vec::new(),
         })
     }
 
@@ -83,7 +84,7 @@ impl IndexFile {
     /// When the file cannot be read, or a record is damaged.
     pub fn next_step(&mut self) -> Result<Option<PlacedStep>, LogError> {
         // Most readers never take them.
-        self.xa_changes.clear();
+        self.halves.clear();
         loop {
             let mut record = [0; RECORD_LEN];
             match self.reader.read_exact(&mut record) {
@@ -114,30 +115,31 @@ impl IndexFile {
         }
     }
 
-    /// The XA records that belong to the newest step: kinds and xids.
-    pub fn take_xa_changes(&mut self) -> Vec<(DefinitionKind, Vec<u8>)> {
-        std::mem::take(&mut self.xa_changes)
+    /// What the newest step changes of transactions that come in two halves.
+    ///
+    /// # Errors
+    /// When a record is none that this program writes.
+    pub fn take_half_changes(&mut self) -> Result<Vec<HalfChange>, LogError> {
+        let records = std::mem::take(&mut self.halves).into_iter();
+        let changes = records.map(|(kind, text)| {
+            let change = half_record::decode(kind, text);
+            change.ok_or_else(|| self.damage(RecordError::Half))
+        });
+        changes.collect()
     }
 
-    fn define_xa(&mut self, definition: Definition) {
-        match self.xa_changes.last_mut() {
-            Some((_, xid)) if definition.part > 0 => xid.extend(definition.text),
-            _ => self.xa_changes.push((definition.kind, definition.text)),
+    fn define_half(&mut self, definition: Definition) {
+        match self.halves.last_mut() {
+            Some((_, text)) if definition.part > 0 => text.extend(definition.text),
+            _ => self.halves.push((definition.kind, definition.text)),
         }
     }
 
     fn define(&mut self, definition: Definition) {
-        if matches!(
-            definition.kind,
-            DefinitionKind::EmptiedXa | DefinitionKind::EndedXa
-        ) {
-            return self.define_xa(definition);
+        if definition.kind.is_half() {
+            return self.define_half(definition);
         }
-        let key = (
-            kind_key(definition.kind),
-            definition.source,
-            definition.number,
-        );
+        let key = (definition.kind, definition.source, definition.number);
         let text = self.texts.entry(key).or_default();
         if definition.part == 0 {
             text.clear();
@@ -147,15 +149,16 @@ impl IndexFile {
 
     fn text(&self, kind: DefinitionKind, source: u16, number: u32) -> &[u8] {
         self.texts
-            .get(&(kind_key(kind), source, number))
+            .get(&(kind, source, number))
             .map_or(&[], Vec::as_slice)
     }
 
     /// The number of the source of this name, if the records read so far define it.
     pub fn source_number(&self, name: &str) -> Option<u16> {
-        let wanted = kind_key(DefinitionKind::SourceName);
         let mut names = self.texts.iter();
-        let found = names.find(|((kind, _, _), text)| *kind == wanted && *text == name.as_bytes());
+        let found = names.find(|((kind, _, _), text)| {
+            *kind == DefinitionKind::SourceName && *text == name.as_bytes()
+        });
         found.map(|((_, source, _), _)| *source)
     }
 
@@ -201,15 +204,5 @@ impl IndexFile {
                 }))
             }
         }
-    }
-}
-
-fn kind_key(kind: DefinitionKind) -> u8 {
-    match kind {
-        DefinitionKind::SourceFile => 5,
-        DefinitionKind::Origin => 6,
-        DefinitionKind::SourceName => 7,
-        DefinitionKind::EmptiedXa => 11,
-        DefinitionKind::EndedXa => 12,
     }
 }

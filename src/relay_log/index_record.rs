@@ -16,6 +16,7 @@
 //!
 //! source file name (5), origin (6), source name (7): what a number stands for
 //! emptied XA (11), ended XA (12): the xid of an XA transaction
+//! kept ALTER (13), emptied ALTER (14), ended ALTER (15): domain_id, server_id, seq_no of its START
 //!  0      1          2        4        8      10                                60     64
 //!  | kind | length   | source | number | part | zeros 2 | up to 48 bytes         | CRC32 |
 //!
@@ -45,8 +46,9 @@
 //! its source.
 //!
 //! An *emptied XA* was prepared, but the filter had left nothing of it; its end, which is emptied
-//! too, makes it an *ended XA*. The record stands before the transaction's; those that have not
-//! ended are carried over into the next file's index.
+//! too, makes it an *ended XA*. A START ALTER of MariaDB was *kept* or *emptied*, and what ends it
+//! shares its fate. These records stand before the transaction's; those of what has not ended are
+//! carried over into the next file's index.
 //!
 //! Version 1. A reader refuses other versions.
 
@@ -122,7 +124,7 @@ pub enum StepKind {
 }
 
 /// What a [`Definition`] defines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DefinitionKind {
     /// A binlog file of a source.
     SourceFile,
@@ -134,9 +136,48 @@ pub enum DefinitionKind {
     EmptiedXa,
     /// The xid of such a transaction that was committed or rolled back.
     EndedXa,
+    /// domain_id (4 bytes), server_id (4) and seq_no (8) of a START ALTER that was kept.
+    KeptAlter,
+    /// The same of one of which the filter left nothing.
+    EmptiedAlter,
+    /// The same of one that was committed or rolled back.
+    EndedAlter,
 }
 
-/// A record of kind 5 to 7, 11 or 12: a part of the name that a number stands for, or of an xid.
+impl DefinitionKind {
+    /// Every kind, and what it is in a record.
+    const CODES: [(DefinitionKind, u8); 8] = [
+        (DefinitionKind::SourceFile, 5),
+        (DefinitionKind::Origin, 6),
+        (DefinitionKind::SourceName, 7),
+        (DefinitionKind::EmptiedXa, 11),
+        (DefinitionKind::EndedXa, 12),
+        (DefinitionKind::KeptAlter, 13),
+        (DefinitionKind::EmptiedAlter, 14),
+        (DefinitionKind::EndedAlter, 15),
+    ];
+
+    /// Whether it is about a transaction that comes in two halves, and belongs to the step behind
+    /// it.
+    pub fn is_half(self) -> bool {
+        !matches!(
+            self,
+            DefinitionKind::SourceFile | DefinitionKind::Origin | DefinitionKind::SourceName
+        )
+    }
+
+    fn code(self) -> u8 {
+        let found = Self::CODES.iter().find(|(kind, _)| *kind == self);
+        found.map_or(0, |(_, code)| *code)
+    }
+
+    fn of_code(code: u8) -> Option<Self> {
+        let found = Self::CODES.iter().find(|(_, known)| *known == code);
+        found.map(|(kind, _)| *kind)
+    }
+}
+
+/// A record of kind 5 to 7 or 11 to 15: a part of the name that a number stands for, or of an xid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Definition {
     /// What is defined.
@@ -185,6 +226,9 @@ pub enum RecordError {
     /// A flavor that does not exist.
     #[error("unknown flavor {0}")]
     Flavor(u8),
+    /// A kind 13 to 15 that does not hold a GTID.
+    #[error("a record about an ALTER holds no GTID")]
+    Half,
 }
 
 type Bytes = [u8; RECORD_LEN];
@@ -301,13 +345,7 @@ pub fn encode_definition(
     number: u32,
     text: &[u8],
 ) -> Vec<Bytes> {
-    let kind = match kind {
-        DefinitionKind::SourceFile => 5,
-        DefinitionKind::Origin => 6,
-        DefinitionKind::SourceName => 7,
-        DefinitionKind::EmptiedXa => 11,
-        DefinitionKind::EndedXa => 12,
-    };
+    let kind = kind.code();
     let parts = text.chunks(TEXT_LEN).enumerate().map(|(part, text)| {
         let mut record = [0; RECORD_LEN];
         put(&mut record, 0, &[kind, text.len() as u8]);
@@ -346,9 +384,6 @@ pub fn decode(record: &Bytes) -> Result<Record, RecordError> {
         2 => StepKind::Duplicate,
         3 => StepKind::Moved,
         4 => StepKind::SourceGtid,
-        5 => return Ok(definition(DefinitionKind::SourceFile)),
-        6 => return Ok(definition(DefinitionKind::Origin)),
-        7 => return Ok(definition(DefinitionKind::SourceName)),
         8 => StepKind::BeforeStart,
         9 | 10 => {
             return Ok(Record::Queue(QueueRecord::decode(
@@ -357,9 +392,10 @@ pub fn decode(record: &Bytes) -> Result<Record, RecordError> {
                 second,
             )));
         }
-        11 => return Ok(definition(DefinitionKind::EmptiedXa)),
-        12 => return Ok(definition(DefinitionKind::EndedXa)),
-        other => return Err(RecordError::Kind(other)),
+        other => match DefinitionKind::of_code(other) {
+            Some(kind) => return Ok(definition(kind)),
+            None => return Err(RecordError::Kind(other)),
+        },
     };
     Ok(Record::Step(Step {
         kind,

@@ -10,13 +10,14 @@ use std::sync::Arc;
 
 use super::files::LogDir;
 use super::index_file::{IndexFile, PlacedStep};
-use super::index_record::{self, DefinitionKind, RECORD_LEN, Record, StepKind};
+use super::index_record::{self, RECORD_LEN, Record, StepKind};
 use super::reader::{FileHead, LogFile};
 use super::replay_pairing::replay_pairing;
 use super::{LogError, RelayLogPosition, SourceProgress};
 use crate::binlog::FormatDescription;
+use crate::merge::halves::OpenHalves;
 use crate::merge::pairing::{LedgerPlace, Pairing};
-use crate::merge::{EmptiedXas, Executed, IdentityKind};
+use crate::merge::{Executed, IdentityKind};
 use crate::transaction::Identity;
 
 /// Bytes that are written again at once.
@@ -37,8 +38,8 @@ pub struct Recovered {
     pub sources: HashMap<Arc<str>, SourceProgress>,
     /// Without GTIDs: what is known of copies.
     pub pairing: Pairing,
-    /// XA transactions that were emptied and have not ended.
-    pub emptied_xas: EmptiedXas,
+    /// The first halves whose second has not come.
+    pub halves: OpenHalves,
     /// The end of the newest file.
     pub end: RelayLogPosition,
     /// What was cut off, in words; empty after a clean stop.
@@ -71,7 +72,7 @@ pub fn recover(log_dir: &LogDir, source_names: &[Arc<str>]) -> Result<Option<Rec
         files,
         sources: HashMap::new(),
         pairing: Pairing::new([]),
-        emptied_xas: EmptiedXas::new(),
+        halves: OpenHalves::default(),
         end: RelayLogPosition {
             file: last,
             offset: cut.log,
@@ -249,11 +250,8 @@ fn replay(mut index: IndexFile, cut: &Cut, recovered: &mut Recovered) -> Result<
         if index_end > cut.index {
             break;
         }
-        for (kind, xid) in index.take_xa_changes() {
-            match kind {
-                DefinitionKind::EmptiedXa => recovered.emptied_xas.insert(xid),
-                _ => recovered.emptied_xas.remove(&xid),
-            };
+        for change in index.take_half_changes()? {
+            recovered.halves.apply(change);
         }
         let identity = index.identity(&step);
         if let (StepKind::Transaction, Some(identity)) = (step.kind, &identity) {

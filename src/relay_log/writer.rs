@@ -15,17 +15,17 @@ pub use self::error::AppendError;
 use self::begin::{begin_file, close_file, now, own_format, stage_control, widened};
 use self::tail::{Tail, wait_for_room, write_staged};
 use super::files::LogDir;
-use super::index_record::{DefinitionKind, RECORD_LEN};
+use super::index_record::RECORD_LEN;
 use super::ledger::IndexLedger;
-use super::names::{self, Names};
+use super::names::Names;
 use super::recover::Recovered;
-use super::{LogError, LogState, RelayLog, RelayLogPosition, SourceProgress};
+use super::{LogError, LogState, RelayLog, RelayLogPosition, SourceProgress, half_record};
 use crate::binlog::{FormatDescription, rotate};
 use crate::config::SyncPolicy;
 use crate::flavor::Flavor;
 use crate::merge::pairing::{LedgerPlace, Pairing};
-use crate::merge::{Decision, Executed, Merge, Place};
-use crate::transaction::{Identity, Transaction, TransactionBatch, XaStep};
+use crate::merge::{Decision, Executed, Merge};
+use crate::transaction::{Identity, Transaction, TransactionBatch};
 
 /// Bytes gathered before they are written, without sync, in the middle of a group.
 const STAGED_LEN_MAX: usize = 4 * 1024 * 1024;
@@ -120,7 +120,7 @@ impl Writer {
             sources,
         };
         let merge = Merge::new(options.server_id, state.executed.clone(), recovered.pairing)
-            .with_emptied_xas(recovered.emptied_xas);
+            .with_halves(recovered.halves);
         let number = recovered.end.file + 1;
         Self::open(options, &recovered.format, state, merge, number)
     }
@@ -213,7 +213,9 @@ impl Writer {
         let decision = self.merge.place(batch, transaction, &ledger)?;
         if let Decision::New(place) = decision {
             self.place_events(batch, transaction, place)?;
-            self.record_xa(transaction, place);
+            if let Some(change) = self.merge.take_half_change() {
+                half_record::encode(&change, &mut self.index.staged);
+            }
             self.fresh.push(transaction.identity);
             self.has_transactions = true;
         }
@@ -403,18 +405,6 @@ impl Writer {
         }
         self.seen_format = Some(format.clone());
         Ok(())
-    }
-
-    /// Records, before the transaction's own record, what it does to an emptied XA transaction.
-    fn record_xa(&mut self, transaction: &Transaction, place: Place) {
-        let (kind, xid) = match &transaction.xa {
-            Some(XaStep::Prepared(xid)) if transaction.emptied => (DefinitionKind::EmptiedXa, xid),
-            // A kept one may have the xid of one whose end was lost.
-            Some(XaStep::Prepared(xid)) => (DefinitionKind::EndedXa, xid),
-            Some(XaStep::Ended(xid)) if place.ends_emptied_xa => (DefinitionKind::EndedXa, xid),
-            _ => return,
-        };
-        names::define(kind, 0, 0, xid, &mut self.index.staged);
     }
 }
 

@@ -13,10 +13,10 @@ use super::boundary::{self, Boundary};
 use super::digest::Digest;
 use super::error::TransactionError;
 use super::large::LargeEvent;
-use super::{BufferPool, Fingerprint, Identity, Transaction, TransactionBatch};
+use super::{BufferPool, Fingerprint, Half, Identity, Transaction, TransactionBatch};
 use crate::binlog::event::{self, CHECKSUM_LEN, EventHeader};
 use crate::binlog::format_description::Checksum;
-use crate::binlog::mariadb_gtid::{self, MariaDbGtidEvent};
+use crate::binlog::mariadb_gtid::{self, AlterHalf, MariaDbGtidEvent};
 use crate::binlog::mysql_gtid::MySqlGtidEvent;
 use crate::binlog::query::{self, Query};
 use crate::binlog::{EventType, FormatDescription};
@@ -306,6 +306,14 @@ impl Assembler {
             open.digested = false;
             open.standalone = parsed.is_standalone();
             open.grouped = !open.standalone;
+            open.half = match parsed.alter {
+                Some(AlterHalf::Start) => Some(Half::AlterStarted),
+                Some(AlterHalf::End { start_seq_no }) => Some(Half::AlterEnded {
+                    start_seq_no,
+                    wanted: true,
+                }),
+                None => None,
+            };
             self.boundary = if open.standalone {
                 Boundary::Standalone
             } else {
@@ -371,6 +379,13 @@ impl Assembler {
             open.note_xa(event_type, body, query.as_ref())?;
         }
         let verdict = self.trim.judge(event_type, body, whole, self.body.len())?;
+        if let Some(Half::AlterEnded { wanted, .. }) = &mut open.half
+            && verdict == Verdict::Drop
+        {
+            // What became of the first half decides, which only the merge knows.
+            *wanted = false;
+            return Ok(Admission::Keep);
+        }
         self.obey(verdict)
     }
 
@@ -424,7 +439,8 @@ impl Assembler {
         if open.compressed && !self.options.filter.passes_all() {
             self.filter_payload(&mut open)?;
         }
-        let emptied = self.trim.dropped_all();
+        let ends_alter = matches!(open.half, Some(Half::AlterEnded { .. }));
+        let emptied = self.trim.dropped_all() && !ends_alter;
         if emptied && open.is_xa {
             // MySQL replicas refuse an XA transaction without changes: error 3227.
             self.body
@@ -451,7 +467,7 @@ impl Assembler {
             spill,
             source_position: position_after,
             emptied,
-            xa: open.xa,
+            half: open.half,
         });
         Ok(())
     }

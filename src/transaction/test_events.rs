@@ -155,11 +155,40 @@ pub(crate) fn mariadb_gtid(
     let mut body = seq_no.to_le_bytes().to_vec();
     body.extend_from_slice(&domain_id.to_le_bytes());
     body.push(flags2 | if commit_id.is_some() { 2 } else { 0 });
-    match commit_id {
-        Some(id) => body.extend_from_slice(&id.to_le_bytes()),
-        None => body.extend_from_slice(&[0; 6]),
+    if let Some(id) = commit_id {
+        body.extend_from_slice(&id.to_le_bytes());
     }
+    if flags2 & (64 | 128) != 0 {
+        body.extend_from_slice(b"\x01\0\0\0\x01\0x");
+    }
+    body.resize(body.len().max(19), 0);
     event(EventType::MARIADB_GTID, server_id, &body)
+}
+
+/// One statement of MariaDB that is a half of an ALTER: the START, or with the seq_no of the START
+/// its end.
+pub(crate) fn alter_half(
+    server_id: u32,
+    seq_no: u64,
+    start: Option<u64>,
+    database: &str,
+) -> Vec<Vec<u8>> {
+    const STANDALONE: u8 = 1;
+    let mut body = seq_no.to_le_bytes().to_vec();
+    body.extend_from_slice(&0u32.to_le_bytes());
+    body.push(STANDALONE);
+    match start {
+        None => body.push(2),
+        Some(start) => {
+            body.push(4);
+            body.extend_from_slice(&start.to_le_bytes());
+        }
+    }
+    body.resize(body.len().max(19), 0);
+    vec![
+        event(EventType::MARIADB_GTID, server_id, &body),
+        query(server_id, database, "ALTER TABLE t ADD c INT"),
+    ]
 }
 
 /// QUERY_EVENT.

@@ -359,9 +359,9 @@ fn an_emptied_xa_transaction_is_no_xa_transaction() {
         let batch = source.assembler.take_batch().unwrap();
         let transaction = &batch.transactions[0];
         let xid = b"x'61',x'',1".to_vec();
-        let step = (!one_phase).then_some(XaStep::Prepared(xid));
+        let step = (!one_phase).then_some(Half::XaPrepared(xid));
         assert_eq!(
-            (&transaction.xa, transaction.emptied),
+            (&transaction.half, transaction.emptied),
             (&step, database == "x")
         );
         let events = make::split(&bytes(&batch, transaction));
@@ -377,6 +377,6 @@ fn an_emptied_xa_transaction_is_no_xa_transaction() {
         source.events(&group).unwrap();
         let batch = source.assembler.take_batch().unwrap();
         let xid = b"x'6f',x'',1".to_vec();
-        assert_eq!(batch.transactions[0].xa, Some(XaStep::Ended(xid)));
+        assert_eq!(batch.transactions[0].half, Some(Half::XaEnded(xid)));
     }
 }

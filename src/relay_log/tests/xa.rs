@@ -1,6 +1,9 @@
-//! XA transactions of MySQL that the filter has emptied: their ends are emptied too.
+//! What comes in two halves: XA transactions of MySQL that the filter has emptied, and MariaDB's
+//! ALTER in two phases. The second half shares the fate of the first.
 
 use super::*;
+use crate::binlog::mariadb_gtid::MariaDbGtidEvent;
+use crate::binlog::{EventHeader, EventType};
 use crate::relay_log::index_file::IndexFile;
 use crate::transaction::test_events::{outline, split};
 
@@ -87,7 +90,7 @@ fn the_end_of_an_emptied_xa_transaction_is_emptied_after_restarts_and_rotations(
     ];
     assert_eq!(newest(&writer).join(" "), expected.join(" "));
     writer.close().unwrap();
-    assert!(recovered(&options).emptied_xas.is_empty());
+    assert!(recovered(&options).halves.is_empty());
 }
 
 /// Readers that do not want the XA records do not gather them.
@@ -107,9 +110,136 @@ fn xa_records_belong_to_the_step_behind_them() {
     let (mut all, mut newest) = (IndexFile::open(&path).unwrap(), 0);
     let mut skipping = IndexFile::open(&path).unwrap();
     while all.next_step().unwrap().is_some() {
-        newest = all.take_xa_changes().len();
+        newest = all.take_half_changes().unwrap().len();
         skipping.next_step().unwrap();
     }
     assert_eq!(newest, 0, "nothing is noted of an end that nobody knows");
-    assert!(skipping.take_xa_changes().is_empty());
+    assert!(skipping.take_half_changes().unwrap().is_empty());
+}
+
+/// The rules that judge the second half need not be those that judged the first: another source's,
+/// or others after a restart. Here the database stands for that.
+#[test]
+fn the_halves_of_an_alter_share_one_fate_whatever_the_rules_say_of_the_second() {
+    let dir = fast_dir();
+    let options = options(dir.path());
+    let mut writer = create(&options, Flavor::MariaDb);
+    let mut source = TestSource::new(0, Flavor::MariaDb);
+    let mut peer = TestSource::new(1, Flavor::MariaDb);
+    let start = |seq_no, database| make::alter_half(80, seq_no, None, database);
+    let end = |seq_no, start, database| make::alter_half(80, seq_no, Some(start), database);
+    let statement = "ALTER TABLE t ADD c INT";
+    let batch = source.deliver(&[
+        start(1, "test"),
+        start(2, "other"),
+        start(3, "test"),
+        start(4, "other"),
+        // Nobody knows its first half: the rules decide.
+        end(5, 99, "test"),
+        end(6, 99, "other"),
+        end(7, 3, "other"),
+    ]);
+    append(&mut writer, &batch);
+    let expected = [
+        statement, "COMMIT", statement, "COMMIT", statement, "COMMIT", statement,
+    ];
+    assert_eq!(alters(&writer), expected);
+
+    // Killed, then stopped: each time a new file begins.
+    drop(writer);
+    let mut writer = resume(&options);
+    append(&mut writer, &peer.deliver(&[end(8, 1, "other")]));
+    assert_eq!(alters(&writer), [statement]);
+    writer.close().unwrap();
+    drop(writer);
+    let mut writer = resume(&options);
+    append(
+        &mut writer,
+        &source.deliver(&[
+            end(8, 1, "other"),
+            end(9, 2, "test"),
+            end(10, 4, "other"),
+            // It has ended, so the rules decide again.
+            end(11, 4, "test"),
+        ]),
+    );
+    assert_eq!(alters(&writer), ["COMMIT", "COMMIT", statement]);
+    writer.close().unwrap();
+    assert!(recovered(&options).halves.is_empty());
+}
+
+/// The newest file's transactions, of which each must be whole: a GTID event that says whether one
+/// statement or a COMMIT follows.
+fn alters(writer: &Writer) -> Vec<String> {
+    let file = *writer.log().state().files.last().unwrap();
+    let bytes = std::fs::read(writer.log().log_dir().log_path(file)).unwrap();
+    let events = split(&bytes[4..]);
+    for pair in events.windows(2) {
+        if EventHeader::parse(&pair[0]).unwrap().event_type == EventType::MARIADB_GTID {
+            let standalone = MariaDbGtidEvent::parse(&pair[0], true)
+                .unwrap()
+                .is_standalone();
+            let statement = &outline(&pair[1..])[0];
+            assert_eq!(standalone, statement.starts_with("ALTER"), "{statement}");
+        }
+    }
+    let words = outline(&events);
+    let own = ["Format_desc", "Gtid_list", "Gtid", "Rotate"];
+    words
+        .into_iter()
+        .filter(|word| !own.contains(&word.as_str()))
+        .collect()
+}
+
+/// A crash while several are written leaves what belongs to those that came through.
+#[test]
+fn halves_after_a_crash_at_every_byte_of_the_index() {
+    let long = "n".repeat(60);
+    let xas = [
+        prepared(1, "a", "other"),
+        prepared(2, &long, "other"),
+        ended(3, "XA COMMIT X'61',X'',1"),
+        prepared(4, "a", "test"),
+        prepared(5, "b", "other"),
+    ];
+    let alters = [
+        make::alter_half(80, 1, None, "test"),
+        make::alter_half(80, 2, None, "other"),
+        make::alter_half(80, 3, Some(1), "other"),
+        make::alter_half(80, 4, Some(2), "test"),
+        make::alter_half(80, 5, None, "test"),
+    ];
+    for (flavor, groups) in [(Flavor::MySql, xas), (Flavor::MariaDb, alters)] {
+        let written = |count: usize, close: bool| {
+            let dir = fast_dir();
+            let options = options(dir.path());
+            let mut writer = create(&options, flavor);
+            let mut source = TestSource::new(0, flavor);
+            append(&mut writer, &source.deliver(&groups[..count]));
+            if close {
+                writer.close().unwrap();
+            }
+            (dir, options)
+        };
+        let models: Vec<Recovered> = (1..=groups.len())
+            .map(|count| recovered(&written(count, true).1))
+            .collect();
+        let mut seen = vec![0; models.len()];
+        let (_whole_dir, whole) = written(groups.len(), false);
+        let index = std::fs::read(whole.log_dir.index_path(1)).unwrap();
+        for cut in 64..=index.len() {
+            let (_dir, options) = written(groups.len(), false);
+            std::fs::write(options.log_dir.index_path(1), &index[..cut]).unwrap();
+            let found = recovered(&options);
+            let model = models.iter().position(|m| m.executed == found.executed);
+            match model {
+                Some(which) => {
+                    assert_eq!(found.halves, models[which].halves, "{flavor}, cut at {cut}");
+                    seen[which] += 1;
+                }
+                None => assert!(found.halves.is_empty(), "{flavor}, cut at {cut}"),
+            }
+        }
+        assert!(seen.iter().all(|count| *count > 0), "{flavor}: {seen:?}");
+    }
 }

@@ -14,11 +14,9 @@ use crate::gtid::GtidSet;
 use crate::merge::pairing::{LedgerPlace, Pairing};
 use crate::merge::{Executed, IdentityKind, Merge};
 use crate::relay_log::files::sync_dir;
-use crate::relay_log::index_record::{
-    self, DefinitionKind, QueueEntry, QueueRecord, Step, StepKind,
-};
-use crate::relay_log::names::{Names, define};
-use crate::relay_log::{LogError, RelayLogPosition, SourceProgress};
+use crate::relay_log::index_record::{self, QueueEntry, QueueRecord, Step, StepKind};
+use crate::relay_log::names::Names;
+use crate::relay_log::{LogError, RelayLogPosition, SourceProgress, half_record};
 
 /// The format description of the relay's own files, after one of a source's.
 pub(super) fn own_format(source: &FormatDescription) -> FormatDescription {
@@ -69,7 +67,7 @@ pub(super) fn begin_file(
     progress: &[SourceProgress],
     names: &mut Names,
 ) -> Result<(Tail, Tail), LogError> {
-    let emptied_xas = before.emptied_xas();
+    let halves = before.halves();
     let (before, pairing) = (before.executed(), before.pairing());
     names.restart();
     let mut tail = Tail::create(options.log_dir.log_path(number))?;
@@ -85,8 +83,8 @@ pub(super) fn begin_file(
         names.define_sources(&mut index.staged);
         stage_queues(pairing, number, &mut index.staged);
     }
-    for xid in emptied_xas {
-        define(DefinitionKind::EmptiedXa, 0, 0, xid, &mut index.staged);
+    for change in halves.changes() {
+        half_record::encode(&change, &mut index.staged);
     }
     for (source, progress) in (0u16..).zip(progress) {
         checkpoint(source, progress, end, names, &mut index.staged);

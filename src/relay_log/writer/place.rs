@@ -1,5 +1,7 @@
 //! Giving a transaction's events their place: positions, clocks, group ids, checksums.
 
+use std::borrow::Cow;
+
 use crate::binlog::event::{self, EventHeader};
 use crate::binlog::{
     CHECKSUM_LEN, EventError, EventType, HEADER_LEN, mariadb_gtid, mysql_gtid, query,
@@ -34,21 +36,19 @@ impl Writer {
             cause,
         };
         let out = &mut self.tail.staged;
-        let emptied = place.ends_emptied_xa.then(|| empty_rest(transaction));
-        let in_memory = match (&emptied, &transaction.spill) {
-            (Some(events), _) => Some(events.as_slice()),
-            (None, None) => batch.bytes.get(transaction.rest.clone()),
-            (None, Some(_)) => None,
+        let source = batch.bytes.get(transaction.opener.clone()).unwrap_or(&[]);
+        let emptied = match place.emptied {
+            true => Some(emptied(transaction, source).map_err(damage)?),
+            false => None,
+        };
+        let (source, in_memory) = match (&emptied, &transaction.spill) {
+            (Some((opener, events)), _) => (opener.as_ref(), Some(events.as_slice())),
+            (None, None) => (source, batch.bytes.get(transaction.rest.clone())),
+            (None, Some(_)) => (source, None),
         };
         let rest_len = in_memory.map_or(transaction.rest_len(), |rest| rest.len() as u64);
-        opener(
-            batch,
-            transaction,
-            (place, self.group_id, rest_len),
-            start,
-            out,
-        )
-        .map_err(damage)?;
+        let place = (place, self.group_id, rest_len);
+        opener(source, transaction, place, start, out).map_err(damage)?;
         if let Some(events) = in_memory {
             let start = self.tail.written + out.len() as u64;
             rest(events, start, out).map_err(damage)?;
@@ -67,16 +67,15 @@ impl Writer {
     }
 }
 
-/// Appends the transaction's opener, if it has one, to `out`, for offset `start` of the log file. `group_id` is
-/// the commit id of its group, `rest_len` how many bytes follow it.
+/// Appends `source`, the transaction's opener if it has one, to `out`, for offset `start` of the log file.
+/// `group_id` is the commit id of its group, `rest_len` how many bytes follow it.
 fn opener(
-    batch: &TransactionBatch,
+    source: &[u8],
     transaction: &Transaction,
     (place, group_id, rest_len): (Place, u64, u64),
     start: u64,
     out: &mut Vec<u8>,
 ) -> Result<(), EventError> {
-    let source = batch.bytes.get(transaction.opener.clone()).unwrap_or(&[]);
     if source.is_empty() {
         return Ok(());
     }
@@ -96,8 +95,12 @@ fn opener(
     Ok(())
 }
 
-/// What takes the place of the events behind the opener where nothing is to be left of them.
-fn empty_rest(transaction: &Transaction) -> Vec<u8> {
+/// The opener and the other events of a transaction of which nothing is to be left but its
+/// identity.
+fn emptied<'a>(
+    transaction: &Transaction,
+    opener: &'a [u8],
+) -> Result<(Cow<'a, [u8]>, Vec<u8>), EventError> {
     let like = EventHeader {
         timestamp: transaction.timestamp,
         event_type: EventType::QUERY,
@@ -107,7 +110,17 @@ fn empty_rest(transaction: &Transaction) -> Vec<u8> {
         flags: 0,
     };
     let keyword = |statement| query::transaction_keyword(&like, statement);
-    [keyword("BEGIN"), keyword("COMMIT")].concat()
+    match transaction.identity {
+        // Its opener is the BEGIN.
+        Identity::MariaDb(_) => {
+            let opener = mariadb_gtid::empty_group(opener)?;
+            Ok((Cow::Owned(opener), keyword("COMMIT")))
+        }
+        Identity::MySql(_) | Identity::Anonymous(_) => {
+            let events = [keyword("BEGIN"), keyword("COMMIT")].concat();
+            Ok((Cow::Borrowed(opener), events))
+        }
+    }
 }
 
 /// Appends the other events of a transaction to `out`; the first of them stands at `start` of the

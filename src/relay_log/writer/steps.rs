@@ -23,7 +23,7 @@ impl Writer {
         batch: &TransactionBatch,
         transaction: &Transaction,
     ) {
-        let ends_emptied_xa = matches!(decision, Decision::New(place) if place.ends_emptied_xa);
+        let emptied = matches!(decision, Decision::New(place) if place.emptied);
         let (kind, is_no_copy) = match decision {
             Decision::New(_) => (StepKind::Transaction, false),
             Decision::BeforeStart => (StepKind::BeforeStart, false),
@@ -44,7 +44,7 @@ impl Writer {
         };
         let step = Step {
             kind,
-            emptied: transaction.emptied || ends_emptied_xa,
+            emptied: transaction.emptied || emptied,
             is_no_copy,
             source: batch.source,
             log_end: self.tail.end() as u32,

@@ -5,7 +5,7 @@ use crate::binlog::event::EventHeader;
 use crate::binlog::mysql_gtid::LogicalClock;
 use crate::binlog::query::Query;
 use crate::binlog::xa_prepare::XaPrepare;
-use crate::transaction::{Fingerprint, Identity, TransactionError, XaStep};
+use crate::transaction::{Fingerprint, Half, Identity, TransactionError};
 
 /// The facts of the open transaction, read from its opener.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub(super) struct Open {
     pub(super) compressed: bool,
     /// MySQL: whether it ends with an XA_PREPARE event.
     pub(super) is_xa: bool,
-    pub(super) xa: Option<XaStep>,
+    pub(super) half: Option<Half>,
     /// Bytes as the source has them, dropped ones included.
     pub(super) source_len: u64,
 }
@@ -43,7 +43,7 @@ impl Open {
             digested: true,
             compressed: false,
             is_xa: false,
-            xa: None,
+            half: None,
             source_len: 0,
         }
     }
@@ -56,13 +56,13 @@ impl Open {
         query: Option<&Query<'_>>,
     ) -> Result<(), TransactionError> {
         if let Some(xid) = query.and_then(Query::ended_xid) {
-            self.xa = Some(XaStep::Ended(xid.to_ascii_lowercase()));
+            self.half = Some(Half::XaEnded(xid.to_ascii_lowercase()));
         } else if event_type == EventType::XA_PREPARE {
             let prepare = XaPrepare::parse(body)?;
             self.is_xa = true;
             if !prepare.one_phase {
                 let xid = prepare.to_string().to_ascii_lowercase();
-                self.xa = Some(XaStep::Prepared(xid.into_bytes()));
+                self.half = Some(Half::XaPrepared(xid.into_bytes()));
             }
         }
         Ok(())

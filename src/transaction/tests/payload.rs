@@ -227,8 +227,11 @@ fn xa_transactions_in_a_payload_are_seen() {
         source.events(&group_of(&events[1..])).unwrap();
         let batch = source.assembler.take_batch().unwrap();
         let transaction = &batch.transactions[0];
-        let prepared = Some(XaStep::Prepared(b"x'61',x'',1".to_vec()));
-        assert_eq!((&transaction.xa, transaction.emptied), (&prepared, emptied));
+        let prepared = Some(Half::XaPrepared(b"x'61',x'',1".to_vec()));
+        assert_eq!(
+            (&transaction.half, transaction.emptied),
+            (&prepared, emptied)
+        );
         let events = make::split(&bytes(&batch, transaction));
         match emptied {
             true => assert_eq!(outline(&events), ["Gtid", "BEGIN", "COMMIT"]),

@@ -1,0 +1,128 @@
+//! Transactions that come in two halves: an XA PREPARE and its end, a START ALTER and its end.
+//!
+//! The second half may come much later, by another path with other rules, or after a restart with
+//! other rules; it must share the fate of the first. A replica refuses the end of an XA transaction
+//! that it does not know, and waits without end for the end of an ALTER that it has begun.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::gtid::MariaDbGtid;
+use crate::transaction::{Half, Identity, Transaction};
+
+/// The first halves whose second has not come.
+///
+/// Bounded by what the masters have open at a time.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct OpenHalves {
+    /// The xids of MySQL's prepared XA transactions of which the filter left nothing; of others
+    /// nothing need be known.
+    emptied_xas: BTreeSet<Vec<u8>>,
+    /// MariaDB's START ALTERs, and whether the filter kept them.
+    alters: BTreeMap<(u32, u32, u64), bool>,
+}
+
+/// How a transaction changes [`OpenHalves`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HalfChange {
+    /// An XA transaction was prepared, of which the filter left nothing.
+    EmptiedXa(Vec<u8>),
+    /// Such a one ended.
+    EndedXa(Vec<u8>),
+    /// An ALTER began, and was kept or not.
+    StartedAlter {
+        /// The GTID of the first half.
+        start: MariaDbGtid,
+        /// Whether the filter kept it.
+        kept: bool,
+    },
+    /// An ALTER ended, by COMMIT or ROLLBACK.
+    EndedAlter(MariaDbGtid),
+}
+
+impl OpenHalves {
+    /// What a new transaction changes, and whether nothing may be left of it.
+    pub(super) fn judge(&self, transaction: &Transaction) -> (Option<HalfChange>, bool) {
+        let emptied = transaction.emptied;
+        match (&transaction.half, transaction.identity) {
+            (Some(Half::XaPrepared(xid)), _) if emptied => {
+                (Some(HalfChange::EmptiedXa(xid.clone())), false)
+            }
+            // A kept one may have the xid of one whose end was lost.
+            (Some(Half::XaPrepared(xid)), _) => (self.ended_xa(xid), false),
+            (Some(Half::XaEnded(xid)), _) => {
+                let change = self.ended_xa(xid);
+                let empties = change.is_some();
+                (change, empties)
+            }
+            (Some(Half::AlterStarted), Identity::MariaDb(start)) => {
+                let kept = !emptied;
+                (Some(HalfChange::StartedAlter { start, kept }), false)
+            }
+            (
+                Some(Half::AlterEnded {
+                    start_seq_no,
+                    wanted,
+                }),
+                Identity::MariaDb(end),
+            ) => {
+                let start = MariaDbGtid {
+                    seq_no: *start_seq_no,
+                    ..end
+                };
+                match self.alters.get(&key(start)) {
+                    Some(kept) => (Some(HalfChange::EndedAlter(start)), !kept),
+                    None => (None, !wanted),
+                }
+            }
+            _ => (None, false),
+        }
+    }
+
+    /// Takes a change in.
+    pub fn apply(&mut self, change: HalfChange) {
+        match change {
+            HalfChange::EmptiedXa(xid) => {
+                self.emptied_xas.insert(xid);
+            }
+            HalfChange::EndedXa(xid) => {
+                self.emptied_xas.remove(&xid);
+            }
+            HalfChange::StartedAlter { start, kept } => {
+                self.alters.insert(key(start), kept);
+            }
+            HalfChange::EndedAlter(start) => {
+                self.alters.remove(&key(start));
+            }
+        }
+    }
+
+    /// The changes that lead here from nothing.
+    pub fn changes(&self) -> impl Iterator<Item = HalfChange> {
+        let xas = self.emptied_xas.iter().cloned();
+        let alters = self.alters.iter();
+        xas.map(HalfChange::EmptiedXa).chain(alters.map(
+            |(&(domain_id, server_id, seq_no), &kept)| {
+                let start = MariaDbGtid {
+                    domain_id,
+                    server_id,
+                    seq_no,
+                };
+                HalfChange::StartedAlter { start, kept }
+            },
+        ))
+    }
+
+    /// Whether nothing is open.
+    pub fn is_empty(&self) -> bool {
+        self.emptied_xas.is_empty() && self.alters.is_empty()
+    }
+
+    fn ended_xa(&self, xid: &[u8]) -> Option<HalfChange> {
+        let known = self.emptied_xas.get(xid);
+        known.map(|xid| HalfChange::EndedXa(xid.clone()))
+    }
+}
+
+fn key(gtid: MariaDbGtid) -> (u32, u32, u64) {
+    (gtid.domain_id, gtid.server_id, gtid.seq_no)
+}
