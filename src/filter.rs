@@ -41,8 +41,9 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// `lists`, for a source of this flavor. Names of databases are compared byte by byte, or,
-    /// with `folds_case` (the source's `lower_case_table_names` is not 0), without regard to case.
+    /// `lists`, for a source of this flavor. Names of databases are compared byte by byte, or, with
+    /// `folds_case` (the source's `lower_case_table_names` is not 0), on MySQL without regard to
+    /// case.
     pub fn new(lists: RuleLists, flavor: Flavor, folds_case: bool) -> Self {
         Self {
             rules: Rules::new(lists, flavor, folds_case),

@@ -1,7 +1,7 @@
 //! The rules, and what they say of a database or a table.
 //!
-//! Databases are asked first, and their names compared byte by byte (without case where the source
-//! folds names); then tables, in the order `do_table`, `ignore_table`, `wild_do_table`,
+//! Databases are asked first, and their names compared byte by byte (MySQL: without case where the
+//! source folds names); then tables, in the order `do_table`, `ignore_table`, `wild_do_table`,
 //! `wild_ignore_table`; the first rule that matches decides. How names of tables are compared differs
 //! between the servers: see [`Comparison`].
 
@@ -56,7 +56,8 @@ impl Rules {
         };
         Self {
             lists,
-            folds_case,
+            // MariaDB compares names of databases byte by byte whatever it makes of them itself.
+            folds_case: folds_case && flavor == Flavor::MySql,
             tables,
         }
     }
@@ -201,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn databases_fold_only_where_the_source_folds() {
+    fn databases_fold_only_where_a_mysql_source_folds() {
         let lists = RuleLists {
             do_db: list(&["Ärger"]),
             rewrite_db: vec![("From".into(), "to".into())],
@@ -211,10 +212,11 @@ mod tests {
         assert!(folding.database_passes("äRGER".as_bytes()));
         assert!(!folding.database_passes(b"arger"));
         assert_eq!(folding.renamed(b"fROM"), Some("to"));
-        assert_eq!(
-            Rules::new(lists, Flavor::MySql, false).renamed(b"fROM"),
-            None
-        );
+        for (flavor, folds) in [(Flavor::MySql, false), (Flavor::MariaDb, true)] {
+            let rules = Rules::new(lists.clone(), flavor, folds);
+            assert_eq!(rules.renamed(b"fROM"), None, "{flavor}");
+            assert!(!rules.database_passes("äRGER".as_bytes()), "{flavor}");
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod large;
 mod payload;
+mod rewritten;
 mod shapes;
 mod without_opener;
 

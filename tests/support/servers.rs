@@ -68,6 +68,20 @@ pub fn free_port() -> u16 {
     panic!("no free port between 15000 and 32000");
 }
 
+/// Has a server keep all names in lower case.
+pub const FOLD_NAMES: &str = "--lower-case-table-names=1";
+
+/// Makes a data directory with [`FOLD_NAMES`], which MySQL 8 and later take at no other time.
+fn initialize(kind: Kind, data: &Path) {
+    let output = program(kind, "server")
+        .args(["--initialize-insecure", "--disable-log-bin", FOLD_NAMES])
+        .arg(format!("--datadir={}", data.display()))
+        .output()
+        .unwrap_or_else(|error| panic!("{kind} cannot be started: {error}"));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{kind}: {said}");
+}
+
 #[derive(Clone, Debug)]
 pub struct ServerOptions {
     pub server_id: u32,
@@ -128,7 +142,11 @@ impl Server {
             .expect("a temporary directory in /tmp");
         let path = directory.path().to_path_buf();
         let data = path.join("data");
-        tools_server(&["init", kind.name(), data.to_str().expect("a UTF-8 path")]);
+        if kind == Kind::MySql && options.extra.iter().any(|option| option == FOLD_NAMES) {
+            initialize(kind, &data);
+        } else {
+            tools_server(&["init", kind.name(), data.to_str().expect("a UTF-8 path")]);
+        }
         prepare(&data);
         std::fs::write(path.join("init.sql"), accounts_sql(kind)).expect("init.sql is written");
         let mut server = Server {
