@@ -61,6 +61,7 @@ pub async fn check_source(
     }
     identities.note(options.number, &facts, options.server_id)?;
     let shared_domain = identities.shared_domain(options.number, &facts);
+    let useless_rules = facts.useless_rules(&options.config.filter);
     // A source ends the dump of a replica when another with the same server_id comes. A relay may
     // be running with ours.
     let stranger = ReceiverOptions {
@@ -87,6 +88,6 @@ pub async fn check_source(
             "ok: {} {}, server_id {}, followed {way}; a first start begins {start}",
             facts.flavor, facts.version, facts.server_id
         ),
-        warnings: shared_domain.into_iter().collect(),
+        warnings: shared_domain.into_iter().chain(useless_rules).collect(),
     })
 }

@@ -117,4 +117,28 @@ impl SourceFacts {
         };
         Filter::new(lists, self.flavor, self.folds_case)
     }
+
+    /// Rules that can never match, and how to mend them.
+    pub fn useless_rules(&self, config: &FilterConfig) -> Option<String> {
+        if self.flavor != Flavor::MariaDb || !self.folds_case {
+            return None;
+        }
+        let rewritten = config.replicate_rewrite_db.iter().map(|(from, _)| from);
+        let databases = config.replicate_do_db.iter();
+        let databases = databases
+            .chain(&config.replicate_ignore_db)
+            .chain(rewritten);
+        let useless: Vec<&str> = databases
+            .filter(|name| name.chars().any(char::is_uppercase))
+            .map(String::as_str)
+            .collect();
+        if useless.is_empty() {
+            return None;
+        }
+        Some(format!(
+            "rules about the databases {useless:?} never match: the source keeps names in lower \
+             case (lower_case_table_names is not 0), and MariaDB compares those of databases byte \
+             by byte; write them in lower case"
+        ))
+    }
 }

@@ -128,13 +128,13 @@ pub(super) fn uses_gtids(options: &ReceiverOptions, facts: &SourceFacts) -> bool
     facts.follows_by_gtid(&options.config)
 }
 
-/// Says, once, what is wrong with a GTID domain that several sources write to.
-pub(super) fn warn_of_shared_domain(
-    options: &ReceiverOptions,
-    identities: &Identities,
-    facts: &SourceFacts,
-) {
+/// Says what will work, but not as it is meant: once of a GTID domain that several sources write to,
+/// at each connection of rules that never match.
+pub(super) fn warn(options: &ReceiverOptions, identities: &Identities, facts: &SourceFacts) {
     if let Some(warning) = identities.shared_domain(options.number, facts) {
+        tracing::warn!(source = %options.config.name, "{warning}");
+    }
+    if let Some(warning) = facts.useless_rules(&options.config.filter) {
         tracing::warn!(source = %options.config.name, "{warning}");
     }
 }

@@ -81,7 +81,7 @@ async fn open(
     shared
         .identities
         .note(options.number, &facts, options.server_id)?;
-    start::warn_of_shared_domain(options, &shared.identities, &facts);
+    start::warn(options, &shared.identities, &facts);
     status.set_facts(&facts);
     let (start, first_timestamp) = resume::start_point(options, shared, &facts).await?;
     start::prepare(&mut connection, options, &facts).await?;

@@ -20,7 +20,7 @@ use crate::binlog::format_description::Checksum;
 use crate::binlog::mariadb_gtid::MariaDbGtidEvent;
 use crate::binlog::mysql_gtid::MySqlGtidEvent;
 use crate::binlog::{EventType, HEADER_LEN};
-use crate::config::SyncPolicy;
+use crate::config::{FilterConfig, SyncPolicy};
 use crate::flavor::Flavor;
 use crate::merge::Executed;
 use crate::relay_log::appender::{self, SourceLedger};
@@ -239,6 +239,35 @@ fn facts(server_id: u32) -> SourceFacts {
         has_gtids: true,
         folds_case: false,
         writes_to_domain: None,
+    }
+}
+
+#[test]
+fn rules_that_a_mariadb_source_never_matches_are_named() {
+    let config = FilterConfig {
+        replicate_do_db: vec!["Shop".to_owned(), "blog".to_owned()],
+        replicate_rewrite_db: vec![("Ärger".to_owned(), "X".to_owned())],
+        replicate_do_table: vec!["a.T".to_owned()],
+        ..FilterConfig::default()
+    };
+    let folding = SourceFacts {
+        flavor: Flavor::MariaDb,
+        folds_case: true,
+        ..facts(1)
+    };
+    let warning = folding.useless_rules(&config).unwrap();
+    assert!(
+        warning.contains(r#"["Shop", "Ärger"] never match"#),
+        "{warning}"
+    );
+    assert_eq!(folding.useless_rules(&FilterConfig::default()), None);
+    for (flavor, folds_case) in [(Flavor::MariaDb, false), (Flavor::MySql, true)] {
+        let other = SourceFacts {
+            flavor,
+            folds_case,
+            ..facts(1)
+        };
+        assert_eq!(other.useless_rules(&config), None);
     }
 }
 
