@@ -163,7 +163,13 @@ impl Relay {
         );
         filters::announce(self.data_dir.path(), &self.config.sources);
         let stages = Stages::new(&self);
-        let log_slot = watch::Sender::new(None);
+        let resumed = match self.recovered {
+            Some(recovered) => Some(stages.resume(recovered)?),
+            None => None,
+        };
+        // With a log from before, the first client that is answered finds it.
+        let log = resumed.as_ref().map(|writer| writer.log().clone());
+        let log_slot = watch::Sender::new(log);
         let replicas = Arc::new(Replicas::default());
         let mut outer = JoinSet::new();
         outer.spawn(sender::run(
@@ -185,7 +191,7 @@ impl Relay {
             let _ = stop.wait_for(|stop| *stop).await;
             stopping.store(true, Ordering::Relaxed);
         });
-        let outcome = stages.run(self.recovered, &log_slot, shutdown).await;
+        let outcome = stages.run(resumed, &log_slot, shutdown).await;
         if outcome.is_err() {
             outer.abort_all(); // Nobody has asked them to stop.
         }
@@ -302,12 +308,12 @@ impl Stages {
 
     async fn run(
         self,
-        recovered: Option<Recovered>,
+        resumed: Option<Writer>,
         log_slot: &watch::Sender<Option<Arc<RelayLog>>>,
         shutdown: watch::Receiver<bool>,
     ) -> Result<(), RelayError> {
         let mut stop = shutdown.clone();
-        let opening = self.open_log(recovered);
+        let opening = self.open_log(resumed);
         let (writer, read_back) = tokio::select! {
             opened = opening => opened?,
             _ = stop.wait_for(|stop| *stop) => return Ok(()),
@@ -363,28 +369,25 @@ impl Stages {
         }
     }
 
-    /// Goes on with the log that is there, or begins one when a source has answered.
-    async fn open_log(
-        &self,
-        recovered: Option<Recovered>,
-    ) -> Result<(Writer, ReadBack), RelayError> {
-        let Some(recovered) = recovered else {
-            let first = first_start::first_start(
-                &self.receivers,
-                self.flavor,
-                &self.identities,
-                &self.parts,
-            );
-            let first = first.await;
-            let options = self.log_options.clone();
-            let read_back = ReadBack::new(first.read_back_to);
-            let writer = Writer::create(options, &first.format, first.before, first.progress)?;
-            return Ok((writer, read_back));
-        };
+    /// Goes on with the log that is there.
+    fn resume(&self, recovered: Recovered) -> Result<Writer, RelayError> {
         for repair in &recovered.repairs {
             tracing::warn!("recovery: {repair}");
         }
-        let writer = Writer::resume(self.log_options.clone(), recovered)?;
-        Ok((writer, ReadBack::new(Vec::new())))
+        Ok(Writer::resume(self.log_options.clone(), recovered)?)
+    }
+
+    /// The log that is there, or, when a source has answered, a new one.
+    async fn open_log(&self, resumed: Option<Writer>) -> Result<(Writer, ReadBack), RelayError> {
+        if let Some(writer) = resumed {
+            return Ok((writer, ReadBack::new(Vec::new())));
+        }
+        let first =
+            first_start::first_start(&self.receivers, self.flavor, &self.identities, &self.parts);
+        let first = first.await;
+        let options = self.log_options.clone();
+        let read_back = ReadBack::new(first.read_back_to);
+        let writer = Writer::create(options, &first.format, first.before, first.progress)?;
+        Ok((writer, read_back))
     }
 }

@@ -10,7 +10,8 @@
 
 mod support;
 
-use std::net::TcpListener;
+use std::io::Read;
+use std::net::{TcpListener, TcpStream};
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
@@ -87,6 +88,40 @@ fn a_port_that_is_taken_is_refused() {
         line.contains(&port.to_string()),
         "the port is missing: {line}"
     );
+}
+
+/// Replicas that come while the relay starts must not be told that it knows nothing yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_with_a_log_greets_its_first_client() {
+    let _one_at_a_time = support::exclusive();
+    let source = Server::start(Kind::MariaDb, ServerOptions::new(86)).await;
+    let mut relay = Relay::start(RelayOptions::new(vec![SourceOptions::of("m", &source)]));
+    relay.wait_streaming().await;
+    for round in 0..10 {
+        relay.terminate();
+        let port = relay.port;
+        let first_client = std::thread::spawn(move || first_packet(port));
+        relay.restart();
+        let packet = first_client.join().unwrap();
+        let said = String::from_utf8_lossy(&packet);
+        assert_eq!(packet.first(), Some(&10), "restart {round}: {said}");
+    }
+}
+
+/// What the first connection that the port takes is sent: the payload of one packet.
+fn first_packet(port: u16) -> Vec<u8> {
+    let deadline = support::Deadline::after_secs(30);
+    let mut stream = loop {
+        match TcpStream::connect(("127.0.0.1", port)) {
+            Ok(stream) => break stream,
+            Err(error) => assert!(!deadline.passed(), "nobody listens: {error}"),
+        }
+    };
+    let mut head = [0; 4];
+    stream.read_exact(&mut head).unwrap();
+    let mut payload = vec![0; usize::from(head[0]) | usize::from(head[1]) << 8];
+    stream.read_exact(&mut payload).unwrap();
+    payload
 }
 
 #[tokio::test(flavor = "multi_thread")]
