@@ -165,7 +165,10 @@ impl Dump<'_> {
             if self.has_started(&event) {
                 self.show(&name, &event, &description, &reader.bytes())?;
                 if self.options.rows && event.header.event_type == EventType::TRANSACTION_PAYLOAD {
-                    self.show_payload(&name, &event, &mut describer, &reader)?;
+                    match self.show_payload(&name, &event, &mut describer, &reader) {
+                        Err(DumpError::Input(error)) if self.options.force => self.damage(error)?,
+                        other => other?,
+                    }
                 }
             }
         }
@@ -296,7 +299,14 @@ impl Dump<'_> {
             false => None,
         };
         let Some(mut events) = events else {
-            return self.write(b"### (the payload is too large or of an unknown compression)\n");
+            self.out.flush().map_err(DumpError::Output)?;
+            (self.remark)(Remark::Warning(format!(
+                "{}, offset {}: the payload is too large, or of an unknown compression: what is in \
+                 it is not shown",
+                reader.path().display(),
+                payload.position
+            )));
+            return Ok(());
         };
         loop {
             let next = events

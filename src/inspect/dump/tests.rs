@@ -1,6 +1,7 @@
 use std::fs;
 
 use super::*;
+use crate::transaction::test_events as make;
 
 const FIXTURES: [(&str, &[u8], &str); 2] = [
     (
@@ -337,4 +338,55 @@ fn damage_without_checksums() {
             assert!(dump_bytes(&plain[..cut], &json()).damages.len() <= 1);
         }
     }
+}
+
+/// A file of MySQL 9.7 with these events.
+fn mysql_file(events: &[Vec<u8>]) -> Vec<u8> {
+    let (_, fixture, _) = FIXTURES[0];
+    let format = make::split(&fixture[4..]).remove(0);
+    let mut bytes = [&fixture[..4], &format].concat();
+    for event in events {
+        let mut event = event.clone();
+        let end = (bytes.len() + event.len()) as u32;
+        event::set_log_pos(&mut event, end);
+        event::write_checksum(&mut event);
+        bytes.extend(event);
+    }
+    bytes
+}
+
+/// What a payload holds cannot always be shown; JSON stays JSON, and with `force` the rest is shown.
+#[test]
+fn payloads_that_cannot_be_looked_into() {
+    let inside = make::payload_events(&[
+        make::query(86, "", "BEGIN"),
+        make::table_map(86, 1, "test"),
+        make::xid(86),
+    ]);
+    let len = inside.len() as u64;
+    let behind = make::query(86, "test", "CREATE TABLE t (a INT)");
+    let show = |payload: Vec<u8>, force| {
+        let events = [payload, behind.clone()];
+        let options = DumpOptions {
+            rows: true,
+            force,
+            ..json()
+        };
+        let outcome = dump_bytes(&mysql_file(&events), &options);
+        let types = outcome.lines.iter().map(|line| field(line, "type"));
+        let types: Vec<String> = types
+            .map(|name| name.as_str().unwrap().to_owned())
+            .collect();
+        (types.join(" "), outcome.damages.len(), outcome.warnings)
+    };
+    let whole = "Format_desc Transaction_payload Query Table_map Xid Query";
+    let rest = "Format_desc Transaction_payload Query";
+    let plain = make::payload(86, 255, len, &inside);
+    assert_eq!(show(plain, false), (whole.to_owned(), 0, 0));
+    let unknown = make::payload(86, 7, len, &inside);
+    assert_eq!(show(unknown, false), (rest.to_owned(), 0, 1));
+    let damaged = make::payload(86, 0, len, &inside);
+    let before = "Format_desc Transaction_payload";
+    assert_eq!(show(damaged.clone(), false), (before.to_owned(), 1, 0));
+    assert_eq!(show(damaged, true), (rest.to_owned(), 1, 0));
 }
