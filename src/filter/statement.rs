@@ -183,16 +183,16 @@ impl Statement<'_> {
         }))
     }
 
-    /// What else is asked of a database, by the name in the text, which is not rewritten.
+    /// What else is asked of a database, of MariaDB by the name in the text, which is not rewritten.
     fn database_statement_passes(&self, rules: &Rules, name: &[u8]) -> Result<bool, Unclear> {
         if self.mariadb {
             return Ok(rules.database_passes(name) && rules.wild_passes_database(name)?);
         }
-        // MySQL leaves the wild rules out when there are rules by database, which have passed it
-        // under its new name.
+        // MySQL asks by the new name, though the text keeps the old one; and leaves the wild rules
+        // out when there are rules by database, which have passed it.
         match rules.has_database_rules() {
             true => Ok(true),
-            false => rules.wild_passes_database(name),
+            false => rules.wild_passes_database(self.database),
         }
     }
 }

@@ -313,6 +313,32 @@ fn an_update_of_several_tables_is_judged_by_those_that_it_changes() {
     assert_eq!(agreed, Ok(false));
 }
 
+/// As MySQL 9.7 was seen to do: the rules see the new name, the text keeps the old one.
+#[test]
+fn mysql_asks_the_wild_rules_for_a_database_under_its_new_name() {
+    for (wild_do, wild_ignore, expected) in [
+        ("", "a.%", [false, true]),
+        ("", "b.%", [true, false]),
+        ("a.%", "", [true, false]),
+        ("b.%", "", [false, true]),
+    ] {
+        for (rewrites, expected) in [(false, expected[0]), (true, expected[1])] {
+            let lists = RuleLists {
+                rewrite_db: match rewrites {
+                    true => vec![("a".into(), "b".into())],
+                    false => vec![],
+                },
+                ..rules("", "", wild_do, wild_ignore)
+            };
+            for verb in ["CREATE", "DROP", "ALTER"] {
+                let text = format!("{verb} DATABASE a");
+                let found = passes(lists.clone(), "a", &text);
+                assert_eq!(found, Ok(expected), "{text}: {lists:?}");
+            }
+        }
+    }
+}
+
 #[test]
 fn databases_are_asked_for_again_under_their_own_name() {
     let with = |do_db: &str, rewrite: bool| RuleLists {
