@@ -12,8 +12,8 @@
 //!
 //! `replicate_rewrite_db` comes before all of these. It changes the default database of a
 //! statement and the database of a row change, never a statement's text. Of CREATE, DROP and ALTER
-//! DATABASE all rules see the new name; MariaDB asks them once more about the one in the text. Transaction keywords
-//! (BEGIN, COMMIT, SAVEPOINT, XA …) always pass.
+//! DATABASE all rules see the new name; MariaDB asks them once more about the one in the text.
+//! Transaction keywords (BEGIN, COMMIT, SAVEPOINT, XA …) always pass.
 //!
 //! The server parses a statement to find its tables; so does [`Filter`], and where it cannot with
 //! certainty, that is an error, not a guess.
