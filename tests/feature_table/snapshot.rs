@@ -14,12 +14,21 @@ const OWN: &str = "('mysql','sys','performance_schema','information_schema')";
 
 /// Everything but the server's own databases and the accounts that all servers have.
 pub async fn snapshot(server: &Server) -> Snapshot {
-    let mut found = Snapshot::new();
+    let mut found = tables(server).await;
     for (kind, query) in object_queries() {
         for (name, text) in server.rows::<(String, String)>(&query).await {
             found.insert(format!("{kind} {name}"), text);
         }
     }
+    for row in server.rows::<Row>("XA RECOVER").await {
+        found.insert(format!("prepared {row:?}"), String::new());
+    }
+    found
+}
+
+/// Tables and views, with checksums of their rows.
+pub async fn tables(server: &Server) -> Snapshot {
+    let mut found = Snapshot::new();
     let tables = server
         .rows::<(String, String, String)>(&format!(
             "SELECT CAST(table_schema AS CHAR), CAST(table_name AS CHAR), \
@@ -45,9 +54,6 @@ pub async fn snapshot(server: &Server) -> Snapshot {
             text.push_str(&format!(" — {rows:?} rows, checksum {checksum:?}"));
         }
         found.insert(format!("table {name}"), text);
-    }
-    for row in server.rows::<Row>("XA RECOVER").await {
-        found.insert(format!("prepared {row:?}"), String::new());
     }
     found
 }
@@ -110,6 +116,20 @@ fn object_queries() -> Vec<(&'static str, String)> {
             "user",
             "SELECT CAST(user AS CHAR), CAST(host AS CHAR) FROM mysql.user \
              WHERE user LIKE 'feat%'"
+                .to_owned(),
+        ),
+        (
+            "grant",
+            "SELECT CONCAT_WS(' ', CAST(user AS CHAR), CAST(host AS CHAR), CAST(db AS CHAR)), \
+             CONCAT_WS(' ', Select_priv, Insert_priv, Delete_priv, Execute_priv, Grant_priv) \
+             FROM mysql.db WHERE user LIKE 'feat%'"
+                .to_owned(),
+        ),
+        (
+            "grant",
+            "SELECT CONCAT_WS(' ', CAST(user AS CHAR), CAST(host AS CHAR), CAST(db AS CHAR), \
+             CAST(table_name AS CHAR), CAST(column_name AS CHAR)), CAST(column_priv AS CHAR) \
+             FROM mysql.columns_priv WHERE user LIKE 'feat%'"
                 .to_owned(),
         ),
     ]
