@@ -69,7 +69,10 @@ impl Stand {
         let directory = tempfile::tempdir().expect("a temporary directory");
         write_files(&directory);
         let options = |id: u32| {
+            // Servers are killed here, the machine is not: no need to wait for the disk.
             let mut options = ServerOptions::new(id)
+                .extra("--sync-binlog=0")
+                .extra("--innodb-flush-log-at-trx-commit=2")
                 .extra("--max-allowed-packet=64M")
                 .extra("--log-bin-trust-function-creators=1");
             // The default of 5.6, STATEMENT, cannot log the rows that a replica is sent.
