@@ -13,10 +13,11 @@
 mod feature_table;
 mod support;
 
-use feature_table::caught_up;
+use feature_table::feature::{Cell, Feature, mariadb};
 use feature_table::formats::FORMATS;
+use feature_table::operation::OPERATION;
 use feature_table::scripts::STATEMENTS;
-use feature_table::{Cell, Stand};
+use feature_table::{Stand, caught_up};
 use mysql_async::prelude::Queryable;
 use support::relay::{RELAY_HOST, Relay, RelayOptions, SourceOptions};
 use support::replication::{attach, retry_each_second};
@@ -24,60 +25,129 @@ use support::servers::{Kind, Server, ServerOptions};
 use support::topology::Mode;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn mariadb_features() {
+async fn mysql_5_6_features() {
+    table(Kind::MySql56).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mysql_9_7_features() {
+    table(Kind::MySql).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mariadb_10_5_features() {
+    table(Kind::MariaDb105).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mariadb_10_11_features() {
     table(Kind::MariaDb).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn mysql_features() {
-    table(Kind::MySql).await;
+async fn mariadb_11_8_features() {
+    table(Kind::MariaDb118).await;
 }
 
+/// Tries all features on a kind, prints a row of each, and fails when a cell has failed.
 async fn table(kind: Kind) {
     let _one_at_a_time = support::exclusive();
     let chosen = std::env::var("BINRELAY_FEATURE").unwrap_or_default();
-    let features = STATEMENTS
-        .iter()
-        .chain(FORMATS)
-        .filter(|feature| feature.is_for(kind) && feature.name.contains(&chosen));
-    let mut stand = Stand::start(kind).await;
+    let features = STATEMENTS.iter().chain(FORMATS).chain(OPERATION);
+    let features = features.filter(|feature| feature.name.contains(&chosen));
+    println!(
+        "\n| {:<49} | unfiltered    | filtered      |\n|---|---|---|",
+        kind.name()
+    );
+    let mut stand = None;
     let mut failed = Vec::new();
     let mut tried = 0;
     for feature in features {
-        let cells = stand.run(feature).await;
-        let words: Vec<&str> = cells.iter().map(word).collect();
-        let note = match &cells[0] {
-            Cell::NotSupported(text) => text.as_str(),
-            _ => "",
+        tried += 1;
+        let cells = match feature.is_foreign_to(kind) {
+            Some(whose) => {
+                let cell = Cell::NotSupported(whose.to_owned());
+                [cell.clone(), cell]
+            }
+            None => {
+                let mut used = match stand.take() {
+                    Some(stand) => stand,
+                    None => Stand::start(kind).await,
+                };
+                let cells = used.run(feature).await;
+                stand = used.still_good(&cells);
+                cells
+            }
         };
-        println!(
-            "{kind:<14} {:<44} {:<14} {:<14} {note}",
-            feature.name, words[0], words[1]
-        );
-        let mut broken = false;
+        print_row(feature, &cells);
         for (cell, mode) in cells.iter().zip(["unfiltered", "filtered"]) {
             if let Cell::Failed(text) = cell {
-                println!("    {mode}: {text}");
                 failed.push(format!("{}, {mode}: {text}", feature.name));
-                broken = true;
             }
         }
-        if broken {
-            // What has stopped would fail all that follows.
-            stand = Stand::start(kind).await;
-        }
-        tried += 1;
+    }
+    if let Some(stand) = stand {
+        stand.finish();
     }
     assert!(tried > 0, "no feature's name contains {chosen:?}");
     assert!(failed.is_empty(), "{kind}:\n{}", failed.join("\n"));
 }
 
-fn word(cell: &Cell) -> &'static str {
-    match cell {
-        Cell::Ok => "ok",
-        Cell::NotSupported(_) => "not supported",
-        Cell::Failed(_) => "FAILED",
+fn print_row(feature: &Feature, cells: &[Cell; 2]) {
+    let [unfiltered, filtered] = cells;
+    print!(
+        "| {:<49} | {unfiltered:<13} | {filtered:<13} |",
+        feature.name
+    );
+    println!(" {}", unfiltered.note());
+    if filtered.note() != unfiltered.note() {
+        println!("    filtered: {}", filtered.note());
     }
+}
+
+/// MySQL servers cannot go from 5.6 to 9.7 without the versions between them.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_master_is_upgraded() {
+    let _one_at_a_time = support::exclusive();
+    let feature = mariadb(
+        "MariaDB 10.5 becomes 10.11, then 11.8",
+        r"
+        SET SESSION binlog_format='ROW'
+        INSERT INTO t VALUES (10, 'of 10.5')
+        INSERT INTO other.t VALUES (10, 'of 10.5')
+        @2 USE test
+        @2 XA START 'u'
+        @2 INSERT INTO t VALUES (11, 'prepared by 10.5')
+        @2 XA END 'u'
+        @2 XA PREPARE 'u'
+        @2 XA COMMIT 'u'
+        !upgrade mariadb-10.11
+        USE test
+        CREATE TABLE u (id INT PRIMARY KEY, v JSON)
+        SET SESSION binlog_format='ROW'
+        INSERT INTO u VALUES (1, '[]')
+        INSERT INTO t VALUES (20, 'of 10.11')
+        UPDATE t JOIN other.t AS o USING (id) SET t.v = 'x', o.v = 'x'
+        !relays kill
+        SET SESSION binlog_format='STATEMENT'
+        INSERT INTO t VALUES (21, 'of 10.11')
+        !upgrade mariadb-11.8
+        USE test
+        ALTER TABLE u ADD w VARCHAR(9)
+        SET SESSION binlog_format='ROW'
+        INSERT INTO u VALUES (2, '[]', 'w')
+        INSERT INTO t VALUES (30, 'of 11.8')
+        INSERT INTO other.t VALUES (30, 'of 11.8')
+        SET SESSION binlog_format='STATEMENT'
+        INSERT INTO t VALUES (31, 'of 11.8')
+        !relays
+        INSERT INTO t VALUES (32, 'of 11.8')",
+    );
+    let mut stand = Stand::start_behind(Kind::MariaDb105, Kind::MariaDb118).await;
+    let cells = stand.run(&feature).await;
+    print_row(&feature, &cells);
+    assert_eq!(cells, [Cell::Ok, Cell::Ok]);
+    stand.finish();
 }
 
 /// MySQL's own replicas stop (error 3227) when a filter leaves nothing of an XA transaction, and

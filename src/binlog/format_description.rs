@@ -141,14 +141,44 @@ impl FormatDescription {
     }
 
     /// Whether events of `other` may stand in a file that this describes: every event type that
-    /// both know has the same fixed part.
+    /// both know has the same fixed part, but for those with a length of their own.
     pub fn is_compatible_with(&self, other: &FormatDescription) -> bool {
-        self.post_header_lengths
-            .iter()
-            .zip(&other.post_header_lengths)
+        let lengths = self.post_header_lengths.iter();
+        (1..)
+            .zip(lengths.zip(&other.post_header_lengths))
             // A server writes 0 for types it never writes itself; that is no contradiction.
-            .all(|(ours, theirs)| ours == theirs || *ours == 0 || *theirs == 0)
+            .all(|(number, (ours, theirs))| {
+                let equal = ours == theirs || *ours == 0 || *theirs == 0;
+                equal || tells_its_length(EventType(number))
+            })
     }
+
+    /// The post-header lengths of a file in which events of both stand, which must be compatible.
+    pub fn joined_post_header_lengths(&self, other: &FormatDescription) -> Vec<u8> {
+        let (own, other) = (&self.post_header_lengths, &other.post_header_lengths);
+        let known = |lengths: &[u8], at| lengths.get(at).copied().filter(|length| *length != 0);
+        let length = |number: u8| {
+            let at = usize::from(number) - 1;
+            match tells_its_length(EventType(number)) {
+                true => known(own, at).max(known(other, at)),
+                false => known(own, at).or(known(other, at)),
+            }
+        };
+        let count = own.len().max(other.len()).min(u8::MAX.into()) as u8;
+        (1..=count)
+            .map(|number| length(number).unwrap_or(0))
+            .collect()
+    }
+}
+
+/// Whether the fixed part's length may differ between files whose events stand in one: the format
+/// description's own grows with the number of event types, and GTID events got longer in MySQL 5.7,
+/// whose readers go by the length of each.
+fn tells_its_length(event_type: EventType) -> bool {
+    matches!(
+        event_type,
+        EventType::FORMAT_DESCRIPTION | EventType::GTID | EventType::ANONYMOUS_GTID
+    )
 }
 
 /// The leading `major.minor.patch` of a server's version string; missing parts are 0.
@@ -202,6 +232,38 @@ mod tests {
                 "cut at {cut}"
             );
         }
+    }
+
+    #[test]
+    fn descriptions_of_two_versions_are_joined() {
+        let of = |lengths: &[u8]| FormatDescription {
+            post_header_lengths: lengths.to_vec(),
+            ..sample()
+        };
+        // MySQL 5.6.24's and 9.7.4's, as they stand in their files.
+        let older = of(&[
+            56, 13, 0, 8, 0, 18, 0, 4, 4, 4, 4, 18, 0, 0, 92, 0, 4, 26, 8, 0, 0, 0, 8, 8, 8, 2, 0,
+            0, 0, 10, 10, 10, 25, 25, 0,
+        ]);
+        let newer = of(&[
+            0, 13, 0, 8, 0, 0, 0, 0, 4, 0, 4, 0, 0, 0, 99, 0, 4, 26, 8, 0, 0, 0, 0, 0, 0, 2, 0, 0,
+            0, 10, 10, 10, 42, 42, 0, 18, 52, 0, 10, 40, 0, 0,
+        ]);
+        assert!(older.is_compatible_with(&newer) && newer.is_compatible_with(&older));
+        let joined = older.joined_post_header_lengths(&newer);
+        assert_eq!(joined, newer.joined_post_header_lengths(&older));
+        assert_eq!(joined.len(), 42);
+        let entry = |number: usize| joined[number - 1];
+        assert_eq!([1, 15, 33, 34, 40].map(entry), [56, 99, 42, 42, 40]);
+        // What stands in files of both goes on fitting.
+        let joined = of(&joined);
+        assert_eq!(
+            joined.joined_post_header_lengths(&older),
+            joined.post_header_lengths
+        );
+        let mut other_rows = newer.clone();
+        other_rows.post_header_lengths[29] = 8;
+        assert!(!older.is_compatible_with(&other_rows));
     }
 
     #[test]

@@ -39,6 +39,7 @@ fn batch(source: u16, run: u64, flavor: Flavor, group: &[Vec<u8>]) -> Transactio
         source,
         source_server_id: 1,
         source_first_timestamp: 0,
+        has_gtids: true,
         first_run: run,
         filter: make::keeping(&[]),
         spill_dir: std::env::temp_dir(),

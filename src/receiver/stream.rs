@@ -149,6 +149,7 @@ async fn stream(
         source: options.number,
         source_server_id: facts.server_id,
         source_first_timestamp: opened.first_timestamp,
+        has_gtids: facts.has_gtids,
         first_run: connections << 32,
         filter: facts.filter(&options.config.filter),
         spill_dir: options.spill_dir.clone(),

@@ -154,6 +154,7 @@ fn assembler(
         source,
         source_server_id,
         source_first_timestamp: 0,
+        has_gtids: true,
         first_run,
         filter: make::keeping(&["test"]),
         spill_dir: spool.to_owned(),

@@ -35,6 +35,8 @@ pub struct AssemblerOptions {
     pub source_server_id: u32,
     /// See [`crate::relay_log::SourceProgress::first_timestamp`].
     pub source_first_timestamp: u32,
+    /// Whether the source's transactions have GTIDs.
+    pub has_gtids: bool,
     /// Number of the first run; see [`TransactionBatch::run`].
     pub first_run: u64,
     /// What passes.
@@ -349,6 +351,9 @@ impl Assembler {
         whole: bool,
     ) -> Result<Admission, TransactionError> {
         let event_type = header.event_type;
+        if self.open.is_none() && event_type == EventType::INCIDENT && self.options.has_gtids {
+            return Err(TransactionError::of_incident(body)?);
+        }
         if self.open.is_none()
             && boundary::has_groups_without_opener(&self.format)
             && boundary::begins_without_opener(event_type)

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::binlog::{EventError, EventType};
+use crate::binlog::{EventError, EventType, incident};
 use crate::filter::trim::TrimError;
 
 /// Why a source's events do not make transactions. None of these is mended by trying again at
@@ -38,6 +38,19 @@ pub enum TransactionError {
         /// The event's type.
         event_type: EventType,
     },
+    /// The source says that changes are missing in its binlog, with no GTID to pass that on by.
+    #[error(
+        "the source lost changes that its binlog should hold here (Incident event {number}: \
+         {message}), for which its own replicas stop with error 1590, and gave the loss no GTID to \
+         pass it on by; seed the replicas anew from the source, and begin with an empty data_dir \
+         and a start behind this place"
+    )]
+    Incident {
+        /// 1: events were lost.
+        number: u16,
+        /// In the source's words.
+        message: String,
+    },
     /// A transaction begins before the one before it has ended.
     #[error("{event_type} event inside the transaction that began before it and has not ended")]
     NotEnded {
@@ -68,6 +81,16 @@ pub enum TransactionError {
         #[source]
         cause: io::Error,
     },
+}
+
+impl TransactionError {
+    /// The error that an INCIDENT event is which no GTID stands before. `body` is the event
+    /// without header and checksum.
+    pub(super) fn of_incident(body: &[u8]) -> Result<Self, EventError> {
+        let (number, message) = incident::parse(body)?;
+        let message = String::from_utf8_lossy(message).into_owned();
+        Ok(TransactionError::Incident { number, message })
+    }
 }
 
 /// What is wrong inside a TRANSACTION_PAYLOAD event. Offsets count decompressed bytes.

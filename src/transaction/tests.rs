@@ -32,11 +32,22 @@ impl Source {
     }
 
     fn with(format: Arc<FormatDescription>, filter: Filter, spill_size: usize) -> Self {
+        let has_gtids = !boundary::has_groups_without_opener(&format);
+        Self::of(has_gtids, format, filter, spill_size)
+    }
+
+    fn of(
+        has_gtids: bool,
+        format: Arc<FormatDescription>,
+        filter: Filter,
+        spill_size: usize,
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let options = AssemblerOptions {
             source: 3,
             source_server_id: 86,
             source_first_timestamp: 0,
+            has_gtids,
             first_run: 1 << 32,
             filter,
             spill_dir: dir.path().to_owned(),

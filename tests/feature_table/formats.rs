@@ -1,25 +1,26 @@
-//! What is tried, as scripts: DDL, forms of events, what surrounds them.
+//! What is tried, as scripts: DDL and the forms of events.
 
-use super::scripts::{Feature, both, mariadb, mysql};
+use super::feature::{Feature, both, mariadb, mysql};
 
-/// What is in DDL, in the forms of events, and around them.
+/// What is in DDL and in the forms of events.
 pub const FORMATS: &[Feature] = &[
     both(
-        "CREATE TABLE … SELECT and LIKE",
+        "CREATE TABLE … SELECT",
         r"
         SET SESSION binlog_format='ROW'
-        CREATE TABLE c1 SELECT * FROM t
+        ?CREATE TABLE c1 SELECT * FROM t
         CREATE TABLE c2 (k INT PRIMARY KEY) SELECT id AS k, v FROM other.t
-        CREATE TABLE c3 LIKE t
         USE other
         CREATE TABLE c5 SELECT * FROM test.t
         USE test
         SET SESSION binlog_format='STATEMENT'
         CREATE TABLE c6 SELECT * FROM t",
-    ),
+    )
+    .lacking(&[("mysql-5.6", "CREATE TABLE ... SELECT is forbidden")]),
     both(
-        "atomic DDL",
+        "DDL",
         r"
+        CREATE TABLE c3 LIKE t
         CREATE TABLE d1 (id INT PRIMARY KEY, v INT)
         CREATE TABLE d2 (id INT PRIMARY KEY)
         CREATE TABLE d3 (id INT) PARTITION BY HASH (id) PARTITIONS 3
@@ -39,6 +40,23 @@ pub const FORMATS: &[Feature] = &[
         ALTER TABLE t ADD w INT
         CREATE TABLE u (id INT)
         DROP TABLE t",
+    ),
+    both(
+        "DDL and a killed master",
+        r"
+        CREATE TABLE k1 (id INT PRIMARY KEY)
+        CREATE TABLE k2 (id INT PRIMARY KEY)
+        INSERT INTO k1 VALUES (1)
+        ALTER TABLE k1 ADD v INT
+        !kill
+        USE test
+        RENAME TABLE k1 TO k3, k2 TO k1
+        DROP TABLE k1, t
+        !kill
+        INSERT INTO test.k3 VALUES (2, 2)
+        USE other
+        DROP TABLE t
+        CREATE TABLE k4 (id INT)",
     ),
     mariadb(
         "CREATE OR REPLACE, sequences, system versioning",
@@ -61,17 +79,18 @@ pub const FORMATS: &[Feature] = &[
         "large rows and events over 16 MiB",
         r"
         SET SESSION binlog_format='ROW'
-        CREATE TABLE big (id INT PRIMARY KEY, b LONGBLOB)
+        [-mysql-5.6] CREATE TABLE big (id INT PRIMARY KEY, b LONGBLOB)
+        [mysql-5.6] CREATE TABLE big (id INT PRIMARY KEY, b LONGBLOB) ENGINE=MyISAM
         USE other
         CREATE TABLE big LIKE test.big
         USE test
         INSERT INTO big VALUES (1, REPEAT('a', 20 << 20))
         INSERT INTO other.big SELECT * FROM big
-        BEGIN
+        [-mysql-5.6] BEGIN
         INSERT INTO other.big VALUES (2, REPEAT('c', 9 << 20)), (3, REPEAT('d', 9 << 20))
         INSERT INTO big VALUES (2, REPEAT('e', 17 << 20))
         UPDATE big JOIN other.big AS o USING (id) SET big.b = 'short', o.b = 'short'
-        COMMIT
+        [-mysql-5.6] COMMIT
         SET SESSION binlog_format='STATEMENT'
         SET @b = REPEAT('f', 17 << 20)
         INSERT INTO big VALUES (4, @b)
@@ -92,7 +111,8 @@ pub const FORMATS: &[Feature] = &[
         SET SESSION binlog_row_image='MINIMAL'
         UPDATE j SET j = JSON_SET(j, '$.a', 2) WHERE id = 1
         UPDATE j JOIN other.j AS o USING (id) SET j.j = JSON_REMOVE(j.j, '$[1]'), o.j = JSON_SET(o.j, '$.a', 5)"#,
-    ),
+    )
+    .lacking(&[("mysql-5.6", "SQL syntax")]),
     mysql(
         "ROWS_QUERY",
         r"
@@ -144,7 +164,8 @@ pub const FORMATS: &[Feature] = &[
         @2 XA END 'zx'
         @2 XA PREPARE 'zx'
         @2 XA COMMIT 'zx'",
-    ),
+    )
+    .lacking(&[("mysql-5.6", "Unknown system variable")]),
     mariadb(
         "log_bin_compress",
         r"
@@ -176,7 +197,32 @@ pub const FORMATS: &[Feature] = &[
         USE test
         ALTER TABLE t ADD k INT, ALGORITHM=COPY
         INSERT INTO t (id, v) VALUES (20, 'after')",
-    ),
+    )
+    .lacking(&[("mariadb-10.5", "Unknown system variable")]),
+    mariadb(
+        "transactions over binlog_large_commit_threshold",
+        r"
+        ?SET GLOBAL binlog_large_commit_threshold=10485760
+        SET SESSION binlog_format='ROW'
+        CREATE TABLE big (id INT PRIMARY KEY, b LONGBLOB)
+        BEGIN
+        INSERT INTO big VALUES (1, REPEAT('a', 9 << 20))
+        INSERT INTO other.t VALUES (2, 'dropped')
+        INSERT INTO big VALUES (2, REPEAT('b', 9 << 20))
+        COMMIT
+        INSERT INTO t VALUES (10, 'behind it')
+        BEGIN
+        INSERT INTO big VALUES (3, REPEAT('c', 9 << 20))
+        INSERT INTO big VALUES (4, REPEAT('d', 9 << 20))
+        COMMIT
+        !relays
+        INSERT INTO t VALUES (11, 'behind it')
+        SET GLOBAL binlog_large_commit_threshold=DEFAULT",
+    )
+    .lacking(&[
+        ("mariadb-10.5", "Unknown system variable"),
+        ("mariadb-10.11", "Unknown system variable"),
+    ]),
     mysql(
         "tagged GTIDs",
         r"
@@ -189,97 +235,6 @@ pub const FORMATS: &[Feature] = &[
         CREATE TABLE tagged (id INT)
         SET GTID_NEXT='AUTOMATIC'
         INSERT INTO test.t VALUES (11, 'plain')",
-    ),
-    both(
-        "checksums switched while running",
-        r"
-        SET SESSION binlog_format='ROW'
-        SET GLOBAL binlog_checksum=NONE
-        INSERT INTO t VALUES (10, 'none')
-        UPDATE t JOIN other.t AS o USING (id) SET t.v = 'q', o.v = 'q'
-        !relays
-        INSERT INTO t SELECT NULL, REPEAT('x', 150) FROM information_schema.columns LIMIT 1000
-        CREATE TABLE n (id INT)
-        USE other
-        CREATE TABLE n (id INT)
-        SET GLOBAL binlog_checksum=CRC32
-        INSERT INTO test.t VALUES (20000, 'crc32')",
-    ),
-    both(
-        "FLUSH LOGS, GRANT and other administration",
-        r"
-        FLUSH LOGS
-        CREATE USER featone@localhost IDENTIFIED BY 'Secret-1'
-        GRANT SELECT ON test.* TO featone@localhost
-        FLUSH TABLES t
-        FLUSH PRIVILEGES
-        CREATE USER feattwo@localhost
-        DROP USER feattwo@localhost
-        USE other
-        CREATE USER featthree@localhost
-        SET PASSWORD FOR featthree@localhost = ''
-        FLUSH BINARY LOGS
-        INSERT INTO test.t VALUES (10, 'after')
-        USE test
-        DROP USER featone@localhost
-        USE other
-        DROP USER featthree@localhost",
-    ),
-    both(
-        "the master restarts",
-        r"
-        INSERT INTO t VALUES (10, 'before')
-        !master
-        INSERT INTO test.t VALUES (11, 'after')
-        !relays kill
-        INSERT INTO test.t VALUES (12, 'after')
-        INSERT INTO other.t VALUES (12, 'after')",
-    ),
-    mysql(
-        "binlog_encryption",
-        r"
-        ?SET GLOBAL binlog_encryption=ON
-        INSERT INTO t VALUES (10, 'encrypted')
-        !relays
-        INSERT INTO t VALUES (11, 'encrypted')
-        SET GLOBAL binlog_encryption=OFF",
-    ),
-    mariadb(
-        "encrypt_binlog",
-        r"
-        ?!master --plugin-load-add=file_key_management --file-key-management-filename={dir}/keys --encrypt-binlog=ON
-        USE test
-        SET SESSION binlog_format='ROW'
-        INSERT INTO t VALUES (10, 'encrypted')
-        !relays
-        INSERT INTO t VALUES (11, 'encrypted')
-        INSERT INTO other.t VALUES (11, 'encrypted')
-        FLUSH BINARY LOGS
-        INSERT INTO t VALUES (12, 'encrypted')
-        !wait
-        !master --plugin-load-add=file_key_management --file-key-management-filename={dir}/keys",
-    ),
-    both(
-        "odd names",
-        r#"
-        CREATE DATABASE `{odd}`
-        CREATE DATABASE `odd-näme`
-        USE `odd-näme`
-        CREATE TABLE `t` (id INT)
-        USE `{odd}`
-        CREATE TABLE `tä"ble -- ``x` (`cö l'` INT PRIMARY KEY, `select` VARCHAR(9))
-        SET SESSION binlog_format='STATEMENT'
-        INSERT INTO `tä"ble -- ``x` VALUES (1, 'ä')
-        SET SESSION binlog_format='ROW'
-        INSERT INTO `tä"ble -- ``x` VALUES (2, 'ñ')
-        INSERT INTO `odd-näme`.`t` VALUES (1)
-        CREATE USER 'feat ü''"x'@'%'
-        CREATE VIEW `v-1` AS SELECT `cö l'` FROM `tä"ble -- ``x`
-        DROP USER 'feat ü''"x'@'%'
-        USE `odd-näme`
-        INSERT INTO t VALUES (2)
-        SET SESSION binlog_format='STATEMENT'
-        INSERT INTO t VALUES (3)
-        DROP DATABASE `odd-näme`"#,
-    ),
+    )
+    .lacking(&[("mysql-5.6", "Variable 'gtid_next' can't be set")]),
 ];

@@ -4,7 +4,10 @@
 //! itself that filters as the second relay does. After each feature the first replica must hold
 //! what the master holds, the second what that reference replica holds.
 
+pub mod feature;
 pub mod formats;
+pub mod keyring;
+pub mod operation;
 pub mod scripts;
 pub mod snapshot;
 
@@ -19,24 +22,29 @@ use crate::support::Deadline;
 use crate::support::relay::{RELAY_HOST, Relay, RelayOptions, SourceOptions};
 use crate::support::replication::{StartAt, attach, replica_status, retry_each_second};
 use crate::support::servers::{Kind, Server, ServerOptions};
-use scripts::Feature;
-use snapshot::{differences, snapshot};
+use feature::{Cell, Feature};
+use snapshot::{differences, snapshot, tables};
 
 /// A database name with all that is allowed in one.
 pub const ODD_NAME: &str = "odd-näme \"q\" 'a'";
 /// The databases that the filter keeps.
 pub const KEPT: [&str; 2] = ["test", ODD_NAME];
-/// How long replicas may take for one feature.
+/// How long replicas may take for one feature, in seconds.
 const CATCH_UP_SECS: u64 = 60;
 
-/// How a feature fared.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Cell {
-    Ok,
-    /// The server itself cannot do it: what it said.
-    NotSupported(String),
-    Failed(String),
-}
+/// What stands before each script.
+const FRESH: &[&str] = &[
+    "DROP DATABASE IF EXISTS test",
+    "CREATE DATABASE test",
+    "DROP DATABASE IF EXISTS other",
+    "CREATE DATABASE other",
+    "USE other",
+    "CREATE TABLE t (id INT AUTO_INCREMENT PRIMARY KEY, v VARCHAR(200)) ENGINE=InnoDB",
+    "INSERT INTO t VALUES (1, 'other')",
+    "USE test",
+    "CREATE TABLE t (id INT AUTO_INCREMENT PRIMARY KEY, v VARCHAR(200)) ENGINE=InnoDB",
+    "INSERT INTO t VALUES (1, 'test')",
+];
 
 pub struct Stand {
     pub master: Server,
@@ -46,33 +54,43 @@ pub struct Stand {
     /// Behind the master, with the filter.
     pub reference: Server,
     sessions: BTreeMap<u32, Conn>,
+    /// Whether the system's tables are still of an older version.
+    is_upgraded: bool,
     directory: TempDir,
-}
-
-fn is_mariadb(kind: Kind) -> bool {
-    kind.flavor() == "mariadb"
 }
 
 impl Stand {
     pub async fn start(kind: Kind) -> Stand {
+        Stand::start_behind(kind, kind).await
+    }
+
+    /// With replicas of another kind than their master.
+    pub async fn start_behind(kind: Kind, replica_kind: Kind) -> Stand {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        let path = |name: &str| directory.path().join(name);
-        std::fs::write(path("rows.csv"), "1,one\n2,two\n3,drei \u{e4}\n").expect("rows.csv");
-        let key = "1;770A8A65DA156D24EE2A093277530142770A8A65DA156D24EE2A093277530142\n";
-        std::fs::write(path("keys"), key).expect("keys");
+        write_files(&directory);
         let options = |id: u32| {
-            ServerOptions::new(id)
+            // Servers are killed here, the machine is not: no need to wait for the disk.
+            let mut options = ServerOptions::new(id)
+                .extra("--sync-binlog=0")
+                .extra("--innodb-flush-log-at-trx-commit=2")
                 .extra("--max-allowed-packet=64M")
-                .extra("--log-bin-trust-function-creators=1")
+                .extra("--log-bin-trust-function-creators=1");
+            // The default of 5.6, STATEMENT, cannot log the rows that a replica is sent.
+            options.binlog_format = (kind == Kind::MySql56).then_some("MIXED");
+            options
+        };
+        let of_master = match kind {
+            Kind::MySql => keyring::with_keyring(options(86), &directory.path().join("keyring")),
+            _ => options(86),
         };
         let reference = KEPT.iter().fold(options(13), |options, name| {
             options.extra(format!("--replicate-do-db={name}"))
         });
         let (master, first, second, reference) = tokio::join!(
-            Server::start(kind, options(86)),
-            Server::start(kind, options(11)),
-            Server::start(kind, options(12)),
-            Server::start(kind, reference),
+            Server::start(kind, of_master),
+            Server::start(replica_kind, options(11)),
+            Server::start(replica_kind, options(12)),
+            Server::start(replica_kind, reference),
         );
         let relay = |server_id, databases: &[&str]| {
             Relay::start(RelayOptions {
@@ -81,67 +99,90 @@ impl Stand {
                 ..RelayOptions::new(vec![SourceOptions::of("m", &master)])
             })
         };
-        let relays = [relay(900, &[]), relay(901, &KEPT)];
-        let replicas = [first, second];
-        // A loaded machine starts servers slowly, and MySQL's replicas try ten times only.
-        let extra = match is_mariadb(kind) {
-            true => retry_each_second(kind).to_owned(),
-            false => format!("{}, SOURCE_RETRY_COUNT=1000", retry_each_second(kind)),
+        let stand = Stand {
+            relays: [relay(900, &[]), relay(901, &KEPT)],
+            master,
+            replicas: [first, second],
+            reference,
+            sessions: BTreeMap::new(),
+            is_upgraded: false,
+            directory,
         };
-        let at = |basename: &str| match is_mariadb(kind) {
+        stand.attach_replicas().await;
+        stand
+    }
+
+    async fn attach_replicas(&self) {
+        let at = |basename: &str| match self.master.kind.is_mariadb() {
             true => StartAt::first_file(basename),
             false => StartAt::AutoPosition,
         };
-        for (relay, replica) in relays.iter().zip(&replicas) {
+        let mut extra = retry_each_second(self.reference.kind).to_owned();
+        for (relay, replica) in self.relays.iter().zip(&self.replicas) {
             relay.wait_streaming().await;
             attach(replica, RELAY_HOST, relay.port, &at("relay-bin"), &extra).await;
         }
-        attach(
-            &reference,
-            "127.0.0.1",
-            master.port,
-            &at("mysql-bin"),
-            &extra,
-        )
-        .await;
-        Stand {
-            master,
-            relays,
-            replicas,
-            reference,
-            sessions: BTreeMap::new(),
-            directory,
+        if self.reference.kind == Kind::MariaDb118 && self.master.kind != Kind::MariaDb118 {
+            // By default it refuses a master without TLS.
+            extra += ", MASTER_SSL=0";
         }
+        let (master, at) = (self.master.port, at("mysql-bin"));
+        attach(&self.reference, "127.0.0.1", master, &at, &extra).await;
+    }
+
+    /// Stops the relays; what they wrote must be in order.
+    pub fn finish(mut self) {
+        for relay in &mut self.relays {
+            relay.terminate();
+            relay.verify();
+        }
+    }
+
+    /// The stand, if the next feature can be tried in it: after a failure, or when the relay has
+    /// refused something, what has stopped would fail all that follows.
+    pub fn still_good(self, cells: &[Cell; 2]) -> Option<Stand> {
+        if cells.iter().any(|cell| matches!(cell, Cell::Failed(_))) {
+            return None;
+        }
+        if cells.iter().any(|cell| matches!(cell, Cell::Refused(_))) {
+            self.finish();
+            return None;
+        }
+        Some(self)
     }
 
     /// Tries one feature: how it fared without filter and with it.
     pub async fn run(&mut self, feature: &Feature) -> [Cell; 2] {
+        let kind = self.master.kind;
         self.sessions.clear();
-        for statement in scripts::FRESH {
+        for statement in FRESH {
             self.statement(1, statement).await.expect(statement);
         }
-        let mut refusal = None;
-        for line in feature.script.lines().map(str::trim) {
-            if line.is_empty() || line.starts_with('#') {
+        let lacking = feature.lacking_text(kind);
+        let mut unsupported = None;
+        for line in feature.lines(kind) {
+            let Err(error) = self.line(line).await else {
                 continue;
+            };
+            if line.starts_with('?') && lacking.is_some_and(|text| error.contains(text)) {
+                unsupported = Some(error);
+                break;
             }
-            match self.line(line).await {
-                Ok(()) => {}
-                Err(error) if line.starts_with('?') => {
-                    refusal = Some(error);
-                    break;
-                }
-                Err(error) => {
-                    let cell = Cell::Failed(format!("{line}: {error}"));
-                    return [cell.clone(), cell];
-                }
-            }
+            let cell = Cell::Failed(format!("{line}: {error}"));
+            return [cell.clone(), cell];
         }
         self.sessions.clear();
+        if let Some(text) = feature.refused_text(kind) {
+            return [self.refusal(0, text).await, self.refusal(1, text).await];
+        }
         let cells = [self.compare(0).await, self.compare(1).await];
-        match refusal {
-            Some(error) if cells == [Cell::Ok, Cell::Ok] => {
+        match (unsupported, lacking) {
+            (Some(error), _) if cells == [Cell::Ok, Cell::Ok] => {
                 let cell = Cell::NotSupported(error);
+                [cell.clone(), cell]
+            }
+            (None, Some(text)) => {
+                let cell = Cell::Failed(format!("nothing was refused with {text:?}"));
                 [cell.clone(), cell]
             }
             _ => cells,
@@ -151,6 +192,16 @@ impl Stand {
     /// One line of a script; see [`Feature`].
     async fn line(&mut self, line: &str) -> Result<(), String> {
         let line = line.trim_start_matches('?');
+        match line.strip_prefix('~').and_then(|rest| rest.split_once(' ')) {
+            Some((code, rest)) => match self.simple_line(rest).await {
+                Err(error) if error.contains(&format!("ERROR {code} ")) => Ok(()),
+                other => Err(format!("error {code} was expected, not {other:?}")),
+            },
+            None => self.simple_line(line).await,
+        }
+    }
+
+    async fn simple_line(&mut self, line: &str) -> Result<(), String> {
         if let Some(command) = line.strip_prefix('!') {
             return self.command(command).await;
         }
@@ -176,6 +227,11 @@ impl Stand {
         result.map_err(|error| error.to_string())
     }
 
+    /// What a script can do beside statements: `close N` ends a session; `relays` stops the relays
+    /// and starts them again, `relays kill` kills them; `master OPTIONS` restarts the master, with
+    /// options, `kill` kills it, `upgrade KIND` starts another version on its data; `wait` lets
+    /// the replicas catch up; `stopped CODE` sees each stop with that error, and lets it go on
+    /// behind the transaction, `reference stopped CODE` sees the reference stop.
     async fn command(&mut self, command: &str) -> Result<(), String> {
         match command.split_once(' ').unwrap_or((command, "")) {
             ("close", session) => {
@@ -184,25 +240,48 @@ impl Stand {
                     conn.disconnect().await.ok();
                 }
             }
-            ("relays", "") => {
+            ("relays", how) => {
                 for relay in &mut self.relays {
-                    relay.terminate();
+                    match how {
+                        "kill" => relay.kill9(),
+                        _ => relay.terminate(),
+                    }
                     relay.restart();
                 }
             }
-            ("relays", "kill") => {
-                for relay in &mut self.relays {
-                    relay.kill9();
-                    relay.restart();
-                }
-            }
-            // Waits, so that what follows comes with the applied events behind it.
+            // What follows then comes with the applied events behind it.
             ("wait", "") => {
                 for which in [0, 1] {
                     self.wait(which).await?;
                 }
             }
             ("master", options) => return self.restart_master(options).await,
+            ("kill", "") => {
+                self.sessions.clear();
+                self.master.kill9();
+                self.master.restart().await;
+            }
+            ("upgrade", name) => {
+                self.sessions.clear();
+                self.is_upgraded = true;
+                self.master.terminate();
+                self.master.kind = match name {
+                    "mariadb-10.11" => Kind::MariaDb,
+                    "mariadb-11.8" => Kind::MariaDb118,
+                    _ => panic!("no such upgrade: {name}"),
+                };
+                self.master.restart().await;
+            }
+            ("stopped", code) => {
+                for replica in self.replicas.iter().chain([&self.reference]) {
+                    stopped(replica, code).await?;
+                    skip_transaction(&self.master, replica).await;
+                }
+            }
+            ("reference", stops) => {
+                let code = stops.strip_prefix("stopped ").expect("an error code");
+                stopped(&self.reference, code).await?;
+            }
             _ => panic!("no such command: {command}"),
         }
         Ok(())
@@ -241,6 +320,22 @@ impl Stand {
         Ok(())
     }
 
+    /// The relay must say the text of its source, which stops.
+    async fn refusal(&self, which: usize, text: &str) -> Cell {
+        let deadline = Deadline::after_secs(CATCH_UP_SECS);
+        loop {
+            let source = self.relays[which].source_status("m");
+            let message = source["last_error"]["message"].as_str().unwrap_or("");
+            if source["state"] == "failed" && message.contains(text) {
+                return Cell::Refused(message.to_owned());
+            }
+            if deadline.passed() {
+                return Cell::Failed(format!("not refused with {text:?}: {source}"));
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
     async fn compare(&self, which: usize) -> Cell {
         if let Err(error) = self.wait(which).await {
             return Cell::Failed(error);
@@ -249,8 +344,14 @@ impl Stand {
             0 => &self.master,
             _ => &self.reference,
         };
-        let expected = snapshot(expected).await;
-        let found = snapshot(&self.replicas[which]).await;
+        let (expected, found) = match self.is_upgraded {
+            // Routines and events cannot be read before mariadb-upgrade has run.
+            true => (tables(expected).await, tables(&self.replicas[which]).await),
+            false => (
+                snapshot(expected).await,
+                snapshot(&self.replicas[which]).await,
+            ),
+        };
         let dropped = expected.keys().any(|name| name.contains("`other`"));
         let kept = expected.keys().any(|name| name.contains("`test`"));
         assert!(
@@ -267,7 +368,7 @@ impl Stand {
 
 /// Waits until a replica has all that the master wrote; says why when it has not.
 pub async fn caught_up(master: &Server, reader: &Server) -> Result<(), String> {
-    let mariadb = is_mariadb(master.kind);
+    let mariadb = master.kind.is_mariadb();
     let position = match mariadb {
         true => "SELECT @@GLOBAL.gtid_binlog_pos",
         false => "SELECT @@GLOBAL.gtid_executed",
@@ -288,4 +389,42 @@ pub async fn caught_up(master: &Server, reader: &Server) -> Result<(), String> {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     Ok(())
+}
+
+/// Waits until a replica has stopped applying, which must be for this error.
+async fn stopped(replica: &Server, code: &str) -> Result<(), String> {
+    let deadline = Deadline::after_secs(CATCH_UP_SECS);
+    loop {
+        let status = replica_status(replica).await;
+        if status.sql_running == "No" && status.sql_errno.to_string() == code {
+            return Ok(());
+        }
+        if status.sql_running == "No" || deadline.passed() {
+            return Err(format!("{replica}: not stopped by {code}: {status:?}"));
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Lets a MySQL replica take the one transaction that it has not for applied, and go on.
+async fn skip_transaction(master: &Server, replica: &Server) {
+    let executed = master.value("SELECT @@GLOBAL.gtid_executed").await;
+    let executed = executed.unwrap_or_default().replace('\n', "");
+    let missing = format!("SELECT GTID_SUBTRACT('{executed}', @@GLOBAL.gtid_executed)");
+    let missing = replica.value(&missing).await.unwrap_or_default();
+    let skip = format!("SET GTID_NEXT='{missing}'; BEGIN; COMMIT; SET GTID_NEXT='AUTOMATIC'");
+    replica.sql(&format!("{skip}; START REPLICA")).await;
+}
+
+/// Files that scripts name, in `{dir}`.
+fn write_files(directory: &TempDir) {
+    let write = |name: &str, text: String| {
+        std::fs::write(directory.path().join(name), text).expect("a file is written");
+    };
+    write("rows.csv", "1,one\n2,two\n3,drei \u{e4}\n".to_owned());
+    // More than one block of what is logged.
+    let many = (100..3100).map(|id| format!("{id},{}\n", "x".repeat(150)));
+    write("many.csv", many.collect());
+    let key = "770A8A65DA156D24EE2A093277530142";
+    write("keys", format!("1;{key}{key}\n"));
 }

@@ -14,12 +14,22 @@ const OWN: &str = "('mysql','sys','performance_schema','information_schema')";
 
 /// Everything but the server's own databases and the accounts that all servers have.
 pub async fn snapshot(server: &Server) -> Snapshot {
-    let mut found = Snapshot::new();
-    for (kind, query) in object_queries() {
+    let mut found = tables(server).await;
+    let accounts = ACCOUNTS.map(|(kind, query)| (kind, query.to_owned()));
+    for (kind, query) in object_queries().into_iter().chain(accounts) {
         for (name, text) in server.rows::<(String, String)>(&query).await {
             found.insert(format!("{kind} {name}"), text);
         }
     }
+    for row in server.rows::<Row>("XA RECOVER").await {
+        found.insert(format!("prepared {row:?}"), String::new());
+    }
+    found
+}
+
+/// Tables and views, with checksums of their rows.
+pub async fn tables(server: &Server) -> Snapshot {
+    let mut found = Snapshot::new();
     let tables = server
         .rows::<(String, String, String)>(&format!(
             "SELECT CAST(table_schema AS CHAR), CAST(table_name AS CHAR), \
@@ -46,11 +56,29 @@ pub async fn snapshot(server: &Server) -> Snapshot {
         }
         found.insert(format!("table {name}"), text);
     }
-    for row in server.rows::<Row>("XA RECOVER").await {
-        found.insert(format!("prepared {row:?}"), String::new());
-    }
     found
 }
+
+/// Queries of accounts, as the others of names and texts.
+const ACCOUNTS: [(&str, &str); 3] = [
+    (
+        "user",
+        "SELECT CAST(user AS CHAR), CAST(host AS CHAR) FROM mysql.user \
+         WHERE user LIKE 'feat%'",
+    ),
+    (
+        "grant",
+        "SELECT CONCAT_WS(' ', CAST(user AS CHAR), CAST(host AS CHAR), CAST(db AS CHAR)), \
+         CONCAT_WS(' ', Select_priv, Insert_priv, Delete_priv, Execute_priv, Grant_priv) \
+         FROM mysql.db WHERE user LIKE 'feat%'",
+    ),
+    (
+        "grant",
+        "SELECT CONCAT_WS(' ', CAST(user AS CHAR), CAST(host AS CHAR), CAST(db AS CHAR), \
+         CAST(table_name AS CHAR), CAST(column_name AS CHAR)), CAST(column_priv AS CHAR) \
+         FROM mysql.columns_priv WHERE user LIKE 'feat%'",
+    ),
+];
 
 /// Queries of names and texts, each with the word for what it finds.
 fn object_queries() -> Vec<(&'static str, String)> {
@@ -105,12 +133,6 @@ fn object_queries() -> Vec<(&'static str, String)> {
                 &["event_definition", "interval_value", "interval_field"],
                 "event_schema",
             ),
-        ),
-        (
-            "user",
-            "SELECT CAST(user AS CHAR), CAST(host AS CHAR) FROM mysql.user \
-             WHERE user LIKE 'feat%'"
-                .to_owned(),
         ),
     ]
 }

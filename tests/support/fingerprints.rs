@@ -34,6 +34,7 @@ pub fn transactions(server: &Server) -> Vec<Logged> {
             source: 0,
             source_server_id: server.options.server_id,
             source_first_timestamp: 0,
+            has_gtids: server.options.gtid,
             first_run: 0,
             filter: Filter::default(),
             spill_dir: spool.path().to_owned(),

@@ -94,6 +94,8 @@ pub struct ServerOptions {
     pub gtid: bool,
     /// Whether there is a binlog at all.
     pub log_bin: bool,
+    /// A link to the server's program, with its file name, to be started in its place.
+    pub program_link: Option<PathBuf>,
     pub extra: Vec<String>,
 }
 
@@ -105,6 +107,7 @@ impl ServerOptions {
             binlog_format: None,
             gtid: true,
             log_bin: true,
+            program_link: None,
             extra: Vec::new(),
         }
     }
@@ -209,6 +212,21 @@ impl Server {
         arguments
     }
 
+    fn program(&self) -> Command {
+        let found = program(self.kind, "server");
+        let Some(link) = &self.options.program_link else {
+            return found;
+        };
+        let mut command = Command::new(found.get_program());
+        command.args(found.get_args().map(|word| {
+            match Path::new(word).file_name() == link.file_name() {
+                true => link.as_os_str(),
+                false => word,
+            }
+        }));
+        command
+    }
+
     async fn spawn(&mut self) {
         if let Err(error) = self.try_spawn().await {
             panic!("{error}");
@@ -218,7 +236,8 @@ impl Server {
     /// Starts the process and waits until it answers; says why when it stops, as with options that
     /// it refuses.
     pub async fn try_spawn(&mut self) -> Result<(), String> {
-        let child = program(self.kind, "server")
+        let child = self
+            .program()
             .args(self.arguments())
             .stdin(Stdio::null())
             .stdout(Stdio::null())

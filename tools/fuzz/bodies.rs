@@ -211,6 +211,7 @@ fn assembler(choice: u8, format: Option<FormatDescription>) -> Assembler {
         source: 0,
         source_server_id: 1,
         source_first_timestamp: 0,
+        has_gtids: choice & 8 == 0,
         first_run: 1,
         filter: Filter::new(
             RuleLists {

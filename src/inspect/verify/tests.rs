@@ -27,6 +27,7 @@ fn batches(kind: &str, spill_dir: &Path) -> (Arc<FormatDescription>, Vec<Transac
         source: 0,
         source_server_id: 86,
         source_first_timestamp: 0,
+        has_gtids: true,
         first_run: 0,
         filter: Filter::default(),
         spill_dir: spill_dir.to_owned(),

@@ -25,6 +25,7 @@ fn source(number: u16) -> TestSource {
         source: number,
         source_server_id: source.server_id,
         source_first_timestamp: 0,
+        has_gtids: false,
         first_run: 0,
         filter: make::keeping(&[]),
         spill_dir: source.spool.path().to_owned(),

@@ -33,18 +33,13 @@ pub(super) fn widened(
     ours: &FormatDescription,
     theirs: &FormatDescription,
 ) -> Option<FormatDescription> {
-    let (own, other) = (&ours.post_header_lengths, &theirs.post_header_lengths);
-    let known = |lengths: &[u8], at| lengths.get(at).copied().filter(|length| *length != 0);
-    let post_header_lengths: Vec<u8> = (0..own.len().max(other.len()))
-        .map(|at| known(own, at).or(known(other, at)).unwrap_or(0))
-        .collect();
-    if post_header_lengths == *own {
+    let post_header_lengths = ours.joined_post_header_lengths(theirs);
+    if post_header_lengths == ours.post_header_lengths {
         return None;
     }
-    let newer = if other.len() > own.len() {
-        theirs
-    } else {
-        ours
+    let newer = match theirs.post_header_lengths.len() > ours.post_header_lengths.len() {
+        true => theirs,
+        false => ours,
     };
     Some(FormatDescription {
         post_header_lengths,

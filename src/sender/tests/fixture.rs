@@ -94,6 +94,7 @@ impl TestLog {
             source: 0,
             source_server_id: 86,
             source_first_timestamp: 0,
+            has_gtids: true,
             first_run: 0,
             filter: Filter::default(),
             spill_dir: log_dir.spool_path(),

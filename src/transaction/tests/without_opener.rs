@@ -90,6 +90,32 @@ fn the_middle_of_a_transaction_is_refused() {
     }
 }
 
+/// MariaDB, and MySQL 5.6 with GTIDs, give none to what says that events are lost.
+#[test]
+fn an_incident_without_gtid_where_others_have_one_is_refused() {
+    let formats = [
+        make::mariadb_format(Checksum::Crc32),
+        make::mysql56_format(Checksum::Crc32),
+    ];
+    for format in formats {
+        let source = || Source::of(true, format.clone(), make::keeping(&["test"]), SPILL_NEVER);
+        let body = [1, 0, 4, b'l', b'o', b's', b't'];
+        let incident = |body| make::event(EventType::INCIDENT, 86, body);
+        let error = source().event(&incident(&body)).unwrap_err();
+        let text = error.to_string();
+        assert!(
+            matches!(error, TransactionError::Incident { number: 1, .. })
+                && text.contains("Incident event 1: lost")
+                && text.contains("1590"),
+            "{text}"
+        );
+        for cut in 0..body.len() {
+            let error = source().event(&incident(&body[..cut])).unwrap_err();
+            assert!(matches!(error, TransactionError::Event(_)), "{error}");
+        }
+    }
+}
+
 /// What is left of an emptied one is BEGIN and its end, so that it has a place in the log.
 #[test]
 fn emptied_groups_are_begin_and_end() {
