@@ -34,6 +34,7 @@ use binrelay::flavor::Flavor;
 use binrelay::gtid::{BinlogState, GtidSet};
 use binrelay::protocol::auth::{ClientAuth, Secret};
 use binrelay::protocol::command::Command;
+use binrelay::protocol::framing::{FrameReader, READ_BUFFER_MIN};
 use binrelay::protocol::handshake::{Greeting, HandshakeResponse, SslRequest};
 use binrelay::protocol::response::{QueryResponseReader, ResultLimits};
 use binrelay::transaction::{Assembler, AssemblerOptions};
@@ -72,6 +73,29 @@ fn packets_of_clients() {
         }
     }
     trial.finish(120);
+}
+
+/// Every packet in its frame, damaged also there.
+#[test]
+fn frames() {
+    let mut trial = Trial::new("frames", PACKET_ALLOWANCE);
+    let mut seen = HashSet::new();
+    for conversation in recorded::all() {
+        for packet in &conversation.packets {
+            if !seen.insert(packet.bytes.clone()) {
+                continue;
+            }
+            trial.damage(&conversation.name, &packet.bytes, &mut |bytes| {
+                let mut reader = FrameReader::new();
+                reader.set_sequence(packet.sequence());
+                let mut rest = bytes;
+                while let Ok(Some((used, _))) = reader.next(rest, READ_BUFFER_MIN) {
+                    rest = &rest[used..];
+                }
+            });
+        }
+    }
+    trial.finish(600);
 }
 
 /// What servers send until a client is logged in.
