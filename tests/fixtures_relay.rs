@@ -47,10 +47,10 @@ fn play_master(mut client: TcpStream, conversation: &Conversation) -> Vec<String
         // A login has the process's number in it, and, with RSA, chance.
         if packet.sequence() == 0 && payload != packet.payload() {
             findings.push(format!(
-                "{}: {:?}, not {:?}",
+                "{}: {}, not {}",
                 conversation.name,
-                String::from_utf8_lossy(&payload),
-                String::from_utf8_lossy(packet.payload())
+                payload.escape_ascii(),
+                packet.payload().escape_ascii()
             ));
         }
     }

@@ -109,7 +109,7 @@ fn files_cut_at_every_length() {
                 .lines()
                 .map(|line| field(line, "end_position").as_u64().unwrap()),
         );
-        for cut in (0..bytes.len()).step_by(if cfg!(debug_assertions) { 7 } else { 1 }) {
+        for cut in (0..bytes.len()).step_by(if cfg!(debug_assertions) { 17 } else { 1 }) {
             let outcome = dump_bytes(&bytes[..cut], &json());
             let whole = ends.iter().filter(|end| **end <= cut as u64).count();
             assert_eq!(outcome.lines.len(), whole.saturating_sub(1), "{name} {cut}");
@@ -339,7 +339,7 @@ fn damage_without_checksums() {
             }
         }
         let mut found = 0;
-        for bit in (0..plain.len() * 8).step_by(211) {
+        for bit in (0..plain.len() * 8).step_by(997) {
             let mut damaged = plain.clone();
             damaged[bit / 8] ^= 1 << (bit % 8);
             for force in [false, true] {
@@ -350,7 +350,7 @@ fn damage_without_checksums() {
                 assert!(sound_until <= plain.len() as u64 || sound_until == u64::MAX);
             }
         }
-        assert!(found > 100, "{name}: {found}");
+        assert!(found > 20, "{name}: {found}");
         for cut in (0..plain.len()).step_by(11) {
             assert!(dump_bytes(&plain[..cut], &json()).damages.len() <= 1);
         }
