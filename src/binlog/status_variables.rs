@@ -11,7 +11,7 @@
 //! | 6 catalog | string | | 19 primary key required, 20 table encryption | 1 |
 //! | 7 lc_time_names, 8 database's character set | 2 | | 128 microseconds (MariaDB) | 3 |
 //! | 9 tables that an UPDATE of several changes | 8 | | 129 XID (MariaDB) | 8 |
-//! | 10 source's data written | 4 | | 130 GTID flags (MariaDB) | 1, and 8 more if bit 1 or 2 |
+//! | 10 source's data written | 4 | | 130 GTID flags (MariaDB) | 1, and 8 more if bit 2 or 3 |
 //!
 //! A string has its length, one byte, before it.
 
@@ -142,7 +142,9 @@ fn skip(code: u8, fields: &mut FieldReader<'_>) -> Result<bool, EventError> {
             usize::from(fields.u8("host length")?)
         }
         130 => {
-            const ENDS_ALTER: u8 = 0b110;
+            // 2 starts a two-phase ALTER; 4 commits it and 8 rolls it back, and then the number of
+            // the GTID that started it follows.
+            const ENDS_ALTER: u8 = 0b1100;
             let flags = fields.u8("GTID flags")?;
             if flags & ENDS_ALTER != 0 { 8 } else { 0 }
         }
@@ -171,7 +173,8 @@ mod tests {
             &[12, 2, b'a', 0, b'b', b'c', 0],
             &[13, 1, 2, 3, 16, 1, 17, 1, 2, 3, 4, 5, 6, 7, 8],
             &[18, 255, 0, 19, 0, 20, 1, 128, 1, 2, 3],
-            &[130, 0, 130, 2, 1, 2, 3, 4, 5, 6, 7, 8],
+            &[130, 0, 130, 2, 130, 4, 1, 2, 3, 4, 5, 6, 7, 8],
+            &[130, 8, 1, 2, 3, 4, 5, 6, 7, 8],
         ];
         let bytes = bytes.concat();
         let found = StatusVariables::parse(&bytes).unwrap();

@@ -13,6 +13,9 @@ const WINDOW_LEN: usize = 256 * 1024;
 /// The offset of the first event at or behind `from`: a header of a known type whose position is
 /// the event's end, and whose checksum, if the file has them, is right. `None` when there is none.
 ///
+/// MariaDB 11.8 writes no position into the events inside a transaction: there the checksum alone
+/// decides.
+///
 /// # Errors
 /// When the file cannot be read.
 pub(super) fn find_event(reader: &EventReader, from: u64) -> Result<Option<u64>, InspectError> {
@@ -32,7 +35,7 @@ pub(super) fn find_event(reader: &EventReader, from: u64) -> Result<Option<u64>,
         file.read_exact_at(bytes, start).map_err(io)?;
         for (at, head) in bytes.windows(HEADER_LEN).enumerate() {
             let offset = start + at as u64;
-            let Some(header) = plausible(head, offset, len) else {
+            let Some(header) = plausible(head, offset, len, checksummed) else {
                 continue;
             };
             if !checksummed || has_right_checksum(file, offset, &header).map_err(io)? {
@@ -44,10 +47,11 @@ pub(super) fn find_event(reader: &EventReader, from: u64) -> Result<Option<u64>,
     Ok(None)
 }
 
-fn plausible(head: &[u8], offset: u64, len: u64) -> Option<EventHeader> {
+fn plausible(head: &[u8], offset: u64, len: u64, checksummed: bool) -> Option<EventHeader> {
     let header = EventHeader::parse(head).ok()?;
     let end = offset + u64::from(header.event_size);
-    let fits = end <= len && header.log_pos == end as u32;
+    let placed = header.log_pos == end as u32 || (checksummed && header.log_pos == 0);
+    let fits = end <= len && placed;
     (fits && header.event_type.name() != "Unknown").then_some(header)
 }
 

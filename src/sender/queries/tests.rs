@@ -4,16 +4,16 @@ use super::*;
 use crate::sender::tests::fixture::{RELAY_UUID, SERVER_ID, TestLog, UUID};
 
 /// A session without a connection.
-struct Asker {
+pub(super) struct Asker {
     log: TestLog,
-    flavor: Flavor,
+    pub(super) flavor: Flavor,
     variables: SessionVariables,
     replicas: Replicas,
     privileges: Privileges,
 }
 
 impl Asker {
-    fn new(flavor: Flavor) -> Asker {
+    pub(super) fn new(flavor: Flavor) -> Asker {
         let mut log = TestLog::empty(flavor, 1 << 20);
         match flavor {
             Flavor::MySql => log.mysql(1, b"CREATE TABLE t (a INT)"),
@@ -31,7 +31,7 @@ impl Asker {
         }
     }
 
-    fn ask(&mut self, text: &str) -> Result<Answer, ServerError> {
+    pub(super) fn ask(&mut self, text: &str) -> Result<Answer, ServerError> {
         let log = self.log.log();
         let facts = ServerFacts {
             log: &log,
