@@ -16,6 +16,10 @@ use super::fields::{EventError, FieldReader};
 const NAME: &str = "Format_desc event";
 const SERVER_VERSION_LEN: usize = 50;
 const ALGORITHM_AND_CHECKSUM_LEN: usize = 5;
+/// Bytes before the lengths: format version, server version, time of creation, header length.
+const FIXED_LEN: usize = 2 + SERVER_VERSION_LEN + 4 + 1;
+/// Where among the lengths that of this event itself stands.
+const OWN_LENGTH_AT: usize = EventType::FORMAT_DESCRIPTION.0 as usize - 1;
 
 /// How the events of a file are checksummed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,13 +145,35 @@ impl FormatDescription {
     }
 
     /// Whether events of `other` may stand in a file that this describes: every event type that
-    /// both know has the same fixed part.
+    /// both know has the same fixed part. That of this event itself grows with the number of types
+    /// that a server knows, so it differs between any two versions of which one knows more.
     pub fn is_compatible_with(&self, other: &FormatDescription) -> bool {
         self.post_header_lengths
             .iter()
             .zip(&other.post_header_lengths)
+            .enumerate()
             // A server writes 0 for types it never writes itself; that is no contradiction.
-            .all(|(ours, theirs)| ours == theirs || *ours == 0 || *theirs == 0)
+            .all(|(at, (ours, theirs))| {
+                ours == theirs || *ours == 0 || *theirs == 0 || at == OWN_LENGTH_AT
+            })
+    }
+
+    /// This description with other lengths, of which that of this event itself, where servers have
+    /// one, is made to fit.
+    pub fn with_post_header_lengths(self, lengths: Vec<u8>) -> FormatDescription {
+        let mut post_header_lengths = lengths;
+        let own = FIXED_LEN + post_header_lengths.len();
+        if let Some(length) = post_header_lengths
+            .get_mut(OWN_LENGTH_AT)
+            .filter(|length| **length != 0)
+        {
+            // 255 types are all that there can be; as servers do, it is cut to its byte.
+            *length = own as u8;
+        }
+        FormatDescription {
+            post_header_lengths,
+            ..self
+        }
     }
 }
 
@@ -212,6 +238,27 @@ mod tests {
         assert!(!version_has_checksums("5.5.62-log"));
         assert!(version_has_checksums("5.6.24"));
         assert!(version_has_checksums("10.5.1-MariaDB"));
+    }
+
+    /// As servers write it, with so many event types.
+    fn with_types(count: usize) -> FormatDescription {
+        sample().with_post_header_lengths(vec![8; count])
+    }
+
+    #[test]
+    fn versions_that_differ_in_the_number_of_types_are_compatible() {
+        // MySQL 5.6, 5.7, 8.0 and 9.7; MariaDB 10.0 and 10.11.
+        for (types, length) in [(35, 92), (38, 95), (41, 98), (42, 99), (163, 220), (171, 228)] {
+            assert_eq!(with_types(types).post_header_lengths[14], length);
+        }
+        for (older, newer) in [(35, 42), (41, 42), (163, 171)] {
+            let (older, newer) = (with_types(older), with_types(newer));
+            assert!(newer.is_compatible_with(&older));
+            assert!(older.is_compatible_with(&newer));
+            let mut contradicting = newer;
+            contradicting.post_header_lengths[15] = 7;
+            assert!(!older.is_compatible_with(&contradicting));
+        }
     }
 
     #[test]

@@ -16,6 +16,7 @@ use super::large::LargeEvent;
 use super::{BufferPool, Fingerprint, Half, Identity, Transaction, TransactionBatch};
 use crate::binlog::event::{self, CHECKSUM_LEN, EventHeader};
 use crate::binlog::format_description::Checksum;
+use crate::binlog::incident;
 use crate::binlog::mariadb_gtid::{self, AlterHalf, MariaDbGtidEvent};
 use crate::binlog::mysql_gtid::MySqlGtidEvent;
 use crate::binlog::query::{self, Query};
@@ -360,6 +361,11 @@ impl Assembler {
         let Some(open) = &mut self.open else {
             return match event_type {
                 EventType::IGNORABLE => Ok(Admission::Drop),
+                EventType::INCIDENT => {
+                    let (number, message) = incident::parse(body)?;
+                    let message = String::from_utf8_lossy(message).into_owned();
+                    Err(TransactionError::Incident { number, message })
+                }
                 _ => Err(TransactionError::OutsideTransaction { event_type }),
             };
         };

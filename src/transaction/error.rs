@@ -38,6 +38,19 @@ pub enum TransactionError {
         /// The event's type.
         event_type: EventType,
     },
+    /// A MariaDB source says that its log lacks events, in an event that has no place: it belongs to
+    /// no transaction and bears no GTID.
+    #[error(
+        "Incident event: the source says that its log lacks events (incident {number}: {message}), \
+         so its replicas cannot hold what it holds; begin with an empty data_dir and a start \
+         behind this event, and seed the replicas anew from the source"
+    )]
+    Incident {
+        /// The incident's number.
+        number: u16,
+        /// What the source says.
+        message: String,
+    },
     /// A transaction begins before the one before it has ended.
     #[error("{event_type} event inside the transaction that began before it and has not ended")]
     NotEnded {

@@ -179,6 +179,15 @@ fn a_cut_off_transaction_is_dropped_whole() {
     }
 }
 
+/// MariaDB writes it between two transactions.
+#[test]
+fn an_incident_without_gtid_is_refused_with_what_it_says() {
+    let mut source = Source::mariadb();
+    let incident = make::event(EventType::INCIDENT, 86, b"\x01\0\x04lost");
+    let error = source.event(&incident).unwrap_err().to_string();
+    assert!(error.contains("(incident 1: lost)"), "{error}");
+}
+
 #[test]
 fn borders_that_do_not_fit_are_refused() {
     let group = row_transaction(1, &["test"]);

@@ -35,10 +35,10 @@ pub(super) fn widened(
 ) -> Option<FormatDescription> {
     let (own, other) = (&ours.post_header_lengths, &theirs.post_header_lengths);
     let known = |lengths: &[u8], at| lengths.get(at).copied().filter(|length| *length != 0);
-    let post_header_lengths: Vec<u8> = (0..own.len().max(other.len()))
+    let lengths: Vec<u8> = (0..own.len().max(other.len()))
         .map(|at| known(own, at).or(known(other, at)).unwrap_or(0))
         .collect();
-    if post_header_lengths == *own {
+    if lengths == *own {
         return None;
     }
     let newer = if other.len() > own.len() {
@@ -46,10 +46,7 @@ pub(super) fn widened(
     } else {
         ours
     };
-    Some(FormatDescription {
-        post_header_lengths,
-        ..own_format(newer)
-    })
+    Some(own_format(newer).with_post_header_lengths(lengths))
 }
 
 pub(super) fn now() -> u32 {
