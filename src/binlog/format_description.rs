@@ -248,7 +248,14 @@ mod tests {
     #[test]
     fn versions_that_differ_in_the_number_of_types_are_compatible() {
         // MySQL 5.6, 5.7, 8.0 and 9.7; MariaDB 10.0 and 10.11.
-        for (types, length) in [(35, 92), (38, 95), (41, 98), (42, 99), (163, 220), (171, 228)] {
+        for (types, length) in [
+            (35, 92),
+            (38, 95),
+            (41, 98),
+            (42, 99),
+            (163, 220),
+            (171, 228),
+        ] {
             assert_eq!(with_types(types).post_header_lengths[14], length);
         }
         for (older, newer) in [(35, 42), (41, 42), (163, 171)] {

@@ -81,7 +81,10 @@ impl Collector {
             .args(&self.arguments)
             // Ports from 32050 on (30 times this and 10000): apart from those that are chosen for the replays, and
             // below those of outgoing connections.
-            .env("MTR_BUILD_THREAD", (735 + std::process::id() % 22).to_string())
+            .env(
+                "MTR_BUILD_THREAD",
+                (735 + std::process::id() % 22).to_string(),
+            )
             .current_dir(self.suites.join("usr/share/mysql/mysql-test"))
             .stdin(Stdio::null())
             .stdout(log)
@@ -93,7 +96,10 @@ impl Collector {
     fn look(&mut self, sender: &UnboundedSender<PathBuf>) {
         let test = std::fs::read_to_string(self.var().join("log/current_test"));
         let test = test.unwrap_or_default();
-        let test = test.lines().next().and_then(|line| line.strip_prefix("CURRENT_TEST: "));
+        let test = test
+            .lines()
+            .next()
+            .and_then(|line| line.strip_prefix("CURRENT_TEST: "));
         let data = self.var().join("mysqld.1/data");
         let Ok(metadata) = std::fs::metadata(&data) else {
             return;
@@ -120,8 +126,14 @@ impl Collector {
         if !template.exists() {
             // What the runner begins each server with.
             let install = self.var().join("install.db");
-            let copied = Command::new("cp").arg("-a").args([&install, &template]).status();
-            assert!(copied.expect("cp can be run").success(), "the template is copied");
+            let copied = Command::new("cp")
+                .arg("-a")
+                .args([&install, &template])
+                .status();
+            assert!(
+                copied.expect("cp can be run").success(),
+                "the template is copied"
+            );
         }
         self.segments += 1;
         self.segment = Some(Growing {
@@ -166,7 +178,8 @@ impl Growing {
     }
 
     fn note_growth(&mut self, test: Option<&str>) {
-        let size = std::fs::metadata(self.history().join(&self.last_file)).map_or(0, |file| file.len());
+        let size =
+            std::fs::metadata(self.history().join(&self.last_file)).map_or(0, |file| file.len());
         if size > self.last_size {
             self.last_size = size;
             self.tests.extend(test.map(str::to_owned));
@@ -175,7 +188,8 @@ impl Growing {
 
     fn write_tests(&self) {
         let tests: Vec<&str> = self.tests.iter().map(String::as_str).collect();
-        std::fs::write(self.history().join("tests"), tests.join("\n")).expect("the tests' names are written");
+        std::fs::write(self.history().join("tests"), tests.join("\n"))
+            .expect("the tests' names are written");
     }
 }
 
@@ -219,7 +233,9 @@ fn runs_in(log: &Path) -> Runs {
             "skipped" | "disabled" => comment.trim(),
             _ => "",
         };
-        let run = format!("{combination}: {outcome} {comment}").trim().to_owned();
+        let run = format!("{combination}: {outcome} {comment}")
+            .trim()
+            .to_owned();
         runs.entry(name.to_owned()).or_default().push(run);
     }
     runs

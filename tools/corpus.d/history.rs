@@ -95,7 +95,8 @@ impl History {
     pub fn install(&self, data: &Path) {
         let mut index = String::new();
         for name in &self.files {
-            let mut bytes = std::fs::read(self.directory.join(name)).expect("a binlog file is read");
+            let mut bytes =
+                std::fs::read(self.directory.join(name)).expect("a binlog file is read");
             // With the flag set the server would take its own start for one after a crash.
             if let Some(flags) = bytes.get_mut(MAGIC.len() + 17) {
                 *flags &= !IN_USE;

@@ -13,7 +13,9 @@ use crate::history::History;
 use crate::snapshot::{Snapshot, snapshot};
 use crate::support::Deadline;
 use crate::support::relay::{RELAY_HOST, Relay, RelayOptions, SourceOptions};
-use crate::support::replication::{ReplicaStatus, StartAt, attach, replica_status, retry_each_second};
+use crate::support::replication::{
+    ReplicaStatus, StartAt, attach, replica_status, retry_each_second,
+};
 use crate::support::servers::{Kind, Server, ServerOptions};
 
 /// Server ids that no test uses.
@@ -35,10 +37,21 @@ const MARK: &str = "corpus_mark.mark";
 /// How a history fared.
 pub enum Verdict {
     /// Replicas of the master and of the relay are equal.
-    Equal { transactions: u64, notes: Vec<String> },
+    Equal {
+        transactions: u64,
+        notes: Vec<String>,
+    },
     /// It cannot be tried: why.
     LeftOut(String),
+    /// The relay does not take it, and says why.
+    Refused(String),
     Failed(String),
+}
+
+impl Verdict {
+    fn is_equal(&self) -> bool {
+        matches!(self, Verdict::Equal { .. })
+    }
 }
 
 /// How one replica ended.
@@ -48,8 +61,8 @@ struct End {
     skipped: Vec<u32>,
     /// Why it never got to the mark.
     given_up: Option<String>,
-    /// Its source refuses to send more, or the relay's source does.
-    refused: bool,
+    /// Why the relay takes no more from its source.
+    relay_refuses: Option<String>,
 }
 
 pub struct Replayer {
@@ -96,14 +109,14 @@ impl Replayer {
         // In a task of its own, so that what panics in it does not end the run.
         let task = tokio::spawn(async move { replay_on(&history, &replicas).await });
         let verdict = match task.await {
-            Ok(Ok(notes)) => Verdict::Equal {
+            Ok(Verdict::Equal { notes, .. }) => Verdict::Equal {
                 transactions: contents.transactions,
                 notes,
             },
-            Ok(Err(failure)) => Verdict::Failed(failure),
+            Ok(other) => other,
             Err(error) => Verdict::Failed(format!("panicked: {error}")),
         };
-        if !matches!(verdict, Verdict::Equal { .. }) {
+        if !verdict.is_equal() {
             // They may differ now, which must not count again.
             self.replicas = None;
         }
@@ -131,18 +144,31 @@ async fn start_replicas(template: &Path) -> [Server; 3] {
         options.log_bin = false;
         Server::start_prepared(Kind::MariaDb, options, |data| {
             std::fs::remove_dir_all(data).expect("the data directory can be removed");
-            let copied = Command::new("cp").arg("-a").arg(template).arg(data).status();
-            assert!(copied.expect("cp can be run").success(), "the template is copied");
+            let copied = Command::new("cp")
+                .arg("-a")
+                .arg(template)
+                .arg(data)
+                .status();
+            assert!(
+                copied.expect("cp can be run").success(),
+                "the template is copied"
+            );
         })
     };
-    let (a, b, c) = tokio::join!(start(REPLICA_IDS[0]), start(REPLICA_IDS[1]), start(REPLICA_IDS[2]));
+    let (a, b, c) = tokio::join!(
+        start(REPLICA_IDS[0]),
+        start(REPLICA_IDS[1]),
+        start(REPLICA_IDS[2])
+    );
     [a, b, c]
 }
 
 /// Removes what histories left: much faster than another server.
 async fn make_empty(replica: &Server) {
     let mut conn = replica.connect().await;
-    conn.query_drop("STOP SLAVE; SET SESSION foreign_key_checks=0").await.ok();
+    conn.query_drop("STOP SLAVE; SET SESSION foreign_key_checks=0")
+        .await
+        .ok();
     let databases = "SELECT CONCAT('DROP DATABASE `', REPLACE(schema_name, '`', '``'), '`') \
          FROM information_schema.schemata \
          WHERE schema_name NOT IN ('mysql','sys','performance_schema','information_schema','mtr')";
@@ -160,13 +186,13 @@ async fn make_empty(replica: &Server) {
     conn.query_drop("CREATE DATABASE test").await.ok();
 }
 
-/// Notes when the replicas are equal, else the difference.
-async fn replay_on(history: &History, replicas: &[Server; 3]) -> Result<Vec<String>, String> {
+async fn replay_on(history: &History, replicas: &[Server; 3]) -> Verdict {
     let master_options = options(MASTER_ID)
         .extra(format!("--log-bin={}", history.basename()))
         .extra("--skip-innodb")
         .extra("--default-storage-engine=MyISAM");
-    let master = Server::start_prepared(Kind::MariaDb, master_options, |data| history.install(data)).await;
+    let master =
+        Server::start_prepared(Kind::MariaDb, master_options, |data| history.install(data)).await;
     let mark: u32 = rand::random();
     master
         .sql(&format!(
@@ -191,7 +217,11 @@ async fn replay_on(history: &History, replicas: &[Server; 3]) -> Result<Vec<Stri
         drive(&replicas[1], mark, None),
         drive(&replicas[2], mark, Some(&relay)),
     );
-    let (a, b, c) = tokio::join!(snapshot(&replicas[0]), snapshot(&replicas[1]), snapshot(&replicas[2]));
+    let (a, b, c) = tokio::join!(
+        snapshot(&replicas[0]),
+        snapshot(&replicas[1]),
+        snapshot(&replicas[2])
+    );
     for replica in replicas {
         end_prepared(replica).await;
     }
@@ -229,18 +259,13 @@ async fn drive(replica: &Server, mark: u32, relay: Option<&Relay>) -> End {
             let source = relay.source_status("m");
             if source["state"] == "failed" {
                 failed = Some(Deadline::after_secs(AFTER_FAILURE_SECS));
-                end.given_up = Some(format!("the relay: {}", source["last_error"]["message"]));
-                end.refused = true;
+                end.relay_refuses = Some(source["last_error"]["message"].to_string());
             }
         }
         let refused = status.io_running == "No" && status.io_errno != 0;
-        if refused && applied_all(&mut conn).await {
-            end.refused = true;
-            end.given_up.get_or_insert(last_words(&status));
-            return end;
-        }
-        if deadline.passed() || stopped || failed.is_some_and(|failed| failed.passed()) {
-            end.given_up.get_or_insert(last_words(&status));
+        let ended = refused && applied_all(&mut conn).await;
+        if ended || stopped || deadline.passed() || failed.is_some_and(|failed| failed.passed()) {
+            end.given_up = Some(last_words(&status));
             return end;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -250,7 +275,12 @@ async fn drive(replica: &Server, mark: u32, relay: Option<&Relay>) -> End {
 fn last_words(status: &ReplicaStatus) -> String {
     format!(
         "IO {} {} {}, SQL {} {} {}",
-        status.io_running, status.io_errno, status.io_error, status.sql_running, status.sql_errno, status.sql_error
+        status.io_running,
+        status.io_errno,
+        status.io_error,
+        status.sql_running,
+        status.sql_errno,
+        status.sql_error
     )
 }
 
@@ -277,45 +307,69 @@ async fn applied_all(conn: &mut Conn) -> bool {
 async fn end_prepared(replica: &Server) {
     let mut conn = replica.connect().await;
     conn.query_drop("STOP SLAVE").await.ok();
-    let rows: Vec<(u32, u32, u32, String)> =
-        conn.query("XA RECOVER FORMAT='SQL'").await.unwrap_or_default();
+    let rows: Vec<(u32, u32, u32, String)> = conn
+        .query("XA RECOVER FORMAT='SQL'")
+        .await
+        .unwrap_or_default();
     for (_, _, _, name) in rows {
         conn.query_drop(format!("XA ROLLBACK {name}")).await.ok();
     }
 }
 
 /// Compares what the relay's replica ended with, as far as the two of the master itself agree.
-fn judge(ends: [&End; 3], snapshots: [&Snapshot; 3]) -> Result<Vec<String>, String> {
+fn judge(ends: [&End; 3], snapshots: [&Snapshot; 3]) -> Verdict {
+    let [first, second, third] = ends;
+    if let (Some(reason), None) = (&third.relay_refuses, &first.given_up) {
+        return Verdict::Refused(reason.clone());
+    }
     let mut notes = Vec::new();
     let mut wrong = Vec::new();
-    let names: BTreeSet<&String> = snapshots.iter().flat_map(|snapshot| snapshot.keys()).collect();
+    let names: BTreeSet<&String> = snapshots
+        .iter()
+        .flat_map(|snapshot| snapshot.keys())
+        .collect();
     for name in names {
-        let [first, second, third] = snapshots.map(|snapshot| snapshot.get(name));
-        if first != second {
-            notes.push(format!("two replicas of the master itself differ in {name}"));
-        } else if first != third {
-            wrong.push(format!("{name}: {third:?}; expected: {first:?}"));
+        let [expected, again, found] = snapshots.map(|snapshot| snapshot.get(name));
+        if expected != again {
+            notes.push(format!(
+                "two replicas of the master itself differ in {name}"
+            ));
+        } else if expected != found {
+            wrong.push(format!("{name}: {found:?}; expected: {expected:?}"));
         }
     }
-    let [first, second, third] = ends;
     if first.skipped != third.skipped && first.skipped == second.skipped {
-        wrong.push(format!("errors {:?}; expected: {:?}", third.skipped, first.skipped));
+        wrong.push(format!(
+            "errors {:?}; expected: {:?}",
+            third.skipped, first.skipped
+        ));
     }
     match (&first.given_up, &third.given_up) {
         (None, None) => {}
-        (Some(direct), Some(relayed)) if first.refused == third.refused => {
-            notes.push(format!("both end early; of the master: {direct}; of the relay: {relayed}"));
+        (Some(direct), Some(relayed)) => {
+            let refusal = third.relay_refuses.as_deref().unwrap_or("nothing");
+            notes.push(format!(
+                "both end early; of the master: {direct}; of the relay: {relayed}, which refuses {refusal}"
+            ));
         }
         (direct, relayed) => wrong.push(format!("ended with {relayed:?}; expected: {direct:?}")),
     }
     if !first.skipped.is_empty() {
         notes.push(format!("all stop at and skip {:?}", first.skipped));
     }
-    if let Some(count) = snapshots[0].get("errors SLAVE_SKIPPED_ERRORS").filter(|count| *count != "0") {
-        notes.push(format!("errors that all ignore, since their start: {count}"));
+    if let Some(count) = snapshots[0]
+        .get("errors SLAVE_SKIPPED_ERRORS")
+        .filter(|count| *count != "0")
+    {
+        notes.push(format!(
+            "errors that all ignore, since their start: {count}"
+        ));
     }
     match wrong.is_empty() {
-        true => Ok(notes),
-        false => Err(wrong.join("; ")),
+        true => Verdict::Equal {
+            transactions: 0,
+            notes,
+        },
+        false => Verdict::Failed(wrong.join("; ")),
     }
 }

@@ -13,6 +13,7 @@ use crate::replay::Verdict;
 struct OfTest {
     equal: usize,
     left_out: BTreeSet<String>,
+    refused: BTreeSet<String>,
     failed: Vec<String>,
 }
 
@@ -22,6 +23,7 @@ pub struct Report {
     runs: Runs,
     histories: usize,
     transactions: u64,
+    refusals: Vec<String>,
     failures: Vec<String>,
     lines: Vec<String>,
 }
@@ -34,6 +36,7 @@ impl Report {
             runs: Runs::new(),
             histories: 0,
             transactions: 0,
+            refusals: Vec::new(),
             failures: Vec::new(),
             lines: Vec::new(),
         }
@@ -43,12 +46,20 @@ impl Report {
         let names: Vec<&str> = history.tests.iter().map(String::as_str).collect();
         let names = names.join(" ");
         let line = match verdict {
-            Verdict::Equal { transactions, notes } => {
+            Verdict::Equal {
+                transactions,
+                notes,
+            } => {
                 self.histories += 1;
                 self.transactions += transactions;
-                format!("equal    {} {names}: {transactions} transactions; {}", history.name(), notes.join("; "))
+                format!(
+                    "equal    {} {names}: {transactions} transactions; {}",
+                    history.name(),
+                    notes.join("; ")
+                )
             }
             Verdict::LeftOut(reason) => format!("left out {} {names}: {reason}", history.name()),
+            Verdict::Refused(reason) => format!("refused  {} {names}: {reason}", history.name()),
             Verdict::Failed(failure) => format!("FAILED   {} {names}: {failure}", history.name()),
         };
         println!("{line}");
@@ -59,11 +70,16 @@ impl Report {
                 Verdict::LeftOut(reason) => {
                     test.left_out.insert(reason.clone());
                 }
+                Verdict::Refused(reason) => {
+                    test.refused.insert(reason.clone());
+                }
                 Verdict::Failed(_) => test.failed.push(history.name()),
             }
         }
-        if matches!(verdict, Verdict::Failed(_)) {
-            self.failures.push(line.clone());
+        match verdict {
+            Verdict::Failed(_) => self.failures.push(line.clone()),
+            Verdict::Refused(_) => self.refusals.push(line.clone()),
+            Verdict::Equal { .. } | Verdict::LeftOut(_) => {}
         }
         self.lines.push(line);
         self.write();
@@ -89,11 +105,23 @@ impl Report {
         let mut left_out: BTreeMap<String, Vec<String>> = BTreeMap::new();
         let names: BTreeSet<&String> = self.runs.keys().chain(self.tests.keys()).collect();
         for name in names {
-            let runs = self.runs.get(name).map_or_else(String::new, |runs| runs.join(", "));
+            let runs = self
+                .runs
+                .get(name)
+                .map_or_else(String::new, |runs| runs.join(", "));
             match self.tests.get(name) {
-                Some(test) if test.equal > 0 || !test.failed.is_empty() => {
-                    let word = if test.failed.is_empty() { "used  " } else { "FAILED" };
-                    used.push(format!("{word} {name}: {} histories equal; {runs}", test.equal));
+                Some(test)
+                    if test.equal > 0 || !test.failed.is_empty() || !test.refused.is_empty() =>
+                {
+                    let word = match (test.failed.is_empty(), test.refused.is_empty()) {
+                        (false, _) => "FAILED ",
+                        (true, false) => "refused",
+                        (true, true) => "used   ",
+                    };
+                    used.push(format!(
+                        "{word} {name}: {} histories equal; {runs}",
+                        test.equal
+                    ));
                 }
                 test => {
                     let reason = self.reason(name, test);
@@ -102,22 +130,30 @@ impl Report {
             }
         }
         let mut totals = format!(
-            "{} test files used, {} histories with {} transactions; {} test files left out; {} failures\n",
+            "{} test files used, {} histories with {} transactions; {} test files left out; \
+             {} histories refused by the relay, {} failures\n",
             used.len(),
             self.histories,
             self.transactions,
             left_out.values().map(Vec::len).sum::<usize>(),
+            self.refusals.len(),
             self.failures.len()
         );
         for (reason, names) in &left_out {
-            writeln!(totals, "  left out: {:4} {reason}", names.len()).expect("writing to a string");
+            writeln!(totals, "  left out: {:4} {reason}", names.len())
+                .expect("writing to a string");
         }
         let mut text = totals.clone();
-        for (title, lines) in [("Failures", &self.failures), ("Used", &used)] {
+        for (title, lines) in [
+            ("Failures", &self.failures),
+            ("Refused", &self.refusals),
+            ("Used", &used),
+        ] {
             writeln!(text, "\n{title}\n{}", lines.join("\n")).expect("writing to a string");
         }
         for (reason, names) in &left_out {
-            writeln!(text, "\nLeft out: {reason}\n{}", names.join("\n")).expect("writing to a string");
+            writeln!(text, "\nLeft out: {reason}\n{}", names.join("\n"))
+                .expect("writing to a string");
         }
         writeln!(text, "\nHistories\n{}", self.lines.join("\n")).expect("writing to a string");
         std::fs::write(&self.path, text).expect("the table is written");
@@ -129,11 +165,15 @@ impl Report {
         let runs = self.runs.get(name).map_or(&[][..], Vec::as_slice);
         let skipped = runs.iter().filter_map(|run| {
             let (_, outcome) = run.split_once(": ")?;
-            let reason = outcome.strip_prefix("skipped").or_else(|| outcome.strip_prefix("disabled"));
+            let reason = outcome
+                .strip_prefix("skipped")
+                .or_else(|| outcome.strip_prefix("disabled"));
             reason.map(str::trim)
         });
         let skipped: BTreeSet<&str> = skipped.collect();
-        let ran = runs.iter().any(|run| run.contains("pass") || run.contains("fail"));
+        let ran = runs
+            .iter()
+            .any(|run| run.contains("pass") || run.contains("fail"));
         if let Some(test) = test.filter(|test| !test.left_out.is_empty()) {
             let reasons: Vec<&str> = test.left_out.iter().map(String::as_str).collect();
             return reasons.join(", ");

@@ -48,7 +48,10 @@ const OBJECTS: &[(&str, &str)] = &[
         "privileges on a database",
         "SELECT CONCAT_WS(' ', user, host, db), 'granted' FROM mysql.db",
     ),
-    ("variable", "SELECT 'gtid_slave_pos', @@GLOBAL.gtid_slave_pos"),
+    (
+        "variable",
+        "SELECT 'gtid_slave_pos', @@GLOBAL.gtid_slave_pos",
+    ),
     (
         "errors",
         "SELECT variable_name, variable_value FROM information_schema.global_status \
@@ -124,7 +127,11 @@ async fn rows(conn: &mut Conn, query: &str) -> Vec<Result<(String, String), Stri
         Ok(rows) => rows
             .iter()
             .map(|row| {
-                let second = if query.starts_with("XA") { row.len() - 1 } else { 1 };
+                let second = if query.starts_with("XA") {
+                    row.len() - 1
+                } else {
+                    1
+                };
                 Ok((text(row, 0), text(row, second)))
             })
             .collect(),

@@ -129,7 +129,9 @@ async fn transactions_without_gtids_are_not_skipped_at_the_start() {
     let way = Way::MariaDbFile;
     let old = make::query(86, "test", "create table t (a int)");
     let binlog = Binlog::upgraded(way.flavor(), 86, &[old]);
-    let error = contact(SourceStart::Earliest, binlog, way).await.unwrap_err();
+    let error = contact(SourceStart::Earliest, binlog, way)
+        .await
+        .unwrap_err();
     assert!(error.contains("bin.000001 holds"), "{error}");
 
     let binlog = Binlog::upgraded(way.flavor(), 86, &[]);

@@ -106,7 +106,10 @@ fn a_source_is_upgraded() {
     }
     writer.close().unwrap();
     let head = reader::FileHead::read(&options.log_dir.log_path(2)).unwrap();
-    assert_eq!(head.format.post_header_lengths, version(42).post_header_lengths);
+    assert_eq!(
+        head.format.post_header_lengths,
+        version(42).post_header_lengths
+    );
 }
 
 #[test]
