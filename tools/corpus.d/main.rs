@@ -22,7 +22,7 @@ mod replay;
 mod report;
 mod snapshot;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use history::Segment;
@@ -73,7 +73,7 @@ async fn again(work: &Path, result: &Path) -> ExitCode {
     report.finish()
 }
 
-async fn replay(replayer: &mut Replayer, directory: &PathBuf, report: &mut Report) {
+async fn replay(replayer: &mut Replayer, directory: &Path, report: &mut Report) {
     let segment = Segment::load(directory);
     replayer.begin_segment().await;
     for history in &segment.histories {
