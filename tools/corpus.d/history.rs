@@ -3,11 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// Type codes of events, after MariaDB's `log_event.h` as its documentation lists them.
-const GTID: u8 = 162;
-const START_ENCRYPTION: u8 = 164;
-const HEADER_LENGTH: usize = 19;
-const MAGIC: &[u8] = b"\xfebin";
+use crate::events::{self, GTID, MAGIC, START_ENCRYPTION};
+
 /// In the header's flags: the file was not closed.
 const IN_USE: u8 = 1;
 
@@ -74,18 +71,12 @@ impl History {
         let mut contents = Contents::default();
         for name in &self.files {
             let bytes = std::fs::read(self.directory.join(name)).unwrap_or_default();
-            let mut at = MAGIC.len();
-            while let Some(header) = bytes.get(at..at + HEADER_LENGTH) {
-                let size = u32::from_le_bytes([header[9], header[10], header[11], header[12]]);
-                match header[4] {
-                    GTID => contents.transactions += 1,
-                    START_ENCRYPTION => {
-                        contents.encrypted = true;
-                        return contents;
-                    }
-                    _ => {}
+            for event in events::raw(&bytes) {
+                contents.transactions += u64::from(event[4] == GTID);
+                if event[4] == START_ENCRYPTION {
+                    contents.encrypted = true;
+                    return contents;
                 }
-                at += (size as usize).max(HEADER_LENGTH);
             }
         }
         contents

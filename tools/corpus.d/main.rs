@@ -17,6 +17,7 @@
 mod support;
 
 mod collect;
+mod events;
 mod history;
 mod replay;
 mod report;
@@ -29,7 +30,8 @@ use history::Segment;
 use replay::Replayer;
 use report::Report;
 
-const USAGE: &str = "corpus run SUITES WORK RESULT RUNNER-ARGUMENT… | corpus again WORK RESULT";
+const USAGE: &str =
+    "corpus run SUITES WORK RESULT RUNNER-ARGUMENT… | corpus again|logs WORK RESULT";
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -39,7 +41,9 @@ async fn main() -> ExitCode {
         ["run", suites, work, result, rest @ ..] => {
             run(Path::new(suites), Path::new(work), Path::new(result), rest).await
         }
-        ["again", work, result] => again(Path::new(work), Path::new(result)).await,
+        [word @ ("again" | "logs"), work, result] => {
+            again(Path::new(work), Path::new(result), *word == "logs").await
+        }
         _ => {
             eprintln!("{USAGE}");
             ExitCode::from(2)
@@ -54,7 +58,7 @@ async fn run(suites: &Path, work: &Path, result: &Path, arguments: &[&str]) -> E
     let arguments = arguments.iter().map(|&word| word.to_owned()).collect();
     let collector = collect::Collector::new(suites.to_path_buf(), work.to_path_buf(), arguments);
     let collecting = std::thread::spawn(move || collector.run(&sender));
-    let mut replayer = Replayer::new(work.join("template"));
+    let mut replayer = Replayer::new(work.join("template"), false);
     while let Some(directory) = segments.recv().await {
         replay(&mut replayer, &directory, &mut report).await;
     }
@@ -63,10 +67,10 @@ async fn run(suites: &Path, work: &Path, result: &Path, arguments: &[&str]) -> E
     report.finish()
 }
 
-/// Replays what was collected before, for a look at failures.
-async fn again(work: &Path, result: &Path) -> ExitCode {
+/// Replays what was collected before; or only lets it pass the relay and compares the logs.
+async fn again(work: &Path, result: &Path, logs_only: bool) -> ExitCode {
     let mut report = Report::new(result.to_path_buf());
-    let mut replayer = Replayer::new(work.join("template"));
+    let mut replayer = Replayer::new(work.join("template"), logs_only);
     for directory in history::sorted_directories(&work.join("collection")) {
         replay(&mut replayer, &directory, &mut report).await;
     }

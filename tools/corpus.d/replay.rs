@@ -9,6 +9,7 @@ use std::time::Duration;
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 
+use crate::events;
 use crate::history::History;
 use crate::snapshot::{Snapshot, snapshot};
 use crate::support::Deadline;
@@ -16,7 +17,7 @@ use crate::support::relay::{RELAY_HOST, Relay, RelayOptions, SourceOptions};
 use crate::support::replication::{
     ReplicaStatus, StartAt, attach, replica_status, retry_each_second,
 };
-use crate::support::servers::{Kind, Server, ServerOptions};
+use crate::support::servers::{Kind, Server, ServerOptions, numbered_files};
 
 /// Server ids that no test uses.
 const MASTER_ID: u32 = 4_000_000_003;
@@ -67,14 +68,17 @@ struct End {
 
 pub struct Replayer {
     template: PathBuf,
+    /// Whether only logs are compared.
+    logs_only: bool,
     /// The replicas, kept for all histories of a segment.
     replicas: Option<Arc<[Server; 3]>>,
 }
 
 impl Replayer {
-    pub fn new(template: PathBuf) -> Replayer {
+    pub fn new(template: PathBuf, logs_only: bool) -> Replayer {
         Replayer {
             template,
+            logs_only,
             replicas: None,
         }
     }
@@ -96,18 +100,24 @@ impl Replayer {
         if contents.transactions == 0 {
             return Verdict::LeftOut("no transactions".to_owned());
         }
-        let replicas = match &self.replicas {
-            Some(replicas) => Arc::clone(replicas),
-            None => Arc::new(start_replicas(&self.template).await),
+        let replicas = match (self.logs_only, &self.replicas) {
+            (true, _) => None,
+            (false, Some(replicas)) => Some(Arc::clone(replicas)),
+            (false, None) => Some(Arc::new(start_replicas(&self.template).await)),
         };
-        self.replicas = Some(Arc::clone(&replicas));
+        self.replicas = replicas.clone();
         let history = History {
             directory: history.directory.clone(),
             files: history.files.clone(),
             tests: BTreeSet::new(),
         };
         // In a task of its own, so that what panics in it does not end the run.
-        let task = tokio::spawn(async move { replay_on(&history, &replicas).await });
+        let task = tokio::spawn(async move {
+            match replicas {
+                Some(replicas) => replay_on(&history, &replicas).await,
+                None => compare_logs(&history).await,
+            }
+        });
         let verdict = match task.await {
             Ok(Verdict::Equal { notes, .. }) => Verdict::Equal {
                 transactions: contents.transactions,
@@ -186,7 +196,8 @@ async fn make_empty(replica: &Server) {
     conn.query_drop("CREATE DATABASE test").await.ok();
 }
 
-async fn replay_on(history: &History, replicas: &[Server; 3]) -> Verdict {
+/// A master with the history and, behind it, a mark; and a relay that follows it.
+async fn serve(history: &History) -> (Server, Relay, u32) {
     let master_options = options(MASTER_ID)
         .extra(format!("--log-bin={}", history.basename()))
         .extra("--skip-innodb")
@@ -205,6 +216,45 @@ async fn replay_on(history: &History, replicas: &[Server; 3]) -> Verdict {
         replicate_do_db: Vec::new(),
         ..RelayOptions::new(vec![SourceOptions::of("m", &master)])
     });
+    (master, relay, mark)
+}
+
+/// Without replicas: whether the relay's log has the master's events.
+async fn compare_logs(history: &History) -> Verdict {
+    let (master, relay, _) = serve(history).await;
+    let deadline = Deadline::after_secs(CATCH_UP_SECS);
+    let end = master.value("SELECT @@gtid_binlog_pos").await;
+    loop {
+        let source = relay.source_status("m");
+        if source["state"] == "failed" {
+            return Verdict::Refused(source["last_error"]["message"].to_string());
+        }
+        let executed = relay.status()["relay"]["gtid_executed"]
+            .as_str()
+            .map(str::to_owned);
+        if executed == end || deadline.passed() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    match difference(history, &master, &relay) {
+        Some(difference) => Verdict::Failed(difference),
+        None => Verdict::Equal {
+            transactions: 0,
+            notes: Vec::new(),
+        },
+    }
+}
+
+fn difference(history: &History, master: &Server, relay: &Relay) -> Option<String> {
+    events::difference(
+        &numbered_files(&master.data_dir(), history.basename()),
+        &relay.log_files(),
+    )
+}
+
+async fn replay_on(history: &History, replicas: &[Server; 3]) -> Verdict {
+    let (master, relay, mark) = serve(history).await;
     let first = history.files.first().cloned().unwrap_or_default();
     let at = StartAt::FilePosition(first, 4);
     for replica in &replicas[..2] {
@@ -225,7 +275,15 @@ async fn replay_on(history: &History, replicas: &[Server; 3]) -> Verdict {
     for replica in replicas {
         end_prepared(replica).await;
     }
-    judge([&first, &second, &third], [&a, &b, &c])
+    let difference = match third.given_up {
+        // Tables that a test drops at its end tell nothing of what was in them.
+        None => difference(history, &master, &relay),
+        Some(_) => None,
+    };
+    match (judge([&first, &second, &third], [&a, &b, &c]), difference) {
+        (Verdict::Equal { .. }, Some(difference)) => Verdict::Failed(difference),
+        (verdict, _) => verdict,
+    }
 }
 
 async fn follow(replica: &Server, host: &str, port: u16, at: &StartAt) {
