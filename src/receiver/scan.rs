@@ -91,7 +91,7 @@ pub(super) async fn scan(
         }
         let event = packet.get(1..).unwrap_or(&[]);
         scanned.take(event, skipping)?;
-        if scanned.is_there(event, until) {
+        if scanned.is_there(event, until)? {
             break;
         }
     }
@@ -109,23 +109,43 @@ impl Scanned {
     }
 
     /// Whether the scan ends behind `event`.
-    fn is_there(&mut self, event: &[u8], until: Until) -> bool {
+    fn is_there(&mut self, event: &[u8], until: Until) -> Result<bool, ReceiverError> {
         let Some(place) = until.place else {
             // Without GTIDs nothing says what lies before the file.
             if self.before == Executed::Anonymous {
-                return self.place.format.is_some();
+                return Ok(self.place.format.is_some());
             }
-            let is_opener = event.get(4).is_some_and(|kind| EventType(*kind).is_gtid());
-            return is_opener || self.has_previous(event);
+            let kind = EventType(event.get(4).copied().unwrap_or_default());
+            if kind.is_gtid() || self.has_previous(event) {
+                return Ok(true);
+            }
+            // To read on until there are GTIDs would leave these out without a word.
+            return match kind.is_control() || kind == EventType::IGNORABLE {
+                true => Ok(false),
+                false => Err(self.without_gtids()),
+            };
         };
-        match self.left.take() {
+        Ok(match self.left.take() {
             // The file's own end is a place in it, even if the dump is in the next already.
             Some((file, end)) => {
                 (self.place.file, self.place.position) = (file, end);
                 true
             }
             None => self.place.format.is_some() && self.place.position >= place,
-        }
+        })
+    }
+
+    fn without_gtids(&self) -> ReceiverError {
+        let format = self.place.format.as_deref();
+        ReceiverError::setup(
+            format!(
+                "the source's file {} holds transactions without GTIDs, written by version {}",
+                self.place.file,
+                format.map_or("?", |format| &format.server_version)
+            ),
+            "give a start behind them (a later file, as \"FILE:4\") and seed the replicas there, or \
+             purge them on the source once the replicas have them",
+        )
     }
 
     /// The scan's result, if it has ended where it was to end.

@@ -93,6 +93,20 @@ impl Binlog {
         binlog
     }
 
+    /// The first file is of an older version, without GTIDs and the list of those before it; the
+    /// second has a transaction.
+    pub(crate) fn upgraded(flavor: Flavor, server_id: u32, old: &[Vec<u8>]) -> Self {
+        let mut binlog = Self::new(flavor, server_id);
+        let file = binlog.files.last_mut().unwrap();
+        file.end = file.stored.pop().unwrap().start;
+        for event in old {
+            binlog.push(event.clone(), None, None);
+        }
+        binlog.next_file(Checksum::Crc32);
+        binlog.commit(server_id, 1);
+        binlog
+    }
+
     pub(crate) fn identity(&self, origin: u32, number: u64) -> Identity {
         match self.flavor {
             Flavor::MySql => mysql(origin, number),

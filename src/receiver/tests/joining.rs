@@ -123,6 +123,22 @@ async fn a_start_behind_the_files_end_is_not_looked_for_in_the_next() {
     assert!(error.contains("bin.000001"), "{error}");
 }
 
+/// A server that was upgraded from a version without GTIDs still has what it wrote before.
+#[tokio::test]
+async fn transactions_without_gtids_are_not_skipped_at_the_start() {
+    let way = Way::MariaDbFile;
+    let old = make::query(86, "test", "create table t (a int)");
+    let binlog = Binlog::upgraded(way.flavor(), 86, &[old]);
+    let error = contact(SourceStart::Earliest, binlog, way)
+        .await
+        .unwrap_err();
+    assert!(error.contains("bin.000001 holds"), "{error}");
+
+    let binlog = Binlog::upgraded(way.flavor(), 86, &[]);
+    let found = contact(SourceStart::Earliest, binlog, way).await.unwrap();
+    assert_eq!(&*found.progress.file, "bin.000002");
+}
+
 #[tokio::test]
 async fn latest_starts_at_the_end() {
     for way in [Way::MySqlFile, Way::MariaDbFile] {

@@ -88,6 +88,34 @@ fn formats_grow_in_a_new_file_and_never_shrink() {
     assert_eq!(transactions(&options.log_dir).len(), 5);
 }
 
+/// An upgraded server knows more event types, and so its format description is longer, which that
+/// itself says.
+#[test]
+fn a_source_is_upgraded() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = options(dir.path());
+    let empty = Executed::empty(Flavor::MySql);
+    let version = |types: usize| {
+        let mut lengths = vec![8; types];
+        lengths[14] = 57 + types as u8;
+        with_lengths(lengths)
+    };
+    let mut writer = Writer::create(options.clone(), &version(41), empty, Vec::new()).unwrap();
+    let mut source = TestSource::new(0, Flavor::MySql);
+    for (number, types, file) in [(1, 41, 1), (2, 42, 2), (3, 41, 2), (4, 42, 2)] {
+        let mut batch = source.deliver(&[small(Flavor::MySql, number)]);
+        batch.format = Arc::new(version(types));
+        append_all(&mut writer, &batch).unwrap();
+        assert_eq!(writer.log().published().file, file, "{types} types");
+    }
+    writer.close().unwrap();
+    let head = reader::FileHead::read(&options.log_dir.log_path(2)).unwrap();
+    assert_eq!(
+        head.format.post_header_lengths,
+        version(42).post_header_lengths
+    );
+}
+
 #[test]
 fn what_no_file_can_hold_is_refused_and_the_log_goes_on() {
     let dir = tempfile::tempdir().unwrap();
