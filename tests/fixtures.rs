@@ -204,6 +204,7 @@ fn assembler(format: FormatDescription) -> Assembler {
         source: 0,
         source_server_id: 1,
         source_first_timestamp: 0,
+        has_gtids: true,
         first_run: 0,
         filter: Filter::default(),
         spill_dir: env!("CARGO_TARGET_TMPDIR").into(),

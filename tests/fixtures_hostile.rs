@@ -373,6 +373,7 @@ fn assembler(kind: &str, format: &FormatDescription) -> Assembler {
         source: 0,
         source_server_id: 1,
         source_first_timestamp: 0,
+        has_gtids: true,
         first_run: 0,
         filter: Filter::new(lists, flavor, false),
         spill_dir: env!("CARGO_TARGET_TMPDIR").into(),

@@ -217,6 +217,7 @@ fn assemble(kind: &str, events: &[Vec<u8>], format: &[u8], lists: RuleLists) -> 
         source: 0,
         source_server_id: 86,
         source_first_timestamp: 0,
+        has_gtids: true,
         first_run: 0,
         filter: Filter::new(lists, flavor, false),
         spill_dir: env!("CARGO_TARGET_TMPDIR").into(),
