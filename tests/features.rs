@@ -1,6 +1,14 @@
 //! What servers can write into a binlog, feature by feature, passes the relay: unfiltered as the
 //! master wrote it, filtered as a replica of the master applies it with the same filter.
 //!
+//! Each kind of server has a table, a row for each feature: "ok"; "not supported" by the server
+//! itself, in the pinned words with which it says so; "refused" by the relay, in pinned words too;
+//! or "FAILED". A minute or so for each kind:
+//!
+//! ```text
+//! cargo test --locked --test features -- --nocapture
+//! ```
+//!
 //! BINRELAY_FEATURE=WORD tries only the features whose names contain the word.
 #![allow(
     clippy::unwrap_used,
