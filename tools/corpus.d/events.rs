@@ -6,7 +6,7 @@ use std::path::PathBuf;
 pub const HEADER_LENGTH: usize = 19;
 pub const MAGIC: &[u8] = b"\xfebin";
 /// Type codes, after MariaDB's own documentation of its binlog events.
-pub const GTID: u8 = 162;
+const GTID: u8 = 162;
 pub const START_ENCRYPTION: u8 = 164;
 const FORMAT_DESCRIPTION: u8 = 15;
 /// STOP, ROTATE, FORMAT_DESCRIPTION, HEARTBEAT, BINLOG_CHECKPOINT, GTID_LIST: they are of the file.
@@ -26,6 +26,19 @@ pub fn raw(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
         at += event.len();
         Some(event)
     })
+}
+
+/// Of a GTID event: server and domain, and the number.
+pub fn gtid(event: &[u8]) -> Option<((u32, u32), u64)> {
+    let body = event.get(HEADER_LENGTH..HEADER_LENGTH + GTID_LENGTH)?;
+    let number = |bytes: &[u8]| {
+        bytes
+            .iter()
+            .rev()
+            .fold(0, |all, byte| all << 8 | u64::from(*byte))
+    };
+    let origin = (number(&event[5..9]) as u32, number(&body[8..12]) as u32);
+    (event[4] == GTID).then(|| (origin, number(&body[..8])))
 }
 
 /// The events of transactions in all these files, without what depends on their place.

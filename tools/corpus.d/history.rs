@@ -1,9 +1,9 @@
 //! What was collected: on disk `collection/SEGMENT/HISTORY/` with binlog files and a file `tests`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use crate::events::{self, GTID, MAGIC, START_ENCRYPTION};
+use crate::events::{self, MAGIC, START_ENCRYPTION};
 
 /// In the header's flags: the file was not closed.
 const IN_USE: u8 = 1;
@@ -27,6 +27,8 @@ pub struct History {
 pub struct Contents {
     pub transactions: u64,
     pub encrypted: bool,
+    /// Whether a GTID is not above those of the same server and domain before it.
+    pub goes_back: bool,
 }
 
 impl Segment {
@@ -69,10 +71,15 @@ impl History {
 
     pub fn contents(&self) -> Contents {
         let mut contents = Contents::default();
+        let mut highest: BTreeMap<(u32, u32), u64> = BTreeMap::new();
         for name in &self.files {
             let bytes = std::fs::read(self.directory.join(name)).unwrap_or_default();
             for event in events::raw(&bytes) {
-                contents.transactions += u64::from(event[4] == GTID);
+                if let Some((origin, number)) = events::gtid(event) {
+                    contents.transactions += 1;
+                    let before = highest.insert(origin, number);
+                    contents.goes_back |= before.is_some_and(|before| before >= number);
+                }
                 if event[4] == START_ENCRYPTION {
                     contents.encrypted = true;
                     return contents;

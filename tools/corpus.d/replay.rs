@@ -97,6 +97,10 @@ impl Replayer {
         if contents.encrypted {
             return Verdict::LeftOut("encrypted: its key is not here".to_owned());
         }
+        if contents.goes_back {
+            // As when a server's log is fed to that server again: for a relay these are copies.
+            return Verdict::LeftOut("a server's GTIDs go back in it".to_owned());
+        }
         if contents.transactions == 0 {
             return Verdict::LeftOut("no transactions".to_owned());
         }
