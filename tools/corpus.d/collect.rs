@@ -214,7 +214,7 @@ fn binlog_files(data: &Path) -> Vec<(String, u64)> {
 }
 
 /// Reads lines such as `rpl.rpl_insert 'mix'   [ pass ]  13340`.
-fn runs_in(log: &Path) -> Runs {
+pub fn runs_in(log: &Path) -> Runs {
     let text = String::from_utf8_lossy(&std::fs::read(log).unwrap_or_default()).into_owned();
     let mut runs = Runs::new();
     for line in text.lines() {

@@ -74,6 +74,7 @@ async fn again(work: &Path, result: &Path, logs_only: bool) -> ExitCode {
     for directory in history::sorted_directories(&work.join("collection")) {
         replay(&mut replayer, &directory, &mut report).await;
     }
+    report.runs(collect::runs_in(&work.join("runner.log")));
     report.finish()
 }
 

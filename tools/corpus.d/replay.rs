@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
+use tempfile::TempDir;
 
 use crate::events;
 use crate::history::History;
@@ -200,10 +201,20 @@ async fn make_empty(replica: &Server) {
     conn.query_drop("CREATE DATABASE test").await.ok();
 }
 
+struct Served {
+    master: Server,
+    relay: Relay,
+    mark: u32,
+    _tmp: TempDir,
+}
+
 /// A master with the history and, behind it, a mark; and a relay that follows it.
-async fn serve(history: &History) -> (Server, Relay, u32) {
+async fn serve(history: &History) -> Served {
+    let tmp = tempfile::tempdir().expect("a temporary directory");
     let master_options = options(MASTER_ID)
         .extra(format!("--log-bin={}", history.basename()))
+        // A server that starts deletes the temporary tables of all that share its folder.
+        .extra(format!("--tmpdir={}", tmp.path().display()))
         .extra("--skip-innodb")
         .extra("--default-storage-engine=MyISAM");
     let master =
@@ -220,12 +231,18 @@ async fn serve(history: &History) -> (Server, Relay, u32) {
         replicate_do_db: Vec::new(),
         ..RelayOptions::new(vec![SourceOptions::of("m", &master)])
     });
-    (master, relay, mark)
+    Served {
+        master,
+        relay,
+        mark,
+        _tmp: tmp,
+    }
 }
 
 /// Without replicas: whether the relay's log has the master's events.
 async fn compare_logs(history: &History) -> Verdict {
-    let (master, relay, _) = serve(history).await;
+    let served = serve(history).await;
+    let (master, relay) = (&served.master, &served.relay);
     let deadline = Deadline::after_secs(CATCH_UP_SECS);
     let end = master.value("SELECT @@gtid_binlog_pos").await;
     loop {
@@ -241,7 +258,7 @@ async fn compare_logs(history: &History) -> Verdict {
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    match difference(history, &master, &relay) {
+    match difference(history, master, relay) {
         Some(difference) => Verdict::Failed(difference),
         None => Verdict::Equal {
             transactions: 0,
@@ -258,7 +275,8 @@ fn difference(history: &History, master: &Server, relay: &Relay) -> Option<Strin
 }
 
 async fn replay_on(history: &History, replicas: &[Server; 3]) -> Verdict {
-    let (master, relay, mark) = serve(history).await;
+    let served = serve(history).await;
+    let (master, relay, mark) = (&served.master, &served.relay, served.mark);
     let first = history.files.first().cloned().unwrap_or_default();
     let at = StartAt::FilePosition(first, 4);
     for replica in &replicas[..2] {
@@ -269,7 +287,7 @@ async fn replay_on(history: &History, replicas: &[Server; 3]) -> Verdict {
     let (first, second, third) = tokio::join!(
         drive(&replicas[0], mark, None),
         drive(&replicas[1], mark, None),
-        drive(&replicas[2], mark, Some(&relay)),
+        drive(&replicas[2], mark, Some(relay)),
     );
     let (a, b, c) = tokio::join!(
         snapshot(&replicas[0]),
@@ -281,7 +299,7 @@ async fn replay_on(history: &History, replicas: &[Server; 3]) -> Verdict {
     }
     let difference = match third.given_up {
         // Tables that a test drops at its end tell nothing of what was in them.
-        None => difference(history, &master, &relay),
+        None => difference(history, master, relay),
         Some(_) => None,
     };
     match (judge([&first, &second, &third], [&a, &b, &c]), difference) {
