@@ -174,13 +174,13 @@ impl Report {
         let ran = runs
             .iter()
             .any(|run| run.contains("pass") || run.contains("fail"));
-        if let Some(test) = test.filter(|test| !test.left_out.is_empty()) {
-            let reasons: Vec<&str> = test.left_out.iter().map(String::as_str).collect();
-            return reasons.join(", ");
-        }
         if !ran && !skipped.is_empty() {
             let reasons: Vec<&str> = skipped.into_iter().collect();
             return format!("the runner: {}", reasons.join(", "));
+        }
+        if let Some(test) = test.filter(|test| !test.left_out.is_empty()) {
+            let reasons: Vec<&str> = test.left_out.iter().map(String::as_str).collect();
+            return reasons.join(", ");
         }
         "it wrote no transactions into the master's binlog".to_owned()
     }
