@@ -62,8 +62,9 @@ pub use files::LogDir;
 pub use writer::{AppendError, LogOptions, Writer};
 
 use crate::binlog::EventError;
-use crate::gtid::GtidPosition;
+use crate::gtid::{GtidPosition, MariaDbGtid};
 use crate::merge::Executed;
+use crate::transaction::Identity;
 use index_record::RecordError;
 
 /// What can go wrong with the relay log.
@@ -183,6 +184,17 @@ pub struct SourceProgress {
     /// MySQL without GTIDs: whether what lies before the source's start is still being read, so
     /// that the log has not begun.
     pub reading_back: bool,
+}
+
+impl SourceProgress {
+    /// The GTID, where one of the same server that is not lower has come by this source before.
+    pub fn goes_back_to(&self, identity: Identity) -> Option<MariaDbGtid> {
+        let Identity::MariaDb(gtid) = identity else {
+            return None;
+        };
+        let newest = self.gtid_position.get(gtid.domain_id)?;
+        (newest.server_id == gtid.server_id && gtid.seq_no <= newest.seq_no).then_some(gtid)
+    }
 }
 
 /// What the relay log holds, as published.

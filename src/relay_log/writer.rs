@@ -74,6 +74,8 @@ pub struct Writer {
     /// Delivered since the last publication.
     fresh: Vec<Identity>,
     progress: Vec<SourceProgress>,
+    /// By source: whether it was warned of that its own binlog repeats GTIDs.
+    warned_of_repetition: Vec<bool>,
     last_sync: Instant,
 }
 
@@ -170,6 +172,7 @@ impl Writer {
             has_transactions: false,
             group_id: 0,
             fresh: Vec::new(),
+            warned_of_repetition: vec![false; progress.len()],
             progress,
             last_sync: Instant::now(),
         })
@@ -218,6 +221,9 @@ impl Writer {
             }
             self.fresh.push(transaction.identity);
             self.has_transactions = true;
+        }
+        if decision == Decision::Duplicate {
+            self.warn_of_repetition(batch, transaction);
         }
         self.record_step(decision, batch, transaction);
         Ok(decision)

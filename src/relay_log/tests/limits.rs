@@ -270,3 +270,25 @@ fn a_large_transaction_is_whole_or_not_there() {
     assert!(found.len() == 2 && found[1].rest == expected);
     assert_eq!(len(2), recovered(&options).end.offset);
 }
+
+/// A copy by another path is no repetition; what the same path brings again is.
+#[test]
+fn a_path_on_which_gtids_go_back_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut writer = create(&options(dir.path()), Flavor::MariaDb);
+    let [mut one, mut other] = [0, 1].map(|number| TestSource::new(number, Flavor::MariaDb));
+    let transaction = |number| group(Flavor::MariaDb, 80, number, "", Shape::Small);
+    append_all(&mut writer, &one.deliver(&[transaction(4), transaction(5)])).unwrap();
+    let goes_back = |writer: &Writer, source: usize, batch: &TransactionBatch| {
+        let state = writer.log().state();
+        let found = state.sources[source].goes_back_to(batch.transactions[0].identity);
+        found.map(|gtid| gtid.to_string())
+    };
+    writer.commit().unwrap();
+    let copy = other.deliver(&[transaction(5)]);
+    assert_eq!(goes_back(&writer, 1, &copy), None);
+    let again = one.deliver(&[transaction(4)]);
+    assert_eq!(goes_back(&writer, 0, &again).as_deref(), Some("0-80-4"));
+    let next = one.deliver(&[transaction(6)]);
+    assert_eq!(goes_back(&writer, 0, &next), None);
+}

@@ -70,6 +70,35 @@ impl Writer {
         );
     }
 
+    /// Warns, once, of a source in whose own binlog the GTIDs of one server go back: what is taken
+    /// for a copy here may be another transaction that was given an old GTID, as by `mariadb-binlog
+    /// | mariadb` into the same server. Masters that apply each other's copies look the same, so it
+    /// is no error.
+    pub(super) fn warn_of_repetition(
+        &mut self,
+        batch: &TransactionBatch,
+        transaction: &Transaction,
+    ) {
+        let source = usize::from(batch.source);
+        let progress = self.progress.get(source);
+        if let Some(gtid) =
+            progress.and_then(|progress| progress.goes_back_to(transaction.identity))
+            && let Some(warned) = self.warned_of_repetition.get_mut(source)
+            && !std::mem::replace(warned, true)
+        {
+            let name = self.options.source_names.get(source);
+            tracing::warn!(
+                source = name.map(|name| &**name),
+                "{}:{}: GTID {gtid} stands in the source's own binlog behind a higher one of the same \
+                 server; it counts as a copy and is not delivered. If the source was fed its own \
+                 binlog again, or had gtid_seq_no set back, replicas of the relay lack what came \
+                 by this",
+                batch.source_file,
+                transaction.source_position,
+            );
+        }
+    }
+
     pub(super) fn note_progress(
         &mut self,
         batch: &TransactionBatch,
