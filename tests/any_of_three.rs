@@ -23,7 +23,7 @@ use support::replication::{
 use support::servers::{Kind, Server, ServerOptions};
 use support::tables::{assert_no_database, assert_same_tables};
 use support::topology::{Mode, gtid_executed, pause, replica_options, run_for};
-use support::{Deadline, SeedNote, seeds_or};
+use support::{Deadline, SeedNote, seeds};
 
 /// The database that the filter keeps.
 const KEPT: &str = "ss-vps1";
@@ -103,7 +103,7 @@ async fn mariadb_mesh_followed_by_file_and_position() {
 }
 
 async fn any_of_three(shape: Shape, mode: Mode, kind: Kind) {
-    for seed in seeds_or(1) {
+    for seed in seeds(1) {
         let _one_at_a_time = support::exclusive();
         let _note = SeedNote(seed);
         let setup = Setup {

@@ -18,7 +18,7 @@ use support::replication::{assert_healthy, assert_no_errors, attach, retry_each_
 use support::servers::{Kind, Server};
 use support::tables::{assert_no_database, assert_same_tables};
 use support::topology::{Mode, Topology, TopologyOptions, gtid_executed, replica_options, run_for};
-use support::{Deadline, SeedNote, seeds_or};
+use support::{Deadline, SeedNote, seeds};
 
 /// How often it is moved to M1 and back.
 const ROUNDS: u32 = 3;
@@ -44,7 +44,7 @@ async fn mariadb_with_the_same_filter_on_relay_and_replica() {
 }
 
 async fn moved(mode: Mode, is_filtered: bool) {
-    for seed in seeds_or(1) {
+    for seed in seeds(1) {
         let _one_at_a_time = support::exclusive();
         let _note = SeedNote(seed);
         let mut options = TopologyOptions::new(mode, seed);

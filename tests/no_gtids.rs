@@ -16,7 +16,7 @@ mod support;
 use support::load::{Load, assert_acknowledged};
 use support::servers::Kind;
 use support::topology::{Mode, Topology, TopologyOptions, run_for};
-use support::{SeedNote, seeds_or};
+use support::{SeedNote, seeds};
 
 /// What differs from run to run.
 #[derive(Clone, Copy, Debug)]
@@ -63,7 +63,7 @@ async fn run_seeds(kind: Kind, on_both: bool, m2_binlog_format: Option<&'static 
         m2_log_slave_updates: on_both,
         m2_binlog_format,
     };
-    for seed in seeds_or(2) {
+    for seed in seeds(2) {
         let _note = SeedNote(seed);
         run(setup, seed).await;
         println!("{setup:?}: seed {seed} passed");

@@ -19,11 +19,11 @@ use support::relay::{Relay, run_binrelay};
 use support::replication::{assert_no_errors, retry_each_second};
 use support::servers::Kind;
 use support::topology::{Mode, Topology, TopologyOptions, run_for};
-use support::{SeedNote, seeds_or};
+use support::{SeedNote, seeds};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn by_file_and_position_it_works() {
-    for seed in seeds_or(1) {
+    for seed in seeds(1) {
         let _one_at_a_time = support::exclusive();
         let _note = SeedNote(seed);
         // The default gtid_domain_id is 0 on both.

@@ -25,15 +25,9 @@ pub mod topology;
 use std::fs::File;
 use std::time::{Duration, Instant};
 
-/// The seeds of a repeated test: BINRELAY_SEED fixes one, BINRELAY_SEEDS sets how many.
-pub fn seeds() -> Vec<u64> {
-    /// Runs of each repeated test where nothing else is asked for.
-    const SEEDS_DEFAULT: u64 = 5;
-    seeds_or(SEEDS_DEFAULT)
-}
-
-/// As `seeds`, for a test that takes long: `count` of them where nothing else is asked for.
-pub fn seeds_or(count: u64) -> Vec<u64> {
+/// The seeds of a repeated test: `count` of them, unless BINRELAY_SEED fixes one or BINRELAY_SEEDS
+/// sets how many.
+pub fn seeds(count: u64) -> Vec<u64> {
     if let Some(seed) = number_from_env("BINRELAY_SEED") {
         return vec![seed];
     }
