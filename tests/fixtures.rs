@@ -8,10 +8,10 @@
     reason = "a test fails by panicking"
 )]
 
+mod assembling;
 mod recorded;
 
-use std::sync::Arc;
-
+use assembling::{assembler, flavor};
 use binrelay::binlog::event::{self, EventHeader};
 use binrelay::binlog::rotate::Rotate;
 use binrelay::binlog::{EventType, FormatDescription};
@@ -26,7 +26,6 @@ use binrelay::protocol::response::{
     QueryResponse, QueryResponseReader, ResultLimits, is_eof, is_error,
 };
 use binrelay::protocol::{ProtocolError, StoredPassword};
-use binrelay::transaction::{Assembler, AssemblerOptions};
 use recorded::{Answered, Conversation, Exchange, KINDS, SEMI_SYNC};
 
 const PASSWORD: &str = "fixture-password";
@@ -66,13 +65,9 @@ fn greetings_and_their_answers_are_read_and_written() {
             version.starts_with(&kind[kind.find('-').unwrap() + 1..]),
             "{name}"
         );
-        let flavor = match kind.starts_with("mariadb") {
-            true => Flavor::MariaDb,
-            false => Flavor::MySql,
-        };
         assert_eq!(
             Flavor::of_version(&greeting.server_version),
-            flavor,
+            flavor(kind),
             "{name}"
         );
         let again = Greeting::decode(&greeting.encode()).expect("what was written is read");
@@ -199,22 +194,6 @@ fn event_of(packet: &[u8], semi_sync: bool) -> &[u8] {
     }
 }
 
-fn assembler(format: FormatDescription) -> Assembler {
-    let options = AssemblerOptions {
-        source: 0,
-        source_server_id: 1,
-        source_first_timestamp: 0,
-        has_gtids: true,
-        first_run: 0,
-        filter: Filter::default(),
-        spill_dir: env!("CARGO_TARGET_TMPDIR").into(),
-        spill_size: 1 << 20,
-    };
-    let mut assembler = Assembler::new(options, Arc::new(format));
-    assembler.start_file(Arc::from("mysql-bin.000001"), 4);
-    assembler
-}
-
 /// How many transactions our client side finds in a dump, and how many there are.
 fn transactions(exchange: &Exchange<'_>, semi_sync: bool) -> (usize, usize) {
     let (mut found, mut openers) = (0, 0);
@@ -240,7 +219,7 @@ fn transactions(exchange: &Exchange<'_>, semi_sync: bool) -> (usize, usize) {
             }
             EventType::FORMAT_DESCRIPTION => {
                 let format = FormatDescription::parse(event).expect("a format description");
-                assembling = Some(assembler(format));
+                assembling = Some(assembler(format, Filter::default()));
             }
             control if control.is_control() => {}
             other => {

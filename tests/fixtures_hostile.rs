@@ -8,12 +8,13 @@
     reason = "a test fails by panicking"
 )]
 
+mod assembling;
 mod hostile;
 mod recorded;
 
 use std::collections::HashSet;
-use std::sync::Arc;
 
+use assembling::{assembler, flavor};
 use binrelay::binlog::columns::Columns;
 use binrelay::binlog::event::{self, EventHeader};
 use binrelay::binlog::format_description::FormatDescription;
@@ -30,14 +31,13 @@ use binrelay::binlog::status_variables::{StatusVariables, UpdatedDatabases};
 use binrelay::binlog::xa_prepare::XaPrepare;
 use binrelay::binlog::{EventType, compressed, json_diff, load_data};
 use binrelay::filter::{Filter, RuleLists};
-use binrelay::flavor::Flavor;
 use binrelay::gtid::{BinlogState, GtidSet};
 use binrelay::protocol::auth::{ClientAuth, Secret};
 use binrelay::protocol::command::Command;
 use binrelay::protocol::framing::{FrameReader, READ_BUFFER_MIN};
 use binrelay::protocol::handshake::{Greeting, HandshakeResponse, SslRequest};
 use binrelay::protocol::response::{QueryResponseReader, ResultLimits};
-use binrelay::transaction::{Assembler, AssemblerOptions};
+use binrelay::transaction::Assembler;
 use hostile::Trial;
 use recorded::KINDS;
 
@@ -359,29 +359,13 @@ fn rows_and_their_tables() {
     trial.finish(120);
 }
 
-fn assembler(kind: &str, format: &FormatDescription) -> Assembler {
-    let flavor = match kind.starts_with("mariadb") {
-        true => Flavor::MariaDb,
-        false => Flavor::MySql,
-    };
+fn rewriting_assembler(kind: &str, format: &FormatDescription) -> Assembler {
     let lists = RuleLists {
         wild_do_table: vec!["other.%".to_owned()],
         rewrite_db: vec![("test".to_owned(), "other".to_owned())],
         ..RuleLists::default()
     };
-    let options = AssemblerOptions {
-        source: 0,
-        source_server_id: 1,
-        source_first_timestamp: 0,
-        has_gtids: true,
-        first_run: 0,
-        filter: Filter::new(lists, flavor, false),
-        spill_dir: env!("CARGO_TARGET_TMPDIR").into(),
-        spill_size: 1 << 20,
-    };
-    let mut assembler = Assembler::new(options, Arc::new(format.clone()));
-    assembler.start_file(Arc::from("basic.000001"), 4);
-    assembler
+    assembler(format.clone(), Filter::new(lists, flavor(kind), false))
 }
 
 /// Whole events, and nothing else.
@@ -409,7 +393,7 @@ fn events_in_their_transactions() {
                 before.clear();
             }
             trial.damage(&format!("{kind}: {event_type}"), event, &mut |bytes| {
-                let mut assembler = assembler(kind, &format);
+                let mut assembler = rewriting_assembler(kind, &format);
                 for event in &before {
                     assembler.event(event, 1).expect("a recorded event");
                 }

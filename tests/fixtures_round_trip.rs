@@ -8,10 +8,10 @@
     reason = "a test fails by panicking"
 )]
 
+mod assembling;
 mod recorded;
 
-use std::sync::Arc;
-
+use assembling::{assembler, flavor};
 use binrelay::binlog::EventType;
 use binrelay::binlog::event::{self, EventHeader};
 use binrelay::binlog::format_description::FormatDescription;
@@ -22,9 +22,7 @@ use binrelay::binlog::rotate::{self, Rotate};
 use binrelay::binlog::rows::{self, RowsHead};
 use binrelay::binlog::status_variables::StatusVariables;
 use binrelay::filter::{Filter, RuleLists};
-use binrelay::flavor::Flavor;
 use binrelay::gtid::{BinlogState, GtidSet};
-use binrelay::transaction::{Assembler, AssemblerOptions};
 use recorded::KINDS;
 
 fn type_of(event: &[u8]) -> EventType {
@@ -209,23 +207,8 @@ fn ends_of_statements() {
 
 /// What the assembler makes of events, with right checksums: one list for each transaction.
 fn assemble(kind: &str, events: &[Vec<u8>], format: &[u8], lists: RuleLists) -> Vec<Vec<Vec<u8>>> {
-    let flavor = match kind.starts_with("mariadb") {
-        true => Flavor::MariaDb,
-        false => Flavor::MySql,
-    };
-    let options = AssemblerOptions {
-        source: 0,
-        source_server_id: 86,
-        source_first_timestamp: 0,
-        has_gtids: true,
-        first_run: 0,
-        filter: Filter::new(lists, flavor, false),
-        spill_dir: env!("CARGO_TARGET_TMPDIR").into(),
-        spill_size: 1 << 20,
-    };
     let format = FormatDescription::parse(format).expect("a format description");
-    let mut assembler = Assembler::new(options, Arc::new(format));
-    assembler.start_file(Arc::from("basic.000002"), 4);
+    let mut assembler = assembler(format, Filter::new(lists, flavor(kind), false));
     for event in events {
         if !type_of(event).is_control() {
             let taken = assembler.event(event, 4);

@@ -123,38 +123,37 @@ pub enum StepKind {
     BeforeStart,
 }
 
-/// What a [`Definition`] defines.
+/// What a [`Definition`] defines, with its number in a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DefinitionKind {
     /// A binlog file of a source.
-    SourceFile,
+    SourceFile = 5,
     /// UUID (16 bytes) and tag of MySQL GTIDs.
-    Origin,
+    Origin = 6,
     /// A source's name in the configuration.
-    SourceName,
+    SourceName = 7,
     /// The xid of a prepared XA transaction of which the filter left nothing.
-    EmptiedXa,
+    EmptiedXa = 11,
     /// The xid of such a transaction that was committed or rolled back.
-    EndedXa,
+    EndedXa = 12,
     /// domain_id (4 bytes), server_id (4) and seq_no (8) of a START ALTER that was kept.
-    KeptAlter,
+    KeptAlter = 13,
     /// The same of one of which the filter left nothing.
-    EmptiedAlter,
+    EmptiedAlter = 14,
     /// The same of one that was committed or rolled back.
-    EndedAlter,
+    EndedAlter = 15,
 }
 
 impl DefinitionKind {
-    /// Every kind, and what it is in a record.
-    const CODES: [(DefinitionKind, u8); 8] = [
-        (DefinitionKind::SourceFile, 5),
-        (DefinitionKind::Origin, 6),
-        (DefinitionKind::SourceName, 7),
-        (DefinitionKind::EmptiedXa, 11),
-        (DefinitionKind::EndedXa, 12),
-        (DefinitionKind::KeptAlter, 13),
-        (DefinitionKind::EmptiedAlter, 14),
-        (DefinitionKind::EndedAlter, 15),
+    const ALL: [DefinitionKind; 8] = [
+        DefinitionKind::SourceFile,
+        DefinitionKind::Origin,
+        DefinitionKind::SourceName,
+        DefinitionKind::EmptiedXa,
+        DefinitionKind::EndedXa,
+        DefinitionKind::KeptAlter,
+        DefinitionKind::EmptiedAlter,
+        DefinitionKind::EndedAlter,
     ];
 
     /// Whether it is about a transaction that comes in two halves, and belongs to the step behind
@@ -166,14 +165,8 @@ impl DefinitionKind {
         )
     }
 
-    fn code(self) -> u8 {
-        let found = Self::CODES.iter().find(|(kind, _)| *kind == self);
-        found.map_or(0, |(_, code)| *code)
-    }
-
     fn of_code(code: u8) -> Option<Self> {
-        let found = Self::CODES.iter().find(|(_, known)| *known == code);
-        found.map(|(kind, _)| *kind)
+        Self::ALL.into_iter().find(|kind| *kind as u8 == code)
     }
 }
 
@@ -345,7 +338,7 @@ pub fn encode_definition(
     number: u32,
     text: &[u8],
 ) -> Vec<Bytes> {
-    let kind = kind.code();
+    let kind = kind as u8;
     let parts = text.chunks(TEXT_LEN).enumerate().map(|(part, text)| {
         let mut record = [0; RECORD_LEN];
         put(&mut record, 0, &[kind, text.len() as u8]);
