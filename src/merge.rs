@@ -120,6 +120,8 @@ pub enum Decision {
     New(Place),
     /// A copy of it was delivered before, by another path or an earlier connection.
     Duplicate,
+    /// A copy of it that the same source has logged before, and logs again.
+    Repeated,
     /// It lies before its source's start and counts as delivered: a copy of it will not be new.
     BeforeStart,
     /// It lies before the first file that was read of its origin itself.
@@ -257,6 +259,11 @@ impl Merge {
         self.pairing.begin_origin(server_id, timestamp);
     }
 
+    /// As [`Pairing::begin_source_file`].
+    pub fn begin_source_file(&mut self, source: u16) {
+        self.pairing.begin_source_file(source);
+    }
+
     /// Decides about the next transaction of `batch`, and, when it is new, records it as
     /// delivered; one without GTID only when [`Merge::note_place`] follows.
     ///
@@ -312,22 +319,23 @@ impl Merge {
     }
 
     /// Takes in where the commit index has the transaction that was decided on last, which the
-    /// pairing of copies needs.
+    /// pairing of copies needs. Returns [`pairing::Delivered::may_be_repetition`].
     pub fn note_place(
         &mut self,
         batch: &TransactionBatch,
         transaction: &Transaction,
         decision: Decision,
         place: LedgerPlace,
-    ) {
+    ) -> bool {
         let Some(arrival) = arrival(batch, transaction) else {
-            return;
+            return false;
         };
         match decision {
-            Decision::New(_) => self.pairing.deliver(&arrival, place),
+            Decision::New(_) => return self.pairing.deliver(&arrival, place),
             Decision::BeforeStart => self.pairing.count_before(&arrival, place),
-            Decision::Duplicate | Decision::BeforeOrigin | Decision::Own => {}
+            Decision::Duplicate | Decision::Repeated | Decision::BeforeOrigin | Decision::Own => {}
         }
+        false
     }
 
     fn check_kind(&self, identity: &Identity) -> Result<(), MergeError> {
@@ -362,6 +370,7 @@ impl Merge {
             Ok(Paired::New) if batch.before_start => Ok(Some(Decision::BeforeStart)),
             Ok(Paired::New) => Ok(None),
             Ok(Paired::Copy) => Ok(Some(Decision::Duplicate)),
+            Ok(Paired::Repeated) => Ok(Some(Decision::Repeated)),
             Ok(Paired::Before) => Ok(Some(Decision::BeforeOrigin)),
             Err(cause) => Err(MergeError::Unaligned {
                 origin: transaction.server_id,

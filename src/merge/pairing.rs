@@ -18,6 +18,14 @@
 //! direct path passes something over that another path delivered, the two do not fit together,
 //! unless commit timestamps make every pairing certain.
 //!
+//! # Repetitions
+//! A replica logs a transaction, and notes that it was applied: in one step when it is one of
+//! InnoDB, else in two. When it is killed between them, its binlog has the transaction twice: as
+//! its origin's last in one file and as the first in a later one. So what equals the last one is
+//! no copy of another that looks alike, unless it is the next in the queue. When the queue is
+//! empty, it may as well be a new one: it is delivered, for the master has done it twice, too, and
+//! its origin's own path may do without it. Commit timestamps tell it for certain.
+//!
 //! # Before the start
 //! Where a relay log begins, each source has a history. What lies before the start of one path
 //! counts as delivered ([`Pairing::count_before`]). What an origin committed before the first file
@@ -29,18 +37,15 @@
 //! transaction in order.
 
 mod path;
+mod repetitions;
 
 pub use path::{PathState, WINDOW_LEN};
+pub use repetitions::Newest;
 
 use std::collections::HashMap;
 
 use self::path::{Found, Path};
 use crate::transaction::Fingerprint;
-
-/// A file's first timestamp is when the statement began that had the file before it closed, and
-/// what that file holds may be later, by this many seconds. (What lies in the file itself is not
-/// lost: its origin's own path brings it.)
-const BEGIN_MARGIN: u64 = 60;
 
 /// A place in the ledger, in its order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -60,6 +65,8 @@ pub struct Delivered {
     pub fingerprint: Fingerprint,
     /// The path that delivered it: a source's number.
     pub path: u16,
+    /// Whether that path may have brought it twice, so that its origin need not have it again.
+    pub may_be_repetition: bool,
 }
 
 /// All delivered transactions without GTID, in their order.
@@ -114,6 +121,8 @@ pub enum Paired {
     Copy,
     /// It lies before the start of its origin's own path.
     Before,
+    /// The path brought it before: the source, a peer of the origin, has logged it twice.
+    Repeated,
 }
 
 /// Why an arrival cannot be paired.
@@ -185,6 +194,14 @@ impl Pairing {
             .or_insert_with(|| Path::starting_at(unseen_from))
     }
 
+    /// The source of number `path` begins another binlog file. It may have been killed before.
+    pub fn begin_source_file(&mut self, path: u16) {
+        let of_path = self.paths.iter_mut().filter(|((of, _), _)| *of == path);
+        for (_, path) in of_path {
+            path.begin_file();
+        }
+    }
+
     /// Whether only the origin's own path and the arrival's can have delivered what is in the
     /// arrival's queue.
     fn others_are_direct(&self, arrival: &Arrival) -> bool {
@@ -206,79 +223,73 @@ impl Pairing {
     /// Decides what `arrival` is. When it is new, [`Pairing::deliver`] must follow.
     ///
     /// # Errors
-    /// When it cannot be decided. Nothing is changed then.
+    /// When it cannot be decided. The next attempt has the same result.
     pub fn pair(&mut self, arrival: &Arrival, ledger: &impl Ledger) -> Result<Paired, Unaligned> {
         if let Some(source) = self.sources.get_mut(usize::from(arrival.path)) {
             source.server_id = arrival.path_server_id;
         }
         let began = self.begins.get(&arrival.origin).copied().unwrap_or(0);
-        let path = self.path(arrival.path, arrival.origin);
-        // What its origin's own first file does not hold any more can only be passed over.
-        let may_have_lost = began != 0 && !path.is_aligned;
-        path.fill(arrival.path, arrival.origin, ledger)?;
         let fingerprint = &arrival.fingerprint;
-        match path.find(fingerprint, arrival.path, arrival.origin, ledger)? {
-            Found::First { other_format } => {
-                path.pass_first(other_format, fingerprint);
-                Ok(Paired::Copy)
-            }
-            Found::Skipped(index) => {
-                path.forget_skipped(index);
-                Ok(Paired::Copy)
-            }
-            Found::Behind {
-                index,
-                other_format,
-            } => {
-                if !may_have_lost {
-                    path.check_skipping(index, arrival)?;
-                }
-                path.pass_to(index, other_format, fingerprint);
-                Ok(Paired::Copy)
-            }
-            Found::FarBehind(place) => {
-                if !may_have_lost {
-                    path.check_skipping(usize::MAX, arrival)?;
-                }
-                path.jump_to(place, arrival.path, arrival.origin, ledger)?;
-                Ok(Paired::Copy)
-            }
-            Found::Unsure => {
-                // If it changed no row, nothing is missed without it. If it did, its rows are there.
-                path.note_unsure(fingerprint);
-                Ok(Paired::Copy)
-            }
-            Found::Nowhere => {
-                let lost = began != 0 && arrival.seconds() <= u64::from(began) + BEGIN_MARGIN;
-                if lost && !path.is_aligned && !arrival.is_direct() {
-                    return Ok(Paired::Before);
-                }
-                path.check_new(arrival)?;
-                Ok(Paired::New)
-            }
+        let path = self.path(arrival.path, arrival.origin);
+        path.fill(arrival.path, arrival.origin, ledger)?;
+        if arrival.is_direct() {
+            path.drop_repetitions(fingerprint);
+            path.fill(arrival.path, arrival.origin, ledger)?;
         }
+        let found = path.find(fingerprint, arrival.path, arrival.origin, ledger)?;
+        if path.is_repetition(arrival, &found) {
+            path.end_repetitions(arrival);
+            return Ok(Paired::Repeated);
+        }
+        if found == Found::Nowhere && path.take_owed(fingerprint) {
+            return Ok(Paired::Copy);
+        }
+        let doubtful = path.doubtful(&found);
+        let paired = path.take(found, arrival, began, ledger)?;
+        if paired == Paired::Copy {
+            path.note_newest(fingerprint);
+        }
+        if let Some(entry) = doubtful {
+            path.note_doubt();
+            self.path(entry.path, arrival.origin).owe(fingerprint);
+        }
+        Ok(paired)
     }
 
     /// Takes in that `arrival` was delivered as a new transaction, and where the ledger has it.
-    pub fn deliver(&mut self, arrival: &Arrival, place: LedgerPlace) {
+    /// Returns [`Delivered::may_be_repetition`].
+    pub fn deliver(&mut self, arrival: &Arrival, place: LedgerPlace) -> bool {
         let passes_all = !arrival.is_direct() && self.others_are_direct(arrival);
         let path = self.path(arrival.path, arrival.origin);
+        if arrival.is_direct() {
+            path.drop_repetitions(&arrival.fingerprint);
+        }
         path.is_aligned = true;
         path.note_new(&arrival.fingerprint);
+        let may_be_repetition = path.looks_repeated(arrival);
+        path.end_repetitions(arrival);
         if passes_all {
             // What this path carries is in its origin's order, and the origin's own path leaves
             // nothing out: all that it has delivered lies before.
             path.clear();
         }
-        self.count_before(arrival, place);
+        self.push_to_others(arrival, place, may_be_repetition);
+        may_be_repetition
     }
 
     /// Takes in that `arrival`, which lies before its path's start, counts as delivered.
     pub fn count_before(&mut self, arrival: &Arrival, place: LedgerPlace) {
+        let path = self.path(arrival.path, arrival.origin);
+        path.note_newest(&arrival.fingerprint);
+        self.push_to_others(arrival, place, false);
+    }
+
+    fn push_to_others(&mut self, arrival: &Arrival, place: LedgerPlace, may_be_repetition: bool) {
         let delivered = Delivered {
             place,
             fingerprint: arrival.fingerprint,
             path: arrival.path,
+            may_be_repetition,
         };
         let count = self.sources.len() as u16;
         for other in (0..count).filter(|other| *other != arrival.path) {

@@ -131,7 +131,9 @@ fn append_batch(
                 kept += 1;
                 filtered += u64::from(transaction.emptied);
             }
-            Ok(Decision::Duplicate | Decision::Own | Decision::BeforeOrigin) => duplicate += 1,
+            Ok(
+                Decision::Duplicate | Decision::Repeated | Decision::Own | Decision::BeforeOrigin,
+            ) => duplicate += 1,
             Ok(Decision::BeforeStart) => {}
             Err(AppendError::Log(error)) => return Err(error),
             Err(refusal) => {

@@ -28,7 +28,11 @@
 //!
 //! flags: 1 emptied by the filter (1, 2) · 2 dropped, but no copy of anything delivered (2), or
 //!        what lies before the source's start is still being read (3) ·
-//!        4 something of the origin that lies behind the start has come by this path (9)
+//!        4 new, or else its source has logged it a second time (1), or
+//!        something of the origin that lies behind the start has come by this path (9) ·
+//!        8 the newest one that came by this path has this fingerprint (9), and of that:
+//!        16 the source has begun another binlog file since · 32 it was delivered, may have been
+//!        a repetition, and was none · 64 it was paired with one that may be a repetition
 //! ```
 //!
 //! *log end* is the offset in the log file behind the transaction; it was written before the
@@ -80,6 +84,8 @@ pub struct Step {
     /// Dropped although nothing that it is a copy of was delivered: it was the relay's own, or lies
     /// before its origin's start. Of `Moved`: what lies before the start is still being read.
     pub is_no_copy: bool,
+    /// Without GTIDs: the source may have logged it twice.
+    pub may_be_repetition: bool,
     /// The source's number in this file; 0 is a valid one.
     pub source: u16,
     /// Offset in the log behind the transaction, or behind the newest one.
@@ -303,7 +309,9 @@ impl Step {
             StepKind::SourceGtid => 4,
             StepKind::BeforeStart => 8,
         };
-        let flags = u8::from(self.emptied) | u8::from(self.is_no_copy) << 1;
+        let flags = u8::from(self.emptied)
+            | u8::from(self.is_no_copy) << 1
+            | u8::from(self.may_be_repetition) << 2;
         put(&mut record, 0, &[kind, flags]);
         put(&mut record, 2, &self.source.to_le_bytes());
         put(&mut record, 4, &self.log_end.to_le_bytes());
@@ -394,6 +402,7 @@ pub fn decode(record: &Bytes) -> Result<Record, RecordError> {
         kind,
         emptied: second & 1 != 0,
         is_no_copy: second & 2 != 0,
+        may_be_repetition: second & 4 != 0,
         source,
         log_end: u32::from_le_bytes(get(record, 4)),
         source_file: u32::from_le_bytes(get(record, 8)),

@@ -162,5 +162,6 @@ fn delivered(record: &Record, origin: u32, place: LedgerPlace, paths: &[u16]) ->
         place,
         fingerprint: step.fingerprint(),
         path: paths.get(usize::from(step.source)).copied().unwrap_or(GONE),
+        may_be_repetition: step.may_be_repetition,
     })
 }

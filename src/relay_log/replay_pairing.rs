@@ -3,6 +3,7 @@
 //! The newest index begins with the state of every path's queue, and its steps tell what has
 //! changed since. Older indexes are read only where a queue begins in them.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::LogError;
@@ -36,6 +37,7 @@ pub(super) fn replay_pairing(
             pairing.restore(state);
         }
     }
+    let mut source_files: HashMap<u16, u32> = HashMap::new();
     while let Some(placed) = next.filter(|placed| placed.index_end <= index_end) {
         let ledger = IndexLedger {
             log_dir,
@@ -47,6 +49,11 @@ pub(super) fn replay_pairing(
             staged: &[],
         };
         let source = current_number(index.source_name(&placed.step).as_ref(), source_names);
+        let file = placed.step.source_file;
+        let before = source_files.insert(placed.step.source, file);
+        if before.is_some_and(|before| before != file) {
+            pairing.begin_source_file(source);
+        }
         take_step(&mut pairing, source, &placed, &ledger).map_err(|found| {
             LogError::Unexpected {
                 path: path.clone(),
@@ -74,11 +81,13 @@ fn take_step(
         fingerprint: step.fingerprint(),
     };
     match step.kind {
-        StepKind::Transaction => pairing.deliver(&arrival, ledger.end),
+        StepKind::Transaction => {
+            pairing.deliver(&arrival, ledger.end);
+        }
         StepKind::BeforeStart => pairing.count_before(&arrival, ledger.end),
         StepKind::Duplicate if !step.is_no_copy && source != GONE => {
             match pairing.pair(&arrival, ledger) {
-                Ok(Paired::Copy) => {}
+                Ok(Paired::Copy | Paired::Repeated) => {}
                 Ok(other) => return Err(format!("one of a transaction that is {other:?}")),
                 Err(cause) => return Err(cause.to_string()),
             }
@@ -99,12 +108,17 @@ fn states(records: &[QueueRecord]) -> Vec<PathState> {
     let mut states: Vec<PathState> = Vec::new();
     for record in records {
         match record.entry {
-            QueueEntry::Begin { cursor, is_aligned } => states.push(PathState {
+            QueueEntry::Begin {
+                cursor,
+                is_aligned,
+                newest,
+            } => states.push(PathState {
                 path: record.path,
                 origin: record.origin,
                 cursor,
                 is_aligned,
                 skipped: Vec::new(),
+                newest,
             }),
             QueueEntry::Skipped(delivered) => {
                 if let Some(state) = states.last_mut() {

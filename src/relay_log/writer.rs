@@ -207,6 +207,7 @@ impl Writer {
         if !fits(self.tail.end()) {
             return Err(AppendError::TooLarge { len });
         }
+        self.note_source_file(batch);
         let ledger = IndexLedger {
             log_dir: &self.options.log_dir,
             source_names: &self.options.source_names,
@@ -235,6 +236,7 @@ impl Writer {
     /// When the log fails.
     pub fn move_source(&mut self, batch: &TransactionBatch) -> Result<(), LogError> {
         self.begin_log(batch)?;
+        self.note_source_file(batch);
         self.note_progress(batch, batch.source_position, None);
         self.record_progress(batch.source);
         Ok(())

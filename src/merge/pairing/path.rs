@@ -2,11 +2,16 @@
 
 use std::collections::VecDeque;
 
-use super::{Arrival, Delivered, Ledger, LedgerPlace, Unaligned};
+use super::repetitions::Newest;
+use super::{Arrival, Delivered, Ledger, LedgerPlace, Paired, Unaligned};
 use crate::transaction::Fingerprint;
 
 /// How many entries of a queue are kept in memory.
 pub const WINDOW_LEN: usize = 16 * 1024;
+/// A file's first timestamp is when the statement began that had the file before it closed, and
+/// what that file holds may be later, by this many seconds. (What lies in the file itself is not
+/// lost: its origin's own path brings it.)
+const BEGIN_MARGIN: u64 = 60;
 /// How many entries that a path passed over are kept in mind.
 const SKIPPED_MAX: usize = 4096;
 /// In which form a transaction's changes are.
@@ -25,6 +30,8 @@ pub struct PathState {
     pub is_aligned: bool,
     /// What was passed over, oldest first.
     pub skipped: Vec<Delivered>,
+    /// The newest transaction of the origin that came by this path.
+    pub newest: Option<Newest>,
 }
 
 /// Where a transaction stands in a queue.
@@ -48,7 +55,7 @@ pub(super) enum Found {
 /// What other paths delivered of one origin and this one has not brought.
 #[derive(Debug, Default)]
 pub(super) struct Path {
-    window: VecDeque<Delivered>,
+    pub(super) window: VecDeque<Delivered>,
     /// Where in the ledger the queue goes on behind the window; `None` when all is in it.
     rest: Option<LedgerPlace>,
     skipped: VecDeque<Delivered>,
@@ -60,6 +67,7 @@ pub(super) struct Path {
     new_at: Option<u32>,
     /// The second of the newest one for which [`Found::Unsure`] was the answer.
     unsure_at: Option<u32>,
+    pub(super) newest: Option<Newest>,
 }
 
 /// Whether it is a statement that may have changed no row, so that a peer has no rows of it.
@@ -81,6 +89,7 @@ impl Path {
             rest: Some(state.cursor),
             skipped: state.skipped.into(),
             is_aligned: state.is_aligned,
+            newest: state.newest,
             ..Self::default()
         }
     }
@@ -93,7 +102,13 @@ impl Path {
             cursor: first.or(self.rest).unwrap_or(end),
             is_aligned: self.is_aligned,
             skipped: self.skipped.iter().copied().collect(),
+            newest: self.newest,
         }
+    }
+
+    /// Whether nothing that other paths delivered is left.
+    pub(super) fn is_empty(&self) -> bool {
+        self.window.is_empty() && self.rest.is_none()
     }
 
     pub(super) fn push(&mut self, delivered: Delivered) {
@@ -189,13 +204,57 @@ impl Path {
         Ok(found)
     }
 
-    pub(super) fn pass_first(&mut self, other_format: bool, fingerprint: &Fingerprint) {
+    /// Takes in `arrival`, which is `found`. `began` is when the first file that was read of its
+    /// origin was begun, if files before it are lost, else 0.
+    pub(super) fn take(
+        &mut self,
+        found: Found,
+        arrival: &Arrival,
+        began: u32,
+        ledger: &impl Ledger,
+    ) -> Result<Paired, Unaligned> {
+        let fingerprint = &arrival.fingerprint;
+        // What its origin's own first file does not hold any more can only be passed over.
+        let may_have_lost = began != 0 && !self.is_aligned;
+        match found {
+            Found::First { other_format } => self.pass_first(other_format, fingerprint),
+            Found::Skipped(index) => self.forget_skipped(index),
+            Found::Behind {
+                index,
+                other_format,
+            } => {
+                if !may_have_lost {
+                    self.check_skipping(index, arrival)?;
+                }
+                self.pass_to(index, other_format, fingerprint);
+            }
+            Found::FarBehind(place) => {
+                if !may_have_lost {
+                    self.check_skipping(usize::MAX, arrival)?;
+                }
+                self.jump_to(place, arrival.path, arrival.origin, ledger)?;
+            }
+            // If it changed no row, nothing is missed without it. If it did, its rows are there.
+            Found::Unsure => self.unsure_at = Some(fingerprint.timestamp),
+            Found::Nowhere => {
+                let is_before = arrival.seconds() <= u64::from(began) + BEGIN_MARGIN;
+                if may_have_lost && is_before && !arrival.is_direct() {
+                    return Ok(Paired::Before);
+                }
+                self.check_new(arrival)?;
+                return Ok(Paired::New);
+            }
+        }
+        Ok(Paired::Copy)
+    }
+
+    fn pass_first(&mut self, other_format: bool, fingerprint: &Fingerprint) {
         self.window.pop_front();
         self.note_pairing(other_format, fingerprint);
     }
 
     /// Passes all up to the one at `index`, which was paired.
-    pub(super) fn pass_to(&mut self, index: usize, other_format: bool, paired: &Fingerprint) {
+    fn pass_to(&mut self, index: usize, other_format: bool, paired: &Fingerprint) {
         for _ in 0..index {
             if let Some(entry) = self.window.pop_front() {
                 self.keep_in_mind(entry);
@@ -205,7 +264,7 @@ impl Path {
     }
 
     /// Passes all up to the one at `place`, which was paired and is not in the window.
-    pub(super) fn jump_to(
+    fn jump_to(
         &mut self,
         place: LedgerPlace,
         path: u16,
@@ -231,7 +290,7 @@ impl Path {
         Ok(())
     }
 
-    pub(super) fn forget_skipped(&mut self, index: usize) {
+    fn forget_skipped(&mut self, index: usize) {
         self.skipped.remove(index);
         self.is_aligned = true;
     }
@@ -248,16 +307,12 @@ impl Path {
         self.other_format_at = other_format.then_some(fingerprint.timestamp);
     }
 
-    pub(super) fn note_unsure(&mut self, fingerprint: &Fingerprint) {
-        self.unsure_at = Some(fingerprint.timestamp);
-    }
-
     pub(super) fn note_new(&mut self, fingerprint: &Fingerprint) {
         self.new_at = Some(fingerprint.timestamp);
     }
 
     /// Whether the entries before the one at `index` may have been left out by this path.
-    pub(super) fn check_skipping(&self, index: usize, arrival: &Arrival) -> Result<(), Unaligned> {
+    fn check_skipping(&self, index: usize, arrival: &Arrival) -> Result<(), Unaligned> {
         if arrival.fingerprint.commit_timestamp != 0 {
             return Ok(()); // Every pairing is certain.
         }
@@ -297,7 +352,7 @@ impl Path {
     }
 
     /// Whether what was found nowhere is surely new.
-    pub(super) fn check_new(&self, arrival: &Arrival) -> Result<(), Unaligned> {
+    fn check_new(&self, arrival: &Arrival) -> Result<(), Unaligned> {
         let timestamp = arrival.fingerprint.timestamp;
         let others_went_on = !self.window.is_empty();
         let has_rows = !may_be_without_rows(&arrival.fingerprint);

@@ -6,6 +6,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod repetitions;
+
 /// A ledger in memory.
 #[derive(Default)]
 struct Memory {
@@ -78,12 +80,12 @@ impl Log {
                 place,
                 fingerprint,
                 path,
+                may_be_repetition: self.pairing.deliver(&arrival, place),
             };
             self.ledger
                 .records
                 .borrow_mut()
                 .push((origin + 1, delivered));
-            self.pairing.deliver(&arrival, place);
             self.delivered.push((origin, fingerprint.content));
         }
         Ok(paired)
@@ -279,6 +281,7 @@ fn what_was_read_before_the_start_counts_as_delivered() {
             place,
             fingerprint: arrival.fingerprint,
             path: 1,
+            may_be_repetition: false,
         };
         log.ledger.records.borrow_mut().push((1, delivered));
         log.pairing.count_before(&arrival, place);

@@ -1,7 +1,7 @@
 //! The records of kind 9 and 10: the queues of paths, of sources without GTIDs.
 
 use super::{Bytes, RECORD_LEN, get, put, seal};
-use crate::merge::pairing::{Delivered, LedgerPlace};
+use crate::merge::pairing::{Delivered, LedgerPlace, Newest};
 use crate::transaction::Fingerprint;
 
 /// A record of kind 9 or 10: what is known of a path's transactions of one origin.
@@ -24,6 +24,8 @@ pub enum QueueEntry {
         cursor: LedgerPlace,
         /// Whether something that lies behind the start has come by this path.
         is_aligned: bool,
+        /// The newest transaction of the origin that came by this path.
+        newest: Option<Newest>,
     },
     /// A transaction that the path passed over.
     Skipped(Delivered),
@@ -36,21 +38,31 @@ impl QueueRecord {
         put(&mut record, 2, &self.path.to_le_bytes());
         put(&mut record, 32, &self.origin.to_le_bytes());
         let place = match self.entry {
-            QueueEntry::Begin { cursor, is_aligned } => {
-                put(&mut record, 0, &[9, u8::from(is_aligned) << 2]);
+            QueueEntry::Begin {
+                cursor,
+                is_aligned,
+                newest,
+            } => {
+                let mut flags = u8::from(is_aligned) << 2;
+                if let Some(newest) = newest {
+                    flags |= 1 << 3
+                        | u8::from(newest.in_next_file) << 4
+                        | u8::from(newest.is_owed) << 5
+                        | u8::from(newest.may_be_left) << 6;
+                    put_fingerprint(&mut record, &newest.fingerprint);
+                }
+                put(&mut record, 0, &[9, flags]);
                 cursor
             }
             QueueEntry::Skipped(Delivered {
                 place,
                 fingerprint,
                 path,
+                ..
             }) => {
                 put(&mut record, 0, &[10]);
                 put(&mut record, 4, &path.to_le_bytes());
-                put(&mut record, 12, &fingerprint.traits.to_le_bytes());
-                put(&mut record, 36, &fingerprint.timestamp.to_le_bytes());
-                put(&mut record, 40, &fingerprint.commit_timestamp.to_le_bytes());
-                put(&mut record, 48, &fingerprint.content.to_le_bytes());
+                put_fingerprint(&mut record, &fingerprint);
                 place
             }
         };
@@ -65,7 +77,7 @@ impl QueueRecord {
             file: u64::from_le_bytes(get(record, 16)),
             record: u64::from_le_bytes(get(record, 24)),
         };
-        let fingerprint = || Fingerprint {
+        let fingerprint = Fingerprint {
             traits: u32::from_le_bytes(get(record, 12)),
             timestamp: u32::from_le_bytes(get(record, 36)),
             commit_timestamp: u64::from_le_bytes(get(record, 40)),
@@ -75,11 +87,18 @@ impl QueueRecord {
             true => QueueEntry::Begin {
                 cursor: place,
                 is_aligned: flags & 4 != 0,
+                newest: (flags & 8 != 0).then_some(Newest {
+                    fingerprint,
+                    in_next_file: flags & 16 != 0,
+                    is_owed: flags & 32 != 0,
+                    may_be_left: flags & 64 != 0,
+                }),
             },
             false => QueueEntry::Skipped(Delivered {
                 place,
-                fingerprint: fingerprint(),
+                fingerprint,
                 path: u16::from_le_bytes(get(record, 4)),
+                may_be_repetition: false,
             }),
         };
         Self {
@@ -88,4 +107,11 @@ impl QueueRecord {
             entry,
         }
     }
+}
+
+fn put_fingerprint(record: &mut Bytes, fingerprint: &Fingerprint) {
+    put(record, 12, &fingerprint.traits.to_le_bytes());
+    put(record, 36, &fingerprint.timestamp.to_le_bytes());
+    put(record, 40, &fingerprint.commit_timestamp.to_le_bytes());
+    put(record, 48, &fingerprint.content.to_le_bytes());
 }

@@ -1,13 +1,14 @@
 //! Round trips, and every flipped bit.
 
 use super::*;
-use crate::merge::pairing::{Delivered, LedgerPlace};
+use crate::merge::pairing::{Delivered, LedgerPlace, Newest};
 
 fn step() -> Step {
     Step {
         kind: StepKind::Duplicate,
         emptied: true,
         is_no_copy: true,
+        may_be_repetition: true,
         source: 2,
         log_end: 0x0102_0304,
         source_file: 9,
@@ -50,12 +51,24 @@ fn queues_round_trip() {
             traits: 1 << 31 | 5,
         },
         path: 1,
+        may_be_repetition: false,
     };
     let begin = QueueEntry::Begin {
         cursor: place,
         is_aligned: true,
+        newest: None,
     };
-    for entry in [begin, QueueEntry::Skipped(skipped)] {
+    let behind_one = QueueEntry::Begin {
+        cursor: place,
+        is_aligned: false,
+        newest: Some(Newest {
+            fingerprint: skipped.fingerprint,
+            in_next_file: true,
+            is_owed: false,
+            may_be_left: true,
+        }),
+    };
+    for entry in [begin, behind_one, QueueEntry::Skipped(skipped)] {
         let record = QueueRecord {
             path: 2,
             origin: 86,

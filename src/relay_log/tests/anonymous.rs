@@ -167,6 +167,71 @@ fn a_crash_at_any_record_neither_loses_nor_repeats() {
     assert!(cuts > 10, "{cuts}");
 }
 
+/// M1 was killed while it replicated, and its next file begins with M2's transaction with which the
+/// one before it ended. M2 has another one of the same look further on.
+#[test]
+fn a_copy_that_a_source_logged_twice_is_known_after_a_crash_at_any_record() {
+    let all = [1, 2, 3, 2, 4].map(|number| insert(81, number)).to_vec();
+    let expected: Vec<String> = [1, 2, 3, 2, 4]
+        .map(|number| format!("insert into t values ({number})"))
+        .to_vec();
+    // What the sources send, in this order.
+    let batches = || {
+        let (mut m1, mut m2) = (source(0), source(1));
+        let before = m1.deliver(&all[..2]);
+        let _ = m1.next_file();
+        [m2.deliver(&all), before, m1.deliver(&all[1..])]
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let whole = options_for(dir.path());
+    let mut writer = create_anonymous(&whole, Vec::new());
+    let decisions: Vec<Vec<Decision>> = batches()
+        .iter()
+        .map(|batch| {
+            let append = |transaction| writer.append(batch, transaction).unwrap();
+            let decisions = batch.transactions.iter().map(append).collect();
+            writer.commit().unwrap();
+            decisions
+        })
+        .collect();
+    drop(writer);
+    let mut copies = [Decision::Duplicate; 4];
+    copies[0] = Decision::Repeated;
+    assert_eq!(
+        decisions[1..],
+        [vec![Decision::Duplicate; 2], copies.to_vec()]
+    );
+    assert_eq!(statements(&whole), expected);
+
+    let index = fs::read(whole.log_dir.index_path(1)).unwrap();
+    let records = index.len() / RECORD_LEN;
+    assert!(records > 12, "{records}");
+    for cut in 1..=records {
+        let dir = tempfile::tempdir().unwrap();
+        let options = options_for(dir.path());
+        for path in [LogDir::log_path, LogDir::index_path] {
+            fs::copy(path(&whole.log_dir, 1), path(&options.log_dir, 1)).unwrap();
+        }
+        fs::copy(whole.log_dir.list_path(), options.log_dir.list_path()).unwrap();
+        fs::write(options.log_dir.index_path(1), &index[..cut * RECORD_LEN]).unwrap();
+        let recovered = recovered(&options);
+        let positions = recovered.sources.clone();
+        let mut writer = Writer::resume(options.clone(), recovered).unwrap();
+        for batch in batches() {
+            let name = &options.source_names[usize::from(batch.source)];
+            let done = positions.get(name).cloned().unwrap_or_default();
+            for transaction in &batch.transactions {
+                let place = (&*batch.source_file, transaction.source_position);
+                if place > (&*done.file, done.position) {
+                    writer.append(&batch, transaction).unwrap();
+                }
+            }
+        }
+        writer.close().unwrap();
+        assert_eq!(statements(&options), expected, "cut at record {cut}");
+    }
+}
+
 #[test]
 fn a_log_that_had_not_begun_is_made_anew() {
     let dir = tempfile::tempdir().unwrap();

@@ -184,7 +184,9 @@ impl History {
                 Decision::New(_) => assert!(new),
                 Decision::Duplicate => assert!(!new && !own),
                 Decision::Own => assert!(own),
-                Decision::BeforeStart | Decision::BeforeOrigin => panic!("{decision:?}"),
+                Decision::Repeated | Decision::BeforeStart | Decision::BeforeOrigin => {
+                    panic!("{decision:?}")
+                }
             }
             if new {
                 let origin = Origin {

@@ -106,6 +106,7 @@ fn stage_queues(pairing: &Pairing, number: u64, out: &mut Vec<u8>) {
         let begin = QueueEntry::Begin {
             cursor: state.cursor,
             is_aligned: state.is_aligned,
+            newest: state.newest,
         };
         let skipped = state.skipped.into_iter().map(QueueEntry::Skipped);
         for entry in std::iter::once(begin).chain(skipped) {

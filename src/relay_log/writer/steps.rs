@@ -27,7 +27,7 @@ impl Writer {
         let (kind, is_no_copy) = match decision {
             Decision::New(_) => (StepKind::Transaction, false),
             Decision::BeforeStart => (StepKind::BeforeStart, false),
-            Decision::Duplicate => (StepKind::Duplicate, false),
+            Decision::Duplicate | Decision::Repeated => (StepKind::Duplicate, false),
             Decision::BeforeOrigin | Decision::Own => (StepKind::Duplicate, true),
         };
         let names = &mut self.names;
@@ -42,10 +42,16 @@ impl Writer {
                 (fingerprint.traits, fingerprint.commit_timestamp)
             }
         };
+        let place = self.index_place();
+        let may_be_repetition = self.merge.note_place(batch, transaction, decision, place);
+        if may_be_repetition || decision == Decision::Repeated {
+            self.tell_of_second_copy(batch, transaction, may_be_repetition);
+        }
         let step = Step {
             kind,
             emptied: transaction.emptied || emptied,
             is_no_copy,
+            may_be_repetition,
             source: batch.source,
             log_end: self.tail.end() as u32,
             source_file,
@@ -59,14 +65,46 @@ impl Writer {
             source_server_id: batch.source_server_id,
             durable_records: self.durable_records as u32,
         };
-        out.extend_from_slice(&step.encode());
-        let mut place = self.index_place();
-        place.record -= 1;
-        self.merge.note_place(batch, transaction, decision, place);
+        self.index.staged.extend_from_slice(&step.encode());
         self.note_progress(
             batch,
             transaction.source_position,
             Some(&transaction.identity),
+        );
+    }
+
+    /// Takes in that the source of `batch` has begun another file, if it has.
+    pub(super) fn note_source_file(&mut self, batch: &TransactionBatch) {
+        let Some(progress) = self.progress.get(usize::from(batch.source)) else {
+            return;
+        };
+        if !Arc::ptr_eq(&progress.file, &batch.source_file)
+            && progress.file != batch.source_file
+            && !progress.file.is_empty()
+        {
+            self.merge.begin_source_file(batch.source);
+        }
+    }
+
+    /// Says that a source's binlog has, or may have, a copy twice.
+    fn tell_of_second_copy(
+        &self,
+        batch: &TransactionBatch,
+        transaction: &Transaction,
+        is_delivered: bool,
+    ) {
+        let name = self.options.source_names.get(usize::from(batch.source));
+        let outcome = match is_delivered {
+            true => "or another one that looks alike; it is delivered",
+            false => "it counts as a copy",
+        };
+        tracing::warn!(
+            source = name.map(|name| &**name),
+            "{}:{}: the source has logged a transaction of server_id {} a second time, as a server \
+             does that was killed while it replicated; {outcome}",
+            batch.source_file,
+            transaction.source_position,
+            transaction.server_id,
         );
     }
 
