@@ -206,6 +206,7 @@ pub struct Merge {
     group: Option<Group>,
     halves: OpenHalves,
     half_change: Option<HalfChange>,
+    may_be_repetition: bool,
 }
 
 impl Merge {
@@ -220,6 +221,7 @@ impl Merge {
             group: None,
             halves: OpenHalves::default(),
             half_change: None,
+            may_be_repetition: false,
         }
     }
 
@@ -318,24 +320,31 @@ impl Merge {
         empties
     }
 
+    /// Of the transaction that was decided on last: see [`pairing::Delivered::may_be_repetition`].
+    pub fn may_be_repetition(&self) -> bool {
+        self.may_be_repetition
+    }
+
     /// Takes in where the commit index has the transaction that was decided on last, which the
-    /// pairing of copies needs. Returns [`pairing::Delivered::may_be_repetition`].
+    /// pairing of copies needs.
     pub fn note_place(
         &mut self,
         batch: &TransactionBatch,
         transaction: &Transaction,
         decision: Decision,
         place: LedgerPlace,
-    ) -> bool {
+    ) {
         let Some(arrival) = arrival(batch, transaction) else {
-            return false;
+            return;
         };
         match decision {
-            Decision::New(_) => return self.pairing.deliver(&arrival, place),
+            Decision::New(_) => {
+                let pairing = &mut self.pairing;
+                pairing.deliver(&arrival, place, self.may_be_repetition);
+            }
             Decision::BeforeStart => self.pairing.count_before(&arrival, place),
             Decision::Duplicate | Decision::Repeated | Decision::BeforeOrigin | Decision::Own => {}
         }
-        false
     }
 
     fn check_kind(&self, identity: &Identity) -> Result<(), MergeError> {
@@ -366,9 +375,13 @@ impl Merge {
             let is_new = self.executed.record(&transaction.identity);
             return Ok((!is_new).then_some(Decision::Duplicate));
         };
-        match self.pairing.pair(&arrival, ledger) {
-            Ok(Paired::New) if batch.before_start => Ok(Some(Decision::BeforeStart)),
-            Ok(Paired::New) => Ok(None),
+        let paired = self.pairing.pair(&arrival, ledger);
+        self.may_be_repetition = paired == Ok(Paired::NewOrRepeated);
+        match paired {
+            Ok(Paired::New | Paired::NewOrRepeated) if batch.before_start => {
+                Ok(Some(Decision::BeforeStart))
+            }
+            Ok(Paired::New | Paired::NewOrRepeated) => Ok(None),
             Ok(Paired::Copy) => Ok(Some(Decision::Duplicate)),
             Ok(Paired::Repeated) => Ok(Some(Decision::Repeated)),
             Ok(Paired::Before) => Ok(Some(Decision::BeforeOrigin)),

@@ -20,11 +20,11 @@
 //!
 //! # Repetitions
 //! A replica logs a transaction, and notes that it was applied: in one step when it is one of
-//! InnoDB, else in two. When it is killed between them, its binlog has the transaction twice: as
-//! its origin's last in one file and as the first in a later one. So what equals the last one is
-//! no copy of another that looks alike, unless it is the next in the queue. When the queue is
-//! empty, it may as well be a new one: it is delivered, for the master has done it twice, too, and
-//! its origin's own path may do without it. Commit timestamps tell it for certain.
+//! InnoDB, else in two, and the second may lag behind. A master that is killed between them logs
+//! again what it replicated last, in its next file. So what is among the last ones that the path
+//! brought is no copy of another that looks alike, unless it is the next in the queue. When the
+//! queue is empty it may be new: it is delivered, for that master has done it twice, too, and the
+//! origin's own path may do without it. Commit timestamps tell repetitions for certain.
 //!
 //! # Before the start
 //! Where a relay log begins, each source has a history. What lies before the start of one path
@@ -40,11 +40,11 @@ mod path;
 mod repetitions;
 
 pub use path::{PathState, WINDOW_LEN};
-pub use repetitions::Newest;
+pub use repetitions::Repetitions;
 
 use std::collections::HashMap;
 
-use self::path::{Found, Path};
+use self::path::Path;
 use crate::transaction::Fingerprint;
 
 /// A place in the ledger, in its order.
@@ -117,6 +117,8 @@ impl Arrival {
 pub enum Paired {
     /// It was not delivered before.
     New,
+    /// It is new, or the path brings it a second time: it is delivered.
+    NewOrRepeated,
     /// A copy of it was delivered.
     Copy,
     /// It lies before the start of its origin's own path.
@@ -198,7 +200,7 @@ impl Pairing {
     pub fn begin_source_file(&mut self, path: u16) {
         let of_path = self.paths.iter_mut().filter(|((of, _), _)| *of == path);
         for (_, path) in of_path {
-            path.begin_file();
+            path.repetitions.begin_file();
         }
     }
 
@@ -220,7 +222,7 @@ impl Pairing {
         }
     }
 
-    /// Decides what `arrival` is. When it is new, [`Pairing::deliver`] must follow.
+    /// Decides what `arrival` is. When it may be new, [`Pairing::deliver`] must follow.
     ///
     /// # Errors
     /// When it cannot be decided. The next attempt has the same result.
@@ -238,27 +240,18 @@ impl Pairing {
         }
         let found = path.find(fingerprint, arrival.path, arrival.origin, ledger)?;
         if path.is_repetition(arrival, &found) {
-            path.end_repetitions(arrival);
             return Ok(Paired::Repeated);
         }
-        if found == Found::Nowhere && path.take_owed(fingerprint) {
-            return Ok(Paired::Copy);
-        }
-        let doubtful = path.doubtful(&found);
         let paired = path.take(found, arrival, began, ledger)?;
         if paired == Paired::Copy {
-            path.note_newest(fingerprint);
-        }
-        if let Some(entry) = doubtful {
-            path.note_doubt();
-            self.path(entry.path, arrival.origin).owe(fingerprint);
+            path.note_brought(arrival);
         }
         Ok(paired)
     }
 
-    /// Takes in that `arrival` was delivered as a new transaction, and where the ledger has it.
-    /// Returns [`Delivered::may_be_repetition`].
-    pub fn deliver(&mut self, arrival: &Arrival, place: LedgerPlace) -> bool {
+    /// Takes in that `arrival` was delivered as a new transaction, and where the ledger has it;
+    /// `may_be_repetition` when [`Paired::NewOrRepeated`] was the answer.
+    pub fn deliver(&mut self, arrival: &Arrival, place: LedgerPlace, may_be_repetition: bool) {
         let passes_all = !arrival.is_direct() && self.others_are_direct(arrival);
         let path = self.path(arrival.path, arrival.origin);
         if arrival.is_direct() {
@@ -266,21 +259,19 @@ impl Pairing {
         }
         path.is_aligned = true;
         path.note_new(&arrival.fingerprint);
-        let may_be_repetition = path.looks_repeated(arrival);
-        path.end_repetitions(arrival);
+        path.note_brought(arrival);
         if passes_all {
             // What this path carries is in its origin's order, and the origin's own path leaves
             // nothing out: all that it has delivered lies before.
-            path.clear();
+            path.pass_all();
         }
         self.push_to_others(arrival, place, may_be_repetition);
-        may_be_repetition
     }
 
     /// Takes in that `arrival`, which lies before its path's start, counts as delivered.
     pub fn count_before(&mut self, arrival: &Arrival, place: LedgerPlace) {
         let path = self.path(arrival.path, arrival.origin);
-        path.note_newest(&arrival.fingerprint);
+        path.note_brought(arrival);
         self.push_to_others(arrival, place, false);
     }
 

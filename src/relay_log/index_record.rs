@@ -20,7 +20,8 @@
 //!  0      1          2        4        8      10                                60     64
 //!  | kind | length   | source | number | part | zeros 2 | up to 48 bytes         | CRC32 |
 //!
-//! queue of a path (9), passed over (10): sources without GTIDs only, at the head of a file
+//! queue of a path (9), passed over (10), newest on a path (16), may come again (17): sources
+//! without GTIDs only, at the head of a file
 //!  0      1       2        4           8        12       16     24       32          36
 //!  | kind | flags | source | delivered | zeros | traits | file | record | server_id | timestamp …
 //!  … 40                 48        56     60     64
@@ -28,11 +29,8 @@
 //!
 //! flags: 1 emptied by the filter (1, 2) · 2 dropped, but no copy of anything delivered (2), or
 //!        what lies before the source's start is still being read (3) ·
-//!        4 new, or else its source has logged it a second time (1), or
-//!        something of the origin that lies behind the start has come by this path (9) ·
-//!        8 the newest one that came by this path has this fingerprint (9), and of that:
-//!        16 the source has begun another binlog file since · 32 it was delivered, may have been
-//!        a repetition, and was none · 64 it was paired with one that may be a repetition
+//!        4 new, or else its source has logged it twice (1), or
+//!        something of the origin that lies behind the start has come by this path (9)
 //! ```
 //!
 //! *log end* is the offset in the log file behind the transaction; it was written before the
@@ -84,7 +82,7 @@ pub struct Step {
     /// Dropped although nothing that it is a copy of was delivered: it was the relay's own, or lies
     /// before its origin's start. Of `Moved`: what lies before the start is still being read.
     pub is_no_copy: bool,
-    /// Without GTIDs: the source may have logged it twice.
+    /// Without GTIDs: it is new, or its source has logged it twice.
     pub may_be_repetition: bool,
     /// The source's number in this file; 0 is a valid one.
     pub source: u16,
@@ -386,12 +384,8 @@ pub fn decode(record: &Bytes) -> Result<Record, RecordError> {
         3 => StepKind::Moved,
         4 => StepKind::SourceGtid,
         8 => StepKind::BeforeStart,
-        9 | 10 => {
-            return Ok(Record::Queue(QueueRecord::decode(
-                record,
-                kind == 9,
-                second,
-            )));
+        kind if queue::KINDS.contains(&kind) => {
+            return Ok(Record::Queue(QueueRecord::decode(record, kind, second)));
         }
         other => match DefinitionKind::of_code(other) {
             Some(kind) => return Ok(definition(kind)),

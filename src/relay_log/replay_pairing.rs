@@ -11,7 +11,9 @@ use super::files::LogDir;
 use super::index_file::{IndexFile, PlacedStep};
 use super::index_record::{QueueEntry, QueueRecord, RECORD_LEN, Step, StepKind};
 use super::ledger::{GONE, IndexLedger};
-use crate::merge::pairing::{Arrival, Delivered, LedgerPlace, Paired, Pairing, PathState};
+use crate::merge::pairing::{
+    Arrival, Delivered, LedgerPlace, Paired, Pairing, PathState, Repetitions,
+};
 
 /// The state of the pairing after the steps of the index of `last.file` up to its byte
 /// `index_end`. `first` is where the oldest index begins, `last` where the newest does.
@@ -82,7 +84,7 @@ fn take_step(
     };
     match step.kind {
         StepKind::Transaction => {
-            pairing.deliver(&arrival, ledger.end);
+            pairing.deliver(&arrival, ledger.end, step.may_be_repetition);
         }
         StepKind::BeforeStart => pairing.count_before(&arrival, ledger.end),
         StepKind::Duplicate if !step.is_no_copy && source != GONE => {
@@ -108,18 +110,24 @@ fn states(records: &[QueueRecord]) -> Vec<PathState> {
     let mut states: Vec<PathState> = Vec::new();
     for record in records {
         match record.entry {
-            QueueEntry::Begin {
-                cursor,
-                is_aligned,
-                newest,
-            } => states.push(PathState {
+            QueueEntry::Begin { cursor, is_aligned } => states.push(PathState {
                 path: record.path,
                 origin: record.origin,
                 cursor,
                 is_aligned,
                 skipped: Vec::new(),
-                newest,
+                repetitions: Repetitions::default(),
             }),
+            QueueEntry::Newest(fingerprint) => {
+                if let Some(state) = states.last_mut() {
+                    state.repetitions.newest.push_back(fingerprint);
+                }
+            }
+            QueueEntry::Again(fingerprint) => {
+                if let Some(state) = states.last_mut() {
+                    state.repetitions.again.push_back(fingerprint);
+                }
+            }
             QueueEntry::Skipped(delivered) => {
                 if let Some(state) = states.last_mut() {
                     state.skipped.push(delivered);

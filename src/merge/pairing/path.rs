@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::repetitions::Newest;
+use super::repetitions::Repetitions;
 use super::{Arrival, Delivered, Ledger, LedgerPlace, Paired, Unaligned};
 use crate::transaction::Fingerprint;
 
@@ -30,8 +30,8 @@ pub struct PathState {
     pub is_aligned: bool,
     /// What was passed over, oldest first.
     pub skipped: Vec<Delivered>,
-    /// The newest transaction of the origin that came by this path.
-    pub newest: Option<Newest>,
+    /// What may come again.
+    pub repetitions: Repetitions,
 }
 
 /// Where a transaction stands in a queue.
@@ -67,7 +67,7 @@ pub(super) struct Path {
     new_at: Option<u32>,
     /// The second of the newest one for which [`Found::Unsure`] was the answer.
     unsure_at: Option<u32>,
-    pub(super) newest: Option<Newest>,
+    pub(super) repetitions: Repetitions,
 }
 
 /// Whether it is a statement that may have changed no row, so that a peer has no rows of it.
@@ -89,7 +89,7 @@ impl Path {
             rest: Some(state.cursor),
             skipped: state.skipped.into(),
             is_aligned: state.is_aligned,
-            newest: state.newest,
+            repetitions: state.repetitions,
             ..Self::default()
         }
     }
@@ -102,7 +102,7 @@ impl Path {
             cursor: first.or(self.rest).unwrap_or(end),
             is_aligned: self.is_aligned,
             skipped: self.skipped.iter().copied().collect(),
-            newest: self.newest,
+            repetitions: self.repetitions.clone(),
         }
     }
 
@@ -122,9 +122,10 @@ impl Path {
         }
     }
 
-    pub(super) fn clear(&mut self) {
-        self.window.clear();
-        self.skipped.clear();
+    pub(super) fn pass_all(&mut self) {
+        while let Some(entry) = self.window.pop_front() {
+            self.keep_in_mind(entry);
+        }
         self.rest = None;
     }
 
@@ -242,7 +243,10 @@ impl Path {
                     return Ok(Paired::Before);
                 }
                 self.check_new(arrival)?;
-                return Ok(Paired::New);
+                return Ok(match self.may_be_repetition(arrival) {
+                    true => Paired::NewOrRepeated,
+                    false => Paired::New,
+                });
             }
         }
         Ok(Paired::Copy)

@@ -74,13 +74,15 @@ impl Log {
             fingerprint,
         };
         let paired = self.pairing.pair(&arrival, &self.ledger)?;
-        if paired == Paired::New {
+        if matches!(paired, Paired::New | Paired::NewOrRepeated) {
             let place = self.next_place();
+            let may_be_repetition = paired == Paired::NewOrRepeated;
+            self.pairing.deliver(&arrival, place, may_be_repetition);
             let delivered = Delivered {
                 place,
                 fingerprint,
                 path,
-                may_be_repetition: self.pairing.deliver(&arrival, place),
+                may_be_repetition,
             };
             self.ledger
                 .records
@@ -174,6 +176,20 @@ fn an_origin_that_lacks_what_a_peer_has_of_it_stops() {
     log.take(1, 0, committed(2)).unwrap();
     assert_eq!(log.take(0, 0, committed(2)), Ok(Paired::Copy));
     assert_eq!(log.take(0, 0, committed(1)), Ok(Paired::Copy));
+}
+
+/// A master that crashed has lost what its peer has of it, and writes on.
+#[test]
+fn what_only_a_peer_has_makes_nothing_else_new() {
+    let mut log = Log::new(2);
+    for content in [1, 3, 4] {
+        log.take(1, 1, rows(content, 5)).unwrap();
+    }
+    assert_eq!(log.take(0, 1, rows(1, 5)), Ok(Paired::Copy));
+    assert_eq!(log.take(0, 1, rows(2, 5)), Ok(Paired::New));
+    for content in [3, 4] {
+        assert_eq!(log.take(0, 1, rows(content, 5)), Ok(Paired::Copy));
+    }
 }
 
 #[test]

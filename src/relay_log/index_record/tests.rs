@@ -1,7 +1,7 @@
 //! Round trips, and every flipped bit.
 
 use super::*;
-use crate::merge::pairing::{Delivered, LedgerPlace, Newest};
+use crate::merge::pairing::{Delivered, LedgerPlace};
 
 fn step() -> Step {
     Step {
@@ -56,19 +56,14 @@ fn queues_round_trip() {
     let begin = QueueEntry::Begin {
         cursor: place,
         is_aligned: true,
-        newest: None,
     };
-    let behind_one = QueueEntry::Begin {
-        cursor: place,
-        is_aligned: false,
-        newest: Some(Newest {
-            fingerprint: skipped.fingerprint,
-            in_next_file: true,
-            is_owed: false,
-            may_be_left: true,
-        }),
-    };
-    for entry in [begin, behind_one, QueueEntry::Skipped(skipped)] {
+    let fingerprint = skipped.fingerprint;
+    for entry in [
+        begin,
+        QueueEntry::Skipped(skipped),
+        QueueEntry::Newest(fingerprint),
+        QueueEntry::Again(fingerprint),
+    ] {
         let record = QueueRecord {
             path: 2,
             origin: 86,

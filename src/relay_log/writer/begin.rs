@@ -106,10 +106,12 @@ fn stage_queues(pairing: &Pairing, number: u64, out: &mut Vec<u8>) {
         let begin = QueueEntry::Begin {
             cursor: state.cursor,
             is_aligned: state.is_aligned,
-            newest: state.newest,
         };
         let skipped = state.skipped.into_iter().map(QueueEntry::Skipped);
-        for entry in std::iter::once(begin).chain(skipped) {
+        let newest = state.repetitions.newest.into_iter().map(QueueEntry::Newest);
+        let again = state.repetitions.again.into_iter().map(QueueEntry::Again);
+        let entries = std::iter::once(begin).chain(skipped);
+        for entry in entries.chain(newest).chain(again) {
             let record = QueueRecord {
                 path: state.path,
                 origin: state.origin,

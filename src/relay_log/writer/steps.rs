@@ -43,7 +43,8 @@ impl Writer {
             }
         };
         let place = self.index_place();
-        let may_be_repetition = self.merge.note_place(batch, transaction, decision, place);
+        self.merge.note_place(batch, transaction, decision, place);
+        let may_be_repetition = kind == StepKind::Transaction && self.merge.may_be_repetition();
         if may_be_repetition || decision == Decision::Repeated {
             self.tell_of_second_copy(batch, transaction, may_be_repetition);
         }
