@@ -10,6 +10,7 @@
 //! |---|---|
 //! | equals the first in the queue | a copy |
 //! | equals one behind it | a copy; what stands before it this path left out (its peer filters), and is kept in mind in case it still comes |
+//! | is not the first, but equals one of the last that the path brought before its source began another file | a repetition: dropped |
 //! | equals none | new: it goes to the queues of the other paths |
 //! | is a statement that may have changed no row, and equals none, but another's rows are of its kind | a copy, or without effect: dropped, and the queue stays as it is |
 //! | equals none, but cannot be told from one that was paired | not alignable: its source stops |
