@@ -261,9 +261,9 @@ impl Merge {
         self.pairing.begin_origin(server_id, timestamp);
     }
 
-    /// As [`Pairing::begin_source_file`].
-    pub fn begin_source_file(&mut self, source: u16) {
-        self.pairing.begin_source_file(source);
+    /// As [`Pairing::note_source_start`].
+    pub fn note_source_start(&mut self, source: u16) {
+        self.pairing.note_source_start(source);
     }
 
     /// Decides about the next transaction of `batch`, and, when it is new, records it as

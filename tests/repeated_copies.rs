@@ -86,7 +86,9 @@ async fn run(seed: u64) {
     assert_same_tables(&topology.m2, replica, "test").await;
     let log = topology.relay.log();
     let repeated = log.matches("a second time").count();
-    println!("seed {seed}: {count} statements, {repeated} of them twice on M1");
+    println!(
+        "seed {seed}: {count} statements, some of them twice on M1 after {repeated} of 6 kills"
+    );
     let of_m2 = statements(&topology.m2.log_files(), topology.m2.options.server_id);
     assert_eq!(of_m2.len() as u64, count, "statements in M2's binlog");
     let relayed = statements(&topology.relay.log_files(), topology.m2.options.server_id);

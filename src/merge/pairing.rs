@@ -10,7 +10,7 @@
 //! |---|---|
 //! | equals the first in the queue | a copy |
 //! | equals one behind it | a copy; what stands before it this path left out (its peer filters), and is kept in mind in case it still comes |
-//! | is not the first, but equals one of the last that the path brought before its source began another file | a repetition: dropped |
+//! | is not the first, but equals one of the last that the path brought before its source was started again | a repetition: dropped |
 //! | equals none | new: it goes to the queues of the other paths |
 //! | is a statement that may have changed no row, and equals none, but another's rows are of its kind | a copy, or without effect: dropped, and the queue stays as it is |
 //! | equals none, but cannot be told from one that was paired | not alignable: its source stops |
@@ -20,12 +20,13 @@
 //! unless commit timestamps make every pairing certain.
 //!
 //! # Repetitions
-//! A replica logs a transaction, and notes that it was applied: in one step when it is one of
-//! InnoDB, else in two, and the second may lag behind. A master that is killed between them logs
-//! again what it replicated last, in its next file. So what is among the last ones that the path
-//! brought is no copy of another that looks alike, unless it is the next in the queue. When the
-//! queue is empty it may be new: it is delivered, for that master has done it twice, too, and the
-//! origin's own path may do without it. Commit timestamps tell repetitions for certain.
+//! A replica of MySQL 5.6 logs a transaction, and notes that it was applied. With
+//! relay_log_info_repository=TABLE it does so in one step when InnoDB commits, and otherwise later;
+//! with FILE, always later. A master that is killed in between logs again what it replicated last,
+//! at the beginning of its next file. So what is among the last ones that the path brought is no
+//! copy of another that looks alike, unless it is the next in the queue. When the queue is empty it
+//! may be new: it is delivered, for that master has done it twice, too, and the origin's own path
+//! may do without it. Commit timestamps tell repetitions for certain.
 //!
 //! # Before the start
 //! Where a relay log begins, each source has a history. What lies before the start of one path
@@ -197,11 +198,11 @@ impl Pairing {
             .or_insert_with(|| Path::starting_at(unseen_from))
     }
 
-    /// The source of number `path` begins another binlog file. It may have been killed before.
-    pub fn begin_source_file(&mut self, path: u16) {
+    /// The server of the source of number `path` was started again. It may have been killed.
+    pub fn note_source_start(&mut self, path: u16) {
         let of_path = self.paths.iter_mut().filter(|((of, _), _)| *of == path);
         for (_, path) in of_path {
-            path.repetitions.begin_file();
+            path.repetitions.note_start();
         }
     }
 
@@ -223,22 +224,33 @@ impl Pairing {
         }
     }
 
+    /// Reads the queue of `arrival` up to where it can be told what that is. [`Pairing::pair`]
+    /// begins with it.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub fn read_on(&mut self, arrival: &Arrival, ledger: &impl Ledger) -> Result<(), Unaligned> {
+        if let Some(source) = self.sources.get_mut(usize::from(arrival.path)) {
+            source.server_id = arrival.path_server_id;
+        }
+        let path = self.path(arrival.path, arrival.origin);
+        path.fill(arrival.path, arrival.origin, ledger)?;
+        if arrival.is_direct() {
+            path.drop_repetitions(&arrival.fingerprint);
+            path.fill(arrival.path, arrival.origin, ledger)?;
+        }
+        Ok(())
+    }
+
     /// Decides what `arrival` is. When it may be new, [`Pairing::deliver`] must follow.
     ///
     /// # Errors
     /// When it cannot be decided. The next attempt has the same result.
     pub fn pair(&mut self, arrival: &Arrival, ledger: &impl Ledger) -> Result<Paired, Unaligned> {
-        if let Some(source) = self.sources.get_mut(usize::from(arrival.path)) {
-            source.server_id = arrival.path_server_id;
-        }
+        self.read_on(arrival, ledger)?;
         let began = self.begins.get(&arrival.origin).copied().unwrap_or(0);
         let fingerprint = &arrival.fingerprint;
         let path = self.path(arrival.path, arrival.origin);
-        path.fill(arrival.path, arrival.origin, ledger)?;
-        if arrival.is_direct() {
-            path.drop_repetitions(fingerprint);
-            path.fill(arrival.path, arrival.origin, ledger)?;
-        }
         let found = path.find(fingerprint, arrival.path, arrival.origin, ledger)?;
         if path.is_repetition(arrival, &found) {
             return Ok(Paired::Repeated);
@@ -251,13 +263,11 @@ impl Pairing {
     }
 
     /// Takes in that `arrival` was delivered as a new transaction, and where the ledger has it;
-    /// `may_be_repetition` when [`Paired::NewOrRepeated`] was the answer.
+    /// `may_be_repetition` when [`Paired::NewOrRepeated`] was the answer. [`Pairing::pair`], or at
+    /// least [`Pairing::read_on`], must have been called.
     pub fn deliver(&mut self, arrival: &Arrival, place: LedgerPlace, may_be_repetition: bool) {
         let passes_all = !arrival.is_direct() && self.others_are_direct(arrival);
         let path = self.path(arrival.path, arrival.origin);
-        if arrival.is_direct() {
-            path.drop_repetitions(&arrival.fingerprint);
-        }
         path.is_aligned = true;
         path.note_new(&arrival.fingerprint);
         path.note_brought(arrival);

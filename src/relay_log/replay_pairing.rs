@@ -3,7 +3,6 @@
 //! The newest index begins with the state of every path's queue, and its steps tell what has
 //! changed since. Older indexes are read only where a queue begins in them.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::LogError;
@@ -12,7 +11,7 @@ use super::index_file::{IndexFile, PlacedStep};
 use super::index_record::{QueueEntry, QueueRecord, RECORD_LEN, Step, StepKind};
 use super::ledger::{GONE, IndexLedger};
 use crate::merge::pairing::{
-    Arrival, Delivered, LedgerPlace, Paired, Pairing, PathState, Repetitions,
+    Arrival, Delivered, LedgerPlace, Paired, Pairing, PathState, Repetitions, Unaligned,
 };
 
 /// The state of the pairing after the steps of the index of `last.file` up to its byte
@@ -39,7 +38,6 @@ pub(super) fn replay_pairing(
             pairing.restore(state);
         }
     }
-    let mut source_files: HashMap<u16, u32> = HashMap::new();
     while let Some(placed) = next.filter(|placed| placed.index_end <= index_end) {
         let ledger = IndexLedger {
             log_dir,
@@ -51,11 +49,6 @@ pub(super) fn replay_pairing(
             staged: &[],
         };
         let source = current_number(index.source_name(&placed.step).as_ref(), source_names);
-        let file = placed.step.source_file;
-        let before = source_files.insert(placed.step.source, file);
-        if before.is_some_and(|before| before != file) {
-            pairing.begin_source_file(source);
-        }
         take_step(&mut pairing, source, &placed, &ledger).map_err(|found| {
             LogError::Unexpected {
                 path: path.clone(),
@@ -82,16 +75,22 @@ fn take_step(
         origin: step.server_id,
         fingerprint: step.fingerprint(),
     };
+    let say = |cause: Unaligned| cause.to_string();
     match step.kind {
         StepKind::Transaction => {
+            pairing.read_on(&arrival, ledger).map_err(say)?;
             pairing.deliver(&arrival, ledger.end, step.may_be_repetition);
         }
-        StepKind::BeforeStart => pairing.count_before(&arrival, ledger.end),
+        StepKind::BeforeStart => {
+            pairing.read_on(&arrival, ledger).map_err(say)?;
+            pairing.count_before(&arrival, ledger.end);
+        }
+        StepKind::Moved if step.may_be_repetition => pairing.note_source_start(source),
         StepKind::Duplicate if !step.is_no_copy && source != GONE => {
             match pairing.pair(&arrival, ledger) {
                 Ok(Paired::Copy | Paired::Repeated) => {}
                 Ok(other) => return Err(format!("one of a transaction that is {other:?}")),
-                Err(cause) => return Err(cause.to_string()),
+                Err(cause) => return Err(say(cause)),
             }
         }
         StepKind::Duplicate | StepKind::Moved | StepKind::SourceGtid => {}

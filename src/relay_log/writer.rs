@@ -76,6 +76,10 @@ pub struct Writer {
     progress: Vec<SourceProgress>,
     /// By source: whether it was warned of that its own binlog repeats GTIDs.
     warned_of_repetition: Vec<bool>,
+    /// When each source's server was started, by its own clock; 0 when that is not known.
+    source_starts: Vec<u32>,
+    /// By source: whether it was told since then that it repeats what it has replicated.
+    told_of_repetitions: Vec<bool>,
     last_sync: Instant,
 }
 
@@ -173,6 +177,8 @@ impl Writer {
             group_id: 0,
             fresh: Vec::new(),
             warned_of_repetition: vec![false; progress.len()],
+            source_starts: vec![0; progress.len()],
+            told_of_repetitions: vec![false; progress.len()],
             progress,
             last_sync: Instant::now(),
         })
@@ -207,7 +213,7 @@ impl Writer {
         if !fits(self.tail.end()) {
             return Err(AppendError::TooLarge { len });
         }
-        self.note_source_file(batch);
+        self.note_source_start(batch);
         let ledger = IndexLedger {
             log_dir: &self.options.log_dir,
             source_names: &self.options.source_names,
@@ -236,9 +242,9 @@ impl Writer {
     /// When the log fails.
     pub fn move_source(&mut self, batch: &TransactionBatch) -> Result<(), LogError> {
         self.begin_log(batch)?;
-        self.note_source_file(batch);
+        self.note_source_start(batch);
         self.note_progress(batch, batch.source_position, None);
-        self.record_progress(batch.source);
+        self.record_progress(batch.source, false);
         Ok(())
     }
 
@@ -316,7 +322,7 @@ impl Writer {
             .iter()
             .position(|progress| !progress.file.is_empty());
         if let Some(source) = known {
-            self.record_progress(source as u16);
+            self.record_progress(source as u16, false);
         }
         self.flush()?;
         self.index.sync()

@@ -169,6 +169,9 @@ impl Digest {
                 self.traits |= Fingerprint::DROPS_TEMPORARY;
             }
         }
+        if grouped && self.ended_by_statement {
+            self.traits |= Fingerprint::ENDED_BY_STATEMENT;
+        }
         let without_effect = if grouped {
             self.ended_by_statement
         } else {

@@ -46,10 +46,12 @@ impl Fingerprint {
     /// Row images do not have all columns. Re-logging may make them whole: MySQL 5.6 with
     /// binlog_format=MIXED writes such ones, and its replicas do not.
     pub const PARTIAL_IMAGES: u32 = 1 << 23;
+    /// Its end is a COMMIT statement: no transactional engine has changed anything.
+    pub const ENDED_BY_STATEMENT: u32 = 1 << 22;
     /// All of `INSERTS`, `UPDATES` and `DELETES`.
     pub const ANY_CHANGE: u32 = Self::INSERTS | Self::UPDATES | Self::DELETES;
     /// All bits that stand for databases.
-    pub const ANY_DATABASE: u32 = Self::PARTIAL_IMAGES - 1;
+    pub const ANY_DATABASE: u32 = Self::ENDED_BY_STATEMENT - 1;
 
     /// The bit that stands for a database.
     pub fn database(name: &[u8]) -> u32 {

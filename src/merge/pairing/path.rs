@@ -122,9 +122,14 @@ impl Path {
         }
     }
 
+    /// Passes all: none should come any more. What does was delivered nevertheless, if this path
+    /// cannot have left it out because of its format.
     pub(super) fn pass_all(&mut self) {
         while let Some(entry) = self.window.pop_front() {
-            self.keep_in_mind(entry);
+            let fingerprint = &entry.fingerprint;
+            if fingerprint.commit_timestamp != 0 || !may_be_without_rows(fingerprint) {
+                self.keep_in_mind(entry);
+            }
         }
         self.rest = None;
     }
@@ -300,6 +305,9 @@ impl Path {
     }
 
     fn keep_in_mind(&mut self, entry: Delivered) {
+        if entry.may_be_repetition {
+            return;
+        }
         if self.skipped.len() == SKIPPED_MAX {
             self.skipped.pop_front();
         }

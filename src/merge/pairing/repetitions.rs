@@ -17,27 +17,36 @@ pub struct Repetitions {
     /// The newest one, and those before it that its server applies without noting its position in
     /// the same step; oldest first.
     pub newest: VecDeque<Fingerprint>,
-    /// What the source may log again in the file that it has begun.
+    /// What the source may log again since its server was started again.
     pub again: VecDeque<Fingerprint>,
 }
 
-/// Whether a replica may have to apply it again after it was killed: it does not apply it and note
-/// its position in one transaction of InnoDB, since nothing was changed there, or it is DDL.
+/// Whether a replica does not apply it and note its position in one transaction of InnoDB: nothing
+/// was changed there, or it is DDL.
 fn is_apart(fingerprint: &Fingerprint) -> bool {
-    let traits = Fingerprint::MAY_BE_WITHOUT_ROWS | Fingerprint::LONE_STATEMENT;
+    let traits = Fingerprint::ENDED_BY_STATEMENT | Fingerprint::LONE_STATEMENT;
     fingerprint.traits & traits != 0
 }
 
 impl Repetitions {
-    /// The source begins another binlog file: it may have been killed.
-    pub(super) fn begin_file(&mut self) {
+    /// The source's server was started again.
+    pub(super) fn note_start(&mut self) {
         self.again.clone_from(&self.newest);
+    }
+
+    fn may_come_again(&self, fingerprint: &Fingerprint) -> bool {
+        // Repeated, a DELETE finds nothing, and so ends in another way.
+        let mut again = self.again.iter();
+        again.any(|one| one.same_content(fingerprint))
     }
 
     pub(super) fn note(&mut self, fingerprint: &Fingerprint) {
         if !is_apart(fingerprint) {
             self.newest.clear();
-            self.again.clear();
+            // Another one that looks alike may come before the repetition.
+            if !self.may_come_again(fingerprint) {
+                self.again.clear();
+            }
         } else if self.newest.len() == AGAIN_MAX {
             self.newest.pop_front();
         }
@@ -67,7 +76,7 @@ impl Path {
         }
         // When there is nothing else to come, it may be new.
         let is_old = fingerprint.commit_timestamp != 0 || !self.is_empty();
-        is_old && self.repetitions.again.contains(fingerprint)
+        is_old && self.repetitions.may_come_again(fingerprint)
     }
 
     /// Whether what was found nowhere, and is no repetition for certain, may be one.
@@ -75,15 +84,16 @@ impl Path {
         let fingerprint = &arrival.fingerprint;
         is_apart(fingerprint)
             && !arrival.is_direct()
-            && self.repetitions.again.contains(fingerprint)
+            && self.repetitions.may_come_again(fingerprint)
     }
 
-    /// What was delivered although it may be a repetition stands directly behind what it would
-    /// repeat: when something else comes by the origin's own path, it was one.
+    /// What was delivered although it may be a repetition stands behind what it would repeat, with
+    /// nothing between but others of this kind: when something else comes by the origin's own path,
+    /// they were repetitions.
     pub(super) fn drop_repetitions(&mut self, next: &Fingerprint) {
         while let Some(first) = self.window.front()
             && first.may_be_repetition
-            && first.fingerprint != *next
+            && !first.fingerprint.same_content(next)
         {
             self.window.pop_front();
         }

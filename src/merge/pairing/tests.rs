@@ -8,10 +8,10 @@ use super::*;
 
 mod repetitions;
 
-/// A ledger in memory.
-#[derive(Default)]
+/// A ledger in memory, up to an end.
 struct Memory {
     records: RefCell<Vec<(u32, Delivered)>>,
+    end: LedgerPlace,
 }
 
 impl Ledger for Memory {
@@ -21,7 +21,9 @@ impl Ledger for Memory {
         origin: u32,
         take: &mut dyn FnMut(Delivered) -> bool,
     ) -> Result<Option<LedgerPlace>, String> {
-        for (of, delivered) in self.records.borrow().iter() {
+        let records = self.records.borrow();
+        let known = records.iter().filter(|(_, one)| one.place < self.end);
+        for (of, delivered) in known {
             let mut next = delivered.place;
             next.record += 1;
             if *of == origin && delivered.place >= from && !take(*delivered) {
@@ -38,6 +40,17 @@ struct Log {
     ledger: Memory,
     /// The origins and contents of what was delivered.
     delivered: Vec<(u32, u64)>,
+    /// What the newest file's index says: the states at its head, and what followed.
+    head: Vec<PathState>,
+    head_at: LedgerPlace,
+    steps: Vec<Recorded>,
+}
+
+/// A record of the index.
+#[derive(Clone, Copy)]
+enum Recorded {
+    Taken(Arrival, Paired, LedgerPlace),
+    SourceStart(u16),
 }
 
 fn start() -> LedgerPlace {
@@ -48,8 +61,17 @@ impl Log {
     fn new(paths: usize) -> Self {
         Self {
             pairing: Pairing::new(vec![start(); paths]),
-            ledger: Memory::default(),
+            ledger: Memory {
+                records: RefCell::default(),
+                end: LedgerPlace {
+                    file: u64::MAX,
+                    record: 0,
+                },
+            },
             delivered: Vec::new(),
+            head: Vec::new(),
+            head_at: start(),
+            steps: Vec::new(),
         }
     }
 
@@ -74,8 +96,9 @@ impl Log {
             fingerprint,
         };
         let paired = self.pairing.pair(&arrival, &self.ledger)?;
+        let place = self.next_place();
+        self.steps.push(Recorded::Taken(arrival, paired, place));
         if matches!(paired, Paired::New | Paired::NewOrRepeated) {
-            let place = self.next_place();
             let may_be_repetition = paired == Paired::NewOrRepeated;
             self.pairing.deliver(&arrival, place, may_be_repetition);
             let delivered = Delivered {
@@ -93,15 +116,51 @@ impl Log {
         Ok(paired)
     }
 
-    /// What a restart does: only the saved states and the ledger are left.
+    /// The server of a source was started again.
+    fn note_source_start(&mut self, path: u16) {
+        self.pairing.note_source_start(path);
+        self.steps.push(Recorded::SourceStart(path));
+    }
+
+    /// The relay log begins a new file.
+    fn rotate(&mut self) {
+        self.head_at = self.next_place();
+        self.head = self.pairing.states(self.head_at).collect();
+        self.steps.clear();
+    }
+
+    /// What a restart does: only the newest index and the ledger are left.
     fn restart(&mut self) {
-        let states: Vec<_> = self.pairing.states(self.next_place()).collect();
         let paths = self.pairing.sources.len();
         let begins = std::mem::take(&mut self.pairing.begins);
-        self.pairing = Pairing::new(vec![self.next_place(); paths]);
-        self.pairing.begins = begins;
-        for state in states {
+        self.pairing = Pairing::new(vec![self.head_at; paths]);
+        for state in std::mem::take(&mut self.head) {
             self.pairing.restore(state);
+        }
+        for step in std::mem::take(&mut self.steps) {
+            self.replay(step);
+        }
+        self.ledger.end.file = u64::MAX;
+        self.pairing.begins = begins;
+        self.rotate();
+    }
+
+    fn replay(&mut self, step: Recorded) {
+        let (arrival, paired, place) = match step {
+            Recorded::SourceStart(path) => return self.pairing.note_source_start(path),
+            Recorded::Taken(arrival, paired, place) => (arrival, paired, place),
+        };
+        self.ledger.end = place;
+        match paired {
+            Paired::New | Paired::NewOrRepeated => {
+                self.pairing.read_on(&arrival, &self.ledger).unwrap();
+                let may_be_repetition = paired == Paired::NewOrRepeated;
+                self.pairing.deliver(&arrival, place, may_be_repetition);
+            }
+            Paired::Copy | Paired::Repeated => {
+                assert_eq!(self.pairing.pair(&arrival, &self.ledger), Ok(paired));
+            }
+            Paired::Before => {}
         }
     }
 }
@@ -399,8 +458,10 @@ proptest! {
             Ok(true)
         };
         for (path, restart) in steps {
-            if restart == 0 {
-                log.restart();
+            match restart {
+                0 => log.restart(),
+                1 => log.rotate(),
+                _ => {}
             }
             send(&mut log, path % masters)?;
         }

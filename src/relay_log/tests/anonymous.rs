@@ -167,6 +167,16 @@ fn a_crash_at_any_record_neither_loses_nor_repeats() {
     assert!(cuts > 10, "{cuts}");
 }
 
+/// The source's server is started again.
+fn start_again(source: &mut TestSource) {
+    let format = FormatDescription {
+        created: 1_800_000_000 + source.file,
+        ..(*make::mysql56_format(Checksum::Crc32)).clone()
+    };
+    source.assembler.set_format(Arc::new(format));
+    let _ = source.next_file();
+}
+
 /// M1 was killed while it replicated, and its next file begins with M2's transaction with which the
 /// one before it ended. M2 has another one of the same look further on.
 #[test]
@@ -179,7 +189,7 @@ fn a_copy_that_a_source_logged_twice_is_known_after_a_crash_at_any_record() {
     let batches = || {
         let (mut m1, mut m2) = (source(0), source(1));
         let before = m1.deliver(&all[..2]);
-        let _ = m1.next_file();
+        start_again(&mut m1);
         [m2.deliver(&all), before, m1.deliver(&all[1..])]
     };
     let dir = tempfile::tempdir().unwrap();
@@ -229,6 +239,46 @@ fn a_copy_that_a_source_logged_twice_is_known_after_a_crash_at_any_record() {
         }
         writer.close().unwrap();
         assert_eq!(statements(&options), expected, "cut at record {cut}");
+    }
+}
+
+/// M2's 1 and 2 are there; M1 has logged 1 and 3, and 2 later, as with parallel workers. The log
+/// begins a new file before 3, and the relay is restarted before 2 comes, or behind it.
+#[test]
+fn holes_are_known_after_a_rotation_and_a_restart() {
+    for before_two in [true, false] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut options = options_for(dir.path());
+        options.source_names.truncate(2);
+        let mut writer = create_anonymous(&options, Vec::new());
+        let (mut m1, mut m2) = (source(0), source(1));
+        let of_m2 = [1, 2, 3].map(|number| {
+            let mut events = insert(81, number);
+            events.pop();
+            events.push(make::xid(81));
+            events
+        });
+        let of_m1 = [insert(80, 10)];
+        append_all(&mut writer, &m2.deliver(&of_m2[..2]));
+        assert_eq!(append_all(&mut writer, &m1.deliver(&of_m2[..1])), [false]);
+        assert_eq!(append_all(&mut writer, &m1.deliver(&of_m1)), [true]);
+        writer.close().unwrap();
+        drop(writer);
+        writer = resume(&options);
+        // Who M2 is, is known.
+        assert_eq!(append_all(&mut writer, &m2.deliver(&of_m1)), [false]);
+        assert_eq!(append_all(&mut writer, &m1.deliver(&of_m2[2..])), [true]);
+        writer.commit().unwrap();
+        if before_two {
+            drop(writer);
+            writer = resume(&options);
+        }
+        let two = m1.deliver(&of_m2[1..2]);
+        assert_eq!(append_all(&mut writer, &two), [false]);
+        writer.commit().unwrap();
+        drop(writer);
+        let _ = resume(&options);
+        assert_eq!(statements(&options).len(), 4);
     }
 }
 

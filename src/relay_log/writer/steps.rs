@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::Writer;
-use crate::merge::Decision;
 use crate::merge::pairing::LedgerPlace;
+use crate::merge::{Decision, IdentityKind};
 use crate::relay_log::index_record::{RECORD_LEN, Step, StepKind};
 use crate::transaction::{Identity, Transaction, TransactionBatch};
 
@@ -46,7 +46,7 @@ impl Writer {
         self.merge.note_place(batch, transaction, decision, place);
         let may_be_repetition = kind == StepKind::Transaction && self.merge.may_be_repetition();
         if may_be_repetition || decision == Decision::Repeated {
-            self.tell_of_second_copy(batch, transaction, may_be_repetition);
+            self.tell_of_repetition(batch, transaction, may_be_repetition);
         }
         let step = Step {
             kind,
@@ -74,31 +74,41 @@ impl Writer {
         );
     }
 
-    /// Takes in that the source of `batch` has begun another file, if it has.
-    pub(super) fn note_source_file(&mut self, batch: &TransactionBatch) {
-        let Some(progress) = self.progress.get(usize::from(batch.source)) else {
+    /// Takes in that the server of the source was started again, if what stands in `batch` is in
+    /// the file that it has begun then.
+    pub(super) fn note_source_start(&mut self, batch: &TransactionBatch) {
+        let known = self.source_starts.get_mut(usize::from(batch.source));
+        let Some(known) = known.filter(|known| **known != batch.format.created) else {
             return;
         };
-        if !Arc::ptr_eq(&progress.file, &batch.source_file)
-            && progress.file != batch.source_file
-            && !progress.file.is_empty()
-        {
-            self.merge.begin_source_file(batch.source);
+        // It is 0 in files that follow others, and where a dump begins within a file.
+        if batch.format.created != 0 && self.merge.executed().kind() == IdentityKind::Anonymous {
+            *known = batch.format.created;
+            if let Some(told) = self.told_of_repetitions.get_mut(usize::from(batch.source)) {
+                *told = false;
+            }
+            self.merge.note_source_start(batch.source);
+            self.record_progress(batch.source, true);
         }
     }
 
-    /// Says that a source's binlog has, or may have, a copy twice.
-    fn tell_of_second_copy(
-        &self,
+    /// Says that a source's binlog has a copy twice: once for all that follow a start of its server.
+    /// What may be another one is told each time.
+    fn tell_of_repetition(
+        &mut self,
         batch: &TransactionBatch,
         transaction: &Transaction,
         is_delivered: bool,
     ) {
-        let name = self.options.source_names.get(usize::from(batch.source));
+        let source = usize::from(batch.source);
+        let told = self.told_of_repetitions.get_mut(source);
+        let was_told = told.is_some_and(|told| std::mem::replace(told, true));
         let outcome = match is_delivered {
-            true => "or another one that looks alike; it is delivered",
-            false => "it counts as a copy",
+            true => "this one, or another that looks alike, is delivered",
+            false if was_told => return,
+            false => "this one and others that follow count as copies",
         };
+        let name = self.options.source_names.get(source);
         tracing::warn!(
             source = name.map(|name| &**name),
             "{}:{}: the source has logged a transaction of server_id {} a second time, as a server \
@@ -156,7 +166,7 @@ impl Writer {
             progress.first_timestamp = batch.source_first_timestamp;
             self.merge
                 .begin_origin(batch.source_server_id, batch.source_first_timestamp);
-            self.record_progress(batch.source);
+            self.record_progress(batch.source, false);
             return;
         }
         if let Some(Identity::MariaDb(gtid)) = identity {
@@ -164,8 +174,8 @@ impl Writer {
         }
     }
 
-    /// Records where a source stands.
-    pub(super) fn record_progress(&mut self, source: u16) {
+    /// Records where a source stands, and whether its server was started again.
+    pub(super) fn record_progress(&mut self, source: u16, is_started: bool) {
         let Some(progress) = self.progress.get(usize::from(source)) else {
             return;
         };
@@ -179,6 +189,7 @@ impl Writer {
             source_server_id: progress.server_id,
             timestamp: progress.first_timestamp,
             is_no_copy: progress.reading_back,
+            may_be_repetition: is_started,
             durable_to: self.durable as u32,
             durable_records: self.durable_records as u32,
             ..Step::default()

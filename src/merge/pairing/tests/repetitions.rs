@@ -7,8 +7,16 @@ use super::*;
 fn without_rows(content: u64, timestamp: u32) -> Fingerprint {
     let kinds = Fingerprint::HAS_STATEMENTS | Fingerprint::DELETES;
     Fingerprint {
-        traits: kinds | Fingerprint::MAY_BE_WITHOUT_ROWS,
+        traits: kinds | Fingerprint::MAY_BE_WITHOUT_ROWS | Fingerprint::ENDED_BY_STATEMENT,
         ..rows(content, timestamp)
+    }
+}
+
+/// The same statement where it has found rows.
+fn with_rows(without: Fingerprint) -> Fingerprint {
+    Fingerprint {
+        traits: Fingerprint::HAS_STATEMENTS | Fingerprint::DELETES,
+        ..without
     }
 }
 
@@ -18,10 +26,7 @@ fn without_rows(content: u64, timestamp: u32) -> Fingerprint {
 fn what_a_killed_peer_logs_twice_takes_nobodys_place() {
     for restarts in [false, true] {
         let nothing = without_rows(7, 5);
-        let finds_rows = Fingerprint {
-            traits: nothing.traits & !Fingerprint::MAY_BE_WITHOUT_ROWS,
-            ..nothing
-        };
+        let finds_rows = with_rows(nothing);
         let as_rows = Fingerprint {
             traits: Fingerprint::HAS_ROWS | Fingerprint::DELETES,
             ..rows(20, 5)
@@ -43,7 +48,7 @@ fn what_a_killed_peer_logs_twice_takes_nobodys_place() {
             if restarts {
                 log.restart();
             }
-            log.pairing.begin_source_file(0);
+            log.note_source_start(0);
             for fingerprint in &last[from..] {
                 assert_eq!(log.take(0, 1, *fingerprint), Ok(Paired::Repeated));
                 if restarts {
@@ -68,7 +73,7 @@ fn what_looks_like_a_repetition_is_the_next_one_first() {
             log.take(1, 1, fingerprint).unwrap();
         }
         assert_eq!(log.take(0, 1, same), Ok(Paired::Copy));
-        log.pairing.begin_source_file(0);
+        log.note_source_start(0);
         assert_eq!(log.take(0, 1, same), Ok(Paired::Copy));
         assert_eq!(log.take(0, 1, same), Ok(Paired::Copy));
         if logged_twice {
@@ -88,7 +93,7 @@ fn what_may_be_a_repetition_or_new_is_delivered() {
         for restarts in [true, false] {
             let mut log = Log::new(2);
             assert_eq!(log.take(0, 1, same), Ok(Paired::New));
-            log.pairing.begin_source_file(0);
+            log.note_source_start(0);
             assert_eq!(log.take(0, 1, same), Ok(Paired::NewOrRepeated));
             for fingerprint in [rows(8, 5), same, rows(9, 5)] {
                 assert_eq!(log.take(0, 1, fingerprint), Ok(Paired::New));
@@ -117,7 +122,7 @@ fn what_was_taken_for_a_repetition_leaves_one_over() {
     for fingerprint in two {
         log.take(0, 1, fingerprint).unwrap();
     }
-    log.pairing.begin_source_file(0);
+    log.note_source_start(0);
     for fingerprint in two {
         assert_eq!(log.take(0, 1, fingerprint), Ok(Paired::NewOrRepeated));
     }
@@ -139,7 +144,7 @@ fn not_all_can_be_repetitions() {
     for (origin, fingerprint) in [(1, rows(7, 5)), (0, without_rows(7, 5))] {
         let mut log = Log::new(2);
         log.take(0, origin, fingerprint).unwrap();
-        log.pairing.begin_source_file(0);
+        log.note_source_start(0);
         assert_eq!(log.take(0, origin, fingerprint), Ok(Paired::New));
     }
     // But where the position is in a file, the last one can.
@@ -150,10 +155,75 @@ fn not_all_can_be_repetitions() {
     for content in [6, 7] {
         assert_eq!(log.take(0, 1, rows(content, 5)), Ok(Paired::Copy));
     }
-    log.pairing.begin_source_file(0);
+    log.note_source_start(0);
     assert_eq!(log.take(0, 1, rows(7, 5)), Ok(Paired::Repeated));
     assert_eq!(log.take(0, 1, rows(8, 5)), Ok(Paired::Copy));
     assert_eq!(log.take(0, 1, rows(6, 5)), Ok(Paired::New));
+}
+
+/// relay_log_info_repository=FILE: the last one is repeated, whatever it is, and a DELETE that found
+/// rows finds none the second time. Another one that looks alike may come first.
+#[test]
+fn a_repetition_may_find_nothing_to_change() {
+    let deleted = with_rows(without_rows(7, 5));
+    let mut log = Log::new(2);
+    for fingerprint in [deleted, deleted, rows(8, 5)] {
+        log.take(1, 1, fingerprint).unwrap();
+    }
+    assert_eq!(log.take(0, 1, deleted), Ok(Paired::Copy));
+    log.note_source_start(0);
+    assert_eq!(log.take(0, 1, without_rows(7, 5)), Ok(Paired::Copy));
+    assert_eq!(log.take(0, 1, deleted), Ok(Paired::Repeated));
+    assert_eq!(log.take(0, 1, rows(8, 5)), Ok(Paired::Copy));
+}
+
+/// Changes of MyISAM tables as rows, which end with COMMIT.
+#[test]
+fn rows_without_a_transaction_are_repeated_together() {
+    let apart = |content| Fingerprint {
+        traits: rows(0, 5).traits | Fingerprint::ENDED_BY_STATEMENT,
+        ..rows(content, 5)
+    };
+    let all = [without_rows(6, 5), apart(7), apart(8), apart(9)];
+    let mut log = Log::new(2);
+    for fingerprint in all {
+        log.take(1, 1, fingerprint).unwrap();
+    }
+    for fingerprint in &all[..3] {
+        assert_eq!(log.take(0, 1, *fingerprint), Ok(Paired::Copy));
+    }
+    log.note_source_start(0);
+    for fingerprint in &all[..3] {
+        assert_eq!(log.take(0, 1, *fingerprint), Ok(Paired::Repeated));
+    }
+    assert_eq!(log.take(0, 1, all[3]), Ok(Paired::Copy));
+}
+
+/// The origin's DELETE has found rows where the peer's has found none.
+#[test]
+fn what_may_be_a_repetition_is_known_by_its_content() {
+    let nothing = without_rows(7, 5);
+    let mut log = Log::new(2);
+    assert_eq!(log.take(0, 1, nothing), Ok(Paired::New));
+    log.note_source_start(0);
+    assert_eq!(log.take(0, 1, nothing), Ok(Paired::NewOrRepeated));
+    for _ in 0..2 {
+        assert_eq!(log.take(1, 1, with_rows(nothing)), Ok(Paired::Copy));
+    }
+}
+
+/// With three paths, one that has no repetition passes it, and what looks alike is new there.
+#[test]
+fn what_may_be_a_repetition_is_not_kept_in_mind() {
+    let nothing = without_rows(7, 5);
+    let mut log = Log::new(3);
+    log.take(0, 1, nothing).unwrap();
+    log.note_source_start(0);
+    assert_eq!(log.take(0, 1, nothing), Ok(Paired::NewOrRepeated));
+    assert_eq!(log.take(0, 1, rows(8, 5)), Ok(Paired::New));
+    assert_eq!(log.take(2, 1, nothing), Ok(Paired::Copy));
+    assert_eq!(log.take(2, 1, rows(8, 5)), Ok(Paired::Copy));
+    assert_eq!(log.take(2, 1, nothing), Ok(Paired::New));
 }
 
 #[test]
@@ -163,7 +233,7 @@ fn commit_timestamps_tell_repetitions_for_certain() {
         assert_eq!(log.take(0, 1, committed(at)), Ok(Paired::New));
     }
     log.restart();
-    log.pairing.begin_source_file(0);
+    log.note_source_start(0);
     assert_eq!(log.take(0, 1, committed(3)), Ok(Paired::Repeated));
     // MySQL 9.7 with several workers leaves holes when it is killed, and fills them.
     assert_eq!(log.take(0, 1, committed(2)), Ok(Paired::New));
@@ -177,7 +247,7 @@ fn what_may_come_again_has_a_bound() {
         repetitions.note(&without_rows(content, 5));
     }
     assert_eq!(repetitions.newest.len(), AGAIN_MAX);
-    repetitions.begin_file();
+    repetitions.note_start();
     assert_eq!(repetitions.again.len(), AGAIN_MAX);
 }
 
@@ -212,7 +282,7 @@ proptest! {
             match (step, all.get(sent[path])) {
                 (0, _) => log.restart(),
                 (1, _) => {
-                    log.pairing.begin_source_file(0);
+                    log.note_source_start(0);
                     let before = &all[..sent[0]];
                     let apart = before.iter().rev().take(len);
                     let count = apart
