@@ -53,10 +53,12 @@
 //! shares its fate. These records stand before the transaction's; those of what has not ended are
 //! carried over into the next file's index.
 //!
-//! Version 1; 2 without GTIDs, since fingerprints have changed. A reader refuses other versions.
+//! Version 1. A reader refuses other versions.
 
 /// Bytes of the header and of each record.
 pub const RECORD_LEN: usize = 64;
+/// The format's version.
+pub const VERSION: u16 = 1;
 const MAGIC: [u8; 4] = *b"BRIX";
 const COVERED_LEN: usize = RECORD_LEN - 4;
 /// Bytes of text in one definition record.
@@ -218,16 +220,8 @@ pub enum RecordError {
     #[error("not a commit index: it does not begin with BRIX")]
     Magic,
     /// Another version wrote it.
-    #[error(
-        "commit index of version {found}, this program reads version {expected}; go on with the \
-         binrelay that wrote it, or begin with an empty data_dir and seed the replicas anew"
-    )]
-    Version {
-        /// The file's.
-        found: u16,
-        /// This program's, for such a log.
-        expected: u16,
-    },
+    #[error("commit index of version {0}, this program reads version 1")]
+    Version(u16),
     /// A flavor that does not exist.
     #[error("unknown flavor {0}")]
     Flavor(u8),
@@ -269,19 +263,11 @@ fn unseal(record: &Bytes) -> Result<(), RecordError> {
     }
 }
 
-/// The format's version.
-fn version(kind: IdentityKind) -> u16 {
-    match kind {
-        IdentityKind::MySql | IdentityKind::MariaDb => 1,
-        IdentityKind::Anonymous => 2,
-    }
-}
-
 /// The header of a file's index.
 pub fn encode_header(kind: IdentityKind) -> Bytes {
     let mut record = [0; RECORD_LEN];
     put(&mut record, 0, &MAGIC);
-    put(&mut record, 4, &version(kind).to_le_bytes());
+    put(&mut record, 4, &VERSION.to_le_bytes());
     let kind = match kind {
         IdentityKind::MySql => 1,
         IdentityKind::MariaDb => 2,
@@ -300,17 +286,15 @@ pub fn decode_header(record: &Bytes) -> Result<IdentityKind, RecordError> {
         return Err(RecordError::Magic);
     }
     unseal(record)?;
-    let kind = match get::<1>(record, 6) {
-        [1] => IdentityKind::MySql,
-        [2] => IdentityKind::MariaDb,
-        [3] => IdentityKind::Anonymous,
-        [other] => return Err(RecordError::Flavor(other)),
-    };
-    let found = u16::from_le_bytes(get(record, 4));
-    let expected = version(kind);
-    match found == expected {
-        true => Ok(kind),
-        false => Err(RecordError::Version { found, expected }),
+    match u16::from_le_bytes(get(record, 4)) {
+        VERSION => {}
+        other => return Err(RecordError::Version(other)),
+    }
+    match get::<1>(record, 6) {
+        [1] => Ok(IdentityKind::MySql),
+        [2] => Ok(IdentityKind::MariaDb),
+        [3] => Ok(IdentityKind::Anonymous),
+        [other] => Err(RecordError::Flavor(other)),
     }
 }
 

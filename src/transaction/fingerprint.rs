@@ -40,18 +40,19 @@ impl Fingerprint {
     pub const LONE_STATEMENT: u32 = 1 << 26;
     /// That statement drops temporary tables, which another format words in another way.
     pub const DROPS_TEMPORARY: u32 = 1 << 25;
+    /// Of all others, with the same bit: its end is a COMMIT statement, so that no transactional
+    /// engine has changed anything.
+    pub const ENDED_BY_STATEMENT: u32 = 1 << 25;
     /// Statements that may have changed no row, or temporary tables only: a peer that logs rows
     /// has perhaps no copy of it.
     pub const MAY_BE_WITHOUT_ROWS: u32 = 1 << 24;
     /// Row images do not have all columns. Re-logging may make them whole: MySQL 5.6 with
     /// binlog_format=MIXED writes such ones, and its replicas do not.
     pub const PARTIAL_IMAGES: u32 = 1 << 23;
-    /// Its end is a COMMIT statement: no transactional engine has changed anything.
-    pub const ENDED_BY_STATEMENT: u32 = 1 << 22;
     /// All of `INSERTS`, `UPDATES` and `DELETES`.
     pub const ANY_CHANGE: u32 = Self::INSERTS | Self::UPDATES | Self::DELETES;
     /// All bits that stand for databases.
-    pub const ANY_DATABASE: u32 = Self::ENDED_BY_STATEMENT - 1;
+    pub const ANY_DATABASE: u32 = Self::PARTIAL_IMAGES - 1;
 
     /// The bit that stands for a database.
     pub fn database(name: &[u8]) -> u32 {

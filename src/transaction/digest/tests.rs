@@ -55,7 +55,8 @@ fn what_re_logging_changes_is_not_in_it() {
     let changes = Fingerprint::INSERTS | Fingerprint::UPDATES;
     let traits = Fingerprint::HAS_STATEMENTS | changes | Fingerprint::database(b"test");
     assert_eq!(one.traits, traits);
-    assert_eq!(two.traits, traits | Fingerprint::MAY_BE_WITHOUT_ROWS);
+    let end = Fingerprint::ENDED_BY_STATEMENT | Fingerprint::MAY_BE_WITHOUT_ROWS;
+    assert_eq!(two.traits, traits | end);
 }
 
 #[test]
