@@ -76,15 +76,13 @@ fn take_step(
         fingerprint: step.fingerprint(),
     };
     let say = |cause: Unaligned| cause.to_string();
+    let is_delivered = matches!(step.kind, StepKind::Transaction | StepKind::BeforeStart);
+    if is_delivered && source != GONE {
+        pairing.read_on(&arrival, ledger).map_err(say)?;
+    }
     match step.kind {
-        StepKind::Transaction => {
-            pairing.read_on(&arrival, ledger).map_err(say)?;
-            pairing.deliver(&arrival, ledger.end, step.may_be_repetition);
-        }
-        StepKind::BeforeStart => {
-            pairing.read_on(&arrival, ledger).map_err(say)?;
-            pairing.count_before(&arrival, ledger.end);
-        }
+        StepKind::Transaction => pairing.deliver(&arrival, ledger.end, step.may_be_repetition),
+        StepKind::BeforeStart => pairing.count_before(&arrival, ledger.end),
         StepKind::Moved if step.may_be_repetition => pairing.note_source_start(source),
         StepKind::Duplicate if !step.is_no_copy && source != GONE => {
             match pairing.pair(&arrival, ledger) {

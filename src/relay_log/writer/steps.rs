@@ -77,14 +77,16 @@ impl Writer {
     /// Takes in that the server of the source was started again, if what stands in `batch` is in
     /// the file that it has begun then.
     pub(super) fn note_source_start(&mut self, batch: &TransactionBatch) {
-        let known = self.source_starts.get_mut(usize::from(batch.source));
-        let Some(known) = known.filter(|known| **known != batch.format.created) else {
-            return;
-        };
         // It is 0 in files that follow others, and where a dump begins within a file.
-        if batch.format.created != 0 && self.merge.executed().kind() == IdentityKind::Anonymous {
-            *known = batch.format.created;
-            if let Some(told) = self.told_of_repetitions.get_mut(usize::from(batch.source)) {
+        let created = batch.format.created;
+        let source = usize::from(batch.source);
+        let known = self.source_starts.get_mut(source);
+        let is_another =
+            known.is_some_and(|known| created != 0 && std::mem::replace(known, created) != created);
+        let progress = self.progress.get(source);
+        let has_sent = progress.is_some_and(|progress| !progress.file.is_empty());
+        if is_another && has_sent && self.merge.executed().kind() == IdentityKind::Anonymous {
+            if let Some(told) = self.told_of_repetitions.get_mut(source) {
                 *told = false;
             }
             self.merge.note_source_start(batch.source);
