@@ -19,99 +19,8 @@ use self::pairing::{Arrival, Ledger, LedgerPlace, Paired, Pairing, Unaligned};
 
 use crate::binlog::mysql_gtid::LogicalClock;
 use crate::flavor::Flavor;
-use crate::gtid::{BinlogState, GtidSet};
-use crate::transaction::{Identity, Transaction, TransactionBatch};
-
-/// By what a log's transactions are known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum IdentityKind {
-    /// MySQL with GTIDs.
-    MySql,
-    /// MariaDB.
-    MariaDb,
-    /// MySQL without GTIDs.
-    Anonymous,
-}
-
-impl IdentityKind {
-    /// The flavor of the servers that have them.
-    pub fn flavor(self) -> Flavor {
-        match self {
-            IdentityKind::MySql | IdentityKind::Anonymous => Flavor::MySql,
-            IdentityKind::MariaDb => Flavor::MariaDb,
-        }
-    }
-}
-
-/// All transactions that the relay log holds or has held.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Executed {
-    /// As `gtid_executed`.
-    MySql(GtidSet),
-    /// As `gtid_binlog_state`.
-    MariaDb(BinlogState),
-    /// MySQL without GTIDs: the commit index holds them, see [`pairing`].
-    Anonymous,
-}
-
-impl Executed {
-    /// Nothing yet, by GTID.
-    pub fn empty(flavor: Flavor) -> Self {
-        match flavor {
-            Flavor::MySql => Executed::MySql(GtidSet::new()),
-            Flavor::MariaDb => Executed::MariaDb(BinlogState::new()),
-        }
-    }
-
-    /// By what they are known.
-    pub fn kind(&self) -> IdentityKind {
-        match self {
-            Executed::MySql(_) => IdentityKind::MySql,
-            Executed::MariaDb(_) => IdentityKind::MariaDb,
-            Executed::Anonymous => IdentityKind::Anonymous,
-        }
-    }
-
-    /// Which flavor's identities it holds.
-    pub fn flavor(&self) -> Flavor {
-        self.kind().flavor()
-    }
-
-    /// Adds a transaction; false when it was there, or is of the other flavor.
-    pub fn record(&mut self, identity: &Identity) -> bool {
-        match (self, identity) {
-            (Executed::MySql(set), Identity::MySql(gtid)) => set.insert(*gtid),
-            (Executed::MariaDb(state), Identity::MariaDb(gtid)) => state.record(*gtid),
-            _ => false,
-        }
-    }
-
-    /// The MySQL set, if it is one.
-    pub fn as_mysql(&self) -> Option<&GtidSet> {
-        match self {
-            Executed::MySql(set) => Some(set),
-            Executed::MariaDb(_) | Executed::Anonymous => None,
-        }
-    }
-
-    /// The MariaDB state, if it is one.
-    pub fn as_mariadb(&self) -> Option<&BinlogState> {
-        match self {
-            Executed::MySql(_) | Executed::Anonymous => None,
-            Executed::MariaDb(state) => Some(state),
-        }
-    }
-
-    /// As the server shows it: `gtid_executed`, or `gtid_binlog_pos` (the last GTID of each
-    /// domain).
-    pub fn to_text(&self) -> String {
-        match self {
-            Executed::MySql(set) => set.to_string(),
-            Executed::MariaDb(state) => state.position().to_string(),
-            Executed::Anonymous => String::new(),
-        }
-    }
-}
+use crate::identity::{Executed, Identity};
+use crate::transaction::{Transaction, TransactionBatch};
 
 /// What is to become of a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -388,8 +297,8 @@ impl Merge {
             Err(cause) => Err(MergeError::Unaligned {
                 origin: transaction.server_id,
                 timestamp: transaction.timestamp,
-                file: batch.source_file.to_string(),
-                position: transaction.source_position,
+                file: batch.source_end.file.to_string(),
+                position: transaction.source_offset,
                 cause,
             }),
         }

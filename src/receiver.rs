@@ -32,7 +32,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 pub use check::{CheckedSource, check_source};
 pub use error::ReceiverError;
 pub use facts::SourceFacts;
-pub use read_back::{ReadBack, SourcePlace};
+pub use read_back::ReadBack;
 pub use start::{FirstContact, first_contact};
 pub use status::{LastError, SourceState, SourceStatus};
 

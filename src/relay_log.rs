@@ -58,13 +58,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
+pub use crate::position::{RelayLogPosition, SourcePosition};
 pub use files::LogDir;
 pub use writer::{AppendError, LogOptions, Writer};
 
 use crate::binlog::EventError;
 use crate::gtid::{GtidPosition, MariaDbGtid};
-use crate::merge::Executed;
-use crate::transaction::Identity;
+use crate::identity::Executed;
+use crate::identity::Identity;
 use index_record::RecordError;
 
 /// What can go wrong with the relay log.
@@ -156,24 +157,11 @@ impl LogError {
     }
 }
 
-/// An end of the log up to which everything may be served.
-///
-/// Invariant: it never goes back, and what lies before it never changes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct RelayLogPosition {
-    /// The file's number.
-    pub file: u64,
-    /// Offset in it.
-    pub offset: u64,
-}
-
 /// How far one source has been taken in: everything up to here is durable.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SourceProgress {
-    /// The source's binlog file; empty when it never sent anything.
-    pub file: Arc<str>,
-    /// The source's position in it.
-    pub position: u64,
+    /// The source's own position; unknown when it never sent anything.
+    pub position: SourcePosition,
     /// The source's server_id when it was there; 0 when unknown.
     pub server_id: u32,
     /// MariaDB: the newest GTID of each domain that came by this source.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::SourceConfig;
 use crate::gtid::Uuid;
-use crate::merge::Executed;
+use crate::identity::Executed;
 use crate::receiver::{SourceState, SourceStatus};
 use crate::relay_log::appender::SourceLedger;
 use crate::relay_log::{Condition, LogState, RelayLog, SourceProgress};
@@ -187,7 +187,7 @@ impl Parts {
 
 impl SourceParts {
     fn report(&self, state: Option<&LogState>, progress: Option<&SourceProgress>) -> SourceReport {
-        let progress = progress.filter(|progress| !progress.file.is_empty());
+        let progress = progress.filter(|progress| !progress.position.is_unknown());
         let facts = self.status.facts();
         let state_name = match self.status.state() {
             SourceState::Streaming if state.is_none() => SourceState::Connecting.name(),
@@ -206,8 +206,8 @@ impl SourceParts {
             server_id: facts.as_ref().map(|facts| facts.server_id),
             server_uuid: facts.as_ref().and_then(|facts| facts.server_uuid.clone()),
             server_version: facts.map(|facts| facts.version),
-            file: progress.map(|progress| progress.file.to_string()),
-            position: progress.map(|progress| progress.position),
+            file: progress.map(|progress| progress.position.file.to_string()),
+            position: progress.map(|progress| progress.position.offset),
             gtid_received,
             seconds_behind: self.status.seconds_behind(),
             transactions: TransactionCounts {

@@ -13,7 +13,6 @@ mod body;
 pub(crate) mod boundary;
 mod digest;
 mod error;
-mod fingerprint;
 mod large;
 #[cfg(test)]
 pub(crate) mod test_events;
@@ -26,36 +25,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub use assemble::{Assembler, AssemblerOptions};
 pub use body::SpillFile;
 pub use error::{PayloadError, TransactionError};
-pub use fingerprint::Fingerprint;
 
 use crate::binlog::FormatDescription;
-use crate::binlog::mysql_gtid::{LogicalClock, MySqlGtidEvent};
-use crate::gtid::{Gtid, MariaDbGtid};
-
-/// By what two copies of one transaction are known to be the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Identity {
-    /// MySQL with `gtid_mode=ON`.
-    MySql(Gtid),
-    /// MariaDB.
-    MariaDb(MariaDbGtid),
-    /// MySQL with `gtid_mode=OFF`: the header's server_id names the origin, and copies of one
-    /// origin's transactions are paired in their order; the fingerprint verifies each pair.
-    Anonymous(Fingerprint),
-}
-
-impl Identity {
-    /// What a MySQL opener alone tells: without GTID no more than when it committed.
-    pub fn of_opener(opener: &MySqlGtidEvent) -> Self {
-        let anonymous = || {
-            Identity::Anonymous(Fingerprint {
-                commit_timestamp: opener.original_commit_time_us.unwrap_or(0),
-                ..Fingerprint::default()
-            })
-        };
-        opener.gtid.map_or_else(anonymous, Identity::MySql)
-    }
-}
+use crate::binlog::mysql_gtid::LogicalClock;
+use crate::identity::Identity;
+use crate::position::SourcePosition;
 
 /// Which half of a whole a transaction is, where what its client did comes in two.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,6 +59,10 @@ pub struct Transaction {
     pub server_id: u32,
     /// When it began, in seconds since 1970 (the opener's header).
     pub timestamp: u32,
+    /// When it committed on its origin, in microseconds since 1970: MySQL's
+    /// original_commit_timestamp, and where the source writes none (MariaDB, MySQL before 8.0) the
+    /// time in the opener's header, which has whole seconds. Re-logging preserves both.
+    pub commit_time_us: u64,
     /// MySQL: the source's logical clock for it; `None` from MySQL 5.6 and MariaDB.
     pub clock: Option<LogicalClock>,
     /// MariaDB: the source's group commit id, if it has one.
@@ -95,8 +73,8 @@ pub struct Transaction {
     pub rest: Range<usize>,
     /// The rest of the events, of a large transaction.
     pub spill: Option<SpillFile>,
-    /// The source's own position after it.
-    pub source_position: u64,
+    /// The offset after it in the source's file, see [`TransactionBatch::source_end`].
+    pub source_offset: u64,
     /// Whether the filter dropped every change, so that only the empty transaction is left.
     pub emptied: bool,
     /// Which half of a whole it is. Not noted of MariaDB's XA transactions: its replicas need no
@@ -137,11 +115,9 @@ pub struct TransactionBatch {
     /// Counts up whenever the source's logical clock starts anew (another file, another
     /// connection): clocks of different runs cannot be compared.
     pub run: u64,
-    /// The source's binlog file.
-    pub source_file: Arc<str>,
-    /// The source's position after the last event that was taken in outside any transaction. It
+    /// The source's position after the last event of the batch that is outside any transaction. It
     /// is durable here once all transactions of the batch are.
-    pub source_position: u64,
+    pub source_end: SourcePosition,
     /// What the events look like. They are always checksummed here, whatever the source does.
     pub format: Arc<FormatDescription>,
     /// The events, each with room for its checksum; the checksums are written by the relay log,

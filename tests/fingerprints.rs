@@ -12,7 +12,7 @@ mod support;
 
 use std::collections::HashSet;
 
-use binrelay::transaction::Fingerprint;
+use binrelay::identity::Fingerprint;
 use support::fingerprints::{
     CREATE_SELECT, Logged, MIXED_ENGINES, cases, run_script, transactions,
 };

@@ -20,7 +20,7 @@ use crate::binlog::statement_context::{Intvar, UserVar, parse_rand};
 use crate::binlog::xa_prepare::XaPrepare;
 use crate::binlog::{EventType, FormatDescription, HEADER_LEN, compressed, incident, load_data};
 use crate::gtid::{BinlogState, GtidSet};
-use crate::transaction::Identity;
+use crate::identity::Identity;
 
 /// Table maps that are kept at once; a statement with more tables than this does not exist.
 const TABLES_MAX: usize = 4096;

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use crate::gtid::{GtidError, GtidSet, MariaDbGtid};
-use crate::transaction::Identity;
+use crate::identity::Identity;
 
 /// One GTID or several.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,9 +50,7 @@ mod tests {
         let identity = |text: &str| Identity::MariaDb(text.parse().unwrap());
         assert!(mariadb.contains(&identity("0-1-2")));
         assert!(!mariadb.contains(&identity("3-86-4")));
-        assert!(!mariadb.contains(&Identity::Anonymous(
-            crate::transaction::Fingerprint::default()
-        )));
+        assert!(!mariadb.contains(&Identity::Anonymous(crate::identity::Fingerprint::default())));
         assert!("".parse::<GtidSelection>().is_err());
         assert!("x:1".parse::<GtidSelection>().is_err());
     }

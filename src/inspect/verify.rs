@@ -16,7 +16,7 @@ mod transaction;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::merge::Executed;
+use crate::identity::Executed;
 use crate::relay_log::reader::FileHead;
 use crate::relay_log::{LogDir, LogError};
 

@@ -7,7 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::gtid::MariaDbGtid;
-use crate::transaction::{Half, Identity, Transaction};
+use crate::identity::Identity;
+use crate::transaction::{Half, Transaction};
 
 /// The first halves whose second has not come.
 ///

@@ -47,7 +47,7 @@ pub use repetitions::Repetitions;
 use std::collections::HashMap;
 
 use self::path::Path;
-use crate::transaction::Fingerprint;
+use crate::identity::Fingerprint;
 
 /// A place in the ledger, in its order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]

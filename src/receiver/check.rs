@@ -9,7 +9,7 @@ use super::{Identities, ReceiverOptions, resume, start};
 use crate::config::SourceConfig;
 use crate::flavor::Flavor;
 use crate::gtid::Uuid;
-use crate::merge::IdentityKind;
+use crate::identity::IdentityKind;
 
 /// What a check found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,7 +79,7 @@ pub async fn check_source(
     let start = match by_gtid {
         true if before.is_empty() => "with the source's first transaction".to_owned(),
         true => format!("behind {before}"),
-        false => format!("at {}:{}", contact.progress.file, contact.progress.position),
+        false => format!("at {}", contact.progress.position),
     };
     let facts = &contact.facts;
     Ok(CheckedSource {

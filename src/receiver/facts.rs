@@ -6,7 +6,7 @@ use crate::connection::Connection;
 use crate::connection::client::ServerGreeting;
 use crate::filter::{Filter, RuleLists};
 use crate::flavor::Flavor;
-use crate::merge::IdentityKind;
+use crate::identity::IdentityKind;
 
 /// A source's answers to the first questions.
 #[derive(Debug, Clone, PartialEq, Eq)]

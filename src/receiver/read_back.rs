@@ -1,30 +1,23 @@
 //! Reading what lies before the sources' starts, where there are no GTIDs.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::watch;
 
-/// A place in a source's binlog.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SourcePlace {
-    /// The source's file.
-    pub file: Arc<str>,
-    /// The position in it.
-    pub position: u64,
-}
+use crate::position::SourcePosition;
 
 /// The starts of sources that are read from before them. All sources wait for each other: a copy
 /// of what lies before one source's start must not be taken in from another.
 #[derive(Debug)]
 pub struct ReadBack {
     /// By source: the start, until it is reached.
-    starts: Mutex<Vec<Option<SourcePlace>>>,
+    starts: Mutex<Vec<Option<SourcePosition>>>,
     left: watch::Sender<usize>,
 }
 
 impl ReadBack {
     /// Of these sources' starts, by number.
-    pub fn new(starts: Vec<Option<SourcePlace>>) -> Self {
+    pub fn new(starts: Vec<Option<SourcePosition>>) -> Self {
         let left = starts.iter().flatten().count();
         Self {
             starts: Mutex::new(starts),
@@ -33,7 +26,7 @@ impl ReadBack {
     }
 
     /// The source's start, if it is still to be reached.
-    pub fn start_of(&self, source: u16) -> Option<SourcePlace> {
+    pub fn start_of(&self, source: u16) -> Option<SourcePosition> {
         let starts = self.starts.lock().unwrap_or_else(PoisonError::into_inner);
         starts.get(usize::from(source)).cloned().flatten()
     }

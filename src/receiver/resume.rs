@@ -7,7 +7,7 @@ use super::{ReceiverOptions, Shared};
 use crate::config::SourceStart;
 use crate::flavor::Flavor;
 use crate::gtid::GtidPosition;
-use crate::merge::{Executed, IdentityKind};
+use crate::identity::{Executed, IdentityKind};
 use crate::relay_log::SourceProgress;
 
 /// Refuses a source whose transactions are known by something else than those of the log, or of
@@ -46,7 +46,7 @@ pub(super) async fn start_point(
         let state = shared.log.state();
         state.sources.get(usize::from(options.number)).cloned()
     };
-    let progress = match known.filter(|progress| !progress.file.is_empty()) {
+    let progress = match known.filter(|progress| !progress.position.is_unknown()) {
         Some(progress) => progress,
         None => join(options, shared).await?,
     };
@@ -56,20 +56,15 @@ pub(super) async fn start_point(
             return Err(ReceiverError::setup(
                 format!(
                     "another server answers: server_id {} instead of {}, and the position \
-                     {}:{} means nothing to it",
-                    facts.server_id, progress.server_id, progress.file, progress.position
+                     {} means nothing to it",
+                    facts.server_id, progress.server_id, progress.position
                 ),
                 "let the address point to the old server again, or follow by GTID \
                  (auto_position = true)",
             ));
         }
-        let SourceProgress {
-            file,
-            position,
-            first_timestamp,
-            ..
-        } = progress;
-        return Ok((StartPoint::File { file, position }, first_timestamp));
+        let start = StartPoint::File(progress.position);
+        return Ok((start, progress.first_timestamp));
     }
     match (facts.flavor, executed) {
         (Flavor::MySql, Executed::MySql(set)) => Ok((StartPoint::Set(set), 0)),

@@ -13,10 +13,10 @@ use crate::binlog::mysql_gtid::MySqlGtidEvent;
 use crate::binlog::query::Query;
 use crate::connection::{Connection, Phase};
 use crate::gtid::{BinlogState, GtidSet};
-use crate::merge::{Executed, IdentityKind};
+use crate::identity::Identity;
+use crate::identity::{Executed, IdentityKind};
 use crate::protocol::framing::PacketPart;
 use crate::protocol::response;
-use crate::transaction::Identity;
 use crate::transaction::boundary::{self, Boundary};
 
 /// What a scan of the source's binlog found.

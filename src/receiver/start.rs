@@ -11,12 +11,10 @@
 //! comes by another path is not new.
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::error::ReceiverError;
 use super::facts::SourceFacts;
-use super::read_back::SourcePlace;
 use super::scan::{Until, scan};
 use super::{Identities, ReceiverOptions, in_time};
 use crate::binlog::FormatDescription;
@@ -24,7 +22,8 @@ use crate::config::SourceStart;
 use crate::connection::{Connection, ConnectionError};
 use crate::flavor::Flavor;
 use crate::gtid::{BinlogState, GtidPosition, GtidSet};
-use crate::merge::{Executed, IdentityKind};
+use crate::identity::{Executed, IdentityKind};
+use crate::position::SourcePosition;
 use crate::protocol::command::{self, BINLOG_DUMP_NON_BLOCK, BinlogDump, BinlogDumpGtid};
 use crate::relay_log::SourceProgress;
 
@@ -42,8 +41,8 @@ pub(super) enum StartPoint {
     Set(GtidSet),
     /// MariaDB: behind these.
     Position(GtidPosition),
-    /// At this place of this file.
-    File { file: Arc<str>, position: u64 },
+    /// MySQL and MariaDB: after this position.
+    File(SourcePosition),
 }
 
 impl fmt::Display for StartPoint {
@@ -51,7 +50,7 @@ impl fmt::Display for StartPoint {
         match self {
             StartPoint::Set(set) => write!(f, "behind GTID set \"{set}\""),
             StartPoint::Position(position) => write!(f, "behind GTID position \"{position}\""),
-            StartPoint::File { file, position } => write!(f, "{file}:{position}"),
+            StartPoint::File(position) => write!(f, "{position}"),
         }
     }
 }
@@ -69,7 +68,7 @@ pub struct FirstContact {
     pub progress: SourceProgress,
     /// Without GTIDs: the start, if it lies behind that place. What lies between the two counts as
     /// delivered, and is read to recognise copies of it.
-    pub read_back_to: Option<SourcePlace>,
+    pub read_back_to: Option<SourcePosition>,
 }
 
 /// Connects to a source that the relay log knows nothing of yet, and finds where to start.
@@ -104,14 +103,9 @@ async fn read_back(
     // A dump that was broken off leaves its connection useless.
     let (mut connection, facts) = super::connect(&earliest).await?;
     let first = explore(&mut connection, &earliest, facts).await?;
-    let start = contact.progress;
-    contact.progress = first.progress;
-    let first = &contact.progress;
-    if (&start.file, start.position) != (&first.file, first.position) {
-        contact.read_back_to = Some(SourcePlace {
-            file: start.file,
-            position: start.position,
-        });
+    let start = std::mem::replace(&mut contact.progress, first.progress).position;
+    if start != contact.progress.position {
+        contact.read_back_to = Some(start);
         contact.progress.reading_back = true;
     }
     Ok(contact)
@@ -190,8 +184,7 @@ pub(super) async fn explore(
     let (file, began) = (scanned.place.file, scanned.place.file_timestamp);
     let has_lost = kind == IdentityKind::Anonymous && !is_first_file(&file);
     let progress = SourceProgress {
-        file,
-        position: stop.unwrap_or(4),
+        position: SourcePosition::new(file, stop.unwrap_or(4)),
         server_id: facts.server_id,
         gtid_position,
         first_timestamp: if has_lost { began } else { 0 },
@@ -362,7 +355,7 @@ pub(super) async fn request(
 ) -> Result<Vec<u8>, ReceiverError> {
     match start {
         StartPoint::Set(set) => Ok(dump_gtid(options, 0, set)),
-        StartPoint::File { file, position } => dump_file(options, facts, 0, file, *position),
+        StartPoint::File(from) => dump_file(options, facts, 0, &from.file, from.offset),
         StartPoint::Position(position) => {
             connection
                 .execute(&format!("SET @slave_connect_state = '{position}'"))

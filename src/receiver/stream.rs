@@ -6,13 +6,13 @@ use super::dump_position::{Change, DumpPosition};
 use super::error::ReceiverError;
 use super::facts::SourceFacts;
 use super::listening::Listening;
-use super::read_back::SourcePlace;
 use super::start;
 use super::status::{SourceState, SourceStatus};
 use super::{ReceiverOptions, Shared, in_time, resume};
 use crate::binlog::event::EventHeader;
 use crate::binlog::{EventType, HEADER_LEN};
 use crate::connection::{Connection, Phase};
+use crate::position::SourcePosition;
 use crate::protocol::framing::PacketPart;
 use crate::protocol::response;
 use crate::relay_log::Condition;
@@ -124,7 +124,7 @@ struct Stream<'a> {
     options: &'a ReceiverOptions,
     shared: &'a Shared,
     /// Up to where the source is read to recognise copies only.
-    start: Option<SourcePlace>,
+    start: Option<SourcePosition>,
     status: &'a SourceStatus,
     place: DumpPosition,
     /// There is none before the first format description.
@@ -254,7 +254,7 @@ impl Stream<'_> {
             .is_some_and(Assembler::is_in_transaction);
         !is_open
             && self.start.as_ref().is_some_and(|start| {
-                start.file == self.place.file && self.place.position >= start.position
+                start.file == self.place.file && self.place.position >= start.offset
             })
     }
 

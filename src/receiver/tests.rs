@@ -22,10 +22,11 @@ use crate::binlog::mysql_gtid::MySqlGtidEvent;
 use crate::binlog::{EventType, HEADER_LEN};
 use crate::config::{FilterConfig, SyncPolicy};
 use crate::flavor::Flavor;
-use crate::merge::Executed;
+use crate::identity::Executed;
+use crate::identity::Identity;
+use crate::position::SourcePosition;
 use crate::relay_log::appender::{self, SourceLedger};
 use crate::relay_log::{LogDir, LogOptions, SourceProgress, Writer};
-use crate::transaction::Identity;
 use crate::transaction::test_events as make;
 
 const OWN: u32 = 900;
@@ -44,8 +45,7 @@ struct Relay {
 /// Where a source stands before anything came from it.
 fn at_start(server_id: u32) -> SourceProgress {
     SourceProgress {
-        file: "bin.000001".into(),
-        position: 4,
+        position: SourcePosition::new("bin.000001", 4),
         server_id,
         ..SourceProgress::default()
     }
@@ -150,7 +150,7 @@ impl Relay {
     fn progress(&self, source: usize) -> (String, u64) {
         let state = self.shared.log.state();
         let progress = &state.sources[source];
-        (progress.file.to_string(), progress.position)
+        (progress.position.file.to_string(), progress.position.offset)
     }
 
     fn kept(&self, source: usize) -> u64 {

@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use crate::binlog::FormatDescription;
 use crate::config::FlavorChoice;
-use crate::merge::Executed;
-use crate::receiver::{FirstContact, Identities, ReceiverOptions, SourcePlace, first_contact};
+use crate::identity::Executed;
+use crate::identity::Identity;
+use crate::position::SourcePosition;
+use crate::receiver::{FirstContact, Identities, ReceiverOptions, first_contact};
 use crate::relay_log::SourceProgress;
 use crate::status::Parts;
-use crate::transaction::Identity;
 
 /// What a new log begins with.
 pub(super) struct FirstStart {
@@ -20,7 +21,7 @@ pub(super) struct FirstStart {
     pub(super) before: Executed,
     pub(super) progress: Vec<SourceProgress>,
     /// See [`FirstContact::read_back_to`], by source.
-    pub(super) read_back_to: Vec<Option<SourcePlace>>,
+    pub(super) read_back_to: Vec<Option<SourcePosition>>,
 }
 
 /// Asks the sources until at least one has answered.
@@ -208,7 +209,7 @@ mod tests {
         assert_eq!(first.before, Executed::MySql(purged));
         assert_eq!(first.progress[0], SourceProgress::default());
         assert_eq!(first.progress[1].server_id, 86);
-        assert!(!first.progress[1].file.is_empty());
+        assert!(!first.progress[1].position.is_unknown());
         assert!(parts.sources[0].status.last_error().is_some());
     }
 
@@ -236,7 +237,7 @@ mod tests {
         let begun = first
             .progress
             .iter()
-            .filter(|progress| !progress.file.is_empty());
+            .filter(|progress| !progress.position.is_unknown());
         assert_eq!(begun.count(), 1);
         let states = parts.sources.iter().map(|source| source.status.state());
         assert_eq!(

@@ -14,7 +14,7 @@ use super::index_record::{self, RECORD_LEN, Record, StepKind};
 use super::reader::{FIRST_EVENT, FileHead, LogFile};
 use super::{LogError, RelayLog};
 use crate::gtid::{BinlogState, GtidPosition, GtidSet, MariaDbGtid};
-use crate::transaction::Identity;
+use crate::identity::Identity;
 
 /// The largest number of definition records that are passed over on the way to a step.
 const DEFINITIONS_MAX: u64 = 4096;

@@ -11,9 +11,9 @@ use super::index_record::{
 };
 use super::{LogError, half_record};
 use crate::gtid::{Gtid, MariaDbGtid, Sid, Tag, Uuid};
-use crate::merge::IdentityKind;
+use crate::identity::Identity;
+use crate::identity::IdentityKind;
 use crate::merge::halves::HalfChange;
-use crate::transaction::Identity;
 
 /// Reads an index record by record and keeps the definitions met so far.
 #[derive(Debug)]

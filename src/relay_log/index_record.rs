@@ -70,8 +70,8 @@ mod tests;
 
 pub use queue::{QueueEntry, QueueRecord};
 
-use crate::merge::IdentityKind;
-use crate::transaction::Fingerprint;
+use crate::identity::Fingerprint;
+use crate::identity::IdentityKind;
 
 /// A record of kind 1 to 4: a step of one source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

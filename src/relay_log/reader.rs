@@ -10,7 +10,7 @@ use crate::binlog::event::{self, EventHeader};
 use crate::binlog::{EventType, FormatDescription, HEADER_LEN, MAGIC};
 use crate::flavor::Flavor;
 use crate::gtid::{BinlogState, GtidSet};
-use crate::merge::Executed;
+use crate::identity::Executed;
 
 /// Offset of the first event in every binlog file.
 pub const FIRST_EVENT: u64 = 4;

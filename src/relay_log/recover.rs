@@ -15,10 +15,10 @@ use super::reader::{FileHead, LogFile};
 use super::replay_pairing::replay_pairing;
 use super::{LogError, RelayLogPosition, SourceProgress};
 use crate::binlog::FormatDescription;
+use crate::identity::Identity;
+use crate::identity::{Executed, IdentityKind};
 use crate::merge::halves::OpenHalves;
 use crate::merge::pairing::{LedgerPlace, Pairing};
-use crate::merge::{Executed, IdentityKind};
-use crate::transaction::Identity;
 
 /// Bytes that are written again at once.
 const REWRITE_LEN: usize = 1024 * 1024;
@@ -262,10 +262,10 @@ fn replay(mut index: IndexFile, cut: &Cut, recovered: &mut Recovered) -> Result<
             .sources
             .entry(index.source_name(&step))
             .or_default();
-        if progress.file != file {
-            progress.file = file;
+        if progress.position.file != file {
+            progress.position.file = file;
         }
-        progress.position = step.source_position;
+        progress.position.offset = step.source_position;
         progress.server_id = step.source_server_id;
         if step.kind == StepKind::Moved {
             progress.first_timestamp = step.timestamp;

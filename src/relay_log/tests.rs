@@ -18,9 +18,10 @@ use crate::binlog::FormatDescription;
 use crate::binlog::format_description::Checksum;
 use crate::config::SyncPolicy;
 use crate::flavor::Flavor;
+use crate::identity::Identity;
 use crate::merge::Decision;
 use crate::transaction::test_events::{self as make, clock, gtid};
-use crate::transaction::{Assembler, AssemblerOptions, Identity, TransactionBatch};
+use crate::transaction::{Assembler, AssemblerOptions, TransactionBatch};
 
 /// The relay's own server_id.
 const OWN: u32 = 900;

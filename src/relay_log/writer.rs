@@ -23,9 +23,11 @@ use super::{LogError, LogState, RelayLog, RelayLogPosition, SourceProgress, half
 use crate::binlog::{FormatDescription, rotate};
 use crate::config::SyncPolicy;
 use crate::flavor::Flavor;
+use crate::identity::Executed;
+use crate::identity::Identity;
 use crate::merge::pairing::{LedgerPlace, Pairing};
-use crate::merge::{Decision, Executed, Merge};
-use crate::transaction::{Identity, Transaction, TransactionBatch};
+use crate::merge::{Decision, Merge};
+use crate::transaction::{Transaction, TransactionBatch};
 
 /// Bytes gathered before they are written, without sync, in the middle of a group.
 const STAGED_LEN_MAX: usize = 4 * 1024 * 1024;
@@ -243,7 +245,7 @@ impl Writer {
     pub fn move_source(&mut self, batch: &TransactionBatch) -> Result<(), LogError> {
         self.begin_log(batch)?;
         self.note_source_start(batch);
-        self.note_progress(batch, batch.source_position, None);
+        self.note_progress(batch, batch.source_end.offset, None);
         self.record_progress(batch.source, false);
         Ok(())
     }
@@ -320,7 +322,7 @@ impl Writer {
         let known = self
             .progress
             .iter()
-            .position(|progress| !progress.file.is_empty());
+            .position(|progress| !progress.position.is_unknown());
         if let Some(source) = known {
             self.record_progress(source as u16, false);
         }

@@ -8,7 +8,7 @@ use super::refusals::Wording;
 use super::variables::SessionVariables;
 use crate::flavor::Flavor;
 use crate::gtid::{BinlogState, GtidPosition, GtidSet, MariaDbGtid, Uuid};
-use crate::merge::Executed;
+use crate::identity::Executed;
 use crate::protocol::ServerError;
 use crate::protocol::command::{BINLOG_DUMP_NON_BLOCK, BinlogDump, BinlogDumpGtid};
 use crate::protocol::error_code::ER_MASTER_FATAL_ERROR_READING_BINLOG;

@@ -219,14 +219,14 @@ fn default_binlog_format(facts: &ServerFacts<'_>) -> &'static str {
 fn mysql(facts: &ServerFacts<'_>) -> Vec<Variable> {
     let (executed, purged) = {
         let state = facts.log.state();
-        let set = |set: &crate::merge::Executed| {
+        let set = |set: &crate::identity::Executed| {
             set.as_mysql()
                 .map(|set| set.to_mysql_string())
                 .unwrap_or_default()
         };
         (set(&state.executed), set(&state.purged))
     };
-    let is_anonymous = facts.log.state().executed == crate::merge::Executed::Anonymous;
+    let is_anonymous = facts.log.state().executed == crate::identity::Executed::Anonymous;
     let gtid_mode = if is_anonymous { "OFF" } else { "ON" };
     let numbers = version_numbers(facts.log.server_version());
     let mut variables = vec![

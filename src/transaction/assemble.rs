@@ -13,7 +13,7 @@ use super::boundary::{self, Boundary};
 use super::digest::Digest;
 use super::error::TransactionError;
 use super::large::LargeEvent;
-use super::{BufferPool, Fingerprint, Half, Identity, Transaction, TransactionBatch};
+use super::{BufferPool, Half, Transaction, TransactionBatch};
 use crate::binlog::event::{self, CHECKSUM_LEN, EventHeader};
 use crate::binlog::format_description::Checksum;
 use crate::binlog::mariadb_gtid::{self, AlterHalf, MariaDbGtidEvent};
@@ -22,6 +22,8 @@ use crate::binlog::query::{self, Query};
 use crate::binlog::{EventType, FormatDescription};
 use crate::filter::Filter;
 use crate::filter::trim::{Trim, Verdict};
+use crate::identity::{Fingerprint, Identity};
+use crate::position::SourcePosition;
 
 /// No binlog file can hold a longer transaction, in bytes.
 const TRANSACTION_LEN_MAX: u64 = u32::MAX as u64;
@@ -61,8 +63,8 @@ enum Admission {
 pub struct Assembler {
     options: AssemblerOptions,
     format: Arc<FormatDescription>,
-    source_file: Arc<str>,
-    source_position: u64,
+    /// The position after the last event outside any transaction.
+    source_end: SourcePosition,
     run: u64,
     trim: Trim,
     digest: Digest,
@@ -86,8 +88,7 @@ impl Assembler {
             run: options.first_run,
             options,
             format,
-            source_file: Arc::from(""),
-            source_position: 0,
+            source_end: SourcePosition::default(),
             boundary: Boundary::Outside,
             open: None,
             large: None,
@@ -103,9 +104,9 @@ impl Assembler {
     pub fn start_file(&mut self, file: Arc<str>, position: u64) {
         self.abandon();
         self.run += 1;
-        self.moved = self.source_file != file || self.source_position != position;
-        self.source_file = file;
-        self.source_position = position;
+        let begin = SourcePosition::new(file, position);
+        self.moved = self.source_end != begin;
+        self.source_end = begin;
     }
 
     /// The events that follow look like `format` says.
@@ -118,7 +119,7 @@ impl Assembler {
     /// The source stands at `position`, outside any transaction.
     pub fn move_to(&mut self, position: u64) {
         if self.boundary == Boundary::Outside {
-            self.source_position = position;
+            self.source_end.offset = position;
         }
     }
 
@@ -169,8 +170,7 @@ impl Assembler {
             source_first_timestamp: self.options.source_first_timestamp,
             before_start: self.before_start,
             run: self.run,
-            source_file: self.source_file.clone(),
-            source_position: self.source_position,
+            source_end: self.source_end.clone(),
             format: self.format.clone(),
             bytes: self.body.take_finished(bytes),
             transactions: std::mem::replace(&mut self.transactions, transactions),
@@ -324,6 +324,9 @@ impl Assembler {
         } else {
             let parsed = MySqlGtidEvent::parse(event, checksummed)?;
             open.identity = Identity::of_opener(&parsed);
+            if let Some(commit_time_us) = parsed.original_commit_time_us {
+                open.commit_time_us = commit_time_us;
+            }
             open.digested = open.identity == Identity::Anonymous(Fingerprint::default());
             open.clock = parsed.clock;
             open.transaction_length = parsed.transaction_length;
@@ -422,7 +425,7 @@ impl Assembler {
             self.finish(open, position_after)?;
         }
         // Not before: the position behind a refused transaction must not be taken for reached.
-        self.source_position = position_after;
+        self.source_end.offset = position_after;
         Ok(())
     }
 
@@ -464,13 +467,14 @@ impl Assembler {
             identity,
             server_id: open.header.server_id,
             timestamp: open.header.timestamp,
+            commit_time_us: open.commit_time_us,
             clock: open.clock,
             // The opener of an empty group has none.
             commit_id: open.commit_id.filter(|_| !(emptied && open.standalone)),
             opener: start..opener_end,
             rest: opener_end..end,
             spill,
-            source_position: position_after,
+            source_offset: position_after,
             emptied,
             half: open.half,
         });

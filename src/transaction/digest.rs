@@ -18,7 +18,6 @@ use std::hash::Hasher as _;
 
 use twox_hash::XxHash64;
 
-use super::Fingerprint;
 use crate::binlog::event::{CHECKSUM_LEN, EventHeader, FLAG_THREAD_SPECIFIC, HEADER_LEN};
 use crate::binlog::load_data;
 use crate::binlog::query::Query;
@@ -26,6 +25,7 @@ use crate::binlog::row_images::RowsData;
 use crate::binlog::rows::{RowsHead, TableMap};
 use crate::binlog::status_variables::UpdatedDatabases;
 use crate::binlog::{EventError, EventType};
+use crate::identity::Fingerprint;
 
 /// How many tables of one statement are told apart; no server writes more.
 const TABLES_MAX: usize = 65_536;

@@ -136,7 +136,7 @@ fn whole_transactions_pass_as_they_are() {
     let batch = source.assembler.take_batch().unwrap();
     assert_eq!((batch.source, batch.source_server_id), (3, 86));
     assert_eq!(
-        (&*batch.source_file, batch.source_position),
+        (&*batch.source_end.file, batch.source_end.offset),
         ("bin.000001", source.position)
     );
     let [one, two] = &batch.transactions[..] else {
@@ -150,8 +150,8 @@ fn whole_transactions_pass_as_they_are() {
         (one.clock, two.clock),
         (Some(clock(0, 1)), Some(clock(1, 2)))
     );
-    assert_eq!(one.source_position, 4 + first.concat().len() as u64);
-    assert_eq!(two.source_position, source.position);
+    assert_eq!(one.source_offset, 4 + first.concat().len() as u64);
+    assert_eq!(two.source_offset, source.position);
     assert!(!one.emptied && one.spill.is_none());
     batch.recycle();
     assert!(source.assembler.take_batch().is_none());
@@ -169,7 +169,7 @@ fn a_cut_off_transaction_is_dropped_whole() {
         assert!(source.assembler.is_in_transaction());
         let batch = source.assembler.take_batch().unwrap();
         assert_eq!(
-            (batch.transactions.len(), batch.source_position),
+            (batch.transactions.len(), batch.source_end.offset),
             (1, position)
         );
         assert_eq!(batch.bytes, row_transaction(1, &["test"]).concat());
@@ -178,7 +178,7 @@ fn a_cut_off_transaction_is_dropped_whole() {
         let moved = source.assembler.take_batch().unwrap();
         assert!(moved.is_empty() && moved.bytes.is_empty() && moved.run > batch.run);
         assert_eq!(
-            (&*moved.source_file, moved.source_position),
+            (&*moved.source_end.file, moved.source_end.offset),
             ("bin.000002", 4)
         );
         source.events(&row_transaction(2, &["test"])).unwrap();
@@ -226,7 +226,7 @@ fn a_wrong_transaction_length_is_refused_and_the_position_stays() {
         assert!(error.to_string().contains(":5"), "{error}");
         let moved = source.assembler.take_batch().unwrap();
         assert!(moved.is_empty());
-        assert_eq!(moved.source_position, 4);
+        assert_eq!(moved.source_end.offset, 4);
     }
 }
 

@@ -5,8 +5,9 @@ use std::process::Stdio;
 use std::sync::Arc;
 
 use binrelay::filter::Filter;
+use binrelay::identity::{Fingerprint, Identity};
 use binrelay::inspect::EventReader;
-use binrelay::transaction::{Assembler, AssemblerOptions, Fingerprint, Identity};
+use binrelay::transaction::{Assembler, AssemblerOptions};
 
 use super::servers::{Server, program};
 
@@ -59,7 +60,7 @@ pub fn transactions(server: &Server) -> Vec<Logged> {
             found.push(Logged {
                 server_id: transaction.server_id,
                 fingerprint,
-                end: format!("{}:{}", path.display(), transaction.source_position),
+                end: format!("{}:{}", path.display(), transaction.source_offset),
             });
         }
     }

@@ -6,13 +6,13 @@ use super::transaction::{Fault, Found, FoundTransaction, next_event, read_next};
 use super::{FileReport, PROBLEMS_PER_FILE_MAX, Problem};
 use crate::binlog::EventType;
 use crate::binlog::rotate::Rotate;
+use crate::identity::Executed;
+use crate::identity::Identity;
 use crate::inspect::{EventReader, InspectError};
-use crate::merge::Executed;
 use crate::relay_log::index_file::{IndexFile, PlacedStep};
 use crate::relay_log::index_record::{RECORD_LEN, Step, StepKind};
 use crate::relay_log::reader::FileHead;
 use crate::relay_log::{LogDir, LogError};
-use crate::transaction::Identity;
 
 /// Statements are read only as far as to tell BEGIN and COMMIT from others.
 const EVENT_KEPT_MAX: usize = 64 * 1024;

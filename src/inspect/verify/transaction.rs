@@ -5,10 +5,10 @@ use crate::binlog::mariadb_gtid::MariaDbGtidEvent;
 use crate::binlog::mysql_gtid::{LogicalClock, MySqlGtidEvent};
 use crate::binlog::{EventType, FormatDescription};
 use crate::flavor::Flavor;
+use crate::identity::{Fingerprint, Identity};
 use crate::inspect::dump::boundary_after;
 use crate::inspect::{ChecksumState, EventReader, InspectError, PlacedEvent};
 use crate::transaction::boundary::{Boundary, begins_without_opener};
-use crate::transaction::{Fingerprint, Identity};
 
 /// What stands at a place in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

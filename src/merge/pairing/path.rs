@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::repetitions::Repetitions;
 use super::{Arrival, Delivered, Ledger, LedgerPlace, Paired, Unaligned};
-use crate::transaction::Fingerprint;
+use crate::identity::Fingerprint;
 
 /// How many entries of a queue are kept in memory.
 pub const WINDOW_LEN: usize = 16 * 1024;

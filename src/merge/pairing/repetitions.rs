@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::Arrival;
 use super::path::{Found, Path};
-use crate::transaction::Fingerprint;
+use crate::identity::Fingerprint;
 
 /// How many transactions are kept of those that may come again: MySQL 5.6 with
 /// relay_log_info_repository=TABLE notes the position after each 10,000th of them

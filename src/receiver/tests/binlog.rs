@@ -7,7 +7,7 @@ use crate::binlog::format_description::Checksum;
 use crate::binlog::{EventType, FormatDescription, rotate};
 use crate::flavor::Flavor;
 use crate::gtid::{BinlogState, Gtid, GtidPosition, GtidSet, MariaDbGtid};
-use crate::transaction::Identity;
+use crate::identity::Identity;
 use crate::transaction::test_events as make;
 
 /// A packet of a dump.

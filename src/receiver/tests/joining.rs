@@ -97,7 +97,7 @@ async fn a_start_must_be_the_border_of_a_transaction() {
                 );
                 continue;
             }
-            assert_eq!(found.unwrap().progress.position, position);
+            assert_eq!(found.unwrap().progress.position.offset, position);
             let error = contact(place(position - 1), binlog.clone(), way)
                 .await
                 .unwrap_err();
@@ -136,7 +136,7 @@ async fn transactions_without_gtids_are_not_skipped_at_the_start() {
 
     let binlog = Binlog::upgraded(way.flavor(), 86, &[]);
     let found = contact(SourceStart::Earliest, binlog, way).await.unwrap();
-    assert_eq!(&*found.progress.file, "bin.000002");
+    assert_eq!(&*found.progress.position.file, "bin.000002");
 }
 
 #[tokio::test]
@@ -146,7 +146,10 @@ async fn latest_starts_at_the_end() {
         let found = contact(SourceStart::Latest, binlog.clone(), way)
             .await
             .unwrap();
-        let place = (found.progress.file.to_string(), found.progress.position);
+        let place = (
+            found.progress.position.file.to_string(),
+            found.progress.position.offset,
+        );
         assert_eq!(place, binlog.end());
         let expected = match way.flavor() {
             Flavor::MySql => Executed::MySql(set_of(binlog.executed())),

@@ -1,8 +1,8 @@
 //! The records of kind 9, 10, 16 and 17: the queues of paths, of sources without GTIDs.
 
 use super::{Bytes, RECORD_LEN, get, put, seal};
+use crate::identity::Fingerprint;
 use crate::merge::pairing::{Delivered, LedgerPlace};
-use crate::transaction::Fingerprint;
 
 /// A record of kind 9, 10, 16 or 17: what is known of a path's transactions of one origin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use super::*;
 use crate::binlog::EventType;
 use crate::binlog::event::{self, EventHeader};
 use crate::binlog::query::Query;
-use crate::merge::IdentityKind;
+use crate::identity::IdentityKind;
 
 fn options_for(dir: &Path) -> LogOptions {
     options(dir)
@@ -144,7 +144,7 @@ fn a_crash_at_any_record_neither_loses_nor_repeats() {
                 recovered
                     .sources
                     .get(*name)
-                    .map_or(4, |source| source.position)
+                    .map_or(4, |source| source.position.offset)
             })
             .collect();
         let mut writer = Writer::resume(options.clone(), recovered).unwrap();
@@ -152,7 +152,7 @@ fn a_crash_at_any_record_neither_loses_nor_repeats() {
             let mut again = source(number);
             let all = again.deliver(&groups);
             for transaction in &all.transactions {
-                if transaction.source_position > position {
+                if transaction.source_offset > position {
                     writer.append(&all, transaction).unwrap();
                 }
             }
@@ -231,8 +231,8 @@ fn a_copy_that_a_source_logged_twice_is_known_after_a_crash_at_any_record() {
             let name = &options.source_names[usize::from(batch.source)];
             let done = positions.get(name).cloned().unwrap_or_default();
             for transaction in &batch.transactions {
-                let place = (&*batch.source_file, transaction.source_position);
-                if place > (&*done.file, done.position) {
+                let place = (&*batch.source_end.file, transaction.source_offset);
+                if place > (&*done.position.file, done.position.offset) {
                     writer.append(&batch, transaction).unwrap();
                 }
             }
@@ -287,8 +287,7 @@ fn a_log_that_had_not_begun_is_made_anew() {
     let dir = tempfile::tempdir().unwrap();
     let options = options_for(dir.path());
     let reading_back = SourceProgress {
-        file: Arc::from("bin.000001"),
-        position: 4,
+        position: SourcePosition::new("bin.000001", 4),
         server_id: 80,
         reading_back: true,
         ..SourceProgress::default()

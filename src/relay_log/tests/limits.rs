@@ -182,12 +182,12 @@ fn long_names_survive_restarts() {
     options.source_names[2] = name.clone();
     let mut writer = create(&options, Flavor::MySql);
     let mut batch = TestSource::new(2, Flavor::MySql).deliver(&[small(Flavor::MySql, 1)]);
-    batch.source_file = "b".repeat(511).into();
+    batch.source_end.file = "b".repeat(511).into();
     append_all(&mut writer, &batch).unwrap();
     writer.close().unwrap();
     let progress = recovered(&options).sources[&name].clone();
-    assert_eq!(progress.file, batch.source_file);
-    assert_eq!(progress.position, batch.source_position);
+    assert_eq!(progress.position.file, batch.source_end.file);
+    assert_eq!(progress.position.offset, batch.source_end.offset);
 }
 
 /// Without the list it is not known what was served: nothing may be overwritten.

@@ -150,8 +150,8 @@ impl History {
                 writer.move_source(&batch).unwrap();
                 let server_id = self.sources[*source].server_id;
                 let progress = &mut self.model.sources[*source];
-                progress.file = batch.source_file.clone();
-                progress.position = 4;
+                progress.position.file = batch.source_end.file.clone();
+                progress.position.offset = 4;
                 progress.server_id = server_id;
             }
             Op::ReplaceServer { source } => self.sources[*source].replace_server(),
@@ -197,8 +197,8 @@ impl History {
                 self.model.log.push((expected(&batch, transaction), origin));
             }
             let progress = &mut self.model.sources[source];
-            progress.file = batch.source_file.clone();
-            progress.position = transaction.source_position;
+            progress.position.file = batch.source_end.file.clone();
+            progress.position.offset = transaction.source_offset;
             progress.server_id = batch.source_server_id;
             if let Identity::MariaDb(gtid) = identity {
                 progress.gtid_position.set(gtid);

@@ -11,8 +11,9 @@ use crate::binlog::event::{self, EventHeader, MAGIC};
 use crate::binlog::format_description::Checksum;
 use crate::binlog::{EventType, FormatDescription, rotate};
 use crate::gtid::GtidSet;
+use crate::identity::{Executed, IdentityKind};
+use crate::merge::Merge;
 use crate::merge::pairing::{LedgerPlace, Pairing};
-use crate::merge::{Executed, IdentityKind, Merge};
 use crate::relay_log::files::sync_dir;
 use crate::relay_log::index_record::{self, QueueEntry, QueueRecord, Step, StepKind};
 use crate::relay_log::names::Names;
@@ -134,13 +135,13 @@ fn checkpoint(
     if *progress == SourceProgress::default() {
         return;
     }
-    let source_file = names.source_file(source, &progress.file, out);
+    let source_file = names.source_file(source, &progress.position.file, out);
     let step = Step {
         kind: StepKind::Moved,
         source,
         log_end,
         source_file,
-        source_position: progress.position,
+        source_position: progress.position.offset,
         source_server_id: progress.server_id,
         timestamp: progress.first_timestamp,
         is_no_copy: progress.reading_back,

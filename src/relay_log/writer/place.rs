@@ -6,9 +6,10 @@ use crate::binlog::event::{self, EventHeader};
 use crate::binlog::{
     CHECKSUM_LEN, EventError, EventType, HEADER_LEN, mariadb_gtid, mysql_gtid, query,
 };
+use crate::identity::Identity;
 use crate::merge::Place;
 use crate::relay_log::LogError;
-use crate::transaction::{Identity, SpillFile, Transaction, TransactionBatch};
+use crate::transaction::{SpillFile, Transaction, TransactionBatch};
 
 use super::tail::{Tail, write_staged};
 use super::{STAGED_LEN_MAX, Writer};

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use super::Writer;
+use crate::identity::Identity;
+use crate::identity::IdentityKind;
+use crate::merge::Decision;
 use crate::merge::pairing::LedgerPlace;
-use crate::merge::{Decision, IdentityKind};
 use crate::relay_log::index_record::{RECORD_LEN, Step, StepKind};
-use crate::transaction::{Identity, Transaction, TransactionBatch};
+use crate::transaction::{Transaction, TransactionBatch};
 
 impl Writer {
     /// Where the next record of the index will stand.
@@ -32,7 +34,7 @@ impl Writer {
         };
         let names = &mut self.names;
         let out = &mut self.index.staged;
-        let source_file = names.source_file(batch.source, &batch.source_file, out);
+        let source_file = names.source_file(batch.source, &batch.source_end.file, out);
         let (mut timestamp, mut content) = (transaction.timestamp, 0);
         let (origin, number) = match transaction.identity {
             Identity::MySql(gtid) => (names.origin(gtid.sid, out), gtid.gno),
@@ -57,7 +59,7 @@ impl Writer {
             log_end: self.tail.end() as u32,
             source_file,
             origin,
-            source_position: transaction.source_position,
+            source_position: transaction.source_offset,
             number,
             server_id: transaction.server_id,
             timestamp,
@@ -69,7 +71,7 @@ impl Writer {
         self.index.staged.extend_from_slice(&step.encode());
         self.note_progress(
             batch,
-            transaction.source_position,
+            transaction.source_offset,
             Some(&transaction.identity),
         );
     }
@@ -84,7 +86,7 @@ impl Writer {
         let is_another =
             known.is_some_and(|known| created != 0 && std::mem::replace(known, created) != created);
         let progress = self.progress.get(source);
-        let has_sent = progress.is_some_and(|progress| !progress.file.is_empty());
+        let has_sent = progress.is_some_and(|progress| !progress.position.is_unknown());
         if is_another && has_sent && self.merge.executed().kind() == IdentityKind::Anonymous {
             if let Some(told) = self.told_of_repetitions.get_mut(source) {
                 *told = false;
@@ -115,8 +117,8 @@ impl Writer {
             source = name.map(|name| &**name),
             "{}:{}: the source has logged a transaction of server_id {} a second time, as a server \
              does that was killed while it replicated; {outcome}",
-            batch.source_file,
-            transaction.source_position,
+            batch.source_end.file,
+            transaction.source_offset,
             transaction.server_id,
         );
     }
@@ -144,8 +146,8 @@ impl Writer {
                  server; it counts as a copy and is not delivered. If the source was fed its own \
                  binlog again, or had gtid_seq_no set back, replicas of the relay lack what came \
                  by this",
-                batch.source_file,
-                transaction.source_position,
+                batch.source_end.file,
+                transaction.source_offset,
             );
         }
     }
@@ -159,10 +161,10 @@ impl Writer {
         let Some(progress) = self.progress.get_mut(usize::from(batch.source)) else {
             return;
         };
-        if !Arc::ptr_eq(&progress.file, &batch.source_file) {
-            progress.file = batch.source_file.clone();
+        if !Arc::ptr_eq(&progress.position.file, &batch.source_end.file) {
+            progress.position.file = batch.source_end.file.clone();
         }
-        progress.position = position;
+        progress.position.offset = position;
         progress.server_id = batch.source_server_id;
         if batch.source_first_timestamp != 0 && progress.first_timestamp == 0 {
             progress.first_timestamp = batch.source_first_timestamp;
@@ -186,8 +188,8 @@ impl Writer {
             kind: StepKind::Moved,
             source,
             log_end: self.tail.end() as u32,
-            source_file: self.names.source_file(source, &progress.file, out),
-            source_position: progress.position,
+            source_file: self.names.source_file(source, &progress.position.file, out),
+            source_position: progress.position.offset,
             source_server_id: progress.server_id,
             timestamp: progress.first_timestamp,
             is_no_copy: progress.reading_back,

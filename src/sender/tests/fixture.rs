@@ -9,7 +9,7 @@ use crate::connection::client::{ConnectOptions, connect};
 use crate::filter::Filter;
 use crate::flavor::Flavor;
 use crate::gtid::{GtidSet, Uuid};
-use crate::merge::Executed;
+use crate::identity::Executed;
 use crate::protocol::ServerError;
 use crate::protocol::StoredPassword;
 use crate::protocol::auth::Secret;

@@ -3,7 +3,7 @@
 use super::fixture::*;
 use crate::flavor::Flavor;
 use crate::gtid::{BinlogState, GtidPosition, GtidSet};
-use crate::merge::Executed;
+use crate::identity::Executed;
 use crate::relay_log::coordinates::{
     PositionError, SkipKind, file_by_name, gtid_position_at, is_event_border, readable_end,
     start_for_position, start_for_set,

@@ -142,7 +142,7 @@ async fn mysql_leaves_out_what_the_replica_has() {
 #[tokio::test]
 async fn mysql_refuses() {
     let purged = format!("{UUID}:1-3").parse().unwrap();
-    let purged = crate::merge::Executed::MySql(purged);
+    let purged = crate::identity::Executed::MySql(purged);
     let mut log = TestLog::new(Flavor::MySql, 1 << 20, purged);
     log.mysql(4, DDL);
     let sender = TestSender::of(&log).await;

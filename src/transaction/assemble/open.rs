@@ -5,13 +5,16 @@ use crate::binlog::event::EventHeader;
 use crate::binlog::mysql_gtid::LogicalClock;
 use crate::binlog::query::Query;
 use crate::binlog::xa_prepare::XaPrepare;
-use crate::transaction::{Fingerprint, Half, Identity, TransactionError};
+use crate::identity::{Fingerprint, Identity};
+use crate::transaction::{Half, TransactionError};
 
 /// The facts of the open transaction, read from its opener.
 #[derive(Debug)]
 pub(super) struct Open {
     pub(super) header: EventHeader,
     pub(super) identity: Identity,
+    /// See [`crate::transaction::Transaction::commit_time_us`].
+    pub(super) commit_time_us: u64,
     pub(super) clock: Option<LogicalClock>,
     pub(super) commit_id: Option<u64>,
     pub(super) transaction_length: Option<u64>,
@@ -35,6 +38,7 @@ impl Open {
         Self {
             header,
             identity: Identity::Anonymous(Fingerprint::default()),
+            commit_time_us: u64::from(header.timestamp) * 1_000_000,
             clock: None,
             commit_id: None,
             transaction_length: None,

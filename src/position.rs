@@ -1,0 +1,58 @@
+//! Coordinates: where something is in a binlog.
+//!
+//! A file name and an offset mean nothing without the server they belong to. So there are two
+//! types, and no third: positions in a *source's* binlog and positions in the *relay log*.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// Coordinates in a source's binlog, as that source reports them.
+///
+/// They say nothing about the relay log, nor about another server's binlog, and file names do not
+/// have an order: two positions can be equal, but neither is less than the other.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct SourcePosition {
+    /// The binlog file's name, without a directory. Empty when nothing was received yet.
+    pub file: Arc<str>,
+    /// Offset in the file, in bytes. A source can have files of more than 4 GiB.
+    pub offset: u64,
+}
+
+impl SourcePosition {
+    /// The position at `offset` of `file`.
+    pub fn new(file: impl Into<Arc<str>>, offset: u64) -> Self {
+        Self {
+            file: file.into(),
+            offset,
+        }
+    }
+
+    /// Whether the source has no position: nothing was received from it.
+    pub fn is_unknown(&self) -> bool {
+        self.file.is_empty()
+    }
+}
+
+impl Default for SourcePosition {
+    fn default() -> Self {
+        Self::new("", 0)
+    }
+}
+
+impl fmt::Display for SourcePosition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file, self.offset)
+    }
+}
+
+/// Coordinates in the relay log.
+///
+/// Where one is an end of the log up to which everything may be served, it never goes back, and the
+/// bytes before it never change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RelayLogPosition {
+    /// The file's number: 1 is `relay-bin.000001`.
+    pub file: u64,
+    /// Offset in the file, in bytes.
+    pub offset: u64,
+}
