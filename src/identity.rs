@@ -12,6 +12,8 @@ mod fingerprint;
 
 pub use fingerprint::Fingerprint;
 
+use std::fmt;
+
 use crate::binlog::mysql_gtid::MySqlGtidEvent;
 use crate::flavor::Flavor;
 use crate::gtid::{BinlogState, Gtid, GtidSet, MariaDbGtid};
@@ -39,6 +41,17 @@ impl Identity {
             })
         };
         opener.gtid.map_or_else(anonymous, Identity::MySql)
+    }
+}
+
+impl fmt::Display for Identity {
+    /// The GTID, or `without GTID`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Identity::MySql(gtid) => gtid.fmt(f),
+            Identity::MariaDb(gtid) => gtid.fmt(f),
+            Identity::Anonymous(_) => f.write_str("without GTID"),
+        }
     }
 }
 
@@ -95,6 +108,15 @@ impl Executed {
     /// Which flavor's identities it holds.
     pub fn flavor(&self) -> Flavor {
         self.kind().flavor()
+    }
+
+    /// Whether the transaction was added. False for one of another kind.
+    pub fn contains(&self, identity: &Identity) -> bool {
+        match (self, identity) {
+            (Executed::MySql(set), Identity::MySql(gtid)) => set.contains(gtid),
+            (Executed::MariaDb(state), Identity::MariaDb(gtid)) => state.contains(gtid),
+            _ => false,
+        }
     }
 
     /// Adds a transaction. Returns false when it was already there, or is of another kind.

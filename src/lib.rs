@@ -34,6 +34,7 @@ pub mod flavor;
 pub mod gtid;
 pub mod identity;
 pub mod inspect;
+pub mod log_thread;
 pub mod merge;
 pub mod position;
 pub mod protocol;

@@ -1,7 +1,8 @@
 //! Coordinates: where something is in a binlog.
 //!
 //! A file name and an offset mean nothing without the server they belong to. So there are two
-//! types, and no third: positions in a *source's* binlog and positions in the *relay log*.
+//! types, and no third: positions in a *source's* binlog and positions in the *relay log*. A
+//! [`RecordNumber`] is a position in the commit indexes of the relay log.
 
 use std::fmt;
 use std::sync::Arc;
@@ -55,4 +56,14 @@ pub struct RelayLogPosition {
     pub file: u64,
     /// Offset in the file, in bytes.
     pub offset: u64,
+}
+
+/// A record of a commit index, see [`crate::relay_log::index_record`]. Record numbers order all
+/// records of a relay log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct RecordNumber {
+    /// The number of the relay log file that the index belongs to.
+    pub file: u64,
+    /// The record's number in that index; the header is 0.
+    pub record: u64,
 }

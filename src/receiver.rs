@@ -40,8 +40,8 @@ use crate::config::SourceConfig;
 use crate::connection::Connection;
 use crate::connection::client::{self, ConnectOptions};
 use crate::gtid::Uuid;
+use crate::log_thread::{QueuedBatch, SourceCounters};
 use crate::relay_log::RelayLog;
-use crate::relay_log::appender::{QueuedBatch, SourceLedger};
 
 /// Time limit for connecting and logging in.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -141,7 +141,7 @@ pub struct Shared {
 pub async fn run(
     options: ReceiverOptions,
     shared: Shared,
-    ledger: Arc<SourceLedger>,
+    ledger: Arc<SourceCounters>,
     status: Arc<SourceStatus>,
     mut shutdown: watch::Receiver<bool>,
 ) {

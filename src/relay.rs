@@ -21,11 +21,11 @@ use tokio::task::JoinSet;
 use crate::admin;
 use crate::config::{Config, FlavorChoice, Privilege, UserPassword};
 use crate::data_dir::{DataDir, DataDirError};
+use crate::log_thread::{LogThread, SourceCounters};
 use crate::protocol::StoredPassword;
 use crate::receiver::{self, Identities, Queue, ReadBack, ReceiverOptions, Shared, SourceStatus};
-use crate::relay_log::appender::{self, SourceLedger};
 use crate::relay_log::recover::{Recovered, recover};
-use crate::relay_log::{LogDir, LogError, LogOptions, RelayLog, Writer};
+use crate::relay_log::{LogDir, LogError, LogOptions, RelayLog};
 use crate::sender::login::{Account, Accounts, Privileges};
 use crate::sender::{self, Replicas, SenderOptions};
 use crate::status::{Parts, SourceParts};
@@ -279,7 +279,7 @@ impl Stages {
         let sources = config.sources.iter().map(|source| SourceParts {
             config: source.clone(),
             status: Arc::new(SourceStatus::default()),
-            ledger: Arc::new(SourceLedger::default()),
+            ledger: Arc::new(SourceCounters::default()),
         });
         let parts = Parts {
             server_id,
@@ -308,7 +308,7 @@ impl Stages {
 
     async fn run(
         self,
-        resumed: Option<Writer>,
+        resumed: Option<LogThread>,
         log_slot: &watch::Sender<Option<Arc<RelayLog>>>,
         shutdown: watch::Receiver<bool>,
     ) -> Result<(), RelayError> {
@@ -336,7 +336,7 @@ impl Stages {
         let runtime = Handle::current();
         let thread = std::thread::Builder::new()
             .name("relay-log".to_owned())
-            .spawn(move || appender::run(writer, queue, &ledgers, &runtime))
+            .spawn(move || writer.run(queue, &ledgers, &runtime))
             .map_err(RelayError::Thread)?;
         let queue = Queue {
             batches,
@@ -370,15 +370,18 @@ impl Stages {
     }
 
     /// Goes on with the log that is there.
-    fn resume(&self, recovered: Recovered) -> Result<Writer, RelayError> {
+    fn resume(&self, recovered: Recovered) -> Result<LogThread, RelayError> {
         for repair in &recovered.repairs {
             tracing::warn!("recovery: {repair}");
         }
-        Ok(Writer::resume(self.log_options.clone(), recovered)?)
+        Ok(LogThread::resume(self.log_options.clone(), recovered)?)
     }
 
     /// The log that is there, or, when a source has answered, a new one.
-    async fn open_log(&self, resumed: Option<Writer>) -> Result<(Writer, ReadBack), RelayError> {
+    async fn open_log(
+        &self,
+        resumed: Option<LogThread>,
+    ) -> Result<(LogThread, ReadBack), RelayError> {
         if let Some(writer) = resumed {
             return Ok((writer, ReadBack::new(Vec::new())));
         }
@@ -387,7 +390,7 @@ impl Stages {
         let first = first.await;
         let options = self.log_options.clone();
         let read_back = ReadBack::new(first.read_back_to);
-        let writer = Writer::create(options, &first.format, first.before, first.progress)?;
+        let writer = LogThread::create(options, &first.format, first.before, first.progress)?;
         Ok((writer, read_back))
     }
 }

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use crate::config::SourceConfig;
 use crate::gtid::Uuid;
 use crate::identity::Executed;
+use crate::log_thread::SourceCounters;
 use crate::receiver::{SourceState, SourceStatus};
-use crate::relay_log::appender::SourceLedger;
 use crate::relay_log::{Condition, LogState, RelayLog, SourceProgress};
 use crate::sender::ReplicaReport;
 
@@ -124,7 +124,7 @@ pub struct SourceParts {
     /// The receiver's figures.
     pub status: Arc<SourceStatus>,
     /// The relay log's figures.
-    pub ledger: Arc<SourceLedger>,
+    pub ledger: Arc<SourceCounters>,
 }
 
 /// The relay's parts that report.

@@ -269,7 +269,7 @@ fn seeds_of(target: &str, binlogs: &[Vec<u8>]) -> Vec<Vec<u8>> {
         "rows" => rows_seeds(),
         "gtid_text" => gtid_texts(),
         "gtid_wire" => wire_messages(),
-        "index_record" => (0..=8).map(|kind| vec![kind; 64]).collect(),
+        "index_record" => (0..=20).map(|kind| vec![kind; 64]).collect(),
         "frames" | "packets" | "query_response" => packets(),
         other => panic!("no seeds for the target {other}"),
     }

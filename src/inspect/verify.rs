@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 
 use crate::identity::Executed;
 use crate::relay_log::reader::FileHead;
-use crate::relay_log::{LogDir, LogError};
+use crate::relay_log::{LogBinding, LogDir, LogError};
 
 /// Problems that are kept of one file; what is behind them follows from them, mostly.
 const PROBLEMS_PER_FILE_MAX: usize = 20;
@@ -79,7 +79,7 @@ impl VerifyReport {
 /// nothing can be compared.
 pub fn verify(data_dir: &Path) -> Result<VerifyReport, LogError> {
     let log_dir = find_log(data_dir)?;
-    let numbers = log_dir.read_list()?;
+    let (binding, numbers) = LogBinding::read(&log_dir)?;
     let Some(first) = numbers.first() else {
         return Err(LogError::Unexpected {
             path: log_dir.list_path(),
@@ -94,6 +94,7 @@ pub fn verify(data_dir: &Path) -> Result<VerifyReport, LogError> {
         let is_newest = index + 1 == numbers.len();
         files.push(file::verify_file(
             &log_dir,
+            &binding,
             *number,
             is_newest,
             &mut executed,

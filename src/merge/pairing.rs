@@ -38,123 +38,20 @@
 //! [`Ledger`] when they are needed: the relay log's commit index, which holds every delivered
 //! transaction in order.
 
+mod arrival;
+mod delivered;
 mod path;
 mod repetitions;
 
+pub use arrival::{Arrival, Paired, Unaligned};
+pub use delivered::{Delivered, Ledger};
 pub use path::{PathState, WINDOW_LEN};
 pub use repetitions::Repetitions;
 
 use std::collections::HashMap;
 
 use self::path::Path;
-use crate::identity::Fingerprint;
-
-/// A place in the ledger, in its order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub struct LedgerPlace {
-    /// The number of the relay log file whose commit index it is in.
-    pub file: u64,
-    /// The record's number in that index; the header is 0.
-    pub record: u64,
-}
-
-/// A transaction that counts as delivered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Delivered {
-    /// Where it stands in the ledger.
-    pub place: LedgerPlace,
-    /// By which its copies are known.
-    pub fingerprint: Fingerprint,
-    /// The path that delivered it: a source's number.
-    pub path: u16,
-    /// Whether that path may have brought it twice, so that its origin need not have it again.
-    pub may_be_repetition: bool,
-}
-
-/// All delivered transactions without GTID, in their order.
-pub trait Ledger {
-    /// Hands the delivered transactions of `origin` that stand at `from` or behind it to `take`,
-    /// in order, until it returns false or there are no more. Returns the place to read on at;
-    /// `None` at the end.
-    ///
-    /// # Errors
-    /// In words, when it cannot be read.
-    fn read(
-        &self,
-        from: LedgerPlace,
-        origin: u32,
-        take: &mut dyn FnMut(Delivered) -> bool,
-    ) -> Result<Option<LedgerPlace>, String>;
-}
-
-/// A transaction without GTID that arrives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Arrival {
-    /// The source that sent it, by its number.
-    pub path: u16,
-    /// That source's own server_id.
-    pub path_server_id: u32,
-    /// The server on which it was committed.
-    pub origin: u32,
-    /// By which it is known.
-    pub fingerprint: Fingerprint,
-}
-
-impl Arrival {
-    fn is_direct(&self) -> bool {
-        self.origin == self.path_server_id
-    }
-
-    /// When it was committed or began, in seconds since 1970 by its origin's clock.
-    fn seconds(&self) -> u64 {
-        match self.fingerprint.commit_timestamp {
-            0 => u64::from(self.fingerprint.timestamp),
-            microseconds => microseconds / 1_000_000,
-        }
-    }
-}
-
-/// What an arrival is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Paired {
-    /// It was not delivered before.
-    New,
-    /// It is new, or the path brings it a second time: it is delivered.
-    NewOrRepeated,
-    /// A copy of it was delivered.
-    Copy,
-    /// It lies before the start of its origin's own path.
-    Before,
-    /// The path brought it before: the source, a peer of the origin, has logged it twice.
-    Repeated,
-}
-
-/// Why an arrival cannot be paired.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Unaligned {
-    /// The origin itself passed over what a peer has from it.
-    #[error(
-        "it comes after another one of the same server, of time {missing_timestamp}, which a \
-         peer's binlog has and this server's own has not"
-    )]
-    Missing {
-        /// The one that is missing: when it began, in seconds since 1970.
-        missing_timestamp: u32,
-    },
-    /// Two transactions of one second and one origin, logged as statements by one server and as
-    /// rows by another, of which the number differs.
-    #[error(
-        "of its server's transactions of time {timestamp} one binlog holds more than the other, \
-         and they cannot be told apart, since one server logs statements and the other rows"
-    )]
-    Ambiguous {
-        /// The second, since 1970.
-        timestamp: u32,
-    },
-    /// The ledger cannot be read.
-    #[error("the record of what was delivered cannot be read: {0}")]
-    Ledger(String),
-}
+use crate::position::RecordNumber;
 
 /// The queues of all paths and origins.
 #[derive(Debug)]
@@ -171,14 +68,14 @@ struct Source {
     /// 0 until it has sent something.
     server_id: u32,
     /// Where the queue of an origin begins that the path has none for yet.
-    unseen_from: LedgerPlace,
+    unseen_from: RecordNumber,
 }
 
 impl Pairing {
     /// For as many sources as `unseen_from` has entries. Each entry is the place in the ledger
     /// before which that path's queues are known: the ledger's beginning for a path that it knows
     /// nothing of, else the place from which on it is written now.
-    pub fn new(unseen_from: impl IntoIterator<Item = LedgerPlace>) -> Self {
+    pub fn new(unseen_from: impl IntoIterator<Item = RecordNumber>) -> Self {
         let source = |unseen_from| Source {
             server_id: 0,
             unseen_from,
@@ -199,10 +96,10 @@ impl Pairing {
     }
 
     /// The server of the source of number `path` was started again. It may have been killed.
-    pub fn note_source_start(&mut self, path: u16) {
+    pub fn note_restart(&mut self, path: u16) {
         let of_path = self.paths.iter_mut().filter(|((of, _), _)| *of == path);
         for (_, path) in of_path {
-            path.repetitions.note_start();
+            path.repetitions.note_restart();
         }
     }
 
@@ -257,7 +154,7 @@ impl Pairing {
         }
         let paired = path.take(found, arrival, began, ledger)?;
         if paired == Paired::Copy {
-            path.note_brought(arrival);
+            path.repetitions.note(arrival);
         }
         Ok(paired)
     }
@@ -265,30 +162,30 @@ impl Pairing {
     /// Takes in that `arrival` was delivered as a new transaction, and where the ledger has it;
     /// `may_be_repetition` when [`Paired::NewOrRepeated`] was the answer. [`Pairing::pair`], or at
     /// least [`Pairing::read_on`], must have been called.
-    pub fn deliver(&mut self, arrival: &Arrival, place: LedgerPlace, may_be_repetition: bool) {
+    pub fn deliver(&mut self, arrival: &Arrival, record: RecordNumber, may_be_repetition: bool) {
         let passes_all = !arrival.is_direct() && self.others_are_direct(arrival);
         let path = self.path(arrival.path, arrival.origin);
         path.is_aligned = true;
         path.note_new(&arrival.fingerprint);
-        path.note_brought(arrival);
+        path.repetitions.note(arrival);
         if passes_all {
             // What this path carries is in its origin's order, and the origin's own path leaves
             // nothing out: all that it has delivered lies before.
             path.pass_all();
         }
-        self.push_to_others(arrival, place, may_be_repetition);
+        self.push_to_others(arrival, record, may_be_repetition);
     }
 
     /// Takes in that `arrival`, which lies before its path's start, counts as delivered.
-    pub fn count_before(&mut self, arrival: &Arrival, place: LedgerPlace) {
+    pub fn count_before(&mut self, arrival: &Arrival, record: RecordNumber) {
         let path = self.path(arrival.path, arrival.origin);
-        path.note_brought(arrival);
-        self.push_to_others(arrival, place, false);
+        path.repetitions.note(arrival);
+        self.push_to_others(arrival, record, false);
     }
 
-    fn push_to_others(&mut self, arrival: &Arrival, place: LedgerPlace, may_be_repetition: bool) {
+    fn push_to_others(&mut self, arrival: &Arrival, record: RecordNumber, may_be_repetition: bool) {
         let delivered = Delivered {
-            place,
+            record,
             fingerprint: arrival.fingerprint,
             path: arrival.path,
             may_be_repetition,
@@ -301,7 +198,7 @@ impl Pairing {
 
     /// Each path's state for each origin, to be kept in the log: see [`Pairing::restore`]. `end`
     /// is the place where the ledger goes on.
-    pub fn states(&self, end: LedgerPlace) -> impl Iterator<Item = PathState> + '_ {
+    pub fn states(&self, end: RecordNumber) -> impl Iterator<Item = PathState> + '_ {
         self.paths
             .iter()
             .map(move |(&(path, origin), state)| state.save(path, origin, end))

@@ -18,10 +18,10 @@ struct Empty;
 impl Ledger for Empty {
     fn read(
         &self,
-        _: LedgerPlace,
+        _: RecordNumber,
         _: u32,
         _: &mut dyn FnMut(pairing::Delivered) -> bool,
-    ) -> Result<Option<LedgerPlace>, String> {
+    ) -> Result<Option<RecordNumber>, String> {
         Ok(None)
     }
 }
@@ -67,42 +67,51 @@ fn mysql(source: u16, uuid: u8, tag: &str, gno: u64, server: u32) -> Transaction
     batch(source, 1, Flavor::MySql, &group)
 }
 
-fn place(merge: &mut Merge, batch: &TransactionBatch) -> Decision {
-    merge.place(batch, &batch.transactions[0], &Empty).unwrap()
+fn merge_with(executed: Executed) -> Merge {
+    Merge::new(OWN, executed, Pairing::new([]), OpenHalves::default())
+}
+
+/// Decides about the batch's only transaction, and settles it.
+fn take(merge: &mut Merge, batch: &TransactionBatch) -> Decision {
+    let transaction = &batch.transactions[0];
+    let decision = merge.decide(batch, transaction, &Empty).unwrap();
+    let record = RecordNumber::default();
+    merge.settle(batch, transaction, &decision, record).unwrap();
+    decision
 }
 
 fn joins(decision: Decision) -> bool {
     match decision {
-        Decision::New(place) => place.joins_group,
+        Decision::New(placement) => placement.joins_group,
         other => panic!("{other:?}"),
     }
 }
 
 #[test]
 fn the_first_copy_wins_whatever_its_path() {
-    let mut merge = Merge::new(OWN, Executed::empty(Flavor::MySql), Pairing::new([]));
+    let mut merge = merge_with(Executed::empty(Flavor::MySql));
     for (source, other) in [(0, 1), (1, 0)] {
         let (uuid, gno) = (7, u64::from(source) + 1);
         assert!(matches!(
-            place(&mut merge, &mysql(source, uuid, "", gno, 5)),
+            take(&mut merge, &mysql(source, uuid, "", gno, 5)),
             Decision::New(_)
         ));
         for again in [other, source] {
             let copy = mysql(again, uuid, "", gno, 5);
-            assert_eq!(place(&mut merge, &copy), Decision::Duplicate);
+            assert_eq!(take(&mut merge, &copy), Decision::Duplicate);
         }
     }
     // A tag makes it another transaction; a gap is no copy.
     assert!(matches!(
-        place(&mut merge, &mysql(0, 7, "t", 1, 5)),
+        take(&mut merge, &mysql(0, 7, "t", 1, 5)),
         Decision::New(_)
     ));
     assert!(matches!(
-        place(&mut merge, &mysql(0, 7, "", 9, 5)),
+        take(&mut merge, &mysql(0, 7, "", 9, 5)),
         Decision::New(_)
     ));
     assert!(matches!(
-        place(&mut merge, &mysql(1, 7, "", 8, 5)),
+        take(&mut merge, &mysql(1, 7, "", 8, 5)),
         Decision::New(_)
     ));
     assert_eq!(
@@ -112,51 +121,71 @@ fn the_first_copy_wins_whatever_its_path() {
 }
 
 #[test]
+fn a_transaction_settled_twice_stops_the_log() {
+    let mut merge = merge_with(Executed::empty(Flavor::MySql));
+    let batch = mysql(0, 7, "", 1, 5);
+    let transaction = &batch.transactions[0];
+    let decision = merge.decide(&batch, transaction, &Empty).unwrap();
+    let record = RecordNumber::default();
+    merge
+        .settle(&batch, transaction, &decision, record)
+        .unwrap();
+    let error = merge
+        .settle(&batch, transaction, &decision, record)
+        .unwrap_err();
+    assert!(error.to_string().contains(":1 was accepted"), "{error}");
+}
+
+#[test]
 fn own_transactions_are_dropped_and_not_recorded() {
-    let mut merge = Merge::new(OWN, Executed::empty(Flavor::MySql), Pairing::new([]));
-    assert_eq!(place(&mut merge, &mysql(0, 7, "", 1, OWN)), Decision::Own);
+    let mut merge = merge_with(Executed::empty(Flavor::MySql));
+    assert_eq!(take(&mut merge, &mysql(0, 7, "", 1, OWN)), Decision::Own);
     assert_eq!(merge.executed(), &Executed::empty(Flavor::MySql));
 }
 
 #[test]
 fn the_other_flavor_is_refused_and_nothing_is_recorded() {
-    let mut merge = Merge::new(OWN, Executed::empty(Flavor::MySql), Pairing::new([]));
+    let mut merge = merge_with(Executed::empty(Flavor::MySql));
     let other = mariadb(0, 1, 5, 1, None);
     let error = merge
-        .place(&other, &other.transactions[0], &Empty)
+        .decide(&other, &other.transactions[0], &Empty)
         .unwrap_err();
     assert!(matches!(error, MergeError::Flavor { .. }), "{error}");
-    let mut merge = Merge::new(OWN, Executed::empty(Flavor::MariaDb), Pairing::new([]));
+    let mut merge = merge_with(Executed::empty(Flavor::MariaDb));
     let other = mysql(0, 7, "", 1, 5);
-    assert!(merge.place(&other, &other.transactions[0], &Empty).is_err());
+    assert!(
+        merge
+            .decide(&other, &other.transactions[0], &Empty)
+            .is_err()
+    );
     assert_eq!(merge.executed(), &Executed::empty(Flavor::MariaDb));
 }
 
 #[test]
 fn mariadb_pairs_of_domain_and_server_are_apart() {
-    let mut merge = Merge::new(OWN, Executed::empty(Flavor::MariaDb), Pairing::new([]));
+    let mut merge = merge_with(Executed::empty(Flavor::MariaDb));
     assert!(matches!(
-        place(&mut merge, &mariadb(0, 1, 86, 5, None)),
+        take(&mut merge, &mariadb(0, 1, 86, 5, None)),
         Decision::New(_)
     ));
     assert!(matches!(
-        place(&mut merge, &mariadb(1, 1, 18, 3, None)),
+        take(&mut merge, &mariadb(1, 1, 18, 3, None)),
         Decision::New(_)
     ));
     assert_eq!(
-        place(&mut merge, &mariadb(1, 1, 86, 4, None)),
+        take(&mut merge, &mariadb(1, 1, 86, 4, None)),
         Decision::Duplicate
     );
     assert_eq!(merge.executed().to_text(), "0-18-3");
 }
 
 #[test]
-fn a_group_goes_on_only_without_anything_between() {
-    let mut merge = Merge::new(OWN, Executed::empty(Flavor::MariaDb), Pairing::new([]));
+fn a_group_continues_only_without_anything_between() {
+    let mut merge = merge_with(Executed::empty(Flavor::MariaDb));
     let mut seq = 0;
     let mut new = |merge: &mut Merge, source, run, commit| {
         seq += 1;
-        joins(place(merge, &mariadb(source, run, 80, seq, commit)))
+        joins(take(merge, &mariadb(source, run, 80, seq, commit)))
     };
     assert!(!new(&mut merge, 0, 1, Some(5)));
     assert!(new(&mut merge, 0, 1, Some(5)));
@@ -173,35 +202,35 @@ fn a_group_goes_on_only_without_anything_between() {
     assert!(!new(&mut merge, 0, 2, Some(5)), "another file");
 }
 
-/// A copy that is dropped still stands between two groups on its source.
+/// A dropped copy still separates two groups of its source.
 #[test]
 fn a_dropped_copy_ends_a_group_unless_it_is_in_it() {
-    let mut merge = Merge::new(OWN, Executed::empty(Flavor::MariaDb), Pairing::new([]));
-    assert!(!joins(place(&mut merge, &mariadb(1, 1, 18, 1, None))));
-    assert!(!joins(place(&mut merge, &mariadb(0, 1, 86, 1, Some(5)))));
+    let mut merge = merge_with(Executed::empty(Flavor::MariaDb));
+    assert!(!joins(take(&mut merge, &mariadb(1, 1, 18, 1, None))));
+    assert!(!joins(take(&mut merge, &mariadb(0, 1, 86, 1, Some(5)))));
     assert_eq!(
-        place(&mut merge, &mariadb(0, 1, 18, 1, Some(5))),
+        take(&mut merge, &mariadb(0, 1, 18, 1, Some(5))),
         Decision::Duplicate
     );
     assert!(
-        joins(place(&mut merge, &mariadb(0, 1, 86, 2, Some(5)))),
+        joins(take(&mut merge, &mariadb(0, 1, 86, 2, Some(5)))),
         "dropped from the group"
     );
     assert_eq!(
-        place(&mut merge, &mariadb(1, 1, 18, 1, Some(9))),
+        take(&mut merge, &mariadb(1, 1, 18, 1, Some(9))),
         Decision::Duplicate
     );
     assert!(
-        joins(place(&mut merge, &mariadb(0, 1, 86, 3, Some(5)))),
+        joins(take(&mut merge, &mariadb(0, 1, 86, 3, Some(5)))),
         "dropped elsewhere"
     );
     for (seq, between) in [(4, Some(6)), (5, None)] {
         assert_eq!(
-            place(&mut merge, &mariadb(0, 1, 18, 1, between)),
+            take(&mut merge, &mariadb(0, 1, 18, 1, between)),
             Decision::Duplicate
         );
         assert!(
-            !joins(place(&mut merge, &mariadb(0, 1, 86, seq, Some(5)))),
+            !joins(take(&mut merge, &mariadb(0, 1, 86, seq, Some(5)))),
             "{between:?}"
         );
     }
@@ -228,7 +257,7 @@ proptest! {
                 (uuid, numbers[usize::from(uuid)])
             })
             .collect();
-        let mut merge = Merge::new(OWN, Executed::empty(Flavor::MySql), Pairing::new([]));
+        let mut merge = merge_with(Executed::empty(Flavor::MySql));
         let mut delivered = Vec::new();
         let mut heads = [0usize; 2];
         let paths = [&first, &second];
@@ -240,7 +269,7 @@ proptest! {
             };
             heads[path] += 1;
             let batch = mysql(path as u16, uuid, "", gno, uuid.into());
-            if let Decision::New(_) = place(&mut merge, &batch) {
+            if let Decision::New(_) = take(&mut merge, &batch) {
                 delivered.push((uuid, gno));
             }
         }

@@ -12,11 +12,11 @@ use super::{ReceiverOptions, Shared, in_time, resume};
 use crate::binlog::event::EventHeader;
 use crate::binlog::{EventType, HEADER_LEN};
 use crate::connection::{Connection, Phase};
+use crate::log_thread::{QueuedBatch, SourceCounters};
 use crate::position::SourcePosition;
 use crate::protocol::framing::PacketPart;
 use crate::protocol::response;
 use crate::relay_log::Condition;
-use crate::relay_log::appender::{QueuedBatch, SourceLedger};
 use crate::transaction::{Assembler, AssemblerOptions, TransactionBatch};
 
 /// Finished transactions are handed on when they take this many bytes, or when nothing more has
@@ -27,7 +27,7 @@ const BATCH_LEN: usize = 1024 * 1024;
 pub(super) async fn follow(
     options: &ReceiverOptions,
     shared: &Shared,
-    ledger: &SourceLedger,
+    ledger: &SourceCounters,
     status: &SourceStatus,
     connections: u64,
 ) -> ReceiverError {

@@ -24,9 +24,9 @@ use crate::config::{FilterConfig, SyncPolicy};
 use crate::flavor::Flavor;
 use crate::identity::Executed;
 use crate::identity::Identity;
+use crate::log_thread::{LogThread, SourceCounters};
 use crate::position::SourcePosition;
-use crate::relay_log::appender::{self, SourceLedger};
-use crate::relay_log::{LogDir, LogOptions, SourceProgress, Writer};
+use crate::relay_log::{LogDir, LogOptions, SourceProgress};
 use crate::transaction::test_events as make;
 
 const OWN: u32 = 900;
@@ -35,7 +35,7 @@ const OWN: u32 = 900;
 struct Relay {
     dir: tempfile::TempDir,
     shared: Shared,
-    ledgers: Vec<Arc<SourceLedger>>,
+    ledgers: Vec<Arc<SourceCounters>>,
     statuses: Vec<Arc<SourceStatus>>,
     stop: watch::Sender<bool>,
     receivers: JoinSet<()>,
@@ -66,7 +66,7 @@ impl Relay {
             Flavor::MariaDb => make::mariadb_format(Checksum::Crc32),
         };
         let spool = options.log_dir.spool_path();
-        let writer = Writer::create(options, &format, before, progress).unwrap();
+        let writer = LogThread::create(options, &format, before, progress).unwrap();
         let ledgers: Vec<_> = configs.iter().map(|_| Arc::default()).collect();
         let statuses: Vec<_> = configs.iter().map(|_| Arc::default()).collect();
         let (batches, queue) = mpsc::channel(8);
@@ -82,7 +82,7 @@ impl Relay {
         };
         let runtime = tokio::runtime::Handle::current();
         let known = ledgers.clone();
-        let thread = std::thread::spawn(move || appender::run(writer, queue, &known, &runtime));
+        let thread = std::thread::spawn(move || writer.run(queue, &known, &runtime));
         let stop = watch::Sender::new(false);
         let mut receivers = JoinSet::new();
         for (number, config) in configs.into_iter().enumerate() {

@@ -1,29 +1,27 @@
-//! From GTIDs to places in the relay log, and back.
+//! From GTIDs to positions in the relay log, and back.
 //!
 //! Everything here looks at published data only, and blocks on the disk: call it where that is
 //! allowed.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use super::index_file::IndexFile;
-use super::index_record::{self, RECORD_LEN, Record, StepKind};
+use super::error::LogError;
+use super::index_reader::{IndexReader, NumberedRecord};
+use super::index_record::{RECORD_LEN, Record};
+use super::published::RelayLog;
 use super::reader::{FIRST_EVENT, FileHead, LogFile};
-use super::{LogError, RelayLog};
 use crate::gtid::{BinlogState, GtidPosition, GtidSet, MariaDbGtid};
 use crate::identity::Identity;
 
-/// The largest number of definition records that are passed over on the way to a step.
+/// The largest number of records without a step that are skipped on the way to one.
 const DEFINITIONS_MAX: u64 = 4096;
 
 /// Up to where the log file may be read: the published end in the newest file, the file's end in
 /// the older ones. `None` when the log has no such file.
 ///
 /// # Errors
-/// When the file cannot be looked at.
+/// When the file cannot be read.
 pub fn readable_end(log: &RelayLog, file: u64) -> Result<Option<u64>, LogError> {
     if !log.state().files.contains(&file) {
         return Ok(None);
@@ -53,11 +51,11 @@ pub fn file_by_name(log: &RelayLog, name: &[u8]) -> Option<u64> {
 
 /// Whether an event begins at `position` of the file, or the readable part ends there.
 ///
-/// The commit index names a transaction's border near by; from there headers are read.
+/// The commit index names a transaction boundary nearby; from there headers are read.
 ///
 /// # Errors
 /// When a file cannot be read.
-pub fn is_event_border(log: &RelayLog, file: u64, position: u64) -> Result<bool, LogError> {
+pub fn is_event_boundary(log: &RelayLog, file: u64, position: u64) -> Result<bool, LogError> {
     let Some(end) = readable_end(log, file)? else {
         return Ok(false);
     };
@@ -70,7 +68,7 @@ pub fn is_event_border(log: &RelayLog, file: u64, position: u64) -> Result<bool,
     Ok(event_at_or_after(log, file, position)? == position)
 }
 
-/// The first event of the file that begins at `position`, which is not behind the readable part,
+/// The first event of the file that begins at `position`, which is not after the readable part,
 /// or after it; its end when there is none.
 ///
 /// # Errors
@@ -79,9 +77,9 @@ pub fn event_at_or_after(log: &RelayLog, file: u64, position: u64) -> Result<u64
     if position <= FIRST_EVENT {
         return Ok(FIRST_EVENT);
     }
-    let border = transaction_end_before(&log.log_dir().index_path(file), position)?;
+    let boundary = transaction_end_before(&log.log_dir().index_path(file), position)?;
     let log_file = LogFile::open(&log.log_dir().log_path(file))?;
-    let mut offset = border.unwrap_or(FIRST_EVENT);
+    let mut offset = boundary.unwrap_or(FIRST_EVENT);
     while offset < position {
         offset += u64::from(log_file.header_at(offset)?.event_size);
     }
@@ -91,18 +89,15 @@ pub fn event_at_or_after(log: &RelayLog, file: u64, position: u64) -> Result<u64
 /// The greatest end of a transaction at or before `position`, by binary search in the commit
 /// index: every step's *log end* is such an end, and they ascend.
 fn transaction_end_before(path: &Path, position: u64) -> Result<Option<u64>, LogError> {
-    let file = File::open(path).map_err(|cause| LogError::io("open", path, cause))?;
-    let len = file
-        .metadata()
+    let len = std::fs::metadata(path)
         .map_err(|cause| LogError::io("read", path, cause))?
         .len();
+    let mut index = IndexReader::open_for_lookup(path)?;
     let (mut low, mut high) = (1, len / RECORD_LEN as u64);
     let mut found = None;
     while low < high {
         let middle = low + (high - low) / 2;
-        match step_at_or_after(&file, middle, high)
-            .map_err(|cause| LogError::io("read", path, cause))?
-        {
+        match step_at_or_after(&mut index, middle, high)? {
             Some((record, end)) if end <= position => {
                 found = Some(end);
                 low = record + 1;
@@ -115,26 +110,29 @@ fn transaction_end_before(path: &Path, position: u64) -> Result<Option<u64>, Log
 
 /// The first step from the record `from` on, before `to`, and its log end. A record that cannot
 /// be read is being written and counts as the end.
-fn step_at_or_after(file: &File, from: u64, to: u64) -> io::Result<Option<(u64, u64)>> {
-    for record in from..to.min(from + DEFINITIONS_MAX) {
-        let mut bytes = [0; RECORD_LEN];
-        match file.read_exact_at(&mut bytes, record * RECORD_LEN as u64) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+fn step_at_or_after(
+    index: &mut IndexReader<'_>,
+    from: u64,
+    to: u64,
+) -> Result<Option<(u64, u64)>, LogError> {
+    index.seek(from)?;
+    while index.next_number() < to.min(from.saturating_add(DEFINITIONS_MAX)) {
+        match index.next_record() {
+            Ok(Some(NumberedRecord { record, number })) => {
+                if let Some(step) = record.step() {
+                    return Ok(Some((number, u64::from(step.log_end))));
+                }
+            }
+            Ok(None) | Err(LogError::Index { .. }) => return Ok(None),
             Err(error) => return Err(error),
-        }
-        match index_record::decode(&bytes) {
-            Ok(Record::Step(step)) => return Ok(Some((record, u64::from(step.log_end)))),
-            Ok(Record::Definition(_) | Record::Queue(_)) => {}
-            Err(_) => return Ok(None),
         }
     }
     Ok(None)
 }
 
 /// MariaDB: the newest GTID of each domain before `position` of the file, as `binlog_gtid_pos`
-/// tells it; `None` when that place is not in the log or not between two transactions: a replica
-/// takes the answer for its own position, so it must not be nearly right.
+/// reports it; `None` when that position is not in the log or not between two transactions: a
+/// replica uses the answer as its own position, so it must be exact.
 ///
 /// # Errors
 /// When a file cannot be read.
@@ -157,27 +155,30 @@ pub fn gtid_position_at(
     if position <= FIRST_EVENT || position == format_end || position == head.end {
         return Ok(Some(state.position()));
     }
-    let mut is_border = false;
-    let mut index = IndexFile::open(&log.log_dir().index_path(file))?;
-    while let Some(placed) = index.next_step()? {
-        let log_end = u64::from(placed.step.log_end);
+    let mut is_boundary = false;
+    let mut index = IndexReader::open(&log.log_dir().index_path(file))?;
+    while let Some(NumberedRecord { record, .. }) = index.next_record()? {
+        let Some(step) = record.step() else {
+            continue;
+        };
+        let log_end = u64::from(step.log_end);
         if log_end > position {
             break;
         }
-        is_border |= log_end == position;
-        if placed.step.kind == StepKind::Transaction
-            && let Some(Identity::MariaDb(gtid)) = index.identity(&placed.step)
+        is_boundary |= log_end == position;
+        if let Record::Transaction { transaction, .. } = &record
+            && let Identity::MariaDb(gtid) = index.identity(transaction)?
         {
             state.record(gtid);
         }
-        // What follows may not be written out yet, and is not needed.
-        if u64::from(placed.step.log_end) >= end {
+        // What follows may not be written yet, and is not needed.
+        if log_end >= end {
             break;
         }
     }
-    // Behind the closing ROTATE nothing more can follow.
+    // Nothing can follow the closing ROTATE.
     let is_end = position == end;
-    Ok((is_border || is_end).then(|| state.position()))
+    Ok((is_boundary || is_end).then(|| state.position()))
 }
 
 /// MySQL: the newest file before which there is no transaction that `set` lacks; `None` when
@@ -221,10 +222,10 @@ pub struct Skip {
     pub kind: SkipKind,
 }
 
-/// What the log knows about a GTID on which a replica stands.
+/// What the log knows about the GTID of a replica's position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SkipKind {
-    /// It stands in the log.
+    /// It is in the log.
     InLog,
     /// The log holds nothing of that domain yet.
     EmptyDomain,
@@ -239,17 +240,17 @@ pub enum PositionError {
     #[error("GTID {0} is not in the relay log")]
     NotFound(MariaDbGtid),
     /// The log does not hold the GTID, but higher ones of its domain.
-    #[error("GTID {0} is not in the relay log, which has gone on without it")]
+    #[error("GTID {0} is not in the relay log and has diverged: the log continued without it")]
     Diverged(MariaDbGtid),
     /// What follows the position was removed.
-    #[error("what follows GTID position {0} is not in the relay log any more")]
+    #[error("what follows GTID position {0} is no longer in the relay log")]
     Purged(GtidPosition),
     /// A file cannot be read.
     #[error(transparent)]
     Log(#[from] LogError),
 }
 
-/// Finds where a replica that stands on `position` goes on.
+/// Finds where a replica whose position is `position` continues.
 ///
 /// # Errors
 /// See [`PositionError`].
@@ -300,7 +301,7 @@ fn standing_of(
     }
 }
 
-/// What is to be left out when the stream starts behind `before`; `None` when something that the
+/// What is to be left out when the stream starts after `before`; `None` when something that the
 /// replica lacks lies before.
 fn skips_from(before: &BinlogState, skips: &BTreeMap<u32, Skip>) -> Option<BTreeMap<u32, Skip>> {
     let mut left = skips.clone();

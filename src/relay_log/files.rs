@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use super::LogError;
+use super::error::LogError;
 
 /// Where the files of one relay log are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,22 +16,22 @@ pub struct LogDir {
 }
 
 impl LogDir {
-    /// The log file's name with this number, without folder: `relay-bin.000001`.
+    /// The log file's name with this number, without directory: `relay-bin.000001`.
     pub fn file_name(&self, number: u64) -> String {
         format!("{}.{number:06}", self.basename)
     }
 
-    /// The number in a log file's name; `None` when it is no name of this log.
+    /// The number in a log file's name; `None` when it is not a name of this log.
     pub fn file_number(&self, name: &str) -> Option<u64> {
         let digits = name.strip_prefix(&self.basename)?.strip_prefix('.')?;
         let number = u64::from(digits.parse::<u32>().ok()?);
         (self.file_name(number) == name).then_some(number)
     }
 
-    /// The numbers of the files in the folder that are not in `list` and not older than it.
+    /// The numbers of the files in the directory that are not in `list` and not older than it.
     ///
     /// # Errors
-    /// When the folder cannot be read.
+    /// When the directory cannot be read.
     pub fn unlisted(&self, list: &[u64]) -> Result<Vec<u64>, LogError> {
         let io = |cause| LogError::io("read", &self.dir, cause);
         let mut numbers = Vec::new();
@@ -58,7 +58,12 @@ impl LogDir {
         self.dir.join(format!("{}.index", self.basename))
     }
 
-    /// The folder of large transactions on their way.
+    /// The path of the record of what is on disk, see `durable_mark`.
+    pub fn durable_path(&self) -> PathBuf {
+        self.dir.join(format!("{}.durable", self.basename))
+    }
+
+    /// The directory of large transactions being assembled.
     pub fn spool_path(&self) -> PathBuf {
         self.dir.join("spool")
     }
@@ -66,7 +71,7 @@ impl LogDir {
     /// The numbers of the log files, in order; empty when there is no list yet.
     ///
     /// # Errors
-    /// When the list cannot be read, or holds a line that is no name of this log, or the numbers
+    /// When the list cannot be read, or holds a line that is not a name of this log, or the numbers
     /// are not consecutive.
     pub fn read_list(&self) -> Result<Vec<u64>, LogError> {
         let path = self.list_path();
@@ -119,10 +124,10 @@ impl LogDir {
 /// Makes the creation and renaming of files in `dir` durable.
 ///
 /// # Errors
-/// When the folder cannot be opened or synced.
+/// When the directory cannot be opened or synced.
 pub fn sync_dir(dir: &Path) -> Result<(), LogError> {
     File::open(dir)
-        .and_then(|folder| folder.sync_all())
+        .and_then(|dir| dir.sync_all())
         .map_err(|cause| LogError::io("sync", dir, cause))
 }
 

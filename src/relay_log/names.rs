@@ -1,12 +1,12 @@
-//! The numbers that stand for names in one commit index.
+//! Numbers assigned to names in one commit index.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::index_record::{self, DefinitionKind};
+use super::index_record::{Record, TextPart};
 use crate::gtid::Sid;
 
-/// Gives out numbers, and writes each one's definition before its first use.
+/// Assigns numbers, and writes each one's definition before its first use.
 #[derive(Debug)]
 pub(super) struct Names {
     sources: Vec<Arc<str>>,
@@ -30,12 +30,12 @@ impl Names {
         }
     }
 
-    /// Begins a new index.
-    pub(super) fn restart(&mut self) {
-        *self = Self::new(std::mem::take(&mut self.sources));
+    /// For the next index: nothing is defined in it yet.
+    pub(super) fn restarted(&self) -> Self {
+        Self::new(self.sources.clone())
     }
 
-    /// Defines all sources' names that are not yet.
+    /// Defines the names of all sources that are not defined yet.
     pub(super) fn define_sources(&mut self, out: &mut Vec<u8>) {
         for source in 0..self.sources.len() {
             self.define_source(source as u16, out);
@@ -47,7 +47,9 @@ impl Names {
         if let (Some(defined), Some(name)) = (self.defined.get_mut(slot), self.sources.get(slot))
             && !std::mem::replace(defined, true)
         {
-            define(DefinitionKind::SourceName, source, 0, name.as_bytes(), out);
+            for text in TextPart::parts(name.as_bytes()) {
+                stage(&Record::SourceName { source, text }, out);
+            }
         }
     }
 
@@ -61,13 +63,15 @@ impl Names {
         if newest != file {
             *newest = file.clone();
             *number += 1;
-            define(
-                DefinitionKind::SourceFile,
-                source,
-                *number,
-                file.as_bytes(),
-                out,
-            );
+            for text in TextPart::parts(file.as_bytes()) {
+                let number = *number;
+                let record = Record::SourceFile {
+                    source,
+                    number,
+                    text,
+                };
+                stage(&record, out);
+            }
         }
         *number
     }
@@ -84,21 +88,15 @@ impl Names {
         if number == next {
             let mut text = sid.uuid.0.to_vec();
             text.extend_from_slice(sid.tag.as_str().as_bytes());
-            define(DefinitionKind::Origin, 0, number, &text, out);
+            for text in TextPart::parts(&text) {
+                stage(&Record::Origin { number, text }, out);
+            }
         }
         self.newest_origin = Some((sid, number));
         number
     }
 }
 
-pub(super) fn define(
-    kind: DefinitionKind,
-    source: u16,
-    number: u32,
-    text: &[u8],
-    out: &mut Vec<u8>,
-) {
-    for record in index_record::encode_definition(kind, source, number, text) {
-        out.extend_from_slice(&record);
-    }
+fn stage(record: &Record, out: &mut Vec<u8>) {
+    out.extend_from_slice(&record.encode());
 }

@@ -5,7 +5,7 @@ use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use super::LogError;
+use super::error::LogError;
 use crate::binlog::event::{self, EventHeader};
 use crate::binlog::{EventType, FormatDescription, HEADER_LEN, MAGIC};
 use crate::flavor::Flavor;
@@ -30,7 +30,7 @@ impl LogFile {
     /// Opens the file and checks that it begins as a binlog does.
     ///
     /// # Errors
-    /// When it cannot be opened or is no binlog.
+    /// When it cannot be opened or is not a binlog.
     pub fn open(path: &Path) -> Result<Self, LogError> {
         let file = File::open(path).map_err(|cause| LogError::io("open", path, cause))?;
         let log = Self {
@@ -48,7 +48,7 @@ impl LogFile {
     /// The file's length in bytes.
     ///
     /// # Errors
-    /// When the system does not tell.
+    /// When the operating system refuses.
     pub fn file_len(&self) -> Result<u64, LogError> {
         let metadata = self.file.metadata();
         metadata
@@ -56,7 +56,7 @@ impl LogFile {
             .map_err(|cause| self.io("read", cause))
     }
 
-    /// Where it is.
+    /// The path.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -97,11 +97,30 @@ impl LogFile {
         Ok(event)
     }
 
+    /// CRC32 of the file's first `len` bytes.
+    ///
+    /// # Errors
+    /// When the file is shorter, or cannot be read.
+    pub fn crc_of_head(&self, len: u64) -> Result<u32, LogError> {
+        let mut hasher = crc32fast::Hasher::new();
+        let mut block = vec![0; BLOCK_LEN.min(usize::try_from(len).unwrap_or(BLOCK_LEN))];
+        let mut offset = 0;
+        while offset < len {
+            let left = usize::try_from(len - offset).unwrap_or(usize::MAX);
+            let piece_len = left.min(block.len());
+            let (piece, _) = block.split_at_mut(piece_len);
+            self.read_exact_at(piece, offset)?;
+            hasher.update(piece);
+            offset += piece_len as u64;
+        }
+        Ok(hasher.finalize())
+    }
+
     /// The end of the last event, from the one at `from` on, that lies before `to` and whose
     /// checksum and position are right. `from` must be an event's offset.
     ///
     /// # Errors
-    /// When the file cannot be read; damage is no error here.
+    /// When the file cannot be read; damage is not an error here.
     pub fn verified_end(&self, from: u64, to: u64) -> Result<u64, LogError> {
         let end = to.min(self.file_len()?);
         let mut offset = from.min(end);
@@ -176,7 +195,7 @@ fn verified_size(events: &mut BufReader<&File>, offset: u64, room: u64) -> io::R
     Ok((hasher.finalize() == u32::from_le_bytes(stored)).then_some(size))
 }
 
-/// What stands before the first transaction of a log file.
+/// The head of a log file: all before its first transaction.
 #[derive(Debug, Clone)]
 pub struct FileHead {
     /// The relay's format description.

@@ -1,31 +1,35 @@
-//! Finding the log's state again after a stop or a crash. The cases are listed in the
-//! documentation of [`crate::relay_log`].
+//! Recovering the log's state after a stop or a crash. The cases are listed in the documentation of
+//! [`crate::relay_log`].
 
 use std::collections::HashMap;
-use std::fs::{File, OpenOptions};
-use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::check::LogBinding;
+use super::error::LogError;
 use super::files::LogDir;
-use super::index_file::{IndexFile, PlacedStep};
-use super::index_record::{self, RECORD_LEN, Record, StepKind};
+use super::index_reader::{IndexReader, NumberedRecord};
+use super::index_record::{RECORD_LEN, Record, Step, TextPart};
+use super::published::SourceProgress;
 use super::reader::{FileHead, LogFile};
 use super::replay_pairing::replay_pairing;
-use super::{LogError, RelayLogPosition, SourceProgress};
 use crate::binlog::FormatDescription;
-use crate::identity::Identity;
-use crate::identity::{Executed, IdentityKind};
-use crate::merge::halves::OpenHalves;
-use crate::merge::pairing::{LedgerPlace, Pairing};
+use crate::gtid::Uuid;
+use crate::identity::{Executed, Identity, IdentityKind};
+use crate::merge::halves::{HalfChange, OpenHalves};
+use crate::merge::pairing::Pairing;
+use crate::position::{RecordNumber, RelayLogPosition};
 
 /// Bytes that are written again at once.
 const REWRITE_LEN: usize = 1024 * 1024;
 
-/// A log's state, found again.
+/// A recovered log's state.
 #[derive(Debug)]
 pub struct Recovered {
+    /// The relay log's identity.
+    pub log_id: Uuid,
     /// The newest file's format description.
     pub format: FormatDescription,
     /// All transactions in the log or before it.
@@ -38,11 +42,11 @@ pub struct Recovered {
     pub sources: HashMap<Arc<str>, SourceProgress>,
     /// Without GTIDs: what is known of copies.
     pub pairing: Pairing,
-    /// The first halves whose second has not come.
+    /// The two-part operations whose second part has not arrived.
     pub halves: OpenHalves,
     /// The end of the newest file.
     pub end: RelayLogPosition,
-    /// What was cut off, in words; empty after a clean stop.
+    /// What was truncated, as text; empty after a clean stop.
     pub repairs: Vec<String>,
 }
 
@@ -50,25 +54,30 @@ pub struct Recovered {
 /// ones, by number.
 ///
 /// # Errors
-/// When a file cannot be read or cut, or what was served before is damaged. Nothing is changed
-/// then.
+/// When a file cannot be read or truncated, what was served before is damaged, or a commit index
+/// does not belong to its log file. Nothing is changed then.
 pub fn recover(log_dir: &LogDir, source_names: &[Arc<str>]) -> Result<Option<Recovered>, LogError> {
-    let files = log_dir.read_list()?;
+    let (binding, files) = LogBinding::read(log_dir)?;
     refuse_unlisted(log_dir, &files)?;
     let (Some(first), Some(last)) = (files.first().copied(), files.last().copied()) else {
         return Ok(None);
     };
+    let mut purged = None;
+    for number in files.iter().filter(|number| **number != last) {
+        let head = FileHead::read(&log_dir.log_path(*number))?;
+        binding.check(*number, &head)?;
+        purged.get_or_insert(head.previous);
+    }
     let head = FileHead::read(&log_dir.log_path(last))?;
-    let purged = match first == last {
-        true => head.previous.clone(),
-        false => FileHead::read(&log_dir.log_path(first))?.previous,
-    };
+    binding.check(last, &head)?;
     let mut repairs = Vec::new();
-    let (durable, cut) = find_cut(log_dir, last, &head, &mut repairs)?;
+    let (durable, cut) = find_cut(log_dir, last, &head, &binding, &mut repairs)?;
+    let mut index = IndexReader::open(&log_dir.index_path(last))?;
     let mut recovered = Recovered {
+        log_id: index.header().log_id,
         executed: head.previous.clone(),
         format: head.format,
-        purged,
+        purged: purged.unwrap_or(head.previous),
         files,
         sources: HashMap::new(),
         pairing: Pairing::new([]),
@@ -79,14 +88,13 @@ pub fn recover(log_dir: &LogDir, source_names: &[Arc<str>]) -> Result<Option<Rec
         },
         repairs,
     };
-    let index = IndexFile::open(&log_dir.index_path(last))?;
     if index.kind() == IdentityKind::Anonymous {
         (recovered.executed, recovered.purged) = (Executed::Anonymous, Executed::Anonymous);
-        let place = |file| LedgerPlace { file, record: 0 };
+        let begin = |file| RecordNumber { file, record: 0 };
         recovered.pairing =
-            replay_pairing(log_dir, source_names, place(first), place(last), cut.index)?;
+            replay_pairing(log_dir, source_names, begin(first), begin(last), cut.index)?;
     }
-    replay(index, &cut, &mut recovered)?;
+    replay(&mut index, &cut, &mut recovered)?;
     if recovered.sources.values().any(|source| source.reading_back) {
         forget(log_dir, &recovered.files)?;
         return Ok(None);
@@ -96,25 +104,32 @@ pub fn recover(log_dir: &LogDir, source_names: &[Arc<str>]) -> Result<Option<Rec
     Ok(Some(recovered))
 }
 
-/// Removes a log that had not begun: not one transaction is in it. The next start begins anew.
+/// Removes a log that had not begun: it has no transactions. The next start begins it again.
 fn forget(log_dir: &LogDir, files: &[u64]) -> Result<(), LogError> {
-    tracing::warn!("the first start was cut off before the relay log began: it is made anew");
+    tracing::warn!(
+        "the first start was interrupted before the relay log began: the log is created again"
+    );
     log_dir.write_list(&[])?;
+    let mut paths = vec![log_dir.durable_path()];
     for number in files {
-        for path in [log_dir.log_path(*number), log_dir.index_path(*number)] {
-            std::fs::remove_file(&path).map_err(|cause| LogError::io("remove", &path, cause))?;
+        paths.extend([log_dir.log_path(*number), log_dir.index_path(*number)]);
+    }
+    for path in paths {
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            removed => removed.map_err(|cause| LogError::io("remove", &path, cause))?,
         }
     }
     Ok(())
 }
 
-/// A file comes into the list before its first transaction: what is not there has none, unless
-/// the list was lost.
+/// A file is added to the list before its first transaction: a file that is not listed has none,
+/// unless the list was lost.
 fn refuse_unlisted(log_dir: &LogDir, files: &[u64]) -> Result<(), LogError> {
     for number in log_dir.unlisted(files)? {
         let path = log_dir.log_path(number);
         let Ok(head) = FileHead::read(&path) else {
-            continue; // Its creation was cut off.
+            continue; // Its creation was interrupted.
         };
         if LogFile::open(&path)?.file_len()? > head.end {
             let list = log_dir.list_path();
@@ -136,152 +151,199 @@ fn find_cut(
     log_dir: &LogDir,
     number: u64,
     head: &FileHead,
+    binding: &LogBinding,
     repairs: &mut Vec<String>,
 ) -> Result<(Cut, Cut), LogError> {
     let index_path = log_dir.index_path(number);
     let log_path = log_dir.log_path(number);
     let (last, damage) = scan_index(&index_path)?;
-    let durable_to = last.map_or(head.end, |last| u64::from(last.step.durable_to));
-    let recorded_end = last.map_or(head.end, |last| u64::from(last.step.log_end));
-    if let Some(damage) = damage {
-        if index_goes_on_behind(&index_path, &damage)? {
+    let (marked_log, marked_records) = binding.durable(number);
+    let durable_records = last.map_or(0, |last| u64::from(last.durable_records));
+    let durable_to = last.map_or(head.end, |last| u64::from(last.durable_to));
+    let recorded_end = last.map_or(head.end, |last| u64::from(last.log_end));
+    let durable = Cut {
+        // A ROTATE may be on disk after the last transaction: it goes if no next file was begun.
+        log: durable_to.max(marked_log.min(recorded_end)),
+        index: durable_records.max(marked_records) * RECORD_LEN as u64,
+    };
+    if let Some((number, damage)) = damage {
+        let is_durable = number * (RECORD_LEN as u64) < durable.index;
+        if is_durable || index_continues_after(&index_path, number)? {
             return Err(damage);
         }
-        repairs.push(format!("{damage}: cut off"));
+        repairs.push(format!("{damage}: truncated there"));
     }
     let log = LogFile::open(&log_path)?;
     let log_len = log.file_len()?;
-    let good_end = log.verified_end(durable_to.max(head.end), recorded_end)?;
-    if good_end < durable_to {
+    let good_end = log.verified_end(durable.log.max(head.end), recorded_end)?;
+    if good_end < durable.log {
         return Err(LogError::Unexpected {
             path: log_path,
             offset: log_len,
             found: "the file ends here".to_owned(),
-            expected: "more: the commit index says that it was longer on disk; restore the file, \
-                       or move data_dir away and seed the replicas anew",
+            expected: "more: the commit index or relay-bin.durable says that it was longer on \
+                       disk; restore the file, or move data_dir away and seed the replicas again",
         });
     }
-    let cut = cut_at_transaction(&index_path, head.end, good_end)?;
+    let cut = cut_at_step(&index_path, head.end, good_end)?;
     if cut.log < recorded_end {
         repairs.push(format!(
-            "{}: only {} of {recorded_end} bytes were on disk, cut off there",
+            "{}: only {} of {recorded_end} bytes were on disk; truncated there",
             log_path.display(),
             cut.log
         ));
     } else if log_len > cut.log {
         repairs.push(format!(
-            "{}: {} bytes behind offset {} were never served, cut off",
+            "{}: {} bytes after offset {} were never served; truncated",
             log_path.display(),
             log_len - cut.log,
             cut.log
         ));
     }
-    let durable_records = last.map_or(0, |last| u64::from(last.step.durable_records));
-    let durable = Cut {
-        log: durable_to,
-        index: durable_records * RECORD_LEN as u64,
-    };
     Ok((durable, cut))
 }
 
-/// The last step that can be read, and what stopped the reading if not the end of the file.
-fn scan_index(path: &Path) -> Result<(Option<PlacedStep>, Option<LogError>), LogError> {
-    let mut index = IndexFile::open(path)?;
+/// The last step that can be read, and what stopped the reading if not the end of the file, with
+/// the number of that record.
+fn scan_index(path: &Path) -> Result<(Option<Step>, Option<(u64, LogError)>), LogError> {
+    let mut index = IndexReader::open(path)?;
     let mut last = None;
     loop {
-        match index.next_step() {
-            Ok(Some(step)) => last = Some(step),
+        match index.next_record() {
+            Ok(Some(read)) => last = read.record.step().copied().or(last),
             Ok(None) => return Ok((last, None)),
-            Err(damage @ LogError::Index { .. }) => return Ok((last, Some(damage))),
+            Err(damage @ LogError::Index { .. }) => {
+                return Ok((last, Some((index.next_number(), damage))));
+            }
             Err(other) => return Err(other),
         }
     }
 }
 
-/// Whether a good record behind the damaged one says that the damaged one was on disk when it was
+/// Whether a good record after the damaged one says that the damaged one was on disk when it was
 /// made: then this is not the torn end of a write.
-fn index_goes_on_behind(path: &Path, damage: &LogError) -> Result<bool, LogError> {
-    let LogError::Index { offset, .. } = damage else {
-        return Ok(false);
-    };
-    let io = |cause| LogError::io("read", path, cause);
-    let mut file = File::open(path).map_err(io)?;
-    file.seek(SeekFrom::Start(*offset)).map_err(io)?;
-    let mut records = BufReader::with_capacity(RECORD_LEN * 1024, file);
-    let mut record = [0; RECORD_LEN];
+fn index_continues_after(path: &Path, damaged: u64) -> Result<bool, LogError> {
+    let mut index = IndexReader::open(path)?;
+    index.seek(damaged + 1)?;
     loop {
-        match records.read_exact(&mut record) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
-            Err(cause) => return Err(io(cause)),
-        }
-        if let Ok(Record::Step(step)) = index_record::decode(&record)
-            && u64::from(step.durable_records) * RECORD_LEN as u64 > *offset
-        {
-            return Ok(true);
+        match index.next_record() {
+            Ok(Some(NumberedRecord { record, .. })) => {
+                let step = record.step();
+                if step.is_some_and(|step| u64::from(step.durable_records) > damaged) {
+                    return Ok(true);
+                }
+            }
+            Ok(None) => return Ok(false),
+            Err(LogError::Index { .. }) => index.skip_damaged()?,
+            Err(error) => return Err(error),
         }
     }
 }
 
-/// The last place in the index whose transactions all end at or before `log_end`.
-fn cut_at_transaction(path: &Path, head_end: u64, log_end: u64) -> Result<Cut, LogError> {
-    let mut index = IndexFile::open(path)?;
+/// The end of the last step up to which all transactions end at or before `log_end`.
+fn cut_at_step(path: &Path, head_end: u64, log_end: u64) -> Result<Cut, LogError> {
+    let mut index = IndexReader::open(path)?;
     let mut cut = Cut {
         log: head_end,
-        index: RECORD_LEN as u64,
+        index: u64::from(index.header().head_records) * RECORD_LEN as u64,
     };
     loop {
-        match index.next_step() {
-            Ok(Some(placed)) if u64::from(placed.step.log_end) <= log_end => {
-                cut = Cut {
-                    log: u64::from(placed.step.log_end),
-                    index: placed.index_end,
-                };
-            }
-            Ok(_) | Err(LogError::Index { .. }) => return Ok(cut),
+        match index.next_record() {
+            Ok(Some(read)) => match read.record.step() {
+                Some(step) if u64::from(step.log_end) > log_end => return Ok(cut),
+                Some(step) => {
+                    cut = Cut {
+                        log: u64::from(step.log_end),
+                        index: read.index_end().max(cut.index),
+                    };
+                }
+                None => {}
+            },
+            Ok(None) | Err(LogError::Index { .. }) => return Ok(cut),
             Err(other) => return Err(other),
         }
     }
 }
 
-/// Takes in the steps up to the cut.
-fn replay(mut index: IndexFile, cut: &Cut, recovered: &mut Recovered) -> Result<(), LogError> {
-    while let Ok(Some(PlacedStep { step, index_end })) = index.next_step() {
-        if index_end > cut.index {
+/// Applies the records up to the cut.
+fn replay(
+    index: &mut IndexReader<'_>,
+    cut: &Cut,
+    recovered: &mut Recovered,
+) -> Result<(), LogError> {
+    let mut xid = Vec::new();
+    while index.next_number() * (RECORD_LEN as u64) < cut.index {
+        let Some(NumberedRecord { record, .. }) = index.next_record()? else {
             break;
-        }
-        for change in index.take_half_changes()? {
+        };
+        if let Some(change) = half_change(&record, &mut xid) {
             recovered.halves.apply(change);
         }
-        let identity = index.identity(&step);
-        if let (StepKind::Transaction, Some(identity)) = (step.kind, &identity) {
-            recovered.executed.record(identity);
-        }
-        let file = index.source_file(&step);
-        let progress = recovered
-            .sources
-            .entry(index.source_name(&step))
-            .or_default();
-        if progress.position.file != file {
-            progress.position.file = file;
-        }
-        progress.position.offset = step.source_position;
-        progress.server_id = step.source_server_id;
-        if step.kind == StepKind::Moved {
-            progress.first_timestamp = step.timestamp;
-            progress.reading_back = step.is_no_copy;
-        }
-        if let Some(Identity::MariaDb(gtid)) = identity {
-            progress.gtid_position.set(gtid);
+        if let Some(step) = record.step() {
+            replay_step(index, &record, step, recovered)?;
         }
     }
     Ok(())
 }
 
-/// Cuts the file to `len` bytes, and makes those behind `durable` durable.
+/// The change of open two-part operations that a record describes. `xid` gathers the parts of one.
+fn half_change(record: &Record, xid: &mut Vec<u8>) -> Option<HalfChange> {
+    let mut whole = |text: &TextPart| {
+        text.append_to(xid);
+        text.is_last().then(|| xid.clone())
+    };
+    match record {
+        Record::EmptiedXa(text) => whole(text).map(HalfChange::EmptiedXa),
+        Record::EndedXa(text) => whole(text).map(HalfChange::EndedXa),
+        Record::KeptAlter(start) => Some(HalfChange::StartedAlter {
+            start: *start,
+            kept: true,
+        }),
+        Record::EmptiedAlter(start) => Some(HalfChange::StartedAlter {
+            start: *start,
+            kept: false,
+        }),
+        Record::EndedAlter(start) => Some(HalfChange::EndedAlter(*start)),
+        _ => None,
+    }
+}
+
+fn replay_step(
+    index: &IndexReader<'_>,
+    record: &Record,
+    step: &Step,
+    recovered: &mut Recovered,
+) -> Result<(), LogError> {
+    let progress = recovered.sources.entry(index.name_of(step)?).or_default();
+    progress.position = index.position(step)?;
+    progress.server_id = step.source_server_id;
+    match record {
+        Record::Transaction { transaction, .. }
+        | Record::Copy { transaction, .. }
+        | Record::Ignored { transaction, .. }
+        | Record::BeforeStart { transaction, .. } => {
+            let identity = index.identity(transaction)?;
+            if let Identity::MariaDb(gtid) = identity {
+                progress.gtid_position.set(gtid);
+            }
+            if matches!(record, Record::Transaction { .. }) {
+                recovered.executed.record(&identity);
+            }
+        }
+        Record::SourceMoved { history, .. } | Record::SourceRestarted { history, .. } => {
+            progress.first_timestamp = history.first_timestamp;
+            progress.reading_back = history.reading_back;
+        }
+        Record::SourceGtid { gtid, .. } => progress.gtid_position.set(*gtid),
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Truncates the file to `len` bytes, and makes those after `durable` durable.
 ///
 /// They are written again before the sync: if the system failed to write them earlier, it has
-/// reported that once, and may hold them as written although the disk never got them.
+/// reported that once, and may regard them as written although the disk never got them.
 fn settle(path: &Path, durable: u64, len: u64) -> Result<(), LogError> {
     let settle = || {
         let file = OpenOptions::new().read(true).write(true).open(path)?;
@@ -301,5 +363,5 @@ fn settle(path: &Path, durable: u64, len: u64) -> Result<(), LogError> {
         }
         file.sync_all()
     };
-    settle().map_err(|cause| LogError::io("cut", path, cause))
+    settle().map_err(|cause| LogError::io("truncate", path, cause))
 }

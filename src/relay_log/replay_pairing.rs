@@ -1,31 +1,33 @@
-//! Finding again, after a stop, which copies of transactions without GTID are still to come.
+//! Finding again, after a stop, which copies of transactions without GTIDs are still to come.
 //!
-//! The newest index begins with the state of every path's queue, and its steps tell what has
-//! changed since. Older indexes are read only where a queue begins in them.
+//! The newest index begins with the state of every path's queue, and its steps say what has changed
+//! since. Older indexes are read only where a queue begins in them.
 
+use std::path::Path;
 use std::sync::Arc;
 
-use super::LogError;
+use super::error::LogError;
 use super::files::LogDir;
-use super::index_file::{IndexFile, PlacedStep};
-use super::index_record::{QueueEntry, QueueRecord, RECORD_LEN, Step, StepKind};
-use super::ledger::{GONE, IndexLedger};
+use super::index_reader::{IndexReader, NumberedRecord};
+use super::index_record::{PathKey, RECORD_LEN, Record, Recorded, RecordedIdentity, Step};
+use super::ledger::{GONE, IndexLedger, current_number};
 use crate::merge::pairing::{
-    Arrival, Delivered, LedgerPlace, Paired, Pairing, PathState, Repetitions, Unaligned,
+    Arrival, Delivered, Paired, Pairing, PathState, Repetitions, Unaligned,
 };
+use crate::position::RecordNumber;
 
 /// The state of the pairing after the steps of the index of `last.file` up to its byte
 /// `index_end`. `first` is where the oldest index begins, `last` where the newest does.
 pub(super) fn replay_pairing(
     log_dir: &LogDir,
     source_names: &[Arc<str>],
-    first: LedgerPlace,
-    last: LedgerPlace,
+    first: RecordNumber,
+    last: RecordNumber,
     index_end: u64,
 ) -> Result<Pairing, LogError> {
     let path = log_dir.index_path(last.file);
-    let mut index = IndexFile::open(&path)?;
-    let mut next = index.next_step().ok().flatten();
+    let mut index = IndexReader::open(&path)?;
+    let head = index.read_head()?;
     // A source that is new in the configuration has seen nothing of what the log holds.
     let mut pairing = Pairing::new(source_names.iter().map(
         |name| match index.source_number(name) {
@@ -33,114 +35,155 @@ pub(super) fn replay_pairing(
             None => first,
         },
     ));
-    for state in states(&index.take_queues()) {
+    for state in states(&head, &path)? {
         if let Some(state) = renumbered(state, &index, source_names) {
             pairing.restore(state);
         }
     }
-    while let Some(placed) = next.filter(|placed| placed.index_end <= index_end) {
+    index.seek(1)?;
+    while index.next_number() * (RECORD_LEN as u64) < index_end {
+        let Some(NumberedRecord { record, number }) = index.next_record()? else {
+            break;
+        };
+        let Some(step) = record.step() else {
+            continue;
+        };
         let ledger = IndexLedger {
             log_dir,
             source_names,
-            end: LedgerPlace {
+            end: RecordNumber {
                 file: last.file,
-                record: placed.index_end / RECORD_LEN as u64 - 1,
+                record: number,
             },
             staged: &[],
         };
-        let source = current_number(index.source_name(&placed.step).as_ref(), source_names);
-        take_step(&mut pairing, source, &placed, &ledger).map_err(|found| {
+        let source = current_number(&index, step.source, source_names);
+        replay_step(&mut pairing, source, &record, &ledger).map_err(|found| {
             LogError::Unexpected {
                 path: path.clone(),
-                offset: placed.index_end - RECORD_LEN as u64,
+                offset: number * RECORD_LEN as u64,
                 found,
                 expected: "the record of a copy of a delivered transaction",
             }
         })?;
-        next = index.next_step().ok().flatten();
     }
     Ok(pairing)
 }
 
-fn take_step(
+fn replay_step(
     pairing: &mut Pairing,
     source: u16,
-    placed: &PlacedStep,
+    record: &Record,
     ledger: &IndexLedger<'_>,
 ) -> Result<(), String> {
-    let step: &Step = &placed.step;
-    let arrival = Arrival {
-        path: source,
-        path_server_id: step.source_server_id,
-        origin: step.server_id,
-        fingerprint: step.fingerprint(),
-    };
     let say = |cause: Unaligned| cause.to_string();
-    let is_delivered = matches!(step.kind, StepKind::Transaction | StepKind::BeforeStart);
-    if is_delivered && source != GONE {
-        pairing.read_on(&arrival, ledger).map_err(say)?;
-    }
-    match step.kind {
-        StepKind::Transaction => pairing.deliver(&arrival, ledger.end, step.may_be_repetition),
-        StepKind::BeforeStart => pairing.count_before(&arrival, ledger.end),
-        StepKind::Moved if step.may_be_repetition => pairing.note_source_start(source),
-        StepKind::Duplicate if !step.is_no_copy && source != GONE => {
+    match record {
+        Record::Transaction {
+            step,
+            transaction,
+            may_be_repetition,
+            ..
+        } => {
+            let arrival = arrival(source, step, transaction)?;
+            if source != GONE {
+                pairing.read_on(&arrival, ledger).map_err(say)?;
+            }
+            pairing.deliver(&arrival, ledger.end, *may_be_repetition);
+        }
+        Record::BeforeStart { step, transaction } => {
+            let arrival = arrival(source, step, transaction)?;
+            if source != GONE {
+                pairing.read_on(&arrival, ledger).map_err(say)?;
+            }
+            pairing.count_before(&arrival, ledger.end);
+        }
+        Record::SourceRestarted { .. } => pairing.note_restart(source),
+        Record::Copy { step, transaction } if source != GONE => {
+            let arrival = arrival(source, step, transaction)?;
             match pairing.pair(&arrival, ledger) {
                 Ok(Paired::Copy | Paired::Repeated) => {}
-                Ok(other) => return Err(format!("one of a transaction that is {other:?}")),
+                Ok(other) => return Err(format!("a copy of a transaction that is {other:?}")),
                 Err(cause) => return Err(say(cause)),
             }
         }
-        StepKind::Duplicate | StepKind::Moved | StepKind::SourceGtid => {}
+        _ => {}
     }
     Ok(())
 }
 
-/// The number that a source has now.
-fn current_number(name: &str, source_names: &[Arc<str>]) -> u16 {
-    let found = source_names.iter().position(|known| **known == *name);
-    found.map_or(GONE, |number| number as u16)
+fn arrival(source: u16, step: &Step, transaction: &Recorded) -> Result<Arrival, String> {
+    let RecordedIdentity::Anonymous(fingerprint) = transaction.identity else {
+        return Err("a transaction with a GTID".to_owned());
+    };
+    Ok(Arrival {
+        path: source,
+        path_server_id: step.source_server_id,
+        origin: transaction.server_id,
+        fingerprint,
+    })
 }
 
-/// Puts the records of each queue together.
-fn states(records: &[QueueRecord]) -> Vec<PathState> {
+/// Gathers the records of each queue; the first is its beginning.
+fn states(head: &[Record], path: &Path) -> Result<Vec<PathState>, LogError> {
     let mut states: Vec<PathState> = Vec::new();
-    for record in records {
-        match record.entry {
-            QueueEntry::Begin { cursor, is_aligned } => states.push(PathState {
-                path: record.path,
-                origin: record.origin,
+    for record in head {
+        match record {
+            Record::PathQueue {
+                key,
                 cursor,
                 is_aligned,
+            } => states.push(PathState {
+                path: key.path,
+                origin: key.origin,
+                cursor: *cursor,
+                is_aligned: *is_aligned,
                 skipped: Vec::new(),
                 repetitions: Repetitions::default(),
             }),
-            QueueEntry::Newest(fingerprint) => {
-                if let Some(state) = states.last_mut() {
-                    state.repetitions.newest.push_back(fingerprint);
-                }
+            Record::PathSkipped { key, delivered } => {
+                begun(&mut states, key, path)?.skipped.push(*delivered);
             }
-            QueueEntry::Again(fingerprint) => {
-                if let Some(state) = states.last_mut() {
-                    state.repetitions.again.push_back(fingerprint);
-                }
+            Record::PathNewest { key, fingerprint } => {
+                let repetitions = &mut begun(&mut states, key, path)?.repetitions;
+                repetitions.newest.push_back(*fingerprint);
             }
-            QueueEntry::Skipped(delivered) => {
-                if let Some(state) = states.last_mut() {
-                    state.skipped.push(delivered);
-                }
+            Record::PathAgain { key, fingerprint } => {
+                let repetitions = &mut begun(&mut states, key, path)?.repetitions;
+                repetitions.again.push_back(*fingerprint);
             }
+            _ => {}
         }
     }
-    states
+    Ok(states)
+}
+
+/// The queue that was begun last, which must be that of `key`.
+fn begun<'a>(
+    states: &'a mut [PathState],
+    key: &PathKey,
+    path: &Path,
+) -> Result<&'a mut PathState, LogError> {
+    let newest = states.last_mut();
+    newest
+        .filter(|state| (state.path, state.origin) == (key.path, key.origin))
+        .ok_or_else(|| LogError::Unexpected {
+            path: path.to_owned(),
+            offset: 0,
+            found: format!(
+                "the head describes path {} of server_id {} without its queue",
+                key.path, key.origin
+            ),
+            expected: "a path queue record first",
+        })
 }
 
 /// The state with the numbers that the sources have now; `None` when its path is gone.
-fn renumbered(state: PathState, index: &IndexFile, source_names: &[Arc<str>]) -> Option<PathState> {
-    let current = |old: u16| match index.source_by_number(old) {
-        Some(name) => current_number(&name, source_names),
-        None => GONE,
-    };
+fn renumbered(
+    state: PathState,
+    index: &IndexReader<'_>,
+    source_names: &[Arc<str>],
+) -> Option<PathState> {
+    let current = |old: u16| current_number(index, old, source_names);
     let path = current(state.path);
     let skipped = state.skipped.iter().map(|delivered| Delivered {
         path: current(delivered.path),

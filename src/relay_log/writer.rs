@@ -1,54 +1,56 @@
-//! Appending to the relay log: staging, group commit, rotation.
+//! Appending to the relay log: room, staging, group commit, rotation.
+//!
+//! The writer knows files, records, sync and publication, and nothing of how the merge decides.
 
-mod begin;
 mod error;
-mod place;
-mod steps;
+mod events;
+mod finish;
+mod head;
+mod index_tail;
+mod options;
+mod sources;
+mod spill_copy;
 mod tail;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-pub use self::error::AppendError;
+pub use self::error::WriteError;
+pub use self::index_tail::CarriedOver;
+pub use self::options::LogOptions;
 
-use self::begin::{begin_file, close_file, now, own_format, stage_control, widened};
-use self::tail::{Tail, wait_for_room, write_staged};
-use super::files::LogDir;
-use super::index_record::RECORD_LEN;
+use self::events::stage_transaction;
+use self::head::{NewFile, begin_file, close_file, now, own_format, stage_control, widened};
+use self::index_tail::{IndexTail, recorded};
+use self::sources::Sources;
+use self::tail::{Disk, Tail};
+use super::durable_mark::{Durable, DurableMark};
+use super::error::LogError;
+use super::index_record::{Record, Recorded, Step};
 use super::ledger::IndexLedger;
 use super::names::Names;
-use super::recover::Recovered;
-use super::{LogError, LogState, RelayLog, RelayLogPosition, SourceProgress, half_record};
+use super::published::{LogState, RelayLog, SourceProgress};
 use crate::binlog::{FormatDescription, rotate};
 use crate::config::SyncPolicy;
 use crate::flavor::Flavor;
-use crate::identity::Executed;
+use crate::gtid::Uuid;
 use crate::identity::Identity;
-use crate::merge::pairing::{LedgerPlace, Pairing};
-use crate::merge::{Decision, Merge};
+use crate::merge::Decision;
+use crate::position::{RecordNumber, RelayLogPosition};
 use crate::transaction::{Transaction, TransactionBatch};
 
-/// Bytes gathered before they are written, without sync, in the middle of a group.
-const STAGED_LEN_MAX: usize = 4 * 1024 * 1024;
-/// Room kept at the end of a file for the closing ROTATE and what headers may grow by.
+/// Room kept at the end of a file for the closing ROTATE and for headers that grow.
 const CLOSING_ROOM: u64 = 64 * 1024;
 
-/// How the log is to be written.
-#[derive(Debug, Clone)]
-pub struct LogOptions {
-    /// Where the files are.
-    pub log_dir: LogDir,
-    /// The relay's own server_id, for its control events.
-    pub server_id: u32,
-    /// A new file begins after this many bytes.
-    pub max_size: u64,
-    /// When the log is synced.
-    pub sync: SyncPolicy,
-    /// The configured sources' names, by number.
-    pub source_names: Vec<Arc<str>>,
-    /// Set to have a write that waits for room on the disk given up.
-    pub stopping: Arc<AtomicBool>,
+/// A log that is opened for writing: what it holds, and where it continues.
+#[derive(Debug)]
+pub struct OpenedLog {
+    /// Its identity.
+    pub log_id: Uuid,
+    /// What it holds. Its list of files lacks the one that is begun.
+    pub state: LogState,
+    /// The number of the file that is begun.
+    pub number: u64,
 }
 
 /// The one writer of a relay log.
@@ -56,214 +58,277 @@ pub struct LogOptions {
 pub struct Writer {
     options: LogOptions,
     log: Arc<RelayLog>,
-    merge: Merge,
+    log_id: Uuid,
+    disk: Disk,
     format: Arc<FormatDescription>,
     /// The newest format description found compatible, to compare batches quickly.
     seen_format: Option<Arc<FormatDescription>>,
     number: u64,
     tail: Tail,
-    index: Tail,
-    /// Invariant: durable ≤ published ≤ written, but for the `sync` policies that publish first.
+    index: IndexTail,
+    mark: DurableMark,
+    /// Invariant: durable ≤ published ≤ written, except under the `sync` policies that publish
+    /// first.
     durable: u64,
-    /// The same of the index, in records.
-    durable_records: u64,
-    /// Records that the index began with.
-    head_records: u64,
-    names: Names,
     has_transactions: bool,
     /// MariaDB: the commit id of the group that the newest transaction belongs to.
     group_id: u64,
-    /// Delivered since the last publication.
+    /// Identities appended since the last publish.
     fresh: Vec<Identity>,
-    progress: Vec<SourceProgress>,
-    /// By source: whether it was warned of that its own binlog repeats GTIDs.
-    warned_of_repetition: Vec<bool>,
-    /// When each source's server was started, by its own clock; 0 when that is not known.
-    source_starts: Vec<u32>,
-    /// By source: whether it was told since then that it repeats what it has replicated.
-    told_of_repetitions: Vec<bool>,
+    /// How far each source has come, by number. Published with the next commit.
+    sources: Sources,
     last_sync: Instant,
 }
 
 impl Writer {
-    /// Begins a new log whose first file says that `purged` lies before it. `sources` is where
-    /// each source starts.
+    /// Begins a file of the log, which is its first or follows the recovered ones.
     ///
     /// # Errors
-    /// When the files cannot be made.
-    pub fn create(
+    /// When the files cannot be created.
+    pub fn open(
         options: LogOptions,
         format: &FormatDescription,
-        purged: Executed,
-        mut sources: Vec<SourceProgress>,
+        opened: OpenedLog,
+        carried: &CarriedOver<'_>,
     ) -> Result<Self, LogError> {
-        sources.resize(options.source_names.len(), SourceProgress::default());
-        let state = LogState {
-            executed: purged.clone(),
-            purged,
-            files: Vec::new(),
-            sources,
-        };
-        let begin = LedgerPlace { file: 1, record: 0 };
-        let pairing = Pairing::new(options.source_names.iter().map(|_| begin));
-        let merge = Merge::new(options.server_id, state.executed.clone(), pairing);
-        Self::open(options, format, state, merge, 1)
-    }
-
-    /// Goes on with a recovered log, in a new file.
-    ///
-    /// # Errors
-    /// When the files cannot be made.
-    pub fn resume(options: LogOptions, recovered: Recovered) -> Result<Self, LogError> {
-        let sources = options
-            .source_names
-            .iter()
-            .map(|name| recovered.sources.get(name).cloned().unwrap_or_default())
-            .collect();
-        close_file(&options, recovered.end)?;
-        let state = LogState {
-            executed: recovered.executed,
-            purged: recovered.purged,
-            files: recovered.files,
-            sources,
-        };
-        let merge = Merge::new(options.server_id, state.executed.clone(), recovered.pairing)
-            .with_halves(recovered.halves);
-        let number = recovered.end.file + 1;
-        Self::open(options, &recovered.format, state, merge, number)
-    }
-
-    fn open(
-        options: LogOptions,
-        format: &FormatDescription,
-        mut state: LogState,
-        mut merge: Merge,
-        number: u64,
-    ) -> Result<Self, LogError> {
-        let format = Arc::new(own_format(format));
-        for progress in &state.sources {
-            merge.begin_origin(progress.server_id, progress.first_timestamp);
-        }
-        let mut names = Names::new(options.source_names.clone());
-        let (tail, index) = begin_file(
-            &options,
+        let OpenedLog {
+            log_id,
+            mut state,
             number,
-            &format,
-            &merge,
-            &state.sources,
-            &mut names,
-        )?;
+        } = opened;
+        let format = Arc::new(own_format(format));
+        let file = NewFile {
+            log_id,
+            number,
+            format: &format,
+            carried,
+            sources: &state.sources,
+        };
+        let (tail, index) = begin_file(&options, &file, Names::new(options.source_names.clone()))?;
         state.files.push(number);
         options.log_dir.write_list(&state.files)?;
         let end = RelayLogPosition {
             file: number,
             offset: tail.written,
         };
-        let progress = state.sources.clone();
+        let sources = Sources::new(state.sources.clone(), options.log_dir.list_path());
         let version = format.server_version.clone();
         let log = RelayLog::new(options.log_dir.clone(), version, state, end);
-        Ok(Self {
+        let mark = DurableMark::open(&options.log_dir)?;
+        let disk = Disk {
+            log: log.clone(),
+            stopping: options.stopping.clone(),
+        };
+        let writer = Self {
             durable: tail.written,
-            durable_records: records_in(&index),
-            head_records: records_in(&index),
             options,
             log,
-            merge,
+            log_id,
+            disk,
             format,
             seen_format: None,
             number,
             tail,
             index,
-            names,
+            mark,
             has_transactions: false,
             group_id: 0,
             fresh: Vec::new(),
-            warned_of_repetition: vec![false; progress.len()],
-            source_starts: vec![0; progress.len()],
-            told_of_repetitions: vec![false; progress.len()],
-            progress,
+            sources,
             last_sync: Instant::now(),
-        })
+        };
+        writer.write_mark()?;
+        writer.mark.sync()?;
+        Ok(writer)
     }
 
-    /// What the others see of the log.
+    /// Ends the recovered log's newest file, whose end is `end`, so that the next can be begun.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn close_recovered(options: &LogOptions, end: RelayLogPosition) -> Result<(), LogError> {
+        close_file(options, end)
+    }
+
+    /// The published log.
     pub fn log(&self) -> &Arc<RelayLog> {
         &self.log
     }
 
-    /// Appends a transaction if it is new; it is neither durable nor published before
-    /// [`Writer::commit`].
+    /// The error of an invariant that does not hold: the log must stop.
+    pub fn internal_error(&self, what: String) -> LogError {
+        LogError::Internal {
+            path: self.tail.path.clone(),
+            what,
+        }
+    }
+
+    /// How far a source has come, published or not.
     ///
     /// # Errors
-    /// See [`AppendError`]. After `Log` the writer must not be used any more.
-    pub fn append(
+    /// When there is no such source: a fault of the caller.
+    pub fn progress(&self, source: u16) -> Result<&SourceProgress, LogError> {
+        self.sources.get(source)
+    }
+
+    /// What was delivered without GTIDs, up to the next record.
+    pub fn ledger(&self) -> IndexLedger<'_> {
+        IndexLedger {
+            log_dir: &self.options.log_dir,
+            source_names: &self.options.source_names,
+            end: self.next_record(),
+            staged: &self.index.tail.staged,
+        }
+    }
+
+    /// The number of the next record of the index.
+    pub fn next_record(&self) -> RecordNumber {
+        RecordNumber {
+            file: self.number,
+            record: self.index.records(),
+        }
+    }
+
+    /// Adopts a source's format description. Returns whether it knows event types that the log's
+    /// does not, so that a new file must begin.
+    ///
+    /// # Errors
+    /// When it contradicts the log's.
+    pub fn adopt_format(&mut self, format: &Arc<FormatDescription>) -> Result<bool, WriteError> {
+        let seen = self.seen_format.as_ref();
+        if seen.is_some_and(|seen| Arc::ptr_eq(seen, format)) {
+            return Ok(false);
+        }
+        let flavor = |format: &FormatDescription| Flavor::of_version(&format.server_version);
+        if flavor(&self.format) != flavor(format) || !self.format.is_compatible_with(format) {
+            return Err(WriteError::Format {
+                expected: self.format.server_version.clone(),
+                found: format.server_version.clone(),
+            });
+        }
+        self.seen_format = Some(format.clone());
+        let wider = widened(&self.format, format);
+        let is_wider = wider.is_some();
+        if let Some(wider) = wider {
+            self.format = Arc::new(wider);
+        }
+        Ok(is_wider)
+    }
+
+    /// The first batch that does not lie before its source's start begins the log: all sources
+    /// have been read up to their starts. Until then recovery creates the log again; the new file
+    /// that must begin if this returns true ends that.
+    pub fn begins_with(&mut self, batch: &TransactionBatch) -> bool {
+        !batch.before_start && self.sources.end_reading_back()
+    }
+
+    /// Whether a new file must begin before `len` bytes can be appended.
+    ///
+    /// # Errors
+    /// When they do not fit into any file.
+    pub fn is_full(&self, len: u64) -> Result<bool, WriteError> {
+        if !fits(0, len) {
+            return Err(WriteError::TooLarge { len });
+        }
+        let end = self.tail.end();
+        let is_full = end >= self.options.max_size || !fits(end, len);
+        Ok(is_full && self.has_transactions)
+    }
+
+    /// Checks that `len` bytes fit into the current file.
+    ///
+    /// # Errors
+    /// When they do not.
+    pub fn check_fits(&self, len: u64) -> Result<(), WriteError> {
+        match fits(self.tail.end(), len) {
+            true => Ok(()),
+            false => Err(WriteError::TooLarge { len }),
+        }
+    }
+
+    /// Appends a transaction's events, if it is new, and its record. Neither is durable or
+    /// published before [`Writer::commit`]. Returns the record's number.
+    ///
+    /// # Errors
+    /// When a write fails, or an invariant does not hold. The writer must not be used any more
+    /// then.
+    pub fn write(
         &mut self,
         batch: &TransactionBatch,
         transaction: &Transaction,
-    ) -> Result<Decision, AppendError> {
-        self.adopt_format(&batch.format)?;
-        self.begin_log(batch)?;
-        let len = transaction.len();
-        let fits = |end: u64| end.saturating_add(len) <= u64::from(u32::MAX) - CLOSING_ROOM;
-        if !fits(0) {
-            return Err(AppendError::TooLarge { len });
-        }
-        let full = self.tail.end() >= self.options.max_size || !fits(self.tail.end());
-        if full && self.has_transactions {
-            self.rotate()?;
-        }
-        if !fits(self.tail.end()) {
-            return Err(AppendError::TooLarge { len });
-        }
-        self.note_source_start(batch);
-        let ledger = IndexLedger {
-            log_dir: &self.options.log_dir,
-            source_names: &self.options.source_names,
-            end: self.index_place(),
-            staged: &self.index.staged,
-        };
-        let decision = self.merge.place(batch, transaction, &ledger)?;
-        if let Decision::New(place) = decision {
-            self.place_events(batch, transaction, place)?;
-            if let Some(change) = self.merge.take_half_change() {
-                half_record::encode(&change, &mut self.index.staged);
+        decision: &Decision,
+    ) -> Result<RecordNumber, LogError> {
+        if let Decision::New(placement) = decision {
+            if !placement.joins_group {
+                // The offset of a group's first member: no other group in this log can have it.
+                self.group_id = (self.number << 32) | self.tail.end();
+            }
+            let placed = (placement, self.group_id);
+            stage_transaction(&mut self.tail, &self.disk, batch, transaction, placed)?;
+            if let Some(change) = &placement.half_change {
+                self.index.stage_half(change);
             }
             self.fresh.push(transaction.identity);
             self.has_transactions = true;
         }
-        if decision == Decision::Duplicate {
-            self.warn_of_repetition(batch, transaction);
+        self.sources.note(
+            batch,
+            transaction.source_offset,
+            Some(&transaction.identity),
+        )?;
+        let record = self.stage_step(batch.source, |step, names, out| {
+            record_of(
+                decision,
+                transaction,
+                step,
+                recorded(transaction, names, out),
+            )
+        })?;
+        if self.sources.note_first_timestamp(batch)? {
+            self.record_position(batch.source)?;
         }
-        self.record_step(decision, batch, transaction);
-        Ok(decision)
+        Ok(record)
     }
 
-    /// Takes in that the source of `batch`, which has no transactions, stands at another place.
+    /// Records the position of `batch`'s source, which moved without a transaction.
     ///
     /// # Errors
-    /// When the log fails.
+    /// As [`Writer::write`].
     pub fn move_source(&mut self, batch: &TransactionBatch) -> Result<(), LogError> {
-        self.begin_log(batch)?;
-        self.note_source_start(batch);
-        self.note_progress(batch, batch.source_end.offset, None);
-        self.record_progress(batch.source, false);
+        self.sources.note(batch, batch.source_end.offset, None)?;
+        self.sources.note_first_timestamp(batch)?;
+        self.record_position(batch.source)
+    }
+
+    /// Records that a source's server was restarted. Its position stays as it is.
+    ///
+    /// # Errors
+    /// As [`Writer::write`].
+    pub fn record_restart(&mut self, source: u16) -> Result<(), LogError> {
+        let history = self.sources.get(source)?.history();
+        self.stage_step(source, |step, _, _| Record::SourceRestarted {
+            step,
+            history,
+        })?;
         Ok(())
     }
 
-    /// The first batch that does not lie before its source's start begins the log: all sources
-    /// have been read up to their starts. Until then recovery makes the log anew; the next file
-    /// ends that.
-    fn begin_log(&mut self, batch: &TransactionBatch) -> Result<(), LogError> {
-        let mut reading_back = false;
-        if !batch.before_start {
-            for progress in &mut self.progress {
-                reading_back |= std::mem::take(&mut progress.reading_back);
-            }
-        }
-        match reading_back {
-            true => self.rotate(),
-            false => Ok(()),
-        }
+    fn record_position(&mut self, source: u16) -> Result<(), LogError> {
+        let history = self.sources.get(source)?.history();
+        self.stage_step(source, |step, _, _| Record::SourceMoved { step, history })?;
+        Ok(())
+    }
+
+    fn stage_step(
+        &mut self,
+        source: u16,
+        make: impl FnOnce(Step, &mut Names, &mut Vec<u8>) -> Record,
+    ) -> Result<RecordNumber, LogError> {
+        let end = (self.tail.end(), self.durable);
+        let file = self.number;
+        let progress = self.sources.get(source)?;
+        let record = self.index.stage_step(source, progress, end, make)?;
+        Ok(RecordNumber { file, record })
     }
 
     /// Makes all that was appended durable (under the `sync` policy) and publishes it.
@@ -272,7 +337,7 @@ impl Writer {
     /// When a write or a sync fails. The writer must not be used any more then: what a failed
     /// sync left on disk is unknown.
     pub fn commit(&mut self) -> Result<(), LogError> {
-        if self.index.staged.is_empty() && self.tail.staged.is_empty() {
+        if self.index.tail.staged.is_empty() && self.tail.staged.is_empty() {
             return self.sync_when_due();
         }
         self.flush()?;
@@ -284,13 +349,11 @@ impl Writer {
         self.sync_when_due()
     }
 
-    /// Syncs what an interval policy has put off, if its time has come.
+    /// Syncs what an interval policy has delayed, if its time has come.
     fn sync_when_due(&mut self) -> Result<(), LogError> {
         match self.options.sync {
             SyncPolicy::Interval(interval)
-                if self.last_sync.elapsed() >= interval
-                    && (self.durable < self.tail.written
-                        || self.durable_records < records_in(&self.index)) =>
+                if self.last_sync.elapsed() >= interval && !self.is_durable() =>
             {
                 self.sync()
             }
@@ -298,13 +361,29 @@ impl Writer {
         }
     }
 
+    fn is_durable(&self) -> bool {
+        self.durable == self.tail.written
+            && self.index.durable_records == self.index.written_records()
+    }
+
     fn sync(&mut self) -> Result<(), LogError> {
         self.tail.sync()?;
-        self.index.sync()?;
+        self.index.tail.sync()?;
         self.durable = self.tail.written;
-        self.durable_records = records_in(&self.index);
+        self.index.durable_records = self.index.written_records();
         self.last_sync = Instant::now();
-        Ok(())
+        self.write_mark()
+    }
+
+    /// Notes what is on disk, before it is published.
+    fn write_mark(&self) -> Result<(), LogError> {
+        let durable = Durable {
+            log_id: self.log_id,
+            file: self.number,
+            log: self.durable,
+            records: self.index.durable_records as u32,
+        };
+        self.disk.wait_for_space(|| self.mark.write(&durable))
     }
 
     /// Commits what is left and makes it durable whatever the policy is.
@@ -315,19 +394,15 @@ impl Writer {
         self.commit()?;
         self.sync()?;
         // One more record says so: the next start need not verify what is durable, and does not
-        // take damage in it for the torn end of a write.
-        if self.durable_records == self.head_records {
-            return Ok(());
+        // mistake damage in it for the torn end of a write.
+        if let Some(source) = self.sources.first_known()
+            && self.index.durable_records > self.index.head_records
+        {
+            self.record_position(source)?;
+            self.flush()?;
+            self.sync()?;
         }
-        let known = self
-            .progress
-            .iter()
-            .position(|progress| !progress.position.is_unknown());
-        if let Some(source) = known {
-            self.record_progress(source as u16, false);
-        }
-        self.flush()?;
-        self.index.sync()
+        self.mark.sync()
     }
 
     fn publish(&mut self) {
@@ -335,12 +410,12 @@ impl Writer {
             file: self.number,
             offset: self.tail.written,
         };
-        let (fresh, progress) = (&mut self.fresh, &self.progress);
+        let (fresh, sources) = (&mut self.fresh, &self.sources);
         self.log.publish(end, |state| {
             for identity in fresh.drain(..) {
                 state.executed.record(&identity);
             }
-            state.sources.clone_from(progress);
+            sources.clone_to(&mut state.sources);
             if state.files.last() != Some(&end.file) {
                 state.files.push(end.file);
             }
@@ -349,82 +424,84 @@ impl Writer {
 
     /// Has the log written to `file` from now on, which can be one that fails.
     #[cfg(test)]
-    pub(super) fn break_log(&mut self, file: std::fs::File) {
+    pub(crate) fn break_log(&mut self, file: std::fs::File) {
         self.tail.file = file;
     }
 
     /// Writes what is staged, log first. Nothing is synced.
     fn flush(&mut self) -> Result<(), LogError> {
-        let (log, stopping) = (self.log.clone(), self.options.stopping.clone());
-        write_staged(&mut self.tail, &log, &stopping)?;
-        write_staged(&mut self.index, &log, &stopping)
+        self.disk.write(&mut self.tail)?;
+        self.disk.write(&mut self.index.tail)
     }
 
-    /// Ends the current file and begins the next.
-    fn rotate(&mut self) -> Result<(), LogError> {
+    /// Ends the current file and begins the next, whose index begins with `carried`.
+    ///
+    /// # Errors
+    /// As [`Writer::commit`].
+    pub fn start_file(&mut self, carried: &CarriedOver<'_>) -> Result<(), LogError> {
         let next = self.number + 1;
         self.flush()?;
-        let closing = rotate::closing(
-            now(),
-            self.options.server_id,
-            0,
-            &self.options.log_dir.file_name(next),
-        );
+        let next_name = self.options.log_dir.file_name(next);
+        let closing = rotate::closing(now(), self.options.server_id, 0, &next_name);
         stage_control(&mut self.tail, closing);
         self.flush()?;
         self.sync()?;
-        self.merge.start_file();
-        let (log, stopping) = (self.log.clone(), self.options.stopping.clone());
-        let (tail, index) = wait_for_room(&log, &stopping, || {
-            begin_file(
-                &self.options,
-                next,
-                &self.format,
-                &self.merge,
-                &self.progress,
-                &mut self.names,
-            )
-        })?;
-        let mut files = log.state().files.clone();
+        let file = NewFile {
+            log_id: self.log_id,
+            number: next,
+            format: &self.format,
+            carried,
+            sources: self.sources.as_slice(),
+        };
+        let (tail, index) = self
+            .disk
+            .wait_for_space(|| begin_file(&self.options, &file, self.index.next_names()))?;
+        let mut files = self.log.state().files.clone();
         files.push(next);
-        wait_for_room(&log, &stopping, || self.options.log_dir.write_list(&files))?;
+        self.disk
+            .wait_for_space(|| self.options.log_dir.write_list(&files))?;
         self.durable = tail.written;
-        self.durable_records = records_in(&index);
-        self.head_records = self.durable_records;
         self.tail = tail;
         self.index = index;
         self.number = next;
         self.has_transactions = false;
+        self.write_mark()?;
+        self.mark.sync()?;
         self.publish();
-        Ok(())
-    }
-
-    /// Takes over what a newer source's format description adds, in a new file.
-    fn adopt_format(&mut self, format: &Arc<FormatDescription>) -> Result<(), AppendError> {
-        if self
-            .seen_format
-            .as_ref()
-            .is_some_and(|seen| Arc::ptr_eq(seen, format))
-        {
-            return Ok(());
-        }
-        let flavor = |format: &FormatDescription| Flavor::of_version(&format.server_version);
-        if flavor(&self.format) != flavor(format) || !self.format.is_compatible_with(format) {
-            return Err(AppendError::Format {
-                expected: self.format.server_version.clone(),
-                found: format.server_version.clone(),
-            });
-        }
-        if let Some(wider) = widened(&self.format, format) {
-            self.format = Arc::new(wider);
-            self.rotate()?;
-        }
-        self.seen_format = Some(format.clone());
         Ok(())
     }
 }
 
-/// How many records, the header included, are in the index file.
-fn records_in(index: &Tail) -> u64 {
-    index.written / RECORD_LEN as u64
+/// Whether `len` bytes fit after `end`: offsets in binlog events have 32 bits.
+fn fits(end: u64, len: u64) -> bool {
+    end.saturating_add(len) <= u64::from(u32::MAX) - CLOSING_ROOM
+}
+
+/// The record of a transaction that was decided on.
+fn record_of(
+    decision: &Decision,
+    transaction: &Transaction,
+    step: Step,
+    recorded: Recorded,
+) -> Record {
+    match decision {
+        Decision::New(placement) => Record::Transaction {
+            step,
+            transaction: recorded,
+            emptied: transaction.emptied || placement.empties,
+            may_be_repetition: placement.may_be_repetition,
+        },
+        Decision::BeforeStart => Record::BeforeStart {
+            step,
+            transaction: recorded,
+        },
+        Decision::Duplicate | Decision::Repeated => Record::Copy {
+            step,
+            transaction: recorded,
+        },
+        Decision::BeforeOrigin | Decision::Own => Record::Ignored {
+            step,
+            transaction: recorded,
+        },
+    }
 }

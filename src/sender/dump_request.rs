@@ -288,7 +288,7 @@ fn check_place(start: &mut DumpStart, log: &RelayLog, wording: Wording) -> Resul
     if position > end {
         return Err(wording.position_too_high(&name, position));
     }
-    start.at_border = coordinates::is_event_border(log, start.file, position)
+    start.at_border = coordinates::is_event_boundary(log, start.file, position)
         .map_err(|error| unreadable(&error))?;
     Ok(())
 }

@@ -9,10 +9,10 @@ use crate::binlog::rotate::Rotate;
 use crate::identity::Executed;
 use crate::identity::Identity;
 use crate::inspect::{EventReader, InspectError};
-use crate::relay_log::index_file::{IndexFile, PlacedStep};
-use crate::relay_log::index_record::{RECORD_LEN, Step, StepKind};
+use crate::relay_log::index_reader::{IndexReader, NumberedRecord};
+use crate::relay_log::index_record::{RECORD_LEN, Record};
 use crate::relay_log::reader::FileHead;
-use crate::relay_log::{LogDir, LogError};
+use crate::relay_log::{LogBinding, LogDir, LogError};
 
 /// Statements are read only as far as to tell BEGIN and COMMIT from others.
 const EVENT_KEPT_MAX: usize = 64 * 1024;
@@ -20,23 +20,27 @@ const EVENT_KEPT_MAX: usize = 64 * 1024;
 /// Verifies file `number`, adds its transactions to `executed` and says what was found.
 pub(super) fn verify_file(
     log_dir: &LogDir,
+    binding: &LogBinding,
     number: u64,
     is_newest: bool,
     executed: &mut Executed,
 ) -> FileReport {
     let mut check = FileCheck {
+        number,
         log_path: log_dir.log_path(number),
         index_path: log_dir.index_path(number),
         next_file: log_dir.file_name(number + 1),
         is_newest,
         sequence: 0,
         durable_to: 0,
+        marked_to: 0,
+        durable_records: 0,
         report: FileReport {
             name: log_dir.file_name(number),
             ..FileReport::default()
         },
     };
-    if let Err(stop) = check.run(executed) {
+    if let Err(stop) = check.run(binding, executed) {
         check.stop(stop);
     }
     check.report
@@ -53,19 +57,24 @@ enum Stop {
 }
 
 struct FileCheck {
+    number: u64,
     log_path: PathBuf,
     index_path: PathBuf,
     next_file: String,
     is_newest: bool,
     /// The newest transaction's sequence_number.
     sequence: i64,
-    /// The log's offset that is known to have been on disk.
+    /// The log's offset that is known to have been on disk, by the records read.
     durable_to: u64,
+    /// The same, by the record beside the log.
+    marked_to: u64,
+    /// Records of the index that are known to have been on disk.
+    durable_records: u64,
     report: FileReport,
 }
 
 impl FileCheck {
-    fn run(&mut self, executed: &mut Executed) -> Result<(), Stop> {
+    fn run(&mut self, binding: &LogBinding, executed: &mut Executed) -> Result<(), Stop> {
         let head = FileHead::read(&self.log_path).map_err(Stop::Unreadable)?;
         if head.previous != *executed {
             let what = format!(
@@ -76,20 +85,20 @@ impl FileCheck {
             self.problem_in_log(0, what);
             *executed = head.previous.clone();
         }
-        let mut index = IndexFile::open(&self.index_path).map_err(Stop::Unreadable)?;
-        let (of_index, of_log) = (index.kind().flavor(), executed.flavor());
-        if of_index != of_log {
-            let what = format!("of {of_index}, the log is of {of_log}");
-            return Err(Stop::Index(Fault { offset: 0, what }));
-        }
+        binding
+            .check(self.number, &head)
+            .map_err(Stop::Unreadable)?;
+        let mut index = IndexReader::open(&self.index_path).map_err(Stop::Unreadable)?;
         let mut reader = EventReader::open(&self.log_path, EVENT_KEPT_MAX).map_err(read_error)?;
         self.read_head(&mut reader, head.end)?;
+        let (durable_log, durable_records) = binding.durable(self.number);
+        self.durable_records = durable_records;
         self.durable_to = head.end;
+        self.marked_to = durable_log;
         self.report.verified_to = head.end;
         let mut index_end = RECORD_LEN as u64;
-        while let Some(placed) = self.next_step(&mut index, index_end)? {
-            index_end = placed.index_end;
-            let compared = self.compare(&index, &placed, &mut reader, executed);
+        while let Some(read) = self.next_step(&mut index, &mut index_end)? {
+            let compared = self.compare(&index, &read, &mut reader, executed);
             if compared.is_err() {
                 self.read_durable_to(&mut index);
             }
@@ -107,71 +116,77 @@ impl FileCheck {
         Ok(())
     }
 
+    /// The next record that is a step.
     fn next_step(
         &mut self,
-        index: &mut IndexFile,
-        index_end: u64,
-    ) -> Result<Option<PlacedStep>, Stop> {
-        let placed = match index.next_step() {
-            Ok(placed) => placed,
-            Err(LogError::Index { offset, cause, .. }) => {
-                let what = cause.to_string();
-                return Err(Stop::Index(Fault { offset, what }));
+        index: &mut IndexReader<'_>,
+        index_end: &mut u64,
+    ) -> Result<Option<NumberedRecord>, Stop> {
+        loop {
+            let read = match index.next_record() {
+                Ok(Some(read)) => read,
+                Ok(None) => return Ok(None),
+                Err(LogError::Index { offset, cause, .. }) => {
+                    let what = cause.to_string();
+                    return Err(Stop::Index(Fault { offset, what }));
+                }
+                Err(error) => return Err(Stop::Unreadable(error)),
+            };
+            *index_end = read.index_end();
+            let Some(step) = read.record.step() else {
+                continue;
+            };
+            self.report.steps += 1;
+            let (durable_to, log_end) = (u64::from(step.durable_to), u64::from(step.log_end));
+            if durable_to < self.durable_to {
+                let what = format!(
+                    "the record of log offset {log_end} says that {durable_to} bytes were on disk, \
+                     expected {} to {log_end}",
+                    self.durable_to
+                );
+                self.problem_in_index(read.index_end(), what);
             }
-            Err(error) => return Err(Stop::Unreadable(error)),
-        };
-        let Some(placed) = placed else {
-            return Ok(None);
-        };
-        self.report.steps += 1;
-        let durable_to = u64::from(placed.step.durable_to);
-        let log_end = u64::from(placed.step.log_end);
-        if durable_to < self.durable_to || durable_to > log_end {
-            let what = format!(
-                "record of offset {log_end} says that {durable_to} was on disk, expected {} to \
-                 {log_end}",
-                self.durable_to
-            );
-            self.problem_in_index(index_end, what);
+            self.durable_to = self.durable_to.max(durable_to);
+            return Ok(Some(read));
         }
-        self.durable_to = self.durable_to.max(durable_to);
-        Ok(Some(placed))
     }
 
-    /// Takes from the records that are left how much of the log is known to have been on disk.
-    fn read_durable_to(&mut self, index: &mut IndexFile) {
-        while let Ok(Some(placed)) = index.next_step() {
-            self.durable_to = self.durable_to.max(u64::from(placed.step.durable_to));
+    /// Reads from the records that are left how much of the log is known to have been on disk.
+    fn read_durable_to(&mut self, index: &mut IndexReader<'_>) {
+        while let Ok(Some(read)) = index.next_record() {
+            if let Some(step) = read.record.step() {
+                self.durable_to = self.durable_to.max(u64::from(step.durable_to));
+            }
         }
     }
 
     fn compare(
         &mut self,
-        index: &IndexFile,
-        placed: &PlacedStep,
+        index: &IndexReader<'_>,
+        read: &NumberedRecord,
         reader: &mut EventReader,
         executed: &mut Executed,
     ) -> Result<(), Stop> {
-        let step = &placed.step;
-        let log_end = u64::from(step.log_end);
-        if step.kind != StepKind::Transaction {
+        let record = &read.record;
+        let log_end = record.step().map_or(0, |step| u64::from(step.log_end));
+        let Record::Transaction { transaction, .. } = record else {
             if log_end != self.report.verified_to {
                 let what = format!(
                     "{} record of log offset {log_end}, expected {}",
-                    kind_name(step),
+                    record.name(),
                     self.report.verified_to
                 );
-                self.problem_in_index(placed.index_end - RECORD_LEN as u64, what);
+                self.problem_in_index(read.index_end() - RECORD_LEN as u64, what);
             }
             return Ok(());
-        }
-        let identity = index.identity(step);
+        };
+        let identity = index.identity(transaction).map_err(Stop::Unreadable)?;
         let found = match read_next(reader).map_err(Stop::Log)? {
             Found::Transaction(found) => found,
             Found::Rotate | Found::End => {
                 let what = format!(
                     "no transaction here, expected {} up to {log_end}, as the commit index has it",
-                    known_text(&identity)
+                    identity
                 );
                 let offset = self.report.verified_to;
                 return Err(Stop::Log(Fault { offset, what }));
@@ -180,9 +195,7 @@ impl FileCheck {
         if found.end != log_end || !is_same(&found.identity, &identity) {
             let what = format!(
                 "transaction {} up to {}, but the commit index has {} up to {log_end}",
-                identity_text(&found.identity),
-                found.end,
-                known_text(&identity)
+                found.identity, found.end, identity
             );
             let offset = found.start;
             return Err(Stop::Log(Fault { offset, what }));
@@ -197,7 +210,7 @@ impl FileCheck {
         if !matches!(found.identity, Identity::Anonymous(_)) && !executed.record(&found.identity) {
             let what = format!(
                 "transaction {} is in the log, or before it, already",
-                identity_text(&found.identity)
+                found.identity
             );
             self.problem_in_log(found.start, what);
         }
@@ -287,19 +300,26 @@ impl FileCheck {
 
     fn note_tail(&mut self, offset: u64) {
         self.report.notes.push(format!(
-            "goes on behind offset {offset}, the last record of the commit index: not yet \
-             committed, the next start cuts it off"
+            "continues after offset {offset}, the last record of the commit index: not yet \
+             committed; the next start truncates it"
         ));
+    }
+
+    /// Up to where the log is known to have been on disk.
+    fn on_disk(&self) -> u64 {
+        self.durable_to.max(self.marked_to)
     }
 
     /// Says why the file was read no further. What was never known to be on disk may be missing
     /// from the newest file.
     fn stop(&mut self, stop: Stop) {
         match stop {
-            Stop::Log(fault) if self.is_newest && fault.offset >= self.durable_to => {
+            Stop::Log(fault) if self.is_newest && fault.offset >= self.on_disk() => {
                 self.report.notes.push(format!(
-                    "offset {}: {}; known to be on disk up to {} only, the next start cuts it off",
-                    fault.offset, fault.what, self.durable_to
+                    "offset {}: {}; known to be on disk up to {} only; the next start truncates it",
+                    fault.offset,
+                    fault.what,
+                    self.on_disk()
                 ));
             }
             Stop::Log(fault) => self.problem_in_log(fault.offset, fault.what),
@@ -322,6 +342,12 @@ impl FileCheck {
                         offset,
                         cause,
                     } => (path, offset, cause.to_string()),
+                    LogError::IndexMismatch { path, log, cause } => {
+                        let log = log.display();
+                        let what =
+                            format!("{cause}; restore the commit index that belongs to {log}");
+                        (path, 0, what)
+                    }
                     other => (self.log_path.clone(), 0, other.to_string()),
                 };
                 self.problem(path, offset, what);
@@ -333,7 +359,8 @@ impl FileCheck {
     fn index_damage(&mut self, fault: Fault) {
         let len = std::fs::metadata(&self.index_path).map_or(u64::MAX, |metadata| metadata.len());
         let is_last = fault.offset.saturating_add(RECORD_LEN as u64) >= len;
-        if self.is_newest && is_last && fault.offset > 0 {
+        let is_durable = fault.offset < self.durable_records * RECORD_LEN as u64;
+        if self.is_newest && is_last && !is_durable && fault.offset > 0 {
             let note = format!("commit index, offset {}: {}", fault.offset, fault.what);
             self.report.notes.push(note);
         } else {
@@ -374,34 +401,10 @@ fn read_error(error: InspectError) -> Stop {
     }
 }
 
-fn kind_name(step: &Step) -> &'static str {
-    match step.kind {
-        StepKind::Transaction => "transaction",
-        StepKind::Duplicate => "dropped copy",
-        StepKind::Moved => "source position",
-        StepKind::SourceGtid => "source GTID",
-        StepKind::BeforeStart => "transaction before the start",
-    }
-}
-
-/// Without GTIDs the log does not say by what the index knows the transaction.
-fn is_same(in_log: &Identity, in_index: &Option<Identity>) -> bool {
+/// Without GTIDs the log does not contain the fingerprint that the index has.
+fn is_same(in_log: &Identity, in_index: &Identity) -> bool {
     match (in_log, in_index) {
-        (Identity::Anonymous(_), Some(Identity::Anonymous(_))) => true,
-        (in_log, in_index) => in_index.as_ref() == Some(in_log),
-    }
-}
-
-fn known_text(identity: &Option<Identity>) -> String {
-    identity
-        .as_ref()
-        .map_or_else(|| "of an unknown name".to_owned(), identity_text)
-}
-
-fn identity_text(identity: &Identity) -> String {
-    match identity {
-        Identity::MySql(gtid) => gtid.to_string(),
-        Identity::MariaDb(gtid) => gtid.to_string(),
-        Identity::Anonymous(_) => "without GTID".to_owned(),
+        (Identity::Anonymous(_), Identity::Anonymous(_)) => true,
+        (in_log, in_index) => in_index == in_log,
     }
 }

@@ -2,9 +2,11 @@
 
 use std::collections::VecDeque;
 
+use super::arrival::{Arrival, Paired, Unaligned};
+use super::delivered::{Delivered, Ledger};
 use super::repetitions::Repetitions;
-use super::{Arrival, Delivered, Ledger, LedgerPlace, Paired, Unaligned};
 use crate::identity::Fingerprint;
+use crate::position::RecordNumber;
 
 /// How many entries of a queue are kept in memory.
 pub const WINDOW_LEN: usize = 16 * 1024;
@@ -25,7 +27,7 @@ pub struct PathState {
     /// The server_id of the transactions.
     pub origin: u32,
     /// Where in the ledger the queue begins.
-    pub cursor: LedgerPlace,
+    pub cursor: RecordNumber,
     /// Whether something of the origin has come by this path that lies behind the start.
     pub is_aligned: bool,
     /// What was passed over, oldest first.
@@ -45,7 +47,7 @@ pub(super) enum Found {
         other_format: bool,
     },
     /// Behind what is in memory.
-    FarBehind(LedgerPlace),
+    FarBehind(RecordNumber),
     Skipped(usize),
     /// A statement that may have changed no row, and rows that may be its copy or another one's.
     Unsure,
@@ -55,9 +57,9 @@ pub(super) enum Found {
 /// What other paths delivered of one origin and this one has not brought.
 #[derive(Debug, Default)]
 pub(super) struct Path {
-    pub(super) window: VecDeque<Delivered>,
+    window: VecDeque<Delivered>,
     /// Where in the ledger the queue goes on behind the window; `None` when all is in it.
-    rest: Option<LedgerPlace>,
+    rest: Option<RecordNumber>,
     skipped: VecDeque<Delivered>,
     pub(super) is_aligned: bool,
     /// The second of the newest transaction that was paired although one server logged it as
@@ -77,7 +79,7 @@ fn may_be_without_rows(fingerprint: &Fingerprint) -> bool {
 
 impl Path {
     /// A queue of which nothing was read yet, and that begins at `place`.
-    pub(super) fn starting_at(place: LedgerPlace) -> Self {
+    pub(super) fn starting_at(place: RecordNumber) -> Self {
         Self {
             rest: Some(place),
             ..Self::default()
@@ -94,8 +96,8 @@ impl Path {
         }
     }
 
-    pub(super) fn save(&self, path: u16, origin: u32, end: LedgerPlace) -> PathState {
-        let first = self.window.front().map(|first| first.place);
+    pub(super) fn save(&self, path: u16, origin: u32, end: RecordNumber) -> PathState {
+        let first = self.window.front().map(|first| first.record);
         PathState {
             path,
             origin,
@@ -118,7 +120,7 @@ impl Path {
         if self.window.len() < WINDOW_LEN {
             self.window.push_back(delivered);
         } else {
-            self.rest = Some(delivered.place);
+            self.rest = Some(delivered.record);
         }
     }
 
@@ -201,7 +203,7 @@ impl Path {
         let mut found = Found::Nowhere;
         let mut take = |entry: Delivered| {
             if entry.path != path && (same(&entry) || similar(&entry)) {
-                found = Found::FarBehind(entry.place);
+                found = Found::FarBehind(entry.record);
             }
             found == Found::Nowhere
         };
@@ -248,7 +250,7 @@ impl Path {
                     return Ok(Paired::Before);
                 }
                 self.check_new(arrival)?;
-                return Ok(match self.may_be_repetition(arrival) {
+                return Ok(match self.repetitions.may_be(arrival) {
                     true => Paired::NewOrRepeated,
                     false => Paired::New,
                 });
@@ -275,7 +277,7 @@ impl Path {
     /// Passes all up to the one at `place`, which was paired and is not in the window.
     fn jump_to(
         &mut self,
-        place: LedgerPlace,
+        place: RecordNumber,
         path: u16,
         origin: u32,
         ledger: &impl Ledger,
@@ -287,7 +289,7 @@ impl Path {
             return Ok(());
         };
         let mut take = |entry: Delivered| {
-            let is_before = entry.place < place;
+            let is_before = entry.record < place;
             if is_before && entry.path != path {
                 self.keep_in_mind(entry);
             }
@@ -317,6 +319,35 @@ impl Path {
     fn note_pairing(&mut self, other_format: bool, fingerprint: &Fingerprint) {
         self.is_aligned = true;
         self.other_format_at = other_format.then_some(fingerprint.timestamp);
+    }
+
+    /// Whether `arrival`, which is `found` in the queue, is what the source, a peer of the origin,
+    /// has sent before.
+    pub(super) fn is_repetition(&self, arrival: &Arrival, found: &Found) -> bool {
+        let fingerprint = &arrival.fingerprint;
+        let next = Found::First {
+            other_format: false,
+        };
+        // The next one in the queue is counted first, since several may look alike.
+        if arrival.is_direct() || *found == next {
+            return false;
+        }
+        // When there is nothing else to come, it may be new.
+        let is_old = fingerprint.commit_timestamp != 0 || !self.is_empty();
+        is_old && self.repetitions.may_come_again(fingerprint)
+    }
+
+    /// Drops repetitions from the queue before `next` is paired. A transaction that was delivered
+    /// although it may be a repetition follows the one that it would repeat, with only others of
+    /// this kind between them: when something else comes by the origin's own path, they were
+    /// repetitions.
+    pub(super) fn drop_repetitions(&mut self, next: &Fingerprint) {
+        while let Some(first) = self.window.front()
+            && first.may_be_repetition
+            && !first.fingerprint.same_content(next)
+        {
+            self.window.pop_front();
+        }
     }
 
     pub(super) fn note_new(&mut self, fingerprint: &Fingerprint) {

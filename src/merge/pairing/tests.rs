@@ -5,28 +5,29 @@ use std::cell::RefCell;
 use proptest::prelude::*;
 
 use super::*;
+use crate::identity::Fingerprint;
 
 mod repetitions;
 
 /// A ledger in memory, up to an end.
 struct Memory {
     records: RefCell<Vec<(u32, Delivered)>>,
-    end: LedgerPlace,
+    end: RecordNumber,
 }
 
 impl Ledger for Memory {
     fn read(
         &self,
-        from: LedgerPlace,
+        from: RecordNumber,
         origin: u32,
         take: &mut dyn FnMut(Delivered) -> bool,
-    ) -> Result<Option<LedgerPlace>, String> {
+    ) -> Result<Option<RecordNumber>, String> {
         let records = self.records.borrow();
-        let known = records.iter().filter(|(_, one)| one.place < self.end);
+        let known = records.iter().filter(|(_, one)| one.record < self.end);
         for (of, delivered) in known {
-            let mut next = delivered.place;
+            let mut next = delivered.record;
             next.record += 1;
-            if *of == origin && delivered.place >= from && !take(*delivered) {
+            if *of == origin && delivered.record >= from && !take(*delivered) {
                 return Ok(Some(next));
             }
         }
@@ -42,19 +43,19 @@ struct Log {
     delivered: Vec<(u32, u64)>,
     /// What the newest file's index says: the states at its head, and what followed.
     head: Vec<PathState>,
-    head_at: LedgerPlace,
+    head_at: RecordNumber,
     steps: Vec<Recorded>,
 }
 
 /// A record of the index.
 #[derive(Clone, Copy)]
 enum Recorded {
-    Taken(Arrival, Paired, LedgerPlace),
+    Taken(Arrival, Paired, RecordNumber),
     SourceStart(u16),
 }
 
-fn start() -> LedgerPlace {
-    LedgerPlace { file: 1, record: 0 }
+fn start() -> RecordNumber {
+    RecordNumber { file: 1, record: 0 }
 }
 
 impl Log {
@@ -63,7 +64,7 @@ impl Log {
             pairing: Pairing::new(vec![start(); paths]),
             ledger: Memory {
                 records: RefCell::default(),
-                end: LedgerPlace {
+                end: RecordNumber {
                     file: u64::MAX,
                     record: 0,
                 },
@@ -75,8 +76,8 @@ impl Log {
         }
     }
 
-    fn next_place(&self) -> LedgerPlace {
-        LedgerPlace {
+    fn next_record(&self) -> RecordNumber {
+        RecordNumber {
             file: 1,
             record: self.ledger.records.borrow().len() as u64,
         }
@@ -96,13 +97,13 @@ impl Log {
             fingerprint,
         };
         let paired = self.pairing.pair(&arrival, &self.ledger)?;
-        let place = self.next_place();
-        self.steps.push(Recorded::Taken(arrival, paired, place));
+        let record = self.next_record();
+        self.steps.push(Recorded::Taken(arrival, paired, record));
         if matches!(paired, Paired::New | Paired::NewOrRepeated) {
             let may_be_repetition = paired == Paired::NewOrRepeated;
-            self.pairing.deliver(&arrival, place, may_be_repetition);
+            self.pairing.deliver(&arrival, record, may_be_repetition);
             let delivered = Delivered {
-                place,
+                record,
                 fingerprint,
                 path,
                 may_be_repetition,
@@ -117,14 +118,14 @@ impl Log {
     }
 
     /// The server of a source was started again.
-    fn note_source_start(&mut self, path: u16) {
-        self.pairing.note_source_start(path);
+    fn note_restart(&mut self, path: u16) {
+        self.pairing.note_restart(path);
         self.steps.push(Recorded::SourceStart(path));
     }
 
     /// The relay log begins a new file.
     fn rotate(&mut self) {
-        self.head_at = self.next_place();
+        self.head_at = self.next_record();
         self.head = self.pairing.states(self.head_at).collect();
         self.steps.clear();
     }
@@ -146,16 +147,16 @@ impl Log {
     }
 
     fn replay(&mut self, step: Recorded) {
-        let (arrival, paired, place) = match step {
-            Recorded::SourceStart(path) => return self.pairing.note_source_start(path),
-            Recorded::Taken(arrival, paired, place) => (arrival, paired, place),
+        let (arrival, paired, record) = match step {
+            Recorded::SourceStart(path) => return self.pairing.note_restart(path),
+            Recorded::Taken(arrival, paired, record) => (arrival, paired, record),
         };
-        self.ledger.end = place;
+        self.ledger.end = record;
         match paired {
             Paired::New | Paired::NewOrRepeated => {
                 self.pairing.read_on(&arrival, &self.ledger).unwrap();
                 let may_be_repetition = paired == Paired::NewOrRepeated;
-                self.pairing.deliver(&arrival, place, may_be_repetition);
+                self.pairing.deliver(&arrival, record, may_be_repetition);
             }
             Paired::Copy | Paired::Repeated => {
                 assert_eq!(self.pairing.pair(&arrival, &self.ledger), Ok(paired));
@@ -294,7 +295,7 @@ fn counts_that_differ_between_statements_and_rows_stop() {
 
 /// A statement group of InnoDB that changed no row ends in another way, and is known by that.
 #[test]
-fn statements_without_rows_take_nobodys_place() {
+fn statements_without_rows_leave_the_queue_as_it_is() {
     let without = Fingerprint {
         traits: statement(0, 5).traits | Fingerprint::MAY_BE_WITHOUT_ROWS,
         ..statement(40, 5)
@@ -344,7 +345,7 @@ fn what_lies_before_an_origins_first_file_is_not_new() {
 fn what_was_read_before_the_start_counts_as_delivered() {
     let mut log = Log::new(2);
     for content in [1, 2] {
-        let place = log.next_place();
+        let record = log.next_record();
         let arrival = Arrival {
             path: 1,
             path_server_id: 2,
@@ -353,13 +354,13 @@ fn what_was_read_before_the_start_counts_as_delivered() {
         };
         assert_eq!(log.pairing.pair(&arrival, &log.ledger), Ok(Paired::New));
         let delivered = Delivered {
-            place,
+            record,
             fingerprint: arrival.fingerprint,
             path: 1,
             may_be_repetition: false,
         };
         log.ledger.records.borrow_mut().push((1, delivered));
-        log.pairing.count_before(&arrival, place);
+        log.pairing.count_before(&arrival, record);
     }
     assert_eq!(log.take(0, 0, rows(1, 5)), Ok(Paired::Copy));
     log.restart();
@@ -413,7 +414,7 @@ proptest! {
 
     /// Two or three masters, each of which has all transactions of all, in an order in which
     /// each origin's own order is kept; some paths leave some out. However the paths' paces are,
-    /// and with restarts at any place, each is delivered once, and each origin's order is kept
+    /// and with restarts at any record, each is delivered once, and each origin's order is kept
     /// where all paths are complete.
     #[test]
     fn each_transaction_once(

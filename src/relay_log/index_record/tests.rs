@@ -1,106 +1,271 @@
-//! Round trips, and every flipped bit.
+//! Round trips of every kind, every flipped bit, and values that are never written.
 
 use super::*;
-use crate::merge::pairing::{Delivered, LedgerPlace};
+use crate::gtid::Uuid;
+use crate::identity::IdentityKind;
+
+const KINDS: [IdentityKind; 3] = [
+    IdentityKind::MySql,
+    IdentityKind::MariaDb,
+    IdentityKind::Anonymous,
+];
 
 fn step() -> Step {
     Step {
-        kind: StepKind::Duplicate,
-        emptied: true,
-        is_no_copy: true,
-        may_be_repetition: true,
         source: 2,
         log_end: 0x0102_0304,
         source_file: 9,
-        origin: 7,
-        source_position: 1 << 40,
-        number: 1 << 50,
-        server_id: 86,
-        timestamp: 1_800_000_000,
-        content: 1 << 60,
-        durable_to: 77,
+        source_offset: 1 << 40,
         source_server_id: 18,
+        durable_to: 77,
         durable_records: 5,
     }
 }
 
-#[test]
-fn steps_round_trip_and_every_flipped_bit_is_found() {
-    let bytes = step().encode();
-    assert_eq!(decode(&bytes), Ok(Record::Step(step())));
-    for bit in 0..RECORD_LEN * 8 {
-        let mut damaged = bytes;
-        damaged[bit / 8] ^= 1 << (bit % 8);
-        assert!(decode(&damaged).is_err(), "bit {bit}");
+fn fingerprint() -> Fingerprint {
+    Fingerprint {
+        commit_timestamp: 1 << 50,
+        content: 1 << 60,
+        timestamp: 1_800_000_000,
+        traits: 1 << 31 | 5,
     }
-    assert!(decode(&[0; RECORD_LEN]).is_err(), "zeros are no record");
 }
 
-#[test]
-fn queues_round_trip() {
-    let place = LedgerPlace {
+fn recorded(kind: IdentityKind) -> Recorded {
+    let commit_time_us = 1_800_000_000_000_001;
+    let identity = match kind {
+        IdentityKind::MySql => RecordedIdentity::MySql {
+            origin: 7,
+            gno: 1 << 50,
+            commit_time_us,
+        },
+        IdentityKind::MariaDb => RecordedIdentity::MariaDb {
+            domain_id: 3,
+            seq_no: 1 << 51,
+            commit_time_us,
+        },
+        IdentityKind::Anonymous => RecordedIdentity::Anonymous(fingerprint()),
+    };
+    Recorded {
+        identity,
+        server_id: 86,
+    }
+}
+
+/// One record of each kind that occurs in such a log.
+fn records(kind: IdentityKind) -> Vec<Record> {
+    let (step, transaction) = (step(), recorded(kind));
+    let gtid: MariaDbGtid = "3-86-12".parse().unwrap();
+    let history = SourceHistory {
+        first_timestamp: 1_700_000_000,
+        reading_back: true,
+    };
+    let key = PathKey {
+        path: 2,
+        origin: 86,
+    };
+    let record = RecordNumber {
         file: 1 << 33,
         record: 1 << 34,
     };
-    let skipped = Delivered {
-        place,
-        fingerprint: Fingerprint {
-            commit_timestamp: 1 << 50,
-            content: 1 << 60,
-            timestamp: 1_800_000_000,
-            traits: 1 << 31 | 5,
+    let text = TextPart::parts(b"name").next().unwrap();
+    let (source, number, fingerprint) = (2, 11, fingerprint());
+    let mut records = vec![
+        Record::Transaction {
+            step,
+            transaction,
+            emptied: true,
+            may_be_repetition: true,
         },
-        path: 1,
-        may_be_repetition: false,
-    };
-    let begin = QueueEntry::Begin {
-        cursor: place,
-        is_aligned: true,
-    };
-    let fingerprint = skipped.fingerprint;
-    for entry in [
-        begin,
-        QueueEntry::Skipped(skipped),
-        QueueEntry::Newest(fingerprint),
-        QueueEntry::Again(fingerprint),
-    ] {
-        let record = QueueRecord {
-            path: 2,
-            origin: 86,
-            entry,
-        };
-        assert_eq!(decode(&record.encode()), Ok(Record::Queue(record)));
+        Record::Transaction {
+            step,
+            transaction,
+            emptied: false,
+            may_be_repetition: false,
+        },
+        Record::Copy { step, transaction },
+        Record::Ignored { step, transaction },
+        Record::SourceMoved { step, history },
+        Record::SourceName { source, text },
+        Record::SourceFile {
+            source,
+            number,
+            text,
+        },
+        Record::Origin { number, text },
+        Record::EmptiedXa(text),
+        Record::EndedXa(text),
+    ];
+    match kind {
+        IdentityKind::MySql => {}
+        IdentityKind::MariaDb => records.extend([
+            Record::SourceGtid { step, gtid },
+            Record::KeptAlter(gtid),
+            Record::EmptiedAlter(gtid),
+            Record::EndedAlter(gtid),
+        ]),
+        IdentityKind::Anonymous => records.extend([
+            Record::BeforeStart { step, transaction },
+            Record::SourceRestarted { step, history },
+            Record::PathQueue {
+                key,
+                cursor: record,
+                is_aligned: true,
+            },
+            Record::PathSkipped {
+                key,
+                delivered: Delivered {
+                    record,
+                    fingerprint,
+                    path: 1,
+                    may_be_repetition: false,
+                },
+            },
+            Record::PathNewest { key, fingerprint },
+            Record::PathAgain { key, fingerprint },
+        ]),
+    }
+    records
+}
+
+#[test]
+fn every_kind_round_trips_and_every_flipped_bit_is_found() {
+    let mut codes = Vec::new();
+    for kind in KINDS {
+        for record in records(kind) {
+            let bytes = record.encode();
+            codes.push(bytes[0]);
+            assert_eq!(Record::decode(&bytes, kind), Ok(record));
+            for bit in 0..RECORD_LEN * 8 {
+                let mut damaged = bytes;
+                damaged[bit / 8] ^= 1 << (bit % 8);
+                assert!(
+                    Record::decode(&damaged, kind).is_err(),
+                    "{record:?}, bit {bit}"
+                );
+            }
+        }
+        assert!(Record::decode(&[0; RECORD_LEN], kind).is_err());
+    }
+    codes.sort_unstable();
+    codes.dedup();
+    assert_eq!(codes, (1..=19).collect::<Vec<u8>>(), "all kinds were tried");
+}
+
+/// A record with these bytes and a checksum that is right.
+fn sealed(record: &Record, change: impl FnOnce(&mut RecordBytes)) -> RecordBytes {
+    let mut bytes = record.encode();
+    change(&mut bytes);
+    let checksum = crc32fast::hash(&bytes[..RECORD_LEN - 4]);
+    bytes[RECORD_LEN - 4..].copy_from_slice(&checksum.to_le_bytes());
+    bytes
+}
+
+#[test]
+fn records_of_another_kind_of_log_are_refused() {
+    for kind in KINDS {
+        let own: Vec<u8> = records(kind)
+            .iter()
+            .map(|record| record.encode()[0])
+            .collect();
+        for other in KINDS {
+            for record in records(other) {
+                let bytes = record.encode();
+                let decoded = Record::decode(&bytes, kind);
+                assert_eq!(decoded.is_ok(), own.contains(&bytes[0]), "{record:?}");
+            }
+        }
     }
 }
 
 #[test]
-fn long_names_take_several_records() {
-    let name = vec![b'x'; 100];
-    let records = encode_definition(DefinitionKind::SourceFile, 1, 3, &name);
-    assert_eq!(records.len(), 3);
-    let mut read = Vec::new();
-    for (part, record) in records.iter().enumerate() {
-        let Ok(Record::Definition(definition)) = decode(record) else {
-            panic!("no definition")
-        };
-        assert_eq!((definition.source, definition.number), (1, 3));
-        assert_eq!(usize::from(definition.part), part);
-        read.extend(definition.text);
+fn values_that_are_never_written_are_refused() {
+    let all = records(IdentityKind::Anonymous);
+    let decode = |bytes| Record::decode(&bytes, IdentityKind::Anonymous);
+    for kind in (20..=255).chain([0]) {
+        let bytes = sealed(&all[0], |bytes| bytes[0] = kind);
+        assert_eq!(decode(bytes), Err(RecordError::Kind(kind)));
     }
-    assert_eq!(read, name);
+    let is_value = |bytes, expected| {
+        let found = decode(bytes);
+        assert!(
+            matches!(found, Err(RecordError::Value { field, .. }) if field == expected),
+            "{found:?}"
+        );
+    };
+    is_value(sealed(&all[0], |bytes| bytes[1] = 4), "flags");
+    is_value(sealed(&all[4], |bytes| bytes[1] = 2), "flags");
+    is_value(sealed(&all[0], |bytes| bytes[51] = 0xff), "durable to");
+    is_value(sealed(&all[5], |bytes| bytes[1] = 49), "text length");
+    is_value(sealed(&all[5], |bytes| bytes[8] = 1), "text part");
 }
 
 #[test]
-fn headers() {
-    for kind in [
-        IdentityKind::MySql,
-        IdentityKind::MariaDb,
-        IdentityKind::Anonymous,
-    ] {
-        assert_eq!(decode_header(&encode_header(kind)), Ok(kind));
+fn long_texts_take_several_records() {
+    for len in [0_usize, 1, 47, 48, 49, 96, 100] {
+        let text: Vec<u8> = (0..len).map(|at| at as u8).collect();
+        let parts: Vec<TextPart> = TextPart::parts(&text).collect();
+        assert_eq!(parts.len(), usize::max(1, len.div_ceil(48)), "{len}");
+        let mut read = b"left over".to_vec();
+        for (at, text) in parts.iter().enumerate() {
+            let bytes = Record::EmptiedXa(*text).encode();
+            let decoded = Record::decode(&bytes, IdentityKind::MySql).unwrap();
+            let Record::EmptiedXa(text) = decoded else {
+                panic!("{decoded:?}")
+            };
+            text.append_to(&mut read);
+            assert_eq!(text.is_last(), at + 1 == parts.len());
+        }
+        assert_eq!(read, text);
     }
-    assert_eq!(decode_header(&[0; RECORD_LEN]), Err(RecordError::Magic));
-    let mut newer = encode_header(IdentityKind::MySql);
-    newer[4] = 2;
-    assert_eq!(decode_header(&seal(newer)), Err(RecordError::Version(2)));
+}
+
+#[test]
+fn commit_times_are_those_of_the_origin() {
+    assert_eq!(
+        recorded(IdentityKind::MySql).commit_time_us(),
+        1_800_000_000_000_001
+    );
+    let mut fingerprint = fingerprint();
+    let anonymous = |fingerprint| Recorded {
+        identity: RecordedIdentity::Anonymous(fingerprint),
+        server_id: 86,
+    };
+    assert_eq!(anonymous(fingerprint).commit_time_us(), 1 << 50);
+    fingerprint.commit_timestamp = 0;
+    assert_eq!(
+        anonymous(fingerprint).commit_time_us(),
+        1_800_000_000_000_000,
+        "the time in the header has whole seconds"
+    );
+}
+
+#[test]
+fn headers_round_trip_and_other_versions_are_refused() {
+    for kind in KINDS {
+        let header = IndexHeader {
+            kind,
+            log_id: Uuid([7; 16]),
+            file_number: 1 << 31,
+            log_head_len: 250,
+            log_head_crc: 0xdead_beef,
+            head_records: 9,
+        };
+        let bytes = header.encode();
+        assert_eq!(IndexHeader::decode(&bytes), Ok(header));
+        for bit in 0..RECORD_LEN * 8 {
+            let mut damaged = bytes;
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            assert!(IndexHeader::decode(&damaged).is_err(), "bit {bit}");
+        }
+        let mut other = bytes;
+        other[4] = 1;
+        let checksum = crc32fast::hash(&other[..RECORD_LEN - 4]);
+        other[RECORD_LEN - 4..].copy_from_slice(&checksum.to_le_bytes());
+        assert_eq!(IndexHeader::decode(&other), Err(RecordError::Version(1)));
+    }
+    assert_eq!(
+        IndexHeader::decode(&[0; RECORD_LEN]),
+        Err(RecordError::Magic)
+    );
 }

@@ -1,18 +1,13 @@
-//! Why a transaction is not appended.
+//! Why a transaction is not written.
 
-use crate::merge::MergeError;
-use crate::relay_log::LogError;
-
-/// Why a transaction was not appended.
+/// Why a transaction was not written.
 #[derive(Debug, thiserror::Error)]
-pub enum AppendError {
-    /// The source is at fault: it must stop, the others go on.
-    #[error(transparent)]
-    Merge(#[from] MergeError),
+pub enum WriteError {
     /// The source's events do not fit into this log.
     #[error(
         "the source's format description ({found}) contradicts that of this relay log \
-         ({expected}): their events have different fixed parts, and one file cannot hold both"
+         ({expected}): their post-header lengths differ, so one file cannot hold both; upgrade the \
+         sources to one version"
     )]
     Format {
         /// The version of the server whose events the log holds.
@@ -20,7 +15,7 @@ pub enum AppendError {
         /// The source's version.
         found: String,
     },
-    /// The transaction cannot be put in any file.
+    /// The transaction does not fit into any file.
     #[error(
         "transaction of {len} bytes: a binlog file holds at most 4 GiB; split it on the source"
     )]
@@ -28,7 +23,4 @@ pub enum AppendError {
         /// Its length in bytes.
         len: u64,
     },
-    /// The log itself failed, and must not be written any more.
-    #[error(transparent)]
-    Log(#[from] LogError),
 }

@@ -4,12 +4,16 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::relay_log::{Condition, LogError, RelayLog};
+use crate::relay_log::error::LogError;
+use crate::relay_log::published::{Condition, RelayLog};
 
-/// How long a write is put off when the disk is full.
+/// Bytes gathered before they are written, without sync, in the middle of a group.
+const STAGED_LEN_MAX: usize = 4 * 1024 * 1024;
+/// How long a write is delayed when the disk is full.
 const DISK_FULL_RETRY: Duration = Duration::from_millis(if cfg!(test) { 5 } else { 1000 });
 
 /// A file that is written at its end only.
@@ -19,7 +23,7 @@ pub(super) struct Tail {
     pub(super) path: PathBuf,
     /// Bytes in the file.
     pub(super) written: u64,
-    /// Bytes that follow, not yet written.
+    /// Staged bytes, not yet written.
     pub(super) staged: Vec<u8>,
 }
 
@@ -30,7 +34,7 @@ impl Tail {
             .write(true)
             .create(true)
             .truncate(true)
-            // Everybody's data: nobody else may read it.
+            // Contains user data; must not be world-readable.
             .mode(0o640)
             .open(&path)
             .map_err(|cause| LogError::io("create", &path, cause))?;
@@ -42,8 +46,20 @@ impl Tail {
         })
     }
 
+    /// Offset after the staged bytes.
     pub(super) fn end(&self) -> u64 {
         self.written + self.staged.len() as u64
+    }
+
+    /// Writes the staged bytes at the end of the file. After an error they are still staged, and
+    /// the next attempt writes the same bytes at the same offset.
+    pub(super) fn write_all(&mut self) -> Result<(), LogError> {
+        self.file
+            .write_all_at(&self.staged, self.written)
+            .map_err(|cause| LogError::io("write", &self.path, cause))?;
+        self.written += self.staged.len() as u64;
+        self.staged.clear();
+        Ok(())
     }
 
     pub(super) fn sync(&self) -> Result<(), LogError> {
@@ -53,49 +69,64 @@ impl Tail {
     }
 }
 
-/// Writes what is staged at the end of the file. A full disk is waited for: nothing was published
-/// yet, and the same bytes go to the same place.
-pub(super) fn write_staged(
-    tail: &mut Tail,
-    log: &RelayLog,
-    stopping: &AtomicBool,
-) -> Result<(), LogError> {
-    wait_for_room(log, stopping, || {
-        tail.file
-            .write_all_at(&tail.staged, tail.written)
-            .map_err(|cause| LogError::io("write", &tail.path, cause))
-    })?;
-    tail.written += tail.staged.len() as u64;
-    tail.staged.clear();
-    Ok(())
+/// The disk, which may be full: then writing waits until space is free.
+#[derive(Debug)]
+pub(super) struct Disk {
+    /// Where the waiting is reported.
+    pub(super) log: Arc<RelayLog>,
+    /// Set to give up waiting.
+    pub(super) stopping: Arc<AtomicBool>,
 }
 
-/// Does `attempt` until the disk is not what it fails for. It must be possible to do it again.
-pub(super) fn wait_for_room<T>(
-    log: &RelayLog,
-    stopping: &AtomicBool,
-    mut attempt: impl FnMut() -> Result<T, LogError>,
-) -> Result<T, LogError> {
-    let mut waiting = false;
-    loop {
-        match attempt() {
-            Err(LogError::Io { path, cause, .. })
-                if is_disk_full(&cause) && !stopping.load(Ordering::Relaxed) =>
-            {
-                if !waiting {
-                    report_disk_full(&path, &cause, log);
+impl Disk {
+    /// Writes the staged bytes, and waits for space.
+    pub(super) fn write(&self, tail: &mut Tail) -> Result<(), LogError> {
+        self.wait_for_space(|| tail.write_all())
+    }
+
+    /// As [`Disk::write`], if many bytes are staged.
+    pub(super) fn write_if_many(&self, tail: &mut Tail) -> Result<(), LogError> {
+        match tail.staged.len() > STAGED_LEN_MAX {
+            true => self.write(tail),
+            false => Ok(()),
+        }
+    }
+
+    /// Repeats `attempt` while it fails because the disk is full. It must be repeatable.
+    pub(super) fn wait_for_space<T>(
+        &self,
+        mut attempt: impl FnMut() -> Result<T, LogError>,
+    ) -> Result<T, LogError> {
+        let mut waiting = false;
+        loop {
+            match attempt() {
+                Err(LogError::Io { path, cause, .. })
+                    if is_disk_full(&cause) && !self.stopping.load(Ordering::Relaxed) =>
+                {
+                    if !waiting {
+                        self.report_disk_full(&path, &cause);
+                    }
+                    waiting = true;
+                    std::thread::sleep(DISK_FULL_RETRY);
                 }
-                waiting = true;
-                std::thread::sleep(DISK_FULL_RETRY);
-            }
-            outcome => {
-                if waiting && outcome.is_ok() {
-                    tracing::info!("there is room on the disk again, going on");
-                    log.set_condition(Condition::Running);
+                outcome => {
+                    if waiting && outcome.is_ok() {
+                        tracing::info!("disk space available again, resuming");
+                        self.log.set_condition(Condition::Running);
+                    }
+                    return outcome;
                 }
-                return outcome;
             }
         }
+    }
+
+    fn report_disk_full(&self, path: &Path, error: &io::Error) {
+        let message = format!(
+            "cannot write {}: {error}; sources are paused; free disk space",
+            path.display()
+        );
+        tracing::error!("{message}");
+        self.log.set_condition(Condition::DiskFull(message));
     }
 }
 
@@ -104,13 +135,4 @@ fn is_disk_full(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
     )
-}
-
-fn report_disk_full(path: &Path, error: &io::Error, log: &RelayLog) {
-    let message = format!(
-        "cannot write {}: {error}; the sources wait, make room on the disk",
-        path.display()
-    );
-    tracing::error!("{message}");
-    log.set_condition(Condition::DiskFull(message));
 }

@@ -10,12 +10,13 @@ use crate::filter::Filter;
 use crate::flavor::Flavor;
 use crate::gtid::{GtidSet, Uuid};
 use crate::identity::Executed;
+use crate::log_thread::LogThread;
 use crate::protocol::ServerError;
 use crate::protocol::StoredPassword;
 use crate::protocol::auth::Secret;
 use crate::protocol::command::{self, BinlogDump, BinlogDumpGtid};
 use crate::protocol::response::{is_eof, is_error, parse_error};
-use crate::relay_log::{LogDir, LogOptions, RelayLog, Writer};
+use crate::relay_log::{LogDir, LogOptions, RelayLog};
 use crate::sender::login::{Account, Accounts, Privileges};
 use crate::sender::{Replicas, SenderOptions};
 use crate::tls::{ClientTls, PasswordKey, TlsMode, server_config};
@@ -34,7 +35,7 @@ pub const RELAY_UUID: &str = "99999999-9999-9999-9999-999999999999";
 /// A relay log that a test writes.
 pub struct TestLog {
     _dir: tempfile::TempDir,
-    pub writer: Writer,
+    pub writer: LogThread,
     assembler: Assembler,
     flavor: Flavor,
     position: u64,
@@ -89,7 +90,7 @@ impl TestLog {
             source_names: vec![Arc::from("m1")],
             stopping: Arc::new(AtomicBool::new(false)),
         };
-        let writer = Writer::create(options, &format, purged, Vec::new()).unwrap();
+        let writer = LogThread::create(options, &format, purged, Vec::new()).unwrap();
         let assembler_options = AssemblerOptions {
             source: 0,
             source_server_id: 86,

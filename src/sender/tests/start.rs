@@ -5,7 +5,7 @@ use crate::flavor::Flavor;
 use crate::gtid::{BinlogState, GtidPosition, GtidSet};
 use crate::identity::Executed;
 use crate::relay_log::coordinates::{
-    PositionError, SkipKind, file_by_name, gtid_position_at, is_event_border, readable_end,
+    PositionError, SkipKind, file_by_name, gtid_position_at, is_event_boundary, readable_end,
     start_for_position, start_for_set,
 };
 use crate::relay_log::reader::{FileHead, LogFile};
@@ -50,11 +50,11 @@ fn exactly_the_borders_of_events_are_borders() {
         let expected = borders(&log, file);
         let end = *expected.last().unwrap();
         let found: Vec<u64> = (0..end + 50)
-            .filter(|at| is_event_border(&log.log(), file, *at).unwrap())
+            .filter(|at| is_event_boundary(&log.log(), file, *at).unwrap())
             .collect();
         assert_eq!(found, expected, "file {file}");
     }
-    assert!(!is_event_border(&log.log(), 4, 4).unwrap());
+    assert!(!is_event_boundary(&log.log(), 4, 4).unwrap());
 }
 
 #[test]

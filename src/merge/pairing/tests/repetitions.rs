@@ -23,7 +23,7 @@ fn with_rows(without: Fingerprint) -> Fingerprint {
 /// M2 (path 1) deletes nothing; M1 logs that, is killed, and logs it again at its next start. In
 /// the same second M2 sends the same statement once more, and there it finds rows. (MySQL 5.6.)
 #[test]
-fn what_a_killed_peer_logs_twice_takes_nobodys_place() {
+fn a_repetition_of_a_killed_peer_leaves_the_queue_as_it_is() {
     for restarts in [false, true] {
         let nothing = without_rows(7, 5);
         let finds_rows = with_rows(nothing);
@@ -48,7 +48,7 @@ fn what_a_killed_peer_logs_twice_takes_nobodys_place() {
             if restarts {
                 log.restart();
             }
-            log.note_source_start(0);
+            log.note_restart(0);
             for fingerprint in &last[from..] {
                 assert_eq!(log.take(0, 1, *fingerprint), Ok(Paired::Repeated));
                 if restarts {
@@ -73,7 +73,7 @@ fn what_looks_like_a_repetition_is_the_next_one_first() {
             log.take(1, 1, fingerprint).unwrap();
         }
         assert_eq!(log.take(0, 1, same), Ok(Paired::Copy));
-        log.note_source_start(0);
+        log.note_restart(0);
         assert_eq!(log.take(0, 1, same), Ok(Paired::Copy));
         assert_eq!(log.take(0, 1, same), Ok(Paired::Copy));
         if logged_twice {
@@ -93,7 +93,7 @@ fn what_may_be_a_repetition_or_new_is_delivered() {
         for restarts in [true, false] {
             let mut log = Log::new(2);
             assert_eq!(log.take(0, 1, same), Ok(Paired::New));
-            log.note_source_start(0);
+            log.note_restart(0);
             assert_eq!(log.take(0, 1, same), Ok(Paired::NewOrRepeated));
             for fingerprint in [rows(8, 5), same, rows(9, 5)] {
                 assert_eq!(log.take(0, 1, fingerprint), Ok(Paired::New));
@@ -122,7 +122,7 @@ fn what_was_taken_for_a_repetition_leaves_one_over() {
     for fingerprint in two {
         log.take(0, 1, fingerprint).unwrap();
     }
-    log.note_source_start(0);
+    log.note_restart(0);
     for fingerprint in two {
         assert_eq!(log.take(0, 1, fingerprint), Ok(Paired::NewOrRepeated));
     }
@@ -144,7 +144,7 @@ fn not_all_can_be_repetitions() {
     for (origin, fingerprint) in [(1, rows(7, 5)), (0, without_rows(7, 5))] {
         let mut log = Log::new(2);
         log.take(0, origin, fingerprint).unwrap();
-        log.note_source_start(0);
+        log.note_restart(0);
         assert_eq!(log.take(0, origin, fingerprint), Ok(Paired::New));
     }
     // But where the position is in a file, the last one can.
@@ -155,7 +155,7 @@ fn not_all_can_be_repetitions() {
     for content in [6, 7] {
         assert_eq!(log.take(0, 1, rows(content, 5)), Ok(Paired::Copy));
     }
-    log.note_source_start(0);
+    log.note_restart(0);
     assert_eq!(log.take(0, 1, rows(7, 5)), Ok(Paired::Repeated));
     assert_eq!(log.take(0, 1, rows(8, 5)), Ok(Paired::Copy));
     assert_eq!(log.take(0, 1, rows(6, 5)), Ok(Paired::New));
@@ -171,7 +171,7 @@ fn a_repetition_may_find_nothing_to_change() {
         log.take(1, 1, fingerprint).unwrap();
     }
     assert_eq!(log.take(0, 1, deleted), Ok(Paired::Copy));
-    log.note_source_start(0);
+    log.note_restart(0);
     assert_eq!(log.take(0, 1, without_rows(7, 5)), Ok(Paired::Copy));
     assert_eq!(log.take(0, 1, deleted), Ok(Paired::Repeated));
     assert_eq!(log.take(0, 1, rows(8, 5)), Ok(Paired::Copy));
@@ -192,7 +192,7 @@ fn rows_without_a_transaction_are_repeated_together() {
     for fingerprint in &all[..3] {
         assert_eq!(log.take(0, 1, *fingerprint), Ok(Paired::Copy));
     }
-    log.note_source_start(0);
+    log.note_restart(0);
     for fingerprint in &all[..3] {
         assert_eq!(log.take(0, 1, *fingerprint), Ok(Paired::Repeated));
     }
@@ -205,7 +205,7 @@ fn what_may_be_a_repetition_is_known_by_its_content() {
     let nothing = without_rows(7, 5);
     let mut log = Log::new(2);
     assert_eq!(log.take(0, 1, nothing), Ok(Paired::New));
-    log.note_source_start(0);
+    log.note_restart(0);
     assert_eq!(log.take(0, 1, nothing), Ok(Paired::NewOrRepeated));
     for _ in 0..2 {
         assert_eq!(log.take(1, 1, with_rows(nothing)), Ok(Paired::Copy));
@@ -218,7 +218,7 @@ fn what_may_be_a_repetition_is_not_kept_in_mind() {
     let nothing = without_rows(7, 5);
     let mut log = Log::new(3);
     log.take(0, 1, nothing).unwrap();
-    log.note_source_start(0);
+    log.note_restart(0);
     assert_eq!(log.take(0, 1, nothing), Ok(Paired::NewOrRepeated));
     assert_eq!(log.take(0, 1, rows(8, 5)), Ok(Paired::New));
     assert_eq!(log.take(2, 1, nothing), Ok(Paired::Copy));
@@ -233,7 +233,7 @@ fn commit_timestamps_tell_repetitions_for_certain() {
         assert_eq!(log.take(0, 1, committed(at)), Ok(Paired::New));
     }
     log.restart();
-    log.note_source_start(0);
+    log.note_restart(0);
     assert_eq!(log.take(0, 1, committed(3)), Ok(Paired::Repeated));
     // MySQL 9.7 with several workers leaves holes when it is killed, and fills them.
     assert_eq!(log.take(0, 1, committed(2)), Ok(Paired::New));
@@ -241,13 +241,18 @@ fn commit_timestamps_tell_repetitions_for_certain() {
 }
 
 #[test]
-fn what_may_come_again_has_a_bound() {
+fn repetitions_remembered_are_bounded() {
     let mut repetitions = Repetitions::default();
     for content in 0..3 * AGAIN_MAX as u64 {
-        repetitions.note(&without_rows(content, 5));
+        repetitions.note(&Arrival {
+            path: 1,
+            path_server_id: 2,
+            origin: 1,
+            fingerprint: without_rows(content, 5),
+        });
     }
     assert_eq!(repetitions.newest.len(), AGAIN_MAX);
-    repetitions.note_start();
+    repetitions.note_restart();
     assert_eq!(repetitions.again.len(), AGAIN_MAX);
 }
 
@@ -259,7 +264,7 @@ proptest! {
     })]
 
     /// M2's transactions, some of which look alike, come by M2 and by M1, which is killed now and
-    /// then. Each is delivered once and in its place, but for repetitions that may be new.
+    /// then. Each is delivered once and in its order, but for repetitions that may be new.
     #[test]
     fn killed_peers_neither_lose_nor_repeat(
         looks in prop::collection::vec(0u64..6, 1..60),
@@ -282,7 +287,7 @@ proptest! {
             match (step, all.get(sent[path])) {
                 (0, _) => log.restart(),
                 (1, _) => {
-                    log.note_source_start(0);
+                    log.note_restart(0);
                     let before = &all[..sent[0]];
                     let apart = before.iter().rev().take(len);
                     let count = apart

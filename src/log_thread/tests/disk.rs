@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, mpsc};
 
-use super::appender::{self, QueuedBatch, SourceLedger};
 use super::read_back::transactions;
 use super::*;
 
@@ -16,7 +15,7 @@ fn small(number: u64) -> Vec<Vec<u8>> {
     group(Flavor::MySql, 80, number, "", Shape::Small)
 }
 
-fn append(writer: &mut Writer, batch: &TransactionBatch) -> Result<(), AppendError> {
+fn append(writer: &mut LogThread, batch: &TransactionBatch) -> Result<(), AppendError> {
     for transaction in &batch.transactions {
         writer.append(batch, transaction)?;
     }
@@ -100,21 +99,21 @@ fn a_write_that_waits_for_room_gives_up_when_the_relay_stops() {
 struct Appending {
     runtime: tokio::runtime::Runtime,
     queue: mpsc::Sender<QueuedBatch>,
-    ledgers: Vec<Arc<SourceLedger>>,
+    ledgers: Vec<Arc<SourceCounters>>,
     thread: thread::JoinHandle<()>,
 }
 
 impl Appending {
-    fn start(writer: Writer) -> Self {
+    fn start(writer: LogThread) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
             .build()
             .unwrap();
         let (queue, batches) = mpsc::channel(8);
-        let ledgers: Vec<Arc<SourceLedger>> = (0..SOURCES).map(|_| Arc::default()).collect();
+        let ledgers: Vec<Arc<SourceCounters>> = (0..SOURCES).map(|_| Arc::default()).collect();
         let (handle, own) = (runtime.handle().clone(), ledgers.clone());
-        let thread = thread::spawn(move || appender::run(writer, batches, &own, &handle));
+        let thread = thread::spawn(move || writer.run(batches, &own, &handle));
         Self {
             runtime,
             queue,
@@ -189,7 +188,7 @@ fn a_refused_source_does_not_stop_the_others() {
     drop(queue);
     thread.join().unwrap();
     let counts = |at: usize| {
-        let SourceLedger {
+        let SourceCounters {
             kept,
             duplicate,
             filtered,

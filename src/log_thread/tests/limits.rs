@@ -4,8 +4,9 @@ use std::fs;
 
 use super::read_back::transactions;
 use super::*;
+use crate::relay_log::WriteError;
 
-fn append_all(writer: &mut Writer, batch: &TransactionBatch) -> Result<(), AppendError> {
+fn append_all(writer: &mut LogThread, batch: &TransactionBatch) -> Result<(), AppendError> {
     for transaction in &batch.transactions {
         writer.append(batch, transaction)?;
     }
@@ -54,10 +55,10 @@ fn formats_grow_in_a_new_file_and_never_shrink() {
     let options = options(dir.path());
     let empty = Executed::empty(Flavor::MySql);
     let own = with_lengths(vec![8, 8, 0, 8]);
-    let mut writer = Writer::create(options.clone(), &own, empty, Vec::new()).unwrap();
+    let mut writer = LogThread::create(options.clone(), &own, empty, Vec::new()).unwrap();
     let mut source = TestSource::new(0, Flavor::MySql);
     let mut number = 0;
-    let mut append = |writer: &mut Writer, lengths: &[u8]| {
+    let mut append = |writer: &mut LogThread, lengths: &[u8]| {
         number += 1;
         let mut batch = source.deliver(&[small(Flavor::MySql, number)]);
         batch.format = Arc::new(with_lengths(lengths.to_vec()));
@@ -81,7 +82,13 @@ fn formats_grow_in_a_new_file_and_never_shrink() {
     append(&mut writer, &[8]).unwrap();
     assert_eq!(writer.log().published().file, 3);
     let error = append(&mut writer, &[8, 8, 6]).unwrap_err();
-    assert!(matches!(error, AppendError::Format { .. }), "{error}");
+    assert!(
+        matches!(
+            error,
+            AppendError::Refused(Refusal::Write(WriteError::Format { .. }))
+        ),
+        "{error}"
+    );
     writer.close().unwrap();
     let head = reader::FileHead::read(&options.log_dir.log_path(3)).unwrap();
     assert_eq!(head.format.post_header_lengths, [8, 8, 7, 8, 9]);
@@ -100,7 +107,7 @@ fn a_source_is_upgraded() {
         lengths[14] = 57 + types as u8;
         with_lengths(lengths)
     };
-    let mut writer = Writer::create(options.clone(), &version(41), empty, Vec::new()).unwrap();
+    let mut writer = LogThread::create(options.clone(), &version(41), empty, Vec::new()).unwrap();
     let mut source = TestSource::new(0, Flavor::MySql);
     for (number, types, file) in [(1, 41, 1), (2, 42, 2), (3, 41, 2), (4, 42, 2)] {
         let mut batch = source.deliver(&[small(Flavor::MySql, number)]);
@@ -128,7 +135,10 @@ fn what_no_file_can_hold_is_refused_and_the_log_goes_on() {
         batch.transactions[0].rest = 0..len;
         let error = append_all(&mut writer, &batch).unwrap_err();
         assert!(
-            matches!(error, AppendError::TooLarge { .. }),
+            matches!(
+                error,
+                AppendError::Refused(Refusal::Write(WriteError::TooLarge { .. }))
+            ),
             "{len}: {error}"
         );
     }
@@ -149,11 +159,17 @@ fn a_long_head_leaves_less_room() {
     }
     let format = format(Flavor::MySql);
     let purged = Executed::MySql(purged);
-    let mut writer = Writer::create(options, &format, purged, Vec::new()).unwrap();
+    let mut writer = LogThread::create(options, &format, purged, Vec::new()).unwrap();
     let mut batch = TestSource::new(0, Flavor::MySql).deliver(&[small(Flavor::MySql, 1)]);
     batch.transactions[0].rest = 0..u32::MAX as usize - 200_000;
     let error = append_all(&mut writer, &batch).unwrap_err();
-    assert!(matches!(error, AppendError::TooLarge { .. }), "{error}");
+    assert!(
+        matches!(
+            error,
+            AppendError::Refused(Refusal::Write(WriteError::TooLarge { .. }))
+        ),
+        "{error}"
+    );
 }
 
 /// Where a source starts is kept, even if nothing ever came from it.
@@ -166,7 +182,7 @@ fn a_start_without_file_survives_restarts() {
     let format = format(Flavor::MariaDb);
     let empty = Executed::empty(Flavor::MariaDb);
     let sources = vec![SourceProgress::default(), start.clone()];
-    drop(Writer::create(options.clone(), &format, empty, sources).unwrap());
+    drop(LogThread::create(options.clone(), &format, empty, sources).unwrap());
     for _ in 0..2 {
         let writer = resume(&options);
         assert_eq!(writer.log().state().sources[1], start);
@@ -279,7 +295,7 @@ fn a_path_on_which_gtids_go_back_is_told() {
     let [mut one, mut other] = [0, 1].map(|number| TestSource::new(number, Flavor::MariaDb));
     let transaction = |number| group(Flavor::MariaDb, 80, number, "", Shape::Small);
     append_all(&mut writer, &one.deliver(&[transaction(4), transaction(5)])).unwrap();
-    let goes_back = |writer: &Writer, source: usize, batch: &TransactionBatch| {
+    let goes_back = |writer: &LogThread, source: usize, batch: &TransactionBatch| {
         let state = writer.log().state();
         let found = state.sources[source].goes_back_to(batch.transactions[0].identity);
         found.map(|gtid| gtid.to_string())

@@ -1,4 +1,4 @@
-//! The relay log as a whole: what is appended is there after any stop, each once, in order.
+//! The merged log as a whole: what is appended is there after any stop, each once, in order.
 
 mod anonymous;
 mod crash;
@@ -12,7 +12,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use super::recover::{Recovered, recover};
 use super::*;
 use crate::binlog::FormatDescription;
 use crate::binlog::format_description::Checksum;
@@ -20,6 +19,9 @@ use crate::config::SyncPolicy;
 use crate::flavor::Flavor;
 use crate::identity::Identity;
 use crate::merge::Decision;
+use crate::position::SourcePosition;
+use crate::relay_log::recover::{Recovered, recover};
+use crate::relay_log::{LogDir, reader};
 use crate::transaction::test_events::{self as make, clock, gtid};
 use crate::transaction::{Assembler, AssemblerOptions, TransactionBatch};
 
@@ -35,7 +37,7 @@ fn format(flavor: Flavor) -> Arc<FormatDescription> {
     }
 }
 
-/// A folder in memory where there is one: these tests sync thousands of times.
+/// A directory in memory where there is one: these tests sync thousands of times.
 fn fast_dir() -> tempfile::TempDir {
     tempfile::tempdir_in("/dev/shm").unwrap_or_else(|_| tempfile::tempdir().unwrap())
 }
@@ -54,9 +56,9 @@ fn options(dir: &Path) -> LogOptions {
     }
 }
 
-fn create(options: &LogOptions, flavor: Flavor) -> Writer {
+fn create(options: &LogOptions, flavor: Flavor) -> LogThread {
     let format = format(flavor);
-    Writer::create(
+    LogThread::create(
         options.clone(),
         &format,
         Executed::empty(flavor),
@@ -71,8 +73,8 @@ fn recovered(options: &LogOptions) -> Recovered {
         .unwrap()
 }
 
-fn resume(options: &LogOptions) -> Writer {
-    Writer::resume(options.clone(), recovered(options)).unwrap()
+fn resume(options: &LogOptions) -> LogThread {
+    LogThread::resume(options.clone(), recovered(options)).unwrap()
 }
 
 /// One source: its events go through an assembler, as in the relay.

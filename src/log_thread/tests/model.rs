@@ -87,7 +87,7 @@ pub(super) struct History {
 }
 
 impl History {
-    pub(super) fn new(flavor: Flavor, max_size: u64, sync: SyncPolicy) -> (Self, Writer) {
+    pub(super) fn new(flavor: Flavor, max_size: u64, sync: SyncPolicy) -> (Self, LogThread) {
         let dir = fast_dir();
         let options = LogOptions {
             max_size,
@@ -115,7 +115,7 @@ impl History {
         (history, writer)
     }
 
-    pub(super) fn run(&mut self, writer: &mut Writer, op: &Op) {
+    pub(super) fn run(&mut self, writer: &mut LogThread, op: &Op) {
         match op {
             Op::New {
                 source,
@@ -168,7 +168,7 @@ impl History {
         }
     }
 
-    fn append(&mut self, writer: &mut Writer, source: usize, groups: &[Vec<Vec<u8>>]) {
+    fn append(&mut self, writer: &mut LogThread, source: usize, groups: &[Vec<Vec<u8>>]) {
         let batch = self.sources[source].deliver(groups);
         assert_eq!(batch.transactions.len(), groups.len());
         for transaction in &batch.transactions {
@@ -207,7 +207,7 @@ impl History {
         batch.recycle();
     }
 
-    fn reopen(&mut self, writer: &mut Writer) {
+    fn reopen(&mut self, writer: &mut LogThread) {
         let end = writer.log().published();
         let recovered = recovered(&self.options);
         assert_eq!(recovered.end, end);
@@ -221,12 +221,12 @@ impl History {
             let found = recovered.sources.get(name).cloned().unwrap_or_default();
             assert_eq!(found, *progress, "source {name}");
         }
-        *writer = Writer::resume(self.options.clone(), recovered).unwrap();
+        *writer = LogThread::resume(self.options.clone(), recovered).unwrap();
         self.model = self.published.clone();
         self.check(writer);
     }
 
-    fn check(&self, writer: &Writer) {
+    fn check(&self, writer: &LogThread) {
         let state = writer.log().state().clone();
         assert_eq!(state.executed, self.model.executed);
         assert_eq!(state.purged, Executed::empty(self.flavor));

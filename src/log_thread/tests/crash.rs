@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use super::index_record::RECORD_LEN;
 use super::model::{History, Model, Op, without_place};
 use super::read_back::{events, transactions};
 use super::*;
+use crate::relay_log::index_record::RECORD_LEN;
 
 /// All files of a data_dir, by name.
 type Files = BTreeMap<String, Vec<u8>>;
@@ -14,6 +14,7 @@ type Files = BTreeMap<String, Vec<u8>>;
 const LOG: &str = "relay-bin.000001";
 const INDEX: &str = "relay-bin.000001.idx";
 const LIST: &str = "relay-bin.index";
+const DURABLE: &str = "relay-bin.durable";
 
 fn files_of(options: &LogOptions) -> Files {
     let entries = fs::read_dir(&options.log_dir.dir).unwrap();
@@ -113,7 +114,7 @@ fn check(files: &Files, models: &[Model], what: &str) {
     assert_eq!(log.len() as u64, recovered.end.offset, "{what}");
     assert!(files[LOG].starts_with(&log), "{what}");
     events(&log);
-    drop(Writer::resume(options.clone(), recovered).unwrap());
+    drop(LogThread::resume(options.clone(), recovered).unwrap());
     let found: Vec<_> = transactions(&options.log_dir)
         .into_iter()
         .map(without_place)
@@ -173,6 +174,7 @@ fn log_and_index_cut_anywhere_behind_the_durable_state() {
                     let index = cut_off(&after[INDEX], index_cut, index_filled);
                     files.insert(LOG.to_owned(), log);
                     files.insert(INDEX.to_owned(), index);
+                    files.insert(DURABLE.to_owned(), before[DURABLE].clone());
                     let what = format!(
                         "{flavor} group {group}: log {log_cut} {log_filled}, index {index_cut} \
                          {index_filled}"
@@ -195,6 +197,7 @@ fn holes_in_what_was_not_durable() {
             let from = pair[0].files[name].len();
             for start in (from..pair[1].files[name].len()).step_by(16) {
                 let mut files = pair[1].files.clone();
+                files.insert(DURABLE.to_owned(), pair[0].files[DURABLE].clone());
                 let bytes = files.get_mut(name).unwrap();
                 let end = (start + 40).min(bytes.len());
                 bytes[start..end].fill(0);
@@ -370,7 +373,7 @@ fn check_rotation(files: &Files, model: &Model, at: usize) {
         let found = recovered.sources.get(name).cloned().unwrap_or_default();
         assert_eq!(found, *progress, "state {at}");
     }
-    let mut writer = Writer::resume(options.clone(), recovered).unwrap();
+    let mut writer = LogThread::resume(options.clone(), recovered).unwrap();
     let mut source = TestSource::new(2, Flavor::MySql);
     let batch = source.deliver(&[group(Flavor::MySql, 82, 99, "", Shape::Small)]);
     writer.append(&batch, &batch.transactions[0]).unwrap();

@@ -1,0 +1,383 @@
+//! The log thread: where all sources' transactions become one log.
+//!
+//! ```text
+//! receivers ──batches──▶ queue ──▶ 1 room ─▶ 2 decide ─▶ 3 write ─▶ 4 settle ──▶ commit
+//!                                  (log)     (merge)     (log)      (merge)      sync, publish
+//! ```
+//!
+//! It drains all batches that are ready and takes each transaction through four steps
+//! ([`LogThread::append`]); then it syncs and publishes once for the whole group. The merge knows
+//! nothing of files, and the log knows nothing of how the merge decides: this is the only place
+//! where both meet.
+//!
+//! An error of one source (another kind of server, a transaction that cannot be aligned) stops that
+//! source. An error of the log stops the thread: what is durable is still served.
+
+mod error;
+mod queue;
+mod source;
+#[cfg(test)]
+mod tests;
+
+pub use error::{AppendError, Refusal};
+pub use queue::{QueuedBatch, SourceCounters};
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+
+use self::source::Source;
+use crate::binlog::FormatDescription;
+use crate::gtid::Uuid;
+use crate::identity::{Executed, IdentityKind};
+use crate::merge::halves::OpenHalves;
+use crate::merge::pairing::Pairing;
+use crate::merge::{Decision, Merge};
+use crate::position::RecordNumber;
+use crate::relay_log::recover::Recovered;
+use crate::relay_log::{
+    CarriedOver, Condition, LogError, LogOptions, LogState, OpenedLog, RelayLog, SourceProgress,
+    Writer,
+};
+use crate::transaction::{Transaction, TransactionBatch};
+
+/// The most bytes in one group, before it is made durable.
+const GROUP_LEN_MAX: u64 = 16 * 1024 * 1024;
+/// How often an idle log checks whether a delayed sync is due.
+const IDLE_TICK: Duration = Duration::from_millis(50);
+
+/// The merge and the log that it decides for.
+#[derive(Debug)]
+pub struct LogThread {
+    log: Writer,
+    merge: Merge,
+    /// By number. Invariant: one for each source of the configuration.
+    sources: Vec<Source>,
+}
+
+impl LogThread {
+    /// Begins a new log whose first file says that `purged` lies before it. `progress` is where
+    /// each source starts.
+    ///
+    /// # Errors
+    /// When the files cannot be created.
+    pub fn create(
+        options: LogOptions,
+        format: &FormatDescription,
+        purged: Executed,
+        mut progress: Vec<SourceProgress>,
+    ) -> Result<Self, LogError> {
+        progress.resize(options.source_names.len(), SourceProgress::default());
+        let begin = RecordNumber { file: 1, record: 0 };
+        let pairing = Pairing::new(options.source_names.iter().map(|_| begin));
+        let halves = OpenHalves::default();
+        let merge = Merge::new(options.server_id, purged.clone(), pairing, halves);
+        let opened = OpenedLog {
+            log_id: Uuid::random(),
+            state: LogState {
+                executed: purged.clone(),
+                purged,
+                files: Vec::new(),
+                sources: progress,
+            },
+            number: 1,
+        };
+        Self::open(options, format, opened, merge)
+    }
+
+    /// Continues a recovered log, in a new file.
+    ///
+    /// # Errors
+    /// When the files cannot be created.
+    pub fn resume(options: LogOptions, recovered: Recovered) -> Result<Self, LogError> {
+        let progress = options.source_names.iter();
+        let progress = progress.map(|name| recovered.sources.get(name).cloned());
+        let progress = progress.map(Option::unwrap_or_default).collect();
+        Writer::close_recovered(&options, recovered.end)?;
+        let merge = Merge::new(
+            options.server_id,
+            recovered.executed.clone(),
+            recovered.pairing,
+            recovered.halves,
+        );
+        let opened = OpenedLog {
+            log_id: recovered.log_id,
+            state: LogState {
+                executed: recovered.executed,
+                purged: recovered.purged,
+                files: recovered.files,
+                sources: progress,
+            },
+            number: recovered.end.file + 1,
+        };
+        Self::open(options, &recovered.format, opened, merge)
+    }
+
+    fn open(
+        options: LogOptions,
+        format: &FormatDescription,
+        opened: OpenedLog,
+        mut merge: Merge,
+    ) -> Result<Self, LogError> {
+        for progress in &opened.state.sources {
+            merge.begin_origin(progress.server_id, progress.first_timestamp);
+        }
+        let sources = options.source_names.iter().cloned().map(Source::new);
+        let sources = sources.collect();
+        let carried = carried_over(&merge, opened.number);
+        let log = Writer::open(options, format, opened, &carried)?;
+        Ok(Self {
+            log,
+            merge,
+            sources,
+        })
+    }
+
+    /// The published log.
+    pub fn log(&self) -> &Arc<RelayLog> {
+        self.log.log()
+    }
+
+    /// Takes the next transaction of `batch` through the four steps. It is neither durable nor
+    /// published before [`LogThread::commit`].
+    ///
+    /// # Errors
+    /// See [`AppendError`]. After `Log` nothing may be appended any more.
+    pub fn append(
+        &mut self,
+        batch: &TransactionBatch,
+        transaction: &Transaction,
+    ) -> Result<Decision, AppendError> {
+        // 1. Room for it: another file where this one is full or does not know its event types.
+        self.make_room(batch, transaction)?;
+        // 2. Is it new, or a copy? A new one gets its clock and commit group.
+        let decision = self.merge.decide(batch, transaction, &self.log.ledger())?;
+        self.report(batch, transaction, &decision)?;
+        // 3. Its events, if it is new, and its record in any case.
+        let record = self.log.write(batch, transaction, &decision)?;
+        // 4. Copies that arrive later are compared with it.
+        self.merge
+            .settle(batch, transaction, &decision, record)
+            .map_err(|error| self.log.internal_error(error.to_string()))?;
+        Ok(decision)
+    }
+
+    fn make_room(
+        &mut self,
+        batch: &TransactionBatch,
+        transaction: &Transaction,
+    ) -> Result<(), AppendError> {
+        let len = transaction.len();
+        let is_full = self.log.is_full(len)?;
+        let is_wider = self.log.adopt_format(&batch.format)?;
+        if self.log.begins_with(batch) || is_wider || is_full {
+            self.start_file()?;
+        }
+        self.log.check_fits(len)?;
+        self.note_restart(batch)?;
+        Ok(())
+    }
+
+    fn start_file(&mut self) -> Result<(), LogError> {
+        let next = self.log.next_record().file + 1;
+        self.merge.start_file();
+        self.log.start_file(&carried_over(&self.merge, next))
+    }
+
+    /// Notes a restart of the source's server: what it replicated last it may log again.
+    fn note_restart(&mut self, batch: &TransactionBatch) -> Result<(), LogError> {
+        if !self.source(batch.source)?.has_restarted(batch) {
+            return Ok(());
+        }
+        let is_anonymous = self.merge.executed().kind() == IdentityKind::Anonymous;
+        if is_anonymous && !self.log.progress(batch.source)?.position.is_unknown() {
+            self.merge.note_restart(batch.source);
+            self.log.record_restart(batch.source)?;
+        }
+        Ok(())
+    }
+
+    fn report(
+        &mut self,
+        batch: &TransactionBatch,
+        transaction: &Transaction,
+        decision: &Decision,
+    ) -> Result<(), LogError> {
+        let is_repetition = match decision {
+            Decision::Duplicate => {
+                let progress = self.log.progress(batch.source)?;
+                if let Some(source) = self.sources.get_mut(usize::from(batch.source)) {
+                    source.warn_of_old_gtid(batch, transaction, progress);
+                }
+                return Ok(());
+            }
+            Decision::New(placement) if placement.may_be_repetition => true,
+            Decision::Repeated => false,
+            _ => return Ok(()),
+        };
+        self.source(batch.source)?
+            .report_repetition(batch, transaction, is_repetition);
+        Ok(())
+    }
+
+    fn source(&mut self, source: u16) -> Result<&mut Source, LogError> {
+        let log = &self.log;
+        let found = self.sources.get_mut(usize::from(source));
+        found.ok_or_else(|| log.internal_error(format!("source number {source} is not configured")))
+    }
+
+    /// Records that the source of `batch`, which has no transactions, has moved.
+    ///
+    /// # Errors
+    /// When the log fails.
+    pub fn move_source(&mut self, batch: &TransactionBatch) -> Result<(), LogError> {
+        if self.log.begins_with(batch) {
+            self.start_file()?;
+        }
+        self.note_restart(batch)?;
+        self.log.move_source(batch)
+    }
+
+    /// As [`Writer::commit`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn commit(&mut self) -> Result<(), LogError> {
+        self.log.commit()
+    }
+
+    /// As [`Writer::close`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn close(&mut self) -> Result<(), LogError> {
+        self.log.close()
+    }
+
+    /// Has the log written to `file` from now on, which can be one that fails.
+    #[cfg(test)]
+    fn break_log(&mut self, file: std::fs::File) {
+        self.log.break_log(file);
+    }
+
+    /// Runs until every sender of the queue is gone, or the log fails. It blocks, so it wants a
+    /// thread of its own. `counters` has one entry for each configured source.
+    pub fn run(
+        mut self,
+        mut queue: mpsc::Receiver<QueuedBatch>,
+        counters: &[Arc<SourceCounters>],
+        runtime: &Handle,
+    ) {
+        loop {
+            let next =
+                runtime.block_on(async { tokio::time::timeout(IDLE_TICK, queue.recv()).await });
+            let outcome = match next {
+                Ok(Some(first)) => self.append_group(first, &mut queue, counters),
+                Ok(None) => {
+                    if let Err(error) = self.close() {
+                        fail(self.log(), &error);
+                    }
+                    return;
+                }
+                Err(_) => self.commit(),
+            };
+            if let Err(error) = outcome {
+                fail(self.log(), &error);
+                // The queue is closed with this receiver: the sources stop, what is durable is
+                // still served.
+                return;
+            }
+        }
+    }
+
+    fn append_group(
+        &mut self,
+        first: QueuedBatch,
+        queue: &mut mpsc::Receiver<QueuedBatch>,
+        counters: &[Arc<SourceCounters>],
+    ) -> Result<(), LogError> {
+        let mut len = 0;
+        let mut next = Some(first);
+        while let Some(QueuedBatch { batch, memory }) = next {
+            len += batch.len();
+            if let Some(counters) = counters.get(usize::from(batch.source)) {
+                self.append_batch(&batch, counters)?;
+            }
+            batch.recycle();
+            drop(memory);
+            next = if len < GROUP_LEN_MAX {
+                queue.try_recv().ok()
+            } else {
+                None
+            };
+        }
+        self.commit()
+    }
+
+    fn append_batch(
+        &mut self,
+        batch: &TransactionBatch,
+        counters: &SourceCounters,
+    ) -> Result<(), LogError> {
+        if counters.refusal.borrow().is_some() {
+            return Ok(()); // What follows a refused transaction must not be appended.
+        }
+        if batch.source_first_timestamp != 0 {
+            self.merge
+                .begin_origin(batch.source_server_id, batch.source_first_timestamp);
+        }
+        if batch.is_empty() {
+            return self.move_source(batch);
+        }
+        let (mut kept, mut duplicate, mut filtered) = (0, 0, 0);
+        for transaction in &batch.transactions {
+            match self.append(batch, transaction) {
+                Ok(Decision::New(_)) => {
+                    kept += 1;
+                    filtered += u64::from(transaction.emptied);
+                }
+                Ok(
+                    Decision::Duplicate
+                    | Decision::Repeated
+                    | Decision::Own
+                    | Decision::BeforeOrigin,
+                ) => duplicate += 1,
+                Ok(Decision::BeforeStart) => {}
+                Err(AppendError::Log(error)) => return Err(error),
+                Err(AppendError::Refused(refusal)) => {
+                    counters.refusal.send_replace(Some(refusal.to_string()));
+                    break;
+                }
+            }
+        }
+        counters.kept.fetch_add(kept, Ordering::Relaxed);
+        counters.duplicate.fetch_add(duplicate, Ordering::Relaxed);
+        counters.filtered.fetch_add(filtered, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+/// What the index of file `number` begins with.
+fn carried_over(merge: &Merge, number: u64) -> CarriedOver<'_> {
+    let end = RecordNumber {
+        file: number,
+        record: 0,
+    };
+    CarriedOver {
+        executed: merge.executed(),
+        halves: merge.halves(),
+        paths: merge.pairing().states(end).collect(),
+    }
+}
+
+fn fail(log: &RelayLog, error: &LogError) {
+    let message = format!(
+        "{error}; nothing more is appended, what is durable is still served; repair the disk and \
+         restart binrelay"
+    );
+    tracing::error!("the relay log failed: {message}");
+    log.set_condition(Condition::Failed(message));
+}

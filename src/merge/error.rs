@@ -1,0 +1,61 @@
+//! Why a transaction cannot be merged.
+
+use super::pairing::Unaligned;
+use crate::flavor::Flavor;
+use crate::position::SourcePosition;
+
+/// Why a transaction cannot be merged.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MergeError {
+    /// A source of the other flavor.
+    #[error(
+        "the source sends {found} transactions, but this relay log holds {expected} transactions"
+    )]
+    Flavor {
+        /// The log's flavor.
+        expected: Flavor,
+        /// The source's.
+        found: Flavor,
+    },
+    /// One source has GTIDs, another does not.
+    #[error(
+        "the source sends a transaction {} a GTID, but this relay log holds transactions {}; set \
+         gtid_mode to the same value (ON or OFF) on all sources; to change it, start with an empty \
+         data_dir and seed the replicas again",
+        if *.has_gtid { "with" } else { "without" },
+        if *.has_gtid { "without GTIDs" } else { "with GTIDs" },
+    )]
+    Mixed {
+        /// Whether the source's transaction has one.
+        has_gtid: bool,
+    },
+    /// It cannot be determined whether a transaction without a GTID is new or a copy.
+    #[error(
+        "cannot determine whether the transaction of server_id {origin} that ends at {end} and \
+         began at {timestamp} (seconds since 1970) was delivered before: {cause}; compare the \
+         masters' data and make sure all use the same binlog settings (binlog_format, \
+         binlog_row_image) and no binlog was reset, then start with an empty data_dir and seed the \
+         replicas again, or remove this source"
+    )]
+    Unaligned {
+        /// The server_id of its origin.
+        origin: u32,
+        /// When it began there.
+        timestamp: u32,
+        /// The source's position after it.
+        end: SourcePosition,
+        /// What was found.
+        cause: Unaligned,
+    },
+}
+
+/// The merge contradicts itself: a fault of binrelay. Nothing may be appended after it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "internal error: transaction {identity} was accepted as new, but was already recorded as \
+     delivered"
+)]
+pub struct SettleError {
+    /// The transaction.
+    pub identity: String,
+}

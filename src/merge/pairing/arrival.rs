@@ -1,0 +1,72 @@
+//! A transaction without a GTID that arrives, and how it is classified.
+
+use crate::identity::Fingerprint;
+
+/// A transaction without a GTID that arrives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Arrival {
+    /// The source that sent it, by its number.
+    pub path: u16,
+    /// That source's own server_id.
+    pub path_server_id: u32,
+    /// The server on which it was committed.
+    pub origin: u32,
+    /// Its identity.
+    pub fingerprint: Fingerprint,
+}
+
+impl Arrival {
+    pub(super) fn is_direct(&self) -> bool {
+        self.origin == self.path_server_id
+    }
+
+    /// When it was committed or began, in seconds since 1970 by its origin's clock.
+    pub(super) fn seconds(&self) -> u64 {
+        match self.fingerprint.commit_timestamp {
+            0 => u64::from(self.fingerprint.timestamp),
+            microseconds => microseconds / 1_000_000,
+        }
+    }
+}
+
+/// How an arriving transaction was classified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Paired {
+    /// It was not delivered before.
+    New,
+    /// It is new, or the path sends it a second time: it is delivered.
+    NewOrRepeated,
+    /// A copy of it was delivered.
+    Copy,
+    /// It lies before the start of its origin's own path.
+    Before,
+    /// The path sent it before: the source, a peer of the origin, has logged it twice.
+    Repeated,
+}
+
+/// Why an arrival cannot be paired.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unaligned {
+    /// The origin itself skipped a transaction that a peer has from it.
+    #[error(
+        "it follows another transaction of the same server, of time {missing_timestamp}, that is \
+         in a peer's binlog but not in this server's own"
+    )]
+    Missing {
+        /// When the missing one began, in seconds since 1970.
+        missing_timestamp: u32,
+    },
+    /// Two transactions of one second and one origin, logged as statements by one server and as
+    /// rows by another, of which the number differs.
+    #[error(
+        "one binlog holds more of its server's transactions of time {timestamp} than the other, \
+         and they cannot be matched because one server logs statements and the other rows"
+    )]
+    Ambiguous {
+        /// The second, since 1970.
+        timestamp: u32,
+    },
+    /// The ledger cannot be read.
+    #[error("the record of delivered transactions cannot be read: {0}")]
+    Ledger(String),
+}

@@ -1,0 +1,222 @@
+//! Whether each commit index belongs to its log file. `run` and `verify` share these checks: an
+//! index that is foreign or too old must neither be followed nor be "repaired", because recovery
+//! would truncate transactions that replicas have.
+//!
+//! | what is wrong | found by |
+//! |---|---|
+//! | the index is missing, or shorter than its head | its length |
+//! | it is one of another kind of server | the flavor in its header and in the log file's head |
+//! | it is another relay log's | log_id in its header, in the other indexes and in `relay-bin.durable` |
+//! | it is another file's (swapped) | the file number in its header |
+//! | it was written for another log file | the checksum of the log file's head in its header |
+//! | it is an older copy, of a completed file | its last step must end where the closing ROTATE begins |
+//! | it is an older copy, of the newest file | it must have all records that `relay-bin.durable` says are on disk |
+
+use std::io;
+
+use super::durable_mark::Durable;
+use super::error::{IndexMismatch, LogError};
+use super::files::LogDir;
+use super::index_reader::IndexReader;
+use super::index_record::{IndexHeader, RECORD_LEN};
+use super::reader::{FileHead, LogFile};
+use crate::binlog::EventType;
+use crate::gtid::Uuid;
+
+/// What all commit indexes of one relay log must agree with.
+#[derive(Debug, Clone)]
+pub struct LogBinding {
+    log_dir: LogDir,
+    newest: u64,
+    /// Unknown where neither a mark nor an index says it.
+    log_id: Option<Uuid>,
+    durable: Option<Durable>,
+}
+
+impl LogBinding {
+    /// Reads what binds the files of the log together, and the numbers of these files.
+    ///
+    /// # Errors
+    /// When it cannot be read, or the list of files is older than the log.
+    pub fn read(log_dir: &LogDir) -> Result<(Self, Vec<u64>), LogError> {
+        // In this order, because `verify` also reads logs that are being written: a file is added
+        // to the list before it is marked.
+        let durable = Durable::read(log_dir)?;
+        let files = log_dir.read_list()?;
+        let newest = files.last().copied().unwrap_or(0);
+        if let Some(durable) = durable
+            && durable.file > newest
+        {
+            return Err(LogError::OldList {
+                path: log_dir.list_path(),
+                expected: log_dir.file_name(durable.file),
+            });
+        }
+        let first_index = files
+            .iter()
+            .find_map(|number| IndexReader::open_for_lookup(&log_dir.index_path(*number)).ok());
+        let log_id = durable.map(|durable| durable.log_id);
+        let log_id = log_id.or_else(|| first_index.map(|index| index.header().log_id));
+        let binding = Self {
+            log_dir: log_dir.clone(),
+            newest,
+            log_id,
+            durable,
+        };
+        Ok((binding, files))
+    }
+
+    /// The relay log's identity, if anything says it.
+    pub fn log_id(&self) -> Option<Uuid> {
+        self.log_id
+    }
+
+    /// Bytes of file `number` and records of its index that are known to be on disk.
+    pub fn durable(&self, number: u64) -> (u64, u64) {
+        match self.durable {
+            Some(durable) if durable.file == number => (durable.log, durable.records.into()),
+            _ => (0, 0),
+        }
+    }
+
+    /// Checks that the index of file `number`, whose head is `head`, belongs to it.
+    ///
+    /// # Errors
+    /// When it does not, or cannot be read. Nothing is changed.
+    pub fn check(&self, number: u64, head: &FileHead) -> Result<(), LogError> {
+        let mismatch = |cause| LogError::IndexMismatch {
+            path: self.log_dir.index_path(number),
+            log: self.log_dir.log_path(number),
+            cause,
+        };
+        let len = self
+            .index_len(number)?
+            .ok_or_else(|| mismatch(IndexMismatch::Missing))?;
+        if len < RECORD_LEN as u64 {
+            return Err(mismatch(IndexMismatch::NoHead { len }));
+        }
+        let index = IndexReader::open_for_lookup(&self.log_dir.index_path(number))?;
+        let header = *index.header();
+        let log = LogFile::open(&self.log_dir.log_path(number))?;
+        let found = match self.header_mismatch(number, &header, head, &log)? {
+            Some(found) => Some(found),
+            None if len < u64::from(header.head_records) * RECORD_LEN as u64 => {
+                Some(IndexMismatch::NoHead { len })
+            }
+            None if number == self.newest => self.is_older(number, len, index)?,
+            None => is_incomplete(len, index, head, &log)?,
+        };
+        found.map_or(Ok(()), |cause| Err(mismatch(cause)))
+    }
+
+    fn index_len(&self, number: u64) -> Result<Option<u64>, LogError> {
+        let path = self.log_dir.index_path(number);
+        match std::fs::metadata(&path) {
+            Ok(metadata) => Ok(Some(metadata.len())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(cause) => Err(LogError::io("read", &path, cause)),
+        }
+    }
+
+    fn header_mismatch(
+        &self,
+        number: u64,
+        header: &IndexHeader,
+        head: &FileHead,
+        log: &LogFile,
+    ) -> Result<Option<IndexMismatch>, LogError> {
+        let (of_index, of_log) = (header.kind.flavor(), head.previous.flavor());
+        if of_index != of_log {
+            let (found, expected) = (of_index.name(), of_log.name());
+            return Ok(Some(IndexMismatch::Flavor { found, expected }));
+        }
+        if let Some(expected) = self.log_id
+            && expected != header.log_id
+        {
+            let (found, expected) = (header.log_id.to_string(), expected.to_string());
+            return Ok(Some(IndexMismatch::LogId { found, expected }));
+        }
+        if header.file_number != number {
+            let found = header.file_number;
+            let expected = number;
+            return Ok(Some(IndexMismatch::FileNumber { found, expected }));
+        }
+        let expected = log.crc_of_head(head.end)?;
+        if (u64::from(header.log_head_len), header.log_head_crc) != (head.end, expected) {
+            return Ok(Some(IndexMismatch::Head {
+                found: header.log_head_crc,
+                expected,
+                len: header.log_head_len,
+            }));
+        }
+        Ok(None)
+    }
+
+    /// The newest index must have all records that are known to be on disk.
+    fn is_older(
+        &self,
+        number: u64,
+        len: u64,
+        index: IndexReader<'_>,
+    ) -> Result<Option<IndexMismatch>, LogError> {
+        let (durable_to, durable_records) = self.durable(number);
+        let records = len / RECORD_LEN as u64;
+        if records >= durable_records {
+            return Ok(None);
+        }
+        Ok(Some(IndexMismatch::Older {
+            records,
+            log_end: last_log_end(records, index)?.unwrap_or(0),
+            durable_records,
+            durable_to,
+        }))
+    }
+}
+
+/// The index of a completed file must describe all of it.
+fn is_incomplete(
+    len: u64,
+    index: IndexReader<'_>,
+    head: &FileHead,
+    log: &LogFile,
+) -> Result<Option<IndexMismatch>, LogError> {
+    let log_end = last_log_end(len / RECORD_LEN as u64, index)?.unwrap_or(head.end);
+    let log_len = log.file_len()?;
+    if log_end == log_len {
+        return Err(LogError::Unexpected {
+            path: log.path().to_owned(),
+            offset: log_len,
+            found: "the file ends here".to_owned(),
+            expected: "a Rotate event that ends it; restore the file",
+        });
+    }
+    let ends_with_rotate = log_end < log_len
+        && log.header_at(log_end).is_ok_and(|header| {
+            let end = log_end.checked_add(header.event_size.into());
+            header.event_type == EventType::ROTATE && end == Some(log_len)
+        });
+    Ok((!ends_with_rotate).then_some(IndexMismatch::Incomplete { log_end, log_len }))
+}
+
+/// The log end of the last step before record `end`.
+fn last_log_end(end: u64, mut index: IndexReader<'_>) -> Result<Option<u64>, LogError> {
+    // Definitions of a long name or xid may precede the end without a step after them.
+    const LOOK_BACK: u64 = 64;
+    let mut from = end.saturating_sub(LOOK_BACK).max(1);
+    loop {
+        index.seek(from)?;
+        let mut last = None;
+        while index.next_number() < end {
+            match index.next_record() {
+                Ok(Some(read)) => last = read.record.step().map(|step| step.log_end).or(last),
+                Ok(None) => break,
+                Err(LogError::Index { .. }) => index.skip_damaged()?,
+                Err(error) => return Err(error),
+            }
+        }
+        if last.is_some() || from == 1 {
+            return Ok(last.map(u64::from));
+        }
+        from = from.saturating_sub(LOOK_BACK).max(1);
+    }
+}

@@ -1,0 +1,224 @@
+//! What can go wrong with the relay log.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::index_record::RecordError;
+use crate::binlog::EventError;
+
+/// What can go wrong with the relay log.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The operating system refused.
+    #[error("cannot {action} {}: {cause}", path.display())]
+    Io {
+        /// The operation.
+        action: &'static str,
+        /// The path.
+        path: PathBuf,
+        /// The operating system's error.
+        #[source]
+        cause: io::Error,
+    },
+    /// The list of log files holds something else.
+    #[error(
+        "{}, line {line}: {found:?} is not the next file of the log {basename:?}; restore the list",
+        path.display()
+    )]
+    List {
+        /// The list.
+        path: PathBuf,
+        /// Which line, from 1.
+        line: usize,
+        /// The line's text.
+        found: String,
+        /// The configured base name.
+        basename: String,
+    },
+    /// The list of log files is older than the log.
+    #[error(
+        "{} does not name {expected}, which was written: it is an older copy; restore the list \
+         (one file name a line), or move data_dir away and seed the replicas again",
+        path.display()
+    )]
+    OldList {
+        /// The list.
+        path: PathBuf,
+        /// The newest file's name.
+        expected: String,
+    },
+    /// A commit index is damaged.
+    #[error("{}, offset {offset}: {cause}", path.display())]
+    Index {
+        /// The index.
+        path: PathBuf,
+        /// Offset in it.
+        offset: u64,
+        /// What is wrong.
+        #[source]
+        cause: RecordError,
+    },
+    /// A commit index does not belong to its log file.
+    #[error(
+        "{}: {cause}; restore the commit index that belongs to {} (from the same data_dir and the \
+         same time), or move data_dir away and seed the replicas again; nothing was changed",
+        path.display(),
+        log.display()
+    )]
+    IndexMismatch {
+        /// The index.
+        path: PathBuf,
+        /// The log file.
+        log: PathBuf,
+        /// What does not match.
+        #[source]
+        cause: IndexMismatch,
+    },
+    /// The record of what is durable does not belong to this log.
+    #[error(
+        "{}: {found}, expected {expected}; restore the file of this data_dir, or, if the log files \
+         and their commit indexes are known to be complete, remove it",
+        path.display()
+    )]
+    DurableMark {
+        /// The file.
+        path: PathBuf,
+        /// Its content.
+        found: String,
+        /// What it must hold.
+        expected: String,
+    },
+    /// A log file is damaged.
+    #[error("{}, offset {offset}: {cause}", path.display())]
+    Event {
+        /// The log file.
+        path: PathBuf,
+        /// Offset in it.
+        offset: u64,
+        /// What is wrong.
+        #[source]
+        cause: EventError,
+    },
+    /// A file is not what it must be.
+    #[error("{}, offset {offset}: {found}, expected {expected}", path.display())]
+    Unexpected {
+        /// The file.
+        path: PathBuf,
+        /// Offset in it.
+        offset: u64,
+        /// What is there.
+        found: String,
+        /// What must be there.
+        expected: &'static str,
+    },
+    /// A log file with transactions is not in the list.
+    #[error(
+        "{} holds transactions, but is not in {}; restore the list (one file name a line), or \
+         move data_dir away and seed the replicas again",
+        path.display(),
+        list.display()
+    )]
+    Unlisted {
+        /// The log file.
+        path: PathBuf,
+        /// The list.
+        list: PathBuf,
+    },
+    /// The relay contradicts itself: a fault of binrelay. Nothing was written.
+    #[error("{}: internal error: {what}", path.display())]
+    Internal {
+        /// The file that was to be written.
+        path: PathBuf,
+        /// Which invariant does not hold.
+        what: String,
+    },
+}
+
+impl LogError {
+    /// An error of the operating system.
+    pub fn io(action: &'static str, path: &Path, cause: io::Error) -> Self {
+        LogError::Io {
+            action,
+            path: path.to_owned(),
+            cause,
+        }
+    }
+}
+
+/// Why a commit index does not belong to its log file.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum IndexMismatch {
+    /// There is no such file.
+    #[error("the commit index is missing")]
+    Missing,
+    /// It is too short to hold its header and head, which are on disk before the log file is used.
+    #[error("the commit index ends at {len} bytes, within its head")]
+    NoHead {
+        /// Its length in bytes.
+        len: u64,
+    },
+    /// It belongs to another kind of server.
+    #[error("the commit index is one of {found}, but the log file holds events of {expected}")]
+    Flavor {
+        /// The index's.
+        found: &'static str,
+        /// The log's.
+        expected: &'static str,
+    },
+    /// It belongs to another relay's log.
+    #[error("the commit index belongs to another relay log: log_id {found}, expected {expected}")]
+    LogId {
+        /// The index's.
+        found: String,
+        /// The log's.
+        expected: String,
+    },
+    /// It belongs to another file of the log.
+    #[error("the commit index belongs to log file number {found}, expected {expected}")]
+    FileNumber {
+        /// The index's.
+        found: u64,
+        /// The log file's.
+        expected: u64,
+    },
+    /// It was written for a log file with another beginning.
+    #[error(
+        "the commit index belongs to a log file with another head: checksum {found:#010x} of \
+         {len} bytes, expected {expected:#010x}"
+    )]
+    Head {
+        /// The checksum in the index.
+        found: u32,
+        /// The checksum of the log file's head.
+        expected: u32,
+        /// The length of the head in the index.
+        len: u32,
+    },
+    /// It ends before records that were on disk.
+    #[error(
+        "the commit index is an older copy, or was truncated: it ends with {records} records at \
+         log offset {log_end}, but {durable_records} records up to log offset {durable_to} were \
+         on disk and may have been served"
+    )]
+    Older {
+        /// Its records, the header included.
+        records: u64,
+        /// Up to where they describe the log.
+        log_end: u64,
+        /// Records that were on disk.
+        durable_records: u64,
+        /// The log's offset that was on disk.
+        durable_to: u64,
+    },
+    /// It does not describe all of a log file that was completed.
+    #[error(
+        "the commit index is an older copy, or was truncated: it describes the log file up to \
+         offset {log_end} of {log_len}, where the closing Rotate event was expected"
+    )]
+    Incomplete {
+        /// Up to where its records describe the log.
+        log_end: u64,
+        /// Length of the log file in bytes.
+        log_len: u64,
+    },
+}

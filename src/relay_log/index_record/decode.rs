@@ -1,0 +1,235 @@
+//! Reading records. The offsets are those of the field tables in the module's documentation.
+
+use super::bytes::{self, RecordBytes, get_u8, get_u16, get_u32, get_u64};
+use super::{
+    PathKey, Record, RecordError, Recorded, RecordedIdentity, SourceHistory, Step, TEXT_LEN,
+    TextPart,
+};
+use crate::gtid::MariaDbGtid;
+use crate::identity::{Fingerprint, IdentityKind};
+use crate::merge::pairing::Delivered;
+use crate::position::RecordNumber;
+
+impl Record {
+    /// Reads one record of an index whose header names `kind`.
+    ///
+    /// # Errors
+    /// When it is damaged, of an unknown kind, or holds what is never written.
+    pub fn decode(record: &RecordBytes, kind: IdentityKind) -> Result<Self, RecordError> {
+        bytes::verify(record)?;
+        let code = get_u8(record, 0);
+        if matches!(code, 4 | 6 | 16..=19) && kind != IdentityKind::Anonymous {
+            let log = "a relay log with GTIDs";
+            return Err(RecordError::KindOfOther { kind: code, log });
+        }
+        if matches!(code, 7 | 13..=15) && kind != IdentityKind::MariaDb {
+            let log = "a relay log of MySQL";
+            return Err(RecordError::KindOfOther { kind: code, log });
+        }
+        Ok(match code {
+            1 => {
+                let flags = flags(record, 0b11)?;
+                Record::Transaction {
+                    step: step(record)?,
+                    transaction: recorded(record, kind),
+                    emptied: flags & 1 != 0,
+                    may_be_repetition: flags & 2 != 0,
+                }
+            }
+            2 => Record::Copy {
+                step: step(record)?,
+                transaction: recorded(record, kind),
+            },
+            3 => Record::Ignored {
+                step: step(record)?,
+                transaction: recorded(record, kind),
+            },
+            4 => Record::BeforeStart {
+                step: step(record)?,
+                transaction: recorded(record, kind),
+            },
+            5 => Record::SourceMoved {
+                step: step(record)?,
+                history: history(record)?,
+            },
+            6 => Record::SourceRestarted {
+                step: step(record)?,
+                history: history(record)?,
+            },
+            7 => Record::SourceGtid {
+                step: step(record)?,
+                gtid: MariaDbGtid {
+                    domain_id: get_u32(record, 12),
+                    server_id: get_u32(record, 32),
+                    seq_no: get_u64(record, 24),
+                },
+            },
+            8..=12 => definition(record, code)?,
+            13 => Record::KeptAlter(alter(record)),
+            14 => Record::EmptiedAlter(alter(record)),
+            15 => Record::EndedAlter(alter(record)),
+            16 => Record::PathQueue {
+                key: path(record),
+                cursor: record_number(record),
+                is_aligned: flags(record, 1)? != 0,
+            },
+            17 => Record::PathSkipped {
+                key: path(record),
+                delivered: Delivered {
+                    record: record_number(record),
+                    fingerprint: fingerprint(record),
+                    path: get_u16(record, 4),
+                    may_be_repetition: false,
+                },
+            },
+            18 => Record::PathNewest {
+                key: path(record),
+                fingerprint: fingerprint(record),
+            },
+            19 => Record::PathAgain {
+                key: path(record),
+                fingerprint: fingerprint(record),
+            },
+            other => return Err(RecordError::Kind(other)),
+        })
+    }
+}
+
+fn definition(record: &RecordBytes, code: u8) -> Result<Record, RecordError> {
+    let text = text(record)?;
+    let (source, number) = (get_u16(record, 2), get_u32(record, 4));
+    Ok(match code {
+        8 => Record::SourceName { source, text },
+        9 => Record::SourceFile {
+            source,
+            number,
+            text,
+        },
+        10 => Record::Origin { number, text },
+        11 => Record::EmptiedXa(text),
+        _ => Record::EndedXa(text),
+    })
+}
+
+/// The flags, of which only those of `known` are ever set.
+fn flags(record: &RecordBytes, known: u8) -> Result<u8, RecordError> {
+    let flags = get_u8(record, 1);
+    match flags & !known {
+        0 => Ok(flags),
+        _ => Err(RecordError::Value {
+            field: "flags",
+            found: flags.into(),
+            expected: "known flags only",
+        }),
+    }
+}
+
+fn step(record: &RecordBytes) -> Result<Step, RecordError> {
+    let step = Step {
+        source: get_u16(record, 2),
+        log_end: get_u32(record, 4),
+        source_file: get_u32(record, 8),
+        source_offset: get_u64(record, 16),
+        source_server_id: get_u32(record, 52),
+        durable_to: get_u32(record, 48),
+        durable_records: get_u32(record, 56),
+    };
+    if step.durable_to > step.log_end {
+        return Err(RecordError::Value {
+            field: "durable to",
+            found: step.durable_to.into(),
+            expected: "at most the record's log end",
+        });
+    }
+    Ok(step)
+}
+
+fn recorded(record: &RecordBytes, kind: IdentityKind) -> Recorded {
+    let (second, number) = (get_u32(record, 12), get_u64(record, 24));
+    let commit_time_us = get_u64(record, 40);
+    let identity = match kind {
+        IdentityKind::MySql => RecordedIdentity::MySql {
+            origin: second,
+            gno: number,
+            commit_time_us,
+        },
+        IdentityKind::MariaDb => RecordedIdentity::MariaDb {
+            domain_id: second,
+            seq_no: number,
+            commit_time_us,
+        },
+        IdentityKind::Anonymous => RecordedIdentity::Anonymous(Fingerprint {
+            commit_timestamp: number,
+            content: get_u64(record, 40),
+            timestamp: get_u32(record, 36),
+            traits: second,
+        }),
+    };
+    Recorded {
+        identity,
+        server_id: get_u32(record, 32),
+    }
+}
+
+fn history(record: &RecordBytes) -> Result<SourceHistory, RecordError> {
+    Ok(SourceHistory {
+        first_timestamp: get_u32(record, 36),
+        reading_back: flags(record, 1)? != 0,
+    })
+}
+
+fn text(record: &RecordBytes) -> Result<TextPart, RecordError> {
+    let len = get_u8(record, 1);
+    if usize::from(len) > TEXT_LEN {
+        return Err(RecordError::Value {
+            field: "text length",
+            found: len.into(),
+            expected: "at most 48",
+        });
+    }
+    let (part, parts) = (get_u16(record, 8), get_u16(record, 10));
+    if part >= parts {
+        return Err(RecordError::Value {
+            field: "text part",
+            found: part.into(),
+            expected: "less than the number of parts",
+        });
+    }
+    Ok(TextPart {
+        part,
+        parts,
+        len,
+        bytes: bytes::get_bytes(record, 12),
+    })
+}
+
+fn alter(record: &RecordBytes) -> MariaDbGtid {
+    MariaDbGtid {
+        domain_id: get_u32(record, 4),
+        server_id: get_u32(record, 8),
+        seq_no: get_u64(record, 16),
+    }
+}
+
+fn path(record: &RecordBytes) -> PathKey {
+    PathKey {
+        path: get_u16(record, 2),
+        origin: get_u32(record, 32),
+    }
+}
+
+fn record_number(record: &RecordBytes) -> RecordNumber {
+    RecordNumber {
+        file: get_u64(record, 16),
+        record: get_u64(record, 24),
+    }
+}
+
+fn fingerprint(record: &RecordBytes) -> Fingerprint {
+    Fingerprint {
+        traits: get_u32(record, 12),
+        timestamp: get_u32(record, 36),
+        commit_timestamp: get_u64(record, 40),
+        content: get_u64(record, 48),
+    }
+}

@@ -1,0 +1,161 @@
+//! Writing records. The offsets are those of the field tables in the module's documentation.
+
+use super::bytes::{Fields, RecordBytes};
+use super::{PathKey, Record, Recorded, RecordedIdentity, SourceHistory, Step, TextPart};
+use crate::gtid::MariaDbGtid;
+use crate::identity::Fingerprint;
+
+impl Record {
+    /// The record's bytes.
+    pub fn encode(&self) -> RecordBytes {
+        match self {
+            Record::Transaction {
+                step,
+                transaction,
+                emptied,
+                may_be_repetition,
+            } => {
+                let flags = u8::from(*emptied) | u8::from(*may_be_repetition) << 1;
+                recorded(1, step, transaction).put(1, &[flags]).seal()
+            }
+            Record::Copy { step, transaction } => recorded(2, step, transaction).seal(),
+            Record::Ignored { step, transaction } => recorded(3, step, transaction).seal(),
+            Record::BeforeStart { step, transaction } => recorded(4, step, transaction).seal(),
+            Record::SourceMoved { step, history } => moved(5, step, history),
+            Record::SourceRestarted { step, history } => moved(6, step, history),
+            Record::SourceGtid { step, gtid } => self::step(7, step)
+                .put_u32(12, gtid.domain_id)
+                .put_u64(24, gtid.seq_no)
+                .put_u32(32, gtid.server_id)
+                .seal(),
+            Record::SourceName { source, text } => text_of(8, text).put_u16(2, *source).seal(),
+            Record::SourceFile {
+                source,
+                number,
+                text,
+            } => text_of(9, text)
+                .put_u16(2, *source)
+                .put_u32(4, *number)
+                .seal(),
+            Record::Origin { number, text } => text_of(10, text).put_u32(4, *number).seal(),
+            Record::EmptiedXa(xid) => text_of(11, xid).seal(),
+            Record::EndedXa(xid) => text_of(12, xid).seal(),
+            Record::KeptAlter(start) => alter(13, start),
+            Record::EmptiedAlter(start) => alter(14, start),
+            Record::EndedAlter(start) => alter(15, start),
+            Record::PathQueue {
+                key,
+                cursor,
+                is_aligned,
+            } => path(16, key)
+                .put(1, &[u8::from(*is_aligned)])
+                .put_u64(16, cursor.file)
+                .put_u64(24, cursor.record)
+                .seal(),
+            Record::PathSkipped { key, delivered } => {
+                let mut fields = fingerprint(path(17, key), &delivered.fingerprint);
+                fields
+                    .put_u16(4, delivered.path)
+                    .put_u64(16, delivered.record.file)
+                    .put_u64(24, delivered.record.record)
+                    .seal()
+            }
+            Record::PathNewest {
+                key,
+                fingerprint: newest,
+            } => fingerprint(path(18, key), newest).seal(),
+            Record::PathAgain {
+                key,
+                fingerprint: again,
+            } => fingerprint(path(19, key), again).seal(),
+        }
+    }
+}
+
+fn step(kind: u8, step: &Step) -> Fields {
+    let mut fields = Fields::new(kind);
+    fields
+        .put_u16(2, step.source)
+        .put_u32(4, step.log_end)
+        .put_u32(8, step.source_file)
+        .put_u64(16, step.source_offset)
+        .put_u32(48, step.durable_to)
+        .put_u32(52, step.source_server_id)
+        .put_u32(56, step.durable_records);
+    fields
+}
+
+fn recorded(kind: u8, step: &Step, transaction: &Recorded) -> Fields {
+    let mut fields = self::step(kind, step);
+    fields.put_u32(32, transaction.server_id);
+    match transaction.identity {
+        RecordedIdentity::MySql {
+            origin,
+            gno,
+            commit_time_us,
+        } => {
+            fields
+                .put_u32(12, origin)
+                .put_u64(24, gno)
+                .put_u64(40, commit_time_us);
+        }
+        RecordedIdentity::MariaDb {
+            domain_id,
+            seq_no,
+            commit_time_us,
+        } => {
+            fields
+                .put_u32(12, domain_id)
+                .put_u64(24, seq_no)
+                .put_u64(40, commit_time_us);
+        }
+        RecordedIdentity::Anonymous(fingerprint) => {
+            fields
+                .put_u32(12, fingerprint.traits)
+                .put_u64(24, fingerprint.commit_timestamp)
+                .put_u32(36, fingerprint.timestamp)
+                .put_u64(40, fingerprint.content);
+        }
+    }
+    fields
+}
+
+fn moved(kind: u8, step: &Step, history: &SourceHistory) -> RecordBytes {
+    self::step(kind, step)
+        .put(1, &[u8::from(history.reading_back)])
+        .put_u32(36, history.first_timestamp)
+        .seal()
+}
+
+fn text_of(kind: u8, text: &TextPart) -> Fields {
+    let mut fields = Fields::new(kind);
+    fields
+        .put(1, &[text.len])
+        .put_u16(8, text.part)
+        .put_u16(10, text.parts)
+        .put(12, &text.bytes);
+    fields
+}
+
+fn alter(kind: u8, start: &MariaDbGtid) -> RecordBytes {
+    Fields::new(kind)
+        .put_u32(4, start.domain_id)
+        .put_u32(8, start.server_id)
+        .put_u64(16, start.seq_no)
+        .seal()
+}
+
+fn path(kind: u8, key: &PathKey) -> Fields {
+    let mut fields = Fields::new(kind);
+    fields.put_u16(2, key.path).put_u32(32, key.origin);
+    fields
+}
+
+fn fingerprint(mut fields: Fields, fingerprint: &Fingerprint) -> Fields {
+    fields
+        .put_u32(12, fingerprint.traits)
+        .put_u32(36, fingerprint.timestamp)
+        .put_u64(40, fingerprint.commit_timestamp)
+        .put_u64(48, fingerprint.content);
+    fields
+}

@@ -1,0 +1,150 @@
+//! What the other stages see of the relay log: what is published.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+
+use super::files::LogDir;
+use super::index_record::SourceHistory;
+use crate::gtid::{GtidPosition, MariaDbGtid};
+use crate::identity::{Executed, Identity};
+use crate::position::{RelayLogPosition, SourcePosition};
+
+/// How far one source has been received: everything up to here is durable.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SourceProgress {
+    /// The source's own position; unknown when it never sent anything.
+    pub position: SourcePosition,
+    /// The source's server_id when it was there; 0 when unknown.
+    pub server_id: u32,
+    /// MariaDB: the newest GTID of each domain that came by this source.
+    pub gtid_position: GtidPosition,
+    /// MySQL without GTIDs: when the first file that was read of the source was begun, in seconds
+    /// since 1970 by its clock, if files before it are lost, else 0.
+    pub first_timestamp: u32,
+    /// MySQL without GTIDs: whether what lies before the source's start is still being read, so
+    /// that the log has not begun.
+    pub reading_back: bool,
+}
+
+impl SourceProgress {
+    /// The history, as the commit index has it.
+    pub(super) fn history(&self) -> SourceHistory {
+        SourceHistory {
+            first_timestamp: self.first_timestamp,
+            reading_back: self.reading_back,
+        }
+    }
+
+    /// The GTID, where one of the same server that is not lower came by this source before.
+    pub fn goes_back_to(&self, identity: Identity) -> Option<MariaDbGtid> {
+        let Identity::MariaDb(gtid) = identity else {
+            return None;
+        };
+        let newest = self.gtid_position.get(gtid.domain_id)?;
+        (newest.server_id == gtid.server_id && gtid.seq_no <= newest.seq_no).then_some(gtid)
+    }
+}
+
+/// What the relay log holds, as published.
+#[derive(Debug, Clone)]
+pub struct LogState {
+    /// All transactions in the log or before its first file.
+    pub executed: Executed,
+    /// All transactions before its first file.
+    pub purged: Executed,
+    /// The numbers of the log files, in order.
+    pub files: Vec<u64>,
+    /// Each configured source's progress, by its number.
+    pub sources: Vec<SourceProgress>,
+}
+
+/// Whether the log can be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Condition {
+    /// All is well.
+    Running,
+    /// The disk is full: the sources are paused until space is free. The text says where.
+    DiskFull(String),
+    /// A write or a sync failed: nothing more is appended, what is durable is still served.
+    Failed(String),
+}
+
+/// The published relay log, as senders, receivers and status see it.
+///
+/// Invariant: the published end never goes back, and the bytes before it never change.
+#[derive(Debug)]
+pub struct RelayLog {
+    log_dir: LogDir,
+    server_version: String,
+    state: Mutex<LogState>,
+    published: watch::Sender<RelayLogPosition>,
+    condition: watch::Sender<Condition>,
+}
+
+impl RelayLog {
+    /// The log whose state is `state` and whose published end is `end`. `server_version` is what
+    /// its format descriptions say.
+    pub(super) fn new(
+        log_dir: LogDir,
+        server_version: String,
+        state: LogState,
+        end: RelayLogPosition,
+    ) -> Arc<Self> {
+        let published = watch::Sender::new(end);
+        let condition = watch::Sender::new(Condition::Running);
+        Arc::new(Self {
+            log_dir,
+            server_version,
+            state: Mutex::new(state),
+            published,
+            condition,
+        })
+    }
+
+    /// Where its files are.
+    pub fn log_dir(&self) -> &LogDir {
+        &self.log_dir
+    }
+
+    /// The version of the server whose events the log holds.
+    pub fn server_version(&self) -> &str {
+        &self.server_version
+    }
+
+    /// What the log holds. Keep the guard only for as long as it takes to read from it: the
+    /// writer waits for it once per group of transactions.
+    pub fn state(&self) -> MutexGuard<'_, LogState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The end up to which everything may be served.
+    pub fn published(&self) -> RelayLogPosition {
+        *self.published.borrow()
+    }
+
+    /// Follows the published end.
+    pub fn follow(&self) -> watch::Receiver<RelayLogPosition> {
+        self.published.subscribe()
+    }
+
+    /// Whether the log can be written.
+    pub fn condition(&self) -> Condition {
+        self.condition.borrow().clone()
+    }
+
+    /// Follows whether the log can be written.
+    pub fn follow_condition(&self) -> watch::Receiver<Condition> {
+        self.condition.subscribe()
+    }
+
+    /// Reports whether the log can be written.
+    pub fn set_condition(&self, condition: Condition) {
+        self.condition.send_replace(condition);
+    }
+
+    pub(super) fn publish(&self, end: RelayLogPosition, change: impl FnOnce(&mut LogState)) {
+        change(&mut self.state());
+        self.published.send_replace(end);
+    }
+}

@@ -1,0 +1,166 @@
+//! Rewriting a transaction's events for their position in the log: positions, clocks, group ids,
+//! checksums.
+
+use std::borrow::Cow;
+use std::ops::Range;
+use std::path::Path;
+
+use super::finish::finish;
+use super::spill_copy::SpillCopy;
+use super::tail::{Disk, Tail};
+use crate::binlog::event::EventHeader;
+use crate::binlog::{EventError, EventType, mariadb_gtid, mysql_gtid, query};
+use crate::identity::Identity;
+use crate::merge::Placement;
+use crate::relay_log::error::LogError;
+use crate::transaction::{Transaction, TransactionBatch};
+
+/// Stages a transaction's events at the end of `tail`, and writes them where they are many.
+/// `group_id` is the commit id of its group.
+pub(super) fn stage_transaction(
+    tail: &mut Tail,
+    disk: &Disk,
+    batch: &TransactionBatch,
+    transaction: &Transaction,
+    (placement, group_id): (&Placement, u64),
+) -> Result<(), LogError> {
+    let start = tail.end();
+    let path = tail.path.clone();
+    let damage = |cause| LogError::Event {
+        path: path.clone(),
+        offset: start,
+        cause,
+    };
+    let source = bytes_of(batch, &transaction.opener, &path)?;
+    let emptied = match placement.empties {
+        true => Some(emptied(transaction, source).map_err(damage)?),
+        false => None,
+    };
+    let (source, in_memory) = match (&emptied, &transaction.spill) {
+        (Some((opener, events)), _) => (opener.as_ref(), Some(events.as_slice())),
+        (None, None) => (source, Some(bytes_of(batch, &transaction.rest, &path)?)),
+        (None, Some(_)) => (source, None),
+    };
+    let rest_len = in_memory.map_or(transaction.rest_len(), |rest| rest.len() as u64);
+    let placed = (placement, group_id, rest_len);
+    opener(source, transaction, placed, start, &mut tail.staged).map_err(damage)?;
+    if let Some(events) = in_memory {
+        let start = tail.end();
+        rest(events, start, &mut tail.staged).map_err(damage)?;
+    } else if let Some(spill) = &transaction.spill {
+        let mut copy = SpillCopy::new(spill);
+        while copy.next(tail)? {
+            disk.write_if_many(tail)?;
+        }
+    }
+    disk.write_if_many(tail)
+}
+
+/// A part of the batch's bytes. The assembler made the range: one that is not there is its fault.
+fn bytes_of<'a>(
+    batch: &'a TransactionBatch,
+    range: &Range<usize>,
+    path: &Path,
+) -> Result<&'a [u8], LogError> {
+    let bytes = batch.bytes.get(range.clone());
+    bytes.ok_or_else(|| LogError::Internal {
+        path: path.to_owned(),
+        what: format!(
+            "a transaction of source {} is said to be at bytes {range:?} of a batch of {}",
+            batch.source,
+            batch.bytes.len()
+        ),
+    })
+}
+
+/// Appends `source`, the transaction's opener if it has one, to `out`, for offset `start` of the log file.
+/// `group_id` is the commit id of its group, `rest_len` how many bytes follow it.
+fn opener(
+    source: &[u8],
+    transaction: &Transaction,
+    (placement, group_id, rest_len): (&Placement, u64, u64),
+    start: u64,
+    out: &mut Vec<u8>,
+) -> Result<(), EventError> {
+    if source.is_empty() {
+        return Ok(());
+    }
+    let from = out.len();
+    match transaction.identity {
+        Identity::MySql(_) | Identity::Anonymous(_) => {
+            mysql_gtid::rewrite(source, placement.clock, rest_len, out)?;
+        }
+        Identity::MariaDb(_) => out.extend_from_slice(source),
+    }
+    let written = staged_from(out, from)?;
+    if let Identity::MariaDb(_) = transaction.identity {
+        mariadb_gtid::set_commit_id(written, group_id);
+    }
+    finish(written, start + written.len() as u64)
+}
+
+/// The opener and the other events of a transaction of which nothing is to be left but its
+/// identity.
+fn emptied<'a>(
+    transaction: &Transaction,
+    opener: &'a [u8],
+) -> Result<(Cow<'a, [u8]>, Vec<u8>), EventError> {
+    let like = EventHeader {
+        timestamp: transaction.timestamp,
+        event_type: EventType::QUERY,
+        server_id: transaction.server_id,
+        event_size: 0,
+        log_pos: 0,
+        flags: 0,
+    };
+    let keyword = |statement| query::transaction_keyword(&like, statement);
+    match transaction.identity {
+        // Its opener is the BEGIN.
+        Identity::MariaDb(_) => {
+            let opener = mariadb_gtid::empty_group(opener)?;
+            Ok((Cow::Owned(opener), keyword("COMMIT")))
+        }
+        Identity::MySql(_) | Identity::Anonymous(_) => {
+            let events = [keyword("BEGIN"), keyword("COMMIT")].concat();
+            Ok((Cow::Borrowed(opener), events))
+        }
+    }
+}
+
+/// Appends the other events of a transaction to `out`; the first of them is at `start` of the log
+/// file.
+fn rest(events: &[u8], start: u64, out: &mut Vec<u8>) -> Result<(), EventError> {
+    let from = out.len();
+    out.extend_from_slice(events);
+    let mut left = staged_from(out, from)?;
+    let mut offset = start;
+    while !left.is_empty() {
+        let size = EventHeader::parse(left)?.event_size as usize;
+        let found = left.len();
+        let Some((event, after)) = left.split_at_mut_checked(size) else {
+            return Err(EventError::Truncated {
+                event: "event",
+                field: "body",
+                offset: 0,
+                needed: size as u64,
+                found,
+            });
+        };
+        offset += size as u64;
+        finish(event, offset)?;
+        left = after;
+    }
+    Ok(())
+}
+
+/// The bytes of `out` from `from` on, which was its length before something was added.
+fn staged_from(out: &mut [u8], from: usize) -> Result<&mut [u8], EventError> {
+    let found = out.len();
+    out.get_mut(from..).ok_or(EventError::Truncated {
+        event: "staged event",
+        field: "start",
+        offset: from,
+        needed: 0,
+        found,
+    })
+}

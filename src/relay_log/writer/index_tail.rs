@@ -1,0 +1,232 @@
+//! Writing commit index records.
+
+use crate::gtid::MariaDbGtid;
+use crate::identity::{Executed, Identity};
+use crate::merge::halves::{HalfChange, OpenHalves};
+use crate::merge::pairing::PathState;
+use crate::relay_log::error::LogError;
+use crate::relay_log::index_record::{
+    IndexHeader, PathKey, RECORD_LEN, Record, Recorded, RecordedIdentity, Step, TextPart,
+};
+use crate::relay_log::names::Names;
+use crate::relay_log::published::SourceProgress;
+use crate::transaction::Transaction;
+
+use super::tail::Tail;
+
+/// The state that a new file's index carries over from the file before.
+#[derive(Debug)]
+pub struct CarriedOver<'a> {
+    /// All transactions before the file.
+    pub executed: &'a Executed,
+    /// The two-part operations that are open.
+    pub halves: &'a OpenHalves,
+    /// Without GTIDs: what each path has not brought.
+    pub paths: Vec<PathState>,
+}
+
+/// The end of a commit index, where records are added.
+#[derive(Debug)]
+pub(super) struct IndexTail {
+    pub(super) tail: Tail,
+    /// Records of the head, the header included.
+    pub(super) head_records: u64,
+    /// Records known to be on disk. Invariant: at most those written.
+    pub(super) durable_records: u64,
+    names: Names,
+}
+
+impl IndexTail {
+    /// The index of a new file with its head, not yet written.
+    ///
+    /// `header` lacks only the number of records in the head.
+    pub(super) fn begin(
+        mut tail: Tail,
+        mut header: IndexHeader,
+        mut names: Names,
+        carried: &CarriedOver<'_>,
+        sources: &[SourceProgress],
+    ) -> Self {
+        let log_end = header.log_head_len;
+        let mut head = Vec::new();
+        if *carried.executed == Executed::Anonymous {
+            names.define_sources(&mut head);
+            for state in &carried.paths {
+                stage_path(state, &mut head);
+            }
+        }
+        for change in carried.halves.changes() {
+            stage_half(&change, &mut head);
+        }
+        for (source, progress) in (0u16..).zip(sources) {
+            checkpoint(source, progress, log_end, &mut names, &mut head);
+        }
+        header.head_records = (head.len() / RECORD_LEN) as u32 + 1;
+        tail.staged.extend_from_slice(&header.encode());
+        tail.staged.append(&mut head);
+        Self {
+            tail,
+            head_records: header.head_records.into(),
+            durable_records: 0,
+            names,
+        }
+    }
+
+    /// Records in the file and staged, the header included: the number of the next one.
+    pub(super) fn records(&self) -> u64 {
+        self.tail.end() / RECORD_LEN as u64
+    }
+
+    /// Records in the file.
+    pub(super) fn written_records(&self) -> u64 {
+        self.tail.written / RECORD_LEN as u64
+    }
+
+    /// The names, to begin the next index with.
+    pub(super) fn next_names(&self) -> Names {
+        self.names.restarted()
+    }
+
+    /// Stages what a two-part operation needs to know later.
+    pub(super) fn stage_half(&mut self, change: &HalfChange) {
+        stage_half(change, &mut self.tail.staged);
+    }
+
+    /// Stages a record about the position of `source`, built by `make`. Returns its number.
+    ///
+    /// # Errors
+    /// When `durable_to` is after `log_end`: nothing is staged then.
+    pub(super) fn stage_step(
+        &mut self,
+        source: u16,
+        progress: &SourceProgress,
+        (log_end, durable_to): (u64, u64),
+        make: impl FnOnce(Step, &mut Names, &mut Vec<u8>) -> Record,
+    ) -> Result<u64, LogError> {
+        if durable_to > log_end || self.durable_records > self.written_records() {
+            return Err(LogError::Internal {
+                path: self.tail.path.clone(),
+                what: format!(
+                    "{durable_to} bytes and {} records are said to be on disk, but only {log_end} \
+                     bytes and {} records were written",
+                    self.durable_records,
+                    self.written_records()
+                ),
+            });
+        }
+        let out = &mut self.tail.staged;
+        let step = Step {
+            source,
+            log_end: log_end as u32,
+            source_file: self.names.source_file(source, &progress.position.file, out),
+            source_offset: progress.position.offset,
+            source_server_id: progress.server_id,
+            durable_to: durable_to as u32,
+            durable_records: self.durable_records as u32,
+        };
+        let record = make(step, &mut self.names, out);
+        let number = (self.tail.written + out.len() as u64) / RECORD_LEN as u64;
+        out.extend_from_slice(&record.encode());
+        Ok(number)
+    }
+}
+
+/// The transaction as a record has it; defines its origin in `out` if it is new there.
+pub(super) fn recorded(
+    transaction: &Transaction,
+    names: &mut Names,
+    out: &mut Vec<u8>,
+) -> Recorded {
+    let commit_time_us = transaction.commit_time_us;
+    let identity = match transaction.identity {
+        Identity::MySql(gtid) => RecordedIdentity::MySql {
+            origin: names.origin(gtid.sid, out),
+            gno: gtid.gno,
+            commit_time_us,
+        },
+        Identity::MariaDb(gtid) => RecordedIdentity::MariaDb {
+            domain_id: gtid.domain_id,
+            seq_no: gtid.seq_no,
+            commit_time_us,
+        },
+        Identity::Anonymous(fingerprint) => RecordedIdentity::Anonymous(fingerprint),
+    };
+    Recorded {
+        identity,
+        server_id: transaction.server_id,
+    }
+}
+
+fn stage(record: &Record, out: &mut Vec<u8>) {
+    out.extend_from_slice(&record.encode());
+}
+
+fn stage_half(change: &HalfChange, out: &mut Vec<u8>) {
+    match change {
+        HalfChange::EmptiedXa(xid) => {
+            TextPart::parts(xid).for_each(|text| stage(&Record::EmptiedXa(text), out));
+        }
+        HalfChange::EndedXa(xid) => {
+            TextPart::parts(xid).for_each(|text| stage(&Record::EndedXa(text), out));
+        }
+        HalfChange::StartedAlter { start, kept: true } => stage(&Record::KeptAlter(*start), out),
+        HalfChange::StartedAlter { start, kept: false } => {
+            stage(&Record::EmptiedAlter(*start), out);
+        }
+        HalfChange::EndedAlter(start) => stage(&Record::EndedAlter(*start), out),
+    }
+}
+
+fn stage_path(state: &PathState, out: &mut Vec<u8>) {
+    let key = PathKey {
+        path: state.path,
+        origin: state.origin,
+    };
+    let queue = Record::PathQueue {
+        key,
+        cursor: state.cursor,
+        is_aligned: state.is_aligned,
+    };
+    stage(&queue, out);
+    for delivered in &state.skipped {
+        let delivered = *delivered;
+        stage(&Record::PathSkipped { key, delivered }, out);
+    }
+    for fingerprint in &state.repetitions.newest {
+        let fingerprint = *fingerprint;
+        stage(&Record::PathNewest { key, fingerprint }, out);
+    }
+    for fingerprint in &state.repetitions.again {
+        let fingerprint = *fingerprint;
+        stage(&Record::PathAgain { key, fingerprint }, out);
+    }
+}
+
+/// Carries a source's progress over into a new file's index.
+fn checkpoint(
+    source: u16,
+    progress: &SourceProgress,
+    log_end: u32,
+    names: &mut Names,
+    out: &mut Vec<u8>,
+) {
+    // A source that has a start, but has sent nothing yet, has no file.
+    if *progress == SourceProgress::default() {
+        return;
+    }
+    let step = Step {
+        source,
+        log_end,
+        source_file: names.source_file(source, &progress.position.file, out),
+        source_offset: progress.position.offset,
+        source_server_id: progress.server_id,
+        durable_to: log_end,
+        durable_records: 0,
+    };
+    for gtid in progress.gtid_position.iter() {
+        let gtid: MariaDbGtid = gtid;
+        stage(&Record::SourceGtid { step, gtid }, out);
+    }
+    let history = progress.history();
+    stage(&Record::SourceMoved { step, history }, out);
+}

@@ -1,0 +1,24 @@
+//! How the log is written.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use crate::config::SyncPolicy;
+use crate::relay_log::files::LogDir;
+
+/// How the log is written.
+#[derive(Debug, Clone)]
+pub struct LogOptions {
+    /// Where the files are.
+    pub log_dir: LogDir,
+    /// The relay's own server_id, for its control events.
+    pub server_id: u32,
+    /// A new file begins after this many bytes.
+    pub max_size: u64,
+    /// When the log is synced.
+    pub sync: SyncPolicy,
+    /// The configured sources' names, by number.
+    pub source_names: Vec<Arc<str>>,
+    /// Set to give up a write that waits for space on the disk.
+    pub stopping: Arc<AtomicBool>,
+}

@@ -1,0 +1,99 @@
+//! How far each source has come.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::identity::Identity;
+use crate::relay_log::error::LogError;
+use crate::relay_log::published::SourceProgress;
+use crate::transaction::TransactionBatch;
+
+/// The progress of each source, by number: what the next commit publishes.
+#[derive(Debug)]
+pub(super) struct Sources {
+    progress: Vec<SourceProgress>,
+    /// The log's list of files, for messages.
+    log: PathBuf,
+}
+
+impl Sources {
+    pub(super) fn new(progress: Vec<SourceProgress>, log: PathBuf) -> Self {
+        Self { progress, log }
+    }
+
+    pub(super) fn as_slice(&self) -> &[SourceProgress] {
+        &self.progress
+    }
+
+    /// Overwrites `published`, without an allocation where nothing has changed its form.
+    pub(super) fn clone_to(&self, published: &mut Vec<SourceProgress>) {
+        published.clone_from(&self.progress);
+    }
+
+    pub(super) fn get(&self, source: u16) -> Result<&SourceProgress, LogError> {
+        let progress = self.progress.get(usize::from(source));
+        progress.ok_or_else(|| unknown(source, &self.log))
+    }
+
+    fn get_mut(&mut self, source: u16) -> Result<&mut SourceProgress, LogError> {
+        let progress = self.progress.get_mut(usize::from(source));
+        progress.ok_or_else(|| unknown(source, &self.log))
+    }
+
+    /// The first source that has sent something.
+    pub(super) fn first_known(&self) -> Option<u16> {
+        let mut known = (0u16..).zip(&self.progress);
+        let first = known.find(|(_, progress)| !progress.position.is_unknown());
+        first.map(|(source, _)| source)
+    }
+
+    /// Ends the time in which sources are read before their starts. Returns whether it was on.
+    pub(super) fn end_reading_back(&mut self) -> bool {
+        let mut was_reading = false;
+        for progress in &mut self.progress {
+            was_reading |= std::mem::take(&mut progress.reading_back);
+        }
+        was_reading
+    }
+
+    /// Notes that the source of `batch` has come to `offset` of its file, with the transaction
+    /// `identity`.
+    pub(super) fn note(
+        &mut self,
+        batch: &TransactionBatch,
+        offset: u64,
+        identity: Option<&Identity>,
+    ) -> Result<(), LogError> {
+        let progress = self.get_mut(batch.source)?;
+        if !Arc::ptr_eq(&progress.position.file, &batch.source_end.file) {
+            progress.position.file = batch.source_end.file.clone();
+        }
+        progress.position.offset = offset;
+        progress.server_id = batch.source_server_id;
+        if let Some(Identity::MariaDb(gtid)) = identity {
+            progress.gtid_position.set(*gtid);
+        }
+        Ok(())
+    }
+
+    /// Notes when the first file that was read of the source was begun. Returns whether that was
+    /// unknown.
+    pub(super) fn note_first_timestamp(
+        &mut self,
+        batch: &TransactionBatch,
+    ) -> Result<bool, LogError> {
+        let progress = self.get_mut(batch.source)?;
+        let is_news = batch.source_first_timestamp != 0 && progress.first_timestamp == 0;
+        if is_news {
+            progress.first_timestamp = batch.source_first_timestamp;
+        }
+        Ok(is_news)
+    }
+}
+
+fn unknown(source: u16, log: &Path) -> LogError {
+    LogError::Internal {
+        path: log.to_owned(),
+        what: format!("source number {source} is not configured"),
+    }
+}

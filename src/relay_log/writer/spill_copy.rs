@@ -1,0 +1,109 @@
+//! Copying a large transaction's events from its spill file.
+
+use std::path::Path;
+
+use super::finish::finish;
+use super::tail::Tail;
+use crate::binlog::event::{self, EventHeader};
+use crate::binlog::{CHECKSUM_LEN, EventError, HEADER_LEN};
+use crate::relay_log::error::LogError;
+use crate::transaction::SpillFile;
+
+/// Events of up to this many bytes are copied from a spill file whole, larger ones in pieces of
+/// this size.
+const PIECE_LEN: usize = 1024 * 1024;
+
+/// Copies a large transaction's events from its spill file, a piece at a time.
+pub(super) struct SpillCopy<'a> {
+    spill: &'a SpillFile,
+    offset: u64,
+    /// The rest of an event that is copied in pieces: bytes left before its checksum.
+    open: Option<(u64, crc32fast::Hasher)>,
+}
+
+impl<'a> SpillCopy<'a> {
+    pub(super) fn new(spill: &'a SpillFile) -> Self {
+        Self {
+            spill,
+            offset: 0,
+            open: None,
+        }
+    }
+
+    /// Stages the next piece; false when there is none.
+    pub(super) fn next(&mut self, tail: &mut Tail) -> Result<bool, LogError> {
+        if let Some((left, hasher)) = self.open.take() {
+            self.stage_piece(tail, left, hasher)?;
+            return Ok(true);
+        }
+        if self.offset >= self.spill.len() {
+            return Ok(false);
+        }
+        let mut head = [0; HEADER_LEN];
+        self.read(&mut head, &tail.path)?;
+        let header = EventHeader::parse(&head).map_err(|cause| damage(&tail.path, cause))?;
+        let size = header.event_size as usize;
+        let end = tail.end() + size as u64;
+        if size <= PIECE_LEN {
+            let from = tail.staged.len();
+            tail.staged.extend_from_slice(&head);
+            self.stage(tail, size.saturating_sub(HEADER_LEN))?;
+            let (_, event) = tail.staged.split_at_mut(from);
+            finish(event, end).map_err(|cause| damage(&tail.path, cause))?;
+            return Ok(true);
+        }
+        event::set_log_pos(&mut head, end as u32);
+        let mut hasher = crc32fast::Hasher::new();
+        hasher.update(&head);
+        tail.staged.extend_from_slice(&head);
+        self.open = Some(((size - HEADER_LEN - CHECKSUM_LEN) as u64, hasher));
+        Ok(true)
+    }
+
+    fn stage_piece(
+        &mut self,
+        tail: &mut Tail,
+        left: u64,
+        mut hasher: crc32fast::Hasher,
+    ) -> Result<(), LogError> {
+        let piece = left.min(PIECE_LEN as u64);
+        let from = tail.staged.len();
+        self.stage(tail, piece as usize)?;
+        let (_, copied) = tail.staged.split_at(from);
+        hasher.update(copied);
+        if piece < left {
+            self.open = Some((left - piece, hasher));
+            return Ok(());
+        }
+        tail.staged
+            .extend_from_slice(&hasher.finalize().to_le_bytes());
+        self.offset += CHECKSUM_LEN as u64; // The source's checksum, or room for one.
+        Ok(())
+    }
+
+    /// Stages the next `len` bytes of the spill file.
+    fn stage(&mut self, tail: &mut Tail, len: usize) -> Result<(), LogError> {
+        let from = tail.staged.len();
+        tail.staged.resize(from + len, 0);
+        let Tail { staged, path, .. } = tail;
+        let (_, target) = staged.split_at_mut(from);
+        self.read(target, path)
+    }
+
+    fn read(&mut self, target: &mut [u8], path: &Path) -> Result<(), LogError> {
+        self.spill
+            .read_exact_at(target, self.offset)
+            .map_err(|cause| LogError::io("read the spooled transaction for", path, cause))?;
+        self.offset += target.len() as u64;
+        Ok(())
+    }
+}
+
+/// Damage of a spilled event, which was whole when it was spilled.
+fn damage(path: &Path, cause: EventError) -> LogError {
+    LogError::Event {
+        path: path.to_owned(),
+        offset: 0,
+        cause,
+    }
+}
