@@ -1,3 +1,4 @@
+//! The records of a commit index.
 #![doc = include_str!("commit_index.md")]
 
 mod bytes;
