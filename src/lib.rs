@@ -23,6 +23,7 @@
 //! - Events travel as raw bytes: only the fields that are needed are decoded.
 //! - Memory is bounded, whatever a source or a client sends.
 //! - Receivers and senders never meet: only the relay log is between them.
+#![doc = include_str!("architecture.md")]
 
 pub mod admin;
 pub mod binlog;

@@ -7,6 +7,7 @@
 //! [`Merge`] decides, and says what depends on the place: the logical clock (MySQL) and the group
 //! commit id (MariaDB) by which replicas run transactions in parallel. By what copies are known:
 //! GTIDs, against all that were delivered ([`Executed`]); without GTIDs, see [`pairing`].
+#![doc = include_str!("merge/without_gtids.md")]
 
 mod clock;
 pub mod halves;

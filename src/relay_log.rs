@@ -36,6 +36,7 @@
 //! A clean stop leaves a record that all is durable, so that afterwards any damage is refused. What
 //! was not known to be durable is written again before it is synced: a sync that failed before a
 //! restart must not be believed. Each start begins a new file, as mysqld does.
+#![doc = include_str!("relay_log/format.md")]
 
 pub mod appender;
 pub mod coordinates;
