@@ -255,7 +255,8 @@ struct Message {
     path: PathBuf,
 }
 
-/// What messages are made with. Of `#[error(…)]` the first literal is the message.
+/// What messages are made with. Of `#[error(…)]` the first literal is the message; of `setup(…)`, too:
+/// the second is the remedy, see [`every_advised_action_is_documented`].
 const OPENERS: [&str; 9] = [
     "#[error(",
     "setup(",
@@ -274,7 +275,7 @@ fn messages(sources: &[Source]) -> Vec<Message> {
         for opener in OPENERS {
             for literals in source.literals_in(opener) {
                 let count = match opener {
-                    "#[error(" => 1,
+                    "#[error(" | "setup(" => 1,
                     _ => literals.len(),
                 };
                 for literal in literals.into_iter().take(count) {
@@ -404,8 +405,9 @@ fn every_advised_action_is_documented() {
     let sources = sources();
     let mut texts = messages(&sources);
     for source in &sources {
-        // The advice by error code, in src/receiver/error.rs.
-        for literal in source.literals_in("Some(").concat() {
+        // Remedies, and the advice by error code in src/receiver/error.rs.
+        let remedies = ["setup(", "Some("].map(|opener| source.literals_in(opener).concat());
+        for literal in remedies.concat() {
             let (text, path) = (without_placeholders(literal), source.path.clone());
             if text.contains(' ') {
                 texts.push(Message { text, path });
