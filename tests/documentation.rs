@@ -116,6 +116,20 @@ fn configurations_in_the_documentation_are_accepted() {
     }
 }
 
+#[test]
+fn links_of_the_readme_lead_to_files() {
+    let readme = read("README.md");
+    let links = readme
+        .split("](")
+        .skip(1)
+        .filter_map(|rest| rest.split(')').next());
+    let links: Vec<&str> = links.collect();
+    assert!(links.len() >= 7, "{links:?}");
+    for link in links {
+        assert!(!read(link).is_empty(), "{link}");
+    }
+}
+
 // ---------------------------------------------------------------- messages
 
 /// A Rust file: its code without comments and string contents, and its string literals.

@@ -71,7 +71,7 @@ const COMMANDS: [&str; 7] = [
 ];
 
 fn names() -> Vec<PossibleValue> {
-    let commands = COMMANDS.map(|name| PossibleValue::new(name).help("The help of this command"));
+    let commands = COMMANDS.map(PossibleValue::new);
     let topics = TOPICS.map(|topic| PossibleValue::new(topic.name).help(topic.about));
     commands.into_iter().chain(topics).collect()
 }
