@@ -82,7 +82,7 @@ pub fn run(args: DumpArgs) -> anyhow::Result<Outcome> {
     };
     let mut remark = |remark: Remark| match remark {
         Remark::Damage(error) => print_error(&error.to_string()),
-        // stderr may be closed, and then there is nobody to warn.
+        // stderr may be closed, and there is nowhere left to warn.
         Remark::Warning(text) => drop(writeln!(io::stderr(), "binrelay: warning: {text}")),
     };
     let sound = dump(&args.files, &options, &mut Stdout::lock(), &mut remark)?;

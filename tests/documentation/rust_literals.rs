@@ -63,7 +63,7 @@ impl Source {
         calls
     }
 
-    /// From `start`, behind an opening parenthesis, to the one that closes it.
+    /// From `start`, just after an opening parenthesis, to the one that closes it.
     fn parenthesised(&self, start: usize) -> Range<usize> {
         let mut depth = 1;
         for (offset, byte) in self.code.bytes().enumerate().skip(start) {
