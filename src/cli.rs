@@ -1,7 +1,10 @@
 //! The command line: arguments in, one exit status out, and every error as one line.
+#![doc = include_str!("cli/operation.md")]
+#![doc = include_str!("cli/messages.md")]
 
 mod check;
 mod dump;
+mod help;
 mod logging;
 mod position;
 mod run;
@@ -14,19 +17,19 @@ use std::process::ExitCode;
 
 use binrelay::config::{Config, ConfigError};
 use clap::error::ErrorKind;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
-/// Relay of MySQL and MariaDB binary logs: it follows several sources at once, merges what they
-/// send into one binary log without repetitions, and serves that log to replicas.
+/// Binary log relay for MySQL and MariaDB
+///
+/// It follows several sources at once, merges their transactions into one binary log without
+/// duplicates, and serves that log to replicas.
 #[derive(Debug, Parser)]
 #[command(
     name = "binrelay",
     version,
     arg_required_else_help = false,
-    after_help = "Exit status: 0 done; 1 failed; 2 wrong usage or configuration; status and check \
-                  use 3 for \"answers, but degraded\".\nThe variable BINRELAY_LOG sets the log \
-                  level where --log-level does not; it may name parts, as in \
-                  \"info,binrelay::receiver=debug\"."
+    disable_help_subcommand = true,
+    after_help = after_help()
 )]
 struct Arguments {
     #[command(flatten)]
@@ -43,14 +46,25 @@ enum Command {
     Dump(dump::DumpArgs),
     Verify(verify::VerifyArgs),
     Position(position::PositionArgs),
+    Help(help::HelpArgs),
 }
 
-/// How a command ended; errors are reported by the caller.
+fn after_help() -> String {
+    format!(
+        "{}\n\nExit status: 0 done; 1 failed; 2 wrong usage or configuration; status and check use \
+         3 for \"answers, but degraded\".\nThe variable BINRELAY_LOG sets the log level where \
+         --log-level does not; it may set levels by module, as in \
+         \"info,binrelay::receiver=debug\".",
+        help::topic_list()
+    )
+}
+
+/// How a command ended. Errors are reported by the caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// What was asked for is done, and all is well.
+    /// The command is done, and no problem was found.
     Done,
-    /// It could not be done.
+    /// The command failed, or found a problem.
     Failed,
     /// The arguments or the configuration are wrong.
     WrongUsage,
@@ -69,7 +83,7 @@ impl Outcome {
     }
 }
 
-/// Arguments that only turn out to be wrong after they were parsed one by one.
+/// Arguments that are valid one by one, but not together.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct WrongUsage(String);
@@ -78,7 +92,7 @@ struct WrongUsage(String);
 pub fn main() -> ExitCode {
     let outcome = match Arguments::try_parse() {
         Ok(arguments) => execute(arguments).unwrap_or_else(|error| report(&error)),
-        Err(error) => answer_without_command(&error),
+        Err(error) => report_arguments(&error),
     };
     ExitCode::from(outcome.exit_status())
 }
@@ -105,11 +119,12 @@ fn execute(arguments: Arguments) -> anyhow::Result<Outcome> {
             let config = Config::load_without_secrets(&args.config)?;
             position::run(args, config)
         }
+        Command::Help(args) => help::run(args, Arguments::command()),
     }
 }
 
-/// Help and version go to stdout; what clap refuses goes to stderr, as one line.
-fn answer_without_command(error: &clap::Error) -> Outcome {
+/// Help and version go to stdout; errors in the arguments go to stderr, as one line.
+fn report_arguments(error: &clap::Error) -> Outcome {
     let text = error.render().to_string();
     if matches!(
         error.kind(),
@@ -120,22 +135,22 @@ fn answer_without_command(error: &clap::Error) -> Outcome {
             Err(error) => report(&error.into()),
         };
     }
-    let said: Vec<&str> = text
+    let lines: Vec<&str> = text
         .lines()
         .map(str::trim)
         .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"))
         .filter(|line| !line.is_empty())
         .collect();
-    let said = said.join(" ");
-    let said = said.strip_prefix("error: ").unwrap_or(&said);
-    print_error(&format!("{said} (see binrelay --help)"));
+    let line = lines.join(" ");
+    let message = line.strip_prefix("error: ").unwrap_or(&line);
+    print_error(&format!("{message} (see binrelay --help)"));
     Outcome::WrongUsage
 }
 
-/// Prints an error to stderr and says how the program is to end.
+/// Prints an error to stderr and returns the outcome it stands for.
 fn report(error: &anyhow::Error) -> Outcome {
     if stdout::is_closed(error) {
-        // Whoever read the output has seen enough: `binrelay dump FILE | head` is no failure.
+        // The reader closed the pipe: `binrelay dump FILE | head` is not a failure.
         return Outcome::Done;
     }
     if let Some(ConfigError::Invalid(problems)) = error.downcast_ref() {
@@ -152,7 +167,7 @@ fn report(error: &anyhow::Error) -> Outcome {
     }
 }
 
-/// An error and its causes. A cause that the message before it already ends with is left out.
+/// An error and its causes. A cause that an earlier message already contains is left out.
 fn chain(error: &anyhow::Error) -> String {
     let mut line = String::new();
     for cause in error.chain() {
@@ -169,17 +184,16 @@ fn chain(error: &anyhow::Error) -> String {
 
 fn print_error(message: &str) {
     let line: Vec<&str> = message.lines().map(str::trim).collect();
-    // stderr may be closed as well, and then there is nobody left to tell.
+    // stderr may be closed as well, and there is nowhere left to report to.
     let _ = writeln!(io::stderr(), "binrelay: error: {}", line.join(" "));
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
-    fn the_arguments_are_consistent() {
+    fn arguments_are_consistent() {
         Arguments::command().debug_assert();
     }
 
@@ -207,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_closed_stdout_is_no_failure_but_another_broken_pipe_is() {
+    fn closed_stdout_is_success_and_another_broken_pipe_is_not() {
         let error = stdout::closed();
         assert_eq!(
             report(&anyhow::Error::new(error).context("dump")),

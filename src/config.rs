@@ -7,6 +7,7 @@
 //! Durations are written `"500ms"`, `"10s"`, `"5m"`, `"2h"`, `"7d"`; sizes `"100B"`, `"512KiB"`,
 //! `"64MiB"`, `"1GiB"`, or a plain number of bytes. Relative paths are relative to the directory of
 //! the configuration file.
+#![doc = include_str!("config/options.md")]
 
 mod error;
 mod password;

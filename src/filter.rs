@@ -17,6 +17,7 @@
 //!
 //! The server parses a statement to find its tables; so does [`Filter`], and where it cannot with
 //! certainty, that is an error, not a guess.
+#![doc = include_str!("filter/filters.md")]
 
 mod names;
 mod parser;

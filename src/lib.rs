@@ -1,28 +1,32 @@
-//! binrelay: a binlog relay for MySQL and MariaDB. It follows many sources as a replica, and serves
-//! what they wrote, merged into one binlog, to replicas as their source.
+//! binrelay: a binlog relay for MySQL and MariaDB. It follows several sources as a replica, merges
+//! their transactions into one binlog without duplicates, and serves that binlog to replicas.
 //!
 //! Along the data path:
 //!
-//! 1. [`receiver`]: one for each source; connects, requests the dump, turns packets into events.
-//! 2. [`filter`]: which of a transaction's events pass; applied while it is put together.
-//! 3. [`transaction`]: events become whole transactions, large ones in a file.
-//! 4. [`merge`]: whether a transaction is new, and its place in the merged order.
-//! 5. [`relay_log`]: one writer appends, makes durable, publishes; readers look up and read.
-//! 6. [`sender`]: one session for each client; streams what is published, answers queries.
+//! 1. [`receiver`]: one per source; connects, requests the dump, turns packets into events.
+//! 2. [`transaction`]: assembles events into whole transactions, large ones in a file. [`filter`]
+//!    is applied here, event by event.
+//! 3. [`merge`]: decides whether a transaction is new, and how it is ordered.
+//! 4. [`relay_log`]: appends, makes durable, publishes; readers look up and read.
+//!    Stages 3 and 4 run on one thread, [`log_thread`], which takes each transaction through them.
+//! 5. [`sender`]: one session per client; streams the published log, answers queries.
 //!
-//! Start reading at [`relay`], which joins the stages, or follow a transaction from
-//! [`transaction::Assembler`] on. Under the stages lie [`protocol`] and [`connection`] (packets, and
-//! the sockets they come from) and [`binlog`] and [`gtid`] (what is in events). [`inspect`] reads
-//! binlog files offline. The rest is around the path: settings, status, the data directory.
+//! Start reading at [`relay`], which connects the stages. Below the stages are [`protocol`] and
+//! [`connection`] (packets, and the sockets they come from) and [`binlog`] and [`gtid`] (the
+//! contents of events). [`inspect`] reads binlog files offline. The other modules are around the
+//! path: configuration, status, the data directory.
 //!
-//! What holds everywhere:
+//! These invariants hold everywhere:
 //!
-//! - Whole transactions only; of several copies the first wins, and each path keeps its order.
-//! - Nothing is served before it is durable, as far as `sync` promises; a position once served
-//!   never means other bytes.
-//! - Events travel as raw bytes: only the fields that are needed are decoded.
+//! - Only whole transactions are delivered; of several copies the first wins, and each path keeps
+//!   its order.
+//! - Nothing is served before it is durable under the configured `sync` policy. A position once
+//!   served never means other bytes.
+//! - Events are carried as raw bytes: only the fields that are needed are decoded.
 //! - Memory is bounded, whatever a source or a client sends.
 //! - Receivers and senders never meet: only the relay log is between them.
+//!
+#![doc = include_str!("architecture.md")]
 
 pub mod admin;
 pub mod binlog;

@@ -9,6 +9,7 @@
 //! in the merged order: the logical clock (MySQL) and the group commit id (MariaDB) by which
 //! replicas run transactions in parallel. Copies are recognised by GTID, against all that was
 //! delivered ([`Executed`]); without GTIDs by [`pairing`].
+#![doc = include_str!("merge/without_gtids.md")]
 
 mod clock;
 mod decision;

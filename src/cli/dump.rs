@@ -1,4 +1,4 @@
-//! `binrelay dump`: what stands in binlog files.
+//! `binrelay dump`: what binlog files contain.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -13,43 +13,44 @@ use super::{Outcome, WrongUsage, print_error};
 
 /// Print the events of binary log files, from MySQL, MariaDB or binrelay
 ///
-/// Prints one line an event: position, time, server id, type, end position, and what it does.
-/// Works on files alone; no server is asked. Before the first damaged event everything is printed,
-/// then the damage is named and the exit status is 1.
+/// Prints one line per event: position, time, server_id, type, end position, and what the event
+/// does. Reads the files only and contacts no server. Everything before the first damaged event is
+/// printed; then the damage is reported and the exit status is 1.
 #[derive(Debug, clap::Args)]
 pub struct DumpArgs {
-    /// Binary log files, in their order
+    /// Binary log files, in order
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
-    /// Print one JSON object a line
+    /// Print one JSON object per line
     #[arg(long)]
     pub json: bool,
-    /// Begin at this offset of the first file
+    /// Start at this offset in the first file
     #[arg(long, value_name = "N")]
     pub start_position: Option<u64>,
-    /// End before the event at this offset of the last file
+    /// Stop before the event at this offset in the last file
     #[arg(long, value_name = "N")]
     pub stop_position: Option<u64>,
-    /// Begin at the first event of this time or later: "2026-01-31 13:00:00" in local time, or
-    /// "2026-01-31T12:00:00Z"
+    /// Start at the first event with this time or a later one: "2026-01-31 13:00:00" in local time,
+    /// or "2026-01-31T12:00:00Z"
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     pub start_datetime: Option<Timestamp>,
-    /// End before the first event of this time or later
+    /// Stop before the first event with this time or a later one
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     pub stop_datetime: Option<Timestamp>,
-    /// Only events of this database; may be given several times
+    /// Print only events of this database; may be given more than once
     #[arg(long = "database", value_name = "DATABASE")]
     pub databases: Vec<String>,
-    /// Only the transaction with this GTID, or those in this GTID set
+    /// Print only the transaction with this GTID, or those in this GTID set
     #[arg(long, value_name = "GTID")]
     pub gtid: Option<String>,
-    /// Print the values of changed rows, as mysqlbinlog -vv does, and look into compressed transactions
+    /// Print the values of changed rows, as mysqlbinlog -vv does, and the events in compressed
+    /// transactions
     #[arg(long)]
     pub rows: bool,
-    /// Verify the checksum of every event; this is always done
+    /// Verify the checksum of every event (always done)
     #[arg(long)]
     pub verify: bool,
-    /// Go on after damage, at the next event that can be found
+    /// Continue after damage, at the next event that can be found
     #[arg(long)]
     pub force: bool,
 }
@@ -81,7 +82,7 @@ pub fn run(args: DumpArgs) -> anyhow::Result<Outcome> {
     };
     let mut remark = |remark: Remark| match remark {
         Remark::Damage(error) => print_error(&error.to_string()),
-        // stderr may be closed, and then there is nobody to warn.
+        // stderr may be closed, and there is nowhere left to warn.
         Remark::Warning(text) => drop(writeln!(io::stderr(), "binrelay: warning: {text}")),
     };
     let sound = dump(&args.files, &options, &mut Stdout::lock(), &mut remark)?;
@@ -91,7 +92,7 @@ pub fn run(args: DumpArgs) -> anyhow::Result<Outcome> {
     })
 }
 
-/// A time with an offset or `Z`, or else one in the machine's time zone, as `mysqlbinlog` takes it.
+/// A time with an offset or `Z`, or one in the machine's time zone, as `mysqlbinlog` accepts it.
 fn parse_time(text: &str) -> Result<Timestamp, String> {
     if let Ok(timestamp) = text.parse::<Timestamp>() {
         return Ok(timestamp);

@@ -8,12 +8,12 @@ use tracing_subscriber::EnvFilter;
 
 use super::WrongUsage;
 
-/// Sets the level where `--log-level` does not.
+/// The variable that sets the level where `--log-level` does not.
 const VARIABLE: &str = "BINRELAY_LOG";
 
 #[derive(Debug, Args)]
 pub struct LoggingArgs {
-    /// Form of the log on stderr
+    /// Format of the log on stderr
     #[arg(
         long,
         global = true,
@@ -22,16 +22,16 @@ pub struct LoggingArgs {
         default_value = "text"
     )]
     log_format: LogFormat,
-    /// Least important messages to log [default: info for run, warn for other commands]
+    /// Least severe messages to log [default: info for run, warn for other commands]
     #[arg(long, global = true, value_enum, value_name = "LEVEL")]
     log_level: Option<LogLevel>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum LogFormat {
-    /// Lines for people
+    /// Plain lines
     Text,
-    /// One JSON object a line
+    /// One JSON object per line
     Json,
 }
 
@@ -64,7 +64,7 @@ pub(super) fn start(args: &LoggingArgs, default_level: &str) -> anyhow::Result<(
             .map_err(|error| {
                 WrongUsage(format!(
                     "{VARIABLE}: expected a level (error, warn, info, debug, trace) or \
-                     PART=LEVEL pairs, found {directives:?}: {error}"
+                     MODULE=LEVEL pairs, found {directives:?}: {error}"
                 ))
             })?,
         (None, Err(VarError::NotUnicode(_))) => {
@@ -73,7 +73,7 @@ pub(super) fn start(args: &LoggingArgs, default_level: &str) -> anyhow::Result<(
         (None, _) => EnvFilter::new(default_level),
     };
     // By default a line that cannot be written is reported with `eprintln!`, which panics when
-    // stderr is the very thing that is closed.
+    // stderr itself is closed.
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)

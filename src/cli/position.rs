@@ -1,4 +1,4 @@
-//! `binrelay position`: a source's coordinates as the relay's.
+//! `binrelay position`: translates a source's coordinates into the relay's.
 
 use std::path::PathBuf;
 
@@ -7,10 +7,10 @@ use binrelay::config::Config;
 
 use super::{Outcome, WrongUsage};
 
-/// Translate a source's coordinates into the relay's, to attach a replica seeded from a dump
+/// Translate a source's coordinates into the relay's (not available in this version)
 ///
-/// A dump of a source carries that source's binlog file and position, or a GTID set. This prints
-/// the file and position of the relay at which a replica restored from the dump has to begin.
+/// A dump of a source records that source's binlog file and position, or a GTID set. A later
+/// version prints the relay's file and position at which a replica restored from the dump starts.
 #[derive(Debug, clap::Args)]
 pub struct PositionArgs {
     /// Configuration file of the relay

@@ -1,4 +1,4 @@
-//! `binrelay status`: what a running relay says of itself.
+//! `binrelay status`: the state of a running relay.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -13,16 +13,16 @@ use comfy_table::{ContentArrangement, Table, presets};
 use super::Outcome;
 use super::stdout::Stdout;
 
-/// Pause between two answers of `--watch`.
+/// Pause between two reports of `--watch`.
 const WATCH_PAUSE: Duration = Duration::from_secs(1);
 
 /// Show the state of a running relay, its sources and its replicas
 ///
 /// Asks the relay over its unix socket. Exits with 3 when the relay answers but something is
-/// wrong, such as a source that is not being followed.
+/// wrong, such as a source that is not streaming.
 #[derive(Debug, clap::Args)]
 pub struct StatusArgs {
-    /// Configuration file of the relay; only the place of its socket is taken from it
+    /// Configuration file of the relay; only the path of its socket is used
     #[arg(long, value_name = "FILE", required_unless_present = "socket")]
     pub config: Option<PathBuf>,
     /// Unix socket of the relay
@@ -36,7 +36,7 @@ pub struct StatusArgs {
     pub watch: bool,
 }
 
-/// Finds the socket, asks and prints.
+/// Asks the relay and prints its report.
 pub fn run(args: StatusArgs) -> anyhow::Result<Outcome> {
     let socket = socket(&args)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -88,7 +88,7 @@ fn render(report: &Report) -> String {
     );
     text.push_str(&format!(
         "log end   {}\n",
-        place(&relay.file, relay.position)
+        coordinates(&relay.file, relay.position)
     ));
     text.push_str(&format!("executed  {}\n", or_dash(&relay.gtid_executed)));
     text.push_str(&format!("purged    {}\n", or_dash(&relay.gtid_purged)));
@@ -131,7 +131,7 @@ fn sources(report: &Report) -> Table {
             format!("{}:{}", source.host, source.port),
             source.state.clone(),
             source.server_id.map_or("-".to_owned(), |id| id.to_string()),
-            place(&source.file, source.position),
+            coordinates(&source.file, source.position),
             seconds(source.seconds_behind),
             source.transactions.kept.to_string(),
             source.transactions.duplicate.to_string(),
@@ -157,7 +157,7 @@ fn replicas(report: &Report) -> Table {
             replica.host.clone(),
             replica.user.clone(),
             replica.state.clone(),
-            place(&Some(replica.file.clone()), Some(replica.position)),
+            coordinates(&Some(replica.file.clone()), Some(replica.position)),
             seconds(replica.seconds_behind),
             replica.bytes_sent.to_string(),
         ]);
@@ -165,7 +165,7 @@ fn replicas(report: &Report) -> Table {
     table
 }
 
-fn place(file: &Option<String>, position: Option<u64>) -> String {
+fn coordinates(file: &Option<String>, position: Option<u64>) -> String {
     match (file, position) {
         (Some(file), Some(position)) => format!("{file}:{position}"),
         _ => "-".to_owned(),

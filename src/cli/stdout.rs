@@ -1,12 +1,12 @@
-//! Writing to stdout without the panic that `println!` ends in once the reader has gone.
+//! Writing to stdout without the panic of `println!` when the reader has closed the pipe.
 
 use std::io::{self, ErrorKind, StdoutLock, Write};
 
-/// stdout, where a broken pipe is told from one elsewhere. Line-buffered.
+/// stdout, line-buffered. A broken pipe here is distinguished from one elsewhere.
 pub struct Stdout(StdoutLock<'static>);
 
 impl Stdout {
-    /// Takes stdout for as long as the value lives.
+    /// Locks stdout for as long as the value lives.
     pub fn lock() -> Stdout {
         Stdout(io::stdout().lock())
     }
@@ -22,8 +22,8 @@ impl Write for Stdout {
     }
 }
 
-/// The reader of stdout has gone. A mark inside an [`io::Error`], so that it passes through the
-/// library's errors as the cause of theirs.
+/// The reader of stdout has closed the pipe. It is carried inside an [`io::Error`], so that it
+/// passes through the library's errors as their cause.
 #[derive(Debug, thiserror::Error)]
 #[error("standard output is closed")]
 struct Closed;
@@ -41,7 +41,7 @@ fn mark(error: io::Error) -> io::Error {
     }
 }
 
-/// Whether an error, or any cause of it, is that stdout was closed.
+/// Whether an error, or one of its causes, is a closed stdout.
 pub(super) fn is_closed(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         cause

@@ -1,4 +1,4 @@
-//! `binrelay verify`: whether a data directory is sound.
+//! `binrelay verify`: checks the relay log in a data directory.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -10,8 +10,9 @@ use super::{Outcome, print_error};
 
 /// Verify the binary log in a data directory
 ///
-/// Reads every file and compares checksums, transaction boundaries and the commit index. Nothing
-/// is changed. It may be run beside a relay: what is being written just now is left out.
+/// Reads every file and checks event checksums, transaction boundaries, and the commit index
+/// against the log. Nothing is changed. It may run while the relay runs: transactions that are
+/// being written at that moment are left out.
 #[derive(Debug, clap::Args)]
 pub struct VerifyArgs {
     /// The relay's data directory
@@ -19,7 +20,7 @@ pub struct VerifyArgs {
     pub data_dir: PathBuf,
 }
 
-/// Verifies and prints what was found.
+/// Verifies the log and prints the result.
 pub fn run(args: VerifyArgs) -> anyhow::Result<Outcome> {
     let report = verify(&args.data_dir)?;
     print_files(&report, &mut Stdout::lock())?;
