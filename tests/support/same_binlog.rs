@@ -21,6 +21,11 @@ pub struct SameBinlog {
 }
 
 impl SameBinlog {
+    /// The ports of the relay and of the master.
+    pub fn ports(&self) -> [u16; 2] {
+        [self.relay.port, self.master.port]
+    }
+
     /// Everything runs, and the source has written its share.
     pub async fn start(kind: Kind) -> SameBinlog {
         let source = Server::start(kind, source_options(kind)).await;

@@ -1,0 +1,14 @@
+//! The project's own files: imports, sizes, names, wording, documentation and dependencies. Nothing
+//! is built or started for these.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+mod dependency_policy;
+mod rust_text;
+mod tidy;
