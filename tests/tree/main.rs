@@ -9,6 +9,11 @@
     reason = "a test fails by panicking"
 )]
 
+mod circles;
 mod dependency_policy;
+mod files;
+mod imports;
 mod rust_text;
-mod tidy;
+mod shape;
+mod source_file;
+mod street;
