@@ -42,7 +42,7 @@ pub fn text_files() -> Vec<(PathBuf, String)> {
         .iter()
         .flat_map(|dir| files_below(dir))
         .collect();
-    files.extend(["Cargo.toml", "README.md"].map(PathBuf::from));
+    files.extend(["Cargo.toml", "README.md", "proto-fixtures/README.md"].map(PathBuf::from));
     files
         .into_iter()
         .filter_map(|path| Some((path.clone(), fs::read_to_string(root().join(path)).ok()?)))

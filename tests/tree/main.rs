@@ -17,3 +17,4 @@ mod rust_text;
 mod shape;
 mod source_file;
 mod street;
+mod wording;
