@@ -21,12 +21,17 @@ pub const REPL_PASSWORD: &str = "repl-secret";
 /// An account that may do nothing.
 pub const NOBODY_USER: &str = "nobody";
 
-/// Runs `tools/server` and returns what it printed; a missing server fails the test.
-fn tools_server(arguments: &[&str]) -> String {
-    let script = std::env::var_os("BINRELAY_TOOLS_SERVER").map_or_else(
+/// Where `tools/server` is.
+fn script() -> PathBuf {
+    std::env::var_os("BINRELAY_TOOLS_SERVER").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/server"),
         PathBuf::from,
-    );
+    )
+}
+
+/// Runs `tools/server` and returns its output; a missing server fails the test.
+fn tools_server(arguments: &[&str]) -> String {
+    let script = script();
     let output = Command::new(&script)
         .args(arguments)
         .output()
@@ -45,6 +50,16 @@ fn tools_server(arguments: &[&str]) -> String {
         String::from_utf8_lossy(&output.stderr)
     );
     String::from_utf8(output.stdout).expect("tools/server prints UTF-8")
+}
+
+/// Gets the servers that are not in the cache yet, which prints its progress.
+pub fn get(kinds: &[Kind]) {
+    let names = kinds.iter().map(|kind| kind.name());
+    let status = Command::new(script()).arg("get").args(names).status();
+    assert!(
+        status.as_ref().is_ok_and(ExitStatus::success),
+        "tools/server get: {status:?}"
+    );
 }
 
 /// The command that starts one of a kind's programs: server, client, binlog, dump or admin.
@@ -323,6 +338,14 @@ impl Server {
     /// Its binlog files, oldest first.
     pub fn log_files(&self) -> Vec<PathBuf> {
         numbered_files(&self.data_dir(), "mysql-bin")
+    }
+
+    /// Leaves its data where they are when it ends.
+    pub fn keep(&mut self) -> &Path {
+        if let Some(directory) = self.directory.take() {
+            let _ = directory.keep();
+        }
+        &self.path
     }
 
     pub fn error_log(&self) -> String {
