@@ -73,7 +73,7 @@ impl Competitors<'_> {
         let tls: &[&str] = match (self.options.tls, server.kind) {
             (true, _) => &[],
             // Without TLS its logins need the server's RSA key.
-            (false, Kind::MySql) => &["--ssl-mode=DISABLED", "--get-server-public-key"],
+            (false, kind) if kind.is_mysql() => &["--ssl-mode=DISABLED", "--get-server-public-key"],
             (false, _) => &["--skip-ssl"],
         };
         // `tools/server` is asked for the command before the clock starts.
