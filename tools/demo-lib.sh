@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2034,SC2154 # names shared with the caller
 # What tools/demo is made of: servers that start, answer and follow each other, waits that end, and the tidying up.
-# The caller has set: tools (this folder), kind, gtids (not empty: GTIDs and auto-position), keep.
+# The caller has set: tools (this directory), kind, gtids (not empty: GTIDs and auto-position), keep.
 
 # In /tmp and not in $TMPDIR: a unix socket's path has room for 107 characters.
 work=$(mktemp -d /tmp/binrelay-demo.XXXXXX)
@@ -50,7 +50,7 @@ trap 'ended=interrupted; trap - ERR; echo interrupted >&2; exit 130' INT TERM HU
 alive() { [[ -n ${pid[$1]:-} ]] && kill -0 "${pid[$1]}" 2>/dev/null; }
 
 # Everything that was started is asked to end, then, after some seconds, made to: a mariadbd that is asked while it is
-# still starting may hang on for ever.
+# still starting may never end.
 stop_all() {
   local name deadline=$((SECONDS + 6))
   for name in "${!pid[@]}"; do kill "${pid[$name]}" 2>/dev/null; done

@@ -343,7 +343,7 @@ fn rows_and_their_tables() {
             trial.damage(&format!("{kind}: {event_type}"), event, &mut |bytes| {
                 read_rows(event_type, bytes, &columns);
             });
-            // What the columns are like stands behind the table's id.
+            // The description of the columns follows the table's id.
             if !seen.insert((event_type, map[27..map.len() - 4].to_vec())) {
                 continue;
             }

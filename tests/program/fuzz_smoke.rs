@@ -432,14 +432,14 @@ fn hand_made_seeds_are_valid() {
 /// Every target of the library is one of cargo-fuzz, and the other way round.
 #[test]
 fn every_target_has_its_program() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/fuzz");
-    let manifest = std::fs::read_to_string(folder.join("Cargo.toml")).expect("its manifest");
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/fuzz");
+    let manifest = std::fs::read_to_string(directory.join("Cargo.toml")).expect("its manifest");
     for (name, _) in bodies::TARGETS {
         let path = format!("fuzz_targets/{name}.rs");
-        let program = std::fs::read_to_string(folder.join(&path)).expect(name);
+        let program = std::fs::read_to_string(directory.join(&path)).expect(name);
         assert!(program.contains(&format!("fuzz_{name}(data)")), "{path}");
         assert!(manifest.contains(&format!("path = \"{path}\"")), "{path}");
     }
-    let programs = std::fs::read_dir(folder.join("fuzz_targets")).expect("programs");
+    let programs = std::fs::read_dir(directory.join("fuzz_targets")).expect("programs");
     assert_eq!(programs.count(), bodies::TARGETS.len());
 }

@@ -73,7 +73,7 @@ struct Relay {
 
 impl Relay {
     fn start(master: u16, by_gtid: bool) -> Relay {
-        let directory = tempfile::tempdir().expect("a folder");
+        let directory = tempfile::tempdir().expect("a directory");
         let port = free_port();
         let text = format!(
             "[relay]\nserver_id = 900\nserver_uuid = \"00000000-0000-0000-0000-000000000900\"\n\

@@ -36,7 +36,7 @@ fn run_to_its_end(options: &RelayOptions, data_dir: &std::path::Path, port: u16)
     }
 }
 
-/// The last line of what it said; log lines may stand before it.
+/// The last line of its stderr; log lines may precede it.
 fn last_line(output: &Output) -> String {
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!text.contains("panicked"), "{text}");

@@ -160,10 +160,10 @@ async fn create_signing_user(server: &Server) -> String {
     server.value(&query).await.expect("a public key")
 }
 
-/// A folder with links to the plugins of the server and of its client library: a replica loads
+/// A directory with links to the plugins of the server and of its client library: a replica loads
 /// both from its one --plugin-dir, and `client_ed25519` is among the second.
 fn plugin_dir(kind: Kind) -> TempDir {
-    let folder = tempfile::Builder::new()
+    let directory = tempfile::Builder::new()
         .prefix("br-plugins-")
         .tempdir_in("/tmp")
         .expect("a temporary directory in /tmp");
@@ -171,17 +171,17 @@ fn plugin_dir(kind: Kind) -> TempDir {
         let words = program(kind, name);
         let mut words = words.get_args().filter_map(|word| word.to_str());
         let plugins = words.find_map(|word| word.strip_prefix("--plugin-dir="));
-        let plugins = PathBuf::from(plugins.expect("tools/server names the plugins' folder"));
-        for entry in std::fs::read_dir(&plugins).expect("the plugins' folder can be read") {
-            let entry = entry.expect("the plugins' folder can be read");
-            let link = folder.path().join(entry.file_name());
+        let plugins = PathBuf::from(plugins.expect("tools/server names the plugins' directory"));
+        for entry in std::fs::read_dir(&plugins).expect("the plugins' directory can be read") {
+            let entry = entry.expect("the plugins' directory can be read");
+            let link = directory.path().join(entry.file_name());
             if !link.exists() {
                 std::os::unix::fs::symlink(entry.path(), link).expect("a link");
             }
         }
     }
-    assert!(folder.path().join("client_ed25519.so").exists());
-    folder
+    assert!(directory.path().join("client_ed25519.so").exists());
+    directory
 }
 
 /// Waits until the replica has logged in or was refused.

@@ -21,7 +21,7 @@ use crate::support::{Deadline, SeedNote, seeds};
 
 /// The database that the filter keeps.
 const KEPT: &str = "ss-vps1";
-/// One that the load writes to as well, and that nobody downstream may see.
+/// A database that the load writes to as well, and that must not reach any replica.
 const DROPPED: &str = "ss-vps2";
 
 /// How the masters replicate from each other.

@@ -126,12 +126,12 @@ fn assert_lists_the_same(kind: Kind, file: &Path) {
 }
 
 /// Where the events of an undamaged file begin, and its length.
-struct Borders {
+struct EventBoundaries {
     starts: Vec<u64>,
     length: u64,
 }
 
-impl Borders {
+impl EventBoundaries {
     /// The index of the event that the byte belongs to.
     fn event_of(&self, offset: u64) -> usize {
         self.starts
@@ -146,7 +146,7 @@ fn damage(file: &Path, seed: u64) {
         .iter()
         .map(|event| event["position"].as_u64().unwrap())
         .collect();
-    let borders = Borders {
+    let boundaries = EventBoundaries {
         starts,
         length: bytes.len() as u64,
     };
@@ -154,16 +154,16 @@ fn damage(file: &Path, seed: u64) {
     let copy = directory.path().join("damaged.000001");
     let mut rng = StdRng::seed_from_u64(seed);
     for _ in 0..DAMAGES {
-        let cut = rng.random_range(1..borders.length);
+        let cut = rng.random_range(1..boundaries.length);
         std::fs::write(&copy, &bytes[..cut as usize]).unwrap();
         let what = format!("{} cut at {cut}", file.display());
         // A file that ends with a whole event is a whole file: one that is being written looks the
         // same. With only the magic number there is no event at all; either answer is right.
-        let whole = borders.starts.contains(&cut);
-        check_damaged(&copy, &what, &borders, cut, whole, cut == 4);
+        let whole = boundaries.starts.contains(&cut);
+        check_damaged(&copy, &what, &boundaries, cut, whole, cut == 4);
     }
     for _ in 0..DAMAGES {
-        let offset = rng.random_range(0..borders.length);
+        let offset = rng.random_range(0..boundaries.length);
         let bit = rng.random_range(0..8);
         let mut damaged = bytes.clone();
         damaged[offset as usize] ^= 1 << bit;
@@ -172,7 +172,7 @@ fn damage(file: &Path, seed: u64) {
         // The checksum of a format description leaves out the flag LOG_EVENT_BINLOG_IN_USE_F, the
         // lowest bit of the flags at byte 17 of the header: that flip makes a legal file.
         let legal = offset == 4 + 17 && bit == 0;
-        check_damaged(&copy, &what, &borders, offset, legal, false);
+        check_damaged(&copy, &what, &boundaries, offset, legal, false);
     }
 }
 
@@ -180,7 +180,7 @@ fn damage(file: &Path, seed: u64) {
 fn check_damaged(
     copy: &Path,
     what: &str,
-    borders: &Borders,
+    boundaries: &EventBoundaries,
     damaged_at: u64,
     legal: bool,
     either: bool,
@@ -211,16 +211,16 @@ fn check_damaged(
     if damaged_at < 4 {
         return;
     }
-    let index = borders.event_of(damaged_at);
+    let index = boundaries.event_of(damaged_at);
     let numbers: Vec<u64> = error
         .split(|letter: char| !letter.is_ascii_digit())
         .flat_map(str::parse)
         .collect();
-    let named = numbers.contains(&borders.starts[index]) || numbers.contains(&damaged_at);
+    let named = numbers.contains(&boundaries.starts[index]) || numbers.contains(&damaged_at);
     assert!(
         named,
         "{what}: the event at {} is not named: {error}",
-        borders.starts[index]
+        boundaries.starts[index]
     );
     // Everything before the damage, and perhaps the damaged event itself, marked as bad.
     assert!(

@@ -158,7 +158,7 @@ async fn the_master_is_upgraded() {
 }
 
 /// MySQL's own replicas stop (error 3227) when a filter leaves nothing of an XA transaction, and
-/// nobody's know the xid at its end (1397): the relay has to end both as ordinary empty ones.
+/// other replicas do not know the xid at its end (1397): the relay must turn both into ordinary empty transactions.
 #[tokio::test(flavor = "multi_thread")]
 async fn xa_transactions_of_which_the_filter_leaves_nothing() {
     for mode in [Mode::MySqlAutoPosition, Mode::MariaDbFilePosition] {

@@ -121,7 +121,7 @@ impl Servers {
         self.master.value(sql).await.unwrap_or_default()
     }
 
-    /// Makes a replica start anew behind what the master has executed.
+    /// Makes a replica start again after everything that the master has executed.
     async fn reset(&self, replica: &Server) {
         let executed = self.executed().await;
         let statements = match self.kind {

@@ -1,4 +1,4 @@
-//! Clients that nobody here wrote get from the relay what they get from a real master with the
+//! Clients of other projects receive from the relay what they receive from a real master with the
 //! same binlog: its files are copies of the relay's, its server_id is the relay's.
 //!
 //! So nothing needs to be made alike before it is compared, with one exception: the newest file of

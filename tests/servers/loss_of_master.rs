@@ -1,5 +1,5 @@
 //! Loss of a master (T1): both masters under load, M1 is killed and comes back; the relay's replicas
-//! end with exactly M1's tables, were never interrupted, and nobody re-pointed them.
+//! end with exactly M1's tables, were never interrupted, and none was re-pointed.
 
 use crate::support;
 use crate::support::load::{Load, assert_acknowledged};

@@ -376,7 +376,7 @@ fn start_relay(run: &Run, m1: &Server, m2: Option<&Server>) -> Relay {
     Relay::start(RelayOptions::new(sources))
 }
 
-/// A source that only an administrator can mend ends it at once.
+/// A source that only an administrator can repair fails the run at once.
 async fn wait_streaming(relay: &Relay) {
     let deadline = Deadline::after_secs(30);
     loop {

@@ -105,7 +105,7 @@ async fn stop(replica: &Server) {
     replica.sql(statement).await;
 }
 
-/// MariaDB: what the replica asks its next master to go on from. A MySQL replica may be ahead of
+/// MariaDB: the position from which the replica asks its next master to continue. A MySQL replica may be ahead of
 /// its master, since it asks for what it lacks; a MariaDB one is refused, by real servers too.
 async fn place_of(replica: &Server) -> BTreeMap<u32, u64> {
     if replica.kind == Kind::MySql {

@@ -6,7 +6,9 @@ use crate::support;
 use crate::support::raw_client::{Dumped, RawClient, ServerError, normalise};
 use crate::support::relay::{RELAY_SERVER_ID, Relay, RelayOptions, SourceOptions};
 use crate::support::replication::{attach, replica_status};
-use crate::support::servers::{Kind, NOBODY_USER, REPL_PASSWORD, REPL_USER, Server, ServerOptions};
+use crate::support::servers::{
+    Kind, REPL_PASSWORD, REPL_USER, Server, ServerOptions, UNPRIVILEGED_USER,
+};
 use crate::support::topology::{Mode, replica_options, run_for};
 
 const HOST: &str = "127.0.0.1";
@@ -22,7 +24,7 @@ async fn mysql() {
     compare(Mode::MySqlAutoPosition).await;
 }
 
-/// Two real masters: whatever differs between their answers is no part of a refusal, and each of
+/// Two real masters: whatever differs between their answers does not belong to a refusal, and each of
 /// the requests is one that a master refuses.
 #[tokio::test(flavor = "multi_thread")]
 async fn masters_answer_alike() {
@@ -147,8 +149,8 @@ fn refused_dump(kind: Kind, port: u16, file: &str, position: u32) -> Option<Serv
 fn no_privilege(_: Kind, port: u16) -> Option<ServerError> {
     let mut client = RawClient::connect(HOST, port);
     client
-        .login(NOBODY_USER, REPL_PASSWORD)
-        .expect("nobody may log in");
+        .login(UNPRIVILEGED_USER, REPL_PASSWORD)
+        .expect("the unprivileged account may log in");
     client.dump(77, FIRST_FILE, 4, 0);
     client.read_to_error()
 }

@@ -70,7 +70,7 @@ async fn run(seed: u64) {
     }
     run_for(300).await;
     stop.store(true, Ordering::Relaxed);
-    let count = load.await.expect("the load goes on");
+    let count = load.await.expect("the load continues");
     topology.settle(120).await;
 
     let replica = &topology.replicas[0];

@@ -6,7 +6,7 @@ use std::net::TcpStream;
 
 use crate::support;
 use crate::support::relay::{RELAY_SERVER_ID, Relay, RelayOptions, SourceOptions};
-use crate::support::servers::{Kind, NOBODY_USER, Server, ServerOptions};
+use crate::support::servers::{Kind, Server, ServerOptions, UNPRIVILEGED_USER};
 use crate::support::topology::run_for;
 use serde_json::Value;
 
@@ -34,7 +34,7 @@ fn first_packet(port: u16) -> Vec<u8> {
     let mut stream = loop {
         match TcpStream::connect(("127.0.0.1", port)) {
             Ok(stream) => break stream,
-            Err(error) => assert!(!deadline.passed(), "nobody listens: {error}"),
+            Err(error) => assert!(!deadline.passed(), "no listener: {error}"),
         }
     };
     let mut head = [0; 4];
@@ -76,22 +76,22 @@ async fn failed_sources(kind: Kind) {
         SourceOptions::of("no_binlog", &no_binlog),
         SourceOptions::of("no_privilege", &no_privilege),
     ];
-    sources[4].user = NOBODY_USER.to_owned();
+    sources[4].user = UNPRIVILEGED_USER.to_owned();
     let mut relay = Relay::start(RelayOptions::new(sources));
 
     // What the administrator must read in the message: what is wrong, and what to change.
-    for (name, words) in [
+    for (name, expected) in [
         ("other_flavor", vec![kind.flavor(), other.flavor()]),
         ("same_id", vec!["server_id", "900"]),
         ("no_binlog", vec!["log_bin"]),
-        ("no_privilege", vec!["replication slave", NOBODY_USER]),
+        ("no_privilege", vec!["replication slave", UNPRIVILEGED_USER]),
     ] {
         let source = wait_failed(&relay, name).await;
         let message = source["last_error"]["message"]
             .as_str()
             .unwrap_or_default()
             .to_lowercase();
-        for word in words {
+        for word in expected {
             let flat = message.replace('-', "_");
             let found = message.contains(word) || flat.contains(word);
             assert!(found, "{kind}: {name}: {word:?} is missing in: {message}");
@@ -109,7 +109,7 @@ async fn failed_sources(kind: Kind) {
     good.sql("CREATE DATABASE IF NOT EXISTS test; CREATE TABLE test.t (a INT)")
         .await;
     relay
-        .wait_status("the good source goes on", 20, |_| {
+        .wait_status("the good source continues", 20, |_| {
             relay.source_status("good")["transactions"]["received"]
                 .as_u64()
                 .unwrap()

@@ -1,5 +1,5 @@
 //! Two MariaDB masters that both take writes in one gtid_domain_id: `check` and `run` say what will
-//! go wrong and how to mend it, and by file and position nothing does, through the loss of a master
+//! fail and how to fix it, and by file and position nothing does, through the loss of a master
 //! and of the relay.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -62,7 +62,7 @@ fn assert_check_warns(relay: &Relay) {
     let (code, text) = run_check(relay);
     assert_eq!(code, Some(3), "{text}");
     let line = text.lines().find(|line| line.contains("warning:"));
-    assert_names_the_mend(line.unwrap_or_else(|| panic!("no warning: {text}")));
+    assert_names_the_fix(line.unwrap_or_else(|| panic!("no warning: {text}")));
 }
 
 /// Since this start of the relay.
@@ -73,10 +73,10 @@ fn assert_warned_once(relay: &Relay) {
     let lines: Vec<&str> = lines.filter(|line| line.contains("domain")).collect();
     assert_eq!(lines.len(), 1, "{log}");
     assert!(lines[0].contains(" WARN "), "{}", lines[0]);
-    assert_names_the_mend(lines[0]);
+    assert_names_the_fix(lines[0]);
 }
 
-fn assert_names_the_mend(line: &str) {
+fn assert_names_the_fix(line: &str) {
     for words in [
         "server_id 86",
         "server_id 18",

@@ -1,5 +1,5 @@
-//! A replica that stops reading is dropped after its time and harms nobody; a fast source does not
-//! make memory grow.
+//! A replica that stops reading is disconnected after the timeout and does not affect the others; a
+//! fast source does not make memory grow.
 
 use crate::support;
 use crate::support::raw_client::{Dumped, RawClient};

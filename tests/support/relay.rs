@@ -10,7 +10,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::servers::{
-    NOBODY_USER, REPL_PASSWORD, REPL_USER, Server, free_port, numbered_files, signal, wait_limited,
+    REPL_PASSWORD, REPL_USER, Server, UNPRIVILEGED_USER, free_port, numbered_files, signal,
+    wait_limited,
 };
 use super::{Deadline, tail};
 
@@ -116,10 +117,10 @@ impl RelayOptions {
             }
             text.extend(source.extra.iter().map(|line| format!("{line}\n")));
         }
-        // A user must have a privilege; this one has not the one that a replica needs.
+        // A user must have a privilege; this one lacks the one that a replica needs.
         for (name, privileges) in [
             (REPL_USER, "[\"replication\"]"),
-            (NOBODY_USER, "[\"admin\"]"),
+            (UNPRIVILEGED_USER, "[\"admin\"]"),
         ] {
             text.push_str(&format!(
                 "\n[[user]]\nname = {}\npassword = {}\nprivileges = {privileges}\n",

@@ -179,7 +179,7 @@ pub struct ReplicaStatus {
 pub async fn replica_status(server: &Server) -> ReplicaStatus {
     let statuses = replica_statuses(server).await;
     let first = statuses.into_iter().next();
-    first.unwrap_or_else(|| panic!("{server} is no replica"))
+    first.unwrap_or_else(|| panic!("{server} is not a replica"))
 }
 
 /// Of each of its connections.

@@ -19,7 +19,7 @@ pub const REPL_USER: &str = "repl";
 /// Its password.
 pub const REPL_PASSWORD: &str = "repl-secret";
 /// An account that may do nothing.
-pub const NOBODY_USER: &str = "nobody";
+pub const UNPRIVILEGED_USER: &str = "unprivileged";
 
 /// Where `tools/server` is.
 fn script() -> PathBuf {
@@ -248,8 +248,8 @@ impl Server {
         }
     }
 
-    /// Starts the process and waits until it answers; says why when it stops, as with options that
-    /// it refuses.
+    /// Starts the process and waits until it answers; returns the reason when it stops, for example
+    /// because of options that it refuses.
     pub async fn try_spawn(&mut self) -> Result<(), String> {
         let child = self
             .program()
@@ -434,7 +434,7 @@ pub fn wait_limited(mut child: Child, limit: Duration) -> ExitStatus {
         if started.elapsed() > limit {
             signal(&child, rustix::process::Signal::KILL);
             child.wait().ok();
-            // What the caller reports as "ended by signal 9".
+            // The caller reports it as "ended by signal 9".
             return ExitStatus::from_raw(9);
         }
         std::thread::sleep(Duration::from_millis(10));
@@ -458,11 +458,11 @@ pub fn numbered_files(directory: &Path, basename: &str) -> Vec<PathBuf> {
     files
 }
 
-/// What one kind wants said beyond the options of all.
+/// Options that only one kind needs.
 fn own_arguments(kind: Kind) -> &'static [&'static str] {
     match kind {
         Kind::MariaDb105 | Kind::MariaDb | Kind::MariaDb118 => &["--innodb-log-file-size=48M"],
-        // Where it stands as a replica must survive SIGKILL; later versions do so by themselves.
+        // Its position as a replica must survive SIGKILL; later versions ensure that by default.
         Kind::MySql56 => &[
             "--innodb-log-file-size=48M",
             "--master-info-repository=TABLE",
@@ -474,7 +474,7 @@ fn own_arguments(kind: Kind) -> &'static [&'static str] {
     }
 }
 
-/// Accounts, made at each start and kept out of the binlog. Line by line, as an init file wants it.
+/// Accounts, created at each start without being logged; one statement a line, as an init file requires.
 fn accounts_sql(kind: Kind) -> String {
     let privileges = match kind.is_mariadb() {
         true => "REPLICATION SLAVE, BINLOG MONITOR, REPLICA MONITOR",
@@ -483,8 +483,8 @@ fn accounts_sql(kind: Kind) -> String {
     let mut lines = vec!["SET SESSION sql_log_bin=0;".to_owned()];
     for host in ["%", "localhost"] {
         if kind == Kind::MySql56 {
-            // It knows no CREATE USER IF NOT EXISTS; its GRANT makes the account.
-            for (user, granted) in [(REPL_USER, privileges), (NOBODY_USER, "USAGE")] {
+            // It does not have CREATE USER IF NOT EXISTS; its GRANT creates the account.
+            for (user, granted) in [(REPL_USER, privileges), (UNPRIVILEGED_USER, "USAGE")] {
                 lines.push(format!(
                     "GRANT {granted} ON *.* TO {user}@'{host}' IDENTIFIED BY '{REPL_PASSWORD}';"
                 ));
@@ -498,7 +498,7 @@ fn accounts_sql(kind: Kind) -> String {
             "GRANT {privileges} ON *.* TO {REPL_USER}@'{host}';"
         ));
         lines.push(format!(
-            "CREATE USER IF NOT EXISTS {NOBODY_USER}@'{host}' IDENTIFIED BY '{REPL_PASSWORD}';"
+            "CREATE USER IF NOT EXISTS {UNPRIVILEGED_USER}@'{host}' IDENTIFIED BY '{REPL_PASSWORD}';"
         ));
     }
     lines.join("\n") + "\n"

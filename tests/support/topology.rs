@@ -17,7 +17,7 @@ pub enum Mode {
     MariaDbFilePosition,
     MariaDbSlavePos,
     MySqlAutoPosition,
-    /// Transactions have GTIDs, and nobody asks by them.
+    /// Transactions have GTIDs, but replicas follow by file and position.
     MySqlFilePosition,
     /// gtid_mode=OFF.
     MySqlNoGtids,

@@ -125,7 +125,7 @@ impl SourceTree {
         }
         let top = path.first().cloned().unwrap_or_else(|| "*".to_owned());
         let (file, is_module) = self.resolve(&path, 0)?;
-        // A module's own name is no use of it: the paths that begin with the name are.
+        // To import a module's name is not yet to use it; the paths that begin with the name do.
         if is_module && reference.is_use && !reference.is_glob {
             return None;
         }

@@ -113,14 +113,23 @@ fn pieces(text: &str) -> Vec<Piece> {
             pieces.push(Piece::Break);
         }
         let mut word = String::new();
+        let mut is_quoted = false;
         for c in line.chars().chain([' ']) {
             if c.is_alphanumeric() || c == '-' || c == '\'' {
                 word.extend(c.to_lowercase());
                 continue;
             }
-            if !word.is_empty() {
-                pieces.push(Piece::Word(index + 1, std::mem::take(&mut word)));
+            // A single word in quotes is a name.
+            if is_quoted && c == '"' {
+                word.clear();
+                pieces.push(Piece::Break);
             }
+            if !word.is_empty() {
+                let word = std::mem::take(&mut word);
+                let word = word.strip_suffix("'s").unwrap_or(&word).to_owned();
+                pieces.push(Piece::Word(index + 1, word));
+            }
+            is_quoted = c == '"';
             if ".,;:!?()|{}=".contains(c) {
                 pieces.push(Piece::Break);
             }

@@ -107,7 +107,7 @@ impl History {
     }
 }
 
-/// The folders in a folder, in the order of their names.
+/// The directories in a directory, in the order of their names.
 pub fn sorted_directories(directory: &Path) -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> = std::fs::read_dir(directory)
         .unwrap_or_else(|error| panic!("{}: {error}", directory.display()))

@@ -140,7 +140,7 @@ impl Replayer {
 }
 
 fn options(id: u32) -> ServerOptions {
-    // Whatever the suites write passes; waits for locks that nobody will give end soon.
+    // Whatever the suites write passes; waits for locks that will never be released end soon.
     ServerOptions::new(id)
         .extra("--max-allowed-packet=1G")
         .extra("--sync-binlog=0")
@@ -213,7 +213,7 @@ async fn serve(history: &History) -> Served {
     let tmp = tempfile::tempdir().expect("a temporary directory");
     let master_options = options(MASTER_ID)
         .extra(format!("--log-bin={}", history.basename()))
-        // A server that starts deletes the temporary tables of all that share its folder.
+        // A server that starts deletes the temporary tables of all that share its directory.
         .extra(format!("--tmpdir={}", tmp.path().display()))
         .extra("--skip-innodb")
         .extra("--default-storage-engine=MyISAM");
@@ -315,7 +315,7 @@ async fn follow(replica: &Server, host: &str, port: u16, at: &StartAt) {
     attach(replica, host, port, at, retry_each_second(Kind::MariaDb)).await;
 }
 
-/// Lets a replica go on until it has the mark, past everything that stops its applier.
+/// Resumes a replica until it has the mark, past everything that stops its applier.
 async fn drive(replica: &Server, mark: u32, relay: Option<&Relay>) -> End {
     let mut conn = replica.connect().await;
     let mut end = End::default();

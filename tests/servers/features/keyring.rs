@@ -8,14 +8,15 @@ use crate::support::servers::{Kind, ServerOptions, program};
 const COMPONENT: &str = "component_keyring_file";
 
 /// Options of a server that loads the keyring component. It looks for its manifest beside its
-/// program, and the component for its settings beside itself: `folder`, a new one, has links to
+/// program, and the component for its settings beside itself: `directory`, a new one, has links to
 /// both and these two files.
-pub fn with_keyring(mut options: ServerOptions, folder: &Path) -> ServerOptions {
-    std::fs::create_dir(folder).expect("a folder for the keyring");
-    let write = |name: &str, text: String| std::fs::write(folder.join(name), text).expect("a file");
+pub fn with_keyring(mut options: ServerOptions, directory: &Path) -> ServerOptions {
+    std::fs::create_dir(directory).expect("a directory for the keyring");
+    let write =
+        |name: &str, text: String| std::fs::write(directory.join(name), text).expect("a file");
     let component = format!(r#"{{ "components": "file://{COMPONENT}" }}"#);
     write("mysqld.my", component);
-    let keys = folder.join("keys").display().to_string();
+    let keys = directory.join("keys").display().to_string();
     let settings = format!(r#"{{ "path": {keys:?}, "read_only": false }}"#);
     write(&format!("{COMPONENT}.cnf"), settings);
 
@@ -29,9 +30,9 @@ pub fn with_keyring(mut options: ServerOptions, folder: &Path) -> ServerOptions 
         .iter()
         .find_map(|word| word.strip_prefix("--plugin-dir="));
     let library = Path::new(plugins.expect("a plugin_dir")).join(format!("{COMPONENT}.so"));
-    let link = folder.join("mysqld");
+    let link = directory.join("mysqld");
     symlink(server.expect("a program mysqld"), &link).expect("a link");
-    symlink(&library, folder.join(format!("{COMPONENT}.so"))).expect("a link");
+    symlink(&library, directory.join(format!("{COMPONENT}.so"))).expect("a link");
     options.program_link = Some(link);
-    options.extra(format!("--plugin-dir={}", folder.display()))
+    options.extra(format!("--plugin-dir={}", directory.display()))
 }

@@ -113,7 +113,7 @@ pub const STATEMENTS: &[Feature] = &[
         CREATE FUNCTION f(n INT) RETURNS INT BEGIN INSERT INTO log (v) VALUES ('f'); RETURN n + 1; END
         CREATE VIEW w AS SELECT id, v FROM t WHERE id > 1
         CREATE EVENT e ON SCHEDULE EVERY 1 DAY DO INSERT INTO t (v) VALUES ('event')
-        CREATE EVENT gone ON SCHEDULE EVERY 1 DAY DO DELETE FROM t
+        CREATE EVENT ended ON SCHEDULE EVERY 1 DAY DO DELETE FROM t
         CALL p(7)
         SET SESSION binlog_format='STATEMENT'
         CALL p(8)
@@ -122,7 +122,7 @@ pub const STATEMENTS: &[Feature] = &[
         SET SESSION binlog_format='ROW'
         INSERT INTO t (v) VALUES (f(2))
         ALTER EVENT e ON SCHEDULE EVERY 2 DAY
-        DROP EVENT gone
+        DROP EVENT ended
         USE other
         CREATE PROCEDURE p() INSERT INTO t (v) VALUES ('p')
         CALL p()

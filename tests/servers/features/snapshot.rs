@@ -125,7 +125,7 @@ fn object_queries() -> Vec<(&'static str, String)> {
             ),
         ),
         (
-            // A replica's events are disabled, so the status is no part of it.
+            // A replica's events are disabled, so the status is not included.
             "event",
             of(
                 "events",

@@ -26,7 +26,7 @@ pub const KEPT: [&str; 2] = ["test", ODD_NAME];
 /// How long replicas may take for one feature, in seconds.
 const CATCH_UP_SECS: u64 = 60;
 
-/// What stands before each script.
+/// What is run before each script.
 const FRESH: &[&str] = &[
     "DROP DATABASE IF EXISTS test",
     "CREATE DATABASE test",
@@ -224,7 +224,7 @@ impl Stand {
     /// What a script can do beside statements: `close N` ends a session; `relays` stops the relays
     /// and starts them again, `relays kill` kills them; `master OPTIONS` restarts the master, with
     /// options, `kill` kills it, `upgrade KIND` starts another version on its data; `wait` lets
-    /// the replicas catch up; `stopped CODE` sees each stop with that error, and lets it go on
+    /// the replicas catch up; `stopped CODE` checks that each stops with that error, and resumes it
     /// behind the transaction, `reference stopped CODE` sees the reference stop.
     async fn command(&mut self, command: &str) -> Result<(), String> {
         match command.split_once(' ').unwrap_or((command, "")) {
@@ -400,7 +400,7 @@ async fn stopped(replica: &Server, code: &str) -> Result<(), String> {
     }
 }
 
-/// Lets a MySQL replica take the one transaction that it has not for applied, and go on.
+/// Makes a MySQL replica count the one transaction that it lacks as applied, and resumes it.
 async fn skip_transaction(master: &Server, replica: &Server) {
     let executed = master.value("SELECT @@GLOBAL.gtid_executed").await;
     let executed = executed.unwrap_or_default().replace('\n', "");

@@ -12,7 +12,7 @@ use crate::support::servers::{REPL_PASSWORD, REPL_USER};
 /// those that it cannot replace.
 pub const NOT_REPLACED: &str = "Failed to replace GTID event";
 
-/// What stands in a ROTATE event behind its header and position.
+/// The file name in a ROTATE event, after its header and position.
 pub fn rotates_to(event: &[u8], file: &str) -> bool {
     event.get(4) == Some(&4) && event.get(27..27 + file.len()) == Some(file.as_bytes())
 }
@@ -47,7 +47,7 @@ fn dumped(
             }
             Dumped::End => return events,
             Dumped::Silence => {
-                panic!("the dump of {file} from {position} does not go on: {events:?}")
+                panic!("the dump of {file} from {position} does not continue: {events:?}")
             }
         }
     }
@@ -117,7 +117,7 @@ pub fn packets(binlog: &SameBinlog, table: &mut Comparison) {
             1,
         ),
         (
-            "from behind the end",
+            "from past the end",
             vec![checksum.clone()],
             first,
             9_999_999,
