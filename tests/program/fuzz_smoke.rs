@@ -8,6 +8,7 @@ mod bodies;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
+use crate::support::{Profile, profile};
 use binrelay::binlog::event::{self, EventHeader};
 use binrelay::binlog::{EventType, MAGIC};
 use binrelay::gtid::{BinlogState, GtidSet};
@@ -16,8 +17,9 @@ use binrelay::protocol::framing::put_packet;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-/// Inputs a target gets where nothing else is asked for: a few seconds unoptimised.
-const ROUNDS_DEFAULT: u64 = 2000;
+/// Inputs for each target, by profile; the gate's take a few seconds unoptimised.
+const ROUNDS_GATE: u64 = 2000;
+const ROUNDS_LONG: u64 = 100_000;
 /// Longest random input, in bytes.
 const RANDOM_LEN_MAX: usize = 400;
 
@@ -26,7 +28,7 @@ fn number_from_env(name: &str, default: u64) -> u64 {
 }
 
 /// The captured binlogs of the newest servers, whose events have nearly all forms; those of all
-/// kinds are damaged byte by byte in `fixtures_hostile`.
+/// kinds are damaged byte by byte by the program `hostile`.
 fn captured_binlogs() -> Vec<Vec<u8>> {
     let read = |kind: &str| {
         let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("proto-fixtures");
@@ -327,7 +329,11 @@ fn smoke(target: &str) {
             }
         }
     }
-    for _ in 0..number_from_env("BINRELAY_FUZZ_ROUNDS", ROUNDS_DEFAULT) {
+    let rounds = match profile() {
+        Profile::Gate => ROUNDS_GATE,
+        Profile::Long => ROUNDS_LONG,
+    };
+    for _ in 0..number_from_env("BINRELAY_FUZZ_ROUNDS", rounds) {
         run(target, *body, &input(&mut rng, &seeds));
     }
 }

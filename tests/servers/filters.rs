@@ -60,8 +60,8 @@ async fn compare(kind: Kind, names: Names) {
     let servers = Servers::start(kind, names).await;
     let mut failures = Vec::new();
     let seeds = match names {
-        Names::AsWritten => seeds(4),
-        Names::Folded => seeds(2),
+        Names::AsWritten => seeds(2, 300),
+        Names::Folded => seeds(1, 20),
     };
     for seed in seeds {
         let _note = SeedNote(seed);

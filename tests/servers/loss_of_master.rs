@@ -9,21 +9,21 @@ use crate::support::{SeedNote, seeds};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn mariadb_by_file_and_position() {
-    for seed in seeds(3) {
+    for seed in seeds(1, 20) {
         lose_m1(Mode::MariaDbFilePosition, seed).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn mariadb_by_slave_pos() {
-    for seed in seeds(3) {
+    for seed in seeds(1, 20) {
         lose_m1(Mode::MariaDbSlavePos, seed).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn mysql_by_auto_position_with_four_workers() {
-    for seed in seeds(3) {
+    for seed in seeds(1, 20) {
         lose_m1(Mode::MySqlAutoPosition, seed).await;
     }
 }

@@ -6,18 +6,17 @@
 //!
 //! ```text
 //! tools/server get mariadb-10.5 mariadb-10.11 mariadb-11.8 mysql-5.6 mysql-9.7
-//! BINRELAY_MATRIX=full cargo test --locked --test servers matrix -- --nocapture
+//! BINRELAY_PROFILE=long cargo test --locked --test servers matrix -- --nocapture
 //! ```
 //!
-//! BINRELAY_MATRIX="mysql-5.6 dual" runs what has these words in its name. Without it each kind is a
-//! source and a replica once.
+//! In the gate's profile each kind is a source and a replica once. BINRELAY_MATRIX="mysql-5.6 dual" runs
+//! what has these words in its name, BINRELAY_MATRIX=full everything.
 
 mod runs;
 
 use std::sync::Arc;
 
 use crate::support;
-use crate::support::Deadline;
 use crate::support::load::{Load, LoadOptions, LoadReport, assert_acknowledged, create_tables};
 use crate::support::relay::{RELAY_HOST, Relay, RelayOptions, SourceOptions};
 use crate::support::replication::{
@@ -29,6 +28,7 @@ use crate::support::tables::{assert_no_database, assert_same_rows, assert_same_t
 use crate::support::topology::{
     Mode, gtid_executed, master_options, pause, replica_options, run_for,
 };
+use crate::support::{Deadline, Profile};
 use runs::{Outcome, Run, full, reduced};
 use tokio::task::JoinHandle;
 
@@ -53,8 +53,8 @@ struct World {
 async fn every_source_and_every_replica() {
     let _one_at_a_time = support::exclusive();
     let runs = match std::env::var("BINRELAY_MATRIX").as_deref() {
-        Err(_) => reduced(),
-        Ok("full") => full(),
+        Err(_) if support::profile() == Profile::Gate => reduced(),
+        Err(_) | Ok("full") => full(),
         Ok(words) => {
             let mut runs = full();
             runs.retain(|run| words.split(' ').all(|word| run.to_string().contains(word)));

@@ -2,7 +2,7 @@
 //! without changing an InnoDB table: its position had not been noted. Behind the relay, what it
 //! logs twice is there once, and takes the place of nothing that looks alike.
 //!
-//! `BINRELAY_SEEDS=20 cargo test --locked --test servers repeated_copies` for more.
+//! `BINRELAY_PROFILE=long cargo test --locked --test servers repeated_copies` runs more seeds.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -34,7 +34,7 @@ const STATEMENTS: [&str; 6] = [
 #[tokio::test(flavor = "multi_thread")]
 async fn a_master_that_is_killed_while_it_replicates() {
     let _one_at_a_time = support::exclusive();
-    for seed in seeds(1) {
+    for seed in seeds(1, 20) {
         let _note = SeedNote(seed);
         run(seed).await;
     }

@@ -15,7 +15,7 @@ use crate::support::{SeedNote, seeds};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn by_file_and_position_it_works() {
-    for seed in seeds(1) {
+    for seed in seeds(1, 5) {
         let _one_at_a_time = support::exclusive();
         let _note = SeedNote(seed);
         // The default gtid_domain_id is 0 on both.

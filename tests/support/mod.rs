@@ -22,13 +22,34 @@ pub mod topology;
 use std::fs::File;
 use std::time::{Duration, Instant};
 
-/// The seeds of a repeated test: `count` of them, unless BINRELAY_SEED fixes one or BINRELAY_SEEDS
-/// sets how many.
-pub fn seeds(count: u64) -> Vec<u64> {
+/// How much the repeated tests do; BINRELAY_PROFILE names it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Profile {
+    /// At least one seed of everything, in minutes: the default.
+    Gate,
+    /// All seeds, all pairs of servers and many more random inputs: hours.
+    Long,
+}
+
+/// The profile of this run.
+pub fn profile() -> Profile {
+    match std::env::var("BINRELAY_PROFILE").as_deref() {
+        Err(_) | Ok("gate") => Profile::Gate,
+        Ok("long") => Profile::Long,
+        Ok(other) => panic!("BINRELAY_PROFILE={other}: gate or long was expected"),
+    }
+}
+
+/// The seeds of a repeated test: so many in each profile, unless BINRELAY_SEED fixes one or
+/// BINRELAY_SEEDS sets the number.
+pub fn seeds(gate: u64, long: u64) -> Vec<u64> {
     if let Some(seed) = number_from_env("BINRELAY_SEED") {
         return vec![seed];
     }
-    let count = number_from_env("BINRELAY_SEEDS").unwrap_or(count);
+    let count = number_from_env("BINRELAY_SEEDS").unwrap_or(match profile() {
+        Profile::Gate => gate,
+        Profile::Long => long,
+    });
     assert!(count > 0, "BINRELAY_SEEDS must be at least 1");
     (1..=count).collect()
 }
