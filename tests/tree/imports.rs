@@ -70,7 +70,7 @@ impl SourceTree {
             for (scope, declarations) in &file.scopes {
                 for (child, is_test) in &declarations.children {
                     if *is_test {
-                        let child = [scope.as_slice(), &[child.clone()]].concat();
+                        let child = [scope.as_slice(), std::slice::from_ref(child)].concat();
                         tree.test_modules.insert(child);
                     }
                 }
@@ -158,7 +158,7 @@ impl SourceTree {
         let mut module = ModulePath::new();
         for (index, name) in path.iter().enumerate() {
             let (_, declarations) = self.scopes.get(&module)?;
-            let child = [module.as_slice(), &[name.clone()]].concat();
+            let child = [module.as_slice(), std::slice::from_ref(name)].concat();
             if self.scopes.contains_key(&child) {
                 module = child;
                 continue;
