@@ -68,7 +68,7 @@ async fn mysql_9_7_logs_in() {
 /// One source, the relay, and a replica that logs in with each account in turn, first with a wrong
 /// password. All three of one kind.
 async fn log_in(kind: Kind) {
-    let _one_at_a_time = support::exclusive();
+    let _turn = support::turn();
     let plugins = kind.is_mariadb().then(|| plugin_dir(kind));
     let mut options = replica_options(kind, 11);
     if let Some(plugins) = &plugins {
@@ -213,7 +213,7 @@ async fn stop(replica: &Server) {
 /// What MariaDB's client compares, so that it need not know the certificate's authority.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_real_server_sends_the_certificate_proof_that_the_relay_computes() {
-    let _one_at_a_time = support::exclusive();
+    let _turn = support::turn();
     let server = Server::start(Kind::MariaDb118, ServerOptions::new(86)).await;
     let query = format!("SELECT PASSWORD('{REPL_PASSWORD}')");
     let native = server.value(&query).await.expect("a hash");

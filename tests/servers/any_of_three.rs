@@ -98,7 +98,7 @@ async fn mariadb_mesh_followed_by_file_and_position() {
 
 async fn any_of_three(shape: Shape, mode: Mode, kind: Kind) {
     for seed in seeds(1, 5) {
-        let _one_at_a_time = support::exclusive();
+        let _turn = support::turn();
         let _note = SeedNote(seed);
         let setup = Setup {
             shape,

@@ -35,7 +35,7 @@ async fn mysql_files_with_statements() {
 }
 
 async fn list_and_damage(mode: Mode, seed: u64) {
-    let one_at_a_time = support::exclusive();
+    let turn = support::turn();
     let _note = SeedNote(seed);
     let mut options = TopologyOptions::new(mode, seed);
     options.replicas = 1;
@@ -59,7 +59,7 @@ async fn list_and_damage(mode: Mode, seed: u64) {
         assert_lists_the_same(mode.kind(), file);
     }
     // No server is needed any more.
-    drop(one_at_a_time);
+    drop(turn);
     for file in [&of_m1[0], &of_relay[0]] {
         damage(file, seed);
     }

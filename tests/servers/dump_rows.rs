@@ -301,7 +301,7 @@ fn check_common_json(events: &[Value]) {
 
 #[test]
 fn mysql_9_7() {
-    let _one_at_a_time = support::exclusive();
+    let _turn = support::turn();
     let (database, file) = compare("mysql-9.7", MYSQL);
     let events = json_events(&file);
     let partial = json_rows(&events, "j2");
@@ -341,13 +341,13 @@ fn mysql_9_7() {
 
 #[test]
 fn mysql_5_6() {
-    let _one_at_a_time = support::exclusive();
+    let _turn = support::turn();
     compare("mysql-5.6", "");
 }
 
 #[test]
 fn mariadb_10_11() {
-    let _one_at_a_time = support::exclusive();
+    let _turn = support::turn();
     let (database, file) = compare("mariadb-10.11", MARIADB);
     check_mariadb(&database, &file);
     assert_same_rows(
@@ -361,14 +361,14 @@ fn mariadb_10_11() {
 
 #[test]
 fn mariadb_10_5() {
-    let _one_at_a_time = support::exclusive();
+    let _turn = support::turn();
     let (database, file) = compare("mariadb-10.5", MARIADB);
     check_mariadb(&database, &file);
 }
 
 #[test]
 fn mariadb_11_8() {
-    let _one_at_a_time = support::exclusive();
+    let _turn = support::turn();
     let (database, file) = compare("mariadb-11.8", MARIADB);
     check_mariadb(&database, &file);
     let file = assert_same_rows(

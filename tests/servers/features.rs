@@ -58,7 +58,7 @@ async fn mariadb_11_8_features() {
 
 /// Tries all features on a kind, prints a row of each, and fails when a cell has failed.
 async fn table(kind: Kind) {
-    let _one_at_a_time = support::exclusive();
+    let _turn = support::turn();
     let chosen = std::env::var("BINRELAY_FEATURE").unwrap_or_default();
     let features = STATEMENTS.iter().chain(FORMATS).chain(OPERATION);
     let features = features.filter(|feature| feature.name.contains(&chosen));
@@ -115,7 +115,7 @@ fn print_row(feature: &Feature, cells: &[Cell; 2]) {
 /// MySQL servers cannot go from 5.6 to 9.7 without the versions between them.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_master_is_upgraded() {
-    let _one_at_a_time = support::exclusive();
+    let _turn = support::turn();
     let feature = mariadb(
         "MariaDB 10.5 becomes 10.11, then 11.8",
         r"
@@ -167,7 +167,7 @@ async fn xa_transactions_of_which_the_filter_leaves_nothing() {
 }
 
 async fn emptied_xa(mode: Mode) {
-    let _one_at_a_time = support::exclusive();
+    let _turn = support::turn();
     let kind = mode.kind();
     let (master, replica) = tokio::join!(
         Server::start(kind, ServerOptions::new(86)),

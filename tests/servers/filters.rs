@@ -56,7 +56,7 @@ struct Servers {
 }
 
 async fn compare(kind: Kind, names: Names) {
-    let _one_at_a_time = support::exclusive();
+    let _turn = support::turn();
     let servers = Servers::start(kind, names).await;
     let mut failures = Vec::new();
     let seeds = match names {

@@ -13,7 +13,7 @@ use crate::support::replication::{
 };
 use crate::support::servers::{Kind, Server, ServerOptions};
 use crate::support::topology::run_for;
-use crate::support::{Exclusive, SeedNote};
+use crate::support::{SeedNote, Turn};
 use binrelay::identity::Fingerprint;
 
 const FIRST: u32 = 86;
@@ -22,7 +22,7 @@ const SECOND: u32 = 18;
 struct Pair {
     m1: Server,
     m2: Server,
-    _one_at_a_time: Exclusive,
+    _turn: Turn,
 }
 
 fn options(server_id: u32, offset: u32, format: &'static str) -> ServerOptions {
@@ -39,7 +39,7 @@ fn options(server_id: u32, offset: u32, format: &'static str) -> ServerOptions {
 impl Pair {
     /// Two masters that log rows of another size.
     async fn start(kind: Kind, formats: [&'static str; 2]) -> Pair {
-        let _one_at_a_time = support::exclusive();
+        let _turn = support::turn();
         let first = options(FIRST, 1, formats[0]).extra("--binlog-rows-query-log-events=ON");
         let mut second = options(SECOND, 2, formats[1]).extra("--binlog-row-event-max-size=1024");
         if kind == Kind::MySql56 {
@@ -48,7 +48,7 @@ impl Pair {
         Pair {
             m1: Server::start(kind, first).await,
             m2: Server::start(kind, second).await,
-            _one_at_a_time,
+            _turn,
         }
     }
 }

@@ -33,7 +33,7 @@ async fn mariadb_clients_get_what_a_master_sends() {
 }
 
 async fn compare_all(kind: Kind) {
-    let _one_at_a_time = support::exclusive();
+    let _turn = support::turn();
     let binlog = SameBinlog::start(kind).await;
     let mut table = Comparison::default();
     let began = std::time::Instant::now();

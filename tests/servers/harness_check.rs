@@ -40,7 +40,7 @@ fn master_options(mode: Mode, server_id: u32, offset: u32) -> ServerOptions {
 }
 
 async fn check(mode: Mode) {
-    let _one_at_a_time = support::exclusive();
+    let _turn = support::turn();
     let seed = support::seed();
     let _note = SeedNote(seed);
     let mut m1 = Server::start(mode.kind(), master_options(mode, 86, 1)).await;

@@ -21,7 +21,7 @@ async fn of_mysql_97() {
 }
 
 async fn replicas_stop(kind: Kind, code: u32) {
-    let _one_at_a_time = support::exclusive();
+    let _turn = support::turn();
     let options = |server_id| {
         let mut options = ServerOptions::new(server_id);
         options.gtid = false;

@@ -33,7 +33,7 @@ async fn mysqlbinlog_reads_statements() {
 }
 
 async fn read_everything(mode: Mode, seed: u64) {
-    let _one_at_a_time = support::exclusive();
+    let _turn = support::turn();
     let _note = SeedNote(seed);
     let mut options = TopologyOptions::new(mode, seed);
     options.replicas = 1;

@@ -29,7 +29,7 @@ async fn mysql_by_auto_position_with_four_workers() {
 }
 
 async fn lose_m1(mode: Mode, seed: u64) {
-    let _one_at_a_time = support::exclusive();
+    let _turn = support::turn();
     let _note = SeedNote(seed);
     let mut topology = Topology::start(TopologyOptions::new(mode, seed)).await;
     if mode == Mode::MySqlAutoPosition {

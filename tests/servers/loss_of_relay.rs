@@ -28,7 +28,7 @@ async fn mysql_by_auto_position() {
 }
 
 async fn lose_relay(mode: Mode) {
-    let _one_at_a_time = support::exclusive();
+    let _turn = support::turn();
     let _note = SeedNote(seed());
     let mut rng = StdRng::seed_from_u64(seed());
     let mut options = TopologyOptions::new(mode, seed());

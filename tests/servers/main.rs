@@ -1,6 +1,6 @@
 //! Tests with real servers as masters and replicas, and the real relay between them.
 //!
-//! Tests that start servers take turns (`support::exclusive`), whether they are threads of this
+//! Tests that start servers take turns (`support::turns`), whether they are threads of this
 //! program or processes of their own.
 
 #![allow(

@@ -51,7 +51,7 @@ struct World {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_source_and_every_replica() {
-    let _one_at_a_time = support::exclusive();
+    let _turn = support::turn();
     let runs = match std::env::var("BINRELAY_MATRIX").as_deref() {
         Err(_) if support::profile() == Profile::Gate => reduced(),
         Err(_) | Ok("full") => full(),

@@ -21,7 +21,7 @@ async fn mariadb_105_and_118() {
 
 /// The relay log begins with the form of either master.
 async fn both_orders(older: Kind, newer: Kind) {
-    let _one_at_a_time = support::exclusive();
+    let _turn = support::turn();
     for kinds in [[older, newer], [newer, older]] {
         one_order(kinds, newer).await;
     }

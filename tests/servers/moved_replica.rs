@@ -41,7 +41,7 @@ async fn mariadb_with_the_same_filter_on_relay_and_replica() {
 
 async fn moved(mode: Mode, is_filtered: bool) {
     for seed in seeds(1, 5) {
-        let _one_at_a_time = support::exclusive();
+        let _turn = support::turn();
         let _note = SeedNote(seed);
         let mut options = TopologyOptions::new(mode, seed);
         options.replicas = 0;

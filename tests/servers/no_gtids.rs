@@ -49,7 +49,7 @@ async fn mysql_97_with_different_formats() {
 }
 
 async fn run_seeds(kind: Kind, on_both: bool, m2_binlog_format: Option<&'static str>) {
-    let _one_at_a_time = support::exclusive();
+    let _turn = support::turn();
     let setup = Setup {
         kind,
         m2_log_slave_updates: on_both,

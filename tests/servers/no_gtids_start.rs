@@ -84,7 +84,7 @@ async fn load_both(m1: &Server, m2: &Server, round: u32, millis: u64) {
 }
 
 async fn check(kind: Kind, earlier: Earlier) {
-    let _one_at_a_time = support::exclusive();
+    let _turn = support::turn();
     let _note = SeedNote(seed());
     let mode = Mode::MySqlNoGtids;
     let m1 = Server::start(kind, master(kind, 86, 1)).await;

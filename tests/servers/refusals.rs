@@ -28,7 +28,7 @@ async fn mysql() {
 /// the requests is one that a master refuses.
 #[tokio::test(flavor = "multi_thread")]
 async fn masters_answer_alike() {
-    let _one_at_a_time = support::exclusive();
+    let _turn = support::turn();
     for kind in [Kind::MariaDb, Kind::MySql] {
         let (one, other) = (master(kind, 86).await, master(kind, 18).await);
         compare_requests(kind, one.port, other.port);
@@ -69,7 +69,7 @@ fn compare_requests(kind: Kind, master: u16, found: u16) {
 }
 
 async fn compare(mode: Mode) {
-    let _one_at_a_time = support::exclusive();
+    let _turn = support::turn();
     let kind = mode.kind();
     let master = master(kind, 86).await;
     let relay = follow(&master, None).await;

@@ -33,7 +33,7 @@ const STATEMENTS: [&str; 6] = [
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_master_that_is_killed_while_it_replicates() {
-    let _one_at_a_time = support::exclusive();
+    let _turn = support::turn();
     for seed in seeds(1, 20) {
         let _note = SeedNote(seed);
         run(seed).await;

@@ -13,7 +13,7 @@ use serde_json::Value;
 /// Replicas that come while the relay starts must not be told that it knows nothing yet.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_relay_with_a_log_greets_its_first_client() {
-    let _one_at_a_time = support::exclusive();
+    let _turn = support::turn();
     let source = Server::start(Kind::MariaDb, ServerOptions::new(86)).await;
     let mut relay = Relay::start(RelayOptions::new(vec![SourceOptions::of("m", &source)]));
     relay.wait_streaming().await;
@@ -55,7 +55,7 @@ async fn mysql_sources_that_cannot_be_followed() {
 }
 
 async fn failed_sources(kind: Kind) {
-    let _one_at_a_time = support::exclusive();
+    let _turn = support::turn();
     let other = if kind == Kind::MySql {
         Kind::MariaDb
     } else {

@@ -16,7 +16,7 @@ use crate::support::{SeedNote, seeds};
 #[tokio::test(flavor = "multi_thread")]
 async fn by_file_and_position_it_works() {
     for seed in seeds(1, 5) {
-        let _one_at_a_time = support::exclusive();
+        let _turn = support::turn();
         let _note = SeedNote(seed);
         // The default gtid_domain_id is 0 on both.
         let mut options = TopologyOptions::new(Mode::MariaDbFilePosition, seed);
@@ -32,7 +32,7 @@ async fn by_file_and_position_it_works() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_domain_for_each_is_well() {
-    let _one_at_a_time = support::exclusive();
+    let _turn = support::turn();
     let mut options = TopologyOptions::new(Mode::MariaDbSlavePos, 1);
     options.replicas = 0;
     let topology = Topology::start(options).await;

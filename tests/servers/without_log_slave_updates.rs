@@ -39,7 +39,7 @@ async fn mysql_plain_multi_source() {
 }
 
 async fn m2_without_log_slave_updates(mode: Mode) {
-    let _one_at_a_time = support::exclusive();
+    let _turn = support::turn();
     let _note = SeedNote(seed());
     let mut options = TopologyOptions::new(mode, seed());
     options.m2_log_slave_updates = false;
@@ -63,7 +63,7 @@ async fn m2_without_log_slave_updates(mode: Mode) {
 }
 
 async fn plain_multi_source(mode: Mode) {
-    let _one_at_a_time = support::exclusive();
+    let _turn = support::turn();
     let _note = SeedNote(seed());
     let mut options = TopologyOptions::new(mode, seed());
     options.peered = false;

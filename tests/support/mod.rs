@@ -18,9 +18,11 @@ pub mod servers;
 pub mod tables;
 pub mod throttle;
 pub mod topology;
+pub mod turns;
 
-use std::fs::File;
 use std::time::{Duration, Instant};
+
+pub use turns::{Turn, exclusive, turn};
 
 /// How much the repeated tests do; BINRELAY_PROFILE names it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -76,20 +78,6 @@ impl Drop for SeedNote {
             eprintln!("this run again: BINRELAY_SEED={}", self.0);
         }
     }
-}
-
-/// Held while servers run: two tests at once would starve each other on a small machine, whether
-/// they are threads of one test program or separate processes.
-pub struct Exclusive(File);
-
-/// Waits until no other test has servers running.
-pub fn exclusive() -> Exclusive {
-    let path = std::env::temp_dir().join("binrelay-server-tests.lock");
-    let file = File::create(&path)
-        .unwrap_or_else(|error| panic!("{}: cannot be created: {error}", path.display()));
-    file.lock()
-        .unwrap_or_else(|error| panic!("{}: cannot be locked: {error}", path.display()));
-    Exclusive(file)
 }
 
 /// A moment after which waiting is given up.

@@ -11,6 +11,7 @@
 
 mod circles;
 mod dependency_policy;
+mod environment;
 mod files;
 mod imports;
 mod rust_text;
