@@ -1,4 +1,4 @@
-//! Damage, and what it may cost.
+//! Damage to inputs, and limits on the time and memory that it may cost.
 
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,14 +9,14 @@ use peak_alloc::PeakAlloc;
 #[global_allocator]
 static MEMORY: PeakAlloc = PeakAlloc;
 
-/// Up to this length, in bytes, every bit is flipped, where nothing else is said.
+/// Up to this length, in bytes, every bit is flipped by default.
 const EVERY_BIT_LEN: usize = 128;
 /// In every byte of longer ones.
 const PATTERNS: [u8; 3] = [0x01, 0x80, 0xFF];
 /// No damaged input takes longer; on a quiet machine they take microseconds.
 const TIME_MAX: Duration = Duration::from_secs(20);
 
-/// What was done to the bytes.
+/// A change of the bytes.
 #[derive(Clone, Copy, Debug)]
 pub enum Damage {
     CutAt(usize),
@@ -50,7 +50,7 @@ impl Damage {
     }
 }
 
-/// Says what was tried when a panic comes.
+/// Reports the input in case of a panic.
 struct Note<'a> {
     what: &'a dyn fmt::Display,
     damage: Damage,
@@ -64,7 +64,7 @@ impl Drop for Note<'_> {
     }
 }
 
-/// Counts what was tried and measures what it cost. One at a time: memory is the process's.
+/// Counts the inputs and measures their cost. One at a time: memory is the process's.
 pub struct Trial {
     name: &'static str,
     /// Bytes that may be in use beyond the input's own length.
@@ -94,7 +94,7 @@ impl Trial {
         }
     }
 
-    /// Never every bit: for what takes long.
+    /// Never every bit: for slow cases.
     pub fn coarse(self) -> Trial {
         Trial {
             every_bit_len: 0,
@@ -133,7 +133,7 @@ impl Trial {
         }
     }
 
-    /// Ends it; at least so many inputs must have been tried.
+    /// Ends it; at least so many inputs must have been used.
     pub fn finish(self, inputs_min: usize) {
         println!(
             "{}: {} inputs, {} cuts, {} changes, {:.1} s; at most {} bytes beyond the input's own",

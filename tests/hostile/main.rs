@@ -1,5 +1,7 @@
-//! Every recorded packet and event, cut at every length and changed in every byte: no panic, no
+//! Every recorded packet and event, truncated at every length and changed in every byte: no panic, no
 //! hang, no memory beyond the input's own size and a constant.
+//!
+//! A program of its own, since the memory that is measured is the whole process's.
 
 #![allow(
     clippy::expect_used,
@@ -46,7 +48,7 @@ use recorded::KINDS;
 /// What a parser of packets may keep: names, a list of columns.
 const PACKET_ALLOWANCE: usize = 4 << 10;
 /// What a parser of events may keep: one's own copy of what it expands, a table of columns. The
-/// memory of zstd is not among it: that library takes its own, at most a window of 128 MiB.
+/// memory of zstd is not counted: that library allocates its own, at most a window of 128 MiB.
 const EVENT_ALLOWANCE: usize = 128 << 10;
 /// What compressed columns, and events, may expand to here.
 const EXPANDED_MAX: usize = 1 << 16;

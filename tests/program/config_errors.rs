@@ -1,5 +1,5 @@
-//! Broken configurations and wrong usage, through the real program: one line on stderr that names
-//! the place, the key and what was expected, and exit status 2.
+//! Broken configurations and wrong usage of the real program: one line on stderr that names file, line,
+//! key and what was expected, and exit status 2.
 
 use std::fs;
 use std::path::Path;

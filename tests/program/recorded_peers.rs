@@ -1,5 +1,5 @@
-//! The relay between two recordings: a listener plays a recorded master to it, and then a client
-//! plays the recorded replicas of the same kind. No server takes part.
+//! The relay between two recordings: a listener plays a recorded master, and then a client plays the
+//! recorded replicas of the same kind. No server is involved.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -22,7 +22,7 @@ use rustix::process::Signal;
 const USER: &str = "fixture";
 const PASSWORD: &str = "fixture-password";
 
-/// Plays one connection's server; what the client asked otherwise than recorded is returned.
+/// Plays one connection's server; returns the requests that differ from the recorded ones.
 fn play_master(mut client: TcpStream, conversation: &Conversation) -> Vec<String> {
     let mut findings = Vec::new();
     for packet in &conversation.packets {
@@ -35,7 +35,7 @@ fn play_master(mut client: TcpStream, conversation: &Conversation) -> Vec<String
         let length = u32::from_le_bytes([header[0], header[1], header[2], 0]);
         let mut payload = vec![0; length as usize];
         client.read_exact(&mut payload).expect("the relay's packet");
-        // A login has the process's number in it, and, with RSA, chance.
+        // A login contains the process's number and, with RSA, random bytes.
         if packet.sequence() == 0 && payload != packet.payload() {
             findings.push(format!(
                 "{}: {}, not {}",
@@ -45,12 +45,12 @@ fn play_master(mut client: TcpStream, conversation: &Conversation) -> Vec<String
             ));
         }
     }
-    // Nothing more comes; the relay goes when it is stopped.
+    // Nothing more is sent; the relay disconnects when it is stopped.
     let _ = client.read(&mut [0; 64]);
     findings
 }
 
-/// A master that takes as many connections as were recorded.
+/// A master that accepts as many connections as were recorded.
 fn master(conversations: Vec<Conversation>) -> (u16, JoinHandle<Vec<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = listener.local_addr().expect("an address").port();
@@ -151,8 +151,8 @@ fn streamed(conversations: &[Conversation]) -> Vec<Vec<u8>> {
     events.filter_map(comparable).collect()
 }
 
-/// What the relay passes on of an event: all but its place; of an opener the identity. None for
-/// what it does not pass on.
+/// What the relay passes on of an event: all but its position; of an opener the identity. None for an
+/// event that it does not pass on.
 fn comparable(event: &[u8]) -> Option<Vec<u8>> {
     let header = EventHeader::parse(event).expect("a header");
     if header.event_type.is_control() {
@@ -217,7 +217,7 @@ fn play_client(port: u16, conversation: &Conversation, expected: &[Vec<u8>]) {
                 other => panic!("{name}: {other:?} after {} events", events.len()),
             }
         }
-        assert!(events == expected, "{name}: the events are others");
+        assert!(events == expected, "{name}: the events differ");
         return;
     }
     panic!("{name}: no dump");

@@ -17,7 +17,7 @@ pub fn flavor(kind: &str) -> Flavor {
     }
 }
 
-/// Ready for the first event behind the format description.
+/// Ready for the first event after the format description.
 pub fn assembler(format: FormatDescription, filter: Filter) -> Assembler {
     let options = AssemblerOptions {
         source: 0,

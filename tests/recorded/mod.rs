@@ -122,7 +122,7 @@ impl Conversation {
             .iter()
             .position(|byte| *byte == 0)
             .expect("a version");
-        // Behind the connection's id, 8 bytes of scramble and a NUL.
+        // After the connection's id, 8 bytes of scramble and a NUL.
         let at = version_end + 14;
         let server = [
             greeting[at],

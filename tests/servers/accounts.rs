@@ -33,7 +33,7 @@ const ED25519_USER: &str = "signing";
 /// password of this one yet, so it must come encrypted.
 const RSA_USER: &str = "rsa";
 
-/// How a replica is told to log in.
+/// How a replica logs in.
 struct Login {
     user: &'static str,
     /// Options beyond host, port, user and password.

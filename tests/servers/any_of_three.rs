@@ -1,6 +1,6 @@
 //! Any of three writes (T3): three masters in a ring or in a full mesh, all under load, one of them
-//! killed and started again in mid-load. The relay follows all three and keeps one database of
-//! many; its replica gets every write of every master exactly once.
+//! killed and started again in mid-load. The relay follows all three and keeps one of
+//! several databases; its replica gets every write of every master exactly once.
 
 use std::collections::BTreeSet;
 

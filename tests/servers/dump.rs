@@ -1,5 +1,4 @@
-//! `binrelay dump` lists what the servers' own tools list, and damaged files give an error with the
-//! offset.
+//! `binrelay dump` lists what the servers' own tools list, and reports damaged files with the offset.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -157,8 +156,8 @@ fn damage(file: &Path, seed: u64) {
         let cut = rng.random_range(1..boundaries.length);
         std::fs::write(&copy, &bytes[..cut as usize]).unwrap();
         let what = format!("{} cut at {cut}", file.display());
-        // A file that ends with a whole event is a whole file: one that is being written looks the
-        // same. With only the magic number there is no event at all; either answer is right.
+        // A file that ends with a whole event is a whole file: a file that is being written looks
+        // the same. With only the magic number there is no event at all; either result is right.
         let whole = boundaries.starts.contains(&cut);
         check_damaged(&copy, &what, &boundaries, cut, whole, cut == 4);
     }

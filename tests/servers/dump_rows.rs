@@ -1,6 +1,6 @@
 //! `binrelay dump --rows` shows the rows that the servers' own tools show, line by line.
 //!
-//! What is made the same before: bytes that are not UTF-8, and control characters that the tools
+//! Differences that are removed first: bytes that are not UTF-8, and control characters that the tools
 //! print as they are, become `\xNN`, since a listing of binrelay is text. Tables with a GEOMETRY
 //! are compared in MariaDB's files only: mysqlbinlog prints "Don't know how to handle column
 //! type=255" for one and leaves out the rest of its event. Files of MySQL 5.6 are read by the
@@ -112,7 +112,7 @@ impl Database {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        // A client that has failed already reads no more, and then says why.
+        // A client that has already failed reads no more; its stderr has the reason.
         child.stdin.take().unwrap().write_all(text.as_bytes()).ok();
         let output = child.wait_with_output().unwrap();
         match output.status.success() {

@@ -2,7 +2,7 @@
 //! master wrote it, filtered as a replica of the master applies it with the same filter.
 //!
 //! Each kind of server has a table, a row for each feature: "ok"; "not supported" by the server
-//! itself, in the pinned words with which it says so; "refused" by the relay, in pinned words too;
+//! itself, with its exact message; "refused" by the relay, with its exact message;
 //! or "FAILED". A minute or so for each kind:
 //!
 //! ```text

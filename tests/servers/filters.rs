@@ -1,5 +1,5 @@
-//! Filters against real replicas: one follows the master with the rules itself, the other follows
-//! the relay that has the rules, and has none. Both must hold the same in the end.
+//! Filters, compared with real replicas: one follows the master and has the rules itself, the other has
+//! none and follows a relay that has the rules. Both must have the same tables in the end.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -308,7 +308,7 @@ async fn run(servers: &Servers, workload: &mut Workload) -> Vec<String> {
     let mut log = Vec::new();
     for _ in 0..GROUPS {
         for statement in workload.statements() {
-            // Many fail: a table is not there, a key is. What is logged, is compared.
+            // Many fail, because a table is missing or a key exists. Those that are logged are compared.
             if conn.query_drop(&statement).await.is_ok() {
                 log.push(statement);
             }

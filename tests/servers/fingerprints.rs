@@ -1,5 +1,5 @@
-//! Fingerprints of transactions without GTID: what a real peer logs again has the fingerprint of
-//! what its origin logged, or, in another binlog format, one that may be its.
+//! Fingerprints of transactions without GTIDs: what a real peer logs again has the fingerprint of what
+//! its origin logged or, in another binlog format, one that is compatible with it.
 
 use std::collections::HashSet;
 

@@ -1,7 +1,7 @@
 //! Clients of other projects receive from the relay what they receive from a real master with the
 //! same binlog: its files are copies of the relay's, its server_id is the relay's.
 //!
-//! So nothing needs to be made alike before it is compared, with one exception: the newest file of
+//! So everything can be compared as it is, with one exception: the newest file of
 //! each side is its own, and readers that follow the log stop at the ROTATE into it.
 
 mod binlog_stream;

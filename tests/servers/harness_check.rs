@@ -1,4 +1,4 @@
-//! The test support itself, without the relay: replication between real servers under its load
+//! The harness itself, without the relay: replication between real servers under its load
 //! ends with equal tables, and the comparison sees a single changed row.
 
 use crate::support;

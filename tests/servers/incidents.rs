@@ -1,5 +1,5 @@
-//! INCIDENT events of servers without GTIDs: they pass the relay, and a replica behind it stops as
-//! one of the master itself does. `features` has them with GTIDs.
+//! INCIDENT events of servers without GTIDs: the relay passes them on, and its replica stops as one of
+//! the master does. `features` has them with GTIDs.
 
 use crate::support;
 use crate::support::Deadline;

@@ -1,5 +1,5 @@
-//! A 300 MB transaction and a single row event of 40 MB: passing through, with the source killed in
-//! the middle of one and the relay killed in the middle of another, in bounded memory.
+//! A 300 MB transaction and a single row event of 40 MB pass in bounded memory, also when the source is
+//! killed in the middle of one and the relay in the middle of another.
 
 use crate::support;
 use crate::support::relay::{RELAY_HOST, Relay, RelayOptions, SourceOptions};

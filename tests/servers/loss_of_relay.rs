@@ -1,4 +1,4 @@
-//! Loss of the relay: killed at random moments under load, twenty times in one run.
+//! Loss of the relay: it is killed at random moments under load, twenty times in one run.
 
 use crate::support;
 use crate::support::binlog_text::count_gtids;
@@ -48,7 +48,7 @@ async fn lose_relay(mode: Mode) {
     topology.settle(90).await;
     topology.assert_replicas_equal_m1().await;
     for replica in &topology.replicas {
-        // What a replica says when it is disconnected, and nothing about its data.
+        // Errors of a disconnected replica; none of them is about its data.
         assert_no_errors(
             replica,
             &["econnecting", "Error reading packet", "Lost connection"],

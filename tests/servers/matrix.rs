@@ -1,6 +1,6 @@
-//! Every kind of source before every kind of replica that can follow it, the relay between, with a
-//! master and the relay killed under load. What cannot be followed is what a replica attached to
-//! the master itself cannot follow either.
+//! Every kind of source with every kind of replica that can follow it and the relay between them; a
+//! master and the relay are killed under load. A pair fails only where a replica attached to the
+//! master itself works.
 //!
 //! All of it, about a quarter of an hour; the table at the end is the result:
 //!
@@ -35,7 +35,7 @@ use tokio::task::JoinHandle;
 use Kind::{MariaDb118, MySql};
 use Mode::{MariaDbFilePosition, MariaDbSlavePos};
 
-/// For what was written to arrive, in seconds.
+/// How long replicas may take to receive everything, in seconds.
 const ARRIVAL_SECS: u64 = 60;
 
 /// A run in progress.
@@ -245,7 +245,7 @@ impl World {
     }
 
     /// Those behind the relay get no option beyond what they need. Those of a master without TLS
-    /// are told so: by default MySQL 9.7 and MariaDB 11.8 refuse it.
+    /// have an option for that: by default MySQL 9.7 and MariaDB 11.8 refuse it.
     async fn attach_replicas(&self) {
         let mode = self.run.mode;
         for replica in &self.behind {

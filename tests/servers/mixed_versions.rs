@@ -1,5 +1,5 @@
-//! Two masters of different versions behind one relay, and a replica of the newer version: each
-//! master's events keep the form that its version gives them.
+//! Two masters of different versions as sources of one relay, and a replica of the newer version: each
+//! master's events keep the form of its version.
 
 use crate::support;
 use crate::support::relay::{RELAY_HOST, Relay, RelayOptions, SourceOptions};
@@ -90,7 +90,7 @@ fn master_options(kind: Kind, server_id: u32) -> ServerOptions {
     }
 }
 
-/// Statements and rows, each with what its version says of them.
+/// Statements and rows, in the form of each version.
 async fn write(master: &Server, database: &str, round: u32) {
     let (one, two, three) = (round * 10, round * 10 + 1, round * 10 + 2);
     master

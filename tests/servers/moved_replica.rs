@@ -171,7 +171,7 @@ async fn assert_same(mode: Mode, is_filtered: bool, mut topology: Topology, repl
         let m1 = m1.value("SELECT @@GLOBAL.gtid_binlog_pos").await;
         assert_eq!(numbers(&replica.unwrap()), numbers(&m1.unwrap()));
     }
-    // What MySQL says to STOP REPLICA in mid-load, with a real master too.
+    // MySQL reports these for STOP REPLICA under load, with a real master too.
     assert_no_errors(replica, &["replica SQL thread aborted"]);
     topology.relay.assert_running();
     let files = topology.relay.log_files();

@@ -1,5 +1,5 @@
-//! The first start in the middle of masters' binlogs, without GTIDs: what lies before one master's
-//! start is not new when the other sends its copy, and replicas that have it get the rest once.
+//! The first start in the middle of masters' binlogs, without GTIDs: transactions before one master's
+//! start are not new when the other sends their copies, and replicas that have them get the rest once.
 
 use crate::support;
 use crate::support::load::{Load, LoadOptions, create_tables};

@@ -1,4 +1,4 @@
-//! Refusals: to the same request the relay answers what a real master of that flavor answers.
+//! Refusals: the relay answers a request as a real master of that flavor does.
 
 use std::time::Duration;
 
@@ -163,7 +163,7 @@ fn dump_before_authentication(_: Kind, port: u16) -> Option<ServerError> {
     client.read_to_error()
 }
 
-/// What a master says depends on the bytes it takes for an event; the code does not.
+/// A master's text depends on the bytes that it reads as an event; the code does not.
 fn middle_of_an_event(kind: Kind, master: u16, relay: u16) {
     let expected = refused_dump(kind, master, FIRST_FILE, 11).expect("a master refuses this");
     let found = refused_dump(kind, relay, FIRST_FILE, 11).expect("the relay must refuse this");
@@ -174,7 +174,7 @@ fn middle_of_an_event(kind: Kind, master: u16, relay: u16) {
     );
 }
 
-/// The older connection is told why it goes, or goes without a word, as at a master.
+/// The older connection is closed with or without an error, as by a master.
 fn same_replica_twice(kind: Kind, master: u16, relay: u16) {
     let older_is_told = |port: u16| {
         let mut older = logged_in(port);
@@ -208,7 +208,7 @@ fn same_replica_twice(kind: Kind, master: u16, relay: u16) {
     assert_same_refusal(&format!("{kind}: one replica twice"), expected, found);
 }
 
-/// A replica with the server_id of what it follows stops itself by what it is told.
+/// A replica with the server_id of its source stops itself.
 async fn equal_server_id(mode: Mode, master: &Server, relay: &Relay) {
     let mut messages = Vec::new();
     for (server_id, port) in [(86, master.port), (RELAY_SERVER_ID, relay.port)] {
@@ -230,7 +230,7 @@ async fn equal_server_id(mode: Mode, master: &Server, relay: &Relay) {
     assert_eq!(messages[1], messages[0], "{mode}: equal server ids");
 }
 
-/// A replica that needs what is gone: from the master after PURGE, from a relay that began later.
+/// A replica that needs purged transactions: of a master after PURGE, of a relay that began later.
 async fn purged_gtids(kind: Kind, master: &Server) {
     let position = match kind.is_mariadb() {
         true => "SELECT @@gtid_binlog_pos",

@@ -1,6 +1,6 @@
 //! A MySQL 5.6 without GTIDs that is killed while it replicates logs again what it applied last
-//! without changing an InnoDB table: its position had not been noted. Behind the relay, what it
-//! logs twice is there once, and takes the place of nothing that looks alike.
+//! without changing an InnoDB table: its position had not been stored. Replicas of the relay apply
+//! once what it logs twice, and also every transaction that only looks the same.
 //!
 //! `BINRELAY_PROFILE=long cargo test --locked --test servers repeated_copies` runs more seeds.
 

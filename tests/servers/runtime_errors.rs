@@ -10,7 +10,7 @@ use crate::support::servers::{Kind, Server, ServerOptions, UNPRIVILEGED_USER};
 use crate::support::topology::run_for;
 use serde_json::Value;
 
-/// Replicas that come while the relay starts must not be told that it knows nothing yet.
+/// Replicas that connect while the relay starts must not get an error because its log is not open yet.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_relay_with_a_log_greets_its_first_client() {
     let _turn = support::turn();
@@ -28,7 +28,7 @@ async fn a_relay_with_a_log_greets_its_first_client() {
     }
 }
 
-/// What the first connection that the port takes is sent: the payload of one packet.
+/// The payload of the first packet on the first connection that the port accepts.
 fn first_packet(port: u16) -> Vec<u8> {
     let deadline = support::Deadline::after_secs(30);
     let mut stream = loop {
@@ -79,7 +79,7 @@ async fn failed_sources(kind: Kind) {
     sources[4].user = UNPRIVILEGED_USER.to_owned();
     let mut relay = Relay::start(RelayOptions::new(sources));
 
-    // What the administrator must read in the message: what is wrong, and what to change.
+    // The message must name the fault and what to change.
     for (name, expected) in [
         ("other_flavor", vec![kind.flavor(), other.flavor()]),
         ("same_id", vec!["server_id", "900"]),

@@ -1,6 +1,6 @@
 //! Two MariaDB masters that both take writes in one gtid_domain_id: `check` and `run` say what will
-//! fail and how to fix it, and by file and position nothing does, through the loss of a master
-//! and of the relay.
+//! fail and how to fix it, and by file and position nothing fails, even when a master and the
+//! relay are lost.
 
 use std::collections::{BTreeMap, BTreeSet};
 

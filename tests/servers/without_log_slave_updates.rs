@@ -1,5 +1,5 @@
 //! M2 without log_slave_updates, and masters that do not replicate from each other at all: each
-//! transaction comes by one path only.
+//! transaction arrives by one path only.
 
 use crate::support;
 use crate::support::load::{Load, assert_acknowledged};

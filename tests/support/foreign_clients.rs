@@ -34,7 +34,7 @@ pub fn driver(client: &str) -> Command {
     command
 }
 
-/// How a driver is told about a server.
+/// How a driver is given a server.
 pub fn server(port: u16) -> Value {
     json!({"host": "127.0.0.1", "port": port, "user": REPL_USER, "password": REPL_PASSWORD})
 }
@@ -44,7 +44,7 @@ pub fn tables(port: u16) -> Value {
     json!({"host": "127.0.0.1", "port": port, "user": "root", "password": ""})
 }
 
-/// Runs a command to its end and returns the lines that it printed, and, if it failed, what it said.
+/// Runs a command to its end and returns the lines of its output and, if it failed, of its stderr.
 pub fn lines_of(mut command: Command) -> Vec<String> {
     // Into files: a full pipe would block it.
     let out = tempfile::NamedTempFile::new().expect("a temporary file");

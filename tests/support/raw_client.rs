@@ -38,7 +38,7 @@ impl ServerError {
         }
     }
 
-    /// Without what legitimately differs between two servers: numbers, file paths, ids.
+    /// Without parts that legitimately differ between two servers: numbers, file paths, ids.
     pub fn normalised(&self) -> ServerError {
         ServerError {
             message: normalise(&self.message),
@@ -53,7 +53,7 @@ impl fmt::Display for ServerError {
     }
 }
 
-/// What is quoted becomes '?', other numbers N.
+/// Quoted text becomes '?', other numbers N.
 pub fn normalise(message: &str) -> String {
     let parts = message.split('\'').enumerate();
     let parts: Vec<String> = parts
@@ -80,7 +80,7 @@ fn numbers_to_n(text: &str) -> String {
     result
 }
 
-/// What a dump brings.
+/// What is received in a dump.
 #[derive(Debug)]
 pub enum Dumped {
     /// An event, header first.
@@ -88,7 +88,7 @@ pub enum Dumped {
     Error(ServerError),
     /// The server sent EOF or closed.
     End,
-    /// Nothing came within the read timeout.
+    /// Nothing arrived within the read timeout.
     Silence,
 }
 

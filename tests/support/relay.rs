@@ -17,7 +17,7 @@ use super::{Deadline, tail};
 
 /// The relay's own server_id in every test.
 pub const RELAY_SERVER_ID: u32 = 900;
-/// Where replicas find it: not 127.0.0.1, for which MariaDB replicas make exceptions.
+/// Where replicas connect to it: not 127.0.0.1, for which MariaDB replicas make exceptions.
 pub const RELAY_HOST: &str = "127.0.0.2";
 
 #[derive(Clone, Debug)]
@@ -346,7 +346,7 @@ impl Relay {
         self.memory_kib("VmRSS:").expect("the relay was started")
     }
 
-    /// The most memory that any of its processes has held so far.
+    /// The peak memory of any of its processes.
     pub fn rss_peak_kib(&self) -> u64 {
         let peak = self.memory_kib("VmHWM:").unwrap_or_default();
         peak.max(self.peak_kib_before)

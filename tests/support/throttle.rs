@@ -81,7 +81,7 @@ impl Gate {
             );
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        // What has passed shall have been read.
+        // The other side needs a moment to read it.
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 

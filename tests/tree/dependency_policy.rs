@@ -88,7 +88,7 @@ const NOT_DIRECT: &[(&str, &str)] = &[
 
 const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";
 
-/// What `cargo` prints. Without the network first; a machine that has only ever built this has not
+/// The output of `cargo`. Without the network first; a machine that has only ever built this lacks
 /// downloaded what no feature asks for, and fetches those manifests once.
 fn cargo(arguments: &[&str]) -> String {
     let run = |offline: &[&str]| {

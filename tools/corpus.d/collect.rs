@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedSender;
 
-/// Each run of a test: its name as `suite.name`, and what the runner said, such as `mix: pass`.
+/// Each run of a test: its name as `suite.name`, and the runner's result, such as `mix: pass`.
 pub type Runs = BTreeMap<String, Vec<String>>;
 
 /// How often the servers' directory is looked at. A file that was there for less than this is missed.

@@ -1,4 +1,4 @@
-//! What was collected: on disk `collection/SEGMENT/HISTORY/` with binlog files and a file `tests`.
+//! The collected binlogs: on disk `collection/SEGMENT/HISTORY/` with binlog files and a file `tests`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::support::servers::Kind;
 
-/// A script has one line each of what is done to the master:
+/// Each line of a script is an action on the master:
 ///
 /// - `STATEMENT` runs in session 1, `@2 STATEMENT` in session 2.
 /// - `?LINE` is what a server that lacks the feature refuses, with the text in `lacking`.
@@ -57,7 +57,7 @@ impl Feature {
         Feature { lacking, ..self }
     }
 
-    /// What the relay says for kinds with which it refuses the feature.
+    /// The relay's message, for kinds with which it refuses the feature.
     pub const fn refused(self, refused: &'static [Expected]) -> Feature {
         Feature { refused, ..self }
     }
@@ -81,7 +81,7 @@ impl Feature {
         expected_of(self.refused, kind)
     }
 
-    /// The lines that are for a kind, without what says so.
+    /// The lines for a kind, without their conditions.
     pub fn lines(&self, kind: Kind) -> impl Iterator<Item = &'static str> {
         let lines = self.script.lines().map(str::trim);
         lines.filter_map(move |line| {
@@ -109,15 +109,15 @@ fn expected_of(list: &[Expected], kind: Kind) -> Option<&'static str> {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Cell {
     Ok,
-    /// The server itself cannot do it: what it said.
+    /// The server itself does not support it: its message.
     NotSupported(String),
-    /// The relay says that it does not pass it on, and stops that source: what it said.
+    /// The relay refuses to pass it on and stops that source: its message.
     Refused(String),
     Failed(String),
 }
 
 impl Cell {
-    /// What is to be read beside the table's word.
+    /// Details beside the cell in the table.
     pub fn note(&self) -> &str {
         match self {
             Cell::Ok => "",

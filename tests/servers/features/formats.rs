@@ -1,8 +1,8 @@
-//! What is tried, as scripts: DDL and the forms of events.
+//! Scripts: DDL and the forms of events.
 
 use super::feature::{Feature, both, mariadb, mysql};
 
-/// What is in DDL and in the forms of events.
+/// Features of DDL and of the forms of events.
 pub const FORMATS: &[Feature] = &[
     both(
         "CREATE TABLE … SELECT",

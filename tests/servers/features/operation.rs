@@ -1,8 +1,8 @@
-//! What is tried, as scripts: how servers are run and administered.
+//! Scripts: how servers are run and administered.
 
 use super::feature::{Feature, both, mariadb, mysql};
 
-/// What is around events: checksums, restarts, encryption, accounts, accidents.
+/// Features around events: checksums, restarts, encryption, accounts, incidents.
 pub const OPERATION: &[Feature] = &[
     both(
         "checksums switched while running",

@@ -1,8 +1,8 @@
-//! What is tried, as scripts: statements, transactions, XA.
+//! Scripts: statements, transactions, XA.
 
 use super::feature::{Feature, both};
 
-/// What is in statements and transactions.
+/// Features of statements and transactions.
 pub const STATEMENTS: &[Feature] = &[
     both(
         "row images full, minimal, noblob",

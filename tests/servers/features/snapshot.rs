@@ -1,4 +1,4 @@
-//! All that a server holds, as text that can be compared.
+//! The whole contents of a server, as text that can be compared.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use mysql_async::Row;
 
 use crate::support::servers::Server;
 
-/// What is there, by name: databases, tables, views, routines, triggers, events, users, prepared
+/// The contents, by name: databases, tables, views, routines, triggers, events, users, prepared
 /// transactions.
 pub type Snapshot = BTreeMap<String, String>;
 

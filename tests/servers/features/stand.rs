@@ -43,9 +43,9 @@ const FRESH: &[&str] = &[
 pub struct Stand {
     pub master: Server,
     pub relays: [Relay; 2],
-    /// Behind the relay without filter, and behind the one with it.
+    /// Replicas of the relay without a filter, and of the one with it.
     pub replicas: [Server; 2],
-    /// Behind the master, with the filter.
+    /// A replica of the master, with the filter.
     pub reference: Server,
     sessions: BTreeMap<u32, Conn>,
     /// Whether the system's tables are still of an older version.
@@ -225,7 +225,7 @@ impl Stand {
     /// and starts them again, `relays kill` kills them; `master OPTIONS` restarts the master, with
     /// options, `kill` kills it, `upgrade KIND` starts another version on its data; `wait` lets
     /// the replicas catch up; `stopped CODE` checks that each stops with that error, and resumes it
-    /// behind the transaction, `reference stopped CODE` sees the reference stop.
+    /// after the transaction, `reference stopped CODE` checks that the reference stops.
     async fn command(&mut self, command: &str) -> Result<(), String> {
         match command.split_once(' ').unwrap_or((command, "")) {
             ("close", session) => {
@@ -243,7 +243,7 @@ impl Stand {
                     relay.restart();
                 }
             }
-            // What follows then comes with the applied events behind it.
+            // What follows is then applied after those events.
             ("wait", "") => {
                 for which in [0, 1] {
                     self.wait(which).await?;
@@ -360,7 +360,7 @@ impl Stand {
     }
 }
 
-/// Waits until a replica has all that the master wrote; says why when it has not.
+/// Waits until a replica has everything that the master wrote, or returns the reason.
 pub async fn caught_up(master: &Server, reader: &Server) -> Result<(), String> {
     let mariadb = master.kind.is_mariadb();
     let position = match mariadb {

@@ -146,7 +146,7 @@ pub fn packets(binlog: &SameBinlog, table: &mut Comparison) {
         let is_old = binlog.kind().is_mariadb() && !settings.contains(&capable);
         let is_refused = master.len() <= 3;
         if what == "from inside an event" {
-            // The text says what the bytes look like that lie there: a length too great, or too
+            // The text depends on the bytes at that position: a length too great, or too
             // small, or nothing.
             table.add(&name, &error_code(&relay), &error_code(&master));
         } else if what == "without checksums" && binlog.kind().is_mariadb() {

@@ -31,7 +31,7 @@ async fn answer(conn: &mut Conn, query: &str) -> Vec<String> {
     }
 }
 
-/// What the clients of this test ask before they dump, where the answer says something of the log.
+/// The queries of these clients before they dump whose answers describe the log.
 pub async fn queries(binlog: &SameBinlog, table: &mut Comparison) {
     let both = [
         "select @@GLOBAL.binlog_checksum as checksum",

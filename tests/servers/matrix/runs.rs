@@ -1,4 +1,4 @@
-//! What the matrix runs, and what can come of it.
+//! The runs of the matrix, and their possible outcomes.
 
 use std::fmt;
 
@@ -10,14 +10,14 @@ use Mode::{
     MariaDbFilePosition, MariaDbSlavePos, MySqlAutoPosition, MySqlFilePosition, MySqlNoGtids,
 };
 
-/// One source setup in one mode, with all kinds of replicas behind it at once.
+/// One source setup in one mode, with all kinds of replicas at the same time.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Run {
     pub source: Kind,
     pub dual: bool,
     pub mode: Mode,
     pub replicas: Vec<Kind>,
-    /// Whether each replica behind the relay has one beside it that follows a master itself.
+    /// Whether each replica of the relay has a counterpart that follows a master itself.
     pub direct: bool,
 }
 
@@ -42,7 +42,7 @@ impl Run {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Outcome {
     Ok,
-    /// A replica attached to the master itself fails; behind the relay it works.
+    /// A replica attached to the master itself fails; attached to the relay it works.
     OnlyThroughRelay {
         direct: String,
     },
