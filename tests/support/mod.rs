@@ -1,7 +1,11 @@
 //! Real servers, the real relay, replication between them, load, and what compares the results.
 //!
 //! Every test program and measuring program uses a part of this, so unused code is not reported.
-#![allow(dead_code, reason = "each program uses its own part of the harness")]
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "each program uses its own part of the harness"
+)]
 
 pub mod binlog_text;
 pub mod cross_database;
