@@ -57,7 +57,7 @@ const WIDE_LEN: usize = 512;
 
 /// What clients send: logins and commands.
 #[test]
-fn packets_of_clients() {
+fn damaged_packets_of_clients_cause_no_panic() {
     let mut trial = Trial::new("packets of clients", PACKET_ALLOWANCE);
     let mut seen = HashSet::new();
     for conversation in recorded::all() {
@@ -84,7 +84,7 @@ fn packets_of_clients() {
 
 /// Every packet in its frame, damaged also there.
 #[test]
-fn frames() {
+fn damaged_frames_cause_no_panic() {
     let mut trial = Trial::new("frames", PACKET_ALLOWANCE);
     let mut seen = HashSet::new();
     for conversation in recorded::all() {
@@ -107,7 +107,7 @@ fn frames() {
 
 /// What servers send until a client is logged in.
 #[test]
-fn logins() {
+fn damaged_logins_cause_no_panic() {
     let mut trial = Trial::new("logins", PACKET_ALLOWANCE);
     let password = Secret::new("fixture-password");
     let mut seen = HashSet::new();
@@ -144,7 +144,7 @@ fn logins() {
 
 /// The answers to statements, each packet of them damaged in its turn.
 #[test]
-fn answers() {
+fn damaged_answers_cause_no_panic() {
     let mut trial = Trial::new("answers", PACKET_ALLOWANCE);
     let mut seen = HashSet::new();
     for conversation in recorded::all() {
@@ -277,7 +277,7 @@ fn parse_statement(event_type: EventType, body: &[u8]) {
 }
 
 #[test]
-fn events_alone() {
+fn damaged_events_cause_no_panic() {
     let mut trial = Trial::new("events alone", EVENT_ALLOWANCE);
     for kind in KINDS {
         for event in events(kind) {
@@ -318,7 +318,7 @@ fn read_value(cell: &Cell<'_>) {
 
 /// Rows with their table map, one or the other damaged.
 #[test]
-fn rows_and_their_tables() {
+fn damaged_rows_and_table_maps_cause_no_panic() {
     let mut trial = Trial::new("rows and their tables", EVENT_ALLOWANCE).coarse();
     let mut seen = HashSet::new();
     for kind in KINDS {
@@ -382,7 +382,7 @@ fn check_events(mut bytes: &[u8]) {
 
 /// Transactions with one damaged event, through the filter; the damage has a right checksum.
 #[test]
-fn events_in_their_transactions() {
+fn damaged_events_of_transactions_cause_no_panic() {
     let mut trial = Trial::new("events in their transactions", EVENT_ALLOWANCE).coarse();
     for kind in KINDS {
         let events = events(kind);

@@ -51,7 +51,7 @@ fn refused(text: &str, expected: &str) {
 }
 
 #[test]
-fn relay_section() {
+fn faults_in_the_relay_section_are_named() {
     let with = |line: &str| format!("{RELAY}{line}\n{SOURCE}{USER}");
     refused(
         &format!("[relay]\ndata_dir = \"data\"\n{SOURCE}{USER}"),
@@ -93,7 +93,7 @@ fn relay_section() {
 }
 
 #[test]
-fn log_section() {
+fn faults_in_the_log_section_are_named() {
     let with = |line: &str| format!("{RELAY}{SOURCE}{USER}[log]\n{line}\n");
     refused(
         &with("max_size = \"4GiB\""),
@@ -137,7 +137,7 @@ fn log_section() {
 }
 
 #[test]
-fn source_section() {
+fn faults_in_the_source_section_are_named() {
     let with = |line: &str| format!("{RELAY}{USER}{SOURCE}{line}\n");
     refused(
         &format!("{RELAY}{USER}"),
@@ -191,7 +191,7 @@ fn source_section() {
 }
 
 #[test]
-fn source_secrets_and_files() {
+fn faults_in_secrets_and_files_of_sources_are_named() {
     let with = |line: &str| format!("{RELAY}{USER}{SOURCE}{line}\n");
     refused(
         &with("password = \"x\"\npassword_env = \"PATH\""),
@@ -235,7 +235,7 @@ fn source_secrets_and_files() {
 }
 
 #[test]
-fn other_sections() {
+fn faults_in_other_sections_are_named() {
     let with = |lines: &str| format!("{RELAY}{SOURCE}{lines}\n");
     let user = "[[user]]\nname = \"u\"\n";
     refused(
@@ -304,7 +304,7 @@ fn other_sections() {
 }
 
 #[test]
-fn files_that_are_no_configuration() {
+fn files_that_are_not_configurations_are_refused() {
     let directory = tempfile::tempdir().expect("a directory");
     let run = ["run", "--config", "config.toml"];
     let line = only_line(&binrelay(directory.path(), &run), 2, "absent");
@@ -341,7 +341,7 @@ fn files_that_are_no_configuration() {
 }
 
 #[test]
-fn wrong_usage_is_one_line_as_well() {
+fn wrong_usage_is_reported_in_one_line() {
     let directory = tempfile::tempdir().expect("a directory");
     fs::write(
         directory.path().join("config.toml"),
@@ -393,7 +393,7 @@ fn a_bad_level_in_the_environment_is_wrong_usage() {
 }
 
 #[test]
-fn several_problems_are_a_line_each() {
+fn several_problems_are_reported_one_a_line() {
     let directory = tempfile::tempdir().expect("a directory");
     fs::write(
         directory.path().join("config.toml"),
@@ -435,7 +435,7 @@ fn a_good_file_is_reported_with_its_warnings() {
 }
 
 #[test]
-fn version_help_and_a_closed_stdout() {
+fn version_and_help_survive_a_closed_stdout() {
     let directory = tempfile::tempdir().expect("a directory");
     let output = binrelay(directory.path(), &["--version"]);
     let expected = format!("binrelay {}\n", env!("CARGO_PKG_VERSION"));

@@ -19,17 +19,17 @@ use serde_json::Value;
 const DAMAGES: u32 = 60;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn mariadb_files() {
+async fn mariadb_files_are_listed_as_by_its_tool() {
     list_and_damage(Mode::MariaDbFilePosition, seed()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn mysql_files_with_rows() {
+async fn mysql_files_with_rows_are_listed_as_by_its_tool() {
     list_and_damage(Mode::MySqlAutoPosition, seed() | 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn mysql_files_with_statements() {
+async fn mysql_files_with_statements_are_listed_as_by_its_tool() {
     list_and_damage(Mode::MySqlAutoPosition, (seed() | 1) + 1).await;
 }
 

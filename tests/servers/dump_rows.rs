@@ -300,7 +300,7 @@ fn check_common_json(events: &[Value]) {
 }
 
 #[test]
-fn mysql_9_7() {
+fn mysql_9_7_rows_are_listed_as_by_its_tool() {
     let _turn = support::turn();
     let (database, file) = compare("mysql-9.7", MYSQL);
     let events = json_events(&file);
@@ -340,13 +340,13 @@ fn mysql_9_7() {
 }
 
 #[test]
-fn mysql_5_6() {
+fn mysql_5_6_rows_are_listed_as_by_its_tool() {
     let _turn = support::turn();
     compare("mysql-5.6", "");
 }
 
 #[test]
-fn mariadb_10_11() {
+fn mariadb_10_11_rows_are_listed_as_by_its_tool() {
     let _turn = support::turn();
     let (database, file) = compare("mariadb-10.11", MARIADB);
     check_mariadb(&database, &file);
@@ -360,14 +360,14 @@ fn mariadb_10_11() {
 }
 
 #[test]
-fn mariadb_10_5() {
+fn mariadb_10_5_rows_are_listed_as_by_its_tool() {
     let _turn = support::turn();
     let (database, file) = compare("mariadb-10.5", MARIADB);
     check_mariadb(&database, &file);
 }
 
 #[test]
-fn mariadb_11_8() {
+fn mariadb_11_8_rows_are_listed_as_by_its_tool() {
     let _turn = support::turn();
     let (database, file) = compare("mariadb-11.8", MARIADB);
     check_mariadb(&database, &file);

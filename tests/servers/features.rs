@@ -114,7 +114,7 @@ fn print_row(feature: &Feature, cells: &[Cell; 2]) {
 
 /// MySQL servers cannot go from 5.6 to 9.7 without the versions between them.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_master_is_upgraded() {
+async fn an_upgraded_master_is_followed() {
     let _turn = support::turn();
     let feature = mariadb(
         "MariaDB 10.5 becomes 10.11, then 11.8",
@@ -160,7 +160,7 @@ async fn the_master_is_upgraded() {
 /// MySQL's own replicas stop (error 3227) when a filter leaves nothing of an XA transaction, and
 /// other replicas do not know the xid at its end (1397): the relay must turn both into ordinary empty transactions.
 #[tokio::test(flavor = "multi_thread")]
-async fn xa_transactions_of_which_the_filter_leaves_nothing() {
+async fn xa_transactions_emptied_by_the_filter_are_passed_as_empty_ones() {
     for mode in [Mode::MySqlAutoPosition, Mode::MariaDbFilePosition] {
         emptied_xa(mode).await;
     }

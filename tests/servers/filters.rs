@@ -27,12 +27,12 @@ async fn mariadb_replicas_end_like_replicas_with_the_rules() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn mysql_servers_that_fold_names() {
+async fn mysql_replicas_that_fold_names_end_like_replicas_with_the_rules() {
     compare(Kind::MySql, Names::Folded).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn mariadb_servers_that_fold_names() {
+async fn mariadb_replicas_that_fold_names_end_like_replicas_with_the_rules() {
     compare(Kind::MariaDb, Names::Folded).await;
 }
 

@@ -11,12 +11,12 @@ use crate::support::servers::{Kind, Server, ServerOptions};
 use crate::support::topology::Mode;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_mysql_56() {
+async fn mysql_56_replica_stops_as_on_its_master() {
     replicas_stop(Kind::MySql56, 1590).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_mysql_97() {
+async fn mysql_97_replica_stops_as_on_its_master() {
     replicas_stop(Kind::MySql, 13119).await;
 }
 

@@ -50,7 +50,7 @@ struct World {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_source_and_every_replica() {
+async fn every_replica_follows_every_source() {
     let _turn = support::turn();
     let runs = match std::env::var("BINRELAY_MATRIX").as_deref() {
         Err(_) if support::profile() == Profile::Gate => reduced(),

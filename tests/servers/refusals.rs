@@ -15,19 +15,19 @@ const HOST: &str = "127.0.0.1";
 const FIRST_FILE: &str = "mysql-bin.000001";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn mariadb() {
+async fn mariadb_requests_are_refused_as_by_a_master() {
     compare(Mode::MariaDbFilePosition).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn mysql() {
+async fn mysql_requests_are_refused_as_by_a_master() {
     compare(Mode::MySqlAutoPosition).await;
 }
 
 /// Two real masters: whatever differs between their answers does not belong to a refusal, and each of
 /// the requests is one that a master refuses.
 #[tokio::test(flavor = "multi_thread")]
-async fn masters_answer_alike() {
+async fn two_masters_refuse_alike() {
     let _turn = support::turn();
     for kind in [Kind::MariaDb, Kind::MySql] {
         let (one, other) = (master(kind, 86).await, master(kind, 18).await);

@@ -32,7 +32,7 @@ const STATEMENTS: [&str; 6] = [
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_master_that_is_killed_while_it_replicates() {
+async fn copies_repeated_by_a_killed_master_are_kept_once() {
     let _turn = support::turn();
     for seed in seeds(1, 20) {
         let _note = SeedNote(seed);

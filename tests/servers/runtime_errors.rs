@@ -45,12 +45,12 @@ fn first_packet(port: u16) -> Vec<u8> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn mariadb_sources_that_cannot_be_followed() {
+async fn mariadb_sources_that_cannot_be_followed_are_failed() {
     failed_sources(Kind::MariaDb).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn mysql_sources_that_cannot_be_followed() {
+async fn mysql_sources_that_cannot_be_followed_are_failed() {
     failed_sources(Kind::MySql).await;
 }
 

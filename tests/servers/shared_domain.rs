@@ -14,7 +14,7 @@ use crate::support::topology::{Mode, Topology, TopologyOptions, run_for};
 use crate::support::{SeedNote, seeds};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn by_file_and_position_it_works() {
+async fn a_shared_domain_works_by_file_and_position() {
     for seed in seeds(1, 5) {
         let _turn = support::turn();
         let _note = SeedNote(seed);
@@ -31,7 +31,7 @@ async fn by_file_and_position_it_works() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_domain_for_each_is_well() {
+async fn a_domain_for_each_master_is_accepted() {
     let _turn = support::turn();
     let mut options = TopologyOptions::new(Mode::MariaDbSlavePos, 1);
     options.replicas = 0;

@@ -15,12 +15,12 @@ const MEMORY_KIB_MAX: u64 = 150 * 1024;
 const SLOW: u32 = 77;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn mariadb() {
+async fn mariadb_replica_that_stops_reading_is_disconnected() {
     stop_reading(Mode::MariaDbFilePosition).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn mysql() {
+async fn mysql_replica_that_stops_reading_is_disconnected() {
     stop_reading(Mode::MySqlAutoPosition).await;
 }
 
