@@ -14,6 +14,7 @@ pub mod fingerprints;
 pub mod foreign_clients;
 pub mod kind;
 pub mod load;
+pub mod programs;
 pub mod raw_client;
 pub mod relay;
 pub mod replication;
