@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2034,SC2154 # names shared with the caller
-# What tools/demo is made of: servers that start, answer and follow each other, waits that end, and the tidying up.
-# The caller has set: tools (this folder), kind, gtids (not empty: GTIDs and auto-position), keep.
+# The parts of tools/demo: starting and connecting servers, waiting, cleaning up.
+# The caller has set: tools (this directory), kind, gtids (not empty: GTIDs and auto-position), keep.
 
 # In /tmp and not in $TMPDIR: a unix socket's path has room for 107 characters.
 work=$(mktemp -d /tmp/binrelay-demo.XXXXXX)
@@ -10,7 +10,7 @@ readonly servers=(m1 m2 s1 s2) masters=(m1 m2) replicas=(s1 s2)
 declare -A pid port id=([m1]=86 [m2]=18 [s1]=101 [s2]=102)
 server=() client=() admin=() # how these programs are started: argv, from tools/server
 
-# ---------------------------------------------------------------------------------------------- what is said
+# ---------------------------------------------------------------------------------------------- messages
 
 step=0
 step() { step=$((step + 1)); printf '\n%d. %s\n' "$step" "$*"; }
@@ -18,7 +18,7 @@ tell() { printf '   %s\n' "$*"; }
 indent() { sed 's/^/   | /'; }
 since() { awk -v a="$1" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.1f s", b - a }'; }
 
-# ---------------------------------------------------------------------------------------------- the end, however it comes
+# ---------------------------------------------------------------------------------------------- cleaning up
 
 ended=failed # or: well, interrupted
 fail() { trap - ERR; printf '\nFAILED: %s\n' "$*" >&2; exit 1; }
@@ -50,7 +50,7 @@ trap 'ended=interrupted; trap - ERR; echo interrupted >&2; exit 130' INT TERM HU
 alive() { [[ -n ${pid[$1]:-} ]] && kill -0 "${pid[$1]}" 2>/dev/null; }
 
 # Everything that was started is asked to end, then, after some seconds, made to: a mariadbd that is asked while it is
-# still starting may hang on for ever.
+# still starting may never end.
 stop_all() {
   local name deadline=$((SECONDS + 6))
   for name in "${!pid[@]}"; do kill "${pid[$name]}" 2>/dev/null; done
@@ -62,7 +62,7 @@ stop_all() {
 }
 
 # until_true SECONDS WHAT COMMAND…: polls. If it does not come true in time, or something that was started is gone,
-# that is the end, and WHAT says what was awaited.
+# the demo fails, and names WHAT.
 until_true() {
   local deadline=$((SECONDS + $1)) seconds=$1 what=$2 name
   shift 2
@@ -103,7 +103,7 @@ get_servers() {
 sql() { "${client[@]}" --socket="$work/$1.sock" --user=root --batch --skip-column-names "${@:3}" --execute="$2"; }
 answers() { "${admin[@]}" --socket="$work/$1.sock" --user=root ping &>/dev/null; }
 
-# Starts the server NAME, the first time on a fresh data directory. Its replication starts with it if it had one.
+# Starts the server NAME, the first time with a fresh data directory. Its replication, if configured, starts too.
 start_server() {
   local name=$1
   local -a options=(--datadir="$work/$name" --socket="$work/$name.sock" --pid-file="$work/$name.pid"
@@ -130,8 +130,8 @@ kill_server() {
 }
 
 # follow NAME UPSTREAM FILE: NAME becomes a replica of UPSTREAM; without GTIDs from the start of FILE. A master that
-# died is tried again each second (MySQL's default is a minute); of the relay a MySQL replica is told no more than it
-# must know.
+# died is tried again each second (MySQL's default is a minute); a MySQL replica of the relay gets only the options
+# that it needs.
 follow() {
   if [[ -z $gtids ]]; then
     sql "$1" "CHANGE MASTER TO MASTER_HOST='127.0.0.1', MASTER_PORT=${port[$2]}, MASTER_USER='repl',
@@ -149,7 +149,7 @@ replica_status() {
 replicates() { [[ $(replica_status "$1" | grep -cE '^ *(Slave|Replica)_(IO|SQL)_Running: Yes$') == 2 ]]; }
 errors_of() { replica_status "$1" | sed -nE "s/^ *((Slave|Replica)_(IO|SQL)_Running: |Last_(IO|SQL)_Error: .)/$1: \1/p"; }
 
-# What the database `test` holds on NAME: a line a table, with its checksum.
+# The tables of the database `test` on NAME, one a line, with their checksums.
 checksums() {
   local tables
   tables=$(sql "$1" "SELECT CONCAT('test.', table_name) FROM information_schema.tables

@@ -1,4 +1,4 @@
-//! Whole configurations; the real program is tested with broken ones in `tests/config_errors.rs`.
+//! Whole configurations; the real program is tested with broken ones in `tests/program/config_errors.rs`.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -1,4 +1,4 @@
-//! What stands in `proto-fixtures`: conversations, packet by packet, and binlogs.
+//! The recordings in `proto-fixtures`: conversations, packet by packet, and binlogs.
 //!
 //! Read with the standard library only: the parsers that the recordings test have no part in it.
 
@@ -122,7 +122,7 @@ impl Conversation {
             .iter()
             .position(|byte| *byte == 0)
             .expect("a version");
-        // Behind the connection's id, 8 bytes of scramble and a NUL.
+        // After the connection's id, 8 bytes of scramble and a NUL.
         let at = version_end + 14;
         let server = [
             greeting[at],
@@ -178,7 +178,7 @@ impl Exchange<'_> {
     }
 }
 
-fn folder(kind: &str) -> PathBuf {
+fn directory(kind: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("proto-fixtures")
         .join(kind)
@@ -186,7 +186,7 @@ fn folder(kind: &str) -> PathBuf {
 
 /// The binlog of a kind.
 pub fn binlog(kind: &str) -> Vec<u8> {
-    std::fs::read(folder(kind).join("basic.binlog")).expect("a recorded binlog")
+    std::fs::read(directory(kind).join("basic.binlog")).expect("a recorded binlog")
 }
 
 /// The whole events of a binlog file.
@@ -199,11 +199,7 @@ pub fn events(file: &[u8]) -> Vec<&[u8]> {
         events.push(event);
         rest = tail;
     }
-    assert!(
-        rest.is_empty(),
-        "{} bytes behind the last event",
-        rest.len()
-    );
+    assert!(rest.is_empty(), "{} bytes after the last event", rest.len());
     events
 }
 
@@ -216,7 +212,7 @@ pub fn names(kind: &str) -> Vec<&'static str> {
 
 /// The connections of one recording.
 pub fn conversations(kind: &str, name: &str) -> Vec<Conversation> {
-    let path = folder(kind).join(format!("{name}.packets"));
+    let path = directory(kind).join(format!("{name}.packets"));
     let text = std::fs::read_to_string(&path)
         .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let mut conversations: Vec<Conversation> = Vec::new();

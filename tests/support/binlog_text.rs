@@ -49,7 +49,7 @@ fn binlog_tool(kind: Kind) -> Command {
     command
 }
 
-/// Runs the flavor's tool with these arguments; fails when it fails, warns or says anything on
+/// Runs the flavor's tool with these arguments; fails when it fails, warns or prints anything to
 /// stderr.
 pub fn run_binlog_tool(kind: Kind, arguments: &[String]) -> String {
     let output: Output = binlog_tool(kind)
@@ -82,7 +82,7 @@ pub fn read_file(kind: Kind, file: &Path) -> BinlogText {
     parse(&run_binlog_tool(kind, &[file.display().to_string()]))
 }
 
-/// As `read_file`, for a file a server is writing: the tool's remark about that is no complaint.
+/// As `read_file`, for a file a server is writing: the tool's remark about that is accepted.
 pub fn read_open_file(kind: Kind, file: &Path) -> BinlogText {
     let output = binlog_tool(kind)
         .arg(file)
@@ -212,7 +212,7 @@ pub fn canonical_type(name: &str) -> String {
     let letters: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
     let letters = letters.to_ascii_lowercase();
     let name = letters.strip_suffix("event").unwrap_or(&letters);
-    // MariaDB's tool says neither version nor compression of rows events.
+    // MariaDB's tool prints neither version nor compression of rows events.
     let name = name.strip_suffix("compressedv1").unwrap_or(name);
     let name = name
         .strip_suffix("v1")
@@ -249,7 +249,7 @@ pub fn assert_same_events(name: &str, local: &BinlogText, remote: &BinlogText) {
     );
 }
 
-/// End position and text of all events but those that each stream has of its own.
+/// End position and text of all events except those that each stream generates itself.
 fn comparable(text: &BinlogText) -> Vec<(u64, String)> {
     let events = text.events.iter();
     let own = |name: &str| matches!(name, "Start" | "Rotate to");

@@ -1,4 +1,4 @@
-//! The fingerprints of what stands in a server's binlog, and statements of every kind to make some.
+//! The fingerprints of the transactions in a server's binlog, and statements of every kind to write some.
 
 use std::io::Write;
 use std::process::Stdio;

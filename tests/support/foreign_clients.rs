@@ -34,7 +34,7 @@ pub fn driver(client: &str) -> Command {
     command
 }
 
-/// How a driver is told about a server.
+/// How a driver is given a server.
 pub fn server(port: u16) -> Value {
     json!({"host": "127.0.0.1", "port": port, "user": REPL_USER, "password": REPL_PASSWORD})
 }
@@ -44,9 +44,9 @@ pub fn tables(port: u16) -> Value {
     json!({"host": "127.0.0.1", "port": port, "user": "root", "password": ""})
 }
 
-/// Runs a command to its end and returns the lines that it printed, and, if it failed, what it said.
+/// Runs a command to its end and returns the lines of its output and, if it failed, of its stderr.
 pub fn lines_of(mut command: Command) -> Vec<String> {
-    // Into files: a pipe that nobody reads would stop it.
+    // Into files: a full pipe would block it.
     let out = tempfile::NamedTempFile::new().expect("a temporary file");
     let errors = tempfile::NamedTempFile::new().expect("a temporary file");
     let child = command
@@ -165,7 +165,7 @@ impl Comparison {
     }
 
     /// Adds a client that a real master itself fails, with an error that has `failure` in it: it
-    /// must have received the same up to there. The relay goes on.
+    /// must have received the same up to there. The relay continues.
     pub fn add_until_master_fails(
         &mut self,
         client: &str,
@@ -223,7 +223,7 @@ impl Comparison {
         for index in different.into_iter().take(4) {
             for (side, item) in [("relay ", relay.get(index)), ("master", master.get(index))] {
                 let item = format!("{item:?}");
-                // A failure's reason stands at its end.
+                // The reason of a failure is at the end.
                 let len = item.chars().count();
                 let start: String = item.chars().take(700).collect();
                 let end: String = item.chars().skip(len.max(1400) - 700).collect();

@@ -18,6 +18,20 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// All kinds, by version.
+    pub const ALL: [Kind; 5] = [
+        Kind::MariaDb105,
+        Kind::MariaDb,
+        Kind::MariaDb118,
+        Kind::MySql56,
+        Kind::MySql,
+    ];
+
+    /// The kind with the name that `tools/server` knows.
+    pub fn named(name: &str) -> Option<Kind> {
+        Kind::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
     /// The name that `tools/server` knows.
     pub fn name(self) -> &'static str {
         match self {

@@ -147,7 +147,7 @@ impl Load {
         self.ended().await
     }
 
-    /// Adds up when all clients have noticed that their server was killed.
+    /// The totals, once all clients have noticed that their server was killed.
     pub async fn ended(self) -> LoadReport {
         let mut report = LoadReport::default();
         for task in self.tasks {

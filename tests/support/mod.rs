@@ -1,9 +1,10 @@
 //! Real servers, the real relay, replication between them, load, and what compares the results.
 //!
-//! Every test file is a crate of its own and uses a part of this, so unused code is no finding.
+//! Every test program and measuring program uses a part of this, so unused code is not reported.
 #![allow(
     dead_code,
-    reason = "each test crate uses its own part of the support code"
+    unused_imports,
+    reason = "each program uses its own part of the harness"
 )]
 
 pub mod binlog_text;
@@ -13,6 +14,7 @@ pub mod fingerprints;
 pub mod foreign_clients;
 pub mod kind;
 pub mod load;
+pub mod programs;
 pub mod raw_client;
 pub mod relay;
 pub mod replication;
@@ -21,17 +23,40 @@ pub mod servers;
 pub mod tables;
 pub mod throttle;
 pub mod topology;
+pub mod turns;
 
-use std::fs::File;
 use std::time::{Duration, Instant};
 
-/// The seeds of a repeated test: `count` of them, unless BINRELAY_SEED fixes one or BINRELAY_SEEDS
-/// sets how many.
-pub fn seeds(count: u64) -> Vec<u64> {
+pub use turns::{Turn, exclusive, turn};
+
+/// How much the repeated tests do; BINRELAY_PROFILE names it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Profile {
+    /// At least one seed of everything, in minutes: the default.
+    Gate,
+    /// All seeds, all pairs of servers and many more random inputs: hours.
+    Long,
+}
+
+/// The profile of this run.
+pub fn profile() -> Profile {
+    match std::env::var("BINRELAY_PROFILE").as_deref() {
+        Err(_) | Ok("gate") => Profile::Gate,
+        Ok("long") => Profile::Long,
+        Ok(other) => panic!("BINRELAY_PROFILE={other}: gate or long was expected"),
+    }
+}
+
+/// The seeds of a repeated test: so many in each profile, unless BINRELAY_SEED fixes one or
+/// BINRELAY_SEEDS sets the number.
+pub fn seeds(gate: u64, long: u64) -> Vec<u64> {
     if let Some(seed) = number_from_env("BINRELAY_SEED") {
         return vec![seed];
     }
-    let count = number_from_env("BINRELAY_SEEDS").unwrap_or(count);
+    let count = number_from_env("BINRELAY_SEEDS").unwrap_or(match profile() {
+        Profile::Gate => gate,
+        Profile::Long => long,
+    });
     assert!(count > 0, "BINRELAY_SEEDS must be at least 1");
     (1..=count).collect()
 }
@@ -58,20 +83,6 @@ impl Drop for SeedNote {
             eprintln!("this run again: BINRELAY_SEED={}", self.0);
         }
     }
-}
-
-/// Held while servers run: two tests at once would starve each other on a small machine, whether
-/// they are threads of one test program or separate processes.
-pub struct Exclusive(File);
-
-/// Waits until no other test has servers running.
-pub fn exclusive() -> Exclusive {
-    let path = std::env::temp_dir().join("binrelay-server-tests.lock");
-    let file = File::create(&path)
-        .unwrap_or_else(|error| panic!("{}: cannot be created: {error}", path.display()));
-    file.lock()
-        .unwrap_or_else(|error| panic!("{}: cannot be locked: {error}", path.display()));
-    Exclusive(file)
 }
 
 /// A moment after which waiting is given up.

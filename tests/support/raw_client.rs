@@ -38,7 +38,7 @@ impl ServerError {
         }
     }
 
-    /// Without what legitimately differs between two servers: numbers, file paths, ids.
+    /// Without parts that legitimately differ between two servers: numbers, file paths, ids.
     pub fn normalised(&self) -> ServerError {
         ServerError {
             message: normalise(&self.message),
@@ -53,7 +53,7 @@ impl fmt::Display for ServerError {
     }
 }
 
-/// What is quoted becomes '?', other numbers N.
+/// Quoted text becomes '?', other numbers N.
 pub fn normalise(message: &str) -> String {
     let parts = message.split('\'').enumerate();
     let parts: Vec<String> = parts
@@ -80,7 +80,7 @@ fn numbers_to_n(text: &str) -> String {
     result
 }
 
-/// What a dump brings.
+/// What is received in a dump.
 #[derive(Debug)]
 pub enum Dumped {
     /// An event, header first.
@@ -88,7 +88,7 @@ pub enum Dumped {
     Error(ServerError),
     /// The server sent EOF or closed.
     End,
-    /// Nothing came within the read timeout.
+    /// Nothing arrived within the read timeout.
     Silence,
 }
 
@@ -321,6 +321,33 @@ impl RawClient {
         }
     }
 
+    /// Reads a dump to its end without looking at the events: how many packets came, and how many
+    /// bytes with their headers.
+    pub fn discard_dump(&mut self) -> Result<(u64, u64), ServerError> {
+        let mut reader = io::BufReader::with_capacity(1 << 20, &self.stream);
+        let (mut packets, mut bytes) = (0, 0);
+        let mut is_continued = false;
+        loop {
+            let mut header = [0; 4];
+            reader.read_exact(&mut header).expect("a packet");
+            let length = u32::from_le_bytes([header[0], header[1], header[2], 0]);
+            bytes += u64::from(length) + 4;
+            if !is_continued && length < 512 {
+                let mut packet = vec![0; length as usize];
+                reader.read_exact(&mut packet).expect("a whole packet");
+                match packet.first() {
+                    Some(0xFF) => return Err(ServerError::parse(&packet)),
+                    Some(0xFE) if is_eof(&packet) => return Ok((packets, bytes)),
+                    _ => {}
+                }
+            } else {
+                skip(&mut reader, length as usize);
+            }
+            packets += u64::from(!is_continued);
+            is_continued = length == 0xFF_FFFF;
+        }
+    }
+
     /// Reads events until the server ends it: the error, or None.
     pub fn read_to_error(&mut self) -> Option<ServerError> {
         loop {
@@ -342,6 +369,17 @@ pub fn tcp_opts(host: &str, port: u16, user: &str, password: &str) -> Opts {
         .pass(Some(password))
         .prefer_socket(false)
         .into()
+}
+
+/// Passes over bytes without a copy of them.
+fn skip(reader: &mut impl io::BufRead, mut length: usize) {
+    while length > 0 {
+        let available = reader.fill_buf().expect("a whole packet").len();
+        assert!(available > 0, "the connection ended within a packet");
+        let now = available.min(length);
+        reader.consume(now);
+        length -= now;
+    }
 }
 
 fn ended(error: &io::Error) -> bool {

@@ -10,13 +10,14 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::servers::{
-    NOBODY_USER, REPL_PASSWORD, REPL_USER, Server, free_port, numbered_files, signal, wait_limited,
+    REPL_PASSWORD, REPL_USER, Server, UNPRIVILEGED_USER, free_port, numbered_files, signal,
+    wait_limited,
 };
 use super::{Deadline, tail};
 
 /// The relay's own server_id in every test.
 pub const RELAY_SERVER_ID: u32 = 900;
-/// Where replicas find it: not 127.0.0.1, for which MariaDB replicas make exceptions.
+/// Where replicas connect to it: not 127.0.0.1, for which MariaDB replicas make exceptions.
 pub const RELAY_HOST: &str = "127.0.0.2";
 
 #[derive(Clone, Debug)]
@@ -56,6 +57,8 @@ impl SourceOptions {
 
 #[derive(Clone, Debug)]
 pub struct RelayOptions {
+    /// The program; the one that was built with the tests unless a measurement compares others.
+    pub program: PathBuf,
     pub server_id: u32,
     pub sources: Vec<SourceOptions>,
     /// Empty: no filter.
@@ -70,6 +73,7 @@ pub struct RelayOptions {
 impl RelayOptions {
     pub fn new(sources: Vec<SourceOptions>) -> RelayOptions {
         RelayOptions {
+            program: env!("CARGO_BIN_EXE_binrelay").into(),
             server_id: RELAY_SERVER_ID,
             sources,
             replicate_do_db: vec!["test".to_owned()],
@@ -113,10 +117,10 @@ impl RelayOptions {
             }
             text.extend(source.extra.iter().map(|line| format!("{line}\n")));
         }
-        // A user must have a privilege; this one has not the one that a replica needs.
+        // A user must have a privilege; this one lacks the one that a replica needs.
         for (name, privileges) in [
             (REPL_USER, "[\"replication\"]"),
-            (NOBODY_USER, "[\"admin\"]"),
+            (UNPRIVILEGED_USER, "[\"admin\"]"),
         ] {
             text.push_str(&format!(
                 "\n[[user]]\nname = {}\npassword = {}\nprivileges = {privileges}\n",
@@ -203,7 +207,7 @@ impl Relay {
             .append(true)
             .open(self.stderr_path())
             .expect("the relay's log file opens");
-        let child = binrelay()
+        let child = Command::new(&self.options.program)
             .args(["run", "--config"])
             .arg(self.config())
             .stdin(Stdio::null())
@@ -241,7 +245,7 @@ impl Relay {
     }
 
     pub fn try_status(&self) -> Result<Value, String> {
-        let output = binrelay()
+        let output = Command::new(&self.options.program)
             .args(["status", "--json", "--config"])
             .arg(self.config())
             .output()
@@ -337,18 +341,34 @@ impl Relay {
         );
     }
 
-    /// The most memory that any of its processes has held so far.
+    /// The memory that it holds now.
+    pub fn rss_kib(&self) -> u64 {
+        self.memory_kib("VmRSS:").expect("the relay was started")
+    }
+
+    /// The peak memory of any of its processes.
     pub fn rss_peak_kib(&self) -> u64 {
-        let Some(child) = &self.child else {
-            return self.peak_kib_before;
-        };
+        let peak = self.memory_kib("VmHWM:").unwrap_or_default();
+        peak.max(self.peak_kib_before)
+    }
+
+    /// A size that the kernel reports about the process, if it was started.
+    fn memory_kib(&self, key: &str) -> Option<u64> {
+        let child = self.child.as_ref()?;
         let path = format!("/proc/{}/status", child.id());
         let status = std::fs::read_to_string(&path).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let line = status.lines().find_map(|line| line.strip_prefix(key));
         let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
         let kib = kib.and_then(|kib| kib.trim().parse().ok());
-        let kib: u64 = kib.unwrap_or_else(|| panic!("{path}: no VmHWM\n{}", self.log_tail()));
-        kib.max(self.peak_kib_before)
+        Some(kib.unwrap_or_else(|| panic!("{path}: no {key}\n{}", self.log_tail())))
+    }
+
+    /// Leaves its data where they are when it ends.
+    pub fn keep(&mut self) -> &Path {
+        if let Some(directory) = self.directory.take() {
+            let _ = directory.keep();
+        }
+        &self.path
     }
 
     /// Its binlog files, oldest first.

@@ -22,7 +22,7 @@ impl StartAt {
 }
 
 /// Points a replica at host and port and starts it. It is given host, port, user, password and
-/// position, nothing else, unless `extra` (such as "MASTER_CONNECT_RETRY=1") says so.
+/// position, nothing else, except for `extra` (such as "MASTER_CONNECT_RETRY=1").
 pub async fn attach(replica: &Server, host: &str, port: u16, at: &StartAt, extra: &str) {
     attach_channel(replica, "", host, port, at, extra).await;
 }
@@ -164,7 +164,7 @@ async fn position_after(server: &Server, gtids: &[&str]) -> (String, u64) {
     after
 }
 
-/// What SHOW SLAVE STATUS / SHOW REPLICA STATUS says.
+/// The output of SHOW SLAVE STATUS / SHOW REPLICA STATUS.
 #[derive(Clone, Debug, Default)]
 pub struct ReplicaStatus {
     pub io_running: String,
@@ -179,7 +179,7 @@ pub struct ReplicaStatus {
 pub async fn replica_status(server: &Server) -> ReplicaStatus {
     let statuses = replica_statuses(server).await;
     let first = statuses.into_iter().next();
-    first.unwrap_or_else(|| panic!("{server} is no replica"))
+    first.unwrap_or_else(|| panic!("{server} is not a replica"))
 }
 
 /// Of each of its connections.
@@ -286,7 +286,7 @@ pub async fn settle_in(database: &str, writers: &[&Server], readers: &[&Server],
     }
 }
 
-/// Writes a mark on each writer, behind everything that is there, and returns it.
+/// Writes a mark on each writer, after everything else, and returns it.
 pub async fn write_mark(writers: &[&Server]) -> u64 {
     write_mark_in("test", writers).await
 }

@@ -21,6 +21,11 @@ pub struct SameBinlog {
 }
 
 impl SameBinlog {
+    /// The ports of the relay and of the master.
+    pub fn ports(&self) -> [u16; 2] {
+        [self.relay.port, self.master.port]
+    }
+
     /// Everything runs, and the source has written its share.
     pub async fn start(kind: Kind) -> SameBinlog {
         let source = Server::start(kind, source_options(kind)).await;
@@ -35,7 +40,7 @@ impl SameBinlog {
         let mut files = relay.log_files();
         files.pop();
         assert!(files.len() >= 2, "too few closed files: {files:?}");
-        // The relay's server_id: it stands in the events that a server makes up itself.
+        // The relay's server_id: the events that a server generates itself contain it.
         let options = ServerOptions::new(RELAY_SERVER_ID).extra("--log-bin=relay-bin");
         let master = Server::start_prepared(kind, options, |data| {
             let mut index = String::new();
@@ -152,7 +157,7 @@ async fn write_everything(source: &Server) {
              INSERT INTO things (name, note) VALUES ('packed', REPEAT('z', 2000)); \
              CREATE TABLE packed (a INT) COMMENT = 'A comment long enough to make the statement worth compressing, \
              which begins at a length of two hundred and fifty-six bytes, so that there must be many words that \
-             say nothing at all but go on and on until so many bytes have been reached, and then some more of them.'; \
+             say nothing at all but continue and continue until so many bytes have been reached, and then some more of them.'; \
              SET GLOBAL log_bin_compress = OFF"
         }
     };

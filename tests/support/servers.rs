@@ -1,10 +1,9 @@
 //! Real servers as child processes, each with a directory, a socket and a port of its own.
 
 use std::fmt;
-use std::net::TcpListener;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use mysql_async::prelude::{FromRow, Queryable};
@@ -12,6 +11,8 @@ use mysql_async::{Conn, Opts, OptsBuilder, Row};
 use tempfile::TempDir;
 
 pub use super::kind::Kind;
+use super::programs::tools_server;
+pub use super::programs::{free_port, get, numbered_files, program, signal, wait_limited};
 use super::{Deadline, tail};
 
 /// The account that replicas, and the relay, use on a server.
@@ -19,54 +20,7 @@ pub const REPL_USER: &str = "repl";
 /// Its password.
 pub const REPL_PASSWORD: &str = "repl-secret";
 /// An account that may do nothing.
-pub const NOBODY_USER: &str = "nobody";
-
-/// Runs `tools/server` and returns what it printed; a missing server fails the test.
-fn tools_server(arguments: &[&str]) -> String {
-    let script = std::env::var_os("BINRELAY_TOOLS_SERVER").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/server"),
-        PathBuf::from,
-    );
-    let output = Command::new(&script)
-        .args(arguments)
-        .output()
-        .unwrap_or_else(|error| {
-            panic!(
-                "{}: cannot be run: {error}; tests need real servers",
-                script.display()
-            )
-        });
-    assert!(
-        output.status.success(),
-        "{} {}: {}\n{}",
-        script.display(),
-        arguments.join(" "),
-        output.status,
-        String::from_utf8_lossy(&output.stderr)
-    );
-    String::from_utf8(output.stdout).expect("tools/server prints UTF-8")
-}
-
-/// The command that starts one of a kind's programs: server, client, binlog, dump or admin.
-pub fn program(kind: Kind, name: &str) -> Command {
-    let words = tools_server(&["argv", kind.name(), name]);
-    let mut words = words.lines();
-    let mut command = Command::new(words.next().expect("tools/server argv prints a program"));
-    command.args(words);
-    command
-}
-
-/// A port nothing listens on now. Below the range that the system hands to outgoing connections,
-/// so that it is still free when a killed server comes back to it.
-pub fn free_port() -> u16 {
-    for _ in 0..1000 {
-        let port = rand::random_range(15_000..32_000);
-        if TcpListener::bind(("0.0.0.0", port)).is_ok() {
-            return port;
-        }
-    }
-    panic!("no free port between 15000 and 32000");
-}
+pub const UNPRIVILEGED_USER: &str = "unprivileged";
 
 /// Has a server keep all names in lower case.
 pub const FOLD_NAMES: &str = "--lower-case-table-names=1";
@@ -233,8 +187,8 @@ impl Server {
         }
     }
 
-    /// Starts the process and waits until it answers; says why when it stops, as with options that
-    /// it refuses.
+    /// Starts the process and waits until it answers; returns the reason when it stops, for example
+    /// because of options that it refuses.
     pub async fn try_spawn(&mut self) -> Result<(), String> {
         let child = self
             .program()
@@ -325,6 +279,14 @@ impl Server {
         numbered_files(&self.data_dir(), "mysql-bin")
     }
 
+    /// Leaves its data where they are when it ends.
+    pub fn keep(&mut self) -> &Path {
+        if let Some(directory) = self.directory.take() {
+            let _ = directory.keep();
+        }
+        &self.path
+    }
+
     pub fn error_log(&self) -> String {
         let bytes = std::fs::read(self.path.join("error.log")).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
@@ -395,51 +357,11 @@ impl Drop for Server {
     }
 }
 
-/// Sends a signal to a child's whole process group; one that has ended already is fine.
-pub fn signal(child: &Child, signal: rustix::process::Signal) {
-    let group = rustix::process::Pid::from_child(child);
-    rustix::process::kill_process_group(group, signal).ok();
-}
-
-/// Waits for a child that was asked to stop; kills and fails when it does not.
-pub fn wait_limited(mut child: Child, limit: Duration) -> ExitStatus {
-    let started = std::time::Instant::now();
-    loop {
-        if let Some(status) = child.try_wait().expect("a child can be waited for") {
-            return status;
-        }
-        if started.elapsed() > limit {
-            signal(&child, rustix::process::Signal::KILL);
-            child.wait().ok();
-            // What the caller reports as "ended by signal 9".
-            return ExitStatus::from_raw(9);
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
-
-/// `BASENAME.NNNNNN` in a directory, sorted.
-pub fn numbered_files(directory: &Path, basename: &str) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(directory)
-        .unwrap_or_else(|error| panic!("{}: cannot be listed: {error}", directory.display()));
-    let mut files: Vec<PathBuf> = entries
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| {
-            path.file_name()
-                .and_then(|name| name.to_str())
-                .and_then(|name| name.strip_prefix(basename)?.strip_prefix('.'))
-                .is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))
-        })
-        .collect();
-    files.sort();
-    files
-}
-
-/// What one kind wants said beyond the options of all.
+/// Options that only one kind needs.
 fn own_arguments(kind: Kind) -> &'static [&'static str] {
     match kind {
         Kind::MariaDb105 | Kind::MariaDb | Kind::MariaDb118 => &["--innodb-log-file-size=48M"],
-        // Where it stands as a replica must survive SIGKILL; later versions do so by themselves.
+        // Its position as a replica must survive SIGKILL; later versions ensure that by default.
         Kind::MySql56 => &[
             "--innodb-log-file-size=48M",
             "--master-info-repository=TABLE",
@@ -451,7 +373,7 @@ fn own_arguments(kind: Kind) -> &'static [&'static str] {
     }
 }
 
-/// Accounts, made at each start and kept out of the binlog. Line by line, as an init file wants it.
+/// Accounts, created at each start without being logged; one statement a line, as an init file requires.
 fn accounts_sql(kind: Kind) -> String {
     let privileges = match kind.is_mariadb() {
         true => "REPLICATION SLAVE, BINLOG MONITOR, REPLICA MONITOR",
@@ -460,8 +382,8 @@ fn accounts_sql(kind: Kind) -> String {
     let mut lines = vec!["SET SESSION sql_log_bin=0;".to_owned()];
     for host in ["%", "localhost"] {
         if kind == Kind::MySql56 {
-            // It knows no CREATE USER IF NOT EXISTS; its GRANT makes the account.
-            for (user, granted) in [(REPL_USER, privileges), (NOBODY_USER, "USAGE")] {
+            // It does not have CREATE USER IF NOT EXISTS; its GRANT creates the account.
+            for (user, granted) in [(REPL_USER, privileges), (UNPRIVILEGED_USER, "USAGE")] {
                 lines.push(format!(
                     "GRANT {granted} ON *.* TO {user}@'{host}' IDENTIFIED BY '{REPL_PASSWORD}';"
                 ));
@@ -475,7 +397,7 @@ fn accounts_sql(kind: Kind) -> String {
             "GRANT {privileges} ON *.* TO {REPL_USER}@'{host}';"
         ));
         lines.push(format!(
-            "CREATE USER IF NOT EXISTS {NOBODY_USER}@'{host}' IDENTIFIED BY '{REPL_PASSWORD}';"
+            "CREATE USER IF NOT EXISTS {UNPRIVILEGED_USER}@'{host}' IDENTIFIED BY '{REPL_PASSWORD}';"
         ));
     }
     lines.join("\n") + "\n"

@@ -1,5 +1,6 @@
-//! A gate between a source and the relay that lets a number of bytes pass and then holds the rest:
-//! so that something can be killed in the middle of a transaction, at every run.
+//! A gate between a source and the relay that lets a number of bytes pass and then holds the rest, so
+//! that something can be killed in the middle of a transaction, in every run. It can also be shut:
+//! then the source is unreachable through it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,6 +8,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 
 use super::Deadline;
 
@@ -21,6 +23,7 @@ struct State {
 pub struct Gate {
     pub port: u16,
     state: Arc<State>,
+    is_shut: watch::Sender<bool>,
 }
 
 impl Gate {
@@ -33,12 +36,33 @@ impl Gate {
             limit: AtomicU64::new(u64::MAX),
         });
         let shared = Arc::clone(&state);
+        let (is_shut, shut) = watch::channel(false);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(forward(client, target, Arc::clone(&shared)));
+                let mut shut = shut.clone();
+                let forward = forward(client, target, Arc::clone(&shared));
+                tokio::spawn(async move {
+                    tokio::select! {
+                        _ = shut.wait_for(|is_shut| *is_shut) => {}
+                        () = forward => {}
+                    }
+                });
             }
         });
-        Gate { port, state }
+        Gate {
+            port,
+            state,
+            is_shut,
+        }
+    }
+
+    /// Closes all connections; new ones are closed at once, until [`Gate::open`].
+    pub fn shut(&self) {
+        self.is_shut.send_replace(true);
+    }
+
+    pub fn open(&self) {
+        self.is_shut.send_replace(false);
     }
 
     /// Lets this many bytes more pass.
@@ -57,7 +81,7 @@ impl Gate {
             );
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        // What has passed shall have been read.
+        // The other side needs a moment to read it.
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 

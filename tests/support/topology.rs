@@ -17,7 +17,7 @@ pub enum Mode {
     MariaDbFilePosition,
     MariaDbSlavePos,
     MySqlAutoPosition,
-    /// Transactions have GTIDs, and nobody asks by them.
+    /// Transactions have GTIDs, but replicas follow by file and position.
     MySqlFilePosition,
     /// gtid_mode=OFF.
     MySqlNoGtids,
@@ -202,7 +202,7 @@ impl Topology {
         }
     }
 
-    /// Waits until everything written so far is everywhere it belongs.
+    /// Waits until everything that was written is everywhere it belongs.
     pub async fn settle(&self, secs: u64) {
         if self.options.peered {
             settle(&[&self.m1, &self.m2], &[&self.m1, &self.m2], secs).await;
@@ -270,7 +270,7 @@ pub fn master_options(options: &TopologyOptions, number: u32) -> ServerOptions {
     }
 }
 
-/// Between two transactions of a client: what replicas here can follow without falling far behind.
+/// The pause between two transactions of a client, with which replicas here do not lag far behind.
 pub fn pause(kind: Kind) -> Duration {
     match kind.is_mariadb() {
         true => Duration::from_millis(4),

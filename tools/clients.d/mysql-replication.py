@@ -107,7 +107,7 @@ def main():
         print(json.dumps(shown(event), sort_keys=True), flush=True)
         if isinstance(event, RotateEvent) and event.next_binlog == options.get("stop_file"):
             return
-    # The server has said by an EOF packet that nothing follows.
+    # The server has sent EOF: nothing follows.
     print(json.dumps({"type": "EOF"}), flush=True)
 
 

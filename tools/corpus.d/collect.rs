@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedSender;
 
-/// Each run of a test: its name as `suite.name`, and what the runner said, such as `mix: pass`.
+/// Each run of a test: its name as `suite.name`, and the runner's result, such as `mix: pass`.
 pub type Runs = BTreeMap<String, Vec<String>>;
 
-/// How often the servers' folder is looked at. A file that was there for less than this is missed.
+/// How often the servers' directory is looked at. A file that was there for less than this is missed.
 const POLL: Duration = Duration::from_millis(15);
 
 pub struct Collector {
@@ -50,7 +50,7 @@ impl Collector {
         }
     }
 
-    /// Runs the suites to their end. Sends the folder of each segment when it is whole.
+    /// Runs the suites to their end. Sends the directory of each segment when it is whole.
     pub fn run(mut self, sender: &UnboundedSender<PathBuf>) -> Runs {
         let mut runner = self.start_runner();
         loop {
@@ -167,7 +167,7 @@ impl Growing {
             }
             self.histories += 1;
             self.tests.clear();
-            std::fs::create_dir_all(self.history()).expect("a folder for a history");
+            std::fs::create_dir_all(self.history()).expect("a directory for a history");
         }
         // A second name for the same file: it grows with it, and stays when the server deletes its own. The file may be gone
         // already.

@@ -16,7 +16,7 @@ const OF_THE_FILE: [u8; 7] = [3, 4, FORMAT_DESCRIPTION, 27, 161, 163, START_ENCR
 const GTID_LENGTH: usize = 13;
 const GROUP_COMMIT: u8 = 2;
 
-/// Each event of a file, as it stands there.
+/// Each event of a file, unchanged.
 pub fn raw(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut at = MAGIC.len();
     std::iter::from_fn(move || {
@@ -50,7 +50,7 @@ pub fn of_transactions(files: &[PathBuf]) -> Vec<Vec<u8>> {
         for event in raw(&bytes) {
             let kind = event[4];
             if kind == FORMAT_DESCRIPTION {
-                // The algorithm's number stands before the event's own checksum.
+                // The algorithm's number precedes the event's own checksum.
                 let algorithm = event[event.len() - 5];
                 checksum = if algorithm == 1 { 4 } else { 0 };
             }

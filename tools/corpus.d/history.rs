@@ -1,4 +1,4 @@
-//! What was collected: on disk `collection/SEGMENT/HISTORY/` with binlog files and a file `tests`.
+//! The collected binlogs: on disk `collection/SEGMENT/HISTORY/` with binlog files and a file `tests`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -107,7 +107,7 @@ impl History {
     }
 }
 
-/// The folders in a folder, in the order of their names.
+/// The directories in a directory, in the order of their names.
 pub fn sorted_directories(directory: &Path) -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> = std::fs::read_dir(directory)
         .unwrap_or_else(|error| panic!("{}: {error}", directory.display()))

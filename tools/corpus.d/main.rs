@@ -1,9 +1,9 @@
-//! Lets the regression suites `rpl` and `binlog` of MariaDB write binlogs, and sends each of these through the relay.
+//! Runs MariaDB's regression suites `rpl` and `binlog`, which write binlogs, and sends each of these through the relay.
 //!
 //! Run by `tools/corpus`, which fetches the suites. Their own runner runs them with all the servers that they want;
 //! meanwhile every binlog file of server 1 is kept ([`collect`]), also what a test purges or resets. Each history of
-//! files (what lies between two `RESET MASTER`) is then served by a master of its own to three replicas: two follow the
-//! master, one the relay, and what they end with is compared ([`replay`]).
+//! files (everything between two `RESET MASTER`) is then served by a master of its own to three replicas: two follow the
+//! master, one the relay, and their contents are compared in the end ([`replay`]).
 
 #![allow(
     clippy::expect_used,
@@ -67,7 +67,7 @@ async fn run(suites: &Path, work: &Path, result: &Path, arguments: &[&str]) -> E
     report.finish()
 }
 
-/// Replays what was collected before; or only lets it pass the relay and compares the logs.
+/// Replays binlogs that were collected before, or only passes them through the relay and compares the logs.
 async fn again(work: &Path, result: &Path, logs_only: bool) -> ExitCode {
     let mut report = Report::new(result.to_path_buf());
     let mut replayer = Replayer::new(work.join("template"), logs_only);

@@ -29,7 +29,7 @@ const REPLICA_IDS: [u32; 3] = [4_000_000_011, 4_000_000_012, 4_000_000_013];
 const CATCH_UP_SECS: u64 = 150;
 /// How often the relay is asked whether its source has failed.
 const LOOK_AT_RELAY_SECS: u64 = 2;
-/// How long a replica behind a relay whose source has failed may still take for what came before.
+/// How long a replica may still need after the relay's source has failed.
 const AFTER_FAILURE_SECS: u64 = 5;
 /// Errors that stop the applier although `slave_skip_errors` is set, before a replica is given up.
 const STOPS_MAX: usize = 200;
@@ -45,7 +45,7 @@ pub enum Verdict {
     },
     /// It cannot be tried: why.
     LeftOut(String),
-    /// The relay does not take it, and says why.
+    /// The relay refuses it: the reason.
     Refused(String),
     Failed(String),
 }
@@ -63,7 +63,7 @@ struct End {
     skipped: Vec<u32>,
     /// Why it never got to the mark.
     given_up: Option<String>,
-    /// Why the relay takes no more from its source.
+    /// Why the relay stopped its source.
     relay_refuses: Option<String>,
 }
 
@@ -140,7 +140,7 @@ impl Replayer {
 }
 
 fn options(id: u32) -> ServerOptions {
-    // Whatever the suites write passes; waits for locks that nobody will give end soon.
+    // Whatever the suites write passes; waits for locks that will never be released end soon.
     ServerOptions::new(id)
         .extra("--max-allowed-packet=1G")
         .extra("--sync-binlog=0")
@@ -208,12 +208,12 @@ struct Served {
     _tmp: TempDir,
 }
 
-/// A master with the history and, behind it, a mark; and a relay that follows it.
+/// A master with the history and, after it, a mark; and a relay that follows it.
 async fn serve(history: &History) -> Served {
     let tmp = tempfile::tempdir().expect("a temporary directory");
     let master_options = options(MASTER_ID)
         .extra(format!("--log-bin={}", history.basename()))
-        // A server that starts deletes the temporary tables of all that share its folder.
+        // A server that starts deletes the temporary tables of all that share its directory.
         .extra(format!("--tmpdir={}", tmp.path().display()))
         .extra("--skip-innodb")
         .extra("--default-storage-engine=MyISAM");
@@ -298,7 +298,7 @@ async fn replay_on(history: &History, replicas: &[Server; 3]) -> Verdict {
         end_prepared(replica).await;
     }
     let difference = match third.given_up {
-        // Tables that a test drops at its end tell nothing of what was in them.
+        // Tables that a test drops at its end do not show their contents.
         None => difference(history, master, relay),
         Some(_) => None,
     };
@@ -315,7 +315,7 @@ async fn follow(replica: &Server, host: &str, port: u16, at: &StartAt) {
     attach(replica, host, port, at, retry_each_second(Kind::MariaDb)).await;
 }
 
-/// Lets a replica go on until it has the mark, past everything that stops its applier.
+/// Resumes a replica until it has the mark, past everything that stops its applier.
 async fn drive(replica: &Server, mark: u32, relay: Option<&Relay>) -> End {
     let mut conn = replica.connect().await;
     let mut end = End::default();
@@ -383,7 +383,7 @@ async fn applied_all(conn: &mut Conn) -> bool {
     matches!(state, Ok(Some(state)) if state.contains("has read all relay log"))
 }
 
-/// Rolls back what is prepared still: its locks would stop the histories that follow.
+/// Rolls back transactions that are still prepared: their locks would block later histories.
 async fn end_prepared(replica: &Server) {
     let mut conn = replica.connect().await;
     conn.query_drop("STOP SLAVE").await.ok();

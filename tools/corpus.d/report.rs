@@ -1,4 +1,4 @@
-//! The table of what was used, what was left out and why, and what failed.
+//! The table of the test files: used, left out and why, failed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -99,7 +99,7 @@ impl Report {
         }
     }
 
-    /// Writes everything so far, so that an interrupted run leaves it; returns the totals.
+    /// Writes the table so that an interrupted run leaves it; returns the totals.
     fn write(&self) -> String {
         let mut used = Vec::new();
         let mut left_out: BTreeMap<String, Vec<String>> = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! What a replica holds, as text that can be compared. An object that cannot be read is what its error says.
+//! The contents of a replica, as text that can be compared. An object that cannot be read is replaced by the error.
 
 use std::collections::BTreeMap;
 

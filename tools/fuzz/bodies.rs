@@ -1,6 +1,6 @@
 //! What the fuzz targets do with an input: parse it, and hold what must be true of all that parses.
 //!
-//! The same functions run under `cargo test` (`tests/fuzz_smoke.rs`) with seeded inputs. For hours
+//! The same functions run under `cargo test` (`tests/program/fuzz_smoke.rs`) with seeded inputs. For hours
 //! of them, with cargo-fuzz and a nightly toolchain: `cd tools && cargo +nightly fuzz run events`
 //! (or another name of [`TARGETS`]).
 

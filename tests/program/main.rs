@@ -1,0 +1,20 @@
+//! The program without servers: configurations and command lines, errors at start, a recorded
+//! master and recorded replicas, and the bodies of the fuzz targets.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+#[path = "../recorded/mod.rs"]
+mod recorded;
+#[path = "../support/mod.rs"]
+mod support;
+
+mod config_errors;
+mod fuzz_smoke;
+mod recorded_peers;
+mod start_errors;

@@ -1,0 +1,156 @@
+//! How fast the relay receives a source's whole binlog and serves its own log, beside the servers'
+//! own programs and, where one is given, beside another build of the relay.
+//!
+//! Run by `tools/bench`. Every round measures each competitor once, one after the other, so that what
+//! slows the machine down for a while slows all of them down.
+
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a measurement fails by panicking"
+)]
+
+#[path = "../../tests/support/mod.rs"]
+mod support;
+
+mod measure;
+mod report;
+mod source;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use measure::Competitors;
+use report::Report;
+use source::{DataSet, Source};
+use support::servers::{self, Kind};
+
+/// Measures how fast the relay receives a source's whole binlog and serves its own log.
+///
+/// Intake: the source's own `mysqlbinlog --raw` (`mariadb-binlog --raw`) fetches every binlog file, and
+/// `binrelay run` starts with an empty data_dir until its status reports that everything is durable; both are
+/// timed from the program's start. Serving: a client reads the whole log of the source, and then of the relay, and
+/// discards it. Ratios can be compared between machines, absolute figures cannot.
+#[derive(Parser)]
+#[command(name = "tools/bench", override_usage = "tools/bench [OPTIONS]")]
+pub struct Options {
+    /// A kind of server, see `tools/server kinds`; may be repeated [default: mysql-9.7 and mariadb-10.11]
+    #[arg(long = "server", value_name = "KIND", value_parser = kind)]
+    servers: Vec<Kind>,
+    /// Single-row transactions; 0 leaves this data set out
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 400_000,
+        default_value_if("quick", "true", "40000")
+    )]
+    transactions: u64,
+    /// MiB in rows of 1 MiB, one row a transaction; 0 leaves this data set out
+    #[arg(
+        long,
+        value_name = "M",
+        default_value_t = 1536,
+        default_value_if("quick", "true", "128")
+    )]
+    large_mb: u64,
+    /// Rounds; the medians are compared
+    #[arg(
+        long,
+        value_name = "R",
+        default_value_t = 3,
+        default_value_if("quick", "true", "1")
+    )]
+    rounds: u32,
+    /// Little data and one round: shows that everything works, not how fast it is
+    #[arg(long)]
+    quick: bool,
+    /// Another build of the relay, measured in the same rounds; the ratio is this build's speed over that one's
+    #[arg(long, value_name = "BINRELAY")]
+    against: Option<PathBuf>,
+    /// The build to measure; `tools/bench` adds it: $BINRELAY or else the release build, which it makes
+    #[arg(long, value_name = "BINRELAY")]
+    relay: PathBuf,
+    /// Connect with TLS, else without
+    #[arg(long)]
+    tls: bool,
+    /// Print one JSON object to stdout; progress goes to stderr
+    #[arg(long)]
+    json: bool,
+    /// Leave the directories with data and logs in place
+    #[arg(long)]
+    keep: bool,
+}
+
+fn kind(name: &str) -> Result<Kind, String> {
+    Kind::named(name).ok_or_else(|| {
+        let names = Kind::ALL.map(Kind::name);
+        format!("the kinds are {}", names.join(", "))
+    })
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let mut options = Options::parse();
+    if options.servers.is_empty() {
+        options.servers = vec![Kind::MySql, Kind::MariaDb];
+    }
+    if options.rounds == 0 {
+        eprintln!("--rounds must be at least 1");
+        return ExitCode::from(2);
+    }
+    for program in [Some(&options.relay), options.against.as_ref()]
+        .into_iter()
+        .flatten()
+    {
+        if !program.is_file() {
+            eprintln!("{}: there is no such program", program.display());
+            return ExitCode::from(2);
+        }
+    }
+    // Dropping the measurement ends its servers and removes their data.
+    tokio::select! {
+        () = run(&options) => ExitCode::SUCCESS,
+        _ = tokio::signal::ctrl_c() => ExitCode::from(130),
+    }
+}
+
+async fn run(options: &Options) {
+    let _one_at_a_time = support::exclusive();
+    servers::get(&options.servers);
+    let mut report = Report::new(options.json);
+    let transactions =
+        (options.transactions > 0).then_some(DataSet::Transactions(options.transactions));
+    let large = (options.large_mb > 0).then_some(DataSet::LargeRows(options.large_mb));
+    for &kind in &options.servers {
+        for data_set in [transactions, large].into_iter().flatten() {
+            report.note(&format!("{kind}: loading {data_set}"));
+            let mut source = Source::load(kind, data_set).await;
+            let competitors = Competitors {
+                source: &source,
+                options,
+            };
+            let figures = competitors.measure(&mut report).await;
+            report.add(&source, options.tls, figures);
+            if options.keep {
+                report.note(&format!(
+                    "the source's data are in {}",
+                    source.server.keep().display()
+                ));
+            }
+        }
+    }
+    report.finish();
+}
+
+impl Options {
+    fn programs(&self) -> Vec<PathBuf> {
+        [Some(self.relay.clone()), self.against.clone()]
+            .into_iter()
+            .flatten()
+            .collect()
+    }
+}

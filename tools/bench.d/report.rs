@@ -1,0 +1,161 @@
+//! The figures, as a table and as JSON.
+
+use std::fmt;
+
+use serde_json::{Value, json};
+
+use crate::source::Source;
+
+/// What was measured in one case: seconds, a number for each round.
+pub struct Figures {
+    /// `intake` or `serving`.
+    pub case: &'static str,
+    /// The program that the relay is compared with.
+    pub reference_name: &'static str,
+    pub reference: Vec<f64>,
+    /// The relay that is measured and, if there is one, the other build.
+    pub relays: Vec<Vec<f64>>,
+    /// The most memory that each relay has held.
+    pub peak_kib: Vec<u64>,
+}
+
+const RELAYS: [&str; 2] = ["binrelay", "the other build"];
+
+impl Figures {
+    pub fn new(case: &'static str, reference_name: &'static str, relays: usize) -> Figures {
+        Figures {
+            case,
+            reference_name,
+            reference: Vec::new(),
+            relays: vec![Vec::new(); relays],
+            peak_kib: vec![0; relays],
+        }
+    }
+
+    /// Names and seconds, the reference first.
+    fn competitors(&self) -> Vec<(&'static str, &[f64])> {
+        let reference = (self.reference_name, self.reference.as_slice());
+        let relays = RELAYS
+            .into_iter()
+            .zip(self.relays.iter().map(Vec::as_slice));
+        [reference].into_iter().chain(relays).collect()
+    }
+
+    /// How fast the relay is, beside the reference: 1 is as fast.
+    fn speed_to_reference(&self) -> f64 {
+        median(&self.reference) / median(&self.relays[0])
+    }
+
+    /// How fast the relay is, beside the other build.
+    fn speed_to_other(&self) -> Option<f64> {
+        Some(median(self.relays.get(1)?) / median(&self.relays[0]))
+    }
+}
+
+/// The last round.
+impl fmt::Display for Figures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let last = |(name, seconds): (&str, &[f64])| {
+            let seconds = seconds.last().copied().unwrap_or_default();
+            format!("{name} {seconds:.3} s")
+        };
+        let all: Vec<String> = self.competitors().into_iter().map(last).collect();
+        write!(f, "{}: {}", self.case, all.join(", "))
+    }
+}
+
+/// The middle one; of an even number the lower of the two in the middle.
+fn median(seconds: &[f64]) -> f64 {
+    let mut sorted = seconds.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted[(sorted.len() - 1) / 2]
+}
+
+/// Collects the cases; prints a table to stdout or, as JSON, all of it at the end.
+pub struct Report {
+    is_json: bool,
+    ratios: Vec<String>,
+    cases: Vec<Value>,
+}
+
+impl Report {
+    pub fn new(is_json: bool) -> Report {
+        Report {
+            is_json,
+            ratios: Vec::new(),
+            cases: Vec::new(),
+        }
+    }
+
+    /// Progress.
+    pub fn note(&mut self, text: &str) {
+        eprintln!("{text}");
+    }
+
+    pub fn add(&mut self, source: &Source, is_tls: bool, figures: [Figures; 2]) {
+        let (kind, data_set) = (source.server.kind, source.data_set);
+        let (bytes, transactions) = (source.bytes() as f64, data_set.transactions() as f64);
+        if !self.is_json {
+            let files = source.files.len();
+            let tls = if is_tls { "on" } else { "off" };
+            println!(
+                "\n{kind}, {data_set}: {:.0} MB of binlog in {files} files, TLS {tls}",
+                bytes / 1e6
+            );
+        }
+        for figures in figures {
+            let case = figures.case;
+            for (name, seconds) in figures.competitors() {
+                let seconds = median(seconds);
+                let (mb, per_second) = (bytes / 1e6 / seconds, transactions / seconds);
+                if !self.is_json {
+                    println!(
+                        "  {case:<8} {name:<22} {seconds:>8.3} s {mb:>9.1} MB/s {per_second:>9.0} trx/s"
+                    );
+                }
+            }
+            let peak_mb: Vec<u64> = figures.peak_kib.iter().map(|kib| kib / 1024).collect();
+            if !self.is_json && case == "intake" {
+                for (name, peak) in RELAYS.iter().zip(&peak_mb) {
+                    println!("  memory   {name:<22} {peak:>8} MB at most");
+                }
+            }
+            let to_other = match figures.speed_to_other() {
+                Some(ratio) => format!(", {ratio:.2} of the other build"),
+                None => String::new(),
+            };
+            self.ratios.push(format!(
+                "{:<14} {data_set:<32} {case:<8} {:.2} of the speed of {}{to_other}",
+                kind.name(),
+                figures.speed_to_reference(),
+                figures.reference_name,
+            ));
+            self.cases.push(json!({
+                "server": kind.name(),
+                "data_set": data_set.to_string(),
+                "transactions": data_set.transactions(),
+                "bytes": source.bytes(),
+                "tls": is_tls,
+                "case": case,
+                "reference": figures.reference_name,
+                "reference_seconds": figures.reference,
+                "seconds": figures.relays[0],
+                "other_seconds": figures.relays.get(1),
+                "peak_mb": peak_mb,
+                "speed_to_reference": figures.speed_to_reference(),
+                "speed_to_other": figures.speed_to_other(),
+            }));
+        }
+    }
+
+    pub fn finish(self) {
+        if self.is_json {
+            println!("{:#}", json!({ "cases": self.cases }));
+            return;
+        }
+        println!("\nSpeed of binrelay (1.00: as fast)");
+        for ratio in self.ratios {
+            println!("  {ratio}");
+        }
+    }
+}

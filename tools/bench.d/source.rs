@@ -1,0 +1,140 @@
+//! The sources: a fresh server with a data set in its binlog.
+
+use std::fmt;
+use std::io::Read;
+
+use mysql_async::Row;
+use mysql_async::prelude::Queryable;
+
+use crate::support::servers::{Kind, Server, ServerOptions};
+
+/// Clients that load single-row transactions at the same time, so that commits form groups.
+const CLIENTS: u64 = 4;
+
+/// What a source's binlog holds.
+#[derive(Clone, Copy)]
+pub enum DataSet {
+    /// So many transactions of one small row each.
+    Transactions(u64),
+    /// So many transactions of one row of 1 MiB each.
+    LargeRows(u64),
+}
+
+impl DataSet {
+    pub fn transactions(self) -> u64 {
+        match self {
+            DataSet::Transactions(count) | DataSet::LargeRows(count) => count,
+        }
+    }
+}
+
+impl fmt::Display for DataSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DataSet::Transactions(count) => write!(f, "{count} single-row transactions"),
+            DataSet::LargeRows(count) => write!(f, "{count} rows of 1 MiB"),
+        }
+    }
+}
+
+/// A server that has written its data set and writes nothing more.
+pub struct Source {
+    pub server: Server,
+    pub data_set: DataSet,
+    /// Names and sizes of its binlog files, oldest first. The last thing in them is a transaction, so that
+    /// the end of the last file is a position that the relay reaches.
+    pub files: Vec<(String, u64)>,
+    /// The GTIDs of everything in them; empty without GTIDs.
+    pub gtid_executed: String,
+}
+
+impl Source {
+    pub async fn load(kind: Kind, data_set: DataSet) -> Source {
+        let mut options = ServerOptions::new(86);
+        options.binlog_format = Some("ROW");
+        options.gtid = kind == Kind::MySql;
+        let server = Server::start(kind, options).await;
+        // How durable the source is while it is loaded does not matter.
+        server
+            .sql("SET GLOBAL sync_binlog=0; SET GLOBAL innodb_flush_log_at_trx_commit=0; CREATE DATABASE test")
+            .await;
+        match data_set {
+            DataSet::Transactions(count) => load_transactions(&server, count).await,
+            DataSet::LargeRows(count) => load_large(&server, count).await,
+        }
+        let files: Vec<(String, u64)> = server
+            .rows::<Row>("SHOW BINARY LOGS")
+            .await
+            .iter()
+            .map(|row| (row.get(0).expect("a name"), row.get(1).expect("a size")))
+            .collect();
+        let query = match kind {
+            Kind::MySql => "SELECT REPLACE(@@global.gtid_executed, '\\n', '')",
+            Kind::MySql56 => "SELECT ''",
+            _ => "SELECT @@global.gtid_binlog_pos",
+        };
+        let gtid_executed = server.value(query).await.unwrap_or_default();
+        // Read once, so that every competitor finds the files in memory.
+        let mut buffer = vec![0; 1 << 20];
+        for file in server.log_files() {
+            let mut file = std::fs::File::open(file).expect("a binlog file");
+            while file.read(&mut buffer).expect("a binlog file can be read") > 0 {}
+        }
+        Source {
+            server,
+            data_set,
+            files,
+            gtid_executed,
+        }
+    }
+
+    pub fn bytes(&self) -> u64 {
+        self.files.iter().map(|(_, size)| size).sum()
+    }
+
+    /// The end of its binlog.
+    pub fn end(&self) -> &(String, u64) {
+        self.files
+            .last()
+            .expect("a server with a binlog has a file")
+    }
+}
+
+async fn load_transactions(server: &Server, count: u64) {
+    server
+        .sql("CREATE TABLE test.t (id INT AUTO_INCREMENT PRIMARY KEY, a INT, note VARCHAR(60))")
+        .await;
+    // A procedure with autocommit: each statement is a transaction, and no client is in the way.
+    server
+        .sql(
+            "CREATE PROCEDURE test.fill(n INT) BEGIN DECLARE i INT DEFAULT 0; WHILE i < n DO \
+             INSERT INTO test.t (a, note) VALUES (i, 'a row of its own transaction'); \
+             SET i = i + 1; END WHILE; END",
+        )
+        .await;
+    let mut loading = tokio::task::JoinSet::new();
+    for client in 0..CLIENTS {
+        let mut conn = server.connect().await;
+        loading.spawn(async move {
+            let share = (count + client) / CLIENTS;
+            let filled = conn.query_drop(format!("CALL test.fill({share})")).await;
+            filled.expect("the transactions are written");
+        });
+    }
+    while let Some(loaded) = loading.join_next().await {
+        loaded.expect("the transactions are written");
+    }
+}
+
+async fn load_large(server: &Server, count: u64) {
+    server
+        .sql("CREATE TABLE test.big (id INT AUTO_INCREMENT PRIMARY KEY, data LONGBLOB)")
+        .await;
+    let mut conn = server.connect().await;
+    for row in 0..count {
+        let letter = 65 + row % 26;
+        let insert =
+            format!("INSERT INTO test.big (data) VALUES (REPEAT(CHAR({letter}), 1048576))");
+        conn.query_drop(insert).await.expect("a row is written");
+    }
+}
