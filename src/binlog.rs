@@ -10,7 +10,7 @@
 //! ```
 //!
 //! `event_size` counts header, body and checksum. `log_pos` is the offset of the *next* event in
-//! the file (modulo 4 GiB), 0 in events that stand in no file.
+//! the file (modulo 4 GiB), 0 in events that are not part of a file.
 
 pub mod columns;
 pub mod compressed;
@@ -26,6 +26,7 @@ pub mod json_diff;
 pub mod load_data;
 pub mod mariadb_gtid;
 pub mod mysql_gtid;
+pub mod opener;
 pub mod payload;
 pub mod query;
 pub mod rotate;
@@ -34,7 +35,6 @@ pub mod row_value;
 pub mod rows;
 pub mod statement_context;
 pub mod status_variables;
-mod tagged_gtid;
 pub mod temporal;
 pub mod xa_prepare;
 
@@ -42,3 +42,4 @@ pub use event::{CHECKSUM_LEN, EventHeader, HEADER_LEN, MAGIC};
 pub use event_type::EventType;
 pub use fields::EventError;
 pub use format_description::FormatDescription;
+pub use opener::Opener;

@@ -1,4 +1,5 @@
-//! Reading fixed-width and packed fields out of an event, with errors that name the place.
+//! Reading fixed-width and packed fields out of an event, and writing single fields into one, with
+//! errors that name the event, the field and the offset.
 
 /// What is wrong with the bytes of an event. Offsets count from the event's first byte.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -30,6 +31,23 @@ pub enum EventError {
         found: u64,
         /// What a correct event holds.
         expected: &'static str,
+    },
+    /// A field cannot be written into the event: the event ends before or inside it.
+    #[error(
+        "{event}: cannot write {field}: it needs {needed} bytes at byte {offset}, the event has \
+         {found} bytes"
+    )]
+    Unwritable {
+        /// The event's name.
+        event: &'static str,
+        /// The field that was to be written.
+        field: &'static str,
+        /// Where the field starts.
+        offset: usize,
+        /// How many bytes the field has.
+        needed: usize,
+        /// How many bytes the event has.
+        found: usize,
     },
     /// The event's CRC32 does not match its bytes.
     #[error("{event}: checksum mismatch: stored {stored:#010x}, computed {computed:#010x}")]

@@ -24,6 +24,17 @@ pub fn file_id(event_type: EventType, body: &[u8]) -> Result<u32, EventError> {
     fields.u32("file id")
 }
 
+/// The bytes of the loaded file in a BEGIN_LOAD_QUERY or APPEND_BLOCK event; `body` is the event
+/// without its header, or the head of it.
+///
+/// # Errors
+/// When it is truncated.
+pub fn block(body: &[u8]) -> Result<&[u8], EventError> {
+    let mut fields = FieldReader::new("load data event", body, HEADER_LEN);
+    fields.u32("file id")?;
+    Ok(fields.rest())
+}
+
 /// Where the loaded file's name ends in the text of an EXECUTE_LOAD_QUERY event; `body` is the
 /// event without its header, or the head of it. A peer that logs the event again gives the file
 /// another name.
@@ -52,6 +63,7 @@ mod tests {
         for cut in 0..17 {
             assert!(file_id(execute, &body[..cut]).is_err());
             assert!(file_name_end(&body[..cut]).is_err());
+            assert_eq!(block(&body[..cut]).is_ok(), cut > 3);
             assert_eq!(
                 file_id(EventType::DELETE_FILE, &body[..cut]).is_ok(),
                 cut > 3

@@ -121,17 +121,22 @@ fn alter_half(fields: &mut FieldReader<'_>) -> Result<Option<AlterHalf>, EventEr
 }
 
 /// Sets the commit id in an event that has one; leaves others alone.
-pub fn set_commit_id(event: &mut [u8], commit_id: u64) {
-    if event
-        .get(FLAGS2_AT)
-        .is_some_and(|flags2| flags2 & FLAG_GROUP_COMMIT_ID != 0)
-    {
-        event::patch(event, COMMIT_ID_AT, &commit_id.to_le_bytes());
+///
+/// # Errors
+/// When the event ends before its flags or inside the commit id.
+pub fn set_commit_id(event: &mut [u8], commit_id: u64) -> Result<(), EventError> {
+    match event.get(FLAGS2_AT) {
+        Some(flags2) if flags2 & FLAG_GROUP_COMMIT_ID == 0 => Ok(()),
+        // Without flags2 this fails as well: they come before the commit id.
+        _ => event::patch(event, "commit_id", COMMIT_ID_AT, &commit_id.to_le_bytes()),
     }
 }
 
-/// The opener of an empty group with the GTID of `event` (whole, checksummed): what is left of a
-/// group of which every statement is filtered out. A COMMIT must follow.
+/// The opener of an empty group with the GTID of `event` (whole, checksummed): the remainder of a
+/// group whose every statement is filtered out. A COMMIT must follow.
+///
+/// # Errors
+/// As [`MariaDbGtidEvent::parse`].
 pub fn empty_group(event: &[u8]) -> Result<Vec<u8>, EventError> {
     let header = EventHeader::parse(event)?;
     let parsed = MariaDbGtidEvent::parse(event, true)?;
@@ -219,15 +224,19 @@ mod tests {
     #[test]
     fn commit_ids_are_set_only_where_there_is_one() {
         let mut event = sample(FLAG_GROUP_COMMIT_ID);
-        set_commit_id(&mut event, 5);
+        set_commit_id(&mut event, 5).unwrap();
         assert_eq!(
             MariaDbGtidEvent::parse(&event, true).unwrap().commit_id,
             Some(5)
         );
         let mut event = sample(FLAG_STANDALONE);
         let before = event.clone();
-        set_commit_id(&mut event, 5);
+        set_commit_id(&mut event, 5).unwrap();
         assert_eq!(event, before);
+        let mut event = sample(FLAG_GROUP_COMMIT_ID);
+        for len in 0..COMMIT_ID_AT + 8 {
+            assert!(set_commit_id(&mut event[..len], 5).is_err(), "length {len}");
+        }
     }
 
     #[test]

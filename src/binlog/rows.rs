@@ -79,10 +79,12 @@ impl RowsHead {
 
 /// Makes the rows event whose bytes start at `event` the last one of its statement. The checksum
 /// is left as it was.
-pub fn set_statement_end(event: &mut [u8]) {
-    if let Some(low) = event.get(FLAGS_AT).copied() {
-        event::patch(event, FLAGS_AT, &[low | STMT_END_F as u8]);
-    }
+///
+/// # Errors
+/// When the event ends before its flags.
+pub fn set_statement_end(event: &mut [u8]) -> Result<(), EventError> {
+    let low = event.get(FLAGS_AT).copied().unwrap_or(0); // Without flags patching fails.
+    event::patch(event, "flags of rows", FLAGS_AT, &[low | STMT_END_F as u8])
 }
 
 #[cfg(test)]
@@ -109,7 +111,8 @@ mod tests {
                 .unwrap()
                 .ends_statement()
         );
-        set_statement_end(&mut event);
+        set_statement_end(&mut event).unwrap();
+        assert!(set_statement_end(&mut event[..FLAGS_AT]).is_err());
         assert!(
             RowsHead::parse(&event[HEADER_LEN..])
                 .unwrap()

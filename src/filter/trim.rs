@@ -223,7 +223,7 @@ impl Trim {
             return Ok(Verdict::Keep);
         };
         let out = &mut self.rewritten;
-        rewrite::query(event_type, body, &query, &variables, database, out);
+        rewrite::query(event_type, body, &query, &variables, database, out)?;
         Ok(Verdict::KeepRewritten)
     }
 
@@ -254,7 +254,7 @@ impl Trim {
         let Some(database) = renamed else {
             return Ok(Verdict::Keep);
         };
-        rewrite::table_map(body, &map, database, &mut self.rewritten);
+        rewrite::table_map(body, &map, database, &mut self.rewritten)?;
         Ok(Verdict::KeepRewritten)
     }
 

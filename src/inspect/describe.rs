@@ -18,7 +18,9 @@ use crate::binlog::row_images::RowImages;
 use crate::binlog::rows::{RowsHead, TableMap};
 use crate::binlog::statement_context::{Intvar, UserVar, parse_rand};
 use crate::binlog::xa_prepare::XaPrepare;
-use crate::binlog::{EventType, FormatDescription, HEADER_LEN, compressed, incident, load_data};
+use crate::binlog::{
+    EventType, FormatDescription, HEADER_LEN, Opener, compressed, incident, load_data,
+};
 use crate::gtid::{BinlogState, GtidSet};
 use crate::identity::Identity;
 
@@ -120,7 +122,7 @@ impl Describer {
             return described.map_err(|error| error.to_string());
         }
         if event_type.is_gtid() {
-            return gtid(event_type, bytes).map_err(|error| error.to_string());
+            return gtid(bytes).map_err(|error| error.to_string());
         }
         match event_type {
             EventType::PREVIOUS_GTIDS => {
@@ -220,50 +222,55 @@ fn format_description(format: Option<&FormatDescription>) -> Description {
     ))
 }
 
-fn gtid(event_type: EventType, bytes: &EventBytes<'_>) -> Result<Description, EventError> {
-    let (identity, text) = if event_type == EventType::MARIADB_GTID {
-        let opener = MariaDbGtidEvent::parse(bytes.event, bytes.checksummed)?;
-        let mut text = opener.gtid.to_string();
-        for (flag, name) in MARIADB_GTID_FLAGS {
-            if opener.flags2 & flag != 0 {
-                text.push(' ');
-                text.push_str(name);
-            }
-        }
-        if let Some(commit_id) = opener.commit_id {
-            let _ = write!(text, " cid={commit_id}");
-        }
-        match opener.alter {
-            None => {}
-            Some(AlterHalf::Start) => text.push_str(" START ALTER"),
-            Some(AlterHalf::End { start_seq_no }) => {
-                let _ = write!(text, " end of START ALTER {start_seq_no}");
-            }
-        }
-        (Some(Identity::MariaDb(opener.gtid)), text)
-    } else {
-        let opener = MySqlGtidEvent::parse(bytes.event, bytes.checksummed)?;
-        let mut text = opener
-            .gtid
-            .map_or_else(|| "ANONYMOUS".to_owned(), |gtid| gtid.to_string());
-        if let Some(clock) = opener.clock {
-            let _ = write!(
-                text,
-                " last_committed={} sequence_number={}",
-                clock.last_committed, clock.sequence_number
-            );
-        }
-        if let Some(length) = opener.transaction_length {
-            let _ = write!(text, " transaction_length={length}");
-        }
-        let identity = Identity::of_opener(&opener);
-        (Some(identity), text)
+fn gtid(bytes: &EventBytes<'_>) -> Result<Description, EventError> {
+    let opener = Opener::parse(bytes.event, bytes.checksummed)?;
+    let text = match &opener {
+        Opener::MySql(opener) => mysql_gtid(opener),
+        Opener::MariaDb(opener) => mariadb_gtid(opener),
     };
     Ok(Description {
-        identity,
+        identity: Some(Identity::of_opener(&opener)),
         text,
         ..Description::default()
     })
+}
+
+fn mysql_gtid(opener: &MySqlGtidEvent) -> String {
+    let mut text = opener
+        .gtid
+        .map_or_else(|| "ANONYMOUS".to_owned(), |gtid| gtid.to_string());
+    if let Some(clock) = opener.clock {
+        let _ = write!(
+            text,
+            " last_committed={} sequence_number={}",
+            clock.last_committed, clock.sequence_number
+        );
+    }
+    if let Some(length) = opener.transaction_length {
+        let _ = write!(text, " transaction_length={length}");
+    }
+    text
+}
+
+fn mariadb_gtid(opener: &MariaDbGtidEvent) -> String {
+    let mut text = opener.gtid.to_string();
+    for (flag, name) in MARIADB_GTID_FLAGS {
+        if opener.flags2 & flag != 0 {
+            text.push(' ');
+            text.push_str(name);
+        }
+    }
+    if let Some(commit_id) = opener.commit_id {
+        let _ = write!(text, " cid={commit_id}");
+    }
+    match opener.alter {
+        None => {}
+        Some(AlterHalf::Start) => text.push_str(" START ALTER"),
+        Some(AlterHalf::End { start_seq_no }) => {
+            let _ = write!(text, " end of START ALTER {start_seq_no}");
+        }
+    }
+    text
 }
 
 fn other(event_type: EventType, body: &[u8], whole: bool) -> Result<Description, EventError> {

@@ -16,7 +16,6 @@ use super::row_json::JsonRows;
 use super::selection::Selection;
 use super::{GtidSelection, InspectError, line, resync, row_text};
 use crate::binlog::payload::PayloadEvents;
-use crate::binlog::query::Query;
 use crate::binlog::row_images::RowImages;
 use crate::binlog::{EventType, event};
 use crate::flavor::Flavor;
@@ -161,7 +160,11 @@ impl Dump<'_> {
             if self.has_stopped(&event) {
                 return Ok(false);
             }
-            boundary = boundary_after(boundary, &reader, &event);
+            // A file may be older than GTIDs, so that a transaction may begin without an opener.
+            let (event_type, checksummed) = (event.header.event_type, reader.is_checksummed());
+            boundary = boundary
+                .after_event(event_type, reader.event(), checksummed, true)
+                .map_err(|error| InspectError::damaged(path, event.position, error))?;
             if self.has_started(&event) {
                 self.show(&name, &event, &description, &reader.bytes())?;
                 if self.options.rows && event.header.event_type == EventType::TRANSACTION_PAYLOAD {
@@ -420,38 +423,6 @@ fn next(
         Ok(description) => Ok(Some((event, description))),
         Err(cause) => Err(InspectError::damaged(reader.path(), position, cause)),
     }
-}
-
-/// Where in a transaction the file stands after `event`, which `reader` has just read.
-pub(super) fn boundary_after(
-    boundary: Boundary,
-    reader: &EventReader,
-    event: &PlacedEvent,
-) -> Boundary {
-    let event_type = event.header.event_type;
-    if event_type == EventType::MARIADB_GTID {
-        let flags2 = reader.body().get(12).copied().unwrap_or(0);
-        return match flags2 & crate::binlog::mariadb_gtid::FLAG_STANDALONE {
-            0 => Boundary::InGroup,
-            _ => Boundary::Standalone,
-        };
-    }
-    if event_type.is_gtid() {
-        return Boundary::Opened;
-    }
-    if event_type.is_control() {
-        return boundary;
-    }
-    let query = match event_type {
-        EventType::QUERY => Query::parse(event_type, reader.body()).ok(),
-        _ => None,
-    };
-    let opens = query.as_ref().is_some_and(Query::opens_transaction);
-    if boundary == Boundary::Outside && opens {
-        // Before GTIDs there was no opener.
-        return Boundary::InGroup;
-    }
-    boundary.after(event_type, query.as_ref())
 }
 
 #[cfg(test)]

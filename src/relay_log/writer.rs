@@ -370,7 +370,7 @@ impl Writer {
             0,
             &self.options.log_dir.file_name(next),
         );
-        stage_control(&mut self.tail, closing);
+        stage_control(&mut self.tail, closing)?;
         self.flush()?;
         self.sync()?;
         self.merge.start_file();

@@ -130,7 +130,7 @@ impl Digest {
                 self.loading = true;
                 self.changes_at(header.timestamp);
                 self.go_on(Run::File);
-                self.hash(body.get(size_of::<u32>()..).unwrap_or(&[])); // Behind the file's id.
+                self.hash(load_data::block(body)?);
                 Ok(())
             }
             EventType::DELETE_FILE => {
@@ -210,7 +210,13 @@ impl Digest {
             self.shape.write_u8(0);
             self.note_statement(header, &query)?;
         }
-        let text = query.statement.get(skipped..).unwrap_or(&[]);
+        let text = query.statement.get(skipped..).ok_or(EventError::Invalid {
+            event: "load data event",
+            field: "end of the file name",
+            offset: HEADER_LEN,
+            found: skipped as u64,
+            expected: "an offset inside the statement",
+        })?;
         self.shape
             .write(&(text.len() as u64 + self.left).to_le_bytes());
         self.hash(text);
@@ -338,12 +344,8 @@ fn database_bit(name: &[u8]) -> u32 {
 /// The statement's first word, up to what is no letter.
 fn first_word(statement: &[u8]) -> &[u8] {
     let statement = statement.trim_ascii_start();
-    let end = statement
-        .iter()
-        .position(|byte| !byte.is_ascii_alphabetic());
-    statement
-        .get(..end.unwrap_or(statement.len()))
-        .unwrap_or(&[])
+    let mut words = statement.split(|byte| !byte.is_ascii_alphabetic());
+    words.next().unwrap_or(statement)
 }
 
 /// What rows may become of a statement.

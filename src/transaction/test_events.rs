@@ -63,7 +63,7 @@ pub(crate) fn event(event_type: EventType, server_id: u32, body: &[u8]) -> Vec<u
 pub(crate) fn without_checksum(event: &[u8]) -> Vec<u8> {
     let mut event = event[..event.len() - CHECKSUM_LEN].to_vec();
     let size = event.len() as u32;
-    event::set_event_size(&mut event, size);
+    event::set_event_size(&mut event, size).unwrap();
     event
 }
 
@@ -107,7 +107,7 @@ pub(crate) fn mysql_gtid(
     };
     let mut event = Vec::new();
     mysql_gtid::rewrite(&draft, clock, rest_len, &mut event).unwrap();
-    event::write_checksum(&mut event);
+    event::write_checksum(&mut event).unwrap();
     event
 }
 

@@ -1,4 +1,4 @@
-//! Events in, batches out: borders, refusals, filtering, spilling, events in parts.
+//! Assembling events into batches: boundaries, refusals, filtering, spilling, events in parts.
 
 mod large;
 mod payload;
@@ -14,8 +14,9 @@ use crate::binlog::event::{self, EventHeader};
 use crate::binlog::format_description::Checksum;
 use crate::binlog::mysql_gtid::MySqlGtidEvent;
 use crate::binlog::rows::RowsHead;
-use crate::binlog::{EventType, HEADER_LEN};
+use crate::binlog::{EventType, FormatDescription, HEADER_LEN};
 use crate::filter::Filter;
+use crate::identity::Identity;
 
 const SPILL_NEVER: usize = usize::MAX / 2;
 
@@ -94,7 +95,10 @@ impl Source {
 }
 
 fn bytes(batch: &TransactionBatch, transaction: &Transaction) -> Vec<u8> {
-    let mut bytes = batch.bytes[transaction.opener.clone()].to_vec();
+    let mut bytes = match transaction.opener.clone() {
+        Some(opener) => batch.bytes[opener].to_vec(),
+        None => Vec::new(),
+    };
     match &transaction.spill {
         None => bytes.extend_from_slice(&batch.bytes[transaction.rest.clone()]),
         Some(spill) => {

@@ -69,8 +69,8 @@ pub(super) fn begin_file(
     let mut tail = Tail::create(options.log_dir.log_path(number))?;
     let mut index = Tail::create(options.log_dir.index_path(number))?;
     tail.staged.extend_from_slice(&MAGIC);
-    stage_control(&mut tail, format.encode(now(), options.server_id, 0, 0));
-    stage_control(&mut tail, previous_transactions(options.server_id, before));
+    stage_control(&mut tail, format.encode(now(), options.server_id, 0, 0))?;
+    stage_control(&mut tail, previous_transactions(options.server_id, before))?;
     let end = tail.end() as u32;
     index
         .staged
@@ -162,11 +162,17 @@ fn checkpoint(
 }
 
 /// Stages an event of the relay's own at its place.
-pub(super) fn stage_control(tail: &mut Tail, mut event: Vec<u8>) {
+pub(super) fn stage_control(tail: &mut Tail, mut event: Vec<u8>) -> Result<(), LogError> {
     let end = tail.end() + event.len() as u64;
-    event::set_log_pos(&mut event, end as u32);
-    event::write_checksum(&mut event);
+    event::set_log_pos(&mut event, end as u32)
+        .and_then(|()| event::write_checksum(&mut event))
+        .map_err(|cause| LogError::Event {
+            path: tail.path.clone(),
+            offset: tail.end(),
+            cause,
+        })?;
     tail.staged.extend_from_slice(&event);
+    Ok(())
 }
 
 /// PREVIOUS_GTIDS or GTID_LIST.
@@ -207,8 +213,13 @@ pub(super) fn close_file(options: &LogOptions, end: RelayLogPosition) -> Result<
     let next = options.log_dir.file_name(end.file + 1);
     let mut closing = rotate::closing(now(), options.server_id, 0, &next);
     let file_end = end.offset + closing.len() as u64;
-    event::set_log_pos(&mut closing, file_end as u32);
-    event::write_checksum(&mut closing);
+    event::set_log_pos(&mut closing, file_end as u32)
+        .and_then(|()| event::write_checksum(&mut closing))
+        .map_err(|cause| LogError::Event {
+            path: path.clone(),
+            offset: end.offset,
+            cause,
+        })?;
     let write = || -> io::Result<()> {
         let file = OpenOptions::new().write(true).open(&path)?;
         file.write_all_at(&closing, end.offset)?;

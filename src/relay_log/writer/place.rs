@@ -37,7 +37,21 @@ impl Writer {
             cause,
         };
         let out = &mut self.tail.staged;
-        let source = batch.bytes.get(transaction.opener.clone()).unwrap_or(&[]);
+        let missing = |len| EventError::Truncated {
+            event: "transaction",
+            field: "opener",
+            offset: 0,
+            needed: len,
+            found: batch.bytes.len(),
+        };
+        let source = match transaction.opener.clone() {
+            Some(range) => {
+                let end = range.end as u64;
+                let found = batch.bytes.get(range);
+                found.ok_or_else(|| missing(end)).map_err(damage)?
+            }
+            None => &[],
+        };
         let emptied = match place.emptied {
             true => Some(emptied(transaction, source).map_err(damage)?),
             false => None,
@@ -89,9 +103,9 @@ fn opener(
     }
     if let Some(written) = out.get_mut(from..) {
         if let Identity::MariaDb(_) = transaction.identity {
-            mariadb_gtid::set_commit_id(written, group_id);
+            mariadb_gtid::set_commit_id(written, group_id)?;
         }
-        finish(written, start + written.len() as u64);
+        finish(written, start + written.len() as u64)?;
     }
     Ok(())
 }
@@ -144,16 +158,16 @@ fn rest(events: &[u8], start: u64, out: &mut Vec<u8>) -> Result<(), EventError> 
             });
         };
         offset += size as u64;
-        finish(event, offset);
+        finish(event, offset)?;
         left = behind;
     }
     Ok(())
 }
 
 /// Writes what depends on the place into a whole event that ends at `end` of the log file.
-fn finish(event: &mut [u8], end: u64) {
-    event::set_log_pos(event, end as u32);
-    event::write_checksum(event);
+fn finish(event: &mut [u8], end: u64) -> Result<(), EventError> {
+    event::set_log_pos(event, end as u32)?;
+    event::write_checksum(event)
 }
 
 /// Copies a large transaction's events from its spill file, a piece at a time.
@@ -184,12 +198,7 @@ impl<'a> SpillCopy<'a> {
         }
         let mut head = [0; HEADER_LEN];
         self.read(&mut head, tail)?;
-        let damage = |cause| LogError::Event {
-            path: tail.path.clone(),
-            offset: 0,
-            cause,
-        };
-        let header = EventHeader::parse(&head).map_err(damage)?;
+        let header = EventHeader::parse(&head).map_err(|cause| damage(tail, cause))?;
         let size = header.event_size as usize;
         let end = tail.end() + size as u64;
         if size <= PIECE_LEN {
@@ -197,11 +206,11 @@ impl<'a> SpillCopy<'a> {
             tail.staged.extend_from_slice(&head);
             self.stage(tail, size.saturating_sub(HEADER_LEN))?;
             if let Some(event) = tail.staged.get_mut(from..) {
-                finish(event, end);
+                finish(event, end).map_err(|cause| damage(tail, cause))?;
             }
             return Ok(true);
         }
-        event::set_log_pos(&mut head, end as u32);
+        event::set_log_pos(&mut head, end as u32).map_err(|cause| damage(tail, cause))?;
         let mut hasher = crc32fast::Hasher::new();
         hasher.update(&head);
         tail.staged.extend_from_slice(&head);
@@ -248,5 +257,13 @@ impl<'a> SpillCopy<'a> {
             .map_err(|cause| LogError::io("read the spooled transaction for", &tail.path, cause))?;
         self.offset += target.len() as u64;
         Ok(())
+    }
+}
+
+fn damage(tail: &Tail, cause: EventError) -> LogError {
+    LogError::Event {
+        path: tail.path.clone(),
+        offset: 0,
+        cause,
     }
 }

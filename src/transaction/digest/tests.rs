@@ -191,7 +191,7 @@ fn lone_statements() {
     assert_eq!(ddl.traits & Fingerprint::MAY_BE_WITHOUT_ROWS, 0);
     let temporary = |text: &str| {
         let mut event = query(1, "test", text);
-        event::set_flags(&mut event, FLAG_THREAD_SPECIFIC);
+        event::set_flags(&mut event, FLAG_THREAD_SPECIFIC).unwrap();
         fingerprint(&[event])
     };
     let created = temporary("create temporary table t (a int)");

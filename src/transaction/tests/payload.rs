@@ -176,7 +176,7 @@ fn damaged_payloads_are_refused() {
 #[test]
 fn a_bomb_is_refused_at_the_size_that_it_announces() {
     let mut head = make::without_checksum(&make::rows(86, 1, true, 8));
-    event::set_event_size(&mut head, 3 << 30);
+    event::set_event_size(&mut head, 3 << 30).unwrap();
     let begin = [make::query(86, "", "BEGIN"), make::table_map(86, 1, "x")];
     let mut bytes = make::payload_events(&begin);
     bytes.extend(head);
