@@ -26,6 +26,7 @@ mod statement;
 mod statement_tables;
 mod table_references;
 mod tokenizer;
+mod touched;
 pub mod trim;
 
 pub use rules::RuleLists;

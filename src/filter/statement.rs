@@ -2,8 +2,9 @@
 
 use super::parser::TableName;
 use super::rules::{Rules, TableMatch};
-use super::statement_tables::{Touched, find};
+use super::statement_tables::find;
 use super::tokenizer::{Dialect, Token, Tokenizer, Unclear};
+use super::touched::Touched;
 use crate::binlog::status_variables::StatusVariables;
 
 const ANSI_QUOTES: u64 = 0x4;
@@ -90,7 +91,7 @@ impl Statement<'_> {
             ansi_quotes: mode & ANSI_QUOTES != 0,
             plain_backslash: mode & NO_BACKSLASH_ESCAPES != 0,
             mariadb: self.mariadb,
-            takes_versions: false,
+            reads_versions: false,
         }
     }
 

@@ -1,35 +1,15 @@
-//! Which tables a statement changes, as the servers see it before they run it.
+//! Which tables a statement changes, as the servers determine it before execution.
 //!
-//! A server marks the tables that its parser takes as targets: that of INSERT but not those of its
+//! A server marks the tables that its parser finds as targets: that of INSERT but not those of its
 //! SELECT, all of a DROP TABLE, old and new names of a RENAME. Views, and the names of routines in
-//! GRANT, stand in the same lists. What triggers and stored functions change is not looked at.
+//! GRANT, are in the same lists. Changes by triggers and stored functions are not considered.
 
 use super::parser::{Parser, TableName};
 use super::table_references::{delete, update};
 use super::tokenizer::{Dialect, Token, Unclear};
+use super::touched::Touched;
 
-/// What a statement changes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Touched {
-    /// It names no table; table rules are not asked.
-    Nothing,
-    /// It only reads tables.
-    OnlyReads,
-    /// These, in this order.
-    Tables(Vec<TableName>),
-    /// Those of these that the event's table map says, by their number.
-    Update(Vec<TableName>),
-    /// Some of these.
-    UpdateAmong(Vec<TableName>),
-    /// Accounts and privileges, perhaps those on a table.
-    Accounts(Option<TableName>),
-    /// A database. ALTER DATABASE may leave out which.
-    Database,
-    /// DROP TEMPORARY TABLE IF EXISTS, which always runs.
-    Always,
-}
-
-/// Words before what a CREATE or ALTER is about.
+/// Keywords between CREATE or ALTER and the type of the object.
 const MODIFIERS: &[&str] = &[
     "TEMPORARY",
     "EXTERNAL",
@@ -47,7 +27,7 @@ const MODIFIERS: &[&str] = &[
     "DUALITY",
     "MATERIALIZED",
 ];
-/// What has no tables of its own: the bodies of routines do not count.
+/// Types of objects without tables of their own: the bodies of routines do not count.
 const WITHOUT_TABLES: &[&str] = &[
     "PROCEDURE",
     "FUNCTION",
@@ -62,19 +42,19 @@ const WITHOUT_TABLES: &[&str] = &[
     "LIBRARY",
 ];
 
-/// Finds what a statement changes. `whole`: `text` is not just its first part.
+/// Finds the objects that a statement changes. `whole`: `text` is not just its first part.
 ///
 /// # Errors
-/// When that is not certain.
+/// When they cannot be determined with certainty.
 pub(super) fn find(text: &[u8], whole: bool, dialect: Dialect) -> Result<Touched, Unclear> {
     let without = Dialect {
-        takes_versions: false,
+        reads_versions: false,
         ..dialect
     };
     let (touched, met_version) = find_as(text, whole, without)?;
     if met_version {
         let with = Dialect {
-            takes_versions: true,
+            reads_versions: true,
             ..dialect
         };
         if find_as(text, whole, with)?.0 != touched {
@@ -154,24 +134,24 @@ fn create(parser: &mut Parser<'_>) -> Result<Touched, Unclear> {
         parser.expect("REPLACE")?;
     }
     object_options(parser)?;
-    let what = parser.take()?;
-    if what.is_any(&["TABLE", "SEQUENCE", "VIEW"]) {
+    let object = parser.take()?;
+    if object.is_any(&["TABLE", "SEQUENCE", "VIEW"]) {
         parser.accept_if_exists()?;
         one(parser)
-    } else if what.is("INDEX") {
+    } else if object.is("INDEX") {
         parser.accept_if_exists()?;
         parser.name()?;
         on_table(parser)
-    } else if what.is("TRIGGER") {
+    } else if object.is("TRIGGER") {
         parser.accept_if_exists()?;
         parser.table()?;
         on_table(parser)
     } else {
-        other_object(what, parser)
+        other_object(object, parser)
     }
 }
 
-/// ALGORITHM, DEFINER, SQL SECURITY and single words.
+/// ALGORITHM, DEFINER, SQL SECURITY and single keywords.
 fn object_options(parser: &mut Parser<'_>) -> Result<(), Unclear> {
     loop {
         parser.skip_all(MODIFIERS)?;
@@ -201,12 +181,14 @@ fn on_table(parser: &mut Parser<'_>) -> Result<Touched, Unclear> {
     one(parser)
 }
 
-fn other_object(what: Token<'_>, parser: &Parser<'_>) -> Result<Touched, Unclear> {
-    if what.is_any(&["DATABASE", "SCHEMA"]) {
+fn other_object(object: Token<'_>, parser: &Parser<'_>) -> Result<Touched, Unclear> {
+    if object.is_any(&["DATABASE", "SCHEMA"]) {
         Ok(Touched::Database)
-    } else if what.is_any(&["USER", "ROLE"]) {
+    } else if object.is_any(&["USER", "ROLE"]) {
         Ok(Touched::Accounts(None))
-    } else if what.is_any(WITHOUT_TABLES) || (what.is("REFERENCE") && parser.peek().is("SYSTEM")) {
+    } else if object.is_any(WITHOUT_TABLES)
+        || (object.is("REFERENCE") && parser.peek().is("SYSTEM"))
+    {
         Ok(Touched::Nothing)
     } else {
         Err(Unclear::Syntax)
@@ -215,18 +197,18 @@ fn other_object(what: Token<'_>, parser: &Parser<'_>) -> Result<Touched, Unclear
 
 fn alter(parser: &mut Parser<'_>) -> Result<Touched, Unclear> {
     object_options(parser)?;
-    let what = parser.take()?;
-    if what.is("TABLE") {
+    let object = parser.take()?;
+    if object.is("TABLE") {
         parser.accept_if_exists()?;
         let mut tables = vec![parser.table()?];
         tables.extend(exchanged_table(parser)?);
         return Ok(Touched::Tables(tables));
     }
-    if what.is_any(&["VIEW", "SEQUENCE"]) {
+    if object.is_any(&["VIEW", "SEQUENCE"]) {
         parser.accept_if_exists()?;
         return one(parser);
     }
-    other_object(what, parser)
+    other_object(object, parser)
 }
 
 /// The other table of ALTER TABLE … EXCHANGE PARTITION p WITH TABLE t.
@@ -247,23 +229,23 @@ fn exchanged_table(parser: &mut Parser<'_>) -> Result<Option<TableName>, Unclear
 fn drop_object(parser: &mut Parser<'_>) -> Result<Touched, Unclear> {
     let temporary = parser.accept("TEMPORARY")?;
     parser.skip_all(&["ONLINE", "OFFLINE", "UNDO", "SPATIAL"])?;
-    let what = parser.take()?;
-    if what.is_any(&["TABLE", "TABLES", "SEQUENCE", "VIEW"]) {
+    let object = parser.take()?;
+    if object.is_any(&["TABLE", "TABLES", "SEQUENCE", "VIEW"]) {
         let if_exists = parser.accept_if_exists()?;
-        if temporary && if_exists && !what.is("VIEW") {
+        if temporary && if_exists && !object.is("VIEW") {
             return Ok(Touched::Always);
         }
         return Ok(Touched::Tables(parser.tables()?));
     }
-    if what.is("INDEX") {
+    if object.is("INDEX") {
         return on_table(parser);
     }
-    if what.is("TRIGGER") {
-        // The text does not name the table. A replica that has not the trigger, since its CREATE
-        // was left out, takes this for done.
+    if object.is("TRIGGER") {
+        // The text does not name the table. A replica that does not have the trigger, because its
+        // CREATE was filtered out, ignores the error.
         return Ok(Touched::Nothing);
     }
-    other_object(what, parser)
+    other_object(object, parser)
 }
 
 fn rename(parser: &mut Parser<'_>) -> Result<Touched, Unclear> {
@@ -400,7 +382,7 @@ fn set(parser: &mut Parser<'_>, dialect: Dialect) -> Result<Touched, Unclear> {
     Ok(Touched::Nothing)
 }
 
-/// A query is logged for the stored functions in it.
+/// A query is logged because of the stored functions in it.
 fn query(parser: &mut Parser<'_>) -> Result<Touched, Unclear> {
     loop {
         match parser.take()? {

@@ -70,7 +70,7 @@ pub(super) struct Dialect {
     /// `/*M!…*/` is executed.
     pub(super) mariadb: bool,
     /// Whether comments for versions that only some servers have are taken as executed.
-    pub(super) takes_versions: bool,
+    pub(super) reads_versions: bool,
 }
 
 /// A cursor over a statement's text.
@@ -238,7 +238,7 @@ impl<'a> Tokenizer<'a> {
             false => version <= 50_600,
         };
         self.met_version |= !always;
-        if !always && !self.dialect.takes_versions {
+        if !always && !self.dialect.reads_versions {
             return self.skip_comment();
         }
         self.at += mark + count;
@@ -345,7 +345,7 @@ mod tests {
         assert_eq!(all("'\\' a", plain).unwrap(), ["''", "a"]);
         let mariadb = Dialect {
             mariadb: true,
-            takes_versions: true,
+            reads_versions: true,
             ..Dialect::default()
         };
         let text = "a /*M! b */ /*!100001 c */ /*!80016 d */";
@@ -400,8 +400,8 @@ mod tests {
                 b"`'\"/*!M-#\\ ab1.,()\n".to_vec())], 0..200),
             flags in any::<[bool; 5]>(),
         ) {
-            let [ansi_quotes, plain_backslash, mariadb, takes_versions, whole] = flags;
-            let dialect = Dialect { ansi_quotes, plain_backslash, mariadb, takes_versions };
+            let [ansi_quotes, plain_backslash, mariadb, reads_versions, whole] = flags;
+            let dialect = Dialect { ansi_quotes, plain_backslash, mariadb, reads_versions };
             let mut tokenizer = Tokenizer::new(&text, whole, dialect);
             // Every token takes at least one byte.
             for _ in 0..=text.len() {

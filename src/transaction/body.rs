@@ -379,7 +379,7 @@ mod tests {
                 let truncated = body.truncate(offset);
                 assert!(matches!(truncated, Err(BodyError::Internal(_))), "{offset}");
             }
-            for offset in [0, 19, 34, 60, 61] {
+            for offset in [0, 19, 35, 60, 61] {
                 let ended = body.end_statement_at(offset);
                 assert!(matches!(ended, Err(BodyError::Internal(_))), "{offset}");
             }

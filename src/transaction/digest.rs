@@ -240,7 +240,7 @@ impl Digest {
         let databases = UpdatedDatabases::parse(query.status_variables)?;
         self.traits |= match &databases {
             UpdatedDatabases::TooMany => Fingerprint::ANY_DATABASE,
-            UpdatedDatabases::Unsaid => database_bit(query.database),
+            UpdatedDatabases::NotStated => database_bit(query.database),
             UpdatedDatabases::Names(_) => databases
                 .names()
                 .fold(0, |bits, name| bits | database_bit(name)),

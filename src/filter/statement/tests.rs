@@ -10,7 +10,7 @@ const MYSQL: Dialect = Dialect {
     ansi_quotes: false,
     plain_backslash: false,
     mariadb: false,
-    takes_versions: false,
+    reads_versions: false,
 };
 const MARIADB: Dialect = Dialect {
     mariadb: true,

@@ -161,11 +161,11 @@ fn damaged_payloads_are_refused() {
     );
     refused(
         &group(make::payload(86, ZSTD, len - 1, &stream)),
-        "announces",
+        "its header says",
     );
     refused(
         &group(make::payload(86, ZSTD, len + 1, &stream)),
-        "announces",
+        "its header says",
     );
     refused(&group(make::payload(86, ZSTD, 5 << 32, &stream)), "4 GiB");
     let junk = [stream.as_slice(), b"junk"].concat();
@@ -174,7 +174,7 @@ fn damaged_payloads_are_refused() {
 
 /// A megabyte that unfolds to gigabytes costs neither memory nor time.
 #[test]
-fn a_bomb_is_refused_at_the_size_that_it_announces() {
+fn payload_larger_than_its_header_says_is_refused_at_that_size() {
     let mut head = make::without_checksum(&make::rows(86, 1, true, 8));
     event::set_event_size(&mut head, 3 << 30).unwrap();
     let begin = [make::query(86, "", "BEGIN"), make::table_map(86, 1, "x")];
@@ -184,7 +184,7 @@ fn a_bomb_is_refused_at_the_size_that_it_announces() {
     let announced = 1 << 20;
     refused(
         &group(make::payload(86, ZSTD, announced, &compressed(&bytes))),
-        "announces 1048576 bytes",
+        "its header says 1048576 bytes",
     );
     // Nor is a size believed that is not there.
     refused(
@@ -193,7 +193,7 @@ fn a_bomb_is_refused_at_the_size_that_it_announces() {
     );
     refused(
         &group(make::payload(86, ZSTD, 7 << 29, &compressed(&bytes))),
-        "cut short",
+        "is truncated",
     );
 }
 
@@ -209,11 +209,11 @@ fn events_that_do_not_belong_into_a_payload_are_refused() {
     ] {
         refused(
             &group_of(&[begin(), alien, make::xid(86)]),
-            "none may stand",
+            "none is allowed",
         );
     }
-    let behind_the_end = [begin(), make::xid(86), make::query(86, "x", "insert")];
-    refused(&group_of(&behind_the_end), "none may stand");
+    let after_the_end = [begin(), make::xid(86), make::query(86, "x", "insert")];
+    refused(&group_of(&after_the_end), "none is allowed");
     refused(&group_of(&[begin()]), "does not end");
     refused(&group_of(&[]), "does not end");
 }
