@@ -18,6 +18,7 @@
 //! The server parses a statement to find its tables; so does [`Filter`], and where it cannot with
 //! certainty, that is an error, not a guess.
 
+mod definitions;
 mod names;
 mod parser;
 mod rewrite;
@@ -28,9 +29,10 @@ mod table_references;
 mod tokenizer;
 mod touched;
 pub mod trim;
+mod unclear;
 
 pub use rules::RuleLists;
-pub use tokenizer::Unclear;
+pub use unclear::Unclear;
 
 use crate::flavor::Flavor;
 use rules::Rules;

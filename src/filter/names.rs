@@ -1,6 +1,6 @@
 //! How the servers compare a table's name with a rule: letter by letter, with LIKE's wildcards.
 
-use super::tokenizer::Unclear;
+use super::unclear::Unclear;
 
 /// What counts as the same letter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -1,6 +1,7 @@
 //! Reading a statement token by token: what its parts have in common.
 
-use super::tokenizer::{Dialect, Token, Tokenizer, Unclear, name_of};
+use super::tokenizer::{Dialect, Token, Tokenizer, name_of};
+use super::unclear::Unclear;
 
 /// More tables than any server takes in one statement's list that decides (MySQL joins 61, but
 /// DROP TABLE lists may be long).

@@ -6,7 +6,7 @@
 //! between the servers: see [`Comparison`].
 
 use super::names::{Comparison, is_table, matches_any};
-use super::tokenizer::Unclear;
+use super::unclear::Unclear;
 use crate::flavor::Flavor;
 
 /// The rules of one source, in the forms of MySQL's options of the same names.

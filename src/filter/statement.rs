@@ -3,8 +3,9 @@
 use super::parser::TableName;
 use super::rules::{Rules, TableMatch};
 use super::statement_tables::find;
-use super::tokenizer::{Dialect, Token, Tokenizer, Unclear};
+use super::tokenizer::{Dialect, Token, Tokenizer};
 use super::touched::Touched;
+use super::unclear::Unclear;
 use crate::binlog::status_variables::StatusVariables;
 
 const ANSI_QUOTES: u64 = 0x4;

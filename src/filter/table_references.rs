@@ -1,8 +1,9 @@
 //! UPDATE and DELETE: the tables after UPDATE, FROM or USING, with their joins.
 
 use super::parser::{Parser, TableName};
-use super::tokenizer::{Token, Unclear};
+use super::tokenizer::Token;
 use super::touched::Touched;
+use super::unclear::Unclear;
 
 /// Keywords that may follow a table name (so they are not aliases).
 const AFTER_TABLE: &[&str] = &[

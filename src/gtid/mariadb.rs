@@ -5,7 +5,7 @@ use std::collections::btree_map::Entry;
 use std::fmt;
 use std::str::FromStr;
 
-use super::GtidError;
+use super::error::GtidError;
 use super::scan::{ByteScanner, TextScanner};
 
 /// The bits of the first field of a GTID_LIST_EVENT that are the number of entries.

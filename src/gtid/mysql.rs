@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::GtidError;
+use super::error::GtidError;
 use super::intervals::{Interval, Intervals};
 
 /// The highest transaction number: mysqld keeps the end of an interval, exclusive, in an `i64`.

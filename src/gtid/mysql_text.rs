@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-use super::GtidError;
+use super::error::GtidError;
 use super::intervals::{Interval, Intervals};
 use super::mysql::{Gtid, GtidSet, MAX_GNO, Sid, Tag, Uuid};
 use super::scan::TextScanner;

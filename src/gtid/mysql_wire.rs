@@ -6,7 +6,7 @@
 //! each UUID the tag: its length as mysqld's variable-length integer, which for at most 32 is
 //! one byte of twice the value, and its text.
 
-use super::GtidError;
+use super::error::GtidError;
 use super::intervals::{Interval, Intervals};
 use super::mysql::{GtidSet, MAX_GNO, Sid, Tag, Uuid};
 use super::scan::ByteScanner;

@@ -1,6 +1,6 @@
 //! A cursor over text and one over bytes, which know where they are when something is wrong.
 
-use super::GtidError;
+use super::error::GtidError;
 
 /// Reads a text from left to right.
 pub(super) struct TextScanner<'a> {

@@ -1,7 +1,7 @@
 //! An event that is larger than the read buffer: it passes through in parts, and is never whole
 //! in memory.
 
-use super::TransactionError;
+use super::error::TransactionError;
 use crate::binlog::event::{CHECKSUM_LEN, HEADER_LEN};
 use crate::binlog::{EventError, EventType};
 

@@ -4,7 +4,7 @@ use crate::binlog::mysql_gtid::LogicalClock;
 use crate::binlog::{EventType, FormatDescription, Opener, event};
 use crate::flavor::Flavor;
 use crate::identity::{Fingerprint, Identity};
-use crate::inspect::{ChecksumState, EventReader, InspectError, PlacedEvent};
+use crate::inspect::{ChecksumState, EventReader, FileEvent, InspectError};
 use crate::transaction::boundary::{Boundary, begins_without_opener};
 
 /// What stands at a place in the log.
@@ -67,7 +67,7 @@ pub(super) fn read_next(reader: &mut EventReader) -> Result<Found, Fault> {
                 .map_err(|error| fault(error.to_string()))?,
         ),
     };
-    let after = |boundary: Boundary, reader: &EventReader, event: &PlacedEvent| {
+    let after = |boundary: Boundary, reader: &EventReader, event: &FileEvent| {
         let (event_type, checksummed) = (event.header.event_type, reader.is_checksummed());
         let after = boundary.after_event(event_type, reader.event(), checksummed, bare);
         after.map_err(|error| Fault {
@@ -112,7 +112,7 @@ pub(super) fn read_next(reader: &mut EventReader) -> Result<Found, Fault> {
 }
 
 /// The next event, with a right checksum and its own position.
-pub(super) fn next_event(reader: &mut EventReader) -> Result<Option<PlacedEvent>, Fault> {
+pub(super) fn next_event(reader: &mut EventReader) -> Result<Option<FileEvent>, Fault> {
     let offset = reader.offset();
     let fault = |what: String| Fault { offset, what };
     let event = match reader.next_event() {
