@@ -1,8 +1,8 @@
-//! Binlog format v4: the event header, checksums, and the few event bodies that are read or
-//! rewritten on the way through.
+//! Binlog format v4: the event header, checksums, and the few event bodies that the relay reads or
+//! rewrites.
 //!
-//! Events travel as raw bytes. What is here reads single fields out of those bytes and writes
-//! single fields into them; nothing here does I/O. All integers of the format are little-endian.
+//! Events are carried as raw bytes. This module reads single fields from those bytes and writes
+//! single fields into them; it does no I/O. All integers of the format are little-endian.
 //!
 //! ```text
 //!  0           4      5            9            13         17      19            size-4  size

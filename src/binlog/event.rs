@@ -14,7 +14,7 @@ pub const CHECKSUM_LEN: usize = 4;
 pub const FLAG_BINLOG_IN_USE: u16 = 0x1;
 /// Header flag of statements that depend on their connection: on its temporary tables.
 pub const FLAG_THREAD_SPECIFIC: u16 = 0x4;
-/// Header flag of events that a server made up for one connection and that stand in no file.
+/// Header flag of events that a server generated for one connection; they are not part of a file.
 pub const FLAG_ARTIFICIAL: u16 = 0x20;
 /// Header flag of events that a replica may skip when it does not know them.
 pub const FLAG_IGNORABLE: u16 = 0x80;
@@ -29,20 +29,20 @@ const FLAGS_AT: usize = 17;
 pub struct EventHeader {
     /// Seconds since 1970, by the clock of the server that ran the statement.
     pub timestamp: u32,
-    /// What the body holds.
+    /// The type of the body.
     pub event_type: EventType,
-    /// The server on which the event began. Never rewritten on the way.
+    /// The server on which the event began. The relay never rewrites it.
     pub server_id: u32,
     /// Bytes of header, body and checksum.
     pub event_size: u32,
-    /// Offset of the next event in its file, modulo 4 GiB; 0 when the event stands in no file.
+    /// Offset of the next event in its file, modulo 4 GiB; 0 when the event is not part of a file.
     pub log_pos: u32,
     /// `FLAG_*` bits.
     pub flags: u16,
 }
 
 impl EventHeader {
-    /// Reads the header at the start of `bytes`, which may go on.
+    /// Reads the header at the start of `bytes`, which may be longer.
     ///
     /// # Errors
     /// When there are fewer than 19 bytes, or `event_size` is below 19.
@@ -84,7 +84,7 @@ impl EventHeader {
         bytes
     }
 
-    /// Whether the server made this event up for the connection.
+    /// Whether the server generated this event for the connection.
     pub fn is_artificial(&self) -> bool {
         self.flags & FLAG_ARTIFICIAL != 0
     }
@@ -165,7 +165,7 @@ pub fn appended(out: &mut [u8], start: usize) -> Result<&mut [u8], EventError> {
     })
 }
 
-/// Splits an event into what the checksum covers and the checksum's four bytes.
+/// Splits an event into the bytes that the checksum covers and the checksum itself.
 fn split_checksum<'a>(name: &'static str, event: &'a [u8]) -> Result<(&'a [u8], u32), EventError> {
     match event.split_last_chunk::<CHECKSUM_LEN>() {
         Some((covered, stored)) if covered.len() >= HEADER_LEN => {
@@ -183,8 +183,8 @@ fn split_checksum<'a>(name: &'static str, event: &'a [u8]) -> Result<(&'a [u8], 
 
 /// Verifies the CRC32 in the last four bytes of `event`.
 ///
-/// A format description event is computed with its in-use flag cleared, as the servers do, since
-/// they change that flag in place when they close the file.
+/// For a format description event it is computed with the in-use flag cleared, as the servers do:
+/// they clear that flag in the file when they close it.
 ///
 /// # Errors
 /// When the event is too short for a checksum, or it does not match.
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_round_trip_and_are_cut_safely() {
+    fn headers_round_trip_and_truncation_is_safe() {
         let bytes = sample().encode();
         assert_eq!(EventHeader::parse(&bytes), Ok(sample()));
         for cut in 0..bytes.len() {
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_smaller_than_its_header_is_refused() {
+    fn event_smaller_than_its_header_is_refused() {
         let bytes = EventHeader {
             event_size: 18,
             ..sample()
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn every_flipped_bit_breaks_the_checksum() {
+    fn flipped_bit_breaks_the_checksum() {
         let event = build(sample(), &42u64.to_le_bytes());
         assert_eq!(event.len(), 31);
         verify_checksum(&event).unwrap();
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn a_format_description_in_use_keeps_its_checksum() {
+    fn format_description_in_use_keeps_its_checksum() {
         let header = EventHeader {
             event_type: EventType::FORMAT_DESCRIPTION,
             ..sample()

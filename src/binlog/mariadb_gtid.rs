@@ -38,7 +38,7 @@ const COMMIT_ID_AT: usize = 32;
 /// The event with neither commit id nor XID is padded to this length of body.
 const SHORT_BODY_LEN: usize = 19;
 
-/// What is read from a GTID event.
+/// The fields of a GTID event that the relay reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MariaDbGtidEvent {
     /// The GTID, with the header's server_id.
@@ -67,7 +67,7 @@ impl MariaDbGtidEvent {
     /// Reads a whole event with its header and, when `checksummed`, its checksum.
     ///
     /// # Errors
-    /// When it is cut short.
+    /// When it is truncated.
     pub fn parse(event: &[u8], checksummed: bool) -> Result<Self, EventError> {
         let header = EventHeader::parse(event)?;
         let mut fields =
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_and_is_cut_safely() {
+    fn event_is_read_and_truncation_is_safe() {
         let event = sample(FLAG_GROUP_COMMIT_ID);
         let parsed = MariaDbGtidEvent::parse(&event, true).unwrap();
         assert_eq!(parsed.gtid.to_string(), "3-18-99");
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn halves_of_an_alter_are_told_and_cut_safely() {
+    fn halves_of_an_alter_are_distinguished_and_truncation_is_safe() {
         let xid = [1, 0, 0, 0, 2, 1, b'a', b'b', b'c'];
         let end = [&[8][..], &77u64.to_le_bytes()].concat();
         let engines = [&[1 | 4, 2][..], &77u64.to_le_bytes()].concat();
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn commit_ids_are_set_only_where_there_is_one() {
+    fn commit_id_is_set_only_in_an_event_that_has_one() {
         let mut event = sample(FLAG_GROUP_COMMIT_ID);
         set_commit_id(&mut event, 5).unwrap();
         assert_eq!(
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_group_keeps_the_gtid_only() {
+    fn empty_group_keeps_only_the_gtid() {
         let empty = empty_group(&sample(FLAG_STANDALONE | FLAG_GROUP_COMMIT_ID)).unwrap();
         let parsed = MariaDbGtidEvent::parse(&empty, true).unwrap();
         assert_eq!(parsed.gtid.to_string(), "3-18-99");

@@ -15,7 +15,7 @@ use super::status_variables::StatusVariables;
 /// of the file name in the statement, and how duplicates are handled.
 const LOAD_QUERY_EXTRA_LEN: usize = 13;
 
-/// What is read from a statement event.
+/// The fields of a statement event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Query<'a> {
     /// The connection that ran the statement, on its origin.
@@ -39,7 +39,7 @@ impl<'a> Query<'a> {
     /// as long as the database is in it.
     ///
     /// # Errors
-    /// When it is cut short.
+    /// When it is truncated.
     pub fn parse(event_type: EventType, body: &'a [u8]) -> Result<Self, EventError> {
         let mut fields = FieldReader::new("Query event", body, HEADER_LEN);
         let thread_id = fields.u32("thread_id")?;
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_and_is_cut_safely() {
+    fn event_is_read_and_truncation_is_safe() {
         let bytes = body("ss-vps1", "insert into t values (1)");
         let query = Query::parse(EventType::QUERY, &bytes).unwrap();
         assert_eq!(query.database, b"ss-vps1");

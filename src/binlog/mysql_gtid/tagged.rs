@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn varints_round_trip() {
+    fn variable_length_integers_round_trip() {
         for shift in 0..64 {
             for value in [(1u64 << shift) - 1, 1 << shift, u64::MAX >> shift] {
                 let mut bytes = Vec::new();
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_the_gtid_and_is_cut_safely() {
+    fn tagged_gtid_is_read_and_truncation_is_safe() {
         let event = sample(400, "blue");
         let parsed = MySqlGtidEvent::parse(&event, true).unwrap();
         assert_eq!(parsed.gtid.unwrap().gno, 12);
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn rewriting_settles_all_lengths() {
+    fn rewritten_tagged_event_has_correct_lengths() {
         for rest in (0..300)
             .chain(16_200..16_400)
             .chain([2_097_000, 2_097_152, 1 << 31])

@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_all_generations() {
+    fn gtid_events_of_all_versions_are_read() {
         let v57 = MySqlGtidEvent::parse(&sample(&[]), true).unwrap();
         assert_eq!(v57.gtid.unwrap().gno, 77);
         assert_eq!(
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn cut_at_every_length_never_reads_past_the_end() {
+    fn truncated_event_is_never_read_past_its_end() {
         let event = modern(300);
         for cut in 0..44 {
             assert!(
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rewritten_length_counts_the_event_itself() {
+    fn rewritten_transaction_length_counts_the_event_itself() {
         let clock = LogicalClock {
             last_committed: 1000,
             sequence_number: 1001,
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn an_old_event_keeps_its_form() {
+    fn rewritten_mysql_57_event_keeps_its_form() {
         let clock = LogicalClock {
             last_committed: 9,
             sequence_number: 10,
