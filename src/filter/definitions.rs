@@ -38,7 +38,7 @@ const WITHOUT_TABLES: &[&str] = &[
     "LIBRARY",
 ];
 
-/// The table that comes next, as the only one.
+/// The next table, as the only one.
 pub(super) fn one(parser: &mut Parser<'_>) -> Result<Touched, Unclear> {
     Ok(Touched::Tables(vec![parser.table()?]))
 }

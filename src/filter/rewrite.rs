@@ -90,7 +90,7 @@ pub(super) fn table_map(
     Ok(())
 }
 
-/// The length of a database's name, which the configuration limits to what one byte can hold.
+/// The length of a database's name; the configuration limits it to 255 bytes.
 fn name_len(fields: &FieldReader<'_>, database: &str) -> Result<u8, EventError> {
     u8::try_from(database.len()).map_err(|_| {
         let offset = fields.offset();

@@ -20,8 +20,8 @@ pub(super) fn find(text: &[u8], whole: bool, dialect: Dialect) -> Result<Touched
         reads_versions: false,
         ..dialect
     };
-    let (touched, met_version) = find_as(text, whole, without)?;
-    if met_version {
+    let (touched, found_version) = find_as(text, whole, without)?;
+    if found_version {
         let with = Dialect {
             reads_versions: true,
             ..dialect
@@ -36,7 +36,7 @@ pub(super) fn find(text: &[u8], whole: bool, dialect: Dialect) -> Result<Touched
 fn find_as(text: &[u8], whole: bool, dialect: Dialect) -> Result<(Touched, bool), Unclear> {
     let mut parser = Parser::new(text, whole, dialect)?;
     let touched = statement(&mut parser, dialect)?;
-    Ok((touched, parser.met_version()))
+    Ok((touched, parser.found_version()))
 }
 
 fn statement(parser: &mut Parser<'_>, dialect: Dialect) -> Result<Touched, Unclear> {

@@ -1,12 +1,12 @@
-//! SQL text cut into tokens, only as far as they are asked for.
+//! SQL text as tokens, read one at a time.
 //!
-//! Enough of the servers' lexical rules to find names with certainty: comments, the contents of
+//! It covers enough of the servers' lexical rules to find names with certainty: comments, the contents of
 //! versioned comments, strings and quoted names by `sql_mode`. Where the text cannot be read with
-//! certainty there is an error, never a guess.
+//! certainty, it reports an error and does not guess.
 
 use super::unclear::Unclear;
 
-/// A word that is longer than this, in bytes, is no name that a server would take.
+/// A word longer than this, in bytes, is not a name that a server accepts.
 const NAME_LEN_MAX: usize = 64 * 4;
 
 /// One token.
@@ -14,7 +14,7 @@ const NAME_LEN_MAX: usize = 64 * 4;
 pub(super) enum Token<'a> {
     /// An unquoted word: a keyword, a name, or a number.
     Word(&'a [u8]),
-    /// A quoted name without its quotes. The quote stands twice where it is part of the name.
+    /// A quoted name without its quotes. A quote that is part of the name is still doubled.
     Quoted { name: &'a [u8], quote: u8 },
     /// A string; its value does not matter.
     Text,
@@ -36,16 +36,16 @@ impl Token<'_> {
     }
 }
 
-/// How a statement's text is to be read.
+/// How a statement's text must be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Dialect {
     /// `"…"` is a name (sql_mode ANSI_QUOTES).
     pub(super) ansi_quotes: bool,
-    /// A backslash in a string is one (sql_mode NO_BACKSLASH_ESCAPES).
+    /// A backslash in a string is not an escape (sql_mode NO_BACKSLASH_ESCAPES).
     pub(super) plain_backslash: bool,
     /// `/*M!…*/` is executed.
     pub(super) mariadb: bool,
-    /// Whether comments for versions that only some servers have are taken as executed.
+    /// Whether versioned comments that only some servers execute are read as executed.
     pub(super) reads_versions: bool,
 }
 
@@ -58,8 +58,8 @@ pub(super) struct Tokenizer<'a> {
     whole: bool,
     dialect: Dialect,
     in_versioned: bool,
-    /// Whether a comment was met that only some server versions execute.
-    pub(super) met_version: bool,
+    /// Whether a comment was found that only some server versions execute.
+    pub(super) found_version: bool,
 }
 
 impl<'a> Tokenizer<'a> {
@@ -70,7 +70,7 @@ impl<'a> Tokenizer<'a> {
             whole,
             dialect,
             in_versioned: false,
-            met_version: false,
+            found_version: false,
         }
     }
 
@@ -82,16 +82,16 @@ impl<'a> Tokenizer<'a> {
         self.text.get(self.at..).unwrap_or(&[])
     }
 
-    /// Whether the next `count` bytes of the statement are not all here.
-    fn is_cut(&self, count: usize) -> bool {
+    /// Whether the text ends within the next `count` bytes of an incomplete statement.
+    fn is_incomplete(&self, count: usize) -> bool {
         !self.whole && self.rest().len() < count
     }
 
-    /// What it means that the text ends inside of something.
+    /// The error for text that ends inside a token.
     fn ended(&self) -> Unclear {
         match self.whole {
             true => Unclear::Unterminated,
-            false => Unclear::Cut,
+            false => Unclear::Incomplete,
         }
     }
 
@@ -120,7 +120,7 @@ impl<'a> Tokenizer<'a> {
         let rest = self.rest();
         let length = rest.iter().position(|byte| !is_word(*byte));
         if length.is_none() && !self.whole {
-            return Err(Unclear::Cut);
+            return Err(Unclear::Incomplete);
         }
         let word = rest.get(..length.unwrap_or(rest.len())).unwrap_or(rest);
         self.at += word.len();
@@ -135,7 +135,7 @@ impl<'a> Tokenizer<'a> {
                 None => return Err(self.ended()),
                 Some(byte) if byte != quote => self.at += 1,
                 Some(_) if self.peek(1) == Some(quote) => self.at += 2,
-                Some(_) if self.is_cut(2) => return Err(Unclear::Cut),
+                Some(_) if self.is_incomplete(2) => return Err(Unclear::Incomplete),
                 Some(_) => break,
             }
         }
@@ -152,7 +152,7 @@ impl<'a> Tokenizer<'a> {
                 Some(b'\\') if !self.dialect.plain_backslash => self.at += 2,
                 Some(byte) if byte != quote => self.at += 1,
                 Some(_) if self.peek(1) == Some(quote) => self.at += 2,
-                Some(_) if self.is_cut(2) => return Err(Unclear::Cut),
+                Some(_) if self.is_incomplete(2) => return Err(Unclear::Incomplete),
                 Some(_) => break,
             }
         }
@@ -161,11 +161,11 @@ impl<'a> Tokenizer<'a> {
     }
 
     fn skip_blanks(&mut self) -> Result<(), Unclear> {
-        /// Bytes that tell which kind of comment begins, or that none does.
+        /// Bytes that determine whether a comment begins, and of which kind.
         const COMMENT_START_LEN: usize = 4;
         loop {
-            if self.is_cut(COMMENT_START_LEN) {
-                return Err(Unclear::Cut);
+            if self.is_incomplete(COMMENT_START_LEN) {
+                return Err(Unclear::Incomplete);
             }
             match (self.peek(0), self.peek(1)) {
                 (Some(byte), _) if byte.is_ascii_whitespace() || byte == 0x0b => self.at += 1,
@@ -198,22 +198,22 @@ impl<'a> Tokenizer<'a> {
             _ => return self.skip_comment(),
         };
         if self.in_versioned {
-            return Err(Unclear::Syntax); // Servers differ on nested ones.
+            return Err(Unclear::Syntax); // Servers differ on nested comments.
         }
         let digits = self.text.get(self.at + mark..).unwrap_or(&[]);
         let count = digits.iter().take_while(|b| b.is_ascii_digit()).count();
         if digits.len() == count && !self.whole {
-            return Err(Unclear::Cut);
+            return Err(Unclear::Incomplete);
         }
         let version = digits.iter().take(count.min(7)).fold(0, |value, byte| {
             value * 10 + u32::from(byte.wrapping_sub(b'0'))
         });
-        // What all servers that can be met execute: MySQL and MariaDB from 5.6 and 10.5 on.
+        // Comments that all supported servers execute: MySQL 5.6 and later, MariaDB 10.5 and later.
         let always = match self.dialect.mariadb {
             true => version <= 50_600 || (100_000..=100_500).contains(&version),
             false => version <= 50_600,
         };
-        self.met_version |= !always;
+        self.found_version |= !always;
         if !always && !self.dialect.reads_versions {
             return self.skip_comment();
         }
@@ -238,7 +238,7 @@ fn is_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$' | 0x80..)
 }
 
-/// The name that an unquoted word or a quoted name stands for.
+/// The name in an unquoted word or a quoted name.
 pub(super) fn name_of(token: Token<'_>) -> Result<Vec<u8>, Unclear> {
     let name = match token {
         Token::Word(word) => word.to_vec(),

@@ -1,7 +1,7 @@
-//! Applying a [`Filter`] to the events of one transaction, one after the other as they arrive.
+//! Applying a [`Filter`] to the events of one transaction, one by one as they arrive.
 //!
-//! A verdict may reach back: events that only prepare a statement (INTVAR, USER_VAR, LOAD DATA
-//! blocks, ROWS_QUERY, table maps) are kept until the statement's own fate is known, and the last
+//! A verdict may change earlier events: events that only prepare a statement (INTVAR, USER_VAR, LOAD DATA
+//! blocks, ROWS_QUERY, table maps) are kept until the statement itself is judged, and the last
 //! *kept* rows event of a statement must carry STMT_END_F when the real last one is dropped.
 
 use std::borrow::Cow;
@@ -14,20 +14,20 @@ use crate::binlog::rows::{RowsHead, TableMap};
 use crate::binlog::status_variables::StatusVariables;
 use crate::binlog::{EventError, EventType, compressed};
 
-/// What is to be done with an event, and with what was kept before it. Offsets count from the
-/// transaction's first byte.
+/// The decision on an event, and on events kept before it. Offsets count from the transaction's
+/// first byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// Append the event.
     Keep,
-    /// Append the event with [`Trim::rewritten`] in place of its body, or of the head of it that
-    /// was given.
+    /// Append the event with [`Trim::rewritten`] instead of its body, or instead of the head that was
+    /// judged.
     KeepRewritten,
-    /// Leave the event out.
+    /// Drop the event.
     Drop,
-    /// Leave the event out, and take back all that was kept from this offset on.
+    /// Drop the event, and remove everything kept from this offset on.
     DropBackTo(u64),
-    /// Leave the event out, and set STMT_END_F in the rows event kept at this offset.
+    /// Drop the event, and set STMT_END_F in the rows event kept at this offset.
     DropAndEndStatementAt(u64),
 }
 
@@ -37,22 +37,22 @@ pub enum TrimError {
     /// A field cannot be read.
     #[error(transparent)]
     Event(#[from] EventError),
-    /// Rows for a table that no table map announced.
-    #[error("{event_type} event for table id {table_id}, which no Table_map event announced")]
+    /// Rows for a table without a table map.
+    #[error("{event_type} event for table id {table_id}, without a Table_map event before it")]
     UnknownTable {
         /// The rows event's type.
         event_type: EventType,
-        /// The table id it names.
+        /// The table id in the event.
         table_id: u64,
     },
     /// More table maps in one statement than any server writes.
     #[error("a statement with more than {TABLES_MAX} Table_map events")]
     TooManyTables,
-    /// A statement whose tables must be known, and are not for certain.
+    /// A statement whose tables matter, but cannot be determined with certainty.
     #[error(
-        "the table rules do not decide on the statement {statement:?} with default database \
-         {database:?}: {reason}; this source is stopped rather than guessing, until its table \
-         rules (replicate_do_table, …) are removed or changed so that they do not depend on it"
+        "the table rules cannot be evaluated for the statement {statement:?} with default database \
+         {database:?}: {reason}; change or remove the table rules (replicate_do_table, …) of this \
+         source so that they do not depend on the statement"
     )]
     Undecided {
         /// The first part of its text.
@@ -64,7 +64,7 @@ pub enum TrimError {
     },
     /// A table whose name may or may not match a rule.
     #[error(
-        "the table rules do not decide on table {table:?}: {reason}; write a rule that names it \
+        "the table rules cannot be evaluated for table {table:?}: {reason}; add a rule that names it \
          exactly, before the others"
     )]
     UndecidedTable {
@@ -75,30 +75,30 @@ pub enum TrimError {
     },
 }
 
-/// How many tables of one statement are remembered: a source that never ends a statement must not
-/// take all memory.
+/// The most tables remembered for one statement: a source that never ends a statement must not use
+/// up the memory.
 const TABLES_MAX: usize = 65_536;
-/// How much of a compressed statement is looked at, in bytes.
+/// The part of a compressed statement that is read, in bytes.
 const EXPANDED_MAX: usize = 64 * 1024;
-/// How much of a statement an error shows, in characters.
+/// The part of a statement that an error shows, in characters.
 const EXCERPT_LEN: usize = 200;
-/// The table ids of rows events that only end a statement ("dummy" events).
+/// The table ids of dummy rows events, which only end a statement.
 const DUMMY_TABLE_IDS: [u64; 2] = [0x00ff_ffff, 0xffff_ffff_ffff];
 
 /// The filter's state within one transaction.
 #[derive(Debug, Clone, Default)]
 pub struct Trim {
     filter: Filter,
-    /// Tables announced in the current statement, and whether they pass.
+    /// Table ids of the current statement's table maps, and whether the tables pass.
     tables: Vec<(u64, bool)>,
-    /// Where the current statement's first kept ROWS_QUERY or table map stands.
+    /// Offset of the current statement's first kept ROWS_QUERY or table map.
     statement_start: Option<u64>,
     last_kept_rows: Option<u64>,
-    /// Where the first kept event that waits for its statement stands.
+    /// Offset of the first kept event that waits for its statement.
     waiting_start: Option<u64>,
     kept_changes: bool,
     dropped: bool,
-    /// The body, with another database, of the event judged last.
+    /// The body of the last judged event, with another database.
     rewritten: Vec<u8>,
 }
 
@@ -121,22 +121,21 @@ impl Trim {
         self.dropped = false;
     }
 
-    /// Whether every change of the transaction so far was dropped, and there was one.
+    /// Whether the transaction had changes, and all of them were dropped.
     pub fn dropped_all(&self) -> bool {
         self.dropped && !self.kept_changes
     }
 
-    /// After [`Verdict::KeepRewritten`], what is to be appended in place of the body that was
-    /// judged.
+    /// After [`Verdict::KeepRewritten`]: the bytes to append instead of the body that was judged.
     pub fn rewritten(&self) -> &[u8] {
         &self.rewritten
     }
 
     /// Judges an event that would be kept at `offset`. `body` is the event without header and
-    /// checksum; of a large one, the head, and then it is not `whole`.
+    /// checksum; if it is not `whole`, only the head of a large event.
     ///
     /// # Errors
-    /// When the event cannot be read, or not judged.
+    /// When the event cannot be read, or the rules cannot be evaluated.
     pub fn judge(
         &mut self,
         event_type: EventType,

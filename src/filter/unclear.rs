@@ -5,7 +5,7 @@
 pub enum Unclear {
     /// The statement is too long, and the part that was read does not decide.
     #[error("they are not named in the first part of this long statement")]
-    Cut,
+    Incomplete,
     /// A string, name or comment without an end.
     #[error("a string, name or comment in it does not end")]
     Unterminated,

@@ -55,7 +55,7 @@ pub struct Transaction {
     pub spill: Option<SpillFile>,
     /// The offset of its end in the source's file, see [`TransactionBatch::source_end`].
     pub source_offset: u64,
-    /// Whether the filter dropped every change, so that only the empty transaction is left.
+    /// Whether the filter dropped every change, so that only an empty transaction remains.
     pub emptied: bool,
     /// Which half of a two-part transaction it is. Not recorded for MariaDB's XA transactions:
     /// MariaDB replicas handle them without help.

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | MySQL | GTID, then BEGIN or XA START | XID, COMMIT, ROLLBACK, XA_PREPARE |
 //! | MySQL | GTID, then anything else | that statement (DDL, XA COMMIT …), payload or incident |
-//! | MySQL ≤ 5.6 without GTIDs | none: BEGIN, or a statement of its own | as with a GTID |
+//! | MySQL ≤ 5.6 without GTIDs | none: BEGIN, or a single statement | as with a GTID |
 //! | MariaDB | GTID without `standalone` | XID, COMMIT, ROLLBACK, XA_PREPARE |
 //! | MariaDB | GTID with `standalone` | the first event that does not only prepare a statement |
 

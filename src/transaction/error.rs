@@ -81,8 +81,8 @@ pub enum TransactionError {
         /// The source's message.
         message: String,
     },
-    /// A transaction begins before the one before it has ended.
-    #[error("{event_type} event inside the transaction that began before it and has not ended")]
+    /// A transaction begins before the previous one has ended.
+    #[error("{event_type} event inside a transaction that has not ended")]
     NotEnded {
         /// The event's type.
         event_type: EventType,
@@ -167,7 +167,7 @@ pub enum PayloadError {
         /// The event's type.
         event_type: EventType,
     },
-    /// The transaction in it has no end.
+    /// The transaction in it does not end.
     #[error("Transaction_payload event: its last event does not end the transaction")]
     NotEnded,
 }

@@ -21,7 +21,7 @@ fn tokens(text: &str) -> String {
 }
 
 #[test]
-fn strings_names_and_comments() {
+fn strings_names_and_comments_are_recognised() {
     for (text, expected) in [
         ("a.b", "a . b"),
         ("`a``b`.`c d`", "`a`b` . `c d`"),
@@ -43,7 +43,7 @@ fn strings_names_and_comments() {
 }
 
 #[test]
-fn the_sql_mode_and_the_server_decide() {
+fn tokens_depend_on_sql_mode_and_server() {
     let ansi = Dialect {
         ansi_quotes: true,
         ..Dialect::default()
@@ -64,7 +64,7 @@ fn the_sql_mode_and_the_server_decide() {
 }
 
 #[test]
-fn what_does_not_end_is_an_error() {
+fn unterminated_token_is_an_error() {
     for text in ["'a", "`a", "a /* b", "'a\\'", "/*! a", "\"x"] {
         assert_eq!(
             all(text, Dialect::default()),
@@ -78,9 +78,9 @@ fn what_does_not_end_is_an_error() {
     );
 }
 
-/// The tokens of a cut text are the first ones of the whole, and then it says that it is cut.
+/// The tokens of a truncated text are the first ones of the complete text, then an error follows.
 #[test]
-fn cut_at_every_length() {
+fn truncated_text_gives_the_first_tokens_and_an_error() {
     let text = b"INSERT /*!40005 x */ INTO `a``b`.c -- z\n SELECT 'it''s \\' x' /* no */, \"q\"";
     let run = |bytes: &'static [u8], whole| {
         let mut tokenizer = Tokenizer::new(bytes, whole, Dialect::default());
@@ -97,15 +97,15 @@ fn cut_at_every_length() {
     assert_eq!((expected.len(), error), (10, None));
     for cut in 0..text.len() {
         let (found, error) = run(&text[..cut], false);
-        assert_eq!(error, Some(Unclear::Cut), "cut at {cut}");
-        // A string that is cut behind a doubled quote's first half looks whole.
+        assert_eq!(error, Some(Unclear::Incomplete), "cut at {cut}");
+        // A string that is truncated inside a doubled quote looks complete.
         assert!(expected.starts_with(&found), "cut at {cut}: {found:?}");
     }
 }
 
 proptest! {
     #[test]
-    fn any_bytes_end_without_a_panic(
+    fn any_bytes_do_not_panic(
         text in prop::collection::vec(prop_oneof![any::<u8>(), prop::sample::select(
             b"`'\"/*!M-#\\ ab1.,()\n".to_vec())], 0..200),
         flags in any::<[bool; 5]>(),
@@ -113,7 +113,7 @@ proptest! {
         let [ansi_quotes, plain_backslash, mariadb, reads_versions, whole] = flags;
         let dialect = Dialect { ansi_quotes, plain_backslash, mariadb, reads_versions };
         let mut tokenizer = Tokenizer::new(&text, whole, dialect);
-        // Every token takes at least one byte.
+        // Every token has at least one byte.
         for _ in 0..=text.len() {
             match tokenizer.next() {
                 Ok(Token::End) => prop_assert!(whole),

@@ -31,7 +31,7 @@ fn rows(id: u8, end: bool) -> Vec<u8> {
 }
 
 #[test]
-fn the_last_kept_rows_event_ends_the_statement() {
+fn last_kept_rows_event_ends_the_statement() {
     let mut trim = trim();
     let mut judge = |kind, body: Vec<u8>, at| trim.judge(kind, &body, true, at).unwrap();
     assert_eq!(
@@ -62,7 +62,7 @@ fn the_last_kept_rows_event_ends_the_statement() {
 }
 
 #[test]
-fn a_statement_of_which_nothing_is_kept_takes_its_preparation_along() {
+fn dropped_statement_removes_the_events_that_prepare_it() {
     let mut trim = trim();
     let mut judge = |kind, body: Vec<u8>, at| trim.judge(kind, &body, true, at).unwrap();
     assert_eq!(judge(EventType::ROWS_QUERY, vec![], 20), Verdict::Keep);
@@ -92,7 +92,7 @@ fn a_statement_of_which_nothing_is_kept_takes_its_preparation_along() {
 }
 
 #[test]
-fn waiting_events_do_not_outlive_their_statement() {
+fn preparing_events_belong_to_the_next_statement_only() {
     let mut trim = trim();
     let mut judge = |kind, body: Vec<u8>, at| trim.judge(kind, &body, true, at).unwrap();
     assert_eq!(judge(EventType::INTVAR, vec![], 20), Verdict::Keep);
@@ -108,7 +108,7 @@ fn waiting_events_do_not_outlive_their_statement() {
 }
 
 #[test]
-fn rows_without_table_map_are_an_error() {
+fn rows_without_a_table_map_are_an_error() {
     let error = trim()
         .judge(EventType::UPDATE_ROWS, &rows(7, true), true, 4)
         .unwrap_err();
@@ -116,7 +116,7 @@ fn rows_without_table_map_are_an_error() {
 }
 
 #[test]
-fn a_statement_without_end_is_an_error() {
+fn statement_with_too_many_tables_is_an_error() {
     let mut trim = trim();
     let map = map(1, "other");
     for _ in 0..TABLES_MAX {
@@ -130,7 +130,7 @@ fn a_statement_without_end_is_an_error() {
 }
 
 #[test]
-fn cut_bodies_are_errors_or_verdicts_never_panics() {
+fn truncated_bodies_do_not_panic() {
     for (kind, body) in [
         (EventType::QUERY, query("other", "insert")),
         (EventType::TABLE_MAP, map(1, "test")),

@@ -10,7 +10,7 @@ impl Assembler {
     pub(super) fn with_checksum(&self, header: EventHeader) -> EventHeader {
         match self.format.checksum {
             Checksum::Crc32 => header,
-            Checksum::None => with_checksum_room(header),
+            Checksum::None => counting_checksum(header),
         }
     }
 
@@ -46,7 +46,7 @@ impl Assembler {
             .map_err(|cause| self.body_error(cause))
     }
 
-    /// Appends a whole event, with room for a checksum if it has none.
+    /// Appends a whole event, with four bytes for a checksum if it has none.
     pub(super) fn append_event(
         &mut self,
         header: EventHeader,
@@ -56,7 +56,7 @@ impl Assembler {
         if checksummed {
             return self.append(event);
         }
-        self.append(&with_checksum_room(header).encode())?;
+        self.append(&counting_checksum(header).encode())?;
         self.append(event::body(event, false))?;
         self.append(&[0; CHECKSUM_LEN])
     }
@@ -82,7 +82,7 @@ impl Assembler {
 }
 
 /// The header of an event without a checksum, with an event_size that counts one.
-pub(super) fn with_checksum_room(header: EventHeader) -> EventHeader {
+pub(super) fn counting_checksum(header: EventHeader) -> EventHeader {
     EventHeader {
         event_size: header.event_size.saturating_add(CHECKSUM_LEN as u32),
         ..header

@@ -11,7 +11,7 @@
 
 use std::io::{self, BufRead, BufReader, Read};
 
-use super::append::with_checksum_room;
+use super::append::counting_checksum;
 use super::open::Open;
 use super::{Admission, Assembler, TRANSACTION_LEN_MAX};
 use crate::binlog::event::{self, CHECKSUM_LEN, EventHeader, HEADER_LEN};
@@ -50,7 +50,7 @@ impl Assembler {
             let (kind, whole) = (header.event_type, events.left == 0);
             let offset = self.body.len();
             let verdict = self.trim.judge(kind, &events.head, whole, offset)?;
-            let header = with_checksum_room(header);
+            let header = counting_checksum(header);
             match self.obey(verdict)? {
                 Admission::Drop => continue,
                 Admission::Keep => {
