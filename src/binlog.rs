@@ -1,8 +1,8 @@
-//! Binlog format v4: the event header, checksums, and the few event bodies that are read or
-//! rewritten on the way through.
+//! Binlog format v4: the event header, checksums, and the few event bodies that the relay reads or
+//! rewrites.
 //!
-//! Events travel as raw bytes. What is here reads single fields out of those bytes and writes
-//! single fields into them; nothing here does I/O. All integers of the format are little-endian.
+//! Events are carried as raw bytes. This module reads single fields from those bytes and writes
+//! single fields into them; it does no I/O. All integers of the format are little-endian.
 //!
 //! ```text
 //!  0           4      5            9            13         17      19            size-4  size
@@ -10,7 +10,7 @@
 //! ```
 //!
 //! `event_size` counts header, body and checksum. `log_pos` is the offset of the *next* event in
-//! the file (modulo 4 GiB), 0 in events that stand in no file.
+//! the file (modulo 4 GiB), 0 in events that are not part of a file.
 
 pub mod columns;
 pub mod compressed;
@@ -26,6 +26,7 @@ pub mod json_diff;
 pub mod load_data;
 pub mod mariadb_gtid;
 pub mod mysql_gtid;
+pub mod opener;
 pub mod payload;
 pub mod query;
 pub mod rotate;
@@ -34,7 +35,6 @@ pub mod row_value;
 pub mod rows;
 pub mod statement_context;
 pub mod status_variables;
-mod tagged_gtid;
 pub mod temporal;
 pub mod xa_prepare;
 
@@ -42,3 +42,4 @@ pub use event::{CHECKSUM_LEN, EventHeader, HEADER_LEN, MAGIC};
 pub use event_type::EventType;
 pub use fields::EventError;
 pub use format_description::FormatDescription;
+pub use opener::Opener;

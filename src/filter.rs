@@ -1,24 +1,25 @@
-//! Stage 2: which changes pass, by MySQL's `replicate-*` rules.
+//! Which changes are kept, by MySQL's `replicate-*` rules.
 //!
-//! [`Filter`] is the rules; [`trim::Trim`] applies them to the events of one transaction as they
-//! arrive, and keeps what is left of it well-formed. A replica without rules behind the relay ends
-//! as one would that has the rules itself and follows the source:
+//! [`Filter`] holds the rules; [`trim::Trim`] applies them to the events of one transaction as they
+//! arrive, and keeps the remaining events well-formed. A replica of the relay without rules ends up
+//! with the same data as a replica of the source with these rules:
 //!
-//! | | database rules look at | then table rules look at |
+//! | | database rules check | then table rules check |
 //! |---|---|---|
-//! | a statement | its *default database*, whatever it names in its text; without one it passes no `do` rule | the tables that it *changes*, in the order of its text; the first with a matching rule decides |
+//! | a statement | its *default database*, whatever its text names; without one no `do` rule matches | the tables that it *changes*, in the order of its text; the first with a matching rule decides |
 //! | a row change | the table's database | the table |
-//! | CREATE, DROP, ALTER DATABASE | the database named | the wild rules, for `database.`; MySQL: only without database rules |
+//! | CREATE, DROP, ALTER DATABASE | the database that it names | the wild rules, for `database.`; MySQL: only without database rules |
 //!
-//! `replicate_rewrite_db` comes before all of these. It changes the default database of a
-//! statement and the database of a row change, never a statement's text. Of CREATE, DROP and ALTER
-//! DATABASE all rules see the new name; MariaDB asks them once more about the one in the text.
+//! `replicate_rewrite_db` applies before all of these. It changes the default database of a
+//! statement and the database of a row change, never a statement's text. For CREATE, DROP and ALTER
+//! DATABASE all rules see the new name; MariaDB then checks them again with the name in the text.
 //! Transaction keywords (BEGIN, COMMIT, SAVEPOINT, XA …) always pass.
 //!
-//! The server parses a statement to find its tables; so does [`Filter`], and where it cannot with
-//! certainty, that is an error, not a guess.
+//! The server parses a statement to find its tables, and so does [`Filter`]. Where the result is not
+//! certain, it reports an error and does not guess.
 #![doc = include_str!("filter/filters.md")]
 
+mod definitions;
 mod names;
 mod parser;
 mod rewrite;
@@ -27,15 +28,17 @@ mod statement;
 mod statement_tables;
 mod table_references;
 mod tokenizer;
+mod touched;
 pub mod trim;
+mod unclear;
 
 pub use rules::RuleLists;
-pub use tokenizer::Unclear;
+pub use unclear::Unclear;
 
 use crate::flavor::Flavor;
 use rules::Rules;
 
-/// The rules of one source, and what must be known of it to apply them.
+/// The rules of one source, and the properties of the source that they depend on.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
     rules: Rules,
@@ -44,8 +47,7 @@ pub struct Filter {
 
 impl Filter {
     /// `lists`, for a source of this flavor. Names of databases are compared byte by byte, or, with
-    /// `folds_case` (the source's `lower_case_table_names` is not 0), on MySQL without regard to
-    /// case.
+    /// `folds_case` (the source's `lower_case_table_names` is not 0), on MySQL case-insensitively.
     pub fn new(lists: RuleLists, flavor: Flavor, folds_case: bool) -> Self {
         Self {
             rules: Rules::new(lists, flavor, folds_case),
@@ -53,7 +55,7 @@ impl Filter {
         }
     }
 
-    /// Whether everything passes as it is.
+    /// Whether everything is kept unchanged.
     pub fn passes_all(&self) -> bool {
         self.rules.passes_all()
     }

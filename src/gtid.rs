@@ -1,9 +1,9 @@
-//! Global transaction ids: what identifies a transaction on every path it may take to the relay.
+//! Global transaction ids: they identify a transaction on every path to the relay.
 //!
-//! MySQL and MariaDB share the name and nothing else. [`mysql`] has `uuid[:tag]:gno` ids, whose
+//! MySQL and MariaDB share only the name. [`mysql`] has `uuid[:tag]:gno` ids, whose
 //! progress is a set of intervals; [`mariadb`] has `domain-server-sequence` ids, whose progress is
-//! the highest sequence number of each (domain, server) pair. Both are asked about every
-//! transaction, so looking up and recording an id allocates nothing in the common case.
+//! the highest sequence number of each (domain, server) pair. Both are used for every
+//! transaction, so looking up and recording an id does not allocate in the common case.
 
 mod error;
 mod intervals;

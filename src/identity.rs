@@ -14,7 +14,7 @@ pub use fingerprint::Fingerprint;
 
 use std::fmt;
 
-use crate::binlog::mysql_gtid::MySqlGtidEvent;
+use crate::binlog::Opener;
 use crate::flavor::Flavor;
 use crate::gtid::{BinlogState, Gtid, GtidSet, MariaDbGtid};
 
@@ -31,9 +31,13 @@ pub enum Identity {
 }
 
 impl Identity {
-    /// The identity as far as a MySQL GTID event alone determines it: without a GTID that is the
-    /// commit time.
-    pub fn of_opener(opener: &MySqlGtidEvent) -> Self {
+    /// The identity as far as the opener alone determines it: without a GTID that is the commit
+    /// time.
+    pub fn of_opener(opener: &Opener) -> Self {
+        let opener = match opener {
+            Opener::MariaDb(opener) => return Identity::MariaDb(opener.gtid),
+            Opener::MySql(opener) => opener,
+        };
         let anonymous = || {
             Identity::Anonymous(Fingerprint {
                 commit_timestamp: opener.original_commit_time_us.unwrap_or(0),

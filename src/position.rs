@@ -1,16 +1,16 @@
-//! Coordinates: where something is in a binlog.
+//! Coordinates in a binlog.
 //!
-//! A file name and an offset mean nothing without the server they belong to. So there are two
-//! types, and no third: positions in a *source's* binlog and positions in the *relay log*. A
-//! [`RecordNumber`] is a position in the commit indexes of the relay log.
+//! A file name and an offset only have a meaning together with a server. So there are two types:
+//! positions in a *source's* binlog and positions in the *relay log*. A [`RecordNumber`] is a
+//! position in the commit indexes of the relay log.
 
 use std::fmt;
 use std::sync::Arc;
 
 /// Coordinates in a source's binlog, as that source reports them.
 ///
-/// They say nothing about the relay log, nor about another server's binlog, and file names do not
-/// have an order: two positions can be equal, but neither is less than the other.
+/// They are not valid in the relay log, nor in another server's binlog. File names are not ordered:
+/// two positions can be equal, but neither is less than the other.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct SourcePosition {
     /// The binlog file's name, without a directory. Empty when nothing was received yet.
@@ -28,7 +28,7 @@ impl SourcePosition {
         }
     }
 
-    /// Whether the source has no position: nothing was received from it.
+    /// Whether the position is unknown: nothing was received from the source.
     pub fn is_unknown(&self) -> bool {
         self.file.is_empty()
     }
@@ -48,8 +48,8 @@ impl fmt::Display for SourcePosition {
 
 /// Coordinates in the relay log.
 ///
-/// Where one is an end of the log up to which everything may be served, it never goes back, and the
-/// bytes before it never change.
+/// As the end of the part that may be served it never decreases, and the bytes before it never
+/// change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RelayLogPosition {
     /// The file's number: 1 is `relay-bin.000001`.

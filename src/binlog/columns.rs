@@ -1,4 +1,4 @@
-//! The columns of a TABLE_MAP_EVENT, and how many bytes each one's value takes in a row image.
+//! The columns of a TABLE_MAP_EVENT, and the length of each one's value in a row image.
 //!
 //! ```text
 //!  … table | 0 | count (length-encoded) | types (1 each) | metadata length | metadata | null bits | …
@@ -6,14 +6,13 @@
 //! ```
 //!
 //! Of the optional fields two are read: 1, a bit for each numeric column that is set when it is
-//! unsigned (highest bit first), and 13, the dimension of each VECTOR column. What is wrong with
-//! the optional fields is no error: nothing that is needed to find the values stands there.
+//! unsigned (highest bit first), and 13, the dimension of each VECTOR column. A malformed
+//! optional field is not an error: none of them is needed to find the values.
 //!
 //! The metadata of a column is 0, 1 or 2 bytes, by its type. Types are MySQL's `enum_field_types`,
 //! and MariaDB's compressed ones (140 blobs, 141 VARCHAR). MariaDB's old temporal types with fractions
-//! (`mysql56_temporal_format=OFF`) do not say how long they are: rows with them cannot be told
-//! apart. Values that are shorter than their column begin
-//! with their length.
+//! (`mysql56_temporal_format=OFF`) do not state their length: rows with them cannot be separated.
+//! Values that may be shorter than their column begin with their length.
 
 use super::decimal;
 use super::event::HEADER_LEN;
@@ -69,14 +68,14 @@ pub mod column_type {
 
 use column_type::*;
 
-/// How long the value of a column is.
+/// The length of a column's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ValueLength {
-    /// Always so many bytes.
+    /// Always this many bytes.
     Fixed(usize),
-    /// So many bytes hold the length (1 to 4), the value follows.
+    /// This many bytes (1 to 4) hold the length; the value follows.
     Prefixed(usize),
-    /// The type is not known, or says too little to tell.
+    /// The type is unknown, or does not determine it.
     Unknown,
 }
 
@@ -110,7 +109,7 @@ impl Column {
     }
 }
 
-/// What is read from a table map's columns.
+/// The columns of a table map.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Columns {
     /// In the table's order.
@@ -120,11 +119,11 @@ pub struct Columns {
 }
 
 impl Columns {
-    /// Reads the columns behind the names in `body`, a whole table map without header and
+    /// Reads the columns after the names in `body`, a whole table map without header and
     /// checksum.
     ///
     /// # Errors
-    /// When it is cut short or the metadata does not match the types.
+    /// When it is truncated or the metadata does not match the types.
     pub fn parse(body: &[u8]) -> Result<Self, EventError> {
         let map = TableMap::parse(body)?;
         let mut fields = FieldReader::new(NAME, body, HEADER_LEN);
@@ -159,7 +158,7 @@ impl Columns {
             let found = metadata.remaining() as u64;
             return Err(metadata.invalid("metadata", metadata.offset(), found, "no more bytes"));
         }
-        // What is left out here is left out, see the module.
+        // A malformed optional field is ignored, see the module.
         columns.read_optional(fields).ok();
         Ok(columns)
     }
@@ -303,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn lengths_by_type() {
+    fn value_length_depends_on_the_type() {
         use ValueLength::*;
         let types = [3, 15, 15, 254, 254, 254, 246, 16, 19, 245, 6, 200];
         let metadata = [255, 0, 0, 1, 254, 40, 0xee, 44, 247, 2, 20, 7, 1, 2, 5, 4];
@@ -328,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn optional_fields() {
+    fn optional_fields_are_read() {
         // YEAR, BIGINT UNSIGNED, VECTOR(3), INT, VECTOR(2048): as MySQL 9.7 writes them.
         let mut body = body(&[13, 8, 242, 3, 242], &[4, 4]);
         body.extend_from_slice(&[1, 1, 0b1100_0000, 13, 4, 3, 252, 0, 8]);
@@ -344,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn cut_at_every_length_and_metadata_must_match() {
+    fn truncated_table_map_or_wrong_metadata_is_refused() {
         let whole = body(&[3, 15, 246], &[60, 0, 20, 7]);
         for cut in 0..whole.len() {
             assert!(Columns::parse(&whole[..cut]).is_err(), "cut at {cut}");

@@ -6,8 +6,8 @@
 //!  | 0x80 | algorithm << 4 (0: zlib) | width n | length, big-endian n | zlib stream …
 //! ```
 //!
-//! In columns the first byte is 0 before a value that is not compressed, else 0x80 (zlib), with the
-//! bit 8 for a deflate stream without zlib's frame. An empty value has no bytes at all.
+//! In columns the first byte is 0 before a value that is not compressed, otherwise 0x80 (zlib), with
+//! bit 8 for a deflate stream without zlib's header. An empty value is empty.
 
 use std::borrow::Cow;
 use std::io::Read;
@@ -17,14 +17,14 @@ use flate2::read::{DeflateDecoder, ZlibDecoder};
 use super::fields::{EventError, FieldReader};
 
 const MARK: u8 = 0x80;
-/// In columns: a deflate stream without frame.
+/// In columns: a deflate stream without zlib's header.
 const BARE: u8 = 0x08;
 
-/// The first `max` bytes of what `bytes` expand to, and whether that is all of it. `bytes` may be
-/// the first part of the whole; they stand `offset` bytes into the event called `event`.
+/// Decompresses up to `max` bytes, and says whether that is everything. `bytes` may be only the first
+/// part of the stream; they are at `offset` in the event called `event`.
 ///
 /// # Errors
-/// When the bytes do not begin like such a stream.
+/// When the bytes do not begin with a compression header.
 pub fn expand_head(
     event: &'static str,
     bytes: &[u8],
@@ -33,9 +33,9 @@ pub fn expand_head(
 ) -> Result<(Vec<u8>, bool), EventError> {
     let mut fields = FieldReader::new(event, bytes, offset);
     let first = mark(&mut fields)?;
-    let length = announced_length(&mut fields, first)?;
+    let length = stated_length(&mut fields, first)?;
     let mut expanded = Vec::new();
-    // A stream that breaks off gives what is before: then it is not all.
+    // An incomplete stream yields its first part: then it is not everything.
     let _ = ZlibDecoder::new(fields.rest())
         .take(max as u64)
         .read_to_end(&mut expanded);
@@ -43,11 +43,11 @@ pub fn expand_head(
     Ok((expanded, is_all))
 }
 
-/// Expands `bytes`, which stand `offset` bytes into the event called `event`. `None` when the
-/// result is said to be, or turns out, larger than `max` bytes.
+/// Decompresses `bytes`, which are at `offset` in the event called `event`. `None` when the result
+/// is larger than `max` bytes, by its header or in fact.
 ///
 /// # Errors
-/// When the bytes are no such stream, or it does not give the length that it says.
+/// When the bytes are not a compressed stream, or its length is not the stated one.
 pub fn decompress(
     event: &'static str,
     bytes: &[u8],
@@ -62,7 +62,7 @@ pub fn decompress(
 /// Expands `bytes`, the value of a compressed column. `None` when the result is larger than `max`.
 ///
 /// # Errors
-/// When the bytes are no such value, or do not give the length that they say.
+/// When the bytes are not a compressed value, or its length is not the stated one.
 pub fn decompress_column(bytes: &[u8], max: usize) -> Result<Option<Cow<'_, [u8]>>, EventError> {
     let mut fields = FieldReader::new("compressed column", bytes, 0);
     if bytes.is_empty() {
@@ -91,8 +91,8 @@ fn mark(fields: &mut FieldReader<'_>) -> Result<u8, EventError> {
     Ok(first)
 }
 
-/// The length behind the first byte, of what the stream behind it expands to.
-fn announced_length(fields: &mut FieldReader<'_>, first: u8) -> Result<u64, EventError> {
+/// The stated length of the decompressed bytes, which follows the first byte.
+fn stated_length(fields: &mut FieldReader<'_>, first: u8) -> Result<u64, EventError> {
     let width = usize::from(first & 0x07);
     if !(1..=4).contains(&width) {
         let expected = "a width of 1 to 4";
@@ -104,20 +104,20 @@ fn announced_length(fields: &mut FieldReader<'_>, first: u8) -> Result<u64, Even
     Ok(bytes.fold(0, |value, byte| value << 8 | u64::from(*byte)))
 }
 
-/// What follows the first byte.
+/// Decompresses everything after the first byte.
 fn expand(
     mut fields: FieldReader<'_>,
     first: u8,
     bare: bool,
     max: usize,
 ) -> Result<Option<Vec<u8>>, EventError> {
-    let length = announced_length(&mut fields, first)?;
+    let length = stated_length(&mut fields, first)?;
     if length > max as u64 {
         return Ok(None);
     }
     let at = fields.offset();
     let mut expanded = Vec::new();
-    // One byte more than announced is enough to see that there are more.
+    // One byte more than stated is enough to detect a longer stream.
     let result = match bare {
         true => DeflateDecoder::new(fields.rest())
             .take(length + 1)
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn expands_and_is_cut_safely() {
+    fn stream_is_decompressed_and_truncation_is_safe() {
         let text = [b'a'; 700];
         let bytes = sample(&text);
         let expanded = decompress("test", &bytes, 0, 1000).unwrap();
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn columns_of_each_form() {
+    fn compressed_columns_of_each_form_are_read() {
         let column = |bytes: &[u8]| {
             let expanded = decompress_column(bytes, 1000);
             expanded.map(|expanded| expanded.map(Cow::into_owned))
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn heads_are_expanded_from_heads() {
+    fn head_of_a_statement_is_decompressed_from_the_head_of_the_event() {
         let text: Vec<u8> = (0..20_000u32).flat_map(|n| n.to_le_bytes()).collect();
         let mut bytes = vec![0x83];
         bytes.extend_from_slice(&(text.len() as u32).to_be_bytes()[1..]);
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lying_length_costs_nothing() {
+    fn false_length_does_not_allocate_memory() {
         let mut bytes = sample(&[b'a'; 700]);
         assert_eq!(decompress("test", &bytes, 0, 699), Ok(None));
         bytes[2] = 5;

@@ -1,17 +1,17 @@
 //! DECIMAL values.
 //!
-//! The digits before and behind the point are stored as big-endian numbers of nine digits, four
-//! bytes each. The digits that fill no such number, at the left of the first and at the right of
-//! the last, take 1 to 4 bytes. The highest bit of all is inverted, so that values sort as bytes;
+//! The digits before and after the point are stored as big-endian numbers of nine digits, four
+//! bytes each. The remaining digits, left of the first and right of the last such number,
+//! have 1 to 4 bytes. The highest bit of all is inverted, so that values sort as bytes;
 //! in negative values every bit is inverted.
 
 use super::fields::{EventError, FieldReader};
 
 const DIGITS_PER_WORD: usize = 9;
-/// Bytes of 0 to 8 decimal digits that fill no word of 9.
+/// Bytes of 0 to 8 remaining decimal digits.
 const PARTIAL_DIGIT_BYTES: [usize; DIGITS_PER_WORD] = [0, 1, 1, 2, 2, 3, 3, 4, 4];
 
-/// Bytes of a DECIMAL(`precision`, `scale`); `None` if there is no such type.
+/// Bytes of a DECIMAL(`precision`, `scale`); `None` if the type does not exist.
 pub fn length(precision: u8, scale: u8) -> Option<usize> {
     let integral = precision.checked_sub(scale)?;
     let length = digits_length(integral.into()) + digits_length(scale.into());
@@ -31,7 +31,7 @@ fn digits_length(digits: usize) -> usize {
 /// the scale.
 ///
 /// # Errors
-/// When there is no such type or too few bytes.
+/// When the type does not exist, or `bytes` is too short.
 pub fn decode(bytes: &[u8], precision: u8, scale: u8) -> Result<String, EventError> {
     const NAME: &str = "DECIMAL value";
     let mut fields = FieldReader::new(NAME, bytes, 0);
@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values() {
+    fn decimal_values_are_read() {
         let one = [0x81, 0x0d, 0xfb, 0x38, 0xd2, 0x04, 0xd2];
         assert_eq!(decode(&one, 14, 4).unwrap(), "1234567890.1234");
         let negative: Vec<u8> = one.iter().map(|byte| !byte).collect();
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed_values() {
+    fn malformed_decimal_is_refused() {
         assert!(decode(&[0x80; 100], 2, 3).is_err());
         assert!(decode(&[0x80; 100], 0, 0).is_err());
         for precision in 0..=255 {

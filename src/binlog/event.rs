@@ -14,7 +14,7 @@ pub const CHECKSUM_LEN: usize = 4;
 pub const FLAG_BINLOG_IN_USE: u16 = 0x1;
 /// Header flag of statements that depend on their connection: on its temporary tables.
 pub const FLAG_THREAD_SPECIFIC: u16 = 0x4;
-/// Header flag of events that a server made up for one connection and that stand in no file.
+/// Header flag of events that a server generated for one connection; they are not part of a file.
 pub const FLAG_ARTIFICIAL: u16 = 0x20;
 /// Header flag of events that a replica may skip when it does not know them.
 pub const FLAG_IGNORABLE: u16 = 0x80;
@@ -29,20 +29,20 @@ const FLAGS_AT: usize = 17;
 pub struct EventHeader {
     /// Seconds since 1970, by the clock of the server that ran the statement.
     pub timestamp: u32,
-    /// What the body holds.
+    /// The type of the body.
     pub event_type: EventType,
-    /// The server on which the event began. Never rewritten on the way.
+    /// The server on which the event began. The relay never rewrites it.
     pub server_id: u32,
     /// Bytes of header, body and checksum.
     pub event_size: u32,
-    /// Offset of the next event in its file, modulo 4 GiB; 0 when the event stands in no file.
+    /// Offset of the next event in its file, modulo 4 GiB; 0 when the event is not part of a file.
     pub log_pos: u32,
     /// `FLAG_*` bits.
     pub flags: u16,
 }
 
 impl EventHeader {
-    /// Reads the header at the start of `bytes`, which may go on.
+    /// Reads the header at the start of `bytes`, which may be longer.
     ///
     /// # Errors
     /// When there are fewer than 19 bytes, or `event_size` is below 19.
@@ -84,42 +84,88 @@ impl EventHeader {
         bytes
     }
 
-    /// Whether the server made this event up for the connection.
+    /// Whether the server generated this event for the connection.
     pub fn is_artificial(&self) -> bool {
         self.flags & FLAG_ARTIFICIAL != 0
     }
 }
 
-/// Overwrites `bytes` at `at` with `value`; false when it does not fit.
-pub fn patch(bytes: &mut [u8], at: usize, value: &[u8]) -> bool {
-    match bytes
+/// The name of the type of `event`, which may be too short to have one.
+fn name_of(event: &[u8]) -> &'static str {
+    event
+        .get(TYPE_AT)
+        .map_or("event", |event_type| EventType(*event_type).name())
+}
+
+/// Overwrites the field called `field` at offset `at` of `event`, a whole event or the head of
+/// one, with `value`.
+///
+/// # Errors
+/// When the event ends before or inside the field. It is unchanged then.
+pub fn patch(
+    event: &mut [u8],
+    field: &'static str,
+    at: usize,
+    value: &[u8],
+) -> Result<(), EventError> {
+    let slot = event
         .get_mut(at..)
-        .and_then(|tail| tail.get_mut(..value.len()))
-    {
+        .and_then(|tail| tail.get_mut(..value.len()));
+    match slot {
         Some(slot) => {
             slot.copy_from_slice(value);
-            true
+            Ok(())
         }
-        None => false,
+        None => Err(EventError::Unwritable {
+            event: name_of(event),
+            field,
+            offset: at,
+            needed: value.len(),
+            found: event.len(),
+        }),
     }
 }
 
 /// Sets `event_size` in an event's header.
-pub fn set_event_size(event: &mut [u8], size: u32) {
-    patch(event, EVENT_SIZE_AT, &size.to_le_bytes());
+///
+/// # Errors
+/// As [`patch`].
+pub fn set_event_size(event: &mut [u8], size: u32) -> Result<(), EventError> {
+    patch(event, "event_size", EVENT_SIZE_AT, &size.to_le_bytes())
 }
 
 /// Sets `log_pos` in an event's header.
-pub fn set_log_pos(event: &mut [u8], log_pos: u32) {
-    patch(event, LOG_POS_AT, &log_pos.to_le_bytes());
+///
+/// # Errors
+/// As [`patch`].
+pub fn set_log_pos(event: &mut [u8], log_pos: u32) -> Result<(), EventError> {
+    patch(event, "log_pos", LOG_POS_AT, &log_pos.to_le_bytes())
 }
 
 /// Sets the flags in an event's header.
-pub fn set_flags(event: &mut [u8], flags: u16) {
-    patch(event, FLAGS_AT, &flags.to_le_bytes());
+///
+/// # Errors
+/// As [`patch`].
+pub fn set_flags(event: &mut [u8], flags: u16) -> Result<(), EventError> {
+    patch(event, "flags", FLAGS_AT, &flags.to_le_bytes())
 }
 
-/// Splits an event into what the checksum covers and the checksum's four bytes.
+/// The event that was appended to `out` from offset `start` on, for patching.
+///
+/// # Errors
+/// When `out` does not reach `start`.
+pub fn appended(out: &mut [u8], start: usize) -> Result<&mut [u8], EventError> {
+    let found = out.len();
+    out.get_mut(start..).ok_or(EventError::Unwritable {
+        event: "appended event",
+        field: "header",
+        offset: start,
+        needed: HEADER_LEN,
+        found,
+    })
+}
+
+/// Splits an event into the bytes that the checksum covers and the checksum itself.
 fn split_checksum<'a>(name: &'static str, event: &'a [u8]) -> Result<(&'a [u8], u32), EventError> {
     match event.split_last_chunk::<CHECKSUM_LEN>() {
         Some((covered, stored)) if covered.len() >= HEADER_LEN => {
@@ -137,15 +183,16 @@ fn split_checksum<'a>(name: &'static str, event: &'a [u8]) -> Result<(&'a [u8], 
 
 /// Verifies the CRC32 in the last four bytes of `event`.
 ///
-/// A format description event is computed with its in-use flag cleared, as the servers do, since
-/// they change that flag in place when they close the file.
+/// For a format description event it is computed with the in-use flag cleared, as the servers do:
+/// they clear that flag in the file when they close it.
 ///
 /// # Errors
 /// When the event is too short for a checksum, or it does not match.
 pub fn verify_checksum(event: &[u8]) -> Result<(), EventError> {
-    let event_type = EventType(event.get(TYPE_AT).copied().unwrap_or(0));
-    let (covered, stored) = split_checksum(event_type.name(), event)?;
-    let computed = if event_type == EventType::FORMAT_DESCRIPTION {
+    let name = name_of(event);
+    let (covered, stored) = split_checksum(name, event)?;
+    let is_format = event.get(TYPE_AT) == Some(&EventType::FORMAT_DESCRIPTION.0);
+    let computed = if is_format {
         checksum_without_in_use(covered)
     } else {
         crc32fast::hash(covered)
@@ -154,7 +201,7 @@ pub fn verify_checksum(event: &[u8]) -> Result<(), EventError> {
         return Ok(());
     }
     Err(EventError::Checksum {
-        event: event_type.name(),
+        event: name,
         stored,
         computed,
     })
@@ -162,19 +209,35 @@ pub fn verify_checksum(event: &[u8]) -> Result<(), EventError> {
 
 fn checksum_without_in_use(covered: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
-    let (before, rest) = covered.split_at_checked(FLAGS_AT).unwrap_or((covered, &[]));
-    hasher.update(before);
-    if let Some((low, rest)) = rest.split_first() {
-        hasher.update(&[*low & !(FLAG_BINLOG_IN_USE as u8)]);
-        hasher.update(rest);
+    match covered.split_at_checked(FLAGS_AT) {
+        Some((before, [low, rest @ ..])) => {
+            hasher.update(before);
+            hasher.update(&[*low & !(FLAG_BINLOG_IN_USE as u8)]);
+            hasher.update(rest);
+        }
+        _ => hasher.update(covered), // There are no flags.
     }
     hasher.finalize()
 }
 
-/// Computes the CRC32 and writes it into the last four bytes of `event`.
-pub fn write_checksum(event: &mut [u8]) {
-    if let Some((covered, stored)) = event.split_last_chunk_mut::<CHECKSUM_LEN>() {
-        *stored = crc32fast::hash(covered).to_le_bytes();
+/// Computes the CRC32 and writes it into the last four bytes of `event`, a whole one.
+///
+/// # Errors
+/// When the event is too short for a header and a checksum. It is unchanged then.
+pub fn write_checksum(event: &mut [u8]) -> Result<(), EventError> {
+    let (event_name, found) = (name_of(event), event.len());
+    match event.split_last_chunk_mut::<CHECKSUM_LEN>() {
+        Some((covered, stored)) if covered.len() >= HEADER_LEN => {
+            *stored = crc32fast::hash(covered).to_le_bytes();
+            Ok(())
+        }
+        _ => Err(EventError::Unwritable {
+            event: event_name,
+            field: "checksum",
+            offset: HEADER_LEN,
+            needed: CHECKSUM_LEN,
+            found,
+        }),
     }
 }
 
@@ -185,12 +248,13 @@ pub fn build(mut header: EventHeader, body: &[u8]) -> Vec<u8> {
     let mut event = Vec::with_capacity(size);
     event.extend_from_slice(&header.encode());
     event.extend_from_slice(body);
-    event.extend_from_slice(&[0; CHECKSUM_LEN]);
-    write_checksum(&mut event);
+    let checksum = crc32fast::hash(&event);
+    event.extend_from_slice(&checksum.to_le_bytes());
     event
 }
 
-/// The body of a whole event, without header and, where `checksummed`, without checksum.
+/// The body of a whole event, without header and, where `checksummed`, without checksum; empty when
+/// the event is too short for these.
 pub fn body(event: &[u8], checksummed: bool) -> &[u8] {
     let end = if checksummed {
         event.len().saturating_sub(CHECKSUM_LEN)
@@ -216,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_round_trip_and_are_cut_safely() {
+    fn headers_round_trip_and_truncation_is_safe() {
         let bytes = sample().encode();
         assert_eq!(EventHeader::parse(&bytes), Ok(sample()));
         for cut in 0..bytes.len() {
@@ -225,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_smaller_than_its_header_is_refused() {
+    fn event_smaller_than_its_header_is_refused() {
         let bytes = EventHeader {
             event_size: 18,
             ..sample()
@@ -235,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn every_flipped_bit_breaks_the_checksum() {
+    fn flipped_bit_breaks_the_checksum() {
         let event = build(sample(), &42u64.to_le_bytes());
         assert_eq!(event.len(), 31);
         verify_checksum(&event).unwrap();
@@ -247,14 +311,41 @@ mod tests {
     }
 
     #[test]
-    fn a_format_description_in_use_keeps_its_checksum() {
+    fn format_description_in_use_keeps_its_checksum() {
         let header = EventHeader {
             event_type: EventType::FORMAT_DESCRIPTION,
             ..sample()
         };
         let mut event = build(header, &[7; 90]);
         verify_checksum(&event).unwrap();
-        set_flags(&mut event, header.flags | FLAG_BINLOG_IN_USE);
+        set_flags(&mut event, header.flags | FLAG_BINLOG_IN_USE).unwrap();
         verify_checksum(&event).unwrap();
+    }
+
+    #[test]
+    fn field_past_the_end_of_an_event_is_refused_and_nothing_is_written() {
+        let whole = build(sample(), &42u64.to_le_bytes());
+        for len in 0..whole.len() {
+            let before = &whole[..len];
+            let mut event = before.to_vec();
+            let results = [
+                (set_event_size(&mut event, 31), EVENT_SIZE_AT + 4),
+                (set_log_pos(&mut event, 4000), LOG_POS_AT + 4),
+                (set_flags(&mut event, FLAG_IGNORABLE), FLAGS_AT + 2),
+            ];
+            for (result, end) in results {
+                assert_eq!(result.is_ok(), len >= end, "{result:?}");
+            }
+            assert_eq!(event, before);
+            let written = write_checksum(&mut event);
+            assert_eq!(written.is_ok(), len >= HEADER_LEN + CHECKSUM_LEN);
+            assert_eq!(event == before, written.is_err());
+        }
+        let mut short = whole[..16].to_vec();
+        let error = set_log_pos(&mut short, 1).unwrap_err().to_string();
+        let expected =
+            "Xid: cannot write log_pos: it needs 4 bytes at byte 13, the event has 16 bytes";
+        assert_eq!(error, expected);
+        assert!(appended(&mut short, 17).is_err());
     }
 }

@@ -99,7 +99,7 @@ impl EventType {
     }
 
     /// Whether a source sends this event to describe its file or the connection. Such events are
-    /// never stored: the relay log has control events of its own.
+    /// never stored: the relay log has its own control events.
     pub fn is_control(self) -> bool {
         matches!(
             self,

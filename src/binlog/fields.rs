@@ -1,10 +1,11 @@
-//! Reading fixed-width and packed fields out of an event, with errors that name the place.
+//! Reading fixed-width and packed fields out of an event, and writing single fields into one, with
+//! errors that name the event, the field and the offset.
 
-/// What is wrong with the bytes of an event. Offsets count from the event's first byte.
+/// Why the bytes of an event are invalid. Offsets count from the event's first byte.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EventError {
-    /// The event ends before a field that it must have.
-    #[error("{event}: cut short at byte {offset}: {field} needs {needed} bytes, {found} are left")]
+    /// The event ends before or inside a required field.
+    #[error("{event}: truncated at byte {offset}: {field} needs {needed} bytes, {found} are left")]
     Truncated {
         /// The event's name.
         event: &'static str,
@@ -17,7 +18,7 @@ pub enum EventError {
         /// How many bytes are there.
         found: usize,
     },
-    /// A field holds what it must not.
+    /// A field holds an invalid value.
     #[error("{event}: {field} at byte {offset} is {found}, expected {expected}")]
     Invalid {
         /// The event's name.
@@ -26,10 +27,27 @@ pub enum EventError {
         field: &'static str,
         /// Where the field starts.
         offset: usize,
-        /// What was found there.
+        /// The value found.
         found: u64,
-        /// What a correct event holds.
+        /// The valid values.
         expected: &'static str,
+    },
+    /// A field cannot be written into the event: the event ends before or inside it.
+    #[error(
+        "{event}: cannot write {field}: it needs {needed} bytes at byte {offset}, the event has \
+         {found} bytes"
+    )]
+    Unwritable {
+        /// The event's name.
+        event: &'static str,
+        /// The field that was to be written.
+        field: &'static str,
+        /// Where the field starts.
+        offset: usize,
+        /// How many bytes the field has.
+        needed: usize,
+        /// How many bytes the event has.
+        found: usize,
     },
     /// The event's CRC32 does not match its bytes.
     #[error("{event}: checksum mismatch: stored {stored:#010x}, computed {computed:#010x}")]
@@ -206,7 +224,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn length_encoded_integers_round_trip_and_are_cut_safely() {
+    fn length_encoded_integers_round_trip_and_truncation_is_safe() {
         for value in [
             0,
             1,
@@ -245,13 +263,13 @@ mod tests {
     }
 
     #[test]
-    fn errors_name_the_place() {
+    fn error_names_event_field_and_offset() {
         let mut reader = FieldReader::new("QUERY event", &[1, 2, 3], 19);
         assert_eq!(reader.u16("a"), Ok(0x0201));
         let error = reader.u32("thread_id").unwrap_err().to_string();
         assert_eq!(
             error,
-            "QUERY event: cut short at byte 21: thread_id needs 4 bytes, 1 are left"
+            "QUERY event: truncated at byte 21: thread_id needs 4 bytes, 1 are left"
         );
     }
 }

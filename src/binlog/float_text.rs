@@ -22,7 +22,7 @@ pub fn general(value: f64, digits: usize) -> String {
     parts.fixed()
 }
 
-/// As C's `printf("%.*e")`: so many digits behind the point.
+/// As C's `printf("%.*e")`, with `digits` digits after the point.
 pub fn exponential(value: f64, digits: usize) -> String {
     if !value.is_finite() {
         return not_finite(value);
@@ -41,7 +41,7 @@ pub fn exponential(value: f64, digits: usize) -> String {
 /// As MySQL writes a DOUBLE in a JSON document: the shortest digits that give the value again, and
 /// always a point or an exponent.
 pub fn json(value: f64) -> String {
-    /// Digits before the point of a number that is written without exponent, and zeros behind it.
+    /// The most digits before the point, and zeros after it, of a number written without exponent.
     const PLAIN_DIGITS: i32 = 15;
     if !value.is_finite() {
         return not_finite(value);
@@ -73,7 +73,7 @@ fn not_finite(value: f64) -> String {
 /// A number as sign, digits and the power of ten of the first digit.
 struct Parts {
     negative: bool,
-    /// At least one, without zeros at the end but for a single one.
+    /// At least one, without trailing zeros, except for a single zero.
     digits: String,
     exponent: i32,
 }
@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn as_printf() {
+    fn numbers_are_written_as_by_printf() {
         let numbers = [
             (0.0, 6, "0"),
             (-0.0, 6, "-0"),
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn in_json() {
+    fn numbers_in_json_are_written_as_by_mysql() {
         let numbers = [
             (1.0, "1.0"),
             (-0.0, "-0.0"),

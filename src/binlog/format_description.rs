@@ -1,4 +1,4 @@
-//! FORMAT_DESCRIPTION_EVENT (15): what the events that follow look like.
+//! FORMAT_DESCRIPTION_EVENT (15): the format of the events that follow.
 //!
 //! ```text
 //!  0         19          21             71        75             76               …
@@ -44,7 +44,7 @@ impl FormatDescription {
     /// Reads a whole event, header included. The checksum is not verified here.
     ///
     /// # Errors
-    /// When the event is cut short, or is not of binlog version 4 with 19-byte headers.
+    /// When the event is truncated, or is not of binlog version 4 with 19-byte headers.
     pub fn parse(event: &[u8]) -> Result<Self, EventError> {
         let mut fields = FieldReader::new(NAME, event, 0);
         fields.take("header", HEADER_LEN)?;
@@ -97,8 +97,8 @@ impl FormatDescription {
         })
     }
 
-    /// Whether this event itself ends in a checksum, which it does whatever the algorithm of the
-    /// others is, if the server knows checksums.
+    /// Whether this event itself ends in a checksum. It does so if the server's version has
+    /// checksums at all, whatever the algorithm of the other events.
     pub fn is_checksummed(&self) -> bool {
         version_has_checksums(&self.server_version)
     }
@@ -112,7 +112,7 @@ impl FormatDescription {
             .map(|length| usize::from(*length))
     }
 
-    /// The event, checksummed, as it stands at the head of a relay log file.
+    /// The event, checksummed, as it is written at the start of a relay log file.
     pub fn encode(&self, timestamp: u32, server_id: u32, log_pos: u32, flags: u16) -> Vec<u8> {
         let mut body = Vec::with_capacity(64 + self.post_header_lengths.len());
         body.extend_from_slice(&4u16.to_le_bytes());
@@ -140,26 +140,26 @@ impl FormatDescription {
         event::build(header, &body)
     }
 
-    /// Whether events of `other` may stand in a file that this describes: every event type that
-    /// both know has the same fixed part, but for those with a length of their own.
+    /// Whether a file that this describes may hold events of `other`: every event type known to
+    /// both has a fixed part of the same length, except for types with a variable length.
     pub fn is_compatible_with(&self, other: &FormatDescription) -> bool {
         let lengths = self.post_header_lengths.iter();
         (1..)
             .zip(lengths.zip(&other.post_header_lengths))
-            // A server writes 0 for types it never writes itself; that is no contradiction.
+            // A server writes 0 for types that it never writes itself; that is compatible.
             .all(|(number, (ours, theirs))| {
                 let equal = ours == theirs || *ours == 0 || *theirs == 0;
-                equal || tells_its_length(EventType(number))
+                equal || has_variable_length(EventType(number))
             })
     }
 
-    /// The post-header lengths of a file in which events of both stand, which must be compatible.
+    /// The post-header lengths of a file with events of both, which must be compatible.
     pub fn joined_post_header_lengths(&self, other: &FormatDescription) -> Vec<u8> {
         let (own, other) = (&self.post_header_lengths, &other.post_header_lengths);
         let known = |lengths: &[u8], at| lengths.get(at).copied().filter(|length| *length != 0);
         let length = |number: u8| {
             let at = usize::from(number) - 1;
-            match tells_its_length(EventType(number)) {
+            match has_variable_length(EventType(number)) {
                 true => known(own, at).max(known(other, at)),
                 false => known(own, at).or(known(other, at)),
             }
@@ -171,10 +171,10 @@ impl FormatDescription {
     }
 }
 
-/// Whether the fixed part's length may differ between files whose events stand in one: the format
-/// description's own grows with the number of event types, and GTID events got longer in MySQL 5.7,
-/// whose readers go by the length of each.
-fn tells_its_length(event_type: EventType) -> bool {
+/// Whether the fixed part's length may differ between events of one file: that of the format
+/// description grows with the number of event types, and GTID events became longer in MySQL 5.7,
+/// whose readers use the length of each event.
+fn has_variable_length(event_type: EventType) -> bool {
     matches!(
         event_type,
         EventType::FORMAT_DESCRIPTION | EventType::GTID | EventType::ANONYMOUS_GTID
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn round_trip_and_cut_at_every_length() {
+    fn format_description_round_trips_and_truncation_is_safe() {
         let event = sample().encode(7, 900, 126, 0);
         event::verify_checksum(&event).unwrap();
         assert_eq!(FormatDescription::parse(&event), Ok(sample()));
@@ -240,7 +240,7 @@ mod tests {
             post_header_lengths: lengths.to_vec(),
             ..sample()
         };
-        // MySQL 5.6.24's and 9.7.4's, as they stand in their files.
+        // Those of MySQL 5.6.24 and 9.7.4, as in their files.
         let older = of(&[
             56, 13, 0, 8, 0, 18, 0, 4, 4, 4, 4, 18, 0, 0, 92, 0, 4, 26, 8, 0, 0, 0, 8, 8, 8, 2, 0,
             0, 0, 10, 10, 10, 25, 25, 0,
@@ -255,7 +255,7 @@ mod tests {
         assert_eq!(joined.len(), 42);
         let entry = |number: usize| joined[number - 1];
         assert_eq!([1, 15, 33, 34, 40].map(entry), [56, 99, 42, 42, 40]);
-        // What stands in files of both goes on fitting.
+        // Files with events of both stay compatible.
         let joined = of(&joined);
         assert_eq!(
             joined.joined_post_header_lengths(&older),
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn versions() {
+    fn servers_with_checksums_are_known_by_version() {
         assert_eq!(version_numbers("10.11.14-MariaDB-log"), (10, 11, 14));
         assert_eq!(version_numbers("5.5.5-10.11.14-MariaDB"), (10, 11, 14));
         assert_eq!(version_numbers("9.7"), (9, 7, 0));
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn post_header_lengths_by_type() {
+    fn post_header_length_is_found_by_type() {
         assert_eq!(sample().post_header_length(EventType::QUERY), Some(2));
         assert_eq!(
             sample().post_header_length(EventType::GTID_TAGGED),

@@ -12,7 +12,7 @@ use super::fields::{EventError, FieldReader};
 /// lost) and the message.
 ///
 /// # Errors
-/// When it is cut short.
+/// When it is truncated.
 pub fn parse(body: &[u8]) -> Result<(u16, &[u8]), EventError> {
     let mut fields = FieldReader::new("Incident event", body, HEADER_LEN);
     let number = fields.u16("number")?;
@@ -25,7 +25,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_and_is_cut_safely() {
+    fn event_is_read_and_truncation_is_safe() {
         let body = [1, 0, 4, b'l', b'o', b's', b't'];
         assert_eq!(parse(&body), Ok((1, &b"lost"[..])));
         for cut in 0..body.len() {

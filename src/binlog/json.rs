@@ -6,11 +6,11 @@
 //!  array     count | size | for each value: type 1, offset or value | …
 //! ```
 //! Counts, sizes and offsets have 2 bytes, in the large forms 4; offsets count from the count.
-//! Values that fit into an offset stand in its place. Strings begin with their length (7 bits a byte,
+//! Values that fit into an offset are stored instead of it. Strings begin with their length (7 bits a byte,
 //! lowest first); opaque values with a column type, and then the same.
 //!
-//! Offsets may point anywhere, several to the same bytes: a text is written no further than
-//! a document of its length can give.
+//! Offsets may point anywhere, several to the same bytes, so the length of the text is limited to
+//! that of a valid document of that length.
 
 use super::columns::column_type;
 use super::fields::{EventError, FieldReader};
@@ -18,9 +18,9 @@ use super::temporal::{DateTime, Time};
 use super::{decimal, float_text};
 
 const NAME: &str = "JSON document";
-/// How deep the servers let documents be.
+/// The servers' limit for the depth of a document.
 const DEPTH_MAX: usize = 100;
-/// More characters than a byte of any sound document gives, and some for the smallest ones.
+/// More characters than a byte of any valid document yields, and some more for the smallest.
 const CHARS_PER_BYTE: usize = 8;
 const CHARS_MORE: usize = 64;
 /// Line length of MySQL's base64.
@@ -41,31 +41,31 @@ const DOUBLE: u8 = 11;
 const STRING: u8 = 12;
 const OPAQUE: u8 = 15;
 
-/// What a document is at its top.
+/// The type of a document's top-level value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
     /// An object or an array.
     Container,
     /// A number, `true`, `false` or `null`.
     Bare,
-    /// A string, or what is written as one.
+    /// A string, or a value that is written as one.
     String,
 }
 
 /// A document as text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Document {
-    /// What it is.
+    /// The type of its top-level value.
     pub shape: Shape,
     /// Its text; of a [`Shape::String`] the characters without quotation marks and escapes.
     pub text: Vec<u8>,
 }
 
 impl Document {
-    /// Reads a document. One of no bytes is `null`, as it is for the servers.
+    /// Reads a document. An empty one is `null`, as for the servers.
     ///
     /// # Errors
-    /// When it is cut short, points behind its end, or gives more text than it can.
+    /// When it is truncated, points past its end, or yields more text than its length allows.
     pub fn decode(bytes: &[u8]) -> Result<Self, EventError> {
         let Some((value_type, value)) = bytes.split_first() else {
             let text = b"null".to_vec();
@@ -251,7 +251,7 @@ fn at_offset(bytes: &[u8], offset: u64) -> Result<FieldReader<'_>, EventError> {
     Ok(fields)
 }
 
-/// Bytes behind their length.
+/// Bytes preceded by their length.
 fn variable_length<'a>(fields: &mut FieldReader<'a>) -> Result<&'a [u8], EventError> {
     let at = fields.offset();
     let mut length = 0_u64;

@@ -1,4 +1,4 @@
-//! What a PARTIAL_UPDATE_ROWS_EVENT changes in a JSON document.
+//! The changes of a PARTIAL_UPDATE_ROWS_EVENT to a JSON document.
 //!
 //! ```text
 //!  operation 1 | length | path | unless it removes: length | document | next operation …
@@ -9,23 +9,23 @@ use super::fields::{EventError, FieldReader};
 
 const NAME: &str = "JSON change";
 
-/// What is done at a path.
+/// The kind of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {
-    /// The value there becomes another.
+    /// The value at the path is replaced.
     Replace,
-    /// A value comes there: into an object, or into an array before the one that is there.
+    /// A value is inserted at the path: into an object, or into an array before the existing one.
     Insert,
-    /// The value there goes.
+    /// The value at the path is removed.
     Remove,
 }
 
 /// One change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Change<'a> {
-    /// What is done.
+    /// The kind of the change.
     pub operation: Operation,
-    /// Where, like `$.a[1]`.
+    /// The path, like `$.a[1]`.
     pub path: &'a [u8],
     /// The new value, a binary document; empty when it removes.
     pub value: &'a [u8],
@@ -46,7 +46,7 @@ impl Change<'_> {
 /// Reads the changes of one value, in their order.
 ///
 /// # Errors
-/// When it is cut short, or holds an unknown operation.
+/// When it is truncated, or holds an unknown operation.
 pub fn decode(bytes: &[u8]) -> Result<Vec<Change<'_>>, EventError> {
     let mut fields = FieldReader::new(NAME, bytes, 0);
     let mut changes = Vec::new();
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn changes_are_read_and_cut_safely() {
+    fn changes_are_read_and_truncation_is_safe() {
         let bytes = b"\x00\x03$.a\x03\x05\x02\x00\x01\x04$[1]\x02\x04\x00\x02\x03$.b";
         let changes = decode(bytes).unwrap();
         let functions: Vec<_> = changes.iter().map(Change::function).collect();
@@ -92,11 +92,11 @@ mod tests {
         );
         assert_eq!(changes[0].value, [5, 2, 0]);
         assert_eq!(changes[2].path, b"$.b");
-        let borders = [0, 9, 18];
+        let boundaries = [0, 9, 18];
         for cut in 0..bytes.len() {
             assert_eq!(
                 decode(&bytes[..cut]).is_ok(),
-                borders.contains(&cut),
+                boundaries.contains(&cut),
                 "{cut}"
             );
         }

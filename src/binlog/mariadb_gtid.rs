@@ -38,7 +38,7 @@ const COMMIT_ID_AT: usize = 32;
 /// The event with neither commit id nor XID is padded to this length of body.
 const SHORT_BODY_LEN: usize = 19;
 
-/// What is read from a GTID event.
+/// The fields of a GTID event that the relay reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MariaDbGtidEvent {
     /// The GTID, with the header's server_id.
@@ -67,7 +67,7 @@ impl MariaDbGtidEvent {
     /// Reads a whole event with its header and, when `checksummed`, its checksum.
     ///
     /// # Errors
-    /// When it is cut short.
+    /// When it is truncated.
     pub fn parse(event: &[u8], checksummed: bool) -> Result<Self, EventError> {
         let header = EventHeader::parse(event)?;
         let mut fields =
@@ -121,17 +121,22 @@ fn alter_half(fields: &mut FieldReader<'_>) -> Result<Option<AlterHalf>, EventEr
 }
 
 /// Sets the commit id in an event that has one; leaves others alone.
-pub fn set_commit_id(event: &mut [u8], commit_id: u64) {
-    if event
-        .get(FLAGS2_AT)
-        .is_some_and(|flags2| flags2 & FLAG_GROUP_COMMIT_ID != 0)
-    {
-        event::patch(event, COMMIT_ID_AT, &commit_id.to_le_bytes());
+///
+/// # Errors
+/// When the event ends before its flags or inside the commit id.
+pub fn set_commit_id(event: &mut [u8], commit_id: u64) -> Result<(), EventError> {
+    match event.get(FLAGS2_AT) {
+        Some(flags2) if flags2 & FLAG_GROUP_COMMIT_ID == 0 => Ok(()),
+        // Without flags2 this fails as well: they come before the commit id.
+        _ => event::patch(event, "commit_id", COMMIT_ID_AT, &commit_id.to_le_bytes()),
     }
 }
 
-/// The opener of an empty group with the GTID of `event` (whole, checksummed): what is left of a
-/// group of which every statement is filtered out. A COMMIT must follow.
+/// The opener of an empty group with the GTID of `event` (whole, checksummed): the remainder of a
+/// group whose every statement is filtered out. A COMMIT must follow.
+///
+/// # Errors
+/// As [`MariaDbGtidEvent::parse`].
 pub fn empty_group(event: &[u8]) -> Result<Vec<u8>, EventError> {
     let header = EventHeader::parse(event)?;
     let parsed = MariaDbGtidEvent::parse(event, true)?;
@@ -169,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_and_is_cut_safely() {
+    fn event_is_read_and_truncation_is_safe() {
         let event = sample(FLAG_GROUP_COMMIT_ID);
         let parsed = MariaDbGtidEvent::parse(&event, true).unwrap();
         assert_eq!(parsed.gtid.to_string(), "3-18-99");
@@ -183,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn halves_of_an_alter_are_told_and_cut_safely() {
+    fn halves_of_an_alter_are_distinguished_and_truncation_is_safe() {
         let xid = [1, 0, 0, 0, 2, 1, b'a', b'b', b'c'];
         let end = [&[8][..], &77u64.to_le_bytes()].concat();
         let engines = [&[1 | 4, 2][..], &77u64.to_le_bytes()].concat();
@@ -217,21 +222,25 @@ mod tests {
     }
 
     #[test]
-    fn commit_ids_are_set_only_where_there_is_one() {
+    fn commit_id_is_set_only_in_an_event_that_has_one() {
         let mut event = sample(FLAG_GROUP_COMMIT_ID);
-        set_commit_id(&mut event, 5);
+        set_commit_id(&mut event, 5).unwrap();
         assert_eq!(
             MariaDbGtidEvent::parse(&event, true).unwrap().commit_id,
             Some(5)
         );
         let mut event = sample(FLAG_STANDALONE);
         let before = event.clone();
-        set_commit_id(&mut event, 5);
+        set_commit_id(&mut event, 5).unwrap();
         assert_eq!(event, before);
+        let mut event = sample(FLAG_GROUP_COMMIT_ID);
+        for len in 0..COMMIT_ID_AT + 8 {
+            assert!(set_commit_id(&mut event[..len], 5).is_err(), "length {len}");
+        }
     }
 
     #[test]
-    fn an_empty_group_keeps_the_gtid_only() {
+    fn empty_group_keeps_only_the_gtid() {
         let empty = empty_group(&sample(FLAG_STANDALONE | FLAG_GROUP_COMMIT_ID)).unwrap();
         let parsed = MariaDbGtidEvent::parse(&empty, true).unwrap();
         assert_eq!(parsed.gtid.to_string(), "3-18-99");

@@ -1,128 +1,40 @@
 //! MySQL's transaction openers: GTID_EVENT (33), ANONYMOUS_GTID_EVENT (34), GTID_TAGGED (42).
 //!
-//! ```text
-//!  0        19      20     36    44       45               53                61
-//!  | header | flags | uuid | gno | type=2 | last_committed | sequence_number | …
-//!  … immediate commit time (7; bit 55: the original one follows, 7)
-//!  … transaction length (length-encoded)
-//!  … immediate server version (4; bit 31: the original one follows, 4)
-//!  … commit group ticket (8), optional
-//! ```
-//!
-//! MySQL 5.6 ends at 44, 5.7 at 61. `transaction length` counts this event and all that follow up
-//! to the commit, checksums included. The tagged form is described in `tagged_gtid`.
+//! The first two share one form (`untagged`), which has grown with each version; the third is a
+//! self-describing message (`tagged`). The relay reads the same fields from all of them.
 
-use super::event::{self, CHECKSUM_LEN, HEADER_LEN};
+mod content;
+mod tagged;
+mod untagged;
+
+pub use content::{LogicalClock, MySqlGtidEvent};
+
+use super::event;
 use super::event_type::EventType;
-use super::fields::{EventError, FieldReader, put_length_encoded};
-use super::tagged_gtid;
-use crate::gtid::{Gtid, Sid, Tag, Uuid};
-
-const NAME: &str = "Gtid event";
-const LOGICAL_CLOCK_TYPE: u8 = 2;
-const LAST_COMMITTED_AT: usize = 45;
-const SEQUENCE_NUMBER_AT: usize = 53;
-const COMMIT_TIME_LEN: usize = 7;
-const ORIGINAL_FOLLOWS: u64 = 1 << 55;
-
-/// When transactions of one binlog file may run in parallel: one with `last_committed` L may
-/// start when all with `sequence_number` ≤ L have committed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LogicalClock {
-    /// The newest transaction that must have committed before this one starts.
-    pub last_committed: i64,
-    /// This transaction's own number: 1, 2, 3 … in each file.
-    pub sequence_number: i64,
-}
-
-/// What is read from a transaction opener.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct MySqlGtidEvent {
-    /// The GTID; `None` in an ANONYMOUS_GTID_EVENT.
-    pub gtid: Option<Gtid>,
-    /// Absent in events of MySQL 5.6.
-    pub clock: Option<LogicalClock>,
-    /// Bytes of the whole transaction, this event included; absent before MySQL 8.0.
-    pub transaction_length: Option<u64>,
-    /// When the transaction committed on its origin, in microseconds since 1970; MySQL 8.0+.
-    pub original_commit_time_us: Option<u64>,
-}
+use super::fields::EventError;
 
 impl MySqlGtidEvent {
     /// Reads a whole event with its header and, when `checksummed`, its checksum.
     ///
     /// # Errors
-    /// When it is cut short, or a field holds what no server writes.
+    /// When it is truncated, or a field holds a value that no server writes.
     pub fn parse(event: &[u8], checksummed: bool) -> Result<Self, EventError> {
-        let event_type = event.get(4).copied().map(EventType);
         let body = event::body(event, checksummed);
-        if event_type == Some(EventType::GTID_TAGGED) {
-            return tagged_gtid::parse(body);
+        match event.get(4).copied().map(EventType) {
+            Some(EventType::GTID_TAGGED) => tagged::parse(body),
+            event_type => untagged::parse(event_type, body),
         }
-        let mut fields = FieldReader::new(NAME, body, HEADER_LEN);
-        fields.u8("flags")?;
-        let uuid = Uuid(fields.array("uuid")?);
-        let gno = read_gno(&mut fields)?;
-        let gtid = (event_type != Some(EventType::ANONYMOUS_GTID)).then_some(Gtid {
-            sid: Sid {
-                uuid,
-                tag: Tag::NONE,
-            },
-            gno,
-        });
-        if gtid.is_some() && gno == 0 {
-            return Err(fields.invalid("gno", 36, 0, "1 or more"));
-        }
-        let mut parsed = Self {
-            gtid,
-            clock: None,
-            transaction_length: None,
-            original_commit_time_us: None,
-        };
-        if fields.remaining() == 0 || fields.u8("logical clock type")? != LOGICAL_CLOCK_TYPE {
-            return Ok(parsed);
-        }
-        parsed.clock = Some(LogicalClock {
-            last_committed: fields.u64("last_committed")? as i64,
-            sequence_number: fields.u64("sequence_number")? as i64,
-        });
-        if fields.remaining() == 0 {
-            return Ok(parsed);
-        }
-        parsed.original_commit_time_us = Some(read_commit_times(&mut fields)?);
-        if fields.remaining() > 0 {
-            parsed.transaction_length = Some(fields.length_encoded("transaction length")?);
-        }
-        Ok(parsed)
     }
-}
-
-fn read_gno(fields: &mut FieldReader<'_>) -> Result<u64, EventError> {
-    let at = fields.offset();
-    let gno = fields.u64("gno")?;
-    if gno > i64::MAX as u64 {
-        return Err(fields.invalid("gno", at, gno, "at most 2^63 - 1"));
-    }
-    Ok(gno)
-}
-
-/// Reads one or two commit times and returns the original one.
-fn read_commit_times(fields: &mut FieldReader<'_>) -> Result<u64, EventError> {
-    let immediate = fields.uint("immediate commit time", COMMIT_TIME_LEN)?;
-    if immediate & ORIGINAL_FOLLOWS != 0 {
-        return fields.uint("original commit time", COMMIT_TIME_LEN);
-    }
-    Ok(immediate)
 }
 
 /// Appends to `out` the transaction opener `event` (whole, checksummed) with `clock` in place of
 /// its own and the transaction length that `rest_len` bytes after it make.
 ///
-/// The new event is correct but for its header's `log_pos` and its checksum, which depend on
-/// its place in the file.
+/// The new event is correct except for its header's `log_pos` and its checksum, which depend on
+/// its offset in the file.
 ///
 /// # Errors
-/// As [`MySqlGtidEvent::parse`].
+/// As [`MySqlGtidEvent::parse`]; `out` may then hold a part of the new event.
 pub fn rewrite(
     event: &[u8],
     clock: LogicalClock,
@@ -131,190 +43,11 @@ pub fn rewrite(
 ) -> Result<(), EventError> {
     let start = out.len();
     if event.get(4).copied().map(EventType) == Some(EventType::GTID_TAGGED) {
-        tagged_gtid::rewrite(event, clock, rest_len, out)?;
+        tagged::rewrite(event, clock, rest_len, out)?;
     } else {
-        rewrite_untagged(event, clock, rest_len, out)?;
+        untagged::rewrite(event, clock, rest_len, out)?;
     }
-    let size = (out.len() - start) as u32;
-    if let Some(written) = out.get_mut(start..) {
-        event::set_event_size(written, size);
-    }
-    Ok(())
-}
-
-fn rewrite_untagged(
-    source: &[u8],
-    clock: LogicalClock,
-    rest_len: u64,
-    out: &mut Vec<u8>,
-) -> Result<(), EventError> {
-    let body = event::body(source, true);
-    let start = out.len();
-    let mut fields = FieldReader::new(NAME, body, HEADER_LEN);
-    fields.take("flags, uuid and gno", LAST_COMMITTED_AT - 1 - HEADER_LEN)?;
-    if fields.remaining() == 0 || fields.u8("logical clock type")? != LOGICAL_CLOCK_TYPE {
-        out.extend_from_slice(source); // MySQL 5.6: there is no clock to rewrite.
-        return Ok(());
-    }
-    fields.take("logical clock", 16)?;
-    let has_length = fields.remaining() > 0;
-    if has_length {
-        read_commit_times(&mut fields)?;
-    }
-    let head_len = fields.offset();
-    out.extend_from_slice(source.get(..head_len).unwrap_or(source));
-    if let Some(head) = out.get_mut(start..) {
-        event::patch(head, LAST_COMMITTED_AT, &clock.last_committed.to_le_bytes());
-        event::patch(
-            head,
-            SEQUENCE_NUMBER_AT,
-            &clock.sequence_number.to_le_bytes(),
-        );
-    }
-    if has_length && fields.remaining() > 0 {
-        fields.length_encoded("transaction length")?;
-        let tail = fields.rest();
-        let fixed = (head_len + tail.len() + CHECKSUM_LEN) as u64;
-        put_length_encoded(
-            out,
-            transaction_length(fixed, rest_len, length_encoded_width),
-        );
-        out.extend_from_slice(tail);
-    } else {
-        out.extend_from_slice(fields.rest());
-    }
-    out.extend_from_slice(&[0; CHECKSUM_LEN]);
-    Ok(())
-}
-
-/// The transaction length that counts itself: `fixed` bytes of the opener without the length's
-/// own field, that field in the width that `width` gives, and `rest_len` bytes of other events.
-pub(super) fn transaction_length(fixed: u64, rest_len: u64, width: fn(u64) -> u64) -> u64 {
-    let mut total = fixed + rest_len + 1;
-    // The width grows with the value, at most eight times.
-    loop {
-        let next = fixed + rest_len + width(total);
-        if next <= total {
-            return next.max(total);
-        }
-        total = next;
-    }
-}
-
-fn length_encoded_width(value: u64) -> u64 {
-    match value {
-        0..=250 => 1,
-        251..=0xffff => 3,
-        0x1_0000..=0xff_ffff => 4,
-        _ => 9,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::event::EventHeader;
-    use super::*;
-
-    fn sample(tail: &[u8]) -> Vec<u8> {
-        let mut body = vec![1];
-        body.extend_from_slice(&[0xab; 16]);
-        body.extend_from_slice(&77u64.to_le_bytes());
-        body.push(2);
-        body.extend_from_slice(&5u64.to_le_bytes());
-        body.extend_from_slice(&6u64.to_le_bytes());
-        body.extend_from_slice(tail);
-        let header = EventHeader {
-            timestamp: 1,
-            event_type: EventType::GTID,
-            server_id: 86,
-            event_size: 0,
-            log_pos: 0,
-            flags: 0,
-        };
-        event::build(header, &body)
-    }
-
-    fn modern(length: u64) -> Vec<u8> {
-        let mut tail = 1_700_000_000_000_000u64.to_le_bytes()[..7].to_vec();
-        put_length_encoded(&mut tail, length);
-        tail.extend_from_slice(&90_704u32.to_le_bytes());
-        sample(&tail)
-    }
-
-    #[test]
-    fn reads_all_generations() {
-        let v57 = MySqlGtidEvent::parse(&sample(&[]), true).unwrap();
-        assert_eq!(v57.gtid.unwrap().gno, 77);
-        assert_eq!(
-            v57.clock,
-            Some(LogicalClock {
-                last_committed: 5,
-                sequence_number: 6
-            })
-        );
-        assert_eq!(v57.transaction_length, None);
-        let v8 = MySqlGtidEvent::parse(&modern(300), true).unwrap();
-        assert_eq!(v8.transaction_length, Some(300));
-        assert_eq!(v8.original_commit_time_us, Some(1_700_000_000_000_000));
-        let mut v56 = sample(&[]);
-        v56.truncate(44);
-        let v56 = MySqlGtidEvent::parse(&v56, false).unwrap();
-        assert_eq!((v56.gtid.unwrap().gno, v56.clock), (77, None));
-    }
-
-    #[test]
-    fn cut_at_every_length_never_reads_past_the_end() {
-        let event = modern(300);
-        for cut in 0..44 {
-            assert!(
-                MySqlGtidEvent::parse(&event[..cut], false).is_err(),
-                "cut at {cut}"
-            );
-        }
-        for cut in 44..event.len() {
-            let _ = MySqlGtidEvent::parse(&event[..cut], false);
-        }
-    }
-
-    #[test]
-    fn the_rewritten_length_counts_the_event_itself() {
-        let clock = LogicalClock {
-            last_committed: 1000,
-            sequence_number: 1001,
-        };
-        for rest in [
-            0, 100, 150, 163, 164, 165, 180, 250, 300, 65_400, 65_450, 65_460, 65_536,
-        ]
-        .into_iter()
-        .chain(16_777_100..16_777_220)
-        {
-            for length in [10, 300, 70_000, 20_000_000] {
-                let mut out = Vec::new();
-                rewrite(&modern(length), clock, rest, &mut out).unwrap();
-                let parsed = MySqlGtidEvent::parse(&out, true).unwrap();
-                assert_eq!(parsed.transaction_length, Some(out.len() as u64 + rest));
-                assert_eq!(parsed.clock, Some(clock));
-                assert_eq!(
-                    EventHeader::parse(&out).unwrap().event_size as usize,
-                    out.len()
-                );
-                assert_eq!(out[out.len() - 8..out.len() - 4], 90_704u32.to_le_bytes());
-            }
-        }
-    }
-
-    #[test]
-    fn an_old_event_keeps_its_form() {
-        let clock = LogicalClock {
-            last_committed: 9,
-            sequence_number: 10,
-        };
-        let mut out = Vec::new();
-        rewrite(&sample(&[]), clock, 500, &mut out).unwrap();
-        assert_eq!(out.len(), sample(&[]).len());
-        assert_eq!(
-            MySqlGtidEvent::parse(&out, true).unwrap().clock,
-            Some(clock)
-        );
-    }
+    let written = event::appended(out, start)?;
+    let size = written.len() as u32;
+    event::set_event_size(written, size)
 }

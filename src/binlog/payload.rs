@@ -3,7 +3,7 @@
 //! Fields follow one another as type, length and value, the first two length-encoded, the value
 //! a length-encoded integer: 1 payload size, 2 compression type (0 zstd, 255 none), 3
 //! uncompressed size. Type 0, alone, ends the header; the payload follows: events, without
-//! checksums, one behind the other.
+//! checksums, one after the other.
 
 use std::io::{self, BufRead, BufReader, Read};
 
@@ -14,24 +14,24 @@ use super::fields::{EventError, FieldReader};
 pub const COMPRESSION_ZSTD: u64 = 0;
 /// `compression_type` of a payload that is not compressed.
 pub const COMPRESSION_NONE: u64 = 255;
-/// The largest window that is decompressed with, as a power of two: 128 MiB, which the highest
-/// compression level of the servers asks for. The default level has 2 MiB.
+/// The largest window accepted for decompression, as a power of two: 128 MiB, as needed for the
+/// servers' highest compression level. The default level needs 2 MiB.
 const WINDOW_LOG_MAX: u32 = 27;
 
-/// What the zstd stream of a payload expands to.
+/// Decompresses the zstd stream of a payload.
 ///
 /// # Errors
-/// When no memory can be had for it. What the stream itself has wrong shows when it is read.
+/// When memory for it cannot be allocated. A damaged stream is an error only when it is read.
 pub fn expand<'a>(stream: impl BufRead + 'a) -> io::Result<impl BufRead + 'a> {
     let mut decoder = zstd::Decoder::with_buffer(stream)?;
     decoder.window_log_max(WINDOW_LOG_MAX)?;
     Ok(BufReader::new(decoder))
 }
 
-/// What is read from the header. The sizes are what the event says, and not to be trusted.
+/// The fields of the header. The sizes are those stated in the event: they cannot be trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PayloadHeader {
-    /// Bytes of the payload as it stands in the event.
+    /// Size of the payload in the event, in bytes.
     pub payload_size: Option<u64>,
     /// 0 zstd, 255 none.
     pub compression_type: Option<u64>,
@@ -45,7 +45,7 @@ impl PayloadHeader {
     /// Reads `body`, the event without its header, or the head of it.
     ///
     /// # Errors
-    /// When it is cut short, or a value does not fill its length.
+    /// When it is truncated, or a value does not fill its length.
     pub fn parse(body: &[u8]) -> Result<Self, EventError> {
         let mut fields = FieldReader::new("Transaction_payload event", body, HEADER_LEN);
         let mut header = PayloadHeader::default();
@@ -92,7 +92,7 @@ impl<'a> PayloadEvents<'a> {
     /// event are kept. `None` when the compression is not known.
     ///
     /// # Errors
-    /// When the header is cut short or the stream cannot be begun.
+    /// When the header is truncated or the stream cannot be begun.
     pub fn new(body: &'a [u8], kept_max: usize) -> io::Result<Option<Self>> {
         let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, error);
         let header = PayloadHeader::parse(body).map_err(invalid)?;
@@ -135,11 +135,11 @@ impl<'a> PayloadEvents<'a> {
         let skipped = io::copy(&mut (&mut self.input).take(left), &mut io::sink())?;
         if self.kept.len() < kept || skipped < left {
             let found = self.kept.len() as u64 + skipped;
-            let what = format!(
-                "{} event: cut short: it has {size} bytes, the payload ends after {found}",
+            let cause = format!(
+                "{} event: truncated: it has {size} bytes, the payload ends after {found}",
                 header.event_type
             );
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, what));
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, cause));
         }
         Ok(Some((header, kept == size)))
     }
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn events_are_read_and_cut_safely() {
+    fn events_are_read_and_truncation_is_safe() {
         let zstd = zstd::encode_all(&events()[..], 3).unwrap();
         for body in [body(255, &events()), body(0, &zstd)] {
             assert_eq!(sizes(&body, 100).unwrap(), [(40, true, 40), (19, true, 19)]);
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_are_read_and_cut_safely() {
+    fn headers_are_read_and_truncation_is_safe() {
         let body = [2, 1, 0, 3, 3, 0xfc, 0x3b, 0x02, 9, 1, 1, 1, 1, 223, 0, 7, 7];
         let header = PayloadHeader::parse(&body).unwrap();
         assert_eq!(header.payload_size, Some(223));

@@ -9,27 +9,28 @@
 use super::event::{self, EventHeader, HEADER_LEN};
 use super::event_type::EventType;
 use super::fields::{EventError, FieldReader};
+use super::status_variables::StatusVariables;
 
 /// Fixed part of an EXECUTE_LOAD_QUERY event after that of a QUERY event: file id, start and end
 /// of the file name in the statement, and how duplicates are handled.
 const LOAD_QUERY_EXTRA_LEN: usize = 13;
 
-/// What is read from a statement event.
+/// The fields of a statement event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Query<'a> {
     /// The connection that ran the statement, on its origin.
     pub thread_id: u32,
-    /// How long it ran, in seconds.
+    /// Its execution time, in seconds.
     pub exec_time: u32,
     /// The error that the statement is expected to end with.
     pub error_code: u16,
-    /// The default database; empty when there was none. CREATE, DROP and ALTER DATABASE carry
-    /// the database that they name.
+    /// The default database; empty when there was none. In CREATE, DROP and ALTER DATABASE it is
+    /// the database that the statement names.
     pub database: &'a [u8],
     /// The status variables (sql_mode, character sets, time zone, …), undecoded.
     pub status_variables: &'a [u8],
-    /// The statement. May be cut short when the event's head only was given, and is compressed in
-    /// a QUERY_COMPRESSED event.
+    /// The statement. Incomplete when only the event's head was given; compressed in a
+    /// QUERY_COMPRESSED event.
     pub statement: &'a [u8],
 }
 
@@ -38,7 +39,7 @@ impl<'a> Query<'a> {
     /// as long as the database is in it.
     ///
     /// # Errors
-    /// When it is cut short.
+    /// When it is truncated.
     pub fn parse(event_type: EventType, body: &'a [u8]) -> Result<Self, EventError> {
         let mut fields = FieldReader::new("Query event", body, HEADER_LEN);
         let thread_id = fields.u32("thread_id")?;
@@ -67,40 +68,14 @@ impl<'a> Query<'a> {
         })
     }
 
-    /// MySQL 8.0+: the number under which the storage engine knows a DDL statement's transaction.
-    /// `None` when there is none, or a variable stands before it whose length nobody here knows.
+    /// MySQL 8.0+: the storage engine's number for a DDL statement's transaction. `None` when there
+    /// is none, or when it follows a variable of unknown length.
     pub fn ddl_xid(&self) -> Option<u64> {
-        const UPDATED_DATABASES: u8 = 12;
-        const DDL_XID: u8 = 17;
-        let mut fields = FieldReader::new("Query event", self.status_variables, 0);
-        while fields.remaining() > 0 {
-            let code = fields.u8("status variable").ok()?;
-            let len = match code {
-                DDL_XID => return fields.u64("xid").ok(),
-                0 | 3 | 10 => 4,   // flags2, auto_increment, master_data_written
-                1 | 9 => 8,        // sql_mode, table_map_for_update
-                4 => 6,            // character sets
-                7 | 8 | 18 => 2,   // lc_time_names, database's and default collation
-                13 => 3,           // microseconds
-                16 | 19 | 20 => 1, // three switches
-                5 | 6 => fields.u8("length").ok()?.into(), // time zone, catalog
-                11 => {
-                    let user = usize::from(fields.u8("user length").ok()?);
-                    fields.take("user", user).ok()?;
-                    fields.u8("host length").ok()?.into()
-                }
-                UPDATED_DATABASES => {
-                    pass_databases(&mut fields)?;
-                    0
-                }
-                _ => return None,
-            };
-            fields.take("status variable", len).ok()?;
-        }
-        None
+        let variables = StatusVariables::parse(self.status_variables).ok()?;
+        variables.ddl_xid
     }
 
-    /// Whether the statement opens or shapes a transaction and so passes every filter: BEGIN,
+    /// Whether the statement begins, ends or structures a transaction and so passes every filter: BEGIN,
     /// COMMIT, ROLLBACK, ROLLBACK TO, SAVEPOINT, XA ….
     pub fn is_transaction_keyword(&self) -> bool {
         self.statement == b"BEGIN"
@@ -118,7 +93,7 @@ impl<'a> Query<'a> {
             || starts_with_ignoring_case(self.statement, b"START TRANSACTION")
     }
 
-    /// The xid of an XA transaction that the statement commits or rolls back, as the servers write
+    /// The XID of an XA transaction that the statement commits or rolls back, as the servers write
     /// it: `X'7861',X'',1`.
     pub fn ended_xid(&self) -> Option<&'a [u8]> {
         [&b"XA COMMIT "[..], b"XA ROLLBACK "]
@@ -134,26 +109,12 @@ impl<'a> Query<'a> {
     }
 }
 
-/// The databases that a statement changed: a count, then names that each end with a zero.
-fn pass_databases(fields: &mut FieldReader<'_>) -> Option<()> {
-    /// Stands for the count when there are too many to name.
-    const TOO_MANY: u8 = 254;
-    let count = fields.u8("databases").ok()?;
-    if count == TOO_MANY {
-        return Some(());
-    }
-    for _ in 0..count {
-        while fields.u8("database").ok()? != 0 {}
-    }
-    Some(())
-}
-
 fn starts_with_ignoring_case(text: &[u8], prefix: &[u8]) -> bool {
     text.get(..prefix.len())
         .is_some_and(|head| head.eq_ignore_ascii_case(prefix))
 }
 
-/// A BEGIN or COMMIT event without default database, to take the place of filtered statements.
+/// A BEGIN or COMMIT event without default database, to replace filtered statements.
 /// `like` gives the timestamp and the server_id.
 pub fn transaction_keyword(like: &EventHeader, statement: &str) -> Vec<u8> {
     const SUPPRESS_USE: u16 = 0x8; // There is no default database to switch to.
@@ -188,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_and_is_cut_safely() {
+    fn event_is_read_and_truncation_is_safe() {
         let bytes = body("ss-vps1", "insert into t values (1)");
         let query = Query::parse(EventType::QUERY, &bytes).unwrap();
         assert_eq!(query.database, b"ss-vps1");
@@ -203,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ddl_xid_is_found_behind_other_variables() {
+    fn ddl_xid_is_found_after_other_variables() {
         let mut variables = vec![0, 1, 2, 3, 4, 6, 3, b's', b't', b'd', 12, 1, b't', 0, 11];
         variables.extend([1, b'u', 0, 5, 0, 17]);
         variables.extend(258u64.to_le_bytes());
@@ -227,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn keywords() {
+    fn transaction_keywords_are_recognised() {
         let ends = |text: &str| {
             let bytes = body("", text);
             let query = Query::parse(EventType::QUERY, &bytes).unwrap();
@@ -248,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_made_up_keyword_can_be_read() {
+    fn generated_keyword_can_be_read() {
         let like = EventHeader {
             timestamp: 5,
             event_type: EventType::GTID,

@@ -5,19 +5,19 @@
 //!  | header | position | file name … |
 //! ```
 //!
-//! A real one ends a file. A server also makes one up (artificial) at the start of a dump and
-//! before each file, to tell the replica the file's name.
+//! A real one ends a file. A server also generates one (artificial) at the start of a dump and
+//! before each file, to send the file's name to the replica.
 
 use super::event::{self, EventHeader, FLAG_ARTIFICIAL, HEADER_LEN};
 use super::event_type::EventType;
 use super::fields::{EventError, FieldReader};
 
-/// What is read from a rotate event.
+/// The fields of a rotate event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rotate<'a> {
     /// Offset of the first event in the next file: 4, or where a dump starts.
     pub position: u64,
-    /// The next file's name, without folder.
+    /// The next file's name, without a directory.
     pub file: &'a [u8],
 }
 
@@ -25,7 +25,7 @@ impl<'a> Rotate<'a> {
     /// Reads `body`, the event without its header and checksum.
     ///
     /// # Errors
-    /// When it is cut short, or the name is empty or longer than 511 bytes.
+    /// When it is truncated, or the name is empty or longer than 511 bytes.
     pub fn parse(body: &'a [u8]) -> Result<Self, EventError> {
         let mut fields = FieldReader::new("Rotate event", body, HEADER_LEN);
         let position = fields.u64("position")?;
@@ -44,7 +44,7 @@ pub fn closing(timestamp: u32, server_id: u32, log_pos: u32, next_file: &str) ->
     build(timestamp, server_id, log_pos, 0, 4, next_file)
 }
 
-/// The rotate event that a server makes up to name the file whose events follow.
+/// The rotate event that a server generates to name the file whose events follow.
 pub fn artificial(server_id: u32, file: &str, position: u64) -> Vec<u8> {
     build(0, server_id, 0, FLAG_ARTIFICIAL, position, file)
 }
@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn round_trip_and_cut() {
+    fn rotate_round_trips_and_truncation_is_safe() {
         let event = artificial(900, "relay-bin.000007", 4);
         let header = EventHeader::parse(&event).unwrap();
         assert!(header.is_artificial());

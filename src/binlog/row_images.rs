@@ -1,4 +1,4 @@
-//! The rows of a rows event, and where in it their values are.
+//! The rows of a rows event, and the positions of their values.
 //!
 //! ```text
 //!  0        19         25      27
@@ -7,8 +7,8 @@
 //!  … rows: null bits of the present columns | values of those that are not null
 //! ```
 //!
-//! Extra data of type 1 names the partition of the rows (2 bytes), in updates also the one they come
-//! from (2 more).
+//! Extra data of type 1 names the partition of the rows (2 bytes), in updates also the one that they
+//! move from (2 more).
 //!
 //! An update has two images a row. In a partial update (39) the second begins with options
 //! (length-encoded); option 1 adds one bit for each JSON column of the table. MariaDB's
@@ -26,19 +26,19 @@ const NAME: &str = "rows event";
 const PARTIAL_JSON: u64 = 1;
 const EXTRA_PARTITION: u8 = 1;
 
-/// What the rows of an event do.
+/// The change that an event makes to its rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RowsKind {
-    /// They come to be.
+    /// They are inserted.
     Insert,
-    /// They change.
+    /// They are updated.
     Update,
-    /// They go.
+    /// They are deleted.
     Delete,
 }
 
 impl RowsKind {
-    /// What the rows of an event of this type do.
+    /// The change that an event of this type makes.
     pub fn of(event_type: EventType) -> Self {
         match event_type.0 {
             24 | 31 | 39 | 167 | 170 => RowsKind::Update,
@@ -48,14 +48,14 @@ impl RowsKind {
     }
 }
 
-/// What a rows event does to its rows, and what stands behind its fixed part.
+/// The columns and images of a rows event, which follow its fixed part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RowsData<'a> {
-    /// Which columns the images have: the bitmaps behind the column count.
+    /// Which columns the images have: the bitmaps after the column count.
     pub columns: &'a [u8],
     /// Whether the images have all columns.
     pub is_full: bool,
-    /// The images. Cut short when the event's head only was given.
+    /// The images; incomplete when only the event's head was given.
     pub images: &'a [u8],
 }
 
@@ -63,7 +63,7 @@ impl<'a> RowsData<'a> {
     /// Reads `body`, the event without its header and checksum, or the head of it.
     ///
     /// # Errors
-    /// When it is cut short before the images.
+    /// When it ends before the images.
     pub fn parse(event_type: EventType, body: &'a [u8]) -> Result<Self, EventError> {
         let mut fields = FieldReader::new(NAME, body, HEADER_LEN);
         take_extra_data(&mut fields, event_type)?;
@@ -99,7 +99,7 @@ pub enum RawValue<'a> {
     Null,
     /// Its bytes, without a prefix of its length.
     Bytes(&'a [u8]),
-    /// What is to be changed in a JSON document.
+    /// The changes to a JSON document.
     JsonDiff(&'a [u8]),
 }
 
@@ -114,10 +114,10 @@ pub struct Cell<'a> {
     pub value: RawValue<'a>,
 }
 
-/// One row: one image of it, or two if it was updated. Columns that were not logged are missing.
+/// One row: one image of it, or two if it was updated. Columns that were not logged are absent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row<'a> {
-    /// The row as it is inserted or deleted, or was before an update.
+    /// The inserted or deleted row, or the row before an update.
     pub image: Vec<Cell<'a>>,
     /// The row after an update.
     pub after: Option<Vec<Cell<'a>>>,
@@ -126,28 +126,28 @@ pub struct Row<'a> {
 /// The rows of one event.
 #[derive(Debug)]
 pub struct RowImages<'a> {
-    /// What they do.
+    /// The change that the event makes.
     pub kind: RowsKind,
-    /// The partition, if the server said it.
+    /// The partition, if the event names it.
     pub partition: Option<Partition>,
     columns: &'a Columns,
     before: &'a [u8],
     after: Option<&'a [u8]>,
     partial: bool,
-    /// Whether it is a dummy that only ends a statement, and belongs to no table.
+    /// Whether it is a dummy event that only ends a statement, without a table.
     empty: bool,
     rows: Cow<'a, [u8]>,
-    /// Where in the event `rows` begin.
+    /// Offset of `rows` in the event.
     at: usize,
 }
 
 impl<'a> RowImages<'a> {
-    /// Reads `body`, a whole rows event without header and checksum. `None` when a column's type
-    /// does not tell how long its values are, or the rows are compressed and larger than
+    /// Reads `body`, a whole rows event without header and checksum. `None` when the length of a
+    /// column's values is unknown, or the rows are compressed and larger than
     /// `uncompressed_max` bytes.
     ///
     /// # Errors
-    /// When it is cut short before its rows, they do not expand, or it does not match `columns`.
+    /// When it ends before its rows, they cannot be decompressed, or it does not match `columns`.
     pub fn parse(
         event_type: EventType,
         body: &'a [u8],
@@ -205,7 +205,7 @@ impl<'a> RowImages<'a> {
             return Ok(0);
         }
         let mut fields = FieldReader::new(NAME, &self.rows, self.at);
-        if self.takes_no_bytes() {
+        if self.has_no_columns() {
             return Ok(1);
         }
         let mut count = 0;
@@ -216,11 +216,11 @@ impl<'a> RowImages<'a> {
         Ok(count)
     }
 
-    /// The rows, in their order. After an error there are no more.
+    /// The rows, in their order. Iteration ends after an error.
     pub fn rows(&self) -> impl Iterator<Item = Result<Row<'_>, EventError>> {
         let mut fields = FieldReader::new(NAME, &self.rows, self.at);
-        // A row of which no column was logged takes no bytes (or its options only): one row.
-        let mut bare = self.takes_no_bytes();
+        // A row without logged columns has no bytes (or only its options): one row.
+        let mut bare = self.has_no_columns();
         std::iter::from_fn(move || {
             if self.empty || (fields.remaining() == 0 && !bare) {
                 return None;
@@ -251,8 +251,8 @@ impl<'a> RowImages<'a> {
         Ok(Row { image, after })
     }
 
-    /// Whether the event's rows have no columns at all.
-    fn takes_no_bytes(&self) -> bool {
+    /// Whether no column of the rows was logged.
+    fn has_no_columns(&self) -> bool {
         let has_columns = |bitmap: &[u8]| self.present(bitmap).next().is_some();
         !has_columns(self.before) && !self.after.is_some_and(has_columns)
     }
@@ -349,7 +349,7 @@ fn value<'a>(length: ValueLength, fields: &mut FieldReader<'a>) -> Result<&'a [u
     fields.take("value", length)
 }
 
-/// Takes what stands before the column count, and returns the extra data if the event has any.
+/// Reads everything before the column count, and returns the extra data if the event has any.
 fn take_extra_data<'a>(
     fields: &mut FieldReader<'a>,
     event_type: EventType,

@@ -47,7 +47,7 @@ pub enum Value<'a> {
     DateTime(DateTime),
     /// A TIMESTAMP.
     Timestamp(Timestamp),
-    /// Text or bytes: the binlog does not tell which, nor the character set.
+    /// Text or bytes: the binlog does not say which, nor the character set.
     Bytes(&'a [u8]),
     /// The same in a compressed column of MariaDB, still compressed; see
     /// [`decompress_column`](super::compressed::decompress_column).
@@ -61,10 +61,10 @@ pub enum Value<'a> {
 }
 
 impl<'a> Value<'a> {
-    /// Reads `bytes`, a value of `column` that is not NULL and no change of a document.
+    /// Reads `bytes`, a value of `column` that is neither NULL nor a change to a document.
     ///
     /// # Errors
-    /// When it is no such value, or the type is unknown.
+    /// When it is not a value of that type, or the type is unknown.
     pub fn decode(column: &Column, bytes: &'a [u8]) -> Result<Self, EventError> {
         let mut fields = FieldReader::new(NAME, bytes, 0);
         let [first, second] = column.metadata.to_be_bytes();
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn integers() {
+    fn integers_are_signed_by_their_width() {
         let value = Value::decode(&column(INT24, 0), &[0xff, 0xff, 0xff]);
         assert_eq!(
             value,
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn any_bytes_of_any_type() {
+    fn any_bytes_as_any_type_do_not_panic() {
         for column_type in 0..=255 {
             for metadata in [
                 0, 1, 4, 6, 7, 255, 256, 0x0101, 0x0a02, 0x4101, 0xff00, 0xffff,

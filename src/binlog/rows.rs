@@ -10,15 +10,15 @@
 use super::event::{self, HEADER_LEN};
 use super::fields::{EventError, FieldReader};
 
-/// Flag of the last rows event of a statement. A replica applies a statement's rows, and forgets
-/// its table maps, when it sees this flag; where it is lost, rows are skipped silently.
+/// Flag of the last rows event of a statement. At this flag a replica ends the statement and
+/// discards its table maps; without it, rows are skipped silently.
 pub const STMT_END_F: u16 = 0x1;
 const FLAGS_AT: usize = 25;
 
-/// What is read from a table map.
+/// The fields of a table map that the relay reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TableMap<'a> {
-    /// The number by which the rows events that follow name the table.
+    /// The number of the table in the rows events that follow.
     pub table_id: u64,
     /// The table's database.
     pub database: &'a [u8],
@@ -30,7 +30,7 @@ impl<'a> TableMap<'a> {
     /// Reads `body`, the event without its header and checksum, or the head of it.
     ///
     /// # Errors
-    /// When it is cut short.
+    /// When it is truncated.
     pub fn parse(body: &'a [u8]) -> Result<Self, EventError> {
         let mut fields = FieldReader::new("Table_map event", body, HEADER_LEN);
         let table_id = fields.uint("table id", 6)?;
@@ -49,10 +49,10 @@ impl<'a> TableMap<'a> {
     }
 }
 
-/// The fixed part that all rows events share.
+/// The fixed part of all rows events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RowsHead {
-    /// The table, as named by a table map before.
+    /// The table, as numbered by an earlier table map.
     pub table_id: u64,
     /// Flag bits; see [`STMT_END_F`].
     pub flags: u16,
@@ -62,7 +62,7 @@ impl RowsHead {
     /// Reads `body`, the event without its header, or the head of it.
     ///
     /// # Errors
-    /// When it is cut short.
+    /// When it is truncated.
     pub fn parse(body: &[u8]) -> Result<Self, EventError> {
         let mut fields = FieldReader::new("rows event", body, HEADER_LEN);
         Ok(Self {
@@ -79,10 +79,12 @@ impl RowsHead {
 
 /// Makes the rows event whose bytes start at `event` the last one of its statement. The checksum
 /// is left as it was.
-pub fn set_statement_end(event: &mut [u8]) {
-    if let Some(low) = event.get(FLAGS_AT).copied() {
-        event::patch(event, FLAGS_AT, &[low | STMT_END_F as u8]);
-    }
+///
+/// # Errors
+/// When the event ends before its flags.
+pub fn set_statement_end(event: &mut [u8]) -> Result<(), EventError> {
+    let low = event.get(FLAGS_AT).copied().unwrap_or(0); // Without flags patching fails.
+    event::patch(event, "flags of rows", FLAGS_AT, &[low | STMT_END_F as u8])
 }
 
 #[cfg(test)]
@@ -90,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn table_maps_are_read_and_cut_safely() {
+    fn table_maps_are_read_and_truncation_is_safe() {
         let mut body = vec![1, 0, 0, 0, 0, 1, 1, 0, 4];
         body.extend_from_slice(b"test\0\x02t1\0");
         let map = TableMap::parse(&body).unwrap();
@@ -102,14 +104,15 @@ mod tests {
     }
 
     #[test]
-    fn the_statement_end_can_be_set() {
+    fn statement_end_flag_can_be_set() {
         let mut event = vec![0; 40];
         assert!(
             !RowsHead::parse(&event[HEADER_LEN..])
                 .unwrap()
                 .ends_statement()
         );
-        set_statement_end(&mut event);
+        set_statement_end(&mut event).unwrap();
+        assert!(set_statement_end(&mut event[..FLAGS_AT]).is_err());
         assert!(
             RowsHead::parse(&event[HEADER_LEN..])
                 .unwrap()

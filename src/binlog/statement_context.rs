@@ -1,4 +1,4 @@
-//! What a statement depends on and is logged before it: INTVAR (5), RAND (13), USER_VAR (14).
+//! Values that a statement depends on, logged before it: INTVAR (5), RAND (13), USER_VAR (14).
 //!
 //! ```text
 //!  INTVAR    | type 1 (1 LAST_INSERT_ID, 2 INSERT_ID) | value 8 |
@@ -24,7 +24,7 @@ impl Intvar {
     /// Reads `body`, the event without its header and checksum.
     ///
     /// # Errors
-    /// When it is cut short, or of an unknown type.
+    /// When it is truncated, or of an unknown type.
     pub fn parse(body: &[u8]) -> Result<Self, EventError> {
         let mut fields = FieldReader::new("Intvar event", body, HEADER_LEN);
         let name = match fields.u8("type")? {
@@ -42,7 +42,7 @@ impl Intvar {
 /// The two seeds of RAND() in the next statement.
 ///
 /// # Errors
-/// When `body`, the event without its header and checksum, is cut short.
+/// When `body`, the event without its header and checksum, is truncated.
 pub fn parse_rand(body: &[u8]) -> Result<(u64, u64), EventError> {
     let mut fields = FieldReader::new("Rand event", body, HEADER_LEN);
     Ok((fields.u64("first seed")?, fields.u64("second seed")?))
@@ -59,7 +59,7 @@ pub struct UserVar<'a> {
     pub collation: u32,
     /// The value's bytes; empty when it is NULL.
     pub value: &'a [u8],
-    /// Whether an integer has no sign.
+    /// Whether an integer is unsigned.
     pub unsigned: bool,
 }
 
@@ -68,7 +68,7 @@ impl<'a> UserVar<'a> {
     /// may be short.
     ///
     /// # Errors
-    /// When it is cut short before the value, or of an unknown type.
+    /// When it ends before the value, or of an unknown type.
     pub fn parse(body: &'a [u8]) -> Result<Self, EventError> {
         let mut fields = FieldReader::new("User_var event", body, HEADER_LEN);
         let length = fields.u32("name length")?;
@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn intvar_and_rand_are_read_and_cut_safely() {
+    fn intvar_and_rand_are_read_and_truncation_is_safe() {
         let mut body = vec![2];
         body.extend_from_slice(&77u64.to_le_bytes());
         let intvar = Intvar::parse(&body).unwrap();
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn user_variables_are_read_and_cut_safely() {
+    fn user_variables_are_read_and_truncation_is_safe() {
         let mut body = vec![1, 0, 0, 0, b'i', 0, 2, 63, 0, 0, 0, 8, 0, 0, 0];
         body.extend_from_slice(&(-5i64).to_le_bytes());
         let without_flags = body.len();

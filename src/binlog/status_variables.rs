@@ -1,4 +1,4 @@
-//! The status variables of a QUERY event: a code, and a value whose length the code tells.
+//! The status variables of a QUERY event: a code, and a value whose length depends on the code.
 //!
 //! | code | value | | code | value |
 //! |---|---|---|---|---|
@@ -13,7 +13,7 @@
 //! | 9 tables that an UPDATE of several changes | 8 | | 129 XID (MariaDB) | 8 |
 //! | 10 source's data written | 4 | | 130 GTID flags (MariaDB) | 1, and 8 more if bit 2 or 3 |
 //!
-//! A string has its length, one byte, before it.
+//! A string is preceded by its length, one byte.
 
 use std::ops::Range;
 
@@ -22,29 +22,32 @@ use super::fields::{EventError, FieldReader};
 
 /// The code of the updated databases.
 pub const UPDATED_DATABASES: u8 = 12;
-/// In place of their count: more than can be named.
+/// Instead of their count: there are too many to name.
 pub const TOO_MANY_DATABASES: u8 = 254;
 
-/// What is read from the status variables.
+/// The status variables that the relay reads.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct StatusVariables {
     /// The statement's `sql_mode`.
     pub sql_mode: Option<u64>,
     /// The number of the collation of `character_set_client`.
     pub client_charset: Option<u16>,
-    /// Of an UPDATE of several tables: bit n is set when it changes the n-th table it names.
+    /// For a multi-table UPDATE: bit n is set when it changes the n-th table that it names.
     pub table_map_for_update: Option<u64>,
-    /// Where the updated databases stand: from their code to the end of the last name.
+    /// The updated databases, as a range of the variables: from their code to the end of the last
+    /// name.
     pub updated_databases: Option<Range<usize>>,
-    /// Whether all were understood; else what is missing may be behind the unknown one.
+    /// MySQL 8.0+: the storage engine's number for a DDL statement's transaction.
+    pub ddl_xid: Option<u64>,
+    /// Whether all codes are known; otherwise a variable may be missing that follows the unknown one.
     pub complete: bool,
 }
 
 impl StatusVariables {
-    /// Reads them. One of an unknown code ends the reading, since its length is not known.
+    /// Reads them up to the first unknown code, whose length is unknown as well.
     ///
     /// # Errors
-    /// When one is cut short.
+    /// When one is truncated.
     pub fn parse(bytes: &[u8]) -> Result<Self, EventError> {
         let mut fields = FieldReader::new("Query event", bytes, HEADER_LEN);
         let mut found = Self::default();
@@ -57,6 +60,7 @@ impl StatusVariables {
                     found.client_charset = Some(fields.u16("client character set")?);
                     fields.take("character sets", 4)?;
                 }
+                17 => found.ddl_xid = Some(fields.u64("xid")?),
                 9 => found.table_map_for_update = Some(fields.uint("table map", 8)?),
                 UPDATED_DATABASES => {
                     skip_databases(&mut fields)?;
@@ -74,12 +78,12 @@ impl StatusVariables {
     }
 }
 
-/// Which databases a statement changes, as far as its server says.
+/// The databases that a statement changes, according to its server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UpdatedDatabases<'a> {
-    /// The server does not say.
-    Unsaid,
-    /// More than it lists.
+    /// Not stated.
+    NotStated,
+    /// Too many to list.
     TooMany,
     /// These; each name ends with a zero byte.
     Names(&'a [u8]),
@@ -89,11 +93,11 @@ impl<'a> UpdatedDatabases<'a> {
     /// Reads a QUERY event's status variables.
     ///
     /// # Errors
-    /// When they are cut short.
+    /// When they are truncated.
     pub fn parse(status_variables: &'a [u8]) -> Result<Self, EventError> {
         let range = StatusVariables::parse(status_variables)?.updated_databases;
         let Some(bytes) = range.and_then(|range| status_variables.get(range)) else {
-            return Ok(Self::Unsaid);
+            return Ok(Self::NotStated);
         };
         Ok(match bytes {
             [_, 0..TOO_MANY_DATABASES, names @ ..] => Self::Names(names),
@@ -105,7 +109,7 @@ impl<'a> UpdatedDatabases<'a> {
     pub fn names(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         let bytes = match self {
             Self::Names(bytes) => *bytes,
-            Self::Unsaid | Self::TooMany => &[],
+            Self::NotStated | Self::TooMany => &[],
         };
         bytes
             .split_inclusive(|byte| *byte == 0)
@@ -131,7 +135,7 @@ fn skip(code: u8, fields: &mut FieldReader<'_>) -> Result<bool, EventError> {
         7 | 8 | 18 => 2,
         13 | 128 => 3,
         16 | 19 | 20 => 1,
-        17 | 129 => 8,
+        129 => 8,
         2 | 5 | 6 => {
             let length = usize::from(fields.u8("string length")?);
             length + usize::from(code == 2)
@@ -142,8 +146,8 @@ fn skip(code: u8, fields: &mut FieldReader<'_>) -> Result<bool, EventError> {
             usize::from(fields.u8("host length")?)
         }
         130 => {
-            // 2 starts a two-phase ALTER; 4 commits it and 8 rolls it back, and then the number of
-            // the GTID that started it follows.
+            // 2 starts a two-phase ALTER; 4 commits it and 8 rolls it back, followed by the seq_no
+            // of the GTID that started it.
             const ENDS_ALTER: u8 = 0b1100;
             let flags = fields.u8("GTID flags")?;
             if flags & ENDS_ALTER != 0 { 8 } else { 0 }
@@ -159,7 +163,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_are_passed_and_cut_safely() {
+    fn all_variables_are_read_and_truncation_is_safe() {
         let bytes = [
             &[0, 1, 2, 3, 4][..],
             &[1, 4, 0, 16, 0, 0, 0, 0, 0],
@@ -183,6 +187,7 @@ mod tests {
         assert_eq!(found.table_map_for_update, Some(2));
         let names = found.updated_databases.clone().unwrap();
         assert_eq!(bytes[names], [12, 2, b'a', 0, b'b', b'c', 0]);
+        assert_eq!(found.ddl_xid, Some(0x0807_0605_0403_0201));
         assert!(found.complete);
         for cut in 0..bytes.len() {
             // An error, or less than the whole; never a panic.
@@ -192,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_one_ends_the_reading() {
+    fn unknown_variable_ends_the_reading() {
         let found = StatusVariables::parse(&[7, 1, 0, 77, 1, 2]).unwrap();
         assert!(!found.complete);
         let many = StatusVariables::parse(&[12, 254, 7, 0, 0]).unwrap();
@@ -200,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn databases_behind_other_variables() {
+    fn databases_are_found_after_other_variables() {
         let mut bytes = vec![0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 6, 3];
         bytes.extend_from_slice(b"std\x05\x03UTC\x0b\x01u\x02ho\x0c\x02test\0other\0");
         bytes.extend_from_slice(&[13, 1, 2, 3]);
@@ -214,11 +219,11 @@ mod tests {
     }
 
     #[test]
-    fn databases_that_are_not_listed() {
+    fn databases_not_listed_are_distinguished() {
         let parse = |bytes: &'static [u8]| UpdatedDatabases::parse(bytes).unwrap();
         assert_eq!(parse(&[12, 254]), UpdatedDatabases::TooMany);
-        assert_eq!(parse(&[]), UpdatedDatabases::Unsaid);
-        assert_eq!(parse(&[99, 12, 1, b'a', 0]), UpdatedDatabases::Unsaid);
+        assert_eq!(parse(&[]), UpdatedDatabases::NotStated);
+        assert_eq!(parse(&[99, 12, 1, b'a', 0]), UpdatedDatabases::NotStated);
         assert_eq!(parse(&[12, 0, 13, 1, 2, 3]).names().count(), 0);
     }
 }

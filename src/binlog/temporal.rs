@@ -57,7 +57,7 @@ pub struct DateTime {
 /// A point in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Timestamp {
-    /// Seconds since 1970 in UTC; 0 stands for the date 0000-00-00.
+    /// Seconds since 1970 in UTC; 0 is the date 0000-00-00.
     pub seconds: u32,
     /// Millionths of a second.
     pub microsecond: u32,
@@ -106,7 +106,7 @@ impl Date {
     /// Reads a DATE.
     ///
     /// # Errors
-    /// When it is cut short.
+    /// When it is truncated.
     pub fn decode(bytes: &[u8]) -> Result<Self, EventError> {
         let value = FieldReader::new(NAME, bytes, 0).uint("DATE", 3)? as u32;
         Ok(Self {
@@ -121,7 +121,7 @@ impl Time {
     /// Reads a TIME of the old format.
     ///
     /// # Errors
-    /// When it is cut short.
+    /// When it is truncated.
     pub fn decode_old(bytes: &[u8]) -> Result<Self, EventError> {
         let value = FieldReader::new(NAME, bytes, 0).uint("TIME", 3)? as i32;
         // 24 bits with a sign.
@@ -135,7 +135,7 @@ impl Time {
     /// Reads a TIME2 with `digits` of a fraction.
     ///
     /// # Errors
-    /// When it is cut short.
+    /// When it is truncated.
     pub fn decode(bytes: &[u8], digits: u8) -> Result<Self, EventError> {
         Ok(Self::unpack(Packed::decode(bytes, 3, digits)?, digits))
     }
@@ -143,7 +143,7 @@ impl Time {
     /// Reads the TIME of a JSON document.
     ///
     /// # Errors
-    /// When it is cut short.
+    /// When it is truncated.
     pub fn decode_packed(bytes: &[u8]) -> Result<Self, EventError> {
         Ok(Self::unpack(Packed::from_json(bytes)?, 6))
     }
@@ -174,7 +174,7 @@ impl DateTime {
     /// Reads a DATETIME of the old format.
     ///
     /// # Errors
-    /// When it is cut short.
+    /// When it is truncated.
     pub fn decode_old(bytes: &[u8]) -> Result<Self, EventError> {
         let value = FieldReader::new(NAME, bytes, 0).u64("DATETIME")?;
         let (days, time) = (value / 1_000_000, value % 1_000_000);
@@ -191,7 +191,7 @@ impl DateTime {
     /// Reads a DATETIME2 with `digits` of a fraction.
     ///
     /// # Errors
-    /// When it is cut short.
+    /// When it is truncated.
     pub fn decode(bytes: &[u8], digits: u8) -> Result<Self, EventError> {
         Ok(Self::unpack(Packed::decode(bytes, 5, digits)?, digits))
     }
@@ -199,7 +199,7 @@ impl DateTime {
     /// Reads the DATE, DATETIME or TIMESTAMP of a JSON document.
     ///
     /// # Errors
-    /// When it is cut short.
+    /// When it is truncated.
     pub fn decode_packed(bytes: &[u8]) -> Result<Self, EventError> {
         Ok(Self::unpack(Packed::from_json(bytes)?, 6))
     }
@@ -228,7 +228,7 @@ impl Timestamp {
     /// Reads a TIMESTAMP of the old format.
     ///
     /// # Errors
-    /// When it is cut short.
+    /// When it is truncated.
     pub fn decode_old(bytes: &[u8]) -> Result<Self, EventError> {
         Ok(Self {
             seconds: FieldReader::new(NAME, bytes, 0).u32("TIMESTAMP")?,
@@ -239,7 +239,7 @@ impl Timestamp {
     /// Reads a TIMESTAMP2 with `digits` of a fraction.
     ///
     /// # Errors
-    /// When it is cut short.
+    /// When it is truncated.
     pub fn decode(bytes: &[u8], digits: u8) -> Result<Self, EventError> {
         let mut fields = FieldReader::new(NAME, bytes, 0);
         let seconds = u32::from_be_bytes(fields.array("TIMESTAMP")?);
@@ -252,7 +252,7 @@ impl Timestamp {
     }
 }
 
-/// A value with its sign apart.
+/// A value with its sign separated.
 #[derive(Debug, Clone, Copy)]
 struct Packed {
     negative: bool,
@@ -262,7 +262,7 @@ struct Packed {
 }
 
 impl Packed {
-    /// Reads `length` bytes and the fraction behind them, as one number with an inverted sign.
+    /// Reads `length` bytes and the fraction after them, as one number with an inverted sign.
     fn decode(bytes: &[u8], length: usize, digits: u8) -> Result<Self, EventError> {
         let mut fields = FieldReader::new(NAME, bytes, 0);
         let fraction_bits = 8 * fraction_length(digits);
@@ -278,7 +278,7 @@ impl Packed {
         })
     }
 
-    /// Reads 64 bits with a sign, little-endian, of which the lowest 24 are microseconds.
+    /// Reads a signed little-endian integer of 64 bits, whose lowest 24 bits are microseconds.
     fn from_json(bytes: &[u8]) -> Result<Self, EventError> {
         let value = FieldReader::new(NAME, bytes, 0).u64("packed value")? as i64;
         let magnitude = value.unsigned_abs();
@@ -319,7 +319,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_with_fractions() {
+    fn times_with_fractions_are_read() {
         // As MySQL's manual has them: -00:00:01.10 and -00:00:00.01 of TIME(2).
         assert_eq!(
             Time::decode(&[0x7f, 0xff, 0xfe, 0xf6], 2)
@@ -353,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn old_formats() {
+    fn temporal_values_of_old_formats_are_read() {
         assert_eq!(
             Date::decode(&[0x21, 0xc8, 0x0f]).unwrap().to_string(),
             "2020-01-01"

@@ -10,7 +10,7 @@ use std::fmt;
 use super::event::HEADER_LEN;
 use super::fields::{EventError, FieldReader};
 
-/// What is read from the event.
+/// The fields of the event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct XaPrepare<'a> {
     /// Whether it is `XA COMMIT … ONE PHASE`.
@@ -27,7 +27,7 @@ impl<'a> XaPrepare<'a> {
     /// Reads `body`, the event without its header and checksum.
     ///
     /// # Errors
-    /// When it is cut short.
+    /// When it is truncated.
     pub fn parse(body: &'a [u8]) -> Result<Self, EventError> {
         let mut fields = FieldReader::new("XA_prepare event", body, HEADER_LEN);
         let one_phase = fields.u8("one phase")? != 0;
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_and_is_cut_safely() {
+    fn event_is_read_and_truncation_is_safe() {
         let mut body = vec![0, 7, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0];
         body.extend_from_slice(b"xab");
         let xa = XaPrepare::parse(&body).unwrap();

@@ -1,4 +1,4 @@
-//! What is wrong with a configuration: one line for each problem.
+//! The problems of a configuration: one line each.
 
 use std::fmt;
 use std::io;
@@ -12,25 +12,25 @@ pub enum ConfigError {
     Read {
         /// The file as it was named by the user.
         path: PathBuf,
-        /// What the operating system answered.
+        /// The operating system's error.
         source: io::Error,
     },
-    /// The file was read, and something in it is refused.
+    /// The file was read, and settings in it are refused.
     #[error("{}", one_line_each(.0))]
     Invalid(Vec<Problem>),
 }
 
 /// One problem in a configuration file. `Display` gives
-/// `FILE:LINE: PLACE: what was expected and what was found`, always a single line.
+/// `FILE:LINE: SECTION KEY: what was expected and what was found`, always a single line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// The configuration file.
     pub path: PathBuf,
-    /// Line and column, both counted from 1 (columns in characters); `None` where the problem is
-    /// that something is absent from the whole file.
+    /// Line and column, both counted from 1 (columns in characters); `None` when a section is
+    /// absent from the file.
     pub at: Option<(usize, usize)>,
     /// The section and the key, as in `[source "m2"] port`; empty for a syntax error.
-    pub place: String,
+    pub key: String,
     /// What was expected and what was found. Never holds the value of a password.
     pub message: String,
 }
@@ -39,13 +39,13 @@ impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:", self.path.display())?;
         match self.at {
-            // A syntax error has no key to look for, so the column is the place.
-            Some((line, column)) if self.place.is_empty() => write!(f, "{line}:{column}:")?,
+            // A syntax error has no key, so the column is shown.
+            Some((line, column)) if self.key.is_empty() => write!(f, "{line}:{column}:")?,
             Some((line, _)) => write!(f, "{line}:")?,
             None => {}
         }
-        if !self.place.is_empty() {
-            write!(f, " {}:", self.place)?;
+        if !self.key.is_empty() {
+            write!(f, " {}:", self.key)?;
         }
         write!(f, " {}", self.message)
     }

@@ -1,5 +1,5 @@
-//! Passwords: in the file, in a file of their own, or in an environment variable; those of users
-//! also as servers store them.
+//! Passwords: in the configuration file, in a file of their own, or in an environment variable; those
+//! of users also as the hashes that servers store.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -8,21 +8,21 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
-use super::UserPassword;
-use super::reader::Section;
+use super::section::Section;
+use super::settings::UserPassword;
 use crate::secret::{PasswordHash, Secret};
 
 const HASH: &str = "password_hash";
-/// The keys of which a source has one at most.
+/// The keys for a source's password: at most one is given.
 const SOURCE_KEYS: &[&str] = &["password", "password_file", "password_env"];
-/// The keys of which a user has one at most.
+/// The keys for a user's password: at most one is given.
 pub(super) const USER_KEYS: &[&str] =
     &["password", "password_file", "password_env", "password_hash"];
 
-/// The longest password read from a file, in bytes; no server takes one of this size.
+/// The longest password read from a file, in bytes; no server accepts one of this size.
 const PASSWORD_SIZE_MAX: usize = 64 << 10;
 
-/// The password of a source; the empty one when no key is given or something is refused.
+/// The password of a source; empty when no key is given or the value is refused.
 pub(super) fn read(section: &mut Section<'_, '_>) -> Secret {
     match has_at_most_one(section, SOURCE_KEYS) {
         true => read_plain(section),
@@ -30,7 +30,7 @@ pub(super) fn read(section: &mut Section<'_, '_>) -> Secret {
     }
 }
 
-/// What a user's logins are verified by; the empty password when no key is given or something is
+/// The password of a user, or its hashes; the empty password when no key is given or the value is
 /// refused.
 pub(super) fn read_user(section: &mut Section<'_, '_>) -> UserPassword {
     if !has_at_most_one(section, USER_KEYS) {
@@ -69,7 +69,7 @@ fn read_plain(section: &mut Section<'_, '_>) -> Secret {
         .unwrap_or_default()
 }
 
-/// One hash, or a list of them: one for each form.
+/// One hash, or a list of them: one for each authentication plugin.
 fn read_hashes(section: &mut Section<'_, '_>) -> Vec<PasswordHash> {
     const EXPECTED: &str = "a password's hash as a server stores it, or a list of such hashes";
     let texts = match section.is_list(HASH) {
@@ -118,8 +118,7 @@ fn from_file(section: &mut Section<'_, '_>) -> Option<Secret> {
             if is_world_readable {
                 let (label, path) = (section.label().to_owned(), path.display());
                 section.reader().warnings.push(format!(
-                    "{label} {KEY}: {path} can be read by every user of this machine; \
-                     chmod 600 it"
+                    "{label} {KEY}: {path} is world-readable; run chmod 600 on it"
                 ));
             }
             Some(secret)
@@ -131,7 +130,7 @@ fn from_file(section: &mut Section<'_, '_>) -> Option<Secret> {
     }
 }
 
-/// The password and whether everybody can read its file.
+/// The password, and whether its file is world-readable.
 fn read_password_file(path: &Path) -> io::Result<(Secret, bool)> {
     let file = File::open(path)?;
     let mode = file.metadata()?.permissions().mode();
@@ -152,8 +151,7 @@ fn read_password_file(path: &Path) -> io::Result<(Secret, bool)> {
 
 fn from_variable(section: &mut Section<'_, '_>) -> Option<Secret> {
     const KEY: &str = "password_env";
-    // A name that cannot be a variable's is not repeated: it may be the password, put here by
-    // mistake.
+    // An invalid name is not repeated: it may be the password, entered here by mistake.
     let expected = "the name of an environment variable (letters, digits and _)";
     let name = section.string_if(KEY, expected, |name| {
         !name.is_empty()

@@ -1,17 +1,18 @@
-//! The whole file, and the sections that occur once, and the users.
+//! The whole file, and the sections that occur once.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use toml::de::{DeTable, DeValue};
+use toml::de::DeTable;
 
-use super::reader::{Reader, Section, shortened};
-use super::source::read_pair;
+use super::error::ConfigError;
+use super::reader::Reader;
+use super::section::{Section, value_offset};
+use super::settings::{AdminConfig, Config, FilterConfig, FlavorChoice, ListenerTlsConfig};
+use super::settings::{LogConfig, RelayConfig, SourceConfig, SyncPolicy};
 use super::values::{DURATION_MAX, is_listen_address, is_uuid, show_size};
-use super::{AdminConfig, Config, ConfigError, FilterConfig, FlavorChoice, ListenerTlsConfig};
-use super::{LogConfig, Privilege, RelayConfig, SourceConfig, SyncPolicy, UserConfig};
-use super::{password, source};
+use super::{filter_rules, source, user};
 use crate::flavor::Flavor;
 
 const SECTIONS: &[&str] = &["relay", "log", "filter", "source", "user", "tls", "admin"];
@@ -33,25 +34,6 @@ const LOG: &[&str] = &[
     "expire_after",
     "max_total_size",
     "spill_size",
-];
-
-const FILTER: &[&str] = &[
-    "replicate_do_db",
-    "replicate_ignore_db",
-    "replicate_do_table",
-    "replicate_ignore_table",
-    "replicate_wild_do_table",
-    "replicate_wild_ignore_table",
-    "replicate_rewrite_db",
-];
-
-const USER: &[&str] = &[
-    "name",
-    "password",
-    "password_file",
-    "password_env",
-    "password_hash",
-    "privileges",
 ];
 
 /// The longest path of a unix socket, in bytes: `sun_path` less the closing zero (unix(7)).
@@ -81,9 +63,9 @@ pub(super) fn parse(text: &str, path: &Path, reads_secrets: bool) -> Result<Conf
     );
     let relay = read_relay(&mut root);
     let log = read_log(&mut root);
-    let filter = read_filter(&mut root, "[filter]".to_owned());
+    let filter = filter_rules::read(&mut root, "[filter]".to_owned());
     let sources = read_sources(&mut root, &filter);
-    let users = read_users(&mut root);
+    let users = user::read_all(&mut root);
     let tls = read_tls(&mut root);
     let admin = read_admin(&mut root, &relay.data_dir);
     let mut problems = reader.problems;
@@ -222,69 +204,6 @@ fn read_sync(section: &mut Section<'_, '_>) -> SyncPolicy {
     }
 }
 
-/// Reads the table `filter` of the root or of a source.
-pub(super) fn read_filter(parent: &mut Section<'_, '_>, label: String) -> FilterConfig {
-    let mut section = parent.subsection("filter", label, FILTER);
-    FilterConfig {
-        replicate_do_db: read_databases(&mut section, "replicate_do_db"),
-        replicate_ignore_db: read_databases(&mut section, "replicate_ignore_db"),
-        replicate_do_table: read_tables(&mut section, "replicate_do_table"),
-        replicate_ignore_table: read_tables(&mut section, "replicate_ignore_table"),
-        replicate_wild_do_table: read_tables(&mut section, "replicate_wild_do_table"),
-        replicate_wild_ignore_table: read_tables(&mut section, "replicate_wild_ignore_table"),
-        replicate_rewrite_db: read_rewrites(&mut section),
-    }
-}
-
-fn read_databases(section: &mut Section<'_, '_>, key: &str) -> Vec<String> {
-    read_rules(section, key, "a list of database names", |name| {
-        Some(name.to_owned())
-    })
-}
-
-fn read_tables(section: &mut Section<'_, '_>, key: &str) -> Vec<String> {
-    read_rules(section, key, "a list of \"database.table\"", |rule| {
-        rule.contains('.').then(|| rule.to_owned())
-    })
-}
-
-fn read_rewrites(section: &mut Section<'_, '_>) -> Vec<(String, String)> {
-    /// Characters of a database's name, as both servers limit it.
-    const NAME_LEN_MAX: usize = 64;
-    let expected = "a list of \"from->to\" with two database names of 1 to 64 characters";
-    // A binlog has one byte for the name's length; the servers' names have no 4-byte characters.
-    let is_name = |name: &str| {
-        (1..=NAME_LEN_MAX).contains(&name.chars().count()) && name.len() <= usize::from(u8::MAX)
-    };
-    read_rules(section, "replicate_rewrite_db", expected, |rule| {
-        let (from, to) = rule.split_once("->")?;
-        let (from, to) = (from.trim(), to.trim());
-        (is_name(from) && is_name(to)).then(|| (from.to_owned(), to.to_owned()))
-    })
-}
-
-fn read_rules<T>(
-    section: &mut Section<'_, '_>,
-    key: &str,
-    expected: &str,
-    read: impl Fn(&str) -> Option<T>,
-) -> Vec<T> {
-    let mut rules = Vec::new();
-    for text in section.strings(key, expected).unwrap_or_default() {
-        match read(text) {
-            Some(rule) => rules.push(rule),
-            None => {
-                let found = shortened(text);
-                section.refuse(
-                    key,
-                    &format!("expected {expected}, found \"{found}\" in it"),
-                );
-            }
-        }
-    }
-    rules
-}
-
 fn read_sources(root: &mut Section<'_, '_>, filter: &FilterConfig) -> Vec<SourceConfig> {
     let tables = root.tables("source");
     if tables.is_empty() && !root.has("source") {
@@ -299,112 +218,19 @@ fn read_sources(root: &mut Section<'_, '_>, filter: &FilterConfig) -> Vec<Source
         let is_repeated = sources.iter().any(|other| other.name == source.name);
         if is_repeated && !source.name.is_empty() {
             let message = format!("expected a unique name, found \"{}\" again", source.name);
-            let place = format!("[source #{}] name", index + 1);
-            root.reader()
-                .problem(Some(value_offset(table, "name", offset)), &place, &message);
+            let key = format!("[source #{}] name", index + 1);
+            let offset = value_offset(table, "name", offset);
+            root.reader().problem(Some(offset), &key, &message);
         }
         sources.push(source);
     }
     sources
 }
 
-fn read_users(root: &mut Section<'_, '_>) -> Vec<UserConfig> {
-    let tables = root.tables("user");
-    if tables.is_empty() {
-        let message = "[[user]]: there is none, so that no replica can connect".to_owned();
-        root.reader().warnings.push(message);
-    }
-    let mut users: Vec<UserConfig> = Vec::new();
-    for (index, (table, offset)) in tables.into_iter().enumerate() {
-        let user = read_user(root.reader(), (table, offset), index + 1);
-        let is_repeated = users.iter().any(|other| other.name == user.name);
-        if is_repeated && !user.name.is_empty() {
-            let name = shortened(&user.name);
-            let message = format!("expected a unique name, found \"{name}\" again");
-            let place = format!("[user #{}] name", index + 1);
-            root.reader()
-                .problem(Some(value_offset(table, "name", offset)), &place, &message);
-        }
-        users.push(user);
-    }
-    users
-}
-
-/// Where the value of a key begins; the table's own place if it is absent.
-fn value_offset(table: &DeTable<'_>, key: &str, otherwise: usize) -> usize {
-    table.get(key).map_or(otherwise, |value| value.span().start)
-}
-
-fn read_user<'t>(
-    reader: &mut Reader<'t>,
-    (table, offset): (&'t DeTable<'t>, usize),
-    number: usize,
-) -> UserConfig {
-    let label = match table.get("name").map(|name| name.get_ref()) {
-        Some(DeValue::String(name)) if !name.is_empty() => {
-            format!("[user \"{}\"]", shortened(name))
-        }
-        _ => format!("[user #{number}]"),
-    };
-    let mut section = Section::open(reader, label, Some(table), Some(offset), USER);
-    const NAME: &str = "the name that clients log in with";
-    section.require("name", NAME);
-    let is_name = |name: &str| !name.is_empty() && !name.contains(char::is_control);
-    let name = section
-        .string_if("name", NAME, is_name)
-        .unwrap_or_default()
-        .to_owned();
-    let has_password = password::USER_KEYS.iter().any(|key| section.has(key));
-    let password = password::read_user(&mut section);
-    if !has_password {
-        let warning = format!(
-            "{}: has no password, so that anybody can log in",
-            section.label()
-        );
-        section.reader().warnings.push(warning);
-    }
-    let privileges = read_privileges(&mut section);
-    UserConfig {
-        name,
-        password,
-        privileges,
-    }
-}
-
-fn read_privileges(section: &mut Section<'_, '_>) -> Vec<Privilege> {
-    const EXPECTED: &str = "a list of \"replication\" and \"admin\", at least one of them";
-    let default = vec![Privilege::Replication];
-    let Some(words) = section.strings("privileges", EXPECTED) else {
-        return default;
-    };
-    let mut privileges = Vec::new();
-    for word in &words {
-        let privilege = match *word {
-            "replication" => Privilege::Replication,
-            "admin" => Privilege::Admin,
-            other => {
-                let message = format!("expected {EXPECTED}, found \"{}\" in it", shortened(other));
-                section.refuse("privileges", &message);
-                return default;
-            }
-        };
-        if !privileges.contains(&privilege) {
-            privileges.push(privilege);
-        }
-    }
-    if privileges.is_empty() {
-        section.refuse(
-            "privileges",
-            &format!("expected {EXPECTED}, found an empty list"),
-        );
-    }
-    privileges
-}
-
 fn read_tls(root: &mut Section<'_, '_>) -> ListenerTlsConfig {
     let keys = &["cert", "key", "ca", "required"];
     let mut section = root.subsection("tls", "[tls]".to_owned(), keys);
-    let (cert, key) = read_pair(&mut section);
+    let (cert, key) = section.certificate_and_key();
     let ca = section.readable_file("ca");
     let required = section.boolean("required").unwrap_or(false);
     ListenerTlsConfig {

@@ -1,14 +1,14 @@
-//! `[[source]]`: the servers that are followed.
+//! `[[source]]`: the servers that the relay follows.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use toml::de::{DeTable, DeValue};
 
-use super::reader::{Reader, Section, shortened};
+use super::reader::{Reader, shortened};
+use super::section::Section;
+use super::settings::{FilterConfig, SourceConfig, SourceStart};
 use super::values::DURATION_MAX;
-use super::{FilterConfig, SourceConfig, SourceStart};
-use super::{password, sections};
+use super::{filter_rules, password};
 use crate::tls::{ClientTls, TlsMode};
 
 const KEYS: &[&str] = &[
@@ -35,7 +35,7 @@ const FIRST_EVENT: u64 = 4;
 const START_EXPECTED: &str = "\"earliest\", \"latest\", \"FILE:POSITION\" with a position from 4 \
                               to 4294967295, or \"gtid:SET\"";
 
-/// Reads one source; the place of its table and its number (from 1) are for messages.
+/// Reads one source; the offset of its table and its number (from 1) are for messages.
 pub(super) fn read<'t>(
     reader: &mut Reader<'t>,
     (table, offset): (&'t DeTable<'t>, usize),
@@ -83,7 +83,7 @@ pub(super) fn read<'t>(
     let password = password::read(&mut section);
     let tls = read_tls(&mut section, label("source.tls"));
     let filter = if section.has("filter") {
-        sections::read_filter(&mut section, label("source.filter"))
+        filter_rules::read(&mut section, label("source.filter"))
     } else {
         global_filter.clone()
     };
@@ -104,7 +104,7 @@ pub(super) fn read<'t>(
     }
 }
 
-/// `[source "m1"]`, or `[source #1]` as long as it has no usable name.
+/// `[source "m1"]`, or `[source #1]` if it has no valid name.
 fn label(of: &str, table: &DeTable<'_>, number: usize) -> String {
     match table.get("name").map(|name| name.get_ref()) {
         Some(DeValue::String(name)) if is_channel_name(name) => format!("[{of} \"{name}\"]"),
@@ -120,7 +120,7 @@ fn is_channel_name(name: &str) -> bool {
 }
 
 fn is_host(host: &str) -> bool {
-    // A colon is right only in an IPv6 address; elsewhere it is a port that belongs in `port`.
+    // A colon is valid only in an IPv6 address; elsewhere a port follows it, which belongs in `port`.
     !host.is_empty()
         && !host.contains(|c: char| c.is_whitespace() || c.is_control() || c == '/')
         && (!host.contains(':') || host.parse::<std::net::Ipv6Addr>().is_ok())
@@ -146,7 +146,7 @@ fn parse_start(text: &str) -> Option<SourceStart> {
         _ => {}
     }
     if let Some(set) = text.strip_prefix("gtid:") {
-        // Both families' forms use only these; which of the two it is, the source decides.
+        // The forms of both flavors use only these; the source's flavor decides which one it is.
         let fits = |c: char| {
             c.is_ascii_alphanumeric()
                 || c.is_ascii_whitespace()
@@ -233,21 +233,11 @@ fn read_tls(source: &mut Section<'_, '_>, label: String) -> ClientTls {
         );
     }
     let ca = section.readable_file("ca");
-    let (cert, key) = read_pair(&mut section);
+    let (cert, key) = section.certificate_and_key();
     ClientTls {
         mode,
         ca,
         cert,
         key,
     }
-}
-
-/// `cert` and `key`, which need each other.
-pub(super) fn read_pair(section: &mut Section<'_, '_>) -> (Option<PathBuf>, Option<PathBuf>) {
-    match (section.has("cert"), section.has("key")) {
-        (true, false) => section.refuse("key", "is required with cert: expected a PEM file"),
-        (false, true) => section.refuse("cert", "is required with key: expected a PEM file"),
-        _ => {}
-    }
-    (section.readable_file("cert"), section.readable_file("key"))
 }

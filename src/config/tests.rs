@@ -2,10 +2,12 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
 
 use proptest::prelude::*;
 
 use super::*;
+use crate::flavor::Flavor;
 use crate::tls::TlsMode;
 
 const RELAY: &str = "[relay]\nserver_id = 900\ndata_dir = \"data\"\n";

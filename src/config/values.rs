@@ -1,12 +1,12 @@
-//! The texts inside values: durations, sizes, addresses, and the nearest known word.
+//! Parsing the values of settings: durations, sizes, addresses; and the nearest known key.
 
 use std::time::Duration;
 
-/// The longest duration any key takes (100 years), so that no later arithmetic can overflow.
+/// The longest duration of any setting (100 years), so that no later arithmetic can overflow.
 pub(super) const DURATION_MAX: Duration = Duration::from_secs(100 * 365 * 86_400);
 
-/// Reads `500ms`, `10s`, `5m`, `2h` or `7d`; `0` needs no unit. `None` when it is none of these
-/// or is longer than [`DURATION_MAX`].
+/// Reads `500ms`, `10s`, `5m`, `2h` or `7d`; `0` needs no unit. `None` when it is not one of these
+/// or longer than [`DURATION_MAX`].
 pub(super) fn parse_duration(text: &str) -> Option<Duration> {
     let (number, unit) = split_unit(text)?;
     let milliseconds_per_unit = match unit {
@@ -42,7 +42,7 @@ fn split_unit(text: &str) -> Option<(u64, &str)> {
     Some((number.parse().ok()?, unit.trim_start_matches(' ')))
 }
 
-/// Writes a duration the way it is written in the file, in the largest unit that divides it.
+/// Writes a duration as in the file, in the largest unit that divides it.
 pub(super) fn show_duration(duration: Duration) -> String {
     let milliseconds = duration.as_millis();
     let units = [
@@ -63,7 +63,7 @@ pub(super) fn show_duration(duration: Duration) -> String {
     }
 }
 
-/// Writes a size the way it is written in the file, in the largest unit that divides it.
+/// Writes a size as in the file, in the largest unit that divides it.
 pub(super) fn show_size(bytes: u64) -> String {
     for (shift, unit) in [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")] {
         if bytes != 0 && bytes.is_multiple_of(1u64 << shift) {
@@ -74,7 +74,7 @@ pub(super) fn show_size(bytes: u64) -> String {
 }
 
 /// Whether a text is `HOST:PORT`: an IPv4 address or a name, or an IPv6 address in brackets. Port
-/// 0 (any free port) is allowed, for it is a valid address to listen on.
+/// 0 (any free port) is allowed, since it is a valid address to listen on.
 pub(super) fn is_listen_address(text: &str) -> bool {
     if text.parse::<std::net::SocketAddr>().is_ok() {
         return true;
@@ -105,37 +105,17 @@ pub(super) fn is_uuid(text: &str) -> bool {
             .all(|group| group.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
-/// The known word that a mistyped one most likely meant: the one at the smallest edit distance,
-/// if that is no more than a third of the word (but 2 typos are always allowed for words of 4 and
-/// more).
+/// The known key that a mistyped one most likely means: the one with the smallest edit distance, if
+/// that is at most a third of the length of `word` (or 2, if that is more and `word` has 4 characters).
 pub(super) fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
     let length = word.chars().count();
     let allowed = if length < 4 { 1 } else { (length / 3).max(2) };
     known
         .iter()
-        .map(|candidate| (edit_distance(word, candidate), *candidate))
+        .map(|candidate| (strsim::levenshtein(word, candidate), *candidate))
         .filter(|(distance, _)| *distance <= allowed)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
-}
-
-/// Levenshtein distance in characters, one row at a time.
-fn edit_distance(left: &str, right: &str) -> usize {
-    let right: Vec<char> = right.chars().collect();
-    let mut row: Vec<usize> = (0..=right.len()).collect();
-    for (i, a) in left.chars().enumerate() {
-        let mut diagonal = i;
-        let mut previous = i + 1;
-        let mut next = vec![previous];
-        for (b, above) in right.iter().zip(row.iter().skip(1)) {
-            let substituted = diagonal + usize::from(a != *b);
-            previous = substituted.min(above + 1).min(previous + 1);
-            diagonal = *above;
-            next.push(previous);
-        }
-        row = next;
-    }
-    row.last().copied().unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -233,20 +213,6 @@ mod tests {
         assert!(is_uuid("3e11fa47-71ca-11e1-9e33-c80aa9429562"));
         assert!(!is_uuid("3e11fa4771ca11e19e33c80aa9429562"));
         assert!(!is_uuid("3e11fa47-71ca-11e1-9e33-c80aa942956g"));
-    }
-
-    #[test]
-    fn distances_are_those_of_levenshtein() {
-        for (left, right, distance) in [
-            ("", "", 0),
-            ("", "abc", 3),
-            ("kitten", "sitting", 3),
-            ("flaw", "lawn", 2),
-            ("é", "e", 1),
-        ] {
-            assert_eq!(edit_distance(left, right), distance);
-            assert_eq!(edit_distance(right, left), distance);
-        }
     }
 
     #[test]

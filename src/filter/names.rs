@@ -1,23 +1,24 @@
 //! How the servers compare a table's name with a rule: letter by letter, with LIKE's wildcards.
 
-use super::tokenizer::Unclear;
+use super::unclear::Unclear;
 
-/// What counts as the same letter.
+/// Which letters compare as equal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Comparison {
     /// MySQL with `lower_case_table_names=0`: bytes.
     #[default]
     Bytes,
-    /// MySQL that folds names: without regard to case.
+    /// MySQL with names in lower case: case-insensitively.
     Folded,
-    /// MariaDB, whatever `lower_case_table_names` is: the collation `utf8_general_ci`, which takes
-    /// letters with and without accents for equal; which ones, only its tables tell.
+    /// MariaDB, whatever `lower_case_table_names` is: the collation `utf8_general_ci`, which
+    /// treats some accented and unaccented letters as equal (only the server's collation tables say
+    /// which).
     Collation,
 }
 
 impl Comparison {
-    /// How to compare so that nothing but what is equal matches, and so that all that may be
-    /// equal matches: where the two agree, the answer is certain.
+    /// A strict comparison, where only certainly equal letters match, and a loose one, where all
+    /// letters match that may be equal: if both agree, the result is certain.
     fn strictnesses(self) -> [Strictness; 2] {
         match self {
             Comparison::Bytes => [Strictness::Exact; 2],
@@ -69,7 +70,7 @@ pub(super) fn matches_any(
     })
 }
 
-/// Whether any rule matches, by a function that answers strictly and loosely.
+/// Whether any rule matches; `answer` gives the strict and the loose result.
 fn first_match(rules: &[String], answer: impl Fn(&str) -> [bool; 2]) -> Result<bool, Unclear> {
     for rule in rules {
         match answer(rule) {
@@ -85,9 +86,9 @@ fn first_match(rules: &[String], answer: impl Fn(&str) -> [bool; 2]) -> Result<b
 enum Strictness {
     /// Equal.
     Exact,
-    /// Equal but for their case.
+    /// Equal, ignoring case.
     Same,
-    /// Also any pair of which one is not ASCII.
+    /// Also any pair with a non-ASCII letter.
     PerhapsSame,
 }
 
@@ -119,9 +120,10 @@ enum Letter {
 #[derive(Debug, Clone, Copy)]
 struct Letters<'a> {
     by_byte: bool,
-    /// What comes next, and what is behind it with a dot between.
+    /// The part being read.
     now: &'a [u8],
-    behind: Option<&'a [u8]>,
+    /// The part after it, separated by a dot.
+    after: Option<&'a [u8]>,
 }
 
 impl<'a> Letters<'a> {
@@ -129,7 +131,7 @@ impl<'a> Letters<'a> {
         Self {
             by_byte: comparison == Comparison::Bytes,
             now: text,
-            behind: None,
+            after: None,
         }
     }
 
@@ -137,7 +139,7 @@ impl<'a> Letters<'a> {
         Self {
             by_byte: comparison == Comparison::Bytes,
             now: database,
-            behind: Some(table),
+            after: Some(table),
         }
     }
 }
@@ -147,7 +149,7 @@ impl Iterator for Letters<'_> {
 
     fn next(&mut self) -> Option<Letter> {
         let Some((first, rest)) = self.now.split_first() else {
-            self.now = self.behind.take()?;
+            self.now = self.after.take()?;
             return Some(Letter::Character('.'));
         };
         if first.is_ascii() {
@@ -172,13 +174,13 @@ impl Iterator for Letters<'_> {
     }
 }
 
-/// LIKE: `%` any letters, `_` one letter, `\` takes the next one as it is. Takes time in
-/// proportion to both lengths at most.
+/// LIKE: `%` matches any letters, `_` one letter, `\` escapes the next one. The time is at most
+/// proportional to the product of both lengths.
 fn matches(mut pattern: Letters<'_>, mut name: Letters<'_>, strictness: Strictness) -> bool {
     const MANY: Letter = Letter::Character('%');
     const ONE: Letter = Letter::Character('_');
     const ESCAPE: Letter = Letter::Character('\\');
-    // Where to go on when what follows the last `%` does not fit.
+    // Where to continue when the pattern after the last `%` does not match.
     let mut retry: Option<(Letters<'_>, Letters<'_>)> = None;
     loop {
         let wanted = pattern.next();
@@ -202,7 +204,7 @@ fn matches(mut pattern: Letters<'_>, mut name: Letters<'_>, strictness: Strictne
         }
         match &mut retry {
             Some((after_many, rest)) => {
-                // The `%` takes one letter more.
+                // The `%` matches one more letter.
                 if rest.next().is_none() {
                     return false;
                 }
@@ -222,7 +224,7 @@ mod tests {
     const FOLDED: Comparison = Comparison::Folded;
 
     #[test]
-    fn patterns() {
+    fn like_patterns_match() {
         let like = |pattern: &str, name: &str| {
             let name = Letters::new(FOLDED, name.as_bytes());
             matches(
@@ -255,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn one_letter_is_one_byte_where_bytes_are_compared() {
+    fn one_letter_is_one_byte_when_bytes_are_compared() {
         let like = |pattern: &str| {
             matches_any(
                 Comparison::Bytes,
@@ -271,7 +273,7 @@ mod tests {
     }
 
     proptest! {
-        /// Against the plain recursive definition.
+        /// Against the recursive definition.
         #[test]
         fn patterns_match_as_defined(
             pattern in prop::collection::vec(prop::sample::select(b"ab%_\\".to_vec()), 0..9),
@@ -292,7 +294,7 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_end_without_a_panic(
+        fn any_bytes_do_not_panic(
             pattern in prop::collection::vec(any::<u8>(), 0..40),
             name in prop::collection::vec(any::<u8>(), 0..40),
         ) {

@@ -1,14 +1,15 @@
-//! Reading a statement token by token: what its parts have in common.
+//! Reading a statement token by token: the parts common to all statements.
 
-use super::tokenizer::{Dialect, Token, Tokenizer, Unclear, name_of};
+use super::tokenizer::{Dialect, Token, Tokenizer, name_of};
+use super::unclear::Unclear;
 
-/// More tables than any server takes in one statement's list that decides (MySQL joins 61, but
-/// DROP TABLE lists may be long).
+/// More tables than a server accepts in a statement whose list matters here (MySQL joins 61, but
+/// lists of DROP TABLE may be long).
 const TABLES_MAX: usize = 4096;
-/// Parentheses that may be open at once.
+/// The most nested parentheses.
 const DEPTH_MAX: usize = 1000;
 
-/// A table as a statement names it.
+/// A table as named in a statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct TableName {
     /// `None`: the default database.
@@ -30,22 +31,22 @@ impl<'a> Parser<'a> {
         Ok(Self { tokenizer, next })
     }
 
-    /// Whether a comment was met that only some server versions execute.
-    pub(super) fn met_version(&self) -> bool {
-        self.tokenizer.met_version
+    /// Whether a comment was found that only some server versions execute.
+    pub(super) fn found_version(&self) -> bool {
+        self.tokenizer.found_version
     }
 
-    /// The next token, which stays.
+    /// The next token, not consumed.
     pub(super) fn peek(&self) -> Token<'a> {
         self.next
     }
 
-    /// The token behind the next; both stay.
+    /// The token after the next; neither is consumed.
     pub(super) fn peek_second(&self) -> Result<Token<'a>, Unclear> {
         self.tokenizer.clone().next()
     }
 
-    /// Takes the next token.
+    /// Consumes the next token.
     pub(super) fn take(&mut self) -> Result<Token<'a>, Unclear> {
         let token = self.next;
         if token != Token::End {
@@ -54,12 +55,12 @@ impl<'a> Parser<'a> {
         Ok(token)
     }
 
-    /// Takes the next token if it is this keyword.
+    /// Consumes the next token if it is this keyword.
     pub(super) fn accept(&mut self, keyword: &str) -> Result<bool, Unclear> {
         self.accept_any(&[keyword])
     }
 
-    /// Takes the next token if it is one of these keywords.
+    /// Consumes the next token if it is one of these keywords.
     pub(super) fn accept_any(&mut self, keywords: &[&str]) -> Result<bool, Unclear> {
         let found = self.next.is_any(keywords);
         if found {
@@ -68,13 +69,13 @@ impl<'a> Parser<'a> {
         Ok(found)
     }
 
-    /// Takes all next tokens that are among these keywords.
+    /// Consumes all tokens up to the first that is not one of these keywords.
     pub(super) fn skip_all(&mut self, keywords: &[&str]) -> Result<(), Unclear> {
         while self.accept_any(keywords)? {}
         Ok(())
     }
 
-    /// Takes the next token if it is this symbol.
+    /// Consumes the next token if it is this symbol.
     pub(super) fn accept_symbol(&mut self, symbol: u8) -> Result<bool, Unclear> {
         let found = self.next == Token::Symbol(symbol);
         if found {
@@ -83,7 +84,7 @@ impl<'a> Parser<'a> {
         Ok(found)
     }
 
-    /// Takes the next token, which must be this keyword.
+    /// Consumes the next token, which must be this keyword.
     pub(super) fn expect(&mut self, keyword: &str) -> Result<(), Unclear> {
         match self.accept(keyword)? {
             true => Ok(()),
@@ -91,7 +92,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// Takes `IF EXISTS` or `IF NOT EXISTS`, if it is there.
+    /// Consumes `IF EXISTS` or `IF NOT EXISTS`, if present.
     pub(super) fn accept_if_exists(&mut self) -> Result<bool, Unclear> {
         if !self.next.is("IF") || !self.peek_second()?.is_any(&["EXISTS", "NOT"]) {
             return Ok(false);
@@ -102,12 +103,12 @@ impl<'a> Parser<'a> {
         Ok(true)
     }
 
-    /// Takes a name.
+    /// Reads a name.
     pub(super) fn name(&mut self) -> Result<Vec<u8>, Unclear> {
         name_of(self.take()?)
     }
 
-    /// Takes `table`, `database.table` or `.table`.
+    /// Reads `table`, `database.table` or `.table`.
     pub(super) fn table(&mut self) -> Result<TableName, Unclear> {
         if self.accept_symbol(b'.')? {
             let table = self.name()?;
@@ -128,7 +129,7 @@ impl<'a> Parser<'a> {
         })
     }
 
-    /// Takes tables with commas between them.
+    /// Reads a comma-separated list of tables.
     pub(super) fn tables(&mut self) -> Result<Vec<TableName>, Unclear> {
         let mut tables = vec![self.table()?];
         while self.accept_symbol(b',')? {
@@ -140,8 +141,7 @@ impl<'a> Parser<'a> {
         Ok(tables)
     }
 
-    /// Takes everything up to the `)` that belongs to the `(` that comes next. True if there is
-    /// a subquery in it.
+    /// Consumes everything from the next `(` to the matching `)`. True if it contains a subquery.
     pub(super) fn skip_parentheses(&mut self) -> Result<bool, Unclear> {
         let mut depth = 0usize;
         let mut has_query = false;
@@ -160,7 +160,8 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// Takes everything up to one of these keywords outside of parentheses, which stays.
+    /// Consumes everything up to one of these keywords outside parentheses; the keyword is not
+    /// consumed.
     pub(super) fn skip_to(&mut self, keywords: &[&str]) -> Result<(), Unclear> {
         loop {
             match self.peek() {

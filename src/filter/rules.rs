@@ -1,12 +1,12 @@
-//! The rules, and what they say of a database or a table.
+//! The rules, and their result for a database or a table.
 //!
-//! Databases are asked first, and their names compared byte by byte (MySQL: without case where the
-//! source folds names); then tables, in the order `do_table`, `ignore_table`, `wild_do_table`,
+//! Database rules are checked first; names of databases are compared byte by byte (MySQL: without
+//! case if the source's names are in lower case). Then table rules are checked, in the order `do_table`, `ignore_table`, `wild_do_table`,
 //! `wild_ignore_table`; the first rule that matches decides. How names of tables are compared differs
 //! between the servers: see [`Comparison`].
 
 use super::names::{Comparison, is_table, matches_any};
-use super::tokenizer::Unclear;
+use super::unclear::Unclear;
 use crate::flavor::Flavor;
 
 /// The rules of one source, in the forms of MySQL's options of the same names.
@@ -22,20 +22,20 @@ pub struct RuleLists {
     pub ignore_table: Vec<String>,
     /// `replicate_wild_do_table`: `database.table` with `%`, `_` and `\` as in LIKE.
     pub wild_do_table: Vec<String>,
-    /// `replicate_wild_ignore_table`: as the one before.
+    /// `replicate_wild_ignore_table`: the same.
     pub wild_ignore_table: Vec<String>,
-    /// `replicate_rewrite_db`: from which name to which. The first that fits is taken, once.
+    /// `replicate_rewrite_db`: old and new name. Only the first match applies, once.
     pub rewrite_db: Vec<(String, String)>,
 }
 
-/// What the table rules say of one table.
+/// The result of the table rules for one table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TableMatch {
     /// A `do` rule matches first.
     Do,
     /// An `ignore` rule matches first.
     Ignore,
-    /// None matches.
+    /// No rule matches.
     None,
 }
 
@@ -56,7 +56,7 @@ impl Rules {
         };
         Self {
             lists,
-            // MariaDB compares names of databases byte by byte whatever it makes of them itself.
+            // MariaDB compares names of databases byte by byte, whatever its own setting is.
             folds_case: folds_case && flavor == Flavor::MySql,
             tables,
         }
@@ -82,15 +82,15 @@ impl Rules {
         rule.as_bytes() == database || (self.folds_case && equal_folded(rule, database))
     }
 
-    /// The database's other name, if a rewrite rule gives it one.
+    /// The new name of the database, if a rewrite rule matches.
     pub(super) fn renamed(&self, database: &[u8]) -> Option<&str> {
         let mut rules = self.lists.rewrite_db.iter();
         let rule = rules.find(|(from, _)| self.is_database(from, database));
         rule.map(|(_, to)| to.as_str())
     }
 
-    /// Whether the rules by database let it pass; `database` is the name after rewriting, empty
-    /// where a statement has none.
+    /// Whether the database rules keep it; `database` is the name after rewriting, empty if a
+    /// statement has none.
     pub(super) fn database_passes(&self, database: &[u8]) -> bool {
         let is_in = |list: &[String]| list.iter().any(|rule| self.is_database(rule, database));
         match self.lists.do_db.is_empty() {
@@ -99,8 +99,8 @@ impl Rules {
         }
     }
 
-    /// Whether the wild rules let CREATE, DROP and ALTER of a database pass: they are asked for a
-    /// table without a name.
+    /// Whether the wild rules keep CREATE, DROP and ALTER of a database: they are checked for a table
+    /// with an empty name.
     pub(super) fn wild_passes_database(&self, database: &[u8]) -> Result<bool, Unclear> {
         let lists = &self.lists;
         if matches_any(self.tables, &lists.wild_do_table, database, b"")? {
@@ -112,7 +112,7 @@ impl Rules {
         Ok(lists.wild_do_table.is_empty())
     }
 
-    /// What the table rules say of a table.
+    /// The result of the table rules for a table.
     pub(super) fn table(&self, database: &[u8], table: &[u8]) -> Result<TableMatch, Unclear> {
         let lists = &self.lists;
         if is_table(self.tables, &lists.do_table, database, table)? {
@@ -130,7 +130,7 @@ impl Rules {
         Ok(TableMatch::None)
     }
 
-    /// Whether tables pass that no rule matches: unless there is a `do` rule.
+    /// Whether tables that no rule matches are kept: unless there is a `do` rule.
     pub(super) fn passes_unmatched(&self) -> bool {
         self.lists.do_table.is_empty() && self.lists.wild_do_table.is_empty()
     }
@@ -175,9 +175,9 @@ mod tests {
         Rules::new(lists, Flavor::MariaDb, false)
     }
 
-    /// do_db, ignore_db, what passes, what does not.
+    /// do_db, ignore_db, databases that pass, databases that do not.
     #[test]
-    fn databases() {
+    fn database_rules_decide_by_name() {
         type Row<'a> = (&'a [&'a str], &'a [&'a str], &'a [&'a str], &'a [&'a str]);
         let rows: &[Row<'_>] = &[
             (&[], &[], &["a", ""], &[]),
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn databases_fold_only_where_a_mysql_source_folds() {
+    fn database_names_ignore_case_only_for_a_mysql_source_that_does() {
         let lists = RuleLists {
             do_db: list(&["Ärger"]),
             rewrite_db: vec![("From".into(), "to".into())],
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_rewrite_that_fits_is_taken_once() {
+    fn only_the_first_matching_rewrite_applies_once() {
         let pairs = [("a", "b"), ("b", "c"), ("a", "d")];
         let rules = rules(RuleLists {
             rewrite_db: pairs.map(|(a, b)| (a.into(), b.into())).to_vec(),
@@ -233,7 +233,7 @@ mod tests {
 
     /// do, ignore, wild do, wild ignore; a table; whether a row change passes.
     #[test]
-    fn tables_are_asked_in_order() {
+    fn table_rules_are_checked_in_order() {
         type Row<'a> = ([&'a [&'a str]; 4], &'a str, bool);
         let rows: &[Row<'_>] = &[
             ([&[], &[], &[], &[]], "a.t", true),
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn a_database_is_asked_before_its_tables() {
+    fn database_rules_are_checked_before_table_rules() {
         let rules = rules(RuleLists {
             do_db: list(&["a"]),
             do_table: list(&["b.t", "a.t"]),
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn databases_and_wild_rules() {
+    fn wild_rules_decide_on_databases() {
         let passes = |wild_do: &[&str], wild_ignore: &[&str], database: &str| {
             let rules = rules(RuleLists {
                 wild_do_table: list(wild_do),
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn the_servers_differ_on_upper_case() {
+    fn upper_case_table_rules_depend_on_the_server() {
         let lists = RuleLists {
             ignore_table: list(&["a.T"]),
             wild_ignore_table: list(&["b.T%"]),
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn letters_that_only_a_collation_equates_are_not_guessed() {
+    fn letters_that_only_a_collation_equates_are_an_error() {
         let rules = rules(RuleLists {
             ignore_table: list(&["a.tur"]),
             wild_do_table: list(&["b.é%"]),

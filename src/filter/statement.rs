@@ -2,8 +2,10 @@
 
 use super::parser::TableName;
 use super::rules::{Rules, TableMatch};
-use super::statement_tables::{Touched, find};
-use super::tokenizer::{Dialect, Token, Tokenizer, Unclear};
+use super::statement_tables::find;
+use super::tokenizer::{Dialect, Token, Tokenizer};
+use super::touched::Touched;
+use super::unclear::Unclear;
 use crate::binlog::status_variables::StatusVariables;
 
 const ANSI_QUOTES: u64 = 0x4;
@@ -12,13 +14,13 @@ const NO_BACKSLASH_ESCAPES: u64 = 0x10_0000;
 /// Collations of character sets in which an ASCII byte can be the second half of a character:
 /// big5, sjis, gbk, cp932, gb18030.
 const UNSAFE_COLLATIONS: &[u16] = &[1, 13, 28, 84, 87, 88, 95, 96, 248, 249, 250];
-/// MariaDB numbers the NOPAD variant of a collation by adding this.
+/// MariaDB adds this to a collation's number for its NOPAD variant.
 const NOPAD: u16 = 1024;
-/// From here on, MariaDB's collations are of Unicode.
+/// From this number on, MariaDB's collations are Unicode collations.
 const MARIADB_UNICODE: u16 = 2048;
 
-/// The tables behind accounts and privileges, of all servers: those of one server are asked as if
-/// the statement changed them, in an order of its own.
+/// The tables of accounts and privileges in all servers. A server checks the rules as if the
+/// statement changed its own of these tables, in an unknown order.
 const ACCOUNT_TABLES: &[&str] = &[
     "user",
     "db",
@@ -35,15 +37,15 @@ const ACCOUNT_TABLES: &[&str] = &[
     "host",
 ];
 
-/// A statement as its event tells it.
+/// A statement with the context from its event.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Statement<'a> {
     /// The default database after rewriting; empty when there is none.
     pub(super) database: &'a [u8],
-    /// The event's own: what CREATE, DROP and ALTER DATABASE name.
+    /// The database in the event: the one that CREATE, DROP and ALTER DATABASE name.
     pub(super) event_database: &'a [u8],
     pub(super) text: &'a [u8],
-    /// Whether `text` is all of it.
+    /// Whether `text` is complete.
     pub(super) whole: bool,
     pub(super) variables: &'a StatusVariables,
     pub(super) mariadb: bool,
@@ -90,7 +92,7 @@ impl Statement<'_> {
             ansi_quotes: mode & ANSI_QUOTES != 0,
             plain_backslash: mode & NO_BACKSLASH_ESCAPES != 0,
             mariadb: self.mariadb,
-            takes_versions: false,
+            reads_versions: false,
         }
     }
 
@@ -121,7 +123,7 @@ impl Statement<'_> {
         rules.table(database, &table.table)
     }
 
-    /// The first table for which there is a rule decides.
+    /// The first table with a matching rule decides.
     fn tables_pass<'t>(
         &self,
         rules: &Rules,
@@ -154,20 +156,20 @@ impl Statement<'_> {
         agreed(rules, tables.iter().map(|table| self.matched(rules, table)))
     }
 
-    /// The database that CREATE, DROP or ALTER DATABASE is about.
+    /// The database that CREATE, DROP or ALTER DATABASE changes.
     fn changed_database(&self) -> Result<Option<&[u8]>, Unclear> {
         let mut tokenizer = Tokenizer::new(self.text, self.whole, self.dialect());
         let first = match tokenizer.next() {
             Ok(first) if first.is_any(&["CREATE", "DROP", "ALTER"]) => first,
-            // Nothing else is about a database; what cannot be read here, is refused later.
+            // Other statements do not change a database; unreadable ones are refused later.
             _ => return Ok(None),
         };
-        let mut what = tokenizer.next()?;
-        if what.is("OR") {
+        let mut object = tokenizer.next()?;
+        if object.is("OR") {
             tokenizer.next()?;
-            what = tokenizer.next()?;
+            object = tokenizer.next()?;
         }
-        if !what.is_any(&["DATABASE", "SCHEMA"]) {
+        if !object.is_any(&["DATABASE", "SCHEMA"]) {
             return Ok(None);
         }
         if !first.is("ALTER") {
@@ -183,13 +185,13 @@ impl Statement<'_> {
         }))
     }
 
-    /// What else is asked of a database, of MariaDB by the name in the text, which is not rewritten.
+    /// The other checks for a database. MariaDB uses the name in the text, which is not rewritten.
     fn database_statement_passes(&self, rules: &Rules, name: &[u8]) -> Result<bool, Unclear> {
         if self.mariadb {
             return Ok(rules.database_passes(name) && rules.wild_passes_database(name)?);
         }
-        // MySQL asks by the new name, though the text keeps the old one; and leaves the wild rules
-        // out when there are rules by database, which have passed it.
+        // MySQL uses the new name, although the text keeps the old one. It skips the wild rules when
+        // there are database rules, which have kept it.
         match rules.has_database_rules() {
             true => Ok(true),
             false => rules.wild_passes_database(self.database),
@@ -202,7 +204,7 @@ fn accounts_pass(rules: &Rules) -> Result<bool, Unclear> {
     agreed(rules, ACCOUNT_TABLES.iter().map(matched))
 }
 
-/// Whether tables pass of which nobody knows which are changed, and in which order.
+/// Whether tables pass when it is unknown which are changed, and in which order.
 fn agreed(
     rules: &Rules,
     mut matches: impl Iterator<Item = Result<TableMatch, Unclear>>,

@@ -1,80 +1,29 @@
-//! Which tables a statement changes, as the servers see it before they run it.
+//! Which tables a statement changes, as the servers determine it before execution.
 //!
-//! A server marks the tables that its parser takes as targets: that of INSERT but not those of its
+//! A server marks the tables that its parser finds as targets: that of INSERT but not those of its
 //! SELECT, all of a DROP TABLE, old and new names of a RENAME. Views, and the names of routines in
-//! GRANT, stand in the same lists. What triggers and stored functions change is not looked at.
+//! GRANT, are in the same lists. Changes by triggers and stored functions are not considered.
 
+use super::definitions::{alter, create, drop_object, one, rename};
 use super::parser::{Parser, TableName};
 use super::table_references::{delete, update};
-use super::tokenizer::{Dialect, Token, Unclear};
+use super::tokenizer::{Dialect, Token};
+use super::touched::Touched;
+use super::unclear::Unclear;
 
-/// What a statement changes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Touched {
-    /// It names no table; table rules are not asked.
-    Nothing,
-    /// It only reads tables.
-    OnlyReads,
-    /// These, in this order.
-    Tables(Vec<TableName>),
-    /// Those of these that the event's table map says, by their number.
-    Update(Vec<TableName>),
-    /// Some of these.
-    UpdateAmong(Vec<TableName>),
-    /// Accounts and privileges, perhaps those on a table.
-    Accounts(Option<TableName>),
-    /// A database. ALTER DATABASE may leave out which.
-    Database,
-    /// DROP TEMPORARY TABLE IF EXISTS, which always runs.
-    Always,
-}
-
-/// Words before what a CREATE or ALTER is about.
-const MODIFIERS: &[&str] = &[
-    "TEMPORARY",
-    "EXTERNAL",
-    "UNIQUE",
-    "FULLTEXT",
-    "SPATIAL",
-    "VECTOR",
-    "ONLINE",
-    "OFFLINE",
-    "IGNORE",
-    "AGGREGATE",
-    "UNDO",
-    "JSON",
-    "RELATIONAL",
-    "DUALITY",
-    "MATERIALIZED",
-];
-/// What has no tables of its own: the bodies of routines do not count.
-const WITHOUT_TABLES: &[&str] = &[
-    "PROCEDURE",
-    "FUNCTION",
-    "EVENT",
-    "SERVER",
-    "TABLESPACE",
-    "LOGFILE",
-    "RESOURCE",
-    "INSTANCE",
-    "PACKAGE",
-    "PREPARE",
-    "LIBRARY",
-];
-
-/// Finds what a statement changes. `whole`: `text` is not just its first part.
+/// Finds the objects that a statement changes. `whole`: `text` is not just its first part.
 ///
 /// # Errors
-/// When that is not certain.
+/// When they cannot be determined with certainty.
 pub(super) fn find(text: &[u8], whole: bool, dialect: Dialect) -> Result<Touched, Unclear> {
     let without = Dialect {
-        takes_versions: false,
+        reads_versions: false,
         ..dialect
     };
-    let (touched, met_version) = find_as(text, whole, without)?;
-    if met_version {
+    let (touched, found_version) = find_as(text, whole, without)?;
+    if found_version {
         let with = Dialect {
-            takes_versions: true,
+            reads_versions: true,
             ..dialect
         };
         if find_as(text, whole, with)?.0 != touched {
@@ -87,7 +36,7 @@ pub(super) fn find(text: &[u8], whole: bool, dialect: Dialect) -> Result<Touched
 fn find_as(text: &[u8], whole: bool, dialect: Dialect) -> Result<(Touched, bool), Unclear> {
     let mut parser = Parser::new(text, whole, dialect)?;
     let touched = statement(&mut parser, dialect)?;
-    Ok((touched, parser.met_version()))
+    Ok((touched, parser.found_version()))
 }
 
 fn statement(parser: &mut Parser<'_>, dialect: Dialect) -> Result<Touched, Unclear> {
@@ -131,10 +80,6 @@ fn statement(parser: &mut Parser<'_>, dialect: Dialect) -> Result<Touched, Uncle
     }
 }
 
-fn one(parser: &mut Parser<'_>) -> Result<Touched, Unclear> {
-    Ok(Touched::Tables(vec![parser.table()?]))
-}
-
 fn several(parser: &mut Parser<'_>) -> Result<Touched, Unclear> {
     parser.accept_if_exists()?;
     Ok(Touched::Tables(parser.tables()?))
@@ -146,146 +91,6 @@ fn with(parser: &mut Parser<'_>) -> Result<Touched, Unclear> {
     match parser.take()?.is("UPDATE") {
         true => update(parser, true),
         false => delete(parser),
-    }
-}
-
-fn create(parser: &mut Parser<'_>) -> Result<Touched, Unclear> {
-    if parser.accept("OR")? {
-        parser.expect("REPLACE")?;
-    }
-    object_options(parser)?;
-    let what = parser.take()?;
-    if what.is_any(&["TABLE", "SEQUENCE", "VIEW"]) {
-        parser.accept_if_exists()?;
-        one(parser)
-    } else if what.is("INDEX") {
-        parser.accept_if_exists()?;
-        parser.name()?;
-        on_table(parser)
-    } else if what.is("TRIGGER") {
-        parser.accept_if_exists()?;
-        parser.table()?;
-        on_table(parser)
-    } else {
-        other_object(what, parser)
-    }
-}
-
-/// ALGORITHM, DEFINER, SQL SECURITY and single words.
-fn object_options(parser: &mut Parser<'_>) -> Result<(), Unclear> {
-    loop {
-        parser.skip_all(MODIFIERS)?;
-        if parser.accept("ALGORITHM")? {
-            parser.accept_symbol(b'=')?;
-            parser.take()?;
-        } else if parser.accept("SQL")? {
-            parser.expect("SECURITY")?;
-            parser.take()?;
-        } else if parser.accept("DEFINER")? {
-            parser.accept_symbol(b'=')?;
-            parser.take()?;
-            if parser.accept_symbol(b'@')? {
-                parser.take()?;
-            } else if parser.peek() == Token::Symbol(b'(') {
-                parser.skip_parentheses()?;
-            }
-        } else {
-            return Ok(());
-        }
-    }
-}
-
-fn on_table(parser: &mut Parser<'_>) -> Result<Touched, Unclear> {
-    parser.skip_to(&["ON"])?;
-    parser.take()?;
-    one(parser)
-}
-
-fn other_object(what: Token<'_>, parser: &Parser<'_>) -> Result<Touched, Unclear> {
-    if what.is_any(&["DATABASE", "SCHEMA"]) {
-        Ok(Touched::Database)
-    } else if what.is_any(&["USER", "ROLE"]) {
-        Ok(Touched::Accounts(None))
-    } else if what.is_any(WITHOUT_TABLES) || (what.is("REFERENCE") && parser.peek().is("SYSTEM")) {
-        Ok(Touched::Nothing)
-    } else {
-        Err(Unclear::Syntax)
-    }
-}
-
-fn alter(parser: &mut Parser<'_>) -> Result<Touched, Unclear> {
-    object_options(parser)?;
-    let what = parser.take()?;
-    if what.is("TABLE") {
-        parser.accept_if_exists()?;
-        let mut tables = vec![parser.table()?];
-        tables.extend(exchanged_table(parser)?);
-        return Ok(Touched::Tables(tables));
-    }
-    if what.is_any(&["VIEW", "SEQUENCE"]) {
-        parser.accept_if_exists()?;
-        return one(parser);
-    }
-    other_object(what, parser)
-}
-
-/// The other table of ALTER TABLE … EXCHANGE PARTITION p WITH TABLE t.
-fn exchanged_table(parser: &mut Parser<'_>) -> Result<Option<TableName>, Unclear> {
-    if parser.peek().is("CONVERT") && parser.peek_second()?.is_any(&["PARTITION", "TABLE"]) {
-        return Err(Unclear::Syntax);
-    }
-    if !parser.accept("EXCHANGE")? {
-        return Ok(None);
-    }
-    parser.expect("PARTITION")?;
-    parser.name()?;
-    parser.expect("WITH")?;
-    parser.expect("TABLE")?;
-    parser.table().map(Some)
-}
-
-fn drop_object(parser: &mut Parser<'_>) -> Result<Touched, Unclear> {
-    let temporary = parser.accept("TEMPORARY")?;
-    parser.skip_all(&["ONLINE", "OFFLINE", "UNDO", "SPATIAL"])?;
-    let what = parser.take()?;
-    if what.is_any(&["TABLE", "TABLES", "SEQUENCE", "VIEW"]) {
-        let if_exists = parser.accept_if_exists()?;
-        if temporary && if_exists && !what.is("VIEW") {
-            return Ok(Touched::Always);
-        }
-        return Ok(Touched::Tables(parser.tables()?));
-    }
-    if what.is("INDEX") {
-        return on_table(parser);
-    }
-    if what.is("TRIGGER") {
-        // The text does not name the table. A replica that has not the trigger, since its CREATE
-        // was left out, takes this for done.
-        return Ok(Touched::Nothing);
-    }
-    other_object(what, parser)
-}
-
-fn rename(parser: &mut Parser<'_>) -> Result<Touched, Unclear> {
-    if parser.accept("USER")? {
-        return Ok(Touched::Accounts(None));
-    }
-    if !parser.accept_any(&["TABLE", "TABLES"])? {
-        return Err(Unclear::Syntax);
-    }
-    parser.accept_if_exists()?;
-    let mut tables = Vec::new();
-    loop {
-        tables.push(parser.table()?);
-        if parser.accept("WAIT")? {
-            parser.take()?;
-        }
-        parser.accept("NOWAIT")?;
-        parser.expect("TO")?;
-        tables.push(parser.table()?);
-        if !parser.accept_symbol(b',')? {
-            return Ok(Touched::Tables(tables));
-        }
     }
 }
 
@@ -400,7 +205,7 @@ fn set(parser: &mut Parser<'_>, dialect: Dialect) -> Result<Touched, Unclear> {
     Ok(Touched::Nothing)
 }
 
-/// A query is logged for the stored functions in it.
+/// A query is logged because of the stored functions in it.
 fn query(parser: &mut Parser<'_>) -> Result<Touched, Unclear> {
     loop {
         match parser.take()? {

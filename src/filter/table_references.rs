@@ -1,10 +1,11 @@
-//! UPDATE and DELETE: the tables behind UPDATE, FROM or USING, with their joins.
+//! UPDATE and DELETE: the tables after UPDATE, FROM or USING, with their joins.
 
 use super::parser::{Parser, TableName};
-use super::statement_tables::Touched;
-use super::tokenizer::{Token, Unclear};
+use super::tokenizer::Token;
+use super::touched::Touched;
+use super::unclear::Unclear;
 
-/// Words that may stand behind a table, so that none of them is its alias.
+/// Keywords that may follow a table name (so they are not aliases).
 const AFTER_TABLE: &[&str] = &[
     "JOIN",
     "INNER",
@@ -25,7 +26,7 @@ const AFTER_TABLE: &[&str] = &[
     "PARTITION",
     "RETURNING",
 ];
-/// Words that begin a join.
+/// Keywords that begin a join.
 const JOINS: &[&str] = &[
     "JOIN",
     "INNER",
@@ -35,16 +36,16 @@ const JOINS: &[&str] = &[
     "NATURAL",
     "STRAIGHT_JOIN",
 ];
-/// Words that end the list of tables.
+/// Keywords that end the list of tables.
 const ENDS: &[&str] = &["SET", "WHERE", "ORDER", "LIMIT", "RETURNING"];
-/// Words that begin a subquery.
+/// Keywords that begin a subquery.
 const QUERIES: &[&str] = &["SELECT", "WITH", "VALUES", "TABLE"];
-/// Tables in one statement; servers join 61 at most.
+/// The most tables in one statement; servers join at most 61.
 const TABLES_MAX: usize = 256;
-/// Parentheses around joins.
+/// The most nested parentheses around joins.
 const DEPTH_MAX: usize = 64;
 
-/// A table in the list, and by what other name the statement calls it.
+/// A table in the list, and its alias in the statement.
 #[derive(Debug)]
 struct Reference {
     name: TableName,
@@ -55,12 +56,12 @@ struct Reference {
 #[derive(Debug, Default)]
 struct References {
     tables: Vec<Reference>,
-    /// Whether there are subqueries among them, which count when a server numbers its tables.
+    /// Whether subqueries are among them, which a server counts when it numbers the tables.
     has_query: bool,
     depth: usize,
 }
 
-/// UPDATE, behind its first word. `has_with`: a WITH clause stands before it.
+/// UPDATE, after the keyword. `has_with`: a WITH clause precedes it.
 pub(super) fn update(parser: &mut Parser<'_>, has_with: bool) -> Result<Touched, Unclear> {
     parser.skip_all(&["LOW_PRIORITY", "IGNORE"])?;
     let references = References::read(parser)?;
@@ -81,7 +82,7 @@ pub(super) fn update(parser: &mut Parser<'_>, has_with: bool) -> Result<Touched,
     })
 }
 
-/// DELETE, behind its first word.
+/// DELETE, after the keyword.
 pub(super) fn delete(parser: &mut Parser<'_>) -> Result<Touched, Unclear> {
     parser.skip_all(&["LOW_PRIORITY", "QUICK", "IGNORE", "HISTORY"])?;
     if !parser.accept("FROM")? {
@@ -99,7 +100,7 @@ pub(super) fn delete(parser: &mut Parser<'_>) -> Result<Touched, Unclear> {
     }
 }
 
-/// Takes `table` or `table.*` with commas between them.
+/// Reads a comma-separated list of `table` or `table.*`.
 fn targets(parser: &mut Parser<'_>) -> Result<Vec<TableName>, Unclear> {
     let mut targets = Vec::new();
     loop {
@@ -127,14 +128,14 @@ fn targets(parser: &mut Parser<'_>) -> Result<Vec<TableName>, Unclear> {
     }
 }
 
-/// A DELETE that names its targets apart from the tables that it reads.
+/// A DELETE that names its targets separately from the tables that it reads.
 fn several(parser: &mut Parser<'_>, targets: &[TableName]) -> Result<Touched, Unclear> {
     let references = References::read(parser)?;
     let mut changed = vec![false; references.tables.len()];
     for target in targets {
         let mut found = false;
         for (reference, changed) in references.tables.iter().zip(&mut changed) {
-            if means(target, reference) {
+            if refers_to(target, reference) {
                 *changed = true;
                 found = true;
             }
@@ -152,9 +153,9 @@ fn several(parser: &mut Parser<'_>, targets: &[TableName]) -> Result<Touched, Un
     ))
 }
 
-/// Whether a target of DELETE is this table. A database that one of them leaves out is the default
-/// one; that the other may name it, is left open: both are the same table then.
-fn means(target: &TableName, reference: &Reference) -> bool {
+/// Whether a target of DELETE is this table. If only one of them names the database, the other one
+/// may mean the same: then they count as the same table.
+fn refers_to(target: &TableName, reference: &Reference) -> bool {
     match &reference.alias {
         Some(alias) => target.database.is_none() && target.table.eq_ignore_ascii_case(alias),
         None => {
@@ -173,13 +174,13 @@ impl References {
         let mut references = References::default();
         loop {
             references.factor(parser)?;
-            if !references.behind_factor(parser)? {
+            if !references.after_factor(parser)? {
                 return Ok(references);
             }
         }
     }
 
-    /// One table or subquery; opening parentheses before it.
+    /// One table or subquery, with opening parentheses before it.
     fn factor(&mut self, parser: &mut Parser<'_>) -> Result<(), Unclear> {
         while parser.peek() == Token::Symbol(b'(') {
             if parser.peek_second()?.is_any(QUERIES) {
@@ -211,8 +212,8 @@ impl References {
         Ok(())
     }
 
-    /// What follows a table; true when another one does.
-    fn behind_factor(&mut self, parser: &mut Parser<'_>) -> Result<bool, Unclear> {
+    /// Reads up to the next table or the end of the list; true when another table follows.
+    fn after_factor(&mut self, parser: &mut Parser<'_>) -> Result<bool, Unclear> {
         loop {
             let token = parser.peek();
             if token.is_any(&["USE", "FORCE", "IGNORE"]) {
@@ -258,7 +259,7 @@ impl References {
             match token {
                 Token::Symbol(b'(') => self.has_query |= parser.skip_parentheses()?,
                 Token::End | Token::Symbol(b',' | b')' | b';') => return Ok(()),
-                // Of these there are functions, too.
+                // There are functions with these names, too.
                 _ if token.is_any(&["LEFT", "RIGHT"])
                     && parser.peek_second()? == Token::Symbol(b'(') =>
                 {
@@ -266,7 +267,7 @@ impl References {
                 }
                 _ if token.is_any(JOINS) || token.is_any(ENDS) => return Ok(()),
                 Token::Symbol(b'.') => {
-                    // What follows is a name, even if it is a keyword.
+                    // A name follows, even if it is a keyword.
                     parser.take()?;
                     parser.take()?;
                 }

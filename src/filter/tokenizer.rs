@@ -1,10 +1,12 @@
-//! SQL text cut into tokens, only as far as they are asked for.
+//! SQL text as tokens, read one at a time.
 //!
-//! Enough of the servers' lexical rules to find names with certainty: comments, the contents of
+//! It covers enough of the servers' lexical rules to find names with certainty: comments, the contents of
 //! versioned comments, strings and quoted names by `sql_mode`. Where the text cannot be read with
-//! certainty there is an error, never a guess.
+//! certainty, it reports an error and does not guess.
 
-/// A word that is longer than this, in bytes, is no name that a server would take.
+use super::unclear::Unclear;
+
+/// A word longer than this, in bytes, is not a name that a server accepts.
 const NAME_LEN_MAX: usize = 64 * 4;
 
 /// One token.
@@ -12,7 +14,7 @@ const NAME_LEN_MAX: usize = 64 * 4;
 pub(super) enum Token<'a> {
     /// An unquoted word: a keyword, a name, or a number.
     Word(&'a [u8]),
-    /// A quoted name without its quotes. The quote stands twice where it is part of the name.
+    /// A quoted name without its quotes. A quote that is part of the name is still doubled.
     Quoted { name: &'a [u8], quote: u8 },
     /// A string; its value does not matter.
     Text,
@@ -34,43 +36,17 @@ impl Token<'_> {
     }
 }
 
-/// Why a statement's tables cannot be found with certainty.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Unclear {
-    /// The statement is too long, and the part that was looked at does not decide.
-    #[error("they are not named in the first part of this long statement")]
-    Cut,
-    /// A string, name or comment without an end.
-    #[error("a string, name or comment in it does not end")]
-    Unterminated,
-    /// Syntax that is not known here.
-    #[error("it has a form that is not understood")]
-    Syntax,
-    /// A client character set in which an ASCII byte may be part of another character.
-    #[error("its character set is not UTF-8 and it has other than ASCII characters")]
-    CharacterSet,
-    /// A comment that only some server versions execute.
-    #[error("it depends on a comment /*!…*/ that only some server versions execute")]
-    VersionedComment,
-    /// The tables that it changes, in an order or choice that the text does not tell.
-    #[error("the rules disagree on the tables that it names, and which decides is not certain")]
-    Order,
-    /// Collations that equate different letters.
-    #[error("whether a name with other than ASCII letters matches a rule is not certain")]
-    Letters,
-}
-
-/// How a statement's text is to be read.
+/// How a statement's text must be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Dialect {
     /// `"…"` is a name (sql_mode ANSI_QUOTES).
     pub(super) ansi_quotes: bool,
-    /// A backslash in a string is one (sql_mode NO_BACKSLASH_ESCAPES).
+    /// A backslash in a string is not an escape (sql_mode NO_BACKSLASH_ESCAPES).
     pub(super) plain_backslash: bool,
     /// `/*M!…*/` is executed.
     pub(super) mariadb: bool,
-    /// Whether comments for versions that only some servers have are taken as executed.
-    pub(super) takes_versions: bool,
+    /// Whether versioned comments that only some servers execute are read as executed.
+    pub(super) reads_versions: bool,
 }
 
 /// A cursor over a statement's text.
@@ -82,8 +58,8 @@ pub(super) struct Tokenizer<'a> {
     whole: bool,
     dialect: Dialect,
     in_versioned: bool,
-    /// Whether a comment was met that only some server versions execute.
-    pub(super) met_version: bool,
+    /// Whether a comment was found that only some server versions execute.
+    pub(super) found_version: bool,
 }
 
 impl<'a> Tokenizer<'a> {
@@ -94,7 +70,7 @@ impl<'a> Tokenizer<'a> {
             whole,
             dialect,
             in_versioned: false,
-            met_version: false,
+            found_version: false,
         }
     }
 
@@ -106,16 +82,16 @@ impl<'a> Tokenizer<'a> {
         self.text.get(self.at..).unwrap_or(&[])
     }
 
-    /// Whether the next `count` bytes of the statement are not all here.
-    fn is_cut(&self, count: usize) -> bool {
+    /// Whether the text ends within the next `count` bytes of an incomplete statement.
+    fn is_incomplete(&self, count: usize) -> bool {
         !self.whole && self.rest().len() < count
     }
 
-    /// What it means that the text ends inside of something.
+    /// The error for text that ends inside a token.
     fn ended(&self) -> Unclear {
         match self.whole {
             true => Unclear::Unterminated,
-            false => Unclear::Cut,
+            false => Unclear::Incomplete,
         }
     }
 
@@ -144,7 +120,7 @@ impl<'a> Tokenizer<'a> {
         let rest = self.rest();
         let length = rest.iter().position(|byte| !is_word(*byte));
         if length.is_none() && !self.whole {
-            return Err(Unclear::Cut);
+            return Err(Unclear::Incomplete);
         }
         let word = rest.get(..length.unwrap_or(rest.len())).unwrap_or(rest);
         self.at += word.len();
@@ -159,7 +135,7 @@ impl<'a> Tokenizer<'a> {
                 None => return Err(self.ended()),
                 Some(byte) if byte != quote => self.at += 1,
                 Some(_) if self.peek(1) == Some(quote) => self.at += 2,
-                Some(_) if self.is_cut(2) => return Err(Unclear::Cut),
+                Some(_) if self.is_incomplete(2) => return Err(Unclear::Incomplete),
                 Some(_) => break,
             }
         }
@@ -176,7 +152,7 @@ impl<'a> Tokenizer<'a> {
                 Some(b'\\') if !self.dialect.plain_backslash => self.at += 2,
                 Some(byte) if byte != quote => self.at += 1,
                 Some(_) if self.peek(1) == Some(quote) => self.at += 2,
-                Some(_) if self.is_cut(2) => return Err(Unclear::Cut),
+                Some(_) if self.is_incomplete(2) => return Err(Unclear::Incomplete),
                 Some(_) => break,
             }
         }
@@ -185,11 +161,11 @@ impl<'a> Tokenizer<'a> {
     }
 
     fn skip_blanks(&mut self) -> Result<(), Unclear> {
-        /// Bytes that tell which kind of comment begins, or that none does.
+        /// Bytes that determine whether a comment begins, and of which kind.
         const COMMENT_START_LEN: usize = 4;
         loop {
-            if self.is_cut(COMMENT_START_LEN) {
-                return Err(Unclear::Cut);
+            if self.is_incomplete(COMMENT_START_LEN) {
+                return Err(Unclear::Incomplete);
             }
             match (self.peek(0), self.peek(1)) {
                 (Some(byte), _) if byte.is_ascii_whitespace() || byte == 0x0b => self.at += 1,
@@ -222,23 +198,23 @@ impl<'a> Tokenizer<'a> {
             _ => return self.skip_comment(),
         };
         if self.in_versioned {
-            return Err(Unclear::Syntax); // Servers differ on nested ones.
+            return Err(Unclear::Syntax); // Servers differ on nested comments.
         }
         let digits = self.text.get(self.at + mark..).unwrap_or(&[]);
         let count = digits.iter().take_while(|b| b.is_ascii_digit()).count();
         if digits.len() == count && !self.whole {
-            return Err(Unclear::Cut);
+            return Err(Unclear::Incomplete);
         }
         let version = digits.iter().take(count.min(7)).fold(0, |value, byte| {
             value * 10 + u32::from(byte.wrapping_sub(b'0'))
         });
-        // What all servers that can be met execute: MySQL and MariaDB from 5.6 and 10.5 on.
+        // Comments that all supported servers execute: MySQL 5.6 and later, MariaDB 10.5 and later.
         let always = match self.dialect.mariadb {
             true => version <= 50_600 || (100_000..=100_500).contains(&version),
             false => version <= 50_600,
         };
-        self.met_version |= !always;
-        if !always && !self.dialect.takes_versions {
+        self.found_version |= !always;
+        if !always && !self.dialect.reads_versions {
             return self.skip_comment();
         }
         self.at += mark + count;
@@ -262,7 +238,7 @@ fn is_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$' | 0x80..)
 }
 
-/// The name that an unquoted word or a quoted name stands for.
+/// The name in an unquoted word or a quoted name.
 pub(super) fn name_of(token: Token<'_>) -> Result<Vec<u8>, Unclear> {
     let name = match token {
         Token::Word(word) => word.to_vec(),
@@ -286,133 +262,4 @@ pub(super) fn name_of(token: Token<'_>) -> Result<Vec<u8>, Unclear> {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn all(text: &str, dialect: Dialect) -> Result<Vec<String>, Unclear> {
-        let mut tokenizer = Tokenizer::new(text.as_bytes(), true, dialect);
-        let mut found = Vec::new();
-        loop {
-            found.push(match tokenizer.next()? {
-                Token::End => return Ok(found),
-                Token::Text => "''".to_owned(),
-                Token::Symbol(byte) => char::from(byte).to_string(),
-                Token::Word(word) => String::from_utf8_lossy(word).into_owned(),
-                token => format!("`{}`", String::from_utf8_lossy(&name_of(token)?)),
-            });
-        }
-    }
-
-    fn tokens(text: &str) -> String {
-        all(text, Dialect::default()).unwrap().join(" ")
-    }
-
-    #[test]
-    fn strings_names_and_comments() {
-        for (text, expected) in [
-            ("a.b", "a . b"),
-            ("`a``b`.`c d`", "`a`b` . `c d`"),
-            ("'it''s' x '\\'' y", "'' x '' y"),
-            ("\"a \"\" b\" c", "'' c"),
-            ("a -- b ' c\nd --e", "a d - - e"),
-            ("a # b ' c\nd", "a d"),
-            ("a/* ' ` */b /**/ c", "a b c"),
-            ("a --", "a"),
-            ("DROP /*!40005 TEMPORARY */ TABLE", "DROP TEMPORARY TABLE"),
-            ("a /*! b */ c /*M! d */", "a b c"),
-            ("a /*!80016 b */ c", "a c"),
-            ("x@`y`=1.5", "x @ `y` = 1 . 5"),
-            ("ünï", "ünï"),
-            ("", ""),
-        ] {
-            assert_eq!(tokens(text), expected, "{text}");
-        }
-    }
-
-    #[test]
-    fn the_sql_mode_and_the_server_decide() {
-        let ansi = Dialect {
-            ansi_quotes: true,
-            ..Dialect::default()
-        };
-        assert_eq!(all("\"a\"\"b\" 'x'", ansi).unwrap(), ["`a\"b`", "''"]);
-        let plain = Dialect {
-            plain_backslash: true,
-            ..Dialect::default()
-        };
-        assert_eq!(all("'\\' a", plain).unwrap(), ["''", "a"]);
-        let mariadb = Dialect {
-            mariadb: true,
-            takes_versions: true,
-            ..Dialect::default()
-        };
-        let text = "a /*M! b */ /*!100001 c */ /*!80016 d */";
-        assert_eq!(all(text, mariadb).unwrap(), ["a", "b", "c", "d"]);
-    }
-
-    #[test]
-    fn what_does_not_end_is_an_error() {
-        for text in ["'a", "`a", "a /* b", "'a\\'", "/*! a", "\"x"] {
-            assert_eq!(
-                all(text, Dialect::default()),
-                Err(Unclear::Unterminated),
-                "{text}"
-            );
-        }
-        assert_eq!(
-            all("/*! /*! a */ */", Dialect::default()),
-            Err(Unclear::Syntax)
-        );
-    }
-
-    /// The tokens of a cut text are the first ones of the whole, and then it says that it is cut.
-    #[test]
-    fn cut_at_every_length() {
-        let text =
-            b"INSERT /*!40005 x */ INTO `a``b`.c -- z\n SELECT 'it''s \\' x' /* no */, \"q\"";
-        let run = |bytes: &'static [u8], whole| {
-            let mut tokenizer = Tokenizer::new(bytes, whole, Dialect::default());
-            let mut found = Vec::new();
-            loop {
-                match tokenizer.next() {
-                    Ok(Token::End) => return (found, None),
-                    Ok(token) => found.push(token),
-                    Err(error) => return (found, Some(error)),
-                }
-            }
-        };
-        let (expected, error) = run(text, true);
-        assert_eq!((expected.len(), error), (10, None));
-        for cut in 0..text.len() {
-            let (found, error) = run(&text[..cut], false);
-            assert_eq!(error, Some(Unclear::Cut), "cut at {cut}");
-            // A string that is cut behind a doubled quote's first half looks whole.
-            assert!(expected.starts_with(&found), "cut at {cut}: {found:?}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn any_bytes_end_without_a_panic(
-            text in prop::collection::vec(prop_oneof![any::<u8>(), prop::sample::select(
-                b"`'\"/*!M-#\\ ab1.,()\n".to_vec())], 0..200),
-            flags in any::<[bool; 5]>(),
-        ) {
-            let [ansi_quotes, plain_backslash, mariadb, takes_versions, whole] = flags;
-            let dialect = Dialect { ansi_quotes, plain_backslash, mariadb, takes_versions };
-            let mut tokenizer = Tokenizer::new(&text, whole, dialect);
-            // Every token takes at least one byte.
-            for _ in 0..=text.len() {
-                match tokenizer.next() {
-                    Ok(Token::End) => prop_assert!(whole),
-                    Ok(token) => { let _ = name_of(token); continue }
-                    Err(_) => {}
-                }
-                return Ok(());
-            }
-            prop_assert!(false, "it does not end");
-        }
-    }
-}
+mod tests;

@@ -1,32 +1,33 @@
-//! Applying a [`Filter`] to the events of one transaction, one after the other as they arrive.
+//! Applying a [`Filter`] to the events of one transaction, one by one as they arrive.
 //!
-//! A verdict may reach back: events that only prepare a statement (INTVAR, USER_VAR, LOAD DATA
-//! blocks, ROWS_QUERY, table maps) are kept until the statement's own fate is known, and the last
+//! A verdict may change earlier events: events that only prepare a statement (INTVAR, USER_VAR, LOAD DATA
+//! blocks, ROWS_QUERY, table maps) are kept until the statement itself is judged, and the last
 //! *kept* rows event of a statement must carry STMT_END_F when the real last one is dropped.
 
 use std::borrow::Cow;
 
 use super::statement::Statement;
-use super::{Filter, Unclear, rewrite};
+use super::unclear::Unclear;
+use super::{Filter, rewrite};
 use crate::binlog::query::Query;
 use crate::binlog::rows::{RowsHead, TableMap};
 use crate::binlog::status_variables::StatusVariables;
 use crate::binlog::{EventError, EventType, compressed};
 
-/// What is to be done with an event, and with what was kept before it. Offsets count from the
-/// transaction's first byte.
+/// The decision on an event, and on events kept before it. Offsets count from the transaction's
+/// first byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// Append the event.
     Keep,
-    /// Append the event with [`Trim::rewritten`] in place of its body, or of the head of it that
-    /// was given.
+    /// Append the event with [`Trim::rewritten`] instead of its body, or instead of the head that was
+    /// judged.
     KeepRewritten,
-    /// Leave the event out.
+    /// Drop the event.
     Drop,
-    /// Leave the event out, and take back all that was kept from this offset on.
+    /// Drop the event, and remove everything kept from this offset on.
     DropBackTo(u64),
-    /// Leave the event out, and set STMT_END_F in the rows event kept at this offset.
+    /// Drop the event, and set STMT_END_F in the rows event kept at this offset.
     DropAndEndStatementAt(u64),
 }
 
@@ -36,22 +37,22 @@ pub enum TrimError {
     /// A field cannot be read.
     #[error(transparent)]
     Event(#[from] EventError),
-    /// Rows for a table that no table map announced.
-    #[error("{event_type} event for table id {table_id}, which no Table_map event announced")]
+    /// Rows for a table without a table map.
+    #[error("{event_type} event for table id {table_id}, without a Table_map event before it")]
     UnknownTable {
         /// The rows event's type.
         event_type: EventType,
-        /// The table id it names.
+        /// The table id in the event.
         table_id: u64,
     },
     /// More table maps in one statement than any server writes.
     #[error("a statement with more than {TABLES_MAX} Table_map events")]
     TooManyTables,
-    /// A statement whose tables must be known, and are not for certain.
+    /// A statement whose tables matter, but cannot be determined with certainty.
     #[error(
-        "the table rules do not decide on the statement {statement:?} with default database \
-         {database:?}: {reason}; this source is stopped rather than guessing, until its table \
-         rules (replicate_do_table, …) are removed or changed so that they do not depend on it"
+        "the table rules cannot be evaluated for the statement {statement:?} with default database \
+         {database:?}: {reason}; change or remove the table rules (replicate_do_table, …) of this \
+         source so that they do not depend on the statement"
     )]
     Undecided {
         /// The first part of its text.
@@ -63,7 +64,7 @@ pub enum TrimError {
     },
     /// A table whose name may or may not match a rule.
     #[error(
-        "the table rules do not decide on table {table:?}: {reason}; write a rule that names it \
+        "the table rules cannot be evaluated for table {table:?}: {reason}; add a rule that names it \
          exactly, before the others"
     )]
     UndecidedTable {
@@ -74,30 +75,30 @@ pub enum TrimError {
     },
 }
 
-/// How many tables of one statement are remembered: a source that never ends a statement must not
-/// take all memory.
+/// The most tables remembered for one statement: a source that never ends a statement must not use
+/// up the memory.
 const TABLES_MAX: usize = 65_536;
-/// How much of a compressed statement is looked at, in bytes.
+/// The part of a compressed statement that is read, in bytes.
 const EXPANDED_MAX: usize = 64 * 1024;
-/// How much of a statement an error shows, in characters.
+/// The part of a statement that an error shows, in characters.
 const EXCERPT_LEN: usize = 200;
-/// The table ids of rows events that only end a statement ("dummy" events).
+/// The table ids of dummy rows events, which only end a statement.
 const DUMMY_TABLE_IDS: [u64; 2] = [0x00ff_ffff, 0xffff_ffff_ffff];
 
 /// The filter's state within one transaction.
 #[derive(Debug, Clone, Default)]
 pub struct Trim {
     filter: Filter,
-    /// Tables announced in the current statement, and whether they pass.
+    /// Table ids of the current statement's table maps, and whether the tables pass.
     tables: Vec<(u64, bool)>,
-    /// Where the current statement's first kept ROWS_QUERY or table map stands.
+    /// Offset of the current statement's first kept ROWS_QUERY or table map.
     statement_start: Option<u64>,
     last_kept_rows: Option<u64>,
-    /// Where the first kept event that waits for its statement stands.
+    /// Offset of the first kept event that waits for its statement.
     waiting_start: Option<u64>,
     kept_changes: bool,
     dropped: bool,
-    /// The body, with another database, of the event judged last.
+    /// The body of the last judged event, with another database.
     rewritten: Vec<u8>,
 }
 
@@ -120,22 +121,21 @@ impl Trim {
         self.dropped = false;
     }
 
-    /// Whether every change of the transaction so far was dropped, and there was one.
+    /// Whether the transaction had changes, and all of them were dropped.
     pub fn dropped_all(&self) -> bool {
         self.dropped && !self.kept_changes
     }
 
-    /// After [`Verdict::KeepRewritten`], what is to be appended in place of the body that was
-    /// judged.
+    /// After [`Verdict::KeepRewritten`]: the bytes to append instead of the body that was judged.
     pub fn rewritten(&self) -> &[u8] {
         &self.rewritten
     }
 
     /// Judges an event that would be kept at `offset`. `body` is the event without header and
-    /// checksum; of a large one, the head, and then it is not `whole`.
+    /// checksum; if it is not `whole`, only the head of a large event.
     ///
     /// # Errors
-    /// When the event cannot be read, or not judged.
+    /// When the event cannot be read, or the rules cannot be evaluated.
     pub fn judge(
         &mut self,
         event_type: EventType,
@@ -223,7 +223,7 @@ impl Trim {
             return Ok(Verdict::Keep);
         };
         let out = &mut self.rewritten;
-        rewrite::query(event_type, body, &query, &variables, database, out);
+        rewrite::query(event_type, body, &query, &variables, database, out)?;
         Ok(Verdict::KeepRewritten)
     }
 
@@ -254,7 +254,7 @@ impl Trim {
         let Some(database) = renamed else {
             return Ok(Verdict::Keep);
         };
-        rewrite::table_map(body, &map, database, &mut self.rewritten);
+        rewrite::table_map(body, &map, database, &mut self.rewritten)?;
         Ok(Verdict::KeepRewritten)
     }
 
@@ -306,148 +306,4 @@ fn excerpt(text: &[u8]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::filter::RuleLists;
-    use crate::flavor::Flavor;
-
-    fn trim() -> Trim {
-        let lists = RuleLists {
-            do_db: vec!["test".to_owned()],
-            ..RuleLists::default()
-        };
-        Trim::new(Filter::new(lists, Flavor::MySql, false))
-    }
-
-    fn query(database: &str, statement: &str) -> Vec<u8> {
-        let mut body = vec![0; 13];
-        body[8] = database.len() as u8;
-        body.extend_from_slice(database.as_bytes());
-        body.push(0);
-        body.extend_from_slice(statement.as_bytes());
-        body
-    }
-
-    fn map(id: u8, database: &str) -> Vec<u8> {
-        let mut body = vec![id, 0, 0, 0, 0, 0, 1, 0, database.len() as u8];
-        body.extend_from_slice(database.as_bytes());
-        body.extend_from_slice(b"\0\x01t\0");
-        body
-    }
-
-    fn rows(id: u8, end: bool) -> Vec<u8> {
-        vec![id, 0, 0, 0, 0, 0, u8::from(end), 0, 2, 0]
-    }
-
-    #[test]
-    fn the_last_kept_rows_event_ends_the_statement() {
-        let mut trim = trim();
-        let mut judge = |kind, body: Vec<u8>, at| trim.judge(kind, &body, true, at).unwrap();
-        assert_eq!(
-            judge(EventType::QUERY, query("other", "BEGIN"), 10),
-            Verdict::Keep
-        );
-        assert_eq!(
-            judge(EventType::TABLE_MAP, map(1, "test"), 20),
-            Verdict::Keep
-        );
-        assert_eq!(
-            judge(EventType::TABLE_MAP, map(2, "other"), 30),
-            Verdict::Drop
-        );
-        assert_eq!(
-            judge(EventType::WRITE_ROWS, rows(1, false), 30),
-            Verdict::Keep
-        );
-        assert_eq!(
-            judge(EventType::WRITE_ROWS, rows(2, false), 40),
-            Verdict::Drop
-        );
-        assert_eq!(
-            judge(EventType::WRITE_ROWS, rows(2, true), 40),
-            Verdict::DropAndEndStatementAt(30)
-        );
-        assert!(!trim.dropped_all());
-    }
-
-    #[test]
-    fn a_statement_of_which_nothing_is_kept_takes_its_preparation_along() {
-        let mut trim = trim();
-        let mut judge = |kind, body: Vec<u8>, at| trim.judge(kind, &body, true, at).unwrap();
-        assert_eq!(judge(EventType::ROWS_QUERY, vec![], 20), Verdict::Keep);
-        assert_eq!(
-            judge(EventType::TABLE_MAP, map(1, "test"), 30),
-            Verdict::Keep
-        );
-        assert_eq!(
-            judge(EventType::TABLE_MAP, map(2, "other"), 40),
-            Verdict::Drop
-        );
-        assert_eq!(
-            judge(EventType::WRITE_ROWS, rows(2, true), 40),
-            Verdict::DropBackTo(20)
-        );
-        assert_eq!(judge(EventType::INTVAR, vec![], 20), Verdict::Keep);
-        assert_eq!(judge(EventType::USER_VAR, vec![], 30), Verdict::Keep);
-        assert_eq!(
-            judge(
-                EventType::QUERY,
-                query("other", "insert into test.t values (1)"),
-                40
-            ),
-            Verdict::DropBackTo(20)
-        );
-        assert!(trim.dropped_all());
-    }
-
-    #[test]
-    fn waiting_events_do_not_outlive_their_statement() {
-        let mut trim = trim();
-        let mut judge = |kind, body: Vec<u8>, at| trim.judge(kind, &body, true, at).unwrap();
-        assert_eq!(judge(EventType::INTVAR, vec![], 20), Verdict::Keep);
-        assert_eq!(
-            judge(EventType::QUERY, query("test", "insert 1"), 30),
-            Verdict::Keep
-        );
-        assert_eq!(
-            judge(EventType::QUERY, query("other", "insert 2"), 40),
-            Verdict::Drop
-        );
-        assert!(!trim.dropped_all());
-    }
-
-    #[test]
-    fn rows_without_table_map_are_an_error() {
-        let error = trim()
-            .judge(EventType::UPDATE_ROWS, &rows(7, true), true, 4)
-            .unwrap_err();
-        assert!(error.to_string().contains("table id 7"), "{error}");
-    }
-
-    #[test]
-    fn a_statement_without_end_is_an_error() {
-        let mut trim = trim();
-        let map = map(1, "other");
-        for _ in 0..TABLES_MAX {
-            assert_eq!(
-                trim.judge(EventType::TABLE_MAP, &map, true, 4),
-                Ok(Verdict::Drop)
-            );
-        }
-        let error = trim.judge(EventType::TABLE_MAP, &map, true, 4);
-        assert_eq!(error, Err(TrimError::TooManyTables));
-    }
-
-    #[test]
-    fn cut_bodies_are_errors_or_verdicts_never_panics() {
-        for (kind, body) in [
-            (EventType::QUERY, query("other", "insert")),
-            (EventType::TABLE_MAP, map(1, "test")),
-            (EventType::WRITE_ROWS, rows(1, true)),
-        ] {
-            for cut in 0..body.len() {
-                let _ = trim().judge(kind, &body[..cut], true, 0);
-            }
-        }
-    }
-}
+mod tests;

@@ -5,17 +5,17 @@ use thiserror::Error;
 /// The most characters of the input that an error repeats.
 const EXCERPT_CHARS: usize = 48;
 
-/// Input that is not what it should be, with the place where that became clear.
+/// Input that does not have the expected form, with the offset of the first wrong byte.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum GtidError {
     /// A text that is not a GTID, a tag, a UUID, a set or a position.
     #[error("expected {expected} at byte {at}, found {found}")]
     Text {
-        /// What the grammar wanted.
+        /// The expected syntax.
         expected: &'static str,
         /// The byte offset in the text, from 0.
         at: usize,
-        /// The offending piece, quoted and cut to 48 characters, or "the end".
+        /// The wrong part, quoted and shortened to 48 characters, or "the end".
         found: String,
     },
     /// A binary encoding that is truncated or breaks a rule of its format.
@@ -23,11 +23,11 @@ pub enum GtidError {
     Binary {
         /// The encoding being read, such as "GTID set".
         structure: &'static str,
-        /// What the format wanted.
+        /// The expected field.
         expected: &'static str,
         /// The byte offset in the encoding, from 0.
         at: usize,
-        /// The value found, or how many bytes were left.
+        /// The value found, or the number of bytes left.
         found: String,
     },
 }
@@ -49,7 +49,7 @@ impl GtidError {
         }
     }
 
-    /// The same error for a piece that starts at byte `base` of a larger text.
+    /// The same error for a part that starts at byte `base` of a larger text.
     pub(super) fn shifted(self, base: usize) -> GtidError {
         match self {
             GtidError::Text {

@@ -1,4 +1,4 @@
-//! Sorted transaction numbers of one source, kept as intervals.
+//! Sorted transaction numbers of one source, stored as intervals.
 
 /// The transactions `start..=end`, both at least 1 and below `i64::MAX`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -10,7 +10,7 @@ pub(super) struct Interval {
 /// Intervals in ascending order with at least one missing number between neighbours, so equal
 /// sets have equal representations.
 ///
-/// A vector and not a tree: nearly every set is one interval that grows at its end.
+/// A vector rather than a tree: nearly every set is one interval that grows at its end.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(super) struct Intervals(Vec<Interval>);
 

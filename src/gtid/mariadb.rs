@@ -5,19 +5,19 @@ use std::collections::btree_map::Entry;
 use std::fmt;
 use std::str::FromStr;
 
-use super::GtidError;
+use super::error::GtidError;
 use super::scan::{ByteScanner, TextScanner};
 
 /// The bits of the first field of a GTID_LIST_EVENT that are the number of entries.
 const COUNT_MASK: u32 = (1 << 28) - 1;
 
-/// MariaDB fills the body of an empty GTID_LIST_EVENT up to 6 bytes, so that it can be replaced
-/// in place by a dummy event for old replicas.
+/// MariaDB pads the body of an empty GTID_LIST_EVENT to 6 bytes, so that a dummy event of the same
+/// length can replace it for old replicas.
 const EMPTY_LIST_PADDING: usize = 2;
 
 /// One transaction.
 ///
-/// The order is by domain, server and sequence number: an order for maps, not that of commits.
+/// Ordered by domain, server and sequence number: an order for maps, not the commit order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MariaDbGtid {
     /// The replication domain: an independent stream of transactions.
@@ -64,8 +64,8 @@ fn scan_gtid(scanner: &mut TextScanner<'_>) -> Result<MariaDbGtid, GtidError> {
     })
 }
 
-/// Calls `add` for each GTID of a comma-separated list; `add` refuses one by saying what it
-/// expected instead.
+/// Calls `add` for each GTID of a comma-separated list; `add` refuses one by returning what it
+/// expected.
 fn scan_list(
     text: &str,
     mut add: impl FnMut(MariaDbGtid) -> Result<(), &'static str>,
@@ -97,19 +97,19 @@ fn write_list(f: &mut fmt::Formatter<'_>, gtids: impl Iterator<Item = MariaDbGti
     Ok(())
 }
 
-/// How far a replica is: one GTID for each domain (`gtid_slave_pos`, `slave_connect_state`).
+/// A replica's position: one GTID for each domain (`gtid_slave_pos`, `slave_connect_state`).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct GtidPosition {
     domains: BTreeMap<u32, MariaDbGtid>,
 }
 
 impl GtidPosition {
-    /// The position before everything.
+    /// The position before all transactions.
     pub fn new() -> GtidPosition {
         GtidPosition::default()
     }
 
-    /// Where it is in a domain.
+    /// The position in a domain.
     pub fn get(&self, domain_id: u32) -> Option<MariaDbGtid> {
         self.domains.get(&domain_id).copied()
     }
@@ -119,7 +119,7 @@ impl GtidPosition {
         self.domains.insert(gtid.domain_id, gtid);
     }
 
-    /// Forgets a domain; returns where it was there.
+    /// Removes a domain; returns its position.
     pub fn remove(&mut self, domain_id: u32) -> Option<MariaDbGtid> {
         self.domains.remove(&domain_id)
     }
@@ -142,7 +142,7 @@ impl fmt::Display for GtidPosition {
     }
 }
 
-/// Takes an empty text, and white space around GTIDs; refuses a domain that is there twice.
+/// Accepts an empty text, and white space around GTIDs; refuses a domain that appears twice.
 impl FromStr for GtidPosition {
     type Err = GtidError;
 
@@ -166,8 +166,8 @@ struct Domain {
     servers: BTreeMap<u32, u64>,
 }
 
-/// What a binlog has, as MariaDB keeps it in `gtid_binlog_state`: the highest sequence number of
-/// each (domain, server) pair, and which of them came last in each domain.
+/// The transactions of a binlog, as in MariaDB's `gtid_binlog_state`: the highest sequence number of
+/// each (domain, server) pair, and the last transaction of each domain.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct BinlogState {
     domains: BTreeMap<u32, Domain>,
@@ -191,8 +191,8 @@ impl BinlogState {
             .is_some_and(|highest| gtid.seq_no <= highest)
     }
 
-    /// Takes note of a transaction as the last of its domain; false, and nothing changes, when
-    /// it was seen. Allocates only for a domain or a server that is new.
+    /// Records a transaction as the last of its domain; returns false, without a change, when it
+    /// was seen before. Allocates only for a domain or a server that is new.
     pub fn record(&mut self, gtid: MariaDbGtid) -> bool {
         let domain = self
             .domains
@@ -221,7 +221,7 @@ impl BinlogState {
             .copied()
     }
 
-    /// The transaction that came last in a domain.
+    /// The last transaction of a domain.
     pub fn last_in_domain(&self, domain_id: u32) -> Option<MariaDbGtid> {
         let server_id = self.domains.get(&domain_id)?.last_server;
         let seq_no = self.highest(domain_id, server_id)?;
@@ -243,8 +243,8 @@ impl BinlogState {
         }
     }
 
-    /// The highest GTID of each pair, in the order of a GTID_LIST_EVENT: by domain, in it by
-    /// server, but the domain's last transaction at its end.
+    /// The highest GTID of each pair, in the order of a GTID_LIST_EVENT: by domain, then by
+    /// server, with the domain's last transaction at the end.
     pub fn iter(&self) -> impl Iterator<Item = MariaDbGtid> + '_ {
         self.domains.iter().flat_map(|(domain_id, domain)| {
             let gtid = |(server, seq): (&u32, &u64)| MariaDbGtid {
@@ -260,14 +260,14 @@ impl BinlogState {
         })
     }
 
-    /// Adds an entry of a stored state; false when its pair is there already.
+    /// Adds an entry of a stored state; false when its pair is already present.
     fn load(&mut self, gtid: MariaDbGtid) -> bool {
         self.highest(gtid.domain_id, gtid.server_id).is_none() && self.record(gtid)
     }
 
     /// Appends the body of a GTID_LIST_EVENT, flags zero: the number of entries (4 bytes,
-    /// little-endian as all), then domain (4), server (4) and sequence number (8) of each; an
-    /// empty list is filled up to 6 bytes as MariaDB does.
+    /// little-endian like all fields), then domain (4), server (4) and sequence number (8) of each;
+    /// an empty list is padded to 6 bytes as by MariaDB.
     pub fn encode_gtid_list(&self, out: &mut Vec<u8>) {
         let count = self
             .domains
@@ -286,12 +286,12 @@ impl BinlogState {
     }
 
     /// Reads the body of a GTID_LIST_EVENT, without its checksum. A domain's last entry is its
-    /// last transaction. Also returns the event's flags, where they are: the top 4 bits of the
+    /// last transaction. Also returns the event's flags, unshifted: the top 4 bits of the
     /// first field (`1 << 28`: the position of START SLAVE UNTIL is reached; `1 << 29`: the
-    /// GTIDs are to be ignored).
+    /// GTIDs must be ignored).
     ///
     /// # Errors
-    /// When it is truncated or followed by anything, or when a (domain, server) pair is there
+    /// When it is truncated or followed by other bytes, or when a (domain, server) pair appears
     /// twice.
     pub fn decode_gtid_list(body: &[u8]) -> Result<(BinlogState, u32), GtidError> {
         let mut scanner = ByteScanner::new("GTID list", body);
@@ -320,14 +320,14 @@ impl BinlogState {
     }
 }
 
-/// In the order of [`BinlogState::iter`], as `gtid_binlog_state` has it.
+/// In the order of [`BinlogState::iter`], as in `gtid_binlog_state`.
 impl fmt::Display for BinlogState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_list(f, self.iter())
     }
 }
 
-/// A domain's last entry is its last transaction; refuses a (domain, server) pair that is there
+/// A domain's last entry is its last transaction; refuses a (domain, server) pair that appears
 /// twice.
 impl FromStr for BinlogState {
     type Err = GtidError;

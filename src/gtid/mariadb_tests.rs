@@ -11,7 +11,7 @@ fn gtid(text: &str) -> MariaDbGtid {
 }
 
 #[test]
-fn gtid_text() {
+fn gtid_is_parsed_and_printed() {
     let known = MariaDbGtid {
         domain_id: 0,
         server_id: 10124,
@@ -44,7 +44,7 @@ fn gtid_text() {
 }
 
 #[test]
-fn position_text() {
+fn position_is_parsed_and_printed() {
     let position = " 1-2-9 ,\n0-1-5".parse::<GtidPosition>().unwrap();
     assert_eq!(position.to_string(), "0-1-5,1-2-9");
     assert_eq!(position.get(1), Some(gtid("1-2-9")));
@@ -61,7 +61,7 @@ fn position_text() {
 }
 
 #[test]
-fn position_moves() {
+fn position_is_set_and_removed_by_domain() {
     let mut position = GtidPosition::new();
     position.set(gtid("0-1-5"));
     position.set(gtid("0-2-3"));
@@ -71,7 +71,7 @@ fn position_moves() {
 }
 
 #[test]
-fn state_keeps_the_last_of_a_domain() {
+fn state_keeps_the_last_transaction_of_a_domain() {
     let mut state = BinlogState::new();
     assert!(!state.contains(&gtid("0-1-0")));
     for new in ["0-1-5", "0-2-6", "1-2-9", "0-1-7"] {
@@ -88,7 +88,7 @@ fn state_keeps_the_last_of_a_domain() {
 }
 
 #[test]
-fn gtid_list_known_bytes() {
+fn gtid_list_has_the_bytes_that_mariadb_writes() {
     // The example of MariaDB's documentation of GTID_LIST_EVENT: 0-10124-3584.
     let body = [
         1, 0, 0, 0, 0, 0, 0, 0, 0x8c, 0x27, 0, 0, 0, 0x0e, 0, 0, 0, 0, 0, 0,
@@ -123,7 +123,7 @@ fn some_gtid() -> impl Strategy<Value = MariaDbGtid> {
 
 proptest! {
     #[test]
-    fn state_follows_the_model(gtids in prop::collection::vec(some_gtid(), 0..60)) {
+    fn state_agrees_with_the_model(gtids in prop::collection::vec(some_gtid(), 0..60)) {
         let (mut highest, mut last) = (HashMap::new(), HashMap::new());
         let mut state = BinlogState::new();
         for gtid in gtids {
@@ -152,7 +152,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_and_text(bytes: Vec<u8>, text in "[0-9,\\- ]{0,40}") {
+    fn any_bytes_and_text_do_not_panic(bytes: Vec<u8>, text in "[0-9,\\- ]{0,40}") {
         let _ = BinlogState::decode_gtid_list(&bytes);
         if let Ok(position) = text.parse::<GtidPosition>() {
             prop_assert_eq!(position.to_string().parse::<GtidPosition>().unwrap(), position);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::GtidError;
+use super::error::GtidError;
 use super::intervals::{Interval, Intervals};
 
 /// The highest transaction number: mysqld keeps the end of an interval, exclusive, in an `i64`.
@@ -13,13 +13,13 @@ pub const MAX_TAG_LENGTH: usize = 32;
 
 /// The `server_uuid` of the server on which a transaction was first committed.
 ///
-/// Text: 32 hex digits in groups of 8-4-4-4-12; parsing also takes them without hyphens and,
-/// either way, in braces, as mysqld does.
+/// Text: 32 hex digits in groups of 8-4-4-4-12; parsing also accepts them without hyphens and, in
+/// either form, in braces, as mysqld does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Uuid(pub [u8; 16]);
 
 impl Uuid {
-    /// A fresh version 4 UUID. (mysqld generates version 1; nothing depends on it.)
+    /// A new version 4 UUID. (mysqld generates version 1; nothing depends on it.)
     pub fn random() -> Uuid {
         let bits = rand::random::<u128>() & !(0xf << 76) & !(0x3 << 62);
         Uuid((bits | 0x4 << 76 | 0x2 << 62).to_be_bytes())
@@ -41,7 +41,7 @@ impl Tag {
         length: 0,
     };
 
-    /// A tag as a person writes it: upper case becomes lower case, an empty text is no tag.
+    /// A tag as entered by a user: upper case becomes lower case, an empty text means no tag.
     ///
     /// # Errors
     /// When the text is too long or has a character that a tag cannot have.
@@ -60,7 +60,7 @@ impl Tag {
     fn read(bytes: &[u8], normal: impl Fn(&u8) -> u8) -> Result<Tag, GtidError> {
         let error = |expected, at| {
             let rest = bytes.get(at..).unwrap_or_default();
-            // A hostile tag may be of any length: look no further than the excerpt needs.
+            // A malicious tag may have any length: read only as much as the excerpt needs.
             let rest = rest.get(..256).unwrap_or(rest);
             GtidError::text(expected, at, &String::from_utf8_lossy(rest))
         };
@@ -102,7 +102,7 @@ impl Default for Tag {
     }
 }
 
-/// What numbers transactions: a server, or one tag on a server. (mysqld calls it TSID.)
+/// The origin of transaction numbers: a server, or one tag on a server. (mysqld calls it TSID.)
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Sid {
     /// The server.
@@ -114,7 +114,7 @@ pub struct Sid {
 /// One transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Gtid {
-    /// Who numbered it.
+    /// The origin of its number.
     pub sid: Sid,
     /// Its number, from 1 to [`MAX_GNO`].
     pub gno: u64,
@@ -122,7 +122,7 @@ pub struct Gtid {
 
 /// A set of transactions, such as `gtid_executed`.
 ///
-/// Invariant: no source is in the map without transactions, so equal sets compare equal.
+/// Invariant: every source in the map has transactions, so equal sets compare equal.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct GtidSet {
     pub(super) sources: BTreeMap<Sid, Intervals>,
@@ -146,8 +146,8 @@ impl GtidSet {
             .is_some_and(|i| i.contains(gtid.gno))
     }
 
-    /// Adds a transaction; true when it was not there. A number outside `1..=MAX_GNO` names no
-    /// transaction and is left out (false).
+    /// Adds a transaction; true when it was absent. A number outside `1..=MAX_GNO` is not a
+    /// transaction and is ignored (false).
     ///
     /// Allocates only for a source's first transaction and for a new gap in its numbers.
     pub fn insert(&mut self, gtid: Gtid) -> bool {
@@ -160,8 +160,7 @@ impl GtidSet {
         self.sources.entry(gtid.sid).or_default().insert(gtid.gno)
     }
 
-    /// Adds the transactions `start..=end_inclusive` of a source, as far as they are within
-    /// `1..=MAX_GNO`.
+    /// Adds the transactions `start..=end_inclusive` of a source that are within `1..=MAX_GNO`.
     pub fn insert_interval(&mut self, sid: Sid, start: u64, end_inclusive: u64) {
         let (start, end) = (start.max(1), end_inclusive.min(MAX_GNO));
         if start <= end {

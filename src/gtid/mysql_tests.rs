@@ -1,4 +1,4 @@
-//! Tests of the three files about MySQL's ids.
+//! Tests of the three files for MySQL's ids.
 
 use std::collections::HashSet;
 
@@ -25,7 +25,7 @@ fn refusal(text: &str) -> String {
 }
 
 #[test]
-fn uuid_text() {
+fn uuid_is_parsed_and_printed() {
     let uuid = A.parse::<Uuid>().unwrap();
     assert_eq!(uuid.to_string(), A);
     assert_eq!(uuid.0[..4], [0x3e, 0x11, 0xfa, 0x47]);
@@ -58,7 +58,7 @@ fn uuid_text() {
 }
 
 #[test]
-fn tags() {
+fn tags_are_checked() {
     assert_eq!(Tag::parse("Blue_1").unwrap().as_str(), "blue_1");
     assert_eq!(Tag::parse("").unwrap(), Tag::NONE);
     assert!(Tag::NONE.is_empty() && Tag::NONE < Tag::parse("_").unwrap());
@@ -71,7 +71,7 @@ fn tags() {
 }
 
 #[test]
-fn gtid_text() {
+fn gtid_is_parsed_and_printed() {
     for text in [
         format!("{A}:23"),
         format!("{A}:domain_1:23"),
@@ -93,7 +93,7 @@ fn gtid_text() {
 }
 
 #[test]
-fn set_text() {
+fn set_is_parsed_and_printed() {
     let text = format!("{A}:1-5:7,{B}:3");
     assert_eq!(set(&text).to_string(), text);
     assert_eq!(set(&text).to_mysql_string(), format!("{A}:1-5:7,\n{B}:3"));
@@ -115,7 +115,7 @@ fn set_text() {
 }
 
 #[test]
-fn set_text_errors_say_where() {
+fn error_in_a_set_has_the_offset() {
     assert_eq!(refusal("x:1"), "expected a UUID at byte 0, found \"x\"");
     assert!(refusal(A).ends_with("at byte 36, found the end"));
     assert!(refusal(&format!("{A}:0")).contains("at byte 37, found \"0\""));
@@ -129,7 +129,7 @@ fn set_text_errors_say_where() {
 }
 
 #[test]
-fn insert_extends_and_joins() {
+fn inserted_number_extends_or_joins_intervals() {
     let mut all = GtidSet::new();
     let gtid = |gno| Gtid {
         sid: format!("{A}:1").parse::<Gtid>().unwrap().sid,
@@ -154,7 +154,7 @@ fn insert_extends_and_joins() {
 }
 
 #[test]
-fn descending_text_is_not_quadratic() {
+fn set_in_descending_order_is_parsed_in_time() {
     let numbers = (1..300_000)
         .rev()
         .map(|n| format!(":{}", 2 * n))
@@ -163,7 +163,7 @@ fn descending_text_is_not_quadratic() {
 }
 
 #[test]
-fn wire_known_bytes() {
+fn encoding_has_the_bytes_that_mysql_writes() {
     let uuid = A.parse::<Uuid>().unwrap().0;
     assert_eq!(encoded(&GtidSet::new()), [0; 8]);
     let mut plain = vec![1, 0, 0, 0, 0, 0, 0, 0];
@@ -199,7 +199,7 @@ fn wire_known_bytes() {
 }
 
 #[test]
-fn wire_refuses_bad_intervals() {
+fn encoding_with_bad_intervals_is_refused() {
     let body = |intervals: &[(u64, u64)]| {
         let mut out = 1_u64.to_le_bytes().to_vec();
         out.extend([7; 16]);
@@ -276,7 +276,7 @@ fn members(set: &GtidSet) -> HashSet<Gtid> {
 
 proptest! {
     #[test]
-    fn algebra_follows_the_model((a, in_a) in some_set(), (b, in_b) in some_set()) {
+    fn set_operations_agree_with_the_model((a, in_a) in some_set(), (b, in_b) in some_set()) {
         prop_assert_eq!(&members(&a), &in_a);
         prop_assert_eq!(a.count(), in_a.len() as u128);
         for gno in 0..48 {
@@ -296,13 +296,13 @@ proptest! {
         prop_assert!(!difference.intersects(&b));
         prop_assert_eq!(a == b, in_a == in_b);
         prop_assert_eq!(difference.is_empty(), in_a.is_subset(&in_b));
-        // Equal sets are equal however they were built.
+        // Equal sets compare equal, however they were built.
         difference.union_with(&b);
         prop_assert_eq!(difference, union);
     }
 
     #[test]
-    fn text_and_wire_round_trips((set, _) in some_set()) {
+    fn text_and_encoding_round_trip((set, _) in some_set()) {
         prop_assert_eq!(&set.to_string().parse::<GtidSet>().unwrap(), &set);
         prop_assert_eq!(&set.to_mysql_string().parse::<GtidSet>().unwrap(), &set);
         for without in [set.without_tags(), set] {
@@ -317,7 +317,7 @@ proptest! {
     }
 
     #[test]
-    fn damaged_encodings_never_panic((set, _) in some_set(), at: prop::sample::Index, byte: u8) {
+    fn damaged_encoding_does_not_panic((set, _) in some_set(), at: prop::sample::Index, byte: u8) {
         let mut bytes = encoded(&set);
         bytes[at.index(set.sids().count().max(1) * 8).min(7)] = byte;
         let _ = GtidSet::decode(&bytes);
@@ -330,7 +330,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_and_text(bytes: Vec<u8>, text: String, tail in "[0-9a-c:, \\-]{0,40}") {
+    fn any_bytes_and_text_do_not_panic(bytes: Vec<u8>, text: String, tail in "[0-9a-c:, \\-]{0,40}") {
         let _ = GtidSet::decode(&bytes);
         let _ = text.parse::<GtidSet>();
         if let Ok(set) = format!("{A}:{tail}").parse::<GtidSet>() {

@@ -1,14 +1,14 @@
 //! MySQL's ids and sets as text.
 //!
 //! A set is `uuid:item[:item]…[,uuid:item…]`, where an item is a number, an interval `n-m` or a
-//! tag, and a tag holds for the numbers after it, up to the next tag or comma. White space may
+//! tag, and a tag applies to the numbers after it, up to the next tag or comma. White space may
 //! surround every part.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-use super::GtidError;
+use super::error::GtidError;
 use super::intervals::{Interval, Intervals};
 use super::mysql::{Gtid, GtidSet, MAX_GNO, Sid, Tag, Uuid};
 use super::scan::TextScanner;
@@ -28,7 +28,7 @@ impl fmt::Display for Uuid {
     }
 }
 
-/// The UUID that the whole of `text` is, if it is one.
+/// The UUID, if `text` is one as a whole.
 fn read_uuid(text: &str) -> Option<Uuid> {
     let text = match text.strip_prefix('{') {
         Some(inner) => inner.strip_suffix('}')?,
@@ -62,7 +62,7 @@ fn scan_uuid(scanner: &mut TextScanner<'_>) -> Result<Uuid, GtidError> {
     }
 }
 
-/// A tag, if what is next cannot be a number.
+/// A tag, if the next part cannot be a number.
 fn scan_tag(scanner: &mut TextScanner<'_>) -> Result<Option<Tag>, GtidError> {
     let at = scanner.at();
     if !scanner
@@ -222,8 +222,8 @@ fn scan_source(
     }
 }
 
-/// Takes any order, repeated UUIDs, overlaps, white space and empty parts between commas; unlike
-/// mysqld not a UUID without numbers, nor an interval whose end is below its start.
+/// Accepts any order, repeated UUIDs, overlaps, white space and empty parts between commas; unlike
+/// mysqld it refuses a UUID without numbers, and an interval whose end is below its start.
 impl FromStr for GtidSet {
     type Err = GtidError;
 

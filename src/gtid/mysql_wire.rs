@@ -6,7 +6,7 @@
 //! each UUID the tag: its length as mysqld's variable-length integer, which for at most 32 is
 //! one byte of twice the value, and its text.
 
-use super::GtidError;
+use super::error::GtidError;
 use super::intervals::{Interval, Intervals};
 use super::mysql::{GtidSet, MAX_GNO, Sid, Tag, Uuid};
 use super::scan::ByteScanner;
@@ -40,13 +40,12 @@ impl GtidSet {
         }
     }
 
-    /// Reads an encoding that fills `bytes`. Sources may come in any order (clients exist that
-    /// do not sort them) and without intervals.
+    /// Reads an encoding that fills `bytes`. Sources may be in any order (some clients do not sort
+    /// them) and without intervals.
     ///
     /// # Errors
-    /// When it is truncated or followed by anything, of an unknown format, when a source is
-    /// there twice, or when intervals are empty, out of range or not in order with a gap between
-    /// neighbours.
+    /// When it is truncated or followed by other bytes, its format is unknown, a source appears
+    /// twice, or intervals are empty, out of range or not in order with a gap between neighbours.
     pub fn decode(bytes: &[u8]) -> Result<GtidSet, GtidError> {
         let mut scanner = ByteScanner::new("GTID set", bytes);
         let header = scanner.u64("the number of sources (8 bytes)")?;
@@ -58,7 +57,7 @@ impl GtidSet {
             }
         };
         let mut set = GtidSet::new();
-        // A lying count ends at the first missing byte; nothing is allocated from it.
+        // A false count ends at the first missing byte; no memory is allocated by it.
         for _ in 0..sources {
             let at = scanner.at();
             let uuid = Uuid(scanner.array("a UUID (16 bytes)")?);

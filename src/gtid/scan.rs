@@ -1,6 +1,6 @@
-//! A cursor over text and one over bytes, which know where they are when something is wrong.
+//! A cursor over text and one over bytes, whose errors have the offset.
 
-use super::GtidError;
+use super::error::GtidError;
 
 /// Reads a text from left to right.
 pub(super) struct TextScanner<'a> {
@@ -37,7 +37,7 @@ impl<'a> TextScanner<'a> {
         self.take_while(|b| b.is_ascii_whitespace());
     }
 
-    /// Steps over `byte` if it is next.
+    /// Skips `byte` if it is next.
     pub(super) fn eat(&mut self, byte: u8) -> bool {
         let found = self.peek() == Some(byte);
         if found {
@@ -78,7 +78,7 @@ impl<'a> TextScanner<'a> {
         }
     }
 
-    /// An error about what is next.
+    /// An error about the next byte.
     pub(super) fn error(&self, expected: &'static str) -> GtidError {
         GtidError::text(expected, self.at, self.rest())
     }

@@ -1,34 +1,34 @@
-//! By what copies of a transaction without GTID are recognised.
+//! How copies of a transaction without a GTID are recognised.
 //!
-//! A copy is what a peer logs when it applies the transaction. The fingerprint is made of what
-//! re-logging preserves, and of nothing else. It is stored in the commit index, so that neither the
-//! hash nor the meaning of a bit may change without a new version of that file.
+//! A copy is the transaction that a peer logs when it applies the original. The fingerprint consists
+//! only of fields that re-logging preserves. It is stored in the commit index, so neither the hash
+//! nor the meaning of a bit may change without a new format version of that file.
 
 use std::hash::Hasher as _;
 
 use twox_hash::XxHash64;
 
-/// What is known of a transaction without GTID, by which its copies are recognised.
+/// The fingerprint of a transaction without a GTID, which identifies its copies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Fingerprint {
-    /// When it committed on its origin, in microseconds since 1970 (MySQL 8.0+); 0 where that is
-    /// not known. Where it is known, it decides alone, and the other fields are 0.
+    /// Its commit time on its origin, in microseconds since 1970 (MySQL 8.0+); 0 if unknown. If known,
+    /// it decides alone, and the other fields are 0.
     pub commit_timestamp: u64,
-    /// Hashes of what re-logging in the same binlog format preserves: in the upper half of
-    /// statements and of which tables' rows are changed, in the lower half of the row images.
+    /// Hashes of the content that re-logging in the same binlog format preserves: in the upper half
+    /// of statements and changed tables, in the lower half of row images.
     pub content: u64,
-    /// The header's timestamp of the first change, in seconds since 1970, which re-logging in
+    /// The timestamp in the header of the first change, in seconds since 1970, which re-logging in
     /// any format preserves.
     pub timestamp: u32,
-    /// What is left to compare when a peer with another binlog format has logged statements as
-    /// rows: the bits below, and one bit for each database that was changed.
+    /// The properties that can still be compared when a peer with another binlog format has logged
+    /// statements as rows: the bits below, and a bit for each changed database.
     pub traits: u32,
 }
 
 impl Fingerprint {
-    /// There is a change in the form of a statement.
+    /// It has a change logged as a statement.
     pub const HAS_STATEMENTS: u32 = 1 << 31;
-    /// There is a change in the form of rows.
+    /// It has a change logged as rows.
     pub const HAS_ROWS: u32 = 1 << 30;
     /// Rows are, or may be, inserted.
     pub const INSERTS: u32 = 1 << 29;
@@ -36,32 +36,32 @@ impl Fingerprint {
     pub const UPDATES: u32 = 1 << 28;
     /// Rows are, or may be, deleted.
     pub const DELETES: u32 = 1 << 27;
-    /// One statement outside BEGIN and COMMIT, most often DDL: a statement in every format.
+    /// One statement outside BEGIN and COMMIT, usually DDL: a statement in every format.
     pub const LONE_STATEMENT: u32 = 1 << 26;
-    /// That statement drops temporary tables, which another format words in another way.
+    /// That statement drops temporary tables; its text depends on the binlog format.
     pub const DROPS_TEMPORARY: u32 = 1 << 25;
-    /// Of all others, with the same bit: its end is a COMMIT statement, so that no transactional
-    /// engine has changed anything.
+    /// The same bit in all other transactions: it ends with a COMMIT statement, so that no
+    /// transactional table was changed.
     pub const ENDED_BY_STATEMENT: u32 = 1 << 25;
-    /// Statements that may have changed no row, or temporary tables only: a peer that logs rows
-    /// has perhaps no copy of it.
+    /// Its statements may have changed no row, or only temporary tables: a peer that logs rows may
+    /// not have a copy of it.
     pub const MAY_BE_WITHOUT_ROWS: u32 = 1 << 24;
-    /// Row images do not have all columns. Re-logging may make them whole: MySQL 5.6 with
-    /// binlog_format=MIXED writes such ones, and its replicas do not.
+    /// Row images do not have all columns. Re-logging may complete them: MySQL 5.6 with
+    /// binlog_format=MIXED writes partial images, and its replicas write full ones.
     pub const PARTIAL_IMAGES: u32 = 1 << 23;
     /// All of `INSERTS`, `UPDATES` and `DELETES`.
     pub const ANY_CHANGE: u32 = Self::INSERTS | Self::UPDATES | Self::DELETES;
-    /// All bits that stand for databases.
+    /// All bits for databases.
     pub const ANY_DATABASE: u32 = Self::PARTIAL_IMAGES - 1;
 
-    /// The bit that stands for a database.
+    /// The bit for a database. Several databases may share one.
     pub fn database(name: &[u8]) -> u32 {
         let mut hasher = XxHash64::with_seed(0);
         hasher.write(name);
         1 << (hasher.finish() % u64::from(Self::ANY_DATABASE.count_ones()))
     }
 
-    /// Whether the two are of copies that were logged in the same format.
+    /// Whether the two are copies that were logged in the same format.
     pub fn same_content(&self, other: &Fingerprint) -> bool {
         if self.commit_timestamp != 0 || other.commit_timestamp != 0 {
             return self.commit_timestamp == other.commit_timestamp;
@@ -69,8 +69,8 @@ impl Fingerprint {
         self.content == other.content && self.timestamp == other.timestamp
     }
 
-    /// Whether the two may be of copies one of which has as rows what the other has as
-    /// statements, or as rows with fewer columns. This is much weaker than [`Fingerprint::same_content`].
+    /// Whether the two may be copies of which one has rows where the other has statements, or rows
+    /// with fewer columns. This is much weaker than [`Fingerprint::same_content`].
     pub fn may_be_other_format(&self, other: &Fingerprint) -> bool {
         let known = self.commit_timestamp != 0 || other.commit_timestamp != 0;
         if known || self.timestamp != other.timestamp {
@@ -86,7 +86,7 @@ impl Fingerprint {
         let fits = if both & Self::LONE_STATEMENT != 0 {
             both & Self::DROPS_TEMPORARY != 0
         } else if either & Self::LONE_STATEMENT != 0 {
-            // CREATE TABLE … SELECT, which as rows is CREATE TABLE and the rows.
+            // CREATE TABLE … SELECT, which in row format is CREATE TABLE and the rows.
             [self, other].iter().any(|one| one.traits & form == form)
         } else {
             either & form == form
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn the_commit_timestamp_decides_alone() {
+    fn known_commit_timestamp_decides_alone() {
         let known = |commit_timestamp, content| Fingerprint {
             commit_timestamp,
             content,
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn another_format() {
+    fn copy_in_another_format_is_recognised_by_its_traits() {
         let (a, b) = (1 << 3, 1 << 4);
         let statement = Fingerprint::HAS_STATEMENTS | Fingerprint::INSERTS | Fingerprint::UPDATES;
         let rows = Fingerprint::HAS_ROWS | Fingerprint::INSERTS;
@@ -162,7 +162,7 @@ mod tests {
         assert!(!with(statement | a).may_be_other_format(&later));
     }
 
-    /// What is stored must be read alike by later versions.
+    /// Stored fingerprints must keep their meaning in later versions.
     #[test]
     fn database_bits_are_stable() {
         assert_eq!(Fingerprint::database(b"abc"), 1 << 20);

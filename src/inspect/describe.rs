@@ -1,102 +1,32 @@
-//! What an event does, in words and in the fields of a `dump --json` line.
+//! Describing events, as text and for the fields of a `dump --json` line.
+
+mod single_event;
 
 use std::collections::HashMap;
-use std::fmt::Write;
 use std::sync::Arc;
 
-use super::reader::{ChecksumState, EventBytes, PlacedEvent};
-use super::text::{one_line, push_identifier, shortened, verbatim};
+use super::description::{Description, Table, UNCOMPRESSED_MAX};
+use super::file_event::{ChecksumState, EventBytes, FileEvent};
+use super::text::{one_line, push_identifier, verbatim};
+use crate::binlog::EventType;
 use crate::binlog::columns::Columns;
-use crate::binlog::fields::{EventError, FieldReader};
-use crate::binlog::format_description::Checksum;
-use crate::binlog::mariadb_gtid::{AlterHalf, MariaDbGtidEvent};
-use crate::binlog::mysql_gtid::MySqlGtidEvent;
-use crate::binlog::payload::PayloadHeader;
-use crate::binlog::query::Query;
-use crate::binlog::rotate::Rotate;
+use crate::binlog::fields::EventError;
 use crate::binlog::row_images::RowImages;
 use crate::binlog::rows::{RowsHead, TableMap};
-use crate::binlog::statement_context::{Intvar, UserVar, parse_rand};
-use crate::binlog::xa_prepare::XaPrepare;
-use crate::binlog::{EventType, FormatDescription, HEADER_LEN, compressed, incident, load_data};
 use crate::gtid::{BinlogState, GtidSet};
-use crate::identity::Identity;
 
-/// Table maps that are kept at once; a statement with more tables than this does not exist.
+/// The most table maps that are kept at once; no statement has more tables.
 const TABLES_MAX: usize = 4096;
-/// A compressed statement, rows event or column is looked into up to this many bytes.
-pub(super) const UNCOMPRESSED_MAX: usize = 64 * 1024 * 1024;
-const MARIADB_GTID_FLAGS: [(u8, &str); 7] = [
-    (1, "standalone"),
-    (4, "trans"),
-    (8, "parallel"),
-    (16, "waited"),
-    (32, "ddl"),
-    (64, "prepared XA"),
-    (128, "completed XA"),
-];
-
-/// What one event does. Texts are as in the event where they are UTF-8, see the module `text`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Description {
-    /// The transaction that it opens; `None` in other events and in ANONYMOUS_GTID.
-    pub identity: Option<Identity>,
-    /// The default database of a statement, or the table's.
-    pub database: Option<String>,
-    /// The table of a table map or of rows.
-    pub table: Option<String>,
-    /// A statement, or the text that a server added to rows.
-    pub statement: Option<String>,
-    /// Of rows events only: how many rows; `Some(None)` when that is not known.
-    pub rows: Option<Option<u64>>,
-    /// Of rows events only: the table, if its map was there.
-    pub changed: Option<Arc<Table>>,
-    /// Whether the event is a statement that only shapes a transaction, like BEGIN.
-    pub is_transaction_keyword: bool,
-    /// All of it on one line.
-    pub text: String,
-}
-
-impl Description {
-    /// The GTID that it opens, as text.
-    pub fn gtid(&self) -> Option<String> {
-        match self.identity {
-            Some(Identity::MySql(gtid)) => Some(gtid.to_string()),
-            Some(Identity::MariaDb(gtid)) => Some(gtid.to_string()),
-            Some(Identity::Anonymous(_)) | None => None,
-        }
-    }
-
-    fn text(text: impl Into<String>) -> Self {
-        Self {
-            text: text.into(),
-            ..Self::default()
-        }
-    }
-}
-
-/// A table, as its map describes it.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Table {
-    database: String,
-    name: String,
-    /// As one line shows it.
-    shown: String,
-    /// Its name with its database's, as SQL.
-    pub quoted: String,
-    /// Its columns.
-    pub columns: Columns,
-}
 
 /// Describes the events of one file, in their order.
 #[derive(Debug, Default)]
 pub struct Describer {
-    /// The tables of the statement that is going on, by their id.
+    /// The tables of the current statement, by id.
     tables: HashMap<u64, Arc<Table>>,
 }
 
 impl Describer {
-    /// For a new file, or after a gap in one.
+    /// For a new file, or after a gap in the file.
     pub fn new() -> Self {
         Self::default()
     }
@@ -104,11 +34,11 @@ impl Describer {
     /// Describes `event`, whose bytes are `bytes`.
     ///
     /// # Errors
-    /// In words, when the body cannot be read.
+    /// As text, when the body cannot be read.
     pub fn describe(
         &mut self,
         bytes: &EventBytes<'_>,
-        event: &PlacedEvent,
+        event: &FileEvent,
     ) -> Result<Description, String> {
         let body = bytes.body();
         let event_type = event.header.event_type;
@@ -120,7 +50,7 @@ impl Describer {
             return described.map_err(|error| error.to_string());
         }
         if event_type.is_gtid() {
-            return gtid(event_type, bytes).map_err(|error| error.to_string());
+            return single_event::gtid(bytes).map_err(|error| error.to_string());
         }
         match event_type {
             EventType::PREVIOUS_GTIDS => {
@@ -132,8 +62,9 @@ impl Describer {
                     BinlogState::decode_gtid_list(body).map_err(|error| error.to_string())?;
                 Ok(Description::text(format!("[{state}]")))
             }
-            EventType::FORMAT_DESCRIPTION => Ok(format_description(bytes.format)),
-            _ => other(event_type, body, event.whole).map_err(|error| error.to_string()),
+            EventType::FORMAT_DESCRIPTION => Ok(single_event::format_description(bytes.format)),
+            _ => single_event::other(event_type, body, event.whole)
+                .map_err(|error| error.to_string()),
         }
     }
 
@@ -163,7 +94,7 @@ impl Describer {
         Ok(described)
     }
 
-    fn rows(&mut self, event: &PlacedEvent, body: &[u8]) -> Result<Description, EventError> {
+    fn rows(&mut self, event: &FileEvent, body: &[u8]) -> Result<Description, EventError> {
         let head = RowsHead::parse(body)?;
         let table = self.tables.get(&head.table_id);
         let counted = match table {
@@ -196,7 +127,7 @@ impl Describer {
     }
 }
 
-/// `None` when the columns' types do not tell, or the rows are too large.
+/// The number of rows; `None` when a column's type is unknown, or the rows are too large.
 fn count_rows(
     event_type: EventType,
     body: &[u8],
@@ -204,214 +135,4 @@ fn count_rows(
 ) -> Result<Option<u64>, EventError> {
     let images = RowImages::parse(event_type, body, columns, UNCOMPRESSED_MAX)?;
     images.map(|images| images.count()).transpose()
-}
-
-fn format_description(format: Option<&FormatDescription>) -> Description {
-    let Some(format) = format else {
-        return Description::default();
-    };
-    let checksum = match format.checksum {
-        Checksum::None => "none",
-        Checksum::Crc32 => "CRC32",
-    };
-    Description::text(format!(
-        "server {} binlog 4 checksum {checksum}",
-        one_line(format.server_version.as_bytes())
-    ))
-}
-
-fn gtid(event_type: EventType, bytes: &EventBytes<'_>) -> Result<Description, EventError> {
-    let (identity, text) = if event_type == EventType::MARIADB_GTID {
-        let opener = MariaDbGtidEvent::parse(bytes.event, bytes.checksummed)?;
-        let mut text = opener.gtid.to_string();
-        for (flag, name) in MARIADB_GTID_FLAGS {
-            if opener.flags2 & flag != 0 {
-                text.push(' ');
-                text.push_str(name);
-            }
-        }
-        if let Some(commit_id) = opener.commit_id {
-            let _ = write!(text, " cid={commit_id}");
-        }
-        match opener.alter {
-            None => {}
-            Some(AlterHalf::Start) => text.push_str(" START ALTER"),
-            Some(AlterHalf::End { start_seq_no }) => {
-                let _ = write!(text, " end of START ALTER {start_seq_no}");
-            }
-        }
-        (Some(Identity::MariaDb(opener.gtid)), text)
-    } else {
-        let opener = MySqlGtidEvent::parse(bytes.event, bytes.checksummed)?;
-        let mut text = opener
-            .gtid
-            .map_or_else(|| "ANONYMOUS".to_owned(), |gtid| gtid.to_string());
-        if let Some(clock) = opener.clock {
-            let _ = write!(
-                text,
-                " last_committed={} sequence_number={}",
-                clock.last_committed, clock.sequence_number
-            );
-        }
-        if let Some(length) = opener.transaction_length {
-            let _ = write!(text, " transaction_length={length}");
-        }
-        let identity = Identity::of_opener(&opener);
-        (Some(identity), text)
-    };
-    Ok(Description {
-        identity,
-        text,
-        ..Description::default()
-    })
-}
-
-fn other(event_type: EventType, body: &[u8], whole: bool) -> Result<Description, EventError> {
-    match event_type {
-        EventType::QUERY | EventType::QUERY_COMPRESSED | EventType::EXECUTE_LOAD_QUERY => {
-            query(event_type, body, whole)
-        }
-        EventType::XID => {
-            let mut fields = FieldReader::new("Xid event", body, HEADER_LEN);
-            Ok(Description::text(format!("xid={}", fields.u64("xid")?)))
-        }
-        EventType::ROTATE => {
-            let rotate = Rotate::parse(body)?;
-            let file = one_line(rotate.file);
-            Ok(Description::text(format!("{file} pos={}", rotate.position)))
-        }
-        EventType::INTVAR => {
-            let intvar = Intvar::parse(body)?;
-            Ok(Description::text(format!(
-                "{}={}",
-                intvar.name, intvar.value
-            )))
-        }
-        EventType::RAND => {
-            let (first, second) = parse_rand(body)?;
-            Ok(Description::text(format!("seeds {first}, {second}")))
-        }
-        EventType::USER_VAR if whole => user_var(body),
-        EventType::ROWS_QUERY => {
-            let mut fields = FieldReader::new("Rows_query event", body, HEADER_LEN);
-            // One byte of length, which is that of the text modulo 256.
-            fields.u8("length")?;
-            Ok(annotation(fields.rest()))
-        }
-        EventType::ANNOTATE_ROWS => Ok(annotation(body)),
-        EventType::TRANSACTION_PAYLOAD => {
-            let header = PayloadHeader::parse(body)?;
-            let size = |size: Option<u64>| size.map_or("?".to_owned(), |size| size.to_string());
-            Ok(Description::text(format!(
-                "compression={} payload_size={} uncompressed_size={}",
-                header.compression_name(),
-                size(header.payload_size),
-                size(header.uncompressed_size)
-            )))
-        }
-        _ => rare(event_type, body),
-    }
-}
-
-/// The events that few files hold.
-fn rare(event_type: EventType, body: &[u8]) -> Result<Description, EventError> {
-    match event_type {
-        EventType::HEARTBEAT => Ok(Description::text(one_line(body))),
-        EventType::INCIDENT => {
-            let (number, message) = incident::parse(body)?;
-            Ok(Description::text(format!(
-                "#{number} {}",
-                one_line(message)
-            )))
-        }
-        EventType::XA_PREPARE => {
-            let prepare = XaPrepare::parse(body)?;
-            let one_phase = if prepare.one_phase { " one phase" } else { "" };
-            Ok(Description::text(format!("{prepare}{one_phase}")))
-        }
-        EventType::BEGIN_LOAD_QUERY
-        | EventType::APPEND_BLOCK
-        | EventType::DELETE_FILE
-        | EventType::EXEC_LOAD => {
-            let id = load_data::file_id(event_type, body)?;
-            Ok(Description::text(format!(
-                "file_id={id} block_len={}",
-                body.len().saturating_sub(4)
-            )))
-        }
-        EventType::BINLOG_CHECKPOINT => {
-            let mut fields = FieldReader::new("Binlog_checkpoint event", body, HEADER_LEN);
-            let length = fields.u32("name length")?;
-            let name = fields.take("file name", length as usize)?;
-            Ok(Description::text(one_line(name)))
-        }
-        _ => Ok(Description::default()),
-    }
-}
-
-fn query(event_type: EventType, body: &[u8], whole: bool) -> Result<Description, EventError> {
-    const NAME: &str = "Query_compressed event";
-    let mut query = Query::parse(event_type, body)?;
-    let expanded = match event_type {
-        EventType::QUERY_COMPRESSED if whole => {
-            let at = HEADER_LEN + body.len() - query.statement.len();
-            compressed::decompress(NAME, query.statement, at, UNCOMPRESSED_MAX)?
-        }
-        _ => None,
-    };
-    let is_readable = event_type != EventType::QUERY_COMPRESSED || expanded.is_some();
-    if let Some(expanded) = &expanded {
-        query.statement = expanded;
-    }
-    let mut text = String::new();
-    if !query.database.is_empty() {
-        let _ = write!(text, "use `{}`; ", one_line(query.database));
-    }
-    match is_readable {
-        true => text.push_str(&shortened(query.statement)),
-        false => text.push_str("(compressed)"),
-    }
-    if query.error_code != 0 {
-        let _ = write!(text, " (error {})", query.error_code);
-    }
-    if event_type == EventType::EXECUTE_LOAD_QUERY {
-        let _ = write!(text, " file_id={}", load_data::file_id(event_type, body)?);
-    }
-    Ok(Description {
-        database: Some(verbatim(query.database)),
-        statement: is_readable.then(|| verbatim(query.statement)),
-        is_transaction_keyword: query.is_transaction_keyword(),
-        text,
-        ..Description::default()
-    })
-}
-
-fn annotation(text: &[u8]) -> Description {
-    Description {
-        statement: Some(verbatim(text)),
-        text: shortened(text),
-        ..Description::default()
-    }
-}
-
-fn user_var(body: &[u8]) -> Result<Description, EventError> {
-    let variable = UserVar::parse(body)?;
-    let mut text = format!("@`{}` {}", one_line(variable.name), variable.type_name);
-    let number = variable.value.first_chunk::<8>().copied();
-    match (variable.type_name, number) {
-        ("INT", Some(bytes)) if variable.unsigned => {
-            let _ = write!(text, " {}", u64::from_le_bytes(bytes));
-        }
-        ("INT", Some(bytes)) => {
-            let _ = write!(text, " {}", i64::from_le_bytes(bytes));
-        }
-        ("REAL", Some(bytes)) => {
-            let _ = write!(text, " {}", f64::from_le_bytes(bytes));
-        }
-        ("STRING", _) => {
-            let _ = write!(text, " '{}'", shortened(variable.value));
-        }
-        _ => {}
-    }
-    Ok(Description::text(text))
 }

@@ -1,73 +1,30 @@
-//! `binrelay dump`: the events of binlog files, one line each, and if asked for their rows.
+//! `binrelay dump`: the events of binlog files, one line each, and on request their rows.
 //!
-//! With rows, the events in a TRANSACTION_PAYLOAD_EVENT follow it, each with the place and the
-//! checksum of that event. Rows are decoded while they are written: they take many times the
-//! room of their event. Of rows that cannot be told (too large to keep, no table map, a type that is not
-//! known) the text says so, and in JSON they are null.
+//! With rows, the events in a TRANSACTION_PAYLOAD_EVENT follow it, each with the position and the
+//! checksum of that event. Rows are decoded while they are written, since as text they are many
+//! times larger than their event. When rows cannot be decoded (too large to keep, no table map, an
+//! unknown type), the text says so, and in JSON they are null.
+
+mod options;
+mod print;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use super::describe::{Describer, Description, UNCOMPRESSED_MAX};
-use super::reader::{
-    ChecksumState, EVENT_KEPT_MAX, EventBytes, EventReader, FIRST_EVENT, PlacedEvent,
-};
-use super::row_json::JsonRows;
+pub use self::options::{DumpError, DumpOptions, Remark};
+use super::describe::Describer;
+use super::description::Description;
+use super::error::InspectError;
+use super::file_event::{ChecksumState, FileEvent};
+use super::reader::{EVENT_KEPT_MAX, EventReader, FIRST_EVENT};
+use super::resync;
 use super::selection::Selection;
-use super::{GtidSelection, InspectError, line, resync, row_text};
-use crate::binlog::payload::PayloadEvents;
-use crate::binlog::query::Query;
-use crate::binlog::row_images::RowImages;
 use crate::binlog::{EventType, event};
-use crate::flavor::Flavor;
 use crate::transaction::boundary::Boundary;
 
-/// What is shown, and how.
-#[derive(Debug, Clone, Default)]
-pub struct DumpOptions {
-    /// JSON instead of text.
-    pub json: bool,
-    /// Begin at this offset of the first file.
-    pub start_position: Option<u64>,
-    /// End before the first event at this offset of the last file or behind it.
-    pub stop_position: Option<u64>,
-    /// Begin at the first event of this time (seconds since 1970) or later.
-    pub start_time: Option<i64>,
-    /// End before the first event of this time or later.
-    pub stop_time: Option<i64>,
-    /// Only events of these databases, and what shapes transactions; all if there is none.
-    pub databases: Vec<String>,
-    /// Only these transactions.
-    pub gtids: Option<GtidSelection>,
-    /// The values of rows, too.
-    pub rows: bool,
-    /// Go on after damage.
-    pub force: bool,
-}
-
-/// Why a dump ended early.
-#[derive(Debug, thiserror::Error)]
-pub enum DumpError {
-    /// A file cannot be read, or not any further.
-    #[error(transparent)]
-    Input(#[from] InspectError),
-    /// The lines cannot be written.
-    #[error("cannot write the listing: {0}")]
-    Output(#[source] io::Error),
-}
-
-/// What is said beside the lines.
-#[derive(Debug)]
-pub enum Remark {
-    /// Damage, after which the dump goes on (`force`).
-    Damage(InspectError),
-    /// Something that is no damage but worth knowing, as a sentence with its place.
-    Warning(String),
-}
-
-/// Writes the lines of `files` to `out`; `remark` is called for what is to be said beside them,
-/// after all lines before it were written. Returns whether no damage was found, which without
-/// `force` is an error instead.
+/// Writes the lines of `files` to `out`; `remark` is called for messages alongside the lines, after
+/// all lines before it were written. Returns whether no damage was found; without `force` damage is
+/// an error instead.
 ///
 /// # Errors
 /// When a file cannot be read, is damaged (everything before the damage has been written), or the
@@ -97,12 +54,13 @@ struct Dump<'a> {
     out: io::BufWriter<&'a mut dyn Write>,
     remark: &'a mut dyn FnMut(Remark),
     selection: Selection,
-    /// Whether the start time has come.
+    /// Whether the start time was reached.
     started: bool,
+    /// Whether no damage was found.
     sound: bool,
 }
 
-/// The part of the files that is shown of one of them.
+/// The part of a file that is shown, by offset.
 #[derive(Debug, Clone, Copy)]
 struct Bounds {
     start: Option<u64>,
@@ -127,7 +85,7 @@ impl Dump<'_> {
         Ok(())
     }
 
-    /// Shows one file; false when the stop time has come.
+    /// Shows one file; false when the stop time was reached.
     fn file(&mut self, path: &Path, bounds: Bounds) -> Result<bool, DumpError> {
         let mut reader = EventReader::open(path, EVENT_KEPT_MAX)?;
         let name = path.file_name().unwrap_or(path.as_os_str());
@@ -161,7 +119,11 @@ impl Dump<'_> {
             if self.has_stopped(&event) {
                 return Ok(false);
             }
-            boundary = boundary_after(boundary, &reader, &event);
+            // A file may be older than GTIDs, so that a transaction may begin without an opener.
+            let (event_type, checksummed) = (event.header.event_type, reader.is_checksummed());
+            boundary = boundary
+                .after_event(event_type, reader.event(), checksummed, true)
+                .map_err(|error| InspectError::damaged(path, event.position, error))?;
             if self.has_started(&event) {
                 self.show(&name, &event, &description, &reader.bytes())?;
                 if self.options.rows && event.header.event_type == EventType::TRANSACTION_PAYLOAD {
@@ -179,18 +141,18 @@ impl Dump<'_> {
     }
 
     fn skip_to(&mut self, reader: &mut EventReader, start: u64) -> Result<(), DumpError> {
-        // What follows can only be read by what the file's first event says.
+        // The file's first event says how the others are to be read.
         reader.next_event()?;
         let io = |cause| InspectError::io("read", reader.path(), cause);
         let len = reader.file().metadata().map_err(io)?.len();
         if start > len {
-            let cause = format!("--start-position is behind the end of the file ({len} bytes)");
+            let cause = format!("--start-position is past the end of the file ({len} bytes)");
             return Err(InspectError::damaged(reader.path(), start, cause).into());
         }
         Ok(reader.seek(start)?)
     }
 
-    /// Reports damage at `position` and goes on at the next event; false when there is none.
+    /// Reports damage at `position` and continues at the next event; false when there is none.
     fn skip_damage(
         &mut self,
         reader: &mut EventReader,
@@ -198,7 +160,7 @@ impl Dump<'_> {
         error: InspectError,
         name: &str,
     ) -> Result<bool, DumpError> {
-        // An event that is wrong in its checksum only still has its place: it is shown as bad.
+        // If only an event's checksum is wrong, its end is still known: it is shown as bad.
         let framed = reader.offset();
         self.damage(error)?;
         let mut found = None;
@@ -231,7 +193,7 @@ impl Dump<'_> {
         let Ok(header) = event::EventHeader::parse(reader.event()) else {
             return Ok(());
         };
-        let event = PlacedEvent {
+        let event = FileEvent {
             position,
             header,
             checksum: ChecksumState::Bad,
@@ -268,143 +230,26 @@ impl Dump<'_> {
         Ok(())
     }
 
-    fn has_stopped(&self, event: &PlacedEvent) -> bool {
+    fn has_stopped(&self, event: &FileEvent) -> bool {
         let header = &event.header;
         let stop = self.options.stop_time;
         !header.event_type.is_control()
             && stop.is_some_and(|stop| i64::from(header.timestamp) >= stop)
     }
 
-    fn has_started(&mut self, event: &PlacedEvent) -> bool {
+    fn has_started(&mut self, event: &FileEvent) -> bool {
         let start = self.options.start_time;
         self.started |= start.is_none_or(|start| i64::from(event.header.timestamp) >= start);
         self.started
     }
-
-    /// Shows the events in a payload.
-    fn show_payload(
-        &mut self,
-        name: &str,
-        payload: &PlacedEvent,
-        describer: &mut Describer,
-        reader: &EventReader,
-    ) -> Result<(), DumpError> {
-        let damaged = |cause: String| {
-            let cause = format!("in the payload: {cause}");
-            InspectError::damaged(reader.path(), payload.position, cause)
-        };
-        let events = match payload.whole {
-            true => PayloadEvents::new(reader.body(), EVENT_KEPT_MAX)
-                .map_err(|error| damaged(error.to_string()))?,
-            false => None,
-        };
-        let Some(mut events) = events else {
-            self.out.flush().map_err(DumpError::Output)?;
-            (self.remark)(Remark::Warning(format!(
-                "{}, offset {}: the payload is too large, or of an unknown compression: what is in \
-                 it is not shown",
-                reader.path().display(),
-                payload.position
-            )));
-            return Ok(());
-        };
-        loop {
-            let next = events
-                .next_event()
-                .map_err(|error| damaged(error.to_string()))?;
-            let Some((mut header, whole)) = next else {
-                return Ok(());
-            };
-            header.event_size = payload.header.event_size;
-            let event = PlacedEvent {
-                header,
-                whole,
-                ..*payload
-            };
-            let bytes = EventBytes {
-                event: events.event(),
-                checksummed: false,
-                format: reader.format(),
-            };
-            let description = describer.describe(&bytes, &event).map_err(damaged)?;
-            self.show(name, &event, &description, &bytes)?;
-        }
-    }
-
-    fn show(
-        &mut self,
-        name: &str,
-        event: &PlacedEvent,
-        description: &Description,
-        bytes: &EventBytes<'_>,
-    ) -> Result<(), DumpError> {
-        if self.options.rows && description.rows.is_some() {
-            return self.show_rows(name, event, description, bytes);
-        }
-        let mut line = Vec::new();
-        let built = match self.options.json {
-            true => line::json(name, event, description, None, &mut line),
-            false => line::text(event, description, &mut line),
-        };
-        built.map_err(DumpError::Output)?;
-        for line in self.selection.pass(event, description, line) {
-            self.write(&line)?;
-        }
-        Ok(())
-    }
-
-    fn show_rows(
-        &mut self,
-        name: &str,
-        event: &PlacedEvent,
-        description: &Description,
-        bytes: &EventBytes<'_>,
-    ) -> Result<(), DumpError> {
-        // The event's own line is written here: it may be too long to be built first.
-        let lines = self.selection.pass(event, description, Vec::new());
-        if lines.is_empty() {
-            return Ok(());
-        }
-        for line in lines {
-            self.write(&line)?;
-        }
-        let table = description.changed.as_deref();
-        let readable = table.filter(|_| description.rows.flatten().is_some());
-        let event_type = event.header.event_type;
-        let body = bytes.body();
-        let images = readable.and_then(|table| {
-            RowImages::parse(event_type, body, &table.columns, UNCOMPRESSED_MAX).ok()?
-        });
-        let written = match (self.options.json, readable, &images) {
-            (true, Some(table), Some(images)) => {
-                let columns = &table.columns;
-                let rows = Some(JsonRows { images, columns });
-                line::json(name, event, description, Some(rows), &mut self.out)
-            }
-            (true, ..) => line::json(name, event, description, Some(None), &mut self.out),
-            (false, Some(table), Some(images)) => {
-                let version = bytes.format.map_or("", |format| &format.server_version);
-                let flavor = Flavor::of_version(version);
-                line::text(event, description, &mut self.out)
-                    .and_then(|()| row_text::write(&mut self.out, &table.quoted, images, flavor))
-            }
-            (false, ..) => line::text(event, description, &mut self.out)
-                .and_then(|()| self.out.write_all(b"### (the rows cannot be read)\n")),
-        };
-        written.map_err(DumpError::Output)
-    }
-
-    fn write(&mut self, line: &[u8]) -> Result<(), DumpError> {
-        self.out.write_all(line).map_err(DumpError::Output)
-    }
 }
 
-/// The next event and what it does. A wrong checksum is an error here, and so is a body that
-/// cannot be read; the reader then stands behind the event.
+/// The next event and its description. A wrong checksum is an error here, and so is a body that
+/// cannot be read; the reader is then past the event.
 fn next(
     reader: &mut EventReader,
     describer: &mut Describer,
-) -> Result<Option<(PlacedEvent, Description)>, InspectError> {
+) -> Result<Option<(FileEvent, Description)>, InspectError> {
     let position = reader.offset();
     let Some(event) = reader.next_event()? else {
         return Ok(None);
@@ -420,38 +265,6 @@ fn next(
         Ok(description) => Ok(Some((event, description))),
         Err(cause) => Err(InspectError::damaged(reader.path(), position, cause)),
     }
-}
-
-/// Where in a transaction the file stands after `event`, which `reader` has just read.
-pub(super) fn boundary_after(
-    boundary: Boundary,
-    reader: &EventReader,
-    event: &PlacedEvent,
-) -> Boundary {
-    let event_type = event.header.event_type;
-    if event_type == EventType::MARIADB_GTID {
-        let flags2 = reader.body().get(12).copied().unwrap_or(0);
-        return match flags2 & crate::binlog::mariadb_gtid::FLAG_STANDALONE {
-            0 => Boundary::InGroup,
-            _ => Boundary::Standalone,
-        };
-    }
-    if event_type.is_gtid() {
-        return Boundary::Opened;
-    }
-    if event_type.is_control() {
-        return boundary;
-    }
-    let query = match event_type {
-        EventType::QUERY => Query::parse(event_type, reader.body()).ok(),
-        _ => None,
-    };
-    let opens = query.as_ref().is_some_and(Query::opens_transaction);
-    if boundary == Boundary::Outside && opens {
-        // Before GTIDs there was no opener.
-        return Boundary::InGroup;
-    }
-    boundary.after(event_type, query.as_ref())
 }
 
 #[cfg(test)]

@@ -5,8 +5,8 @@ use std::io::{self, Write};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::describe::Description;
-use super::reader::PlacedEvent;
+use super::description::Description;
+use super::file_event::FileEvent;
 use super::row_json::JsonRows;
 
 /// The line of `dump --json`. Field names and their order are a promise to scripts.
@@ -44,7 +44,7 @@ enum JsonRowsField<'a> {
 /// that they are wanted, else with their number.
 pub(super) fn json(
     file: &str,
-    event: &PlacedEvent,
+    event: &FileEvent,
     description: &Description,
     values: Option<Option<JsonRows<'_>>>,
     out: &mut dyn Write,
@@ -73,7 +73,7 @@ pub(super) fn json(
 
 /// Writes the event as a line of text.
 pub(super) fn text(
-    event: &PlacedEvent,
+    event: &FileEvent,
     description: &Description,
     out: &mut dyn Write,
 ) -> io::Result<()> {

@@ -4,84 +4,24 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use super::InspectError;
+use super::error::InspectError;
+use super::file_event::{ChecksumState, EventBytes, FileEvent};
 use crate::binlog::event::{self, EventHeader, FLAG_ARTIFICIAL};
 use crate::binlog::format_description::Checksum;
 use crate::binlog::{CHECKSUM_LEN, EventType, FormatDescription, HEADER_LEN, MAGIC};
 
-/// How much of an event is kept: enough to count the rows of nearly every rows event. Of larger
-/// ones only the head is read, and the rest goes through the checksum.
+/// The most bytes of an event that are kept: enough to count the rows of nearly every rows event. Of a
+/// larger event only the head is kept; the rest is only used for the checksum.
 pub const EVENT_KEPT_MAX: usize = 64 * 1024 * 1024;
 /// Offset of the first event.
 pub(super) const FIRST_EVENT: u64 = MAGIC.len() as u64;
-/// How a file begins that MySQL has encrypted.
+/// The first bytes of a file encrypted by MySQL.
 const ENCRYPTED_MAGIC: [u8; 4] = [0xfd, b'b', b'i', b'n'];
 /// Header flag of a server's relay log (LOG_EVENT_RELAY_LOG_F).
 const FLAG_RELAY_LOG: u16 = 0x40;
 const BLOCK_LEN: usize = 64 * 1024;
-/// Memory that a large event needed is given back above this.
+/// Memory used for a large event is released above this, in bytes.
 const KEPT_BETWEEN_EVENTS: usize = 1024 * 1024;
-
-/// What is known of an event's checksum.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ChecksumState {
-    /// It is right.
-    Ok,
-    /// It is wrong.
-    Bad,
-    /// The file has none.
-    None,
-}
-
-impl ChecksumState {
-    /// `ok`, `bad` or `none`.
-    pub fn name(self) -> &'static str {
-        match self {
-            ChecksumState::Ok => "ok",
-            ChecksumState::Bad => "bad",
-            ChecksumState::None => "none",
-        }
-    }
-}
-
-/// An event and its place. Its bytes are in the reader until the next one is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PlacedEvent {
-    /// Offset of its first byte.
-    pub position: u64,
-    /// Its header.
-    pub header: EventHeader,
-    /// Whether its checksum is right. One that is [`ChecksumState::Bad`] must not be trusted in
-    /// any field.
-    pub checksum: ChecksumState,
-    /// Whether the reader keeps all of its bytes, and not its head only.
-    pub whole: bool,
-}
-
-impl PlacedEvent {
-    /// Offset behind its last byte.
-    pub fn end(&self) -> u64 {
-        self.position + u64::from(self.header.event_size)
-    }
-}
-
-/// The bytes of an event, and what is needed to read them.
-#[derive(Debug, Clone, Copy)]
-pub struct EventBytes<'a> {
-    /// The event from its header on, or the head of it.
-    pub event: &'a [u8],
-    /// Whether its last four bytes are a checksum.
-    pub checksummed: bool,
-    /// The format description that counts for it.
-    pub format: Option<&'a FormatDescription>,
-}
-
-impl<'a> EventBytes<'a> {
-    /// The body without checksum, or the head of it.
-    pub fn body(&self) -> &'a [u8] {
-        event::body(self.event, self.checksummed)
-    }
-}
 
 /// Reads one file.
 #[derive(Debug)]
@@ -92,7 +32,7 @@ pub struct EventReader {
     /// Offset of the next event.
     offset: u64,
     format: Option<FormatDescription>,
-    /// Whether `log_pos` is an offset in this file.
+    /// Whether `log_pos` is an offset in this file, not in that of a source.
     has_own_positions: bool,
     kept: Vec<u8>,
     checksummed: bool,
@@ -103,7 +43,7 @@ impl EventReader {
     /// Opens the file; at most `kept_max` bytes of an event (and a few more) are kept.
     ///
     /// # Errors
-    /// When it cannot be opened, is encrypted or is no binlog.
+    /// When it cannot be opened, is encrypted or is not a binlog.
     pub fn open(path: &Path, kept_max: usize) -> Result<Self, InspectError> {
         let file = File::open(path).map_err(|cause| InspectError::io("open", path, cause))?;
         let mut reader = Self {
@@ -128,8 +68,10 @@ impl EventReader {
         }
         if magic != MAGIC {
             let cause = match found {
-                4 => format!("no binlog: it begins with {magic:02x?}, expected {MAGIC:02x?}"),
-                _ => format!("no binlog: {found} bytes long, expected 4 or more"),
+                4 => {
+                    format!("not a binlog file: it begins with {magic:02x?}, expected {MAGIC:02x?}")
+                }
+                _ => format!("not a binlog file: it has {found} bytes, expected 4 or more"),
             };
             return Err(InspectError::damaged(path, 0, cause));
         }
@@ -146,13 +88,13 @@ impl EventReader {
         self.offset
     }
 
-    /// The format description that counts for the next event.
+    /// The format description that applies to the next event.
     pub fn format(&self) -> Option<&FormatDescription> {
         self.format.as_ref()
     }
 
     /// The bytes of the event that was read last, from its header on: all of them if it is
-    /// [whole](PlacedEvent::whole), else the first ones.
+    /// [whole](FileEvent::whole), otherwise the first ones.
     pub fn event(&self) -> &[u8] {
         &self.kept
     }
@@ -176,10 +118,10 @@ impl EventReader {
         event::body(&self.kept, self.checksummed)
     }
 
-    /// Goes on at `offset`, where an event must begin.
+    /// Continues at `offset`, where an event must begin.
     ///
     /// # Errors
-    /// When the system refuses.
+    /// When the operating system reports an error.
     pub fn seek(&mut self, offset: u64) -> Result<(), InspectError> {
         let sought = self.input.seek(SeekFrom::Start(offset));
         sought.map_err(|cause| InspectError::io("seek in", &self.path, cause))?;
@@ -187,12 +129,12 @@ impl EventReader {
         Ok(())
     }
 
-    /// The next event; `None` at the end of the file. One with a wrong checksum is returned as
-    /// such; it is for the caller to call it damage.
+    /// The next event; `None` at the end of the file. An event with a wrong checksum is returned as
+    /// such; the caller decides whether that is damage.
     ///
     /// # Errors
-    /// When the file cannot be read, is damaged otherwise, or is encrypted from here on.
-    pub fn next_event(&mut self) -> Result<Option<PlacedEvent>, InspectError> {
+    /// When the file cannot be read, is damaged in another way, or is encrypted from here on.
+    pub fn next_event(&mut self) -> Result<Option<FileEvent>, InspectError> {
         let position = self.offset;
         if self.encrypted {
             return Err(InspectError::Encrypted {
@@ -207,13 +149,13 @@ impl EventReader {
             return Ok(None);
         }
         if found < HEADER_LEN {
-            let cause = format!("cut short: an event header has 19 bytes, {found} are left");
+            let cause = format!("truncated: an event header has 19 bytes, {found} are left");
             return Err(self.damaged(position, cause));
         }
         let header = EventHeader::parse(&head).map_err(|cause| self.damaged(position, cause))?;
         if self.format.is_none() && header.event_type != EventType::FORMAT_DESCRIPTION {
             let cause = format!(
-                "begins with a {} event, expected Format_desc (binlog version 4)",
+                "the file begins with a {} event, expected Format_desc (binlog version 4)",
                 header.event_type
             );
             return Err(self.damaged(position, cause));
@@ -226,7 +168,7 @@ impl EventReader {
     }
 
     fn has_checksum(&self, header: &EventHeader) -> bool {
-        // That of a format description is known only after it was read.
+        // For a format description that is known only after it was read.
         header.event_type != EventType::FORMAT_DESCRIPTION
             && self
                 .format
@@ -239,7 +181,7 @@ impl EventReader {
         position: u64,
         head: [u8; HEADER_LEN],
         header: EventHeader,
-    ) -> Result<PlacedEvent, InspectError> {
+    ) -> Result<FileEvent, InspectError> {
         let size = header.event_size as usize;
         if self.checksummed && size < HEADER_LEN + CHECKSUM_LEN {
             let cause = format!("event_size is {size}, expected 23 or more with a checksum");
@@ -255,7 +197,7 @@ impl EventReader {
             .read_to_end(&mut self.kept);
         read.map_err(|cause| InspectError::io("read", &self.path, cause))?;
         if self.kept.len() < kept {
-            return Err(self.cut_short(position, &header, self.kept.len()));
+            return Err(self.truncated(position, &header, self.kept.len()));
         }
         let checksum = if !whole {
             self.read_rest(position, &header)?
@@ -268,7 +210,7 @@ impl EventReader {
         } else {
             ChecksumState::Bad
         };
-        Ok(PlacedEvent {
+        Ok(FileEvent {
             position,
             header,
             checksum,
@@ -276,7 +218,7 @@ impl EventReader {
         })
     }
 
-    /// Reads what is not kept of an event. That is at least a checksum's length.
+    /// Reads the part of an event that is not kept. It is at least as long as a checksum.
     fn read_rest(
         &mut self,
         position: u64,
@@ -293,7 +235,7 @@ impl EventReader {
             };
             let found = self.read_up_to(piece)?;
             if found < piece.len() {
-                return Err(self.cut_short(position, header, done + found));
+                return Err(self.truncated(position, header, done + found));
             }
             hasher.update(piece);
             done += found;
@@ -302,7 +244,7 @@ impl EventReader {
         let mut last = [0; CHECKSUM_LEN];
         let found = self.read_up_to(&mut last)?;
         if found < CHECKSUM_LEN {
-            return Err(self.cut_short(position, header, done + found));
+            return Err(self.truncated(position, header, done + found));
         }
         Ok(if !self.checksummed {
             ChecksumState::None
@@ -330,7 +272,7 @@ impl EventReader {
             (Err(_), Checksum::Crc32) => ChecksumState::Bad,
         };
         if let (ChecksumState::Bad, Err(cause)) = (state, right) {
-            // All that follows depends on this event: without it nothing can be read.
+            // All following events depend on this one: without it none can be read.
             return Err(self.damaged(position, cause));
         }
         if self.format.is_some() || header.flags & FLAG_RELAY_LOG != 0 {
@@ -340,8 +282,8 @@ impl EventReader {
         Ok(state)
     }
 
-    /// What can be said against an event but for its checksum.
-    fn check(&mut self, event: &PlacedEvent) -> Result<(), InspectError> {
+    /// Checks on an event other than its checksum.
+    fn check(&mut self, event: &FileEvent) -> Result<(), InspectError> {
         let header = &event.header;
         if event.checksum == ChecksumState::Bad {
             return Ok(());
@@ -352,7 +294,7 @@ impl EventReader {
             return Err(self.damaged(event.position, cause));
         }
         if header.flags & FLAG_ARTIFICIAL != 0 {
-            // Only a server's relay log holds what was made up for a connection.
+            // Only a server's relay log holds events generated for a connection.
             self.has_own_positions = false;
         }
         if header.event_type == EventType::START_ENCRYPTION {
@@ -371,9 +313,9 @@ impl EventReader {
         Ok(())
     }
 
-    fn cut_short(&self, position: u64, header: &EventHeader, found: usize) -> InspectError {
+    fn truncated(&self, position: u64, header: &EventHeader, found: usize) -> InspectError {
         let cause = format!(
-            "{} event: cut short: it has {} bytes, the file ends after {found}",
+            "{} event: truncated: it has {} bytes, the file ends after {found}",
             header.event_type, header.event_size
         );
         self.damaged(position, cause)
@@ -397,7 +339,7 @@ impl EventReader {
         Ok(done)
     }
 
-    /// The open file, for reading elsewhere in it.
+    /// The open file, for reads at other offsets.
     pub(super) fn file(&self) -> &File {
         self.input.get_ref()
     }

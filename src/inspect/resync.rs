@@ -3,7 +3,8 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
-use super::{EventReader, InspectError};
+use super::error::InspectError;
+use super::reader::EventReader;
 use crate::binlog::event::EventHeader;
 use crate::binlog::format_description::Checksum;
 use crate::binlog::{CHECKSUM_LEN, HEADER_LEN};

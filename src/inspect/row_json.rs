@@ -19,7 +19,7 @@ use jiff::Timestamp as Instant;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
-use super::describe::UNCOMPRESSED_MAX;
+use super::description::UNCOMPRESSED_MAX;
 use super::row_text::changes_line;
 use crate::binlog::columns::Columns;
 use crate::binlog::compressed::decompress_column;

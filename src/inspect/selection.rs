@@ -1,8 +1,8 @@
 //! Which events `dump` shows.
 
-use super::describe::Description;
+use super::description::Description;
+use super::file_event::FileEvent;
 use super::gtid_selection::GtidSelection;
-use super::reader::PlacedEvent;
 use crate::binlog::EventType;
 
 /// Lines that wait for the event that decides about them.
@@ -38,7 +38,7 @@ impl Selection {
     /// Takes the event's `line`; returns the lines that are to be printed now.
     pub(super) fn pass(
         &mut self,
-        event: &PlacedEvent,
+        event: &FileEvent,
         description: &Description,
         line: Vec<u8>,
     ) -> Vec<Vec<u8>> {
@@ -71,7 +71,7 @@ impl Selection {
         std::mem::take(&mut self.waiting)
     }
 
-    fn is_in_transaction(&mut self, event: &PlacedEvent, description: &Description) -> bool {
+    fn is_in_transaction(&mut self, event: &FileEvent, description: &Description) -> bool {
         let Some(gtids) = &self.gtids else {
             return true;
         };

@@ -269,8 +269,8 @@ mod tests {
                 checksum,
             };
             let mut event = format.encode(1, 86, 256, 0);
-            event::write_checksum(&mut event);
-            event::set_log_pos(&mut event, 0);
+            event::write_checksum(&mut event).unwrap();
+            event::set_log_pos(&mut event, 0).unwrap();
             let header = EventHeader::parse(&event).unwrap();
             assert_eq!(
                 at(500).control(&header, &event).is_ok(),

@@ -6,11 +6,8 @@ use std::time::Duration;
 use super::dump_position::{Change, DumpPosition};
 use super::error::ReceiverError;
 use super::listening::Listening;
-use crate::binlog::EventType;
 use crate::binlog::event::{self, EventHeader};
-use crate::binlog::mariadb_gtid::MariaDbGtidEvent;
-use crate::binlog::mysql_gtid::MySqlGtidEvent;
-use crate::binlog::query::Query;
+use crate::binlog::{EventType, Opener};
 use crate::connection::{Connection, Phase};
 use crate::gtid::{BinlogState, GtidSet};
 use crate::identity::Identity;
@@ -196,17 +193,10 @@ impl Scanned {
                     "one of at most 1 MiB",
                 ));
             }
-            EventType::MARIADB_GTID => {
-                let parsed = MariaDbGtidEvent::parse(event, checksummed)
+            kind if kind.is_gtid() => {
+                let opener = Opener::parse(event, checksummed && !is_head)
                     .map_err(|cause| self.place.damage(cause))?;
-                self.before.record(&Identity::MariaDb(parsed.gtid));
-            }
-            EventType::GTID | EventType::GTID_TAGGED => {
-                let parsed = MySqlGtidEvent::parse(event, checksummed)
-                    .map_err(|cause| self.place.damage(cause))?;
-                if let Some(gtid) = parsed.gtid {
-                    self.before.record(&Identity::MySql(gtid));
-                }
+                self.before.record(&Identity::of_opener(&opener));
             }
             EventType::ROTATE | EventType::FORMAT_DESCRIPTION | EventType::HEARTBEAT => {
                 let (file, end) = (self.place.file.clone(), self.place.after(&header));
@@ -221,45 +211,14 @@ impl Scanned {
             }
             _ => {}
         }
-        self.boundary = self.boundary_after(&header, event, body)?;
+        let format = self.place.format.as_deref();
+        let without_opener = format.is_some_and(boundary::has_groups_without_opener);
+        let checksummed = checksummed && !is_head;
+        self.boundary = self
+            .boundary
+            .after_event(header.event_type, event, checksummed, without_opener)
+            .map_err(|cause| self.place.damage(cause))?;
         self.place.position = self.place.after(&header);
         Ok(())
-    }
-
-    /// Where in a transaction the stream stands behind an event.
-    fn boundary_after(
-        &self,
-        header: &EventHeader,
-        event: &[u8],
-        body: &[u8],
-    ) -> Result<Boundary, ReceiverError> {
-        let damage = |cause| self.place.damage(cause);
-        let kind = header.event_type;
-        if kind == EventType::MARIADB_GTID {
-            let opener = MariaDbGtidEvent::parse(event, self.place.is_checksummed());
-            return Ok(match opener.map_err(damage)?.is_standalone() {
-                true => Boundary::Standalone,
-                false => Boundary::InGroup,
-            });
-        }
-        if kind.is_gtid() {
-            return Ok(Boundary::Opened);
-        }
-        let query = match kind {
-            EventType::QUERY => Some(Query::parse(kind, body).map_err(damage)?),
-            _ => None,
-        };
-        let has_no_opener = self
-            .place
-            .format
-            .as_deref()
-            .is_some_and(boundary::has_groups_without_opener);
-        let from = match self.boundary {
-            Boundary::Outside if has_no_opener && boundary::begins_without_opener(kind) => {
-                Boundary::Opened
-            }
-            known => known,
-        };
-        Ok(from.after(kind, query.as_ref()))
     }
 }

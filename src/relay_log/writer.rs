@@ -443,7 +443,7 @@ impl Writer {
         self.flush()?;
         let next_name = self.options.log_dir.file_name(next);
         let closing = rotate::closing(now(), self.options.server_id, 0, &next_name);
-        stage_control(&mut self.tail, closing);
+        stage_control(&mut self.tail, closing)?;
         self.flush()?;
         self.sync()?;
         let file = NewFile {

@@ -2,7 +2,7 @@
 //! skipped range, and the format description of a dump that starts in the middle of a file.
 
 use crate::binlog::event::{self, EventHeader, FLAG_ARTIFICIAL};
-use crate::binlog::{CHECKSUM_LEN, EventType, rotate};
+use crate::binlog::{CHECKSUM_LEN, EventError, EventType, rotate};
 use crate::gtid::BinlogState;
 
 /// Fields of a HEARTBEAT_V2 event: type, length, value; MySQL's `codecs::binary`.
@@ -58,26 +58,37 @@ pub fn gtid_list(server_id: u32, position: u64, state: &BinlogState) -> Vec<u8> 
 }
 
 /// The ROTATE that names the file whose events follow; `checksummed` is what the client expects.
-pub fn file_name(server_id: u32, file: &str, position: u64, checksummed: bool) -> Vec<u8> {
+///
+/// # Errors
+/// When the event cannot be changed as the client expects it.
+pub fn file_name(
+    server_id: u32,
+    file: &str,
+    position: u64,
+    checksummed: bool,
+) -> Result<Vec<u8>, EventError> {
     let mut rotate = rotate::artificial(server_id, file, position);
     if !checksummed {
         rotate.truncate(rotate.len() - CHECKSUM_LEN);
         let size = rotate.len() as u32;
-        event::set_event_size(&mut rotate, size);
+        event::set_event_size(&mut rotate, size)?;
     }
-    rotate
+    Ok(rotate)
 }
 
 /// The format description for a dump that starts behind it: it says nothing about the replica's
 /// position (unless GTIDs decide that) and does not make it drop its temporary tables.
-pub fn format_description(stored: &[u8], by_gtid: bool) -> Vec<u8> {
+///
+/// # Errors
+/// When `stored` is too short for a format description.
+pub fn format_description(stored: &[u8], by_gtid: bool) -> Result<Vec<u8>, EventError> {
     let mut event = stored.to_vec();
     if !by_gtid {
-        event::set_log_pos(&mut event, 0);
+        event::set_log_pos(&mut event, 0)?;
     }
-    event::patch(&mut event, CREATED_AT, &[0; 4]);
-    event::write_checksum(&mut event);
-    event
+    event::patch(&mut event, "created", CREATED_AT, &[0; 4])?;
+    event::write_checksum(&mut event)?;
+    Ok(event)
 }
 
 #[cfg(test)]
@@ -101,10 +112,10 @@ mod tests {
     #[test]
     fn a_rotate_with_and_without_checksum() {
         // Seen from MySQL 9.7 and MariaDB 10.11.
-        let with = file_name(1, "b.000003", 4, true);
+        let with = file_name(1, "b.000003", 4, true).unwrap();
         assert_eq!(with.len(), 39);
         assert_eq!(&with[35..], b"\xa38\xa7\xcc");
-        let without = file_name(1, "b.000003", 4, false);
+        let without = file_name(1, "b.000003", 4, false).unwrap();
         assert_eq!(without.len(), 35);
         assert_eq!(EventHeader::parse(&without).unwrap().event_size, 35);
     }

@@ -186,7 +186,8 @@ impl<'a> Dump<'a> {
             &name,
             self.start.position,
             checksummed,
-        );
+        )
+        .map_err(|error| self.walk_error(error.into()))?;
         self.walk.put_event(&rotate, &mut self.out);
         let format_end = FIRST_EVENT + format.len() as u64;
         if self.start.checksums == ChecksumAwareness::Unaware {
@@ -196,7 +197,8 @@ impl<'a> Dump<'a> {
             ));
         }
         if self.start.position > FIRST_EVENT {
-            let event = control_events::format_description(format, self.start.by_gtid);
+            let event = control_events::format_description(format, self.start.by_gtid)
+                .map_err(|error| self.walk_error(error.into()))?;
             self.walk.put_event(&event, &mut self.out);
         }
         self.write_out().await?;
@@ -219,7 +221,8 @@ impl<'a> Dump<'a> {
         self.read_format(&file)?;
         let name = self.context.log.log_dir().file_name(self.file);
         let server_id = self.context.server_id;
-        let rotate = control_events::file_name(server_id, &name, FIRST_EVENT, true);
+        let rotate = control_events::file_name(server_id, &name, FIRST_EVENT, true)
+            .map_err(|error| self.walk_error(error.into()))?;
         self.walk.start_file(name);
         self.offset = FIRST_EVENT;
         self.walk.put_event(&rotate, &mut self.out);

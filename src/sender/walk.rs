@@ -6,8 +6,7 @@ use super::dump_request::{DumpStart, SkipRule};
 use super::old_replicas;
 use super::refusals::Wording;
 use crate::binlog::mariadb_gtid::MariaDbGtidEvent;
-use crate::binlog::mysql_gtid::MySqlGtidEvent;
-use crate::binlog::{EventError, EventHeader, EventType, HEADER_LEN};
+use crate::binlog::{EventError, EventHeader, EventType, HEADER_LEN, Opener};
 use crate::protocol::ServerError;
 use crate::protocol::framing::FrameWriter;
 use crate::relay_log::coordinates::SkipKind;
@@ -290,8 +289,10 @@ impl Walk {
                     let error = self.wording.anonymous_transaction(&self.file_name, at);
                     return Err(error.into());
                 }
-                let gtid = MySqlGtidEvent::parse(bytes, true)?.gtid;
-                Ok(gtid.is_some_and(|gtid| set.contains(&gtid)))
+                Ok(match Opener::parse(bytes, true)? {
+                    Opener::MySql(opener) => opener.gtid.is_some_and(|gtid| set.contains(&gtid)),
+                    Opener::MariaDb(_) => false,
+                })
             }
             SkipRule::UpTo {
                 domains,

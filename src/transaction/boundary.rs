@@ -4,20 +4,20 @@
 //! |---|---|---|
 //! | MySQL | GTID, then BEGIN or XA START | XID, COMMIT, ROLLBACK, XA_PREPARE |
 //! | MySQL | GTID, then anything else | that statement (DDL, XA COMMIT …), payload or incident |
-//! | MySQL ≤ 5.6 without GTIDs | none: BEGIN, or a statement of its own | as with a GTID |
+//! | MySQL ≤ 5.6 without GTIDs | none: BEGIN, or a single statement | as with a GTID |
 //! | MariaDB | GTID without `standalone` | XID, COMMIT, ROLLBACK, XA_PREPARE |
-//! | MariaDB | GTID with `standalone` | the first event that is no preparation of a statement |
+//! | MariaDB | GTID with `standalone` | the first event that does not only prepare a statement |
 
 use crate::binlog::query::Query;
-use crate::binlog::{EventType, FormatDescription};
+use crate::binlog::{EventError, EventType, FormatDescription, Opener, event};
 use crate::flavor::Flavor;
 
-/// Where in a transaction the stream stands.
+/// The state of the stream relative to transactions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Boundary {
     /// Between transactions.
     Outside,
-    /// After a MySQL opener: the next statement tells which form it is.
+    /// After a MySQL opener: the next statement decides which form the transaction has.
     Opened,
     /// In a transaction that ends with a commit.
     InGroup,
@@ -26,11 +26,32 @@ pub(crate) enum Boundary {
 }
 
 impl Boundary {
-    /// Where the stream stands after an event that is not an opener. `query` is given of
-    /// statement events. Must not be called outside a transaction.
-    pub(crate) fn after(self, event_type: EventType, query: Option<&Query<'_>>) -> Boundary {
+    /// The state after a transaction's opener.
+    pub(crate) fn after_opener(opener: &Opener) -> Boundary {
+        match opener {
+            Opener::MySql(_) => Boundary::Opened,
+            Opener::MariaDb(opener) if opener.is_standalone() => Boundary::Standalone,
+            Opener::MariaDb(_) => Boundary::InGroup,
+        }
+    }
+
+    /// The state after an event that is neither an opener nor a control event. `query` is given for
+    /// statement events. `without_opener`: the event may begin a transaction that has no opener,
+    /// see [`has_groups_without_opener`].
+    pub(crate) fn after(
+        self,
+        event_type: EventType,
+        query: Option<&Query<'_>>,
+        without_opener: bool,
+    ) -> Boundary {
         let prepares = prepares_statement(event_type);
-        match self {
+        let before = match self {
+            Boundary::Outside if without_opener && begins_without_opener(event_type) => {
+                Boundary::Opened
+            }
+            before => before,
+        };
+        match before {
             Boundary::Outside => Boundary::Outside,
             Boundary::Opened if prepares => Boundary::Opened,
             Boundary::Opened if query.is_some_and(Query::opens_transaction) => Boundary::InGroup,
@@ -39,6 +60,31 @@ impl Boundary {
             Boundary::InGroup if commits(event_type, query) => Boundary::Outside,
             Boundary::InGroup => Boundary::InGroup,
         }
+    }
+
+    /// The state after any event, for callers that read nothing else from it. `event` is whole, or
+    /// the head of a large one with `checksummed` false. Control events do not change the state.
+    ///
+    /// # Errors
+    /// When an opener or a statement cannot be read.
+    pub(crate) fn after_event(
+        self,
+        event_type: EventType,
+        event: &[u8],
+        checksummed: bool,
+        without_opener: bool,
+    ) -> Result<Boundary, EventError> {
+        if event_type.is_gtid() {
+            return Ok(Self::after_opener(&Opener::parse(event, checksummed)?));
+        }
+        if event_type.is_control() {
+            return Ok(self);
+        }
+        let query = match event_type {
+            EventType::QUERY => Some(Query::parse(event_type, event::body(event, checksummed))?),
+            _ => None,
+        };
+        Ok(self.after(event_type, query.as_ref(), without_opener))
     }
 }
 

@@ -1,17 +1,17 @@
-//! Computing a transaction's fingerprint while its events come in.
+//! Computing a transaction's fingerprint while its events arrive.
 //!
-//! | event | what is taken into the content's hash |
+//! | event | part of the content's hash |
 //! |---|---|
-//! | BEGIN, COMMIT, ROLLBACK, XID | nothing: re-logging changes all of it, even which one ends |
+//! | BEGIN, COMMIT, ROLLBACK, XID | nothing: re-logging changes all of it, even the event that ends it |
 //! | SAVEPOINT, ROLLBACK TO, XA … | the text |
 //! | other statements | timestamp, default database, thread_id, text |
 //! | INTVAR, RAND, USER_VAR | the body; nothing between the blocks of a loaded file, where it is repeated |
-//! | BEGIN_LOAD_QUERY, APPEND_BLOCK | the file's bytes, however they are cut into blocks |
-//! | EXECUTE_LOAD_QUERY | as a statement, of the text only what is behind the file's name |
-//! | rows | database and table, kind, columns, images; however they are cut into events |
+//! | BEGIN_LOAD_QUERY, APPEND_BLOCK | the file's bytes, however they are split into blocks |
+//! | EXECUTE_LOAD_QUERY | as a statement, but only the text after the file's name |
+//! | rows | database and table, kind, columns, images; however they are split into events |
 //!
-//! Rows' images and columns, and files, make the lower half of the hash, the rest the upper half.
-//! Left out, because re-logging changes it: table ids, flags, row event versions and their extra
+//! Row images, columns and files form the lower half of the hash, everything else the upper half.
+//! Not hashed, because re-logging changes them: table ids, flags, row event versions and their extra
 //! data, status variables, file ids, the default database of BEGIN.
 
 use std::hash::Hasher as _;
@@ -27,12 +27,12 @@ use crate::binlog::status_variables::UpdatedDatabases;
 use crate::binlog::{EventError, EventType};
 use crate::identity::Fingerprint;
 
-/// How many tables of one statement are told apart; no server writes more.
+/// The most tables of one statement that are distinguished; no server writes more.
 const TABLES_MAX: usize = 65_536;
 
 const UPPER_HALF: u64 = !0 << 32;
 
-/// Bytes that are hashed as one, though they come in several events.
+/// Bytes that are hashed as one sequence, although several events hold them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Run {
     /// Images of rows: the hash of table and kind, and that of the columns.
@@ -41,10 +41,10 @@ enum Run {
     File,
 }
 
-/// The fingerprint of the open transaction, as far as it has come.
+/// The fingerprint of the open transaction, up to the last event.
 #[derive(Debug)]
 pub(super) struct Digest {
-    /// All but the bytes of runs.
+    /// Everything except the bytes of runs.
     shape: XxHash64,
     /// The bytes of runs.
     images: XxHash64,
@@ -61,7 +61,7 @@ pub(super) struct Digest {
     drops_temporary: bool,
     /// Whether the last event was a COMMIT or ROLLBACK statement.
     ended_by_statement: bool,
-    /// Bytes of the current event's body that have not come yet, and whether they are hashed.
+    /// Bytes of the current event's body that have not arrived yet, and whether they are hashed.
     left: u64,
     is_hashed: bool,
 }
@@ -95,10 +95,10 @@ impl Digest {
         };
     }
 
-    /// Takes in an event; of a large one `body` is the head, and [`Digest::more`] brings the rest.
+    /// Adds an event. For a large one `body` is the head, and [`Digest::more`] adds the rest.
     ///
     /// # Errors
-    /// When it is cut short.
+    /// When it is truncated, or a field holds an invalid value.
     pub(super) fn event(
         &mut self,
         header: &EventHeader,
@@ -129,8 +129,8 @@ impl Digest {
             EventType::BEGIN_LOAD_QUERY | EventType::APPEND_BLOCK => {
                 self.loading = true;
                 self.changes_at(header.timestamp);
-                self.go_on(Run::File);
-                self.hash(body.get(size_of::<u32>()..).unwrap_or(&[])); // Behind the file's id.
+                self.continue_run(Run::File);
+                self.hash(load_data::block(body)?);
                 Ok(())
             }
             EventType::DELETE_FILE => {
@@ -150,7 +150,7 @@ impl Digest {
         }
     }
 
-    /// Takes in more of a large event's bytes; its checksum may be among them.
+    /// Adds more of a large event's bytes; its checksum may be among them.
     pub(super) fn more(&mut self, part: &[u8]) {
         let len = usize::try_from(self.left).map_or(part.len(), |left| left.min(part.len()));
         let part = part.get(..len).unwrap_or(part);
@@ -188,7 +188,7 @@ impl Digest {
         }
     }
 
-    /// `skipped` bytes at the text's beginning are left out.
+    /// The first `skipped` bytes of the text are not hashed.
     fn statement(
         &mut self,
         header: &EventHeader,
@@ -210,7 +210,13 @@ impl Digest {
             self.shape.write_u8(0);
             self.note_statement(header, &query)?;
         }
-        let text = query.statement.get(skipped..).unwrap_or(&[]);
+        let text = query.statement.get(skipped..).ok_or(EventError::Invalid {
+            event: "load data event",
+            field: "end of the file name",
+            offset: HEADER_LEN,
+            found: skipped as u64,
+            expected: "an offset inside the statement",
+        })?;
         self.shape
             .write(&(text.len() as u64 + self.left).to_le_bytes());
         self.hash(text);
@@ -234,7 +240,7 @@ impl Digest {
         let databases = UpdatedDatabases::parse(query.status_variables)?;
         self.traits |= match &databases {
             UpdatedDatabases::TooMany => Fingerprint::ANY_DATABASE,
-            UpdatedDatabases::Unsaid => database_bit(query.database),
+            UpdatedDatabases::NotStated => database_bit(query.database),
             UpdatedDatabases::Names(_) => databases
                 .names()
                 .fold(0, |bits, name| bits | database_bit(name)),
@@ -266,14 +272,14 @@ impl Digest {
         hasher.write(&kind.to_le_bytes());
         let of = hasher.finish();
         let columns = match data.is_full {
-            true => 0, // The bitmaps' unused bits are not always alike.
+            true => 0, // The bitmaps' unused bits differ between servers.
             false => {
                 self.traits |= Fingerprint::PARTIAL_IMAGES;
                 hasher.write(data.columns);
                 hasher.finish()
             }
         };
-        self.go_on(Run::Rows(of, columns));
+        self.continue_run(Run::Rows(of, columns));
         self.hash(data.images);
         Ok(())
     }
@@ -282,8 +288,8 @@ impl Digest {
         self.timestamp.get_or_insert(timestamp);
     }
 
-    /// What follows belongs to `run`.
-    fn go_on(&mut self, run: Run) {
+    /// The bytes that follow belong to `run`.
+    fn continue_run(&mut self, run: Run) {
         if self.run == Some(run) {
             return;
         }
@@ -307,7 +313,7 @@ impl Digest {
         self.run_len = 0;
     }
 
-    /// Hashes the current event's bytes, and says that the rest of them follows.
+    /// Hashes bytes of the current event; the rest of them is hashed as well.
     fn hash(&mut self, bytes: &[u8]) {
         self.is_hashed = true;
         if self.run.is_some() {
@@ -335,18 +341,14 @@ fn database_bit(name: &[u8]) -> u32 {
     }
 }
 
-/// The statement's first word, up to what is no letter.
+/// The statement's first word: letters only.
 fn first_word(statement: &[u8]) -> &[u8] {
     let statement = statement.trim_ascii_start();
-    let end = statement
-        .iter()
-        .position(|byte| !byte.is_ascii_alphabetic());
-    statement
-        .get(..end.unwrap_or(statement.len()))
-        .unwrap_or(&[])
+    let mut words = statement.split(|byte| !byte.is_ascii_alphabetic());
+    words.next().unwrap_or(statement)
 }
 
-/// What rows may become of a statement.
+/// The kinds of row changes that a statement may cause.
 fn changes_of(verb: &[u8]) -> u32 {
     let is = |word: &[u8]| verb.eq_ignore_ascii_case(word);
     match () {

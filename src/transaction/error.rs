@@ -6,8 +6,38 @@ use std::path::PathBuf;
 use crate::binlog::{EventError, EventType, incident};
 use crate::filter::trim::TrimError;
 
-/// Why a source's events do not make transactions. None of these is mended by trying again at
-/// once, but for [`TransactionError::Spill`].
+/// Why the bytes of the open transaction cannot be kept.
+#[derive(Debug)]
+pub(super) enum BodyError {
+    /// A spill file: the operating system's error.
+    Spill(io::Error),
+    /// An invariant of the buffer does not hold: which, and what was found.
+    Internal(String),
+}
+
+impl BodyError {
+    pub(super) fn internal(what: impl ToString) -> Self {
+        BodyError::Internal(what.to_string())
+    }
+
+    /// `what` ends at `end` of a buffer that has `len` bytes.
+    pub(super) fn out_of_range(what: &'static str, end: u64, len: u64) -> Self {
+        BodyError::Internal(format!(
+            "{what}: it reaches byte {end}, but there are {len} bytes"
+        ))
+    }
+}
+
+impl From<io::Error> for BodyError {
+    fn from(cause: io::Error) -> Self {
+        BodyError::Spill(cause)
+    }
+}
+
+/// Why a source's events do not form transactions.
+///
+/// The receiver adds the source and its position. Only [`TransactionError::Spill`] can be solved by
+/// trying again.
 #[derive(Debug, thiserror::Error)]
 pub enum TransactionError {
     /// An event cannot be read, or its checksum is wrong.
@@ -26,33 +56,33 @@ pub enum TransactionError {
         event_type: EventType,
         /// The header's event_size.
         expected: u64,
-        /// What came.
+        /// The bytes received.
         found: u64,
     },
-    /// An event that belongs into a transaction stands outside of any.
+    /// An event that must be part of a transaction is outside all of them.
     #[error(
         "{event_type} event outside a transaction: the start position is inside a transaction, \
-         or the source does not write GTID events; start at a transaction's border"
+         or the source does not write GTID events; start at a transaction boundary"
     )]
     OutsideTransaction {
         /// The event's type.
         event_type: EventType,
     },
-    /// The source says that changes are missing in its binlog, with no GTID to pass that on by.
+    /// The source reports that changes are missing in its binlog, outside any GTID.
     #[error(
-        "the source lost changes that its binlog should hold here (Incident event {number}: \
-         {message}), for which its own replicas stop with error 1590, and gave the loss no GTID to \
-         pass it on by; seed the replicas anew from the source, and begin with an empty data_dir \
-         and a start behind this place"
+        "the source lost changes that its binlog should contain here (Incident event {number}: \
+         {message}); its own replicas stop with error 1590, but the event has no GTID, so the relay \
+         cannot forward it; reseed the replicas from the source, then start with an empty data_dir \
+         and a start position after this one"
     )]
     Incident {
         /// 1: events were lost.
         number: u16,
-        /// In the source's words.
+        /// The source's message.
         message: String,
     },
-    /// A transaction begins before the one before it has ended.
-    #[error("{event_type} event inside the transaction that began before it and has not ended")]
+    /// A transaction begins before the previous one has ended.
+    #[error("{event_type} event inside a transaction that has not ended")]
     NotEnded {
         /// The event's type.
         event_type: EventType,
@@ -62,9 +92,9 @@ pub enum TransactionError {
     Length {
         /// The transaction.
         gtid: String,
-        /// What the GTID event says.
+        /// The length in the GTID event.
         expected: u64,
-        /// What came.
+        /// The length of the events received.
         found: u64,
     },
     /// The transaction is larger than a binlog file can be.
@@ -72,8 +102,8 @@ pub enum TransactionError {
         "a transaction of more than 4 GiB, which no binlog file can hold; split it on the source"
     )]
     TooLarge,
-    /// A large transaction cannot be written to the spool folder.
-    #[error("cannot write to the spool folder {}: {cause}", dir.display())]
+    /// A large transaction cannot be written to the spool directory.
+    #[error("cannot write to the spool directory {}: {cause}", dir.display())]
     Spill {
         /// `data_dir/spool`.
         dir: PathBuf,
@@ -81,11 +111,21 @@ pub enum TransactionError {
         #[source]
         cause: io::Error,
     },
+    /// An invariant of this stage does not hold. The transaction is dropped whole: nothing of it
+    /// reaches the relay log.
+    #[error(
+        "internal error of the transaction assembler: {what}; nothing of this transaction was \
+         written; restart the relay to receive it again, and report this message as a bug"
+    )]
+    Internal {
+        /// Which invariant, and what was found.
+        what: String,
+    },
 }
 
 impl TransactionError {
-    /// The error that an INCIDENT event is which no GTID stands before. `body` is the event
-    /// without header and checksum.
+    /// The error for an INCIDENT event without a GTID. `body` is the event without header and
+    /// checksum.
     pub(super) fn of_incident(body: &[u8]) -> Result<Self, EventError> {
         let (number, message) = incident::parse(body)?;
         let message = String::from_utf8_lossy(message).into_owned();
@@ -93,40 +133,41 @@ impl TransactionError {
     }
 }
 
-/// What is wrong inside a TRANSACTION_PAYLOAD event. Offsets count decompressed bytes.
+/// Why the content of a TRANSACTION_PAYLOAD event cannot be filtered. Offsets count decompressed
+/// bytes.
 #[derive(Debug, thiserror::Error)]
 pub enum PayloadError {
-    /// The stream is damaged, or the spool folder cannot be read.
+    /// The stream is damaged, or the spool directory cannot be read.
     #[error("Transaction_payload event: its events cannot be decompressed: {0}")]
     Stream(#[source] io::Error),
-    /// There is more or less in it than it says.
+    /// It holds more or fewer bytes than its header says.
     #[error(
-        "Transaction_payload event: it announces {expected} bytes of events, it holds {found} or \
-         more"
+        "Transaction_payload event: its header says {expected} bytes of events, it holds {found} \
+         or more"
     )]
     Size {
-        /// What it says.
+        /// The size in its header.
         expected: u64,
-        /// What was read.
+        /// The bytes read.
         found: u64,
     },
     /// The payload ends within an event.
     #[error(
-        "Transaction_payload event: the {event_type} event that ends at byte {offset} is cut short"
+        "Transaction_payload event: the {event_type} event that ends at byte {offset} is truncated"
     )]
-    CutShort {
+    Truncated {
         /// The event's type, or of the one before it.
         event_type: EventType,
         /// Where it should end, or where it begins.
         offset: u64,
     },
-    /// An event that cannot stand where it does.
-    #[error("Transaction_payload event: a {event_type} event in it, where none may stand")]
+    /// An event of a type that is not allowed at this point.
+    #[error("Transaction_payload event: it holds a {event_type} event where none is allowed")]
     Misplaced {
         /// The event's type.
         event_type: EventType,
     },
-    /// The transaction in it has no end.
+    /// The transaction in it does not end.
     #[error("Transaction_payload event: its last event does not end the transaction")]
     NotEnded,
 }

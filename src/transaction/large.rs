@@ -1,20 +1,20 @@
-//! An event that is larger than the read buffer: it passes through in parts, and is never whole
-//! in memory.
+//! An event that is larger than the read buffer: it is processed in parts, and is never complete in
+//! memory.
 
-use super::TransactionError;
+use super::error::TransactionError;
 use crate::binlog::event::{CHECKSUM_LEN, HEADER_LEN};
 use crate::binlog::{EventError, EventType};
 
-/// Bytes of such an event that are gathered before it is judged: enough for the header, the fixed
+/// Bytes of such an event that are collected before it is judged: enough for the header, the fixed
 /// part, 64 KiB of status variables and a database name.
 pub(super) const HEAD_LEN: usize = 72 * 1024;
 
-/// What is known of the event so far.
+/// The state of the event, from the parts received.
 #[derive(Debug)]
 pub(super) struct LargeEvent {
     checksummed: bool,
     hasher: crc32fast::Hasher,
-    /// The last bytes that came, at most four: perhaps the checksum.
+    /// The last bytes received, at most four: perhaps the checksum.
     tail: Vec<u8>,
     received: u64,
     head: Vec<u8>,
@@ -40,10 +40,10 @@ impl LargeEvent {
         }
     }
 
-    /// Takes in the next bytes of the event.
+    /// Adds the next bytes of the event.
     ///
     /// # Errors
-    /// When they are more than the header announced: they would fill the disk.
+    /// When there are more than the header says: they would fill the disk.
     pub(super) fn add(&mut self, part: &[u8]) -> Result<(), TransactionError> {
         self.received += part.len() as u64;
         if let Some(judged) = self.judged.filter(|judged| judged.size < self.received) {
@@ -93,7 +93,7 @@ impl LargeEvent {
             .then(|| std::mem::take(&mut self.head))
     }
 
-    /// Notes what the head says.
+    /// Records the decision on the head.
     pub(super) fn judged(&mut self, event_type: EventType, size: u64, keep: bool) {
         self.judged = Some(Judged {
             event_type,
@@ -102,12 +102,12 @@ impl LargeEvent {
         });
     }
 
-    /// Whether the head has been judged: what follows is not in it.
+    /// Whether the head has been judged: the following parts are not in it.
     pub(super) fn is_judged(&self) -> bool {
         self.judged.is_some()
     }
 
-    /// Whether the parts that follow are to be appended.
+    /// Whether the following parts must be appended.
     pub(super) fn is_kept(&self) -> bool {
         self.judged.is_some_and(|judged| judged.keep)
     }

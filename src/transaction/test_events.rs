@@ -13,17 +13,17 @@ use crate::gtid::{Gtid, Sid, Tag, Uuid};
 /// The timestamp of all hand-made events.
 pub(crate) const TIMESTAMP: u32 = 1_700_000_000;
 
-/// What a MySQL source says of its events.
+/// The format description of a MySQL source.
 pub(crate) fn mysql_format(checksum: Checksum) -> Arc<FormatDescription> {
     format("8.0.41", 41, checksum)
 }
 
-/// What a MySQL 5.6 source says of its events.
+/// The format description of a MySQL 5.6 source.
 pub(crate) fn mysql56_format(checksum: Checksum) -> Arc<FormatDescription> {
     format("5.6.24-log", 35, checksum)
 }
 
-/// What a MariaDB source says of its events.
+/// The format description of a MariaDB source.
 pub(crate) fn mariadb_format(checksum: Checksum) -> Arc<FormatDescription> {
     format("10.11.14-MariaDB", 171, checksum)
 }
@@ -63,7 +63,7 @@ pub(crate) fn event(event_type: EventType, server_id: u32, body: &[u8]) -> Vec<u
 pub(crate) fn without_checksum(event: &[u8]) -> Vec<u8> {
     let mut event = event[..event.len() - CHECKSUM_LEN].to_vec();
     let size = event.len() as u32;
-    event::set_event_size(&mut event, size);
+    event::set_event_size(&mut event, size).unwrap();
     event
 }
 
@@ -85,7 +85,7 @@ pub(crate) fn clock(last_committed: i64, sequence_number: i64) -> LogicalClock {
     }
 }
 
-/// GTID_EVENT or GTID_TAGGED of a transaction whose other events take `rest_len` bytes.
+/// GTID_EVENT or GTID_TAGGED of a transaction whose other events have `rest_len` bytes.
 pub(crate) fn mysql_gtid(
     server_id: u32,
     gtid: Gtid,
@@ -107,7 +107,7 @@ pub(crate) fn mysql_gtid(
     };
     let mut event = Vec::new();
     mysql_gtid::rewrite(&draft, clock, rest_len, &mut event).unwrap();
-    event::write_checksum(&mut event);
+    event::write_checksum(&mut event).unwrap();
     event
 }
 
@@ -213,7 +213,7 @@ pub(crate) fn xa_prepare(server_id: u32, one_phase: bool, name: &str) -> Vec<u8>
     event(EventType::XA_PREPARE, server_id, &body)
 }
 
-/// What prepares a MySQL XA transaction that changes a table of `database`.
+/// The events that prepare a MySQL XA transaction that changes a table of `database`.
 pub(crate) fn xa_prepared(server_id: u32, gtid: Gtid, name: &str, database: &str) -> Vec<Vec<u8>> {
     let clock = clock(gtid.gno as i64 - 1, gtid.gno as i64);
     let events = vec![
@@ -226,7 +226,7 @@ pub(crate) fn xa_prepared(server_id: u32, gtid: Gtid, name: &str, database: &str
     mysql_group(server_id, gtid, clock, events)
 }
 
-/// An event that prepares a statement, or any other of which only the type matters.
+/// An event that prepares a statement, or any other event whose type alone matters.
 pub(crate) fn plain(event_type: EventType, server_id: u32) -> Vec<u8> {
     event(event_type, server_id, &[2, 1, 0, 0, 0, 0, 0, 0, 0])
 }
@@ -271,7 +271,7 @@ pub(crate) fn payload(
     event(EventType::TRANSACTION_PAYLOAD, server_id, &body)
 }
 
-/// The events as they stand in a payload: without checksums.
+/// The events as in a payload: without checksums.
 pub(crate) fn payload_events(events: &[Vec<u8>]) -> Vec<u8> {
     let events = events.iter().map(|event| without_checksum(event));
     events.collect::<Vec<_>>().concat()

@@ -1,4 +1,4 @@
-//! Events in, batches out: borders, refusals, filtering, spilling, events in parts.
+//! Assembling events into batches: boundaries, refusals, filtering, spilling, events in parts.
 
 mod large;
 mod payload;
@@ -14,12 +14,13 @@ use crate::binlog::event::{self, EventHeader};
 use crate::binlog::format_description::Checksum;
 use crate::binlog::mysql_gtid::MySqlGtidEvent;
 use crate::binlog::rows::RowsHead;
-use crate::binlog::{EventType, HEADER_LEN};
+use crate::binlog::{EventType, FormatDescription, HEADER_LEN};
 use crate::filter::Filter;
+use crate::identity::Identity;
 
 const SPILL_NEVER: usize = usize::MAX / 2;
 
-/// An assembler at position 4 of a source's file, and the folder of its spill files.
+/// An assembler at position 4 of a source's file, and the directory of its spill files.
 struct Source {
     assembler: Assembler,
     position: u64,
@@ -94,7 +95,10 @@ impl Source {
 }
 
 fn bytes(batch: &TransactionBatch, transaction: &Transaction) -> Vec<u8> {
-    let mut bytes = batch.bytes[transaction.opener.clone()].to_vec();
+    let mut bytes = match transaction.opener.clone() {
+        Some(opener) => batch.bytes[opener].to_vec(),
+        None => Vec::new(),
+    };
     match &transaction.spill {
         None => bytes.extend_from_slice(&batch.bytes[transaction.rest.clone()]),
         Some(spill) => {
@@ -127,7 +131,7 @@ fn row_transaction(gno: u64, databases: &[&str]) -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn whole_transactions_pass_as_they_are() {
+fn whole_transactions_are_kept_unchanged() {
     let mut source = Source::mysql();
     let first = row_transaction(1, &["test"]);
     let second = row_transaction(2, &["a", "b"]);
@@ -158,7 +162,7 @@ fn whole_transactions_pass_as_they_are() {
 }
 
 #[test]
-fn a_cut_off_transaction_is_dropped_whole() {
+fn interrupted_transaction_is_dropped_whole() {
     for kept in 1..row_transaction(1, &["test"]).len() {
         let mut source = Source::mysql();
         source.events(&row_transaction(1, &["test"])).unwrap();
@@ -191,7 +195,7 @@ fn a_cut_off_transaction_is_dropped_whole() {
 }
 
 #[test]
-fn borders_that_do_not_fit_are_refused() {
+fn misplaced_boundaries_are_refused() {
     let group = row_transaction(1, &["test"]);
     for event in &group[1..] {
         let error = Source::mysql().event(event).unwrap_err();
@@ -211,9 +215,9 @@ fn borders_that_do_not_fit_are_refused() {
     }
 }
 
-/// Neither is anything of a refused transaction handed on, nor the position behind it.
+/// Nothing of a refused transaction is passed on, nor is the position after it.
 #[test]
-fn a_wrong_transaction_length_is_refused_and_the_position_stays() {
+fn wrong_transaction_length_is_refused_and_the_position_stays() {
     for wrong in [-1i64, 1, 4] {
         let rest = [make::query(86, "", "BEGIN"), make::xid(86)];
         let len = rest.concat().len() as i64;
@@ -253,9 +257,9 @@ fn damaged_events_are_refused() {
     }
 }
 
-/// Without checksums the source's sizes are 4 less for each event; here each event has room.
+/// Without checksums the source's events are 4 bytes shorter; here each event has these 4 bytes.
 #[test]
-fn sources_without_checksums() {
+fn events_without_checksums_get_four_bytes_for_one() {
     for tag in ["", "blue"] {
         let rest = row_transaction(1, &["test"])[1..].to_vec();
         let rest_len = rest.iter().map(|event| event.len() as u64 - 4).sum::<u64>();
@@ -279,7 +283,7 @@ fn sources_without_checksums() {
 
 /// Rows of a dropped table at the end: the flag moves to the last kept rows event.
 #[test]
-fn the_statement_end_moves() {
+fn statement_end_flag_moves_to_the_last_kept_rows_event() {
     let mut source = Source::filtered(make::mysql_format(Checksum::Crc32));
     source
         .events(&row_transaction(1, &["test", "x", "test", "x", "x"]))
@@ -306,7 +310,7 @@ fn the_statement_end_moves() {
 }
 
 #[test]
-fn a_filtered_row_transaction_keeps_its_frame() {
+fn filtered_row_transaction_keeps_its_begin_and_commit() {
     let mut source = Source::filtered(make::mysql_format(Checksum::Crc32));
     source.events(&row_transaction(1, &["x"])).unwrap();
     let batch = source.assembler.take_batch().unwrap();
@@ -317,7 +321,7 @@ fn a_filtered_row_transaction_keeps_its_frame() {
 }
 
 #[test]
-fn a_filtered_statement_leaves_an_empty_transaction() {
+fn filtered_statement_becomes_an_empty_transaction() {
     let mut source = Source::filtered(make::mysql_format(Checksum::Crc32));
     let statement = vec![
         make::plain(EventType::INTVAR, 86),
@@ -339,7 +343,7 @@ fn a_filtered_statement_leaves_an_empty_transaction() {
 }
 
 #[test]
-fn a_filtered_mariadb_statement_keeps_its_gtid() {
+fn filtered_mariadb_statement_keeps_its_gtid() {
     let mut source = Source::filtered(make::mariadb_format(Checksum::Crc32));
     source
         .event(&make::mariadb_gtid(18, 3, 9, 1, Some(40)))
@@ -356,9 +360,9 @@ fn a_filtered_mariadb_statement_keeps_its_gtid() {
     assert!(!opener.is_standalone());
 }
 
-/// MySQL replicas refuse XA transactions without changes, so these become ordinary empty ones.
+/// MySQL replicas refuse XA transactions without changes, so they become normal empty ones.
 #[test]
-fn an_emptied_xa_transaction_is_no_xa_transaction() {
+fn emptied_xa_transaction_becomes_a_normal_empty_one() {
     for (database, one_phase, expected) in [
         ("x", false, &["Gtid", "BEGIN", "COMMIT"][..]),
         ("x", true, &["Gtid", "BEGIN", "COMMIT"]),

@@ -57,7 +57,7 @@ fn sealed(file: &[u8]) -> Vec<u8> {
     while let Ok(header) = EventHeader::parse(rest)
         && let Some((event, tail)) = rest.split_at_mut_checked(header.event_size as usize)
     {
-        event::write_checksum(event);
+        let _ = event::write_checksum(event);
         rest = tail;
     }
     file

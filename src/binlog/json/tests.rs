@@ -37,7 +37,7 @@ fn sample(width: usize) -> Vec<u8> {
 }
 
 #[test]
-fn containers_are_read_and_damaged_safely() {
+fn containers_are_read_and_damage_is_safe() {
     for width in [2, 4] {
         let bytes = sample(width);
         assert_eq!(text(&bytes).unwrap(), r#"{"a": 1, "b": [true, "x\n"]}"#);
@@ -48,7 +48,7 @@ fn containers_are_read_and_damaged_safely() {
             for bit in 0..8 {
                 let mut damaged = bytes.clone();
                 damaged[byte] ^= 1 << bit;
-                // It may be another document; that it is read at all is what counts.
+                // It may be another document, but reading it must not fail.
                 if let Ok(document) = Document::decode(&damaged) {
                     assert!(document.text.len() < 1000);
                 }
@@ -58,7 +58,7 @@ fn containers_are_read_and_damaged_safely() {
 }
 
 #[test]
-fn scalars() {
+fn scalars_are_read() {
     assert_eq!(text(&[]).unwrap(), "null");
     assert_eq!(text(&[LITERAL, 2]).unwrap(), "false");
     assert!(text(&[LITERAL, 3]).is_err());
@@ -78,7 +78,7 @@ fn scalars() {
 }
 
 #[test]
-fn opaque_values() {
+fn opaque_values_are_read() {
     assert_eq!(text(&[OPAQUE, 246, 4, 3, 2, 0x81, 50]).unwrap(), "1.50");
     assert_eq!(
         text(&[OPAQUE, 15, 2, 0, 255]).unwrap(),
@@ -97,7 +97,7 @@ fn opaque_values() {
 
 /// A small document that would give terabytes: arrays that hold the same array over and over.
 #[test]
-fn shared_offsets_do_not_multiply() {
+fn shared_offsets_do_not_multiply_the_text() {
     const COUNT: u16 = 100;
     let size = 4 + 3 * COUNT;
     let mut bytes = vec![SMALL_ARRAY];

@@ -41,7 +41,7 @@ fn count(event_type: EventType, body: &[u8]) -> Result<Option<u64>, EventError> 
 }
 
 #[test]
-fn rows_of_every_kind() {
+fn rows_of_every_kind_are_counted() {
     let row = [0b100, 1, 0, 0, 0, 2, b'a', b'b'];
     for event_type in [EventType::WRITE_ROWS, EventType::DELETE_ROWS_V1] {
         let mut body = head(event_type, &[0b111]);
@@ -60,7 +60,7 @@ fn rows_of_every_kind() {
 }
 
 #[test]
-fn the_images_are_what_follows_the_bitmaps() {
+fn images_follow_the_bitmaps() {
     let mut body = head(EventType::UPDATE_ROWS, &[0b001, 0b010]);
     let fixed = body.len();
     body.extend_from_slice(&[0, 1, 0, 0, 0]);
@@ -78,7 +78,7 @@ fn the_images_are_what_follows_the_bitmaps() {
 }
 
 #[test]
-fn cut_at_every_length() {
+fn truncated_rows_event_is_refused() {
     let mut body = head(EventType::WRITE_ROWS, &[0b111]);
     let one = body.len();
     body.extend_from_slice(&[0b100, 1, 0, 0, 0, 2, b'a', b'b']);
@@ -89,7 +89,7 @@ fn cut_at_every_length() {
 }
 
 #[test]
-fn unknown_types_give_no_number() {
+fn rows_with_unknown_types_are_not_counted() {
     let mut columns = columns();
     columns.columns.truncate(1);
     columns.columns[0].length = ValueLength::Unknown;
@@ -121,7 +121,7 @@ fn images_hold_the_columns_that_were_logged() {
 }
 
 #[test]
-fn partitions() {
+fn partition_is_read_from_the_extra_data() {
     let columns = columns();
     let mut body = vec![1, 0, 0, 0, 0, 0, 1, 0, 7, 0, 1, 4, 0, 5, 0, 3];
     body.extend_from_slice(&[1, 1]);

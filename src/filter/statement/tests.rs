@@ -1,4 +1,4 @@
-//! Statements with the tables that they change, and rules with what they decide.
+//! Statements and the tables that they change; rules and their decisions.
 
 use proptest::prelude::*;
 
@@ -10,7 +10,7 @@ const MYSQL: Dialect = Dialect {
     ansi_quotes: false,
     plain_backslash: false,
     mariadb: false,
-    takes_versions: false,
+    reads_versions: false,
 };
 const MARIADB: Dialect = Dialect {
     mariadb: true,
@@ -166,14 +166,14 @@ const STATEMENTS: &[(&str, &str)] = &[
 ];
 
 #[test]
-fn statements_and_what_they_change() {
+fn changed_tables_of_statements_are_found() {
     for (text, expected) in STATEMENTS {
         assert_eq!(tables(text, MYSQL), *expected, "{text}");
     }
 }
 
 #[test]
-fn mariadb_has_statements_of_its_own() {
+fn changed_tables_of_mariadb_statements_are_found() {
     for (text, expected) in [
         (
             "SET STATEMENT max_statement_time=1, sort_buffer_size=(1+1) FOR INSERT INTO t VALUES (1)",
@@ -193,19 +193,19 @@ fn mariadb_has_statements_of_its_own() {
     }
 }
 
-/// The beginning of a statement gives the whole one's answer, or says that it is not enough.
+/// The first part of a statement gives the same result as all of it, or an error.
 #[test]
-fn a_cut_statement_is_not_taken_for_a_whole_one() {
+fn truncated_statement_is_not_mistaken_for_a_complete_one() {
     for (text, expected) in STATEMENTS {
         for cut in 0..text.len() {
             match find(&text.as_bytes()[..cut], false, MYSQL) {
                 Ok(touched) => assert_eq!(show(&touched), *expected, "{text} cut at {cut}"),
                 Err(error) => assert!(
-                    error == Unclear::Cut || format!("{error:?}") == *expected,
+                    error == Unclear::Incomplete || format!("{error:?}") == *expected,
                     "{text} cut at {cut}: {error:?}"
                 ),
             }
-            // As a whole statement it may mean something else, but does not panic.
+            // As a complete statement it may have another meaning, but must not panic.
             let _ = find(&text.as_bytes()[..cut], true, MARIADB);
         }
     }
@@ -256,7 +256,7 @@ fn passes(lists: RuleLists, database: &str, text: &str) -> Result<bool, Unclear>
 }
 
 #[test]
-fn the_first_table_with_a_rule_decides() {
+fn first_table_with_a_rule_decides() {
     let both = || rules("a.t", "a.u", "", "");
     assert_eq!(passes(both(), "a", "DROP TABLE t, u"), Ok(true));
     assert_eq!(passes(both(), "a", "DROP TABLE u, t"), Ok(false));
@@ -290,7 +290,7 @@ fn the_first_table_with_a_rule_decides() {
 }
 
 #[test]
-fn an_update_of_several_tables_is_judged_by_those_that_it_changes() {
+fn multi_table_update_is_judged_by_the_tables_it_changes() {
     let text = "UPDATE t, u SET u.a = 1";
     let with_map = |map| StatusVariables {
         table_map_for_update: Some(map),
@@ -313,9 +313,9 @@ fn an_update_of_several_tables_is_judged_by_those_that_it_changes() {
     assert_eq!(agreed, Ok(false));
 }
 
-/// As MySQL 9.7 was seen to do: the rules see the new name, the text keeps the old one.
+/// As observed with MySQL 9.7: the rules see the new name, the text keeps the old one.
 #[test]
-fn mysql_asks_the_wild_rules_for_a_database_under_its_new_name() {
+fn mysql_wild_rules_see_the_new_name_of_a_database() {
     for (wild_do, wild_ignore, expected) in [
         ("", "a.%", [false, true]),
         ("", "b.%", [true, false]),
@@ -340,7 +340,7 @@ fn mysql_asks_the_wild_rules_for_a_database_under_its_new_name() {
 }
 
 #[test]
-fn databases_are_asked_for_again_under_their_own_name() {
+fn mariadb_checks_a_database_again_under_its_old_name() {
     let with = |do_db: &str, rewrite: bool| RuleLists {
         do_db: do_db.split_whitespace().map(str::to_owned).collect(),
         rewrite_db: match rewrite {
@@ -380,7 +380,7 @@ fn databases_are_asked_for_again_under_their_own_name() {
 }
 
 #[test]
-fn accounts_are_tables_of_mysql() {
+fn account_statements_are_judged_as_tables_of_the_mysql_database() {
     let text = "CREATE USER u";
     assert_eq!(passes(rules("a.t", "", "", ""), "", text), Ok(false));
     assert_eq!(passes(rules("", "a.t", "", ""), "", text), Ok(true));
@@ -396,7 +396,7 @@ fn accounts_are_tables_of_mysql() {
 }
 
 #[test]
-fn character_sets_in_which_ascii_is_not_ascii_are_not_guessed() {
+fn unsafe_character_sets_are_an_error() {
     let judge = |charset, text| {
         let variables = StatusVariables {
             client_charset: Some(charset),
@@ -423,7 +423,7 @@ fn character_sets_in_which_ascii_is_not_ascii_are_not_guessed() {
 
 proptest! {
     #[test]
-    fn any_text_ends_without_a_panic(
+    fn any_text_does_not_panic(
         words in prop::collection::vec(prop::sample::select(vec![
             "UPDATE", "DELETE", "FROM", "USING", "t", "a.t", "`x`", ",", "(", ")", "SET", "JOIN", "ON",
             "SELECT", "CREATE", "TABLE", "DROP", "IF", "EXISTS", "GRANT", "TO", ".", "*", "WITH", "AS",
@@ -437,7 +437,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_end_without_a_panic(text in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn any_bytes_do_not_panic(text in prop::collection::vec(any::<u8>(), 0..200)) {
         let _ = find(&text, false, MYSQL);
         let _ = find(&text, true, MARIADB);
     }

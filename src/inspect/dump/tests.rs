@@ -315,10 +315,10 @@ fn without_checksums(bytes: &[u8]) -> Vec<u8> {
             event.truncate(event.len() - 4);
         }
         let size = event.len() as u32;
-        event::set_event_size(&mut event, size);
-        event::set_log_pos(&mut event, out.len() as u32 + size);
+        event::set_event_size(&mut event, size).unwrap();
+        event::set_log_pos(&mut event, out.len() as u32 + size).unwrap();
         if is_format {
-            event::write_checksum(&mut event);
+            event::write_checksum(&mut event).unwrap();
         }
         out.extend_from_slice(&event);
     }
@@ -365,8 +365,8 @@ fn mysql_file(events: &[Vec<u8>]) -> Vec<u8> {
     for event in events {
         let mut event = event.clone();
         let end = (bytes.len() + event.len()) as u32;
-        event::set_log_pos(&mut event, end);
-        event::write_checksum(&mut event);
+        event::set_log_pos(&mut event, end).unwrap();
+        event::write_checksum(&mut event).unwrap();
         bytes.extend(event);
     }
     bytes

@@ -1,13 +1,10 @@
 //! Reading one transaction of a log file and checking it by itself.
 
-use crate::binlog::event;
-use crate::binlog::mariadb_gtid::MariaDbGtidEvent;
-use crate::binlog::mysql_gtid::{LogicalClock, MySqlGtidEvent};
-use crate::binlog::{EventType, FormatDescription};
+use crate::binlog::mysql_gtid::LogicalClock;
+use crate::binlog::{EventType, FormatDescription, Opener, event};
 use crate::flavor::Flavor;
 use crate::identity::{Fingerprint, Identity};
-use crate::inspect::dump::boundary_after;
-use crate::inspect::{ChecksumState, EventReader, InspectError, PlacedEvent};
+use crate::inspect::{ChecksumState, EventReader, FileEvent, InspectError};
 use crate::transaction::boundary::{Boundary, begins_without_opener};
 
 /// What stands at a place in the log.
@@ -63,12 +60,22 @@ pub(super) fn read_next(reader: &mut EventReader) -> Result<Found, Fault> {
             "{event_type} event outside any transaction, expected a GTID event"
         )));
     }
-    let parsed = parse_opener(reader, event_type).map_err(|error| fault(error.to_string()))?;
-    let before = match bare {
-        true => Boundary::Opened,
-        false => Boundary::Outside,
+    let parsed = match bare {
+        true => None,
+        false => Some(
+            Opener::parse(reader.event(), reader.is_checksummed())
+                .map_err(|error| fault(error.to_string()))?,
+        ),
     };
-    let mut boundary = boundary_after(before, reader, &opener);
+    let after = |boundary: Boundary, reader: &EventReader, event: &FileEvent| {
+        let (event_type, checksummed) = (event.header.event_type, reader.is_checksummed());
+        let after = boundary.after_event(event_type, reader.event(), checksummed, bare);
+        after.map_err(|error| Fault {
+            offset: event.position,
+            what: error.to_string(),
+        })
+    };
+    let mut boundary = after(Boundary::Outside, reader, &opener)?;
     let mut end = opener.end();
     while boundary != Boundary::Outside {
         let Some(event) = next_event(reader)? else {
@@ -83,58 +90,29 @@ pub(super) fn read_next(reader: &mut EventReader) -> Result<Found, Fault> {
                 what: format!("{event_type} event inside the transaction that begins at {start}"),
             });
         }
-        boundary = boundary_after(boundary, reader, &event);
+        boundary = after(boundary, reader, &event)?;
         end = event.end();
     }
-    if let Some(length) = parsed.length.filter(|length| *length != end - start) {
+    let length = parsed.as_ref().and_then(Opener::transaction_length);
+    if let Some(length) = length.filter(|length| *length != end - start) {
         return Err(fault(format!(
             "transaction_length is {length}, expected {}",
             end - start
         )));
     }
     Ok(Found::Transaction(FoundTransaction {
-        identity: parsed.identity,
-        clock: parsed.clock,
+        identity: parsed.as_ref().map_or(
+            Identity::Anonymous(Fingerprint::default()),
+            Identity::of_opener,
+        ),
+        clock: parsed.as_ref().and_then(Opener::clock),
         start,
         end,
     }))
 }
 
-struct Opener {
-    identity: Identity,
-    clock: Option<LogicalClock>,
-    length: Option<u64>,
-}
-
-fn parse_opener(
-    reader: &EventReader,
-    event_type: EventType,
-) -> Result<Opener, crate::binlog::EventError> {
-    if event_type == EventType::MARIADB_GTID {
-        let opener = MariaDbGtidEvent::parse(reader.event(), reader.is_checksummed())?;
-        return Ok(Opener {
-            identity: Identity::MariaDb(opener.gtid),
-            clock: None,
-            length: None,
-        });
-    }
-    if !event_type.is_gtid() {
-        return Ok(Opener {
-            identity: Identity::Anonymous(Fingerprint::default()),
-            clock: None,
-            length: None,
-        });
-    }
-    let opener = MySqlGtidEvent::parse(reader.event(), reader.is_checksummed())?;
-    Ok(Opener {
-        identity: Identity::of_opener(&opener),
-        clock: opener.clock,
-        length: opener.transaction_length,
-    })
-}
-
 /// The next event, with a right checksum and its own position.
-pub(super) fn next_event(reader: &mut EventReader) -> Result<Option<PlacedEvent>, Fault> {
+pub(super) fn next_event(reader: &mut EventReader) -> Result<Option<FileEvent>, Fault> {
     let offset = reader.offset();
     let fault = |what: String| Fault { offset, what };
     let event = match reader.next_event() {

@@ -27,7 +27,7 @@ pub(super) struct Found {
 /// An event without position and checksum.
 pub(super) fn placeless(event: &[u8]) -> Vec<u8> {
     let mut event = event[..event.len() - CHECKSUM_LEN].to_vec();
-    event::set_log_pos(&mut event, 0);
+    event::set_log_pos(&mut event, 0).unwrap();
     event
 }
 

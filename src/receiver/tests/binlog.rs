@@ -224,9 +224,9 @@ impl Binlog {
         let file = self.files.last_mut().unwrap();
         let start = file.end;
         file.end += event.len() as u64;
-        event::set_log_pos(&mut event, file.end as u32);
+        event::set_log_pos(&mut event, file.end as u32).unwrap();
         if checksummed {
-            event::write_checksum(&mut event);
+            event::write_checksum(&mut event).unwrap();
         }
         file.stored.push(Stored {
             event,

@@ -196,7 +196,7 @@ async fn a_rotate_to_no_file_is_refused() {
         |packets| {
             let event = &mut packets[0].event;
             event[30] = b'\n';
-            event::write_checksum(event);
+            event::write_checksum(event).unwrap();
         },
         Then::Nothing,
     );

@@ -31,7 +31,10 @@ pub(super) fn stage_transaction(
         offset: start,
         cause,
     };
-    let source = bytes_of(batch, &transaction.opener, &path)?;
+    let source = match &transaction.opener {
+        Some(opener) => bytes_of(batch, opener, &path)?,
+        None => &[],
+    };
     let emptied = match placement.empties {
         true => Some(emptied(transaction, source).map_err(damage)?),
         false => None,
@@ -94,7 +97,7 @@ fn opener(
     }
     let written = staged_from(out, from)?;
     if let Identity::MariaDb(_) = transaction.identity {
-        mariadb_gtid::set_commit_id(written, group_id);
+        mariadb_gtid::set_commit_id(written, group_id)?;
     }
     finish(written, start + written.len() as u64)
 }

@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::finish::finish;
 use super::index_tail::{CarriedOver, IndexTail};
 use super::options::LogOptions;
 use super::tail::Tail;
@@ -74,9 +75,9 @@ pub(super) fn begin_file(
     let number = file.number;
     let mut log = Tail::create(options.log_dir.log_path(number))?;
     log.staged.extend_from_slice(&MAGIC);
-    stage_control(&mut log, file.format.encode(now(), options.server_id, 0, 0));
+    stage_control(&mut log, file.format.encode(now(), options.server_id, 0, 0))?;
     let executed = file.carried.executed;
-    stage_control(&mut log, previous_transactions(options.server_id, executed));
+    stage_control(&mut log, previous_transactions(options.server_id, executed))?;
     let header = IndexHeader {
         kind: executed.kind(),
         log_id: file.log_id,
@@ -97,11 +98,16 @@ pub(super) fn begin_file(
 }
 
 /// Stages a control event of the relay's own at the end of the log.
-pub(super) fn stage_control(tail: &mut Tail, mut event: Vec<u8>) {
-    let end = tail.end() + event.len() as u64;
-    event::set_log_pos(&mut event, end as u32);
-    event::write_checksum(&mut event);
+pub(super) fn stage_control(tail: &mut Tail, mut event: Vec<u8>) -> Result<(), LogError> {
+    let offset = tail.end();
+    let end = offset + event.len() as u64;
+    finish(&mut event, end).map_err(|cause| LogError::Event {
+        path: tail.path.clone(),
+        offset,
+        cause,
+    })?;
     tail.staged.extend_from_slice(&event);
+    Ok(())
 }
 
 /// PREVIOUS_GTIDS or GTID_LIST.
@@ -142,8 +148,11 @@ pub(super) fn close_file(options: &LogOptions, end: RelayLogPosition) -> Result<
     let next = options.log_dir.file_name(end.file + 1);
     let mut closing = rotate::closing(now(), options.server_id, 0, &next);
     let file_end = end.offset + closing.len() as u64;
-    event::set_log_pos(&mut closing, file_end as u32);
-    event::write_checksum(&mut closing);
+    finish(&mut closing, file_end).map_err(|cause| LogError::Event {
+        path: path.clone(),
+        offset: end.offset,
+        cause,
+    })?;
     let write = || -> io::Result<()> {
         let file = OpenOptions::new().write(true).open(&path)?;
         file.write_all_at(&closing, end.offset)?;

@@ -52,7 +52,7 @@ impl<'a> SpillCopy<'a> {
             finish(event, end).map_err(|cause| damage(&tail.path, cause))?;
             return Ok(true);
         }
-        event::set_log_pos(&mut head, end as u32);
+        event::set_log_pos(&mut head, end as u32).map_err(|cause| damage(&tail.path, cause))?;
         let mut hasher = crc32fast::Hasher::new();
         hasher.update(&head);
         tail.staged.extend_from_slice(&head);

@@ -1,31 +1,36 @@
-//! Appending what is kept to the open transaction.
-
-use std::io;
+//! Appending the kept events to the open transaction.
 
 use super::{Assembler, TRANSACTION_LEN_MAX};
 use crate::binlog::event::{self, CHECKSUM_LEN, EventHeader};
 use crate::binlog::format_description::Checksum;
-use crate::transaction::TransactionError;
+use crate::transaction::error::{BodyError, TransactionError};
 
 impl Assembler {
-    /// The header of a source's event with the checksum counted in.
+    /// The header of a source's event, with an event_size that counts a checksum.
     pub(super) fn with_checksum(&self, header: EventHeader) -> EventHeader {
         match self.format.checksum {
             Checksum::Crc32 => header,
-            Checksum::None => with_checksum_room(header),
+            Checksum::None => counting_checksum(header),
         }
     }
 
-    /// Appends an event, or the head of one, with the body that the filter made; the checksum
-    /// comes later. `header` counts it in and has the size from before; `body_len` is the length
-    /// of the body, or head of it, that was judged.
+    /// Appends an event, or the head of one, with the body that the filter rewrote; the checksum
+    /// is appended later. The size in `header` counts the checksum, but the original body;
+    /// `body_len` is the length of the body, or of its head, that was rewritten.
     pub(super) fn append_rewritten(
         &mut self,
         header: EventHeader,
         body_len: usize,
     ) -> Result<(), TransactionError> {
         let rewritten = self.trim.rewritten();
-        let size = u64::from(header.event_size) - body_len as u64 + rewritten.len() as u64;
+        let around = u64::from(header.event_size).checked_sub(body_len as u64);
+        let around = around.ok_or_else(|| TransactionError::Internal {
+            what: format!(
+                "{} event: its body of {body_len} bytes is longer than the event of {} bytes",
+                header.event_type, header.event_size
+            ),
+        })?;
+        let size = around + rewritten.len() as u64;
         if self.body.len() + size > TRANSACTION_LEN_MAX {
             return Err(TransactionError::TooLarge);
         }
@@ -38,10 +43,10 @@ impl Assembler {
         let appended = self.body.append(&head);
         appended
             .and_then(|()| self.body.append(rewritten))
-            .map_err(|cause| self.spill_error(cause))
+            .map_err(|cause| self.body_error(cause))
     }
 
-    /// Appends a whole event, with room for a checksum if it has none.
+    /// Appends a whole event, with four bytes for a checksum if it has none.
     pub(super) fn append_event(
         &mut self,
         header: EventHeader,
@@ -51,7 +56,7 @@ impl Assembler {
         if checksummed {
             return self.append(event);
         }
-        self.append(&with_checksum_room(header).encode())?;
+        self.append(&counting_checksum(header).encode())?;
         self.append(event::body(event, false))?;
         self.append(&[0; CHECKSUM_LEN])
     }
@@ -62,19 +67,22 @@ impl Assembler {
         }
         self.body
             .append(bytes)
-            .map_err(|cause| self.spill_error(cause))
+            .map_err(|cause| self.body_error(cause))
     }
 
-    pub(super) fn spill_error(&self, cause: io::Error) -> TransactionError {
-        TransactionError::Spill {
-            dir: self.options.spill_dir.clone(),
-            cause,
+    pub(super) fn body_error(&self, cause: BodyError) -> TransactionError {
+        match cause {
+            BodyError::Spill(cause) => TransactionError::Spill {
+                dir: self.options.spill_dir.clone(),
+                cause,
+            },
+            BodyError::Internal(what) => TransactionError::Internal { what },
         }
     }
 }
 
-/// The header of an event that gets a checksum here.
-pub(super) fn with_checksum_room(header: EventHeader) -> EventHeader {
+/// The header of an event without a checksum, with an event_size that counts one.
+pub(super) fn counting_checksum(header: EventHeader) -> EventHeader {
     EventHeader {
         event_size: header.event_size.saturating_add(CHECKSUM_LEN as u32),
         ..header

@@ -1,34 +1,38 @@
-//! What is known of the transaction that is being gathered.
+//! The transaction that is being assembled.
 
-use crate::binlog::EventType;
 use crate::binlog::event::EventHeader;
+use crate::binlog::mariadb_gtid::AlterHalf;
 use crate::binlog::mysql_gtid::LogicalClock;
 use crate::binlog::query::Query;
 use crate::binlog::xa_prepare::XaPrepare;
+use crate::binlog::{EventType, Opener};
 use crate::identity::{Fingerprint, Identity};
-use crate::transaction::{Half, TransactionError};
+use crate::transaction::batch::Half;
+use crate::transaction::error::TransactionError;
 
-/// The facts of the open transaction, read from its opener.
+/// The properties of the open transaction, read from its opener and its other events.
 #[derive(Debug)]
 pub(super) struct Open {
+    /// The header of its first event.
     pub(super) header: EventHeader,
     pub(super) identity: Identity,
-    /// See [`crate::transaction::Transaction::commit_time_us`].
+    /// See [`crate::transaction::batch::Transaction::commit_time_us`].
     pub(super) commit_time_us: u64,
     pub(super) clock: Option<LogicalClock>,
     pub(super) commit_id: Option<u64>,
     pub(super) transaction_length: Option<u64>,
+    /// MariaDB: whether it is a group of one statement.
     pub(super) standalone: bool,
     /// Whether a BEGIN was seen, or the opener is one.
     pub(super) grouped: bool,
-    /// Whether the fingerprint is to be computed: nothing else tells what it is.
+    /// Whether the fingerprint must be computed: nothing else identifies it.
     pub(super) digested: bool,
-    /// Whether its events came in a TRANSACTION_PAYLOAD event.
+    /// Whether its events are in a TRANSACTION_PAYLOAD event.
     pub(super) compressed: bool,
     /// MySQL: whether it ends with an XA_PREPARE event.
     pub(super) is_xa: bool,
     pub(super) half: Option<Half>,
-    /// Bytes as the source has them, dropped ones included.
+    /// Its length at the source, in bytes: dropped events included.
     pub(super) source_len: u64,
 }
 
@@ -52,7 +56,35 @@ impl Open {
         }
     }
 
-    /// Notes what the event does to an XA transaction of a client.
+    /// Records the fields of its opener.
+    pub(super) fn read_opener(&mut self, opener: &Opener) {
+        self.identity = Identity::of_opener(opener);
+        self.clock = opener.clock();
+        self.transaction_length = opener.transaction_length();
+        match opener {
+            Opener::MySql(opener) => {
+                if let Some(commit_time_us) = opener.original_commit_time_us {
+                    self.commit_time_us = commit_time_us;
+                }
+                self.digested = self.identity == Identity::Anonymous(Fingerprint::default());
+            }
+            Opener::MariaDb(opener) => {
+                self.commit_id = opener.commit_id;
+                self.digested = false;
+                self.standalone = opener.is_standalone();
+                self.grouped = !self.standalone;
+                self.half = opener.alter.map(|half| match half {
+                    AlterHalf::Start => Half::AlterStarted,
+                    AlterHalf::End { start_seq_no } => Half::AlterEnded {
+                        start_seq_no,
+                        wanted: true,
+                    },
+                });
+            }
+        }
+    }
+
+    /// Records the effect of the event on an XA transaction of a client.
     pub(super) fn note_xa(
         &mut self,
         event_type: EventType,

@@ -1,55 +1,56 @@
 //! Filtering inside a TRANSACTION_PAYLOAD event, which holds a whole transaction compressed.
 //!
-//! The event is gathered as it came. At its end, if there is a filter, the events in it are
-//! judged: when all are kept as they are so is the event, otherwise those that are kept take its place,
-//! uncompressed. It is decompressed as a stream, twice at most, so that memory does not depend on
-//! what it holds; what is too large for a binlog is refused, and what is large is spilled, as of
-//! any transaction.
+//! The event is first kept unchanged. At its end, if there is a filter, the events in it are judged:
+//! when all are kept unchanged, so is the event; otherwise the kept ones replace it, uncompressed.
+//! It is decompressed as a stream, at most twice, so that memory does not depend on its size; a
+//! content too large for a binlog file is refused, and a large one is spilled, as in any
+//! transaction.
 //!
-//! The events in it are whole ones, but without checksums, which their sizes do not count either,
-//! and with the position 0.
+//! The events in it are whole, but without checksums, which their sizes do not count either, and
+//! their log_pos is 0.
 
 use std::io::{self, BufRead, BufReader, Read};
 
-use super::append::with_checksum_room;
-use super::{Admission, Assembler, Open, TRANSACTION_LEN_MAX};
-use crate::binlog::event::{CHECKSUM_LEN, EventHeader, HEADER_LEN};
+use super::append::counting_checksum;
+use super::open::Open;
+use super::{Admission, Assembler, TRANSACTION_LEN_MAX};
+use crate::binlog::event::{self, CHECKSUM_LEN, EventHeader, HEADER_LEN};
 use crate::binlog::payload::{self, COMPRESSION_NONE, COMPRESSION_ZSTD, PayloadHeader};
 use crate::binlog::query::Query;
 use crate::binlog::{EventError, EventType};
 use crate::filter::trim::Verdict;
-use crate::transaction::body::TakenBytes;
 use crate::transaction::boundary::Boundary;
 use crate::transaction::error::{PayloadError, TransactionError};
 use crate::transaction::large::HEAD_LEN;
+use crate::transaction::taken_bytes::TakenBytes;
 
-/// Bytes of an event that are carried over at once.
+/// Bytes of an event that are copied at once.
 const PIECE_LEN: usize = 64 * 1024;
-/// More than the fields before the payload take.
+/// More than the length of the fields before the payload.
 const FIELDS_LEN: usize = 256;
 const EVENT: &str = "Transaction_payload event";
 
 impl Assembler {
-    /// Applies the filter to what the TRANSACTION_PAYLOAD event after the opener holds.
+    /// Applies the filter to the events in the TRANSACTION_PAYLOAD event after the opener.
     pub(super) fn filter_payload(&mut self, open: &mut Open) -> Result<(), TransactionError> {
         let taken = self
             .body
             .take_rest()
-            .map_err(|cause| self.spill_error(cause))?;
+            .map_err(|cause| self.body_error(cause))?;
         if self.keeps_all(open, &mut PayloadEvents::open(&taken)?)? {
             self.body.put_back(taken);
             return Ok(());
         }
         self.trim.reset();
         let mut events = PayloadEvents::open(&taken)?;
-        // What is left has a BEGIN and its end.
+        // The remaining events include a BEGIN and the end.
         open.grouped = true;
         let mut piece = Vec::new();
         while let Some(header) = events.next_event()? {
             let (kind, whole) = (header.event_type, events.left == 0);
             let offset = self.body.len();
             let verdict = self.trim.judge(kind, &events.head, whole, offset)?;
-            let header = with_checksum_room(header);
+            let header = counting_checksum(header);
             match self.obey(verdict)? {
                 Admission::Drop => continue,
                 Admission::Keep => {
@@ -66,7 +67,7 @@ impl Assembler {
         Ok(())
     }
 
-    /// Judges all events, and notes what they do to an XA transaction.
+    /// Judges all events, and records their effect on an XA transaction.
     fn keeps_all(
         &mut self,
         open: &mut Open,
@@ -85,23 +86,23 @@ impl Assembler {
     }
 }
 
-/// The events that a payload holds, one after the other.
+/// The events in a payload, in their order.
 struct PayloadEvents<'a> {
     bytes: Box<dyn BufRead + 'a>,
     boundary: Boundary,
-    /// What the event says that its events take; not to be trusted.
+    /// The size of all events, from the payload's header; not to be trusted.
     expected: u64,
-    /// Bytes that were read.
+    /// The size of the events read, in bytes.
     found: u64,
-    /// Of the current event: its body, or the first [`HEAD_LEN`] bytes of it.
+    /// The current event's body, or its first [`HEAD_LEN`] bytes.
     head: Vec<u8>,
-    /// Of the current event: how much is left behind the head.
+    /// Bytes of the current event's body after `head`, not yet read.
     left: u64,
     event_type: EventType,
 }
 
 impl<'a> PayloadEvents<'a> {
-    /// Looks into a payload event, the only one in `taken`.
+    /// Opens a payload event, the only one in `taken`.
     fn open(taken: &'a TakenBytes) -> Result<Self, TransactionError> {
         let mut start = Vec::new();
         let unreadable = |cause| TransactionError::from(PayloadError::Stream(cause));
@@ -117,7 +118,7 @@ impl<'a> PayloadEvents<'a> {
             let event_type = header.event_type;
             return Err(PayloadError::Misplaced { event_type }.into());
         }
-        let fields = PayloadHeader::parse(start.get(HEADER_LEN..).unwrap_or(&[]))?;
+        let fields = PayloadHeader::parse(event::body(&start, false))?;
         let payload_start = (HEADER_LEN + fields.len) as u64;
         let payload_end = taken.len().saturating_sub(CHECKSUM_LEN as u64);
         let payload_len = payload_end.saturating_sub(payload_start);
@@ -155,39 +156,39 @@ impl<'a> PayloadEvents<'a> {
         })
     }
 
-    /// The next event's header; its body, or the start of it, is in `head` then. `None` at the end
-    /// of the payload, which is that of a transaction.
+    /// The next event's header; its body, or the start of it, is then in `head`. `None` at the end
+    /// of the payload, where the transaction must end.
     fn next_event(&mut self) -> Result<Option<EventHeader>, TransactionError> {
         let left = std::mem::take(&mut self.left);
         let skipped = io::copy(&mut self.bytes.by_ref().take(left), &mut io::sink());
         if skipped.map_err(PayloadError::Stream)? != left {
-            return Err(self.cut_short().into());
+            return Err(self.truncated().into());
         }
         self.read_head(HEADER_LEN as u64)?;
         if self.head.is_empty() {
             return self.end();
         }
-        let header = EventHeader::parse(&self.head).map_err(|_| self.cut_short())?;
+        let header = EventHeader::parse(&self.head).map_err(|_| self.truncated())?;
         self.event_type = header.event_type;
         let body_len = u64::from(header.event_size) - HEADER_LEN as u64;
         self.count(body_len)?;
         let head_len = body_len.min(HEAD_LEN as u64);
         self.read_head(head_len)?;
         if (self.head.len() as u64) < head_len {
-            return Err(self.cut_short().into());
+            return Err(self.truncated().into());
         }
         self.left = body_len - head_len;
         self.follow(header.event_type)?;
         Ok(Some(header))
     }
 
-    /// The next piece of the current event's body behind the head; false when there is none.
+    /// The next piece of the current event's body after the head; false when there is none.
     fn next_piece(&mut self, piece: &mut Vec<u8>) -> Result<bool, PayloadError> {
         piece.clear();
         let wanted = self.left.min(PIECE_LEN as u64);
         let read = self.bytes.by_ref().take(wanted).read_to_end(piece);
         if (read.map_err(PayloadError::Stream)? as u64) < wanted {
-            return Err(self.cut_short());
+            return Err(self.truncated());
         }
         self.left -= wanted;
         Ok(wanted > 0)
@@ -207,19 +208,19 @@ impl<'a> PayloadEvents<'a> {
         }
     }
 
-    /// Follows the transaction's border: it may end with the last event only.
+    /// Advances the boundary state: the transaction may end with the last event only.
     fn follow(&mut self, event_type: EventType) -> Result<(), TransactionError> {
-        let alien = event_type.is_control()
+        let misplaced = event_type.is_control()
             || event_type.is_gtid()
             || event_type == EventType::TRANSACTION_PAYLOAD;
-        if alien || self.boundary == Boundary::Outside {
+        if misplaced || self.boundary == Boundary::Outside {
             return Err(PayloadError::Misplaced { event_type }.into());
         }
         let query = match event_type {
             EventType::QUERY => Some(Query::parse(event_type, &self.head)?),
             _ => None,
         };
-        self.boundary = self.boundary.after(event_type, query.as_ref());
+        self.boundary = self.boundary.after(event_type, query.as_ref(), false);
         Ok(())
     }
 
@@ -238,9 +239,9 @@ impl<'a> PayloadEvents<'a> {
         PayloadError::Size { expected, found }
     }
 
-    fn cut_short(&self) -> PayloadError {
+    fn truncated(&self) -> PayloadError {
         let (event_type, offset) = (self.event_type, self.found);
-        PayloadError::CutShort { event_type, offset }
+        PayloadError::Truncated { event_type, offset }
     }
 }
 

@@ -45,7 +45,7 @@ fn execute_load(file: &str, table: &str) -> Vec<u8> {
 }
 
 #[test]
-fn what_re_logging_changes_is_not_in_it() {
+fn fingerprint_ignores_what_re_logging_changes() {
     let insert = || query(1, "test", "insert into t values (1)");
     let one = fingerprint(&[query(1, "test", "BEGIN"), insert(), xid(1)]);
     let end = at(query(1, "", "COMMIT"), 9);
@@ -60,7 +60,7 @@ fn what_re_logging_changes_is_not_in_it() {
 }
 
 #[test]
-fn what_re_logging_keeps_is_in_it() {
+fn fingerprint_depends_on_what_re_logging_preserves() {
     let of = |statement: Vec<u8>| fingerprint(&[query(1, "", "BEGIN"), statement, xid(1)]);
     let insert = || query(1, "test", "insert into t values (1)");
     let one = of(insert());
@@ -87,7 +87,7 @@ fn what_re_logging_keeps_is_in_it() {
 
 /// The same rows in events of another size, with another table id.
 #[test]
-fn rows_are_cut_anywhere() {
+fn rows_split_into_events_anywhere_have_the_same_fingerprint() {
     let image: Vec<u8> = (0..60).collect();
     let of = |id: u8, database: &str, pieces: &[&[u8]]| {
         let mut events = vec![query(1, "", "BEGIN"), table_map(1, id, database)];
@@ -114,7 +114,7 @@ fn rows_are_cut_anywhere() {
 
 /// A replica of MySQL 5.6 makes images whole that its master wrote with fewer columns.
 #[test]
-fn images_with_fewer_columns() {
+fn images_with_fewer_columns_are_marked_as_partial() {
     let of = |database: &str, columns: u8, image: &[u8]| {
         let mut body = vec![1, 0, 0, 0, 0, 0, 1, 0, 2, 0, 4, columns];
         body.extend_from_slice(image);
@@ -132,12 +132,12 @@ fn images_with_fewer_columns() {
     assert!(!whole.same_content(&partial) && whole.may_be_other_format(&partial));
     assert!(!of("other", 0xff, &[1, 2, 3]).may_be_other_format(&partial));
     assert!(!whole.may_be_other_format(&of("test", 0xff, &[1, 2, 4])));
-    // The bits behind the last column may be anything.
+    // The bits after the last column may have any value.
     assert_eq!(of("test", 0x0f, &[1, 2, 3]), whole);
 }
 
 #[test]
-fn rows_of_two_tables_stay_apart() {
+fn rows_of_two_tables_are_distinguished() {
     let of = |order: [u8; 2]| {
         let mut events = vec![query(1, "", "BEGIN")];
         events.push(table_map(1, order[0], "test"));
@@ -150,14 +150,14 @@ fn rows_of_two_tables_stay_apart() {
     assert!(!of([1, 2]).same_content(&of([2, 1])));
 }
 
-/// `rows` of the hand-made events has row bytes where columns are announced: gives it one column.
+/// `rows` of the hand-made events has row bytes instead of a column bitmap: this gives it one column.
 fn with_columns(mut event: Vec<u8>) -> Vec<u8> {
     event[19 + 10] = 1;
     event
 }
 
 #[test]
-fn loaded_files_are_cut_anywhere_and_named_anyhow() {
+fn loaded_file_has_the_same_fingerprint_with_other_blocks_and_name() {
     let file: Vec<u8> = (0..40).collect();
     let of = |pieces: &[&[u8]], id: u8, name: &str, table: &str| {
         let mut events = vec![query(1, "", "BEGIN"), plain(EventType::INTVAR, 1)];
@@ -185,13 +185,13 @@ fn loaded_files_are_cut_anywhere_and_named_anyhow() {
 }
 
 #[test]
-fn lone_statements() {
+fn lone_statements_are_marked() {
     let ddl = fingerprint(&[query(1, "test", "create table t (a int)")]);
     assert_ne!(ddl.traits & Fingerprint::LONE_STATEMENT, 0);
     assert_eq!(ddl.traits & Fingerprint::MAY_BE_WITHOUT_ROWS, 0);
     let temporary = |text: &str| {
         let mut event = query(1, "test", text);
-        event::set_flags(&mut event, FLAG_THREAD_SPECIFIC);
+        event::set_flags(&mut event, FLAG_THREAD_SPECIFIC).unwrap();
         fingerprint(&[event])
     };
     let created = temporary("create temporary table t (a int)");
@@ -204,7 +204,7 @@ fn lone_statements() {
 }
 
 #[test]
-fn statements_as_rows() {
+fn statements_logged_as_rows_may_match() {
     let of = |events: Vec<Vec<u8>>| {
         let mut all = vec![query(1, "", "BEGIN")];
         all.extend(events);
@@ -225,7 +225,7 @@ fn statements_as_rows() {
 
 /// A large event in parts of any size, its checksum among them, gives the same as in one piece.
 #[test]
-fn events_in_parts() {
+fn events_in_parts_have_the_same_fingerprint() {
     let begin = query(1, "", "BEGIN");
     let texts = [
         query(1, "test", &"x".repeat(50)),
@@ -248,7 +248,7 @@ fn events_in_parts() {
 }
 
 #[test]
-fn cut_bodies_are_errors_or_fingerprints() {
+fn truncated_bodies_do_not_panic() {
     let events = [
         query(1, "test", "insert into t values (1)"),
         table_map(1, 1, "test"),

@@ -1,4 +1,4 @@
-//! Spilling and events that come in parts: the same bytes as in memory and in one piece.
+//! Spilling, and events that arrive in parts: the bytes are the same as in memory and in one piece.
 
 use proptest::prelude::*;
 
@@ -79,7 +79,7 @@ pub(super) fn feed_in_parts(
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
-    /// Whatever is kept and dropped: in memory, spilled, and in parts it is the same bytes.
+    /// Whatever is kept and dropped: in memory, spilled, and in parts the bytes are the same.
     #[test]
     fn memory_spill_and_parts_agree(
         changes in prop::collection::vec(change(), 1..6),
@@ -91,9 +91,9 @@ proptest! {
         rest.extend(changes.iter().flat_map(events));
         rest.push(make::xid(86));
         let checksum = if checksummed { Checksum::Crc32 } else { Checksum::None };
-        let cut = if checksummed { 0 } else { 4 };
-        let rest_len: u64 = rest.iter().map(|event| event.len() as u64 - cut).sum();
-        let mut sent = vec![make::mysql_gtid(86, gtid(1, "", 5), clock(0, 1), rest_len - cut)];
+        let missing = if checksummed { 0 } else { 4 };
+        let rest_len: u64 = rest.iter().map(|event| event.len() as u64 - missing).sum();
+        let mut sent = vec![make::mysql_gtid(86, gtid(1, "", 5), clock(0, 1), rest_len - missing)];
         sent.append(&mut rest);
         if !checksummed {
             sent = sent.iter().map(|event| without_checksum(event)).collect();
@@ -129,7 +129,7 @@ fn big_transaction(database: &str, len: usize) -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn one_large_event_split_everywhere() {
+fn large_event_split_anywhere_gives_the_same_bytes() {
     for database in ["test", "other"] {
         let group = big_transaction(database, 200_000);
         let mut whole = Source::filtered(make::mysql_format(Checksum::Crc32));
@@ -159,7 +159,7 @@ fn one_large_event_split_everywhere() {
 
 /// The last bytes of a statement in parts are its checksum, not its text.
 #[test]
-fn keywords_in_parts_end_transactions() {
+fn keyword_in_parts_ends_a_transaction() {
     let events = vec![
         make::query(86, "", "BEGIN"),
         make::query(86, "test", "insert"),
@@ -194,9 +194,9 @@ fn damaged_large_events_are_refused() {
     }
 }
 
-/// A source that sends more than it announced is stopped at once, not when the disk is full.
+/// A source that sends more than the header says is stopped at once, not when the disk is full.
 #[test]
-fn an_event_longer_than_its_header_says_is_refused_at_once() {
+fn event_longer_than_its_header_says_is_refused_at_once() {
     let group = big_transaction("test", 100_000);
     let mut source = Source::mysql();
     source.events(&group[..3]).unwrap();
@@ -206,7 +206,7 @@ fn an_event_longer_than_its_header_says_is_refused_at_once() {
 }
 
 #[test]
-fn every_spill_file_is_removed_in_the_end() {
+fn all_spill_files_are_removed() {
     let mut source = Source::new(make::mysql_format(Checksum::Crc32), &[], 1000);
     let files = |source: &Source| std::fs::read_dir(source.dir.path()).unwrap().count();
     source.events(&big_transaction("test", 5000)).unwrap();
@@ -222,9 +222,9 @@ fn every_spill_file_is_removed_in_the_end() {
     assert_eq!(files(&source), 0);
 }
 
-/// Nothing but what `spill_size` allows stays in memory.
+/// No more than `spill_size` stays in memory.
 #[test]
-fn memory_is_bounded() {
+fn memory_of_a_large_transaction_is_bounded() {
     let mut source = Source::new(make::mysql_format(Checksum::Crc32), &[], 100_000);
     let group = big_transaction("test", 3_000_000);
     source.events(&group[..3]).unwrap();
@@ -235,7 +235,7 @@ fn memory_is_bounded() {
 }
 
 #[test]
-fn a_spool_folder_that_is_gone_is_an_error_that_names_it() {
+fn missing_spool_directory_is_an_error_that_names_it() {
     let mut source = Source::new(make::mysql_format(Checksum::Crc32), &[], 10);
     let dir = source.dir.path().to_owned();
     std::fs::remove_dir(&dir).unwrap();

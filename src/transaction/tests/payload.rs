@@ -25,7 +25,7 @@ fn group_of(events: &[Vec<u8>]) -> Vec<Vec<u8>> {
     ))
 }
 
-/// What the filter makes of the transaction, whole, spilled and in parts: always the same.
+/// The filtered transaction: whole, spilled and in parts, always the same.
 fn filtered(sent: &[Vec<u8>]) -> Result<(Vec<Vec<u8>>, bool), TransactionError> {
     filtered_by(&make::keeping(&["test"]), sent)
 }
@@ -68,14 +68,14 @@ fn refused(sent: &[Vec<u8>], word: &str) {
 }
 
 #[test]
-fn a_payload_of_which_all_is_kept_stays_as_it_is() {
+fn payload_with_everything_kept_is_unchanged() {
     let events = row_transaction(1, &["test", "test"]);
     let sent = group_of(&events[1..]);
     assert_eq!(filtered(&sent).unwrap(), (sent, false));
 }
 
 #[test]
-fn what_is_kept_of_a_payload_comes_as_plain_events() {
+fn kept_events_of_a_payload_become_plain_events() {
     let whole = row_transaction(1, &["test", "x"]);
     let sent = group_of(&whole[1..]);
     let (events, emptied) = filtered(&sent).unwrap();
@@ -86,7 +86,7 @@ fn what_is_kept_of_a_payload_comes_as_plain_events() {
         let size = EventHeader::parse(event).unwrap().event_size;
         assert_eq!(size as usize, event.len());
     }
-    // The same as if it had not been compressed, but for the checksums, which come later.
+    // The same as without compression, except for the checksums, which are computed later.
     let mut plain = Source::filtered(make::mysql_format(Checksum::Crc32));
     plain.events(&whole).unwrap();
     let body = |event: &Vec<u8>| event[..event.len() - 4].to_vec();
@@ -96,7 +96,7 @@ fn what_is_kept_of_a_payload_comes_as_plain_events() {
 }
 
 #[test]
-fn a_payload_of_which_nothing_is_kept_leaves_an_empty_transaction() {
+fn payload_with_nothing_kept_becomes_an_empty_transaction() {
     let sent = group_of(&row_transaction(1, &["x", "y"])[1..]);
     let (events, emptied) = filtered(&sent).unwrap();
     assert!(emptied);
@@ -104,7 +104,7 @@ fn a_payload_of_which_nothing_is_kept_leaves_an_empty_transaction() {
 }
 
 #[test]
-fn large_events_in_a_payload_pass_in_pieces() {
+fn large_events_in_a_payload_are_copied_in_pieces() {
     let mut events = vec![make::query(86, "", "BEGIN")];
     for (id, database) in [(1, "x"), (2, "test")] {
         events.push(make::table_map(86, id, database));
@@ -118,7 +118,7 @@ fn large_events_in_a_payload_pass_in_pieces() {
 }
 
 #[test]
-fn statements_in_a_payload_and_payloads_that_are_not_compressed() {
+fn uncompressed_payloads_and_statements_in_payloads_are_filtered() {
     let events = [
         make::query(86, "", "BEGIN"),
         make::plain(EventType::INTVAR, 86),
@@ -132,7 +132,7 @@ fn statements_in_a_payload_and_payloads_that_are_not_compressed() {
     assert_eq!(outline(&found), ["Gtid", "BEGIN", "insert 2", "COMMIT"]);
 }
 
-/// Without a filter nobody looks inside, with one nothing damaged gets through.
+/// Without a filter the payload is not read; with one, damage is always detected.
 #[test]
 fn damaged_payloads_are_refused() {
     let events = &row_transaction(1, &["test", "x"])[1..];
@@ -161,11 +161,11 @@ fn damaged_payloads_are_refused() {
     );
     refused(
         &group(make::payload(86, ZSTD, len - 1, &stream)),
-        "announces",
+        "its header says",
     );
     refused(
         &group(make::payload(86, ZSTD, len + 1, &stream)),
-        "announces",
+        "its header says",
     );
     refused(&group(make::payload(86, ZSTD, 5 << 32, &stream)), "4 GiB");
     let junk = [stream.as_slice(), b"junk"].concat();
@@ -174,9 +174,9 @@ fn damaged_payloads_are_refused() {
 
 /// A megabyte that unfolds to gigabytes costs neither memory nor time.
 #[test]
-fn a_bomb_is_refused_at_the_size_that_it_announces() {
+fn payload_larger_than_its_header_says_is_refused_at_that_size() {
     let mut head = make::without_checksum(&make::rows(86, 1, true, 8));
-    event::set_event_size(&mut head, 3 << 30);
+    event::set_event_size(&mut head, 3 << 30).unwrap();
     let begin = [make::query(86, "", "BEGIN"), make::table_map(86, 1, "x")];
     let mut bytes = make::payload_events(&begin);
     bytes.extend(head);
@@ -184,7 +184,7 @@ fn a_bomb_is_refused_at_the_size_that_it_announces() {
     let announced = 1 << 20;
     refused(
         &group(make::payload(86, ZSTD, announced, &compressed(&bytes))),
-        "announces 1048576 bytes",
+        "its header says 1048576 bytes",
     );
     // Nor is a size believed that is not there.
     refused(
@@ -193,12 +193,12 @@ fn a_bomb_is_refused_at_the_size_that_it_announces() {
     );
     refused(
         &group(make::payload(86, ZSTD, 7 << 29, &compressed(&bytes))),
-        "cut short",
+        "is truncated",
     );
 }
 
 #[test]
-fn events_that_do_not_belong_into_a_payload_are_refused() {
+fn events_not_allowed_in_a_payload_are_refused() {
     let begin = || make::query(86, "", "BEGIN");
     let inner = group_of(&[begin(), make::xid(86)]).remove(1);
     for alien in [
@@ -209,18 +209,18 @@ fn events_that_do_not_belong_into_a_payload_are_refused() {
     ] {
         refused(
             &group_of(&[begin(), alien, make::xid(86)]),
-            "none may stand",
+            "none is allowed",
         );
     }
-    let behind_the_end = [begin(), make::xid(86), make::query(86, "x", "insert")];
-    refused(&group_of(&behind_the_end), "none may stand");
+    let after_the_end = [begin(), make::xid(86), make::query(86, "x", "insert")];
+    refused(&group_of(&after_the_end), "none is allowed");
     refused(&group_of(&[begin()]), "does not end");
     refused(&group_of(&[]), "does not end");
 }
 
-/// Whether the filter leaves all of it or nothing: what is prepared is known.
+/// Whether the filter keeps everything or nothing, the prepared XID is recorded.
 #[test]
-fn xa_transactions_in_a_payload_are_seen() {
+fn xa_transactions_in_a_payload_are_recorded() {
     for (database, emptied) in [("test", false), ("x", true)] {
         let events = make::xa_prepared(86, gtid(1, "", 1), "a", database);
         let mut source = Source::filtered(make::mysql_format(Checksum::Crc32));
@@ -235,7 +235,7 @@ fn xa_transactions_in_a_payload_are_seen() {
         let events = make::split(&bytes(&batch, transaction));
         match emptied {
             true => assert_eq!(outline(&events), ["Gtid", "BEGIN", "COMMIT"]),
-            false => assert_eq!(events.len(), 2, "as it came"),
+            false => assert_eq!(events.len(), 2, "unchanged"),
         }
     }
 }
@@ -250,9 +250,9 @@ fn rules(do_table: &[&str], rewrite_db: &[(&str, &str)]) -> Filter {
     Filter::new(lists, Flavor::MySql, false)
 }
 
-/// The other names of "test" are of one, two and many letters: events become shorter and longer.
+/// The new names of "test" have one, two and many letters: events become shorter and longer.
 #[test]
-fn rules_by_table_and_other_names_apply_as_to_plain_events() {
+fn table_rules_and_rewrites_apply_in_a_payload_too() {
     let long = "n".repeat(60);
     let filters = [
         rules(&["test.t"], &[]),
@@ -274,7 +274,7 @@ fn rules_by_table_and_other_names_apply_as_to_plain_events() {
         make::query(86, "", "COMMIT"),
     ];
     let whole = make::mysql_group(86, gtid(1, "", 1), clock(0, 1), events.to_vec());
-    // Without checksums, which come later.
+    // Without checksums, which are computed later.
     let body = |event: &Vec<u8>| event[..event.len() - 4].to_vec();
     for filter in filters {
         let format = make::mysql_format(Checksum::Crc32);
@@ -292,7 +292,7 @@ fn rules_by_table_and_other_names_apply_as_to_plain_events() {
 }
 
 #[test]
-fn statements_on_which_the_rules_do_not_decide_are_refused_in_a_payload_too() {
+fn statements_with_uncertain_tables_are_refused_in_a_payload_too() {
     let filter = rules(&["test.t"], &[]);
     let events = [
         make::query(86, "", "BEGIN"),
@@ -308,7 +308,10 @@ fn statements_on_which_the_rules_do_not_decide_are_refused_in_a_payload_too() {
             SPILL_NEVER,
         );
         let error = source.events(&sent).unwrap_err().to_string();
-        assert!(error.contains("the table rules do not decide"), "{error}");
+        assert!(
+            error.contains("the table rules cannot be evaluated"),
+            "{error}"
+        );
         assert!(error.contains("never ends"), "{error}");
         assert!(
             source

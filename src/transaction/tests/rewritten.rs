@@ -1,4 +1,5 @@
-//! `replicate_rewrite_db`: what is left is what a source would have sent of the other database.
+//! `replicate_rewrite_db`: the kept events are those that a source would have sent with the other
+//! database.
 
 use super::large::feed_in_parts;
 use super::*;
@@ -33,14 +34,14 @@ fn group(database: &str, checksum: Checksum) -> Vec<Vec<u8>> {
 
 /// The events without the opener, which says the length that the source had, and without the
 /// checksums, which the relay log writes.
-fn behind_opener(mut source: Source) -> Vec<Vec<u8>> {
+fn after_opener(mut source: Source) -> Vec<Vec<u8>> {
     let events = source.taken().remove(0);
     let cut = |event: &Vec<u8>| event[..event.len() - 4].to_vec();
     events[1..].iter().map(cut).collect()
 }
 
 #[test]
-fn a_rewritten_database_gives_what_a_source_sends_of_that_database() {
+fn rewritten_events_equal_those_of_a_source_with_that_database() {
     for name in ["a", "live", &"n".repeat(64)] {
         let lists = RuleLists {
             rewrite_db: vec![("test".to_owned(), name.to_owned())],
@@ -51,7 +52,7 @@ fn a_rewritten_database_gives_what_a_source_sends_of_that_database() {
             let format = make::mysql_format(checksum);
             let mut plain = Source::new(format.clone(), &[], SPILL_NEVER);
             plain.events(&group(name, checksum)).unwrap();
-            let expected = behind_opener(plain);
+            let expected = after_opener(plain);
             for (spill_size, parts) in [
                 (SPILL_NEVER, None),
                 (1000, None),
@@ -68,7 +69,7 @@ fn a_rewritten_database_gives_what_a_source_sends_of_that_database() {
                     }
                 }
                 let what = format!("{name}, {checksum:?}, spill at {spill_size}, {parts:?}");
-                assert!(behind_opener(source) == expected, "{what}");
+                assert!(after_opener(source) == expected, "{what}");
             }
         }
     }

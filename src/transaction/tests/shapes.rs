@@ -107,7 +107,7 @@ fn rarer_mysql_shapes() -> Vec<(&'static str, Vec<Vec<u8>>)> {
 }
 
 #[test]
-fn mysql_transactions_end_where_they_end() {
+fn mysql_transactions_end_at_their_last_event() {
     for tag in ["", "blue"] {
         let mut source = Source::mysql();
         let mut groups = Vec::new();
@@ -129,7 +129,7 @@ fn mysql_transactions_end_where_they_end() {
     }
 }
 
-/// What follows MariaDB's opener, and whether the opener is `standalone`.
+/// The events after MariaDB's opener, and whether the opener is `standalone`.
 fn mariadb_shapes() -> Vec<(&'static str, u8, Vec<Vec<u8>>)> {
     let plain = |event_type| make::plain(event_type, 86);
     let rows = || [make::table_map(86, 1, "test"), make::rows(86, 1, true, 9)];
@@ -184,7 +184,7 @@ fn mariadb_shapes() -> Vec<(&'static str, u8, Vec<Vec<u8>>)> {
 }
 
 #[test]
-fn mariadb_transactions_end_where_they_end() {
+fn mariadb_transactions_end_at_their_last_event() {
     let mut source = Source::mariadb();
     let mut groups = Vec::new();
     for (seq_no, (name, flags2, events)) in (1..).zip(mariadb_shapes()) {
@@ -217,7 +217,7 @@ fn mariadb_transactions_end_where_they_end() {
 
 /// A filter never changes where a transaction ends, nor leaves one without its opener.
 #[test]
-fn filtered_shapes_keep_their_borders() {
+fn filtered_transactions_keep_their_boundaries() {
     for database in ["nothing", "test"] {
         let mut source = Source::new(
             make::mysql_format(Checksum::Crc32),
@@ -225,7 +225,7 @@ fn filtered_shapes_keep_their_borders() {
             SPILL_NEVER,
         );
         let shapes = mysql_shapes();
-        // That one has tests of its own.
+        // That one has its own tests.
         let shapes = shapes.into_iter().filter(|(name, _)| *name != "payload");
         for (gno, (name, events)) in (1..).zip(shapes) {
             let group = make::mysql_group(86, gtid(1, "", gno), clock(0, 1), events);

@@ -10,7 +10,7 @@ fn source(do_db: &[&str], spill_size: usize) -> Source {
 fn row_group(database: &str, len: usize) -> Vec<Vec<u8>> {
     let mut rows = make::rows(86, 1, true, len);
     rows[HEADER_LEN + 10] = 1; // One byte of columns present.
-    event::write_checksum(&mut rows);
+    event::write_checksum(&mut rows).unwrap();
     vec![
         make::query(86, "", "BEGIN"),
         make::table_map(86, 1, database),
@@ -53,7 +53,7 @@ fn groups(database: &str) -> Vec<Vec<Vec<u8>>> {
 }
 
 #[test]
-fn groups_end_where_they_end() {
+fn groups_without_opener_end_at_their_last_event() {
     let mut source = source(&[], SPILL_NEVER);
     let groups = groups("test");
     for group in &groups {
@@ -66,7 +66,7 @@ fn groups_end_where_they_end() {
     let batch = source.assembler.take_batch().unwrap();
     assert_eq!(batch.transactions.len(), groups.len());
     for (transaction, group) in batch.transactions.iter().zip(&groups) {
-        assert!(transaction.opener.is_empty());
+        assert!(transaction.opener.is_none());
         assert_eq!(bytes(&batch, transaction), group.concat());
         assert_eq!(
             (transaction.server_id, transaction.timestamp),
@@ -80,7 +80,7 @@ fn groups_end_where_they_end() {
 }
 
 #[test]
-fn the_middle_of_a_transaction_is_refused() {
+fn start_inside_a_transaction_is_refused() {
     for event in &row_group("test", 20)[1..] {
         let error = source(&[], SPILL_NEVER).event(event).unwrap_err();
         assert!(
@@ -90,9 +90,9 @@ fn the_middle_of_a_transaction_is_refused() {
     }
 }
 
-/// MariaDB, and MySQL 5.6 with GTIDs, give none to what says that events are lost.
+/// MariaDB, and MySQL 5.6 with GTIDs, write Incident events without a GTID.
 #[test]
-fn an_incident_without_gtid_where_others_have_one_is_refused() {
+fn incident_without_a_gtid_is_refused_where_transactions_have_gtids() {
     let formats = [
         make::mariadb_format(Checksum::Crc32),
         make::mysql56_format(Checksum::Crc32),
@@ -116,9 +116,9 @@ fn an_incident_without_gtid_where_others_have_one_is_refused() {
     }
 }
 
-/// What is left of an emptied one is BEGIN and its end, so that it has a place in the log.
+/// An emptied group consists of BEGIN and its end, so that it has a record in the log.
 #[test]
-fn emptied_groups_are_begin_and_end() {
+fn emptied_group_consists_of_its_begin_and_end() {
     let mut source = source(&["test"], SPILL_NEVER);
     let groups = groups("other");
     source.events(&groups.concat()).unwrap();
@@ -137,7 +137,7 @@ fn emptied_groups_are_begin_and_end() {
     let emptied: Vec<bool> = batch.transactions.iter().map(|one| one.emptied).collect();
     assert_eq!(emptied, [true, true, true, true, true, false, false]);
 
-    // The fingerprint is of what the source has.
+    // The fingerprint is that of the source's events.
     let mut whole = self::source(&[], SPILL_NEVER);
     whole.events(&groups.concat()).unwrap();
     let unfiltered = whole.assembler.take_batch().unwrap();
@@ -148,7 +148,7 @@ fn emptied_groups_are_begin_and_end() {
 
 /// In memory, in a file, in parts: the bytes and the fingerprint are the same.
 #[test]
-fn large_groups() {
+fn large_groups_without_opener_are_spilled() {
     let group = row_group("test", 200_000);
     let mut whole = source(&[], SPILL_NEVER);
     whole.events(&group).unwrap();
@@ -169,7 +169,7 @@ fn large_groups() {
 
 /// A lone statement that is large, in parts, and filtered.
 #[test]
-fn a_large_lone_statement() {
+fn large_lone_statement_is_kept() {
     let text = format!("create table t (a int) comment '{}'", "x".repeat(100_000));
     for (do_db, expected) in [(&[][..], 1), (&["test"], 2)] {
         let mut source = source(do_db, 1000);
@@ -186,7 +186,7 @@ fn a_large_lone_statement() {
 
 /// A 5.6 server with gtid_mode=ON: its GTID events end at byte 44.
 #[test]
-fn openers_of_mysql_56() {
+fn gtid_events_of_mysql_56_are_kept() {
     let mut body = vec![1];
     body.extend_from_slice(&[7; 16]);
     body.extend_from_slice(&5u64.to_le_bytes());
@@ -201,6 +201,6 @@ fn openers_of_mysql_56() {
     for transaction in &batch.transactions {
         assert_eq!(transaction.identity, Identity::MySql(gtid(7, "", 5)));
         assert_eq!(transaction.clock, None);
-        assert_eq!(transaction.opener.len(), 44 + 4);
+        assert_eq!(transaction.opener.clone().unwrap().len(), 44 + 4);
     }
 }

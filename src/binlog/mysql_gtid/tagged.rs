@@ -8,9 +8,9 @@
 //! 5 sequence_number (signed), 6 immediate and 7 original commit time in microseconds,
 //! 8 transaction length, 9 immediate and 10 original server version, 11 commit group ticket.
 
-use super::event::{self, CHECKSUM_LEN, HEADER_LEN};
-use super::fields::{EventError, FieldReader};
-use super::mysql_gtid::{LogicalClock, MySqlGtidEvent, transaction_length};
+use super::content::{LogicalClock, MySqlGtidEvent, transaction_length};
+use crate::binlog::event::{self, CHECKSUM_LEN, HEADER_LEN};
+use crate::binlog::fields::{EventError, FieldReader};
 use crate::gtid::{Gtid, Sid, Tag, Uuid};
 
 const NAME: &str = "Gtid_tagged event";
@@ -180,7 +180,7 @@ pub(super) fn parse(body: &[u8]) -> Result<MySqlGtidEvent, EventError> {
     })
 }
 
-/// As [`super::mysql_gtid::rewrite`], for this form.
+/// As [`super::rewrite`], for this form; `event_size` is still the old one.
 pub(super) fn rewrite(
     source: &[u8],
     clock: LogicalClock,
@@ -227,7 +227,7 @@ pub(super) fn rewrite(
         }
         (size, length) = (next_size.max(size), next_length.max(length));
     }
-    out.extend_from_slice(source.get(..HEADER_LEN).unwrap_or(&[]));
+    out.extend_from_slice(FieldReader::new(NAME, source, 0).take("header", HEADER_LEN)?);
     put_varint(out, version);
     put_varint(out, size);
     put_varint(out, last);
@@ -243,9 +243,9 @@ pub(super) fn rewrite(
 
 #[cfg(test)]
 mod tests {
-    use super::super::event::EventHeader;
-    use super::super::event_type::EventType;
     use super::*;
+    use crate::binlog::event::EventHeader;
+    use crate::binlog::event_type::EventType;
 
     fn sample(length: u64, tag: &str) -> Vec<u8> {
         let mut message = Vec::new();
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn varints_round_trip() {
+    fn variable_length_integers_round_trip() {
         for shift in 0..64 {
             for value in [(1u64 << shift) - 1, 1 << shift, u64::MAX >> shift] {
                 let mut bytes = Vec::new();
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_the_gtid_and_is_cut_safely() {
+    fn tagged_gtid_is_read_and_truncation_is_safe() {
         let event = sample(400, "blue");
         let parsed = MySqlGtidEvent::parse(&event, true).unwrap();
         assert_eq!(parsed.gtid.unwrap().gno, 12);
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn rewriting_settles_all_lengths() {
+    fn rewritten_tagged_event_has_correct_lengths() {
         for rest in (0..300)
             .chain(16_200..16_400)
             .chain([2_097_000, 2_097_152, 1 << 31])
@@ -331,8 +331,7 @@ mod tests {
                     sequence_number: sequence,
                 };
                 let mut out = Vec::new();
-                super::super::mysql_gtid::rewrite(&sample(9, "a_tag"), clock, rest, &mut out)
-                    .unwrap();
+                super::super::rewrite(&sample(9, "a_tag"), clock, rest, &mut out).unwrap();
                 let parsed = MySqlGtidEvent::parse(&out, true).unwrap();
                 assert_eq!(parsed.clock, Some(clock));
                 assert_eq!(parsed.transaction_length, Some(out.len() as u64 + rest));

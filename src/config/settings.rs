@@ -1,0 +1,244 @@
+//! The settings of a configuration file, one struct for each section.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::flavor::Flavor;
+use crate::secret::{PasswordHash, Secret};
+use crate::tls::ClientTls;
+
+/// A whole configuration, checked.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `[relay]`: who the relay is and where it listens.
+    pub relay: RelayConfig,
+    /// `[log]`: the relay's own binlog files.
+    pub log: LogConfig,
+    /// `[filter]`: which changes are kept, for every source without a filter of its own.
+    pub filter: FilterConfig,
+    /// `[[source]]`: at least one, in the order of the file.
+    pub sources: Vec<SourceConfig>,
+    /// `[[user]]`: who may connect; may be empty.
+    pub users: Vec<UserConfig>,
+    /// `[tls]`: the listener's certificate.
+    pub tls: ListenerTlsConfig,
+    /// `[admin]`: where the relay reports its state.
+    pub admin: AdminConfig,
+    /// Settings that are allowed but probably not intended: a sentence each, with section and key.
+    pub warnings: Vec<String>,
+    /// The file this was read from.
+    pub path: PathBuf,
+}
+
+/// `[relay]`.
+#[derive(Debug, Clone)]
+pub struct RelayConfig {
+    /// The relay's `server_id`, 1 to 4294967295, unique in the topology.
+    pub server_id: u32,
+    /// The directory of the relay's files. It need not exist yet.
+    pub data_dir: PathBuf,
+    /// Where replicas and SQL clients connect: `HOST:PORT`. The host may be a name; an IPv6 address is
+    /// written in brackets. Default `0.0.0.0:3306`.
+    pub listen: String,
+    /// The server family. Default: that of the first source.
+    pub flavor: FlavorChoice,
+    /// The relay's `server_uuid` in lower case; `None` = kept in `data_dir/auto.cnf`.
+    pub server_uuid: Option<String>,
+    /// A replica that accepts no data for this long is disconnected. Default 60 s.
+    pub replica_write_timeout: Duration,
+    /// How many clients may be connected at once. Default 200.
+    pub max_connections: u32,
+}
+
+/// The server family as configured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FlavorChoice {
+    /// That of the first source.
+    Auto,
+    /// As configured.
+    Fixed(Flavor),
+}
+
+/// `[log]`.
+#[derive(Debug, Clone)]
+pub struct LogConfig {
+    /// The file names before `.000001` and `.index`. Default `relay-bin`.
+    pub basename: String,
+    /// A file is rotated once it has this many bytes; 4 KiB to 4 GiB less one. Default 1 GiB.
+    pub max_size: u64,
+    /// When written transactions become durable. Default [`SyncPolicy::Commit`].
+    pub sync: SyncPolicy,
+    /// Files whose last event is older than this are deleted; `None` = never. Default 7 days.
+    pub expire_after: Option<Duration>,
+    /// The oldest files are deleted while all files are larger than this, in bytes; `None` = no
+    /// limit. Never less than `max_size`.
+    pub max_total_size: Option<u64>,
+    /// A transaction with more bytes than this waits in `data_dir/spool` instead of memory; 64 KiB
+    /// to 64 MiB. Default 4 MiB.
+    pub spill_size: u64,
+}
+
+/// When the log becomes durable. Nothing is served or acknowledged before it is durable by this
+/// policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SyncPolicy {
+    /// One fsync for each group of transactions that were ready together.
+    Commit,
+    /// An fsync at most this often; never zero.
+    Interval(Duration),
+    /// Left to the operating system: a crash of the machine can lose transactions that were served.
+    Never,
+}
+
+/// `[filter]` or `[source.filter]`. All lists empty = everything is kept.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FilterConfig {
+    /// Only these databases are kept, unless the list is empty.
+    pub replicate_do_db: Vec<String>,
+    /// These databases are dropped.
+    pub replicate_ignore_db: Vec<String>,
+    /// These tables are kept; others only if another rule keeps them: `database.table`.
+    pub replicate_do_table: Vec<String>,
+    /// These tables are dropped: `database.table`.
+    pub replicate_ignore_table: Vec<String>,
+    /// As `replicate_do_table`, with `%` and `_` as in LIKE.
+    pub replicate_wild_do_table: Vec<String>,
+    /// As `replicate_ignore_table`, with `%` and `_` as in LIKE.
+    pub replicate_wild_ignore_table: Vec<String>,
+    /// Databases that are renamed before the other rules apply: old and new name.
+    pub replicate_rewrite_db: Vec<(String, String)>,
+}
+
+impl fmt::Display for FilterConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rewrites = self.replicate_rewrite_db.iter();
+        let rewrites: Vec<String> = rewrites.map(|(a, b)| format!("{a}->{b}")).collect();
+        let lists = [
+            ("replicate_do_db", &self.replicate_do_db),
+            ("replicate_ignore_db", &self.replicate_ignore_db),
+            ("replicate_do_table", &self.replicate_do_table),
+            ("replicate_ignore_table", &self.replicate_ignore_table),
+            ("replicate_wild_do_table", &self.replicate_wild_do_table),
+            (
+                "replicate_wild_ignore_table",
+                &self.replicate_wild_ignore_table,
+            ),
+            ("replicate_rewrite_db", &rewrites),
+        ];
+        let mut separator = "";
+        for (key, list) in lists.into_iter().filter(|(_, list)| !list.is_empty()) {
+            write!(f, "{separator}{key} = {list:?}")?;
+            separator = ", ";
+        }
+        match separator {
+            "" => f.write_str("none, everything is kept"),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// One `[[source]]`.
+#[derive(Debug, Clone)]
+pub struct SourceConfig {
+    /// The channel's name, unique: 1 to 64 of `A-Z a-z 0-9 _ . -`.
+    pub name: String,
+    /// Host name or address, without the port.
+    pub host: String,
+    /// TCP port, never 0. Default 3306.
+    pub port: u16,
+    /// The account on the source; not empty.
+    pub user: String,
+    /// Its password; empty when none is given.
+    pub password: Secret,
+    /// Where to begin when nothing was received from this source yet. Default earliest.
+    pub start: SourceStart,
+    /// Whether the dump is requested by GTID set. `None` = decided by the source's GTID mode and
+    /// `start`. Never contradicts `start`.
+    pub auto_position: Option<bool>,
+    /// Whether to register as a semi-synchronous replica. Default false.
+    pub semi_sync: bool,
+    /// The first delay before reconnecting. Default 1 s, never more than `connect_retry_max`.
+    pub connect_retry: Duration,
+    /// The longest delay before reconnecting. Default 60 s.
+    pub connect_retry_max: Duration,
+    /// When a source sends nothing for this long, not even a heartbeat, the relay reconnects. At
+    /// least 1 s; default 30 s.
+    pub read_timeout: Duration,
+    /// How the connection is encrypted.
+    pub tls: ClientTls,
+    /// Which of its changes are kept: its own `[source.filter]`, or else a copy of `[filter]`.
+    pub filter: FilterConfig,
+}
+
+/// Where the relay starts to read a source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SourceStart {
+    /// The oldest transaction the source still has.
+    Earliest,
+    /// Only transactions committed after the first connection.
+    Latest,
+    /// A file and an offset in the source's own binlog.
+    FilePosition {
+        /// The binlog file's name on the source.
+        file: String,
+        /// Offset of an event in it, 4 to 4294967295 (the protocol's field has four bytes).
+        position: u64,
+    },
+    /// Everything after a GTID set (MySQL) or a GTID position (MariaDB), as the administrator
+    /// wrote it: not empty, but not parsed yet, since its form depends on the source's flavor.
+    Gtid(String),
+}
+
+/// One `[[user]]`.
+#[derive(Debug, Clone)]
+pub struct UserConfig {
+    /// The name clients log in with, unique, not empty.
+    pub name: String,
+    /// The password or its hashes; the empty password when none is given.
+    pub password: UserPassword,
+    /// What the user may do, without repetitions; at least one. Default replication.
+    pub privileges: Vec<Privilege>,
+}
+
+/// How a user of the relay authenticates.
+#[derive(Debug, Clone)]
+pub enum UserPassword {
+    /// The password; every authentication plugin's form is derived from it.
+    Plain(Secret),
+    /// Password hashes as a server stores them: at least one, at most one for each authentication
+    /// plugin. Clients can only use these plugins.
+    Hashes(Vec<PasswordHash>),
+}
+
+/// What a user of the relay may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Privilege {
+    /// Follow the relay as a replica.
+    Replication,
+    /// Run administrative statements.
+    Admin,
+}
+
+/// `[tls]`. Certificate and key are given together or not at all.
+#[derive(Debug, Clone, Default)]
+pub struct ListenerTlsConfig {
+    /// PEM file of the listener's certificate; `None` = self-signed, created in the data directory.
+    pub cert: Option<PathBuf>,
+    /// PEM file of its key.
+    pub key: Option<PathBuf>,
+    /// PEM file of the authorities that sign clients' certificates.
+    pub ca: Option<PathBuf>,
+    /// Whether clients without TLS are refused. Default false.
+    pub required: bool,
+}
+
+/// `[admin]`.
+#[derive(Debug, Clone)]
+pub struct AdminConfig {
+    /// The unix socket for `binrelay status`. Default `data_dir/binrelay.sock`.
+    pub socket: PathBuf,
+    /// Where metrics and health will be served; accepted, but not served yet.
+    pub http: Option<SocketAddr>,
+}

@@ -1,0 +1,106 @@
+//! `[[user]]`: who may connect to the relay.
+
+use toml::de::{DeTable, DeValue};
+
+use super::password;
+use super::reader::{Reader, shortened};
+use super::section::{Section, value_offset};
+use super::settings::{Privilege, UserConfig};
+
+const KEYS: &[&str] = &[
+    "name",
+    "password",
+    "password_file",
+    "password_env",
+    "password_hash",
+    "privileges",
+];
+
+/// Reads all users.
+pub(super) fn read_all(root: &mut Section<'_, '_>) -> Vec<UserConfig> {
+    let tables = root.tables("user");
+    if tables.is_empty() {
+        let message = "[[user]]: there is none, so that no replica can connect".to_owned();
+        root.reader().warnings.push(message);
+    }
+    let mut users: Vec<UserConfig> = Vec::new();
+    for (index, (table, offset)) in tables.into_iter().enumerate() {
+        let user = read_user(root.reader(), (table, offset), index + 1);
+        let is_repeated = users.iter().any(|other| other.name == user.name);
+        if is_repeated && !user.name.is_empty() {
+            let name = shortened(&user.name);
+            let message = format!("expected a unique name, found \"{name}\" again");
+            let key = format!("[user #{}] name", index + 1);
+            let offset = value_offset(table, "name", offset);
+            root.reader().problem(Some(offset), &key, &message);
+        }
+        users.push(user);
+    }
+    users
+}
+
+fn read_user<'t>(
+    reader: &mut Reader<'t>,
+    (table, offset): (&'t DeTable<'t>, usize),
+    number: usize,
+) -> UserConfig {
+    let label = match table.get("name").map(|name| name.get_ref()) {
+        Some(DeValue::String(name)) if !name.is_empty() => {
+            format!("[user \"{}\"]", shortened(name))
+        }
+        _ => format!("[user #{number}]"),
+    };
+    let mut section = Section::open(reader, label, Some(table), Some(offset), KEYS);
+    const NAME: &str = "the name that clients log in with";
+    section.require("name", NAME);
+    let is_name = |name: &str| !name.is_empty() && !name.contains(char::is_control);
+    let name = section
+        .string_if("name", NAME, is_name)
+        .unwrap_or_default()
+        .to_owned();
+    let has_password = password::USER_KEYS.iter().any(|key| section.has(key));
+    let password = password::read_user(&mut section);
+    if !has_password {
+        let warning = format!(
+            "{}: has no password, so that anybody can log in",
+            section.label()
+        );
+        section.reader().warnings.push(warning);
+    }
+    let privileges = read_privileges(&mut section);
+    UserConfig {
+        name,
+        password,
+        privileges,
+    }
+}
+
+fn read_privileges(section: &mut Section<'_, '_>) -> Vec<Privilege> {
+    const EXPECTED: &str = "a list of \"replication\" and \"admin\", at least one of them";
+    let default = vec![Privilege::Replication];
+    let Some(words) = section.strings("privileges", EXPECTED) else {
+        return default;
+    };
+    let mut privileges = Vec::new();
+    for word in &words {
+        let privilege = match *word {
+            "replication" => Privilege::Replication,
+            "admin" => Privilege::Admin,
+            other => {
+                let message = format!("expected {EXPECTED}, found \"{}\" in it", shortened(other));
+                section.refuse("privileges", &message);
+                return default;
+            }
+        };
+        if !privileges.contains(&privilege) {
+            privileges.push(privilege);
+        }
+    }
+    if privileges.is_empty() {
+        section.refuse(
+            "privileges",
+            &format!("expected {EXPECTED}, found an empty list"),
+        );
+    }
+    privileges
+}

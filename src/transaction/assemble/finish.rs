@@ -1,0 +1,89 @@
+//! Ending a transaction.
+
+use super::Assembler;
+use super::open::Open;
+use crate::binlog::{mariadb_gtid, query};
+use crate::identity::Identity;
+use crate::transaction::batch::{Half, Transaction};
+use crate::transaction::boundary::Boundary;
+use crate::transaction::error::TransactionError;
+
+impl Assembler {
+    /// Ends the transaction if the event was its last one.
+    pub(super) fn end_event(&mut self, position_after: u64) -> Result<(), TransactionError> {
+        if self.boundary != Boundary::Outside {
+            return Ok(());
+        }
+        if let Some(open) = self.open.take() {
+            self.finish(open, position_after)?;
+        }
+        // Only now: the position after a refused transaction must not count as reached.
+        self.source_end.offset = position_after;
+        Ok(())
+    }
+
+    fn finish(&mut self, mut open: Open, position_after: u64) -> Result<(), TransactionError> {
+        if let (Some(expected), Identity::MySql(gtid)) = (open.transaction_length, open.identity)
+            && expected != open.source_len
+        {
+            let (gtid, found) = (gtid.to_string(), open.source_len);
+            return Err(TransactionError::Length {
+                gtid,
+                expected,
+                found,
+            });
+        }
+        let identity = match open.digested {
+            true => Identity::Anonymous(self.digest.finish(open.grouped, &open.header)),
+            false => open.identity,
+        };
+        if open.compressed && !self.options.filter.passes_all() {
+            self.filter_payload(&mut open)?;
+        }
+        let ends_alter = matches!(open.half, Some(Half::AlterEnded { .. }));
+        let emptied = self.trim.dropped_all() && !ends_alter;
+        if emptied && open.is_xa {
+            // MySQL replicas refuse an XA transaction without changes: error 3227.
+            self.body
+                .truncate(self.body.opener_len() as u64)
+                .map_err(|cause| self.body_error(cause))?;
+            open.grouped = false;
+        }
+        if emptied && !open.grouped {
+            self.empty_out(&open)?;
+        }
+        let finished = self.body.finish().map_err(|cause| self.body_error(cause))?;
+        self.transactions.push(Transaction {
+            identity,
+            server_id: open.header.server_id,
+            timestamp: open.header.timestamp,
+            commit_time_us: open.commit_time_us,
+            clock: open.clock,
+            // The opener of an empty group has no commit id.
+            commit_id: open.commit_id.filter(|_| !(emptied && open.standalone)),
+            opener: finished.opener,
+            rest: finished.rest,
+            spill: finished.spill,
+            source_offset: position_after,
+            emptied,
+            half: open.half,
+        });
+        Ok(())
+    }
+
+    /// Rewrites a transaction whose only statement was dropped as an empty one, so that its GTID is
+    /// kept.
+    fn empty_out(&mut self, open: &Open) -> Result<(), TransactionError> {
+        if open.standalone {
+            let opener = self.body.opener();
+            let opener = opener.map_err(|cause| self.body_error(cause))?;
+            let opener = mariadb_gtid::empty_group(opener)?;
+            self.body
+                .replace_opener(&opener)
+                .map_err(|cause| self.body_error(cause))?;
+        } else {
+            self.append(&query::transaction_keyword(&open.header, "BEGIN"))?;
+        }
+        self.append(&query::transaction_keyword(&open.header, "COMMIT"))
+    }
+}
