@@ -25,6 +25,7 @@
 //! - Receivers and senders never meet: only the relay log is between them.
 
 pub mod admin;
+pub mod atomic_file;
 pub mod binlog;
 pub mod config;
 pub mod connection;

@@ -26,8 +26,9 @@ const FILE_LINES_MAX: usize = 500;
 /// `cli` see all stages. Test code inside `src` keeps to the same table.
 const STREET: &[(&str, &[&str])] = &[
     ("flavor", &[]),
+    ("atomic_file", &[]),
     ("secret", &[]),
-    ("tls", &["secret"]),
+    ("tls", &["atomic_file", "secret"]),
     ("config", &["flavor", "secret", "tls"]),
     ("gtid", &[]),
     ("protocol", &["flavor", "secret", "gtid"]),
@@ -57,6 +58,7 @@ const STREET: &[(&str, &[&str])] = &[
         "relay_log",
         &[
             "flavor",
+            "atomic_file",
             "config",
             "gtid",
             "binlog",
@@ -137,11 +139,12 @@ const STREET: &[(&str, &[&str])] = &[
         ],
     ),
     ("admin", &["config", "status"]),
-    ("data_dir", &["gtid"]),
+    ("data_dir", &["atomic_file", "gtid"]),
     (
         "relay",
         &[
             "flavor",
+            "atomic_file",
             "secret",
             "tls",
             "config",

@@ -62,7 +62,7 @@ fn errors_name_the_file() {
     std::fs::write(&ca, "not PEM").unwrap();
     let error = client_config(&tls).unwrap_err().to_string();
     assert!(
-        error.contains("ca.pem") && error.contains("none in the file"),
+        error.contains("ca.pem") && error.contains("the file contains none"),
         "{error}"
     );
 }
