@@ -32,7 +32,8 @@ const STREET: &[(&str, &[&str])] = &[
     ("config", &["flavor", "secret", "tls"]),
     ("gtid", &[]),
     ("protocol", &["flavor", "secret", "gtid"]),
-    ("binlog", &["gtid", "flavor"]),
+    // Of `protocol` only length-encoded integers, which events contain too.
+    ("binlog", &["gtid", "flavor", "protocol"]),
     ("identity", &["flavor", "gtid", "binlog"]),
     ("position", &[]),
     ("filter", &["flavor", "binlog"]),
