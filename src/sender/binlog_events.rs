@@ -1,9 +1,10 @@
 //! SHOW BINLOG EVENTS: rows are made while they are sent, from the published part of one file.
 
+use super::cursor::Cursor;
 use super::event_info;
-use super::expression::Cursor;
-use super::queries::{Session, missing_privilege};
 use super::sql::Token;
+use super::sql_errors::missing_privilege;
+use super::statement_context::StatementContext;
 use crate::binlog::fields::EventError;
 use crate::binlog::{EventHeader, EventType, HEADER_LEN};
 use crate::flavor::Flavor;
@@ -40,7 +41,7 @@ pub struct EventListing {
     skip: u64,
     left: u64,
     /// Whether the position is known to be where an event begins.
-    is_placed: bool,
+    is_aligned: bool,
 }
 
 /// Reads `[IN 'file'] [FROM position] [LIMIT [offset,] count | LIMIT count OFFSET offset]`; `None`
@@ -50,7 +51,7 @@ pub struct EventListing {
 /// A missing privilege, or a file that is not in the log.
 pub fn parse(
     cursor: &mut Cursor<'_>,
-    session: &Session<'_>,
+    context: &StatementContext<'_>,
 ) -> Result<Option<EventListing>, ServerError> {
     let (mut name, mut position, mut skip, mut left) = (String::new(), 0, 0, u64::MAX);
     if cursor.eat("IN") {
@@ -84,19 +85,19 @@ pub fn parse(
     if !cursor.is_done() {
         return Ok(None);
     }
-    if !session.privileges.replication && !session.privileges.admin {
-        return Err(missing_privilege(match session.facts.flavor {
+    if !context.caller.privileges.replication && !context.caller.privileges.admin {
+        return Err(missing_privilege(match context.relay.flavor {
             Flavor::MySql => "REPLICATION SLAVE",
             Flavor::MariaDb => "BINLOG MONITOR",
         }));
     }
     // LIMIT 0 is no limit to MySQL; MariaDB looks at it after the first row.
-    left = match (left, session.facts.flavor) {
+    left = match (left, context.relay.flavor) {
         (0, Flavor::MySql) => u64::MAX,
         (0, Flavor::MariaDb) => 1,
         _ => left,
     };
-    let log = session.facts.log;
+    let log = context.relay.log;
     let file = coordinates::file_by_name(log, name.as_bytes());
     let file = file.ok_or_else(|| refused("Could not find target log"))?;
     Ok(Some(EventListing {
@@ -104,7 +105,7 @@ pub fn parse(
         position: position.max(FIRST_EVENT),
         skip,
         left,
-        is_placed: false,
+        is_aligned: false,
     }))
 }
 
@@ -149,8 +150,8 @@ impl EventListing {
         let end = coordinates::readable_end(log, self.file).map_err(|error| unreadable(&error))?;
         let end = end.ok_or_else(|| refused("Could not find target log"))?;
         let flavor = Flavor::of_version(log.server_version());
-        if !self.is_placed {
-            self.find_place(log, flavor, end)?;
+        if !self.is_aligned {
+            self.align_position(log, flavor, end)?;
         }
         if self.left == 0 || self.position >= end {
             return Ok(None);
@@ -183,8 +184,13 @@ impl EventListing {
     }
 
     /// A position where no event begins: MySQL goes to the next event, MariaDB refuses.
-    fn find_place(&mut self, log: &RelayLog, flavor: Flavor, end: u64) -> Result<(), ServerError> {
-        self.is_placed = true;
+    fn align_position(
+        &mut self,
+        log: &RelayLog,
+        flavor: Flavor,
+        end: u64,
+    ) -> Result<(), ServerError> {
+        self.is_aligned = true;
         if self.position > end {
             return match flavor {
                 Flavor::MySql => Ok(()),

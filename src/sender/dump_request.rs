@@ -98,7 +98,7 @@ pub struct DumpStart {
     pub position: u64,
     /// Whether an event begins there; if not, the dump ends with an error, as on real servers
     /// after the format description.
-    pub at_border: bool,
+    pub at_event_boundary: bool,
     /// Whether GTIDs were asked for: the format description then keeps its own position.
     pub by_gtid: bool,
     /// What is left out.
@@ -137,7 +137,7 @@ pub fn find_start(
     let mut start = DumpStart {
         file: 0,
         position: request.position,
-        at_border: true,
+        at_event_boundary: true,
         by_gtid: false,
         skip: SkipRule::Nothing,
         non_blocking: request.flags & BINLOG_DUMP_NON_BLOCK != 0 || request.server_id == 0,
@@ -160,7 +160,7 @@ pub fn find_start(
         }
         _ => start.file = named_file(log, &request.file, wording)?,
     }
-    check_place(&mut start, log, wording)?;
+    check_start_position(&mut start, log, wording)?;
     Ok(start)
 }
 
@@ -277,7 +277,11 @@ fn parse_connect_state(text: &str, wording: Wording) -> Result<GtidPosition, Ser
 }
 
 /// Whether an event begins at the position.
-fn check_place(start: &mut DumpStart, log: &RelayLog, wording: Wording) -> Result<(), ServerError> {
+fn check_start_position(
+    start: &mut DumpStart,
+    log: &RelayLog,
+    wording: Wording,
+) -> Result<(), ServerError> {
     let name = log.log_dir().file_name(start.file);
     let position = start.position;
     if position < FIRST_EVENT {
@@ -288,7 +292,7 @@ fn check_place(start: &mut DumpStart, log: &RelayLog, wording: Wording) -> Resul
     if position > end {
         return Err(wording.position_too_high(&name, position));
     }
-    start.at_border = coordinates::is_event_border(log, start.file, position)
+    start.at_event_boundary = coordinates::is_event_border(log, start.file, position)
         .map_err(|error| unreadable(&error))?;
     Ok(())
 }

@@ -3,8 +3,8 @@
 //! The relay holds no tables, so there are never rows: what a master answers without the table
 //! that is asked for.
 
-use super::expression::Cursor;
-use super::queries::Answer;
+use super::answer::Answer;
+use super::cursor::Cursor;
 use super::sql::Token;
 use crate::protocol::response::ColumnKind;
 

@@ -5,6 +5,8 @@
 
 mod accounts;
 mod authenticate;
+mod error;
+mod options;
 
 use crate::connection::{Connection, ConnectionError, Phase};
 use crate::flavor::Flavor;
@@ -17,34 +19,17 @@ use crate::protocol::handshake::{
 use crate::protocol::{InvalidMessage, ServerError};
 use crate::tls::ServerTls;
 pub use accounts::{Account, Accounts, Privileges};
+pub use error::LoginError;
+use error::{access_denied, not_supported_auth_mode, refused};
+pub use options::LoginOptions;
+use options::{LOGIN_BUFFER_SIZE, LOGIN_PACKET_LENGTH_MAX};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use zeroize::Zeroizing;
 
-/// Size of the read buffer before authentication, in bytes.
-const LOGIN_BUFFER_SIZE: usize = 16 << 10;
-/// The largest packet before authentication, in bytes: fits the buffer with its header.
-const LOGIN_PACKET_LENGTH_MAX: usize = LOGIN_BUFFER_SIZE - 4;
 /// Time given to a refusal in place of a greeting to reach the client.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// How logins are done.
-#[derive(Debug, Clone)]
-pub struct LoginOptions {
-    /// Who may log in.
-    pub accounts: Arc<Accounts>,
-    /// TLS for clients that ask for it; None offers none.
-    pub tls: Option<ServerTls>,
-    /// Refuse clients that do not ask for TLS.
-    pub require_tls: bool,
-    /// The version of the greeting; clients choose by it what they ask.
-    pub server_version: String,
-    /// The plugin that the greeting names, and that clients with an unknown one are switched to.
-    pub default_plugin: AuthPlugin,
-    /// Time limit for the whole login.
-    pub timeout: Duration,
-}
 
 /// A client that has proved its password.
 #[derive(Debug)]
@@ -63,38 +48,6 @@ pub struct LoggedIn {
     pub attributes: Vec<(String, String)>,
     /// The connection is encrypted.
     pub tls: bool,
-}
-
-/// Why a login failed. What the client was told, if anything, has been sent.
-#[derive(Debug, thiserror::Error)]
-pub enum LoginError {
-    /// The connection broke.
-    #[error("{0}")]
-    Connection(#[from] ConnectionError),
-    /// The client's bytes are no handshake.
-    #[error("{peer}: bad handshake: {cause}")]
-    BadHandshake {
-        /// The client's address.
-        peer: String,
-        /// What is wrong.
-        cause: InvalidMessage,
-    },
-    /// The client was refused with this error.
-    #[error("{peer}: login refused: {error}")]
-    Refused {
-        /// The client's address.
-        peer: String,
-        /// What the client was told.
-        error: ServerError,
-    },
-    /// The time limit ran out.
-    #[error("{peer}: no complete login within {limit:?}")]
-    TimedOut {
-        /// The client's address.
-        peer: String,
-        /// The limit.
-        limit: Duration,
-    },
 }
 
 /// Takes a new client from the greeting to the end of its login.
@@ -258,31 +211,6 @@ fn too_old(connection: &Connection, server_version: &str) -> ServerError {
     };
     error.sqlstate = String::new();
     error
-}
-
-fn not_supported_auth_mode() -> ServerError {
-    let text = "Client does not support authentication protocol requested by server; consider \
-                upgrading MySQL client";
-    ServerError::new(ER_NOT_SUPPORTED_AUTH_MODE, text)
-}
-
-fn refused(connection: &Connection, error: ServerError) -> LoginError {
-    LoginError::Refused {
-        peer: connection.peer_name().to_owned(),
-        error,
-    }
-}
-
-fn access_denied(connection: &Connection, user: &str, with_password: bool) -> ServerError {
-    let host = match connection.peer_addr() {
-        Some(address) => address.ip().to_canonical().to_string(),
-        None => "unknown".to_owned(),
-    };
-    let using = if with_password { "YES" } else { "NO" };
-    ServerError::new(
-        ER_ACCESS_DENIED_ERROR,
-        format!("Access denied for user '{user}'@'{host}' (using password: {using})"),
-    )
 }
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ pub struct Wording {
 
 /// How far a dump was when it ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DumpPlace {
+pub struct DumpCoordinates {
     /// The file that was asked for.
     pub first_file: String,
     /// The position that was asked for.
@@ -88,7 +88,7 @@ impl Wording {
     }
 
     /// The file after the current one is gone.
-    pub fn no_next_file(self, place: &DumpPlace) -> ServerError {
+    pub fn no_next_file(self, place: &DumpCoordinates) -> ServerError {
         fatal(format!("could not find next log{}", self.suffix(place)))
     }
 
@@ -124,7 +124,7 @@ impl Wording {
 
     /// No event begins at the position.
     pub fn position_in_event(self, file: &str, position: u64, head: u64, end: u64) -> ServerError {
-        let place = DumpPlace {
+        let place = DumpCoordinates {
             first_file: file.to_owned(),
             first_position: position,
             file: file.to_owned(),
@@ -150,7 +150,7 @@ impl Wording {
     }
 
     /// The client did not say that it understands checksums.
-    pub fn no_checksums(self, place: &DumpPlace) -> ServerError {
+    pub fn no_checksums(self, place: &DumpCoordinates) -> ServerError {
         let replica = match self.replica() {
             "replica" => "Replica",
             _ => "Slave",
@@ -164,12 +164,12 @@ impl Wording {
     }
 
     /// A log file cannot be read.
-    pub fn read_error(self, place: &DumpPlace) -> ServerError {
+    pub fn read_error(self, place: &DumpCoordinates) -> ServerError {
         fatal(format!("I/O error reading log event{}", self.suffix(place)))
     }
 
     /// Another connection of the same replica has begun a dump.
-    pub fn same_replica(self, place: &DumpPlace) -> ServerError {
+    pub fn same_replica(self, place: &DumpCoordinates) -> ServerError {
         let suffix = self.suffix(place);
         match self.flavor {
             Flavor::MySql => fatal(format!(
@@ -305,7 +305,7 @@ impl Wording {
         )
     }
 
-    fn suffix(self, place: &DumpPlace) -> String {
+    fn suffix(self, place: &DumpCoordinates) -> String {
         let folder = match self.flavor {
             Flavor::MySql => "./",
             Flavor::MariaDb => "",

@@ -115,7 +115,7 @@ pub struct DumpProgress {
     /// Whether everything published has been sent.
     pub at_end: AtomicBool,
     /// The log file, and the offset in it up to which all was sent.
-    place: Mutex<(String, u64)>,
+    coordinates: Mutex<(String, u64)>,
     /// Bytes sent, protocol headers included.
     pub bytes_sent: AtomicU64,
     /// The newest sent event's timestamp; 0 when none was sent.
@@ -124,21 +124,23 @@ pub struct DumpProgress {
 
 impl DumpProgress {
     /// The log file, and the offset in it up to which all was sent.
-    pub fn place(&self) -> (String, u64) {
-        self.lock_place().clone()
+    pub fn coordinates(&self) -> (String, u64) {
+        self.lock_coordinates().clone()
     }
 
     /// Everything in `file` up to `position` was sent.
-    pub fn set_place(&self, file: &str, position: u64) {
-        let mut place = self.lock_place();
-        if place.0 != file {
-            file.clone_into(&mut place.0);
+    pub fn set_coordinates(&self, file: &str, position: u64) {
+        let mut coordinates = self.lock_coordinates();
+        if coordinates.0 != file {
+            file.clone_into(&mut coordinates.0);
         }
-        place.1 = position;
+        coordinates.1 = position;
     }
 
-    fn lock_place(&self) -> MutexGuard<'_, (String, u64)> {
-        self.place.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock_coordinates(&self) -> MutexGuard<'_, (String, u64)> {
+        self.coordinates
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -272,7 +274,7 @@ fn report_of(client: &Client, replica: &Replica) -> ReplicaReport {
         0 => None,
         timestamp => Some(now_seconds().saturating_sub(u64::from(timestamp))),
     };
-    let (file, position) = progress.place();
+    let (file, position) = progress.coordinates();
     ReplicaReport {
         server_id: replica.server_id,
         server_uuid: replica.server_uuid.map(|uuid| uuid.to_string()),

@@ -31,7 +31,7 @@ impl Token {
 
 /// A token and where it stands in the text, in bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Placed {
+pub struct TokenSpan {
     /// The token.
     pub token: Token,
     /// Where it begins.
@@ -42,7 +42,7 @@ pub struct Placed {
 
 /// Splits a statement; comments are left out (but the contents of `/*! … */` are not), and so is
 /// one `;` at the end. `None` when a quotation does not end.
-pub fn tokenize(text: &str) -> Option<Vec<Placed>> {
+pub fn tokenize(text: &str) -> Option<Vec<TokenSpan>> {
     let mut scanner = Scanner { text, at: 0 };
     let mut tokens = Vec::new();
     loop {
@@ -52,16 +52,13 @@ pub fn tokenize(text: &str) -> Option<Vec<Placed>> {
             break;
         };
         let token = scanner.token(first)?;
-        tokens.push(Placed {
+        tokens.push(TokenSpan {
             token,
             start,
             end: scanner.at,
         });
     }
-    if tokens
-        .last()
-        .is_some_and(|placed| placed.token.is_symbol(';'))
-    {
+    if tokens.last().is_some_and(|span| span.token.is_symbol(';')) {
         tokens.pop();
     }
     Some(tokens)
@@ -256,8 +253,8 @@ mod tests {
     use super::*;
 
     fn tokens(text: &str) -> Vec<Token> {
-        let placed = tokenize(text).unwrap();
-        placed.into_iter().map(|placed| placed.token).collect()
+        let span = tokenize(text).unwrap();
+        span.into_iter().map(|span| span.token).collect()
     }
 
     #[test]

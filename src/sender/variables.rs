@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::expression::Value;
+use super::value::Value;
 use crate::binlog::format_description::version_numbers;
 use crate::flavor::Flavor;
 use crate::gtid::Uuid;
@@ -100,7 +100,7 @@ pub struct Variable {
 
 /// What the variables' values come from.
 #[derive(Debug, Clone, Copy)]
-pub struct ServerFacts<'a> {
+pub struct RelayView<'a> {
     /// The relay log.
     pub log: &'a RelayLog,
     /// Its flavor.
@@ -115,11 +115,11 @@ pub struct ServerFacts<'a> {
 pub const VERSION_COMMENT: &str = "binrelay, a binlog relay";
 
 /// All system variables; `session` overrides.
-pub fn all(facts: &ServerFacts<'_>, session: &SessionVariables) -> Vec<Variable> {
-    let mut variables = common(facts);
-    match facts.flavor {
-        Flavor::MySql => variables.extend(mysql(facts)),
-        Flavor::MariaDb => variables.extend(mariadb(facts)),
+pub fn all(relay: &RelayView<'_>, session: &SessionVariables) -> Vec<Variable> {
+    let mut variables = of_both_flavors(relay);
+    match relay.flavor {
+        Flavor::MySql => variables.extend(mysql(relay)),
+        Flavor::MariaDb => variables.extend(mariadb(relay)),
     }
     for variable in &mut variables {
         if let Some(value) = session.system.get(variable.name) {
@@ -131,9 +131,9 @@ pub fn all(facts: &ServerFacts<'_>, session: &SessionVariables) -> Vec<Variable>
 }
 
 /// One system variable by its name, in any case.
-pub fn find(facts: &ServerFacts<'_>, session: &SessionVariables, name: &str) -> Option<Variable> {
+pub fn find(relay: &RelayView<'_>, session: &SessionVariables, name: &str) -> Option<Variable> {
     let name = name.to_ascii_lowercase();
-    all(facts, session)
+    all(relay, session)
         .into_iter()
         .find(|variable| variable.name == name)
 }
@@ -156,16 +156,16 @@ fn local(name: &'static str, value: Value) -> Variable {
     Variable { name, scope, value }
 }
 
-fn common(facts: &ServerFacts<'_>) -> Vec<Variable> {
-    let version = facts.log.server_version();
-    let basename = &facts.log.log_dir().basename;
-    let path = facts.log.log_dir().dir.join(basename);
+fn of_both_flavors(relay: &RelayView<'_>) -> Vec<Variable> {
+    let version = relay.log.server_version();
+    let basename = &relay.log.log_dir().basename;
+    let path = relay.log.log_dir().dir.join(basename);
     vec![
         local("auto_increment_increment", number(1)),
         local("auto_increment_offset", number(1)),
         local("autocommit", number(1)),
         global("binlog_checksum", text("CRC32")),
-        local("binlog_format", text(default_binlog_format(facts))),
+        local("binlog_format", text(default_binlog_format(relay))),
         local("binlog_row_image", text("FULL")),
         local("character_set_client", text("utf8mb4")),
         local("character_set_connection", text("utf8mb4")),
@@ -190,7 +190,7 @@ fn common(facts: &ServerFacts<'_>) -> Vec<Variable> {
         local("net_write_timeout", number(60)),
         global("performance_schema", number(0)),
         global("read_only", number(1)),
-        global("server_id", number(facts.server_id)),
+        global("server_id", number(relay.server_id)),
         local("sql_auto_is_null", number(0)),
         local("sql_log_bin", number(1)),
         local("sql_mode", text("")),
@@ -207,18 +207,18 @@ fn common(facts: &ServerFacts<'_>) -> Vec<Variable> {
 }
 
 /// The format that the sources write is theirs to choose; this is the default of their version.
-fn default_binlog_format(facts: &ServerFacts<'_>) -> &'static str {
-    let numbers = version_numbers(facts.log.server_version());
-    match facts.flavor {
+fn default_binlog_format(relay: &RelayView<'_>) -> &'static str {
+    let numbers = version_numbers(relay.log.server_version());
+    match relay.flavor {
         Flavor::MySql if numbers >= (5, 7, 7) => "ROW",
         Flavor::MySql => "STATEMENT",
         Flavor::MariaDb => "MIXED",
     }
 }
 
-fn mysql(facts: &ServerFacts<'_>) -> Vec<Variable> {
+fn mysql(relay: &RelayView<'_>) -> Vec<Variable> {
     let (executed, purged) = {
-        let state = facts.log.state();
+        let state = relay.log.state();
         let set = |set: &crate::identity::Executed| {
             set.as_mysql()
                 .map(|set| set.to_mysql_string())
@@ -226,9 +226,9 @@ fn mysql(facts: &ServerFacts<'_>) -> Vec<Variable> {
         };
         (set(&state.executed), set(&state.purged))
     };
-    let is_anonymous = facts.log.state().executed == crate::identity::Executed::Anonymous;
+    let is_anonymous = relay.log.state().executed == crate::identity::Executed::Anonymous;
     let gtid_mode = if is_anonymous { "OFF" } else { "ON" };
-    let numbers = version_numbers(facts.log.server_version());
+    let numbers = version_numbers(relay.log.server_version());
     let mut variables = vec![
         global("enforce_gtid_consistency", text(gtid_mode)),
         global("gtid_executed", text(executed)),
@@ -236,7 +236,7 @@ fn mysql(facts: &ServerFacts<'_>) -> Vec<Variable> {
         local("gtid_next", text("AUTOMATIC")),
         global("gtid_owned", text("")),
         global("gtid_purged", text(purged)),
-        global("server_uuid", text(facts.server_uuid.to_string())),
+        global("server_uuid", text(relay.server_uuid.to_string())),
         global("super_read_only", number(1)),
         local("transaction_isolation", text("REPEATABLE-READ")),
         local("transaction_read_only", number(0)),
@@ -254,9 +254,9 @@ fn mysql(facts: &ServerFacts<'_>) -> Vec<Variable> {
     variables
 }
 
-fn mariadb(facts: &ServerFacts<'_>) -> Vec<Variable> {
+fn mariadb(relay: &RelayView<'_>) -> Vec<Variable> {
     let (position, state) = {
-        let log = facts.log.state();
+        let log = relay.log.state();
         let state = log.executed.as_mariadb().cloned().unwrap_or_default();
         (state.position().to_string(), state.to_string())
     };
@@ -277,10 +277,10 @@ fn mariadb(facts: &ServerFacts<'_>) -> Vec<Variable> {
         local("tx_isolation", text("REPEATABLE-READ")),
         local("tx_read_only", number(0)),
     ];
-    if version_numbers(facts.log.server_version()) >= (10, 5, 0) {
+    if version_numbers(relay.log.server_version()) >= (10, 5, 0) {
         variables.push(global("binlog_row_metadata", text("NO_LOG")));
     }
-    if version_numbers(facts.log.server_version()) >= (11, 1, 1) {
+    if version_numbers(relay.log.server_version()) >= (11, 1, 1) {
         variables.push(local("transaction_isolation", text("REPEATABLE-READ")));
         variables.push(local("transaction_read_only", number(0)));
     }

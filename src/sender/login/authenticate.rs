@@ -7,10 +7,9 @@
 //!                                   └─ else: "full" → password over TLS, or by RSA → OK
 //! ```
 
-use super::{
-    Account, LOGIN_PACKET_LENGTH_MAX, LoginError, LoginOptions, access_denied,
-    not_supported_auth_mode, refused,
-};
+use super::accounts::Account;
+use super::error::{LoginError, access_denied, not_supported_auth_mode, refused};
+use super::options::{LOGIN_PACKET_LENGTH_MAX, LoginOptions};
 use crate::connection::{Connection, ConnectionError};
 use crate::protocol::StoredPassword;
 use crate::protocol::auth::{

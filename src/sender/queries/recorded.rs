@@ -3,6 +3,7 @@
 
 use super::tests::Asker;
 use super::*;
+use crate::flavor::Flavor;
 use recordings::{Answered, Conversation, KINDS};
 
 #[path = "../../../tests/recorded/mod.rs"]

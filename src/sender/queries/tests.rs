@@ -1,6 +1,9 @@
 //! The exact answers to what replicas and clients ask.
 
 use super::*;
+use crate::flavor::Flavor;
+use crate::sender::login::Privileges;
+use crate::sender::replicas::Replicas;
 use crate::sender::tests::fixture::{RELAY_UUID, SERVER_ID, TestLog, UUID};
 
 /// A session without a connection.
@@ -33,7 +36,7 @@ impl Asker {
 
     pub(super) fn ask(&mut self, text: &str) -> Result<Answer, ServerError> {
         let log = self.log.log();
-        let facts = ServerFacts {
+        let relay = RelayView {
             log: &log,
             flavor: self.flavor,
             server_id: SERVER_ID,
@@ -46,7 +49,7 @@ impl Asker {
             host: "10.0.0.9",
             privileges: self.privileges,
         };
-        answer(text, facts, &mut self.variables, &caller)
+        answer(text, relay, &mut self.variables, caller)
     }
 
     /// The one row of an answer, `|` between values.
