@@ -35,6 +35,7 @@ pub mod flavor;
 pub mod gtid;
 pub mod identity;
 pub mod inspect;
+pub mod like;
 pub mod merge;
 pub mod position;
 pub mod protocol;

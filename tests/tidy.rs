@@ -27,6 +27,7 @@ const FILE_LINES_MAX: usize = 500;
 const STREET: &[(&str, &[&str])] = &[
     ("flavor", &[]),
     ("atomic_file", &[]),
+    ("like", &[]),
     ("secret", &[]),
     ("tls", &["atomic_file", "secret"]),
     ("config", &["flavor", "secret", "tls"]),
@@ -36,7 +37,7 @@ const STREET: &[(&str, &[&str])] = &[
     ("binlog", &["gtid", "flavor", "protocol"]),
     ("identity", &["flavor", "gtid", "binlog"]),
     ("position", &[]),
-    ("filter", &["flavor", "binlog"]),
+    ("filter", &["flavor", "like", "binlog"]),
     (
         "transaction",
         &["flavor", "gtid", "binlog", "identity", "position", "filter"],
@@ -94,6 +95,7 @@ const STREET: &[(&str, &[&str])] = &[
         "sender",
         &[
             "flavor",
+            "like",
             "secret",
             "tls",
             "config",

@@ -1,6 +1,7 @@
 //! How the servers compare a table's name with a rule: letter by letter, with LIKE's wildcards.
 
 use super::tokenizer::Unclear;
+use crate::like;
 
 /// What counts as the same letter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -115,6 +116,12 @@ enum Letter {
     Byte(u8),
 }
 
+impl PartialEq<char> for Letter {
+    fn eq(&self, other: &char) -> bool {
+        *self == Letter::Character(*other)
+    }
+}
+
 /// The letters of `database.table`, or of a rule.
 #[derive(Debug, Clone, Copy)]
 struct Letters<'a> {
@@ -172,45 +179,9 @@ impl Iterator for Letters<'_> {
     }
 }
 
-/// LIKE: `%` any letters, `_` one letter, `\` takes the next one as it is. Takes time in
-/// proportion to both lengths at most.
-fn matches(mut pattern: Letters<'_>, mut name: Letters<'_>, strictness: Strictness) -> bool {
-    const MANY: Letter = Letter::Character('%');
-    const ONE: Letter = Letter::Character('_');
-    const ESCAPE: Letter = Letter::Character('\\');
-    // Where to go on when what follows the last `%` does not fit.
-    let mut retry: Option<(Letters<'_>, Letters<'_>)> = None;
-    loop {
-        let wanted = pattern.next();
-        if wanted == Some(MANY) {
-            retry = Some((pattern, name));
-            continue;
-        }
-        let fits = match (wanted, name.next()) {
-            (None, None) => return true,
-            (Some(ONE), Some(_)) => true,
-            (Some(ESCAPE), Some(letter)) => {
-                let literal = pattern.next().unwrap_or(ESCAPE);
-                strictness.equal(literal, letter)
-            }
-            (Some(wanted), Some(letter)) => strictness.equal(wanted, letter),
-            (None, Some(_)) => false,
-            (Some(_), None) => return false,
-        };
-        if fits {
-            continue;
-        }
-        match &mut retry {
-            Some((after_many, rest)) => {
-                // The `%` takes one letter more.
-                if rest.next().is_none() {
-                    return false;
-                }
-                (pattern, name) = (*after_many, *rest);
-            }
-            None => return false,
-        }
-    }
+/// Whether a name matches a pattern, as LIKE does.
+fn matches(pattern: Letters<'_>, name: Letters<'_>, strictness: Strictness) -> bool {
+    like::matches(pattern, name, |a, b| strictness.equal(a, b))
 }
 
 #[cfg(test)]

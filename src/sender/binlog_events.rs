@@ -1,4 +1,4 @@
-//! SHOW BINLOG EVENTS: rows are made while they are sent, from the published part of one file.
+//! SHOW BINLOG EVENTS: the rows are read from the published part of one file while they are sent.
 
 use super::cursor::Cursor;
 use super::event_info;
@@ -15,9 +15,9 @@ use crate::relay_log::{LogError, RelayLog, coordinates};
 
 /// "Error when executing command".
 const ER_ERROR_WHEN_EXECUTING_COMMAND: u16 = 1220;
-/// Of a larger event only so much is read, and its Info is cut.
+/// Of a larger event only this many bytes are read, and its Info is truncated.
 const EVENT_READ_MAX: usize = 1 << 20;
-/// Rows are made until their texts take so much.
+/// The size of a batch of rows, in bytes of their texts.
 const BATCH_LEN: usize = 64 * 1024;
 
 /// The columns of the answer.
@@ -33,22 +33,22 @@ pub const COLUMNS: [(&str, ColumnKind); 6] = [
 /// Values of a row, in the order of [`COLUMNS`].
 pub type Row = Vec<Option<Vec<u8>>>;
 
-/// What is still to be listed.
+/// The rest of a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventListing {
     file: u64,
     position: u64,
     skip: u64,
     left: u64,
-    /// Whether the position is known to be where an event begins.
+    /// Whether `position` is known to be the start of an event, and not past the readable end.
     is_aligned: bool,
 }
 
 /// Reads `[IN 'file'] [FROM position] [LIMIT [offset,] count | LIMIT count OFFSET offset]`; `None`
-/// when something else stands there.
+/// for anything else.
 ///
 /// # Errors
-/// A missing privilege, or a file that is not in the log.
+/// A privilege is missing, or the file is not in the log.
 pub fn parse(
     cursor: &mut Cursor<'_>,
     context: &StatementContext<'_>,
@@ -91,7 +91,7 @@ pub fn parse(
             Flavor::MariaDb => "BINLOG MONITOR",
         }));
     }
-    // LIMIT 0 is no limit to MySQL; MariaDB looks at it after the first row.
+    // MySQL ignores LIMIT 0; MariaDB checks the limit after the first row.
     left = match (left, context.relay.flavor) {
         (0, Flavor::MySql) => u64::MAX,
         (0, Flavor::MariaDb) => 1,
@@ -122,16 +122,16 @@ fn refused(cause: &str) -> ServerError {
 }
 
 fn unreadable(error: &LogError) -> ServerError {
-    tracing::warn!(%error, "SHOW BINLOG EVENTS ends");
+    tracing::warn!(%error, "SHOW BINLOG EVENTS failed");
     refused("Wrong offset or I/O error")
 }
 
 fn damaged(file: &str, position: u64, error: &EventError) -> ServerError {
-    tracing::warn!(file, position, %error, "SHOW BINLOG EVENTS ends");
+    tracing::warn!(file, position, %error, "SHOW BINLOG EVENTS failed");
     refused("Wrong offset or I/O error")
 }
 
-/// The column `Event_type`, where real servers spell it in a way of their own.
+/// The column `Event_type`, which real servers spell differently for some types.
 fn type_name(event_type: EventType) -> &'static str {
     match event_type {
         EventType::USER_VAR => "User var",
@@ -144,8 +144,7 @@ impl EventListing {
     /// The next rows, which may be none; `None` at the end. Reads files.
     ///
     /// # Errors
-    /// What the client is to be told: a position where no event begins, or a file that cannot be
-    /// read.
+    /// No event begins at the position, or the file cannot be read.
     pub fn next_rows(&mut self, log: &RelayLog) -> Result<Option<Vec<Row>>, ServerError> {
         let end = coordinates::readable_end(log, self.file).map_err(|error| unreadable(&error))?;
         let end = end.ok_or_else(|| refused("Could not find target log"))?;
@@ -170,7 +169,7 @@ impl EventListing {
             }
             if self.skip > 0 {
                 self.skip -= 1;
-                // Passing over events is work as well: the task's turn must end some time.
+                // Skipping events costs time as well; a batch must end.
                 len += HEADER_LEN;
             } else {
                 let row = self.row(&file, &name, flavor, &header)?;
@@ -183,7 +182,8 @@ impl EventListing {
         Ok(Some(rows))
     }
 
-    /// A position where no event begins: MySQL goes to the next event, MariaDB refuses.
+    /// Moves the position to the start of an event: MySQL continues at the next one, MariaDB
+    /// refuses a position inside an event.
     fn align_position(
         &mut self,
         log: &RelayLog,

@@ -4,16 +4,16 @@ use std::slice::Iter;
 
 use super::sql::{Token, TokenSpan};
 
-/// Goes through a statement's tokens.
+/// Reads a statement's tokens.
 #[derive(Debug, Clone)]
 pub struct Cursor<'a> {
     tokens: Iter<'a, TokenSpan>,
-    /// Where the newest token ended, in bytes.
+    /// Offset in the statement after the last token read, in bytes.
     pub end: usize,
 }
 
 impl<'a> Cursor<'a> {
-    /// At the first token.
+    /// A cursor at the first token.
     pub fn new(tokens: &'a [TokenSpan]) -> Self {
         Self {
             tokens: tokens.iter(),
@@ -21,24 +21,24 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// The next token, which is taken.
+    /// Reads the next token.
     pub fn next(&mut self) -> Option<&'a Token> {
         let span = self.tokens.next()?;
         self.end = span.end;
         Some(&span.token)
     }
 
-    /// The next token, which is left there.
+    /// The next token, not consumed.
     pub fn peek(&self) -> Option<&'a TokenSpan> {
         self.tokens.as_slice().first()
     }
 
-    /// Takes this word, in any case, if it is next.
+    /// Consumes this word, ignoring case, if it is next.
     pub fn eat(&mut self, word: &str) -> bool {
         self.eat_if(|token| token.is(word))
     }
 
-    /// Takes this character if it is next.
+    /// Consumes this character if it is next.
     pub fn eat_symbol(&mut self, symbol: char) -> bool {
         self.eat_if(|token| token.is_symbol(symbol))
     }
@@ -51,12 +51,12 @@ impl<'a> Cursor<'a> {
         eats
     }
 
-    /// The next token, taken if `take`.
-    pub fn next_if(&mut self, take: bool) -> Option<&'a Token> {
-        if take { self.next() } else { None }
+    /// Reads the next token if `wanted`.
+    pub fn next_if(&mut self, wanted: bool) -> Option<&'a Token> {
+        if wanted { self.next() } else { None }
     }
 
-    /// Takes these words if all of them are next.
+    /// Consumes these words if all of them are next.
     pub fn eat_words(&mut self, words: &[&str]) -> bool {
         let mut ahead = self.clone();
         if words.iter().all(|word| ahead.eat(word)) {
@@ -66,7 +66,7 @@ impl<'a> Cursor<'a> {
         false
     }
 
-    /// Whether nothing is left.
+    /// Whether all tokens were read.
     pub fn is_done(&self) -> bool {
         self.peek().is_none()
     }

@@ -1,4 +1,4 @@
-//! The expressions that clients put into SELECT and SET: literals, variables, a few functions.
+//! The expressions that clients use in SELECT and SET: literals, variables, a few functions.
 
 use super::cursor::Cursor;
 use super::replicas::now_seconds;
@@ -20,8 +20,7 @@ const ER_SP_DOES_NOT_EXIST: u16 = 1305;
 /// Reads and evaluates an expression.
 ///
 /// # Errors
-/// `Ok(None)` when it is none of those understood here; what a server answers to unknown
-/// variables and functions.
+/// An unknown variable or function. `Ok(None)` is any other unsupported expression.
 pub fn evaluate(
     cursor: &mut Cursor<'_>,
     context: &StatementContext<'_>,
@@ -98,7 +97,7 @@ fn call(
             binlog_gtid_pos(context, file.clone(), position.clone())
         }
         ("BINLOG_GTID_POS" | "UNIX_TIMESTAMP" | "NOW", _) => {
-            let text = format!("this call of {name} is not understood by binrelay");
+            let text = format!("binrelay does not support {name} with these arguments");
             return Err(ServerError::new(ER_NOT_SUPPORTED_YET, text));
         }
         _ => {
@@ -110,13 +109,13 @@ fn call(
     })
 }
 
-/// Local time is of no use to anybody here: everything the relay says is in UTC.
+/// The current time. In UTC, as all times that the relay reports.
 fn now_text() -> String {
     let now = jiff::Timestamp::now();
     now.strftime("%Y-%m-%d %H:%M:%S").to_string()
 }
 
-/// NULL wherever the answer is not certain: the replica takes it for its own position.
+/// NULL unless the answer is certain: the replica adopts it as its own position.
 fn binlog_gtid_pos(context: &StatementContext<'_>, file: Value, position: Value) -> Value {
     let log = context.relay.log;
     let file = file.into_text().unwrap_or_default();
@@ -129,7 +128,7 @@ fn binlog_gtid_pos(context: &StatementContext<'_>, file: Value, position: Value)
         Ok(Some(position)) => Value::Text(position.to_string()),
         Ok(None) => Value::Null,
         Err(error) => {
-            tracing::warn!(%error, "binlog_gtid_pos cannot be answered");
+            tracing::warn!(%error, "binlog_gtid_pos failed");
             Value::Null
         }
     }

@@ -24,7 +24,7 @@ pub enum Assignment {
     System(String, Value),
 }
 
-/// The assignments of a SET statement; `None` when it is not supported.
+/// The assignments of a SET statement; `None` if it is not supported.
 ///
 /// # Errors
 /// The error to send to the client.

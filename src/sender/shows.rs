@@ -20,10 +20,10 @@ use std::sync::atomic::Ordering::Relaxed;
 type Row = Vec<Option<String>>;
 type Outcome = Result<Option<Answer>, ServerError>;
 
-/// Answers the rest of a statement that began with SHOW; `None` when it is not understood.
+/// Answers the rest of a statement that began with SHOW; `None` if it is not supported.
 ///
 /// # Errors
-/// A missing privilege, or a file that cannot be read.
+/// A privilege is missing, or a file cannot be read.
 pub fn show(mut cursor: Cursor<'_>, context: &StatementContext<'_>) -> Outcome {
     let _scope = cursor.eat("GLOBAL") || cursor.eat("SESSION") || cursor.eat("LOCAL");
     let _full = cursor.eat("FULL");
@@ -84,7 +84,7 @@ fn rows(columns: &[(&str, ColumnKind)], rows: Vec<Row>) -> Answer {
     }
 }
 
-/// Which names are asked for.
+/// The names that a statement selects.
 enum NameFilter {
     All,
     Like(String),
@@ -178,7 +178,7 @@ fn status(context: &StatementContext<'_>) -> Vec<(String, String)> {
     values
 }
 
-/// The privilege to see where the log is, as the flavor calls it.
+/// Checks the privilege to see the log's coordinates; its name depends on the flavor.
 fn check_monitor(context: &StatementContext<'_>) -> Result<(), ServerError> {
     if context.caller.privileges.replication || context.caller.privileges.admin {
         return Ok(());

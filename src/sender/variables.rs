@@ -1,4 +1,4 @@
-//! System variables, as far as clients and replicas ask for them, and what a session sets.
+//! The system variables that clients and replicas read, and the variables that a session sets.
 
 use std::collections::BTreeMap;
 
@@ -10,22 +10,22 @@ use crate::relay_log::RelayLog;
 
 /// The most variables that one session can set.
 const SESSION_VARIABLES_MAX: usize = 256;
-/// The most bytes that their names and values take together.
+/// The most bytes of their names and values together.
 const SESSION_BYTES_MAX: usize = 2 << 20;
 
-/// What a session has set.
+/// The variables that a session has set.
 #[derive(Debug, Clone, Default)]
 pub struct SessionVariables {
     user: BTreeMap<String, Value>,
     system: BTreeMap<String, Value>,
 }
 
-/// A session has set too much.
+/// A session has set too many variables; they have been reset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TooManyVariables;
 
 impl SessionVariables {
-    /// `@name`, in any case.
+    /// `@name`, ignoring case; NULL if it is not set.
     pub fn user(&self, name: &str) -> Value {
         let name = name.to_lowercase();
         self.user.get(&name).cloned().unwrap_or(Value::Null)
@@ -36,8 +36,7 @@ impl SessionVariables {
         self.user(name).into_text()
     }
 
-    /// The text of the first of these that is set: servers and replicas of different age have
-    /// different names for one thing.
+    /// The text of the first of these that is set: the names depend on the replica's version.
     pub fn first_text(&self, names: &[&str]) -> Option<String> {
         names.iter().find_map(|name| self.user_text(name))
     }
@@ -45,7 +44,7 @@ impl SessionVariables {
     /// Sets `@name`.
     ///
     /// # Errors
-    /// When there is too much already.
+    /// Too many variables are set.
     pub fn set_user(&mut self, name: &str, value: Value) -> Result<(), TooManyVariables> {
         self.user.insert(name.to_lowercase(), value);
         self.check()
@@ -54,13 +53,13 @@ impl SessionVariables {
     /// Sets a session variable.
     ///
     /// # Errors
-    /// When there is too much already.
+    /// Too many variables are set.
     pub fn set_system(&mut self, name: &str, value: Value) -> Result<(), TooManyVariables> {
         self.system.insert(name.to_lowercase(), value);
         self.check()
     }
 
-    /// Forgets everything.
+    /// Resets all variables.
     pub fn clear(&mut self) {
         *self = Self::default();
     }
@@ -78,12 +77,12 @@ impl SessionVariables {
     }
 }
 
-/// Where a variable can be read and set.
+/// The scope of a variable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
-    /// The server's only.
+    /// Global only.
     Global,
-    /// Each session has its own.
+    /// Global and session.
     Session,
 }
 
@@ -92,13 +91,13 @@ pub enum Scope {
 pub struct Variable {
     /// Its name, in lower case.
     pub name: &'static str,
-    /// Where it can be read.
+    /// Its scope.
     pub scope: Scope,
     /// Its value.
     pub value: Value,
 }
 
-/// What the variables' values come from.
+/// The relay as statements see it; the values of system variables come from here.
 #[derive(Debug, Clone, Copy)]
 pub struct RelayView<'a> {
     /// The relay log.
@@ -111,10 +110,10 @@ pub struct RelayView<'a> {
     pub server_uuid: Uuid,
 }
 
-/// What `@@version_comment` says.
+/// The value of `@@version_comment`.
 pub const VERSION_COMMENT: &str = "binrelay, a binlog relay";
 
-/// All system variables; `session` overrides.
+/// All system variables, with the session's values.
 pub fn all(relay: &RelayView<'_>, session: &SessionVariables) -> Vec<Variable> {
     let mut variables = of_both_flavors(relay);
     match relay.flavor {
@@ -130,7 +129,7 @@ pub fn all(relay: &RelayView<'_>, session: &SessionVariables) -> Vec<Variable> {
     variables
 }
 
-/// One system variable by its name, in any case.
+/// A system variable by its name, ignoring case.
 pub fn find(relay: &RelayView<'_>, session: &SessionVariables, name: &str) -> Option<Variable> {
     let name = name.to_ascii_lowercase();
     all(relay, session)
@@ -206,7 +205,7 @@ fn of_both_flavors(relay: &RelayView<'_>) -> Vec<Variable> {
     ]
 }
 
-/// The format that the sources write is theirs to choose; this is the default of their version.
+/// The default of the log's version. The sources decide which format they write.
 fn default_binlog_format(relay: &RelayView<'_>) -> &'static str {
     let numbers = version_numbers(relay.log.server_version());
     match relay.flavor {
@@ -287,7 +286,7 @@ fn mariadb(relay: &RelayView<'_>) -> Vec<Variable> {
     variables
 }
 
-/// Variables whose number is shown as ON or OFF by SHOW VARIABLES.
+/// Variables whose 1 or 0 SHOW VARIABLES displays as ON or OFF.
 const SWITCHES: &[&str] = &[
     "autocommit",
     "gtid_ignore_duplicates",
@@ -306,7 +305,7 @@ const SWITCHES: &[&str] = &[
     "tx_read_only",
 ];
 
-/// The value as SHOW VARIABLES has it.
+/// The value as SHOW VARIABLES displays it.
 pub fn shown_value(variable: &Variable) -> String {
     let text = variable.value.clone().into_text().unwrap_or_default();
     match text.as_str() {

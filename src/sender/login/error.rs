@@ -6,18 +6,18 @@ use crate::connection::{Connection, ConnectionError};
 use crate::protocol::error_code::{ER_ACCESS_DENIED_ERROR, ER_NOT_SUPPORTED_AUTH_MODE};
 use crate::protocol::{InvalidMessage, ServerError};
 
-/// Why a login failed. What the client was told, if anything, has been sent.
+/// Why a login failed. The client's error, if there is one, has been sent.
 #[derive(Debug, thiserror::Error)]
 pub enum LoginError {
-    /// The connection broke.
+    /// The connection failed.
     #[error("{0}")]
     Connection(#[from] ConnectionError),
-    /// The client's bytes are no handshake.
-    #[error("{peer}: bad handshake: {cause}")]
+    /// The client sent an invalid handshake.
+    #[error("{peer}: invalid handshake: {cause}")]
     BadHandshake {
         /// The client's address.
         peer: String,
-        /// What is wrong.
+        /// The fault.
         cause: InvalidMessage,
     },
     /// The client was refused with this error.
@@ -25,11 +25,11 @@ pub enum LoginError {
     Refused {
         /// The client's address.
         peer: String,
-        /// What the client was told.
+        /// The error that was sent to the client.
         error: ServerError,
     },
-    /// The time limit ran out.
-    #[error("{peer}: no complete login within {limit:?}")]
+    /// The login took too long.
+    #[error("{peer}: the login was not complete after {limit:?}")]
     TimedOut {
         /// The client's address.
         peer: String,

@@ -12,18 +12,18 @@ pub(super) const LOGIN_BUFFER_SIZE: usize = 16 << 10;
 /// The largest packet before authentication, in bytes: fits the buffer with its header.
 pub(super) const LOGIN_PACKET_LENGTH_MAX: usize = LOGIN_BUFFER_SIZE - 4;
 
-/// How logins are done.
+/// The settings of a login.
 #[derive(Debug, Clone)]
 pub struct LoginOptions {
-    /// Who may log in.
+    /// The accounts that may log in.
     pub accounts: Arc<Accounts>,
-    /// TLS for clients that ask for it; None offers none.
+    /// TLS for clients that request it; None if it is not offered.
     pub tls: Option<ServerTls>,
-    /// Refuse clients that do not ask for TLS.
+    /// Refuse clients that do not use TLS.
     pub require_tls: bool,
-    /// The version of the greeting; clients choose by it what they ask.
+    /// The version in the greeting; the statements that clients send depend on it.
     pub server_version: String,
-    /// The plugin that the greeting names, and that clients with an unknown one are switched to.
+    /// The plugin that the greeting names, and to which clients with an unknown one are switched.
     pub default_plugin: AuthPlugin,
     /// Time limit for the whole login.
     pub timeout: Duration,

@@ -1,4 +1,4 @@
-//! The exact answers to what replicas and clients ask.
+//! The exact answers to the statements of replicas and clients.
 
 use super::*;
 use crate::flavor::Flavor;
@@ -85,7 +85,7 @@ impl Asker {
 }
 
 #[test]
-fn what_mysql_replicas_ask() {
+fn statements_of_mysql_replicas_are_answered() {
     let mut asker = Asker::new(Flavor::MySql);
     assert!(asker.row("SELECT UNIX_TIMESTAMP()").parse::<u64>().unwrap() > 1_700_000_000);
     assert_eq!(asker.row("SELECT @@GLOBAL.SERVER_ID"), "900");
@@ -134,7 +134,7 @@ fn what_mysql_replicas_ask() {
 }
 
 #[test]
-fn what_mariadb_replicas_ask() {
+fn statements_of_mariadb_replicas_are_answered() {
     let mut asker = Asker::new(Flavor::MariaDb);
     assert_eq!(
         asker.row("SHOW VARIABLES LIKE 'SERVER_ID'"),
@@ -177,7 +177,7 @@ fn what_mariadb_replicas_ask() {
 }
 
 #[test]
-fn what_clients_ask_at_login() {
+fn statements_of_clients_at_login_are_answered() {
     let mut asker = Asker::new(Flavor::MySql);
     assert_eq!(
         asker.row("select @@version_comment limit 1"),
@@ -221,7 +221,7 @@ fn what_clients_ask_at_login() {
 }
 
 #[test]
-fn what_is_refused() {
+fn unsupported_statements_are_refused() {
     let mut asker = Asker::new(Flavor::MySql);
     for (text, code) in [
         ("SELECT @@session.server_id", 1238),
@@ -251,7 +251,7 @@ fn what_is_refused() {
 }
 
 #[test]
-fn shows() {
+fn show_statements_are_answered() {
     let mut asker = Asker::new(Flavor::MySql);
     let end = asker.log.log().published().offset;
     for text in ["SHOW MASTER STATUS", "show  binary log status"] {
