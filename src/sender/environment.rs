@@ -1,4 +1,4 @@
-//! What every session of the sender is given.
+//! The options and shared state that every session is given.
 
 use std::sync::Arc;
 use std::time::Duration;

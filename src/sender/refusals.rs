@@ -88,8 +88,11 @@ impl Wording {
     }
 
     /// The file after the current one is gone.
-    pub fn no_next_file(self, place: &DumpCoordinates) -> ServerError {
-        fatal(format!("could not find next log{}", self.suffix(place)))
+    pub fn no_next_file(self, coordinates: &DumpCoordinates) -> ServerError {
+        fatal(format!(
+            "could not find next log{}",
+            self.suffix(coordinates)
+        ))
     }
 
     /// The position is below 4.
@@ -124,7 +127,7 @@ impl Wording {
 
     /// No event begins at the position.
     pub fn position_in_event(self, file: &str, position: u64, head: u64, end: u64) -> ServerError {
-        let place = DumpCoordinates {
+        let coordinates = DumpCoordinates {
             first_file: file.to_owned(),
             first_position: position,
             file: file.to_owned(),
@@ -146,11 +149,11 @@ impl Wording {
             ),
             Flavor::MariaDb => "bogus data in log event".to_owned(),
         };
-        fatal(text + &self.suffix(&place))
+        fatal(text + &self.suffix(&coordinates))
     }
 
     /// The client did not report that it supports checksums.
-    pub fn no_checksums(self, place: &DumpCoordinates) -> ServerError {
+    pub fn no_checksums(self, coordinates: &DumpCoordinates) -> ServerError {
         let replica = match self.replica() {
             "replica" => "Replica",
             _ => "Slave",
@@ -159,18 +162,21 @@ impl Wording {
             "{replica} can not handle replication events with the checksum that {} is configured \
              to log{}",
             self.source(),
-            self.suffix(place)
+            self.suffix(coordinates)
         ))
     }
 
     /// A log file cannot be read.
-    pub fn read_error(self, place: &DumpCoordinates) -> ServerError {
-        fatal(format!("I/O error reading log event{}", self.suffix(place)))
+    pub fn read_error(self, coordinates: &DumpCoordinates) -> ServerError {
+        fatal(format!(
+            "I/O error reading log event{}",
+            self.suffix(coordinates)
+        ))
     }
 
     /// Another connection of the same replica has begun a dump.
-    pub fn same_replica(self, place: &DumpCoordinates) -> ServerError {
-        let suffix = self.suffix(place);
+    pub fn same_replica(self, coordinates: &DumpCoordinates) -> ServerError {
+        let suffix = self.suffix(coordinates);
         match self.flavor {
             Flavor::MySql => fatal(format!(
                 "A {0} with the same server_uuid/server_id as this {0} has connected to the \
@@ -305,7 +311,7 @@ impl Wording {
         )
     }
 
-    fn suffix(self, place: &DumpCoordinates) -> String {
+    fn suffix(self, coordinates: &DumpCoordinates) -> String {
         let directory = match self.flavor {
             Flavor::MySql => "./",
             Flavor::MariaDb => "",
@@ -313,12 +319,12 @@ impl Wording {
         format!(
             "; the first event '{}' at {}, the last event read from '{directory}{}' at {}, the last \
              byte read from '{directory}{}' at {}.",
-            place.first_file,
-            place.first_position,
-            place.file,
-            place.last_event,
-            place.file,
-            place.last_byte
+            coordinates.first_file,
+            coordinates.first_position,
+            coordinates.file,
+            coordinates.last_event,
+            coordinates.file,
+            coordinates.last_byte
         )
     }
 }

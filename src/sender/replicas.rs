@@ -212,7 +212,7 @@ impl Replicas {
         self.lock().values().cloned().collect()
     }
 
-    /// Tells a client's session to end; false if there is no client with that id.
+    /// Ends a client's session; false if there is no client with that id.
     pub fn kill(&self, id: u32) -> bool {
         match self.lock().get(&id) {
             Some(client) => {

@@ -54,7 +54,7 @@ pub(super) async fn authenticate<'a>(
                 AuthPlugin::Ed25519 => rand::random::<[u8; ED25519_NONCE_LENGTH]>().to_vec(),
                 _ => new_scramble().to_vec(),
             };
-            let answer = ask(connection, &encode_switch(plugin, &scramble)).await?;
+            let answer = request(connection, &encode_switch(plugin, &scramble)).await?;
             (plugin, scramble, answer)
         }
         Next::Impossible => return Err(refused(connection, not_supported_auth_mode())),
@@ -66,7 +66,7 @@ pub(super) async fn authenticate<'a>(
             connection.write_packet(&encode_fast_auth_success()).await?;
         } else {
             let key = options.accounts.key();
-            let clear = ask_password(connection, key, &scramble).await?;
+            let clear = request_password(connection, key, &scramble).await?;
             is_correct = verify_clear(&password, clear).await;
         }
     }
@@ -145,7 +145,7 @@ fn next(
 }
 
 /// Sends a packet and reads the answer.
-async fn ask(
+async fn request(
     connection: &mut Connection,
     packet: &[u8],
 ) -> Result<Zeroizing<Vec<u8>>, ConnectionError> {
@@ -157,17 +157,17 @@ async fn ask(
 
 /// Requests the password itself: in clear text over TLS, else encrypted with the relay's public
 /// key, which the client may already have or requests. None if the answer is neither.
-async fn ask_password(
+async fn request_password(
     connection: &mut Connection,
     key: &PasswordKey,
     scramble: &[u8],
 ) -> Result<Option<Zeroizing<Vec<u8>>>, ConnectionError> {
-    let mut answer = ask(connection, &encode_full_auth_needed()).await?;
+    let mut answer = request(connection, &encode_full_auth_needed()).await?;
     if connection.is_tls() {
         return Ok(decode_password(answer, &[]));
     }
     if is_public_key_request(&answer) {
-        answer = ask(connection, &encode_public_key(key.public_pem())).await?;
+        answer = request(connection, &encode_public_key(key.public_pem())).await?;
     }
     Ok(key
         .decrypt(&answer)
