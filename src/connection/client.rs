@@ -35,12 +35,12 @@ pub struct ConnectOptions {
     pub read_buffer_size: usize,
 }
 
-/// What a server reported about itself in its greeting.
+/// The facts about a server in its greeting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerGreeting {
     /// The version without MariaDB's `5.5.5-` prefix, e.g. `8.0.36` or `10.11.6-MariaDB-log`.
     pub version: String,
-    /// The server's family.
+    /// The server's flavor.
     pub flavor: Flavor,
     /// The connection's id on the server, for KILL.
     pub connection_id: u32,

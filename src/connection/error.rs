@@ -101,7 +101,7 @@ pub enum ConnectionErrorCause {
     /// The TLS settings cannot be used.
     #[error("{0}")]
     TlsSettings(#[from] TlsError),
-    /// The password cannot be proved to this server.
+    /// The client cannot authenticate to this server.
     #[error("{0}")]
     Authentication(AuthError),
 }

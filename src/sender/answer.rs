@@ -15,6 +15,6 @@ pub enum Answer {
         /// Values.
         rows: Vec<Vec<Option<String>>>,
     },
-    /// Rows that are made while they are sent.
+    /// Rows that are read while they are sent.
     Events(EventListing),
 }

@@ -26,12 +26,12 @@ pub enum BlockError {
 /// Reads blocks into a buffer that it keeps.
 #[derive(Debug, Default)]
 pub struct BlockReader {
-    /// The block read last, and nothing else.
+    /// Exactly the bytes of the block that was read last.
     block: Vec<u8>,
 }
 
 impl BlockReader {
-    /// Reads exactly `len` bytes at `offset` of `file`; at most [`BLOCK_LEN`] are meant.
+    /// Reads exactly `len` bytes at `offset` of `file`; callers pass at most [`BLOCK_LEN`].
     ///
     /// # Errors
     /// The file cannot be read or ends too early, or the runtime is shutting down.
@@ -59,7 +59,7 @@ impl BlockReader {
         Ok(&self.block)
     }
 
-    /// Frees a buffer that only catching up needs.
+    /// Frees the buffer if it is larger than needed at the end of the log.
     pub fn release_memory(&mut self) {
         if self.block.capacity() > INLINE_READ_MAX {
             self.block = Vec::new();

@@ -55,14 +55,30 @@ pub fn gtid_list(server_id: u32, position: u64, state: &BinlogState) -> Vec<u8> 
 
 /// The ROTATE that names the file whose events follow; `checksummed`: whether
 /// the client expects a checksum.
-pub fn file_name(server_id: u32, file: &str, position: u64, checksummed: bool) -> Vec<u8> {
+///
+/// # Errors
+/// The event is too short to have a checksum, which would be a bug.
+pub fn file_name(
+    server_id: u32,
+    file: &str,
+    position: u64,
+    checksummed: bool,
+) -> Result<Vec<u8>, EventError> {
     let mut rotate = rotate::artificial(server_id, file, position);
     if !checksummed {
-        rotate.truncate(rotate.len() - CHECKSUM_LEN);
-        let size = rotate.len() as u32;
-        event::set_event_size(&mut rotate, size);
+        let Some(len) = rotate.len().checked_sub(CHECKSUM_LEN) else {
+            return Err(EventError::Truncated {
+                event: EventType::ROTATE.name(),
+                field: "checksum",
+                offset: 0,
+                needed: CHECKSUM_LEN as u64,
+                found: rotate.len(),
+            });
+        };
+        rotate.truncate(len);
+        event::set_event_size(&mut rotate, len as u32);
     }
-    rotate
+    Ok(rotate)
 }
 
 /// The format description for a dump that starts after it: it does not change the replica's
@@ -111,10 +127,10 @@ mod tests {
     #[test]
     fn a_rotate_is_byte_for_byte_that_of_servers_with_and_without_checksum() {
         // As MySQL 9.7 and MariaDB 10.11 send it.
-        let with = file_name(1, "b.000003", 4, true);
+        let with = file_name(1, "b.000003", 4, true).unwrap();
         assert_eq!(with.len(), 39);
         assert_eq!(&with[35..], b"\xa38\xa7\xcc");
-        let without = file_name(1, "b.000003", 4, false);
+        let without = file_name(1, "b.000003", 4, false).unwrap();
         assert_eq!(without.len(), 35);
         assert_eq!(EventHeader::parse(&without).unwrap().event_size, 35);
     }

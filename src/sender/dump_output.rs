@@ -165,7 +165,7 @@ impl<'a> DumpOutput<'a> {
         }
     }
 
-    /// Frees the memory that only catching up needs, down to `len` bytes.
+    /// Frees memory that is not needed at the end of the log, down to `len` bytes.
     pub fn release_memory(&mut self, len: usize) {
         self.pending.shrink_to(len);
     }

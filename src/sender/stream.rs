@@ -24,7 +24,7 @@ use crate::protocol::error_code::{ER_CONNECTION_KILLED, ER_SERVER_SHUTDOWN};
 use crate::relay_log::reader::{FIRST_EVENT, LogFile};
 use crate::relay_log::{LogError, RelayLog, RelayLogPosition};
 
-/// The surroundings of a dump.
+/// The resources of a dump.
 #[derive(Debug)]
 pub struct DumpContext {
     /// The log.
@@ -160,9 +160,7 @@ impl<'a> Dump<'a> {
     async fn send_head(&mut self, file: &LogFile, format: &[u8]) -> Result<(), DumpEnd> {
         let checksummed = self.start.checksums == ChecksumAwareness::FromStart;
         let name = self.walk.file_name().to_owned();
-        let rotate =
-            control_events::file_name(self.server_id, &name, self.start.position, checksummed);
-        self.put_event(&rotate)?;
+        self.put_rotate(&name, self.start.position, checksummed)?;
         let format_end = FIRST_EVENT + format.len() as u64;
         if self.start.checksums == ChecksumAwareness::Unaware {
             self.write_out().await?;
@@ -193,11 +191,17 @@ impl<'a> Dump<'a> {
         let file = self.open()?;
         self.read_format(&file)?;
         let name = self.log.log_dir().file_name(self.file);
-        let rotate = control_events::file_name(self.server_id, &name, FIRST_EVENT, true);
-        self.walk.start_file(name);
+        self.walk.start_file(name.clone());
         self.offset = FIRST_EVENT;
-        self.put_event(&rotate)?;
+        self.put_rotate(&name, FIRST_EVENT, true)?;
         Ok(file)
+    }
+
+    /// Appends the ROTATE that names the file whose events follow.
+    fn put_rotate(&mut self, name: &str, position: u64, checksummed: bool) -> Result<(), DumpEnd> {
+        let rotate = control_events::file_name(self.server_id, name, position, checksummed)
+            .map_err(|error| self.walk_error(error.into()))?;
+        self.put_event(&rotate)
     }
 
     fn put_event(&mut self, event: &[u8]) -> Result<(), DumpEnd> {
