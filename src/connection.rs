@@ -2,72 +2,33 @@
 //! sources, see [`client`]) and the server's (towards replicas, see [`crate::sender::login`]).
 //!
 //! A connection reads into one buffer of fixed size. On the hot path [`Connection::buffered_part`]
-//! hands out packets from it without copying, and [`Connection::fill`] reads more. It sets no time
-//! limits of its own: callers wrap calls in `tokio::time::timeout`. After a write that was cut off
-//! by a time limit the connection can only be dropped; `fill` can be cut off at any time.
+//! hands out packets from it without copying, and [`Connection::fill`] reads more. It has no
+//! timeouts of its own: callers wrap calls in `tokio::time::timeout`. After a write that was
+//! cancelled by a timeout the connection can only be closed; `fill` can be cancelled at any time.
 
 pub mod client;
 mod error;
 mod exchange;
+mod read_buffer;
 mod stream;
+mod upgrade;
 
 pub use error::{ConnectionError, ConnectionErrorCause, Phase};
 
-use crate::protocol::InvalidMessage;
-use crate::protocol::framing::{
-    FRAME_HEADER_LENGTH, FrameReader, PacketPart, READ_BUFFER_MIN, put_packet,
-};
-use rustls::pki_types::ServerName;
+use crate::protocol::framing::{FRAME_HEADER_LENGTH, FrameReader, PacketPart, put_packet};
+use read_buffer::ReadBuffer;
 use socket2::{SockRef, TcpKeepalive};
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 use stream::Stream;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-/// Framed bytes that are gathered before they go to the socket without a flush.
+/// Framed bytes that are buffered before they are sent without a flush.
 const WRITE_BUFFER_LIMIT: usize = 64 << 10;
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
-
-/// The read buffer: `start..end` holds what was read and not yet taken.
-struct ReadBuffer {
-    bytes: Box<[u8]>,
-    start: usize,
-    end: usize,
-}
-
-impl ReadBuffer {
-    fn new(capacity: usize) -> ReadBuffer {
-        let bytes = vec![0; capacity.max(READ_BUFFER_MIN)].into_boxed_slice();
-        ReadBuffer {
-            bytes,
-            start: 0,
-            end: 0,
-        }
-    }
-
-    fn available(&self) -> &[u8] {
-        self.bytes.get(self.start..self.end).unwrap_or_default()
-    }
-
-    /// Room for more bytes, at the end. A started packet moves to the front when less than half
-    /// of the buffer is left; that happens once per filled buffer at most.
-    fn room(&mut self) -> &mut [u8] {
-        if self.start == self.end {
-            self.start = 0;
-            self.end = 0;
-        } else if self.start > 0 && self.bytes.len() - self.end < self.bytes.len() / 2 {
-            self.bytes.copy_within(self.start..self.end, 0);
-            self.end -= self.start;
-            self.start = 0;
-        }
-        self.bytes.get_mut(self.end..).unwrap_or_default()
-    }
-}
 
 /// A connection, on either side.
 pub struct Connection {
@@ -92,10 +53,12 @@ impl std::fmt::Debug for Connection {
 }
 
 impl Connection {
-    /// Takes a connected socket over. `peer_name` is what errors call the peer (`host:port`);
-    /// `read_buffer_size` is in bytes (at least 1 KiB): packets larger than it come in parts.
+    /// A connection over a connected socket. `peer_name` is the peer's name in errors
+    /// (`host:port`); `read_buffer_size` is in bytes (at least 1 KiB): larger packets are returned
+    /// in parts.
     pub fn new(tcp: TcpStream, peer_name: String, read_buffer_size: usize) -> Connection {
-        // A socket that refuses these still works, only slower or later to notice a dead peer.
+        // A socket that refuses these options still works, but is slower, or notices a dead peer
+        // later.
         let _ = tcp.set_nodelay(true);
         let keepalive = TcpKeepalive::new()
             .with_time(KEEPALIVE_IDLE)
@@ -113,12 +76,12 @@ impl Connection {
         }
     }
 
-    /// What errors call the peer.
+    /// The peer's name in errors.
     pub fn peer_name(&self) -> &str {
         &self.peer_name
     }
 
-    /// The peer's address; None where it was gone before it could be asked.
+    /// The peer's address; None if it had disconnected before the address was read.
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         self.peer_addr
     }
@@ -128,7 +91,7 @@ impl Connection {
         matches!(self.stream, Stream::Tls(_))
     }
 
-    /// The certificate that the peer showed, DER.
+    /// The certificate that the peer presented, in DER.
     pub fn peer_certificate(&self) -> Option<&[u8]> {
         let Stream::Tls(stream) = &self.stream else {
             return None;
@@ -142,16 +105,10 @@ impl Connection {
         self.phase = phase;
     }
 
-    /// Makes the read buffer larger or smaller, e.g. after the login. Bytes in it are kept, and
-    /// so is a size that is too small for them.
+    /// Makes the read buffer larger or smaller, e.g. after the login. Its bytes are kept: it does
+    /// not become too small for them.
     pub fn resize_read_buffer(&mut self, size: usize) {
-        let available = self.input.available();
-        let mut input = ReadBuffer::new(size.max(available.len()));
-        if let Some(room) = input.bytes.get_mut(..available.len()) {
-            room.copy_from_slice(available);
-            input.end = available.len();
-        }
-        self.input = input;
+        self.input = self.input.resized(size);
     }
 
     /// An error of this connection, with its peer and phase.
@@ -165,61 +122,53 @@ impl Connection {
 
     // Reading.
 
-    /// The next packet, or part of a packet larger than the buffer, out of what was already read;
+    /// The next packet, or part of a packet larger than the buffer, from the bytes already read;
     /// None when [`Connection::fill`] must read more. No system call and no copy.
     ///
     /// # Errors
-    /// A packet out of order; the connection cannot be used any more.
+    /// A packet out of order; the connection can no longer be used.
     pub fn buffered_part(&mut self) -> Result<Option<PacketPart<'_>>, ConnectionError> {
-        let capacity = self.input.bytes.len();
-        let available = self.input.bytes.get(self.input.start..self.input.end);
-        match self.frames.next(available.unwrap_or_default(), capacity) {
-            Ok(None) => Ok(None),
-            Ok(Some((consumed, part))) => {
-                self.input.start += consumed;
-                Ok(Some(part))
-            }
-            Err(error) => Err(ConnectionError {
+        self.input
+            .next_part(&mut self.frames)
+            .map_err(|error| ConnectionError {
                 peer: self.peer_name.clone(),
                 phase: self.phase,
                 cause: error.into(),
-            }),
-        }
+            })
     }
 
-    /// How many bytes were read and are not handed out yet: the beginning of a packet.
+    /// How many bytes were read and not handed out yet: the beginning of a packet.
     pub fn buffered_len(&self) -> usize {
         self.input.available().len()
     }
 
-    /// Reads what the peer has sent, at least one byte. Cancel-safe: no byte is lost.
+    /// Reads bytes that the peer has sent, at least one. Cancel-safe: no byte is lost.
     ///
     /// # Errors
     /// [`ConnectionErrorCause::Closed`] when the peer closed;
-    /// [`ConnectionErrorCause::ReadBufferFull`] when nobody takes the packets out; I/O errors.
+    /// [`ConnectionErrorCause::ReadBufferFull`] when the packets in the buffer were not read; I/O
+    /// errors.
     pub async fn fill(&mut self) -> Result<(), ConnectionError> {
         self.fill_at_most(usize::MAX).await
     }
 
     async fn fill_at_most(&mut self, limit: usize) -> Result<(), ConnectionError> {
-        let room = self.input.room();
-        if room.is_empty() {
+        let free = self.input.free_space(limit);
+        if free.is_empty() {
             return Err(self.error(ConnectionErrorCause::ReadBufferFull));
         }
-        let length = room.len().min(limit);
-        let room = room.get_mut(..length).unwrap_or_default();
-        match self.stream.read(room).await {
+        match self.stream.read(free).await {
             Ok(0) => Err(self.error(ConnectionErrorCause::Closed)),
             Ok(count) => {
-                self.input.end += count;
+                self.input.filled(count);
                 Ok(())
             }
             Err(error) => Err(self.error(error)),
         }
     }
 
-    /// Waits until the peer sent something or closed, for a side that otherwise only writes.
-    /// Cancel-safe; afterwards look at [`Connection::buffered_part`].
+    /// Waits until the peer sends something or closes, for a side that otherwise only writes.
+    /// Cancel-safe; the bytes are then available from [`Connection::buffered_part`].
     ///
     /// # Errors
     /// As [`Connection::fill`].
@@ -227,7 +176,7 @@ impl Connection {
         self.fill().await
     }
 
-    /// Reads one whole packet of at most `length_max` bytes. For small conversations: it copies.
+    /// Reads one whole packet of at most `length_max` bytes. For small exchanges: it copies.
     /// Not cancel-safe.
     ///
     /// # Errors
@@ -236,8 +185,8 @@ impl Connection {
         self.read_packet_filling(length_max, false).await
     }
 
-    /// As [`Connection::read_packet`], but takes not one byte from the socket that follows the
-    /// packet: it may belong to TLS.
+    /// As [`Connection::read_packet`], but reads no byte after the packet from the socket: it may
+    /// belong to TLS.
     pub(crate) async fn read_packet_exactly(
         &mut self,
         length_max: usize,
@@ -266,7 +215,7 @@ impl Connection {
                 continue;
             }
             let missing = self.frames.missing(self.input.available());
-            // A packet that the limit will refuse is refused before it has been read.
+            // A packet beyond the limit is refused before it is read.
             if is_idle && missing > length_max.saturating_add(FRAME_HEADER_LENGTH) {
                 return Err(self.error(ConnectionErrorCause::PacketTooLarge { length_max }));
             }
@@ -275,7 +224,7 @@ impl Connection {
         }
     }
 
-    /// Starts the packet numbers of both directions anew, as every command does.
+    /// Restarts the packet numbers of both directions, as every command does.
     pub fn begin_command(&mut self) {
         self.set_sequence(0);
     }
@@ -286,22 +235,21 @@ impl Connection {
     }
 
     /// Sets the number of the next packet in both directions: after writing frames with
-    /// [`Connection::write_raw`], whose numbers are not looked at.
+    /// [`Connection::write_raw`], which does not read their numbers.
     pub fn set_sequence(&mut self, sequence: u8) {
         self.write_sequence = sequence;
         self.frames.set_sequence(sequence);
     }
 
-    /// Takes the number of the next packet to read as it comes, e.g. of a semi-sync
-    /// acknowledgement.
+    /// Accepts any number for the next packet to read, e.g. that of a semi-sync acknowledgement.
     pub fn accept_any_sequence(&mut self) {
         self.frames.accept_any_sequence();
     }
 
     // Writing.
 
-    /// Frames a packet and sends it with the next [`Connection::flush`], or before when much has
-    /// gathered.
+    /// Frames a packet and sends it with the next [`Connection::flush`], or earlier when the buffer
+    /// is full.
     ///
     /// # Errors
     /// I/O errors.
@@ -314,8 +262,8 @@ impl Connection {
         Ok(())
     }
 
-    /// Sends bytes that are framed already, after what was gathered before. Does not touch the
-    /// packet numbers. Call [`Connection::flush`] after the last of them.
+    /// Sends bytes that are already framed, after the buffered ones. Does not change the packet
+    /// numbers. Call [`Connection::flush`] after the last of them.
     ///
     /// # Errors
     /// I/O errors.
@@ -327,7 +275,7 @@ impl Connection {
             .map_err(|error| self.error(error))
     }
 
-    /// As [`Connection::write_raw`], for several pieces at once.
+    /// As [`Connection::write_raw`], for several slices at once.
     ///
     /// # Errors
     /// I/O errors.
@@ -365,53 +313,6 @@ impl Connection {
         self.output.clear();
         self.output.shrink_to(2 * WRITE_BUFFER_LIMIT);
         written.map_err(|error| self.error(error))
-    }
-
-    // TLS.
-
-    /// Goes on with TLS as the client.
-    pub(crate) async fn upgrade_client(
-        &mut self,
-        config: Arc<rustls::ClientConfig>,
-        name: ServerName<'static>,
-    ) -> Result<(), ConnectionError> {
-        let tcp = self.take_tcp()?;
-        let stream = TlsConnector::from(config).connect(name, tcp).await;
-        let stream = stream.map_err(|error| self.error(error))?;
-        self.stream = Stream::Tls(Box::new(stream.into()));
-        Ok(())
-    }
-
-    /// Goes on with TLS as the server.
-    pub(crate) async fn upgrade_server(
-        &mut self,
-        config: Arc<rustls::ServerConfig>,
-    ) -> Result<(), ConnectionError> {
-        let tcp = self.take_tcp()?;
-        let stream = TlsAcceptor::from(config).accept(tcp).await;
-        let stream = stream.map_err(|error| self.error(error))?;
-        self.stream = Stream::Tls(Box::new(stream.into()));
-        Ok(())
-    }
-
-    /// The socket, for TLS. Bytes that came before TLS must not be taken for bytes under it.
-    fn take_tcp(&mut self) -> Result<TcpStream, ConnectionError> {
-        let buffered = self.input.available().len();
-        if buffered > 0 || !self.frames.is_idle() {
-            return Err(self.error(InvalidMessage {
-                what: "start of TLS",
-                offset: 0,
-                expected: "nothing before it".into(),
-                found: format!("{buffered} unencrypted bytes").into(),
-            }));
-        }
-        match std::mem::replace(&mut self.stream, Stream::Upgrading) {
-            Stream::Tcp(tcp) => Ok(tcp),
-            other => {
-                self.stream = other;
-                Err(self.error(io::Error::other("TLS within TLS")))
-            }
-        }
     }
 }
 

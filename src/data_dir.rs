@@ -8,13 +8,17 @@
 //! ```
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 
+use crate::atomic_file::{self, AtomicFileError};
 use crate::gtid::Uuid;
+
+/// Permission bits of auto.cnf, which holds no secret.
+const AUTO_CNF_MODE: u32 = 0o644;
 
 /// Why the data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +34,9 @@ pub enum DataDirError {
         #[source]
         cause: io::Error,
     },
+    /// auto.cnf could not be written.
+    #[error(transparent)]
+    Write(#[from] AtomicFileError),
     /// Another process has it.
     #[error(
         "data_dir {} is in use by another binrelay (it holds {}/LOCK); stop it, or give this one \
@@ -156,16 +163,9 @@ fn auto_cnf(dir: &Path) -> Result<Uuid, DataDirError> {
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let uuid = Uuid::random();
-            // Under its name only once it is whole: half a file would be refused for ever.
-            let write = || {
-                let new = dir.join("auto.cnf.new");
-                let mut file = File::create(&new)?;
-                write!(file, "[auto]\nserver-uuid={uuid}\n")?;
-                file.sync_all()?;
-                fs::rename(&new, &path)?;
-                File::open(dir)?.sync_all()
-            };
-            write().map_err(|cause| io_error("write", &path, cause))?;
+            // In one step: a partial file would be refused on every start.
+            let text = format!("[auto]\nserver-uuid={uuid}\n");
+            atomic_file::replace(&path, text.as_bytes(), AUTO_CNF_MODE)?;
             Ok(uuid)
         }
         Err(cause) => Err(io_error("read", &path, cause)),

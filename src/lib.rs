@@ -29,6 +29,7 @@
 #![doc = include_str!("architecture.md")]
 
 pub mod admin;
+pub mod atomic_file;
 pub mod binlog;
 pub mod config;
 pub mod connection;
@@ -38,6 +39,7 @@ pub mod flavor;
 pub mod gtid;
 pub mod identity;
 pub mod inspect;
+pub mod like;
 pub mod log_thread;
 pub mod merge;
 pub mod position;

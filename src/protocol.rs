@@ -1,7 +1,7 @@
 //! The MySQL client/server protocol without any I/O, for both sides of a connection.
 //!
 //! Nothing here reads a socket: functions take and return bytes, so that every message can be
-//! tested cut at every length. Sources: "Client/Server Protocol" in the MySQL source code
+//! tested when truncated at every length. Sources: "Client/Server Protocol" in the MySQL source code
 //! documentation, and MariaDB's knowledge base, "Clientserver Protocol".
 //!
 //! Sets of GTIDs stay raw bytes here; `crate::gtid` decodes them.
@@ -9,6 +9,7 @@
 pub mod auth;
 pub mod capability;
 pub mod command;
+mod digest;
 pub mod error_code;
 pub mod framing;
 pub mod handshake;
@@ -20,19 +21,20 @@ mod wire;
 use std::borrow::Cow;
 
 pub use stored_password::StoredPassword;
+pub use wire::put_length_encoded;
 
-/// What went wrong in a conversation, split by whose fault it is.
+/// Why a conversation failed: the peer broke the protocol, or it refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ProtocolError {
-    /// The peer sent bytes that are not what the protocol prescribes.
+    /// The peer sent bytes that the protocol does not allow.
     #[error(transparent)]
     InvalidMessage(#[from] InvalidMessage),
-    /// The peer understood, and said no.
+    /// The peer sent an error.
     #[error(transparent)]
     Server(#[from] ServerError),
 }
 
-/// Bytes from the peer that are not what the protocol prescribes at this place.
+/// Bytes from the peer that the protocol does not allow at this point.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("invalid {what} at byte {offset}: expected {expected}, found {found}")]
 pub struct InvalidMessage {
@@ -40,17 +42,17 @@ pub struct InvalidMessage {
     pub what: &'static str,
     /// Offset in the message's payload, in bytes.
     pub offset: usize,
-    /// What should have stood there.
+    /// What the protocol allows there.
     pub expected: Cow<'static, str>,
-    /// What stood there instead.
+    /// What was received instead.
     pub found: Cow<'static, str>,
 }
 
-/// An ERR packet: the peer's refusal, in its own words.
+/// An ERR packet: the peer's error, as it was sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("error {code} ({sqlstate}): {message}")]
 pub struct ServerError {
-    /// The error's number; see [`error_code`] for the ones used here.
+    /// The error's number; see [`error_code`] for those used here.
     pub code: u16,
     /// Five characters; `HY000` when the peer sent none.
     pub sqlstate: String,
@@ -59,7 +61,7 @@ pub struct ServerError {
 }
 
 impl ServerError {
-    /// An error to send, with the SQLSTATE that MySQL sends with that number.
+    /// An error to send, with MySQL's SQLSTATE for that number.
     pub fn new(code: u16, message: impl Into<String>) -> ServerError {
         ServerError {
             code,
@@ -68,7 +70,7 @@ impl ServerError {
         }
     }
 
-    /// True where the peer refuses this user or password: retrying soon makes no sense.
+    /// True if the peer refuses this user or password, so that retrying soon is pointless.
     pub fn is_access_denied(&self) -> bool {
         matches!(
             self.code,

@@ -1,4 +1,4 @@
-//! Passwords, and what servers store of them, that do not end up in logs, errors or freed memory.
+//! Passwords and password hashes that do not end up in logs, errors or freed memory.
 
 mod password_hash;
 
@@ -14,12 +14,12 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 pub struct Secret(String);
 
 impl Secret {
-    /// Takes over a text as a secret.
+    /// Makes a text a secret.
     pub fn new(text: impl Into<String>) -> Secret {
         Secret(text.into())
     }
 
-    /// The text itself. The name is long on purpose: every use should be seen in a review.
+    /// The text itself. The name is conspicuous on purpose: a review should notice every use.
     pub fn expose(&self) -> &str {
         &self.0
     }

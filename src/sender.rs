@@ -4,31 +4,43 @@
 //! accept → login → session ─┬─ query → answer
 //!                           └─ dump  → start → stream
 //! ```
-//! [`run`] accepts; `session` is one client's command loop; `queries`, `expression`, `variables`
-//! and `shows` answer SQL, `binlog_events` and `event_info` list a file's events,
-//! `information_schema` is empty; `dump_request` finds where a stream starts and `stream` runs it, with
-//! `walk` deciding event by event; `refusals` holds the errors of real servers; `replicas` is who
-//! is connected.
+//! [`run`] accepts; `login` authenticates; `session` is one client's command loop. SQL: `queries`
+//! answers a statement, with `sql`, `cursor` and `expression` reading it, `shows`, `set_statement`,
+//! `kill`, `variables` and `information_schema` answering it, and `binlog_events` and `event_info`
+//! listing a file's events. Dumps: `dump_request` finds where a stream starts and `stream` runs it:
+//! `block_reader` reads the log, `walk` decides event by event, `dump_output` writes to the client.
+//! `refusals` and `sql_errors` contain the errors of real servers; `replicas` is the registry of
+//! connected clients.
 //!
-//! A sender reads what the relay log has published, and nothing else of the relay.
+//! A sender reads the published part of the relay log, and nothing else of the relay.
 
+mod answer;
 mod binlog_events;
+mod block_reader;
 mod control_events;
+mod cursor;
+mod dump_output;
 mod dump_request;
+mod environment;
 mod event_info;
 mod expression;
 mod information_schema;
+mod kill;
 pub mod login;
 mod old_replicas;
 mod queries;
 mod refusals;
 mod replicas;
 mod session;
+mod set_statement;
 mod shows;
 mod sql;
+mod sql_errors;
+mod statement_context;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod value;
 mod variables;
 mod walk;
 
@@ -39,43 +51,21 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::flavor::Flavor;
-use crate::gtid::Uuid;
 use crate::protocol::ServerError;
 use crate::protocol::error_code::ER_CON_COUNT_ERROR;
 use crate::relay_log::RelayLog;
-use crate::tls::ServerTls;
-use login::Accounts;
+pub use environment::SenderOptions;
+use environment::{SessionEnvironment, stopping};
 pub use replicas::{ReplicaReport, Replicas};
-use session::Shared;
 
-/// Pause after accepting failed, as it does when there are no file descriptors left.
+/// Pause after accepting a client failed, e.g. because no file descriptors are left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
-/// Time given to the sessions to end by themselves at shutdown.
+/// How long the sessions may take to end by themselves at shutdown.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How clients are served.
-#[derive(Debug)]
-pub struct SenderOptions {
-    /// The relay's own server_id.
-    pub server_id: u32,
-    /// The relay's own server_uuid.
-    pub server_uuid: Uuid,
-    /// Who may log in.
-    pub accounts: Arc<Accounts>,
-    /// TLS for clients that ask for it.
-    pub tls: ServerTls,
-    /// Refuse clients that do not ask for TLS.
-    pub require_tls: bool,
-    /// A replica that takes nothing for so long is dropped.
-    pub write_timeout: Duration,
-    /// The most clients at a time.
-    pub max_connections: usize,
-}
-
-/// Accepts and serves clients until `shutdown` is true, and returns when all are gone.
+/// Accepts and serves clients until `shutdown` is true, and returns when all have disconnected.
 ///
-/// Before there is a log, clients are refused such that replicas try again.
+/// Before there is a log, clients are refused with an error that makes replicas retry.
 pub async fn run(
     listener: TcpListener,
     options: Arc<SenderOptions>,
@@ -100,16 +90,16 @@ pub async fn run(
                         refuse(tcp, error);
                         continue;
                     }
-                    let shared = Shared {
+                    let environment = SessionEnvironment {
                         options: options.clone(),
                         log,
                         replicas: replicas.clone(),
                         shutdown: shutdown.clone(),
                     };
-                    sessions.spawn(session::serve(tcp, connection_id, shared));
+                    sessions.spawn(session::serve(tcp, connection_id, environment));
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "a client cannot be accepted");
+                    tracing::warn!(%error, "cannot accept a client");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             },
@@ -122,32 +112,22 @@ pub async fn run(
         while sessions.join_next().await.is_some() {}
     });
     if drained.await.is_err() {
-        tracing::warn!("{} clients are cut off", sessions.len());
+        tracing::warn!(
+            "{} clients did not disconnect in time and are closed",
+            sessions.len()
+        );
     }
-}
-
-/// Waits until the relay stops; its end without a word counts too.
-async fn stopping(shutdown: &mut watch::Receiver<bool>) {
-    let _ = shutdown.wait_for(|stopping| *stopping).await;
 }
 
 fn refuse(tcp: TcpStream, error: ServerError) {
     tokio::spawn(async move { login::refuse(tcp, &error).await });
 }
 
-/// Replicas try again after this error.
+/// The error before any source was reached. Replicas retry after it.
 fn no_log_yet() -> ServerError {
     ServerError::new(
         ER_CON_COUNT_ERROR,
-        "binrelay has not reached any of its sources yet, and does not know whether it serves \
+        "binrelay has not reached any of its sources yet and does not know whether it serves \
          MySQL or MariaDB; try again later",
     )
-}
-
-/// The version as the greeting has it: MariaDB's begins with what replicas before 10 expected.
-fn greeting_version(version: &str) -> String {
-    match Flavor::of_version(version) {
-        Flavor::MariaDb if !version.starts_with("5.5.5-") => format!("5.5.5-{version}"),
-        _ => version.to_owned(),
-    }
 }

@@ -1,6 +1,10 @@
 //! Reading fixed-width and packed fields out of an event, and writing single fields into one, with
 //! errors that name the event, the field and the offset.
 
+/// Appends a length-encoded integer (the inverse of [`FieldReader::length_encoded`]): as in the
+/// protocol.
+pub use crate::protocol::put_length_encoded;
+
 /// Why the bytes of an event are invalid. Offsets count from the event's first byte.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EventError {
@@ -195,26 +199,6 @@ impl<'a> FieldReader<'a> {
             offset: self.offset,
             needed,
             found: self.bytes.len(),
-        }
-    }
-}
-
-/// Appends a length-encoded integer (the inverse of [`FieldReader::length_encoded`]).
-pub fn put_length_encoded(out: &mut Vec<u8>, value: u64) {
-    let bytes = value.to_le_bytes();
-    match value {
-        0..=250 => out.push(bytes[0]),
-        251..=0xffff => {
-            out.push(252);
-            out.extend(bytes.iter().take(2));
-        }
-        0x1_0000..=0xff_ffff => {
-            out.push(253);
-            out.extend(bytes.iter().take(3));
-        }
-        _ => {
-            out.push(254);
-            out.extend(bytes);
         }
     }
 }

@@ -10,16 +10,16 @@ use rustls::pki_types::ServerName;
 use std::time::Duration;
 use tokio::net::TcpStream;
 
-/// The largest packet taken during the login, in bytes.
+/// The largest packet accepted during the login, in bytes.
 const LOGIN_PACKET_LENGTH_MAX: usize = 64 << 10;
-/// What the client claims to take, in bytes: the protocol's maximum, so that a source sends events
-/// of any size.
+/// The largest packet that the client announces to accept, in bytes: the protocol's maximum, so
+/// that a source sends events of any size.
 const PACKET_LENGTH_MAX: u32 = 1 << 30;
 
-/// Where and how to connect.
+/// The server to connect to, and how.
 #[derive(Debug, Clone)]
 pub struct ConnectOptions {
-    /// Name or address.
+    /// Host name or address.
     pub host: String,
     /// TCP port.
     pub port: u16,
@@ -29,18 +29,18 @@ pub struct ConnectOptions {
     pub password: Secret,
     /// TLS.
     pub tls: ClientTls,
-    /// Time limit for everything up to the end of the login.
+    /// Timeout of the whole login, from connecting the socket.
     pub connect_timeout: Duration,
     /// Size of the connection's read buffer, in bytes.
     pub read_buffer_size: usize,
 }
 
-/// What a server said of itself when the connection was made.
+/// The facts about a server in its greeting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerGreeting {
     /// The version without MariaDB's `5.5.5-` prefix, e.g. `8.0.36` or `10.11.6-MariaDB-log`.
     pub version: String,
-    /// The server's family.
+    /// The server's flavor.
     pub flavor: Flavor,
     /// The connection's id on the server, for KILL.
     pub connection_id: u32,
@@ -53,12 +53,12 @@ pub struct ServerGreeting {
 /// Connects and logs in.
 ///
 /// # Errors
-/// Names the peer, the phase that failed and the cause. The server's refusal is found by
-/// [`ConnectionError::server_error`].
+/// The peer, the phase that failed and the cause. [`ConnectionError::server_error`] is the
+/// server's own error.
 pub async fn connect(
     options: &ConnectOptions,
 ) -> Result<(Connection, ServerGreeting), ConnectionError> {
-    // The phase that a time limit cut off.
+    // The current phase, for the error after a timeout.
     let mut phase = Phase::Connect;
     let login = connect_phases(options, &mut phase);
     match tokio::time::timeout(options.connect_timeout, login).await {

@@ -1,4 +1,4 @@
-//! What can go wrong on a connection, with whom and when.
+//! Errors on a connection, with its peer and phase.
 
 use crate::protocol::auth::AuthError;
 use crate::protocol::{InvalidMessage, ProtocolError, ServerError};
@@ -7,7 +7,7 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-/// What a connection is doing.
+/// The current activity of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
     /// Looking up the name and connecting the socket.
@@ -46,14 +46,14 @@ impl fmt::Display for Phase {
 pub struct ConnectionError {
     /// The peer, `host:port`.
     pub peer: String,
-    /// What the connection was doing.
+    /// The connection's activity.
     pub phase: Phase,
-    /// What happened.
+    /// The cause.
     pub cause: ConnectionErrorCause,
 }
 
 impl ConnectionError {
-    /// The peer's refusal, where that is the cause.
+    /// The peer's error, if that is the cause.
     pub fn server_error(&self) -> Option<&ServerError> {
         match &self.cause {
             ConnectionErrorCause::Server(error) => Some(error),
@@ -61,55 +61,55 @@ impl ConnectionError {
         }
     }
 
-    /// True where the peer refused this user or password.
+    /// True if the peer refused this user or password.
     pub fn is_access_denied(&self) -> bool {
         self.server_error()
             .is_some_and(ServerError::is_access_denied)
     }
 }
 
-/// What happened on a connection.
+/// The cause of an error on a connection.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectionErrorCause {
-    /// The system's error, or TLS's.
+    /// The operating system's error, or that of TLS.
     #[error("{0}")]
     Io(io::Error),
-    /// The peer closed the connection, under TLS with or without saying so first.
+    /// The peer closed the connection; under TLS with or without close_notify.
     #[error("the peer closed the connection")]
     Closed,
-    /// The time limit for connecting ran out.
-    #[error("no success within {0:?}")]
+    /// The login took too long.
+    #[error("timed out after {0:?}")]
     TimedOut(Duration),
     /// The peer sent what the protocol does not allow.
     #[error("{0}")]
     InvalidMessage(#[from] InvalidMessage),
-    /// The peer said no.
+    /// The peer sent an error.
     #[error("{0}")]
     Server(ServerError),
-    /// A packet beyond what is taken here.
-    #[error("a packet of more than {length_max} bytes")]
+    /// A packet beyond the limit.
+    #[error("the peer sent a packet of more than {length_max} bytes")]
     PacketTooLarge {
         /// The limit in bytes.
         length_max: usize,
     },
-    /// The peer sent more than the read buffer holds while nothing of it was expected.
-    #[error("the peer sent more than was asked for")]
+    /// The peer sent more than the read buffer holds while nothing was expected.
+    #[error("the peer sent more than was requested")]
     ReadBufferFull,
-    /// The settings ask for TLS and the server has none.
-    #[error("TLS is required, and the server does not offer it")]
+    /// The settings require TLS and the server does not offer it.
+    #[error("TLS is required, but the server does not offer it")]
     TlsNotOffered,
     /// The TLS settings cannot be used.
     #[error("{0}")]
     TlsSettings(#[from] TlsError),
-    /// The password cannot be proved to this server.
+    /// The client cannot authenticate to this server.
     #[error("{0}")]
     Authentication(AuthError),
 }
 
 impl From<io::Error> for ConnectionErrorCause {
     fn from(error: io::Error) -> Self {
-        // So rustls calls a peer that closed without close_notify, as a killed server does; what
-        // it says about that is for programmers. Packets have lengths, so it can hide no loss.
+        // This is rustls's error for a peer that closed without close_notify, as a killed server
+        // does; its text is for programmers. Packets have lengths, so no loss can be hidden.
         match error.kind() {
             io::ErrorKind::UnexpectedEof => ConnectionErrorCause::Closed,
             _ => ConnectionErrorCause::Io(error),

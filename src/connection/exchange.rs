@@ -7,9 +7,9 @@ use crate::protocol::response::{
 };
 use crate::protocol::{ServerError, command};
 
-/// The server's side: commands come in, answers go out.
+/// The server's side: reading commands, writing answers.
 impl Connection {
-    /// Reads the next command; its packet numbers start anew.
+    /// Reads the next command and restarts the packet numbers.
     ///
     /// # Errors
     /// As [`Connection::read_packet`].
@@ -45,14 +45,14 @@ impl Connection {
         self.flush().await
     }
 
-    /// Writes what stands before the first row of a text result; rows and an EOF or ERR packet
-    /// must follow.
+    /// Writes the packets before the first row of a text result; rows and an EOF or ERR packet must
+    /// follow.
     pub fn begin_text_result(&mut self, columns: &[Column<'_>]) {
         put_columns(&mut self.output, &mut self.write_sequence, columns);
         self.frames.set_sequence(self.write_sequence);
     }
 
-    /// Writes and flushes some rows of a result that was begun with so many columns.
+    /// Writes and flushes rows of a result that was begun with `columns` columns.
     ///
     /// # Errors
     /// I/O errors.
@@ -81,9 +81,9 @@ impl Connection {
     }
 }
 
-/// The client's side: commands go out, answers come in.
+/// The client's side: writing commands, reading answers.
 impl Connection {
-    /// Sends a command's packet with fresh packet numbers.
+    /// Restarts the packet numbers and sends a command.
     ///
     /// # Errors
     /// I/O errors.
@@ -93,7 +93,7 @@ impl Connection {
         self.flush().await
     }
 
-    /// Sends a statement and reads its result; a statement without rows gives an empty one.
+    /// Sends a statement and reads its result, which is empty for a statement without rows.
     ///
     /// # Errors
     /// [`super::ConnectionErrorCause::Server`] when the server refused it: then, and only then,
@@ -105,7 +105,7 @@ impl Connection {
         }
     }
 
-    /// Sends a statement that answers OK; rows are read and dropped.
+    /// Sends a statement that is answered by OK; rows are read and discarded.
     ///
     /// # Errors
     /// As [`Connection::query`].

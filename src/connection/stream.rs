@@ -11,7 +11,7 @@ use tokio_rustls::TlsStream;
 pub(super) enum Stream {
     Tcp(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
-    /// TLS is being negotiated, or that failed: there is nothing to read or write.
+    /// TLS is being negotiated, or that failed: nothing can be read or written.
     Upgrading,
 }
 

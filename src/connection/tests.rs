@@ -5,6 +5,7 @@ use crate::protocol::auth::Secret;
 use crate::protocol::framing::FRAME_PAYLOAD_MAX;
 use crate::protocol::response::{Column, OkPacket};
 use crate::tls::{ClientTls, server_config};
+use rustls::pki_types::ServerName;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
@@ -38,7 +39,7 @@ async fn tls_pair(read_buffer_size: usize) -> (Connection, Connection) {
 }
 
 #[tokio::test]
-async fn many_small_packets_come_from_one_read() {
+async fn many_small_packets_are_returned_from_one_read() {
     let (mut client, mut server) = pair(64 << 10).await;
     let (mut wire, mut sequence) = (Vec::new(), 0);
     for index in 0..500u16 {
@@ -57,7 +58,7 @@ async fn many_small_packets_come_from_one_read() {
 }
 
 #[tokio::test]
-async fn a_packet_of_40_mib_passes_in_parts_with_and_without_tls() {
+async fn a_packet_of_40_mib_is_returned_in_parts_with_and_without_tls() {
     let payload: Vec<u8> = (0..FRAME_PAYLOAD_MAX * 2 + 9000)
         .map(|i| (i % 253) as u8)
         .collect();
@@ -87,14 +88,14 @@ async fn a_packet_of_40_mib_passes_in_parts_with_and_without_tls() {
             }
         }
         assert!(received == payload);
-        assert_eq!(client.input.bytes.len(), 16 << 10);
+        assert_eq!(client.input.capacity(), 16 << 10);
         assert_eq!(client.read_packet(4).await.unwrap(), b"next");
         sending.await.unwrap();
     }
 }
 
 #[tokio::test]
-async fn a_fill_that_is_cut_off_loses_nothing() {
+async fn a_cancelled_fill_loses_nothing() {
     for (mut client, mut server) in [pair(1024).await, tls_pair(1024).await] {
         let (mut wire, mut sequence) = (Vec::new(), 0);
         put_packet(
@@ -124,7 +125,7 @@ async fn a_fill_that_is_cut_off_loses_nothing() {
 }
 
 #[tokio::test]
-async fn a_closed_peer_is_seen_while_waiting() {
+async fn a_closed_peer_is_noticed_while_waiting() {
     let (mut client, server) = pair(1024).await;
     let waiting = timeout(Duration::from_millis(20), client.wait_readable_or_closed());
     assert!(waiting.await.is_err(), "nothing was sent yet");
@@ -137,7 +138,7 @@ async fn a_closed_peer_is_seen_while_waiting() {
 }
 
 #[tokio::test]
-async fn a_peer_that_closes_without_close_notify_has_closed() {
+async fn a_peer_that_closes_without_close_notify_counts_as_closed() {
     let (mut client, server) = tls_pair(1024).await;
     client.set_phase(Phase::Dump);
     // Dropped without a shutdown: the socket closes under TLS.
@@ -151,7 +152,7 @@ async fn a_peer_that_closes_without_close_notify_has_closed() {
 }
 
 #[tokio::test]
-async fn a_peer_that_floods_an_unread_buffer_is_an_error() {
+async fn a_peer_that_overfills_an_unread_buffer_is_an_error() {
     let (mut client, mut server) = pair(1024).await;
     server.write_packet(&[0; 1000]).await.unwrap();
     server.write_packet(&[0; 1000]).await.unwrap();
@@ -198,7 +199,7 @@ async fn an_exact_read_leaves_the_next_bytes_in_the_socket() {
 }
 
 #[tokio::test]
-async fn bytes_before_tls_are_not_taken_into_it() {
+async fn bytes_before_tls_are_not_read_under_it() {
     let (mut client, mut server) = pair(1024).await;
     server.write_packet(b"greeting").await.unwrap();
     server.write_packet(b"injected").await.unwrap();
@@ -260,7 +261,7 @@ async fn queries_and_answers_share_their_packet_numbers() {
 }
 
 #[tokio::test]
-async fn resizing_keeps_what_was_read() {
+async fn resizing_keeps_the_bytes_that_were_read() {
     let (mut client, mut server) = pair(64 << 10).await;
     server.write_packet(&[5; 10_000]).await.unwrap();
     server.flush().await.unwrap();
@@ -268,7 +269,7 @@ async fn resizing_keeps_what_was_read() {
         client.fill().await.unwrap();
     }
     client.resize_read_buffer(1024);
-    assert_eq!(client.input.bytes.len(), 10_004);
+    assert_eq!(client.input.capacity(), 10_004);
     client.resize_read_buffer(128 << 10);
     assert_eq!(
         client.buffered_part().unwrap(),
@@ -277,7 +278,7 @@ async fn resizing_keeps_what_was_read() {
 }
 
 #[tokio::test]
-async fn a_server_that_says_nothing_times_out_in_its_phase() {
+async fn a_silent_server_times_out_in_its_phase() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let options = ConnectOptions {
         host: "127.0.0.1".to_owned(),

@@ -1,6 +1,7 @@
 //! How the servers compare a table's name with a rule: letter by letter, with LIKE's wildcards.
 
 use super::unclear::Unclear;
+use crate::like;
 
 /// Which letters compare as equal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -116,6 +117,12 @@ enum Letter {
     Byte(u8),
 }
 
+impl PartialEq<char> for Letter {
+    fn eq(&self, other: &char) -> bool {
+        *self == Letter::Character(*other)
+    }
+}
+
 /// The letters of `database.table`, or of a rule.
 #[derive(Debug, Clone, Copy)]
 struct Letters<'a> {
@@ -174,45 +181,9 @@ impl Iterator for Letters<'_> {
     }
 }
 
-/// LIKE: `%` matches any letters, `_` one letter, `\` escapes the next one. The time is at most
-/// proportional to the product of both lengths.
-fn matches(mut pattern: Letters<'_>, mut name: Letters<'_>, strictness: Strictness) -> bool {
-    const MANY: Letter = Letter::Character('%');
-    const ONE: Letter = Letter::Character('_');
-    const ESCAPE: Letter = Letter::Character('\\');
-    // Where to continue when the pattern after the last `%` does not match.
-    let mut retry: Option<(Letters<'_>, Letters<'_>)> = None;
-    loop {
-        let wanted = pattern.next();
-        if wanted == Some(MANY) {
-            retry = Some((pattern, name));
-            continue;
-        }
-        let fits = match (wanted, name.next()) {
-            (None, None) => return true,
-            (Some(ONE), Some(_)) => true,
-            (Some(ESCAPE), Some(letter)) => {
-                let literal = pattern.next().unwrap_or(ESCAPE);
-                strictness.equal(literal, letter)
-            }
-            (Some(wanted), Some(letter)) => strictness.equal(wanted, letter),
-            (None, Some(_)) => false,
-            (Some(_), None) => return false,
-        };
-        if fits {
-            continue;
-        }
-        match &mut retry {
-            Some((after_many, rest)) => {
-                // The `%` matches one more letter.
-                if rest.next().is_none() {
-                    return false;
-                }
-                (pattern, name) = (*after_many, *rest);
-            }
-            None => return false,
-        }
-    }
+/// Whether a name matches a pattern, as LIKE does.
+fn matches(pattern: Letters<'_>, name: Letters<'_>, strictness: Strictness) -> bool {
+    like::matches(pattern, name, |a, b| strictness.equal(a, b))
 }
 
 #[cfg(test)]

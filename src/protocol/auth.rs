@@ -16,7 +16,7 @@ use rustls::pki_types::SubjectPublicKeyInfoDer;
 use rustls::pki_types::pem::PemObject;
 use zeroize::Zeroizing;
 
-/// Length of what `client_ed25519` signs, in bytes.
+/// Length of the nonce that `client_ed25519` signs, in bytes.
 pub const ED25519_NONCE_LENGTH: usize = 32;
 const HEADER_MORE_DATA: u8 = 0x01;
 const HEADER_SWITCH: u8 = 0xFE;
@@ -24,7 +24,7 @@ const FAST_AUTH_SUCCESS: u8 = 0x03;
 const FULL_AUTH_NEEDED: u8 = 0x04;
 const REQUEST_PUBLIC_KEY: u8 = 0x02;
 /// No server needs more packets than a switch, a key and an answer; a peer that sends more would
-/// keep us busy for ever.
+/// keep the login busy forever.
 const ROUNDS_MAX: usize = 8;
 
 /// A way to prove a password.
@@ -36,7 +36,7 @@ pub enum AuthPlugin {
     CachingSha2,
     /// `client_ed25519`: MariaDB.
     Ed25519,
-    /// `mysql_clear_password`: the password itself; only ever over TLS.
+    /// `mysql_clear_password`: the password itself; only over TLS.
     Clear,
 }
 
@@ -51,7 +51,7 @@ impl AuthPlugin {
         }
     }
 
-    /// The plugin of that name; None where it is not known here.
+    /// The plugin of that name; None if it is not supported here.
     pub fn from_name(name: &str) -> Option<AuthPlugin> {
         [
             AuthPlugin::Native,
@@ -64,20 +64,20 @@ impl AuthPlugin {
     }
 }
 
-/// Why a client cannot go on with an authentication.
+/// Why authentication cannot continue.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AuthError {
-    /// The server's packets make no sense, or it said no.
+    /// The server sent an invalid packet or an error.
     #[error(transparent)]
     Protocol(#[from] ProtocolError),
-    /// The account uses a plugin that is not known here.
+    /// The account uses a plugin that is not supported here.
     #[error(
-        "the server wants authentication plugin {0:?}; known are mysql_native_password, \
+        "the server requires authentication plugin {0:?}; supported are mysql_native_password, \
          caching_sha2_password, client_ed25519 and, over TLS, mysql_clear_password"
     )]
     UnsupportedPlugin(String),
     /// The account's plugin sends the password itself and the connection is not encrypted.
-    #[error("the server wants the clear password, which is never sent without TLS")]
+    #[error("the server requires the clear-text password, which is never sent without TLS")]
     ClearPasswordWithoutTls,
     /// The server's public key cannot encrypt the password.
     #[error("the server's RSA public key cannot be used: {0}")]
@@ -90,7 +90,7 @@ impl From<InvalidMessage> for AuthError {
     }
 }
 
-/// What a client has to do next.
+/// The client's next step.
 #[derive(Debug)]
 pub enum AuthStep {
     /// Send this packet, then read the next one.
@@ -112,8 +112,8 @@ pub struct ClientAuth<'a> {
 }
 
 impl<'a> ClientAuth<'a> {
-    /// Begins with the plugin and scramble of the greeting. A plugin that cannot answer to the
-    /// greeting is replaced by one that can: the server then asks for a switch.
+    /// Begins with the plugin and scramble of the greeting. A plugin that cannot answer the
+    /// greeting is replaced by one that can: the server then requests a switch.
     /// `is_encrypted`: the connection uses TLS.
     pub fn new(
         greeting_plugin: &str,
@@ -135,15 +135,15 @@ impl<'a> ClientAuth<'a> {
         }
     }
 
-    /// The plugin that answers now.
+    /// The current plugin.
     pub fn plugin(&self) -> AuthPlugin {
         self.plugin
     }
 
-    /// The plugin's answer to the scramble: for the handshake response, or after a switch.
+    /// The current plugin's answer to the scramble: for the handshake response, or after a switch.
     ///
     /// # Errors
-    /// The plugin would send the password in clear over an unencrypted connection.
+    /// The plugin would send the clear-text password over an unencrypted connection.
     pub fn response(&self) -> Result<Zeroizing<Vec<u8>>, AuthError> {
         let bytes = match self.plugin {
             AuthPlugin::Native => scramble_native(&self.scramble, self.password)
@@ -159,16 +159,16 @@ impl<'a> ClientAuth<'a> {
         Ok(Zeroizing::new(bytes))
     }
 
-    /// Takes the server's next packet.
+    /// Handles the server's next packet.
     ///
     /// # Errors
-    /// The server's refusal, an invalid packet, or a plugin that cannot be served.
+    /// The server's error, an invalid packet, or an unsupported plugin.
     pub fn on_packet(&mut self, packet: &[u8]) -> Result<AuthStep, AuthError> {
         let mut reader = WireReader::new("authentication packet", packet);
         self.rounds += 1;
         if self.rounds > ROUNDS_MAX {
             return Err(reader
-                .invalid("the end of the authentication", "yet another")
+                .invalid("the end of the authentication", "another packet")
                 .into());
         }
         match reader.u8()? {
@@ -198,7 +198,7 @@ impl<'a> ClientAuth<'a> {
             AuthPlugin::Ed25519 => ED25519_NONCE_LENGTH,
             AuthPlugin::Clear => 0,
         };
-        // A NUL may follow, which is no part of it.
+        // A NUL may follow, which is not part of the scramble.
         self.scramble = reader.bytes(length)?.to_vec();
         self.plugin = plugin;
         self.key_requested = false;
@@ -219,7 +219,7 @@ impl<'a> ClientAuth<'a> {
                 Ok(AuthStep::Send(Zeroizing::new(vec![REQUEST_PUBLIC_KEY])))
             }
             _ => Err(reader
-                .invalid("a caching_sha2_password state", "another")
+                .invalid("a caching_sha2_password state", "another value")
                 .into()),
         }
     }
@@ -253,7 +253,7 @@ impl<'a> ClientAuth<'a> {
     }
 }
 
-/// A scramble for a greeting: no NUL, which would end it early, and no `$`, which MySQL leaves out
+/// A scramble for a greeting: no NUL, which would end it early, and no `$`, which MySQL avoids
 /// because it separates the parts of a stored hash.
 pub fn new_scramble() -> [u8; SCRAMBLE_LENGTH] {
     let mut rng = rand::rng();
@@ -267,30 +267,31 @@ pub fn new_scramble() -> [u8; SCRAMBLE_LENGTH] {
     })
 }
 
-/// The server's request to go on with another plugin; `scramble` is of the plugin's length.
+/// The server's request to continue with another plugin; `scramble` has the length that this
+/// plugin expects.
 pub fn encode_switch(plugin: AuthPlugin, scramble: &[u8]) -> Vec<u8> {
     let mut out = vec![HEADER_SWITCH];
     put_until_nul(&mut out, plugin.name().as_bytes());
     out.extend_from_slice(scramble);
-    // MariaDB's client takes exactly the nonce; the other plugins' have a NUL behind them.
+    // MariaDB's client expects exactly the nonce; the other plugins' scrambles end with a NUL.
     if plugin != AuthPlugin::Ed25519 {
         out.push(0);
     }
     out
 }
 
-/// The server's word that caching_sha2_password's first answer was right; OK follows.
+/// Tells the client that caching_sha2_password's first answer was correct; OK follows.
 pub fn encode_fast_auth_success() -> Vec<u8> {
     vec![HEADER_MORE_DATA, FAST_AUTH_SUCCESS]
 }
 
-/// The server's word that caching_sha2_password's first answer does not suffice: it wants the
-/// password itself, over TLS or encrypted.
+/// Tells the client that caching_sha2_password's first answer is not sufficient: the password
+/// itself is required, over TLS or encrypted.
 pub fn encode_full_auth_needed() -> Vec<u8> {
     vec![HEADER_MORE_DATA, FULL_AUTH_NEEDED]
 }
 
-/// True for a client's request for the key to encrypt the password with.
+/// True for a client's request for the key that encrypts the password.
 pub fn is_public_key_request(packet: &[u8]) -> bool {
     packet == [REQUEST_PUBLIC_KEY]
 }
@@ -302,8 +303,8 @@ pub fn encode_public_key(pem: &str) -> Vec<u8> {
     out
 }
 
-/// The other way of `encrypt_password`'s mask: the password that a client has sent, without its
-/// closing NUL. None where that is missing. `mask` is empty over TLS, else the scramble.
+/// The inverse of the mask in `encrypt_password`: the password that a client has sent, without
+/// its terminating NUL. None if that is missing. `mask` is empty over TLS, else the scramble.
 pub fn decode_password(mut packet: Zeroizing<Vec<u8>>, mask: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     for (byte, mask) in packet.iter_mut().zip(mask.iter().cycle()) {
         *byte ^= mask;
@@ -311,10 +312,10 @@ pub fn decode_password(mut packet: Zeroizing<Vec<u8>>, mask: &[u8]) -> Option<Ze
     (packet.pop() == Some(0)).then_some(packet)
 }
 
-/// What MariaDB 11.4+ clients take for a proof that a certificate belongs to a server that knows
-/// the password, in the OK packet's message: byte 1, then in upper-case hex the SHA-256 of the
+/// The proof for MariaDB 11.4+ clients that a certificate belongs to a server that knows the
+/// password; it is sent in the OK packet's message: byte 1, then in upper-case hex the SHA-256 of the
 /// stored hash ([`super::StoredPassword::proof_hash`]), scramble and the SHA-256 of the
-/// certificate (DER). Other clients show it as the OK's message at most.
+/// certificate (DER). Other clients at most show it as the OK's message.
 pub fn certificate_proof(stored_hash: &[u8], scramble: &[u8], certificate: &[u8]) -> Vec<u8> {
     let mut proof = digest::Context::new(&digest::SHA256);
     proof.update(stored_hash);

@@ -8,19 +8,19 @@ pub const CLIENT_FOUND_ROWS: u32 = 1 << 1;
 pub const CLIENT_LONG_FLAG: u32 = 1 << 2;
 /// The handshake response names a database.
 pub const CLIENT_CONNECT_WITH_DB: u32 = 1 << 3;
-/// zlib compression of the packets; never offered nor asked for here.
+/// zlib compression of the packets; neither offered nor requested here.
 pub const CLIENT_COMPRESS: u32 = 1 << 5;
-/// LOAD DATA LOCAL; never offered nor asked for here.
+/// LOAD DATA LOCAL; neither offered nor requested here.
 pub const CLIENT_LOCAL_FILES: u32 = 1 << 7;
 /// Spaces before a function's parenthesis.
 pub const CLIENT_IGNORE_SPACE: u32 = 1 << 8;
-/// The 4.1 protocol: the only one spoken here.
+/// The 4.1 protocol: the only one supported here.
 pub const CLIENT_PROTOCOL_41: u32 = 1 << 9;
 /// `interactive_timeout` applies.
 pub const CLIENT_INTERACTIVE: u32 = 1 << 10;
-/// The client goes on with TLS after its SSL request.
+/// The client switches to TLS after its SSL request.
 pub const CLIENT_SSL: u32 = 1 << 11;
-/// Status flags stand in OK and EOF packets.
+/// OK and EOF packets contain status flags.
 pub const CLIENT_TRANSACTIONS: u32 = 1 << 13;
 /// 20-byte scrambles.
 pub const CLIENT_SECURE_CONNECTION: u32 = 1 << 15;
@@ -36,12 +36,12 @@ pub const CLIENT_PLUGIN_AUTH: u32 = 1 << 19;
 pub const CLIENT_CONNECT_ATTRS: u32 = 1 << 20;
 /// The authentication data's length is a length-encoded integer.
 pub const CLIENT_PLUGIN_AUTH_LENENC_CLIENT_DATA: u32 = 1 << 21;
-/// Session state in the OK packet; never offered nor asked for here.
+/// Session state in the OK packet; neither offered nor requested here.
 pub const CLIENT_SESSION_TRACK: u32 = 1 << 23;
-/// No EOF packets; never offered nor asked for here.
+/// No EOF packets; neither offered nor requested here.
 pub const CLIENT_DEPRECATE_EOF: u32 = 1 << 24;
 
-/// What the relay asks for as a client, as far as the server offers it.
+/// What the relay requests as a client, if the server offers it.
 pub const CLIENT_SIDE: u32 = CLIENT_LONG_PASSWORD
     | CLIENT_LONG_FLAG
     | CLIENT_PROTOCOL_41
@@ -51,7 +51,7 @@ pub const CLIENT_SIDE: u32 = CLIENT_LONG_PASSWORD
     | CLIENT_PLUGIN_AUTH_LENENC_CLIENT_DATA
     | CLIENT_CONNECT_ATTRS;
 
-/// What the relay offers as a server; [`CLIENT_SSL`] is added where there is a certificate.
+/// What the relay offers as a server; [`CLIENT_SSL`] is added if there is a certificate.
 pub const SERVER_SIDE: u32 = CLIENT_LONG_PASSWORD
     | CLIENT_FOUND_ROWS
     | CLIENT_LONG_FLAG

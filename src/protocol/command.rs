@@ -1,5 +1,5 @@
-//! Commands, the first packet of every exchange after the login: parsed for the server side,
-//! encoded for the client side.
+//! Commands, the first packet of every exchange after the login: parsed on the server's side,
+//! encoded on the client's side.
 
 use super::InvalidMessage;
 use super::wire::WireReader;
@@ -18,11 +18,11 @@ const COM_SET_OPTION: u8 = 0x1B;
 const COM_BINLOG_DUMP_GTID: u8 = 0x1E;
 const COM_RESET_CONNECTION: u8 = 0x1F;
 
-/// Dump flag: EOF at the end of the log instead of waiting for more.
+/// Dump flag: send EOF at the end of the log instead of waiting for more.
 pub const BINLOG_DUMP_NON_BLOCK: u16 = 0x01;
-/// GTID dump flag: the file name and position count.
+/// GTID dump flag: the file name and position are used.
 pub const BINLOG_THROUGH_POSITION: u16 = 0x02;
-/// GTID dump flag: the set counts.
+/// GTID dump flag: the set is used.
 pub const BINLOG_THROUGH_GTID: u16 = 0x04;
 
 /// A client's command.
@@ -42,23 +42,23 @@ pub enum Command<'a> {
     ProcessKill(u32),
     /// COM_SET_OPTION: 0 turns multi-statements on, 1 off; answered by EOF.
     SetOption(u16),
-    /// COM_CHANGE_USER: not served.
+    /// COM_CHANGE_USER: not supported.
     ChangeUser,
     /// COM_RESET_CONNECTION: answered by OK.
     ResetConnection,
-    /// COM_STMT_PREPARE: not served.
+    /// COM_STMT_PREPARE: not supported.
     StmtPrepare,
-    /// COM_REGISTER_SLAVE: how the replica wants to be shown; answered by OK.
+    /// COM_REGISTER_SLAVE: how the replica is to be listed; answered by OK.
     RegisterReplica(RegisterReplica<'a>),
     /// COM_BINLOG_DUMP.
     BinlogDump(BinlogDump<'a>),
     /// COM_BINLOG_DUMP_GTID.
     BinlogDumpGtid(BinlogDumpGtid<'a>),
-    /// A command byte that is not known here.
+    /// An unknown command byte.
     Unknown(u8),
 }
 
-/// What a replica reports of itself. The password that it reports is never kept.
+/// What a replica reports about itself. The password that it reports is never stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RegisterReplica<'a> {
     /// The replica's server_id.
@@ -69,35 +69,35 @@ pub struct RegisterReplica<'a> {
     pub user: &'a [u8],
     /// Its `report_port`.
     pub port: u16,
-    /// The server_id of its source as it knows it; servers send 0.
+    /// The server_id of its source; servers send 0.
     pub source_id: u32,
 }
 
-/// Where a replica wants the stream to start, by file and position.
+/// The start of the stream that a replica requests, by file and position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BinlogDump<'a> {
-    /// Offset in the file, in bytes; below 4 is refused by servers.
+    /// Offset in the file, in bytes; servers refuse values below 4.
     pub position: u32,
     /// See [`BINLOG_DUMP_NON_BLOCK`].
     pub flags: u16,
-    /// The replica's server_id; 0 does not wait at the end.
+    /// The replica's server_id; with 0 the dump ends at the end of the log.
     pub server_id: u32,
     /// The file's name; empty for the first one.
     pub file: &'a [u8],
 }
 
-/// Where a replica wants the stream to start, by what it already has.
+/// The start of the stream that a replica requests, by the GTIDs it already has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BinlogDumpGtid<'a> {
-    /// See [`BINLOG_DUMP_NON_BLOCK`] and the flags beside it.
+    /// See [`BINLOG_DUMP_NON_BLOCK`] and the flags after it.
     pub flags: u16,
-    /// The replica's server_id; 0 does not wait at the end.
+    /// The replica's server_id; with 0 the dump ends at the end of the log.
     pub server_id: u32,
     /// The file's name; replicas with auto-position send none.
     pub file: &'a [u8],
     /// Offset in the file, in bytes.
     pub position: u64,
-    /// The set of what the replica has, still encoded.
+    /// The GTID set that the replica has, still encoded.
     pub set: &'a [u8],
 }
 
@@ -135,7 +135,7 @@ fn parse_register(payload: &[u8]) -> Result<RegisterReplica<'_>, InvalidMessage>
     let user = reader.short_bytes()?;
     let _password = reader.short_bytes()?;
     let port = reader.u16()?;
-    // The replication rank, which no server uses any more.
+    // The replication rank, which servers no longer use.
     reader.u32()?;
     let source_id = reader.u32()?;
     Ok(RegisterReplica {
@@ -165,7 +165,7 @@ fn parse_dump_gtid(payload: &[u8]) -> Result<BinlogDumpGtid<'_>, InvalidMessage>
     let server_id = reader.u32()?;
     let file = until_nul(read_long_bytes(&mut reader)?);
     let position = reader.u64()?;
-    // Clients that start by position may leave the set out altogether.
+    // Clients that start by position may omit the set.
     let set = if reader.is_empty() {
         &[]
     } else {
@@ -180,13 +180,13 @@ fn parse_dump_gtid(payload: &[u8]) -> Result<BinlogDumpGtid<'_>, InvalidMessage>
     })
 }
 
-/// Servers read a file's name as a C string. MySQL 5.6 counts on it: with auto-position it sends
-/// as many zero bytes as the name has of the file that it stands in.
+/// Servers read a file's name as a C string. MySQL 5.6 relies on that: with auto-position it
+/// sends as many zero bytes as the name of its current file has.
 fn until_nul(name: &[u8]) -> &[u8] {
     name.split(|byte| *byte == 0).next().unwrap_or_default()
 }
 
-/// A string behind four length bytes.
+/// A string after four length bytes.
 fn read_long_bytes<'a>(reader: &mut WireReader<'a>) -> Result<&'a [u8], InvalidMessage> {
     let length = reader.u32()?;
     reader.bytes(usize::try_from(length).unwrap_or(usize::MAX))
@@ -209,7 +209,7 @@ pub fn ping() -> Vec<u8> {
     vec![COM_PING]
 }
 
-/// COM_REGISTER_SLAVE. A host of more than 60 bytes, which servers refuse, is cut.
+/// COM_REGISTER_SLAVE. A host of more than 60 bytes, which servers refuse, is truncated.
 pub fn register_slave(server_id: u32, report_host: &str, report_port: u16) -> Vec<u8> {
     let host_length = report_host.floor_char_boundary(60);
     let host = report_host.get(..host_length).unwrap_or_default();
@@ -285,7 +285,7 @@ mod tests {
             Command::parse(&bytes).unwrap(),
             Command::BinlogDumpGtid(dump)
         );
-        // Cut before the set's length it is a dump without a set.
+        // Truncated before the set's length it is a dump without a set.
         let no_set = bytes.len() - 12;
         assert_cuts_fail(&bytes, no_set);
         for cut in no_set + 1..bytes.len() {
@@ -321,7 +321,7 @@ mod tests {
             assert_eq!(dump.file, file);
             file
         };
-        // What MySQL 5.6.24 with auto-position sends when it comes back.
+        // MySQL 5.6.24 with auto-position sends this when it reconnects.
         assert_eq!(file_of(&[0; 16]), b"");
         assert_eq!(file_of(b"b.000001\0\0"), b"b.000001");
         assert_eq!(file_of(b"b.000001"), b"b.000001");
@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reported_password_is_not_kept() {
+    fn a_reported_password_is_not_stored() {
         let mut bytes = vec![COM_REGISTER_SLAVE, 1, 0, 0, 0, 0, 1, b'u', 6];
         bytes.extend_from_slice(b"secret");
         bytes.extend_from_slice(&[0; 10]);
@@ -366,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_report_host_is_cut_at_a_character() {
+    fn a_long_report_host_is_truncated_between_characters() {
         let bytes = register_slave(1, &"é".repeat(100), 1);
         let Command::RegisterReplica(replica) = Command::parse(&bytes).unwrap() else {
             panic!("not a registration")
@@ -375,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn simple_commands() {
+    fn simple_commands_are_parsed() {
         assert_eq!(
             Command::parse(&query("SELECT 1")).unwrap(),
             Command::Query(b"SELECT 1")

@@ -1,4 +1,4 @@
-//! Error numbers that are sent or recognised here, by their names in MySQL's and MariaDB's
+//! Error numbers that are sent or recognised here, under their names in MySQL's and MariaDB's
 //! "Server Error Message Reference".
 
 /// Too many connections.
@@ -9,7 +9,7 @@ pub const ER_HANDSHAKE_ERROR: u16 = 1043;
 pub const ER_DBACCESS_DENIED_ERROR: u16 = 1044;
 /// Wrong user or password.
 pub const ER_ACCESS_DENIED_ERROR: u16 = 1045;
-/// A command byte that is not known, or not served.
+/// An unknown or unsupported command byte.
 pub const ER_UNKNOWN_COM_ERROR: u16 = 1047;
 /// Unknown database.
 pub const ER_BAD_DB_ERROR: u16 = 1049;
@@ -31,17 +31,17 @@ pub const ER_NET_PACKET_TOO_LARGE: u16 = 1153;
 pub const ER_NET_PACKETS_OUT_OF_ORDER: u16 = 1156;
 /// An error while reading from the network.
 pub const ER_NET_READ_ERROR: u16 = 1158;
-/// A time limit while reading from the network.
+/// A timeout while reading from the network.
 pub const ER_NET_READ_INTERRUPTED: u16 = 1159;
 /// An unknown system variable.
 pub const ER_UNKNOWN_SYSTEM_VARIABLE: u16 = 1193;
 /// A privilege is missing.
 pub const ER_SPECIFIC_ACCESS_DENIED_ERROR: u16 = 1227;
-/// A value that the variable cannot take.
+/// A value that the variable cannot have.
 pub const ER_WRONG_VALUE_FOR_VAR: u16 = 1231;
-/// Something this server does not do.
+/// A feature that this server does not support.
 pub const ER_NOT_SUPPORTED_YET: u16 = 1235;
-/// The dump cannot start or go on: the replica stops and does not retry.
+/// The dump cannot start or continue: the replica stops and does not retry.
 pub const ER_MASTER_FATAL_ERROR_READING_BINLOG: u16 = 1236;
 /// The client's authentication protocol is too old.
 pub const ER_NOT_SUPPORTED_AUTH_MODE: u16 = 1251;
@@ -51,14 +51,14 @@ pub const ER_QUERY_INTERRUPTED: u16 = 1317;
 pub const ER_UNKNOWN_TARGET_BINLOG: u16 = 1373;
 /// Wrong user, and no password was sent.
 pub const ER_ACCESS_DENIED_NO_PASSWORD_ERROR: u16 = 1698;
-/// Another replica has connected with the same id (MariaDB).
+/// Another replica with the same server_id has connected (MariaDB).
 pub const ER_SLAVE_SAME_ID: u16 = 1940;
 /// TLS is required.
 pub const ER_SECURE_TRANSPORT_REQUIRED: u16 = 3159;
 /// The connection was killed (MariaDB's number).
 pub const ER_CONNECTION_KILLED: u16 = 1927;
 
-/// The SQLSTATE that servers send with that number; `HY000` where there is no closer one.
+/// The SQLSTATE that servers send with an error number; `HY000` if there is no more specific one.
 pub fn sqlstate(code: u16) -> &'static str {
     match code {
         ER_CON_COUNT_ERROR => "08004",

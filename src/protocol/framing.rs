@@ -1,6 +1,6 @@
 //! Packets on the wire: a header of 3 bytes length and 1 byte sequence number before at most
-//! [`FRAME_PAYLOAD_MAX`] bytes. A payload of that length or more goes on in the next frame; one
-//! that is an exact multiple of it is closed by an empty frame.
+//! [`FRAME_PAYLOAD_MAX`] bytes. A payload of that length or more continues in the next frame; one
+//! that is an exact multiple of it ends with an empty frame.
 
 use super::InvalidMessage;
 
@@ -8,13 +8,13 @@ use super::InvalidMessage;
 pub const FRAME_HEADER_LENGTH: usize = 4;
 /// The most payload one frame carries, in bytes: 16 MiB − 1.
 pub const FRAME_PAYLOAD_MAX: usize = 0xFF_FFFF;
-/// Payload bytes that stand at least in [`PacketPart::Begin`]: enough for the header of a binlog
-/// event and the start of its body.
+/// The fewest payload bytes in [`PacketPart::Begin`]: enough for the header of a binlog event and
+/// the start of its body.
 pub const BEGIN_LENGTH_MIN: usize = 64;
 /// The smallest read buffer that [`FrameReader`] can work over, in bytes.
 pub const READ_BUFFER_MIN: usize = 1024;
 
-/// A packet, or the next part of one that is too long for the read buffer.
+/// A packet, or the next part of a packet that is too long for the read buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PacketPart<'a> {
     /// The whole payload of a packet.
@@ -48,7 +48,7 @@ impl<'a> PacketPart<'a> {
 enum ReadState {
     /// At a packet's start.
     Idle,
-    /// In a long packet, with so many bytes of the current frame to come.
+    /// In a long packet: `remaining` bytes of the current frame have not arrived.
     InFrame { remaining: usize, is_last: bool },
 }
 
@@ -87,8 +87,8 @@ impl FrameReader {
         self.any_sequence = false;
     }
 
-    /// Takes the next frame's number as it comes and counts on from it. For semi-sync
-    /// acknowledgements, whose numbers start anew beside the stream's.
+    /// Accepts any number for the next frame and continues from it. For semi-sync
+    /// acknowledgements, whose numbers are independent of the stream's.
     pub fn accept_any_sequence(&mut self) {
         self.any_sequence = true;
     }
@@ -98,9 +98,9 @@ impl FrameReader {
         self.state == ReadState::Idle
     }
 
-    /// The next packet or part of one in `available`, and how many bytes of `available` it took;
-    /// None when more bytes are needed. `capacity` is the most that `available` can grow to (at
-    /// least [`READ_BUFFER_MIN`]): a packet that cannot fit comes in parts.
+    /// The next packet or part of one in `available`, and how many bytes of `available` it
+    /// consists of; None when more bytes are needed. `capacity` is the most that `available` can grow to (at
+    /// least [`READ_BUFFER_MIN`]): a packet that cannot fit is returned in parts.
     ///
     /// # Errors
     /// A frame with another sequence number than expected.
@@ -124,9 +124,8 @@ impl FrameReader {
         }
     }
 
-    /// Bytes missing in `available` before [`FrameReader::next`] can return the packet that starts
-    /// there whole, or the rest of the frame that it is in. Lets a caller read not one byte further
-    /// than the packet.
+    /// Bytes missing in `available` before [`FrameReader::next`] can return the whole packet that
+    /// starts there, or the rest of the current frame. Lets a caller avoid reading past the packet.
     pub fn missing(&self, available: &[u8]) -> usize {
         if let ReadState::InFrame { remaining, .. } = self.state
             && remaining > 0
@@ -220,7 +219,7 @@ impl FrameReader {
     }
 }
 
-/// Length, sequence number, and what follows the header.
+/// Length, sequence number, and the bytes after the header.
 fn parse_header(available: &[u8]) -> Option<(usize, u8, &[u8])> {
     let ([a, b, c, sequence], body) = available.split_first_chunk::<FRAME_HEADER_LENGTH>()?;
     let length = usize::from(*a) | usize::from(*b) << 8 | usize::from(*c) << 16;
@@ -232,15 +231,15 @@ fn put_header(out: &mut Vec<u8>, length: usize, sequence: u8) {
     out.extend_from_slice(&[a, b, c, sequence]);
 }
 
-/// Cuts packets into frames, as their bytes come.
+/// Splits packets into frames while their bytes arrive.
 #[derive(Debug, Default)]
 pub struct FrameWriter {
     sequence: u8,
-    /// Payload bytes of the packet for which no frame was begun yet.
+    /// Payload bytes of the packet that are not in a frame yet.
     unframed: u64,
-    /// Payload bytes that the current frame still takes.
+    /// Payload bytes that the current frame still lacks.
     frame_remaining: usize,
-    /// Frames still to begin, the empty closing one included.
+    /// Frames not yet begun, including the empty last one.
     frames: u64,
 }
 
@@ -260,21 +259,23 @@ impl FrameWriter {
         self.sequence = sequence;
     }
 
-    /// Starts a packet of exactly so many bytes, which [`FrameWriter::put`] then takes. An empty
-    /// packet's header comes with a `put` of no bytes.
+    /// Starts a packet of exactly `payload_length` bytes, to be passed to [`FrameWriter::put`]. The
+    /// header of an empty packet is written by a `put` of no bytes.
+    ///
+    /// The packet before must be complete ([`FrameWriter::is_complete`]).
     pub fn begin(&mut self, payload_length: u64) {
         self.unframed = payload_length;
         self.frame_remaining = 0;
         self.frames = payload_length / FRAME_PAYLOAD_MAX as u64 + 1;
     }
 
-    /// True when the packet that was begun has all its bytes and frames.
+    /// True when all bytes and frames of the current packet were written.
     pub fn is_complete(&self) -> bool {
         self.frames == 0 && self.frame_remaining == 0
     }
 
-    /// Appends the packet's next bytes to `out`, with frame headers where they belong. Bytes
-    /// beyond the length given to [`FrameWriter::begin`] are left out: they would be taken for the
+    /// Appends the packet's next bytes to `out`, with frame headers where needed. Bytes
+    /// beyond the length given to [`FrameWriter::begin`] are ignored: they would be read as the
     /// next packet's header.
     pub fn put(&mut self, out: &mut Vec<u8>, bytes: &[u8]) {
         let mut rest = bytes;
@@ -311,7 +312,7 @@ impl FrameWriter {
     }
 }
 
-/// Appends a packet to `out`, counting `sequence` on by the frames it takes.
+/// Appends a packet to `out` and advances `sequence` by the number of its frames.
 pub fn put_packet(out: &mut Vec<u8>, sequence: &mut u8, payload: &[u8]) {
     let mut writer = FrameWriter::new();
     writer.set_sequence(*sequence);

@@ -2,10 +2,12 @@
 //! is slow to guess.
 //!
 //! Source: Ulrich Drepper, "Unix crypt using SHA-256 and SHA-512" (public domain). MySQL's salt
-//! has 20 bytes; the specification would cut it at 16.
+//! has 20 bytes; the specification would truncate it to 16.
 
 use aws_lc_rs::digest::SHA256;
 use zeroize::Zeroizing;
+
+use super::digest::hash;
 
 /// The order in which the digest's bytes are encoded, in groups of three, the first byte highest.
 const ORDER: [[usize; 3]; 10] = [
@@ -21,8 +23,8 @@ const ORDER: [[usize; 3]; 10] = [
     [9, 19, 29],
 ];
 
-/// The hash of a password in crypt's characters. Its cost grows with `rounds` and with the
-/// password's length: callers limit both.
+/// The hash of a password in crypt's characters. Its cost grows with `rounds` and the password's
+/// length: callers limit both.
 pub(super) fn sha256_crypt(password: &[u8], salt: &[u8], rounds: u32) -> [u8; 43] {
     let alternate = sha256(&[password, salt, password]);
     let mut input = Zeroizing::new([password, salt].concat());
@@ -58,7 +60,7 @@ pub(super) fn sha256_crypt(password: &[u8], salt: &[u8], rounds: u32) -> [u8; 43
 }
 
 fn sha256(parts: &[&[u8]]) -> Zeroizing<[u8; 32]> {
-    super::stored_password::hash(&SHA256, parts)
+    hash(&SHA256, parts)
 }
 
 fn stretch(digest: &[u8; 32], length: usize) -> Zeroizing<Vec<u8>> {
@@ -85,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_hashes_of_other_implementations() {
+    fn hashes_equal_those_of_other_implementations() {
         for (salt, rounds, password, hash) in [
             (
                 "saltstring",

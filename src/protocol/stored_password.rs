@@ -1,9 +1,10 @@
 //! Verifying a password on the server side without keeping the password.
 
 use super::auth::AuthPlugin;
+use super::digest::hash;
 use super::sha256_crypt::sha256_crypt;
 use crate::secret::{CachingSha2Hash, PasswordHash};
-use aws_lc_rs::digest::{Algorithm, Context, SHA1_FOR_LEGACY_USE_ONLY, SHA256, SHA512};
+use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, SHA512};
 use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use curve25519_dalek::edwards::EdwardsPoint;
 use rand::Rng;
@@ -11,26 +12,26 @@ use std::sync::{Arc, OnceLock};
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-/// Thousands of rounds of a `caching_sha2_password` hash that is made here: the least that MySQL
-/// takes. The hash is kept in memory only.
+/// Thousands of rounds of a `caching_sha2_password` hash that is computed here: the fewest that
+/// MySQL accepts. The hash is kept in memory only.
 const KILOROUNDS: u16 = 5;
-/// The longest password that `caching_sha2_password` takes, in bytes; MySQL's limit, which also
-/// bounds what a hash costs.
+/// The longest password that `caching_sha2_password` accepts, in bytes; MySQL's limit, which also
+/// bounds the cost of a hash.
 const CACHING_SHA2_PASSWORD_LENGTH_MAX: usize = 256;
 
-/// What the server keeps of a password: a hash for each plugin that the account can log in with.
+/// The stored form of a password: a hash for each plugin that the account can log in with.
 /// Zeroed when dropped.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct StoredPassword {
-    /// The account has no password: only an empty answer is right.
+    /// The account has no password: only an empty answer is correct.
     is_empty: bool,
     /// SHA1(SHA1(password)).
     native: Option<[u8; 20]>,
     /// MariaDB's public key.
     ed25519: Option<[u8; 32]>,
     caching_sha2: Option<CachingSha2Hash>,
-    /// SHA256(SHA256(password)), by which `caching_sha2_password` verifies a scramble. It is not
-    /// part of the stored hash: known as soon as the password was seen once. Shared by all clones.
+    /// SHA256(SHA256(password)), with which `caching_sha2_password` verifies a scramble. It is not
+    /// part of the stored hash: it is known once the password was received. Shared by all clones.
     #[zeroize(skip)]
     cached_sha2: Arc<OnceLock<Zeroizing<[u8; 32]>>>,
 }
@@ -62,7 +63,7 @@ impl StoredPassword {
     }
 
     /// The password of an account whose hashes were given: it can log in with their plugins only.
-    /// Of several hashes for one plugin the last counts.
+    /// Of several hashes for one plugin the last is used.
     pub fn from_hashes(hashes: &[PasswordHash]) -> StoredPassword {
         let mut stored = StoredPassword {
             is_empty: false,
@@ -81,19 +82,20 @@ impl StoredPassword {
         stored
     }
 
-    /// A password that nobody has, with hashes for the same plugins and of the same cost: what an
-    /// unknown user is measured by, so that nothing tells it from a known one.
+    /// An unguessable password, with hashes for the same plugins and of the same cost. The answers
+    /// of an unknown user are checked against it, so that nothing distinguishes them from those of
+    /// a known one.
     pub fn decoy(&self) -> StoredPassword {
         let secret: [u8; 32] = rand::random();
         StoredPassword {
             is_empty: false,
             native: self.native.map(|_| rand::random()),
-            // Not just any bytes: half of them are no key, and are rejected faster.
+            // Not random bytes: half of them are not valid keys, and are rejected faster.
             ed25519: self.ed25519.map(|_| ed25519_public_key(&secret)),
             caching_sha2: self.caching_sha2.as_ref().map(|hash| CachingSha2Hash {
                 kilorounds: hash.kilorounds,
                 salt: new_salt(),
-                // No digest has it: NUL is not a character of crypt.
+                // Matches no digest: NUL is not one of crypt's characters.
                 digest: [0; 43],
             }),
             cached_sha2: Arc::default(),
@@ -110,7 +112,7 @@ impl StoredPassword {
         }
     }
 
-    /// The bytes that MariaDB's certificate proof for that plugin is computed from; None for an
+    /// The bytes from which MariaDB's certificate proof for that plugin is computed; None for an
     /// account without a password, and for plugins without a proof.
     pub fn proof_hash(&self, plugin: AuthPlugin) -> Option<&[u8]> {
         match plugin {
@@ -122,11 +124,11 @@ impl StoredPassword {
     }
 
     /// True when `response` proves the password to this scramble. False for plugins that the
-    /// account does not have. For `caching_sha2_password` false may only mean that the password
-    /// was not seen yet: see [`StoredPassword::verify_clear`].
+    /// account does not have. For `caching_sha2_password` false may also mean that the password
+    /// was not received yet: see [`StoredPassword::verify_clear`].
     pub fn verify(&self, plugin: AuthPlugin, scramble: &[u8], response: &[u8]) -> bool {
         if plugin == AuthPlugin::Ed25519 {
-            // Signs with an empty password too.
+            // An empty password signs, too.
             return self.ed25519.is_some_and(|key| {
                 UnparsedPublicKey::new(&ED25519, key)
                     .verify(scramble, response)
@@ -162,7 +164,7 @@ impl StoredPassword {
 
     /// response = SHA256(password) XOR SHA256(stored ‖ scramble).
     fn verify_cached_sha2(&self, scramble: &[u8], response: &[u8]) -> bool {
-        // Where it is not known yet, the same steps lead to no: no SHA-256 is zero.
+        // While it is not known, the same steps fail, because no SHA-256 is zero.
         const UNKNOWN: &[u8; 32] = &[0; 32];
         let cached = self
             .cached_sha2
@@ -176,9 +178,9 @@ impl StoredPassword {
         stored.as_slice().ct_eq(cached).into()
     }
 
-    /// True when `password` is the one that `caching_sha2_password` stored; then its scrambles are
-    /// verified without it from now on. Takes milliseconds at least, by the hash's rounds: call it
-    /// where that holds up nobody else.
+    /// True when `password` matches the `caching_sha2_password` hash; from then on its scrambles
+    /// are verified without it. Takes milliseconds or more, depending on the hash's rounds: call it
+    /// where blocking is allowed.
     pub fn verify_clear(&self, password: &[u8]) -> bool {
         let Some(stored) = &self.caching_sha2 else {
             return false;
@@ -186,14 +188,14 @@ impl StoredPassword {
         if password.len() > CACHING_SHA2_PASSWORD_LENGTH_MAX {
             return false;
         }
-        let is_right = crypt(stored, password)
+        let is_correct = crypt(stored, password)
             .as_slice()
             .ct_eq(&stored.digest)
             .into();
-        if is_right {
+        if is_correct {
             self.cached_sha2.get_or_init(|| double_sha256(password));
         }
-        is_right
+        is_correct
     }
 }
 
@@ -205,7 +207,7 @@ fn double_sha256(password: &[u8]) -> Zeroizing<[u8; 32]> {
     hash(&SHA256, &[hash::<32>(&SHA256, &[password]).as_slice()])
 }
 
-/// MariaDB's key: the standard's, but with the password in place of the 32 bytes of seed.
+/// MariaDB's key: as in the Ed25519 standard, but with the password in place of the seed.
 fn ed25519_public_key(password: &[u8]) -> [u8; 32] {
     let expanded: Zeroizing<[u8; 64]> = hash(&SHA512, &[password]);
     let mut scalar = Zeroizing::new([0; 32]);
@@ -223,28 +225,13 @@ fn new_salt() -> [u8; 20] {
     std::array::from_fn(|_| rng.random_range(b'0'..=b'z'))
 }
 
-/// The response without its mask, or None where its length is wrong.
+/// The response without its mask, or None if its length is wrong.
 fn unmask<const N: usize>(response: &[u8], mask: [u8; N]) -> Option<Zeroizing<[u8; N]>> {
     let mut bytes = Zeroizing::new(<[u8; N]>::try_from(response).ok()?);
     for (byte, mask) in bytes.iter_mut().zip(mask) {
         *byte ^= mask;
     }
     Some(bytes)
-}
-
-pub(super) fn hash<const N: usize>(
-    algorithm: &'static Algorithm,
-    parts: &[&[u8]],
-) -> Zeroizing<[u8; N]> {
-    let mut context = Context::new(algorithm);
-    for part in parts {
-        context.update(part);
-    }
-    let mut out = Zeroizing::new([0; N]);
-    for (byte, digest) in out.iter_mut().zip(context.finish().as_ref()) {
-        *byte = *digest;
-    }
-    out
 }
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
-//! Reading and writing the protocol's basic types: little-endian integers, length-encoded
-//! integers and strings, NUL-terminated strings.
+//! The protocol's basic types: little-endian integers, length-encoded integers and strings,
+//! NUL-terminated strings. Binlog events contain the same length-encoded integers.
 
 use super::InvalidMessage;
 use std::borrow::Cow;
 
-/// Reads one message's payload from its start to its end; every error names the message.
+/// Reads one message's payload from start to end; every error names the message.
 #[derive(Debug, Clone)]
 pub(crate) struct WireReader<'a> {
     what: &'static str,
@@ -38,7 +38,7 @@ impl<'a> WireReader<'a> {
         self.rest.is_empty()
     }
 
-    /// Everything that is left; the reader is at its end afterwards.
+    /// The remaining bytes; the reader is at the end afterwards.
     pub(crate) fn rest(&mut self) -> &'a [u8] {
         std::mem::take(&mut self.rest)
     }
@@ -54,7 +54,7 @@ impl<'a> WireReader<'a> {
     }
 
     fn left(&self) -> String {
-        format!("{} bytes to the end", self.rest.len())
+        format!("{} bytes left", self.rest.len())
     }
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N], InvalidMessage> {
@@ -88,7 +88,7 @@ impl<'a> WireReader<'a> {
         self.array().map(u64::from_le_bytes)
     }
 
-    /// Bytes up to a NUL, which is consumed and left out.
+    /// Bytes up to a NUL, which is consumed but not returned.
     pub(crate) fn until_nul(&mut self) -> Result<&'a [u8], InvalidMessage> {
         let Some(end) = self.rest.iter().position(|byte| *byte == 0) else {
             return Err(self.invalid("a NUL-terminated string", "no NUL"));
@@ -98,7 +98,7 @@ impl<'a> WireReader<'a> {
         Ok(text)
     }
 
-    pub(crate) fn lenenc_int(&mut self) -> Result<u64, InvalidMessage> {
+    pub(crate) fn length_encoded(&mut self) -> Result<u64, InvalidMessage> {
         let before = self.clone();
         match self.u8()? {
             0xFC => self.u16().map(u64::from),
@@ -112,24 +112,26 @@ impl<'a> WireReader<'a> {
         }
     }
 
-    pub(crate) fn lenenc_bytes(&mut self) -> Result<&'a [u8], InvalidMessage> {
-        let length = self.lenenc_int()?;
+    pub(crate) fn length_encoded_bytes(&mut self) -> Result<&'a [u8], InvalidMessage> {
+        let length = self.length_encoded()?;
         match usize::try_from(length) {
             Ok(length) => self.bytes(length),
             Err(_) => Err(self.invalid(format!("{length} bytes"), self.left())),
         }
     }
 
-    /// A value of a text row: NULL is the byte 0xFB.
-    pub(crate) fn lenenc_bytes_or_null(&mut self) -> Result<Option<&'a [u8]>, InvalidMessage> {
+    /// A value of a text row; NULL is the byte 0xFB.
+    pub(crate) fn length_encoded_bytes_or_null(
+        &mut self,
+    ) -> Result<Option<&'a [u8]>, InvalidMessage> {
         if self.rest.first() == Some(&0xFB) {
             self.u8()?;
             return Ok(None);
         }
-        self.lenenc_bytes().map(Some)
+        self.length_encoded_bytes().map(Some)
     }
 
-    /// A string behind one length byte.
+    /// A string after one length byte.
     pub(crate) fn short_bytes(&mut self) -> Result<&'a [u8], InvalidMessage> {
         let length = self.u8()?;
         self.bytes(usize::from(length))
@@ -140,18 +142,19 @@ impl<'a> WireReader<'a> {
             return Ok(());
         }
         Err(self.invalid(
-            "the message's end",
-            format!("{} bytes more", self.rest.len()),
+            "the end of the message",
+            format!("{} more bytes", self.rest.len()),
         ))
     }
 }
 
-/// Text for people: invalid UTF-8 is replaced, not refused.
+/// Text for messages: invalid UTF-8 is replaced, not refused.
 pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-pub(crate) fn put_lenenc_int(out: &mut Vec<u8>, value: u64) {
+/// Appends a length-encoded integer in its shortest form.
+pub fn put_length_encoded(out: &mut Vec<u8>, value: u64) {
     let bytes = value.to_le_bytes();
     let [a, b, c, ..] = bytes;
     match value {
@@ -165,12 +168,12 @@ pub(crate) fn put_lenenc_int(out: &mut Vec<u8>, value: u64) {
     }
 }
 
-pub(crate) fn put_lenenc_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
-    put_lenenc_int(out, bytes.len() as u64);
+pub(crate) fn put_length_encoded_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    put_length_encoded(out, bytes.len() as u64);
     out.extend_from_slice(bytes);
 }
 
-/// A string that cannot hold a NUL: what follows one is left out.
+/// Appends a NUL-terminated string. It ends at its first NUL, which it cannot contain.
 pub(crate) fn put_until_nul(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend(bytes.iter().copied().take_while(|byte| *byte != 0));
     out.push(0);
@@ -186,12 +189,12 @@ mod tests {
         fn lenenc_integers_round_trip(value: u64, shift in 0u32..64) {
             let value = value >> shift;
             let mut out = Vec::new();
-            put_lenenc_int(&mut out, value);
+            put_length_encoded(&mut out, value);
             let mut reader = WireReader::new("test", &out);
-            prop_assert_eq!(reader.lenenc_int().unwrap(), value);
+            prop_assert_eq!(reader.length_encoded().unwrap(), value);
             prop_assert!(reader.finish().is_ok());
             for cut in 0..out.len() {
-                prop_assert!(WireReader::new("test", &out[..cut]).lenenc_int().is_err());
+                prop_assert!(WireReader::new("test", &out[..cut]).length_encoded().is_err());
             }
         }
     }
@@ -207,7 +210,7 @@ mod tests {
             (0x100_0000, 9),
         ] {
             let mut out = Vec::new();
-            put_lenenc_int(&mut out, value);
+            put_length_encoded(&mut out, value);
             assert_eq!(out.len(), length, "{value:#x}");
         }
     }
@@ -215,19 +218,21 @@ mod tests {
     #[test]
     fn a_huge_length_is_refused_without_allocating() {
         let bytes = [0xFE, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 1];
-        let error = WireReader::new("test", &bytes).lenenc_bytes().unwrap_err();
+        let error = WireReader::new("test", &bytes)
+            .length_encoded_bytes()
+            .unwrap_err();
         assert_eq!((error.what, error.offset), ("test", 9));
-        assert_eq!(error.found, "1 bytes to the end");
+        assert_eq!(error.found, "1 bytes left");
     }
 
     #[test]
-    fn leftovers_are_named() {
+    fn bytes_after_the_message_are_an_error() {
         let mut reader = WireReader::new("test", b"abc");
         reader.u8().unwrap();
         let error = reader.finish().unwrap_err();
         assert_eq!(
             error.to_string(),
-            "invalid test at byte 1: expected the message's end, found 2 bytes more"
+            "invalid test at byte 1: expected the end of the message, found 2 more bytes"
         );
     }
 }

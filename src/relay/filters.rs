@@ -4,11 +4,15 @@
 //! `data_dir/filters` remembers them: a line for each source, its name, a tab, its rules.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::Path;
 
+use crate::atomic_file;
 use crate::config::SourceConfig;
+
+/// Permission bits of the file, which holds no secret.
+const FILE_MODE: u32 = 0o644;
 
 /// Logs each source's filter, and that it is not that of the last run.
 pub(super) fn announce(data_dir: &Path, sources: &[SourceConfig]) {
@@ -36,11 +40,8 @@ pub(super) fn announce(data_dir: &Path, sources: &[SourceConfig]) {
         }
         now.push_str(&format!("{name}\t{filter}\n"));
     }
-    if let Err(error) = write(data_dir, &path, &now) {
-        tracing::warn!(
-            "cannot write {}: {error}; a changed filter will not be noticed at the next start",
-            path.display()
-        );
+    if let Err(error) = atomic_file::replace(&path, now.as_bytes(), FILE_MODE) {
+        tracing::warn!("{error}; a changed filter will not be noticed at the next start");
     }
 }
 
@@ -48,14 +49,6 @@ fn parse(text: &str) -> BTreeMap<&str, &str> {
     text.lines()
         .filter_map(|line| line.split_once('\t'))
         .collect()
-}
-
-fn write(data_dir: &Path, path: &Path, text: &str) -> io::Result<()> {
-    let new = data_dir.join("filters.new");
-    let mut file = File::create(&new)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&new, path)
 }
 
 #[cfg(test)]
@@ -66,12 +59,7 @@ mod tests {
     fn filters_are_remembered_by_source() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("filters");
-        write(
-            dir.path(),
-            &path,
-            "m1\tnone\nm2\treplicate_do_db = [\"a\"]\n",
-        )
-        .unwrap();
+        fs::write(&path, "m1\tnone\nm2\treplicate_do_db = [\"a\"]\n").unwrap();
         let text = fs::read_to_string(&path).unwrap();
         let found = parse(&text);
         assert_eq!(found["m1"], "none");

@@ -1,4 +1,4 @@
-//! Passwords as servers store them.
+//! Password hashes, as servers store them.
 //!
 //! ```text
 //! mysql_native_password   * and SHA1(SHA1(password)) in 40 hex digits
@@ -6,8 +6,8 @@
 //! caching_sha2_password   $A$ rounds/1000 in 3 hex digits $ salt, 20 bytes, digest, 43 characters
 //!                         or 0x and the hex digits of all these bytes
 //! ```
-//! Sources: what MySQL 9.7 and MariaDB 11.8 print for `SHOW CREATE USER` and keep in `mysql.user`
-//! and `mysql.global_priv`.
+//! Sources: `SHOW CREATE USER`, `mysql.user` and `mysql.global_priv` of MySQL 9.7 and
+//! MariaDB 11.8.
 
 use std::fmt;
 
@@ -33,7 +33,7 @@ pub enum PasswordHash {
     CachingSha2(CachingSha2Hash),
 }
 
-/// What `caching_sha2_password` stores: SHA-256 crypt with a salt.
+/// The hash that `caching_sha2_password` stores: SHA-256 crypt with a salt.
 #[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
 pub struct CachingSha2Hash {
     /// Rounds of the hash in thousands, 5 to 4095.
@@ -58,7 +58,7 @@ impl fmt::Debug for CachingSha2Hash {
 }
 
 impl PasswordHash {
-    /// The plugin's name as servers store it beside the hash.
+    /// The plugin's name, as servers store it with the hash.
     pub fn plugin(&self) -> &'static str {
         match self {
             PasswordHash::Native(_) => "mysql_native_password",
@@ -70,7 +70,7 @@ impl PasswordHash {
     /// Reads a hash in one of the three forms.
     ///
     /// # Errors
-    /// What was expected; the text is not repeated.
+    /// Describes the expected form, without repeating the text.
     pub fn parse(text: &str) -> Result<PasswordHash, &'static str> {
         if let Some(digits) = text.strip_prefix('*') {
             return decode_hex(digits)
@@ -112,7 +112,7 @@ impl CachingSha2Hash {
     fn from_bytes(bytes: &[u8]) -> Option<CachingSha2Hash> {
         let rest = bytes.strip_prefix(CACHING_SHA2_PREFIX)?;
         let (digits, rest) = rest.split_first_chunk::<3>()?;
-        // Not left to the number's parser, which takes a sign too.
+        // The number's parser would accept a sign as well.
         if !digits.iter().all(u8::is_ascii_hexdigit) {
             return None;
         }

@@ -1,9 +1,10 @@
-//! SHOW BINLOG EVENTS: rows are made while they are sent, from the published part of one file.
+//! SHOW BINLOG EVENTS: the rows are read from the published part of one file while they are sent.
 
+use super::cursor::Cursor;
 use super::event_info;
-use super::expression::Cursor;
-use super::queries::{Session, missing_privilege};
 use super::sql::Token;
+use super::sql_errors::missing_privilege;
+use super::statement_context::StatementContext;
 use crate::binlog::fields::EventError;
 use crate::binlog::{EventHeader, EventType, HEADER_LEN};
 use crate::flavor::Flavor;
@@ -14,9 +15,9 @@ use crate::relay_log::{LogError, RelayLog, coordinates};
 
 /// "Error when executing command".
 const ER_ERROR_WHEN_EXECUTING_COMMAND: u16 = 1220;
-/// Of a larger event only so much is read, and its Info is cut.
+/// Of a larger event only this many bytes are read, and its Info is truncated.
 const EVENT_READ_MAX: usize = 1 << 20;
-/// Rows are made until their texts take so much.
+/// The size of a batch of rows, in bytes of their texts.
 const BATCH_LEN: usize = 64 * 1024;
 
 /// The columns of the answer.
@@ -32,25 +33,25 @@ pub const COLUMNS: [(&str, ColumnKind); 6] = [
 /// Values of a row, in the order of [`COLUMNS`].
 pub type Row = Vec<Option<Vec<u8>>>;
 
-/// What is still to be listed.
+/// The rest of a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventListing {
     file: u64,
     position: u64,
     skip: u64,
     left: u64,
-    /// Whether the position is known to be where an event begins.
-    is_placed: bool,
+    /// Whether `position` is known to be the start of an event, and not past the readable end.
+    is_aligned: bool,
 }
 
 /// Reads `[IN 'file'] [FROM position] [LIMIT [offset,] count | LIMIT count OFFSET offset]`; `None`
-/// when something else stands there.
+/// for anything else.
 ///
 /// # Errors
-/// A missing privilege, or a file that is not in the log.
+/// A privilege is missing, or the file is not in the log.
 pub fn parse(
     cursor: &mut Cursor<'_>,
-    session: &Session<'_>,
+    context: &StatementContext<'_>,
 ) -> Result<Option<EventListing>, ServerError> {
     let (mut name, mut position, mut skip, mut left) = (String::new(), 0, 0, u64::MAX);
     if cursor.eat("IN") {
@@ -84,19 +85,19 @@ pub fn parse(
     if !cursor.is_done() {
         return Ok(None);
     }
-    if !session.privileges.replication && !session.privileges.admin {
-        return Err(missing_privilege(match session.facts.flavor {
+    if !context.caller.privileges.replication && !context.caller.privileges.admin {
+        return Err(missing_privilege(match context.relay.flavor {
             Flavor::MySql => "REPLICATION SLAVE",
             Flavor::MariaDb => "BINLOG MONITOR",
         }));
     }
-    // LIMIT 0 is no limit to MySQL; MariaDB looks at it after the first row.
-    left = match (left, session.facts.flavor) {
+    // MySQL ignores LIMIT 0; MariaDB checks the limit after the first row.
+    left = match (left, context.relay.flavor) {
         (0, Flavor::MySql) => u64::MAX,
         (0, Flavor::MariaDb) => 1,
         _ => left,
     };
-    let log = session.facts.log;
+    let log = context.relay.log;
     let file = coordinates::file_by_name(log, name.as_bytes());
     let file = file.ok_or_else(|| refused("Could not find target log"))?;
     Ok(Some(EventListing {
@@ -104,7 +105,7 @@ pub fn parse(
         position: position.max(FIRST_EVENT),
         skip,
         left,
-        is_placed: false,
+        is_aligned: false,
     }))
 }
 
@@ -121,16 +122,16 @@ fn refused(cause: &str) -> ServerError {
 }
 
 fn unreadable(error: &LogError) -> ServerError {
-    tracing::warn!(%error, "SHOW BINLOG EVENTS ends");
+    tracing::warn!(%error, "SHOW BINLOG EVENTS failed");
     refused("Wrong offset or I/O error")
 }
 
 fn damaged(file: &str, position: u64, error: &EventError) -> ServerError {
-    tracing::warn!(file, position, %error, "SHOW BINLOG EVENTS ends");
+    tracing::warn!(file, position, %error, "SHOW BINLOG EVENTS failed");
     refused("Wrong offset or I/O error")
 }
 
-/// The column `Event_type`, where real servers spell it in a way of their own.
+/// The column `Event_type`, which real servers spell differently for some types.
 fn type_name(event_type: EventType) -> &'static str {
     match event_type {
         EventType::USER_VAR => "User var",
@@ -143,14 +144,13 @@ impl EventListing {
     /// The next rows, which may be none; `None` at the end. Reads files.
     ///
     /// # Errors
-    /// What the client is to be told: a position where no event begins, or a file that cannot be
-    /// read.
+    /// No event begins at the position, or the file cannot be read.
     pub fn next_rows(&mut self, log: &RelayLog) -> Result<Option<Vec<Row>>, ServerError> {
         let end = coordinates::readable_end(log, self.file).map_err(|error| unreadable(&error))?;
         let end = end.ok_or_else(|| refused("Could not find target log"))?;
         let flavor = Flavor::of_version(log.server_version());
-        if !self.is_placed {
-            self.find_place(log, flavor, end)?;
+        if !self.is_aligned {
+            self.align_position(log, flavor, end)?;
         }
         if self.left == 0 || self.position >= end {
             return Ok(None);
@@ -169,7 +169,7 @@ impl EventListing {
             }
             if self.skip > 0 {
                 self.skip -= 1;
-                // Passing over events is work as well: the task's turn must end some time.
+                // Skipping events costs time as well; a batch must end.
                 len += HEADER_LEN;
             } else {
                 let row = self.row(&file, &name, flavor, &header)?;
@@ -182,9 +182,15 @@ impl EventListing {
         Ok(Some(rows))
     }
 
-    /// A position where no event begins: MySQL goes to the next event, MariaDB refuses.
-    fn find_place(&mut self, log: &RelayLog, flavor: Flavor, end: u64) -> Result<(), ServerError> {
-        self.is_placed = true;
+    /// Moves the position to the start of an event: MySQL continues at the next one, MariaDB
+    /// refuses a position inside an event.
+    fn align_position(
+        &mut self,
+        log: &RelayLog,
+        flavor: Flavor,
+        end: u64,
+    ) -> Result<(), ServerError> {
+        self.is_aligned = true;
         if self.position > end {
             return match flavor {
                 Flavor::MySql => Ok(()),

@@ -1,16 +1,19 @@
-//! The events that a source makes up for one connection: heartbeats, the GTID list after a
-//! skipped range, and the format description of a dump that starts in the middle of a file.
+//! Events a source generates for one connection: heartbeats, the GTID list after a skipped range,
+//! and the format description of a dump that starts in the middle of a file.
 
 use crate::binlog::event::{self, EventHeader, FLAG_ARTIFICIAL};
 use crate::binlog::{CHECKSUM_LEN, EventError, EventType, rotate};
 use crate::gtid::BinlogState;
+use crate::protocol::put_length_encoded;
 
 /// Fields of a HEARTBEAT_V2 event: type, length, value; MySQL's `codecs::binary`.
 const FIELD_END: u8 = 0;
 const FIELD_FILE_NAME: u8 = 1;
 const FIELD_POSITION: u8 = 2;
-/// Where `created` stands in a format description event.
+/// Offset of `created` in a format description event.
 const CREATED_AT: usize = 71;
+/// Bytes of `created`.
+const CREATED_LEN: usize = 4;
 
 fn header(event_type: EventType, server_id: u32, log_pos: u64, flags: u16) -> EventHeader {
     EventHeader {
@@ -23,33 +26,26 @@ fn header(event_type: EventType, server_id: u32, log_pos: u64, flags: u16) -> Ev
     }
 }
 
-/// A heartbeat: all up to `position` of `file` has been sent.
+/// A heartbeat: everything up to `position` of `file` was sent or skipped.
 pub fn heartbeat(server_id: u32, file: &str, position: u64, v2: bool) -> Vec<u8> {
     if !v2 {
         let header = header(EventType::HEARTBEAT, server_id, position, 0);
         return event::build(header, file.as_bytes());
     }
-    let mut body = vec![FIELD_FILE_NAME, file.len().min(250) as u8];
-    body.extend(file.bytes().take(250));
-    let value = length_encoded(position);
-    body.extend([FIELD_POSITION, value.len() as u8]);
+    let mut body = vec![FIELD_FILE_NAME];
+    put_length_encoded(&mut body, file.len() as u64);
+    body.extend(file.bytes());
+    let mut value = Vec::new();
+    put_length_encoded(&mut value, position);
+    body.push(FIELD_POSITION);
+    put_length_encoded(&mut body, value.len() as u64);
     body.extend(value);
     body.push(FIELD_END);
     let header = header(EventType::HEARTBEAT_V2, server_id, position, 0);
     event::build(header, &body)
 }
 
-fn length_encoded(value: u64) -> Vec<u8> {
-    let [a, b, c, ..] = value.to_le_bytes();
-    match value {
-        0..251 => vec![a],
-        251..0x1_0000 => vec![0xFC, a, b],
-        0x1_0000..0x100_0000 => vec![0xFD, a, b, c],
-        _ => [&[0xFE][..], &value.to_le_bytes()].concat(),
-    }
-}
-
-/// MariaDB: what lies before `position`, of which the replica was sent nothing just now.
+/// MariaDB: the GTIDs before `position`, at the end of a skipped range.
 pub fn gtid_list(server_id: u32, position: u64, state: &BinlogState) -> Vec<u8> {
     let mut body = Vec::new();
     state.encode_gtid_list(&mut body);
@@ -57,10 +53,11 @@ pub fn gtid_list(server_id: u32, position: u64, state: &BinlogState) -> Vec<u8> 
     event::build(header, &body)
 }
 
-/// The ROTATE that names the file whose events follow; `checksummed` is what the client expects.
+/// The ROTATE that names the file whose events follow; `checksummed`: whether
+/// the client expects a checksum.
 ///
 /// # Errors
-/// When the event cannot be changed as the client expects it.
+/// The event is too short to have a checksum, which would be a bug.
 pub fn file_name(
     server_id: u32,
     file: &str,
@@ -69,24 +66,42 @@ pub fn file_name(
 ) -> Result<Vec<u8>, EventError> {
     let mut rotate = rotate::artificial(server_id, file, position);
     if !checksummed {
-        rotate.truncate(rotate.len() - CHECKSUM_LEN);
-        let size = rotate.len() as u32;
-        event::set_event_size(&mut rotate, size)?;
+        let Some(len) = rotate.len().checked_sub(CHECKSUM_LEN) else {
+            return Err(EventError::Truncated {
+                event: EventType::ROTATE.name(),
+                field: "checksum",
+                offset: 0,
+                needed: CHECKSUM_LEN as u64,
+                found: rotate.len(),
+            });
+        };
+        rotate.truncate(len);
+        event::set_event_size(&mut rotate, len as u32)?;
     }
     Ok(rotate)
 }
 
-/// The format description for a dump that starts behind it: it says nothing about the replica's
-/// position (unless GTIDs decide that) and does not make it drop its temporary tables.
+/// The format description for a dump that starts after it: it does not change the replica's
+/// position (unless the dump is by GTID) and does not make it drop its temporary tables.
 ///
 /// # Errors
-/// When `stored` is too short for a format description.
+/// The stored event is too short.
 pub fn format_description(stored: &[u8], by_gtid: bool) -> Result<Vec<u8>, EventError> {
     let mut event = stored.to_vec();
+    let created_end = CREATED_AT + CREATED_LEN;
+    if created_end + CHECKSUM_LEN > event.len() {
+        return Err(EventError::Truncated {
+            event: EventType::FORMAT_DESCRIPTION.name(),
+            field: "created",
+            offset: CREATED_AT,
+            needed: CREATED_LEN as u64,
+            found: event.len().saturating_sub(CREATED_AT + CHECKSUM_LEN),
+        });
+    }
+    event::patch(&mut event, "created", CREATED_AT, &[0; CREATED_LEN])?;
     if !by_gtid {
         event::set_log_pos(&mut event, 0)?;
     }
-    event::patch(&mut event, "created", CREATED_AT, &[0; 4])?;
     event::write_checksum(&mut event)?;
     Ok(event)
 }
@@ -97,7 +112,7 @@ mod tests {
 
     #[test]
     fn heartbeats_are_byte_for_byte_those_of_mysql() {
-        // Seen from MySQL 9.7: 31 and 39 bytes for b.000003 at 699.
+        // As MySQL 9.7 sends them: 31 and 39 bytes for b.000003 at 699.
         let v1 = heartbeat(1, "b.000003", 699, false);
         assert_eq!(v1.len(), 31);
         assert_eq!(&v1[19..], b"b.000003\\\x07\xa0\xb9");
@@ -110,8 +125,8 @@ mod tests {
     }
 
     #[test]
-    fn a_rotate_with_and_without_checksum() {
-        // Seen from MySQL 9.7 and MariaDB 10.11.
+    fn a_rotate_is_byte_for_byte_that_of_servers_with_and_without_checksum() {
+        // As MySQL 9.7 and MariaDB 10.11 send it.
         let with = file_name(1, "b.000003", 4, true).unwrap();
         assert_eq!(with.len(), 39);
         assert_eq!(&with[35..], b"\xa38\xa7\xcc");
@@ -126,5 +141,23 @@ mod tests {
         let list = gtid_list(1, 669, &state);
         assert_eq!(list.len(), 43);
         assert_eq!(&list[39..], b";<\xd0\xb3");
+    }
+
+    #[test]
+    fn a_file_name_of_any_length_is_whole_in_a_heartbeat() {
+        let name = "b".repeat(300);
+        let event = heartbeat(1, &name, 4, true);
+        let expected = [&b"\x01\xfc\x2c\x01"[..], name.as_bytes(), b"\x02\x01\x04\0"].concat();
+        assert_eq!(event::body(&event, true), expected);
+    }
+
+    #[test]
+    fn a_truncated_format_description_is_refused() {
+        let stored = event::build(header(EventType::FORMAT_DESCRIPTION, 1, 0, 0), &[7; 56]);
+        let sent = format_description(&stored, false).unwrap();
+        event::verify_checksum(&sent).unwrap();
+        assert_eq!(sent[CREATED_AT..CREATED_AT + CREATED_LEN], [0; 4]);
+        let short = event::build(header(EventType::FORMAT_DESCRIPTION, 1, 0, 0), &[7; 55]);
+        assert!(format_description(&short, false).is_err());
     }
 }

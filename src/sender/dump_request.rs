@@ -1,4 +1,4 @@
-//! From a dump command and what the session has set to the place where the stream starts.
+//! Finds the start of a stream from a dump command and the session's variables.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -18,10 +18,10 @@ use crate::relay_log::{LogError, RelayLog};
 
 /// Dump flag: HEARTBEAT_V2 events may be sent (MySQL), ANNOTATE_ROWS events are wanted (MariaDB).
 const FLAG_HEARTBEAT_V2_OR_ANNOTATE: u16 = 0x2;
-/// The capability of a MariaDB replica that knows all of MariaDB's events.
+/// The capability of a MariaDB replica that supports all of MariaDB's events.
 const CAPABILITY_GTID: u64 = 4;
 
-/// What a client asks for, out of either dump command.
+/// A client's request, from either dump command.
 #[derive(Debug, Clone)]
 pub struct DumpRequest {
     /// Its server_id.
@@ -30,9 +30,9 @@ pub struct DumpRequest {
     pub flags: u16,
     /// The file; empty for the first one, or the one found by GTID.
     pub file: Vec<u8>,
-    /// The position in it.
+    /// The offset in it.
     pub position: u64,
-    /// COM_BINLOG_DUMP_GTID: what the replica has, still encoded.
+    /// COM_BINLOG_DUMP_GTID: the GTID set that the replica has, still encoded.
     pub set: Option<Vec<u8>>,
 }
 
@@ -60,18 +60,18 @@ impl From<BinlogDumpGtid<'_>> for DumpRequest {
     }
 }
 
-/// What the client knows about checksums.
+/// How the client handles checksums.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChecksumAwareness {
-    /// It said nothing: it would take the checksums for a part of the events.
+    /// It reported nothing: it would read the checksums as a part of the events.
     Unaware,
-    /// It knows of them, but expects none until it has seen a format description.
+    /// It supports them, but expects none before a format description.
     FromFormat,
-    /// It expects them from the first event on.
+    /// It expects them in every event.
     FromStart,
 }
 
-/// Which transactions are left out because the replica has them.
+/// Which transactions are skipped because the replica has them.
 #[derive(Debug, Clone)]
 pub enum SkipRule {
     /// None.
@@ -80,47 +80,47 @@ pub enum SkipRule {
     Set(GtidSet),
     /// MariaDB: those of each domain up to a GTID.
     UpTo {
-        /// The domains whose GTID was not met yet.
+        /// The domains whose GTID was not reached yet.
         domains: BTreeMap<u32, Skip>,
-        /// What the log holds before the stream's start, and then what came by.
+        /// The state of the log before the stream's start, with the GTIDs that were passed since.
         seen: BinlogState,
         /// `slave_gtid_strict_mode`.
         strict: bool,
     },
 }
 
-/// Where and how a stream starts.
+/// The start of a stream, and its options.
 #[derive(Debug, Clone)]
 pub struct DumpStart {
     /// The log file's number.
     pub file: u64,
-    /// Offset of the first event that is sent behind the format description.
+    /// Offset of the first event that is sent after the format description.
     pub position: u64,
-    /// Whether an event begins there; if not, the dump ends with an error, as on real servers
-    /// after the format description.
-    pub at_border: bool,
-    /// Whether GTIDs were asked for: the format description then keeps its own position.
+    /// Whether an event begins there; if not, the dump ends with an error after the format
+    /// description, as on real servers.
+    pub at_event_boundary: bool,
+    /// Whether the dump is by GTID: the format description then keeps its own position.
     pub by_gtid: bool,
-    /// What is left out.
+    /// Which transactions are skipped.
     pub skip: SkipRule,
-    /// EOF at the end instead of waiting.
+    /// Whether the dump ends with EOF at the end of the log instead of waiting.
     pub non_blocking: bool,
-    /// How often an idle stream gives a sign of life.
+    /// How often an idle stream sends a heartbeat.
     pub heartbeat: Option<Duration>,
-    /// Whether heartbeats are HEARTBEAT_V2 events, in files that know this type.
+    /// Whether heartbeats are HEARTBEAT_V2 events, in files whose format lists this type.
     pub heartbeat_v2: bool,
     /// Whether ANNOTATE_ROWS events are sent.
     pub annotate_rows: bool,
-    /// Whether the client knows MariaDB's GTID events; they are replaced if not.
+    /// Whether the client supports MariaDB's GTID events; they are replaced if not.
     pub knows_mariadb_gtids: bool,
-    /// What the client knows about checksums.
+    /// How the client handles checksums.
     pub checksums: ChecksumAwareness,
 }
 
-/// Finds the start. Reads files.
+/// Finds the start of a stream. Reads files.
 ///
 /// # Errors
-/// What a real server would answer.
+/// The error that a real server would send.
 pub fn find_start(
     log: &RelayLog,
     server_uuid: Uuid,
@@ -137,7 +137,7 @@ pub fn find_start(
     let mut start = DumpStart {
         file: 0,
         position: request.position,
-        at_border: true,
+        at_event_boundary: true,
         by_gtid: false,
         skip: SkipRule::Nothing,
         non_blocking: request.flags & BINLOG_DUMP_NON_BLOCK != 0 || request.server_id == 0,
@@ -160,7 +160,7 @@ pub fn find_start(
         }
         _ => start.file = named_file(log, &request.file, wording)?,
     }
-    check_place(&mut start, log, wording)?;
+    check_start_position(&mut start, log, wording)?;
     Ok(start)
 }
 
@@ -182,7 +182,7 @@ fn start_by_set(
         GtidSet::decode(set).map_err(|_| wording.malformed_set())?
     };
     if log.state().executed == Executed::Anonymous {
-        // mysqlbinlog asks so, with an empty set, and masters without GTIDs serve it by file.
+        // mysqlbinlog sends an empty set; masters without GTIDs then serve it by file.
         start.file = match set.is_empty() {
             true => named_file(log, &request.file, wording)?,
             false => return Err(wording.gtid_mode_is_off()),
@@ -263,7 +263,7 @@ fn parse_connect_state(text: &str, wording: Wording) -> Result<GtidPosition, Ser
     if let Ok(position) = GtidPosition::from_str(text) {
         return Ok(position);
     }
-    // It is either no list, or one with a domain twice: those are different errors.
+    // It is malformed, or names a domain twice: these are different errors.
     let mut seen: BTreeMap<u32, MariaDbGtid> = BTreeMap::new();
     for part in text.split(',') {
         let Ok(gtid) = MariaDbGtid::from_str(part.trim()) else {
@@ -276,8 +276,12 @@ fn parse_connect_state(text: &str, wording: Wording) -> Result<GtidPosition, Ser
     Err(wording.bad_connect_state())
 }
 
-/// Whether an event begins at the position.
-fn check_place(start: &mut DumpStart, log: &RelayLog, wording: Wording) -> Result<(), ServerError> {
+/// Checks the position, and whether an event begins there.
+fn check_start_position(
+    start: &mut DumpStart,
+    log: &RelayLog,
+    wording: Wording,
+) -> Result<(), ServerError> {
     let name = log.log_dir().file_name(start.file);
     let position = start.position;
     if position < FIRST_EVENT {
@@ -288,14 +292,14 @@ fn check_place(start: &mut DumpStart, log: &RelayLog, wording: Wording) -> Resul
     if position > end {
         return Err(wording.position_too_high(&name, position));
     }
-    start.at_border = coordinates::is_event_boundary(log, start.file, position)
+    start.at_event_boundary = coordinates::is_event_boundary(log, start.file, position)
         .map_err(|error| unreadable(&error))?;
     Ok(())
 }
 
-/// A file that cannot be read here cannot be read by trying again.
+/// A file that cannot be read. Retrying would not help, so the error is fatal to the replica.
 fn unreadable(error: &LogError) -> ServerError {
-    tracing::error!(%error, "a dump cannot start");
+    tracing::error!(%error, "dump refused: the log cannot be read");
     ServerError::new(
         ER_MASTER_FATAL_ERROR_READING_BINLOG,
         format!("I/O error reading log event: {error}"),
@@ -306,7 +310,7 @@ fn heartbeat_period(variables: &SessionVariables) -> Option<Duration> {
     let names = ["source_heartbeat_period", "master_heartbeat_period"];
     let text = variables.first_text(&names)?;
     let nanos: f64 = text.parse().ok()?;
-    // Below a millisecond heartbeats would only load the machine.
+    // Heartbeats more often than every millisecond would only cost time.
     (nanos >= 1.0 && nanos.is_finite())
         .then(|| Duration::from_nanos(nanos as u64).max(Duration::from_millis(1)))
 }
@@ -318,7 +322,7 @@ fn checksum_awareness(flavor: Flavor, variables: &SessionVariables) -> ChecksumA
         Some(text) if text.eq_ignore_ascii_case("NONE") || text == "0" => {
             ChecksumAwareness::FromFormat
         }
-        // To MySQL a word that is no algorithm (some clients say ALL) is as good as NONE.
+        // MySQL treats an unknown algorithm (some clients send ALL) like NONE.
         Some(text) if flavor == Flavor::MySql && !text.eq_ignore_ascii_case("CRC32") => {
             ChecksumAwareness::FromFormat
         }

@@ -1,4 +1,4 @@
-//! What SHOW BINLOG EVENTS says about an event, in the words of MySQL 9.7 and MariaDB 10.11.
+//! The Info column of SHOW BINLOG EVENTS, as MySQL 9.7 and MariaDB 10.11 write it.
 
 use std::io::Write;
 
@@ -14,25 +14,26 @@ use crate::binlog::rows::{RowsHead, TableMap};
 use crate::binlog::statement_context::{Intvar, UserVar, parse_rand};
 use crate::binlog::xa_prepare::XaPrepare;
 use crate::binlog::{
-    EventHeader, EventType, FormatDescription, HEADER_LEN, compressed, event, incident, load_data,
+    EventHeader, EventType, FormatDescription, HEADER_LEN, compressed, decimal, event, incident,
+    load_data,
 };
 use crate::flavor::Flavor;
 use crate::gtid::{BinlogState, GtidSet};
 
-/// A compressed statement is shown up to this many bytes of text.
+/// The most bytes of a compressed statement that are shown.
 const UNCOMPRESSED_MAX: usize = 1 << 20;
 /// Header flag: the default database does not matter.
 const FLAG_SUPPRESS_USE: u16 = 0x8;
-/// Rows flag of MySQL 9: foreign keys were looked after by the server, not by the engine.
+/// Rows flag of MySQL 9: the server, not the engine, checked the foreign keys.
 const ROWS_FLAG_SQL_FOREIGN_KEY: u16 = 0x10;
 /// MariaDB's flags2: the group is a prepared XA transaction.
 const FLAG_PREPARED_XA: u8 = 64;
 
-/// The text of the column `Info`. `bytes` is the event with its checksum, or, if `is_whole` is
-/// false, its beginning: then the text may be cut.
+/// The text of the column `Info`. `bytes` is the event with its checksum or, if `is_whole` is
+/// false, the beginning of the event: then the text may be truncated.
 ///
 /// # Errors
-/// When the event does not hold what it must.
+/// The event is malformed.
 pub fn info(
     flavor: Flavor,
     header: &EventHeader,
@@ -41,7 +42,11 @@ pub fn info(
 ) -> Result<Vec<u8>, EventError> {
     let body = match is_whole {
         true => event::body(bytes, true),
-        false => bytes.get(HEADER_LEN..).unwrap_or_default(),
+        false => {
+            let mut fields = FieldReader::new(header.event_type.name(), bytes, 0);
+            fields.take("header", HEADER_LEN)?;
+            fields.rest()
+        }
     };
     let mut out = Vec::new();
     match header.event_type {
@@ -279,45 +284,12 @@ fn user_var(out: &mut Vec<u8>, flavor: Flavor, body: &[u8]) -> Result<(), EventE
     Ok(())
 }
 
-/// A DECIMAL: digits in all, digits behind the point, then groups of nine digits in four bytes,
-/// big-endian, with shorter groups at both ends. The first bit is set where it is not negative;
-/// a negative one has all bits inverted.
+/// The value of a DECIMAL user variable: its precision, its scale, and the packed digits.
 fn decimal(value: &[u8]) -> Result<String, EventError> {
-    /// Bytes of a group of so many digits.
-    const GROUP_BYTES: [usize; 10] = [0, 1, 1, 2, 2, 3, 3, 4, 4, 4];
     let mut fields = FieldReader::new("User_var event", value, 0);
-    let precision = usize::from(fields.u8("precision")?);
-    let scale = usize::from(fields.u8("scale")?);
-    let whole = precision.saturating_sub(scale);
-    let mut bytes = fields.rest().to_vec();
-    let is_negative = bytes.first().is_some_and(|first| first & 0x80 == 0);
-    if let Some(first) = bytes.first_mut() {
-        *first ^= 0x80;
-    }
-    if is_negative {
-        bytes.iter_mut().for_each(|byte| *byte = !*byte);
-    }
-    let mut fields = FieldReader::new("User_var event", &bytes, 2);
-    let mut digits = String::new();
-    let head = (whole % 9).min(9);
-    let groups = [head]
-        .into_iter()
-        .chain(std::iter::repeat_n(9, whole / 9 + scale / 9))
-        .chain([scale % 9]);
-    for len in groups.filter(|len| *len > 0) {
-        let width = GROUP_BYTES.get(len).copied().unwrap_or(4);
-        let group = fields.take("digits", width)?;
-        let group = group.iter().fold(0u64, |n, byte| n << 8 | u64::from(*byte));
-        digits.push_str(&format!("{group:0len$}"));
-    }
-    let (before, behind) = digits.split_at_checked(whole).unwrap_or((&digits, ""));
-    let before = match before.trim_start_matches('0') {
-        "" => "0",
-        before => before,
-    };
-    let sign = if is_negative { "-" } else { "" };
-    let point = if behind.is_empty() { "" } else { "." };
-    Ok(format!("{sign}{before}{point}{behind}"))
+    let precision = fields.u8("precision")?;
+    let scale = fields.u8("scale")?;
+    decimal::decode(fields.rest(), precision, scale)
 }
 
 #[cfg(test)]

@@ -1,14 +1,15 @@
-//! The expressions that clients put into SELECT and SET: literals, variables, a few functions.
+//! The expressions that clients use in SELECT and SET: literals, variables, a few functions.
 
-use std::slice::Iter;
-
-use super::queries::Session;
+use super::cursor::Cursor;
 use super::replicas::now_seconds;
-use super::sql::{Placed, Token};
+use super::sql::Token;
+use super::sql_errors::{shortened, unknown_variable};
+use super::statement_context::StatementContext;
+use super::value::Value;
 use super::variables::{self, Scope};
 use crate::flavor::Flavor;
 use crate::protocol::ServerError;
-use crate::protocol::error_code::{ER_NOT_SUPPORTED_YET, ER_UNKNOWN_SYSTEM_VARIABLE};
+use crate::protocol::error_code::ER_NOT_SUPPORTED_YET;
 use crate::relay_log::coordinates;
 
 /// "Variable is a GLOBAL variable".
@@ -16,111 +17,13 @@ const ER_INCORRECT_GLOBAL_LOCAL_VAR: u16 = 1238;
 /// "FUNCTION does not exist".
 const ER_SP_DOES_NOT_EXIST: u16 = 1305;
 
-/// A value.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Value {
-    /// NULL.
-    Null,
-    /// A number, as text.
-    Number(String),
-    /// A text.
-    Text(String),
-}
-
-impl Value {
-    /// The value as text; `None` for NULL.
-    pub fn into_text(self) -> Option<String> {
-        match self {
-            Value::Null => None,
-            Value::Number(text) | Value::Text(text) => Some(text),
-        }
-    }
-
-    /// Bytes of the text.
-    pub fn byte_len(&self) -> usize {
-        match self {
-            Value::Null => 0,
-            Value::Number(text) | Value::Text(text) => text.len(),
-        }
-    }
-}
-
-/// Goes through a statement's tokens.
-#[derive(Debug, Clone)]
-pub struct Cursor<'a> {
-    tokens: Iter<'a, Placed>,
-    /// Where the newest token ended, in bytes.
-    pub end: usize,
-}
-
-impl<'a> Cursor<'a> {
-    /// At the first token.
-    pub fn new(tokens: &'a [Placed]) -> Self {
-        Self {
-            tokens: tokens.iter(),
-            end: 0,
-        }
-    }
-
-    /// The next token, which is taken.
-    pub fn next(&mut self) -> Option<&'a Token> {
-        let placed = self.tokens.next()?;
-        self.end = placed.end;
-        Some(&placed.token)
-    }
-
-    /// The next token, which is left there.
-    pub fn peek(&self) -> Option<&'a Placed> {
-        self.tokens.as_slice().first()
-    }
-
-    /// Takes this word, in any case, if it is next.
-    pub fn eat(&mut self, word: &str) -> bool {
-        self.eat_if(|token| token.is(word))
-    }
-
-    /// Takes this character if it is next.
-    pub fn eat_symbol(&mut self, symbol: char) -> bool {
-        self.eat_if(|token| token.is_symbol(symbol))
-    }
-
-    fn eat_if(&mut self, accept: impl Fn(&Token) -> bool) -> bool {
-        let eats = self.peek().is_some_and(|placed| accept(&placed.token));
-        if eats {
-            self.next();
-        }
-        eats
-    }
-
-    /// The next token, taken if `take`.
-    pub fn next_if(&mut self, take: bool) -> Option<&'a Token> {
-        if take { self.next() } else { None }
-    }
-
-    /// Takes these words if all of them are next.
-    pub fn eat_words(&mut self, words: &[&str]) -> bool {
-        let mut ahead = self.clone();
-        if words.iter().all(|word| ahead.eat(word)) {
-            *self = ahead;
-            return true;
-        }
-        false
-    }
-
-    /// Whether nothing is left.
-    pub fn is_done(&self) -> bool {
-        self.peek().is_none()
-    }
-}
-
 /// Reads and evaluates an expression.
 ///
 /// # Errors
-/// `Ok(None)` when it is none of those understood here; what a server answers to unknown
-/// variables and functions.
+/// An unknown variable or function. `Ok(None)` is any other unsupported expression.
 pub fn evaluate(
     cursor: &mut Cursor<'_>,
-    session: &Session<'_>,
+    context: &StatementContext<'_>,
 ) -> Result<Option<Value>, ServerError> {
     let Some(token) = cursor.next() else {
         return Ok(None);
@@ -128,25 +31,25 @@ pub fn evaluate(
     Ok(Some(match token {
         Token::Text(text) => Value::Text(text.clone()),
         Token::Number(number) => Value::Number(number.clone()),
-        Token::UserVariable(name) => session.variables.user(name),
-        Token::SystemVariable(scope, name) => system_variable(session, scope, name)?,
+        Token::UserVariable(name) => context.variables.user(name),
+        Token::SystemVariable(scope, name) => system_variable(context, scope, name)?,
         Token::Word(word) => {
             if cursor.eat_symbol('(') {
                 let mut arguments = Vec::new();
                 while !cursor.eat_symbol(')') {
-                    let Some(argument) = evaluate(cursor, session)? else {
+                    let Some(argument) = evaluate(cursor, context)? else {
                         return Ok(None);
                     };
                     arguments.push(argument);
                     cursor.eat_symbol(',');
                 }
-                call(session, word, arguments)?
+                call(context, word, arguments)?
             } else {
                 match word.to_ascii_uppercase().as_str() {
                     "NULL" => Value::Null,
                     "TRUE" => Value::Number("1".to_owned()),
                     "FALSE" => Value::Number("0".to_owned()),
-                    "CURRENT_USER" => call(session, word, Vec::new())?,
+                    "CURRENT_USER" => call(context, word, Vec::new())?,
                     _ => return Ok(None),
                 }
             }
@@ -155,25 +58,16 @@ pub fn evaluate(
     }))
 }
 
-/// What a server says to a variable that it does not have.
-pub fn unknown_variable(name: &str) -> ServerError {
-    ServerError::new(
-        ER_UNKNOWN_SYSTEM_VARIABLE,
-        format!("Unknown system variable '{}'", shortened(name)),
-    )
-}
-
-/// At most 64 characters of a name that goes into an error.
-fn shortened(name: &str) -> String {
-    name.chars().take(64).collect()
-}
-
-fn system_variable(session: &Session<'_>, scope: &str, name: &str) -> Result<Value, ServerError> {
-    let Some(variable) = variables::find(&session.facts, session.variables, name) else {
+fn system_variable(
+    context: &StatementContext<'_>,
+    scope: &str,
+    name: &str,
+) -> Result<Value, ServerError> {
+    let Some(variable) = variables::find(&context.relay, context.variables, name) else {
         return Err(unknown_variable(name));
     };
     let wants_session = matches!(scope, "session" | "local");
-    if wants_session && variable.scope == Scope::Global && session.facts.flavor == Flavor::MySql {
+    if wants_session && variable.scope == Scope::Global && context.relay.flavor == Flavor::MySql {
         return Err(ServerError::new(
             ER_INCORRECT_GLOBAL_LOCAL_VAR,
             format!("Variable '{}' is a GLOBAL variable", variable.name),
@@ -182,24 +76,28 @@ fn system_variable(session: &Session<'_>, scope: &str, name: &str) -> Result<Val
     Ok(variable.value)
 }
 
-fn call(session: &Session<'_>, name: &str, arguments: Vec<Value>) -> Result<Value, ServerError> {
-    let facts = &session.facts;
+fn call(
+    context: &StatementContext<'_>,
+    name: &str,
+    arguments: Vec<Value>,
+) -> Result<Value, ServerError> {
+    let relay = &context.relay;
     let upper = name.to_ascii_uppercase();
     Ok(match (upper.as_str(), arguments.as_slice()) {
         ("UNIX_TIMESTAMP", []) => Value::Number(now_seconds().to_string()),
         ("NOW" | "CURRENT_TIMESTAMP", []) => Value::Text(now_text()),
-        ("VERSION", []) => Value::Text(facts.log.server_version().to_owned()),
+        ("VERSION", []) => Value::Text(relay.log.server_version().to_owned()),
         ("DATABASE" | "SCHEMA", []) => Value::Null,
-        ("CONNECTION_ID", []) => Value::Number(session.connection_id.to_string()),
+        ("CONNECTION_ID", []) => Value::Number(context.caller.connection_id.to_string()),
         ("USER" | "SESSION_USER" | "SYSTEM_USER", []) => {
-            Value::Text(format!("{}@{}", session.user, session.host))
+            Value::Text(format!("{}@{}", context.caller.user, context.caller.host))
         }
-        ("CURRENT_USER", []) => Value::Text(format!("{}@%", session.user)),
-        ("BINLOG_GTID_POS", [file, position]) if facts.flavor == Flavor::MariaDb => {
-            binlog_gtid_pos(session, file.clone(), position.clone())
+        ("CURRENT_USER", []) => Value::Text(format!("{}@%", context.caller.user)),
+        ("BINLOG_GTID_POS", [file, position]) if relay.flavor == Flavor::MariaDb => {
+            binlog_gtid_pos(context, file.clone(), position.clone())
         }
         ("BINLOG_GTID_POS" | "UNIX_TIMESTAMP" | "NOW", _) => {
-            let text = format!("this call of {name} is not understood by binrelay");
+            let text = format!("binrelay does not support {name} with these arguments");
             return Err(ServerError::new(ER_NOT_SUPPORTED_YET, text));
         }
         _ => {
@@ -211,15 +109,15 @@ fn call(session: &Session<'_>, name: &str, arguments: Vec<Value>) -> Result<Valu
     })
 }
 
-/// Local time is of no use to anybody here: everything the relay says is in UTC.
+/// The current time. In UTC, as all times that the relay reports.
 fn now_text() -> String {
     let now = jiff::Timestamp::now();
     now.strftime("%Y-%m-%d %H:%M:%S").to_string()
 }
 
-/// NULL wherever the answer is not certain: the replica takes it for its own position.
-fn binlog_gtid_pos(session: &Session<'_>, file: Value, position: Value) -> Value {
-    let log = session.facts.log;
+/// NULL unless the answer is certain: the replica adopts it as its own position.
+fn binlog_gtid_pos(context: &StatementContext<'_>, file: Value, position: Value) -> Value {
+    let log = context.relay.log;
     let file = file.into_text().unwrap_or_default();
     let position = position.into_text().and_then(|text| text.parse().ok());
     let (Some(file), Some(position)) = (coordinates::file_by_name(log, file.as_bytes()), position)
@@ -230,7 +128,7 @@ fn binlog_gtid_pos(session: &Session<'_>, file: Value, position: Value) -> Value
         Ok(Some(position)) => Value::Text(position.to_string()),
         Ok(None) => Value::Null,
         Err(error) => {
-            tracing::warn!(%error, "binlog_gtid_pos cannot be answered");
+            tracing::warn!(%error, "binlog_gtid_pos failed");
             Value::Null
         }
     }

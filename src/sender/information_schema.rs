@@ -1,18 +1,18 @@
-//! `SELECT … FROM information_schema.…`: clients that decode rows ask it for the columns' names.
+//! `SELECT … FROM information_schema.…`: clients that decode rows read the columns' names there.
 //!
-//! The relay holds no tables, so there are never rows: what a master answers without the table
-//! that is asked for.
+//! The relay has no tables, so the result is always empty, as on a master without the requested
+//! table.
 
-use super::expression::Cursor;
-use super::queries::Answer;
+use super::answer::Answer;
+use super::cursor::Cursor;
 use super::sql::Token;
 use crate::protocol::response::ColumnKind;
 
-/// The tables that are known to be empty here.
+/// The tables that are empty here.
 const TABLES: [&str; 4] = ["COLUMNS", "TABLES", "KEY_COLUMN_USAGE", "STATISTICS"];
 
-/// The answer to the rest of a statement that began with SELECT, if it is one for plain columns of
-/// such a table; whatever its conditions are, nothing meets them.
+/// The answer to the rest of a statement that began with SELECT, if it selects plain columns of
+/// such a table. Its conditions do not matter.
 pub fn select(mut cursor: Cursor<'_>) -> Option<Answer> {
     let mut columns = Vec::new();
     loop {

@@ -1,50 +1,33 @@
 //! The server's side of the connection phase: greeting, TLS, authentication.
 //!
-//! Until a client has proved its password it gets one small buffer, a few packets and a few
-//! seconds. A user that does not exist takes the same steps as a wrong password.
+//! Until a client has proved its password it is limited to one small buffer, a few packets and a
+//! few seconds. An unknown user is processed like a wrong password.
 
 mod accounts;
 mod authenticate;
+mod error;
+mod options;
 
-use crate::connection::{Connection, ConnectionError, Phase};
+use crate::connection::{Connection, Phase};
 use crate::flavor::Flavor;
-use crate::protocol::auth::{AuthPlugin, new_scramble};
+use crate::protocol::ServerError;
+use crate::protocol::auth::new_scramble;
 use crate::protocol::capability::{CLIENT_PROTOCOL_41, CLIENT_SSL, SERVER_SIDE};
 use crate::protocol::error_code::*;
 use crate::protocol::handshake::{
     COLLATION_UTF8MB4, Greeting, HandshakeResponse, SERVER_STATUS_AUTOCOMMIT, SslRequest,
 };
-use crate::protocol::{InvalidMessage, ServerError};
-use crate::tls::ServerTls;
 pub use accounts::{Account, Accounts, Privileges};
-use std::sync::Arc;
+pub use error::LoginError;
+use error::{access_denied, not_supported_auth_mode, refused};
+pub use options::LoginOptions;
+use options::{LOGIN_BUFFER_SIZE, LOGIN_PACKET_LENGTH_MAX};
 use std::time::Duration;
 use tokio::net::TcpStream;
 use zeroize::Zeroizing;
 
-/// Size of the read buffer before authentication, in bytes.
-const LOGIN_BUFFER_SIZE: usize = 16 << 10;
-/// The largest packet before authentication, in bytes: fits the buffer with its header.
-const LOGIN_PACKET_LENGTH_MAX: usize = LOGIN_BUFFER_SIZE - 4;
-/// Time given to a refusal in place of a greeting to reach the client.
+/// Time limit of an error that is sent instead of the greeting.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// How logins are done.
-#[derive(Debug, Clone)]
-pub struct LoginOptions {
-    /// Who may log in.
-    pub accounts: Arc<Accounts>,
-    /// TLS for clients that ask for it; None offers none.
-    pub tls: Option<ServerTls>,
-    /// Refuse clients that do not ask for TLS.
-    pub require_tls: bool,
-    /// The version of the greeting; clients choose by it what they ask.
-    pub server_version: String,
-    /// The plugin that the greeting names, and that clients with an unknown one are switched to.
-    pub default_plugin: AuthPlugin,
-    /// Time limit for the whole login.
-    pub timeout: Duration,
-}
 
 /// A client that has proved its password.
 #[derive(Debug)]
@@ -53,9 +36,9 @@ pub struct LoggedIn {
     pub connection: Connection,
     /// The account's name.
     pub user: String,
-    /// What the account may do.
+    /// The account's privileges.
     pub privileges: Privileges,
-    /// The database that the client named; there are none here.
+    /// The database that the client named; the relay has none.
     pub database: Option<String>,
     /// The capabilities that both sides have.
     pub capabilities: u32,
@@ -65,39 +48,7 @@ pub struct LoggedIn {
     pub tls: bool,
 }
 
-/// Why a login failed. What the client was told, if anything, has been sent.
-#[derive(Debug, thiserror::Error)]
-pub enum LoginError {
-    /// The connection broke.
-    #[error("{0}")]
-    Connection(#[from] ConnectionError),
-    /// The client's bytes are no handshake.
-    #[error("{peer}: bad handshake: {cause}")]
-    BadHandshake {
-        /// The client's address.
-        peer: String,
-        /// What is wrong.
-        cause: InvalidMessage,
-    },
-    /// The client was refused with this error.
-    #[error("{peer}: login refused: {error}")]
-    Refused {
-        /// The client's address.
-        peer: String,
-        /// What the client was told.
-        error: ServerError,
-    },
-    /// The time limit ran out.
-    #[error("{peer}: no complete login within {limit:?}")]
-    TimedOut {
-        /// The client's address.
-        peer: String,
-        /// The limit.
-        limit: Duration,
-    },
-}
-
-/// Takes a new client from the greeting to the end of its login.
+/// Runs a new client's login, from the greeting on.
 ///
 /// # Errors
 /// See [`LoginError`]; the connection is closed then.
@@ -138,10 +89,10 @@ pub async fn login(
     }
 }
 
-/// Tells a new client in place of the greeting why it is not served (too many connections, …).
+/// Sends a new client an error instead of the greeting (too many connections, …).
 pub async fn refuse(tcp: TcpStream, error: &ServerError) {
     let mut connection = new_connection(tcp);
-    // The client may be gone already; it is refused anyway.
+    // The client may already be gone.
     let _ = tokio::time::timeout(REFUSAL_TIMEOUT, connection.write_error(error)).await;
 }
 
@@ -153,7 +104,7 @@ fn new_connection(tcp: TcpStream) -> Connection {
     Connection::new(tcp, peer, LOGIN_BUFFER_SIZE)
 }
 
-/// Who a connection turned out to belong to.
+/// The account that a connection belongs to, and the client's handshake response.
 struct Client {
     user: String,
     privileges: Privileges,
@@ -168,7 +119,7 @@ async fn refuse_login(connection: &mut Connection, error: &LoginError) {
         LoginError::BadHandshake { .. } => ServerError::new(ER_HANDSHAKE_ERROR, "Bad handshake"),
         LoginError::Connection(_) | LoginError::TimedOut { .. } => return,
     };
-    // The client may be gone already; the login's error is what is reported.
+    // The client may already be gone; the login's error is reported anyway.
     let _ = connection.write_error(&answer).await;
 }
 
@@ -202,7 +153,7 @@ async fn run_login(
     })
 }
 
-/// The handshake response, after TLS was started if the client asked for it.
+/// Reads the handshake response, after starting TLS if the client requests it.
 async fn read_response(
     connection: &mut Connection,
     options: &LoginOptions,
@@ -242,15 +193,15 @@ async fn read_response(
     Ok(response)
 }
 
-/// Whether a client answers the greeting in the protocol before MySQL 4.1; so does a command
-/// that is sent in place of a login.
+/// Whether the answer to the greeting is in the protocol before MySQL 4.1; a command that is sent
+/// instead of a login looks the same.
 fn is_before_4_1(packet: &[u8]) -> bool {
     packet
         .first_chunk()
         .is_some_and(|low| u32::from(u16::from_le_bytes(*low)) & CLIENT_PROTOCOL_41 == 0)
 }
 
-/// What servers answer to such a client, which knows no SQLSTATE.
+/// The error that servers send to such a client, which does not know SQLSTATEs.
 fn too_old(connection: &Connection, server_version: &str) -> ServerError {
     let mut error = match Flavor::of_version(server_version) {
         Flavor::MySql => not_supported_auth_mode(),
@@ -258,31 +209,6 @@ fn too_old(connection: &Connection, server_version: &str) -> ServerError {
     };
     error.sqlstate = String::new();
     error
-}
-
-fn not_supported_auth_mode() -> ServerError {
-    let text = "Client does not support authentication protocol requested by server; consider \
-                upgrading MySQL client";
-    ServerError::new(ER_NOT_SUPPORTED_AUTH_MODE, text)
-}
-
-fn refused(connection: &Connection, error: ServerError) -> LoginError {
-    LoginError::Refused {
-        peer: connection.peer_name().to_owned(),
-        error,
-    }
-}
-
-fn access_denied(connection: &Connection, user: &str, with_password: bool) -> ServerError {
-    let host = match connection.peer_addr() {
-        Some(address) => address.ip().to_canonical().to_string(),
-        None => "unknown".to_owned(),
-    };
-    let using = if with_password { "YES" } else { "NO" };
-    ServerError::new(
-        ER_ACCESS_DENIED_ERROR,
-        format!("Access denied for user '{user}'@'{host}' (using password: {using})"),
-    )
 }
 
 #[cfg(test)]

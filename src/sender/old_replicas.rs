@@ -1,19 +1,21 @@
-//! MariaDB's events for clients that did not say that they know them: each is replaced by an
+//! MariaDB's events for clients that did not announce that they know them: each is replaced by an
 //! event of the same length and position that such a client can read.
 //!
-//! As MariaDB does: a GTID event that begins a transaction becomes BEGIN, anything else a
-//! USER_VAR that is never used, or, where there is room, a comment.
+//! As on MariaDB servers, a GTID event that begins a transaction becomes BEGIN; any other event
+//! becomes a comment or, if it is too short for that, a USER_VAR that is never used.
 
 use crate::binlog::event;
 use crate::binlog::mariadb_gtid::MariaDbGtidEvent;
-use crate::binlog::{CHECKSUM_LEN, EventHeader, EventType, HEADER_LEN};
+use crate::binlog::{CHECKSUM_LEN, EventError, EventHeader, EventType, HEADER_LEN};
 
 /// Bytes of a Query event without default database and status variables, and with an empty
 /// statement, between header and checksum: thread id 4, execution time 4, database length 1,
-/// error code 2, length of the status variables 2, closing zero of the database 1.
+/// error code 2, length of the status variables 2, terminating NUL of the database 1.
 const QUERY_FIXED_LEN: usize = 14;
-/// The comment in place of an event, cut or filled up to the length that is needed.
-const COMMENT: &[u8] = b"# An event that this replica does not know stood here";
+/// The comment in place of an event, truncated or padded to the required length.
+const COMMENT: &[u8] = b"# An event that this replica does not know was here";
+/// The shortest body that can be replaced: a USER_VAR with an empty name, set to NULL.
+const REPLACED_BODY_LEN_MIN: u64 = 5;
 /// Header flag: the default database does not matter.
 const FLAG_SUPPRESS_USE: u16 = 0x8;
 
@@ -28,17 +30,29 @@ pub fn is_replaced(event_type: EventType) -> bool {
     )
 }
 
-/// The event in place of `event`, which is a whole one of a type that is replaced; `None` for
-/// all others.
-pub fn replacement(header: &EventHeader, event: &[u8]) -> Option<Vec<u8>> {
-    if !is_replaced(header.event_type) {
-        return None;
-    }
-    let body_len = event.len().checked_sub(HEADER_LEN + CHECKSUM_LEN)?;
+/// The event in place of `event`, which is a complete one of a type that [`is_replaced`].
+///
+/// # Errors
+/// The event is too short for its type, so that no replacement of its length exists.
+pub fn replacement(header: &EventHeader, event: &[u8]) -> Result<Vec<u8>, EventError> {
+    let too_short = || EventError::Truncated {
+        event: header.event_type.name(),
+        field: "body",
+        offset: HEADER_LEN,
+        needed: REPLACED_BODY_LEN_MIN,
+        found: event.len().saturating_sub(HEADER_LEN + CHECKSUM_LEN),
+    };
+    let body_len = event
+        .len()
+        .checked_sub(HEADER_LEN + CHECKSUM_LEN)
+        .ok_or_else(too_short)?;
     let opens_transaction = header.event_type == EventType::MARIADB_GTID
         && MariaDbGtidEvent::parse(event, true).is_ok_and(|gtid| !gtid.is_standalone());
     let (event_type, body) = if opens_transaction {
-        (EventType::QUERY, query(b"BEGIN", body_len)?)
+        (
+            EventType::QUERY,
+            query(b"BEGIN", body_len).ok_or_else(too_short)?,
+        )
     } else if body_len > QUERY_FIXED_LEN {
         let text: Vec<u8> = COMMENT
             .iter()
@@ -46,19 +60,23 @@ pub fn replacement(header: &EventHeader, event: &[u8]) -> Option<Vec<u8>> {
             .chain(std::iter::repeat(b'.'))
             .take(body_len - QUERY_FIXED_LEN)
             .collect();
-        (EventType::QUERY, query(&text, body_len)?)
+        (
+            EventType::QUERY,
+            query(&text, body_len).ok_or_else(too_short)?,
+        )
     } else {
-        (EventType::USER_VAR, user_variable(body_len)?)
+        let body = user_variable(body_len).ok_or_else(too_short)?;
+        (EventType::USER_VAR, body)
     };
     let header = EventHeader {
         event_type,
         flags: header.flags | FLAG_SUPPRESS_USE,
         ..*header
     };
-    Some(event::build(header, &body))
+    Ok(event::build(header, &body))
 }
 
-/// A Query of exactly `len` bytes: what is too many goes into the text, as spaces.
+/// A Query of exactly `len` bytes, padded with spaces; `None` if `text` does not fit.
 fn query(text: &[u8], len: usize) -> Option<Vec<u8>> {
     let padding = len.checked_sub(QUERY_FIXED_LEN + text.len())?;
     let mut body = vec![0; QUERY_FIXED_LEN];
@@ -67,7 +85,7 @@ fn query(text: &[u8], len: usize) -> Option<Vec<u8>> {
     Some(body)
 }
 
-/// A USER_VAR of exactly `len` bytes that sets a variable to NULL.
+/// A USER_VAR of exactly `len` bytes that sets a variable to NULL; `None` if that is too short.
 fn user_variable(len: usize) -> Option<Vec<u8>> {
     let name_len = len.checked_sub(5)?;
     let mut body = (name_len as u32).to_le_bytes().to_vec();
@@ -109,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn a_transaction_begins_with_begin() {
+    fn a_gtid_event_becomes_begin_or_a_comment() {
         let (header, body) = replaced(&gtid(0));
         assert_eq!(header.event_type, EventType::QUERY);
         assert!(body.ends_with(b"\0BEGIN"));
@@ -119,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn short_events_become_variables() {
+    fn a_short_event_becomes_a_user_variable() {
         let mut body = Vec::new();
         BinlogState::new().encode_gtid_list(&mut body);
         let header = EventHeader {
@@ -133,5 +151,22 @@ mod tests {
         let (header, body) = replaced(&event::build(header, &body));
         assert_eq!(header.event_type, EventType::USER_VAR);
         assert_eq!(body, b"\x01\0\0\0!\x01");
+    }
+
+    #[test]
+    fn an_event_that_is_too_short_is_refused() {
+        let header = EventHeader {
+            timestamp: 5,
+            event_type: EventType::GTID_LIST,
+            server_id: 1,
+            event_size: 0,
+            log_pos: 285,
+            flags: 0,
+        };
+        for len in 0..5 {
+            let event = event::build(header, &vec![0; len]);
+            let error = replacement(&header, &event).unwrap_err();
+            assert!(matches!(error, EventError::Truncated { .. }), "{error}");
+        }
     }
 }

@@ -1,5 +1,5 @@
-//! The errors with which a dump is refused or ended, in the words of real servers (seen on
-//! MySQL 9.7 and MariaDB 10.11).
+//! The errors that refuse or end a dump, with the texts of real servers (MySQL 9.7 and
+//! MariaDB 10.11).
 
 use crate::binlog::format_description::version_numbers;
 use crate::flavor::Flavor;
@@ -7,10 +7,10 @@ use crate::gtid::{GtidPosition, GtidSet, MariaDbGtid};
 use crate::protocol::ServerError;
 use crate::protocol::error_code::ER_MASTER_FATAL_ERROR_READING_BINLOG;
 
-/// MySQL's errors have at most so many bytes.
+/// The longest text of a MySQL error, in bytes.
 const ERROR_LENGTH_MAX: usize = 511;
-/// MariaDB: another replica with the same server_id has connected. The old connection may come
-/// back, so this is not fatal.
+/// MariaDB: another replica with the same server_id has connected. The old connection may be
+/// re-established, so this is not fatal.
 const ER_SLAVE_SAME_ID: u16 = 4052;
 /// A GTID set that cannot be decoded (MySQL).
 const ER_MALFORMED_GTID_SET_ENCODING: u16 = 1773;
@@ -19,25 +19,25 @@ const ER_INCORRECT_GTID_STATE: u16 = 1941;
 /// Two GTIDs of one domain in a list (MariaDB).
 const ER_DUPLICATE_GTID_DOMAIN: u16 = 1943;
 
-/// How a flavor and version words its errors.
+/// The wording of errors by flavor and version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Wording {
     flavor: Flavor,
     is_new: bool,
 }
 
-/// How far a dump was when it ended.
+/// The coordinates that an error at the end of a dump names.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DumpPlace {
-    /// The file that was asked for.
+pub struct DumpCoordinates {
+    /// The file that was requested.
     pub first_file: String,
-    /// The position that was asked for.
+    /// The position that was requested.
     pub first_position: u64,
     /// The file that was read last.
     pub file: String,
-    /// Where the newest event that was read ended (MySQL) or began (MariaDB).
+    /// Offset of the end (MySQL) or the start (MariaDB) of the last event read.
     pub last_event: u64,
-    /// Where reading stopped.
+    /// Offset at which reading stopped.
     pub last_byte: u64,
 }
 
@@ -46,7 +46,7 @@ fn fatal(text: impl Into<String>) -> ServerError {
 }
 
 impl Wording {
-    /// As a server of this version words them.
+    /// The wording of a server of this version.
     pub fn of_version(version: &str) -> Self {
         Self {
             flavor: Flavor::of_version(version),
@@ -68,7 +68,7 @@ impl Wording {
         }
     }
 
-    /// Asked for by GTID set, and the log's transactions have none.
+    /// A dump by GTID set, but the log's transactions have no GTIDs.
     pub fn gtid_mode_is_off(self) -> ServerError {
         let (thread, mode) = match self.is_new {
             true => (
@@ -82,14 +82,17 @@ impl Wording {
         ))
     }
 
-    /// The file is not there (any more).
+    /// The file does not exist, or no longer exists.
     pub fn unknown_file(self) -> ServerError {
         fatal("Could not find first log file name in binary log index file")
     }
 
     /// The file after the current one is gone.
-    pub fn no_next_file(self, place: &DumpPlace) -> ServerError {
-        fatal(format!("could not find next log{}", self.suffix(place)))
+    pub fn no_next_file(self, coordinates: &DumpCoordinates) -> ServerError {
+        fatal(format!(
+            "could not find next log{}",
+            self.suffix(coordinates)
+        ))
     }
 
     /// The position is below 4.
@@ -103,7 +106,7 @@ impl Wording {
         }
     }
 
-    /// The position is behind the file's end.
+    /// The position is past the end of the file.
     pub fn position_too_high(self, file: &str, position: u64) -> ServerError {
         match self.flavor {
             Flavor::MySql => fatal(format!(
@@ -124,7 +127,7 @@ impl Wording {
 
     /// No event begins at the position.
     pub fn position_in_event(self, file: &str, position: u64, head: u64, end: u64) -> ServerError {
-        let place = DumpPlace {
+        let coordinates = DumpCoordinates {
             first_file: file.to_owned(),
             first_position: position,
             file: file.to_owned(),
@@ -146,11 +149,11 @@ impl Wording {
             ),
             Flavor::MariaDb => "bogus data in log event".to_owned(),
         };
-        fatal(text + &self.suffix(&place))
+        fatal(text + &self.suffix(&coordinates))
     }
 
-    /// The client did not say that it understands checksums.
-    pub fn no_checksums(self, place: &DumpPlace) -> ServerError {
+    /// The client did not report that it supports checksums.
+    pub fn no_checksums(self, coordinates: &DumpCoordinates) -> ServerError {
         let replica = match self.replica() {
             "replica" => "Replica",
             _ => "Slave",
@@ -159,18 +162,21 @@ impl Wording {
             "{replica} can not handle replication events with the checksum that {} is configured \
              to log{}",
             self.source(),
-            self.suffix(place)
+            self.suffix(coordinates)
         ))
     }
 
     /// A log file cannot be read.
-    pub fn read_error(self, place: &DumpPlace) -> ServerError {
-        fatal(format!("I/O error reading log event{}", self.suffix(place)))
+    pub fn read_error(self, coordinates: &DumpCoordinates) -> ServerError {
+        fatal(format!(
+            "I/O error reading log event{}",
+            self.suffix(coordinates)
+        ))
     }
 
     /// Another connection of the same replica has begun a dump.
-    pub fn same_replica(self, place: &DumpPlace) -> ServerError {
-        let suffix = self.suffix(place);
+    pub fn same_replica(self, coordinates: &DumpCoordinates) -> ServerError {
+        let suffix = self.suffix(coordinates);
         match self.flavor {
             Flavor::MySql => fatal(format!(
                 "A {0} with the same server_uuid/server_id as this {0} has connected to the \
@@ -193,7 +199,7 @@ impl Wording {
         )
     }
 
-    /// The replica has transactions under the relay's own server_uuid, which the relay has not.
+    /// The replica has transactions with the relay's own server_uuid that the relay does not have.
     pub fn replica_is_ahead(self) -> ServerError {
         let (source, replica) = (self.source(), self.replica());
         let capital = match replica {
@@ -213,7 +219,7 @@ impl Wording {
         fatal(text)
     }
 
-    /// The replica lacks transactions that lie before the first file.
+    /// The replica lacks transactions that precede the first file.
     pub fn purged(self, set: &GtidSet, missing: &GtidSet) -> ServerError {
         let source = self.source();
         let text = match self.is_new {
@@ -246,7 +252,7 @@ impl Wording {
         ))
     }
 
-    /// A transaction without GTID in an auto-position dump.
+    /// A transaction without a GTID in an auto-position dump.
     pub fn anonymous_transaction(self, file: &str, position: u64) -> ServerError {
         fatal(format!(
             "Cannot replicate anonymous transaction when AUTO_POSITION = 1, at file {file}, \
@@ -254,7 +260,7 @@ impl Wording {
         ))
     }
 
-    /// `@slave_connect_state` is no list of GTIDs.
+    /// `@slave_connect_state` is not a list of GTIDs.
     pub fn bad_connect_state(self) -> ServerError {
         ServerError::new(ER_INCORRECT_GTID_STATE, "Could not parse GTID list")
     }
@@ -270,7 +276,7 @@ impl Wording {
         )
     }
 
-    /// The log does not hold the GTID, nor anything after it.
+    /// The log contains neither the GTID nor anything after it.
     pub fn gtid_not_found(self, gtid: MariaDbGtid) -> ServerError {
         fatal(format!(
             "Error: connecting slave requested to start from GTID {gtid}, which is not in the \
@@ -278,7 +284,7 @@ impl Wording {
         ))
     }
 
-    /// The log has gone on without the GTID.
+    /// The log continued without the GTID.
     pub fn gtid_diverged(self, gtid: MariaDbGtid) -> ServerError {
         fatal(format!(
             "Error: connecting slave requested to start from GTID {gtid}, which is not in the \
@@ -288,7 +294,7 @@ impl Wording {
         ))
     }
 
-    /// In strict mode: the GTID is missing between others of its server.
+    /// In strict mode: the log lacks the GTID, but has earlier and later ones of its server.
     pub fn gtid_hole(self, gtid: MariaDbGtid) -> ServerError {
         fatal(format!(
             "The binlog on the master is missing the GTID {gtid} requested by the slave (even \
@@ -297,7 +303,7 @@ impl Wording {
         ))
     }
 
-    /// What follows the position was removed.
+    /// Transactions after the position were purged.
     pub fn gtid_purged(self, _position: &GtidPosition) -> ServerError {
         fatal(
             "Could not find GTID state requested by slave in any binlog files. Probably the slave \
@@ -305,20 +311,20 @@ impl Wording {
         )
     }
 
-    fn suffix(self, place: &DumpPlace) -> String {
-        let folder = match self.flavor {
+    fn suffix(self, coordinates: &DumpCoordinates) -> String {
+        let directory = match self.flavor {
             Flavor::MySql => "./",
             Flavor::MariaDb => "",
         };
         format!(
-            "; the first event '{}' at {}, the last event read from '{folder}{}' at {}, the last \
-             byte read from '{folder}{}' at {}.",
-            place.first_file,
-            place.first_position,
-            place.file,
-            place.last_event,
-            place.file,
-            place.last_byte
+            "; the first event '{}' at {}, the last event read from '{directory}{}' at {}, the last \
+             byte read from '{directory}{}' at {}.",
+            coordinates.first_file,
+            coordinates.first_position,
+            coordinates.file,
+            coordinates.last_event,
+            coordinates.file,
+            coordinates.last_byte
         )
     }
 }

@@ -1,4 +1,4 @@
-//! Who is connected: the registry from which status, SHOW and KILL take what they need.
+//! Registry of connected clients, read by status, SHOW and KILL.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -19,43 +19,43 @@ pub struct ReplicaReport {
     pub server_id: u32,
     /// Its server_uuid; null on MariaDB.
     pub server_uuid: Option<String>,
-    /// Where it connects from.
+    /// Its `report_host`, or the address that it connects from.
     pub host: String,
-    /// As whom.
+    /// Its account.
     pub user: String,
     /// `catching_up` or `streaming`.
     pub state: String,
-    /// The relay's file that it is sent.
+    /// The relay log file that is sent to it.
     pub file: String,
-    /// The end of what it was sent.
+    /// Offset in that file after the last event sent.
     pub position: u64,
-    /// How much older the newest event sent is than the newest in the log.
+    /// The age of the last event sent, in seconds; 0 at the end of the log, null when unknown.
     pub seconds_behind: Option<u64>,
-    /// Over this connection.
+    /// Bytes sent over this connection.
     pub bytes_sent: u64,
-    /// Since it connected.
+    /// Seconds since it connected.
     pub connected_seconds: u64,
-    /// Whether it acknowledges.
+    /// Whether it sends semi-sync acknowledgements.
     pub semi_sync: bool,
 }
 
 /// Why a connection is ended from outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KillReason {
-    /// KILL.
+    /// By KILL.
     Killed,
     /// Another replica with the same identity has connected.
     SameReplica,
 }
 
-/// One connection that has logged in.
+/// One client that has logged in.
 #[derive(Debug)]
 pub struct Client {
     /// The connection's id.
     pub id: u32,
     /// The account's name.
     pub user: String,
-    /// The peer's address; `None` where it was gone before it could be asked.
+    /// The peer's address; `None` if it had disconnected before the address was read.
     pub ip: Option<IpAddr>,
     /// The peer's port.
     pub port: u16,
@@ -76,12 +76,12 @@ impl Client {
         self.since.elapsed().as_secs()
     }
 
-    /// Follows whether it is to end.
+    /// Follows whether it was killed.
     pub fn follow_kill(&self) -> watch::Receiver<Option<KillReason>> {
         self.kill.subscribe()
     }
 
-    /// What it told of itself as a replica, once it did.
+    /// Its replica registration, once received.
     pub fn replica(&self) -> Option<Arc<Replica>> {
         self.lock().clone()
     }
@@ -91,58 +91,60 @@ impl Client {
     }
 }
 
-/// What a replica told of itself with COM_REGISTER_SLAVE or when its dump began, and how far
-/// its dump is.
+/// What a replica reported about itself with COM_REGISTER_SLAVE or when its dump started, and the
+/// progress of its dump.
 #[derive(Debug, Default)]
 pub struct Replica {
     /// Its server_id; 0 for clients that only read the log.
     pub server_id: u32,
-    /// Its server_uuid, where it told it.
+    /// Its server_uuid, if it reported one.
     pub server_uuid: Option<Uuid>,
-    /// Its `report_host`; empty when it reported none.
+    /// Its `report_host`; empty if it reported none.
     pub report_host: String,
     /// Its `report_port`.
     pub report_port: u16,
-    /// How far its dump is; zeros before.
+    /// The progress of its dump; zeros before it starts.
     pub progress: DumpProgress,
 }
 
-/// How far a dump is. Written by its one task, read by status.
+/// The progress of a dump. Written by its one task, read by status.
 #[derive(Debug, Default)]
 pub struct DumpProgress {
-    /// Whether a dump is under way.
+    /// Whether a dump is running.
     pub dumping: AtomicBool,
     /// Whether everything published has been sent.
     pub at_end: AtomicBool,
-    /// The log file, and the offset in it up to which all was sent.
-    place: Mutex<(String, u64)>,
+    /// The log file, and the offset in it up to which everything was sent.
+    coordinates: Mutex<(String, u64)>,
     /// Bytes sent, protocol headers included.
     pub bytes_sent: AtomicU64,
-    /// The newest sent event's timestamp; 0 when none was sent.
+    /// The timestamp of the last event sent; 0 if none was sent.
     pub timestamp: AtomicU32,
 }
 
 impl DumpProgress {
-    /// The log file, and the offset in it up to which all was sent.
-    pub fn place(&self) -> (String, u64) {
-        self.lock_place().clone()
+    /// The log file, and the offset in it up to which everything was sent.
+    pub fn coordinates(&self) -> (String, u64) {
+        self.lock_coordinates().clone()
     }
 
     /// Everything in `file` up to `position` was sent.
-    pub fn set_place(&self, file: &str, position: u64) {
-        let mut place = self.lock_place();
-        if place.0 != file {
-            file.clone_into(&mut place.0);
+    pub fn set_coordinates(&self, file: &str, position: u64) {
+        let mut coordinates = self.lock_coordinates();
+        if coordinates.0 != file {
+            file.clone_into(&mut coordinates.0);
         }
-        place.1 = position;
+        coordinates.1 = position;
     }
 
-    fn lock_place(&self) -> MutexGuard<'_, (String, u64)> {
-        self.place.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock_coordinates(&self) -> MutexGuard<'_, (String, u64)> {
+        self.coordinates
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// All connections that have logged in.
+/// All clients that have logged in.
 #[derive(Debug)]
 pub struct Replicas {
     clients: Mutex<BTreeMap<u32, Arc<Client>>>,
@@ -158,7 +160,7 @@ impl Default for Replicas {
     }
 }
 
-/// Takes a client out of the registry when its session ends.
+/// Removes a client from the registry when its session ends.
 #[derive(Debug)]
 pub struct Registration {
     registry: Arc<Replicas>,
@@ -177,12 +179,12 @@ impl Replicas {
         self.clients.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Seconds since the registry was made.
+    /// Seconds since the registry was created.
     pub fn uptime_seconds(&self) -> u64 {
         self.since.elapsed().as_secs()
     }
 
-    /// Takes in a client that has logged in.
+    /// Registers a client that has logged in.
     pub fn register(
         self: &Arc<Self>,
         id: u32,
@@ -210,7 +212,7 @@ impl Replicas {
         self.lock().values().cloned().collect()
     }
 
-    /// Asks a client's session to end; false when there is none with that id.
+    /// Ends a client's session; false if there is no client with that id.
     pub fn kill(&self, id: u32) -> bool {
         match self.lock().get(&id) {
             Some(client) => {
@@ -221,15 +223,15 @@ impl Replicas {
         }
     }
 
-    /// Takes note of what a client is as a replica.
+    /// Records that a client is this replica.
     pub fn set_replica(&self, client: &Client, replica: Replica) -> Arc<Replica> {
         let replica = Arc::new(replica);
         *client.lock() = Some(replica.clone());
         replica
     }
 
-    /// Ends the older dumps of the same replica: it has reconnected before its old connection
-    /// was found dead. MySQL knows a replica by its server_uuid, and by its server_id when it has
+    /// Ends the older dumps of the same replica: it has reconnected before its old connection was
+    /// found dead. MySQL identifies a replica by its server_uuid, or by its server_id if it has
     /// none; MariaDB by its server_id.
     pub fn end_older_dumps(&self, flavor: Flavor, client: &Client, replica: &Replica) {
         if replica.server_id == 0 {
@@ -252,7 +254,7 @@ impl Replicas {
         }
     }
 
-    /// The replicas that a dump is under way for, by connection id.
+    /// The replicas with a running dump, by connection id.
     pub fn report(&self) -> Vec<ReplicaReport> {
         let clients = self.clients();
         let replicas = clients.iter().filter_map(|client| {
@@ -272,7 +274,7 @@ fn report_of(client: &Client, replica: &Replica) -> ReplicaReport {
         0 => None,
         timestamp => Some(now_seconds().saturating_sub(u64::from(timestamp))),
     };
-    let (file, position) = progress.place();
+    let (file, position) = progress.coordinates();
     ReplicaReport {
         server_id: replica.server_id,
         server_uuid: replica.server_uuid.map(|uuid| uuid.to_string()),
@@ -291,7 +293,7 @@ fn report_of(client: &Client, replica: &Replica) -> ReplicaReport {
     }
 }
 
-/// Waits until a client's session is to end.
+/// Waits until a client is killed.
 pub(super) async fn killed(kill: &mut watch::Receiver<Option<KillReason>>) {
     let _ = kill.wait_for(Option::is_some).await;
 }

@@ -1,10 +1,12 @@
 //! SHOW statements.
 
+use super::answer::Answer;
 use super::binlog_events;
-use super::expression::Cursor;
-use super::queries::{Answer, Session, missing_privilege};
+use super::cursor::Cursor;
 use super::replicas::Replica;
 use super::sql::{Token, matches_like};
+use super::sql_errors::missing_privilege;
+use super::statement_context::StatementContext;
 use super::variables;
 use crate::binlog::format_description::version_numbers;
 use crate::flavor::Flavor;
@@ -18,16 +20,16 @@ use std::sync::atomic::Ordering::Relaxed;
 type Row = Vec<Option<String>>;
 type Outcome = Result<Option<Answer>, ServerError>;
 
-/// Answers the rest of a statement that began with SHOW; `None` when it is not understood.
+/// Answers the rest of a statement that began with SHOW; `None` if it is not supported.
 ///
 /// # Errors
-/// A missing privilege, or a file that cannot be read.
-pub fn show(mut cursor: Cursor<'_>, session: &Session<'_>) -> Outcome {
+/// A privilege is missing, or a file cannot be read.
+pub fn show(mut cursor: Cursor<'_>, context: &StatementContext<'_>) -> Outcome {
     let _scope = cursor.eat("GLOBAL") || cursor.eat("SESSION") || cursor.eat("LOCAL");
     let _full = cursor.eat("FULL");
     if cursor.eat("VARIABLES") {
         return Ok(name_filter(&mut cursor, "Variable_name").map(|filter| {
-            let all = variables::all(&session.facts, session.variables);
+            let all = variables::all(&context.relay, context.variables);
             let shown = all
                 .iter()
                 .map(|variable| (variable.name.to_owned(), variables::shown_value(variable)));
@@ -36,26 +38,26 @@ pub fn show(mut cursor: Cursor<'_>, session: &Session<'_>) -> Outcome {
     }
     if cursor.eat("STATUS") {
         return Ok(name_filter(&mut cursor, "Variable_name")
-            .map(|filter| filtered(status(session), &filter)));
+            .map(|filter| filtered(status(context), &filter)));
     }
     if cursor.eat_words(&["MASTER", "STATUS"]) || cursor.eat_words(&["BINARY", "LOG", "STATUS"]) {
-        return cursor.is_done().then(|| log_status(session)).transpose();
+        return cursor.is_done().then(|| log_status(context)).transpose();
     }
     if cursor.eat_words(&["BINARY", "LOGS"]) || cursor.eat_words(&["MASTER", "LOGS"]) {
-        return cursor.is_done().then(|| log_files(session)).transpose();
+        return cursor.is_done().then(|| log_files(context)).transpose();
     }
     if cursor.eat_words(&["BINLOG", "EVENTS"]) {
-        return Ok(binlog_events::parse(&mut cursor, session)?.map(Answer::Events));
+        return Ok(binlog_events::parse(&mut cursor, context)?.map(Answer::Events));
     }
     let is_old = cursor.eat_words(&["SLAVE", "HOSTS"]);
     if is_old || cursor.eat("REPLICAS") || cursor.eat_words(&["REPLICA", "HOSTS"]) {
         return cursor
             .is_done()
-            .then(|| replicas(session, is_old))
+            .then(|| replicas(context, is_old))
             .transpose();
     }
     if cursor.eat("PROCESSLIST") {
-        return Ok(cursor.is_done().then(|| process_list(session)));
+        return Ok(cursor.is_done().then(|| process_list(context)));
     }
     if cursor.eat("WARNINGS") || cursor.eat("ERRORS") {
         let columns = [
@@ -82,7 +84,7 @@ fn rows(columns: &[(&str, ColumnKind)], rows: Vec<Row>) -> Answer {
     }
 }
 
-/// Which names are asked for.
+/// The names that a statement selects.
 enum NameFilter {
     All,
     Like(String),
@@ -151,19 +153,19 @@ fn filtered(values: Vec<(String, String)>, filter: &NameFilter) -> Answer {
     rows(&columns, wanted.collect())
 }
 
-fn status(session: &Session<'_>) -> Vec<(String, String)> {
-    let clients = session.replicas.clients();
+fn status(context: &StatementContext<'_>) -> Vec<(String, String)> {
+    let clients = context.caller.replicas.clients();
     let own = clients
         .iter()
-        .find(|client| client.id == session.connection_id);
+        .find(|client| client.id == context.caller.connection_id);
     let mut values = vec![
         ("Threads_connected".to_owned(), clients.len().to_string()),
         (
             "Uptime".to_owned(),
-            session.replicas.uptime_seconds().to_string(),
+            context.caller.replicas.uptime_seconds().to_string(),
         ),
     ];
-    if session.facts.flavor == Flavor::MariaDb {
+    if context.relay.flavor == Flavor::MariaDb {
         for name in ["Rpl_semi_sync_master_status", "Rpl_semi_sync_slave_status"] {
             values.push((name.to_owned(), "OFF".to_owned()));
         }
@@ -176,20 +178,20 @@ fn status(session: &Session<'_>) -> Vec<(String, String)> {
     values
 }
 
-/// The privilege to see where the log is, as the flavor calls it.
-fn check_monitor(session: &Session<'_>) -> Result<(), ServerError> {
-    if session.privileges.replication || session.privileges.admin {
+/// Checks the privilege to see the log's coordinates; its name depends on the flavor.
+fn check_monitor(context: &StatementContext<'_>) -> Result<(), ServerError> {
+    if context.caller.privileges.replication || context.caller.privileges.admin {
         return Ok(());
     }
-    Err(missing_privilege(match session.facts.flavor {
+    Err(missing_privilege(match context.relay.flavor {
         Flavor::MySql => "SUPER, REPLICATION CLIENT",
         Flavor::MariaDb => "SUPER, BINLOG MONITOR",
     }))
 }
 
-fn log_status(session: &Session<'_>) -> Result<Answer, ServerError> {
-    check_monitor(session)?;
-    let log = session.facts.log;
+fn log_status(context: &StatementContext<'_>) -> Result<Answer, ServerError> {
+    check_monitor(context)?;
+    let log = context.relay.log;
     let end = log.published();
     let mut row = vec![
         Some(log.log_dir().file_name(end.file)),
@@ -203,7 +205,7 @@ fn log_status(session: &Session<'_>) -> Result<Answer, ServerError> {
         ("Binlog_Do_DB", ColumnKind::Text),
         ("Binlog_Ignore_DB", ColumnKind::Text),
     ];
-    if session.facts.flavor == Flavor::MySql {
+    if context.relay.flavor == Flavor::MySql {
         let executed = log
             .state()
             .executed
@@ -215,10 +217,10 @@ fn log_status(session: &Session<'_>) -> Result<Answer, ServerError> {
     Ok(rows(&columns, vec![row]))
 }
 
-fn log_files(session: &Session<'_>) -> Result<Answer, ServerError> {
-    check_monitor(session)?;
-    let log = session.facts.log;
-    let has_encrypted = session.facts.flavor == Flavor::MySql
+fn log_files(context: &StatementContext<'_>) -> Result<Answer, ServerError> {
+    check_monitor(context)?;
+    let log = context.relay.log;
+    let has_encrypted = context.relay.flavor == Flavor::MySql
         && version_numbers(log.server_version()) >= (8, 0, 14);
     let mut found = Vec::new();
     let files = log.state().files.clone();
@@ -245,23 +247,23 @@ fn log_files(session: &Session<'_>) -> Result<Answer, ServerError> {
     Ok(rows(&columns, found))
 }
 
-fn replicas(session: &Session<'_>, is_old: bool) -> Result<Answer, ServerError> {
-    if !session.privileges.replication && !session.privileges.admin {
-        return Err(missing_privilege(match session.facts.flavor {
+fn replicas(context: &StatementContext<'_>, is_old: bool) -> Result<Answer, ServerError> {
+    if !context.caller.privileges.replication && !context.caller.privileges.admin {
+        return Err(missing_privilege(match context.relay.flavor {
             Flavor::MySql => "REPLICATION SLAVE",
             Flavor::MariaDb => "REPLICATION MASTER ADMIN",
         }));
     }
-    let clients = session.replicas.clients();
+    let clients = context.caller.replicas.clients();
     let known = clients.iter().filter_map(|client| client.replica());
     let row = |replica: Arc<Replica>| {
         let mut row = vec![
             Some(replica.server_id.to_string()),
             Some(replica.report_host.clone()),
             Some(replica.report_port.to_string()),
-            Some(session.facts.server_id.to_string()),
+            Some(context.relay.server_id.to_string()),
         ];
-        if session.facts.flavor == Flavor::MySql {
+        if context.relay.flavor == Flavor::MySql {
             let uuid = replica.server_uuid.map(|uuid| uuid.to_string());
             row.push(Some(uuid.unwrap_or_default()));
         }
@@ -269,7 +271,7 @@ fn replicas(session: &Session<'_>, is_old: bool) -> Result<Answer, ServerError> 
     };
     let rows_found = known.filter(|replica| replica.server_id != 0).map(row);
     use ColumnKind::{Integer, Text};
-    let columns: &[_] = match (session.facts.flavor, is_old) {
+    let columns: &[_] = match (context.relay.flavor, is_old) {
         (Flavor::MariaDb, _) => &[
             ("Server_id", Integer),
             ("Host", Text),
@@ -294,17 +296,17 @@ fn replicas(session: &Session<'_>, is_old: bool) -> Result<Answer, ServerError> 
     Ok(rows(columns, rows_found.collect()))
 }
 
-fn process_list(session: &Session<'_>) -> Answer {
-    let all = session.privileges.admin || session.privileges.replication;
-    let clients = session.replicas.clients();
+fn process_list(context: &StatementContext<'_>) -> Answer {
+    let all = context.caller.privileges.admin || context.caller.privileges.replication;
+    let clients = context.caller.replicas.clients();
     let seen = clients
         .iter()
-        .filter(|client| all || client.user == session.user);
+        .filter(|client| all || client.user == context.caller.user);
     let found = seen.map(|client| {
         let dump = client
             .replica()
             .filter(|replica| replica.progress.dumping.load(Relaxed));
-        let is_own = client.id == session.connection_id;
+        let is_own = client.id == context.caller.connection_id;
         let (command, state) = match &dump {
             Some(replica) if replica.progress.at_end.load(Relaxed) => {
                 ("Binlog Dump", Some("Source has sent all binlog to replica"))

@@ -1,24 +1,26 @@
-//! The words of the few SQL statements that are understood here.
+//! The tokens of the few SQL statements that are supported.
 
-/// One word of a statement.
+use crate::like;
+
+/// One token of a statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Token {
-    /// An unquoted or backquoted word.
+    /// An unquoted word, or one in backquotes.
     Word(String),
     /// `@name`.
     UserVariable(String),
     /// `@@name`, `@@scope.name`: the scope in lower case, or empty.
     SystemVariable(String, String),
-    /// A quoted text, escapes resolved.
+    /// A quoted text, with its escapes resolved.
     Text(String),
-    /// Digits, with a sign or a point where there is one.
+    /// A number, with its sign and point if it has them.
     Number(String),
     /// Any other character.
     Symbol(char),
 }
 
 impl Token {
-    /// Whether it is this word, in any case.
+    /// Whether it is this word, ignoring case.
     pub fn is(&self, word: &str) -> bool {
         matches!(self, Token::Word(found) if found.eq_ignore_ascii_case(word))
     }
@@ -29,20 +31,20 @@ impl Token {
     }
 }
 
-/// A token and where it stands in the text, in bytes.
+/// A token and its position in the statement, in bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Placed {
+pub struct TokenSpan {
     /// The token.
     pub token: Token,
-    /// Where it begins.
+    /// Offset of its first byte.
     pub start: usize,
-    /// Where it ends.
+    /// Offset after its last byte.
     pub end: usize,
 }
 
-/// Splits a statement; comments are left out (but the contents of `/*! … */` are not), and so is
-/// one `;` at the end. `None` when a quotation does not end.
-pub fn tokenize(text: &str) -> Option<Vec<Placed>> {
+/// Splits a statement into tokens. Comments are dropped (except the contents of `/*! … */`), and so
+/// is one `;` at the end. `None` if a quoted text does not end.
+pub fn tokenize(text: &str) -> Option<Vec<TokenSpan>> {
     let mut scanner = Scanner { text, at: 0 };
     let mut tokens = Vec::new();
     loop {
@@ -52,16 +54,13 @@ pub fn tokenize(text: &str) -> Option<Vec<Placed>> {
             break;
         };
         let token = scanner.token(first)?;
-        tokens.push(Placed {
+        tokens.push(TokenSpan {
             token,
             start,
             end: scanner.at,
         });
     }
-    if tokens
-        .last()
-        .is_some_and(|placed| placed.token.is_symbol(';'))
-    {
+    if tokens.last().is_some_and(|span| span.token.is_symbol(';')) {
         tokens.pop();
     }
     Some(tokens)
@@ -115,7 +114,7 @@ impl<'a> Scanner<'a> {
         loop {
             self.take_while(char::is_whitespace);
             if self.eat("/*!") || self.eat("/*M!") {
-                // Its contents count; the version number before them does not.
+                // Its contents are part of the statement; the version number is not.
                 self.take_while(|c| c.is_ascii_digit());
             } else if self.eat("*/") {
             } else if self.eat("/*") {
@@ -181,7 +180,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// The text up to the closing quote, which may be doubled or, but for names, escaped.
+    /// The text up to the closing quote. A quote inside is doubled or, except in names, escaped.
     fn quoted(&mut self, quote: char) -> Option<String> {
         let mut text = String::new();
         loop {
@@ -191,7 +190,7 @@ impl<'a> Scanner<'a> {
                     't' => text.push('\t'),
                     'r' => text.push('\r'),
                     '0' => text.push('\0'),
-                    // In patterns these stay escaped.
+                    // LIKE resolves these.
                     escaped @ ('%' | '_') => text.extend(['\\', escaped]),
                     escaped => text.push(escaped),
                 },
@@ -208,47 +207,11 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// Whether `name` matches a LIKE pattern, in any case.
+/// Whether a name matches a LIKE pattern, ignoring case.
 pub fn matches_like(name: &str, pattern: &str) -> bool {
-    let name: Vec<char> = name.to_lowercase().chars().collect();
-    let mut wanted = Vec::new();
-    let lower = pattern.to_lowercase();
-    let mut chars = lower.chars();
-    while let Some(c) = chars.next() {
-        wanted.push(match c {
-            '\\' => Wanted::Char(chars.next().unwrap_or('\\')),
-            '%' => Wanted::Any,
-            '_' => Wanted::One,
-            other => Wanted::Char(other),
-        });
-    }
-    // reached[i]: the pattern so far matches the first i characters.
-    let mut reached = vec![false; name.len() + 1];
-    if let Some(start) = reached.first_mut() {
-        *start = true;
-    }
-    for wanted in &wanted {
-        let mut next = Vec::with_capacity(reached.len());
-        let mut any = false;
-        for (i, now) in reached.iter().enumerate() {
-            any |= *now;
-            let before = i.checked_sub(1).and_then(|before| reached.get(before));
-            let character = i.checked_sub(1).and_then(|before| name.get(before));
-            next.push(match wanted {
-                Wanted::Any => any,
-                Wanted::One => before == Some(&true),
-                Wanted::Char(c) => before == Some(&true) && character == Some(c),
-            });
-        }
-        reached = next;
-    }
-    reached.last() == Some(&true)
-}
-
-enum Wanted {
-    Any,
-    One,
-    Char(char),
+    like::matches(pattern.chars(), name.chars(), |a, b| {
+        a == b || a.to_lowercase().eq(b.to_lowercase())
+    })
 }
 
 #[cfg(test)]
@@ -256,12 +219,12 @@ mod tests {
     use super::*;
 
     fn tokens(text: &str) -> Vec<Token> {
-        let placed = tokenize(text).unwrap();
-        placed.into_iter().map(|placed| placed.token).collect()
+        let span = tokenize(text).unwrap();
+        span.into_iter().map(|span| span.token).collect()
     }
 
     #[test]
-    fn words_variables_texts_and_numbers() {
+    fn words_variables_texts_and_numbers_are_tokens() {
         assert_eq!(
             tokens("SeLECT @@GLOBAL.x,@@y , @z:='a''b\\'c' -12 1.5;"),
             [
@@ -286,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn open_quotations_and_every_cut_are_survived() {
+    fn unterminated_quotes_and_truncated_statements_do_no_harm() {
         assert_eq!(tokenize("SELECT 'a"), None);
         let text = "/*!4 SET */ @'é' = \"\\\"ü\", @@session.`x` := 1 -- é\n `y`";
         for cut in 0..text.len() {
@@ -298,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn like() {
+    fn like_ignores_case() {
         for (name, pattern, expected) in [
             ("server_id", "SERVER_ID", true),
             ("server_id", "server%", true),

@@ -1,8 +1,8 @@
-//! System variables, as far as clients and replicas ask for them, and what a session sets.
+//! The system variables that clients and replicas read, and the variables that a session sets.
 
 use std::collections::BTreeMap;
 
-use super::expression::Value;
+use super::value::Value;
 use crate::binlog::format_description::version_numbers;
 use crate::flavor::Flavor;
 use crate::gtid::Uuid;
@@ -10,22 +10,22 @@ use crate::relay_log::RelayLog;
 
 /// The most variables that one session can set.
 const SESSION_VARIABLES_MAX: usize = 256;
-/// The most bytes that their names and values take together.
+/// The most bytes of their names and values together.
 const SESSION_BYTES_MAX: usize = 2 << 20;
 
-/// What a session has set.
+/// The variables that a session has set.
 #[derive(Debug, Clone, Default)]
 pub struct SessionVariables {
     user: BTreeMap<String, Value>,
     system: BTreeMap<String, Value>,
 }
 
-/// A session has set too much.
+/// A session has set too many variables; they have been reset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TooManyVariables;
 
 impl SessionVariables {
-    /// `@name`, in any case.
+    /// `@name`, ignoring case; NULL if it is not set.
     pub fn user(&self, name: &str) -> Value {
         let name = name.to_lowercase();
         self.user.get(&name).cloned().unwrap_or(Value::Null)
@@ -36,8 +36,7 @@ impl SessionVariables {
         self.user(name).into_text()
     }
 
-    /// The text of the first of these that is set: servers and replicas of different age have
-    /// different names for one thing.
+    /// The text of the first of these that is set: the names depend on the replica's version.
     pub fn first_text(&self, names: &[&str]) -> Option<String> {
         names.iter().find_map(|name| self.user_text(name))
     }
@@ -45,7 +44,7 @@ impl SessionVariables {
     /// Sets `@name`.
     ///
     /// # Errors
-    /// When there is too much already.
+    /// Too many variables are set.
     pub fn set_user(&mut self, name: &str, value: Value) -> Result<(), TooManyVariables> {
         self.user.insert(name.to_lowercase(), value);
         self.check()
@@ -54,13 +53,13 @@ impl SessionVariables {
     /// Sets a session variable.
     ///
     /// # Errors
-    /// When there is too much already.
+    /// Too many variables are set.
     pub fn set_system(&mut self, name: &str, value: Value) -> Result<(), TooManyVariables> {
         self.system.insert(name.to_lowercase(), value);
         self.check()
     }
 
-    /// Forgets everything.
+    /// Resets all variables.
     pub fn clear(&mut self) {
         *self = Self::default();
     }
@@ -78,12 +77,12 @@ impl SessionVariables {
     }
 }
 
-/// Where a variable can be read and set.
+/// The scope of a variable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
-    /// The server's only.
+    /// Global only.
     Global,
-    /// Each session has its own.
+    /// Global and session.
     Session,
 }
 
@@ -92,15 +91,15 @@ pub enum Scope {
 pub struct Variable {
     /// Its name, in lower case.
     pub name: &'static str,
-    /// Where it can be read.
+    /// Its scope.
     pub scope: Scope,
     /// Its value.
     pub value: Value,
 }
 
-/// What the variables' values come from.
+/// The relay as statements see it; the values of system variables come from here.
 #[derive(Debug, Clone, Copy)]
-pub struct ServerFacts<'a> {
+pub struct RelayView<'a> {
     /// The relay log.
     pub log: &'a RelayLog,
     /// Its flavor.
@@ -111,15 +110,15 @@ pub struct ServerFacts<'a> {
     pub server_uuid: Uuid,
 }
 
-/// What `@@version_comment` says.
+/// The value of `@@version_comment`.
 pub const VERSION_COMMENT: &str = "binrelay, a binlog relay";
 
-/// All system variables; `session` overrides.
-pub fn all(facts: &ServerFacts<'_>, session: &SessionVariables) -> Vec<Variable> {
-    let mut variables = common(facts);
-    match facts.flavor {
-        Flavor::MySql => variables.extend(mysql(facts)),
-        Flavor::MariaDb => variables.extend(mariadb(facts)),
+/// All system variables, with the session's values.
+pub fn all(relay: &RelayView<'_>, session: &SessionVariables) -> Vec<Variable> {
+    let mut variables = of_both_flavors(relay);
+    match relay.flavor {
+        Flavor::MySql => variables.extend(mysql(relay)),
+        Flavor::MariaDb => variables.extend(mariadb(relay)),
     }
     for variable in &mut variables {
         if let Some(value) = session.system.get(variable.name) {
@@ -130,10 +129,10 @@ pub fn all(facts: &ServerFacts<'_>, session: &SessionVariables) -> Vec<Variable>
     variables
 }
 
-/// One system variable by its name, in any case.
-pub fn find(facts: &ServerFacts<'_>, session: &SessionVariables, name: &str) -> Option<Variable> {
+/// A system variable by its name, ignoring case.
+pub fn find(relay: &RelayView<'_>, session: &SessionVariables, name: &str) -> Option<Variable> {
     let name = name.to_ascii_lowercase();
-    all(facts, session)
+    all(relay, session)
         .into_iter()
         .find(|variable| variable.name == name)
 }
@@ -156,16 +155,16 @@ fn local(name: &'static str, value: Value) -> Variable {
     Variable { name, scope, value }
 }
 
-fn common(facts: &ServerFacts<'_>) -> Vec<Variable> {
-    let version = facts.log.server_version();
-    let basename = &facts.log.log_dir().basename;
-    let path = facts.log.log_dir().dir.join(basename);
+fn of_both_flavors(relay: &RelayView<'_>) -> Vec<Variable> {
+    let version = relay.log.server_version();
+    let basename = &relay.log.log_dir().basename;
+    let path = relay.log.log_dir().dir.join(basename);
     vec![
         local("auto_increment_increment", number(1)),
         local("auto_increment_offset", number(1)),
         local("autocommit", number(1)),
         global("binlog_checksum", text("CRC32")),
-        local("binlog_format", text(default_binlog_format(facts))),
+        local("binlog_format", text(default_binlog_format(relay))),
         local("binlog_row_image", text("FULL")),
         local("character_set_client", text("utf8mb4")),
         local("character_set_connection", text("utf8mb4")),
@@ -190,7 +189,7 @@ fn common(facts: &ServerFacts<'_>) -> Vec<Variable> {
         local("net_write_timeout", number(60)),
         global("performance_schema", number(0)),
         global("read_only", number(1)),
-        global("server_id", number(facts.server_id)),
+        global("server_id", number(relay.server_id)),
         local("sql_auto_is_null", number(0)),
         local("sql_log_bin", number(1)),
         local("sql_mode", text("")),
@@ -206,19 +205,19 @@ fn common(facts: &ServerFacts<'_>) -> Vec<Variable> {
     ]
 }
 
-/// The format that the sources write is theirs to choose; this is the default of their version.
-fn default_binlog_format(facts: &ServerFacts<'_>) -> &'static str {
-    let numbers = version_numbers(facts.log.server_version());
-    match facts.flavor {
+/// The default of the log's version. The sources decide which format they write.
+fn default_binlog_format(relay: &RelayView<'_>) -> &'static str {
+    let numbers = version_numbers(relay.log.server_version());
+    match relay.flavor {
         Flavor::MySql if numbers >= (5, 7, 7) => "ROW",
         Flavor::MySql => "STATEMENT",
         Flavor::MariaDb => "MIXED",
     }
 }
 
-fn mysql(facts: &ServerFacts<'_>) -> Vec<Variable> {
+fn mysql(relay: &RelayView<'_>) -> Vec<Variable> {
     let (executed, purged) = {
-        let state = facts.log.state();
+        let state = relay.log.state();
         let set = |set: &crate::identity::Executed| {
             set.as_mysql()
                 .map(|set| set.to_mysql_string())
@@ -226,9 +225,9 @@ fn mysql(facts: &ServerFacts<'_>) -> Vec<Variable> {
         };
         (set(&state.executed), set(&state.purged))
     };
-    let is_anonymous = facts.log.state().executed == crate::identity::Executed::Anonymous;
+    let is_anonymous = relay.log.state().executed == crate::identity::Executed::Anonymous;
     let gtid_mode = if is_anonymous { "OFF" } else { "ON" };
-    let numbers = version_numbers(facts.log.server_version());
+    let numbers = version_numbers(relay.log.server_version());
     let mut variables = vec![
         global("enforce_gtid_consistency", text(gtid_mode)),
         global("gtid_executed", text(executed)),
@@ -236,7 +235,7 @@ fn mysql(facts: &ServerFacts<'_>) -> Vec<Variable> {
         local("gtid_next", text("AUTOMATIC")),
         global("gtid_owned", text("")),
         global("gtid_purged", text(purged)),
-        global("server_uuid", text(facts.server_uuid.to_string())),
+        global("server_uuid", text(relay.server_uuid.to_string())),
         global("super_read_only", number(1)),
         local("transaction_isolation", text("REPEATABLE-READ")),
         local("transaction_read_only", number(0)),
@@ -254,9 +253,9 @@ fn mysql(facts: &ServerFacts<'_>) -> Vec<Variable> {
     variables
 }
 
-fn mariadb(facts: &ServerFacts<'_>) -> Vec<Variable> {
+fn mariadb(relay: &RelayView<'_>) -> Vec<Variable> {
     let (position, state) = {
-        let log = facts.log.state();
+        let log = relay.log.state();
         let state = log.executed.as_mariadb().cloned().unwrap_or_default();
         (state.position().to_string(), state.to_string())
     };
@@ -277,17 +276,17 @@ fn mariadb(facts: &ServerFacts<'_>) -> Vec<Variable> {
         local("tx_isolation", text("REPEATABLE-READ")),
         local("tx_read_only", number(0)),
     ];
-    if version_numbers(facts.log.server_version()) >= (10, 5, 0) {
+    if version_numbers(relay.log.server_version()) >= (10, 5, 0) {
         variables.push(global("binlog_row_metadata", text("NO_LOG")));
     }
-    if version_numbers(facts.log.server_version()) >= (11, 1, 1) {
+    if version_numbers(relay.log.server_version()) >= (11, 1, 1) {
         variables.push(local("transaction_isolation", text("REPEATABLE-READ")));
         variables.push(local("transaction_read_only", number(0)));
     }
     variables
 }
 
-/// Variables whose number is shown as ON or OFF by SHOW VARIABLES.
+/// Variables whose 1 or 0 SHOW VARIABLES displays as ON or OFF.
 const SWITCHES: &[&str] = &[
     "autocommit",
     "gtid_ignore_duplicates",
@@ -306,7 +305,7 @@ const SWITCHES: &[&str] = &[
     "tx_read_only",
 ];
 
-/// The value as SHOW VARIABLES has it.
+/// The value as SHOW VARIABLES displays it.
 pub fn shown_value(variable: &Variable) -> String {
     let text = variable.value.clone().into_text().unwrap_or_default();
     match text.as_str() {

@@ -1,5 +1,5 @@
-//! Blocks of a log file become packets: event by event, without a copy or an allocation for
-//! each. What the replica already has is left out.
+//! Turns blocks of a log file into packets, event by event, without a copy or an allocation per
+//! event. Transactions that the replica already has are skipped.
 
 use super::control_events;
 use super::dump_request::{DumpStart, SkipRule};
@@ -14,13 +14,15 @@ use crate::relay_log::coordinates::SkipKind;
 /// A GTID event larger than this is damaged.
 const GTID_EVENT_LEN_MAX: usize = 64 * 1024;
 
-/// Why the walk cannot go on.
+/// Why the walk cannot continue.
 #[derive(Debug)]
 pub enum WalkError {
-    /// What the replica is told.
+    /// The error to send to the replica.
     Refusal(ServerError),
-    /// The file does not hold what it must.
+    /// The file is damaged.
     Damage(EventError),
+    /// An invariant of this code is violated; sending more would send wrong bytes.
+    Internal(&'static str),
 }
 
 impl From<EventError> for WalkError {
@@ -35,24 +37,26 @@ impl From<ServerError> for WalkError {
     }
 }
 
-/// What becomes of an event.
+/// What the walk does with an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
+    /// Sends it.
     Sent,
-    /// Left out with the group that it belongs to.
+    /// Skips it with the rest of its group.
     Skipped,
-    /// Left out for itself: the client does not want this type.
+    /// Skips it alone: the client does not want this type, or was sent a replacement.
     Unwanted,
 }
 
 /// The state of a walk through the log.
 #[derive(Debug)]
 pub struct Walk {
-    /// Cuts packets into frames.
+    /// Splits packets into frames. The packet in it is complete whenever an event begins: checked
+    /// there.
     pub frames: FrameWriter,
-    /// The newest sent event's timestamp; 0 before.
+    /// The timestamp of the event sent last; 0 before the first.
     pub timestamp: u32,
-    /// Where the newest event began.
+    /// Offset of the newest event.
     pub last_event: u64,
     /// Whether heartbeats are HEARTBEAT_V2 events.
     pub heartbeat_v2: bool,
@@ -62,14 +66,15 @@ pub struct Walk {
     skip: SkipRule,
     annotate_rows: bool,
     replaces_mariadb_events: bool,
-    /// Whether the current group is left out.
+    /// Whether the current group is skipped.
     skipping: bool,
-    /// MySQL: the end of the range that was left out since the last sent event.
+    /// MySQL: the end of the range that was skipped since the last sent event.
     skipped_to: Option<u64>,
-    /// MariaDB: whether the last group that a domain leaves out is going by.
+    /// MariaDB: whether the current group is the last one to be skipped in its domain.
     reached: bool,
-    /// Bytes of the current event that are still to come, and whether they are sent.
+    /// Bytes of the current event that have not passed through the walk.
     event_left: u64,
+    /// What is done with them.
     event_fate: Fate,
 }
 
@@ -101,41 +106,63 @@ impl Walk {
         }
     }
 
-    /// The file that is walked through.
+    /// The current file's name.
     pub fn file_name(&self) -> &str {
         &self.file_name
     }
 
-    /// Goes on in the next file.
+    /// Continues in the next file.
     pub fn start_file(&mut self, file_name: String) {
         self.file_name = file_name;
         self.skipping = false;
     }
 
     /// Appends a packet with one event.
-    pub fn put_event(&mut self, event: &[u8], out: &mut Vec<u8>) {
-        self.frames.begin(1 + event.len() as u64);
-        self.frames.put(out, &[0]);
+    ///
+    /// # Errors
+    /// The packet before is not complete.
+    pub fn put_event(&mut self, event: &[u8], out: &mut Vec<u8>) -> Result<(), WalkError> {
+        self.begin_packet(event.len() as u64, out)?;
         self.frames.put(out, event);
+        Ok(())
     }
 
-    /// Appends a heartbeat that says that all before `position` is sent.
-    pub fn put_heartbeat(&mut self, position: u64, out: &mut Vec<u8>) {
+    /// Begins the packet of an event of `event_len` bytes.
+    fn begin_packet(&mut self, event_len: u64, out: &mut Vec<u8>) -> Result<(), WalkError> {
+        if !self.frames.is_complete() {
+            return Err(WalkError::Internal(
+                "an event begins inside the packet of another one",
+            ));
+        }
+        self.frames.begin(1 + event_len);
+        self.frames.put(out, &[0]);
+        Ok(())
+    }
+
+    /// Appends a heartbeat: everything before `position` was sent or skipped.
+    ///
+    /// # Errors
+    /// As [`Walk::put_event`].
+    pub fn put_heartbeat(&mut self, position: u64, out: &mut Vec<u8>) -> Result<(), WalkError> {
         let event =
             control_events::heartbeat(self.server_id, &self.file_name, position, self.heartbeat_v2);
-        self.put_event(&event, out);
+        self.put_event(&event, out)
     }
 
-    /// Appends a heartbeat in a long range that is left out, if there is one.
-    pub fn put_skip_heartbeat(&mut self, out: &mut Vec<u8>) {
-        if let Some(position) = self.skipped_to {
-            self.put_heartbeat(position, out);
+    /// Appends a heartbeat inside a long skipped range, if there is one.
+    ///
+    /// # Errors
+    /// As [`Walk::put_event`].
+    pub fn put_skip_heartbeat(&mut self, out: &mut Vec<u8>) -> Result<(), WalkError> {
+        match self.skipped_to {
+            Some(position) => self.put_heartbeat(position, out),
+            None => Ok(()),
         }
     }
 
-    /// Appends the packets of the events in `bytes`, which stand at `offset` of the file, and
-    /// returns how many bytes were taken. What is left is the beginning of an event of which
-    /// more must be seen; only at the start of an event is less than everything taken.
+    /// Appends the packets of the events in `bytes`, which are at `offset` of the file, and
+    /// returns how many of the bytes were processed. The rest is the beginning of an event that
+    /// must be complete to be decided on.
     ///
     /// # Errors
     /// See [`WalkError`].
@@ -151,12 +178,16 @@ impl Walk {
                 let len = rest
                     .len()
                     .min(usize::try_from(self.event_left).unwrap_or(usize::MAX));
-                let (part, after) = rest.split_at_checked(len).unwrap_or((rest, &[]));
+                let Some((part, after)) = rest.split_at_checked(len) else {
+                    return Err(WalkError::Internal(
+                        "an event's part is longer than its block",
+                    ));
+                };
                 if self.event_fate == Fate::Sent {
                     self.frames.put(out, part);
                 }
                 rest = after;
-                self.take(len as u64, offset + (bytes.len() - rest.len()) as u64);
+                self.advance(len as u64, offset + (bytes.len() - rest.len()) as u64);
             }
             if rest.len() < HEADER_LEN || self.event_left > 0 {
                 return Ok(bytes.len() - rest.len());
@@ -164,39 +195,43 @@ impl Walk {
             let at = offset + (bytes.len() - rest.len()) as u64;
             let header = EventHeader::parse(rest)?;
             let size = header.event_size as usize;
-            let must_see_all = header.event_type.is_gtid()
+            let must_be_complete = header.event_type.is_gtid()
                 || (self.replaces_mariadb_events
                     && old_replicas::is_replaced(header.event_type)
                     && size <= GTID_EVENT_LEN_MAX);
-            if must_see_all && rest.len() < size && size <= GTID_EVENT_LEN_MAX {
+            if must_be_complete && rest.len() < size && size <= GTID_EVENT_LEN_MAX {
                 return Ok(bytes.len() - rest.len());
             }
             self.begin_event(&header, rest.get(..size).unwrap_or(rest), at, out)?;
         }
     }
 
-    /// Bytes of the current event that need not be read, at most `limit`: they are taken now.
+    /// Skips bytes of the current event that need not be read, at most `limit`, and returns their
+    /// number.
     pub fn pass_over(&mut self, offset: u64, limit: u64) -> u64 {
         if self.event_fate == Fate::Sent {
             return 0;
         }
         let len = self.event_left.min(limit);
-        self.take(len, offset + len);
+        self.advance(len, offset + len);
         len
     }
 
-    /// Whether an event was begun and not ended.
+    /// Whether the walk is inside an event.
     pub fn is_in_event(&self) -> bool {
         self.event_left > 0
     }
 
-    /// All up to `position` has been walked through, and nothing follows for now: a range left
-    /// out before it is told to the replica.
-    pub fn end_region(&mut self, position: u64, out: &mut Vec<u8>) {
-        self.tell_skipped(position, out);
+    /// The walk has reached `position`, and nothing follows for now: reports a skipped range
+    /// before it to the replica.
+    ///
+    /// # Errors
+    /// As [`Walk::put_event`].
+    pub fn end_region(&mut self, position: u64, out: &mut Vec<u8>) -> Result<(), WalkError> {
+        self.report_skipped(position, out)
     }
 
-    fn take(&mut self, len: u64, end: u64) {
+    fn advance(&mut self, len: u64, end: u64) {
         self.event_left -= len;
         if self.event_left == 0
             && self.event_fate == Fate::Skipped
@@ -206,7 +241,7 @@ impl Walk {
         }
     }
 
-    /// Decides about the event at `at`, of which `bytes` is the whole or the beginning.
+    /// Decides on the event at `at`, of which `bytes` is the whole or the beginning.
     fn begin_event(
         &mut self,
         header: &EventHeader,
@@ -218,10 +253,10 @@ impl Walk {
         self.event_left = u64::from(header.event_size);
         let event_type = header.event_type;
         if event_type.is_gtid() {
-            self.tell_reached(at, out);
+            self.report_reached(at, out)?;
             self.skipping = self.is_skipped(event_type, bytes, at)?;
         } else if event_type.is_control() {
-            self.tell_reached(at, out);
+            self.report_reached(at, out)?;
             self.skipping = false;
         }
         let is_annotation = event_type == EventType::ANNOTATE_ROWS;
@@ -239,26 +274,24 @@ impl Walk {
         if self.event_fate != Fate::Sent {
             return Ok(());
         }
-        self.tell_skipped(at, out);
+        self.report_skipped(at, out)?;
         if header.timestamp != 0 {
             self.timestamp = header.timestamp;
         }
-        if is_replaced && let Some(replacement) = old_replicas::replacement(header, bytes) {
-            self.put_event(&replacement, out);
+        if is_replaced {
+            let replacement = old_replicas::replacement(header, bytes)?;
             self.event_fate = Fate::Unwanted;
-            return Ok(());
+            return self.put_event(&replacement, out);
         }
-        self.frames.begin(1 + u64::from(header.event_size));
-        self.frames.put(out, &[0]);
-        Ok(())
+        self.begin_packet(u64::from(header.event_size), out)
     }
 
-    /// MariaDB: the last group that a domain leaves out has ended.
-    fn tell_reached(&mut self, position: u64, out: &mut Vec<u8>) {
+    /// MariaDB: if the last group to be skipped in a domain has ended, reports that.
+    fn report_reached(&mut self, position: u64, out: &mut Vec<u8>) -> Result<(), WalkError> {
         if let (true, SkipRule::UpTo { seen, .. }) = (self.reached, &self.skip) {
             let list = control_events::gtid_list(self.server_id, position, seen);
             self.reached = false;
-            self.put_event(&list, out);
+            self.put_event(&list, out)?;
         }
         if let SkipRule::UpTo { domains, .. } = &self.skip
             && domains.is_empty()
@@ -266,16 +299,17 @@ impl Walk {
         {
             self.skip = SkipRule::Nothing;
         }
+        Ok(())
     }
 
-    fn tell_skipped(&mut self, position: u64, out: &mut Vec<u8>) {
+    fn report_skipped(&mut self, position: u64, out: &mut Vec<u8>) -> Result<(), WalkError> {
         if let Some(end) = self.skipped_to.take() {
-            self.put_heartbeat(end, out);
+            self.put_heartbeat(end, out)?;
         }
-        self.tell_reached(position, out);
+        self.report_reached(position, out)
     }
 
-    /// Whether the group that begins with this GTID event is left out.
+    /// Whether the group that begins with this GTID event is skipped.
     fn is_skipped(
         &mut self,
         event_type: EventType,

@@ -1,8 +1,9 @@
-//! The RSA key pair by which clients send a password over a connection without TLS
+//! The RSA key pair that protects a password sent over a connection without TLS
 //! (`caching_sha2_password`). Like mysqld, the relay keeps it in its data directory, so that
-//! clients can hold on to the public key.
+//! clients can store the public key.
 
-use super::{TlsError, read_error, write_file};
+use super::error::{TlsError, read_error};
+use crate::atomic_file;
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
 use aws_lc_rs::error::Unspecified;
 use aws_lc_rs::rsa::{KeySize, OAEP_SHA1_MGF1SHA1, OaepPrivateDecryptingKey, PrivateDecryptingKey};
@@ -17,6 +18,10 @@ use zeroize::Zeroizing;
 pub const PRIVATE_KEY_FILE: &str = "private_key.pem";
 /// The public key's file in the data directory; mysqld's name for it.
 pub const PUBLIC_KEY_FILE: &str = "public_key.pem";
+/// Permission bits of the private key.
+const PRIVATE_KEY_MODE: u32 = 0o600;
+/// Permission bits of the public key.
+const PUBLIC_KEY_MODE: u32 = 0o644;
 /// Characters in a line of PEM.
 const PEM_LINE_LENGTH: usize = 64;
 
@@ -34,10 +39,10 @@ impl std::fmt::Debug for PasswordKey {
 }
 
 impl PasswordKey {
-    /// The key pair of a data directory; made there the first time.
+    /// The key pair of a data directory, generated there on the first start.
     ///
     /// # Errors
-    /// Files that cannot be read, written or used.
+    /// A file cannot be read, written or used.
     pub fn open(data_dir: &Path) -> Result<PasswordKey, TlsError> {
         let path = data_dir.join(PRIVATE_KEY_FILE);
         if path.exists() {
@@ -47,10 +52,10 @@ impl PasswordKey {
         let private = PrivateDecryptingKey::generate(KeySize::Rsa2048).map_err(failed)?;
         let key = PasswordKey::new(private).map_err(failed)?;
         let pem = pem("PRIVATE KEY", &key.private_der);
-        // The public key first: whoever finds a private key need not make the other.
+        // The public key first: an existing private key then implies an existing public one.
         let public = data_dir.join(PUBLIC_KEY_FILE);
-        write_file(&public, key.public_pem.as_bytes(), 0o644)?;
-        write_file(&path, pem.as_bytes(), 0o600)?;
+        atomic_file::replace(&public, key.public_pem.as_bytes(), PUBLIC_KEY_MODE)?;
+        atomic_file::replace(&path, pem.as_bytes(), PRIVATE_KEY_MODE)?;
         Ok(key)
     }
 
@@ -74,17 +79,17 @@ impl PasswordKey {
         })
     }
 
-    /// The public key in PEM, as clients ask for it.
+    /// The public key in PEM, as it is sent to clients.
     pub fn public_pem(&self) -> &str {
         &self.public_pem
     }
 
-    /// A secret that stays the same as long as the key pair does.
+    /// A secret that does not change as long as the key pair exists.
     pub fn stable_secret(&self) -> &[u8] {
         &self.private_der
     }
 
-    /// What a client has encrypted with RSA-OAEP; None where it is not for this key.
+    /// Decrypts what a client encrypted with RSA-OAEP; None if it was not encrypted for this key.
     pub fn decrypt(&self, encrypted: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
         let mut clear = Zeroizing::new(vec![0; self.private.min_output_size()]);
         let length = self

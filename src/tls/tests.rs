@@ -2,7 +2,7 @@ use super::*;
 use std::os::unix::fs::PermissionsExt;
 
 #[test]
-fn a_self_signed_certificate_is_made_once_and_its_key_is_private() {
+fn a_self_signed_certificate_is_generated_once_and_its_key_is_private() {
     let dir = tempfile::tempdir().unwrap();
     let first = server_config(None, dir.path()).unwrap();
     let second = server_config(None, dir.path()).unwrap();
@@ -20,7 +20,7 @@ fn a_self_signed_certificate_is_made_once_and_its_key_is_private() {
 }
 
 #[test]
-fn half_a_pair_is_named_and_not_overwritten() {
+fn an_incomplete_pair_is_reported_and_not_overwritten() {
     for lost in [SERVER_KEY_FILE, SERVER_CERTIFICATE_FILE] {
         let dir = tempfile::tempdir().unwrap();
         server_config(None, dir.path()).unwrap();
@@ -62,13 +62,13 @@ fn errors_name_the_file() {
     std::fs::write(&ca, "not PEM").unwrap();
     let error = client_config(&tls).unwrap_err().to_string();
     assert!(
-        error.contains("ca.pem") && error.contains("none in the file"),
+        error.contains("ca.pem") && error.contains("the file contains none"),
         "{error}"
     );
 }
 
 #[test]
-fn modes_ask_for_what_they_need() {
+fn modes_require_their_settings() {
     for mode in [TlsMode::VerifyCa, TlsMode::VerifyIdentity] {
         let error = client_config(&ClientTls {
             mode,

@@ -25,13 +25,14 @@ const STREET: &[(&str, &str)] = &[
     ("secret", ""),
     ("position", ""),
     ("atomic_file", ""),
+    ("like", ""),
     ("tls", "secret atomic_file"),
     ("config", "flavor secret tls"),
     ("gtid", ""),
     ("protocol", "flavor secret gtid"),
-    ("binlog", "gtid flavor"),
+    ("binlog", "gtid flavor protocol"),
     ("identity", "flavor gtid binlog"),
-    ("filter", "flavor binlog"),
+    ("filter", "flavor like binlog"),
     ("transaction", "flavor gtid binlog identity position filter"),
     ("merge", "flavor gtid binlog identity position transaction"),
     // Of `config` only the sync policy, of `merge` what it carries over and decides.
@@ -51,8 +52,8 @@ const STREET: &[(&str, &str)] = &[
     ),
     (
         "sender",
-        "flavor secret tls config gtid protocol binlog identity position transaction relay_log \
-         connection",
+        "flavor secret tls config like gtid protocol binlog identity position transaction \
+         relay_log connection",
     ),
     // Files only, no network: neither connection nor receiver nor sender.
     (

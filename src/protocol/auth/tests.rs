@@ -42,7 +42,7 @@ fn base64(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn native_then_ok() {
+fn a_native_login_succeeds() {
     let secret = Secret::new("secret");
     let mut auth = ClientAuth::new("mysql_native_password", &SCRAMBLE, &secret, false);
     let expected = scramble_native(&SCRAMBLE, b"secret").unwrap();
@@ -61,7 +61,7 @@ fn empty_passwords_send_no_hash() {
 }
 
 #[test]
-fn caching_sha2_fast() {
+fn a_caching_sha2_fast_login_succeeds() {
     let secret = Secret::new("secret");
     let mut auth = ClientAuth::new("caching_sha2_password", &SCRAMBLE, &secret, false);
     assert_eq!(
@@ -116,7 +116,7 @@ fn caching_sha2_full_by_rsa_decrypts_to_the_password() {
 }
 
 #[test]
-fn a_useless_public_key_is_named() {
+fn an_unusable_public_key_is_reported() {
     let secret = Secret::new("secret");
     for key in [
         "",
@@ -158,7 +158,7 @@ fn decode_base64(text: &str) -> Vec<u8> {
 }
 
 #[test]
-fn the_clear_password_never_leaves_without_tls() {
+fn the_clear_password_is_never_sent_without_tls() {
     let secret = Secret::new("secret");
     let switch = switch_to("mysql_clear_password", b"");
     let mut auth = ClientAuth::new("mysql_native_password", &SCRAMBLE, &secret, false);
@@ -168,13 +168,13 @@ fn the_clear_password_never_leaves_without_tls() {
     );
     let mut auth = ClientAuth::new("mysql_native_password", &SCRAMBLE, &secret, true);
     assert_eq!(sent(auth.on_packet(&switch).unwrap()), b"secret\0");
-    // Not even a greeting that names the plugin makes the first answer clear.
+    // Not even a greeting that names the plugin makes the first answer clear text.
     let auth = ClientAuth::new("mysql_clear_password", &SCRAMBLE, &secret, true);
     assert_eq!(auth.plugin(), AuthPlugin::Native);
 }
 
 #[test]
-fn a_switch_takes_the_new_scramble() {
+fn a_switch_uses_the_new_scramble() {
     let secret = Secret::new("secret");
     let other = *b"tsrqponmlkjihgfedcba";
     let mut auth = ClientAuth::new("caching_sha2_password", &SCRAMBLE, &secret, false);
@@ -188,7 +188,7 @@ fn a_switch_takes_the_new_scramble() {
 }
 
 #[test]
-fn unknown_plugins_and_refusals_are_told_apart() {
+fn unknown_plugins_and_refusals_are_distinguished() {
     let secret = Secret::new("secret");
     let mut auth = ClientAuth::new("caching_sha2_password", &SCRAMBLE, &secret, false);
     let error = auth
@@ -209,7 +209,7 @@ fn unknown_plugins_and_refusals_are_told_apart() {
 }
 
 #[test]
-fn a_server_that_never_ends_is_left() {
+fn an_endless_authentication_is_an_error() {
     let secret = Secret::new("secret");
     let mut auth = ClientAuth::new("caching_sha2_password", &SCRAMBLE, &secret, false);
     let packet = encode_switch(AuthPlugin::Native, &SCRAMBLE);
@@ -243,7 +243,7 @@ fn the_certificate_proof_is_what_mariadb_clients_compute() {
     let scramble: [u8; SCRAMBLE_LENGTH] = std::array::from_fn(|index| index as u8 + 1);
     let hash = password.proof_hash(AuthPlugin::Native).unwrap();
     let proof = certificate_proof(hash, &scramble, b"certificate");
-    // Computed with another program; an 11.8 replica with default settings takes such a proof.
+    // Computed with another program; an 11.8 replica with default settings accepts such a proof.
     let expected = "88E2770F7B3AF4AEE2DB92972983F2BA41DE13F5AAA7A1BB1B25D43CA774B193";
     assert_eq!(proof, [b"\x01", expected.as_bytes()].concat());
 }

@@ -2,7 +2,7 @@ use super::*;
 use proptest::prelude::*;
 
 /// Feeds `wire` to a reader through a buffer of `capacity` bytes, at most `step` bytes at a time,
-/// and gives the packets put together, with the kinds of their parts.
+/// and returns the reassembled packets, with the kinds of their parts.
 fn read_all(wire: &[u8], capacity: usize, step: usize) -> Vec<(Vec<u8>, String)> {
     let mut reader = FrameReader::new();
     let (mut packets, mut current, mut kinds) = (Vec::new(), Vec::new(), String::new());
@@ -52,7 +52,7 @@ fn framed(payloads: &[Vec<u8>]) -> Vec<u8> {
 }
 
 #[test]
-fn small_packets_in_the_buffer_come_whole() {
+fn small_packets_in_the_buffer_are_returned_whole() {
     let payloads = vec![pattern(0), pattern(1), pattern(1020)];
     let packets = read_all(&framed(&payloads), 1024, usize::MAX);
     let expected: Vec<_> = payloads
@@ -63,7 +63,7 @@ fn small_packets_in_the_buffer_come_whole() {
 }
 
 #[test]
-fn a_packet_one_byte_too_long_for_the_buffer_comes_in_parts() {
+fn a_packet_one_byte_too_long_for_the_buffer_is_returned_in_parts() {
     let packets = read_all(&framed(&[pattern(1021)]), 1024, usize::MAX);
     assert_eq!(packets, [(pattern(1021), "BE".to_owned())]);
 }
@@ -133,7 +133,7 @@ fn pieces_make_the_same_frames_as_the_whole() {
 }
 
 #[test]
-fn an_unexpected_sequence_number_is_named() {
+fn an_unexpected_sequence_number_is_reported() {
     let mut reader = FrameReader::new();
     let error = reader.next(&[1, 0, 0, 5, 9], 1024).unwrap_err();
     let text = "invalid packet header at byte 3: expected sequence number 0, found 5";
@@ -143,7 +143,7 @@ fn an_unexpected_sequence_number_is_named() {
         reader.next(&[1, 0, 0, 5, 9], 1024).unwrap(),
         Some((5, PacketPart::Whole(&[9])))
     );
-    // Only the next one: then counting goes on.
+    // Only for the next frame: then counting continues.
     assert_eq!(reader.sequence(), 6);
     assert!(reader.next(&[1, 0, 0, 5, 9], 1024).is_err());
 }
@@ -164,13 +164,13 @@ fn the_sequence_number_of_a_continuing_frame_is_checked() {
 }
 
 #[test]
-fn sequence_numbers_wrap() {
+fn sequence_numbers_wrap_around() {
     let payloads: Vec<_> = (0..300).map(|_| pattern(1)).collect();
     assert_eq!(read_all(&framed(&payloads), 1024, 7).len(), 300);
 }
 
 #[test]
-fn missing_counts_to_the_packets_end() {
+fn missing_counts_to_the_end_of_the_packet() {
     let wire = framed(&[pattern(10), pattern(5000)]);
     let mut reader = FrameReader::new();
     for (length, missing) in [(0, 4), (3, 1), (4, 10), (13, 1), (14, 0), (20, 0)] {
@@ -187,7 +187,7 @@ fn missing_counts_to_the_packets_end() {
 
 proptest! {
     #[test]
-    fn any_packets_through_any_buffer(
+    fn any_packets_pass_through_any_buffer(
         lengths in prop::collection::vec(0usize..5000, 0..12),
         capacity in READ_BUFFER_MIN..8192,
         step in 1usize..3000,

@@ -1,5 +1,6 @@
 use super::*;
 use crate::protocol::framing::{FrameReader, PacketPart};
+use crate::protocol::{ProtocolError, ServerError};
 
 fn packets(wire: &[u8], first_sequence: u8) -> Vec<Vec<u8>> {
     let mut reader = FrameReader::new();
@@ -59,7 +60,7 @@ fn a_text_result_round_trips() {
 }
 
 #[test]
-fn every_packet_of_a_result_cut_anywhere_is_no_success_with_other_rows() {
+fn a_result_truncated_in_any_packet_never_yields_other_rows() {
     let whole = encoded_result();
     for index in 0..whole.len() {
         for cut in 0..whole[index].len() {
@@ -67,9 +68,9 @@ fn every_packet_of_a_result_cut_anywhere_is_no_success_with_other_rows() {
             for packet in &whole[..index] {
                 assert!(matches!(reader.push(packet), Ok(None)));
             }
-            // The fields of a column definition behind its name are not looked at.
+            // The fields of a column definition after its name are not read.
             let in_column_tail = (1..=2).contains(&index) && cut >= whole[index].len() - 14;
-            // An EOF between columns and rows is told by its first byte.
+            // An EOF between columns and rows is recognised by its first byte.
             let in_columns_end = index == 3 && cut > 0;
             let outcome = reader.push(&whole[index][..cut]);
             assert!(
@@ -95,7 +96,7 @@ fn an_empty_result_round_trips() {
 }
 
 #[test]
-fn limits_hold() {
+fn results_beyond_a_limit_are_refused() {
     let limits = ResultLimits::default();
     let cases = [
         (
@@ -124,7 +125,7 @@ fn limits_hold() {
         let error = read(&encoded_result(), limits).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
     }
-    // A count that would be an allocation is only a number here.
+    // A huge column count does not cause an allocation.
     let huge = [vec![0xFE, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x7F]];
     assert!(read(&huge, ResultLimits::default()).is_err());
 }
@@ -152,14 +153,14 @@ fn ok_round_trips_with_and_without_info() {
 }
 
 #[test]
-fn info_without_a_length_is_taken_as_it_is() {
+fn info_without_a_length_is_read_to_the_end() {
     let mut bytes = OkPacket::default().encode();
     bytes.extend_from_slice(b"Hello");
     assert_eq!(OkPacket::decode(&bytes).unwrap().info, b"Hello");
 }
 
 #[test]
-fn errors_round_trip_and_arrive_at_any_step() {
+fn errors_round_trip_and_are_accepted_at_any_step() {
     let error = ServerError::new(1236, "Could not find first log file name");
     let bytes = encode_error(&error);
     assert_eq!(bytes[..9], *b"\xFF\xD4\x04#HY000");
@@ -196,7 +197,7 @@ fn an_announced_further_result_is_refused() {
 }
 
 #[test]
-fn eof_is_told_from_a_long_row() {
+fn eof_is_distinguished_from_a_long_row() {
     assert!(is_eof(&encode_eof(2)));
     assert!(!is_eof(&[0xFE; 9]));
     assert!(!is_eof(&[]));

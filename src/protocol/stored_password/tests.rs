@@ -38,7 +38,7 @@ const PLUGINS: [AuthPlugin; 3] = [
 ];
 
 #[test]
-fn answers_of_the_right_password_only() {
+fn only_answers_of_the_correct_password_are_accepted() {
     let stored = StoredPassword::from_plaintext("secret");
     for plugin in PLUGINS {
         for (password, right) in [("secret", true), ("Secret", false), ("secret ", false)] {
@@ -47,7 +47,7 @@ fn answers_of_the_right_password_only() {
             // An answer replayed to another scramble proves nothing.
             let other: Vec<u8> = scramble.iter().rev().copied().collect();
             assert!(!stored.verify(plugin, &other, &answer));
-            // Neither does an answer that is cut or longer, nor to a decoy.
+            // Neither does a truncated or longer answer, nor one checked against a decoy.
             for cut in 0..answer.len() {
                 assert!(!stored.verify(plugin, &scramble, &answer[..cut]));
             }
@@ -61,7 +61,7 @@ fn answers_of_the_right_password_only() {
 }
 
 #[test]
-fn an_account_without_password_takes_only_an_empty_answer() {
+fn an_account_without_password_accepts_only_an_empty_answer() {
     let stored = StoredPassword::from_plaintext("");
     assert!(stored.verify(AuthPlugin::Native, &SCRAMBLE, &[]));
     assert!(stored.verify(AuthPlugin::CachingSha2, &SCRAMBLE, &[0]));
@@ -83,7 +83,7 @@ fn an_account_without_password_takes_only_an_empty_answer() {
 
 #[test]
 fn derived_hashes_are_what_servers_store() {
-    // Of MariaDB 11.8: IDENTIFIED BY 'repl-secret', and VIA ed25519 USING PASSWORD('…').
+    // From MariaDB 11.8: IDENTIFIED BY 'repl-secret', and VIA ed25519 USING PASSWORD('…').
     let derived = StoredPassword::from_plaintext("repl-secret");
     let given = from_texts(&[
         "*C4987F29526EA7767986167BDD4CF030E94B4B5E",
@@ -102,7 +102,7 @@ fn derived_hashes_are_what_servers_store() {
 
 #[test]
 fn a_caching_sha2_hash_is_verified_once_in_full_then_fast() {
-    // Of MySQL 9.7; its salts hold control characters.
+    // From MySQL 9.7; its salts contain control characters.
     for (password, hash) in [
         (
             "repl-secret",
@@ -122,7 +122,7 @@ fn a_caching_sha2_hash_is_verified_once_in_full_then_fast() {
         assert!(!stored.verify_clear(b""));
         assert!(!stored.verify_clear(&[b'x'; CACHING_SHA2_PASSWORD_LENGTH_MAX + 1]));
         assert!(!stored.verify(AuthPlugin::CachingSha2, &scramble, &answer));
-        // Whichever clone has seen the password: all know it now.
+        // Whichever clone received the password: all of them know it now.
         assert!(stored.clone().verify_clear(password.as_bytes()));
         assert!(stored.verify(AuthPlugin::CachingSha2, &scramble, &answer));
         assert!(!stored.decoy().verify_clear(password.as_bytes()));

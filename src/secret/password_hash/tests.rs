@@ -8,7 +8,7 @@ const SHA2_HEX: &str = "0x244124303041241252643C6B71164A17365F06514E571C0E514C69
 const SHA2: &str = "$A$005$abcdefghijklmnopqrst0123456789012345678901234567890123456789./a";
 
 #[test]
-fn each_form_is_known_by_its_look() {
+fn each_form_is_recognised() {
     for (text, plugin) in [
         (NATIVE, "mysql_native_password"),
         (ED25519, "ed25519"),
@@ -32,7 +32,7 @@ fn each_form_is_known_by_its_look() {
 }
 
 #[test]
-fn a_hash_that_is_cut_or_longer_is_none() {
+fn a_truncated_or_longer_hash_is_refused() {
     for text in [NATIVE, ED25519, SHA2_HEX, SHA2] {
         for cut in 0..text.len() {
             assert!(PasswordHash::parse(&text[..cut]).is_err(), "{text}: {cut}");
@@ -47,10 +47,10 @@ fn other_texts_are_refused_without_repeating_them() {
         "secret",
         "*C4987F29526EA7767986167BDD4CF030E94B4B5G",
         "*+4987F29526EA7767986167BDD4CF030E94B4B5E",
-        // Base64 of 32 bytes, but no point of the curve; and the padded form of a key.
+        // Base64 of 32 bytes that are not a point of the curve; and the padded form of a key.
         "AgAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
         "dEyoDqsp4cE9J/oWnNASBvQBTj638U/uz7Ib7mjONIA=",
-        // Too few rounds, a sign in the rounds, a $ in the salt, a digit that crypt has not.
+        // Too few rounds, a sign in the rounds, a $ in the salt, a digit that crypt does not have.
         "$A$004$abcdefghijklmnopqrst0123456789012345678901234567890123456789./a",
         "$A$+05$abcdefghijklmnopqrst0123456789012345678901234567890123456789./a",
         "$A$005$abcdefghijklmnopqrs$0123456789012345678901234567890123456789./a",

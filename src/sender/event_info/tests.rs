@@ -1,8 +1,8 @@
 use super::*;
 
 #[test]
-fn decimals_are_read_and_cut_safely() {
-    // 1234567890.1234, the example of MySQL's manual of the format: groups 1, 234567890 and 1234.
+fn decimals_are_decoded_and_truncated_ones_refused() {
+    // 1234567890.1234, the example in MySQL's manual of the format: groups 1, 234567890 and 1234.
     let value = [14, 4, 0x81, 0x0D, 0xFB, 0x38, 0xD2, 0x04, 0xD2];
     assert_eq!(decimal(&value).unwrap(), "1234567890.1234");
     let mut negative = value;

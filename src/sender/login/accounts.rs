@@ -1,36 +1,36 @@
-//! Who may log in, and what unknown users are measured by.
+//! The accounts that may log in, and the decoys that unknown users are checked against.
 
 use crate::protocol::StoredPassword;
 use crate::tls::PasswordKey;
 use aws_lc_rs::digest;
 
-/// What an account may do.
+/// The privileges of an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Privileges {
-    /// Follow the relay, and look at its state.
+    /// Replicate from the relay, and see its state.
     pub replication: bool,
-    /// Statements that change something.
+    /// Run statements that change something.
     pub admin: bool,
 }
 
-/// Somebody who may log in.
+/// An account that may log in.
 #[derive(Debug, Clone)]
 pub struct Account {
     /// The user's name.
     pub name: String,
-    /// What is kept of the password.
+    /// The stored form of the password.
     pub password: StoredPassword,
-    /// What the account may do.
+    /// The account's privileges.
     pub privileges: Privileges,
 }
 
-/// All accounts, and the key by which passwords come over connections without TLS.
+/// All accounts, and the key that protects passwords sent over connections without TLS.
 #[derive(Debug)]
 pub struct Accounts {
     accounts: Vec<Account>,
-    /// For each account a password that nobody has, of the same kind.
+    /// For each account an unguessable password of the same kind.
     decoys: Vec<StoredPassword>,
-    /// The same for a relay without accounts.
+    /// The decoy of a relay without accounts.
     last_decoy: StoredPassword,
     key: PasswordKey,
 }
@@ -49,14 +49,14 @@ impl Accounts {
         }
     }
 
-    /// The key by which passwords come over connections without TLS.
+    /// The key that protects passwords sent over connections without TLS.
     pub fn key(&self) -> &PasswordKey {
         &self.key
     }
 
-    /// The account of that name, and the password that its answers are measured by. An unknown
+    /// The account of that name, and the password that its answers are checked against. An unknown
     /// user gets the decoy of one of the accounts: always the same one, also after a restart, and
-    /// nobody outside can tell which.
+    /// an attacker cannot tell which.
     pub fn find(&self, user: &str) -> (Option<&Account>, StoredPassword) {
         let account = self.accounts.iter().find(|account| account.name == user);
         let decoy = self.decoy(user);

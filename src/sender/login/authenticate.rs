@@ -1,4 +1,4 @@
-//! Which plugin proves the password, and the conversation that it needs.
+//! Choosing the plugin that verifies the password, and its exchange of packets.
 //!
 //! ```text
 //! native         scramble → answer                                          (one round)
@@ -7,10 +7,9 @@
 //!                                   └─ else: "full" → password over TLS, or by RSA → OK
 //! ```
 
-use super::{
-    Account, LOGIN_PACKET_LENGTH_MAX, LoginError, LoginOptions, access_denied,
-    not_supported_auth_mode, refused,
-};
+use super::accounts::Account;
+use super::error::{LoginError, access_denied, not_supported_auth_mode, refused};
+use super::options::{LOGIN_PACKET_LENGTH_MAX, LoginOptions};
 use crate::connection::{Connection, ConnectionError};
 use crate::protocol::StoredPassword;
 use crate::protocol::auth::{
@@ -23,17 +22,17 @@ use crate::protocol::response::OkPacket;
 use crate::tls::PasswordKey;
 use zeroize::Zeroizing;
 
-/// What MariaDB's client calls itself when it was offered a plugin that it does not have.
+/// The plugin that MariaDB's client names when it does not have the one it was offered.
 const FALLBACK_PLUGIN: &str = "dummy_fallback_auth";
 
-/// How a login goes on after the handshake response.
+/// How a login continues after the handshake response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Next {
     /// The response is this plugin's answer to the greeting's scramble.
     Answered(AuthPlugin),
-    /// The client is asked to answer with this plugin.
+    /// The client is requested to answer with this plugin.
     Switch(AuthPlugin),
-    /// The client cannot be asked, and the account needs another plugin.
+    /// The account needs another plugin, and the client cannot switch.
     Impossible,
 }
 
@@ -55,23 +54,23 @@ pub(super) async fn authenticate<'a>(
                 AuthPlugin::Ed25519 => rand::random::<[u8; ED25519_NONCE_LENGTH]>().to_vec(),
                 _ => new_scramble().to_vec(),
             };
-            let answer = ask(connection, &encode_switch(plugin, &scramble)).await?;
+            let answer = request(connection, &encode_switch(plugin, &scramble)).await?;
             (plugin, scramble, answer)
         }
         Next::Impossible => return Err(refused(connection, not_supported_auth_mode())),
     };
     let is_empty = answer.is_empty() || *answer == [0];
-    let mut is_right = password.verify(plugin, &scramble, &answer);
+    let mut is_correct = password.verify(plugin, &scramble, &answer);
     if plugin == AuthPlugin::CachingSha2 && !is_empty {
-        if is_right {
+        if is_correct {
             connection.write_packet(&encode_fast_auth_success()).await?;
         } else {
             let key = options.accounts.key();
-            let clear = ask_password(connection, key, &scramble).await?;
-            is_right = verify_clear(&password, clear).await;
+            let clear = request_password(connection, key, &scramble).await?;
+            is_correct = verify_clear(&password, clear).await;
         }
     }
-    let Some(account) = found.filter(|_| is_right) else {
+    let Some(account) = found.filter(|_| is_correct) else {
         return Err(refused(
             connection,
             access_denied(connection, &response.user, !is_empty),
@@ -83,8 +82,8 @@ pub(super) async fn authenticate<'a>(
         password.proof_hash(plugin),
         &options.tls,
     ) {
-        // client_ed25519 signs a nonce of its own: there the proof keeps to the greeting's
-        // scramble, as a live MariaDB 11.8 does.
+        // client_ed25519 signs a nonce of its own, but the proof is computed from the greeting's
+        // scramble, as MariaDB 11.8 does.
         let scramble = match plugin {
             AuthPlugin::Ed25519 => greeting_scramble.as_slice(),
             _ => scramble.as_slice(),
@@ -95,19 +94,19 @@ pub(super) async fn authenticate<'a>(
     Ok(account)
 }
 
-/// Chooses the plugin by what the account has and what the client is known to have.
+/// Chooses a plugin that the account has and the client is known to have.
 ///
-/// MySQL's clients begin with their own default whatever the greeting names: up to 5.7 native
-/// (all that 5.6 has), since 8.0 caching_sha2 (9.x has no native). MariaDB's answer with what the
-/// greeting names if they have it. `client_ed25519` is a file of its own that many do not have,
-/// so it comes after what every client of the family has.
+/// MySQL clients begin with their own default, whatever the greeting names: native up to 5.7 (5.6
+/// has no other), caching_sha2 since 8.0 (9.x has no native). MariaDB clients use the greeting's
+/// plugin if they have it. `client_ed25519` is a separate file that many clients do not have, so
+/// the plugins that every client of the flavor has are preferred.
 fn next(
     password: &StoredPassword,
     response: &HandshakeResponse,
     greeting_plugin: AuthPlugin,
 ) -> Next {
     if response.capabilities & CLIENT_PLUGIN_AUTH == 0 {
-        // It answers as mysql_native_password does.
+        // Such a client always uses mysql_native_password.
         return match password.has(AuthPlugin::Native) {
             true => Next::Answered(AuthPlugin::Native),
             false => Next::Impossible,
@@ -117,7 +116,8 @@ fn next(
     if let Some(plugin @ (AuthPlugin::Native | AuthPlugin::CachingSha2)) = named
         && password.has(plugin)
     {
-        // A client whose plugin is not the greeting's has ignored the scramble and waits for one.
+        // A client that uses another plugin than the greeting's has ignored the scramble and
+        // waits for one.
         return match plugin != greeting_plugin && response.auth_response.is_empty() {
             true => Next::Switch(plugin),
             false => Next::Answered(plugin),
@@ -145,7 +145,7 @@ fn next(
 }
 
 /// Sends a packet and reads the answer.
-async fn ask(
+async fn request(
     connection: &mut Connection,
     packet: &[u8],
 ) -> Result<Zeroizing<Vec<u8>>, ConnectionError> {
@@ -155,26 +155,27 @@ async fn ask(
     Ok(Zeroizing::new(answer))
 }
 
-/// The password itself: over TLS as it is, else encrypted with the relay's public key, which the
-/// client may have already or asks for. None where what comes is neither.
-async fn ask_password(
+/// Requests the password itself: in clear text over TLS, else encrypted with the relay's public
+/// key, which the client may already have or requests. None if the answer is neither.
+async fn request_password(
     connection: &mut Connection,
     key: &PasswordKey,
     scramble: &[u8],
 ) -> Result<Option<Zeroizing<Vec<u8>>>, ConnectionError> {
-    let mut answer = ask(connection, &encode_full_auth_needed()).await?;
+    let mut answer = request(connection, &encode_full_auth_needed()).await?;
     if connection.is_tls() {
         return Ok(decode_password(answer, &[]));
     }
     if is_public_key_request(&answer) {
-        answer = ask(connection, &encode_public_key(key.public_pem())).await?;
+        answer = request(connection, &encode_public_key(key.public_pem())).await?;
     }
     Ok(key
         .decrypt(&answer)
         .and_then(|clear| decode_password(clear, scramble)))
 }
 
-/// The hash takes milliseconds: beside the threads that serve replicas.
+/// Verifies the password itself. The hash takes milliseconds, so it is computed on a thread for
+/// blocking calls.
 async fn verify_clear(password: &StoredPassword, clear: Option<Zeroizing<Vec<u8>>>) -> bool {
     let Some(clear) = clear else {
         return false;

@@ -4,11 +4,12 @@ use super::*;
 use crate::connection::client::{ConnectOptions, connect};
 use crate::connection::{ConnectionErrorCause, Phase};
 use crate::protocol::StoredPassword;
-use crate::protocol::auth::Secret;
+use crate::protocol::auth::{AuthPlugin, Secret};
 use crate::protocol::command::Command;
 use crate::protocol::response::parse_error;
 use crate::tls::{ClientTls, PasswordKey, TlsMode, server_config};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -19,7 +20,7 @@ pub(super) struct Server {
     dir: tempfile::TempDir,
 }
 
-/// One key for all tests: making one takes long.
+/// One key for all tests: generating one takes long.
 fn key_dir() -> &'static std::path::Path {
     static DIR: std::sync::LazyLock<tempfile::TempDir> = std::sync::LazyLock::new(|| {
         let dir = tempfile::tempdir().unwrap();
@@ -100,7 +101,7 @@ pub(super) fn client(
 }
 
 #[tokio::test]
-async fn every_plugin_with_and_without_tls() {
+async fn every_plugin_logs_in_with_and_without_tls() {
     for plugin in [AuthPlugin::Native, AuthPlugin::CachingSha2] {
         for with_tls in [false, true] {
             for (user, password) in [("repl", "secret"), ("open", "")] {
@@ -170,7 +171,7 @@ async fn a_wrong_password_and_an_unknown_user_look_the_same() {
 }
 
 #[tokio::test]
-async fn a_client_that_needs_tls_says_so_when_there_is_none() {
+async fn a_client_that_requires_tls_reports_its_absence() {
     let server = serve(options(AuthPlugin::CachingSha2), false).await;
     let connecting = client(server.address, "repl", "secret", TlsMode::Required);
     let error = connect(&connecting).await.unwrap_err();
@@ -183,7 +184,7 @@ async fn a_client_that_needs_tls_says_so_when_there_is_none() {
 }
 
 #[tokio::test]
-async fn a_server_that_requires_tls_refuses_without() {
+async fn a_server_that_requires_tls_refuses_clients_without() {
     let mut required = options(AuthPlugin::CachingSha2);
     required.require_tls = true;
     let server = serve(required, true).await;
@@ -227,7 +228,7 @@ async fn certificates_are_verified_by_chain_and_by_name() {
 }
 
 #[tokio::test]
-async fn a_silent_client_is_left_at_the_time_limit() {
+async fn a_silent_client_is_disconnected_at_the_time_limit() {
     let mut short = options(AuthPlugin::CachingSha2);
     short.timeout = Duration::from_millis(50);
     let server = serve(short, false).await;
@@ -239,7 +240,8 @@ async fn a_silent_client_is_left_at_the_time_limit() {
     assert_eq!(greeting[4], 10);
 }
 
-/// Reads the greeting raw, sends `bytes`, and gives the last packet's payload and the login's end.
+/// Reads the greeting, sends `bytes` as they are, and returns the last packet's payload and the
+/// login's error.
 async fn send_raw(bytes: &[u8]) -> (Vec<u8>, LoginError) {
     let server = serve(options(AuthPlugin::CachingSha2), true).await;
     let mut tcp = TcpStream::connect(server.address).await.unwrap();
@@ -256,7 +258,7 @@ async fn send_raw(bytes: &[u8]) -> (Vec<u8>, LoginError) {
 }
 
 #[tokio::test]
-async fn a_command_before_the_login_is_taken_for_an_old_client() {
+async fn a_command_before_the_login_is_treated_as_an_old_client() {
     let (answer, error) = send_raw(&[5, 0, 0, 1, 0x12, 4, 0, 0, 0]).await;
     assert_eq!(
         answer[..4],
@@ -267,11 +269,11 @@ async fn a_command_before_the_login_is_taken_for_an_old_client() {
 }
 
 #[tokio::test]
-async fn half_a_handshake_is_a_bad_one() {
+async fn a_truncated_handshake_is_refused() {
     let (answer, error) = send_raw(&[5, 0, 0, 1, 0x85, 0xA6, 0xFF, 0, 0]).await;
-    let told = parse_error(&answer).unwrap();
+    let sent = parse_error(&answer).unwrap();
     assert_eq!(
-        (told.code, told.sqlstate.as_str()),
+        (sent.code, sent.sqlstate.as_str()),
         (ER_HANDSHAKE_ERROR, "08S01")
     );
     assert!(matches!(error, LoginError::BadHandshake { .. }), "{error}");
@@ -290,7 +292,7 @@ async fn a_huge_packet_before_the_login_is_refused_by_its_header() {
 }
 
 #[tokio::test]
-async fn packets_out_of_order_before_the_login_end_it() {
+async fn packets_out_of_order_end_the_login() {
     let (_, error) = send_raw(&[1, 0, 0, 0, 1]).await;
     assert!(
         error
@@ -300,7 +302,7 @@ async fn packets_out_of_order_before_the_login_end_it() {
     );
 }
 
-/// A client's login by hand, for what our own client would not do.
+/// A client's login by hand, for cases that our own client does not produce.
 async fn answer_greeting(
     server: &Server,
     capabilities: u32,
@@ -357,7 +359,7 @@ async fn a_client_with_another_plugin_is_switched() {
 }
 
 #[tokio::test]
-async fn a_client_without_plugins_answers_natively() {
+async fn a_client_without_plugins_uses_the_native_one() {
     let capabilities = crate::protocol::capability::CLIENT_PROTOCOL_41
         | crate::protocol::capability::CLIENT_SECURE_CONNECTION;
     let server = serve(options(AuthPlugin::CachingSha2), false).await;
@@ -366,7 +368,7 @@ async fn a_client_without_plugins_answers_natively() {
 }
 
 #[tokio::test]
-async fn a_refusal_takes_the_greetings_place() {
+async fn an_error_replaces_the_greeting() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let serving = tokio::spawn(async move {

@@ -1,25 +1,27 @@
-//! Every statement that recorded replicas, tools and clients sent, answered here: the answer is of
-//! the kind that the real master gave.
+//! Every statement that recorded replicas, tools and clients sent is answered as by the real
+//! master: with an error, OK, or a result with as many columns.
 
 use super::tests::Asker;
 use super::*;
+use crate::flavor::Flavor;
 use recordings::{Answered, Conversation, KINDS};
 
 #[path = "../../../tests/recorded/mod.rs"]
 mod recordings;
 
-/// Answers that differ from the real master's: how the statement begins, and why.
+/// Answers that differ from the real master's: the beginning of the statement, our answer, and
+/// the reason.
 const DIFFERENCES: &[(&str, Answered, &str)] = &[
     (
         "SELECT @@global.rpl_semi_sync_source_enabled",
         Answered::Error,
-        "the relay acknowledges nothing of its replicas; 1193, which replicas take for no plugin, \
-         is what a master without the plugin answers",
+        "the relay does not support semi-sync for its replicas; 1193 is the answer of a master \
+         without the plugin",
     ),
     (
         "KILL ",
         Answered::Error,
-        "there is no such connection here: it is the replica's other one",
+        "the connection does not exist here: it is the replica's other one",
     ),
 ];
 
@@ -30,7 +32,7 @@ fn asker(kind: &str) -> Asker {
     })
 }
 
-/// All connections of a kind, with their statements and the kinds of their answers.
+/// All connections of a server kind, with their statements and the kinds of their answers.
 fn statements(kind: &str) -> Vec<(String, Vec<(String, Answered)>)> {
     let of_one = |conversation: Conversation| {
         let exchanges = conversation.exchanges();
@@ -90,15 +92,15 @@ fn is_digit(letter: char) -> bool {
     letter.is_ascii_hexdigit() && !letter.is_ascii_uppercase()
 }
 
-/// Damaged statements are answered too: by an error or otherwise.
+/// Damaged statements are answered as well: by an error or otherwise.
 #[test]
-fn cut_and_changed_statements_are_no_trouble() {
+fn truncated_and_changed_statements_do_no_harm() {
     let mut seen = std::collections::HashSet::new();
     for kind in KINDS {
         let mut asker = asker(kind);
         let asked = statements(kind).into_iter().flat_map(|(_, asked)| asked);
         for (statement, _) in asked {
-            // Those that differ in a UUID or a number are one.
+            // Statements that differ only in a UUID or a number count as one.
             if !seen.insert((asker.flavor, statement.replace(is_digit, "0"))) {
                 continue;
             }

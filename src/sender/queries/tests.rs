@@ -1,6 +1,9 @@
-//! The exact answers to what replicas and clients ask.
+//! The exact answers to the statements of replicas and clients.
 
 use super::*;
+use crate::flavor::Flavor;
+use crate::sender::login::Privileges;
+use crate::sender::replicas::Replicas;
 use crate::sender::tests::fixture::{RELAY_UUID, SERVER_ID, TestLog, UUID};
 
 /// A session without a connection.
@@ -33,7 +36,7 @@ impl Asker {
 
     pub(super) fn ask(&mut self, text: &str) -> Result<Answer, ServerError> {
         let log = self.log.log();
-        let facts = ServerFacts {
+        let relay = RelayView {
             log: &log,
             flavor: self.flavor,
             server_id: SERVER_ID,
@@ -46,7 +49,7 @@ impl Asker {
             host: "10.0.0.9",
             privileges: self.privileges,
         };
-        answer(text, facts, &mut self.variables, &caller)
+        answer(text, relay, &mut self.variables, caller)
     }
 
     /// The one row of an answer, `|` between values.
@@ -82,7 +85,7 @@ impl Asker {
 }
 
 #[test]
-fn what_mysql_replicas_ask() {
+fn statements_of_mysql_replicas_are_answered() {
     let mut asker = Asker::new(Flavor::MySql);
     assert!(asker.row("SELECT UNIX_TIMESTAMP()").parse::<u64>().unwrap() > 1_700_000_000);
     assert_eq!(asker.row("SELECT @@GLOBAL.SERVER_ID"), "900");
@@ -131,7 +134,7 @@ fn what_mysql_replicas_ask() {
 }
 
 #[test]
-fn what_mariadb_replicas_ask() {
+fn statements_of_mariadb_replicas_are_answered() {
     let mut asker = Asker::new(Flavor::MariaDb);
     assert_eq!(
         asker.row("SHOW VARIABLES LIKE 'SERVER_ID'"),
@@ -174,7 +177,7 @@ fn what_mariadb_replicas_ask() {
 }
 
 #[test]
-fn what_clients_ask_at_login() {
+fn statements_of_clients_at_login_are_answered() {
     let mut asker = Asker::new(Flavor::MySql);
     assert_eq!(
         asker.row("select @@version_comment limit 1"),
@@ -218,7 +221,7 @@ fn what_clients_ask_at_login() {
 }
 
 #[test]
-fn what_is_refused() {
+fn unsupported_statements_are_refused() {
     let mut asker = Asker::new(Flavor::MySql);
     for (text, code) in [
         ("SELECT @@session.server_id", 1238),
@@ -248,7 +251,7 @@ fn what_is_refused() {
 }
 
 #[test]
-fn shows() {
+fn show_statements_are_answered() {
     let mut asker = Asker::new(Flavor::MySql);
     let end = asker.log.log().published().offset;
     for text in ["SHOW MASTER STATUS", "show  binary log status"] {

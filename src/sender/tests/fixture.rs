@@ -61,12 +61,12 @@ fn format(flavor: Flavor) -> FormatDescription {
 }
 
 impl TestLog {
-    /// An empty log behind `purged`; each file ends after `max_size` bytes.
+    /// An empty log after `purged`; each file ends after `max_size` bytes.
     pub fn new(flavor: Flavor, max_size: u64, purged: Executed) -> TestLog {
         TestLog::with_format(format(flavor), max_size, purged)
     }
 
-    /// An empty log of a MySQL 5.6, which knows 35 types of events.
+    /// An empty log of MySQL 5.6, which has 35 event types.
     pub fn of_mysql_5_6() -> TestLog {
         let mut format = format(Flavor::MySql);
         format.server_version = "5.6.24-log".to_owned();
@@ -270,7 +270,7 @@ impl TestSender {
         connect(&options).await.map(|(connection, _)| connection)
     }
 
-    /// A connection that has said what replicas say.
+    /// A connection that has sent the statements of a replica.
     pub async fn replica(&self) -> Connection {
         let mut connection = self.connect("repl").await.unwrap();
         for set in [
@@ -294,7 +294,7 @@ pub fn by_position(file: &str, position: u32, flags: u16, server_id: u32) -> Vec
     })
 }
 
-/// COM_BINLOG_DUMP_GTID without waiting.
+/// COM_BINLOG_DUMP_GTID, non-blocking.
 pub fn by_set(set: &str, flags: u16) -> Vec<u8> {
     let mut encoded = Vec::new();
     set.parse::<GtidSet>().unwrap().encode(&mut encoded);
@@ -307,7 +307,7 @@ pub fn by_set(set: &str, flags: u16) -> Vec<u8> {
     })
 }
 
-/// What came of a dump.
+/// One packet of a dump.
 #[derive(Debug)]
 pub enum Item {
     Event(EventHeader, Vec<u8>),
@@ -332,7 +332,7 @@ pub async fn next(connection: &mut Connection) -> Item {
     Item::Event(header, packet[1..].to_vec())
 }
 
-/// Everything up to EOF: `type@log_pos`, the error at the end if there is one.
+/// All events up to EOF, as `type@log_pos`, and the final error if there is one.
 pub async fn outline(connection: &mut Connection, command: &[u8]) -> Vec<String> {
     connection.write_command(command).await.unwrap();
     let mut lines = Vec::new();

@@ -1,4 +1,4 @@
-//! Sessions: their commands, and what ends them.
+//! Sessions: their commands, and how they end.
 
 use super::fixture::*;
 use super::streaming::wait_until;
@@ -47,7 +47,7 @@ async fn kill_and_commands_and_shutdown_end_a_dump() {
 }
 
 #[tokio::test]
-async fn refusals_before_the_login() {
+async fn clients_are_refused_before_the_login() {
     let log = TestLog::empty(Flavor::MariaDb, 1 << 20);
     let sender = TestSender::start(None, Duration::from_secs(1)).await;
     let error = sender.connect("repl").await.unwrap_err();
@@ -71,11 +71,11 @@ async fn refusals_before_the_login() {
         }
         sleep(Duration::from_millis(20)).await;
     }
-    panic!("the place is not given back");
+    panic!("the closed connection still counts");
 }
 
 #[tokio::test]
-async fn commands_beside_dumps() {
+async fn commands_other_than_dumps_are_answered() {
     let log = TestLog::empty(Flavor::MySql, 1 << 20);
     let sender = TestSender::of(&log).await;
     let mut connection = sender.connect("repl").await.unwrap();

@@ -1,4 +1,4 @@
-//! Where streams start: looked up in the log, and refused in the words of real servers.
+//! Where streams start, and the errors of real servers for starts that are refused.
 
 use super::fixture::*;
 use crate::flavor::Flavor;
@@ -29,7 +29,7 @@ fn mariadb_log(gtids: &[&str], max_size: u64) -> TestLog {
 }
 
 /// The offsets of all events of a file.
-fn borders(log: &TestLog, file: u64) -> Vec<u64> {
+fn boundaries(log: &TestLog, file: u64) -> Vec<u64> {
     let relay_log = log.log();
     let end = readable_end(&relay_log, file).unwrap().unwrap();
     let path = relay_log.log_dir().log_path(file);
@@ -44,10 +44,10 @@ fn borders(log: &TestLog, file: u64) -> Vec<u64> {
 }
 
 #[test]
-fn exactly_the_borders_of_events_are_borders() {
+fn only_event_boundaries_are_recognised_as_boundaries() {
     let log = mysql_log();
     for file in [1, 2, 3] {
-        let expected = borders(&log, file);
+        let expected = boundaries(&log, file);
         let end = *expected.last().unwrap();
         let found: Vec<u64> = (0..end + 50)
             .filter(|at| is_event_boundary(&log.log(), file, *at).unwrap())
@@ -58,7 +58,7 @@ fn exactly_the_borders_of_events_are_borders() {
 }
 
 #[test]
-fn files_by_name() {
+fn files_are_found_by_name() {
     let test_log = mysql_log();
     let log = test_log.log();
     for (name, expected) in [
@@ -76,7 +76,7 @@ fn files_by_name() {
 }
 
 #[test]
-fn sets_start_in_the_newest_file_that_lacks_nothing_before() {
+fn a_set_starts_in_the_newest_file_with_everything_it_lacks() {
     let test_log = mysql_log();
     let log = test_log.log();
     let start = |numbers: &str| {
@@ -96,7 +96,7 @@ fn sets_start_in_the_newest_file_that_lacks_nothing_before() {
 }
 
 #[test]
-fn a_log_that_begins_later_has_no_start_for_what_lies_before() {
+fn a_set_that_lacks_purged_transactions_has_no_start() {
     let purged: GtidSet = format!("{UUID}:1-3").parse().unwrap();
     let test_log = TestLog::new(Flavor::MySql, 1 << 20, Executed::MySql(purged));
     let log = test_log.log();
@@ -106,7 +106,7 @@ fn a_log_that_begins_later_has_no_start_for_what_lies_before() {
 }
 
 #[test]
-fn gtid_positions_are_told_between_transactions_only() {
+fn gtid_positions_are_known_between_transactions_only() {
     let log = mariadb_log(&["0-1-1", "1-2-1", "0-2-2", "0-1-3"], 445);
     let relay_log = log.log();
     let at = |file, offset| {
@@ -116,16 +116,16 @@ fn gtid_positions_are_told_between_transactions_only() {
     };
     let files = relay_log.state().files.clone();
     assert!(files.len() >= 2, "{files:?}");
-    // Each group is GTID and Query: every second border from the head's end on.
+    // Each group is GTID and Query: every second boundary from the end of the head.
     let mut expected = ["", "0-1-1", "0-1-1,1-2-1", "0-2-2,1-2-1", "0-1-3,1-2-1"].iter();
     let mut state = *expected.next().unwrap();
     for file in files {
         let head = FileHead::read(&relay_log.log_dir().log_path(file)).unwrap();
         assert_eq!(at(file, 4).as_deref(), Some(state), "file {file}");
         assert_eq!(at(file, head.end).as_deref(), Some(state));
-        let inner: Vec<u64> = borders(&log, file)
+        let inner: Vec<u64> = boundaries(&log, file)
             .into_iter()
-            .filter(|border| *border > head.end)
+            .filter(|boundary| *boundary > head.end)
             .collect();
         for pair in inner.chunks(2) {
             if let [middle, end] = pair {
@@ -143,8 +143,8 @@ fn gtid_positions_are_told_between_transactions_only() {
 }
 
 #[test]
-fn positions_start_where_each_domain_lacks_nothing_before() {
-    // Two groups a file.
+fn a_position_starts_before_the_first_missing_group_of_each_domain() {
+    // Two groups per file.
     let gtids = ["0-1-1", "1-1-1", "0-2-2", "1-1-2", "0-1-3", "1-1-3"];
     let test_log = mariadb_log(&gtids, 445);
     let log = test_log.log();
@@ -160,7 +160,7 @@ fn positions_start_where_each_domain_lacks_nothing_before() {
     assert_eq!(start("0-1-1,1-1-1"), (2, vec![], "0-1-1,1-1-1".to_owned()));
     assert_eq!(start("0-2-2,1-1-1").0, 2);
     assert_eq!(start("0-2-2,1-1-1").1, [0]);
-    // 0-1-1 lies before 0-2-2: the third file would lose 0-2-2.
+    // 0-1-1 is before 0-2-2: starting in the third file would lose 0-2-2.
     assert_eq!(start("0-1-1,1-1-2"), (2, vec![1], "0-1-1,1-1-1".to_owned()));
     assert_eq!(start("0-2-2,1-1-2").0, 3);
     assert_eq!(start("0-1-3,1-1-3").1, [0, 1]);
@@ -168,7 +168,7 @@ fn positions_start_where_each_domain_lacks_nothing_before() {
 }
 
 #[test]
-fn positions_that_are_not_in_the_log() {
+fn positions_that_are_not_in_the_log_are_refused() {
     let test_log = mariadb_log(&["0-1-1", "0-1-2", "0-1-7"], 1 << 20);
     let log = test_log.log();
     let start = |position: &str, ignore_duplicates| {
@@ -210,7 +210,7 @@ fn positions_that_are_not_in_the_log() {
 }
 
 #[tokio::test]
-async fn heartbeats_are_of_a_type_that_the_file_knows() {
+async fn heartbeats_have_a_type_that_the_file_lists() {
     // A replica of MySQL 9.7 stops at a type that the format description does not list.
     for (mut log, expected) in [
         (TestLog::of_mysql_5_6(), "Heartbeat@"),

@@ -9,7 +9,7 @@ use tokio::time::sleep;
 
 const DDL: &[u8] = b"CREATE TABLE t (a INT)";
 
-/// Everything in the files of a log, in order, but for artificial events.
+/// The contents of a log's files, in order, without artificial events.
 fn stored(log: &TestLog) -> Vec<u8> {
     let relay_log = log.log();
     let mut bytes = Vec::new();
@@ -19,7 +19,7 @@ fn stored(log: &TestLog) -> Vec<u8> {
     bytes
 }
 
-/// All events of a dump that does not wait, artificial ones left out.
+/// All events of a non-blocking dump, without artificial events.
 async fn received(sender: &TestSender, command: &[u8]) -> Vec<u8> {
     let mut connection = sender.replica().await;
     connection.write_command(command).await.unwrap();
@@ -35,7 +35,7 @@ async fn received(sender: &TestSender, command: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn all_files_come_byte_for_byte() {
+async fn all_files_are_sent_byte_for_byte() {
     let mut log = TestLog::empty(Flavor::MySql, 2000);
     for gno in 1..=40 {
         log.mysql(gno, DDL);
@@ -54,7 +54,7 @@ async fn all_files_come_byte_for_byte() {
 }
 
 #[tokio::test]
-async fn the_middle_of_a_file_and_the_next_one() {
+async fn a_dump_from_the_middle_of_a_file_continues_in_the_next_one() {
     let mut log = TestLog::empty(Flavor::MySql, 500);
     for gno in 1..=3 {
         log.mysql(gno, DDL);
@@ -69,7 +69,7 @@ async fn the_middle_of_a_file_and_the_next_one() {
     }
     let command = by_position("relay-bin.000001", at as u32, 1, 11);
     let lines = outline(&mut connection, &command).await;
-    // It is the middle of the first transaction: its Query comes first.
+    // The position is inside the first transaction: its Query is sent first.
     assert_eq!(lines[..2], ["!Rotate@0", "Format_desc@0"]);
     let names: Vec<_> = lines
         .iter()
@@ -89,7 +89,7 @@ async fn the_middle_of_a_file_and_the_next_one() {
             "Query"
         ]
     );
-    // The connection serves on after a dump that does not wait.
+    // The connection accepts commands after a non-blocking dump.
     assert_eq!(
         connection
             .query("SELECT 1")
@@ -102,7 +102,7 @@ async fn the_middle_of_a_file_and_the_next_one() {
 }
 
 #[tokio::test]
-async fn mysql_leaves_out_what_the_replica_has() {
+async fn mysql_skips_transactions_that_the_replica_has() {
     let mut log = TestLog::empty(Flavor::MySql, 1 << 20);
     for gno in 1..=4 {
         log.mysql(gno, DDL);
@@ -140,7 +140,7 @@ async fn mysql_leaves_out_what_the_replica_has() {
 }
 
 #[tokio::test]
-async fn mysql_refuses() {
+async fn mysql_dumps_are_refused_with_real_errors() {
     let purged = format!("{UUID}:1-3").parse().unwrap();
     let purged = crate::identity::Executed::MySql(purged);
     let mut log = TestLog::new(Flavor::MySql, 1 << 20, purged);
@@ -204,7 +204,7 @@ async fn mysql_refuses() {
 }
 
 #[tokio::test]
-async fn nobody_may_dump() {
+async fn an_account_without_the_privilege_may_not_dump() {
     let log = TestLog::empty(Flavor::MySql, 1 << 20);
     let sender = TestSender::of(&log).await;
     let mut connection = sender.connect("nobody").await.unwrap();
@@ -237,7 +237,7 @@ async fn mariadb_outline(
 }
 
 #[tokio::test]
-async fn mariadb_leaves_out_each_domain_up_to_where_the_replica_is() {
+async fn mariadb_skips_each_domain_up_to_the_replicas_position() {
     let mut log = TestLog::empty(Flavor::MariaDb, 1 << 20);
     let mut ends = Vec::new();
     for gtid in ["0-1-1", "1-1-1", "0-2-2", "1-1-2"] {
@@ -250,7 +250,7 @@ async fn mariadb_leaves_out_each_domain_up_to_where_the_replica_is() {
     let [rotate, list, g1, g2, g3, g4] = &all[..] else {
         panic!()
     };
-    let told = |end: usize| format!("!Gtid_list@{}", ends[end]);
+    let gtid_list = |end: usize| format!("!Gtid_list@{}", ends[end]);
     let expected = |rest: &[&String]| {
         [&[rotate, list], rest]
             .concat()
@@ -261,15 +261,15 @@ async fn mariadb_leaves_out_each_domain_up_to_where_the_replica_is() {
     let _ = g1;
     assert_eq!(
         mariadb_outline(&sender, "0-1-1", false, 1).await,
-        expected(&[&told(0), g2, g3, g4])
+        expected(&[&gtid_list(0), g2, g3, g4])
     );
     assert_eq!(
         mariadb_outline(&sender, "0-2-2,1-1-1", false, 1).await,
-        expected(&[&told(1), &told(2), g4])
+        expected(&[&gtid_list(1), &gtid_list(2), g4])
     );
     assert_eq!(
         mariadb_outline(&sender, "0-2-2,1-1-2", false, 1).await,
-        expected(&[&told(2), &told(3)])
+        expected(&[&gtid_list(2), &gtid_list(3)])
     );
     assert_eq!(
         mariadb_outline(&sender, "0-2-70", false, 1).await,
@@ -289,7 +289,7 @@ async fn mariadb_leaves_out_each_domain_up_to_where_the_replica_is() {
 }
 
 #[tokio::test]
-async fn mariadb_domains_that_the_log_does_not_know() {
+async fn mariadb_domains_that_the_log_lacks_are_accepted_or_refused() {
     for (event, strict, sent) in [
         ("5-1-3", true, Ok("!Gtid_list")),
         ("5-1-4", false, Ok("Gtid")),
@@ -338,7 +338,7 @@ async fn mariadb_domains_that_the_log_does_not_know() {
 }
 
 #[tokio::test]
-async fn annotations_come_when_asked_for_and_old_clients_get_other_events() {
+async fn annotations_are_sent_on_request_and_old_clients_get_replacements() {
     let mut log = TestLog::empty(Flavor::MariaDb, 1 << 20);
     log.mariadb("0-1-1", Some(b"INSERT INTO t VALUES (1), (2), (3)"));
     let sender = TestSender::of(&log).await;
@@ -364,7 +364,7 @@ async fn annotations_come_when_asked_for_and_old_clients_get_other_events() {
 }
 
 #[tokio::test]
-async fn what_is_appended_follows_and_heartbeats_fill_the_pauses() {
+async fn appended_transactions_follow_and_heartbeats_fill_the_pauses() {
     let mut log = TestLog::empty(Flavor::MySql, 400);
     let sender = TestSender::of(&log).await;
     let mut connection = sender.replica().await;
@@ -423,7 +423,7 @@ pub async fn wait_until(condition: impl Fn() -> bool) {
 }
 
 #[tokio::test]
-async fn a_replica_that_takes_nothing_is_dropped() {
+async fn a_replica_that_accepts_no_data_is_disconnected() {
     let mut log = TestLog::empty(Flavor::MySql, 1 << 30);
     log.mysql(1, &vec![b'z'; 60 << 20]);
     let sender = TestSender::start(Some(log.log()), Duration::from_millis(300)).await;
@@ -434,12 +434,12 @@ async fn a_replica_that_takes_nothing_is_dropped() {
         .unwrap();
     wait_until(|| !sender.replicas.report().is_empty()).await;
     wait_until(|| sender.replicas.report().is_empty()).await;
-    // Another one is served while that one is not.
+    // Another replica is served meanwhile.
     assert!(received(&sender, &by_position("", 4, 1, 12)).await == stored(&log));
 }
 
 #[tokio::test]
-async fn the_same_replica_again_ends_the_older_dump() {
+async fn a_reconnected_replica_ends_its_older_dump() {
     let log = TestLog::empty(Flavor::MySql, 1 << 20);
     let sender = TestSender::of(&log).await;
     let mut older = sender.replica().await;
@@ -464,7 +464,7 @@ async fn the_same_replica_again_ends_the_older_dump() {
         .await;
     }
     let Item::Error(error) = next(&mut older).await else {
-        panic!("the older dump goes on")
+        panic!("the older dump continues")
     };
     assert_eq!(error.code, 1236);
     assert!(

@@ -21,7 +21,7 @@ fn stored(texts: &[&str]) -> StoredPassword {
 }
 
 #[tokio::test]
-async fn every_hash_with_and_without_tls_whatever_the_greeting_names() {
+async fn every_hash_logs_in_with_and_without_tls_whatever_the_greeting_names() {
     for hash in [NATIVE, ED25519, SHA2] {
         for greeting in [Native, CachingSha2] {
             for with_tls in [false, true] {
@@ -66,7 +66,7 @@ fn response(plugin: &str, answer: &[u8]) -> HandshakeResponse {
 }
 
 #[test]
-fn the_plugin_follows_the_account_and_the_client() {
+fn the_plugin_depends_on_the_account_and_the_client() {
     const OLD: &str = "mysql_native_password";
     const NEW: &str = "caching_sha2_password";
     let all = StoredPassword::from_plaintext("x");
@@ -77,8 +77,8 @@ fn the_plugin_follows_the_account_and_the_client() {
         (&all, CachingSha2, NEW, "x", Next::Answered(CachingSha2)),
         // No password.
         (&all, Native, OLD, "", Next::Answered(Native)),
-        // A 9.7 client of a relay that speaks as an old server, and a 5.6 client of a new one,
-        // have not looked at the scramble.
+        // A 9.7 client of a relay with an old version, and a 5.6 client of a relay with a new
+        // one, have ignored the scramble.
         (&all, Native, NEW, "", Next::Switch(CachingSha2)),
         (&all, CachingSha2, OLD, "", Next::Switch(Native)),
         (&native, CachingSha2, NEW, "x", Next::Switch(Native)),
@@ -91,7 +91,7 @@ fn the_plugin_follows_the_account_and_the_client() {
             "x",
             Next::Switch(Ed25519),
         ),
-        // MariaDB's client has no caching_sha2_password where it says that it fell back.
+        // MariaDB's client does not have caching_sha2_password if it reports the fallback.
         (
             &both,
             CachingSha2,
@@ -113,7 +113,7 @@ fn the_plugin_follows_the_account_and_the_client() {
         let response = response(named, answer.as_bytes());
         let found = next(password, &response, greeting);
         assert_eq!(found, expected, "{named} to a greeting with {greeting:?}");
-        // An unknown user is led the same way.
+        // An unknown user is treated the same way.
         assert_eq!(next(&password.decoy(), &response, greeting), expected);
     }
     let mut old = response("", b"x");
@@ -123,7 +123,7 @@ fn the_plugin_follows_the_account_and_the_client() {
 }
 
 #[test]
-fn an_unknown_user_is_always_the_same_accounts_double() {
+fn an_unknown_user_always_gets_the_same_decoy() {
     let users = |dir: &std::path::Path| {
         let key = PasswordKey::open(dir).unwrap();
         let accounts = vec![

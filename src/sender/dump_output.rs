@@ -1,0 +1,178 @@
+//! The client's end of a dump: writing packets within the time limit, and waiting.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::environment::stopping;
+use super::replicas::{Client, KillReason, killed};
+use crate::connection::{Connection, ConnectionError};
+use crate::protocol::ServerError;
+use crate::protocol::handshake::SERVER_STATUS_AUTOCOMMIT;
+use crate::relay_log::RelayLogPosition;
+
+/// Bytes given to the socket at once: a replica has to accept this many within the write timeout.
+const WRITE_LEN: usize = 64 * 1024;
+
+/// How a dump ended.
+#[derive(Debug)]
+pub enum DumpEnd {
+    /// A non-blocking dump has sent everything: commands may follow.
+    Complete,
+    /// The connection failed, or the client closed it: no error is sent.
+    Gone(ConnectionError),
+    /// The client accepted no data for too long.
+    Stalled,
+    /// The connection ends after this error.
+    Refused(ServerError),
+    /// The connection ends without an error, e.g. because a packet was partly written.
+    Cut,
+}
+
+/// Why a dump is to end although its connection works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interruption {
+    /// The client was killed.
+    Killed(KillReason),
+    /// The relay is stopping.
+    Shutdown,
+}
+
+/// The end of a wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wakeup {
+    /// The log has grown.
+    Published,
+    /// A heartbeat is due.
+    Heartbeat,
+    /// See [`DumpOutput::interruption`].
+    Interrupted,
+}
+
+/// Writes to one client.
+#[derive(Debug)]
+pub struct DumpOutput<'a> {
+    connection: &'a mut Connection,
+    kill: watch::Receiver<Option<KillReason>>,
+    shutdown: watch::Receiver<bool>,
+    write_timeout: Duration,
+    last_write: Instant,
+    /// Whole frames to write next.
+    pub pending: Vec<u8>,
+}
+
+impl<'a> DumpOutput<'a> {
+    /// An output to the connection of `client`; `shutdown` is true when the relay is stopping.
+    pub fn new(
+        connection: &'a mut Connection,
+        client: &Client,
+        shutdown: watch::Receiver<bool>,
+        write_timeout: Duration,
+    ) -> Self {
+        // The client's next packet is a command, which starts at packet number 0.
+        connection.accept_any_sequence();
+        Self {
+            connection,
+            kill: client.follow_kill(),
+            shutdown,
+            write_timeout,
+            last_write: Instant::now(),
+            pending: Vec::new(),
+        }
+    }
+
+    /// Whether the dump is to end between two packets.
+    pub fn interruption(&self) -> Option<Interruption> {
+        let killed = self.kill.borrow().map(Interruption::Killed);
+        killed.or_else(|| self.shutdown.borrow().then_some(Interruption::Shutdown))
+    }
+
+    /// Writes the pending bytes in pieces, each within the time limit, and returns their number.
+    ///
+    /// # Errors
+    /// The connection failed, the client accepted no data in time, or the dump was interrupted in
+    /// the middle of a packet.
+    pub async fn write_pending(&mut self) -> Result<u64, DumpEnd> {
+        for piece in self.pending.chunks(WRITE_LEN) {
+            let write = async {
+                self.connection.write_raw(piece).await?;
+                self.connection.flush().await
+            };
+            tokio::select! {
+                written = timeout(self.write_timeout, write) => match written {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => return Err(DumpEnd::Gone(error)),
+                    Err(_) => return Err(DumpEnd::Stalled),
+                },
+                () = killed(&mut self.kill) => return Err(DumpEnd::Cut),
+                () = stopping(&mut self.shutdown) => return Err(DumpEnd::Cut),
+            }
+        }
+        self.last_write = Instant::now();
+        let written = self.pending.len() as u64;
+        self.pending.clear();
+        Ok(written)
+    }
+
+    /// Writes an EOF packet with the packet number `sequence` and returns the next one.
+    ///
+    /// # Errors
+    /// The connection failed, or the client accepted no data in time.
+    pub async fn write_eof(&mut self, sequence: u8) -> Result<u8, DumpEnd> {
+        self.connection.set_sequence(sequence);
+        let write = self.connection.write_eof(SERVER_STATUS_AUTOCOMMIT);
+        match timeout(self.write_timeout, write).await {
+            Ok(Ok(())) => Ok(self.connection.sequence()),
+            Ok(Err(error)) => Err(DumpEnd::Gone(error)),
+            Err(_) => Err(DumpEnd::Stalled),
+        }
+    }
+
+    /// When a heartbeat is due that is sent `period` after the last write.
+    pub fn heartbeat_due(&self, period: Option<Duration>) -> Option<Instant> {
+        period.and_then(|period| self.last_write.checked_add(period))
+    }
+
+    /// Waits until the log grows, a heartbeat is due, or the dump is to end.
+    ///
+    /// # Errors
+    /// The connection failed, the client sent something, or the log's writer is gone.
+    pub async fn wait(
+        &mut self,
+        published: &mut watch::Receiver<RelayLogPosition>,
+        heartbeat_due: Option<Instant>,
+    ) -> Result<Wakeup, DumpEnd> {
+        let heartbeat = async {
+            match heartbeat_due {
+                Some(due) => sleep_until(due).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            moved = published.changed() => match moved {
+                Ok(()) => Ok(Wakeup::Published),
+                Err(_) => Err(DumpEnd::Cut),
+            },
+            received = self.connection.wait_readable_or_closed() => Err(match received {
+                Err(error) => DumpEnd::Gone(error),
+                // A command (COM_QUIT, most likely) ends the dump.
+                Ok(()) => DumpEnd::Cut,
+            }),
+            () = heartbeat => Ok(Wakeup::Heartbeat),
+            () = killed(&mut self.kill) => Ok(Wakeup::Interrupted),
+            () = stopping(&mut self.shutdown) => Ok(Wakeup::Interrupted),
+        }
+    }
+
+    /// Frees memory that is not needed at the end of the log, down to `len` bytes.
+    pub fn release_memory(&mut self, len: usize) {
+        self.pending.shrink_to(len);
+    }
+
+    /// Leaves the connection with the packet number `sequence`, so that an error or EOF can
+    /// follow.
+    pub fn finish(self, sequence: u8) {
+        self.connection.set_sequence(sequence);
+    }
+}

@@ -1,0 +1,131 @@
+//! Registering a session's replica, and serving its dumps.
+
+use super::state::{Flow, Session};
+use crate::connection::{ConnectionError, Phase};
+use crate::flavor::Flavor;
+use crate::gtid::Uuid;
+use crate::protocol::ServerError;
+use crate::protocol::command::RegisterReplica;
+use crate::protocol::error_code::{ER_ACCESS_DENIED_ERROR, ER_UNKNOWN_ERROR};
+use crate::protocol::response::OkPacket;
+use crate::sender::dump_output::DumpEnd;
+use crate::sender::dump_request::{DumpRequest, DumpStart, find_start};
+use crate::sender::replicas::Replica;
+use crate::sender::sql_errors::missing_privilege;
+use crate::sender::stream::{self, DumpContext};
+
+/// A longer `report_host` is truncated to this many characters.
+const REPORT_HOST_LENGTH_MAX: usize = 255;
+
+impl Session {
+    /// Handles COM_REGISTER_SLAVE.
+    pub(super) async fn register(
+        &mut self,
+        replica: &RegisterReplica<'_>,
+    ) -> Result<(), ConnectionError> {
+        if !self.privileges.replication {
+            let text = format!(
+                "Access denied for user '{}'@'{}' (using password: YES)",
+                self.user, self.host
+            );
+            let error = ServerError::new(ER_ACCESS_DENIED_ERROR, text);
+            return self.connection.write_error(&error).await;
+        }
+        let host = String::from_utf8_lossy(replica.host);
+        let replica = Replica {
+            server_id: replica.server_id,
+            server_uuid: self.replica_uuid(),
+            report_host: host.chars().take(REPORT_HOST_LENGTH_MAX).collect(),
+            report_port: replica.port,
+            ..Replica::default()
+        };
+        let client = &self.registration.client;
+        self.environment.replicas.set_replica(client, replica);
+        self.connection.write_ok(&OkPacket::default()).await
+    }
+
+    fn replica_uuid(&self) -> Option<Uuid> {
+        let names = ["replica_uuid", "slave_uuid"];
+        self.variables.first_text(&names)?.parse().ok()
+    }
+
+    /// Serves a dump until it ends.
+    pub(super) async fn dump(&mut self, request: DumpRequest) -> Result<Flow, ConnectionError> {
+        self.connection.set_phase(Phase::Stream);
+        if !self.privileges.replication {
+            self.farewell(&missing_privilege("REPLICATION SLAVE")).await;
+            return Ok(Flow::End);
+        }
+        let client = self.registration.client.clone();
+        let registered = client.replica();
+        let replica = Replica {
+            server_id: request.server_id,
+            server_uuid: self.replica_uuid(),
+            report_host: registered
+                .as_ref()
+                .map_or_else(String::new, |known| known.report_host.clone()),
+            report_port: registered.map_or(0, |known| known.report_port),
+            ..Replica::default()
+        };
+        let flavor = Flavor::of_version(self.environment.log.server_version());
+        let replica = self.environment.replicas.set_replica(&client, replica);
+        self.environment
+            .replicas
+            .end_older_dumps(flavor, &client, &replica);
+        let start = match self.find_start(request).await {
+            Ok(start) => start,
+            Err(error) => {
+                tracing::warn!(peer = self.connection.peer_name(), %error, "dump refused");
+                self.farewell(&error).await;
+                return Ok(Flow::End);
+            }
+        };
+        tracing::info!(
+            peer = self.connection.peer_name(),
+            server_id = replica.server_id,
+            file = start.file,
+            position = start.position,
+            by_gtid = start.by_gtid,
+            "dump started"
+        );
+        let context = DumpContext {
+            log: self.environment.log.clone(),
+            server_id: self.environment.options.server_id,
+            write_timeout: self.environment.options.write_timeout,
+            client,
+            replica,
+            shutdown: self.environment.shutdown.clone(),
+        };
+        let peer = self.connection.peer_name().to_owned();
+        match stream::run(&mut self.connection, context, start).await {
+            DumpEnd::Complete => return Ok(Flow::Continue),
+            DumpEnd::Gone(error) => return Err(error),
+            DumpEnd::Cut => {}
+            DumpEnd::Stalled => {
+                let limit = self.environment.options.write_timeout;
+                tracing::warn!(
+                    peer,
+                    "the replica accepted no data for {limit:?} and was disconnected"
+                );
+            }
+            DumpEnd::Refused(error) => {
+                tracing::warn!(peer, %error, "dump ended");
+                self.farewell(&error).await;
+            }
+        }
+        Ok(Flow::End)
+    }
+
+    async fn find_start(&self, request: DumpRequest) -> Result<DumpStart, ServerError> {
+        let environment = self.environment.clone();
+        let variables = self.variables.clone();
+        let found = tokio::task::spawn_blocking(move || {
+            let uuid = environment.options.server_uuid;
+            find_start(&environment.log, uuid, &request, &variables)
+        });
+        found.await.unwrap_or_else(|_| {
+            let text = "the start of the dump could not be found: internal error";
+            Err(ServerError::new(ER_UNKNOWN_ERROR, text))
+        })
+    }
+}

@@ -1,0 +1,31 @@
+//! The data that a statement can read: the relay, its session's variables, its client.
+
+use super::login::Privileges;
+use super::replicas::Replicas;
+use super::variables::{RelayView, SessionVariables};
+
+/// The client that sent a statement.
+#[derive(Debug, Clone, Copy)]
+pub struct Caller<'a> {
+    /// The registry of connected clients.
+    pub replicas: &'a Replicas,
+    /// The connection's id.
+    pub connection_id: u32,
+    /// The account's name.
+    pub user: &'a str,
+    /// The client's address.
+    pub host: &'a str,
+    /// The account's privileges.
+    pub privileges: Privileges,
+}
+
+/// The data that a statement can read.
+#[derive(Debug, Clone, Copy)]
+pub struct StatementContext<'a> {
+    /// The relay.
+    pub relay: RelayView<'a>,
+    /// The variables that the session has set.
+    pub variables: &'a SessionVariables,
+    /// The client.
+    pub caller: Caller<'a>,
+}
