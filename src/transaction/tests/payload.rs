@@ -308,7 +308,10 @@ fn statements_with_uncertain_tables_are_refused_in_a_payload_too() {
             SPILL_NEVER,
         );
         let error = source.events(&sent).unwrap_err().to_string();
-        assert!(error.contains("the table rules cannot be evaluated"), "{error}");
+        assert!(
+            error.contains("the table rules cannot be evaluated"),
+            "{error}"
+        );
         assert!(error.contains("never ends"), "{error}");
         assert!(
             source
