@@ -31,7 +31,7 @@ pub struct Problem {
     pub at: Option<(usize, usize)>,
     /// The section and the key, as in `[source "m2"] port`; empty for a syntax error.
     pub key: String,
-    /// What was expected and what was found. Never holds the value of a password.
+    /// The expected and the found value. Never holds a password.
     pub message: String,
 }
 

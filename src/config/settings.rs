@@ -16,7 +16,7 @@ pub struct Config {
     pub relay: RelayConfig,
     /// `[log]`: the relay's own binlog files.
     pub log: LogConfig,
-    /// `[filter]`: which changes are kept, for every source without a filter of its own.
+    /// `[filter]`: which changes are kept, for every source without its own filter.
     pub filter: FilterConfig,
     /// `[[source]]`: at least one, in the order of the file.
     pub sources: Vec<SourceConfig>,
@@ -198,7 +198,7 @@ pub struct UserConfig {
     pub name: String,
     /// The password or its hashes; the empty password when none is given.
     pub password: UserPassword,
-    /// What the user may do, without repetitions; at least one. Default replication.
+    /// The user's privileges, without repetitions; at least one. Default replication.
     pub privileges: Vec<Privilege>,
 }
 
@@ -212,7 +212,7 @@ pub enum UserPassword {
     Hashes(Vec<PasswordHash>),
 }
 
-/// What a user of the relay may do.
+/// A privilege of a user of the relay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Privilege {
     /// Follow the relay as a replica.

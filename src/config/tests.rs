@@ -1,4 +1,4 @@
-//! Whole configurations; the real program is tested with broken ones in `tests/program/config_errors.rs`.
+//! Whole configurations; the program itself is tested with invalid ones in `tests/program/config_errors.rs`.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -17,7 +17,7 @@ fn parse(text: &str) -> Result<Config, ConfigError> {
     Config::parse(text, Path::new("/etc/binrelay/config.toml"))
 }
 
-/// What is said about the smallest good file with a few lines added to its source.
+/// The result for the smallest valid file with a few lines added to its source.
 fn parse_with(lines: &str) -> Result<Config, ConfigError> {
     parse(&format!("{RELAY}{SOURCE}{lines}"))
 }
@@ -27,7 +27,7 @@ fn refusal(text: &str) -> String {
 }
 
 #[test]
-fn defaults() {
+fn smallest_file_gets_the_defaults() {
     let config = parse_with("").unwrap();
     assert_eq!(config.relay.server_id, 900);
     assert_eq!(config.relay.data_dir, Path::new("/etc/binrelay/data"));
@@ -122,7 +122,7 @@ http = "127.0.0.1:9104"
 "#;
 
 #[test]
-fn everything_given() {
+fn all_settings_are_read() {
     let config = parse(EVERYTHING).unwrap();
     assert_eq!(config.relay.server_id, u32::MAX);
     assert_eq!(config.relay.data_dir, Path::new("/var/lib/binrelay"));
@@ -184,7 +184,7 @@ fn everything_given() {
 }
 
 #[test]
-fn starts() {
+fn starts_of_all_forms_are_read() {
     let start = |text: &str| {
         parse_with(&format!("start = \"{text}\"")).map(|mut config| config.sources.remove(0).start)
     };
@@ -265,7 +265,7 @@ fn all_problems_are_found_in_the_order_of_the_file() {
 }
 
 #[test]
-fn passwords_never_show() {
+fn passwords_are_never_shown() {
     let config = parse_with("password = \"hunter2\"").unwrap();
     assert!(!format!("{config:?}").contains("hunter2"));
     for lines in [
@@ -283,7 +283,7 @@ fn passwords_never_show() {
 }
 
 #[test]
-fn a_password_file_loses_one_newline_and_warns_when_open_to_all() {
+fn password_file_loses_one_newline_and_warns_when_world_readable() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("secret");
     let config_path = directory.path().join("config.toml");
@@ -317,7 +317,7 @@ fn a_password_file_loses_one_newline_and_warns_when_open_to_all() {
 }
 
 #[test]
-fn a_password_from_the_environment() {
+fn password_is_read_from_the_environment() {
     // A variable that every test process has; nothing is set, for that would be unsafe code.
     let config = parse_with("password_env = \"PATH\"").unwrap();
     assert_eq!(
@@ -327,7 +327,7 @@ fn a_password_from_the_environment() {
 }
 
 #[test]
-fn a_control_character_cannot_break_the_line() {
+fn control_character_does_not_break_the_line() {
     let said = refusal(&format!(
         "{RELAY}{SOURCE}start = \"a\\nb\"\n\"x\\ny\" = 1\n"
     ));
@@ -336,7 +336,7 @@ fn a_control_character_cannot_break_the_line() {
 }
 
 #[test]
-fn a_file_that_is_cut_anywhere_is_read_or_refused_but_never_a_panic() {
+fn file_truncated_anywhere_is_read_or_refused_without_a_panic() {
     let text = format!("{RELAY}{SOURCE}start = \"é.1:4\"\n[source.tls]\nmode = \"required\"\n");
     for end in (0..text.len()).filter(|end| text.is_char_boundary(*end)) {
         if let Err(error) = parse(&text[..end]) {

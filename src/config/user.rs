@@ -20,7 +20,7 @@ const KEYS: &[&str] = &[
 pub(super) fn read_all(root: &mut Section<'_, '_>) -> Vec<UserConfig> {
     let tables = root.tables("user");
     if tables.is_empty() {
-        let message = "[[user]]: there is none, so that no replica can connect".to_owned();
+        let message = "[[user]]: there is none, so no replica can connect".to_owned();
         root.reader().warnings.push(message);
     }
     let mut users: Vec<UserConfig> = Vec::new();
@@ -62,7 +62,7 @@ fn read_user<'t>(
     let password = password::read_user(&mut section);
     if !has_password {
         let warning = format!(
-            "{}: has no password, so that anybody can log in",
+            "{}: has no password, so anyone can log in as this user",
             section.label()
         );
         section.reader().warnings.push(warning);

@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations() {
+    fn durations_are_parsed() {
         assert_eq!(parse_duration("500ms"), Some(Duration::from_millis(500)));
         assert_eq!(parse_duration("10s"), Some(Duration::from_secs(10)));
         assert_eq!(parse_duration("5m"), Some(Duration::from_secs(300)));
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes() {
+    fn sizes_are_parsed() {
         assert_eq!(parse_size("100B"), Some(100));
         assert_eq!(parse_size("512KiB"), Some(524_288));
         assert_eq!(parse_size("64 MiB"), Some(67_108_864));
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_shown_reads_back() {
+    fn shown_values_are_parsed_again() {
         for text in ["500ms", "90s", "5m", "2h", "7d", "0"] {
             assert_eq!(show_duration(parse_duration(text).unwrap()), text);
         }
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses() {
+    fn listen_addresses_are_checked() {
         for good in [
             "0.0.0.0:3306",
             "[::]:3306",
@@ -209,14 +209,14 @@ mod tests {
     }
 
     #[test]
-    fn uuids() {
+    fn uuids_are_checked() {
         assert!(is_uuid("3e11fa47-71ca-11e1-9e33-c80aa9429562"));
         assert!(!is_uuid("3e11fa4771ca11e19e33c80aa9429562"));
         assert!(!is_uuid("3e11fa47-71ca-11e1-9e33-c80aa942956g"));
     }
 
     #[test]
-    fn the_nearest_word() {
+    fn nearest_key_is_suggested() {
         let known = ["max_size", "sync", "basename", "expire_after"];
         assert_eq!(nearest("max_sise", &known), Some("max_size"));
         assert_eq!(nearest("sinc", &known), Some("sync"));

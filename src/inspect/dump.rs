@@ -141,7 +141,7 @@ impl Dump<'_> {
     }
 
     fn skip_to(&mut self, reader: &mut EventReader, start: u64) -> Result<(), DumpError> {
-        // The file's first event says how the others are to be read.
+        // The file's first event describes the format of the others.
         reader.next_event()?;
         let io = |cause| InspectError::io("read", reader.path(), cause);
         let len = reader.file().metadata().map_err(io)?.len();

@@ -38,7 +38,7 @@ pub enum InspectError {
         path: PathBuf,
         /// Where the damaged event begins.
         offset: u64,
-        /// What was found, and what was expected.
+        /// The finding, and the expected state.
         cause: String,
     },
 }

@@ -1,4 +1,4 @@
-//! Which transactions `dump --gtid` shows.
+//! The transactions that `dump --gtid` shows.
 
 use std::str::FromStr;
 
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_flavors() {
+    fn selection_holds_gtids_of_both_flavors() {
         let mysql: GtidSelection = "00000000-0000-0000-0000-000000000001:2-4".parse().unwrap();
         let gtid = "00000000-0000-0000-0000-000000000001:3".parse().unwrap();
         assert!(mysql.contains(&Identity::MySql(gtid)));

@@ -1,4 +1,4 @@
-//! One event as one line: text, or JSON as contract scripts read it.
+//! One event as one line: text, or JSON for scripts.
 
 use std::io::{self, Write};
 
@@ -9,7 +9,7 @@ use super::description::Description;
 use super::file_event::FileEvent;
 use super::row_json::JsonRows;
 
-/// The line of `dump --json`. Field names and their order are a promise to scripts.
+/// The line of `dump --json`. Scripts rely on field names and their order.
 #[derive(Debug, Serialize)]
 struct JsonLine<'a> {
     file: &'a str,
@@ -32,7 +32,7 @@ struct JsonLine<'a> {
     checksum: &'a str,
 }
 
-/// What a line says of the rows of an event; `null` when they cannot be told.
+/// The rows of an event in a line; `null` when they cannot be read.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 enum JsonRowsField<'a> {
@@ -40,8 +40,8 @@ enum JsonRowsField<'a> {
     Values(Option<JsonRows<'a>>),
 }
 
-/// Writes the event as a JSON object and a line break; with the values of rows where `values` says
-/// that they are wanted, else with their number.
+/// Writes the event as a JSON object and a line break; with the values of rows if `values` is given,
+/// otherwise with their number.
 pub(super) fn json(
     file: &str,
     event: &FileEvent,

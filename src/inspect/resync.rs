@@ -1,4 +1,4 @@
-//! Finding the next event behind damage.
+//! Finding the next event after damage.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -11,10 +11,10 @@ use crate::binlog::{CHECKSUM_LEN, HEADER_LEN};
 
 const WINDOW_LEN: usize = 256 * 1024;
 
-/// The offset of the first event at or behind `from`: a header of a known type whose position is
-/// the event's end, and whose checksum, if the file has them, is right. `None` when there is none.
+/// The offset of the first event at or after `from`: a header of a known type whose log_pos is the
+/// event's end, and whose checksum, if the file has checksums, is right. `None` when there is none.
 ///
-/// MariaDB 11.8 writes no position into the events inside a transaction: there the checksum alone
+/// MariaDB 11.8 writes log_pos 0 into the events inside a transaction: there the checksum alone
 /// decides.
 ///
 /// # Errors
@@ -51,8 +51,8 @@ pub(super) fn find_event(reader: &EventReader, from: u64) -> Result<Option<u64>,
 fn plausible(head: &[u8], offset: u64, len: u64, checksummed: bool) -> Option<EventHeader> {
     let header = EventHeader::parse(head).ok()?;
     let end = offset + u64::from(header.event_size);
-    let placed = header.log_pos == end as u32 || (checksummed && header.log_pos == 0);
-    let fits = end <= len && placed;
+    let has_position = header.log_pos == end as u32 || (checksummed && header.log_pos == 0);
+    let fits = end <= len && has_position;
     (fits && header.event_type.name() != "Unknown").then_some(header)
 }
 

@@ -1,19 +1,19 @@
 //! Rows in the lines of `dump --json`.
 //!
-//! Each row is an object with the images that it has: `{"before": [value, …], "after": [value, …]}`;
-//! an insert has no `before`, a delete no `after`. Where not every column was logged
-//! (`binlog_row_image`), `before_columns` and `after_columns` give the numbers of those that were,
+//! Each row is an object with its images: `{"before": [value, …], "after": [value, …]}`;
+//! an insert does not have `before`, a delete does not have `after`. Where not every column was logged
+//! (`binlog_row_image`), `before_columns` and `after_columns` are the numbers of those that were,
 //! from 1. Values:
 //!
 //! - integers, FLOAT, DOUBLE, YEAR, ENUM (the element's number), BIT and SET (their bits) are
-//!   numbers; an integer is signed unless the table map says that its column is not
+//!   numbers; an integer is signed unless the table map says that its column is UNSIGNED
 //! - DECIMAL, DATE, TIME and DATETIME are strings; so is TIMESTAMP, in UTC
 //! - text is a string; bytes that are not UTF-8, and every GEOMETRY, are `"0x"` and hexadecimal
 //!   digits
-//! - a JSON document is a string that holds it, a changed one the functions that change it; a VECTOR is
-//!   an array of numbers
-//! - a compressed column of MariaDB is expanded
-//! - a value that cannot be read, or expands to more than 64 MiB, is an object: `{"damaged": "…"}`
+//! - a JSON document is a string with its text, a partial update one with the functions that change
+//!   it; a VECTOR is an array of numbers
+//! - a compressed column of MariaDB is decompressed
+//! - a value that cannot be read, or is larger than 64 MiB when decompressed, is an object: `{"damaged": "…"}`
 
 use jiff::Timestamp as Instant;
 use serde::ser::SerializeMap;
@@ -38,7 +38,7 @@ impl Serialize for JsonRows<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let all = self.columns.columns.len();
         let kind = self.images.kind;
-        // That all rows can be read was seen when they were counted.
+        // The rows were read before, when they were counted.
         serializer.collect_seq(self.images.rows().map_while(Result::ok).map(|row| JsonRow {
             before: (kind != RowsKind::Insert).then(|| row.image.clone()),
             after: match kind {
@@ -138,13 +138,13 @@ fn value_json<S: Serializer>(
         },
         Value::Compressed(bytes) => match decompress_column(bytes, UNCOMPRESSED_MAX) {
             Ok(Some(expanded)) => text_or_hex(&expanded, serializer),
-            Ok(None) => damaged("more than 64 MiB when expanded", serializer),
+            Ok(None) => damaged("more than 64 MiB when decompressed", serializer),
             Err(error) => damaged(error, serializer),
         },
     }
 }
 
-/// The bits as one number, if they are no more than 64; `bytes` begins with the highest ones.
+/// The bits as one number, if there are at most 64; `bytes` begins with the highest ones.
 fn bits<'a, S: Serializer>(
     ordered: impl Iterator<Item = &'a u8>,
     bytes: &[u8],

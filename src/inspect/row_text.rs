@@ -8,11 +8,10 @@
 //! ### SET
 //! ###   @2=-1 (255) /* TINYINT meta=0 nullable=1 is_null=0 */
 //! ```
-//! Columns are numbered from 1. A negative integer is followed by the value that it is if the column
-//! is UNSIGNED; an ENUM is the number of its element and a SET a bit for each element, as the
-//! binlog has them; a TIMESTAMP is in seconds since 1970; a compressed column of MariaDB stands
-//! as it is stored. Beyond the tools: GEOMETRY is shown in files of MySQL too, and a value that
-//! cannot be read is named so while the rest of its row goes on.
+//! Columns are numbered from 1. A negative integer is followed by its value as UNSIGNED; an ENUM is the number of its element and a SET a bit for each element, as in
+//! the binlog; a TIMESTAMP is in seconds since 1970; a compressed column of MariaDB is
+//! shown as stored. Unlike the tools, it shows GEOMETRY in files of MySQL too, and marks a value
+//! that cannot be read but shows the rest of its row.
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
@@ -27,9 +26,9 @@ use crate::binlog::row_images::{Cell, Partition, RawValue, RowImages, RowsKind};
 use crate::binlog::row_value::Value;
 use crate::flavor::Flavor;
 
-/// The width that the tools give a FLOAT.
+/// The width of a FLOAT in the tools' output.
 const FLOAT_WIDTH: usize = 20;
-/// Significant digits of a FLOAT and of a DOUBLE, and digits behind the point of a VECTOR's element.
+/// Significant digits of a FLOAT and of a DOUBLE, and digits after the point of a VECTOR's element.
 const FLOAT_DIGITS: usize = 6;
 const DOUBLE_DIGITS: usize = 20;
 const VECTOR_DIGITS: usize = 5;
@@ -41,7 +40,7 @@ pub(super) fn write(
     images: &RowImages<'_>,
     flavor: Flavor,
 ) -> io::Result<()> {
-    // What begins an image: that of an insert or delete or before an update, and that after it.
+    // The keyword before an image: the only one, or the one before an update.
     let (action, first) = match images.kind {
         RowsKind::Insert => ("INSERT INTO", "SET"),
         RowsKind::Update => ("UPDATE", "WHERE"),
@@ -51,7 +50,7 @@ pub(super) fn write(
         write_partition(out, partition)?;
     }
     for row in images.rows() {
-        // That all rows can be read was seen when they were counted.
+        // The rows were read before, when they were counted.
         let Ok(row) = row else { break };
         writeln!(out, "### {action} {quoted}\n### {first}")?;
         for cell in &row.image {
@@ -204,7 +203,7 @@ fn push_document(text: &mut String, document: &Document, flavor: Flavor) {
     }
 }
 
-/// What a document's changes do, on one line.
+/// The changes to a document, on one line.
 pub(super) fn changes_line(number: usize, bytes: &[u8]) -> Result<String, EventError> {
     let text = changes_text(number, bytes, Flavor::MySql)?;
     Ok(text.replace("\n###      ", " ").replace("( ", "("))

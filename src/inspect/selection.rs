@@ -1,23 +1,23 @@
-//! Which events `dump` shows.
+//! Selecting the events that `dump` shows.
 
 use super::description::Description;
 use super::file_event::FileEvent;
 use super::gtid_selection::GtidSelection;
 use crate::binlog::EventType;
 
-/// Lines that wait for the event that decides about them.
+/// The most lines that wait for the event that decides on them.
 const WAITING_MAX: usize = 10_000;
 
-/// What is to become of an event's line.
+/// The decision on an event's line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
     Show,
     Hide,
-    /// As the next event that belongs to a database.
+    /// The same as the next event that belongs to a database.
     Wait,
 }
 
-/// Decides event by event, and keeps the lines that wait.
+/// Decides on one event after another, and holds the lines that wait.
 #[derive(Debug, Default)]
 pub(super) struct Selection {
     databases: Vec<String>,
@@ -35,7 +35,7 @@ impl Selection {
         }
     }
 
-    /// Takes the event's `line`; returns the lines that are to be printed now.
+    /// Adds the event's `line`; returns the lines to print now.
     pub(super) fn pass(
         &mut self,
         event: &FileEvent,

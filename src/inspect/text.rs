@@ -4,11 +4,11 @@ use std::fmt::Write;
 
 use crate::flavor::Flavor;
 
-/// How much of a statement one line shows.
+/// The part of a statement that one line shows, in characters.
 const STATEMENT_CHARS_MAX: usize = 120;
 
-/// The bytes as they are if they are UTF-8; else each byte that is not is written `\xNN`, and a
-/// backslash twice, so that nothing is lost.
+/// The bytes unchanged if they are UTF-8; otherwise each byte that is not becomes `\xNN`, and a
+/// backslash is doubled, so that nothing is lost.
 pub(super) fn verbatim(bytes: &[u8]) -> String {
     if let Ok(text) = std::str::from_utf8(bytes) {
         return text.to_owned();
@@ -37,7 +37,7 @@ pub(super) fn shortened(bytes: &[u8]) -> String {
     text
 }
 
-/// Appends up to `max` characters; whether that was not all.
+/// Appends up to `max` characters; returns whether there are more.
 fn push_line(text: &mut String, bytes: &[u8], max: usize) -> bool {
     let mut count = 0;
     for chunk in bytes.utf8_chunks() {
@@ -49,7 +49,7 @@ fn push_line(text: &mut String, bytes: &[u8], max: usize) -> bool {
             match c {
                 '\n' | '\r' | '\t' | '\\' => text.extend(c.escape_default()),
                 c if c.is_control() => text.extend(c.escape_unicode()),
-                c if turns_line(c) => text.extend(c.escape_unicode()),
+                c if breaks_line(c) => text.extend(c.escape_unicode()),
                 c => text.push(c),
             }
         }
@@ -62,8 +62,8 @@ fn push_line(text: &mut String, bytes: &[u8], max: usize) -> bool {
     false
 }
 
-/// Whether a character ends or turns a line around on a terminal.
-fn turns_line(c: char) -> bool {
+/// Whether a character ends a line or changes its direction on a terminal.
+fn breaks_line(c: char) -> bool {
     matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
@@ -83,7 +83,7 @@ pub(super) fn push_identifier(text: &mut String, name: &[u8]) {
 }
 
 /// Appends a string with its quotation marks as the flavor's own tool escapes it, on one line.
-/// What is not UTF-8, and control characters that the tool prints as they are, become `\xNN`.
+/// Bytes that are not UTF-8, and control characters that the tool prints unescaped, become `\xNN`.
 pub(super) fn push_sql_string(text: &mut String, bytes: &[u8], flavor: Flavor) {
     text.push('\'');
     for chunk in bytes.utf8_chunks() {
@@ -108,7 +108,7 @@ pub(super) fn push_sql_string(text: &mut String, bytes: &[u8], flavor: Flavor) {
 }
 
 fn push_unless_control(text: &mut String, c: char) {
-    if c.is_control() || turns_line(c) {
+    if c.is_control() || breaks_line(c) {
         push_hex(text, c.encode_utf8(&mut [0; 4]).as_bytes());
     } else {
         text.push(c);
@@ -127,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_stay_one_line() {
+    fn control_characters_do_not_break_a_line() {
         assert_eq!(one_line(b"a\nb\tc\\d\x1b[0m"), "a\\nb\\tc\\\\d\\u{1b}[0m");
         assert_eq!(one_line(b"gr\xf6\xdfer"), "gr\\xf6\\xdfer");
         assert_eq!(one_line("größer".as_bytes()), "größer");
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn sql_strings_of_both_flavors() {
+    fn sql_strings_are_escaped_as_by_the_tools() {
         let string = |bytes: &[u8], flavor| {
             let mut text = String::new();
             push_sql_string(&mut text, bytes, flavor);
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn verbatim_loses_nothing() {
+    fn verbatim_text_keeps_all_bytes() {
         assert_eq!(verbatim(b"a\\x41\n"), "a\\x41\n");
         assert_eq!(verbatim(b"a\\x\xff"), "a\\\\x\\xff");
     }

@@ -1,13 +1,13 @@
 //! `binrelay verify`: whether a relay's log is sound, and agrees with its commit index.
 //!
-//! For each file, in their order: its head says exactly what the files before hold; every event's
-//! checksum and position are right; it consists of whole transactions; logical clocks count
-//! 1, 2, 3 …; no transaction is there twice in the whole log; each one has its record in the
+//! For each file, in order: its first events list exactly the transactions of the files before it;
+//! every event's checksum and log_pos are right; it consists of whole transactions; logical clocks
+//! count 1, 2, 3 …; no transaction appears twice in the whole log; each one has its record in the
 //! commit index, with its GTID and its end; a ROTATE to the next file ends it.
 //!
-//! The newest file may go on behind its last record, and its records may go on behind what is
-//! known to be on disk: that is what a kill leaves, and recovery cuts it off. Such an end is a
-//! note and no problem. The index is read before the log, which is written first: so a log can be
+//! The newest file may extend past its last record, and its records past the part that is known to
+//! be on disk: a killed relay leaves such an end, and recovery truncates it. It is a note, not a
+//! problem. The index is read before the log, which is written first: so a log can be
 //! verified while a relay writes it. Memory is bounded by the GTID set, not by the log.
 
 mod file;
@@ -20,24 +20,24 @@ use crate::identity::Executed;
 use crate::relay_log::reader::FileHead;
 use crate::relay_log::{LogBinding, LogDir, LogError};
 
-/// Problems that are kept of one file; what is behind them follows from them, mostly.
+/// The most problems reported for one file; further ones are usually consequences of these.
 const PROBLEMS_PER_FILE_MAX: usize = 20;
 
-/// Something that is wrong.
+/// A problem.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// The file.
     pub path: PathBuf,
     /// Where in it.
     pub offset: u64,
-    /// What was found, and what was expected.
+    /// The finding, and the expected state.
     pub what: String,
 }
 
-/// What was found in one log file.
+/// The findings in one log file.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct FileReport {
-    /// Its name, without folder.
+    /// Its name, without a directory.
     pub name: String,
     /// The offset up to which it was compared with its commit index.
     pub verified_to: u64,
@@ -45,13 +45,13 @@ pub struct FileReport {
     pub transactions: u64,
     /// Steps in its commit index: transactions, dropped copies, moves of a source.
     pub steps: u64,
-    /// What is not wrong, but not finished either.
+    /// Incomplete, but not wrong.
     pub notes: Vec<String>,
-    /// What is wrong.
+    /// Its problems.
     pub problems: Vec<Problem>,
 }
 
-/// What was found.
+/// The result of verifying a relay log.
 #[derive(Debug, Clone)]
 pub struct VerifyReport {
     /// Each file, in their order.
@@ -75,7 +75,7 @@ impl VerifyReport {
 /// Verifies the relay log in `data_dir`. Nothing is changed.
 ///
 /// # Errors
-/// When there is no relay log, its list cannot be read, or the first file's head cannot: then
+/// When there is no relay log, or its list or the head of its first file cannot be read: then
 /// nothing can be compared.
 pub fn verify(data_dir: &Path) -> Result<VerifyReport, LogError> {
     let log_dir = find_log(data_dir)?;

@@ -31,7 +31,7 @@ const FIXTURES: [(&str, &[u8], &str); 5] = [
     ),
 ];
 
-/// What a dump gave.
+/// The result of a dump.
 #[derive(Debug, PartialEq, Eq)]
 struct Outcome {
     lines: Vec<String>,
@@ -86,7 +86,7 @@ fn field(line: &str, name: &str) -> serde_json::Value {
 }
 
 #[test]
-fn real_files_give_their_listings() {
+fn recorded_files_give_their_listings() {
     for (name, bytes, expected) in FIXTURES {
         let outcome = dump_bytes(bytes, &json());
         assert!(outcome.damages.is_empty(), "{name}: {outcome:?}");
@@ -101,7 +101,7 @@ fn real_files_give_their_listings() {
 /// Cut at every length: exactly the whole events are listed; inside an event there is an error with
 /// its offset.
 #[test]
-fn files_cut_at_every_length() {
+fn truncated_file_shows_its_whole_events() {
     for (name, bytes, expected) in FIXTURES {
         let mut ends = vec![4];
         ends.extend(
@@ -125,7 +125,7 @@ fn files_cut_at_every_length() {
 
 /// Any flipped bit is found, at the event that it is in, and `force` loses that event only.
 #[test]
-fn files_with_flipped_bits() {
+fn flipped_bit_is_reported_with_its_offset() {
     for (name, bytes, expected) in FIXTURES {
         let lines: Vec<&str> = expected.lines().collect();
         let spans: Vec<(u64, u64)> = lines
@@ -136,7 +136,7 @@ fn files_with_flipped_bits() {
             })
             .collect();
         let in_use = 4 * 8 + 17 * 8; // This bit of the first event is left out of its checksum.
-        // The first event's bits one by one: of one file, for the time that it takes.
+        // All bits of the first event, for one file only: it takes long.
         let first_event = if name == FIXTURES[0].0 { 32..200 } else { 0..0 };
         for bit in (0..bytes.len() * 8).step_by(997).chain(first_event) {
             if bit == in_use {
@@ -170,7 +170,7 @@ fn files_with_flipped_bits() {
 }
 
 #[test]
-fn start_and_stop() {
+fn start_and_stop_limit_the_events_shown() {
     let (_, bytes, expected) = FIXTURES[0];
     let lines: Vec<&str> = expected.lines().collect();
     let at = |n: usize| field(lines[n], "position").as_u64();
@@ -185,11 +185,14 @@ fn start_and_stop() {
         ..json()
     };
     assert_eq!(dump_bytes(bytes, &inside).damages.len(), 1);
-    let behind = DumpOptions {
+    let past_the_end = DumpOptions {
         start_position: Some(bytes.len() as u64 + 1),
         ..json()
     };
-    assert_eq!(dump_bytes(bytes, &behind).damages, [bytes.len() as u64 + 1]);
+    assert_eq!(
+        dump_bytes(bytes, &past_the_end).damages,
+        [bytes.len() as u64 + 1]
+    );
     let first = field(lines[0], "timestamp").as_i64().unwrap();
     let stop_time = DumpOptions {
         stop_time: Some(first),
@@ -204,7 +207,7 @@ fn start_and_stop() {
 }
 
 #[test]
-fn one_transaction() {
+fn only_the_selected_transaction_is_shown() {
     for (name, bytes, expected) in FIXTURES {
         let lines: Vec<&str> = expected.lines().collect();
         let openers: Vec<usize> = (0..lines.len())
@@ -217,7 +220,7 @@ fn one_transaction() {
                 ..json()
             };
             let found = dump_bytes(bytes, &options).lines;
-            // MariaDB's checkpoints may stand between transactions.
+            // MariaDB's checkpoints may be between transactions.
             let wanted: Vec<&str> = lines[pair[0]..pair[1]]
                 .iter()
                 .filter(|line| field(line, "type") != "Binlog_checkpoint")
@@ -229,7 +232,7 @@ fn one_transaction() {
 }
 
 #[test]
-fn one_database() {
+fn only_events_of_the_selected_database_are_shown() {
     for (name, bytes, expected) in FIXTURES {
         let options = DumpOptions {
             databases: vec!["ss-vps1".to_owned()],
@@ -256,14 +259,14 @@ fn one_database() {
 }
 
 #[test]
-fn what_is_no_binlog_is_refused() {
+fn file_that_is_not_a_binlog_is_refused() {
     let refused = |bytes: &[u8]| dump_bytes(bytes, &json()).damages;
     assert_eq!(refused(b""), [0]);
     assert_eq!(refused(b"\xfebi"), [0]);
     assert_eq!(refused(b"\xfdbin and more"), [0]);
     assert_eq!(refused(b"PK\x03\x04"), [0]);
     assert!(refused(b"\xfebin").is_empty());
-    // Not described: the first event must say what the others look like.
+    // Without a format description: the first event must describe the others.
     let (_, bytes, _) = FIXTURES[0];
     let mut headless = MAGIC_BYTES.to_vec();
     headless.extend_from_slice(&bytes[127..]);
@@ -273,7 +276,7 @@ fn what_is_no_binlog_is_refused() {
 const MAGIC_BYTES: [u8; 4] = crate::binlog::MAGIC;
 
 #[test]
-fn several_files_and_an_open_transaction() {
+fn open_transaction_at_the_end_of_a_file_is_a_warning() {
     let (_, bytes, expected) = FIXTURES[0];
     let lines: Vec<&str> = expected.lines().collect();
     let dir = tempfile::tempdir().unwrap();
@@ -291,7 +294,7 @@ fn several_files_and_an_open_transaction() {
 
 /// A length in a header costs no memory and no reading beyond the file's end.
 #[test]
-fn a_lying_size_is_found() {
+fn wrong_event_size_is_reported() {
     let (_, bytes, _) = FIXTURES[1];
     let mut damaged = bytes.to_vec();
     let format_end = 4 + u32::from_le_bytes(bytes[13..17].try_into().unwrap()) as usize;
@@ -304,8 +307,8 @@ fn without_checksums(bytes: &[u8]) -> Vec<u8> {
     let mut out = bytes[..4].to_vec();
     let mut rest = &bytes[4..];
     while let Ok(header) = event::EventHeader::parse(rest) {
-        let (source, behind) = rest.split_at(header.event_size as usize);
-        rest = behind;
+        let (source, after) = rest.split_at(header.event_size as usize);
+        rest = after;
         let mut event = source.to_vec();
         let is_format = header.event_type == EventType::FORMAT_DESCRIPTION;
         if is_format {
@@ -325,9 +328,9 @@ fn without_checksums(bytes: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Without checksums much damage cannot be seen; what is reported has a place, and nothing panics.
+/// Without checksums much damage is not detected; reported damage has an offset, and nothing panics.
 #[test]
-fn damage_without_checksums() {
+fn damage_without_checksums_does_not_panic() {
     for (name, bytes, expected) in FIXTURES {
         let plain = without_checksums(bytes);
         let lines = dump_bytes(&plain, &json()).lines;
@@ -372,18 +375,18 @@ fn mysql_file(events: &[Vec<u8>]) -> Vec<u8> {
     bytes
 }
 
-/// What a payload holds cannot always be shown; JSON stays JSON, and with `force` the rest is shown.
+/// Some payloads cannot be read; JSON stays valid, and with `force` the rest is shown.
 #[test]
-fn payloads_that_cannot_be_looked_into() {
+fn payloads_that_cannot_be_read_are_reported() {
     let inside = make::payload_events(&[
         make::query(86, "", "BEGIN"),
         make::table_map(86, 1, "test"),
         make::xid(86),
     ]);
     let len = inside.len() as u64;
-    let behind = make::query(86, "test", "CREATE TABLE t (a INT)");
+    let last = make::query(86, "test", "CREATE TABLE t (a INT)");
     let show = |payload: Vec<u8>, force| {
-        let events = [payload, behind.clone()];
+        let events = [payload, last.clone()];
         let options = DumpOptions {
             rows: true,
             force,

@@ -46,7 +46,7 @@ pub(super) fn verify_file(
     check.report
 }
 
-/// Why a file is read no further.
+/// Why reading stopped.
 enum Stop {
     /// At this offset of the log.
     Log(Fault),
@@ -237,7 +237,7 @@ impl FileCheck {
         self.sequence = clock.sequence_number;
     }
 
-    /// A part of a record at the end is what a kill leaves.
+    /// Checks for a partial record at the end, which a killed relay leaves.
     fn check_index_end(&mut self, index_end: u64) -> Result<(), Stop> {
         let io = |cause| Stop::Unreadable(LogError::io("read", &self.index_path, cause));
         let len = std::fs::metadata(&self.index_path).map_err(io)?.len();
@@ -293,14 +293,14 @@ impl FileCheck {
         let end = reader.offset();
         match next_event(reader) {
             Ok(None) => self.report.verified_to = end,
-            _ => self.problem_in_log(end, "bytes behind the Rotate event".to_owned()),
+            _ => self.problem_in_log(end, "bytes after the Rotate event".to_owned()),
         }
         Ok(())
     }
 
     fn note_tail(&mut self, offset: u64) {
         self.report.notes.push(format!(
-            "continues after offset {offset}, the last record of the commit index: not yet \
+            "the file extends past offset {offset}, the last record of the commit index: not yet \
              committed; the next start truncates it"
         ));
     }
@@ -310,8 +310,8 @@ impl FileCheck {
         self.durable_to.max(self.marked_to)
     }
 
-    /// Says why the file was read no further. What was never known to be on disk may be missing
-    /// from the newest file.
+    /// Reports why reading stopped. The part of the newest file that was never known to be on disk
+    /// may be missing.
     fn stop(&mut self, stop: Stop) {
         match stop {
             Stop::Log(fault) if self.is_newest && fault.offset >= self.on_disk() => {

@@ -106,7 +106,7 @@ fn flip(path: &Path, offset: u64) {
 }
 
 #[test]
-fn a_sound_log() {
+fn sound_log_has_no_problems() {
     for kind in FIXTURES {
         let dir = relay_log(kind);
         let report = verify(dir.path()).unwrap();
@@ -129,7 +129,7 @@ fn a_sound_log() {
 }
 
 #[test]
-fn every_flipped_byte_of_the_log_is_found() {
+fn flipped_byte_in_the_log_is_found() {
     for kind in FIXTURES {
         let dir = relay_log(kind);
         let path = log_dir(dir.path()).log_path(1);
@@ -150,7 +150,7 @@ fn every_flipped_byte_of_the_log_is_found() {
 }
 
 #[test]
-fn every_flipped_byte_of_an_index_is_found() {
+fn flipped_byte_in_an_index_is_found() {
     let dir = relay_log(FIXTURES[0]);
     let log = log_dir(dir.path());
     let newest = newest(dir.path());
@@ -176,7 +176,7 @@ fn every_flipped_byte_of_an_index_is_found() {
 /// A kill leaves the newest file cut at any length behind what is known to be on disk, or
 /// longer than its index.
 #[test]
-fn what_a_kill_leaves_is_a_note() {
+fn unfinished_end_after_a_kill_is_a_note() {
     for kind in FIXTURES {
         let dir = relay_log(kind);
         let log = log_dir(dir.path());
@@ -208,12 +208,15 @@ fn what_a_kill_leaves_is_a_note() {
                 assert!(report.is_sound(), "{kind}: {report:#?}");
             }
         }
-        assert!(problems > 0, "{kind}: what was on disk must not be missing");
+        assert!(
+            problems > 0,
+            "{kind}: the part known to be on disk must not be missing"
+        );
     }
 }
 
 #[test]
-fn a_transaction_that_is_there_twice_is_found() {
+fn transaction_that_appears_twice_is_found() {
     for kind in FIXTURES {
         let dir = relay_log(kind);
         let log = log_dir(dir.path());
@@ -250,7 +253,7 @@ fn copy_index(log: &LogDir, from: u64, to: u64) {
 }
 
 #[test]
-fn no_log_is_an_error() {
+fn missing_log_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
     assert!(verify(dir.path()).is_err());
     assert!(verify(&dir.path().join("nowhere")).is_err());

@@ -7,7 +7,7 @@ use crate::identity::{Fingerprint, Identity};
 use crate::inspect::{ChecksumState, EventReader, FileEvent, InspectError};
 use crate::transaction::boundary::{Boundary, begins_without_opener};
 
-/// What stands at a place in the log.
+/// What the log has at an offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Found {
     /// A whole transaction.
@@ -26,7 +26,7 @@ pub(super) struct FoundTransaction {
     pub(super) clock: Option<LogicalClock>,
     /// Offset of its first event.
     pub(super) start: u64,
-    /// Offset behind its last event.
+    /// Offset of its end.
     pub(super) end: u64,
 }
 
@@ -37,7 +37,7 @@ pub(super) struct Fault {
     pub(super) what: String,
 }
 
-/// Reads the transaction (or what else there is) that begins where `reader` stands.
+/// Reads the transaction, or the ROTATE event, at the current offset of `reader`.
 pub(super) fn read_next(reader: &mut EventReader) -> Result<Found, Fault> {
     let Some(opener) = next_event(reader)? else {
         return Ok(Found::End);
@@ -51,7 +51,7 @@ pub(super) fn read_next(reader: &mut EventReader) -> Result<Found, Fault> {
         offset: start,
         what,
     };
-    // MySQL before 5.7 has no openers, and the log has what its sources wrote.
+    // MySQL before 5.7 writes no openers, and the log has the events of its sources.
     let is_mysql =
         |format: &FormatDescription| Flavor::of_version(&format.server_version) == Flavor::MySql;
     let bare = begins_without_opener(event_type) && reader.format().is_some_and(is_mysql);
