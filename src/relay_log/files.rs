@@ -1,10 +1,14 @@
 //! The relay log's files and their list, `relay-bin.index`, as mysqld keeps it.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::error::LogError;
+use crate::atomic_file;
+
+/// The list holds names only, but is of no use to others.
+const LIST_MODE: u32 = 0o640;
 
 /// Where the files of one relay log are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,20 +108,17 @@ impl LogDir {
     /// # Errors
     /// When it cannot be written.
     pub fn write_list(&self, numbers: &[u64]) -> Result<(), LogError> {
-        let path = self.list_path();
-        let draft = self.dir.join(format!("{}.index.new", self.basename));
         let text: String = numbers
             .iter()
             .map(|number| format!("./{}\n", self.file_name(*number)))
             .collect();
-        let write = || -> io::Result<()> {
-            let mut file = File::create(&draft)?;
-            file.write_all(text.as_bytes())?;
-            file.sync_all()?;
-            fs::rename(&draft, &path)
-        };
-        write().map_err(|cause| LogError::io("write", &path, cause))?;
-        sync_dir(&self.dir)
+        atomic_file::replace(&self.list_path(), text.as_bytes(), LIST_MODE).map_err(|error| {
+            LogError::Io {
+                action: error.operation,
+                path: error.path,
+                cause: error.cause,
+            }
+        })
     }
 }
 

@@ -21,12 +21,12 @@ pub use self::options::LogOptions;
 
 use self::events::stage_transaction;
 use self::head::{NewFile, begin_file, close_file, now, own_format, stage_control, widened};
-use self::index_tail::{IndexTail, recorded};
+use self::index_tail::{IndexTail, record_of};
 use self::sources::Sources;
 use self::tail::{Disk, Tail};
 use super::durable_mark::{Durable, DurableMark};
 use super::error::LogError;
-use super::index_record::{Record, Recorded, Step};
+use super::index_record::{Record, Step};
 use super::ledger::IndexLedger;
 use super::names::Names;
 use super::published::{LogState, RelayLog, SourceProgress};
@@ -277,12 +277,7 @@ impl Writer {
             Some(&transaction.identity),
         )?;
         let record = self.stage_step(batch.source, |step, names, out| {
-            record_of(
-                decision,
-                transaction,
-                step,
-                recorded(transaction, names, out),
-            )
+            record_of(decision, transaction, step, names, out)
         })?;
         if self.sources.note_first_timestamp(batch)? {
             self.record_position(batch.source)?;
@@ -475,33 +470,4 @@ impl Writer {
 /// Whether `len` bytes fit after `end`: offsets in binlog events have 32 bits.
 fn fits(end: u64, len: u64) -> bool {
     end.saturating_add(len) <= u64::from(u32::MAX) - CLOSING_ROOM
-}
-
-/// The record of a transaction that was decided on.
-fn record_of(
-    decision: &Decision,
-    transaction: &Transaction,
-    step: Step,
-    recorded: Recorded,
-) -> Record {
-    match decision {
-        Decision::New(placement) => Record::Transaction {
-            step,
-            transaction: recorded,
-            emptied: transaction.emptied || placement.empties,
-            may_be_repetition: placement.may_be_repetition,
-        },
-        Decision::BeforeStart => Record::BeforeStart {
-            step,
-            transaction: recorded,
-        },
-        Decision::Duplicate | Decision::Repeated => Record::Copy {
-            step,
-            transaction: recorded,
-        },
-        Decision::BeforeOrigin | Decision::Own => Record::Ignored {
-            step,
-            transaction: recorded,
-        },
-    }
 }

@@ -2,6 +2,7 @@
 
 use crate::gtid::MariaDbGtid;
 use crate::identity::{Executed, Identity};
+use crate::merge::Decision;
 use crate::merge::halves::{HalfChange, OpenHalves};
 use crate::merge::pairing::PathState;
 use crate::relay_log::error::LogError;
@@ -131,12 +132,39 @@ impl IndexTail {
     }
 }
 
-/// The transaction as a record has it; defines its origin in `out` if it is new there.
-pub(super) fn recorded(
+/// The record of a transaction that was decided on. Defines its origin in `out` if it is new there.
+pub(super) fn record_of(
+    decision: &Decision,
     transaction: &Transaction,
+    step: Step,
     names: &mut Names,
     out: &mut Vec<u8>,
-) -> Recorded {
+) -> Record {
+    let recorded = recorded(transaction, names, out);
+    match decision {
+        Decision::New(placement) => Record::Transaction {
+            step,
+            transaction: recorded,
+            emptied: transaction.emptied || placement.empties,
+            may_be_repetition: placement.may_be_repetition,
+        },
+        Decision::BeforeStart => Record::BeforeStart {
+            step,
+            transaction: recorded,
+        },
+        Decision::Duplicate | Decision::Repeated => Record::Copy {
+            step,
+            transaction: recorded,
+        },
+        Decision::BeforeOrigin | Decision::Own => Record::Ignored {
+            step,
+            transaction: recorded,
+        },
+    }
+}
+
+/// The transaction as a record has it.
+fn recorded(transaction: &Transaction, names: &mut Names, out: &mut Vec<u8>) -> Recorded {
     let commit_time_us = transaction.commit_time_us;
     let identity = match transaction.identity {
         Identity::MySql(gtid) => RecordedIdentity::MySql {
