@@ -1,4 +1,4 @@
-//! Random statements across several databases, for comparing what filters make of them.
+//! Random statements across several databases, to compare the effects of filters.
 
 use rand::Rng;
 use rand::rngs::StdRng;
@@ -8,7 +8,7 @@ use super::servers::Kind;
 
 /// The tables that every database has at first.
 pub const TABLES: &[&str] = &["t1", "t2", "u1", "n_x"];
-/// Those that come and go.
+/// Tables that are created and dropped.
 const MORE_TABLES: &[&str] = &["n1", "n2", "nx", "v1"];
 
 /// Writes statements, one client's session after the other.
@@ -35,7 +35,7 @@ impl Workload {
         }
     }
 
-    /// The databases and tables that are there before anything is replicated.
+    /// The databases and tables that exist before anything is replicated.
     pub fn preparation(&self) -> Vec<String> {
         let mut statements = Vec::new();
         for database in &self.databases {
@@ -55,7 +55,7 @@ impl Workload {
         statements
     }
 
-    /// The next few statements; some fail on the master, which is no harm.
+    /// The next few statements; some fail on the master, which does no harm.
     pub fn statements(&mut self) -> Vec<String> {
         match self.rng.random_range(0..10) {
             0 => vec![self.use_database()],

@@ -1,4 +1,4 @@
-//! Random `replicate-*` rules, in the words of the relay and of both servers.
+//! Random `replicate-*` rules, in the syntax of the relay and of both servers.
 
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -19,7 +19,7 @@ pub struct FilterRules {
 }
 
 impl FilterRules {
-    /// Rules about these databases and tables, most kinds left out.
+    /// Rules about these databases and tables; most kinds of rules are omitted.
     pub fn random(rng: &mut StdRng, databases: &[String], tables: &[&str]) -> FilterRules {
         let mut rules = FilterRules::default();
         if rng.random_bool(0.3) {

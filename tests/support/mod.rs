@@ -1,4 +1,4 @@
-//! Real servers, the real relay, replication between them, load, and what compares the results.
+//! Real servers, the real relay, replication between them, load, and comparisons of the results.
 //!
 //! Every test program and measuring program uses a part of this, so unused code is not reported.
 #![allow(
@@ -80,12 +80,12 @@ pub struct SeedNote(pub u64);
 impl Drop for SeedNote {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("this run again: BINRELAY_SEED={}", self.0);
+            eprintln!("to repeat this run: BINRELAY_SEED={}", self.0);
         }
     }
 }
 
-/// A moment after which waiting is given up.
+/// The end of a wait.
 #[derive(Clone, Copy)]
 pub struct Deadline {
     started: Instant,
@@ -109,7 +109,7 @@ impl Deadline {
     }
 }
 
-/// The last `count` lines of a file, for messages about what failed.
+/// The last `count` lines of a file, for messages about failures.
 pub fn tail(path: &std::path::Path, count: usize) -> String {
     let bytes = std::fs::read(path).unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes);

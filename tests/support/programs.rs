@@ -70,7 +70,7 @@ pub fn free_port() -> u16 {
     panic!("no free port between 15000 and 32000");
 }
 
-/// Sends a signal to a child's whole process group; one that has ended already is fine.
+/// Sends a signal to a child's whole process group, if it has not ended already.
 pub fn signal(child: &Child, signal: rustix::process::Signal) {
     let group = rustix::process::Pid::from_child(child);
     rustix::process::kill_process_group(group, signal).ok();

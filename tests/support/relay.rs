@@ -164,7 +164,7 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// A fresh relay that answers `status`.
+    /// Starts a fresh relay and waits until it answers `status`.
     pub fn start(options: RelayOptions) -> Relay {
         let directory = tempfile::Builder::new()
             .prefix("br-relay-")
@@ -329,7 +329,7 @@ impl Relay {
 
     /// `binrelay verify` of a stopped relay's data; anything but "clean" fails the test.
     pub fn verify(&self) {
-        assert!(self.child.is_none(), "verify wants a stopped relay");
+        assert!(self.child.is_none(), "verify needs a stopped relay");
         let data_dir = self.data_dir();
         let output = run_binrelay(&["verify", data_dir.to_str().expect("a UTF-8 path")]);
         assert!(

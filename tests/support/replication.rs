@@ -100,7 +100,7 @@ fn source_word(kind: Kind) -> &'static str {
     }
 }
 
-/// The option that makes a replica try again each second, for tests that stop what it follows.
+/// The option that makes a replica try again each second, for tests that stop its source.
 /// MySQL 9.7 would give up after ten times, and a killed server may need longer to come back.
 pub fn retry_each_second(kind: Kind) -> &'static str {
     match kind.says_replica() {
@@ -232,7 +232,7 @@ pub fn connects(replica: &Server) -> usize {
     log.lines().filter(connected).count()
 }
 
-/// Fails when the replica was ever stopped, lost its connection or complained.
+/// Fails when the replica was ever stopped, lost its connection or logged an error.
 pub async fn assert_never_interrupted(replica: &Server) {
     assert_healthy(replica).await;
     assert_eq!(

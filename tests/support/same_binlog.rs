@@ -1,4 +1,4 @@
-//! The relay, and a real master that holds the very same binlog files.
+//! The relay, and a real master that has the same binlog files.
 
 use std::fs;
 use std::path::PathBuf;
@@ -72,7 +72,7 @@ impl SameBinlog {
             .collect()
     }
 
-    /// The first file that is not the same any more.
+    /// The first file that differs.
     pub fn stop_file(&self) -> String {
         format!("relay-bin.{:06}", self.files.len() + 1)
     }

@@ -82,7 +82,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// A fresh server that answers queries.
+    /// Starts a fresh server and waits until it answers queries.
     pub async fn start(kind: Kind, options: ServerOptions) -> Server {
         Server::start_prepared(kind, options, |_| {}).await
     }

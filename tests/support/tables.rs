@@ -1,4 +1,4 @@
-//! What two servers hold, and how it differs.
+//! The tables of two servers, and how they differ.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;

@@ -1,4 +1,4 @@
-//! Two masters, the relay and replicas of it: what most acceptance tests begin with.
+//! Two masters, the relay and its replicas, with which most acceptance tests begin.
 
 use std::fmt;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use super::replication::{
 use super::servers::{Kind, Server, ServerOptions};
 use super::tables::{assert_no_database, assert_same_tables};
 
-/// How everybody finds their place.
+/// How sources and replicas find their positions.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Mode {
     MariaDbFilePosition,
@@ -37,8 +37,8 @@ impl Mode {
         self != Mode::MySqlNoGtids
     }
 
-    /// `auto_position` of the relay's sources; None where the relay's default is what the mode
-    /// means.
+    /// `auto_position` of the relay's sources; None where the relay's default is the
+    /// mode's.
     pub fn auto_position(self) -> Option<bool> {
         match self {
             Mode::MariaDbSlavePos => Some(true),
@@ -47,7 +47,7 @@ impl Mode {
         }
     }
 
-    /// Where something begins that follows a fresh server or relay.
+    /// Where a replica of a fresh server or relay begins.
     pub fn start_at(self, basename: &str) -> StartAt {
         match self {
             Mode::MariaDbFilePosition | Mode::MySqlFilePosition | Mode::MySqlNoGtids => {
@@ -68,7 +68,7 @@ impl fmt::Display for Mode {
 #[derive(Clone, Debug)]
 pub struct TopologyOptions {
     pub mode: Mode,
-    /// What the masters are, and what the replicas are: the mode's kind, unless set.
+    /// The kinds of the masters and of the replicas; the mode's kind unless set.
     pub master_kind: Kind,
     pub replica_kind: Kind,
     pub seed: u64,

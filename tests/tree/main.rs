@@ -11,7 +11,7 @@
 
 mod circles;
 mod dependency_policy;
-mod environment;
+mod documentation;
 mod files;
 mod imports;
 mod rust_text;

@@ -1,9 +1,9 @@
-//! Every environment variable of the project is documented.
+//! Every environment variable and every module of the tests is documented.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use crate::files::{assert_none, text_files};
+use crate::files::{assert_none, rust_files, text_files};
 
 const PREFIX: &str = "BINRELAY_";
 /// Where variables are documented: those of the program in the first, those of tests and tools in the
@@ -40,6 +40,24 @@ fn environment_variables_are_documented() {
         findings.push(format!("{name} is documented, but not used"));
     }
     assert_none("environment variables", &findings);
+}
+
+#[test]
+fn modules_with_tests_are_documented() {
+    let document = include_str!("../README.md");
+    let mut findings = Vec::new();
+    for (path, text) in rust_files("tests") {
+        let Some(name) = path.file_stem().map(|name| name.to_string_lossy()) else {
+            continue;
+        };
+        let has_tests = ["#[test]", "#[tokio::test"]
+            .iter()
+            .any(|mark| text.lines().any(|line| line.starts_with(mark)));
+        if has_tests && name != "main" && !document.contains(&format!("`{name}`")) {
+            findings.push(format!("{} is not in tests/README.md", path.display()));
+        }
+    }
+    assert_none("modules of the tests", &findings);
 }
 
 #[test]
