@@ -59,10 +59,10 @@ fn headers_and_checksums() {
             let mut again = header.encode().to_vec();
             again.extend_from_slice(event::body(&event, true));
             again.extend_from_slice(&[0; 4]);
-            event::set_event_size(&mut again, event.len() as u32).unwrap();
-            event::set_log_pos(&mut again, header.log_pos).unwrap();
-            event::set_flags(&mut again, header.flags).unwrap();
-            event::write_checksum(&mut again).unwrap();
+            event::set_event_size(&mut again, event.len() as u32).expect("a whole event");
+            event::set_log_pos(&mut again, header.log_pos).expect("a whole event");
+            event::set_flags(&mut again, header.flags).expect("a whole event");
+            event::write_checksum(&mut again).expect("a whole event");
             assert!(again == event, "{name}");
             let built = event::build(header, event::body(&event, true));
             assert!(built == event, "{name}");
@@ -154,8 +154,8 @@ fn mysql_there_and_back(opener: &[u8], rest_len: u64, log_pos: u32) -> Vec<u8> {
     let rewrite = |event: &[u8], clock| {
         let mut out = Vec::new();
         mysql_gtid::rewrite(event, clock, rest_len, &mut out).expect("it was read before");
-        event::set_log_pos(&mut out, log_pos).unwrap();
-        event::write_checksum(&mut out).unwrap();
+        event::set_log_pos(&mut out, log_pos).expect("a whole event");
+        event::write_checksum(&mut out).expect("a whole event");
         out
     };
     let far = LogicalClock {
@@ -176,13 +176,13 @@ fn mariadb_there_and_back(opener: &[u8]) -> Vec<u8> {
         .expect("a GTID event")
         .commit_id
     {
-        mariadb_gtid::set_commit_id(&mut event, own).unwrap();
+        mariadb_gtid::set_commit_id(&mut event, own).expect("a whole event");
         assert!(event == opener, "with nothing to change");
-        mariadb_gtid::set_commit_id(&mut event, own + 1).unwrap();
+        mariadb_gtid::set_commit_id(&mut event, own + 1).expect("a whole event");
         assert!(event != opener, "another commit id");
-        mariadb_gtid::set_commit_id(&mut event, own).unwrap();
+        mariadb_gtid::set_commit_id(&mut event, own).expect("a whole event");
     } else {
-        mariadb_gtid::set_commit_id(&mut event, 7).unwrap();
+        mariadb_gtid::set_commit_id(&mut event, 7).expect("a whole event");
     }
     event
 }
@@ -195,8 +195,8 @@ fn ends_of_statements() {
             if type_of(&event).is_rows() {
                 let head = RowsHead::parse(event::body(&event, true)).expect("a head");
                 let mut again = event.clone();
-                rows::set_statement_end(&mut again).unwrap();
-                event::write_checksum(&mut again).unwrap();
+                rows::set_statement_end(&mut again).expect("a whole event");
+                event::write_checksum(&mut again).expect("a whole event");
                 assert_eq!(again == event, head.ends_statement(), "{kind}");
                 ends += usize::from(head.ends_statement());
             }
@@ -227,7 +227,7 @@ fn assemble(kind: &str, events: &[Vec<u8>], format: &[u8], lists: RuleLists) -> 
         while let Ok(header) = EventHeader::parse(rest) {
             let (event, tail) = rest.split_at(header.event_size as usize);
             events.push(event.to_vec());
-            event::write_checksum(events.last_mut().expect("just pushed")).unwrap();
+            event::write_checksum(events.last_mut().expect("just pushed")).expect("a whole event");
             rest = tail;
         }
         events
