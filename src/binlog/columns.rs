@@ -23,7 +23,7 @@ const NAME: &str = "Table_map event";
 /// The optional field of the unsigned columns, and that of the dimensions of vectors.
 const SIGNEDNESS: u8 = 1;
 const VECTOR_DIMENSIONS: u8 = 13;
-/// Digits of a fraction of a second at most.
+/// The most digits of a fraction of a second.
 const FRACTION_MAX: u8 = 6;
 
 /// The column types, as a table map names them.
@@ -82,17 +82,17 @@ pub enum ValueLength {
 /// One column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Column {
-    /// One of [`column_type`]; ENUM and SET as such, and not as the STRING they are written as.
+    /// One of [`column_type`]; ENUM and SET, not the STRING that the event has for them.
     pub column_type: u8,
     /// The type's metadata as one number, as `mysqlbinlog` prints it.
     pub metadata: u16,
-    /// How long a value is.
+    /// The length of a value.
     pub length: ValueLength,
     /// Whether it may be NULL.
     pub nullable: bool,
-    /// Whether the table map says that it is UNSIGNED; servers need not say it.
+    /// Whether the table map says that it is UNSIGNED; servers may omit that.
     pub unsigned: bool,
-    /// The elements of a VECTOR, if the table map says it, else 0.
+    /// The elements of a VECTOR, if the table map says so, otherwise 0.
     pub dimensions: u64,
 }
 
@@ -336,7 +336,7 @@ mod tests {
         assert_eq!(unsigned, [true, true, false, false, false]);
         let dimensions: Vec<_> = columns.iter().map(|column| column.dimensions).collect();
         assert_eq!(dimensions, [0, 0, 3, 0, 2048]);
-        // Cut short they say less, and that is all.
+        // Truncated optional fields say less, but are not an error.
         for cut in body.len() - 9..body.len() {
             assert_eq!(Columns::parse(&body[..cut]).unwrap().columns.len(), 5);
         }

@@ -59,7 +59,7 @@ pub fn decompress(
     expand(fields, first, false, max)
 }
 
-/// Expands `bytes`, the value of a compressed column. `None` when the result is larger than `max`.
+/// Decompresses `bytes`, the value of a compressed column. `None` when the result is larger than `max`.
 ///
 /// # Errors
 /// When the bytes are not a compressed value, or its length is not the stated one.

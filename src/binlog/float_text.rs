@@ -1,6 +1,6 @@
 //! Floating-point numbers as the servers and their tools write them.
 
-/// As `printf("%.*g")` of C: so many significant digits, without zeros at the end.
+/// As `printf("%.*g")` of C: with `digits` significant digits, without trailing zeros.
 pub fn general(value: f64, digits: usize) -> String {
     if !value.is_finite() {
         return not_finite(value);
@@ -38,7 +38,7 @@ pub fn exponential(value: f64, digits: usize) -> String {
     format!("{mantissa}e{sign}{exponent:0>2}")
 }
 
-/// As MySQL writes a DOUBLE in a JSON document: the shortest digits that give the value again, and
+/// As MySQL writes a DOUBLE in a JSON document: the shortest digits that yield the same value, and
 /// always a point or an exponent.
 pub fn json(value: f64) -> String {
     /// The most digits before the point, and zeros after it, of a number written without exponent.

@@ -29,7 +29,7 @@ pub enum Checksum {
 /// The contents of a format description event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FormatDescription {
-    /// The server that wrote the file, as `SELECT VERSION()` gives it; at most 50 bytes.
+    /// The server that wrote the file, as returned by `SELECT VERSION()`; at most 50 bytes.
     pub server_version: String,
     /// When the server started, if this is its first file since; 0 otherwise. A replica drops
     /// its temporary tables on any other value than 0.
@@ -225,7 +225,7 @@ mod tests {
             );
         }
         for cut in 80..event.len() {
-            // Cut inside the array it may still be read; it must then differ from the whole.
+            // Truncated inside the array it may be readable, but must differ from the complete one.
             assert_ne!(
                 FormatDescription::parse(&event[..cut]),
                 Ok(sample()),

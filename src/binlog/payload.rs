@@ -96,7 +96,7 @@ impl<'a> PayloadEvents<'a> {
     pub fn new(body: &'a [u8], kept_max: usize) -> io::Result<Option<Self>> {
         let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, error);
         let header = PayloadHeader::parse(body).map_err(invalid)?;
-        let payload = body.get(header.len..).unwrap_or_default();
+        let payload = body.get(header.len..).ok_or(io::ErrorKind::UnexpectedEof)?;
         let size = header.payload_size.unwrap_or(u64::MAX);
         let input: Box<dyn Read + 'a> = match header.compression_type {
             Some(COMPRESSION_NONE) => Box::new(payload.take(size)),
@@ -172,7 +172,7 @@ mod tests {
         body
     }
 
-    /// Two events: 40 bytes and 19.
+    /// Two events, of 40 and 19 bytes.
     fn events() -> Vec<u8> {
         let mut events = Vec::new();
         for size in [40, 19] {
@@ -209,7 +209,7 @@ mod tests {
             for cut in 0..body.len() {
                 sound += usize::from(sizes(&body[..cut], 100).is_ok());
             }
-            // Where an event ends when they are not compressed: before, between.
+            // Event boundaries in an uncompressed payload: before the events, and between them.
             assert!(sound <= 2, "{sound}");
         }
         assert!(PayloadEvents::new(&body(7, &zstd), 100).unwrap().is_none());

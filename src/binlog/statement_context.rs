@@ -6,7 +6,7 @@
 //!  USER_VAR  | name length 4 | name | is null 1 | type 1 | collation 4 | value length 4 | value | flags 1 |
 //! ```
 //! A null USER_VAR ends after *is null*. Flag 1: the integer is unsigned. MySQL before 5.6 may
-//! leave the flags out.
+//! omit the flags.
 
 use super::event::HEADER_LEN;
 use super::fields::{EventError, FieldReader};

@@ -139,7 +139,7 @@ impl<'a> Tokenizer<'a> {
                 Some(_) => break,
             }
         }
-        let name = self.text.get(start..self.at).unwrap_or(&[]);
+        let name = self.text.get(start..self.at).ok_or_else(|| self.ended())?;
         self.at += 1;
         Ok(Token::Quoted { name, quote })
     }

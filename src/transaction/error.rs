@@ -70,7 +70,7 @@ pub enum TransactionError {
     },
     /// The source reports that changes are missing in its binlog, outside any GTID.
     #[error(
-        "the source lost changes that its binlog should contain here (Incident event {number}: \
+        "the source lost changes that its binlog should hold here (Incident event {number}: \
          {message}); its own replicas stop with error 1590, but the event has no GTID, so the relay \
          cannot forward it; reseed the replicas from the source, then start with an empty data_dir \
          and a start position after this one"

@@ -196,8 +196,9 @@ fn events(kind: &str) -> Vec<Vec<u8>> {
 fn sealed(bytes: &[u8]) -> Vec<u8> {
     let mut event = bytes.to_vec();
     let size = event.len() as u32;
-    event::set_event_size(&mut event, size).unwrap();
-    event::write_checksum(&mut event).unwrap();
+    // An event too short for these fields is sent without them.
+    let _ = event::set_event_size(&mut event, size);
+    let _ = event::write_checksum(&mut event);
     event
 }
 

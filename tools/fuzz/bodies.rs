@@ -183,7 +183,7 @@ pub fn assemble(data: &[u8]) -> usize {
         if choice & 1 == 0 {
             event.truncate(event.len() - CHECKSUM_LEN);
             let len = event.len() as u32;
-            event::set_event_size(&mut event, len).unwrap();
+            event::set_event_size(&mut event, len).expect("it has a header");
         }
         position += event.len() as u64;
         found += feed(&mut assembler, &event, position, *choice);
