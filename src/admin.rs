@@ -11,6 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 
+use crate::fault;
 use crate::status::Report;
 
 /// Time limit for one client to take its answer.
@@ -60,6 +61,7 @@ pub async fn serve(
         };
         match accepted {
             Ok((client, _)) => {
+                fault::inject("admin_loop");
                 let report = report.clone();
                 tokio::spawn(async move {
                     let report = report();

@@ -26,6 +26,7 @@ const FILE_LINES_MAX: usize = 500;
 /// `cli` see all stages. Test code inside `src` keeps to the same table.
 const STREET: &[(&str, &[&str])] = &[
     ("flavor", &[]),
+    ("fault", &[]),
     ("secret", &[]),
     ("tls", &["secret"]),
     ("config", &["flavor", "secret", "tls"]),
@@ -57,6 +58,7 @@ const STREET: &[(&str, &[&str])] = &[
         "relay_log",
         &[
             "flavor",
+            "fault",
             "config",
             "gtid",
             "binlog",
@@ -72,6 +74,7 @@ const STREET: &[(&str, &[&str])] = &[
         "receiver",
         &[
             "flavor",
+            "fault",
             "secret",
             "tls",
             "config",
@@ -91,6 +94,7 @@ const STREET: &[(&str, &[&str])] = &[
         "sender",
         &[
             "flavor",
+            "fault",
             "secret",
             "tls",
             "config",
@@ -136,7 +140,7 @@ const STREET: &[(&str, &[&str])] = &[
             "sender",
         ],
     ),
-    ("admin", &["config", "status"]),
+    ("admin", &["fault", "config", "status"]),
     ("data_dir", &["gtid"]),
     (
         "relay",

@@ -1,29 +1,33 @@
-//! `binrelay check`: whether a source could be followed, without following it.
+//! `binrelay check`: whether a source can be followed, without following it.
 
 use std::path::PathBuf;
 
 use rand::Rng;
 
+use super::connect::connect;
 use super::error::ReceiverError;
-use super::{Identities, ReceiverOptions, resume, start};
+use super::first_contact::explore;
+use super::identities::Identities;
+use super::options::ReceiverOptions;
+use super::resume;
 use crate::config::SourceConfig;
 use crate::flavor::Flavor;
 use crate::gtid::Uuid;
 use crate::identity::IdentityKind;
 
-/// What a check found.
+/// The result of a check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckedSource {
-    /// By what its transactions are known.
+    /// How its transactions are identified.
     pub kind: IdentityKind,
-    /// In words: who answers, and where a first start would begin.
+    /// As text: the server, and where a first start would begin.
     pub summary: String,
-    /// In words: what would work, but not as well as it could, and how to mend it.
+    /// As text: what would work, but not as well as it could, and how to fix it.
     pub warnings: Vec<String>,
 }
 
 impl ReceiverOptions {
-    /// For a check of the source: nothing is stored.
+    /// For a check of the source, which stores nothing.
     pub fn of_check(number: u16, config: &SourceConfig, server_id: u32) -> Self {
         Self {
             number,
@@ -36,18 +40,18 @@ impl ReceiverOptions {
     }
 }
 
-/// Connects to the source, asks all that a receiver would ask, and begins a dump. `flavor` is the
+/// Connects to the source, asks everything that a receiver asks, and starts a dump. `flavor` is the
 /// configured one, `kind` that of the sources checked before.
 ///
 /// # Errors
-/// What would stop a receiver.
+/// Errors that would stop a receiver.
 pub async fn check_source(
     options: &ReceiverOptions,
     identities: &Identities,
     flavor: Option<Flavor>,
     kind: Option<IdentityKind>,
 ) -> Result<CheckedSource, ReceiverError> {
-    let (mut connection, facts) = super::connect(options).await?;
+    let (mut connection, facts) = connect(options).await?;
     if let Some(expected) = flavor.filter(|flavor| *flavor != facts.flavor) {
         let (found, version) = (facts.flavor, facts.version);
         return Err(ReceiverError::Flavor {
@@ -62,14 +66,14 @@ pub async fn check_source(
     identities.note(options.number, &facts, options.server_id)?;
     let shared_domain = identities.shared_domain(options.number, &facts);
     let useless_rules = facts.useless_rules(&options.config.filter);
-    // A source ends the dump of a replica when another with the same server_id comes. A relay may
-    // be running with ours.
+    // A source ends the dump of a replica when another with the same server_id connects. A relay may
+    // already be running with the configured one.
     let stranger = ReceiverOptions {
         server_id: rand::rng().random_range(0x4000_0000..0x7fff_ffff),
         ..options.clone()
     };
-    let by_gtid = start::uses_gtids(options, &facts);
-    let contact = start::explore(&mut connection, &stranger, facts).await?;
+    let by_gtid = facts.follows_by_gtid(&options.config);
+    let contact = explore(&mut connection, &stranger, facts).await?;
     let way = if by_gtid {
         "by GTID"
     } else {
@@ -78,7 +82,7 @@ pub async fn check_source(
     let before = contact.before.to_text();
     let start = match by_gtid {
         true if before.is_empty() => "with the source's first transaction".to_owned(),
-        true => format!("behind {before}"),
+        true => format!("after {before}"),
         false => format!("at {}", contact.progress.position),
     };
     let facts = &contact.facts;

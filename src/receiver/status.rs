@@ -1,25 +1,26 @@
-//! What a receiver reports of itself.
+//! The state and the counters of a receiver.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::{ReceiverError, SourceFacts};
+use super::error::ReceiverError;
+use super::facts::SourceFacts;
 
-/// A source that had nothing to send for this long has nothing more. Shorter pauses are those of
-/// the network while a backlog comes.
+/// A source that sent nothing for this long has nothing more to send. Shorter pauses are those of the
+/// network while a backlog arrives.
 const CAUGHT_UP_AFTER: Duration = Duration::from_millis(500);
 
-/// What a receiver does.
+/// The state of a receiver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SourceState {
-    /// It connects, or waits to try again.
+    /// It connects, or waits to retry.
     Connecting,
-    /// It takes in events.
+    /// It receives events.
     Streaming,
-    /// It was stopped.
+    /// The relay stopped it.
     Stopped,
-    /// Somebody must change something first; the error says what.
+    /// An administrator must act; the error says how.
     Failed,
 }
 
@@ -38,35 +39,35 @@ impl SourceState {
 /// The newest error of a source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LastError {
-    /// The server's error code; 0 when it is none of a server's.
+    /// The server's error code; 0 if it is not a server error.
     pub code: u16,
-    /// What happened and what to do.
+    /// The problem and its remedy.
     pub message: String,
-    /// When.
+    /// The time of the error.
     pub at: SystemTime,
 }
 
-/// One source's figures. They are changed once per batch of events at most.
+/// One source's counters and state. The counters change at most once per batch of events.
 #[derive(Debug)]
 pub struct SourceStatus {
-    /// Bytes of events taken in.
+    /// Bytes of events received.
     pub bytes_received: AtomicU64,
-    /// Transactions taken in, copies included.
+    /// Transactions received, copies included.
     pub received: AtomicU64,
-    /// Connections lost or not made.
+    /// Connections lost or not established.
     pub reconnects: AtomicU64,
     /// The newest event's time, in seconds since 1970 by the origin's clock; 0 when unknown.
     newest_event: AtomicU32,
-    /// Since when nothing but heartbeats has come and all before was taken in: milliseconds since
-    /// `made`; 0 when something is under way.
+    /// When the source last caught up (only heartbeats since), in milliseconds since `made`; 0 while
+    /// it is sending.
     waiting_since: AtomicU64,
     made: Instant,
-    slow: Mutex<SlowFacts>,
+    connection: Mutex<ConnectionStatus>,
 }
 
-/// What changes with connections only.
+/// The part of the status that changes only on connect and disconnect.
 #[derive(Debug, Clone)]
-struct SlowFacts {
+struct ConnectionStatus {
     state: SourceState,
     facts: Option<SourceFacts>,
     last_error: Option<LastError>,
@@ -74,7 +75,7 @@ struct SlowFacts {
 
 impl Default for SourceStatus {
     fn default() -> Self {
-        let slow = SlowFacts {
+        let connection = ConnectionStatus {
             state: SourceState::Connecting,
             facts: None,
             last_error: None,
@@ -86,29 +87,31 @@ impl Default for SourceStatus {
             newest_event: AtomicU32::new(0),
             waiting_since: AtomicU64::new(0),
             made: Instant::now(),
-            slow: Mutex::new(slow),
+            connection: Mutex::new(connection),
         }
     }
 }
 
 impl SourceStatus {
-    fn slow(&self) -> MutexGuard<'_, SlowFacts> {
-        self.slow.lock().unwrap_or_else(PoisonError::into_inner)
+    fn connection(&self) -> MutexGuard<'_, ConnectionStatus> {
+        self.connection
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What the receiver does.
+    /// The receiver's state.
     pub fn state(&self) -> SourceState {
-        self.slow().state
+        self.connection().state
     }
 
-    /// Who answers at the source, or answered last.
+    /// The server that answers at the source, or that answered last.
     pub fn facts(&self) -> Option<SourceFacts> {
-        self.slow().facts.clone()
+        self.connection().facts.clone()
     }
 
-    /// The newest error; kept after the source is well again, with its time.
+    /// The newest error, with its time; kept after the source has recovered.
     pub fn last_error(&self) -> Option<LastError> {
-        self.slow().last_error.clone()
+        self.connection().last_error.clone()
     }
 
     /// How far behind the source's clock the newest event is, in seconds; `None` when nothing
@@ -127,27 +130,27 @@ impl SourceStatus {
     }
 
     pub(super) fn set_state(&self, state: SourceState) {
-        let mut slow = self.slow();
+        let mut connection = self.connection();
         // A failure stays visible until the source streams again.
-        if !(slow.state == SourceState::Failed && state == SourceState::Connecting) {
-            slow.state = state;
+        if !(connection.state == SourceState::Failed && state == SourceState::Connecting) {
+            connection.state = state;
         }
     }
 
     pub(super) fn set_facts(&self, facts: &SourceFacts) {
-        self.slow().facts = Some(facts.clone());
+        self.connection().facts = Some(facts.clone());
     }
 
-    /// Notes what stopped a receiver, and whether somebody must mend it.
+    /// Records the error that stopped a receiver.
     pub fn note_error(&self, error: &ReceiverError) {
         let state = match error.is_failure() {
             true => SourceState::Failed,
             false => SourceState::Connecting,
         };
-        let mut slow = self.slow();
-        slow.state = state;
+        let mut connection = self.connection();
+        connection.state = state;
         let (code, message) = (error.code(), error.to_line());
-        slow.last_error = Some(LastError {
+        connection.last_error = Some(LastError {
             code,
             message,
             at: SystemTime::now(),
@@ -155,9 +158,9 @@ impl SourceStatus {
     }
 
     pub(super) fn set_stopped(&self) {
-        let mut slow = self.slow();
-        if slow.state != SourceState::Failed {
-            slow.state = SourceState::Stopped;
+        let mut connection = self.connection();
+        if connection.state != SourceState::Failed {
+            connection.state = SourceState::Stopped;
         }
     }
 
@@ -178,12 +181,12 @@ impl SourceStatus {
         self.bytes_received.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// The source has sent part of something.
+    /// The source has sent part of a transaction.
     pub(super) fn set_busy(&self) {
         self.waiting_since.store(0, Ordering::Relaxed);
     }
 
-    /// All that came was taken in.
+    /// Everything received was passed on.
     pub(super) fn set_waiting(&self) {
         let now = u64::try_from(self.made.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.waiting_since.store(now.max(1), Ordering::Relaxed);

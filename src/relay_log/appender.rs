@@ -60,6 +60,7 @@ pub fn run(
 ) {
     let log = writer.log().clone();
     loop {
+        crate::fault::inject("log_thread");
         let next = runtime.block_on(async { tokio::time::timeout(IDLE_TICK, queue.recv()).await });
         let outcome = match next {
             Ok(Some(first)) => append_group(&mut writer, first, &mut queue, ledgers),

@@ -59,6 +59,7 @@ enum Flow {
 
 /// Serves a client until it goes.
 pub(super) async fn serve(tcp: TcpStream, connection_id: u32, shared: Shared) {
+    crate::fault::inject("session");
     let options = login_options(&shared);
     let mut shutdown = shared.shutdown.clone();
     let logged_in = tokio::select! {

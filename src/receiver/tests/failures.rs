@@ -54,7 +54,7 @@ async fn a_wrong_checksum_stops_before_its_transaction() {
 #[tokio::test]
 async fn a_refused_dump_is_a_failure_with_advice() {
     let refusals = [
-        (1236, "could not find next log", "seed the replicas anew"),
+        (1236, "could not find next log", "seed the replicas again"),
         (1227, "Access denied", "GRANT REPLICATION SLAVE"),
     ];
     for (code, text, advice) in refusals {
@@ -74,7 +74,11 @@ async fn a_refused_dump_is_a_failure_with_advice() {
 #[tokio::test]
 async fn a_refused_login_is_a_failure_with_advice() {
     let refusals = [
-        (1045, "Access denied for user", "correct user and password"),
+        (
+            1045,
+            "Access denied for user",
+            "correct the user and password",
+        ),
         (3118, "Account is locked", "ALTER USER"),
         (
             3159,
@@ -152,7 +156,7 @@ async fn of_two_sources_that_are_one_server_one_is_followed() {
         .find(|source| relay.state(*source) == SourceState::Failed)
         .unwrap();
     let error = relay.statuses[failed].last_error().unwrap();
-    assert!(error.message.contains("as another source"), "{error:?}");
+    assert!(error.message.contains("like another source"), "{error:?}");
     relay.until_executed(binlog.executed()).await;
     assert_eq!(relay.stop().await, binlog.executed());
     assert_eq!(source.state().asked.len(), 1);

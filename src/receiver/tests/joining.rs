@@ -5,6 +5,7 @@ use super::following::Way;
 use super::source::{FakeSource, config};
 use super::*;
 use crate::config::SourceStart;
+use crate::receiver::first_contact::first_contact;
 
 /// A relay behind `before`, whose one source has not been seen yet.
 fn joined_by(source: &FakeSource, before: Executed) -> Relay {
@@ -101,7 +102,10 @@ async fn a_start_must_be_the_border_of_a_transaction() {
             let error = contact(place(position - 1), binlog.clone(), way)
                 .await
                 .unwrap_err();
-            assert!(error.contains("no event's border"), "{position}: {error}");
+            assert!(
+                error.contains("not an event boundary"),
+                "{position}: {error}"
+            );
         }
     }
 }
@@ -132,7 +136,7 @@ async fn transactions_without_gtids_are_not_skipped_at_the_start() {
     let error = contact(SourceStart::Earliest, binlog, way)
         .await
         .unwrap_err();
-    assert!(error.contains("bin.000001 holds"), "{error}");
+    assert!(error.contains("bin.000001 contains"), "{error}");
 
     let binlog = Binlog::upgraded(way.flavor(), 86, &[]);
     let found = contact(SourceStart::Earliest, binlog, way).await.unwrap();
@@ -179,7 +183,7 @@ async fn a_source_that_does_not_answer_a_question_is_given_up() {
             .until("it has tried again", |_| source.state().logins >= 4)
             .await;
         let error = relay.statuses[0].last_error().unwrap();
-        assert!(error.message.contains("nothing came"), "{error:?}");
+        assert!(error.message.contains("sent nothing"), "{error:?}");
         relay.stop().await;
     }
 }
@@ -198,7 +202,7 @@ async fn a_relay_stops_while_it_connects() {
 async fn a_relay_stops_while_the_queue_is_full() {
     let source = FakeSource::start(Binlog::sample(Flavor::MySql, 86)).await;
     let relay = Relay::start(Flavor::MySql, vec![source.config("m1")], vec![at_start(86)]);
-    let memory = relay.shared.queue.memory.clone();
+    let memory = relay.context.queue.memory.clone();
     let _all = memory.try_acquire_many_owned(1024).unwrap();
     relay
         .until("a batch waits", |relay| {
