@@ -15,6 +15,7 @@
 
 mod check;
 mod connect;
+pub mod control;
 mod dump_position;
 mod dump_request;
 mod error;
@@ -33,6 +34,7 @@ mod resume;
 mod retry;
 mod scan;
 mod shared_domain;
+mod source_end;
 mod source_queries;
 mod status;
 mod stream;
@@ -49,4 +51,5 @@ pub use identities::Identities;
 pub use options::{Queue, ReceiverContext, ReceiverOptions};
 pub use read_back::ReadBack;
 pub use retry::run;
+pub use source_end::SourceEnd;
 pub use status::{LastError, SourceState, SourceStatus};

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use rand::Rng;
 
 use super::connect::connect;
+use super::control::{ControlConnection, ControlError, Grants, SemiSync, ServerSettings};
 use super::error::ReceiverError;
 use super::first_contact::explore;
 use super::identities::Identities;
@@ -73,7 +74,11 @@ pub async fn check_source(
         ..options.clone()
     };
     let by_gtid = facts.follows_by_gtid(&options.config);
-    let contact = explore(&mut connection, &stranger, facts).await?;
+    let asked = ask(&options.config, facts.offers_tls).await;
+    let contact = match explore(&mut connection, &stranger, facts).await {
+        Ok(contact) => contact,
+        Err(error) => return Err(with_statement(error, asked.as_ref().ok())),
+    };
     let way = if by_gtid {
         "by GTID"
     } else {
@@ -92,6 +97,76 @@ pub async fn check_source(
             "ok: {} {}, server_id {}, followed {way}; a first start begins {start}",
             facts.flavor, facts.version, facts.server_id
         ),
-        warnings: shared_domain.into_iter().chain(useless_rules).collect(),
+        warnings: shared_domain
+            .into_iter()
+            .chain(useless_rules)
+            .chain(control_warnings(options, asked))
+            .collect(),
     })
+}
+
+/// The answers on the control connection.
+struct Answers {
+    settings: ServerSettings,
+    grants: Grants,
+    /// Whether the user may ask for the end of the binlog.
+    shows_end: bool,
+}
+
+async fn ask(config: &SourceConfig, offers_tls: bool) -> Result<Answers, ControlError> {
+    let mut connection = ControlConnection::open(config, offers_tls).await?;
+    let settings = connection.settings().await?;
+    let answers = Answers {
+        grants: connection.grants().await?,
+        shows_end: connection.source_end(&settings).await?.position.is_some(),
+        settings,
+    };
+    connection.close().await;
+    Ok(answers)
+}
+
+/// The error, with the exact statement if a missing privilege caused it.
+fn with_statement(error: ReceiverError, answers: Option<&Answers>) -> ReceiverError {
+    let statement = answers.and_then(|answers| answers.grants.missing_replication_slave());
+    match statement {
+        Some(statement) => ReceiverError::setup(
+            format!("the source's user lacks the privilege REPLICATION SLAVE ({error})"),
+            format!("execute on the source: {statement}"),
+        ),
+        None => error,
+    }
+}
+
+fn control_warnings(
+    options: &ReceiverOptions,
+    answers: Result<Answers, ControlError>,
+) -> Vec<String> {
+    let answers = match answers {
+        Ok(answers) => answers,
+        Err(error) => {
+            return vec![format!(
+                "the control connection is not available, so seconds_behind will only be \
+                 estimated: {error}"
+            )];
+        }
+    };
+    let mut warnings = Vec::new();
+    if !answers.shows_end {
+        let (settings, grants) = (&answers.settings, &answers.grants);
+        let version = settings.version_numbers();
+        let statement = grants.missing_replication_client(settings.flavor, version);
+        warnings.push(format!(
+            "the source does not show the end of its binlog to this user, so seconds_behind may \
+             only be estimated; execute on the source: {}",
+            statement
+                .as_deref()
+                .unwrap_or("SHOW GRANTS, and grant REPLICATION CLIENT or BINLOG MONITOR")
+        ));
+    }
+    if options.config.semi_sync && answers.settings.semi_sync == SemiSync::NotLoaded {
+        warnings.push(
+            "semi_sync is true, but the source has not loaded its semi-sync plugin".to_owned(),
+        );
+    }
+    warnings
 }

@@ -8,6 +8,7 @@ use crate::connection::client::ServerGreeting;
 use crate::filter::{Filter, RuleLists};
 use crate::flavor::Flavor;
 use crate::identity::IdentityKind;
+use crate::protocol::capability::CLIENT_SSL;
 
 /// A source's answers to the first questions, on the connection that its dump then uses.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub struct SourceFacts {
     pub server_uuid: Option<String>,
     /// MySQL: whether `gtid_mode` is ON. MariaDB transactions always have GTIDs.
     pub has_gtids: bool,
+    /// Whether the server offers TLS.
+    pub offers_tls: bool,
     /// Whether names of databases and tables are case-insensitive.
     pub folds_case: bool,
     /// MariaDB: `gtid_domain_id`, where `read_only` does not keep clients from writing to it.
@@ -101,6 +104,7 @@ impl SourceFacts {
             server_id,
             server_uuid: server_uuid.filter(|uuid| !uuid.is_empty()),
             has_gtids,
+            offers_tls: greeting.capabilities & CLIENT_SSL != 0,
             folds_case: text(2) != "0",
             writes_to_domain,
         })

@@ -6,10 +6,15 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::error::ReceiverError;
 use super::facts::SourceFacts;
+use super::source_end::{END_INTERVAL, SourceEnd};
+use crate::identity::Executed;
+use crate::position::SourcePosition;
 
 /// A source that sent nothing for this long has nothing more to send. Shorter pauses are those of the
 /// network while a backlog arrives.
 const CAUGHT_UP_AFTER: Duration = Duration::from_millis(500);
+/// A source's end that was reported longer ago is not used.
+const END_AGE_MAX: Duration = END_INTERVAL.saturating_mul(5);
 
 /// The state of a receiver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +66,10 @@ pub struct SourceStatus {
     /// When the source last caught up (only heartbeats since), in milliseconds since `made`; 0 while
     /// it is sending.
     waiting_since: AtomicU64,
+    /// When the newest heartbeat arrived, in milliseconds since `made`; 0 before the first one.
+    heartbeat_at: AtomicU64,
+    /// The source's own end.
+    end: Mutex<Option<ReportedEnd>>,
     made: Instant,
     connection: Mutex<ConnectionStatus>,
 }
@@ -71,6 +80,16 @@ struct ConnectionStatus {
     state: SourceState,
     facts: Option<SourceFacts>,
     last_error: Option<LastError>,
+}
+
+/// A source's end, with times in milliseconds since `made`.
+#[derive(Debug)]
+struct ReportedEnd {
+    end: SourceEnd,
+    /// When it was first reported.
+    since: u64,
+    /// When it was last reported.
+    at: u64,
 }
 
 impl Default for SourceStatus {
@@ -86,6 +105,8 @@ impl Default for SourceStatus {
             reconnects: AtomicU64::new(0),
             newest_event: AtomicU32::new(0),
             waiting_since: AtomicU64::new(0),
+            heartbeat_at: AtomicU64::new(0),
+            end: Mutex::new(None),
             made: Instant::now(),
             connection: Mutex::new(connection),
         }
@@ -114,19 +135,79 @@ impl SourceStatus {
         self.connection().last_error.clone()
     }
 
-    /// How far behind the source's clock the newest event is, in seconds; `None` when nothing
-    /// streams.
-    pub fn seconds_behind(&self) -> Option<u64> {
+    /// How far the relay is behind the source, in seconds: 0 when it has reached the source's end,
+    /// otherwise the age of the newest event by the source's clock. `None` when nothing streams.
+    /// `position` is the source's durable position, `executed` holds all transactions of the log.
+    ///
+    /// Without a known end, a source that has sent only heartbeats for a while counts as caught up.
+    pub fn seconds_behind(
+        &self,
+        position: Option<&SourcePosition>,
+        executed: Option<&Executed>,
+    ) -> Option<u64> {
         if self.state() != SourceState::Streaming {
             return None;
         }
-        let since = Duration::from_millis(self.waiting_since.load(Ordering::Relaxed));
-        if !since.is_zero() && self.made.elapsed() >= since + CAUGHT_UP_AFTER {
+        let is_caught_up = match self.has_reached_end(position, executed) {
+            Some(has_reached_end) => has_reached_end,
+            None => {
+                let since = Duration::from_millis(self.waiting_since.load(Ordering::Relaxed));
+                !since.is_zero() && self.made.elapsed() >= since + CAUGHT_UP_AFTER
+            }
+        };
+        if is_caught_up {
             return Some(0);
         }
         let newest = u64::from(self.newest_event.load(Ordering::Relaxed));
         let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_secs();
         (newest > 0).then(|| now.saturating_sub(newest))
+    }
+
+    /// Whether the source's end is durable here; `None` when the end is not known.
+    fn has_reached_end(
+        &self,
+        position: Option<&SourcePosition>,
+        executed: Option<&Executed>,
+    ) -> Option<bool> {
+        let end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
+        let reported = end.as_ref()?;
+        let age = Duration::from_millis(self.now().saturating_sub(reported.at));
+        let is_known = reported.end.position.is_some() || reported.end.executed.is_some();
+        if age > END_AGE_MAX || !is_known {
+            return None;
+        }
+        // A source sends heartbeats when its dump has nothing more to send: then the end has been
+        // passed, even if some of it was neither a transaction nor moved the position.
+        let was_sent = self.heartbeat_at.load(Ordering::Relaxed) > reported.since
+            && self.waiting_since.load(Ordering::Relaxed) > 0;
+        Some(was_sent || reported.end.is_reached(position, executed))
+    }
+
+    /// Milliseconds since `made`, at least 1.
+    fn now(&self) -> u64 {
+        u64::try_from(self.made.elapsed().as_millis())
+            .unwrap_or(u64::MAX)
+            .max(1)
+    }
+
+    /// Records the source's end; `None` when it is not known.
+    pub(super) fn set_source_end(&self, end: Option<SourceEnd>) {
+        let now = self.now();
+        let mut known = self.end.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = match (&*known, &end) {
+            (Some(known), Some(end)) if known.end == *end => known.since,
+            _ => now,
+        };
+        *known = end.map(|end| ReportedEnd {
+            end,
+            since,
+            at: now,
+        });
+    }
+
+    /// A heartbeat arrived.
+    pub(super) fn note_heartbeat(&self) {
+        self.heartbeat_at.store(self.now(), Ordering::Relaxed);
     }
 
     pub(super) fn set_state(&self, state: SourceState) {
@@ -188,7 +269,79 @@ impl SourceStatus {
 
     /// Everything received was passed on.
     pub(super) fn set_waiting(&self) {
-        let now = u64::try_from(self.made.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.waiting_since.store(now.max(1), Ordering::Relaxed);
+        self.waiting_since.store(self.now(), Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(offset: u64) -> SourcePosition {
+        SourcePosition::new("bin.000001", offset)
+    }
+
+    fn end_at(offset: u64) -> Option<SourceEnd> {
+        Some(SourceEnd {
+            position: Some(at(offset)),
+            executed: None,
+        })
+    }
+
+    /// Streaming, with a newest event of 1970, and silent for long.
+    fn silent() -> SourceStatus {
+        let status = SourceStatus::default();
+        status.set_state(SourceState::Streaming);
+        status.count_batch(1, Some(1));
+        status.set_waiting();
+        std::thread::sleep(CAUGHT_UP_AFTER);
+        status
+    }
+
+    #[test]
+    fn silent_source_is_caught_up_only_where_its_end_is_reached() {
+        let status = silent();
+        let behind = |here: u64| status.seconds_behind(Some(&at(here)), None).unwrap();
+        assert_eq!(behind(400), 0, "an unknown end: silence is all there is");
+        status.set_source_end(end_at(500));
+        assert!(behind(400) > 1_000_000, "the dump stalls");
+        assert_eq!(behind(500), 0);
+        status.set_source_end(None);
+        assert_eq!(behind(400), 0);
+    }
+
+    #[test]
+    fn busy_source_is_caught_up_where_its_end_is_reached() {
+        let status = silent();
+        status.set_busy();
+        assert!(status.seconds_behind(Some(&at(500)), None).unwrap() > 0);
+        status.set_source_end(end_at(500));
+        assert_eq!(status.seconds_behind(Some(&at(500)), None), Some(0));
+    }
+
+    #[test]
+    fn heartbeat_after_the_end_was_reported_shows_that_all_was_sent() {
+        let status = silent();
+        status.note_heartbeat();
+        std::thread::sleep(Duration::from_millis(2));
+        status.set_source_end(end_at(500));
+        assert!(status.seconds_behind(Some(&at(400)), None).unwrap() > 0);
+        std::thread::sleep(Duration::from_millis(2));
+        status.set_source_end(end_at(500));
+        status.note_heartbeat();
+        assert_eq!(status.seconds_behind(Some(&at(400)), None), Some(0));
+        std::thread::sleep(Duration::from_millis(2));
+        status.set_source_end(end_at(600));
+        assert!(status.seconds_behind(Some(&at(400)), None).unwrap() > 0);
+    }
+
+    #[test]
+    fn end_without_position_and_gtids_is_unknown() {
+        let status = silent();
+        status.set_source_end(Some(SourceEnd {
+            position: None,
+            executed: None,
+        }));
+        assert_eq!(status.seconds_behind(Some(&at(400)), None), Some(0));
     }
 }

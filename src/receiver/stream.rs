@@ -258,7 +258,10 @@ impl Stream<'_> {
 
     fn event(&mut self, header: &EventHeader, event: &[u8]) -> Result<bool, ReceiverError> {
         self.bytes += event.len() as u64;
-        self.has_news |= header.event_type != EventType::HEARTBEAT;
+        match header.event_type {
+            EventType::HEARTBEAT => self.status.note_heartbeat(),
+            _ => self.has_news = true,
+        }
         if header.event_type.is_control() {
             if header.event_size as usize != event.len() {
                 return Err(self.misfit(header, "one as long as its packet"));

@@ -12,6 +12,7 @@ use super::open::{Relay, log_dir, source_names};
 use super::supervisor::{Stage, StageEnd, Supervisor};
 use crate::admin;
 use crate::config::FlavorChoice;
+use crate::receiver::control;
 use crate::receiver::{
     self, Identities, Queue, ReadBack, ReceiverContext, ReceiverOptions, SourceStatus,
 };
@@ -220,6 +221,10 @@ impl Pipeline {
 
     fn start_receivers(self, context: ReceiverContext, supervisor: &mut Supervisor) {
         for ((options, status), source) in self.receivers.into_iter().zip(&self.parts.sources) {
+            let (config, shutdown) = (source.config.clone(), self.shutdown.clone());
+            let stage = Stage::ControlConnection(config.name.clone());
+            let watching = control::watch_source_end(config, status.clone(), shutdown);
+            supervisor.spawn(stage, until_stopped(watching));
             let stage = Stage::Receiver(source.config.name.clone());
             let receiving = receiver::run(
                 options,

@@ -32,6 +32,8 @@ pub(super) enum Stage {
     ShutdownWatcher,
     /// Follows the source of this name.
     Receiver(String),
+    /// Asks the source of this name for the end of its binlog.
+    ControlConnection(String),
     /// Writes the relay log.
     LogThread,
 }
@@ -43,6 +45,9 @@ impl fmt::Display for Stage {
             Stage::AdminLoop => f.write_str("the accept loop of the admin socket"),
             Stage::ShutdownWatcher => f.write_str("the shutdown watcher"),
             Stage::Receiver(source) => write!(f, "the receiver of source \"{source}\""),
+            Stage::ControlConnection(source) => {
+                write!(f, "the control connection of source \"{source}\"")
+            }
             Stage::LogThread => f.write_str("the log thread"),
         }
     }

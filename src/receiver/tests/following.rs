@@ -134,7 +134,7 @@ async fn a_backlog_in_the_socket_is_not_caught_up() {
     relay.until_executed(&binlog.executed()[..5]).await;
     // Waits for the rest of a packet, with all that can be read out of the way.
     tokio::time::sleep(Duration::from_millis(700)).await;
-    let behind = relay.statuses[0].seconds_behind();
+    let behind = relay.statuses[0].seconds_behind(None, None);
     assert!(
         behind.is_some_and(|seconds| seconds > 1_000_000),
         "{behind:?}"
@@ -158,7 +158,7 @@ async fn a_source_with_nothing_more_is_caught_up() {
     let relay = Relay::start(Flavor::MySql, vec![source.config("m1")], vec![at_start(86)]);
     relay
         .until("caught up", |relay| {
-            relay.statuses[0].seconds_behind() == Some(0)
+            relay.statuses[0].seconds_behind(None, None) == Some(0)
         })
         .await;
     relay.stop().await;
