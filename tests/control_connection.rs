@@ -14,9 +14,10 @@ mod support;
 use binrelay::config::{Config, SourceConfig};
 use binrelay::receiver::SourceEnd;
 use binrelay::receiver::control::{ControlConnection, SemiSync};
+use binrelay::tls::TlsMode;
 use support::kind::Kind;
 use support::relay::{Relay, RelayOptions, SourceOptions, run_binrelay};
-use support::servers::{NOBODY_USER, REPL_USER, Server, ServerOptions};
+use support::servers::{NOBODY_USER, REPL_PASSWORD, REPL_USER, Server, ServerOptions};
 use support::topology::run_for;
 
 const KINDS: [Kind; 5] = [
@@ -138,5 +139,89 @@ async fn answers_of_each_kind_are_those_of_the_server() {
     let _one_at_a_time = support::exclusive();
     for kind in KINDS {
         answers_are_those_of_the_server(kind).await;
+    }
+}
+
+/// The relay's connections on the source that do not stream.
+async fn control_connections(source: &Server) -> Vec<u64> {
+    let query = format!(
+        "SELECT id FROM information_schema.processlist WHERE user = '{REPL_USER}' AND command = \
+         'Sleep'"
+    );
+    source.rows(&query).await
+}
+
+async fn wait_control_connection(source: &Server, relay: &Relay) -> u64 {
+    let deadline = support::Deadline::after_secs(30);
+    loop {
+        if let [id] = control_connections(source).await[..] {
+            return id;
+        }
+        assert!(!deadline.passed(), "no control connection: {}", relay.log());
+        run_for(100).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_control_connection_comes_back_and_the_dump_continues() {
+    let _one_at_a_time = support::exclusive();
+    let source = Server::start(Kind::MariaDb, ServerOptions::new(86)).await;
+    let relay = Relay::start(RelayOptions::new(vec![SourceOptions::of("m", &source)]));
+    relay.wait_streaming().await;
+    let first = wait_control_connection(&source, &relay).await;
+    source.sql(&format!("KILL {first}")).await;
+    let deadline = support::Deadline::after_secs(30);
+    while !relay
+        .log()
+        .contains("control connection is available again")
+    {
+        assert!(!deadline.passed(), "never available again: {}", relay.log());
+        run_for(100).await;
+    }
+    let second = wait_control_connection(&source, &relay).await;
+    assert_ne!(first, second);
+    let log = relay.log();
+    let warnings = log.matches("control connection is not available").count();
+    assert_eq!(warnings, 1, "{log}");
+    assert_eq!(relay.source_status("m")["reconnects"].as_u64(), Some(0));
+    wait_caught_up(&relay, "the killed connection is back").await;
+}
+
+/// MySQL's own certificate is not for the host name: both connections accept it in the modes that
+/// do not verify the name, and a certificate of another authority in none that verifies.
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_modes_are_those_of_the_dump_connection() {
+    let _one_at_a_time = support::exclusive();
+    let source = Server::start(Kind::MySql, ServerOptions::new(86)).await;
+    let ca = source.data_dir().join("ca.pem");
+    for mode in ["required", "verify_ca"] {
+        let mut options = SourceOptions::of("m", &source);
+        options
+            .extra
+            .push(format!("tls = {{ mode = \"{mode}\", ca = {ca:?} }}"));
+        let relay = Relay::start(RelayOptions::new(vec![options]));
+        relay.wait_streaming().await;
+        wait_control_connection(&source, &relay).await;
+        wait_caught_up(&relay, mode).await;
+        let log = relay.log();
+        assert!(
+            !log.contains("control connection is not available"),
+            "{mode}: {log}"
+        );
+    }
+    let relay = Relay::start(RelayOptions::new(vec![SourceOptions::of("m", &source)]));
+    let other = relay.data_dir().join("server-cert.pem");
+    for (mode, ca, is_accepted) in [
+        (TlsMode::VerifyCa, &ca, true),
+        (TlsMode::VerifyCa, &other, false),
+        (TlsMode::VerifyIdentity, &ca, false),
+    ] {
+        let mut config = source_config(&relay);
+        config.tls.mode = mode;
+        config.tls.ca = Some(ca.clone());
+        let opened = ControlConnection::open(&config, true).await;
+        let shown = format!("{opened:?}");
+        assert_eq!(opened.is_ok(), is_accepted, "{mode:?}: {shown}");
+        assert!(!shown.contains(REPL_PASSWORD), "{shown}");
     }
 }

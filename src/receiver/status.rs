@@ -294,7 +294,7 @@ mod tests {
         status.set_state(SourceState::Streaming);
         status.count_batch(1, Some(1));
         status.set_waiting();
-        std::thread::sleep(CAUGHT_UP_AFTER);
+        std::thread::sleep(CAUGHT_UP_AFTER + Duration::from_millis(20));
         status
     }
 

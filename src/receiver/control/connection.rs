@@ -1,6 +1,7 @@
 //! The connection itself and its questions.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::time::Duration;
 
 use mysql_async::prelude::Queryable;
@@ -99,11 +100,20 @@ pub enum SemiSync {
 }
 
 /// A connection to a source beside its dump.
-#[derive(Debug)]
 pub struct ControlConnection {
     connection: Conn,
     /// Time limit for each answer.
     read_timeout: Duration,
+}
+
+impl fmt::Debug for ControlConnection {
+    /// Without mysql_async's part: that shows the password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ControlConnection")
+            .field("id", &self.connection.id())
+            .field("read_timeout", &self.read_timeout)
+            .finish_non_exhaustive()
+    }
 }
 
 impl ControlConnection {

@@ -4,18 +4,24 @@ use mysql_async::{ClientIdentity, SslOpts};
 
 use crate::tls::{ClientTls, TlsMode};
 
-/// mysql_async's settings; `None` in mode disabled.
+/// The host name against which mysql_async checks a certificate whose name is to be ignored.
 ///
-/// In mode verify_ca mysql_async's own check also requires that the certificate is for the host
-/// name: it recognises only an older form of the error that it is to tolerate. The control
-/// connection is then unavailable where only the name differs; nothing unverified is accepted.
+/// mysql_async 0.37 checks the whole certificate and then tolerates the error of the name check,
+/// which it recognises by `NotValidForName` in its text. rustls has replaced that text by one that
+/// quotes the expected host name, so this name restores the tolerance. The name is checked after
+/// the chain: a certificate that does not lead to `ca` still fails with another error.
+const IGNORED_NAME: &str = "NotValidForName";
+
+/// mysql_async's settings; `None` in mode disabled.
 pub(super) fn ssl_opts(tls: &ClientTls) -> Option<SslOpts> {
     let opts = match tls.mode {
         TlsMode::Disabled => return None,
         TlsMode::Preferred | TlsMode::Required => SslOpts::default()
             .with_danger_accept_invalid_certs(true)
             .with_danger_skip_domain_validation(true),
-        TlsMode::VerifyCa => verified(tls).with_danger_skip_domain_validation(true),
+        TlsMode::VerifyCa => verified(tls)
+            .with_danger_skip_domain_validation(true)
+            .with_danger_tls_hostname_override(Some(IGNORED_NAME)),
         TlsMode::VerifyIdentity => verified(tls),
     };
     let identity = tls.cert.clone().zip(tls.key.clone());
