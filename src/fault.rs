@@ -18,7 +18,10 @@ pub fn inject(stage: &str) {
         static REQUESTED: LazyLock<Option<String>> =
             LazyLock::new(|| std::env::var("BINRELAY_FAULT").ok());
         if REQUESTED.as_deref() == Some(stage) {
-            std::panic::panic_any(format!("injected fault in {stage}"));
+            #[allow(clippy::panic, reason = "the purpose of this module")]
+            {
+                panic!("injected fault in {stage}");
+            }
         }
     }
     #[cfg(not(debug_assertions))]

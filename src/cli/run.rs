@@ -55,13 +55,12 @@ pub fn run(_args: RunArgs, config: Config) -> anyhow::Result<Outcome> {
     outcome
 }
 
-/// Logs a panic as one line with its location. The stage that it ends, and what follows from that,
-/// is reported where the stage is watched.
+/// Logs a panic as one line with its location. The stage that it ends is reported by the relay.
 fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let message = panic.payload_as_str().unwrap_or("no message");
-        let place = panic.location().map(ToString::to_string);
-        let place = place.unwrap_or_else(|| "an unknown location".to_owned());
-        tracing::error!("panic at {place}: {message}");
+        let location = panic.location().map(ToString::to_string);
+        let location = location.unwrap_or_else(|| "an unknown location".to_owned());
+        tracing::error!("panic at {location}: {message}");
     }));
 }

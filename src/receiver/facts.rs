@@ -1,4 +1,4 @@
-//! What a source reports about itself, and whether it can be followed.
+//! A source's own settings, and whether it can be followed.
 
 use super::error::ReceiverError;
 use super::old_servers::first_known;

@@ -1,4 +1,4 @@
-//! What a receiver is started with.
+//! The settings of a receiver, and the parts of the relay that it uses.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -40,7 +40,7 @@ pub struct Queue {
     pub memory_kib: u32,
 }
 
-/// What all receivers of a relay share.
+/// The parts of the relay that all receivers share.
 #[derive(Debug, Clone)]
 pub struct ReceiverContext {
     /// The relay log, for its state.

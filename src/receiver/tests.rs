@@ -149,10 +149,9 @@ impl Relay {
         self.statuses[source].state()
     }
 
-    fn progress(&self, source: usize) -> (String, u64) {
+    fn progress(&self, source: usize) -> SourcePosition {
         let state = self.context.log.state();
-        let progress = &state.sources[source];
-        (progress.position.file.to_string(), progress.position.offset)
+        state.sources[source].position.clone()
     }
 
     fn kept(&self, source: usize) -> u64 {

@@ -1,4 +1,4 @@
-//! Acquires what a relay needs before it can run: directory, log, sockets.
+//! Opens the data directory, the log and the sockets, before the stages start.
 
 use std::sync::Arc;
 

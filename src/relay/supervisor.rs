@@ -176,7 +176,7 @@ impl Supervisor {
     }
 }
 
-/// What a task that did not return said.
+/// Why a task did not return: the message of its panic.
 fn panic_message(error: JoinError) -> String {
     let panic = match error.try_into_panic() {
         Ok(panic) => panic,
