@@ -1,4 +1,4 @@
-//! The unix socket that answers `binrelay status`: whoever connects gets the report as one JSON
+//! The unix socket that answers `binrelay status`: each client gets the report as one JSON
 //! object, and the connection is closed.
 
 use std::io;
@@ -11,31 +11,34 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 
+use crate::fault;
 use crate::status::Report;
 
-/// Time limit for one client to take its answer.
+/// Time limit for one client to read its answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
-/// The largest answer that is taken, in bytes.
+/// The largest answer that is accepted, in bytes.
 const REPORT_LEN_MAX: u64 = 64 * 1024 * 1024;
 
-/// Opens the socket. One that a killed relay left behind is replaced; one that answers is not.
+/// Opens the socket. The socket of a killed relay is replaced; one that answers is not.
 ///
 /// # Errors
-/// When another relay answers there, or the socket cannot be made.
+/// When another relay answers there, or the socket cannot be created.
 pub async fn listen(path: &Path) -> io::Result<UnixListener> {
     let in_use = |text| Err(io::Error::new(io::ErrorKind::AddrInUse, text));
     match std::fs::symlink_metadata(path) {
         Ok(found) if !found.file_type().is_socket() => {
-            return in_use("a file that is no socket is there; give another [admin] socket");
+            return in_use(
+                "a file that is not a socket exists there; set [admin] socket to another path",
+            );
         }
         Ok(_) => match UnixStream::connect(path).await {
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
                 std::fs::remove_file(path)?;
             }
-            // One that is too busy to answer is alive.
+            // A socket that is too busy to answer is still in use.
             _ => {
                 return in_use(
-                    "another binrelay answers there; give this one another [admin] socket",
+                    "another binrelay answers there; set [admin] socket to another path",
                 );
             }
         },
@@ -60,6 +63,7 @@ pub async fn serve(
         };
         match accepted {
             Ok((client, _)) => {
+                fault::inject("admin_loop");
                 let report = report.clone();
                 tokio::spawn(async move {
                     let report = report();
@@ -107,7 +111,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn only_a_dead_socket_is_replaced() {
+    async fn only_an_unused_socket_is_replaced() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("sock");
         let alive = listen(&path).await.unwrap();

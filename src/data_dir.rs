@@ -4,7 +4,7 @@
 //! data_dir/
 //!   auto.cnf     the relay's server_uuid, as mysqld keeps it
 //!   LOCK         held by the running process
-//!   spool/       large transactions on their way; emptied at start
+//!   spool/       large transactions being assembled; emptied at start
 //! ```
 
 use std::fs::{self, File, OpenOptions};
@@ -23,32 +23,32 @@ const AUTO_CNF_MODE: u32 = 0o644;
 /// Why the data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DataDirError {
-    /// The operating system refused.
+    /// The operating system refused an operation.
     #[error("cannot {action} {}: {cause}", path.display())]
     Io {
-        /// What was tried.
+        /// The operation.
         action: &'static str,
-        /// With which file or folder.
+        /// The path.
         path: PathBuf,
-        /// Its answer.
+        /// The operating system's error.
         #[source]
         cause: io::Error,
     },
     /// auto.cnf could not be written.
     #[error(transparent)]
     Write(#[from] AtomicFileError),
-    /// Another process has it.
+    /// Another process uses it.
     #[error(
-        "data_dir {} is in use by another binrelay (it holds {}/LOCK); stop it, or give this one \
-         a data_dir of its own",
+        "data_dir {} is in use by another binrelay (it holds {}/LOCK); stop it, or use \
+         another data_dir for this one",
         path.display(),
         path.display()
     )]
     InUse {
-        /// The folder.
+        /// The directory.
         path: PathBuf,
     },
-    /// auto.cnf holds something else.
+    /// auto.cnf does not contain a UUID.
     #[error(
         "{}: expected a line server-uuid=XXXXXXXX-XXXX-XXXX-XXXX-XXXXXXXXXXXX, found {found:?}; \
          restore the file, or remove it to get a new UUID",
@@ -57,7 +57,7 @@ pub enum DataDirError {
     AutoCnf {
         /// The file.
         path: PathBuf,
-        /// What stands there instead.
+        /// The file's content instead, shortened.
         found: String,
     },
 }
@@ -72,11 +72,11 @@ pub struct DataDir {
 }
 
 impl DataDir {
-    /// Takes the folder, which is made if it is missing. `configured` is a UUID to use instead of
-    /// that in auto.cnf.
+    /// Locks the directory, which is created if it is missing. `configured` is a UUID to use instead
+    /// of the one in auto.cnf.
     ///
     /// # Errors
-    /// When another process holds it, or it cannot be made, read or written.
+    /// When another process uses it, or it cannot be created, read or written.
     pub fn open(path: &Path, configured: Option<Uuid>) -> Result<Self, DataDirError> {
         create_dir(path)?;
         let lock = lock(path)?;
@@ -100,7 +100,7 @@ impl DataDir {
         })
     }
 
-    /// The folder.
+    /// The directory.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -120,7 +120,7 @@ fn io_error(action: &'static str, path: &Path, cause: io::Error) -> DataDirError
 }
 
 fn create_dir(path: &Path) -> Result<(), DataDirError> {
-    // Binlogs hold everybody's data: nobody else may read them.
+    // Binlogs contain user data; they must not be world-readable.
     let made = fs::DirBuilder::new()
         .recursive(true)
         .mode(0o750)
@@ -146,7 +146,7 @@ fn lock(path: &Path) -> Result<File, DataDirError> {
     }
 }
 
-/// Reads the UUID, or makes one and keeps it.
+/// Reads the UUID, or generates and stores one.
 fn auto_cnf(dir: &Path) -> Result<Uuid, DataDirError> {
     let path = dir.join("auto.cnf");
     match fs::read_to_string(&path) {
@@ -177,7 +177,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_process_at_a_time_and_one_uuid_for_ever() {
+    fn directory_is_for_one_process_at_a_time_and_keeps_its_uuid() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("data");
         let first = DataDir::open(&path, None).unwrap();
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn half_an_auto_cnf_of_a_killed_start_is_no_obstacle() {
+    fn partial_auto_cnf_of_a_killed_start_is_replaced() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("auto.cnf.new"), "[auto]\nserv").unwrap();
         let uuid = DataDir::open(dir.path(), None).unwrap().server_uuid();
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_auto_cnf_is_not_replaced() {
+    fn invalid_auto_cnf_is_not_replaced() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("auto.cnf"), "[auto]\nserver-uuid=xyz\n").unwrap();
         let error = DataDir::open(dir.path(), None).unwrap_err();

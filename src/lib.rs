@@ -34,6 +34,7 @@ pub mod binlog;
 pub mod config;
 pub mod connection;
 pub mod data_dir;
+pub mod fault;
 pub mod filter;
 pub mod flavor;
 pub mod gtid;

@@ -272,6 +272,7 @@ impl LogThread {
         runtime: &Handle,
     ) {
         loop {
+            crate::fault::inject("log_thread");
             let next =
                 runtime.block_on(async { tokio::time::timeout(IDLE_TICK, queue.recv()).await });
             let outcome = match next {

@@ -79,6 +79,7 @@ pub async fn run(
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((tcp, _)) => {
+                    crate::fault::inject("accept_loop");
                     connection_id = connection_id.wrapping_add(1).max(1);
                     let log = log.borrow().clone();
                     let Some(log) = log else {
@@ -104,7 +105,12 @@ pub async fn run(
                 }
             },
             () = stopping(&mut shutdown) => break,
-            Some(_) = sessions.join_next(), if !sessions.is_empty() => {}
+            Some(ended) = sessions.join_next(), if !sessions.is_empty() => {
+                if let Err(error) = ended {
+                    // The other sessions are not affected.
+                    tracing::error!("a client's session was ended by a defect in binrelay: {error}");
+                }
+            }
         }
     }
     drop(listener);

@@ -1,4 +1,4 @@
-//! What every stage reports, put together into one snapshot: the answer to `binrelay status`.
+//! The state of all stages in one snapshot: the answer to `binrelay status`.
 //!
 //! The names are those of the JSON that scripts rely on; unknown values are null.
 
@@ -65,26 +65,27 @@ pub struct SourceReport {
     pub port: u16,
     /// `connecting`, `streaming`, `stopped` or `failed`.
     pub state: String,
-    /// The source's own.
+    /// The source's server_id.
     pub server_id: Option<u32>,
-    /// The source's own; null on MariaDB.
+    /// The source's server_uuid; null on MariaDB.
     pub server_uuid: Option<String>,
-    /// What it reports of itself.
+    /// The version that it reports.
     pub server_version: Option<String>,
-    /// The source's own file up to which everything is durable here.
+    /// The source's own binlog file up to which everything is durable here.
     pub file: Option<String>,
     /// The position in it.
     pub position: Option<u64>,
-    /// MySQL: all transactions that the relay log holds; MariaDB: the newest of each domain that
-    /// came by this source.
+    /// MySQL: all transactions that the relay log holds; MariaDB: the newest of each domain from this
+    /// source.
     pub gtid_received: String,
-    /// How old the newest event is; 0 when all was taken in; null when not streaming.
+    /// 0 when the source's end is durable here, otherwise the age of the newest event; null when not
+    /// streaming.
     pub seconds_behind: Option<u64>,
     /// Since the relay's start.
     pub transactions: TransactionCounts,
     /// Since the relay's start.
     pub bytes_received: u64,
-    /// Connections lost or not made since the relay's start.
+    /// Connections lost or not established since the relay's start.
     pub reconnects: u64,
     /// Whether transactions are acknowledged to the source.
     pub semi_sync: bool,
@@ -92,42 +93,42 @@ pub struct SourceReport {
     pub last_error: Option<ErrorReport>,
 }
 
-/// What became of a source's transactions.
+/// How a source's transactions were handled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct TransactionCounts {
-    /// Taken in.
+    /// Received.
     pub received: u64,
     /// Appended to the log.
     pub kept: u64,
     /// Dropped as second copies.
     pub duplicate: u64,
-    /// Of those kept: left empty by the filter.
+    /// Kept transactions that the filter emptied.
     pub filtered: u64,
 }
 
 /// An error with its time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorReport {
-    /// The server's error code; 0 when it is none of a server's.
+    /// The server's error code; 0 if it is not a server error.
     pub code: u16,
-    /// What happened and what to do.
+    /// The problem and its remedy.
     pub message: String,
     /// When, in UTC.
     pub at: String,
 }
 
-/// One source's parts that report.
+/// The parts of one source that report.
 #[derive(Debug, Clone)]
 pub struct SourceParts {
     /// Its section of the configuration.
     pub config: SourceConfig,
-    /// The receiver's figures.
+    /// The receiver's state and counters.
     pub status: Arc<SourceStatus>,
-    /// The relay log's figures.
+    /// The relay log's counters.
     pub ledger: Arc<SourceCounters>,
 }
 
-/// The relay's parts that report.
+/// The parts of the relay that report.
 #[derive(Debug)]
 pub struct Parts {
     /// The relay's server_id.
@@ -141,7 +142,7 @@ pub struct Parts {
 }
 
 impl Parts {
-    /// The snapshot. `log` is not there until the first source has answered.
+    /// The snapshot. There is no `log` until the first source has answered.
     pub fn report(&self, log: Option<&RelayLog>, replicas: Vec<ReplicaReport>) -> Report {
         let state = log.map(|log| log.state().clone());
         let sources = self.sources.iter().enumerate().map(|(number, source)| {
@@ -209,7 +210,10 @@ impl SourceParts {
             file: progress.map(|progress| progress.position.file.to_string()),
             position: progress.map(|progress| progress.position.offset),
             gtid_received,
-            seconds_behind: self.status.seconds_behind(),
+            seconds_behind: self.status.seconds_behind(
+                progress.map(|progress| &progress.position),
+                state.map(|state| &state.executed),
+            ),
             transactions: TransactionCounts {
                 received: self.status.received.load(Ordering::Relaxed),
                 kept: self.ledger.kept.load(Ordering::Relaxed),
@@ -237,7 +241,7 @@ impl ErrorReport {
 }
 
 impl Report {
-    /// Whether something needs a look: the log is not running, or a source is not streaming.
+    /// Whether an administrator must look: the log is not running, or a source is not streaming.
     pub fn is_degraded(&self) -> bool {
         self.relay.state != "running"
             || self

@@ -1,4 +1,4 @@
-//! `binrelay check`: whether a configuration would work.
+//! `binrelay check`: whether a configuration works.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -12,8 +12,8 @@ use super::stdout::Stdout;
 
 /// Check a configuration and every source it names
 ///
-/// Reads the configuration as run would, connects to each source, and says what would not work and
-/// how to mend it. Nothing is changed anywhere. Exits with 3 when the relay would run, but not as
+/// Reads the configuration as run would, connects to each source, and reports what would not work
+/// and how to fix it. Nothing is changed anywhere. Exits with 3 when the relay would run, but not as
 /// well as it could.
 #[derive(Debug, clap::Args)]
 pub struct CheckArgs {
@@ -22,7 +22,7 @@ pub struct CheckArgs {
     pub config: PathBuf,
 }
 
-/// Prints what is to be said about a valid configuration, then checks its sources.
+/// Prints the warnings about a valid configuration, then checks its sources.
 pub fn run(_args: CheckArgs, config: Config) -> anyhow::Result<Outcome> {
     let mut out = Stdout::lock();
     let file = config.path.display();
@@ -41,7 +41,7 @@ pub fn run(_args: CheckArgs, config: Config) -> anyhow::Result<Outcome> {
     }
 }
 
-/// Connects to each source and says what was found.
+/// Connects to each source and prints the result.
 fn check_sources(config: &Config) -> anyhow::Result<Outcome> {
     install_crypto_provider();
     let runtime = tokio::runtime::Builder::new_current_thread()

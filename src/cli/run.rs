@@ -12,9 +12,9 @@ use super::Outcome;
 
 /// Run the relay in the foreground until SIGTERM or SIGINT
 ///
-/// The relay connects to every source of the configuration, keeps what they send in its own
-/// binary log, and serves that log to replicas. The first SIGTERM or SIGINT lets what is under way
-/// finish and stops. The log goes to stderr.
+/// The relay connects to every source in the configuration, writes their transactions to its own
+/// binary log, and serves that log to replicas. On the first SIGTERM or SIGINT it finishes writing
+/// the transactions it has received, and stops. The log goes to stderr.
 #[derive(Debug, clap::Args)]
 pub struct RunArgs {
     /// Configuration file (TOML)
@@ -30,25 +30,37 @@ pub fn run(_args: RunArgs, config: Config) -> anyhow::Result<Outcome> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .context("cannot start the threads")?;
+        .context("cannot start the runtime")?;
+    log_panics();
     let outcome = runtime.block_on(async {
         let relay = Relay::prepare(config).await?;
         let shutdown = watch::Sender::new(false);
         let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
-        let running = relay.run(shutdown.subscribe());
-        tokio::pin!(running);
+        // A task of its own, so that a panic in it is an error like any other.
+        let mut running = tokio::spawn(relay.run(shutdown.subscribe()));
         tokio::select! {
-            outcome = &mut running => return Ok(outcome.map(|()| Outcome::Done)?),
+            ended = &mut running => return Ok(ended?.map(|()| Outcome::Done)?),
             _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
             _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
         }
         shutdown.send_replace(true);
-        running.await?;
+        running.await??;
         tracing::info!("stopped");
         Ok(Outcome::Done)
     });
-    // All stages have ended; a name that is still being looked up must not hold the program.
+    // All stages have ended or been given up. A name lookup in progress, or a log thread that waits
+    // for a disk, must not delay the exit.
     runtime.shutdown_background();
     outcome
+}
+
+/// Logs a panic as one line with its location. The stage that it ends is reported by the relay.
+fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let message = panic.payload_as_str().unwrap_or("no message");
+        let location = panic.location().map(ToString::to_string);
+        let location = location.unwrap_or_else(|| "an unknown location".to_owned());
+        tracing::error!("panic at {location}: {message}");
+    }));
 }

@@ -1,29 +1,34 @@
-//! `binrelay check`: whether a source could be followed, without following it.
+//! `binrelay check`: whether a source can be followed, without following it.
 
 use std::path::PathBuf;
 
 use rand::Rng;
 
+use super::connect::connect;
+use super::control::{ControlConnection, ControlError, Grants, SemiSync, ServerSettings};
 use super::error::ReceiverError;
-use super::{Identities, ReceiverOptions, resume, start};
+use super::first_contact::explore;
+use super::identities::Identities;
+use super::options::ReceiverOptions;
+use super::resume;
 use crate::config::SourceConfig;
 use crate::flavor::Flavor;
 use crate::gtid::Uuid;
 use crate::identity::IdentityKind;
 
-/// What a check found.
+/// The result of a check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckedSource {
-    /// By what its transactions are known.
+    /// How its transactions are identified.
     pub kind: IdentityKind,
-    /// In words: who answers, and where a first start would begin.
+    /// As text: the server, and where a first start would begin.
     pub summary: String,
-    /// In words: what would work, but not as well as it could, and how to mend it.
+    /// As text: what would work, but not as well as it could, and how to fix it.
     pub warnings: Vec<String>,
 }
 
 impl ReceiverOptions {
-    /// For a check of the source: nothing is stored.
+    /// For a check of the source, which stores nothing.
     pub fn of_check(number: u16, config: &SourceConfig, server_id: u32) -> Self {
         Self {
             number,
@@ -36,18 +41,18 @@ impl ReceiverOptions {
     }
 }
 
-/// Connects to the source, asks all that a receiver would ask, and begins a dump. `flavor` is the
+/// Connects to the source, asks everything that a receiver asks, and starts a dump. `flavor` is the
 /// configured one, `kind` that of the sources checked before.
 ///
 /// # Errors
-/// What would stop a receiver.
+/// Errors that would stop a receiver.
 pub async fn check_source(
     options: &ReceiverOptions,
     identities: &Identities,
     flavor: Option<Flavor>,
     kind: Option<IdentityKind>,
 ) -> Result<CheckedSource, ReceiverError> {
-    let (mut connection, facts) = super::connect(options).await?;
+    let (mut connection, facts) = connect(options).await?;
     if let Some(expected) = flavor.filter(|flavor| *flavor != facts.flavor) {
         let (found, version) = (facts.flavor, facts.version);
         return Err(ReceiverError::Flavor {
@@ -62,14 +67,18 @@ pub async fn check_source(
     identities.note(options.number, &facts, options.server_id)?;
     let shared_domain = identities.shared_domain(options.number, &facts);
     let useless_rules = facts.useless_rules(&options.config.filter);
-    // A source ends the dump of a replica when another with the same server_id comes. A relay may
-    // be running with ours.
+    // A source ends the dump of a replica when another with the same server_id connects. A relay may
+    // already be running with the configured one.
     let stranger = ReceiverOptions {
         server_id: rand::rng().random_range(0x4000_0000..0x7fff_ffff),
         ..options.clone()
     };
-    let by_gtid = start::uses_gtids(options, &facts);
-    let contact = start::explore(&mut connection, &stranger, facts).await?;
+    let by_gtid = facts.follows_by_gtid(&options.config);
+    let asked = ask(&options.config, facts.offers_tls).await;
+    let contact = match explore(&mut connection, &stranger, facts).await {
+        Ok(contact) => contact,
+        Err(error) => return Err(with_statement(error, asked.as_ref().ok())),
+    };
     let way = if by_gtid {
         "by GTID"
     } else {
@@ -78,7 +87,7 @@ pub async fn check_source(
     let before = contact.before.to_text();
     let start = match by_gtid {
         true if before.is_empty() => "with the source's first transaction".to_owned(),
-        true => format!("behind {before}"),
+        true => format!("after {before}"),
         false => format!("at {}", contact.progress.position),
     };
     let facts = &contact.facts;
@@ -88,6 +97,76 @@ pub async fn check_source(
             "ok: {} {}, server_id {}, followed {way}; a first start begins {start}",
             facts.flavor, facts.version, facts.server_id
         ),
-        warnings: shared_domain.into_iter().chain(useless_rules).collect(),
+        warnings: shared_domain
+            .into_iter()
+            .chain(useless_rules)
+            .chain(control_warnings(options, asked))
+            .collect(),
     })
+}
+
+/// The answers on the control connection.
+struct Answers {
+    settings: ServerSettings,
+    grants: Grants,
+    /// Whether the user may ask for the end of the binlog.
+    shows_end: bool,
+}
+
+async fn ask(config: &SourceConfig, offers_tls: bool) -> Result<Answers, ControlError> {
+    let mut connection = ControlConnection::open(config, offers_tls).await?;
+    let settings = connection.settings().await?;
+    let answers = Answers {
+        grants: connection.grants().await?,
+        shows_end: connection.source_end(&settings).await?.position.is_some(),
+        settings,
+    };
+    connection.close().await;
+    Ok(answers)
+}
+
+/// The error, with the exact statement if a missing privilege caused it.
+fn with_statement(error: ReceiverError, answers: Option<&Answers>) -> ReceiverError {
+    let statement = answers.and_then(|answers| answers.grants.missing_replication_slave());
+    match statement {
+        Some(statement) => ReceiverError::setup(
+            format!("the source's user lacks the privilege REPLICATION SLAVE ({error})"),
+            format!("execute on the source: {statement}"),
+        ),
+        None => error,
+    }
+}
+
+fn control_warnings(
+    options: &ReceiverOptions,
+    answers: Result<Answers, ControlError>,
+) -> Vec<String> {
+    let answers = match answers {
+        Ok(answers) => answers,
+        Err(error) => {
+            return vec![format!(
+                "the control connection is not available, so seconds_behind will only be \
+                 estimated: {error}"
+            )];
+        }
+    };
+    let mut warnings = Vec::new();
+    if !answers.shows_end {
+        let (settings, grants) = (&answers.settings, &answers.grants);
+        let version = settings.version_numbers();
+        let statement = grants.missing_replication_client(settings.flavor, version);
+        warnings.push(format!(
+            "the source does not show the end of its binlog to this user, so seconds_behind may \
+             only be estimated; execute on the source: {}",
+            statement
+                .as_deref()
+                .unwrap_or("SHOW GRANTS, and grant REPLICATION CLIENT or BINLOG MONITOR")
+        ));
+    }
+    if options.config.semi_sync && answers.settings.semi_sync == SemiSync::NotLoaded {
+        warnings.push(
+            "semi_sync is true, but the source has not loaded its semi-sync plugin".to_owned(),
+        );
+    }
+    warnings
 }

@@ -1,4 +1,4 @@
-//! Where in a source's binlog the stream of a dump stands: what control events say.
+//! The position of a dump in the source's binlog, as its control events report it.
 
 use std::sync::Arc;
 
@@ -7,13 +7,13 @@ use crate::binlog::event::{self, EventHeader};
 use crate::binlog::format_description::Checksum;
 use crate::binlog::rotate::Rotate;
 use crate::binlog::{EventError, EventType, FormatDescription};
+use crate::position::SourcePosition;
 
-/// The source's file and position, and what its events look like.
+/// The source's coordinates, and the format of its events.
 #[derive(Debug, Clone)]
 pub(super) struct DumpPosition {
-    pub(super) file: Arc<str>,
-    /// Behind the newest event.
-    pub(super) position: u64,
+    /// The end of the newest event.
+    pub(super) at: SourcePosition,
     pub(super) format: Option<Arc<FormatDescription>>,
     /// When the file's format description was written, by the source's clock.
     pub(super) file_timestamp: u32,
@@ -23,9 +23,9 @@ pub(super) struct DumpPosition {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Change {
     Nothing,
-    /// The stream goes on in another file or at another place.
+    /// The stream continues in another file or at another offset.
     File,
-    /// The events that follow may look different.
+    /// The events that follow may have another format.
     Format,
     /// The position moved without a transaction.
     Position,
@@ -34,44 +34,43 @@ pub(super) enum Change {
 impl DumpPosition {
     pub(super) fn new() -> Self {
         Self {
-            file: Arc::from(""),
-            position: 0,
+            at: SourcePosition::default(),
             format: None,
             file_timestamp: 0,
         }
     }
 
-    /// Whether the events end with a checksum, as far as is known.
+    /// Whether the events end with a checksum. False before the first format description.
     pub(super) fn is_checksummed(&self) -> bool {
         self.format
             .as_ref()
             .is_some_and(|format| format.checksum == Checksum::Crc32)
     }
 
-    /// The source's position behind an event, when there is one: events that stand in no file do
-    /// not move it. A header has only the position's lower 32 bits.
+    /// The end offset of an event in the source's file; events that are not part of a file do not
+    /// move it. A header holds only the lower 32 bits.
     pub(super) fn after(&self, header: &EventHeader) -> u64 {
         if header.log_pos == 0 || header.is_artificial() {
-            return self.position;
+            return self.at.offset;
         }
-        let next = self.position + u64::from(header.event_size);
+        let next = self.at.offset + u64::from(header.event_size);
         if next as u32 == header.log_pos {
             return next;
         }
-        // The source left events out (a GTID dump, or events that it does not send). A place
-        // behind is none: then event lengths add up, as in MySQL's replicas.
+        // The source skipped events (a GTID dump, or events that it does not send). An offset
+        // before the current one is not valid: then event lengths add up, as in MySQL's replicas.
         self.ahead(header.log_pos).unwrap_or(next)
     }
 
-    /// The place not before this one that has these lower 32 bits; `None` when they are rather
-    /// those of a place before it.
+    /// The first offset from the current one on that has these lower 32 bits; `None` when they
+    /// rather belong to an offset before it.
     fn ahead(&self, low: u32) -> Option<u64> {
-        let here = self.position as u32;
+        let here = self.at.offset as u32;
         let has_wrapped = here.saturating_sub(low) > 1 << 31;
-        (low >= here || has_wrapped).then(|| self.position + u64::from(low.wrapping_sub(here)))
+        (low >= here || has_wrapped).then(|| self.at.offset + u64::from(low.wrapping_sub(here)))
     }
 
-    /// Takes in a whole control event.
+    /// Applies a whole control event.
     pub(super) fn control(
         &mut self,
         header: &EventHeader,
@@ -79,7 +78,7 @@ impl DumpPosition {
     ) -> Result<Change, ReceiverError> {
         let has_checksum = match header.event_type {
             EventType::FORMAT_DESCRIPTION => !has_stale_checksum(event),
-            EventType::ROTATE if is_made_up(header) => false, // It is tried below.
+            EventType::ROTATE if is_generated(header) => false, // Tried below.
             _ => self.is_checksummed(),
         };
         if has_checksum {
@@ -89,10 +88,10 @@ impl DumpPosition {
             EventType::ROTATE => self.rotate(header, event),
             EventType::FORMAT_DESCRIPTION => {
                 let format = FormatDescription::parse(event).map_err(|cause| self.damage(cause))?;
-                self.position = self.after(header);
+                self.at.offset = self.after(header);
                 self.file_timestamp = header.timestamp;
-                // A source sends the description again at every start of a dump; most often it
-                // says nothing new.
+                // A source sends the description again at every start of a dump; most often it is
+                // unchanged.
                 if self.format.as_deref() == Some(&format) {
                     return Ok(Change::Nothing);
                 }
@@ -101,80 +100,78 @@ impl DumpPosition {
             }
             EventType::HEARTBEAT => self.heartbeat(header, event),
             _ => {
-                self.position = self.after(header);
+                self.at.offset = self.after(header);
                 Ok(Change::Position)
             }
         }
     }
 
     fn rotate(&mut self, header: &EventHeader, event: &[u8]) -> Result<Change, ReceiverError> {
-        // The first one comes before any format description, others between two of them; whether
-        // they have a checksum can only be seen by trying.
+        // The first one precedes any format description, others come between two of them; only a
+        // trial shows whether they have a checksum.
         let checksummed = match self.format {
-            Some(_) if !is_made_up(header) => self.is_checksummed(),
+            Some(_) if !is_generated(header) => self.is_checksummed(),
             _ => event::verify_checksum(event).is_ok(),
         };
         let body = event::body(event, checksummed);
         let rotate = Rotate::parse(body).map_err(|cause| self.damage(cause))?;
         let file = String::from_utf8_lossy(rotate.file);
-        // A name with the remains of a wrong checksum must not be asked for next time.
+        // A name with the remains of a wrong checksum must not be requested next time.
         if !is_file_name(&file) {
             return Err(self.contradiction(
                 format!("a rotate event to {file:?}"),
                 "the name of a binlog file and its number",
             ));
         }
-        if *file == *self.file && rotate.position == self.position {
+        let to = SourcePosition::new(&*file, rotate.position);
+        if to == self.at {
             return Ok(Change::Nothing);
         }
-        self.file = Arc::from(&*file);
-        self.position = rotate.position;
+        self.at = to;
         Ok(Change::File)
     }
 
-    /// A heartbeat says where the source's dump stands; that must be where we stand, or further,
-    /// when it left events out.
+    /// A heartbeat reports the position of the source's dump; that must be the current position, or
+    /// one after it when the source skipped events.
     fn heartbeat(&mut self, header: &EventHeader, event: &[u8]) -> Result<Change, ReceiverError> {
         let body = event::body(event, self.is_checksummed());
         let file = String::from_utf8_lossy(body);
-        let Some(place) = self.ahead(header.log_pos).filter(|_| *file == *self.file) else {
+        let ahead = self.ahead(header.log_pos);
+        let Some(offset) = ahead.filter(|_| *file == *self.at.file) else {
             return Err(self.contradiction(
                 format!("a heartbeat for {:?}:{}", &*file, header.log_pos),
-                "one for the place where the stream stands",
+                "one for the position of the stream",
             ));
         };
-        self.position = place;
+        self.at.offset = offset;
         Ok(Change::Position)
     }
 
     pub(super) fn damage(&self, cause: EventError) -> ReceiverError {
         ReceiverError::Transaction {
-            file: self.file.to_string(),
-            position: self.position,
+            at: self.at.clone(),
             cause: cause.into(),
         }
     }
 
     pub(super) fn contradiction(&self, found: String, expected: &'static str) -> ReceiverError {
-        let (file, position) = (self.file.to_string(), self.position);
         ReceiverError::Stream {
-            file,
-            position,
+            at: self.at.clone(),
             found,
             expected,
         }
     }
 }
 
-/// Whether a format description's own checksum means nothing: for a dump that starts within a file
-/// a source clears fields of it, and computes the checksum anew only if its events have one.
+/// Whether a format description's own checksum is meaningless: for a dump that starts within a file
+/// a source clears fields of it, and recomputes the checksum only if its events have one.
 fn has_stale_checksum(event: &[u8]) -> bool {
     FormatDescription::parse(event)
         .is_ok_and(|format| format.checksum == Checksum::None && format.created == 0)
 }
 
-/// Whether a source made the rotate event up for the connection.
-fn is_made_up(header: &EventHeader) -> bool {
+/// Whether the source generated the rotate event for this connection.
+fn is_generated(header: &EventHeader) -> bool {
     header.is_artificial() || header.timestamp == 0
 }
 
@@ -205,33 +202,32 @@ mod tests {
         }
     }
 
-    fn at(position: u64) -> DumpPosition {
+    fn at(offset: u64) -> DumpPosition {
         DumpPosition {
-            file: Arc::from("bin.000001"),
-            position,
+            at: SourcePosition::new("bin.000001", offset),
             format: None,
             file_timestamp: 0,
         }
     }
 
     #[test]
-    fn positions_go_on_behind_4_gib() {
+    fn positions_continue_past_4_gib() {
         assert_eq!(at(100).after(&header(150, 50)), 150);
         assert_eq!(at(100).after(&header(0, 50)), 100);
-        assert_eq!(at(100).after(&header(400, 50)), 400, "events were left out");
+        assert_eq!(at(100).after(&header(400, 50)), 400, "events were skipped");
         let near = u64::from(u32::MAX) - 10;
         assert_eq!(at(near).after(&header(39, 50)), near + 50);
         assert_eq!(at(near + 50).after(&header(139, 100)), near + 150);
-        let left_out = at(near - 1000).after(&header(39, 50));
+        let skipped = at(near - 1000).after(&header(39, 50));
         assert_eq!(
-            left_out,
+            skipped,
             near + 50,
-            "events were left out on both sides of 4 GiB"
+            "events were skipped on both sides of 4 GiB"
         );
         assert_eq!(
             at(1000).after(&header(500, 50)),
             1050,
-            "a place never goes back"
+            "an offset never goes back"
         );
         assert_eq!(
             at((1 << 32) + 1000).after(&header(500, 50)),
@@ -240,24 +236,24 @@ mod tests {
     }
 
     #[test]
-    fn artificial_rotates_name_the_file() {
-        let mut place = DumpPosition::new();
+    fn artificial_rotate_names_the_file() {
+        let mut position = DumpPosition::new();
         let event = rotate::artificial(86, "bin.000007", 4);
         let header = EventHeader::parse(&event).unwrap();
-        assert_eq!(place.control(&header, &event).unwrap(), Change::File);
-        assert_eq!((&*place.file, place.position), ("bin.000007", 4));
-        assert_eq!(place.control(&header, &event).unwrap(), Change::Nothing);
+        assert_eq!(position.control(&header, &event).unwrap(), Change::File);
+        assert_eq!(position.at, SourcePosition::new("bin.000007", 4));
+        assert_eq!(position.control(&header, &event).unwrap(), Change::Nothing);
         let bare = &event[..event.len() - 4];
         let mut fresh = DumpPosition::new();
         assert_eq!(fresh.control(&header, bare).unwrap(), Change::File);
-        assert_eq!(&*fresh.file, "bin.000007", "a rotate without checksum");
+        assert_eq!(&*fresh.at.file, "bin.000007", "a rotate without checksum");
     }
 
-    /// Seen of MariaDB 10.11: within a file the description's position is cleared, its checksum
-    /// is left as it was.
+    /// Observed with MariaDB 10.11: within a file the description's position is cleared, and its
+    /// checksum left unchanged.
     #[test]
-    fn descriptions_of_sources_without_checksums_may_have_stale_ones() {
-        for (checksum, created, taken) in [
+    fn stale_checksum_of_a_description_is_accepted_from_sources_without_checksums() {
+        for (checksum, created, is_accepted) in [
             (Checksum::None, 0, true),
             (Checksum::None, 5, false),
             (Checksum::Crc32, 0, false),
@@ -274,7 +270,7 @@ mod tests {
             let header = EventHeader::parse(&event).unwrap();
             assert_eq!(
                 at(500).control(&header, &event).is_ok(),
-                taken,
+                is_accepted,
                 "{format:?}"
             );
         }
@@ -282,7 +278,7 @@ mod tests {
 
     #[test]
     fn heartbeats_are_checked() {
-        let mut place = at(500);
+        let mut position = at(500);
         let beat = |file: &str, log_pos| {
             let header = EventHeader {
                 event_type: EventType::HEARTBEAT,
@@ -293,17 +289,17 @@ mod tests {
             (EventHeader::parse(&event).unwrap(), event)
         };
         let (header, event) = beat("bin.000001", 700);
-        assert_eq!(place.control(&header, &event).unwrap(), Change::Position);
-        assert_eq!(place.position, 700);
+        assert_eq!(position.control(&header, &event).unwrap(), Change::Position);
+        assert_eq!(position.at.offset, 700);
         let (header, event) = beat("bin.000001", 600);
-        assert!(place.control(&header, &event).is_err());
+        assert!(position.control(&header, &event).is_err());
         let (header, event) = beat("bin.000002", 800);
-        assert!(place.control(&header, &event).is_err());
-        place.position = u64::from(u32::MAX) - 10;
+        assert!(position.control(&header, &event).is_err());
+        position.at.offset = u64::from(u32::MAX) - 10;
         let (header, event) = beat("bin.000001", 89);
-        assert_eq!(place.control(&header, &event).unwrap(), Change::Position);
-        assert_eq!(place.position, (1 << 32) + 89, "behind 4 GiB");
+        assert_eq!(position.control(&header, &event).unwrap(), Change::Position);
+        assert_eq!(position.at.offset, (1 << 32) + 89, "past 4 GiB");
         let (header, event) = beat("bin.000001", 80);
-        assert!(place.control(&header, &event).is_err());
+        assert!(position.control(&header, &event).is_err());
     }
 }

@@ -1,91 +1,86 @@
-//! Why a source is not followed, and whether trying again at once can help.
+//! Why a source is not followed, and whether an immediate retry can help.
 
 use std::time::Duration;
 
 use crate::connection::{ConnectionError, ConnectionErrorCause};
 use crate::flavor::Flavor;
 use crate::gtid::GtidError;
+use crate::position::SourcePosition;
 use crate::protocol::ServerError;
 use crate::transaction::TransactionError;
 
 /// What stopped a receiver.
 #[derive(Debug, thiserror::Error)]
 pub enum ReceiverError {
-    /// The connection could not be made, or broke.
+    /// The connection could not be established, or broke.
     #[error(transparent)]
     Connection(#[from] ConnectionError),
     /// The source refused to send its binlog, or stopped sending it.
     #[error("the source answered: {0}")]
     Source(ServerError),
     /// The source ended the dump without an error: it shuts down, or killed the connection.
-    #[error("the source ended the dump at {file}:{position}")]
+    #[error("the source ended the dump at {at}")]
     Ended {
-        /// The source's file.
-        file: String,
-        /// The source's position.
-        position: u64,
+        /// The end of the last event.
+        at: SourcePosition,
     },
-    /// Neither an event nor a heartbeat came in time.
-    #[error("nothing came from the source for {}", display_seconds(*.0))]
+    /// Neither an event nor a heartbeat arrived in time.
+    #[error("the source sent nothing for {}", display_seconds(*.0))]
     Silent(Duration),
-    /// The events do not make transactions.
-    #[error("at {file}:{position}: {cause}")]
+    /// The events do not form transactions.
+    #[error("at {at}: {cause}")]
     Transaction {
-        /// The source's file.
-        file: String,
-        /// The source's position before the event.
-        position: u64,
-        /// What is wrong.
+        /// The position before the event.
+        at: SourcePosition,
+        /// The problem.
         #[source]
         cause: TransactionError,
     },
     /// The stream contradicts itself.
-    #[error("at {file}:{position}: {found}, expected {expected}")]
+    #[error("at {at}: found {found}, expected {expected}")]
     Stream {
-        /// The source's file.
-        file: String,
-        /// The source's position.
-        position: u64,
-        /// What came.
+        /// The position before the packet.
+        at: SourcePosition,
+        /// The content of the packet.
         found: String,
-        /// What should have come.
+        /// The expected content.
         expected: &'static str,
     },
-    /// Another kind of server answers than this relay can follow.
+    /// The server is of another flavor than the relay log.
     #[error(
-        "a {found} server ({version}) answers, this relay log holds {expected} events; correct \
-         host and port of this source, or give it to a relay of its own"
+        "the source is a {found} server ({version}), but this relay log holds {expected} events; \
+         correct host and port of this source, or use a separate relay for it"
     )]
     Flavor {
-        /// What the log holds.
+        /// The flavor of the log.
         expected: Flavor,
-        /// What answered.
+        /// The flavor of the server.
         found: Flavor,
         /// Its version.
         version: String,
     },
-    /// The source must be configured otherwise.
+    /// The source's configuration must be changed.
     #[error("{what}; {remedy}")]
     Setup {
-        /// What was found.
+        /// The problem.
         what: String,
-        /// What to change.
+        /// The change to make.
         remedy: String,
     },
     /// A GTID set or position that the source sent cannot be read.
     #[error("{what}: {cause}")]
     Gtid {
-        /// Which one.
+        /// The name of the set or position.
         what: &'static str,
-        /// What is wrong with it.
+        /// The problem.
         #[source]
         cause: GtidError,
     },
     /// The relay log refuses this source's transactions.
     #[error("{0}")]
     Refused(String),
-    /// The relay log takes nothing any more.
-    #[error("the relay log has failed and takes nothing any more; the relay's own error says why")]
+    /// The relay log accepts nothing more.
+    #[error("the relay log has failed and accepts nothing more; see the relay's own error")]
     LogClosed,
 }
 
@@ -93,15 +88,15 @@ fn display_seconds(duration: Duration) -> String {
     format!("{} s", duration.as_secs_f64())
 }
 
-/// Errors of a source that an administrator must mend: access denied (1044, 1045, 1130, 1227,
+/// Server errors that an administrator must resolve: access denied (1044, 1045, 1130, 1227,
 /// 1698), the password has expired (1820, 1862), the account is locked (3118, MariaDB 4151), TLS
-/// is required (3159), and a fatal error in reading the binlog (1236).
+/// is required (3159), and a fatal error while reading the binlog (1236).
 const FATAL_CODES: [u16; 11] = [
     1044, 1045, 1130, 1227, 1236, 1698, 1820, 1862, 3118, 3159, 4151,
 ];
 
 impl ReceiverError {
-    /// What must be changed, where the source itself says what is wrong.
+    /// A problem in the source's configuration, and how to resolve it.
     pub fn setup(what: impl Into<String>, remedy: impl Into<String>) -> Self {
         ReceiverError::Setup {
             what: what.into(),
@@ -109,7 +104,7 @@ impl ReceiverError {
         }
     }
 
-    /// Whether somebody must change something before it can work.
+    /// Whether an administrator must act before it can work.
     pub fn is_failure(&self) -> bool {
         match self {
             ReceiverError::Connection(error) => match &error.cause {
@@ -133,7 +128,7 @@ impl ReceiverError {
         }
     }
 
-    /// The server's error code, or 0.
+    /// The server's error code; 0 if it is not a server error.
     pub fn code(&self) -> u16 {
         match self {
             ReceiverError::Connection(error) => error.server_error().map_or(0, |error| error.code),
@@ -142,31 +137,35 @@ impl ReceiverError {
         }
     }
 
-    /// What to do about it, where the error's own text does not say.
+    /// The remedy, where the error's own text does not name it.
     pub fn advice(&self) -> Option<&'static str> {
         match self.code() {
-            1045 | 1698 => Some("correct user and password of this source, or the account on it"),
-            1044 | 1227 => Some("GRANT REPLICATION SLAVE ON *.* to this source's user"),
+            1045 | 1698 => {
+                Some("correct the user and password of this source, or the account on the source")
+            }
+            1044 | 1227 => {
+                Some("GRANT REPLICATION SLAVE ON *.* to this source's user on the source")
+            }
             1130 => Some("allow this host for the account on the source"),
             1236 => Some(
-                "if the source has purged what is missing here, seed the replicas anew and give \
-                 this source a new start",
+                "if the source has purged transactions that the relay still needs, seed the \
+                 replicas again and configure a new start for this source",
             ),
             1820 | 1862 | 3118 | 4151 => {
-                Some("ALTER USER on the source: a new password, or unlock")
+                Some("set a new password on the source or unlock the account (ALTER USER)")
             }
             3159 => Some("set mode = \"required\" in this source's [source.tls]"),
             _ => None,
         }
     }
 
-    /// The error in one line, with what to do.
+    /// The error in one line, with its remedy.
     pub fn to_line(&self) -> String {
         let line = match self.advice() {
             Some(advice) => format!("{self}; {advice}"),
             None => self.to_string(),
         };
-        // The source's own words are among it.
+        // It contains text that the source sent.
         line.replace(char::is_control, " ")
     }
 }

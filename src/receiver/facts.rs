@@ -1,14 +1,16 @@
-//! What a source says of itself, and whether it can be followed.
+//! A source's own settings, and whether it can be followed.
 
 use super::error::ReceiverError;
+use super::old_servers::first_known;
 use crate::config::{FilterConfig, SourceConfig, SourceStart};
 use crate::connection::Connection;
 use crate::connection::client::ServerGreeting;
 use crate::filter::{Filter, RuleLists};
 use crate::flavor::Flavor;
 use crate::identity::IdentityKind;
+use crate::protocol::capability::CLIENT_SSL;
 
-/// A source's answers to the first questions.
+/// A source's answers to the first questions, on the connection that its dump then uses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceFacts {
     /// MySQL or MariaDB.
@@ -17,18 +19,20 @@ pub struct SourceFacts {
     pub version: String,
     /// `server_id`.
     pub server_id: u32,
-    /// `server_uuid`; MariaDB has none.
+    /// `server_uuid`; MariaDB and MySQL 5.5 have none.
     pub server_uuid: Option<String>,
     /// MySQL: whether `gtid_mode` is ON. MariaDB transactions always have GTIDs.
     pub has_gtids: bool,
-    /// Whether names of databases and tables are compared without regard to case.
+    /// Whether the server offers TLS.
+    pub offers_tls: bool,
+    /// Whether names of databases and tables are case-insensitive.
     pub folds_case: bool,
     /// MariaDB: `gtid_domain_id`, where `read_only` does not keep clients from writing to it.
     pub writes_to_domain: Option<u32>,
 }
 
 impl SourceFacts {
-    /// By what the source's transactions are known.
+    /// How the source's transactions are identified.
     pub fn identity_kind(&self) -> IdentityKind {
         match (self.flavor, self.has_gtids) {
             (Flavor::MariaDb, _) => IdentityKind::MariaDb,
@@ -37,7 +41,7 @@ impl SourceFacts {
         }
     }
 
-    /// Whether a source that says this of itself is followed by GTID.
+    /// Whether the source is followed by GTID.
     pub fn follows_by_gtid(&self, config: &SourceConfig) -> bool {
         match (self.flavor, config.auto_position) {
             (_, Some(chosen)) => chosen && self.has_gtids,
@@ -56,18 +60,19 @@ impl SourceFacts {
         greeting: &ServerGreeting,
     ) -> Result<Self, ReceiverError> {
         let flavor = greeting.flavor;
-        let sql = match flavor {
-            Flavor::MySql => {
+        let statements: &[&str] = match flavor {
+            Flavor::MySql => &[
                 "SELECT @@GLOBAL.server_id, @@GLOBAL.log_bin, @@GLOBAL.lower_case_table_names, \
-                 @@GLOBAL.server_uuid, @@GLOBAL.gtid_mode"
-            }
-            Flavor::MariaDb => {
+                 @@GLOBAL.server_uuid, @@GLOBAL.gtid_mode",
+                // MySQL 5.5 has neither a UUID nor GTIDs.
+                "SELECT @@GLOBAL.server_id, @@GLOBAL.log_bin, @@GLOBAL.lower_case_table_names",
+            ],
+            Flavor::MariaDb => &[
                 "SELECT @@GLOBAL.server_id, @@GLOBAL.log_bin, @@GLOBAL.lower_case_table_names, \
-                 @@GLOBAL.gtid_domain_id, @@GLOBAL.read_only"
-            }
+                 @@GLOBAL.gtid_domain_id, @@GLOBAL.read_only",
+            ],
         };
-        let answer = connection.query(sql).await?;
-        let row = answer.rows.first().cloned().unwrap_or_default();
+        let row = first_known(connection, statements).await?;
         let text = |index: usize| {
             row.get(index)
                 .and_then(Option::as_deref)
@@ -77,17 +82,17 @@ impl SourceFacts {
         if text(1) != "1" {
             return Err(ReceiverError::setup(
                 "binary logging is off on the source (log_bin=OFF)",
-                "start it with log_bin",
+                "restart it with log_bin enabled",
             ));
         }
         let server_id = text(0).parse().unwrap_or(0);
         if server_id == 0 {
             return Err(ReceiverError::setup(
-                "the source has server_id 0, and sends its binlog to nobody",
-                "set server_id on it",
+                "the source has server_id 0, so it does not send its binlog to replicas",
+                "set server_id on the source",
             ));
         }
-        // Newer servers say OFF.
+        // Newer servers report OFF.
         let is_writable = matches!(text(4).as_str(), "0" | "OFF");
         let (server_uuid, has_gtids, writes_to_domain) = match flavor {
             Flavor::MySql => (Some(text(3)), text(4) == "ON", None),
@@ -99,6 +104,7 @@ impl SourceFacts {
             server_id,
             server_uuid: server_uuid.filter(|uuid| !uuid.is_empty()),
             has_gtids,
+            offers_tls: greeting.capabilities & CLIENT_SSL != 0,
             folds_case: text(2) != "0",
             writes_to_domain,
         })
@@ -118,7 +124,7 @@ impl SourceFacts {
         Filter::new(lists, self.flavor, self.folds_case)
     }
 
-    /// Rules that can never match, and how to mend them.
+    /// A warning about rules that can never match, with their correction.
     pub fn useless_rules(&self, config: &FilterConfig) -> Option<String> {
         if self.flavor != Flavor::MariaDb || !self.folds_case {
             return None;
@@ -136,9 +142,9 @@ impl SourceFacts {
             return None;
         }
         Some(format!(
-            "rules about the databases {useless:?} never match: the source keeps names in lower \
-             case (lower_case_table_names is not 0), and MariaDB compares those of databases byte \
-             by byte; write them in lower case"
+            "rules for the databases {useless:?} never match: the source stores names in lowercase \
+             (lower_case_table_names is not 0), and MariaDB compares database names byte by byte; \
+             write them in lowercase"
         ))
     }
 }

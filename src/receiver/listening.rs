@@ -1,4 +1,4 @@
-//! Waiting for a source that sends a dump, and when to give it up.
+//! Waiting for a source that sends a dump, and when to give up.
 
 use std::time::Duration;
 
@@ -7,16 +7,16 @@ use tokio::time::Instant;
 use super::error::ReceiverError;
 use crate::connection::Connection;
 
-/// A source that sends less than this much of a packet within its `read_timeout`, in bytes, is as
-/// good as silent. Far less than the slowest link brings, so that a large event may take long.
+/// A source that sends less of a packet than this within its `read_timeout`, in bytes, counts as
+/// silent. Far less than the slowest link delivers, so a large event may take long.
 const LEN_MIN: usize = 1024;
 
-/// The time since something came.
+/// Time since the last received data.
 #[derive(Debug)]
 pub(super) struct Listening {
     limit: Duration,
     heard: Instant,
-    /// What was buffered then.
+    /// How many bytes were buffered then.
     len: usize,
 }
 
@@ -29,7 +29,7 @@ impl Listening {
         }
     }
 
-    /// A packet or a part of one was taken in, and the next may take its time.
+    /// A packet or a part of one was handled: the time limit starts again.
     pub(super) fn heard(&mut self, connection: &Connection) {
         self.heard = Instant::now();
         self.len = connection.buffered_len();
@@ -38,7 +38,7 @@ impl Listening {
     /// Reads more of the dump.
     ///
     /// # Errors
-    /// When the connection breaks, or too little has come for too long.
+    /// When the connection breaks, or too little arrived for too long.
     pub(super) async fn fill(&mut self, connection: &mut Connection) -> Result<(), ReceiverError> {
         match tokio::time::timeout_at(self.heard + self.limit, connection.fill()).await {
             Ok(filled) => filled?,

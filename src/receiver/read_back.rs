@@ -1,4 +1,4 @@
-//! Reading what lies before the sources' starts, where there are no GTIDs.
+//! Reading the transactions before the sources' starts, where there are no GTIDs.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use crate::position::SourcePosition;
 
 /// The starts of sources that are read from before them. All sources wait for each other: a copy
-/// of what lies before one source's start must not be taken in from another.
+/// of a transaction before one source's start must not be recorded from another source.
 #[derive(Debug)]
 pub struct ReadBack {
     /// By source: the start, until it is reached.
@@ -16,7 +16,7 @@ pub struct ReadBack {
 }
 
 impl ReadBack {
-    /// Of these sources' starts, by number.
+    /// With these starts, by the sources' numbers.
     pub fn new(starts: Vec<Option<SourcePosition>>) -> Self {
         let left = starts.iter().flatten().count();
         Self {
@@ -25,13 +25,13 @@ impl ReadBack {
         }
     }
 
-    /// The source's start, if it is still to be reached.
+    /// The source's start, unless it was reached.
     pub fn start_of(&self, source: u16) -> Option<SourcePosition> {
         let starts = self.starts.lock().unwrap_or_else(PoisonError::into_inner);
         starts.get(usize::from(source)).cloned().flatten()
     }
 
-    /// The source has reached its start, and all that lies before it is on its way to the log.
+    /// The source has reached its start, and everything before it is queued for the log.
     pub fn finish(&self, source: u16) {
         let mut starts = self.starts.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(start) = starts.get_mut(usize::from(source)) {
@@ -43,7 +43,7 @@ impl ReadBack {
     /// Waits until all sources have reached their starts.
     pub async fn wait_for_all(&self) {
         let mut left = self.left.subscribe();
-        // It cannot be closed while `self` is there.
+        // It cannot be closed while `self` exists.
         let _ = left.wait_for(|left| *left == 0).await;
     }
 }

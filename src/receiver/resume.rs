@@ -1,17 +1,18 @@
-//! Where a connection to a source goes on.
+//! Where a new connection to a source resumes.
 
+use super::dump_request::StartPoint;
 use super::error::ReceiverError;
 use super::facts::SourceFacts;
-use super::start::{self, StartPoint};
-use super::{ReceiverOptions, Shared};
+use super::first_contact::first_contact;
+use super::options::{ReceiverContext, ReceiverOptions};
 use crate::config::SourceStart;
 use crate::flavor::Flavor;
 use crate::gtid::GtidPosition;
 use crate::identity::{Executed, IdentityKind};
 use crate::relay_log::SourceProgress;
 
-/// Refuses a source whose transactions are known by something else than those of the log, or of
-/// the sources before.
+/// Refuses a source whose transactions are identified differently from those of the log, or of the
+/// sources before it.
 pub(super) fn check_kind(expected: IdentityKind, facts: &SourceFacts) -> Result<(), ReceiverError> {
     let found = facts.identity_kind();
     if found.flavor() != expected.flavor() {
@@ -29,37 +30,39 @@ pub(super) fn check_kind(expected: IdentityKind, facts: &SourceFacts) -> Result<
         IdentityKind::MySql | IdentityKind::MariaDb => ("with", "without"),
     };
     Err(ReceiverError::setup(
-        format!("the source runs {there} GTIDs, and the relay log or another source of it {here}"),
-        "set gtid_mode alike (ON or OFF) on all sources; to change it, begin with an empty \
-         data_dir and seed the replicas anew",
+        format!(
+            "the source runs {there} GTIDs, but the relay log or another source runs {here} them"
+        ),
+        "use the same gtid_mode (ON or OFF) on all sources; to change it, start with an empty \
+         data_dir and seed the replicas again",
     ))
 }
 
-/// Where to go on: behind what is durable, or at the configured start.
-/// With it comes the source's [`SourceProgress::first_timestamp`].
+/// Where to resume: after the last durable transaction, or at the configured start. Also returns the
+/// source's [`SourceProgress::first_timestamp`].
 pub(super) async fn start_point(
     options: &ReceiverOptions,
-    shared: &Shared,
+    context: &ReceiverContext,
     facts: &SourceFacts,
 ) -> Result<(StartPoint, u32), ReceiverError> {
     let known = {
-        let state = shared.log.state();
+        let state = context.log.state();
         state.sources.get(usize::from(options.number)).cloned()
     };
     let progress = match known.filter(|progress| !progress.position.is_unknown()) {
         Some(progress) => progress,
-        None => join(options, shared).await?,
+        None => join(options, context).await?,
     };
-    let executed = shared.log.state().executed.clone();
-    if !start::uses_gtids(options, facts) {
+    let executed = context.log.state().executed.clone();
+    if !facts.follows_by_gtid(&options.config) {
         if progress.server_id != 0 && progress.server_id != facts.server_id {
             return Err(ReceiverError::setup(
                 format!(
-                    "another server answers: server_id {} instead of {}, and the position \
-                     {} means nothing to it",
+                    "the source is another server: it has server_id {} instead of {}, and position \
+                     {} is not valid there",
                     facts.server_id, progress.server_id, progress.position
                 ),
-                "let the address point to the old server again, or follow by GTID \
+                "point the address to the old server again, or follow by GTID \
                  (auto_position = true)",
             ));
         }
@@ -72,7 +75,7 @@ pub(super) async fn start_point(
     }
 }
 
-/// MariaDB: the configured start, overlaid by what has come since.
+/// MariaDB: the configured start, updated with the GTIDs received since.
 fn gtid_position(options: &ReceiverOptions, progress: SourceProgress) -> GtidPosition {
     let mut position = match &options.config.start {
         SourceStart::Gtid(text) => text.parse().unwrap_or_default(),
@@ -84,32 +87,35 @@ fn gtid_position(options: &ReceiverOptions, progress: SourceProgress) -> GtidPos
     position
 }
 
-/// The start of a source that joins a relay log with transactions in it: nothing may lie before
-/// its start that the log has not had, since replicas would never get it.
-async fn join(options: &ReceiverOptions, shared: &Shared) -> Result<SourceProgress, ReceiverError> {
-    let contact = start::first_contact(options, &shared.identities).await?;
+/// The start of a source that joins a relay log with transactions in it: the log must have had all
+/// transactions before that start, because replicas would never receive them.
+async fn join(
+    options: &ReceiverOptions,
+    context: &ReceiverContext,
+) -> Result<SourceProgress, ReceiverError> {
+    let contact = first_contact(options, &context.identities).await?;
     if contact.facts.identity_kind() == IdentityKind::Anonymous {
-        check_history(shared, contact.read_back_to.is_some())?;
+        check_history(context, contact.read_back_to.is_some())?;
     }
-    // Read afterwards: what the source has from others may have come from them meanwhile.
-    let executed = shared.log.state().executed.clone();
+    // Read afterwards: transactions that the source has from others may have arrived meanwhile.
+    let executed = context.log.state().executed.clone();
     if let Some(missing) = missing(&contact.before, &executed) {
         return Err(ReceiverError::setup(
             format!(
-                "the start of this source lies behind transactions that the relay log never had: \
+                "the start of this source is after transactions that the relay log never had: \
                  {missing}"
             ),
-            "give an earlier start, or begin with an empty data_dir while all sources are up and \
-             seed the replicas anew",
+            "configure an earlier start, or start with an empty data_dir while all sources are up \
+             and seed the replicas again",
         ));
     }
     Ok(contact.progress)
 }
 
-/// Without GTIDs nothing tells whether the replicas have what a source that joins later brings of
-/// old times, unless the log begins where its sources' history does.
-fn check_history(shared: &Shared, has_start: bool) -> Result<(), ReceiverError> {
-    let state = shared.log.state();
+/// Without GTIDs nothing shows whether the replicas have the old transactions of a source that joins
+/// later, unless the log begins where its sources' history does.
+fn check_history(context: &ReceiverContext, has_start: bool) -> Result<(), ReceiverError> {
+    let state = context.log.state();
     let has_lost = state
         .sources
         .iter()
@@ -119,12 +125,12 @@ fn check_history(shared: &Shared, has_start: bool) -> Result<(), ReceiverError> 
     }
     Err(ReceiverError::setup(
         "the source joins a relay log that began without it, and without GTIDs its old \
-         transactions cannot be told from new ones",
-        "begin with an empty data_dir while all sources are up, and seed the replicas anew",
+         transactions cannot be distinguished from new ones",
+        "start with an empty data_dir while all sources are up, and seed the replicas again",
     ))
 }
 
-/// What of `before` is not in `executed`, in words.
+/// Describes what `before` contains that `executed` lacks.
 fn missing(before: &Executed, executed: &Executed) -> Option<String> {
     match (before, executed) {
         (Executed::MySql(before), Executed::MySql(executed)) => {

@@ -1,50 +1,60 @@
-//! Reading a source's binlog without taking it in: to find a start, and what lies before it.
+//! Reading a source's binlog without recording it: to find a start, and what precedes it.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::dump_position::{Change, DumpPosition};
 use super::error::ReceiverError;
 use super::listening::Listening;
+use super::packets::{DumpPart, next_part};
 use crate::binlog::event::{self, EventHeader};
 use crate::binlog::{EventType, Opener};
 use crate::connection::{Connection, Phase};
 use crate::gtid::{BinlogState, GtidSet};
-use crate::identity::Identity;
-use crate::identity::{Executed, IdentityKind};
-use crate::protocol::framing::PacketPart;
-use crate::protocol::response;
+use crate::identity::{Executed, Identity, IdentityKind};
+use crate::position::SourcePosition;
 use crate::transaction::boundary::{self, Boundary};
 
-/// What a scan of the source's binlog found.
+/// The result of a scan of the source's binlog.
 pub(super) struct Scanned {
-    pub(super) place: DumpPosition,
+    pub(super) position: DumpPosition,
     pub(super) before: Executed,
     boundary: Boundary,
-    /// The file that the dump has left, and its end.
-    left: Option<(Arc<str>, u64)>,
+    /// The end of the file that the dump has just left.
+    left: Option<SourcePosition>,
 }
 
 /// Where a scan ends.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Until {
-    /// At this place of the first file; `None`: before the first transaction.
-    pub(super) place: Option<u64>,
-    /// Whether a person gave it: then it must be the border of a transaction.
-    pub(super) is_given: bool,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Until {
+    /// Before the first transaction.
+    FirstTransaction,
+    /// At the source's end, in the first file that is sent.
+    SourceEnd(SourcePosition),
+    /// At the configured start, in the first file that is sent: it must be a transaction boundary.
+    ConfiguredStart(SourcePosition),
 }
 
-/// Reads a dump that was asked for from its start up to `until`, and gathers the transactions that
-/// it passes.
+impl Until {
+    /// The position, unless it is to be found.
+    pub(super) fn position(&self) -> Option<&SourcePosition> {
+        match self {
+            Until::FirstTransaction => None,
+            Until::SourceEnd(position) | Until::ConfiguredStart(position) => Some(position),
+        }
+    }
+}
+
+/// Reads a requested dump from its start up to `until`, and collects the transactions that precede
+/// that position.
 pub(super) async fn scan(
     connection: &mut Connection,
     read_timeout: Duration,
     kind: IdentityKind,
-    until: Until,
+    until: &Until,
 ) -> Result<Scanned, ReceiverError> {
     connection.set_phase(Phase::Dump);
     let mut scanned = Scanned {
-        place: DumpPosition::new(),
+        position: DumpPosition::new(),
         before: match kind {
             IdentityKind::Anonymous => Executed::Anonymous,
             known => Executed::empty(known.flavor()),
@@ -53,123 +63,109 @@ pub(super) async fn scan(
         left: None,
     };
     let mut listening = Listening::new(read_timeout);
-    let (mut skipping, mut heard) = (false, false);
+    let mut has_read = false;
     loop {
-        let Some(part) = connection.buffered_part()? else {
-            if std::mem::take(&mut heard) {
+        let Some(part) = next_part(connection, &scanned.position)? else {
+            if std::mem::take(&mut has_read) {
                 listening.heard(connection);
             }
             listening.fill(connection).await?;
             continue;
         };
-        heard = true;
-        let packet = match part {
-            PacketPart::Whole(packet) => packet,
-            PacketPart::Begin(head) => {
-                skipping = true;
-                head
-            }
-            PacketPart::Continue(_) => continue,
-            PacketPart::End(_) => {
-                skipping = false;
-                continue;
-            }
+        has_read = true;
+        let (header, event, is_head) = match part {
+            DumpPart::Event(header, event) => (header, event, false),
+            DumpPart::Begin(header, head) => (header, head, true),
+            DumpPart::Continue(_) | DumpPart::End(_) => continue,
+            DumpPart::EndOfDump => break,
         };
-        if response::is_error(packet) {
-            return Err(match response::parse_error(packet) {
-                Ok(error) => ReceiverError::Source(error),
-                Err(_) => scanned
-                    .place
-                    .contradiction("a broken error".to_owned(), "an event"),
-            });
-        }
-        if response::is_eof(packet) {
-            break;
-        }
-        let event = packet.get(1..).unwrap_or(&[]);
-        scanned.take(event, skipping)?;
-        if scanned.is_there(event, until)? {
+        scanned.pass(&header, event, is_head)?;
+        if scanned.is_finished(header.event_type, until)? {
             break;
         }
     }
-    match until.place {
-        Some(place) => scanned.checked(place, until.is_given),
-        None => Ok(scanned),
-    }
+    scanned.checked(until)
 }
 
 impl Scanned {
-    /// Whether the event says what lies before the file.
-    fn has_previous(&self, event: &[u8]) -> bool {
-        let kind = event.get(4).map(|kind| EventType(*kind));
-        matches!(kind, Some(EventType::PREVIOUS_GTIDS | EventType::GTID_LIST))
-    }
-
-    /// Whether the scan ends behind `event`.
-    fn is_there(&mut self, event: &[u8], until: Until) -> Result<bool, ReceiverError> {
-        let Some(place) = until.place else {
-            // Without GTIDs nothing says what lies before the file.
-            if self.before == Executed::Anonymous {
-                return Ok(self.place.format.is_some());
-            }
-            let kind = EventType(event.get(4).copied().unwrap_or_default());
-            if kind.is_gtid() || self.has_previous(event) {
-                return Ok(true);
-            }
-            // To read on until there are GTIDs would leave these out without a word.
-            return match kind.is_control() || kind == EventType::IGNORABLE {
-                true => Ok(false),
-                false => Err(self.without_gtids()),
-            };
+    /// Whether the scan ends after an event of this type.
+    fn is_finished(&mut self, kind: EventType, until: &Until) -> Result<bool, ReceiverError> {
+        let Some(end) = until.position() else {
+            return self.is_before_first_transaction(kind);
         };
         Ok(match self.left.take() {
-            // The file's own end is a place in it, even if the dump is in the next already.
-            Some((file, end)) => {
-                (self.place.file, self.place.position) = (file, end);
+            // The file's own end is a position in it, even if the dump is in the next already.
+            Some(file_end) => {
+                self.position.at = file_end;
                 true
             }
-            None => self.place.format.is_some() && self.place.position >= place,
+            None => self.position.format.is_some() && self.position.at.offset >= end.offset,
         })
     }
 
+    fn is_before_first_transaction(&self, kind: EventType) -> Result<bool, ReceiverError> {
+        // Without GTIDs nothing lists the transactions of earlier files.
+        if self.before == Executed::Anonymous {
+            return Ok(self.position.format.is_some());
+        }
+        let lists_earlier = matches!(kind, EventType::PREVIOUS_GTIDS | EventType::GTID_LIST);
+        if kind.is_gtid() || lists_earlier {
+            return Ok(true);
+        }
+        // To read on until there are GTIDs would silently skip these transactions.
+        match kind.is_control() || kind == EventType::IGNORABLE {
+            true => Ok(false),
+            false => Err(self.without_gtids()),
+        }
+    }
+
     fn without_gtids(&self) -> ReceiverError {
-        let format = self.place.format.as_deref();
+        let format = self.position.format.as_deref();
         ReceiverError::setup(
             format!(
-                "the source's file {} holds transactions without GTIDs, written by version {}",
-                self.place.file,
+                "the source's file {} contains transactions without GTIDs, written by version {}",
+                self.position.at.file,
                 format.map_or("?", |format| &format.server_version)
             ),
-            "give a start behind them (a later file, as \"FILE:4\") and seed the replicas there, or \
-             purge them on the source once the replicas have them",
+            "configure a start after them (a later file, as \"FILE:4\") and seed the replicas \
+             there, or purge them on the source once the replicas have them",
         )
     }
 
-    /// The scan's result, if it has ended where it was to end.
-    fn checked(self, place: u64, is_given: bool) -> Result<Self, ReceiverError> {
-        let (file, end) = (&self.place.file, self.place.position);
-        if end < place || (is_given && end > place) {
+    /// The scan's result, if it has ended at `until`.
+    fn checked(self, until: &Until) -> Result<Self, ReceiverError> {
+        let Some(expected) = until.position() else {
+            return Ok(self);
+        };
+        let is_configured = matches!(until, Until::ConfiguredStart(_));
+        let (file, end) = (&self.position.at.file, self.position.at.offset);
+        let start = expected.offset;
+        if end < start || (is_configured && end > start) {
             return Err(ReceiverError::setup(
                 format!(
-                    "start = \"{file}:{place}\" is no event's border: the events nearest to it end \
+                    "start = \"{file}:{start}\" is not an event boundary; the nearest events end \
                      at {end}"
                 ),
-                "give a position that SHOW BINLOG EVENTS or mysqlbinlog lists",
+                "use a position that SHOW BINLOG EVENTS or mysqlbinlog lists",
             ));
         }
-        if is_given && self.boundary != Boundary::Outside {
+        if is_configured && self.boundary != Boundary::Outside {
             return Err(ReceiverError::setup(
-                format!("start = \"{file}:{place}\" is inside a transaction"),
-                "give the position before a GTID event, or before a BEGIN where there are no GTIDs",
+                format!("start = \"{file}:{start}\" is inside a transaction"),
+                "use the position before a GTID event, or before a BEGIN where there are no GTIDs",
             ));
         }
         Ok(self)
     }
 
-    /// Takes in an event, or the head of a large one.
-    fn take(&mut self, event: &[u8], is_head: bool) -> Result<(), ReceiverError> {
-        let header = EventHeader::parse(event).map_err(|cause| self.place.damage(cause))?;
-        let checksummed = self.place.is_checksummed();
+    /// Passes an event, or the head of a large one.
+    fn pass(
+        &mut self,
+        header: &EventHeader,
+        event: &[u8],
+        is_head: bool,
+    ) -> Result<(), ReceiverError> {
+        let checksummed = self.position.is_checksummed();
         let body = event::body(event, checksummed && !is_head);
         let list_error = |what| move |cause| ReceiverError::Gtid { what, cause };
         match header.event_type {
@@ -185,7 +181,7 @@ impl Scanned {
                 self.before = Executed::MariaDb(state);
             }
             EventType::PREVIOUS_GTIDS | EventType::GTID_LIST => {
-                return Err(self.place.contradiction(
+                return Err(self.position.contradiction(
                     format!(
                         "a {} event of {} bytes",
                         header.event_type, header.event_size
@@ -195,30 +191,35 @@ impl Scanned {
             }
             kind if kind.is_gtid() => {
                 let opener = Opener::parse(event, checksummed && !is_head)
-                    .map_err(|cause| self.place.damage(cause))?;
+                    .map_err(|cause| self.position.damage(cause))?;
                 self.before.record(&Identity::of_opener(&opener));
             }
             EventType::ROTATE | EventType::FORMAT_DESCRIPTION | EventType::HEARTBEAT => {
-                let (file, end) = (self.place.file.clone(), self.place.after(&header));
-                let change = self.place.control(&header, event)?;
-                if change != Change::Position {
-                    self.boundary = Boundary::Outside; // The source was cut off in it.
-                }
-                if *self.place.file != *file && !file.is_empty() {
-                    self.left = Some((file, end));
-                }
-                return Ok(());
+                return self.pass_control(header, event);
             }
             _ => {}
         }
-        let format = self.place.format.as_deref();
+        let format = self.position.format.as_deref();
         let without_opener = format.is_some_and(boundary::has_groups_without_opener);
         let checksummed = checksummed && !is_head;
         self.boundary = self
             .boundary
             .after_event(header.event_type, event, checksummed, without_opener)
-            .map_err(|cause| self.place.damage(cause))?;
-        self.place.position = self.place.after(&header);
+            .map_err(|cause| self.position.damage(cause))?;
+        self.position.at.offset = self.position.after(header);
+        Ok(())
+    }
+
+    fn pass_control(&mut self, header: &EventHeader, event: &[u8]) -> Result<(), ReceiverError> {
+        let from = self.position.at.file.clone();
+        let end = self.position.after(header);
+        let change = self.position.control(header, event)?;
+        if change != Change::Position {
+            self.boundary = Boundary::Outside; // The source crashed while it wrote a transaction.
+        }
+        if self.position.at.file != from && !from.is_empty() {
+            self.left = Some(SourcePosition::new(from, end));
+        }
         Ok(())
     }
 }

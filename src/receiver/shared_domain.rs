@@ -1,20 +1,21 @@
 //! MariaDB masters that write to the same GTID domain.
 //!
-//! A domain is one order of transactions: in it sequence numbers rise, and a replica's position is
-//! the domain's last GTID. Two masters that both take writes in one domain number their
-//! transactions independently. Here that does no harm, since a transaction is known by domain,
-//! server and number together; to those who follow the relay by GTID it does.
+//! A domain is one order of transactions: its sequence numbers increase, and a replica's position is
+//! the domain's last GTID. Two masters that both accept writes in one domain number their
+//! transactions independently. This does not affect the relay, which identifies a transaction by
+//! domain, server and number together, but it affects replicas that follow the relay by GTID.
 
 use std::sync::PoisonError;
 
-use super::{Identities, SourceFacts};
+use super::facts::SourceFacts;
+use super::identities::Identities;
 
 impl Identities {
-    /// What will go wrong because this source and others write to one domain, and how to mend it;
-    /// `None` when they do not, or when it was said of this source already.
+    /// A warning that this source and others write to the same domain, with the remedy; `None` when
+    /// they do not, or when this source was already warned about.
     ///
-    /// A source with `read_only` takes no writes of its own: all servers of a cluster with one
-    /// writer rightly have the same domain.
+    /// A source with `read_only` accepts no writes of its own: all servers of a cluster with one
+    /// writer correctly have the same domain.
     pub(super) fn shared_domain(&self, source: u16, facts: &SourceFacts) -> Option<String> {
         let domain = facts.writes_to_domain?;
         let others: Vec<u32> = {
@@ -42,12 +43,12 @@ fn shared_domain_text(domain: u32, own: u32, others: &[u32]) -> String {
     let others: Vec<String> = others.iter().map(u32::to_string).collect();
     let others = others.join(", ");
     format!(
-        "server_id {own} takes writes in GTID domain {domain}, as server_id {others} does: the \
-         sequence numbers of both interleave, so a replica that follows this relay by GTID may \
-         refuse them (error 1950 with gtid_strict_mode=ON), or skip or repeat transactions when \
-         it moves to another server; SET GLOBAL gtid_domain_id to another number on each of them \
-         (such as its server_id: SET GLOBAL gtid_domain_id={own}) and in its configuration file, \
-         or attach the replicas of this relay by file and position (MASTER_USE_GTID=no)"
+        "server_id {own} accepts writes in GTID domain {domain}, like server_id {others}: their \
+         sequence numbers interleave, so a replica that follows this relay by GTID may refuse them \
+         (error 1950 with gtid_strict_mode=ON), or skip or repeat transactions when it moves to \
+         another server; set a different gtid_domain_id on each of them (for example its \
+         server_id: SET GLOBAL gtid_domain_id={own}), also in its configuration file, or attach \
+         the replicas of this relay by file and position (MASTER_USE_GTID=no)"
     )
 }
 
@@ -63,6 +64,7 @@ mod tests {
             server_id,
             server_uuid: None,
             has_gtids: true,
+            offers_tls: false,
             folds_case: false,
             writes_to_domain: domain,
         }
@@ -74,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn two_writers_of_one_domain_are_named_once() {
+    fn two_writers_of_one_domain_are_warned_about_once() {
         let identities = Identities::default();
         let (one, two, three) = (
             writer(86, Some(0)),
@@ -84,22 +86,22 @@ mod tests {
         assert_eq!(note(&identities, 0, &one), None);
         let text = note(&identities, 1, &two).unwrap();
         assert!(
-            text.contains("server_id 18 takes writes in GTID domain 0, as server_id 86 does"),
+            text.contains("server_id 18 accepts writes in GTID domain 0, like server_id 86:"),
             "{text}"
         );
         assert!(text.contains("SET GLOBAL gtid_domain_id=18"), "{text}");
         assert!(text.contains("MASTER_USE_GTID=no"), "{text}");
-        // Either of them comes again.
+        // Either of them connects again.
         assert_eq!(note(&identities, 1, &two), None);
         identities.forget(0);
         assert_eq!(note(&identities, 0, &one), None);
-        // A third one is news.
+        // A third one is new.
         let text = note(&identities, 2, &three).unwrap();
-        assert!(text.contains("as server_id 18, 86 does"), "{text}");
+        assert!(text.contains("like server_id 18, 86:"), "{text}");
     }
 
     #[test]
-    fn own_domains_and_servers_that_take_no_writes_are_well() {
+    fn own_domains_and_read_only_servers_are_not_warned_about() {
         let identities = Identities::default();
         assert_eq!(note(&identities, 0, &writer(86, Some(0))), None);
         assert_eq!(note(&identities, 1, &writer(18, Some(1))), None);

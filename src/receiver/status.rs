@@ -1,25 +1,31 @@
-//! What a receiver reports of itself.
+//! The state and the counters of a receiver.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::{ReceiverError, SourceFacts};
+use super::error::ReceiverError;
+use super::facts::SourceFacts;
+use super::source_end::{END_INTERVAL, SourceEnd};
+use crate::identity::Executed;
+use crate::position::SourcePosition;
 
-/// A source that had nothing to send for this long has nothing more. Shorter pauses are those of
-/// the network while a backlog comes.
+/// A source that sent nothing for this long has nothing more to send. Shorter pauses are those of the
+/// network while a backlog arrives.
 const CAUGHT_UP_AFTER: Duration = Duration::from_millis(500);
+/// A source's end that was reported longer ago is not used.
+const END_AGE_MAX: Duration = END_INTERVAL.saturating_mul(5);
 
-/// What a receiver does.
+/// The state of a receiver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SourceState {
-    /// It connects, or waits to try again.
+    /// It connects, or waits to retry.
     Connecting,
-    /// It takes in events.
+    /// It receives events.
     Streaming,
-    /// It was stopped.
+    /// The relay stopped it.
     Stopped,
-    /// Somebody must change something first; the error says what.
+    /// An administrator must act; the error says how.
     Failed,
 }
 
@@ -38,43 +44,57 @@ impl SourceState {
 /// The newest error of a source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LastError {
-    /// The server's error code; 0 when it is none of a server's.
+    /// The server's error code; 0 if it is not a server error.
     pub code: u16,
-    /// What happened and what to do.
+    /// The problem and its remedy.
     pub message: String,
-    /// When.
+    /// The time of the error.
     pub at: SystemTime,
 }
 
-/// One source's figures. They are changed once per batch of events at most.
+/// One source's counters and state. The counters change at most once per batch of events.
 #[derive(Debug)]
 pub struct SourceStatus {
-    /// Bytes of events taken in.
+    /// Bytes of events received.
     pub bytes_received: AtomicU64,
-    /// Transactions taken in, copies included.
+    /// Transactions received, copies included.
     pub received: AtomicU64,
-    /// Connections lost or not made.
+    /// Connections lost or not established.
     pub reconnects: AtomicU64,
     /// The newest event's time, in seconds since 1970 by the origin's clock; 0 when unknown.
     newest_event: AtomicU32,
-    /// Since when nothing but heartbeats has come and all before was taken in: milliseconds since
-    /// `made`; 0 when something is under way.
+    /// When the source last caught up (only heartbeats since), in milliseconds since `made`; 0 while
+    /// it is sending.
     waiting_since: AtomicU64,
+    /// When the newest heartbeat arrived, in milliseconds since `made`; 0 before the first one.
+    heartbeat_at: AtomicU64,
+    /// The source's own end.
+    end: Mutex<Option<ReportedEnd>>,
     made: Instant,
-    slow: Mutex<SlowFacts>,
+    connection: Mutex<ConnectionStatus>,
 }
 
-/// What changes with connections only.
+/// The part of the status that changes only on connect and disconnect.
 #[derive(Debug, Clone)]
-struct SlowFacts {
+struct ConnectionStatus {
     state: SourceState,
     facts: Option<SourceFacts>,
     last_error: Option<LastError>,
 }
 
+/// A source's end, with times in milliseconds since `made`.
+#[derive(Debug)]
+struct ReportedEnd {
+    end: SourceEnd,
+    /// When it was first reported.
+    since: u64,
+    /// When it was last reported.
+    at: u64,
+}
+
 impl Default for SourceStatus {
     fn default() -> Self {
-        let slow = SlowFacts {
+        let connection = ConnectionStatus {
             state: SourceState::Connecting,
             facts: None,
             last_error: None,
@@ -85,40 +105,57 @@ impl Default for SourceStatus {
             reconnects: AtomicU64::new(0),
             newest_event: AtomicU32::new(0),
             waiting_since: AtomicU64::new(0),
+            heartbeat_at: AtomicU64::new(0),
+            end: Mutex::new(None),
             made: Instant::now(),
-            slow: Mutex::new(slow),
+            connection: Mutex::new(connection),
         }
     }
 }
 
 impl SourceStatus {
-    fn slow(&self) -> MutexGuard<'_, SlowFacts> {
-        self.slow.lock().unwrap_or_else(PoisonError::into_inner)
+    fn connection(&self) -> MutexGuard<'_, ConnectionStatus> {
+        self.connection
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What the receiver does.
+    /// The receiver's state.
     pub fn state(&self) -> SourceState {
-        self.slow().state
+        self.connection().state
     }
 
-    /// Who answers at the source, or answered last.
+    /// The server that answers at the source, or that answered last.
     pub fn facts(&self) -> Option<SourceFacts> {
-        self.slow().facts.clone()
+        self.connection().facts.clone()
     }
 
-    /// The newest error; kept after the source is well again, with its time.
+    /// The newest error, with its time; kept after the source has recovered.
     pub fn last_error(&self) -> Option<LastError> {
-        self.slow().last_error.clone()
+        self.connection().last_error.clone()
     }
 
-    /// How far behind the source's clock the newest event is, in seconds; `None` when nothing
-    /// streams.
-    pub fn seconds_behind(&self) -> Option<u64> {
+    /// How far the relay is behind the source, in seconds: 0 when it has reached the source's end,
+    /// otherwise the age of the newest event by the source's clock. `None` when nothing streams.
+    /// `position` is the source's durable position, `executed` holds all transactions of the log.
+    ///
+    /// Without a known end, a source that has sent only heartbeats for a while counts as caught up.
+    pub fn seconds_behind(
+        &self,
+        position: Option<&SourcePosition>,
+        executed: Option<&Executed>,
+    ) -> Option<u64> {
         if self.state() != SourceState::Streaming {
             return None;
         }
-        let since = Duration::from_millis(self.waiting_since.load(Ordering::Relaxed));
-        if !since.is_zero() && self.made.elapsed() >= since + CAUGHT_UP_AFTER {
+        let is_caught_up = match self.has_reached_end(position, executed) {
+            Some(has_reached_end) => has_reached_end,
+            None => {
+                let since = Duration::from_millis(self.waiting_since.load(Ordering::Relaxed));
+                !since.is_zero() && self.made.elapsed() >= since + CAUGHT_UP_AFTER
+            }
+        };
+        if is_caught_up {
             return Some(0);
         }
         let newest = u64::from(self.newest_event.load(Ordering::Relaxed));
@@ -126,28 +163,75 @@ impl SourceStatus {
         (newest > 0).then(|| now.saturating_sub(newest))
     }
 
+    /// Whether the source's end is durable here; `None` when the end is not known.
+    fn has_reached_end(
+        &self,
+        position: Option<&SourcePosition>,
+        executed: Option<&Executed>,
+    ) -> Option<bool> {
+        let end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
+        let reported = end.as_ref()?;
+        let age = Duration::from_millis(self.now().saturating_sub(reported.at));
+        let is_known = reported.end.position.is_some() || reported.end.executed.is_some();
+        if age > END_AGE_MAX || !is_known {
+            return None;
+        }
+        // A source sends heartbeats when its dump has nothing more to send: then the end has been
+        // passed, even if some of it was neither a transaction nor moved the position.
+        let was_sent = self.heartbeat_at.load(Ordering::Relaxed) > reported.since
+            && self.waiting_since.load(Ordering::Relaxed) > 0;
+        Some(was_sent || reported.end.is_reached(position, executed))
+    }
+
+    /// Milliseconds since `made`, at least 1.
+    fn now(&self) -> u64 {
+        u64::try_from(self.made.elapsed().as_millis())
+            .unwrap_or(u64::MAX)
+            .max(1)
+    }
+
+    /// Records the source's end; `None` when it is not known.
+    pub(super) fn set_source_end(&self, end: Option<SourceEnd>) {
+        let now = self.now();
+        let mut known = self.end.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = match (&*known, &end) {
+            (Some(known), Some(end)) if known.end == *end => known.since,
+            _ => now,
+        };
+        *known = end.map(|end| ReportedEnd {
+            end,
+            since,
+            at: now,
+        });
+    }
+
+    /// A heartbeat arrived.
+    pub(super) fn note_heartbeat(&self) {
+        self.heartbeat_at.store(self.now(), Ordering::Relaxed);
+    }
+
     pub(super) fn set_state(&self, state: SourceState) {
-        let mut slow = self.slow();
+        let mut connection = self.connection();
         // A failure stays visible until the source streams again.
-        if !(slow.state == SourceState::Failed && state == SourceState::Connecting) {
-            slow.state = state;
+        if !(connection.state == SourceState::Failed && state == SourceState::Connecting) {
+            connection.state = state;
         }
     }
 
     pub(super) fn set_facts(&self, facts: &SourceFacts) {
-        self.slow().facts = Some(facts.clone());
+        self.connection().facts = Some(facts.clone());
     }
 
-    /// Notes what stopped a receiver, and whether somebody must mend it.
+    /// Records the error that stopped a receiver.
     pub fn note_error(&self, error: &ReceiverError) {
         let state = match error.is_failure() {
             true => SourceState::Failed,
             false => SourceState::Connecting,
         };
-        let mut slow = self.slow();
-        slow.state = state;
+        let mut connection = self.connection();
+        connection.state = state;
         let (code, message) = (error.code(), error.to_line());
-        slow.last_error = Some(LastError {
+        connection.last_error = Some(LastError {
             code,
             message,
             at: SystemTime::now(),
@@ -155,9 +239,9 @@ impl SourceStatus {
     }
 
     pub(super) fn set_stopped(&self) {
-        let mut slow = self.slow();
-        if slow.state != SourceState::Failed {
-            slow.state = SourceState::Stopped;
+        let mut connection = self.connection();
+        if connection.state != SourceState::Failed {
+            connection.state = SourceState::Stopped;
         }
     }
 
@@ -178,14 +262,86 @@ impl SourceStatus {
         self.bytes_received.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// The source has sent part of something.
+    /// The source has sent part of a transaction.
     pub(super) fn set_busy(&self) {
         self.waiting_since.store(0, Ordering::Relaxed);
     }
 
-    /// All that came was taken in.
+    /// Everything received was passed on.
     pub(super) fn set_waiting(&self) {
-        let now = u64::try_from(self.made.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.waiting_since.store(now.max(1), Ordering::Relaxed);
+        self.waiting_since.store(self.now(), Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(offset: u64) -> SourcePosition {
+        SourcePosition::new("bin.000001", offset)
+    }
+
+    fn end_at(offset: u64) -> Option<SourceEnd> {
+        Some(SourceEnd {
+            position: Some(at(offset)),
+            executed: None,
+        })
+    }
+
+    /// Streaming, with a newest event of 1970, and silent for long.
+    fn silent() -> SourceStatus {
+        let status = SourceStatus::default();
+        status.set_state(SourceState::Streaming);
+        status.count_batch(1, Some(1));
+        status.set_waiting();
+        std::thread::sleep(CAUGHT_UP_AFTER + Duration::from_millis(20));
+        status
+    }
+
+    #[test]
+    fn silent_source_is_caught_up_only_where_its_end_is_reached() {
+        let status = silent();
+        let behind = |here: u64| status.seconds_behind(Some(&at(here)), None).unwrap();
+        assert_eq!(behind(400), 0, "an unknown end: silence is all there is");
+        status.set_source_end(end_at(500));
+        assert!(behind(400) > 1_000_000, "the dump stalls");
+        assert_eq!(behind(500), 0);
+        status.set_source_end(None);
+        assert_eq!(behind(400), 0);
+    }
+
+    #[test]
+    fn busy_source_is_caught_up_where_its_end_is_reached() {
+        let status = silent();
+        status.set_busy();
+        assert!(status.seconds_behind(Some(&at(500)), None).unwrap() > 0);
+        status.set_source_end(end_at(500));
+        assert_eq!(status.seconds_behind(Some(&at(500)), None), Some(0));
+    }
+
+    #[test]
+    fn heartbeat_after_the_end_was_reported_shows_that_all_was_sent() {
+        let status = silent();
+        status.note_heartbeat();
+        std::thread::sleep(Duration::from_millis(2));
+        status.set_source_end(end_at(500));
+        assert!(status.seconds_behind(Some(&at(400)), None).unwrap() > 0);
+        std::thread::sleep(Duration::from_millis(2));
+        status.set_source_end(end_at(500));
+        status.note_heartbeat();
+        assert_eq!(status.seconds_behind(Some(&at(400)), None), Some(0));
+        std::thread::sleep(Duration::from_millis(2));
+        status.set_source_end(end_at(600));
+        assert!(status.seconds_behind(Some(&at(400)), None).unwrap() > 0);
+    }
+
+    #[test]
+    fn end_without_position_and_gtids_is_unknown() {
+        let status = silent();
+        status.set_source_end(Some(SourceEnd {
+            position: None,
+            executed: None,
+        }));
+        assert_eq!(status.seconds_behind(Some(&at(400)), None), Some(0));
     }
 }

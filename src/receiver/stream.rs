@@ -1,154 +1,76 @@
-//! One connection to a source, from the first question to the error that ends it.
-
-use tokio::sync::watch;
+//! The stream of a dump: from packets to batches of transactions for the relay log.
 
 use super::dump_position::{Change, DumpPosition};
 use super::error::ReceiverError;
 use super::facts::SourceFacts;
 use super::listening::Listening;
-use super::start;
+use super::options::{ReceiverContext, ReceiverOptions};
+use super::packets::{DumpPart, next_part};
 use super::status::{SourceState, SourceStatus};
-use super::{ReceiverOptions, Shared, in_time, resume};
+use crate::binlog::EventType;
 use crate::binlog::event::EventHeader;
-use crate::binlog::{EventType, HEADER_LEN};
-use crate::connection::{Connection, Phase};
-use crate::log_thread::{QueuedBatch, SourceCounters};
+use crate::connection::Connection;
+use crate::log_thread::QueuedBatch;
 use crate::position::SourcePosition;
-use crate::protocol::framing::PacketPart;
-use crate::protocol::response;
-use crate::relay_log::Condition;
-use crate::transaction::{Assembler, AssemblerOptions, TransactionBatch};
+use crate::transaction::{Assembler, AssemblerOptions, TransactionBatch, TransactionError};
 
-/// Finished transactions are handed on when they take this many bytes, or when nothing more has
-/// come from the source.
+/// Finished transactions are passed on when they reach this many bytes, or when the source has
+/// nothing more to send.
 const BATCH_LEN: usize = 1024 * 1024;
 
-/// Follows the source over one connection; returns what ended it.
-pub(super) async fn follow(
-    options: &ReceiverOptions,
-    shared: &Shared,
-    ledger: &SourceCounters,
-    status: &SourceStatus,
-    connections: u64,
-) -> ReceiverError {
-    let mut refusal = ledger.refusal.subscribe();
-    let mut condition = shared.log.follow_condition();
-    let streaming = async {
-        match open(options, shared, status).await {
-            Ok(opened) => stream(opened, options, shared, status, connections).await,
-            Err(error) => error,
-        }
-    };
-    tokio::select! {
-        error = streaming => error,
-        message = refused(&mut refusal) => ReceiverError::Refused(message),
-        // A source that has nothing to send would not notice.
-        _ = condition.wait_for(|now| matches!(now, Condition::Failed(_))) => {
-            ReceiverError::LogClosed
-        }
-    }
-}
-
-async fn refused(refusal: &mut watch::Receiver<Option<String>>) -> String {
-    let message = refusal
-        .wait_for(Option::is_some)
-        .await
-        .ok()
-        .and_then(|message| message.clone());
-    match message {
-        Some(message) => message,
-        None => std::future::pending().await,
-    }
-}
-
-/// A connection whose dump was asked for.
-struct Opened {
-    connection: Connection,
-    facts: SourceFacts,
+/// A connection whose dump has been requested.
+pub(super) struct Dump {
+    pub(super) connection: Connection,
+    pub(super) facts: SourceFacts,
     /// See [`crate::relay_log::SourceProgress::first_timestamp`].
-    first_timestamp: u32,
+    pub(super) first_timestamp: u32,
 }
 
-/// Connects and requests the dump.
-async fn open(
-    options: &ReceiverOptions,
-    shared: &Shared,
-    status: &SourceStatus,
-) -> Result<Opened, ReceiverError> {
-    let (mut connection, facts) = super::connect(options).await?;
-    let kind = shared.log.state().executed.kind();
-    resume::check_kind(kind, &facts)?;
-    shared
-        .identities
-        .note(options.number, &facts, options.server_id)?;
-    start::warn(options, &shared.identities, &facts);
-    status.set_facts(&facts);
-    let (start, first_timestamp) = resume::start_point(options, shared, &facts).await?;
-    start::prepare(&mut connection, options, &facts).await?;
-    tracing::info!(
-        source = %options.config.name,
-        "{} {}, server_id {}: following from {start}",
-        facts.flavor,
-        facts.version,
-        facts.server_id
-    );
-    in_time(options.config.read_timeout, async {
-        let dump = start::request(&mut connection, options, &facts, &start).await?;
-        Ok(connection.write_command(&dump).await?)
-    })
-    .await?;
-    connection.set_phase(Phase::Dump);
-    Ok(Opened {
-        connection,
-        facts,
-        first_timestamp,
-    })
-}
-
-/// What becomes of an event that comes in parts.
+/// How an event that arrives in parts is handled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Large {
     None,
-    /// It goes to the transaction.
-    Taken {
-        position_after: u64,
+    /// It belongs to the transaction.
+    Kept {
+        offset_after: u64,
     },
     /// It is a control event.
     Skipped {
-        position_after: u64,
+        offset_after: u64,
     },
 }
 
-/// A dump's stream, from packets to batches.
+/// A dump's stream.
 struct Stream<'a> {
     options: &'a ReceiverOptions,
-    shared: &'a Shared,
-    /// Up to where the source is read to recognise copies only.
+    context: &'a ReceiverContext,
+    /// Up to here the source is read only to recognise copies.
     start: Option<SourcePosition>,
     status: &'a SourceStatus,
-    place: DumpPosition,
-    /// There is none before the first format description.
+    position: DumpPosition,
+    /// `None` before the first format description.
     assembler: Option<Assembler>,
     assembler_options: AssemblerOptions,
     large: Large,
     bytes: u64,
     listening: Listening,
-    /// Whether anything but heartbeats came since the last wait.
+    /// Whether anything but heartbeats arrived since the last wait.
     has_news: bool,
 }
 
-async fn stream(
-    opened: Opened,
+/// Reads the dump; returns the error that ended it.
+pub(super) async fn stream(
+    dump: Dump,
     options: &ReceiverOptions,
-    shared: &Shared,
+    context: &ReceiverContext,
     status: &SourceStatus,
     connections: u64,
 ) -> ReceiverError {
-    let (facts, mut connection) = (opened.facts, opened.connection);
+    let (facts, mut connection) = (dump.facts, dump.connection);
     let assembler_options = AssemblerOptions {
         source: options.number,
         source_server_id: facts.server_id,
-        source_first_timestamp: opened.first_timestamp,
+        source_first_timestamp: dump.first_timestamp,
         has_gtids: facts.has_gtids,
         first_run: connections << 32,
         filter: facts.filter(&options.config.filter),
@@ -157,10 +79,10 @@ async fn stream(
     };
     let mut stream = Stream {
         options,
-        shared,
-        start: shared.read_back.start_of(options.number),
+        context,
+        start: context.read_back.start_of(options.number),
         status,
-        place: DumpPosition::new(),
+        position: DumpPosition::new(),
         assembler: None,
         assembler_options,
         large: Large::None,
@@ -170,44 +92,40 @@ async fn stream(
     };
     loop {
         if let Err(error) = stream.step(&mut connection).await {
-            // What was whole before the error is not lost.
-            let _ = stream.hand_on().await;
+            // Transactions that were complete before the error are not lost.
+            let _ = stream.pass_on().await;
             return error;
         }
     }
 }
 
 impl Stream<'_> {
-    /// Takes in what is in the read buffer, then waits for more.
+    /// Handles everything in the read buffer, then waits for more.
     async fn step(&mut self, connection: &mut Connection) -> Result<(), ReceiverError> {
-        let mut heard = false;
-        while let Some(part) = connection.buffered_part()? {
-            heard = true;
-            let flush = self.part(part)?;
-            let full = self.assembler.as_ref().is_some_and(|assembler| {
+        let mut has_read = false;
+        while let Some(part) = next_part(connection, &self.position)? {
+            has_read = true;
+            let ends_run = self.part(part)?;
+            let is_full = self.assembler.as_ref().is_some_and(|assembler| {
                 assembler.memory_len() > BATCH_LEN || assembler.has_spilled()
             });
-            let at_start = self.is_at_start();
-            if flush || full || at_start {
-                self.hand_on().await?;
+            let is_at_start = self.is_at_start();
+            if ends_run || is_full || is_at_start {
+                self.pass_on().await?;
             }
-            if flush {
+            if ends_run {
                 self.begin_run();
             }
-            if at_start {
+            if is_at_start {
                 self.pass_start();
             }
         }
-        self.hand_on().await?;
+        self.pass_on().await?;
         self.status.count_bytes(std::mem::take(&mut self.bytes));
-        if heard {
+        if has_read {
             self.listening.heard(connection);
         }
-        let in_transaction = self
-            .assembler
-            .as_ref()
-            .is_some_and(Assembler::is_in_transaction);
-        if in_transaction || self.large != Large::None || connection.buffered_len() > 0 {
+        if self.is_in_transaction() || self.large != Large::None || connection.buffered_len() > 0 {
             self.status.set_busy();
         } else if std::mem::take(&mut self.has_news) {
             self.status.set_waiting();
@@ -215,61 +133,58 @@ impl Stream<'_> {
         self.listening.fill(connection).await
     }
 
-    /// Hands finished transactions to the relay log, when there is room for them.
-    async fn hand_on(&mut self) -> Result<(), ReceiverError> {
+    fn is_in_transaction(&self) -> bool {
+        let assembler = self.assembler.as_ref();
+        assembler.is_some_and(Assembler::is_in_transaction)
+    }
+
+    /// Passes finished transactions on to the relay log, once the queue has memory for them.
+    async fn pass_on(&mut self) -> Result<(), ReceiverError> {
         let Some(batch) = self.assembler.as_mut().and_then(Assembler::take_batch) else {
             return Ok(());
         };
         if !batch.before_start {
-            self.shared.read_back.wait_for_all().await;
+            self.context.read_back.wait_for_all().await;
         }
         let newest = batch
             .transactions
             .last()
             .map(|transaction| transaction.timestamp);
         self.status.count_batch(batch.transactions.len(), newest);
-        let memory_kib = batch_kib(&batch).min(self.shared.queue.memory_kib);
-        let memory = self
-            .shared
-            .queue
-            .memory
-            .clone()
-            .acquire_many_owned(memory_kib)
-            .await;
+        let queue = &self.context.queue;
+        let memory_kib = batch_kib(&batch).min(queue.memory_kib);
+        let memory = queue.memory.clone().acquire_many_owned(memory_kib).await;
         let memory = memory.map_err(|_| ReceiverError::LogClosed)?;
         let queued = QueuedBatch { batch, memory };
-        self.shared
-            .queue
+        queue
             .batches
             .send(queued)
             .await
             .map_err(|_| ReceiverError::LogClosed)
     }
 
-    /// Whether what lies before the source's start has been read.
+    /// Whether everything before the source's start has been read.
     fn is_at_start(&self) -> bool {
-        let is_open = self
-            .assembler
-            .as_ref()
-            .is_some_and(Assembler::is_in_transaction);
-        !is_open
-            && self.start.as_ref().is_some_and(|start| {
-                start.file == self.place.file && self.place.position >= start.offset
-            })
+        let at = &self.position.at;
+        !self.is_in_transaction()
+            && self
+                .start
+                .as_ref()
+                .is_some_and(|start| start.file == at.file && at.offset >= start.offset)
     }
 
-    /// From here on transactions are taken in, once all sources are so far.
+    /// From here on transactions are recorded, once all sources have reached their starts.
     fn pass_start(&mut self) {
         self.start = None;
         if let Some(assembler) = &mut self.assembler {
             assembler.set_before_start(false);
         }
-        self.shared.read_back.finish(self.options.number);
+        self.context.read_back.finish(self.options.number);
     }
 
-    /// Goes on in another file, or with events of another form.
+    /// Continues in another file, or with events of another format.
     fn begin_run(&mut self) {
-        let Some(format) = &self.place.format else {
+        let Some(format) = &self.position.format else {
             return;
         };
         let before_start = self.start.is_some();
@@ -278,168 +193,137 @@ impl Stream<'_> {
             new.set_before_start(before_start);
             new
         });
+        let at = &self.position.at;
         assembler.set_format(format.clone());
-        assembler.start_file(self.place.file.clone(), self.place.position);
+        assembler.start_file(at.file.clone(), at.offset);
         self.status.set_state(SourceState::Streaming);
     }
 
-    /// Takes in one packet or a part of one; true when what came before it is to be handed on and
-    /// a new run begins.
-    fn part(&mut self, part: PacketPart<'_>) -> Result<bool, ReceiverError> {
+    /// Handles an event or a part of one; true when everything before it must be passed on and a
+    /// new run begins.
+    fn part(&mut self, part: DumpPart<'_>) -> Result<bool, ReceiverError> {
         match part {
-            PacketPart::Whole(packet) => self.packet(packet),
-            PacketPart::Begin(head) => {
-                let event = self.event_bytes(head)?;
-                let header = EventHeader::parse(event).map_err(|cause| self.place.damage(cause))?;
-                let position_after = self.place.after(&header);
-                match header.event_type {
-                    EventType::PREVIOUS_GTIDS | EventType::GTID_LIST => {
-                        self.large = Large::Skipped { position_after };
-                        return Ok(false);
-                    }
-                    kind if kind.is_control() => return Err(self.misfit(&header, "smaller")),
-                    _ => self.has_news = true,
-                }
-                self.large = Large::Taken { position_after };
-                self.large_part(event)?;
-                Ok(false)
-            }
-            PacketPart::Continue(bytes) => {
-                self.large_part(bytes)?;
-                Ok(false)
-            }
-            PacketPart::End(bytes) => {
-                self.large_part(bytes)?;
-                let large = std::mem::replace(&mut self.large, Large::None);
-                match large {
-                    Large::Taken { position_after } => {
-                        let ended = match &mut self.assembler {
-                            Some(assembler) => assembler.end_large(position_after),
-                            None => Ok(()),
-                        };
-                        ended.map_err(|cause| self.broken(cause))?;
-                        self.place.position = position_after;
-                    }
-                    Large::Skipped { position_after } => self.place.position = position_after,
-                    Large::None => {}
-                }
-                Ok(false)
-            }
+            DumpPart::Event(header, event) => self.event(&header, event),
+            DumpPart::Begin(header, head) => self.begin_large(&header, head).map(|()| false),
+            DumpPart::Continue(bytes) => self.continue_large(bytes).map(|()| false),
+            DumpPart::End(bytes) => self.end_large(bytes).map(|()| false),
+            DumpPart::EndOfDump => Err(ReceiverError::Ended {
+                at: self.position.at.clone(),
+            }),
         }
     }
 
-    fn large_part(&mut self, bytes: &[u8]) -> Result<(), ReceiverError> {
+    fn begin_large(&mut self, header: &EventHeader, head: &[u8]) -> Result<(), ReceiverError> {
+        let offset_after = self.position.after(header);
+        match header.event_type {
+            EventType::PREVIOUS_GTIDS | EventType::GTID_LIST => {
+                self.large = Large::Skipped { offset_after };
+                return Ok(());
+            }
+            kind if kind.is_control() => return Err(self.misfit(header, "a smaller one")),
+            _ => self.has_news = true,
+        }
+        self.large = Large::Kept { offset_after };
+        self.continue_large(head)
+    }
+
+    fn continue_large(&mut self, bytes: &[u8]) -> Result<(), ReceiverError> {
         self.bytes += bytes.len() as u64;
-        if !matches!(self.large, Large::Taken { .. }) {
+        if !matches!(self.large, Large::Kept { .. }) {
             return Ok(());
         }
-        match &mut self.assembler {
-            Some(assembler) => {
-                let taken = assembler.large_part(bytes);
-                taken.map_err(|cause| self.broken(cause))
+        let assembled = match &mut self.assembler {
+            Some(assembler) => assembler.large_part(bytes),
+            None => return Err(self.too_early()),
+        };
+        assembled.map_err(|cause| self.broken(cause))
+    }
+
+    fn end_large(&mut self, bytes: &[u8]) -> Result<(), ReceiverError> {
+        self.continue_large(bytes)?;
+        match std::mem::replace(&mut self.large, Large::None) {
+            Large::Kept { offset_after } => {
+                let ended = match &mut self.assembler {
+                    Some(assembler) => assembler.end_large(offset_after),
+                    None => Ok(()),
+                };
+                ended.map_err(|cause| self.broken(cause))?;
+                self.position.at.offset = offset_after;
             }
-            None => Err(self.too_early()),
+            Large::Skipped { offset_after } => self.position.at.offset = offset_after,
+            Large::None => {}
         }
+        Ok(())
     }
 
-    /// The event in a packet of the dump.
-    fn event_bytes<'p>(&self, packet: &'p [u8]) -> Result<&'p [u8], ReceiverError> {
-        if response::is_error(packet) {
-            return Err(match response::parse_error(packet) {
-                Ok(error) => ReceiverError::Source(error),
-                Err(_) => self
-                    .place
-                    .contradiction("a broken error packet".to_owned(), "an event"),
-            });
-        }
-        if response::is_eof(packet) {
-            let (file, position) = (self.place.file.to_string(), self.place.position);
-            return Err(ReceiverError::Ended { file, position });
-        }
-        match packet.split_first() {
-            Some((0, event)) if event.len() >= HEADER_LEN => Ok(event),
-            _ => Err(self.place.contradiction(
-                format!("a packet of {} bytes", packet.len()),
-                "an event, which has at least 19",
-            )),
-        }
-    }
-
-    fn packet(&mut self, packet: &[u8]) -> Result<bool, ReceiverError> {
-        let event = self.event_bytes(packet)?;
+    fn event(&mut self, header: &EventHeader, event: &[u8]) -> Result<bool, ReceiverError> {
         self.bytes += event.len() as u64;
-        let header = EventHeader::parse(event).map_err(|cause| self.place.damage(cause))?;
-        self.has_news |= header.event_type != EventType::HEARTBEAT;
+        match header.event_type {
+            EventType::HEARTBEAT => self.status.note_heartbeat(),
+            _ => self.has_news = true,
+        }
         if header.event_type.is_control() {
             if header.event_size as usize != event.len() {
-                return Err(self.misfit(&header, "as long as its packet"));
+                return Err(self.misfit(header, "one as long as its packet"));
             }
-            return self.control(&header, event);
+            return self.control(header, event);
         }
-        let position_after = self.place.after(&header);
-        match &mut self.assembler {
-            Some(assembler) => {
-                let taken = assembler.event(event, position_after);
-                taken.map_err(|cause| self.broken(cause))?;
-            }
+        let offset_after = self.position.after(header);
+        let assembled = match &mut self.assembler {
+            Some(assembler) => assembler.event(event, offset_after),
             None => return Err(self.too_early()),
-        }
-        self.place.position = position_after;
+        };
+        assembled.map_err(|cause| self.broken(cause))?;
+        self.position.at.offset = offset_after;
         Ok(false)
     }
 
-    /// Takes in a control event. Those that end a run of events leave the batch before them to be
-    /// handed on: a batch is of one file and one format.
+    /// Applies a control event. One that ends a run of events requires that the batch before it is
+    /// passed on: a batch is of one file and one format.
     fn control(&mut self, header: &EventHeader, event: &[u8]) -> Result<bool, ReceiverError> {
-        let in_transaction = self
-            .assembler
-            .as_ref()
-            .is_some_and(Assembler::is_in_transaction);
         let ends_run = matches!(
             header.event_type,
             EventType::ROTATE | EventType::FORMAT_DESCRIPTION
         );
-        if in_transaction && ends_run {
+        if ends_run && self.is_in_transaction() {
             tracing::info!(
                 source = %self.options.config.name,
-                "{}:{}: the source's binlog was cut off in a transaction, which is dropped",
-                self.place.file,
-                self.place.position
+                "{}: the source's binlog ends inside a transaction, which is discarded",
+                self.position.at
             );
         }
-        match self.place.control(header, event)? {
+        match self.position.control(header, event)? {
             Change::Nothing => Ok(false),
             Change::File | Change::Format => Ok(true),
             Change::Position => {
                 if let Some(assembler) = &mut self.assembler {
-                    assembler.move_to(self.place.position);
+                    assembler.move_to(self.position.at.offset);
                 }
                 Ok(false)
             }
         }
     }
 
-    fn broken(&self, cause: crate::transaction::TransactionError) -> ReceiverError {
-        let (file, position) = (self.place.file.to_string(), self.place.position);
+    fn broken(&self, cause: TransactionError) -> ReceiverError {
         ReceiverError::Transaction {
-            file,
-            position,
+            at: self.position.at.clone(),
             cause,
         }
     }
 
     fn misfit(&self, header: &EventHeader, expected: &'static str) -> ReceiverError {
         let (kind, size) = (header.event_type, header.event_size);
-        self.place
+        self.position
             .contradiction(format!("a {kind} event of {size} bytes"), expected)
     }
 
     fn too_early(&self) -> ReceiverError {
-        self.place
+        self.position
             .contradiction("an event".to_owned(), "a format description event first")
     }
 }
 
+/// The memory that a batch uses, in KiB, rounded up.
 fn batch_kib(batch: &TransactionBatch) -> u32 {
     u32::try_from(batch.bytes.len() / 1024 + 1).unwrap_or(u32::MAX)
 }

@@ -20,8 +20,10 @@ use crate::binlog::format_description::Checksum;
 use crate::binlog::mariadb_gtid::MariaDbGtidEvent;
 use crate::binlog::mysql_gtid::MySqlGtidEvent;
 use crate::binlog::{EventType, HEADER_LEN};
+use crate::config::SourceConfig;
 use crate::config::{FilterConfig, SyncPolicy};
 use crate::flavor::Flavor;
+use crate::gtid::Uuid;
 use crate::identity::Executed;
 use crate::identity::Identity;
 use crate::log_thread::{LogThread, SourceCounters};
@@ -34,15 +36,15 @@ const OWN: u32 = 900;
 /// The part of a relay from its receivers to its log.
 struct Relay {
     dir: tempfile::TempDir,
-    shared: Shared,
+    context: ReceiverContext,
     ledgers: Vec<Arc<SourceCounters>>,
     statuses: Vec<Arc<SourceStatus>>,
     stop: watch::Sender<bool>,
-    receivers: JoinSet<()>,
+    receivers: JoinSet<Result<(), ReceiverError>>,
     thread: std::thread::JoinHandle<()>,
 }
 
-/// Where a source stands before anything came from it.
+/// The progress of a source before anything was received from it.
 fn at_start(server_id: u32) -> SourceProgress {
     SourceProgress {
         position: SourcePosition::new("bin.000001", 4),
@@ -52,7 +54,7 @@ fn at_start(server_id: u32) -> SourceProgress {
 }
 
 impl Relay {
-    /// With an empty log, and sources that stand at `progress`.
+    /// With an empty log, and sources at `progress`.
     fn start(flavor: Flavor, configs: Vec<SourceConfig>, progress: Vec<SourceProgress>) -> Self {
         Self::behind(Executed::empty(flavor), configs, progress)
     }
@@ -70,7 +72,7 @@ impl Relay {
         let ledgers: Vec<_> = configs.iter().map(|_| Arc::default()).collect();
         let statuses: Vec<_> = configs.iter().map(|_| Arc::default()).collect();
         let (batches, queue) = mpsc::channel(8);
-        let shared = Shared {
+        let context = ReceiverContext {
             log: writer.log().clone(),
             queue: Queue {
                 batches,
@@ -89,7 +91,7 @@ impl Relay {
             let (ledger, status) = (&ledgers[number], &statuses[number]);
             receivers.spawn(run(
                 receiver_options(number as u16, config, &spool),
-                shared.clone(),
+                context.clone(),
                 Arc::clone(ledger),
                 Arc::clone(status),
                 stop.subscribe(),
@@ -97,7 +99,7 @@ impl Relay {
         }
         Self {
             dir,
-            shared,
+            context,
             ledgers,
             statuses,
             stop,
@@ -106,7 +108,7 @@ impl Relay {
         }
     }
 
-    /// Waits until it is so. The limit only ends tests that would never end.
+    /// Waits until the condition holds. The limit only ends tests that would never end.
     async fn until(&self, what: &str, is_so: impl Fn(&Self) -> bool) {
         let waiting = async {
             while !is_so(self) {
@@ -128,7 +130,7 @@ impl Relay {
 
     async fn until_executed(&self, identities: &[Identity]) {
         self.until("all is in the log", |relay| {
-            let executed = relay.shared.log.state().executed.clone();
+            let executed = relay.context.log.state().executed.clone();
             let mut copy = executed.clone();
             identities.iter().all(|identity| !copy.record(identity))
         })
@@ -147,10 +149,9 @@ impl Relay {
         self.statuses[source].state()
     }
 
-    fn progress(&self, source: usize) -> (String, u64) {
-        let state = self.shared.log.state();
-        let progress = &state.sources[source];
-        (progress.position.file.to_string(), progress.position.offset)
+    fn progress(&self, source: usize) -> SourcePosition {
+        let state = self.context.log.state();
+        state.sources[source].position.clone()
     }
 
     fn kept(&self, source: usize) -> u64 {
@@ -165,9 +166,9 @@ impl Relay {
     async fn stop(mut self) -> Vec<Identity> {
         self.stop.send_replace(true);
         while let Some(ended) = self.receivers.join_next().await {
-            ended.unwrap();
+            let _ = ended.unwrap();
         }
-        drop(self.shared);
+        drop(self.context);
         let thread = self.thread;
         tokio::task::spawn_blocking(|| thread.join().unwrap())
             .await
@@ -237,13 +238,14 @@ fn facts(server_id: u32) -> SourceFacts {
         server_id,
         server_uuid: None,
         has_gtids: true,
+        offers_tls: false,
         folds_case: false,
         writes_to_domain: None,
     }
 }
 
 #[test]
-fn rules_that_a_mariadb_source_never_matches_are_named() {
+fn rules_that_never_match_on_a_mariadb_source_are_named() {
     let config = FilterConfig {
         replicate_do_db: vec!["Shop".to_owned(), "blog".to_owned()],
         replicate_rewrite_db: vec![("Ärger".to_owned(), "X".to_owned())],
@@ -272,7 +274,7 @@ fn rules_that_a_mariadb_source_never_matches_are_named() {
 }
 
 #[test]
-fn equal_server_ids_are_found() {
+fn equal_server_ids_are_refused() {
     let identities = Identities::default();
     identities.note(0, &facts(1), 900).unwrap();
     identities.note(0, &facts(1), 900).unwrap();

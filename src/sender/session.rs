@@ -39,6 +39,7 @@ const ER_UNSUPPORTED_PS: u16 = 1295;
 
 /// Serves a client until it disconnects or is disconnected.
 pub(super) async fn serve(tcp: TcpStream, connection_id: u32, environment: SessionEnvironment) {
+    crate::fault::inject("session");
     let options = login_options(&environment);
     let mut shutdown = environment.shutdown.clone();
     let logged_in = tokio::select! {

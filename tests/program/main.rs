@@ -17,4 +17,5 @@ mod support;
 mod config_errors;
 mod fuzz_smoke;
 mod recorded_peers;
+mod stage_failures;
 mod start_errors;

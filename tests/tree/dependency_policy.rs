@@ -30,8 +30,7 @@ const LICENCES_ALLOWED: &[&str] = &[
 const LICENCE_EXCEPTIONS: &[(&str, &str, &str)] = &[(
     "webpki-roots",
     "CDLA-Permissive-2.0",
-    "data, not code: Mozilla's root certificates; permissive; comes with mysql_async, which only \
-     the tests use",
+    "data, not code: Mozilla's root certificates; permissive; comes with mysql_async's rustls-tls",
 )];
 
 /// Licence exceptions (`… WITH …`) that only give further permissions.

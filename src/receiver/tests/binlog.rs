@@ -1,4 +1,4 @@
-//! A source's binlog, made by hand: files of whole events, and the packets of a dump of them.
+//! A source's binlog, built by hand: files of whole events, and the packets of a dump of them.
 
 use std::sync::Arc;
 
@@ -8,16 +8,17 @@ use crate::binlog::{EventType, FormatDescription, rotate};
 use crate::flavor::Flavor;
 use crate::gtid::{BinlogState, Gtid, GtidPosition, GtidSet, MariaDbGtid};
 use crate::identity::Identity;
+use crate::position::SourcePosition;
 use crate::transaction::test_events as make;
 
 /// A packet of a dump.
 #[derive(Debug, Clone)]
 pub(crate) struct Packet {
     pub(crate) event: Vec<u8>,
-    /// The place in the source's binlog that is durable once this was taken in, if it moves it.
-    pub(crate) durable: Option<(String, u64)>,
-    /// The place that may be durable instead, if this comes together with what moved it before.
-    pub(crate) reached: Option<(String, u64)>,
+    /// The source's position that is durable once this was recorded, if it moves it.
+    pub(crate) durable: Option<SourcePosition>,
+    /// The position that may be durable instead, if this arrives together with the previous move.
+    pub(crate) reached: Option<SourcePosition>,
     /// The transaction that ends with this event.
     pub(crate) ends: Option<Identity>,
 }
@@ -39,12 +40,12 @@ struct BinlogFile {
     end: u64,
 }
 
-/// What a dump was asked for.
+/// The request for a dump.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Asked {
     Set(GtidSet),
     Position(GtidPosition),
-    File(String, u64),
+    File(SourcePosition),
 }
 
 /// The binlog of one source.
@@ -93,8 +94,8 @@ impl Binlog {
         binlog
     }
 
-    /// The first file is of an older version, without GTIDs and the list of those before it; the
-    /// second has a transaction.
+    /// The first file is of an older version, without GTIDs and without Previous_gtids; the second
+    /// has a transaction.
     pub(crate) fn upgraded(flavor: Flavor, server_id: u32, old: &[Vec<u8>]) -> Self {
         let mut binlog = Self::new(flavor, server_id);
         let file = binlog.files.last_mut().unwrap();
@@ -129,7 +130,7 @@ impl Binlog {
         self.crash_to_next_file(checksum);
     }
 
-    /// Begins the next file as a source does that was killed: nothing ends the one before.
+    /// Begins the next file like a source that was killed: nothing ends the one before.
     pub(crate) fn crash_to_next_file(&mut self, checksum: Checksum) {
         let format = match self.flavor {
             Flavor::MySql => make::mysql_format(checksum),
@@ -193,7 +194,7 @@ impl Binlog {
                 ];
                 let mut rest_len: usize = events.iter().map(Vec::len).sum();
                 if !self.is_checksummed() {
-                    // The opener counts what the file has.
+                    // The opener counts the transactions of the file.
                     rest_len -= CHECKSUM_LEN * (events.len() + 1);
                 }
                 let gtid = make::gtid(origin as u8, "", number);
@@ -214,7 +215,7 @@ impl Binlog {
         file.format.checksum == Checksum::Crc32
     }
 
-    /// Stores an event that comes with room for a checksum.
+    /// Stores an event that has space for a checksum.
     fn push(&mut self, mut event: Vec<u8>, group: Option<Identity>, ends: Option<Identity>) {
         let is_format = event[4] == EventType::FORMAT_DESCRIPTION.0;
         if !self.is_checksummed() && !is_format {
@@ -238,13 +239,13 @@ impl Binlog {
     }
 
     /// The end of the newest file.
-    pub(crate) fn end(&self) -> (String, u64) {
+    pub(crate) fn end(&self) -> SourcePosition {
         let file = self.files.last().unwrap();
-        (file.name.clone(), file.end)
+        SourcePosition::new(file.name.as_str(), file.end)
     }
 
-    /// The places in the first file behind each event: whether a transaction is open there.
-    pub(crate) fn borders(&self) -> Vec<(u64, bool)> {
+    /// The end offset of each event in the first file, and whether a transaction is open there.
+    pub(crate) fn boundaries(&self) -> Vec<(u64, bool)> {
         let stored = &self.files[0].stored;
         let open = |stored: &Stored| stored.group.is_some() && stored.ends.is_none();
         stored
@@ -256,9 +257,9 @@ impl Binlog {
     /// The packets of a dump.
     pub(crate) fn dump(&self, asked: &Asked) -> Vec<Packet> {
         let (first, position) = match asked {
-            Asked::File(name, position) if !name.is_empty() => {
-                let first = self.files.iter().position(|file| file.name == *name);
-                (first.expect("a file of this binlog"), *position)
+            Asked::File(from) if !from.file.is_empty() => {
+                let first = self.files.iter().position(|file| *file.name == *from.file);
+                (first.expect("a file of this binlog"), from.offset)
             }
             _ => (0, 4),
         };
@@ -301,7 +302,7 @@ impl Binlog {
         }
         let mut rotate = plain(named);
         if before.is_some() {
-            rotate.durable = Some((file.name.clone(), from));
+            rotate.durable = Some(SourcePosition::new(file.name.as_str(), from));
         }
         packets.push(rotate);
         let mut described = plain(file.stored[0].event.clone());
@@ -311,7 +312,7 @@ impl Binlog {
             at = from;
         }
         if before.is_none_or(|before| before != file.format) {
-            described.durable = Some((file.name.clone(), at));
+            described.durable = Some(SourcePosition::new(file.name.as_str(), at));
         }
         packets.push(described);
         let mut skipped = None;
@@ -331,16 +332,16 @@ impl Binlog {
             }
             let mut packet = plain(stored.event.clone());
             if stored.group.is_none() {
-                packet.reached = Some((file.name.clone(), stored.end));
+                packet.reached = Some(SourcePosition::new(file.name.as_str(), stored.end));
             }
             packet.ends = stored.ends;
             if stored.ends.is_some() {
-                packet.durable = Some((file.name.clone(), stored.end));
+                packet.durable = Some(SourcePosition::new(file.name.as_str(), stored.end));
             }
             if stored.event[4] == EventType::ROTATE.0 {
                 let at = self.files.iter().position(|other| other.name == file.name);
                 let next = self.files[at.unwrap() + 1].name.clone();
-                packet.durable = Some((next, 4));
+                packet.durable = Some(SourcePosition::new(next, 4));
             }
             packets.push(packet);
         }

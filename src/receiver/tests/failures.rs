@@ -1,4 +1,4 @@
-//! What only an administrator can mend: it is said, and nothing wrong is taken in.
+//! Problems that only an administrator can resolve: they are reported, and nothing wrong is recorded.
 
 use super::binlog::Binlog;
 use super::following::{WAYS, Way};
@@ -7,11 +7,11 @@ use super::*;
 use crate::protocol::ServerError;
 
 #[tokio::test]
-async fn a_wrong_checksum_stops_before_its_transaction() {
+async fn wrong_checksum_stops_before_its_transaction() {
     for way in WAYS {
         let binlog = Binlog::sample(way.flavor(), 86);
         let source = FakeSource::start(binlog.clone()).await;
-        let spoil = |packets: &mut Vec<binlog::Packet>| {
+        let damage = |packets: &mut Vec<binlog::Packet>| {
             let ends = packets.iter().enumerate().filter(|(_, p)| p.ends.is_some());
             // The statement before the second commit.
             let at = ends.map(|(at, _)| at - 1).nth(1).unwrap();
@@ -19,31 +19,31 @@ async fn a_wrong_checksum_stops_before_its_transaction() {
             let last = event.len() - 6;
             event[last] ^= 4;
         };
-        let borders = binlog.borders();
-        let open: Vec<_> = borders.iter().filter(|(_, open)| *open).collect();
+        let boundaries = binlog.boundaries();
+        let open: Vec<_> = boundaries.iter().filter(|(_, open)| *open).collect();
         let per_group = open.len() / 3;
-        // Behind the event before the spoilt one.
+        // After the event before the damaged one.
         let (position, _) = open[2 * per_group - 2];
         for _ in 0..1000 {
-            source.plan(Plan::edit(spoil, Then::Nothing));
+            source.plan(Plan::edit(damage, Then::Nothing));
         }
         let progress = vec![at_start(86)];
         let relay = Relay::start(way.flavor(), vec![way.config(&source)], progress);
         relay.until_executed(&binlog.executed()[..1]).await;
         let error = relay.until_failed(0).await;
-        let place = format!("at bin.000001:{position}: ");
+        let position = format!("at bin.000001:{position}: ");
         assert!(error.message.contains("checksum"), "{way:?}: {error:?}");
         if matches!(way, Way::MySqlFile | Way::MariaDbFile) {
             assert!(
-                error.message.contains(&place),
-                "{way:?}: {place}: {error:?}"
+                error.message.contains(&position),
+                "{way:?}: {position}: {error:?}"
             );
         }
         assert_eq!(relay.kept(0), 1);
         source.state().plans.clear();
         relay.until_executed(binlog.executed()).await;
         relay
-            .until("it is well again", |relay| {
+            .until("the source has recovered", |relay| {
                 relay.state(0) == SourceState::Streaming
             })
             .await;
@@ -52,9 +52,9 @@ async fn a_wrong_checksum_stops_before_its_transaction() {
 }
 
 #[tokio::test]
-async fn a_refused_dump_is_a_failure_with_advice() {
+async fn refused_dump_is_a_failure_with_advice() {
     let refusals = [
-        (1236, "could not find next log", "seed the replicas anew"),
+        (1236, "could not find next log", "seed the replicas again"),
         (1227, "Access denied", "GRANT REPLICATION SLAVE"),
     ];
     for (code, text, advice) in refusals {
@@ -72,9 +72,13 @@ async fn a_refused_dump_is_a_failure_with_advice() {
 }
 
 #[tokio::test]
-async fn a_refused_login_is_a_failure_with_advice() {
+async fn refused_login_is_a_failure_with_advice() {
     let refusals = [
-        (1045, "Access denied for user", "correct user and password"),
+        (
+            1045,
+            "Access denied for user",
+            "correct the user and password",
+        ),
         (3118, "Account is locked", "ALTER USER"),
         (
             3159,
@@ -102,7 +106,7 @@ async fn a_refused_login_is_a_failure_with_advice() {
 }
 
 #[tokio::test]
-async fn a_missing_privilege_is_named() {
+async fn missing_privilege_is_named() {
     let source = FakeSource::start(Binlog::sample(Flavor::MySql, 86)).await;
     source.state().refuse_register = Some(ServerError::new(1045, "Access denied"));
     let relay = Relay::start(Flavor::MySql, vec![source.config("m1")], vec![at_start(86)]);
@@ -130,7 +134,7 @@ async fn the_relays_own_server_id_is_refused() {
 }
 
 #[tokio::test]
-async fn of_two_sources_that_are_one_server_one_is_followed() {
+async fn one_of_two_sources_that_are_the_same_server_is_followed() {
     let binlog = Binlog::sample(Flavor::MySql, 86);
     let source = FakeSource::start(binlog.clone()).await;
     let configs = vec![source.config("m1"), source.config("m2")];
@@ -152,7 +156,7 @@ async fn of_two_sources_that_are_one_server_one_is_followed() {
         .find(|source| relay.state(*source) == SourceState::Failed)
         .unwrap();
     let error = relay.statuses[failed].last_error().unwrap();
-    assert!(error.message.contains("as another source"), "{error:?}");
+    assert!(error.message.contains("like another source"), "{error:?}");
     relay.until_executed(binlog.executed()).await;
     assert_eq!(relay.stop().await, binlog.executed());
     assert_eq!(source.state().asked.len(), 1);

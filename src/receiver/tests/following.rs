@@ -1,4 +1,4 @@
-//! Whole streams: what comes is in the log, and the source's place is exact.
+//! Whole streams: everything received is in the log, and the source's position is exact.
 
 use super::binlog::{Asked, Binlog, heartbeat, set_of, state_of};
 use super::source::{FakeSource, Plan, Then};
@@ -36,12 +36,12 @@ impl Way {
         }
     }
 
-    /// What is asked for when these are durable, up to that place.
-    pub(super) fn asks(self, executed: &[Identity], durable: &(String, u64)) -> Asked {
+    /// The request for a dump when these transactions are durable, up to that position.
+    pub(super) fn asks(self, executed: &[Identity], durable: &SourcePosition) -> Asked {
         match self {
             Way::MySqlSet => Asked::Set(set_of(executed)),
             Way::MariaDbPosition => Asked::Position(state_of(executed).position()),
-            Way::MySqlFile | Way::MariaDbFile => Asked::File(durable.0.clone(), durable.1),
+            Way::MySqlFile | Way::MariaDbFile => Asked::File(durable.clone()),
         }
     }
 }
@@ -54,25 +54,25 @@ async fn follow_all(way: Way, binlog: Binlog) {
     let relay = Relay::start(way.flavor(), vec![way.config(&source)], progress);
     relay.until_executed(&expected).await;
     relay
-        .until("the place is exact", |relay| relay.progress(0) == end)
+        .until("the position is exact", |relay| relay.progress(0) == end)
         .await;
     assert_eq!(relay.state(0), SourceState::Streaming, "{way:?}");
     assert_eq!(relay.kept(0), expected.len() as u64, "{way:?}");
     assert_eq!(relay.duplicates(0), 0, "{way:?}");
     assert_eq!(relay.stop().await, expected, "{way:?}");
-    let asked = way.asks(&[], &("bin.000001".to_owned(), 4));
+    let asked = way.asks(&[], &SourcePosition::new("bin.000001", 4));
     assert_eq!(source.state().asked, [asked], "{way:?}");
 }
 
 #[tokio::test]
-async fn all_that_comes_is_in_the_log() {
+async fn all_transactions_of_a_stream_are_in_the_log() {
     for way in WAYS {
         follow_all(way, Binlog::sample(way.flavor(), 86)).await;
     }
 }
 
 #[tokio::test]
-async fn checksums_go_and_come_between_files() {
+async fn checksums_may_change_between_files() {
     for way in WAYS {
         let mut binlog = Binlog::new(way.flavor(), 86);
         binlog.commit(86, 1);
@@ -85,7 +85,7 @@ async fn checksums_go_and_come_between_files() {
 }
 
 #[tokio::test]
-async fn a_transaction_cut_off_by_a_crash_of_the_source_is_dropped() {
+async fn transaction_truncated_by_a_crash_of_the_source_is_discarded() {
     for way in WAYS {
         let mut binlog = Binlog::new(way.flavor(), 86);
         binlog.commit(86, 1);
@@ -110,14 +110,14 @@ async fn copies_and_own_transactions_are_dropped() {
     let before = Executed::MySql(set_of(&[copy]));
     let relay = Relay::behind(before, vec![config], vec![at_start(86)]);
     relay
-        .until("all is taken in", |relay| relay.progress(0) == end)
+        .until("everything is recorded", |relay| relay.progress(0) == end)
         .await;
     assert_eq!((relay.kept(0), relay.duplicates(0)), (1, 2));
     assert_eq!(relay.stop().await, [own]);
 }
 
 #[tokio::test]
-async fn a_backlog_in_the_socket_is_not_caught_up() {
+async fn backlog_in_the_socket_is_not_caught_up() {
     let binlog = Binlog::sample(Flavor::MySql, 86);
     let source = FakeSource::start(binlog.clone()).await;
     let packets = binlog.dump(&Asked::Set(Default::default()));
@@ -132,9 +132,9 @@ async fn a_backlog_in_the_socket_is_not_caught_up() {
     });
     let relay = Relay::start(Flavor::MySql, vec![source.config("m1")], vec![at_start(86)]);
     relay.until_executed(&binlog.executed()[..5]).await;
-    // Waits for the rest of a packet, with all that can be read out of the way.
+    // Waits for the rest of a packet, after everything that can be read has been read.
     tokio::time::sleep(Duration::from_millis(700)).await;
-    let behind = relay.statuses[0].seconds_behind();
+    let behind = relay.statuses[0].seconds_behind(None, None);
     assert!(
         behind.is_some_and(|seconds| seconds > 1_000_000),
         "{behind:?}"
@@ -143,14 +143,14 @@ async fn a_backlog_in_the_socket_is_not_caught_up() {
 }
 
 #[tokio::test]
-async fn a_source_with_nothing_more_is_caught_up() {
+async fn source_with_nothing_more_is_caught_up() {
     let binlog = Binlog::sample(Flavor::MySql, 86);
-    let (file, position) = binlog.end();
+    let end = binlog.end();
     let source = FakeSource::start(binlog).await;
     source.plan(Plan::edit(
         move |packets| {
             let mut beat = packets[0].clone();
-            beat.event = heartbeat(&file, position, true);
+            beat.event = heartbeat(&end.file, end.offset, true);
             packets.push(beat);
         },
         Then::Nothing,
@@ -158,7 +158,7 @@ async fn a_source_with_nothing_more_is_caught_up() {
     let relay = Relay::start(Flavor::MySql, vec![source.config("m1")], vec![at_start(86)]);
     relay
         .until("caught up", |relay| {
-            relay.statuses[0].seconds_behind() == Some(0)
+            relay.statuses[0].seconds_behind(None, None) == Some(0)
         })
         .await;
     relay.stop().await;

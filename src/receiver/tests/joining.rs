@@ -5,14 +5,15 @@ use super::following::Way;
 use super::source::{FakeSource, config};
 use super::*;
 use crate::config::SourceStart;
+use crate::receiver::first_contact::first_contact;
 
-/// A relay behind `before`, whose one source has not been seen yet.
+/// A relay whose log begins after `before`, and whose only source has not connected yet.
 fn joined_by(source: &FakeSource, before: Executed) -> Relay {
     Relay::behind(before, vec![source.config("m1")], Vec::new())
 }
 
 #[tokio::test]
-async fn a_source_joins_when_nothing_is_missing() {
+async fn source_joins_when_nothing_is_missing() {
     let binlog = Binlog::sample(Flavor::MySql, 86);
     let executed = binlog.executed().to_vec();
     let source = FakeSource::start(binlog).await;
@@ -24,7 +25,7 @@ async fn a_source_joins_when_nothing_is_missing() {
 }
 
 #[tokio::test]
-async fn a_source_that_has_purged_what_is_missing_does_not_join() {
+async fn source_that_has_purged_missing_transactions_does_not_join() {
     let binlog = Binlog::sample(Flavor::MySql, 86);
     let executed = binlog.executed().to_vec();
     let source = FakeSource::start(binlog).await;
@@ -34,14 +35,14 @@ async fn a_source_that_has_purged_what_is_missing_does_not_join() {
     let error = relay.until_failed(0).await;
     assert!(error.message.contains(":2-3"), "{error:?}");
     assert_eq!(source.state().asked, []);
-    // Another source brings it: then it may.
+    // Another source delivers it: then it may join.
     source.state().purged = set_of(&executed[..1]);
     relay.until_executed(&executed).await;
     assert_eq!(relay.stop().await, executed[1..]);
 }
 
 #[tokio::test]
-async fn a_mariadb_source_joins_when_nothing_is_missing() {
+async fn mariadb_source_joins_when_nothing_is_missing() {
     let mut binlog = Binlog::sample(Flavor::MariaDb, 86);
     let first = binlog.executed()[..1].to_vec();
     let source = FakeSource::start(binlog.clone()).await;
@@ -76,7 +77,7 @@ async fn contact(start: SourceStart, binlog: Binlog, way: Way) -> Result<FirstCo
     contact.map_err(|error| error.to_line())
 }
 
-fn place(position: u64) -> SourceStart {
+fn start_at(position: u64) -> SourceStart {
     SourceStart::FilePosition {
         file: "bin.000001".to_owned(),
         position,
@@ -84,11 +85,11 @@ fn place(position: u64) -> SourceStart {
 }
 
 #[tokio::test]
-async fn a_start_must_be_the_border_of_a_transaction() {
+async fn start_must_be_a_transaction_boundary() {
     for way in [Way::MySqlFile, Way::MariaDbFile] {
         let binlog = Binlog::sample(way.flavor(), 86);
-        for (position, in_transaction) in binlog.borders() {
-            let found = contact(place(position), binlog.clone(), way).await;
+        for (position, in_transaction) in binlog.boundaries() {
+            let found = contact(start_at(position), binlog.clone(), way).await;
             if in_transaction {
                 let error = found.unwrap_err();
                 assert!(
@@ -98,32 +99,35 @@ async fn a_start_must_be_the_border_of_a_transaction() {
                 continue;
             }
             assert_eq!(found.unwrap().progress.position.offset, position);
-            let error = contact(place(position - 1), binlog.clone(), way)
+            let error = contact(start_at(position - 1), binlog.clone(), way)
                 .await
                 .unwrap_err();
-            assert!(error.contains("no event's border"), "{position}: {error}");
+            assert!(
+                error.contains("not an event boundary"),
+                "{position}: {error}"
+            );
         }
     }
 }
 
 #[tokio::test]
-async fn a_start_behind_the_files_end_is_not_looked_for_in_the_next() {
+async fn start_after_the_end_of_its_file_is_not_searched_in_the_next() {
     let mut binlog = Binlog::new(Flavor::MySql, 86);
     binlog.next_file(Checksum::Crc32);
     let mut position = 0;
     while position == 0 {
         let number = binlog.executed().len() as u64 + 1;
         binlog.commit(86, number);
-        // The second file has an event border here, the first ends before it.
-        position = if number == 3 { binlog.end().1 } else { 0 };
+        // The second file has an event boundary here, the first ends before it.
+        position = if number == 3 { binlog.end().offset } else { 0 };
     }
-    let error = contact(place(position), binlog, Way::MySqlFile)
+    let error = contact(start_at(position), binlog, Way::MySqlFile)
         .await
         .unwrap_err();
     assert!(error.contains("bin.000001"), "{error}");
 }
 
-/// A server that was upgraded from a version without GTIDs still has what it wrote before.
+/// A server that was upgraded from a version without GTIDs still has its old files.
 #[tokio::test]
 async fn transactions_without_gtids_are_not_skipped_at_the_start() {
     let way = Way::MariaDbFile;
@@ -132,7 +136,7 @@ async fn transactions_without_gtids_are_not_skipped_at_the_start() {
     let error = contact(SourceStart::Earliest, binlog, way)
         .await
         .unwrap_err();
-    assert!(error.contains("bin.000001 holds"), "{error}");
+    assert!(error.contains("bin.000001 contains"), "{error}");
 
     let binlog = Binlog::upgraded(way.flavor(), 86, &[]);
     let found = contact(SourceStart::Earliest, binlog, way).await.unwrap();
@@ -146,11 +150,7 @@ async fn latest_starts_at_the_end() {
         let found = contact(SourceStart::Latest, binlog.clone(), way)
             .await
             .unwrap();
-        let place = (
-            found.progress.position.file.to_string(),
-            found.progress.position.offset,
-        );
-        assert_eq!(place, binlog.end());
+        assert_eq!(found.progress.position, binlog.end());
         let expected = match way.flavor() {
             Flavor::MySql => Executed::MySql(set_of(binlog.executed())),
             Flavor::MariaDb => Executed::MariaDb(state_of(binlog.executed())),
@@ -160,7 +160,7 @@ async fn latest_starts_at_the_end() {
 }
 
 #[tokio::test]
-async fn a_source_that_does_not_answer_a_question_is_given_up() {
+async fn source_that_does_not_answer_a_question_is_given_up() {
     let silent = [
         (Flavor::MySql, "gtid_purged", SourceStart::Earliest),
         (Flavor::MySql, "gtid_executed", SourceStart::Latest),
@@ -179,14 +179,14 @@ async fn a_source_that_does_not_answer_a_question_is_given_up() {
             .until("it has tried again", |_| source.state().logins >= 4)
             .await;
         let error = relay.statuses[0].last_error().unwrap();
-        assert!(error.message.contains("nothing came"), "{error:?}");
+        assert!(error.message.contains("sent nothing"), "{error:?}");
         relay.stop().await;
     }
 }
 
 #[tokio::test]
-async fn a_relay_stops_while_it_connects() {
-    // Takes connections, and says nothing.
+async fn relay_stops_while_it_connects() {
+    // Accepts connections, and sends nothing.
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let relay = Relay::start(Flavor::MySql, vec![config("m1", port)], Vec::new());
@@ -195,10 +195,10 @@ async fn a_relay_stops_while_it_connects() {
 }
 
 #[tokio::test]
-async fn a_relay_stops_while_the_queue_is_full() {
+async fn relay_stops_while_the_queue_is_full() {
     let source = FakeSource::start(Binlog::sample(Flavor::MySql, 86)).await;
     let relay = Relay::start(Flavor::MySql, vec![source.config("m1")], vec![at_start(86)]);
-    let memory = relay.shared.queue.memory.clone();
+    let memory = relay.context.queue.memory.clone();
     let _all = memory.try_acquire_many_owned(1024).unwrap();
     relay
         .until("a batch waits", |relay| {

@@ -1,4 +1,4 @@
-//! Connections that end: the next one asks for exactly what is not durable.
+//! Connections that end: the next one requests exactly what is not durable.
 
 use tokio::sync::Notify;
 
@@ -8,10 +8,11 @@ use super::source::{FakeSource, Plan, Then, frame};
 use super::*;
 use crate::binlog::event;
 
-/// What is durable when a dump has been cut off behind `cut` bytes: the transactions, and the
-/// places of which one is the source's.
-fn expect_at(packets: &[Packet], cut: usize) -> (Vec<Identity>, Vec<(String, u64)>) {
-    let (mut executed, mut places) = (Vec::new(), vec![("bin.000001".to_owned(), 4)]);
+/// What is durable when a dump has been cut after `cut` bytes: the transactions, and the possible
+/// positions of the source.
+fn expect_at(packets: &[Packet], cut: usize) -> (Vec<Identity>, Vec<SourcePosition>) {
+    let mut executed = Vec::new();
+    let mut positions = vec![SourcePosition::new("bin.000001", 4)];
     let (mut bytes, mut sequence) = (Vec::new(), 1);
     for packet in packets {
         frame(&mut bytes, &mut sequence, packet);
@@ -20,14 +21,14 @@ fn expect_at(packets: &[Packet], cut: usize) -> (Vec<Identity>, Vec<(String, u64
         }
         executed.extend(packet.ends);
         match &packet.durable {
-            Some(place) => places = vec![place.clone()],
-            None => places.extend(packet.reached.clone()),
+            Some(position) => positions = vec![position.clone()],
+            None => positions.extend(packet.reached.clone()),
         }
     }
-    (executed, places)
+    (executed, positions)
 }
 
-/// Every border between packets, and places in each packet.
+/// Every boundary between packets, and offsets in each packet.
 fn cuts(packets: &[Packet]) -> Vec<usize> {
     let (mut bytes, mut sequence) = (Vec::new(), 1);
     let mut cuts = vec![0];
@@ -39,9 +40,9 @@ fn cuts(packets: &[Packet]) -> Vec<usize> {
     cuts
 }
 
-async fn cut_and_go_on(way: Way, binlog: &Binlog, cut: usize) {
-    let first = way.asks(&[], &("bin.000001".to_owned(), 4));
-    let (executed, places) = expect_at(&binlog.dump(&first), cut);
+async fn cut_and_resume(way: Way, binlog: &Binlog, cut: usize) {
+    let first = way.asks(&[], &SourcePosition::new("bin.000001", 4));
+    let (executed, positions) = expect_at(&binlog.dump(&first), cut);
     let source = FakeSource::start(binlog.clone()).await;
     let go = Arc::new(Notify::new());
     source.plan(Plan {
@@ -51,9 +52,9 @@ async fn cut_and_go_on(way: Way, binlog: &Binlog, cut: usize) {
     });
     let progress = vec![at_start(86)];
     let relay = Relay::start(way.flavor(), vec![way.config(&source)], progress);
-    let what = format!("{way:?}, cut at {cut}: one of {places:?} is durable");
+    let what = format!("{way:?}, cut at {cut}: one of {positions:?} is durable");
     relay
-        .until(&what, |relay| places.contains(&relay.progress(0)))
+        .until(&what, |relay| positions.contains(&relay.progress(0)))
         .await;
     relay.until_executed(&executed).await;
     let durable = relay.progress(0);
@@ -61,7 +62,7 @@ async fn cut_and_go_on(way: Way, binlog: &Binlog, cut: usize) {
     relay.until_executed(binlog.executed()).await;
     let end = binlog.end();
     relay
-        .until("the place is exact", |relay| relay.progress(0) == end)
+        .until("the position is exact", |relay| relay.progress(0) == end)
         .await;
     relay
         .until(&what, |_| source.state().asked.len() == 2)
@@ -73,21 +74,21 @@ async fn cut_and_go_on(way: Way, binlog: &Binlog, cut: usize) {
 }
 
 #[tokio::test]
-async fn each_transaction_is_there_once_wherever_the_connection_is_cut() {
+async fn each_transaction_is_recorded_once_wherever_the_connection_is_cut() {
     for way in WAYS {
         let mut binlog = Binlog::new(way.flavor(), 86);
         binlog.commit(86, 1);
         binlog.commit(87, 2);
         binlog.next_file(Checksum::None);
         binlog.commit(86, 3);
-        let first = way.asks(&[], &("bin.000001".to_owned(), 4));
+        let first = way.asks(&[], &SourcePosition::new("bin.000001", 4));
         for cut in cuts(&binlog.dump(&first)) {
-            cut_and_go_on(way, &binlog, cut).await;
+            cut_and_resume(way, &binlog, cut).await;
         }
     }
 }
 
-/// The first dump goes by `plan`; the second must come, and bring everything.
+/// The first dump follows `plan`; the second must be requested, and deliver everything.
 async fn comes_back(plan: Plan, read_timeout: Duration) -> LastError {
     let binlog = Binlog::sample(Flavor::MySql, 86);
     let source = FakeSource::start(binlog.clone()).await;
@@ -98,7 +99,9 @@ async fn comes_back(plan: Plan, read_timeout: Duration) -> LastError {
     };
     let relay = Relay::start(Flavor::MySql, vec![config], vec![at_start(86)]);
     relay
-        .until("it has asked twice", |_| source.state().asked.len() == 2)
+        .until("two dumps were requested", |_| {
+            source.state().asked.len() == 2
+        })
         .await;
     relay.until_executed(binlog.executed()).await;
     relay
@@ -115,7 +118,7 @@ const LONG: Duration = Duration::from_secs(60);
 const SHORT: Duration = Duration::from_millis(150);
 
 #[tokio::test]
-async fn the_end_of_a_dump_is_no_failure() {
+async fn end_of_a_dump_is_not_a_failure() {
     let error = comes_back(Plan::then(Then::Eof), LONG).await;
     assert!(
         error.message.contains("ended the dump at bin.000002:"),
@@ -124,33 +127,33 @@ async fn the_end_of_a_dump_is_no_failure() {
 }
 
 #[tokio::test]
-async fn an_error_that_may_pass_is_no_failure() {
+async fn temporary_error_is_not_a_failure() {
     let error = comes_back(Plan::then(Then::Error(1053, "Server shutdown")), LONG).await;
     assert_eq!(error.code, 1053);
 }
 
 #[tokio::test]
-async fn a_silent_source_is_given_up() {
+async fn silent_source_is_given_up() {
     let plan = Plan {
         edit: None,
         cut: Some(300),
         then: Then::Nothing,
     };
     let error = comes_back(plan, SHORT).await;
-    assert!(error.message.contains("nothing came"), "{error:?}");
+    assert!(error.message.contains("sent nothing"), "{error:?}");
 }
 
 #[tokio::test]
-async fn a_source_that_sends_a_byte_now_and_then_is_given_up() {
+async fn source_that_sends_only_a_byte_now_and_then_is_given_up() {
     let plan = Plan::then(Then::Trickle(Duration::from_millis(20)));
     let error = comes_back(plan, SHORT).await;
-    assert!(error.message.contains("nothing came"), "{error:?}");
+    assert!(error.message.contains("sent nothing"), "{error:?}");
 }
 
 async fn beat(file: &'static str, position: u64) -> LastError {
     let plan = Plan::edit(
         move |packets| {
-            packets.truncate(7); // Behind the first transaction.
+            packets.truncate(7); // After the first transaction.
             let mut packet = packets[0].clone();
             packet.event = heartbeat(file, position, true);
             packets.push(packet);
@@ -161,14 +164,14 @@ async fn beat(file: &'static str, position: u64) -> LastError {
 }
 
 #[tokio::test]
-async fn a_heartbeat_from_elsewhere_ends_the_connection() {
+async fn heartbeat_for_another_position_ends_the_connection() {
     for (file, position) in [("bin.000009", 1000), ("bin.000001", 5)] {
         let error = beat(file, position).await;
         assert!(error.message.contains("a heartbeat for"), "{error:?}");
     }
 }
 
-/// The first dump has one byte of the event of this type changed.
+/// In the first dump one byte of the event of this type is changed.
 async fn damaged(kind: u8, at: usize) -> LastError {
     let plan = Plan::edit(
         move |packets| {
@@ -191,7 +194,7 @@ async fn damaged_control_events_are_found() {
 }
 
 #[tokio::test]
-async fn a_rotate_to_no_file_is_refused() {
+async fn rotate_without_a_file_name_is_refused() {
     let plan = Plan::edit(
         |packets| {
             let event = &mut packets[0].event;
@@ -206,7 +209,7 @@ async fn a_rotate_to_no_file_is_refused() {
 }
 
 #[tokio::test]
-async fn another_server_at_a_place_in_a_file_is_asked_for_nothing() {
+async fn another_server_gets_no_request_by_file_and_position() {
     for way in [Way::MySqlFile, Way::MariaDbFile] {
         let source = FakeSource::start(Binlog::sample(way.flavor(), 87)).await;
         let progress = vec![at_start(86)];
@@ -222,7 +225,7 @@ async fn another_server_at_a_place_in_a_file_is_asked_for_nothing() {
 }
 
 #[tokio::test]
-async fn another_server_may_answer_where_gtids_are_used() {
+async fn another_server_may_answer_a_request_by_gtid() {
     for way in [Way::MySqlSet, Way::MariaDbPosition] {
         let binlog = Binlog::sample(way.flavor(), 87);
         let source = FakeSource::start(binlog.clone()).await;
@@ -230,7 +233,7 @@ async fn another_server_may_answer_where_gtids_are_used() {
         let relay = Relay::start(way.flavor(), vec![way.config(&source)], progress);
         relay.until_executed(binlog.executed()).await;
         assert_eq!(relay.stop().await, binlog.executed());
-        let asked = way.asks(&[], &(String::new(), 0));
+        let asked = way.asks(&[], &SourcePosition::default());
         assert_eq!(source.state().asked, [asked]);
         assert!(!matches!(source.state().asked[0], Asked::File(..)));
     }

@@ -13,6 +13,7 @@ use crate::config::{FilterConfig, SourceConfig, SourceStart};
 use crate::connection::{Connection, ConnectionError};
 use crate::flavor::Flavor;
 use crate::gtid::GtidSet;
+use crate::position::SourcePosition;
 use crate::protocol::auth::{AuthPlugin, Secret, new_scramble};
 use crate::protocol::capability::SERVER_SIDE;
 use crate::protocol::command::{BINLOG_DUMP_NON_BLOCK, Command};
@@ -28,17 +29,17 @@ const PASSWORD: &str = "correct horse";
 pub(crate) enum Then {
     /// Silence.
     Nothing,
-    /// The connection is closed when the test says so.
+    /// The connection is closed when the test requests it.
     Close(Arc<Notify>),
     Eof,
     Error(u16, &'static str),
-    /// One byte of another packet now and then, for ever.
+    /// One byte of another packet now and then, forever.
     Trickle(Duration),
 }
 
 type Edit = Box<dyn FnOnce(&mut Vec<Packet>) + Send>;
 
-/// What becomes of one dump.
+/// How one dump is answered.
 pub(crate) struct Plan {
     /// Changes the packets first.
     pub(crate) edit: Option<Edit>,
@@ -70,16 +71,16 @@ pub(crate) struct State {
     pub(crate) binlog: Binlog,
     /// For the dumps to come, in order; afterwards everything is sent, and then nothing.
     pub(crate) plans: VecDeque<Plan>,
-    /// What dumps were asked for, but those that do not wait at the end.
+    /// The requested dumps, except those that do not wait at the end.
     pub(crate) asked: Vec<Asked>,
-    /// All statements, but those that only SET something.
+    /// All statements, except those that only SET something.
     pub(crate) questions: usize,
     pub(crate) logins: usize,
     pub(crate) refuse_login: Option<ServerError>,
     pub(crate) refuse_register: Option<ServerError>,
     /// Statements that contain this are never answered.
     pub(crate) silent_to: Option<&'static str>,
-    /// What `gtid_purged` says.
+    /// The value of `gtid_purged`.
     pub(crate) purged: GtidSet,
 }
 
@@ -103,7 +104,7 @@ impl FakeSource {
         Self::on(listener, port, binlog)
     }
 
-    /// Begins to answer at an address that was known before.
+    /// Begins to answer at an address that was announced before.
     pub(crate) fn on(listener: TcpListener, port: u16, binlog: Binlog) -> Self {
         let state = Arc::new(Mutex::new(State {
             binlog,
@@ -121,7 +122,7 @@ impl FakeSource {
             loop {
                 let (tcp, _) = listener.accept().await.unwrap();
                 let state = shared.clone();
-                // A replica that hangs up ends its session; that is no failure of the test.
+                // A replica that disconnects ends its session; the test does not fail.
                 tokio::spawn(async move { serve(tcp, &state).await });
             }
         });
@@ -136,7 +137,7 @@ impl FakeSource {
         self.state().plans.push_back(plan);
     }
 
-    /// Its section of a relay's configuration; it retries at once and never gives up.
+    /// Its section of a relay's configuration, with immediate retries.
     pub(crate) fn config(&self, name: &str) -> SourceConfig {
         config(name, self.port)
     }
@@ -198,7 +199,7 @@ async fn serve(tcp: TcpStream, state: &Mutex<State>) -> Result<(), ConnectionErr
                 let file = String::from_utf8(dump.file.to_vec()).unwrap();
                 let asked = match connect_state.take() {
                     Some(position) => Asked::Position(position),
-                    None => Asked::File(file, u64::from(dump.position)),
+                    None => Asked::File(SourcePosition::new(file, u64::from(dump.position))),
                 };
                 (asked, dump.flags)
             }
@@ -302,8 +303,11 @@ fn values(state: &State, sql: &str) -> Vec<(&'static str, String)> {
         return vec![("gtid_binlog_state", entries.join(","))];
     }
     if sql.starts_with("SHOW ") {
-        let (file, position) = binlog.end();
-        return vec![("File", file), ("Position", position.to_string())];
+        let end = binlog.end();
+        return vec![
+            ("File", end.file.to_string()),
+            ("Position", end.offset.to_string()),
+        ];
     }
     panic!("a replica asked {sql}");
 }
@@ -360,7 +364,7 @@ async fn dump(
     }
 }
 
-/// The packet as it goes over the socket.
+/// The packet as sent on the socket.
 pub(crate) fn frame(out: &mut Vec<u8>, sequence: &mut u8, packet: &Packet) {
     let mut payload = vec![0];
     payload.extend_from_slice(&packet.event);

@@ -1,7 +1,7 @@
-//! Which filter is in force, for the program's log: changing one between two runs is allowed, and
-//! what was left out before stays left out, so it must be seen that it changed.
+//! Logs each source's filter, and warns when it has changed since the last run: that is allowed, but
+//! transactions that the old filter skipped are not fetched again.
 //!
-//! `data_dir/filters` remembers them: a line for each source, its name, a tab, its rules.
+//! `data_dir/filters` remembers the filters: one line per source, with its name, a tab, its rules.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,8 +14,8 @@ use crate::config::SourceConfig;
 /// Permission bits of the file, which holds no secret.
 const FILE_MODE: u32 = 0o644;
 
-/// Logs each source's filter, and that it is not that of the last run.
-pub(super) fn announce(data_dir: &Path, sources: &[SourceConfig]) {
+/// Logs each source's filter, and a warning if it differs from that of the last run.
+pub fn announce_filters(data_dir: &Path, sources: &[SourceConfig]) {
     let path = data_dir.join("filters");
     let before = match fs::read_to_string(&path) {
         Ok(text) => text,
@@ -34,8 +34,8 @@ pub(super) fn announce(data_dir: &Path, sources: &[SourceConfig]) {
         if let Some(old) = before.get(name).filter(|old| ***old != *filter) {
             tracing::warn!(
                 source = name,
-                "the filter differs from that of the last run, which was: {old}; what it left \
-                 out is not fetched again"
+                "the filter differs from that of the last run, which was: {old}; what the old \
+                 filter skipped is not fetched again"
             );
         }
         now.push_str(&format!("{name}\t{filter}\n"));
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn filters_are_remembered_by_source() {
+    fn filters_are_remembered_per_source() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("filters");
         fs::write(&path, "m1\tnone\nm2\treplicate_do_db = [\"a\"]\n").unwrap();
@@ -64,6 +64,6 @@ mod tests {
         let found = parse(&text);
         assert_eq!(found["m1"], "none");
         assert_eq!(found["m2"], "replicate_do_db = [\"a\"]");
-        assert!(parse("half a li").is_empty());
+        assert!(parse("part of a li").is_empty());
     }
 }

@@ -1,0 +1,140 @@
+//! Keeping the end of a source's binlog up to date while its dump streams.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::connection::{ControlConnection, ControlError, ServerSettings};
+use crate::config::SourceConfig;
+use crate::receiver::facts::SourceFacts;
+use crate::receiver::retry::retry_delay;
+use crate::receiver::source_end::END_INTERVAL;
+use crate::receiver::status::{SourceState, SourceStatus};
+
+/// Asks the source for its end every few seconds until the relay stops.
+///
+/// Only while the dump streams: a source that refuses the dump is not asked a second time with the
+/// same user, and its account is not locked sooner.
+pub async fn watch_source_end(
+    config: SourceConfig,
+    status: Arc<SourceStatus>,
+    mut shutdown: watch::Receiver<bool>,
+) {
+    let mut watcher = Watcher {
+        config,
+        status,
+        open: None,
+        failures: 0,
+        is_end_hidden: false,
+    };
+    let mut delay = END_INTERVAL;
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(delay) => {}
+            _ = shutdown.wait_for(|stop| *stop) => return,
+        }
+        delay = tokio::select! {
+            delay = watcher.step() => delay,
+            _ = shutdown.wait_for(|stop| *stop) => return,
+        };
+    }
+}
+
+struct Watcher {
+    config: SourceConfig,
+    status: Arc<SourceStatus>,
+    open: Option<(ControlConnection, ServerSettings)>,
+    /// Failures in this outage.
+    failures: u32,
+    /// Whether it was already logged that the source does not show its end.
+    is_end_hidden: bool,
+}
+
+impl Watcher {
+    /// Asks once; returns the delay until the next step.
+    async fn step(&mut self) -> Duration {
+        if self.status.state() != SourceState::Streaming {
+            self.status.set_source_end(None);
+            if let Some((connection, _)) = self.open.take() {
+                connection.close().await;
+            }
+            return END_INTERVAL;
+        }
+        match self.ask().await {
+            Ok(()) => {
+                if self.failures > 0 {
+                    tracing::info!(
+                        source = %self.config.name,
+                        "the control connection is available again"
+                    );
+                }
+                self.failures = 0;
+                END_INTERVAL
+            }
+            Err(error) => {
+                self.open = None;
+                self.status.set_source_end(None);
+                self.failures += 1;
+                let source = self.config.name.as_str();
+                let error = error.to_string().replace(char::is_control, " ");
+                match self.failures {
+                    1 => tracing::warn!(
+                        source,
+                        "the control connection is not available: {error}; the dump is not \
+                         affected, but seconds_behind is only estimated"
+                    ),
+                    _ => tracing::debug!(source, "the control connection: {error}"),
+                }
+                retry_delay(&self.config, self.failures, false).max(END_INTERVAL)
+            }
+        }
+    }
+
+    async fn ask(&mut self) -> Result<(), ControlError> {
+        let Some(facts) = self.status.facts() else {
+            return Ok(());
+        };
+        let (connection, settings) = match &mut self.open {
+            Some(open) => open,
+            None => {
+                let opening = ControlConnection::open(&self.config, facts.offers_tls);
+                let mut connection = opening.await?;
+                let settings = connection.settings().await?;
+                self.open.insert((connection, settings))
+            }
+        };
+        check_same_server(&facts, settings)?;
+        let end = connection.source_end(settings).await?;
+        let is_end_hidden = end.position.is_none() && end.executed.is_none();
+        if is_end_hidden && !self.is_end_hidden {
+            let grants = connection.grants().await?;
+            let numbers = settings.version_numbers();
+            let grant = grants.missing_replication_client(settings.flavor, numbers);
+            tracing::warn!(
+                source = %self.config.name,
+                "the source does not show the end of its binlog, so seconds_behind is only \
+                 estimated; {}",
+                grant.as_deref().unwrap_or("check the privileges of the source's user")
+            );
+        }
+        self.is_end_hidden = is_end_hidden;
+        self.status.set_source_end(Some(end));
+        Ok(())
+    }
+}
+
+/// Compares the server with that of the dump, which may have reconnected elsewhere meanwhile.
+fn check_same_server(facts: &SourceFacts, settings: &ServerSettings) -> Result<(), ControlError> {
+    let is_same_uuid = match (&facts.server_uuid, &settings.server_uuid) {
+        (Some(expected), Some(found)) => expected == found,
+        _ => true,
+    };
+    if facts.server_id == settings.server_id && is_same_uuid {
+        return Ok(());
+    }
+    Err(ControlError::OtherServer {
+        expected: facts.server_id,
+        found: settings.server_id,
+    })
+}

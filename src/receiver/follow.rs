@@ -1,0 +1,102 @@
+//! One connection to a source, from the first question to the error that ends it.
+
+use tokio::sync::watch;
+
+use super::connect::{connect, within};
+use super::dump_request;
+use super::error::ReceiverError;
+use super::facts::SourceFacts;
+use super::identities::Identities;
+use super::options::{ReceiverContext, ReceiverOptions};
+use super::resume;
+use super::status::SourceStatus;
+use super::stream::{self, Dump};
+use crate::connection::Phase;
+use crate::log_thread::SourceCounters;
+use crate::relay_log::Condition;
+
+/// Follows the source over one connection; returns the error that ended it. `connections` is the
+/// number of connections so far, from 1.
+pub(super) async fn follow(
+    options: &ReceiverOptions,
+    context: &ReceiverContext,
+    ledger: &SourceCounters,
+    status: &SourceStatus,
+    connections: u64,
+) -> ReceiverError {
+    let mut refusal = ledger.refusal.subscribe();
+    let mut condition = context.log.follow_condition();
+    let streaming = async {
+        match open(options, context, status).await {
+            Ok(dump) => stream::stream(dump, options, context, status, connections).await,
+            Err(error) => error,
+        }
+    };
+    tokio::select! {
+        error = streaming => error,
+        message = refused(&mut refusal) => ReceiverError::Refused(message),
+        // A source that has nothing to send would not notice.
+        _ = condition.wait_for(|now| matches!(now, Condition::Failed(_))) => {
+            ReceiverError::LogClosed
+        }
+    }
+}
+
+async fn refused(refusal: &mut watch::Receiver<Option<String>>) -> String {
+    let message = refusal
+        .wait_for(Option::is_some)
+        .await
+        .ok()
+        .and_then(|message| message.clone());
+    match message {
+        Some(message) => message,
+        None => std::future::pending().await,
+    }
+}
+
+/// Connects and requests the dump.
+async fn open(
+    options: &ReceiverOptions,
+    context: &ReceiverContext,
+    status: &SourceStatus,
+) -> Result<Dump, ReceiverError> {
+    let (mut connection, facts) = connect(options).await?;
+    let kind = context.log.state().executed.kind();
+    resume::check_kind(kind, &facts)?;
+    context
+        .identities
+        .note(options.number, &facts, options.server_id)?;
+    warn(options, &context.identities, &facts);
+    status.set_facts(&facts);
+    let (start, first_timestamp) = resume::start_point(options, context, &facts).await?;
+    dump_request::prepare(&mut connection, options, &facts).await?;
+    tracing::info!(
+        source = %options.config.name,
+        "{} {}, server_id {}: following from {start}",
+        facts.flavor,
+        facts.version,
+        facts.server_id
+    );
+    within(options.config.read_timeout, async {
+        let dump = dump_request::request(&mut connection, options, &facts, &start).await?;
+        Ok(connection.write_command(&dump).await?)
+    })
+    .await?;
+    connection.set_phase(Phase::Dump);
+    Ok(Dump {
+        connection,
+        facts,
+        first_timestamp,
+    })
+}
+
+/// Logs configurations that work, but not as intended: once a GTID domain that several sources
+/// write to, at each connection rules that never match.
+fn warn(options: &ReceiverOptions, identities: &Identities, facts: &SourceFacts) {
+    if let Some(warning) = identities.shared_domain(options.number, facts) {
+        tracing::warn!(source = %options.config.name, "{warning}");
+    }
+    if let Some(warning) = facts.useless_rules(&options.config.filter) {
+        tracing::warn!(source = %options.config.name, "{warning}");
+    }
+}

@@ -1,0 +1,53 @@
+//! Which server answered at each source, to detect two sources that are the same server.
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+
+use super::error::ReceiverError;
+use super::facts::SourceFacts;
+
+/// Which server answered at each source that is connected now.
+#[derive(Debug, Default)]
+pub struct Identities {
+    pub(super) known: Mutex<Vec<(u16, SourceFacts)>>,
+    /// The server_ids for which the shared-domain warning was logged.
+    pub(super) warned: Mutex<BTreeSet<u32>>,
+}
+
+impl Identities {
+    /// Records the server that answers at `source`.
+    ///
+    /// # Errors
+    /// When it is the relay itself, or has the server_id of another source.
+    pub fn note(
+        &self,
+        source: u16,
+        facts: &SourceFacts,
+        own_server_id: u32,
+    ) -> Result<(), ReceiverError> {
+        let server_id = facts.server_id;
+        if server_id == own_server_id {
+            return Err(ReceiverError::setup(
+                format!("the source has server_id {server_id}, which is the relay's own"),
+                "change the server_id of one of the two",
+            ));
+        }
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|(other, _)| *other != source);
+        if known.iter().any(|(_, other)| other.server_id == server_id) {
+            return Err(ReceiverError::setup(
+                format!("the source has server_id {server_id}, like another source of this relay"),
+                "give each server a server_id of its own, or remove the source that is the same \
+                 server",
+            ));
+        }
+        known.push((source, facts.clone()));
+        Ok(())
+    }
+
+    /// Forgets the server of `source`: its connection is closed, and the address may move.
+    pub fn forget(&self, source: u16) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|(other, _)| *other != source);
+    }
+}

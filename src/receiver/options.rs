@@ -1,0 +1,54 @@
+//! The settings of a receiver, and the parts of the relay that it uses.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::sync::{Semaphore, mpsc};
+
+use super::identities::Identities;
+use super::read_back::ReadBack;
+use crate::config::SourceConfig;
+use crate::gtid::Uuid;
+use crate::log_thread::QueuedBatch;
+use crate::relay_log::RelayLog;
+
+/// The settings of one receiver.
+#[derive(Debug, Clone)]
+pub struct ReceiverOptions {
+    /// The source's number in the configuration, from 0.
+    pub number: u16,
+    /// The source's section of the configuration.
+    pub config: SourceConfig,
+    /// The relay's own server_id.
+    pub server_id: u32,
+    /// The relay's own server_uuid.
+    pub server_uuid: Uuid,
+    /// `data_dir/spool`.
+    pub spill_dir: PathBuf,
+    /// Transactions larger than this, in bytes, are assembled in `spill_dir`.
+    pub spill_size: usize,
+}
+
+/// The queue into the relay log, shared by all receivers.
+#[derive(Debug, Clone)]
+pub struct Queue {
+    /// Accepts finished batches.
+    pub batches: mpsc::Sender<QueuedBatch>,
+    /// The memory that queued batches may use, in KiB.
+    pub memory: Arc<Semaphore>,
+    /// The initial number of permits of `memory`, in KiB.
+    pub memory_kib: u32,
+}
+
+/// The parts of the relay that all receivers share.
+#[derive(Debug, Clone)]
+pub struct ReceiverContext {
+    /// The relay log, for its state.
+    pub log: Arc<RelayLog>,
+    /// The queue into it.
+    pub queue: Queue,
+    /// Which server answered at each source.
+    pub identities: Arc<Identities>,
+    /// Without GTIDs: sources that are read from before their start.
+    pub read_back: Arc<ReadBack>,
+}

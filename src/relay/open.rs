@@ -1,0 +1,126 @@
+//! Opens the data directory, the log and the sockets, before the stages start.
+
+use std::sync::Arc;
+
+use tokio::net::{TcpListener, UnixListener};
+
+use super::error::RelayError;
+use crate::admin;
+use crate::config::{Config, FlavorChoice, Privilege, UserPassword};
+use crate::data_dir::DataDir;
+use crate::protocol::StoredPassword;
+use crate::relay_log::LogDir;
+use crate::relay_log::recover::{Recovered, recover};
+use crate::sender::SenderOptions;
+use crate::sender::login::{Account, Accounts, Privileges};
+use crate::tls::{self, PasswordKey, ServerTlsFiles};
+
+/// A relay with its directory, log and sockets open.
+#[derive(Debug)]
+pub struct Relay {
+    pub(super) config: Config,
+    pub(super) data_dir: DataDir,
+    pub(super) recovered: Option<Recovered>,
+    pub(super) listener: TcpListener,
+    pub(super) admin: UnixListener,
+    pub(super) sender: SenderOptions,
+}
+
+impl Relay {
+    /// Locks the data directory, recovers the log and opens the sockets.
+    ///
+    /// # Errors
+    /// When one of these fails.
+    pub async fn prepare(config: Config) -> Result<Self, RelayError> {
+        tls::install_crypto_provider();
+        let configured = config
+            .relay
+            .server_uuid
+            .as_ref()
+            .and_then(|uuid| uuid.parse().ok());
+        let data_dir = DataDir::open(&config.relay.data_dir, configured)?;
+        let recovered = recover(&log_dir(&config), &source_names(&config))?;
+        if let (Some(recovered), FlavorChoice::Fixed(flavor)) = (&recovered, config.relay.flavor) {
+            let found = recovered.executed.flavor();
+            if found != flavor {
+                let path = config.relay.data_dir.clone();
+                let (expected, found) = (flavor.name(), found.name());
+                return Err(RelayError::Flavor {
+                    path,
+                    expected,
+                    found,
+                });
+            }
+        }
+        let sender = sender_options(&config, &data_dir)?;
+        let listener = TcpListener::bind(&config.relay.listen)
+            .await
+            .map_err(|cause| RelayError::Listen {
+                address: config.relay.listen.clone(),
+                cause,
+            })?;
+        let socket = &config.admin.socket;
+        let admin = admin::listen(socket)
+            .await
+            .map_err(|cause| RelayError::Admin {
+                path: socket.clone(),
+                cause,
+            })?;
+        Ok(Self {
+            config,
+            data_dir,
+            recovered,
+            listener,
+            admin,
+            sender,
+        })
+    }
+}
+
+pub(super) fn log_dir(config: &Config) -> LogDir {
+    LogDir {
+        dir: config.relay.data_dir.clone(),
+        basename: config.log.basename.clone(),
+    }
+}
+
+pub(super) fn source_names(config: &Config) -> Vec<Arc<str>> {
+    let names = config.sources.iter();
+    names.map(|source| source.name.as_str().into()).collect()
+}
+
+fn sender_options(config: &Config, data_dir: &DataDir) -> Result<SenderOptions, RelayError> {
+    let files = config
+        .tls
+        .cert
+        .clone()
+        .zip(config.tls.key.clone())
+        .map(|(cert, key)| ServerTlsFiles {
+            cert,
+            key,
+            ca: config.tls.ca.clone(),
+        });
+    let users = config.users.iter().map(|user| Account {
+        name: user.name.clone(),
+        password: match &user.password {
+            UserPassword::Plain(password) => StoredPassword::from_plaintext(password.expose()),
+            UserPassword::Hashes(hashes) => StoredPassword::from_hashes(hashes),
+        },
+        privileges: Privileges {
+            replication: user.privileges.contains(&Privilege::Replication),
+            admin: user.privileges.contains(&Privilege::Admin),
+        },
+    });
+    Ok(SenderOptions {
+        server_id: config.relay.server_id,
+        server_uuid: data_dir.server_uuid(),
+        accounts: Arc::new(Accounts::new(
+            users.collect(),
+            PasswordKey::open(data_dir.path())?,
+        )),
+        tls: tls::server_config(files.as_ref(), data_dir.path())?,
+        require_tls: config.tls.required,
+        write_timeout: config.relay.replica_write_timeout,
+        max_connections: config.relay.max_connections as usize,
+    })
+}

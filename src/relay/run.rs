@@ -1,0 +1,268 @@
+//! Starts the stages, waits, and stops them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, mpsc, watch};
+
+use super::error::RelayError;
+use super::open::{Relay, log_dir, source_names};
+use super::supervisor::{Stage, StageEnd, Supervisor};
+use crate::admin;
+use crate::config::FlavorChoice;
+use crate::log_thread::{LogThread, QueuedBatch, SourceCounters};
+use crate::receiver::control;
+use crate::receiver::{
+    self, Identities, Queue, ReadBack, ReceiverContext, ReceiverOptions, SourceStatus,
+};
+use crate::relay_log::recover::Recovered;
+use crate::relay_log::{Condition, LogOptions, RelayLog};
+use crate::sender::{self, Replicas};
+use crate::status::{Parts, SourceParts};
+
+/// The most batches that wait for the relay log.
+const QUEUE_LEN: usize = 64;
+/// The most memory that they may use, in KiB.
+const QUEUE_KIB: u32 = 16 * 1024;
+
+impl Relay {
+    /// Runs until `shutdown` is true, then stops the stages.
+    ///
+    /// # Errors
+    /// When the log cannot be created, has failed, or a stage ended unexpectedly.
+    pub async fn run(self, shutdown: watch::Receiver<bool>) -> Result<(), RelayError> {
+        tracing::info!(
+            "binrelay {}: server_id {}, data_dir {}, listening on {}",
+            env!("CARGO_PKG_VERSION"),
+            self.config.relay.server_id,
+            self.data_dir.path().display(),
+            self.config.relay.listen
+        );
+        receiver::announce_filters(self.data_dir.path(), &self.config.sources);
+        let pipeline = Pipeline::new(&self, shutdown.clone());
+        let resumed = match self.recovered {
+            Some(recovered) => Some(pipeline.resume(recovered)?),
+            None => None,
+        };
+        // If there is a log already, the first client that is answered finds it.
+        let log = resumed.as_ref().map(|writer| writer.log().clone());
+        let log_slot = watch::Sender::new(log);
+        let replicas = Arc::new(Replicas::default());
+        let mut supervisor = Supervisor::new(shutdown.clone());
+        let accepting = sender::run(
+            self.listener,
+            Arc::new(self.sender),
+            log_slot.subscribe(),
+            replicas.clone(),
+            shutdown.clone(),
+        );
+        supervisor.spawn(Stage::AcceptLoop, until_stopped(accepting));
+        let (parts, slot) = (pipeline.parts.clone(), log_slot.subscribe());
+        let report = move || {
+            let log: Option<Arc<RelayLog>> = slot.borrow().clone();
+            parts.report(log.as_deref(), replicas.report())
+        };
+        let answering = admin::serve(self.admin, Arc::new(report), shutdown.clone());
+        supervisor.spawn(Stage::AdminLoop, until_stopped(answering));
+        let stopping = pipeline.log_options.stopping.clone();
+        let mut stop = shutdown;
+        let watching = async move {
+            let _ = stop.wait_for(|stop| *stop).await;
+            stopping.store(true, Ordering::Relaxed);
+        };
+        supervisor.spawn(Stage::ShutdownWatcher, until_stopped(watching));
+        let outcome = pipeline.run(resumed, &log_slot, &mut supervisor).await;
+        if outcome.is_err() {
+            supervisor.abort().await;
+        }
+        let _ = std::fs::remove_file(&self.config.admin.socket);
+        drop(self.data_dir);
+        outcome
+    }
+}
+
+/// A stage that returns at shutdown only.
+async fn until_stopped(stage: impl Future<Output = ()>) -> StageEnd {
+    stage.await;
+    StageEnd::Stopped
+}
+
+/// The receivers and the relay log.
+struct Pipeline {
+    log_options: LogOptions,
+    flavor: FlavorChoice,
+    receivers: Vec<(ReceiverOptions, Arc<SourceStatus>)>,
+    parts: Arc<Parts>,
+    identities: Arc<Identities>,
+    shutdown: watch::Receiver<bool>,
+}
+
+impl Pipeline {
+    fn new(relay: &Relay, shutdown: watch::Receiver<bool>) -> Self {
+        let config = &relay.config;
+        let server_uuid = relay.data_dir.server_uuid();
+        let server_id = config.relay.server_id;
+        let log_dir = log_dir(config);
+        let sources = config.sources.iter().map(|source| SourceParts {
+            config: source.clone(),
+            status: Arc::new(SourceStatus::default()),
+            ledger: Arc::new(SourceCounters::default()),
+        });
+        let parts = Parts {
+            server_id,
+            server_uuid,
+            started: Instant::now(),
+            sources: sources.collect(),
+        };
+        let receivers = (0u16..).zip(&parts.sources).map(|(number, source)| {
+            let options = ReceiverOptions {
+                number,
+                config: source.config.clone(),
+                server_id,
+                server_uuid,
+                spill_dir: log_dir.spool_path(),
+                spill_size: usize::try_from(config.log.spill_size).unwrap_or(usize::MAX),
+            };
+            (options, source.status.clone())
+        });
+        let receivers = receivers.collect();
+        Self {
+            log_options: LogOptions {
+                log_dir,
+                server_id,
+                max_size: config.log.max_size,
+                sync: config.log.sync,
+                source_names: source_names(config),
+                stopping: Arc::new(AtomicBool::new(false)),
+            },
+            flavor: config.relay.flavor,
+            receivers,
+            parts: Arc::new(parts),
+            identities: Arc::new(Identities::default()),
+            shutdown,
+        }
+    }
+
+    /// Opens the log, starts its thread and the receivers, and waits until all stages have ended.
+    async fn run(
+        self,
+        resumed: Option<LogThread>,
+        log_slot: &watch::Sender<Option<Arc<RelayLog>>>,
+        supervisor: &mut Supervisor,
+    ) -> Result<(), RelayError> {
+        let opening = self.open_log(resumed);
+        let opened = tokio::select! {
+            opened = opening => Some(opened?),
+            stopped = supervisor.wait_for_shutdown() => {
+                stopped?;
+                None
+            }
+        };
+        let Some((writer, read_back)) = opened else {
+            return supervisor.drain().await;
+        };
+        let log = writer.log().clone();
+        let end = log.published();
+        tracing::info!(
+            "the relay log is open at {}:{}",
+            log.log_dir().file_name(end.file),
+            end.offset
+        );
+        log_slot.send_replace(Some(log.clone()));
+        let batches = self.start_log_thread(writer, supervisor)?;
+        let context = ReceiverContext {
+            log: log.clone(),
+            queue: Queue {
+                batches,
+                memory: Arc::new(Semaphore::new(QUEUE_KIB as usize)),
+                memory_kib: QUEUE_KIB,
+            },
+            identities: self.identities.clone(),
+            read_back: Arc::new(read_back),
+        };
+        self.start_receivers(context, supervisor);
+        supervisor.wait_for_shutdown().await?;
+        supervisor.drain().await?;
+        match log.condition() {
+            Condition::Failed(message) => Err(RelayError::Failed(message)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Starts the log thread; it ends when the last receiver has dropped its end of the queue, or
+    /// when the log fails.
+    fn start_log_thread(
+        &self,
+        writer: LogThread,
+        supervisor: &mut Supervisor,
+    ) -> Result<mpsc::Sender<QueuedBatch>, RelayError> {
+        let (batches, queue) = mpsc::channel(QUEUE_LEN);
+        let sources = self.parts.sources.iter();
+        let ledgers: Vec<_> = sources.map(|source| source.ledger.clone()).collect();
+        let (runtime, log) = (Handle::current(), writer.log().clone());
+        let senders = batches.downgrade();
+        let write = move || {
+            writer.run(queue, &ledgers, &runtime);
+            let has_failed = matches!(log.condition(), Condition::Failed(_));
+            match has_failed || senders.upgrade().is_none() {
+                true => StageEnd::Finished,
+                false => StageEnd::Stopped,
+            }
+        };
+        let thread = std::thread::Builder::new()
+            .name("relay-log".to_owned())
+            .spawn(write)
+            .map_err(RelayError::Thread)?;
+        supervisor.watch_thread(Stage::LogThread, thread);
+        Ok(batches)
+    }
+
+    fn start_receivers(self, context: ReceiverContext, supervisor: &mut Supervisor) {
+        for ((options, status), source) in self.receivers.into_iter().zip(&self.parts.sources) {
+            let (config, shutdown) = (source.config.clone(), self.shutdown.clone());
+            let stage = Stage::ControlConnection(config.name.clone());
+            let watching = control::watch_source_end(config, status.clone(), shutdown);
+            supervisor.spawn(stage, until_stopped(watching));
+            let stage = Stage::Receiver(source.config.name.clone());
+            let receiving = receiver::run(
+                options,
+                context.clone(),
+                source.ledger.clone(),
+                status,
+                self.shutdown.clone(),
+            );
+            supervisor.spawn(stage, async {
+                match receiving.await {
+                    Ok(()) => StageEnd::Stopped,
+                    // The source is `failed`, and the others continue.
+                    Err(_) => StageEnd::Finished,
+                }
+            });
+        }
+    }
+
+    /// Continues the existing log.
+    fn resume(&self, recovered: Recovered) -> Result<LogThread, RelayError> {
+        for repair in &recovered.repairs {
+            tracing::warn!("recovery: {repair}");
+        }
+        Ok(LogThread::resume(self.log_options.clone(), recovered)?)
+    }
+
+    /// The existing log or, when a source has answered, a new one.
+    async fn open_log(
+        &self,
+        resumed: Option<LogThread>,
+    ) -> Result<(LogThread, ReadBack), RelayError> {
+        if let Some(writer) = resumed {
+            return Ok((writer, ReadBack::new(Vec::new())));
+        }
+        let first = receiver::first_start(&self.receivers, self.flavor, &self.identities).await;
+        let options = self.log_options.clone();
+        let read_back = ReadBack::new(first.read_back_to);
+        let writer = LogThread::create(options, &first.format, first.before, first.progress)?;
+        Ok((writer, read_back))
+    }
+}
