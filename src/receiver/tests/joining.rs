@@ -5,6 +5,9 @@ use super::following::Way;
 use super::source::{FakeSource, config};
 use super::*;
 use crate::config::SourceStart;
+use crate::identity::IdentityKind;
+use crate::receiver::connect::connect;
+use crate::receiver::dump_request::prepare;
 use crate::receiver::first_contact::first_contact;
 
 /// A relay whose log begins after `before`, and whose only source has not connected yet.
@@ -206,4 +209,19 @@ async fn relay_stops_while_the_queue_is_full() {
         })
         .await;
     assert_eq!(relay.stop().await, []);
+}
+
+#[tokio::test]
+async fn source_as_old_as_mysql_5_5_is_asked_without_the_variables_it_lacks() {
+    let source = FakeSource::start(Binlog::sample(Flavor::MySql, 86)).await;
+    source.state().unknown_variables = &["server_uuid", "gtid_mode", "binlog_checksum"];
+    let options = receiver_options(0, source.config("m1"), "/nowhere".as_ref());
+    let (mut connection, facts) = connect(&options).await.unwrap();
+    assert_eq!((facts.server_id, facts.server_uuid.clone()), (86, None));
+    assert_eq!(facts.identity_kind(), IdentityKind::Anonymous);
+    prepare(&mut connection, &options, &facts).await.unwrap();
+
+    source.state().unknown_variables = &["server_id"];
+    let error = connect(&options).await.unwrap_err();
+    assert_eq!(error.code(), 1193, "{error}");
 }

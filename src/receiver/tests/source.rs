@@ -80,6 +80,8 @@ pub(crate) struct State {
     pub(crate) refuse_register: Option<ServerError>,
     /// Statements that contain this are never answered.
     pub(crate) silent_to: Option<&'static str>,
+    /// Variables that the server does not have: error 1193.
+    pub(crate) unknown_variables: &'static [&'static str],
     /// The value of `gtid_purged`.
     pub(crate) purged: GtidSet,
 }
@@ -115,6 +117,7 @@ impl FakeSource {
             refuse_login: None,
             refuse_register: None,
             silent_to: None,
+            unknown_variables: &[],
             purged: GtidSet::new(),
         }));
         let shared = state.clone();
@@ -249,6 +252,11 @@ async fn answer(
     state: &Mutex<State>,
     sql: &str,
 ) -> Result<(), ConnectionError> {
+    let unknown = lock(state).unknown_variables;
+    if unknown.iter().any(|name| sql.contains(name)) {
+        let error = ServerError::new(1193, "Unknown system variable");
+        return connection.write_error(&error).await;
+    }
     if sql.starts_with("SET ") {
         return connection.write_ok(&OkPacket::default()).await;
     }
@@ -279,6 +287,7 @@ fn values(state: &State, sql: &str) -> Vec<(&'static str, String)> {
             ("lower_case_table_names", "0".to_owned()),
         ];
         match binlog.flavor {
+            Flavor::MySql if !sql.contains("server_uuid") => {}
             Flavor::MySql => {
                 let uuid = "01010101-0101-0101-0101-010101010101";
                 row.push(("server_uuid", uuid.to_owned()));
