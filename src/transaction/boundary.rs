@@ -130,3 +130,44 @@ fn commits(event_type: EventType, query: Option<&Query<'_>>) -> bool {
         _ => query.is_some_and(Query::ends_transaction),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::binlog::event::EventHeader;
+    use crate::transaction::test_events as make;
+
+    fn after(before: Boundary, event: &[u8], without_opener: bool) -> Boundary {
+        let event_type = EventHeader::parse(event).unwrap().event_type;
+        let after = before.after_event(event_type, event, true, without_opener);
+        after.unwrap()
+    }
+
+    #[test]
+    fn opener_decides_the_state_and_control_events_keep_it() {
+        let opener = make::mysql_gtid(86, make::gtid(1, "", 1), make::clock(0, 1), 100);
+        assert_eq!(after(Boundary::Outside, &opener, false), Boundary::Opened);
+        let rotate = make::event(EventType::ROTATE, 86, &[4, 0, 0, 0, 0, 0, 0, 0, b'f']);
+        for state in [Boundary::Outside, Boundary::Opened, Boundary::InGroup] {
+            assert_eq!(after(state, &rotate, true), state);
+        }
+        let damaged = &opener[..30];
+        let found = Boundary::Outside.after_event(EventType::GTID, damaged, false, false);
+        assert!(found.is_err());
+    }
+
+    #[test]
+    fn transaction_without_opener_begins_only_where_servers_write_them() {
+        let intvar = make::event(EventType::INTVAR, 86, &[2, 1, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(after(Boundary::Outside, &intvar, true), Boundary::Opened);
+        assert_eq!(after(Boundary::Outside, &intvar, false), Boundary::Outside);
+        let begin = make::query(86, "", "BEGIN");
+        assert_eq!(after(Boundary::Outside, &begin, true), Boundary::InGroup);
+        let statement = make::query(86, "test", "insert into t values (1)");
+        assert_eq!(after(Boundary::Opened, &statement, true), Boundary::Outside);
+        assert_eq!(
+            after(Boundary::InGroup, &statement, true),
+            Boundary::InGroup
+        );
+    }
+}
