@@ -123,7 +123,11 @@ impl SourceTree {
         if reference.is_reexport_only && path.starts_with(module) {
             return None;
         }
-        let top = path.first().cloned().unwrap_or_else(|| "*".to_owned());
+        let root = ModulePath::new();
+        if path.is_empty() && reference.is_glob && self.files.contains_key(&root) {
+            return Some(("*".to_owned(), root));
+        }
+        let top = path.first().cloned()?;
         let (file, is_module) = self.resolve(&path, 0)?;
         // To import a module's name is not yet to use it; the paths that begin with the name do.
         if is_module && reference.is_use && !reference.is_glob {
@@ -176,5 +180,64 @@ impl SourceTree {
         }
         let is_module = !module.is_empty();
         is_module.then(|| (self.scopes[&module].0.clone(), true))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The names below the root that `text`, as the file of `sender::login`, imports.
+    fn tops(text: &str) -> Vec<String> {
+        let modules = [
+            "gtid",
+            "binlog",
+            "binlog/event",
+            "flavor",
+            "tls",
+            "merge",
+            "config",
+        ];
+        let mut files: Vec<(PathBuf, String)> = modules
+            .iter()
+            .map(|name| {
+                (
+                    PathBuf::from(format!("src/{name}.rs")),
+                    "mod event;".to_owned(),
+                )
+            })
+            .collect();
+        let root = "mod gtid; mod binlog; mod flavor; mod tls; mod merge; mod config; mod sender;";
+        files.push((PathBuf::from("src/lib.rs"), root.to_owned()));
+        files.push((
+            PathBuf::from("src/sender.rs"),
+            "mod login; mod status;".to_owned(),
+        ));
+        files.push((PathBuf::from("src/sender/status.rs"), String::new()));
+        files.push((PathBuf::from("src/sender/login.rs"), text.to_owned()));
+        let imports = SourceTree::read(&files).imports();
+        let mut of_login: Vec<Import> = imports
+            .into_iter()
+            .filter(|import| import.from == Path::new("src/sender/login.rs"))
+            .collect();
+        of_login.sort_by_key(|import| import.line);
+        of_login.into_iter().map(|import| import.top).collect()
+    }
+
+    #[test]
+    fn paths_of_every_form_are_found() {
+        let text = "use crate::gtid::Uuid;\nuse crate::{binlog::{self, event::Event},\nflavor::*};\n\
+            fn f() { super::super::tls::g();\ncrate::merge::h();\nbinrelay::config::Config::default() }";
+        let expected = ["gtid", "binlog", "flavor", "tls", "merge", "config"];
+        assert_eq!(tops(text), expected);
+        assert_eq!(tops("use crate::*;"), ["*"]);
+    }
+
+    #[test]
+    fn paths_are_relative_to_the_module_that_has_them() {
+        assert_eq!(tops("use super::status::X;"), ["sender"]);
+        let text =
+            "fn f() {} mod inner { use super::super::status::X; }\nuse super::super::tls::Y;";
+        assert_eq!(tops(text), ["sender", "tls"]);
     }
 }
