@@ -127,7 +127,7 @@ async fn check_names_the_grants(kind: Kind, source: &Server, nobody: SourceOptio
 
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_of_each_kind_are_those_of_the_server() {
-    let _one_at_a_time = support::exclusive();
+    let _one_at_a_time = support::turn();
     for kind in KINDS {
         answers_are_those_of_the_server(kind).await;
     }
@@ -155,7 +155,7 @@ async fn wait_control_connection(source: &Server, relay: &Relay) -> u64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_control_connection_comes_back_and_the_dump_continues() {
-    let _one_at_a_time = support::exclusive();
+    let _one_at_a_time = support::turn();
     let source = Server::start(Kind::MariaDb, ServerOptions::new(86)).await;
     let relay = Relay::start(RelayOptions::new(vec![SourceOptions::of("m", &source)]));
     relay.wait_streaming().await;
@@ -182,7 +182,7 @@ async fn killed_control_connection_comes_back_and_the_dump_continues() {
 /// do not verify the name, and a certificate of another authority in none that verifies.
 #[tokio::test(flavor = "multi_thread")]
 async fn tls_modes_are_those_of_the_dump_connection() {
-    let _one_at_a_time = support::exclusive();
+    let _one_at_a_time = support::turn();
     let source = Server::start(Kind::MySql, ServerOptions::new(86)).await;
     let ca = source.data_dir().join("ca.pem");
     for mode in ["required", "verify_ca"] {
