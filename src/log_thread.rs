@@ -1,7 +1,7 @@
 //! The log thread: where all sources' transactions become one log.
 //!
 //! ```text
-//! receivers ──batches──▶ queue ──▶ 1 room ─▶ 2 decide ─▶ 3 write ─▶ 4 settle ──▶ commit
+//! receivers ──batches──▶ queue ──▶ 1 file ─▶ 2 decide ─▶ 3 write ─▶ 4 settle ──▶ commit
 //!                                  (log)     (merge)     (log)      (merge)      sync, publish
 //! ```
 //!
@@ -151,8 +151,9 @@ impl LogThread {
         batch: &TransactionBatch,
         transaction: &Transaction,
     ) -> Result<Decision, AppendError> {
-        // 1. Room for it: another file where this one is full or does not know its event types.
-        self.make_room(batch, transaction)?;
+        // 1. A file with space for it: another one where this one is full, or does not know its
+        //    event types.
+        self.prepare_file(batch, transaction)?;
         // 2. Is it new, or a copy? A new one gets its clock and commit group.
         let decision = self.merge.decide(batch, transaction, &self.log.ledger())?;
         self.report(batch, transaction, &decision)?;
@@ -165,7 +166,7 @@ impl LogThread {
         Ok(decision)
     }
 
-    fn make_room(
+    fn prepare_file(
         &mut self,
         batch: &TransactionBatch,
         transaction: &Transaction,
