@@ -4,6 +4,7 @@ mod anonymous;
 mod crash;
 mod disk;
 mod limits;
+mod mark;
 mod model;
 mod read_back;
 mod xa;

@@ -20,7 +20,6 @@ use super::files::LogDir;
 use super::index_reader::IndexReader;
 use super::index_record::{IndexHeader, RECORD_LEN};
 use super::reader::{FileHead, LogFile};
-use crate::binlog::EventType;
 use crate::gtid::Uuid;
 
 /// What all commit indexes of one relay log must agree with.
@@ -190,12 +189,8 @@ fn is_incomplete(
             expected: "a Rotate event that ends it; restore the file",
         });
     }
-    let ends_with_rotate = log_end < log_len
-        && log.header_at(log_end).is_ok_and(|header| {
-            let end = log_end.checked_add(header.event_size.into());
-            header.event_type == EventType::ROTATE && end == Some(log_len)
-        });
-    Ok((!ends_with_rotate).then_some(IndexMismatch::Incomplete { log_end, log_len }))
+    let is_complete = log.ends_with_rotate(log_end)?;
+    Ok((!is_complete).then_some(IndexMismatch::Incomplete { log_end, log_len }))
 }
 
 /// The log end of the last step before record `end`.

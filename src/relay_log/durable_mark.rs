@@ -91,8 +91,9 @@ impl Durable {
     pub(super) fn read(log_dir: &LogDir) -> Result<Option<Self>, LogError> {
         let path = log_dir.durable_path();
         match std::fs::read(&path) {
-            // Created, but not written before a crash.
-            Ok(bytes) if bytes.is_empty() => Ok(None),
+            // Created, but not written before a crash. After a power failure the file can have its
+            // length without its bytes.
+            Ok(bytes) if bytes.iter().all(|byte| *byte == 0) => Ok(None),
             Ok(bytes) => match Self::decode(&bytes) {
                 Some(durable) => Ok(Some(durable)),
                 None => Err(LogError::DurableMark {

@@ -81,6 +81,18 @@ impl LogFile {
         EventHeader::parse(&head).map_err(|cause| self.damage(offset, cause))
     }
 
+    /// Whether the event at `offset` is a Rotate event and the last of the file.
+    ///
+    /// # Errors
+    /// When the file's length cannot be read; damage is not an error here.
+    pub fn ends_with_rotate(&self, offset: u64) -> Result<bool, LogError> {
+        let len = self.file_len()?;
+        Ok(self.header_at(offset).is_ok_and(|header| {
+            let end = offset.checked_add(header.event_size.into());
+            header.event_type == EventType::ROTATE && end == Some(len)
+        }))
+    }
+
     /// The whole event at `offset`, verified, if it is no larger than 64 MiB.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::check::LogBinding;
 use super::error::LogError;
-use super::files::LogDir;
+use super::files::{LogDir, sync_dir};
 use super::index_reader::{IndexReader, NumberedRecord};
 use super::index_record::{RECORD_LEN, Record, Step, TextPart};
 use super::published::SourceProgress;
@@ -95,43 +95,52 @@ pub fn recover(log_dir: &LogDir, source_names: &[Arc<str>]) -> Result<Option<Rec
             replay_pairing(log_dir, source_names, begin(first), begin(last), cut.index)?;
     }
     replay(&mut index, &cut, &mut recovered)?;
+    settle(&log_dir.log_path(last), durable.log, cut.log)?;
+    settle(&log_dir.index_path(last), durable.index, cut.index)?;
     if recovered.sources.values().any(|source| source.reading_back) {
         forget(log_dir, &recovered.files)?;
         return Ok(None);
     }
-    settle(&log_dir.log_path(last), durable.log, cut.log)?;
-    settle(&log_dir.index_path(last), durable.index, cut.index)?;
     Ok(Some(recovered))
 }
 
 /// Removes a log that had not begun: it has no transactions. The next start begins it again.
+///
+/// A crash after any step leaves files that the next start accepts: those with the old list are a
+/// log that had not begun, those with the empty list are files whose creation was interrupted. The
+/// durable mark goes first, since with it an empty list would look like one that was lost.
 fn forget(log_dir: &LogDir, files: &[u64]) -> Result<(), LogError> {
     tracing::warn!(
         "the first start was interrupted before the relay log began: the log is created again"
     );
+    remove(&log_dir.durable_path())?;
+    sync_dir(&log_dir.dir)?;
     log_dir.write_list(&[])?;
-    let mut paths = vec![log_dir.durable_path()];
     for number in files {
-        paths.extend([log_dir.log_path(*number), log_dir.index_path(*number)]);
-    }
-    for path in paths {
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            removed => removed.map_err(|cause| LogError::io("remove", &path, cause))?,
-        }
+        remove(&log_dir.log_path(*number))?;
+        remove(&log_dir.index_path(*number))?;
     }
     Ok(())
 }
 
+fn remove(path: &Path) -> Result<(), LogError> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        removed => removed.map_err(|cause| LogError::io("remove", path, cause)),
+    }
+}
+
 /// A file is added to the list before its first transaction: a file that is not listed has none,
-/// unless the list was lost.
+/// unless the list was lost. Its creation was interrupted, or its removal by [`forget`], which can
+/// leave the Rotate event after its head.
 fn refuse_unlisted(log_dir: &LogDir, files: &[u64]) -> Result<(), LogError> {
     for number in log_dir.unlisted(files)? {
         let path = log_dir.log_path(number);
         let Ok(head) = FileHead::read(&path) else {
-            continue; // Its creation was interrupted.
+            continue; // Its head is incomplete.
         };
-        if LogFile::open(&path)?.file_len()? > head.end {
+        let log = LogFile::open(&path)?;
+        if log.file_len()? > head.end && !log.ends_with_rotate(head.end)? {
             let list = log_dir.list_path();
             return Err(LogError::Unlisted { path, list });
         }

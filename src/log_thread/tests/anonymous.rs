@@ -14,13 +14,13 @@ fn options_for(dir: &Path) -> LogOptions {
     options(dir)
 }
 
-fn create_anonymous(options: &LogOptions, sources: Vec<SourceProgress>) -> LogThread {
+pub(super) fn create_anonymous(options: &LogOptions, sources: Vec<SourceProgress>) -> LogThread {
     let format = make::mysql56_format(Checksum::Crc32);
     LogThread::create(options.clone(), &format, Executed::Anonymous, sources).unwrap()
 }
 
 /// Master `number` (server_id 80 + number) as a source of MySQL 5.6.
-fn source(number: u16) -> TestSource {
+pub(super) fn source(number: u16) -> TestSource {
     let mut source = TestSource::new(number, Flavor::MySql);
     let options = AssemblerOptions {
         source: number,
@@ -38,7 +38,7 @@ fn source(number: u16) -> TestSource {
 }
 
 /// An insert by server `origin`; equal numbers look alike.
-fn insert(origin: u32, number: u32) -> Vec<Vec<u8>> {
+pub(super) fn insert(origin: u32, number: u32) -> Vec<Vec<u8>> {
     let text = format!("insert into t values ({number})");
     vec![
         make::query(origin, "test", "BEGIN"),
@@ -47,7 +47,7 @@ fn insert(origin: u32, number: u32) -> Vec<Vec<u8>> {
     ]
 }
 
-fn append_all(writer: &mut LogThread, batch: &TransactionBatch) -> Vec<bool> {
+pub(super) fn append_all(writer: &mut LogThread, batch: &TransactionBatch) -> Vec<bool> {
     let is_new = |transaction| {
         let decision = writer.append(batch, transaction).unwrap();
         matches!(decision, Decision::New(_))

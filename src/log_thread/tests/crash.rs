@@ -9,14 +9,14 @@ use super::*;
 use crate::relay_log::index_record::RECORD_LEN;
 
 /// All files of a data_dir, by name.
-type Files = BTreeMap<String, Vec<u8>>;
+pub(super) type Files = BTreeMap<String, Vec<u8>>;
 
-const LOG: &str = "relay-bin.000001";
-const INDEX: &str = "relay-bin.000001.idx";
-const LIST: &str = "relay-bin.index";
-const DURABLE: &str = "relay-bin.durable";
+pub(super) const LOG: &str = "relay-bin.000001";
+pub(super) const INDEX: &str = "relay-bin.000001.idx";
+pub(super) const LIST: &str = "relay-bin.index";
+pub(super) const DURABLE: &str = "relay-bin.durable";
 
-fn files_of(options: &LogOptions) -> Files {
+pub(super) fn files_of(options: &LogOptions) -> Files {
     let entries = fs::read_dir(&options.log_dir.dir).unwrap();
     let read = |entry: std::io::Result<fs::DirEntry>| {
         let entry = entry.unwrap();
@@ -27,7 +27,7 @@ fn files_of(options: &LogOptions) -> Files {
 }
 
 /// A data_dir with these files.
-fn dir_with(files: &Files) -> (tempfile::TempDir, LogOptions) {
+pub(super) fn dir_with(files: &Files) -> (tempfile::TempDir, LogOptions) {
     let dir = fast_dir();
     for (name, bytes) in files {
         fs::write(dir.path().join(name), bytes).unwrap();
@@ -359,6 +359,10 @@ fn rotation_cut_off_at_each_step() {
         files.insert(format!("{LIST}.new"), after[LIST][..cut.min(25)].to_vec());
         states.push(files);
     }
+    // The new file is in the list, and the mark still describes the file before.
+    let mut files = after.clone();
+    files.insert(DURABLE.to_owned(), before[DURABLE].clone());
+    states.push(files);
     states.push(after.clone());
     for (at, files) in states.iter().enumerate() {
         check_rotation(files, &model, at);
