@@ -177,7 +177,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_process_at_a_time_and_one_uuid_for_ever() {
+    fn second_process_is_refused_and_the_uuid_never_changes() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("data");
         let first = DataDir::open(&path, None).unwrap();
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn half_an_auto_cnf_of_a_killed_start_is_no_obstacle() {
+    fn partial_auto_cnf_of_a_killed_start_is_ignored() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("auto.cnf.new"), "[auto]\nserv").unwrap();
         let uuid = DataDir::open(dir.path(), None).unwrap().server_uuid();
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_auto_cnf_is_not_replaced() {
+    fn damaged_auto_cnf_is_not_replaced() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("auto.cnf"), "[auto]\nserver-uuid=xyz\n").unwrap();
         let error = DataDir::open(dir.path(), None).unwrap_err();

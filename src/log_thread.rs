@@ -152,7 +152,7 @@ impl LogThread {
         transaction: &Transaction,
     ) -> Result<Decision, AppendError> {
         // 1. Room for it: another file where this one is full or does not know its event types.
-        self.make_room(batch, transaction)?;
+        self.prepare_file(batch, transaction)?;
         // 2. Is it new, or a copy? A new one gets its clock and commit group.
         let decision = self.merge.decide(batch, transaction, &self.log.ledger())?;
         self.report(batch, transaction, &decision)?;
@@ -165,7 +165,7 @@ impl LogThread {
         Ok(decision)
     }
 
-    fn make_room(
+    fn prepare_file(
         &mut self,
         batch: &TransactionBatch,
         transaction: &Transaction,

@@ -126,7 +126,7 @@ impl Merge {
         };
         let clock = self
             .clock
-            .place((batch.source, batch.run), transaction.clock);
+            .assign((batch.source, batch.run), transaction.clock);
         let joins_group = group.is_some() && group == self.group;
         self.group = group;
         let (half_change, empties) = self.halves.judge(transaction);

@@ -49,7 +49,7 @@ impl ClockMap {
 
     /// The clock of the next transaction in the relay's file, which came from `origin` with the
     /// clock `source` (`None`: it has none, and runs alone).
-    pub fn place(&mut self, origin: (u16, u64), source: Option<LogicalClock>) -> LogicalClock {
+    pub fn assign(&mut self, origin: (u16, u64), source: Option<LogicalClock>) -> LogicalClock {
         let before = self.sequence;
         self.sequence += 1;
         let newest = self
@@ -142,47 +142,47 @@ mod tests {
     #[test]
     fn one_source_keeps_its_parallelism() {
         let mut map = ClockMap::new();
-        assert_eq!(pair(map.place(M1, clock(6, 7))), (0, 1));
+        assert_eq!(pair(map.assign(M1, clock(6, 7))), (0, 1));
         assert_eq!(
-            pair(map.place(M1, clock(6, 8))),
+            pair(map.assign(M1, clock(6, 8))),
             (0, 2),
             "older than the run: its barrier"
         );
-        assert_eq!(pair(map.place(M1, clock(7, 9))), (1, 3));
-        assert_eq!(pair(map.place(M1, clock(8, 10))), (2, 4));
-        assert_eq!(pair(map.place(M1, clock(8, 11))), (2, 5));
+        assert_eq!(pair(map.assign(M1, clock(7, 9))), (1, 3));
+        assert_eq!(pair(map.assign(M1, clock(8, 10))), (2, 4));
+        assert_eq!(pair(map.assign(M1, clock(8, 11))), (2, 5));
     }
 
     #[test]
-    fn another_source_is_a_barrier_even_if_its_numbers_go_on() {
+    fn another_source_is_a_barrier_even_if_its_numbers_continue() {
         let mut map = ClockMap::new();
-        map.place(M1, clock(4, 5));
-        assert_eq!(pair(map.place(M2, clock(4, 6))), (1, 2));
-        assert_eq!(pair(map.place(M2, clock(4, 7))), (1, 3));
-        assert_eq!(pair(map.place(M1, clock(4, 6))), (3, 4));
+        map.assign(M1, clock(4, 5));
+        assert_eq!(pair(map.assign(M2, clock(4, 6))), (1, 2));
+        assert_eq!(pair(map.assign(M2, clock(4, 7))), (1, 3));
+        assert_eq!(pair(map.assign(M1, clock(4, 6))), (3, 4));
         assert_eq!(
-            pair(map.place((0, 2), clock(4, 7))),
+            pair(map.assign((0, 2), clock(4, 7))),
             (4, 5),
             "another run of one source"
         );
     }
 
     #[test]
-    fn what_has_no_clock_runs_alone() {
+    fn transaction_without_a_clock_runs_alone() {
         let mut map = ClockMap::new();
-        map.place(M1, clock(4, 5));
-        assert_eq!(pair(map.place(M1, None)), (1, 2));
-        assert_eq!(pair(map.place(M1, clock(4, 6))), (2, 3));
-        assert_eq!(pair(map.place(M1, clock(0, 0))), (3, 4));
+        map.assign(M1, clock(4, 5));
+        assert_eq!(pair(map.assign(M1, None)), (1, 2));
+        assert_eq!(pair(map.assign(M1, clock(4, 6))), (2, 3));
+        assert_eq!(pair(map.assign(M1, clock(0, 0))), (3, 4));
     }
 
     #[test]
-    fn dropped_transactions_leave_gaps_that_are_bridged_upwards() {
+    fn gaps_of_dropped_transactions_map_to_the_transaction_before() {
         let mut map = ClockMap::new();
-        map.place(M1, clock(0, 1)); // relay 1
-        map.place(M1, clock(0, 4)); // relay 2; 2 and 3 were dropped
-        assert_eq!(pair(map.place(M1, clock(3, 5))), (1, 3));
-        assert_eq!(pair(map.place(M1, clock(4, 6))), (2, 4));
+        map.assign(M1, clock(0, 1)); // relay 1
+        map.assign(M1, clock(0, 4)); // relay 2; 2 and 3 were dropped
+        assert_eq!(pair(map.assign(M1, clock(3, 5))), (1, 3));
+        assert_eq!(pair(map.assign(M1, clock(4, 6))), (2, 4));
     }
 
     proptest! {
@@ -206,7 +206,7 @@ mod tests {
                 let sequence = next[slot];
                 let last = (sequence - 1 - back).max(0);
                 let origin = (source, runs[slot]);
-                let given = map.place(origin, clock(last, sequence));
+                let given = map.assign(origin, clock(last, sequence));
                 prop_assert_eq!(given.sequence_number, placed.len() as i64 + 1);
                 prop_assert!(given.last_committed < given.sequence_number);
                 for (other, _, other_sequence, relay_sequence) in &placed {

@@ -126,7 +126,7 @@ impl Pairing {
     ///
     /// # Errors
     /// When the ledger cannot be read.
-    pub fn read_on(&mut self, arrival: &Arrival, ledger: &impl Ledger) -> Result<(), Unaligned> {
+    pub fn advance(&mut self, arrival: &Arrival, ledger: &impl Ledger) -> Result<(), Unaligned> {
         if let Some(source) = self.sources.get_mut(usize::from(arrival.path)) {
             source.server_id = arrival.path_server_id;
         }
@@ -144,7 +144,7 @@ impl Pairing {
     /// # Errors
     /// When it cannot be decided. The next attempt has the same result.
     pub fn pair(&mut self, arrival: &Arrival, ledger: &impl Ledger) -> Result<Paired, Unaligned> {
-        self.read_on(arrival, ledger)?;
+        self.advance(arrival, ledger)?;
         let began = self.begins.get(&arrival.origin).copied().unwrap_or(0);
         let fingerprint = &arrival.fingerprint;
         let path = self.path(arrival.path, arrival.origin);
@@ -161,7 +161,7 @@ impl Pairing {
 
     /// Takes in that `arrival` was delivered as a new transaction, and where the ledger has it;
     /// `may_be_repetition` when [`Paired::NewOrRepeated`] was the answer. [`Pairing::pair`], or at
-    /// least [`Pairing::read_on`], must have been called.
+    /// least [`Pairing::advance`], must have been called.
     pub fn deliver(&mut self, arrival: &Arrival, record: RecordNumber, may_be_repetition: bool) {
         let passes_all = !arrival.is_direct() && self.others_are_direct(arrival);
         let path = self.path(arrival.path, arrival.origin);
@@ -171,7 +171,7 @@ impl Pairing {
         if passes_all {
             // What this path carries is in its origin's order, and the origin's own path leaves
             // nothing out: all that it has delivered lies before.
-            path.pass_all();
+            path.skip_all();
         }
         self.push_to_others(arrival, record, may_be_repetition);
     }

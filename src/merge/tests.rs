@@ -88,7 +88,7 @@ fn joins(decision: Decision) -> bool {
 }
 
 #[test]
-fn the_first_copy_wins_whatever_its_path() {
+fn first_copy_wins_on_any_path() {
     let mut merge = merge_with(Executed::empty(Flavor::MySql));
     for (source, other) in [(0, 1), (1, 0)] {
         let (uuid, gno) = (7, u64::from(source) + 1);
@@ -121,7 +121,7 @@ fn the_first_copy_wins_whatever_its_path() {
 }
 
 #[test]
-fn a_transaction_settled_twice_stops_the_log() {
+fn transaction_settled_twice_stops_the_log() {
     let mut merge = merge_with(Executed::empty(Flavor::MySql));
     let batch = mysql(0, 7, "", 1, 5);
     let transaction = &batch.transactions[0];
@@ -144,7 +144,7 @@ fn own_transactions_are_dropped_and_not_recorded() {
 }
 
 #[test]
-fn the_other_flavor_is_refused_and_nothing_is_recorded() {
+fn other_flavor_is_refused_and_nothing_is_recorded() {
     let mut merge = merge_with(Executed::empty(Flavor::MySql));
     let other = mariadb(0, 1, 5, 1, None);
     let error = merge
@@ -162,7 +162,7 @@ fn the_other_flavor_is_refused_and_nothing_is_recorded() {
 }
 
 #[test]
-fn mariadb_pairs_of_domain_and_server_are_apart() {
+fn mariadb_pairs_of_domain_and_server_are_independent() {
     let mut merge = merge_with(Executed::empty(Flavor::MariaDb));
     assert!(matches!(
         take(&mut merge, &mariadb(0, 1, 86, 5, None)),
@@ -180,7 +180,7 @@ fn mariadb_pairs_of_domain_and_server_are_apart() {
 }
 
 #[test]
-fn a_group_continues_only_without_anything_between() {
+fn group_continues_only_without_anything_between() {
     let mut merge = merge_with(Executed::empty(Flavor::MariaDb));
     let mut seq = 0;
     let mut new = |merge: &mut Merge, source, run, commit| {
@@ -204,7 +204,7 @@ fn a_group_continues_only_without_anything_between() {
 
 /// A dropped copy still separates two groups of its source.
 #[test]
-fn a_dropped_copy_ends_a_group_unless_it_is_in_it() {
+fn dropped_copy_ends_a_group_unless_it_belongs_to_it() {
     let mut merge = merge_with(Executed::empty(Flavor::MariaDb));
     assert!(!joins(take(&mut merge, &mariadb(1, 1, 18, 1, None))));
     assert!(!joins(take(&mut merge, &mariadb(0, 1, 86, 1, Some(5)))));
@@ -240,7 +240,7 @@ proptest! {
     /// Two masters that log each other's transactions, read in any interleaving: each
     /// transaction is delivered once, and each path's order is kept.
     #[test]
-    fn two_paths_deliver_each_once_in_order(
+    fn two_paths_deliver_each_transaction_once_in_order(
         order in prop::collection::vec(any::<bool>(), 1..40),
         interleaving in prop::collection::vec(any::<bool>(), 0..200),
     ) {

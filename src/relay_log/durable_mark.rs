@@ -149,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mark_round_trips_and_every_flipped_bit_is_found() {
+    fn mark_round_trips_and_every_flipped_bit_is_found() {
         let durable = Durable {
             log_id: Uuid([7; 16]),
             file: 3,

@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn names() {
+    fn names_and_numbers_of_log_files_agree() {
         let log = log_dir(Path::new("/x"));
         assert_eq!(log.file_name(7), "relay-bin.000007");
         assert_eq!(log.file_number("relay-bin.000007"), Some(7));
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn the_list_round_trips_and_refuses_what_is_not_its_own() {
+    fn list_round_trips_and_foreign_names_are_refused() {
         let dir = tempfile::tempdir().unwrap();
         let log = log_dir(dir.path());
         assert_eq!(log.read_list().unwrap(), Vec::<u64>::new());

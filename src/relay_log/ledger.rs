@@ -11,7 +11,7 @@ use crate::merge::pairing::{Delivered, Ledger};
 use crate::position::RecordNumber;
 
 /// The number of a source that is not configured any more.
-pub(super) const GONE: u16 = u16::MAX;
+pub(super) const NOT_CONFIGURED: u16 = u16::MAX;
 
 /// Reads commit indexes from a record on, over files, up to an end.
 #[derive(Debug)]
@@ -125,7 +125,7 @@ impl IndexLedger<'_> {
     }
 }
 
-/// The number that a source of an index has in today's configuration; [`GONE`] without one.
+/// The number that a source of an index has in today's configuration; [`NOT_CONFIGURED`] without one.
 pub(super) fn current_number(
     index: &IndexReader<'_>,
     source: u16,
@@ -134,5 +134,5 @@ pub(super) fn current_number(
     let name = index.source_name(source);
     let mut configured = (0..).zip(source_names);
     let found = configured.find(|(_, known)| Some(*known) == name.as_ref());
-    found.map_or(GONE, |(number, _)| number)
+    found.map_or(NOT_CONFIGURED, |(number, _)| number)
 }

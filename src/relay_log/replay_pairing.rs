@@ -10,7 +10,7 @@ use super::error::LogError;
 use super::files::LogDir;
 use super::index_reader::{IndexReader, NumberedRecord};
 use super::index_record::{PathKey, RECORD_LEN, Record, Recorded, RecordedIdentity, Step};
-use super::ledger::{GONE, IndexLedger, current_number};
+use super::ledger::{IndexLedger, NOT_CONFIGURED, current_number};
 use crate::merge::pairing::{
     Arrival, Delivered, Paired, Pairing, PathState, Repetitions, Unaligned,
 };
@@ -85,20 +85,20 @@ fn replay_step(
             ..
         } => {
             let arrival = arrival(source, step, transaction)?;
-            if source != GONE {
-                pairing.read_on(&arrival, ledger).map_err(say)?;
+            if source != NOT_CONFIGURED {
+                pairing.advance(&arrival, ledger).map_err(say)?;
             }
             pairing.deliver(&arrival, ledger.end, *may_be_repetition);
         }
         Record::BeforeStart { step, transaction } => {
             let arrival = arrival(source, step, transaction)?;
-            if source != GONE {
-                pairing.read_on(&arrival, ledger).map_err(say)?;
+            if source != NOT_CONFIGURED {
+                pairing.advance(&arrival, ledger).map_err(say)?;
             }
             pairing.count_before(&arrival, ledger.end);
         }
         Record::SourceRestarted { .. } => pairing.note_restart(source),
-        Record::Copy { step, transaction } if source != GONE => {
+        Record::Copy { step, transaction } if source != NOT_CONFIGURED => {
             let arrival = arrival(source, step, transaction)?;
             match pairing.pair(&arrival, ledger) {
                 Ok(Paired::Copy | Paired::Repeated) => {}
@@ -190,7 +190,7 @@ fn renumbered(
         ..*delivered
     });
     let skipped = skipped.collect();
-    (path != GONE).then_some(PathState {
+    (path != NOT_CONFIGURED).then_some(PathState {
         path,
         skipped,
         ..state

@@ -71,15 +71,15 @@ fn relay_log(kind: &str) -> tempfile::TempDir {
     };
     let (format, batches) = batches(kind, dir.path());
     let flavor = Flavor::of_version(&format.server_version);
-    let mut writer =
+    let mut log_thread =
         LogThread::create(options, &format, Executed::empty(flavor), Vec::new()).unwrap();
     for batch in &batches {
         for transaction in batch.transactions.iter().chain(&batch.transactions) {
-            writer.append(batch, transaction).unwrap();
+            log_thread.append(batch, transaction).unwrap();
         }
-        writer.commit().unwrap();
+        log_thread.commit().unwrap();
     }
-    writer.close().unwrap();
+    log_thread.close().unwrap();
     dir
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use super::model::{History, Model, Op, without_place};
+use super::model::{History, Model, Op, without_coordinates};
 use super::read_back::{events, transactions};
 use super::*;
 use crate::relay_log::index_record::RECORD_LEN;
@@ -78,10 +78,10 @@ fn script() -> Vec<Op> {
 }
 
 fn run_script(flavor: Flavor, sync: SyncPolicy) -> Vec<Durable> {
-    let (mut history, mut writer) = History::new(flavor, 1 << 30, sync);
+    let (mut history, mut log_thread) = History::new(flavor, 1 << 30, sync);
     let mut states: Vec<Durable> = Vec::new();
     for op in script() {
-        history.run(&mut writer, &op);
+        history.run(&mut log_thread, &op);
         match op {
             Op::Commit => states.push(Durable {
                 files: files_of(&history.options),
@@ -117,7 +117,7 @@ fn check(files: &Files, models: &[Model], what: &str) {
     drop(LogThread::resume(options.clone(), recovered).unwrap());
     let found: Vec<_> = transactions(&options.log_dir)
         .into_iter()
-        .map(without_place)
+        .map(without_coordinates)
         .collect();
     let expected: Vec<_> = model.log.iter().map(|(found, _)| found.clone()).collect();
     assert!(found == expected, "{what}");
@@ -145,7 +145,7 @@ fn cut_off(bytes: &[u8], cut: usize, filled: bool) -> Vec<u8> {
 }
 
 #[test]
-fn log_and_index_cut_anywhere_behind_the_durable_state() {
+fn log_and_index_truncated_anywhere_after_the_durable_state_recover() {
     for flavor in [Flavor::MySql, Flavor::MariaDb] {
         let states = run_script(flavor, SyncPolicy::Commit);
         for (group, pair) in states.windows(2).enumerate() {
@@ -190,7 +190,7 @@ fn log_and_index_cut_anywhere_behind_the_durable_state() {
 
 /// Pages of one write can reach the disk in any order: a hole in the log's or the index's tail.
 #[test]
-fn holes_in_what_was_not_durable() {
+fn holes_in_data_that_was_not_durable_are_truncated() {
     let states = run_script(Flavor::MySql, SyncPolicy::Commit);
     for pair in states.windows(2) {
         for name in [LOG, INDEX] {
@@ -211,7 +211,7 @@ fn holes_in_what_was_not_durable() {
 
 /// Without syncs the newest file may lose any end of itself, and keeps what is before it.
 #[test]
-fn a_log_that_was_never_synced_keeps_what_verifies() {
+fn log_that_was_never_synced_keeps_what_verifies() {
     let states = run_script(Flavor::MySql, SyncPolicy::Never);
     let models: Vec<Model> = states
         .iter()
@@ -230,7 +230,7 @@ fn a_log_that_was_never_synced_keeps_what_verifies() {
 }
 
 #[test]
-fn damage_before_the_durable_point_is_refused_with_its_place() {
+fn damage_before_the_durable_offset_is_refused_with_its_offset() {
     let states = run_script(Flavor::MySql, SyncPolicy::Commit);
     let (durable, newest) = (
         &states[states.len() - 2].files,
@@ -277,11 +277,11 @@ fn damage_before_the_durable_point_is_refused_with_its_place() {
 /// After a clean stop everything was durable, the newest group too.
 #[test]
 fn damage_after_a_clean_stop_is_refused() {
-    let (mut history, mut writer) = History::new(Flavor::MySql, 1 << 30, SyncPolicy::Commit);
+    let (mut history, mut log_thread) = History::new(Flavor::MySql, 1 << 30, SyncPolicy::Commit);
     for op in script() {
-        history.run(&mut writer, &op);
+        history.run(&mut log_thread, &op);
     }
-    writer.close().unwrap();
+    log_thread.close().unwrap();
     let files = files_of(&history.options);
     let last_record = files[INDEX].len() - RECORD_LEN;
     for at in (0..last_record).step_by(13) {
@@ -302,7 +302,7 @@ fn damage_after_a_clean_stop_is_refused() {
 
 /// States between the creation of the first file and that of the list.
 #[test]
-fn creation_cut_off_begins_anew() {
+fn interrupted_creation_begins_again() {
     let states = run_script(Flavor::MySql, SyncPolicy::Commit);
     let head = &states[0].files;
     for cut in (0..=head[LOG].len()).step_by(3).chain([head[LOG].len()]) {
@@ -319,8 +319,8 @@ fn creation_cut_off_begins_anew() {
                     .unwrap()
                     .is_none()
             );
-            let mut writer = create(&options, Flavor::MySql);
-            writer.close().unwrap();
+            let mut log_thread = create(&options, Flavor::MySql);
+            log_thread.close().unwrap();
             assert!(transactions(&options.log_dir).is_empty());
         }
     }
@@ -328,13 +328,13 @@ fn creation_cut_off_begins_anew() {
 
 /// States on the way from one file to the next.
 #[test]
-fn rotation_cut_off_at_each_step() {
-    let (mut history, mut writer) = History::new(Flavor::MySql, 300, SyncPolicy::Commit);
-    history.run(&mut writer, &new(0, 0, Shape::Small, false));
-    history.run(&mut writer, &new(1, 1, Shape::Small, false));
-    history.run(&mut writer, &Op::Commit);
+fn rotation_interrupted_at_each_step_recovers() {
+    let (mut history, mut log_thread) = History::new(Flavor::MySql, 300, SyncPolicy::Commit);
+    history.run(&mut log_thread, &new(0, 0, Shape::Small, false));
+    history.run(&mut log_thread, &new(1, 1, Shape::Small, false));
+    history.run(&mut log_thread, &Op::Commit);
     let (before, model) = (files_of(&history.options), history.model.clone());
-    history.run(&mut writer, &new(0, 0, Shape::Small, false));
+    history.run(&mut log_thread, &new(0, 0, Shape::Small, false));
     let after = files_of(&history.options);
     let (log, index) = ("relay-bin.000002", "relay-bin.000002.idx");
     assert!(after.contains_key(log), "it rotated");
@@ -377,11 +377,11 @@ fn check_rotation(files: &Files, model: &Model, at: usize) {
         let found = recovered.sources.get(name).cloned().unwrap_or_default();
         assert_eq!(found, *progress, "state {at}");
     }
-    let mut writer = LogThread::resume(options.clone(), recovered).unwrap();
+    let mut log_thread = LogThread::resume(options.clone(), recovered).unwrap();
     let mut source = TestSource::new(2, Flavor::MySql);
     let batch = source.deliver(&[group(Flavor::MySql, 82, 99, "", Shape::Small)]);
-    writer.append(&batch, &batch.transactions[0]).unwrap();
-    writer.close().unwrap();
+    log_thread.append(&batch, &batch.transactions[0]).unwrap();
+    log_thread.close().unwrap();
     let found = transactions(&options.log_dir);
     assert_eq!(found.len(), model.log.len() + 1, "state {at}");
 }

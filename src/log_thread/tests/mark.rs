@@ -23,8 +23,8 @@ fn assert_begins_again(files: &Files, what: &str) {
     let (_dir, options) = dir_with(files);
     let outcome = recover(&options.log_dir, &options.source_names);
     assert!(matches!(outcome, Ok(None)), "{what}: {outcome:?}");
-    let mut log = reading_back(&options);
-    log.close().unwrap();
+    let mut log_thread = reading_back(&options);
+    log_thread.close().unwrap();
     let outcome = recover(&options.log_dir, &options.source_names);
     assert!(matches!(outcome, Ok(None)), "{what}: {outcome:?}");
 }
@@ -34,16 +34,16 @@ fn assert_begins_again(files: &Files, what: &str) {
 fn before_the_log_begins() -> (Files, Vec<u8>) {
     let dir = fast_dir();
     let options = options(dir.path());
-    let mut log = reading_back(&options);
+    let mut log_thread = reading_back(&options);
     let mut m1 = source(0);
     m1.assembler.set_before_start(true);
     let batch = m1.deliver(&[insert(80, 1), insert(80, 2)]);
-    assert_eq!(append_all(&mut log, &batch), [false, false]);
-    log.commit().unwrap();
+    assert_eq!(append_all(&mut log_thread, &batch), [false, false]);
+    log_thread.commit().unwrap();
     let files = files_of(&options);
     m1.assembler.set_before_start(false);
     let begins = m1.assembler.take_batch().unwrap();
-    log.move_source(&begins).unwrap();
+    log_thread.move_source(&begins).unwrap();
     let rotated = fs::read(options.log_dir.log_path(1)).unwrap();
     assert!(rotated.len() > files[LOG].len(), "it rotated");
     (files, rotated)
@@ -119,24 +119,26 @@ fn mark_that_counts_the_rotate_event_is_accepted_with_and_without_the_next_file(
     let dir = fast_dir();
     let mut options = options(dir.path());
     options.max_size = 1;
-    let mut log = create(&options, Flavor::MySql);
+    let mut log_thread = create(&options, Flavor::MySql);
     let mut m1 = TestSource::new(0, Flavor::MySql);
     let groups = [1, 2].map(|number| group(Flavor::MySql, 80, number, "", Shape::Small));
     let batch = m1.deliver(&groups);
-    log.append(&batch, &batch.transactions[0]).unwrap();
-    log.commit().unwrap();
+    log_thread.append(&batch, &batch.transactions[0]).unwrap();
+    log_thread.commit().unwrap();
     let mark = fs::read(options.log_dir.durable_path()).unwrap();
     // The next file cannot be created.
     fs::create_dir(options.log_dir.log_path(2)).unwrap();
-    log.append(&batch, &batch.transactions[1]).unwrap_err();
-    drop(log);
+    log_thread
+        .append(&batch, &batch.transactions[1])
+        .unwrap_err();
+    drop(log_thread);
     assert_ne!(fs::read(options.log_dir.durable_path()).unwrap(), mark);
     fs::remove_dir(options.log_dir.log_path(2)).unwrap();
     for _ in 0..2 {
         let recovered = recovered(&options);
         let end = recovered.end.offset;
-        let log = LogThread::resume(options.clone(), recovered).unwrap();
-        drop(log);
+        let log_thread = LogThread::resume(options.clone(), recovered).unwrap();
+        drop(log_thread);
         assert!(end > 0);
     }
     assert_eq!(super::read_back::transactions(&options.log_dir).len(), 1);

@@ -25,7 +25,7 @@ pub(super) struct Found {
 }
 
 /// An event without position and checksum.
-pub(super) fn placeless(event: &[u8]) -> Vec<u8> {
+pub(super) fn without_position(event: &[u8]) -> Vec<u8> {
     let mut event = event[..event.len() - CHECKSUM_LEN].to_vec();
     event::set_log_pos(&mut event, 0).unwrap();
     event
@@ -114,7 +114,7 @@ fn read_file(
             }
             _ => {
                 assert!(found.len() > from, "an event before the first transaction");
-                found.last_mut().unwrap().rest.push(placeless(event));
+                found.last_mut().unwrap().rest.push(without_position(event));
             }
         }
         if let Some(transaction) = found[from..].last_mut()

@@ -42,16 +42,16 @@ pub(super) enum Found {
     First {
         other_format: bool,
     },
-    Behind {
+    Later {
         index: usize,
         other_format: bool,
     },
     /// Behind what is in memory.
-    FarBehind(RecordNumber),
+    Beyond(RecordNumber),
     Skipped(usize),
     /// A statement that may have changed no row, and rows that may be its copy or another one's.
-    Unsure,
-    Nowhere,
+    Uncertain,
+    NotFound,
 }
 
 /// What other paths delivered of one origin and this one has not brought.
@@ -67,8 +67,8 @@ pub(super) struct Path {
     other_format_at: Option<u32>,
     /// The second of the newest transaction that was new on this path.
     new_at: Option<u32>,
-    /// The second of the newest one for which [`Found::Unsure`] was the answer.
-    unsure_at: Option<u32>,
+    /// The second of the newest one for which [`Found::Uncertain`] was the answer.
+    uncertain_at: Option<u32>,
     pub(super) repetitions: Repetitions,
 }
 
@@ -126,11 +126,11 @@ impl Path {
 
     /// Passes all: none should come any more. What does was delivered nevertheless, if this path
     /// cannot have left it out because of its format.
-    pub(super) fn pass_all(&mut self) {
+    pub(super) fn skip_all(&mut self) {
         while let Some(entry) = self.window.pop_front() {
             let fingerprint = &entry.fingerprint;
             if fingerprint.commit_timestamp != 0 || !may_be_without_rows(fingerprint) {
-                self.keep_in_mind(entry);
+                self.remember_skipped(entry);
             }
         }
         self.rest = None;
@@ -174,7 +174,7 @@ impl Path {
             return Ok(Found::Skipped(index));
         }
         if let Some(index) = self.window.iter().position(same) {
-            return Ok(Found::Behind {
+            return Ok(Found::Later {
                 index,
                 other_format: false,
             });
@@ -184,10 +184,10 @@ impl Path {
         let mut in_window = self.window.iter();
         let candidate = in_window.position(sure);
         match candidate.or_else(|| self.window.iter().position(similar)) {
-            Some(_) if may_be_without_rows(fingerprint) => return Ok(Found::Unsure),
+            Some(_) if may_be_without_rows(fingerprint) => return Ok(Found::Uncertain),
             Some(0) => return Ok(Found::First { other_format: true }),
             Some(index) => {
-                return Ok(Found::Behind {
+                return Ok(Found::Later {
                     index,
                     other_format: true,
                 });
@@ -198,14 +198,14 @@ impl Path {
             return Ok(Found::Skipped(index));
         }
         let Some(rest) = self.rest else {
-            return Ok(Found::Nowhere);
+            return Ok(Found::NotFound);
         };
-        let mut found = Found::Nowhere;
+        let mut found = Found::NotFound;
         let mut take = |entry: Delivered| {
             if entry.path != path && (same(&entry) || similar(&entry)) {
-                found = Found::FarBehind(entry.record);
+                found = Found::Beyond(entry.record);
             }
-            found == Found::Nowhere
+            found == Found::NotFound
         };
         let read = ledger.read(rest, origin, &mut take);
         read.map_err(Unaligned::Ledger)?;
@@ -225,26 +225,26 @@ impl Path {
         // What its origin's own first file does not hold any more can only be passed over.
         let may_have_lost = began != 0 && !self.is_aligned;
         match found {
-            Found::First { other_format } => self.pass_first(other_format, fingerprint),
+            Found::First { other_format } => self.pair_first(other_format, fingerprint),
             Found::Skipped(index) => self.forget_skipped(index),
-            Found::Behind {
+            Found::Later {
                 index,
                 other_format,
             } => {
                 if !may_have_lost {
                     self.check_skipping(index, arrival)?;
                 }
-                self.pass_to(index, other_format, fingerprint);
+                self.skip_to(index, other_format, fingerprint);
             }
-            Found::FarBehind(place) => {
+            Found::Beyond(place) => {
                 if !may_have_lost {
                     self.check_skipping(usize::MAX, arrival)?;
                 }
                 self.jump_to(place, arrival.path, arrival.origin, ledger)?;
             }
             // If it changed no row, nothing is missed without it. If it did, its rows are there.
-            Found::Unsure => self.unsure_at = Some(fingerprint.timestamp),
-            Found::Nowhere => {
+            Found::Uncertain => self.uncertain_at = Some(fingerprint.timestamp),
+            Found::NotFound => {
                 let is_before = arrival.seconds() <= u64::from(began) + BEGIN_MARGIN;
                 if may_have_lost && is_before && !arrival.is_direct() {
                     return Ok(Paired::Before);
@@ -259,19 +259,19 @@ impl Path {
         Ok(Paired::Copy)
     }
 
-    fn pass_first(&mut self, other_format: bool, fingerprint: &Fingerprint) {
+    fn pair_first(&mut self, other_format: bool, fingerprint: &Fingerprint) {
         self.window.pop_front();
         self.note_pairing(other_format, fingerprint);
     }
 
     /// Passes all up to the one at `index`, which was paired.
-    fn pass_to(&mut self, index: usize, other_format: bool, paired: &Fingerprint) {
+    fn skip_to(&mut self, index: usize, other_format: bool, paired: &Fingerprint) {
         for _ in 0..index {
             if let Some(entry) = self.window.pop_front() {
-                self.keep_in_mind(entry);
+                self.remember_skipped(entry);
             }
         }
-        self.pass_first(other_format, paired);
+        self.pair_first(other_format, paired);
     }
 
     /// Passes all up to the one at `place`, which was paired and is not in the window.
@@ -283,7 +283,7 @@ impl Path {
         ledger: &impl Ledger,
     ) -> Result<(), Unaligned> {
         while let Some(entry) = self.window.pop_front() {
-            self.keep_in_mind(entry);
+            self.remember_skipped(entry);
         }
         let Some(rest) = self.rest else {
             return Ok(());
@@ -291,7 +291,7 @@ impl Path {
         let mut take = |entry: Delivered| {
             let is_before = entry.record < place;
             if is_before && entry.path != path {
-                self.keep_in_mind(entry);
+                self.remember_skipped(entry);
             }
             is_before
         };
@@ -306,7 +306,7 @@ impl Path {
         self.is_aligned = true;
     }
 
-    fn keep_in_mind(&mut self, entry: Delivered) {
+    fn remember_skipped(&mut self, entry: Delivered) {
         if entry.may_be_repetition {
             return;
         }
@@ -379,7 +379,7 @@ impl Path {
     /// An origin's own path leaves nothing out.
     fn check_direct_skipping(&self, index: usize) -> Result<(), Unaligned> {
         // Rows of a statement of which it was unsure may stand in the queue still.
-        let left_over = |entry: &&Delivered| Some(entry.fingerprint.timestamp) == self.unsure_at;
+        let left_over = |entry: &&Delivered| Some(entry.fingerprint.timestamp) == self.uncertain_at;
         let skipped = self.window.iter().take(index);
         let Some(missing) = skipped.clone().find(|entry| !left_over(entry)) else {
             return Ok(());
@@ -397,10 +397,10 @@ impl Path {
     /// Whether what was found nowhere is surely new.
     fn check_new(&self, arrival: &Arrival) -> Result<(), Unaligned> {
         let timestamp = arrival.fingerprint.timestamp;
-        let others_went_on = !self.window.is_empty();
+        let others_continued = !self.window.is_empty();
         let has_rows = !may_be_without_rows(&arrival.fingerprint);
         let is_other = self.other_format_at == Some(timestamp);
-        if arrival.is_direct() && others_went_on && is_other && has_rows {
+        if arrival.is_direct() && others_continued && is_other && has_rows {
             return Err(Unaligned::Ambiguous { timestamp });
         }
         Ok(())

@@ -154,7 +154,7 @@ impl Log {
         self.ledger.end = record;
         match paired {
             Paired::New | Paired::NewOrRepeated => {
-                self.pairing.read_on(&arrival, &self.ledger).unwrap();
+                self.pairing.advance(&arrival, &self.ledger).unwrap();
                 let may_be_repetition = paired == Paired::NewOrRepeated;
                 self.pairing.deliver(&arrival, record, may_be_repetition);
             }
@@ -205,7 +205,7 @@ fn identical_looking_transactions_are_counted() {
 }
 
 #[test]
-fn a_path_that_leaves_something_out_stays_aligned() {
+fn path_that_omits_transactions_stays_aligned() {
     let mut log = Log::new(2);
     for content in [1, 2, 3, 4] {
         assert_eq!(log.take(0, 0, rows(content, 5)), Ok(Paired::New));
@@ -218,7 +218,7 @@ fn a_path_that_leaves_something_out_stays_aligned() {
 }
 
 #[test]
-fn an_origin_that_lacks_what_a_peer_has_of_it_stops() {
+fn origin_that_lacks_its_own_transaction_stops() {
     let mut log = Log::new(2);
     log.take(1, 0, rows(1, 5)).unwrap();
     log.take(1, 0, rows(2, 6)).unwrap();
@@ -240,7 +240,7 @@ fn an_origin_that_lacks_what_a_peer_has_of_it_stops() {
 
 /// A master that crashed has lost what its peer has of it, and writes on.
 #[test]
-fn what_only_a_peer_has_makes_nothing_else_new() {
+fn transactions_after_one_that_only_a_peer_has_are_still_copies() {
     let mut log = Log::new(2);
     for content in [1, 3, 4] {
         log.take(1, 1, rows(content, 5)).unwrap();
@@ -275,7 +275,7 @@ fn statements_and_rows_of_one_transaction_are_paired_in_order() {
 
 /// A statement that changes nothing has no rows, so that one side has more of that second.
 #[test]
-fn counts_that_differ_between_statements_and_rows_stop() {
+fn different_numbers_of_statements_and_rows_stop_the_source() {
     let mut log = Log::new(2);
     log.take(1, 0, rows(1, 5)).unwrap();
     log.take(1, 0, rows(2, 6)).unwrap();
@@ -295,7 +295,7 @@ fn counts_that_differ_between_statements_and_rows_stop() {
 
 /// A statement group of InnoDB that changed no row ends in another way, and is known by that.
 #[test]
-fn statements_without_rows_leave_the_queue_as_it_is() {
+fn statements_without_rows_leave_the_queue_unchanged() {
     let without = Fingerprint {
         traits: statement(0, 5).traits | Fingerprint::MAY_BE_WITHOUT_ROWS,
         ..statement(40, 5)
@@ -330,7 +330,7 @@ fn statements_without_rows_leave_the_queue_as_it_is() {
 }
 
 #[test]
-fn what_lies_before_an_origins_first_file_is_not_new() {
+fn transaction_before_its_origins_first_file_is_not_new() {
     let mut log = Log::new(2);
     log.pairing.begin_origin(1, 1000);
     assert_eq!(log.take(1, 0, rows(1, 900)), Ok(Paired::Before));
@@ -342,7 +342,7 @@ fn what_lies_before_an_origins_first_file_is_not_new() {
 }
 
 #[test]
-fn what_was_read_before_the_start_counts_as_delivered() {
+fn transaction_before_the_start_counts_as_delivered() {
     let mut log = Log::new(2);
     for content in [1, 2] {
         let record = log.next_record();
@@ -369,7 +369,7 @@ fn what_was_read_before_the_start_counts_as_delivered() {
 }
 
 #[test]
-fn a_queue_longer_than_memory_is_read_from_the_ledger() {
+fn queue_longer_than_the_window_is_read_from_the_ledger() {
     let mut log = Log::new(2);
     let count = WINDOW_LEN as u64 * 2 + 100;
     for content in 0..count {
@@ -394,7 +394,7 @@ fn a_queue_longer_than_memory_is_read_from_the_ledger() {
 }
 
 #[test]
-fn what_is_far_behind_in_the_ledger_is_found() {
+fn copy_far_beyond_the_window_is_found_in_the_ledger() {
     let mut log = Log::new(2);
     let count = WINDOW_LEN as u64 * 3;
     for content in 0..count {
@@ -417,7 +417,7 @@ proptest! {
     /// and with restarts at any record, each is delivered once, and each origin's order is kept
     /// where all paths are complete.
     #[test]
-    fn each_transaction_once(
+    fn each_transaction_is_delivered_once(
         masters in 2usize..4,
         contents in prop::collection::vec((0u32..3, 0u64..4, 0u32..3), 1..120),
         left_out in prop::collection::vec(any::<bool>(), 4),

@@ -46,7 +46,7 @@ fn assert_refused(dir: &Path, name: &str, reason: &str) {
 const FIRST: &str = "relay-bin.000001.idx";
 
 #[test]
-fn a_missing_index_is_refused() {
+fn missing_index_is_refused() {
     for number in [1, 2] {
         let dir = relay_log(FIXTURES[0]);
         fs::remove_file(log_dir(dir.path()).index_path(number)).unwrap();
@@ -61,7 +61,7 @@ fn a_missing_index_is_refused() {
 }
 
 #[test]
-fn an_index_that_ends_in_its_head_is_refused() {
+fn index_that_ends_within_its_head_is_refused() {
     for len in [0, 63, 64, 100] {
         for number in [1, newest(relay_log(FIXTURES[0]).path())] {
             let dir = relay_log(FIXTURES[0]);
@@ -80,7 +80,7 @@ fn an_index_that_ends_in_its_head_is_refused() {
 }
 
 #[test]
-fn the_index_of_another_kind_of_server_is_refused() {
+fn index_of_another_kind_of_server_is_refused() {
     let dir = relay_log("mysql-9.7");
     let other = relay_log("mariadb-10.11");
     let last = newest(dir.path());
@@ -98,7 +98,7 @@ fn the_index_of_another_kind_of_server_is_refused() {
 }
 
 #[test]
-fn the_index_of_another_relay_is_refused() {
+fn index_of_another_relay_is_refused() {
     let (dir, other) = (relay_log("mysql-9.7"), relay_log("mysql-9.7"));
     let (log, other) = (log_dir(dir.path()), log_dir(other.path()));
     for number in [1, newest(dir.path())] {
@@ -132,7 +132,7 @@ fn swapped_indexes_are_refused() {
 }
 
 #[test]
-fn the_index_of_a_log_file_with_another_head_is_refused() {
+fn index_of_a_log_file_with_another_head_is_refused() {
     let dir = relay_log("mysql-9.7");
     let log = log_dir(dir.path());
     let mut bytes = fs::read(log.index_path(1)).unwrap();
@@ -150,7 +150,7 @@ fn the_index_of_a_log_file_with_another_head_is_refused() {
 
 /// The index lacks records of what was served, at each length that it ever had.
 #[test]
-fn an_older_copy_of_an_index_is_refused() {
+fn older_copy_of_an_index_is_refused() {
     for kind in FIXTURES {
         let dir = relay_log(kind);
         let log = log_dir(dir.path());
@@ -170,7 +170,7 @@ fn an_older_copy_of_an_index_is_refused() {
 }
 
 #[test]
-fn an_older_list_of_files_is_refused() {
+fn older_list_of_files_is_refused() {
     let dir = relay_log("mysql-9.7");
     let log = log_dir(dir.path());
     let last = newest(dir.path());
@@ -187,7 +187,7 @@ fn an_older_list_of_files_is_refused() {
 }
 
 #[test]
-fn a_damaged_mark_is_refused_and_a_missing_one_is_not() {
+fn damaged_mark_is_refused_and_a_missing_one_is_not() {
     let dir = relay_log("mysql-9.7");
     let path = log_dir(dir.path()).durable_path();
     flip(&path, 9);
@@ -205,7 +205,7 @@ fn a_damaged_mark_is_refused_and_a_missing_one_is_not() {
 /// The transactions that an older index lacks are in the log still: with the right index back, the
 /// relay continues.
 #[test]
-fn a_log_whose_index_was_restored_is_sound() {
+fn log_whose_index_was_restored_is_sound() {
     let dir = relay_log("mysql-9.7");
     let path = log_dir(dir.path()).index_path(newest(dir.path()));
     let whole = fs::read(&path).unwrap();

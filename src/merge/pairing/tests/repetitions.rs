@@ -23,7 +23,7 @@ fn with_rows(without: Fingerprint) -> Fingerprint {
 /// M2 (path 1) deletes nothing; M1 logs that, is killed, and logs it again at its next start. In
 /// the same second M2 sends the same statement once more, and there it finds rows. (MySQL 5.6.)
 #[test]
-fn a_repetition_of_a_killed_peer_leaves_the_queue_as_it_is() {
+fn repetition_by_a_killed_peer_leaves_the_queue_unchanged() {
     for restarts in [false, true] {
         let nothing = without_rows(7, 5);
         let finds_rows = with_rows(nothing);
@@ -65,7 +65,7 @@ fn a_repetition_of_a_killed_peer_leaves_the_queue_as_it_is() {
 }
 
 #[test]
-fn what_looks_like_a_repetition_is_the_next_one_first() {
+fn identical_looking_transaction_is_the_next_in_the_queue_before_a_repetition() {
     let same = without_rows(7, 5);
     for logged_twice in [false, true] {
         let mut log = Log::new(2);
@@ -87,7 +87,7 @@ fn what_looks_like_a_repetition_is_the_next_one_first() {
 
 /// The peer is ahead of the origin: it may be another one.
 #[test]
-fn what_may_be_a_repetition_or_new_is_delivered() {
+fn possible_repetition_is_delivered() {
     let same = without_rows(7, 5);
     for is_repetition in [true, false] {
         for restarts in [true, false] {
@@ -116,7 +116,7 @@ fn what_may_be_a_repetition_or_new_is_delivered() {
 
 /// Two are repeated, and two that look alike follow: which is which is never known.
 #[test]
-fn what_was_taken_for_a_repetition_leaves_one_over() {
+fn new_transactions_that_look_like_repetitions_are_all_delivered() {
     let two = [without_rows(7, 5), without_rows(8, 5)];
     let mut log = Log::new(2);
     for fingerprint in two {
@@ -139,7 +139,7 @@ fn what_was_taken_for_a_repetition_leaves_one_over() {
 }
 
 #[test]
-fn not_all_can_be_repetitions() {
+fn only_transactions_without_a_saved_position_can_be_repetitions() {
     // What InnoDB commits together with the position is logged once, and so are a server's own.
     for (origin, fingerprint) in [(1, rows(7, 5)), (0, without_rows(7, 5))] {
         let mut log = Log::new(2);
@@ -164,7 +164,7 @@ fn not_all_can_be_repetitions() {
 /// relay_log_info_repository=FILE: the last one is repeated, whatever it is, and a DELETE that found
 /// rows finds none the second time. Another one that looks alike may come first.
 #[test]
-fn a_repetition_may_find_nothing_to_change() {
+fn repetition_may_find_no_row_to_change() {
     let deleted = with_rows(without_rows(7, 5));
     let mut log = Log::new(2);
     for fingerprint in [deleted, deleted, rows(8, 5)] {
@@ -179,7 +179,7 @@ fn a_repetition_may_find_nothing_to_change() {
 
 /// Changes of MyISAM tables as rows, which end with COMMIT.
 #[test]
-fn rows_without_a_transaction_are_repeated_together() {
+fn nontransactional_rows_are_repeated_together() {
     let apart = |content| Fingerprint {
         traits: rows(0, 5).traits | Fingerprint::ENDED_BY_STATEMENT,
         ..rows(content, 5)
@@ -201,7 +201,7 @@ fn rows_without_a_transaction_are_repeated_together() {
 
 /// The origin's DELETE has found rows where the peer's has found none.
 #[test]
-fn what_may_be_a_repetition_is_known_by_its_content() {
+fn possible_repetition_is_recognised_by_its_content() {
     let nothing = without_rows(7, 5);
     let mut log = Log::new(2);
     assert_eq!(log.take(0, 1, nothing), Ok(Paired::New));
@@ -214,7 +214,7 @@ fn what_may_be_a_repetition_is_known_by_its_content() {
 
 /// With three paths, one that has no repetition passes it, and what looks alike is new there.
 #[test]
-fn what_may_be_a_repetition_is_not_kept_in_mind() {
+fn possible_repetition_is_not_remembered_when_it_is_skipped() {
     let nothing = without_rows(7, 5);
     let mut log = Log::new(3);
     log.take(0, 1, nothing).unwrap();
@@ -227,7 +227,7 @@ fn what_may_be_a_repetition_is_not_kept_in_mind() {
 }
 
 #[test]
-fn commit_timestamps_tell_repetitions_for_certain() {
+fn commit_timestamps_identify_repetitions() {
     let mut log = Log::new(2);
     for at in [1, 3] {
         assert_eq!(log.take(0, 1, committed(at)), Ok(Paired::New));
@@ -266,7 +266,7 @@ proptest! {
     /// M2's transactions, some of which look alike, come by M2 and by M1, which is killed now and
     /// then. Each is delivered once and in its order, but for repetitions that may be new.
     #[test]
-    fn killed_peers_neither_lose_nor_repeat(
+    fn killed_peers_neither_lose_nor_repeat_transactions(
         looks in prop::collection::vec(0u64..6, 1..60),
         steps in prop::collection::vec((0u8..24, 1usize..4), 0..200),
     ) {
