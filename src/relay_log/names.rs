@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::index_record::{Record, TextPart};
 use crate::gtid::Sid;
 
-/// Assigns numbers, and writes each one's definition before its first use.
+/// Assigns numbers, and writes the definition of each before its first use.
 #[derive(Debug)]
 pub(super) struct Names {
     sources: Vec<Arc<str>>,

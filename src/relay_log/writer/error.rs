@@ -15,7 +15,7 @@ pub enum WriteError {
         /// The source's version.
         found: String,
     },
-    /// The transaction does not fit into any file.
+    /// No file can hold the transaction.
     #[error(
         "transaction of {len} bytes: a binlog file holds at most 4 GiB; split it on the source"
     )]
