@@ -1,10 +1,10 @@
-//! The data directory: one process at a time, the relay's own UUID, a clean spool.
+//! The data directory: one process at a time, the relay's own UUID, an empty spool.
 //!
 //! ```text
 //! data_dir/
-//!   auto.cnf     the relay's server_uuid, as mysqld keeps it
+//!   auto.cnf     the relay's server_uuid, in the format of mysqld
 //!   LOCK         held by the running process
-//!   spool/       large transactions on their way; emptied at start
+//!   spool/       large transactions being assembled; emptied at start
 //! ```
 
 use std::fs::{self, File, OpenOptions};
@@ -17,38 +17,38 @@ use rustix::fs::{FlockOperation, flock};
 use crate::atomic_file::{self, AtomicFileError};
 use crate::gtid::Uuid;
 
-/// Permission bits of auto.cnf, which holds no secret.
+/// Permission bits of auto.cnf, which contains no secret.
 const AUTO_CNF_MODE: u32 = 0o644;
 
 /// Why the data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DataDirError {
-    /// The operating system refused.
+    /// An operation of the operating system failed.
     #[error("cannot {action} {}: {cause}", path.display())]
     Io {
-        /// What was tried.
+        /// The operation.
         action: &'static str,
-        /// With which file or folder.
+        /// The path.
         path: PathBuf,
-        /// Its answer.
+        /// The operating system's error.
         #[source]
         cause: io::Error,
     },
     /// auto.cnf could not be written.
     #[error(transparent)]
     Write(#[from] AtomicFileError),
-    /// Another process has it.
+    /// Another process uses it.
     #[error(
-        "data_dir {} is in use by another binrelay (it holds {}/LOCK); stop it, or give this one \
-         a data_dir of its own",
+        "data_dir {} is in use by another binrelay (it holds {}/LOCK); stop it, or use \
+         another data_dir",
         path.display(),
         path.display()
     )]
     InUse {
-        /// The folder.
+        /// The directory.
         path: PathBuf,
     },
-    /// auto.cnf holds something else.
+    /// auto.cnf has no valid UUID.
     #[error(
         "{}: expected a line server-uuid=XXXXXXXX-XXXX-XXXX-XXXX-XXXXXXXXXXXX, found {found:?}; \
          restore the file, or remove it to get a new UUID",
@@ -57,26 +57,26 @@ pub enum DataDirError {
     AutoCnf {
         /// The file.
         path: PathBuf,
-        /// What stands there instead.
+        /// Its content instead.
         found: String,
     },
 }
 
-/// A data directory that this process holds.
+/// A data directory that this process has locked.
 #[derive(Debug)]
 pub struct DataDir {
     path: PathBuf,
     server_uuid: Uuid,
-    /// Held for as long as the process lives.
+    /// Locked until it is dropped.
     _lock: File,
 }
 
 impl DataDir {
-    /// Takes the folder, which is made if it is missing. `configured` is a UUID to use instead of
-    /// that in auto.cnf.
+    /// Locks the directory, which is created if it is missing. `configured` is a UUID to use instead
+    /// of the one in auto.cnf.
     ///
     /// # Errors
-    /// When another process holds it, or it cannot be made, read or written.
+    /// When another process has locked it, or it cannot be created, read or written.
     pub fn open(path: &Path, configured: Option<Uuid>) -> Result<Self, DataDirError> {
         create_dir(path)?;
         let lock = lock(path)?;
@@ -100,7 +100,7 @@ impl DataDir {
         })
     }
 
-    /// The folder.
+    /// The directory.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -120,7 +120,7 @@ fn io_error(action: &'static str, path: &Path, cause: io::Error) -> DataDirError
 }
 
 fn create_dir(path: &Path) -> Result<(), DataDirError> {
-    // Binlogs hold everybody's data: nobody else may read them.
+    // Binlogs contain user data; they must not be world-readable.
     let made = fs::DirBuilder::new()
         .recursive(true)
         .mode(0o750)
@@ -146,7 +146,7 @@ fn lock(path: &Path) -> Result<File, DataDirError> {
     }
 }
 
-/// Reads the UUID, or makes one and keeps it.
+/// Reads the UUID, or generates one and stores it.
 fn auto_cnf(dir: &Path) -> Result<Uuid, DataDirError> {
     let path = dir.join("auto.cnf");
     match fs::read_to_string(&path) {

@@ -90,7 +90,8 @@ fn index_of_another_kind_of_server_is_refused() {
         let own = fs::read(&to).unwrap();
         fs::copy(from, &to).unwrap();
         let name = format!("relay-bin.{number:06}.idx");
-        let reason = "the commit index is one of mariadb, but the log file holds events of mysql";
+        let reason =
+            "the commit index belongs to a mariadb log, but the log file holds mysql events";
         assert_refused(dir.path(), &name, reason);
         fs::write(&to, own).unwrap();
     }
@@ -109,7 +110,7 @@ fn index_of_another_relay_is_refused() {
         assert_refused(dir.path(), &name, reason);
         fs::write(log.index_path(number), own).unwrap();
     }
-    // Without the mark the other indexes say whose log it is.
+    // Without the mark the other indexes identify the log.
     fs::remove_file(log.durable_path()).unwrap();
     fs::copy(other.index_path(2), log.index_path(2)).unwrap();
     assert_refused(
@@ -148,7 +149,7 @@ fn index_of_a_log_file_with_another_head_is_refused() {
     assert_refused(dir.path(), FIRST, reason);
 }
 
-/// The index lacks records of what was served, at each length that it ever had.
+/// The index lacks records of transactions that were served; at each length that it ever had.
 #[test]
 fn older_copy_of_an_index_is_refused() {
     for kind in FIXTURES {
@@ -174,7 +175,7 @@ fn older_list_of_files_is_refused() {
     let dir = relay_log("mysql-9.7");
     let log = log_dir(dir.path());
     let last = newest(dir.path());
-    // The file that it does not name has no transactions, so that only the mark shows it.
+    // The unlisted file has no transactions, so only the mark shows that it was written.
     let head = FileHead::read(&log.log_path(last)).unwrap().end;
     let file = OpenOptions::new()
         .write(true)
@@ -202,8 +203,8 @@ fn damaged_mark_is_refused_and_a_missing_one_is_not() {
     assert_eq!(recovered.unwrap().unwrap().repairs, Vec::<String>::new());
 }
 
-/// The transactions that an older index lacks are in the log still: with the right index back, the
-/// relay continues.
+/// The transactions that an older index lacks are still in the log: with the right index restored,
+/// the relay continues.
 #[test]
 fn log_whose_index_was_restored_is_sound() {
     let dir = relay_log("mysql-9.7");
