@@ -1,4 +1,4 @@
-//! Logs of sources without GTIDs: copies are known again after a restart at any place.
+//! Logs of sources without GTIDs: copies are recognised after a restart at any record.
 
 use std::fs;
 
@@ -80,7 +80,8 @@ fn copies_are_recognised_after_restarts_and_rotations() {
     options.max_size = 1500;
     let mut log_thread = create_anonymous(&options, Vec::new());
     let (mut m1, mut m2) = (source(0), source(1));
-    // 30 by M1 of which each three look alike; M2 lags behind with its copies, and stops at each.
+    // 30 transactions of M1, in groups of three that look alike. M2 lags with its copies, and stops
+    // after each.
     let numbers: Vec<u32> = (0..30).map(|at| at / 3).collect();
     let groups: Vec<_> = numbers.iter().map(|number| insert(80, *number)).collect();
     assert!(
@@ -98,7 +99,7 @@ fn copies_are_recognised_after_restarts_and_rotations() {
             log_thread = resume(&options);
         }
     }
-    // One more of the same look is new, whoever brings it.
+    // One more that looks alike is new, whichever source sends it.
     let more = m2.deliver(&[insert(80, 9)]);
     assert_eq!(append_all(&mut log_thread, &more), [true]);
     let more = m1.deliver(&[insert(80, 9)]);
@@ -138,7 +139,7 @@ fn crash_at_any_record_neither_loses_nor_repeats() {
         fs::write(options.log_dir.log_path(1), &log).unwrap();
         fs::write(options.log_dir.list_path(), &list).unwrap();
         let recovered = recovered(&options);
-        // Both masters send all from behind what the index says that they have brought.
+        // Both masters continue after the positions in the index.
         let positions: Vec<u64> = ["m0", "m1"]
             .iter()
             .map(|name| {
@@ -175,7 +176,7 @@ fn head_records(options: &LogOptions) -> usize {
 }
 
 /// The source's server is restarted.
-fn start_again(source: &mut TestSource) {
+fn restart_server(source: &mut TestSource) {
     let format = FormatDescription {
         created: 1_800_000_000 + source.file,
         ..(*make::mysql56_format(Checksum::Crc32)).clone()
@@ -184,8 +185,8 @@ fn start_again(source: &mut TestSource) {
     let _ = source.next_file();
 }
 
-/// M1 was killed while it replicated, and its next file begins with M2's transaction with which the
-/// one before it ended. M2 has another one of the same look further on.
+/// M1 was killed while replicating, and its next file begins with the last transaction of the file
+/// before, which is M2's. M2 has another identical-looking one later.
 #[test]
 fn copy_that_a_source_logged_twice_is_recognised_after_a_crash_at_any_record() {
     let all = [1, 2, 3, 2, 4].map(|number| insert(81, number)).to_vec();
@@ -196,7 +197,7 @@ fn copy_that_a_source_logged_twice_is_recognised_after_a_crash_at_any_record() {
     let batches = || {
         let (mut m1, mut m2) = (source(0), source(1));
         let before = m1.deliver(&all[..2]);
-        start_again(&mut m1);
+        restart_server(&mut m1);
         [m2.deliver(&all), before, m1.deliver(&all[1..])]
     };
     let dir = tempfile::tempdir().unwrap();
@@ -238,8 +239,8 @@ fn copy_that_a_source_logged_twice_is_recognised_after_a_crash_at_any_record() {
             let name = &options.source_names[usize::from(batch.source)];
             let done = positions.get(name).cloned().unwrap_or_default();
             for transaction in &batch.transactions {
-                let place = (&*batch.source_end.file, transaction.source_offset);
-                if place > (&*done.position.file, done.position.offset) {
+                let end = (&*batch.source_end.file, transaction.source_offset);
+                if end > (&*done.position.file, done.position.offset) {
                     log_thread.append(&batch, transaction).unwrap();
                 }
             }
@@ -249,8 +250,8 @@ fn copy_that_a_source_logged_twice_is_recognised_after_a_crash_at_any_record() {
     }
 }
 
-/// M2's 1 and 2 are there; M1 has logged 1 and 3, and 2 later, as with parallel workers. The log
-/// begins a new file before 3, and the relay is restarted before 2 comes, or behind it.
+/// M2's 1 and 2 were delivered; M1 has logged 1 and 3, and 2 later, as with parallel workers. The
+/// log begins a new file before 3, and the relay is restarted before or after 2 arrives.
 #[test]
 fn skipped_transactions_are_remembered_after_a_rotation_and_a_restart() {
     for before_two in [true, false] {
@@ -275,7 +276,7 @@ fn skipped_transactions_are_remembered_after_a_rotation_and_a_restart() {
         log_thread.close().unwrap();
         drop(log_thread);
         log_thread = resume(&options);
-        // Who M2 is, is known.
+        // M2 is already known as the origin.
         assert_eq!(append_all(&mut log_thread, &m2.deliver(&of_m1)), [false]);
         assert_eq!(
             append_all(&mut log_thread, &m1.deliver(&of_m2[2..])),
@@ -312,8 +313,8 @@ fn log_that_had_not_begun_is_created_again() {
     assert_eq!(append_all(&mut log_thread, &before), [false, false]);
     log_thread.commit().unwrap();
     drop(log_thread);
-    let begun_anew = recover(&options.log_dir, &options.source_names).unwrap();
-    assert!(begun_anew.is_none(), "nothing of it was served");
+    let outcome = recover(&options.log_dir, &options.source_names).unwrap();
+    assert!(outcome.is_none(), "nothing of it was served");
     assert!(!options.log_dir.log_path(1).exists());
 
     let mut log_thread = create_anonymous(&options, vec![reading_back]);
@@ -324,7 +325,7 @@ fn log_that_had_not_begun_is_created_again() {
     log_thread.commit().unwrap();
     drop(log_thread);
     let mut log_thread = resume(&options);
-    // M2's copies of what lies before M1's start are not new.
+    // M2's copies of transactions before M1's start are not new.
     let copies = m2.deliver(&[insert(80, 1), insert(80, 2), insert(80, 3)]);
     assert_eq!(append_all(&mut log_thread, &copies), [false, false, true]);
 }

@@ -53,7 +53,7 @@ fn new(source: usize, server: u32, shape: Shape, tag: bool) -> Op {
     }
 }
 
-/// Every kind of step, in groups of different make.
+/// Every kind of step, in groups of different sizes.
 fn script() -> Vec<Op> {
     let again = |source, which| Op::Again { source, which };
     vec![
@@ -97,7 +97,7 @@ fn run_script(flavor: Flavor, sync: SyncPolicy) -> Vec<Durable> {
     states
 }
 
-/// Recovers, and compares with the models: one of them it must be, never less than the first.
+/// Recovers, and compares the result with the models: it must equal one of them.
 fn check(files: &Files, models: &[Model], what: &str) {
     let (_dir, options) = dir_with(files);
     let recovered = recovered(&options);
@@ -123,10 +123,10 @@ fn check(files: &Files, models: &[Model], what: &str) {
     assert!(found == expected, "{what}");
 }
 
-/// Offsets in a file where a write could have stopped: at each border, and around it.
-fn cuts(borders: impl Iterator<Item = usize>, from: usize, to: usize) -> Vec<usize> {
-    let mut cuts: Vec<usize> = borders
-        .flat_map(|border| [border.saturating_sub(1), border, border + 1, border + 30])
+/// Offsets in a file where a write could have stopped: at each boundary, and around it.
+fn cuts(boundaries: impl Iterator<Item = usize>, from: usize, to: usize) -> Vec<usize> {
+    let mut cuts: Vec<usize> = boundaries
+        .flat_map(|end| [end.saturating_sub(1), end, end + 1, end + 30])
         .filter(|cut| (from..=to).contains(cut))
         .chain([from, to])
         .collect();
@@ -135,8 +135,8 @@ fn cuts(borders: impl Iterator<Item = usize>, from: usize, to: usize) -> Vec<usi
     cuts
 }
 
-/// The first `cut` bytes of `bytes`; what is missing is zeros, where `filled`.
-fn cut_off(bytes: &[u8], cut: usize, filled: bool) -> Vec<u8> {
+/// The first `cut` bytes of `bytes`; the missing ones are zeros if `filled`.
+fn truncated(bytes: &[u8], cut: usize, filled: bool) -> Vec<u8> {
     let mut kept = bytes[..cut].to_vec();
     if filled {
         kept.resize(bytes.len(), 0);
@@ -153,14 +153,14 @@ fn log_and_index_truncated_anywhere_after_the_durable_state_recover() {
             for name in [LOG, INDEX] {
                 assert!(after[name].starts_with(&before[name]), "{name} was changed");
             }
-            let mut border = 4;
-            let event_borders = events(&after[LOG]).into_iter().map(|event| {
-                border += event.len();
-                border
+            let mut end = 4;
+            let event_ends = events(&after[LOG]).into_iter().map(|event| {
+                end += event.len();
+                end
             });
             let records = (1..).map(|n| n * RECORD_LEN);
             let records = records.take_while(|end| *end <= after[INDEX].len());
-            let log_cuts = cuts(event_borders, before[LOG].len(), after[LOG].len());
+            let log_cuts = cuts(event_ends, before[LOG].len(), after[LOG].len());
             let index_cuts = cuts(records, before[INDEX].len(), after[INDEX].len());
             for (log_cut, index_cut) in log_cuts
                 .iter()
@@ -170,8 +170,8 @@ fn log_and_index_truncated_anywhere_after_the_durable_state_recover() {
                     [(false, false), (true, false), (false, true), (true, true)]
                 {
                     let mut files = after.clone();
-                    let log = cut_off(&after[LOG], log_cut, log_filled);
-                    let index = cut_off(&after[INDEX], index_cut, index_filled);
+                    let log = truncated(&after[LOG], log_cut, log_filled);
+                    let index = truncated(&after[INDEX], index_cut, index_filled);
                     files.insert(LOG.to_owned(), log);
                     files.insert(INDEX.to_owned(), index);
                     files.insert(DURABLE.to_owned(), before[DURABLE].clone());
@@ -188,7 +188,8 @@ fn log_and_index_truncated_anywhere_after_the_durable_state_recover() {
     }
 }
 
-/// Pages of one write can reach the disk in any order: a hole in the log's or the index's tail.
+/// Pages of one write can reach the disk in any order: the tail of the log or its index can have
+/// holes.
 #[test]
 fn holes_in_data_that_was_not_durable_are_truncated() {
     let states = run_script(Flavor::MySql, SyncPolicy::Commit);
@@ -209,7 +210,7 @@ fn holes_in_data_that_was_not_durable_are_truncated() {
     }
 }
 
-/// Without syncs the newest file may lose any end of itself, and keeps what is before it.
+/// Without syncs the newest file may lose any part of its end, and keeps the part before it.
 #[test]
 fn log_that_was_never_synced_keeps_what_verifies() {
     let states = run_script(Flavor::MySql, SyncPolicy::Never);
@@ -222,7 +223,7 @@ fn log_that_was_never_synced_keeps_what_verifies() {
     for cut in (head..=files[LOG].len()).step_by(5) {
         for filled in [false, true] {
             let mut files = files.clone();
-            let log = cut_off(&files[LOG], cut, filled);
+            let log = truncated(&files[LOG], cut, filled);
             files.insert(LOG.to_owned(), log);
             check(&files, &models, &format!("log {cut} {filled}"));
         }
@@ -326,7 +327,7 @@ fn interrupted_creation_begins_again() {
     }
 }
 
-/// States on the way from one file to the next.
+/// States during the rotation from one file to the next.
 #[test]
 fn rotation_interrupted_at_each_step_recovers() {
     let (mut history, mut log_thread) = History::new(Flavor::MySql, 300, SyncPolicy::Commit);

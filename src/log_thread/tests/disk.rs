@@ -1,4 +1,4 @@
-//! Disks that are full or fail, and the thread that appends.
+//! Full or failing disks, and the thread that appends.
 
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
@@ -26,7 +26,7 @@ fn full_disk() -> File {
     File::options().write(true).open("/dev/full").unwrap()
 }
 
-/// Takes writes and refuses to sync them.
+/// A file that accepts writes, and fails to sync.
 fn failing_sync() -> File {
     File::options().write(true).open("/dev/null").unwrap()
 }
@@ -95,11 +95,11 @@ fn write_that_waits_for_disk_space_gives_up_when_the_relay_stops() {
     assert_eq!(recovered.repairs, Vec::<String>::new());
 }
 
-/// The thread that appends, with its queue.
+/// The running log thread, with its queue.
 struct Appending {
     runtime: tokio::runtime::Runtime,
     queue: mpsc::Sender<QueuedBatch>,
-    ledgers: Vec<Arc<SourceCounters>>,
+    counters: Vec<Arc<SourceCounters>>,
     thread: thread::JoinHandle<()>,
 }
 
@@ -111,13 +111,13 @@ impl Appending {
             .build()
             .unwrap();
         let (queue, batches) = mpsc::channel(8);
-        let ledgers: Vec<Arc<SourceCounters>> = (0..SOURCES).map(|_| Arc::default()).collect();
-        let (handle, own) = (runtime.handle().clone(), ledgers.clone());
+        let counters: Vec<Arc<SourceCounters>> = (0..SOURCES).map(|_| Arc::default()).collect();
+        let (handle, own) = (runtime.handle().clone(), counters.clone());
         let thread = thread::spawn(move || log_thread.run(batches, &own, &handle));
         Self {
             runtime,
             queue,
-            ledgers,
+            counters,
             thread,
         }
     }
@@ -143,13 +143,13 @@ fn failed_sync_stops_the_log() {
     log_thread.break_log(failing_sync());
     let appending = Appending::start(log_thread);
     appending.send(source.deliver(&[small(2)]));
-    wait_until("poisoned", || {
+    wait_until("the log has failed", || {
         matches!(log.condition(), Condition::Failed(_))
     });
     appending.thread.join().unwrap();
-    assert!(appending.queue.is_closed(), "nothing more is taken in");
+    assert!(appending.queue.is_closed(), "nothing more is accepted");
     let Condition::Failed(message) = log.condition() else {
-        panic!("poisoned")
+        panic!("the log has not failed")
     };
     assert!(
         message.contains("sync") && message.contains("relay-bin.000001"),
@@ -163,7 +163,7 @@ fn failed_sync_stops_the_log() {
     assert_eq!(transactions(&options.log_dir).len(), 1);
 }
 
-/// A source at fault stops alone: nothing of it is taken in any more, the others go on.
+/// Only a refused source stops: nothing more is accepted from it, and the others continue.
 #[test]
 fn refused_source_does_not_stop_the_others() {
     let dir = tempfile::tempdir().unwrap();
@@ -181,7 +181,7 @@ fn refused_source_does_not_stop_the_others() {
     appending.send(good.deliver(&[group(Flavor::MySql, 80, 3, "", Shape::Emptied)]));
     let Appending {
         queue,
-        ledgers,
+        counters,
         thread,
         ..
     } = appending;
@@ -193,7 +193,7 @@ fn refused_source_does_not_stop_the_others() {
             duplicate,
             filtered,
             refusal,
-        } = &*ledgers[at];
+        } = &*counters[at];
         let counts = [kept, duplicate, filtered].map(|count| count.load(Ordering::Relaxed));
         (counts, refusal.borrow().is_some())
     };

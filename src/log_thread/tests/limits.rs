@@ -1,4 +1,4 @@
-//! What does not fit, or does not belong into this log.
+//! Transactions and sources that do not fit into this log.
 
 use std::fs;
 
@@ -47,8 +47,8 @@ fn with_lengths(lengths: Vec<u8>) -> FormatDescription {
     }
 }
 
-/// A newer source's event types need a format description that knows them, and so do those for
-/// which this log's own has nothing yet.
+/// New event types of a newer source need a format description that has them, and so do types for
+/// which the log's own has no length yet.
 #[test]
 fn formats_grow_in_a_new_file_and_never_shrink() {
     let dir = tempfile::tempdir().unwrap();
@@ -68,16 +68,20 @@ fn formats_grow_in_a_new_file_and_never_shrink() {
     assert_eq!(
         log_thread.log().published().file,
         1,
-        "an older source's fits in"
+        "an older source's format fits"
     );
     append(&mut log_thread, &[8, 8, 7]).unwrap();
     assert_eq!(
         log_thread.log().published().file,
         2,
-        "a type that was not known"
+        "a type without a length before"
     );
     append(&mut log_thread, &[0, 8, 7, 8, 9]).unwrap();
-    assert_eq!(log_thread.log().published().file, 3, "a longer one");
+    assert_eq!(
+        log_thread.log().published().file,
+        3,
+        "a longer list of types"
+    );
     append(&mut log_thread, &[8, 8, 7, 8, 9]).unwrap();
     append(&mut log_thread, &[8]).unwrap();
     assert_eq!(log_thread.log().published().file, 3);
@@ -95,8 +99,8 @@ fn formats_grow_in_a_new_file_and_never_shrink() {
     assert_eq!(transactions(&options.log_dir).len(), 5);
 }
 
-/// An upgraded server knows more event types, and so its format description is longer, which that
-/// itself says.
+/// An upgraded server has more event types, so its format description is longer, and has another
+/// length for itself.
 #[test]
 fn upgraded_source_begins_a_new_file() {
     let dir = tempfile::tempdir().unwrap();
@@ -149,7 +153,7 @@ fn transaction_too_large_for_any_file_is_refused_and_the_log_continues() {
     assert_eq!(transactions(&options.log_dir).len(), 1);
 }
 
-/// What lies before the first transaction counts too: here a list of many gaps.
+/// The head of the file counts, too: here a set with many gaps.
 #[test]
 fn long_head_leaves_less_space_for_transactions() {
     let dir = tempfile::tempdir().unwrap();
@@ -173,7 +177,7 @@ fn long_head_leaves_less_space_for_transactions() {
     );
 }
 
-/// Where a source starts is kept, even if nothing ever came from it.
+/// The start of a source is stored, even if it never sent anything.
 #[test]
 fn start_without_file_survives_restarts() {
     let dir = tempfile::tempdir().unwrap();
@@ -210,7 +214,7 @@ fn long_names_survive_restarts() {
     assert_eq!(progress.position.offset, batch.source_end.offset);
 }
 
-/// Without the list it is not known what was served: nothing may be overwritten.
+/// Without the list the served files are unknown: none may be overwritten.
 #[test]
 fn files_that_the_list_does_not_name_are_never_overwritten() {
     let dir = tempfile::tempdir().unwrap();
@@ -252,8 +256,8 @@ fn file_numbers_beyond_32_bits_are_not_accepted() {
     assert_eq!(log_dir.file_number("relay-bin.18446744073709551615"), None);
 }
 
-/// Large events are copied in pieces, and are written before the commit; cut off there, nothing
-/// of them stays.
+/// Large events are copied in pieces and written before the commit. After a kill in between, the
+/// whole transaction is truncated.
 #[test]
 fn large_transaction_is_whole_or_absent() {
     let dir = tempfile::tempdir().unwrap();
@@ -276,7 +280,7 @@ fn large_transaction_is_whole_or_absent() {
     append_all(&mut log_thread, &batch).unwrap();
     assert_eq!(log_thread.log().published(), end);
     let len = |file| fs::metadata(options.log_dir.log_path(file)).unwrap().len();
-    assert!(len(1) > end.offset, "a part is written already");
+    assert!(len(1) > end.offset, "a part is already written");
     drop(log_thread);
     let mut log_thread = resume(&options);
     assert_eq!(transactions(&options.log_dir).len(), 1);
@@ -291,7 +295,7 @@ fn large_transaction_is_whole_or_absent() {
     assert_eq!(len(2), recovered(&options).end.offset);
 }
 
-/// A copy by another path is no repetition; what the same path brings again is.
+/// A copy on another path does not go back; a transaction that the same path sends again does.
 #[test]
 fn path_on_which_gtids_go_back_is_detected() {
     let dir = tempfile::tempdir().unwrap();

@@ -32,7 +32,7 @@ pub(super) enum Op {
     },
     Commit,
     Close,
-    /// Stops without a commit: what was not published is gone.
+    /// Stops without a commit: unpublished transactions are lost.
     Kill,
 }
 
@@ -58,7 +58,7 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// What the log must hold.
+/// The expected state of the log.
 #[derive(Debug, Clone)]
 pub(super) struct Model {
     pub(super) log: Vec<(Found, Origin)>,
@@ -66,7 +66,7 @@ pub(super) struct Model {
     pub(super) sources: Vec<SourceProgress>,
 }
 
-/// What a transaction was on its source.
+/// The origin of a transaction on its source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Origin {
     source: u16,
@@ -81,7 +81,7 @@ pub(super) struct History {
     sent: Vec<Vec<Vec<u8>>>,
     numbers: u64,
     pub(super) model: Model,
-    /// As of the newest publication.
+    /// The model as last published.
     published: Model,
     _dir: tempfile::TempDir,
 }

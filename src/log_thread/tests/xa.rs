@@ -1,5 +1,5 @@
-//! Two-part operations: XA transactions of MySQL that the filter has emptied, and MariaDB's
-//! ALTER in two phases. The second half shares the fate of the first.
+//! Two-part operations: MySQL's XA transactions that the filter emptied, and MariaDB's two-phase
+//! ALTER. The second half is kept or emptied as the first was.
 
 use super::*;
 use crate::binlog::mariadb_gtid::MariaDbGtidEvent;
@@ -54,7 +54,7 @@ fn end_of_an_emptied_xa_transaction_is_emptied_after_restarts_and_rotations() {
         prepared(4, "d", "other"),
     ]);
     append(&mut log_thread, &batch);
-    // The same by another path: nothing changes.
+    // The same transaction from another source: nothing changes.
     let mut peer = TestSource::new(1, Flavor::MySql);
     append(&mut log_thread, &peer.deliver(&[prepared(1, "a", "other")]));
     let kept = "XA START X'61',X'',1 Table_map Write_rows XA END X'61',X'',1 XA_prepare";
@@ -78,7 +78,7 @@ fn end_of_an_emptied_xa_transaction_is_emptied_after_restarts_and_rotations() {
         ended(6, "XA COMMIT X'61',X'',1"),
         ended(7, "XA COMMIT X'62',X'',1"),
         ended(8, &format!("XA COMMIT X'{hex}',X'',1")),
-        // Its xid was used once more, and its end is no longer an emptied one.
+        // The emptied transaction with this xid has ended: this is the end of another one.
         ended(9, "XA COMMIT X'64',X'',1"),
     ]);
     append(&mut log_thread, &batch);
@@ -123,8 +123,8 @@ fn end_whose_start_is_unknown_leaves_no_record() {
     assert_eq!(found, expected);
 }
 
-/// The rules that judge the second half need not be those that judged the first: another source's,
-/// or others after a restart. Here the database stands for that.
+/// The second half may be filtered by other rules than the first: another source's, or changed ones
+/// after a restart. Here a different database represents that.
 #[test]
 fn both_parts_of_an_alter_follow_the_rules_for_the_first() {
     let dir = fast_dir();
@@ -140,7 +140,7 @@ fn both_parts_of_an_alter_follow_the_rules_for_the_first() {
         start(2, "other"),
         start(3, "test"),
         start(4, "other"),
-        // Nobody knows its first half: the rules decide.
+        // Its first half is unknown: the rules decide.
         end(5, 99, "test"),
         end(6, 99, "other"),
         end(7, 3, "other"),
@@ -174,8 +174,8 @@ fn both_parts_of_an_alter_follow_the_rules_for_the_first() {
     assert!(recovered(&options).halves.is_empty());
 }
 
-/// The newest file's transactions, of which each must be whole: a GTID event that says whether one
-/// statement or a COMMIT follows.
+/// The newest file's transactions, each of which must be whole: its GTID event has a flag for
+/// whether one statement or a transaction with COMMIT follows.
 fn alters(log_thread: &LogThread) -> Vec<String> {
     let file = *log_thread.log().state().files.last().unwrap();
     let bytes = std::fs::read(log_thread.log().log_dir().log_path(file)).unwrap();
@@ -197,7 +197,7 @@ fn alters(log_thread: &LogThread) -> Vec<String> {
         .collect()
 }
 
-/// A crash while several are written leaves what belongs to those that came through.
+/// A crash while several operations are written leaves the open halves of the recovered ones.
 #[test]
 fn open_halves_after_a_crash_at_every_byte_of_the_index() {
     let long = "n".repeat(60);
