@@ -5,7 +5,7 @@
 //!                                  (log)        (merge)     (log)      (merge)      sync, publish
 //! ```
 //!
-//! It drains all batches that are ready and takes each transaction through four steps
+//! It drains all batches that are ready and processes each transaction in four steps
 //! ([`LogThread::append`]); then it syncs and publishes once for the whole group. The merge knows
 //! nothing about files, and the log knows nothing about how the merge decides: only this module
 //! uses both.
@@ -142,7 +142,7 @@ impl LogThread {
         self.log.log()
     }
 
-    /// Takes the next transaction of `batch` through the four steps. It is neither durable nor
+    /// Processes the next transaction of `batch` in the four steps. It is neither durable nor
     /// published before [`LogThread::commit`].
     ///
     /// # Errors
@@ -261,8 +261,8 @@ impl LogThread {
 
     /// Replaces the log file by `file`, on which writes or syncs may fail.
     #[cfg(test)]
-    fn break_log(&mut self, file: std::fs::File) {
-        self.log.break_log(file);
+    fn replace_log_file(&mut self, file: std::fs::File) {
+        self.log.replace_log_file(file);
     }
 
     /// Runs until every sender of the queue is dropped, or the log fails. It blocks: run it in a

@@ -10,7 +10,7 @@
 //! | it belongs to another file of the log (swapped) | the file number in its header |
 //! | it was written for a log file with another head | the checksum of the log file's head in its header |
 //! | it is an older copy, of a completed file | its last step must end where the closing ROTATE begins |
-//! | it is an older copy, of the newest file | it must have all records that `relay-bin.durable` says are on disk |
+//! | it is an older copy, of the newest file | it must have all records that are on disk according to `relay-bin.durable` |
 
 use std::io;
 
@@ -22,7 +22,7 @@ use super::index_record::{IndexHeader, RECORD_LEN};
 use super::reader::{FileHead, LogFile};
 use crate::gtid::Uuid;
 
-/// What all commit indexes of one relay log must agree with.
+/// The data that all commit indexes of one relay log must agree with.
 #[derive(Debug, Clone)]
 pub struct LogBinding {
     log_dir: LogDir,

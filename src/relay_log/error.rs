@@ -70,7 +70,7 @@ pub enum LogError {
         path: PathBuf,
         /// The log file.
         log: PathBuf,
-        /// What does not match.
+        /// The mismatch.
         #[source]
         cause: IndexMismatch,
     },

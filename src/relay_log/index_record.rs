@@ -104,7 +104,7 @@ pub struct SourceHistory {
     pub reading_back: bool,
 }
 
-/// A part of a text that may take several records.
+/// A part of a text. Long texts need several records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TextPart {
     /// Which part, from 0. Invariant: less than `parts`.
@@ -173,14 +173,14 @@ pub enum Record {
         transaction: Recorded,
     },
     /// 3: a transaction was dropped although no copy of it was delivered: it has the relay's own
-    /// server_id, or lies before its origin's first file.
+    /// server_id, or is from before its origin's first file.
     Ignored {
         /// Its source's progress after it.
         step: Step,
         /// The transaction.
         transaction: Recorded,
     },
-    /// 4: a transaction without a GTID that lies before its source's start, and counts as
+    /// 4: a transaction without a GTID that is before its source's start, and counts as
     /// delivered.
     BeforeStart {
         /// Its source's progress after it.

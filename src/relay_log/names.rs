@@ -11,7 +11,7 @@ use crate::gtid::Sid;
 pub(super) struct Names {
     sources: Vec<Arc<str>>,
     defined: Vec<bool>,
-    /// The newest file of each source, and its number: a source's files come one after another.
+    /// The newest file of each source, and its number. Earlier files do not occur again.
     files: Vec<(Arc<str>, u32)>,
     origins: HashMap<Sid, u32>,
     newest_origin: Option<(Sid, u32)>,

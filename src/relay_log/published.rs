@@ -64,7 +64,7 @@ pub struct LogState {
 pub enum Condition {
     /// The log can be written.
     Running,
-    /// The disk is full: the sources are paused until space is free. The text says where.
+    /// The disk is full: the sources are paused until space is free. The text names the file.
     DiskFull(String),
     /// A write or a sync failed: nothing more is appended, transactions already on disk are still
     /// served. The text has the error.
@@ -73,7 +73,7 @@ pub enum Condition {
 
 /// The published relay log, as senders, receivers and status see it.
 ///
-/// Invariant: the published end never goes back, and the bytes before it never change.
+/// Invariant: the published end never decreases, and the bytes before it never change.
 #[derive(Debug)]
 pub struct RelayLog {
     log_dir: LogDir,
@@ -108,7 +108,7 @@ impl RelayLog {
         &self.log_dir
     }
 
-    /// The version of the server whose events the log holds.
+    /// The version of the server whose events are in the log.
     pub fn server_version(&self) -> &str {
         &self.server_version
     }

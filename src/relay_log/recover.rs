@@ -233,8 +233,8 @@ fn scan_index(path: &Path) -> Result<(Option<Step>, Option<(u64, LogError)>), Lo
     }
 }
 
-/// Whether a good record after the damaged one says that the damaged one was on disk when that
-/// record was made: then the damage is not the torn end of a write.
+/// Whether a good record after the damaged one has a *durable records* that includes it: then the
+/// damage is not the torn end of a write.
 fn index_continues_after(path: &Path, damaged: u64) -> Result<bool, LogError> {
     let mut index = IndexReader::open(path)?;
     index.seek(damaged + 1)?;

@@ -28,7 +28,7 @@ pub(super) fn replay_pairing(
     let path = log_dir.index_path(last.file);
     let mut index = IndexReader::open(&path)?;
     let head = index.read_head()?;
-    // A source that is new in the configuration has sent nothing of the log's transactions.
+    // A source that is new in the configuration has sent none of the log's transactions.
     let mut pairing = Pairing::new(source_names.iter().map(
         |name| match index.source_number(name) {
             Some(_) => last,

@@ -294,7 +294,7 @@ impl Writer {
         self.record_position(batch.source)
     }
 
-    /// Records that a source's server was restarted. Its position stays as it is.
+    /// Records that a source's server was restarted. Its position does not change.
     ///
     /// # Errors
     /// As [`Writer::write`].
@@ -380,14 +380,14 @@ impl Writer {
         self.disk.wait_for_space(|| self.mark.write(&durable))
     }
 
-    /// Commits what is staged and makes it durable, whatever the policy is.
+    /// Commits the staged transactions and makes them durable, whatever the policy is.
     ///
     /// # Errors
     /// As [`Writer::commit`].
     pub fn close(&mut self) -> Result<(), LogError> {
         self.commit()?;
         self.sync()?;
-        // One more record says that all is durable: the next start need not verify the last group,
+        // One more record states that everything is durable: the next start need not verify the last group,
         // and does not mistake damage in it for the torn end of a write.
         if let Some(source) = self.sources.first_known()
             && self.index.durable_records > self.index.head_records
@@ -418,7 +418,7 @@ impl Writer {
 
     /// Replaces the log file by `file`, on which writes or syncs may fail.
     #[cfg(test)]
-    pub(crate) fn break_log(&mut self, file: std::fs::File) {
+    pub(crate) fn replace_log_file(&mut self, file: std::fs::File) {
         self.tail.file = file;
     }
 

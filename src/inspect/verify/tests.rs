@@ -58,7 +58,7 @@ fn batches(kind: &str, spill_dir: &Path) -> (Arc<FormatDescription>, Vec<Transac
     (format, batches)
 }
 
-/// A relay log of several files that holds the fixture's transactions, each one sent twice.
+/// A relay log of several files with the fixture's transactions, each of which was sent twice.
 fn relay_log(kind: &str) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let options = LogOptions {
@@ -173,7 +173,7 @@ fn flipped_byte_in_an_index_is_found() {
     }
 }
 
-/// A kill leaves the newest file with any length after the part that is known to be on disk, or
+/// A kill leaves the newest file at any length beyond the part that is known to be on disk, or
 /// longer than its index.
 #[test]
 fn unfinished_end_after_a_kill_is_a_note() {

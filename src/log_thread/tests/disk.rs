@@ -82,7 +82,7 @@ fn write_that_waits_for_disk_space_gives_up_when_the_relay_stops() {
     append(&mut log_thread, &source.deliver(&[small(1)])).unwrap();
     log_thread.commit().unwrap();
     let published = log.published();
-    log_thread.break_log(full_disk());
+    log_thread.replace_log_file(full_disk());
     append(&mut log_thread, &source.deliver(&[small(2)])).unwrap();
     let committing = thread::spawn(move || log_thread.commit());
     wait_until("the disk is full", || is_full(&log));
@@ -140,7 +140,7 @@ fn failed_sync_stops_the_log() {
     append(&mut log_thread, &source.deliver(&[small(1)])).unwrap();
     log_thread.commit().unwrap();
     let (published, state) = (log.published(), log.state().clone());
-    log_thread.break_log(failing_sync());
+    log_thread.replace_log_file(failing_sync());
     let appending = Appending::start(log_thread);
     appending.send(source.deliver(&[small(2)]));
     wait_until("the log has failed", || {

@@ -10,7 +10,7 @@ pub enum WriteError {
          sources to one version"
     )]
     Format {
-        /// The version of the server whose events the log holds.
+        /// The version of the server whose events are in the log.
         expected: String,
         /// The source's version.
         found: String,

@@ -15,7 +15,7 @@ use crate::transaction::Transaction;
 
 use super::tail::Tail;
 
-/// The state that a new file's index carries over from the file before.
+/// The state that a new file's index carries over from the previous file.
 #[derive(Debug)]
 pub struct CarriedOver<'a> {
     /// All transactions before the file.

@@ -8,7 +8,7 @@ use crate::relay_log::error::LogError;
 use crate::relay_log::published::SourceProgress;
 use crate::transaction::TransactionBatch;
 
-/// The progress of each source, by number: what the next commit publishes.
+/// The progress of each source, by number. The next commit publishes it.
 #[derive(Debug)]
 pub(super) struct Sources {
     progress: Vec<SourceProgress>,
@@ -40,7 +40,7 @@ impl Sources {
         progress.ok_or_else(|| unknown(source, &self.log))
     }
 
-    /// The first source that has sent something.
+    /// The first source whose position is known.
     pub(super) fn first_known(&self) -> Option<u16> {
         let mut known = (0u16..).zip(&self.progress);
         let first = known.find(|(_, progress)| !progress.position.is_unknown());
