@@ -1,8 +1,8 @@
-//! The data directory: one process at a time, the relay's own UUID, an empty spool.
+//! The data directory: one process at a time, the relay's own UUID, a clean spool.
 //!
 //! ```text
 //! data_dir/
-//!   auto.cnf     the relay's server_uuid, in the format of mysqld
+//!   auto.cnf     the relay's server_uuid, as mysqld keeps it
 //!   LOCK         held by the running process
 //!   spool/       large transactions being assembled; emptied at start
 //! ```
@@ -17,13 +17,13 @@ use rustix::fs::{FlockOperation, flock};
 use crate::atomic_file::{self, AtomicFileError};
 use crate::gtid::Uuid;
 
-/// Permission bits of auto.cnf, which contains no secret.
+/// Permission bits of auto.cnf, which holds no secret.
 const AUTO_CNF_MODE: u32 = 0o644;
 
 /// Why the data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DataDirError {
-    /// An operation of the operating system failed.
+    /// The operating system refused an operation.
     #[error("cannot {action} {}: {cause}", path.display())]
     Io {
         /// The operation.
@@ -40,7 +40,7 @@ pub enum DataDirError {
     /// Another process uses it.
     #[error(
         "data_dir {} is in use by another binrelay (it holds {}/LOCK); stop it, or use \
-         another data_dir",
+         another data_dir for this one",
         path.display(),
         path.display()
     )]
@@ -48,7 +48,7 @@ pub enum DataDirError {
         /// The directory.
         path: PathBuf,
     },
-    /// auto.cnf has no valid UUID.
+    /// auto.cnf does not contain a UUID.
     #[error(
         "{}: expected a line server-uuid=XXXXXXXX-XXXX-XXXX-XXXX-XXXXXXXXXXXX, found {found:?}; \
          restore the file, or remove it to get a new UUID",
@@ -57,17 +57,17 @@ pub enum DataDirError {
     AutoCnf {
         /// The file.
         path: PathBuf,
-        /// Its content instead.
+        /// The file's content instead, shortened.
         found: String,
     },
 }
 
-/// A data directory that this process has locked.
+/// A data directory that this process holds.
 #[derive(Debug)]
 pub struct DataDir {
     path: PathBuf,
     server_uuid: Uuid,
-    /// Locked until it is dropped.
+    /// Held for as long as the process lives.
     _lock: File,
 }
 
@@ -76,7 +76,7 @@ impl DataDir {
     /// of the one in auto.cnf.
     ///
     /// # Errors
-    /// When another process has locked it, or it cannot be created, read or written.
+    /// When another process uses it, or it cannot be created, read or written.
     pub fn open(path: &Path, configured: Option<Uuid>) -> Result<Self, DataDirError> {
         create_dir(path)?;
         let lock = lock(path)?;
@@ -146,7 +146,7 @@ fn lock(path: &Path) -> Result<File, DataDirError> {
     }
 }
 
-/// Reads the UUID, or generates one and stores it.
+/// Reads the UUID, or generates and stores one.
 fn auto_cnf(dir: &Path) -> Result<Uuid, DataDirError> {
     let path = dir.join("auto.cnf");
     match fs::read_to_string(&path) {
@@ -177,7 +177,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn second_process_is_refused_and_the_uuid_never_changes() {
+    fn directory_is_for_one_process_at_a_time_and_keeps_its_uuid() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("data");
         let first = DataDir::open(&path, None).unwrap();
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn partial_auto_cnf_of_a_killed_start_is_ignored() {
+    fn partial_auto_cnf_of_a_killed_start_is_replaced() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("auto.cnf.new"), "[auto]\nserv").unwrap();
         let uuid = DataDir::open(dir.path(), None).unwrap().server_uuid();
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn damaged_auto_cnf_is_not_replaced() {
+    fn invalid_auto_cnf_is_not_replaced() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("auto.cnf"), "[auto]\nserver-uuid=xyz\n").unwrap();
         let error = DataDir::open(dir.path(), None).unwrap_err();

@@ -1,8 +1,8 @@
 //! The log thread: where all sources' transactions become one log.
 //!
 //! ```text
-//! receivers ──batches──▶ queue ──▶ 1 prepare ─▶ 2 decide ─▶ 3 write ─▶ 4 settle ──▶ commit
-//!                                  (log)        (merge)     (log)      (merge)      sync, publish
+//! receivers ──batches──▶ queue ──▶ 1 file ─▶ 2 decide ─▶ 3 write ─▶ 4 settle ──▶ commit
+//!                                  (log)     (merge)     (log)      (merge)      sync, publish
 //! ```
 //!
 //! It drains all batches that are ready and processes each transaction in four steps
@@ -152,7 +152,8 @@ impl LogThread {
         batch: &TransactionBatch,
         transaction: &Transaction,
     ) -> Result<Decision, AppendError> {
-        // 1. A file with space for it, whose format description has its event types.
+        // 1. A file with space for it: another one where this one is full, or does not know its
+        //    event types.
         self.prepare_file(batch, transaction)?;
         // 2. Is it new, or a copy? A new one gets its clock and commit group.
         let decision = self.merge.decide(batch, transaction, &self.log.ledger())?;
