@@ -1,6 +1,6 @@
 //! What identifies a transaction, whichever path delivers it.
 //!
-//! | sources | identity | kept in |
+//! | sources | identity | recorded in |
 //! |---|---|---|
 //! | MySQL, `gtid_mode=ON` | the GTID | [`Executed::MySql`] |
 //! | MariaDB | the GTID, with its server_id | [`Executed::MariaDb`] |
@@ -31,8 +31,8 @@ pub enum Identity {
 }
 
 impl Identity {
-    /// The identity as far as the opener alone determines it: without a GTID that is the commit
-    /// time.
+    /// The identity, as far as the opener alone determines it. Without a GTID that is only the
+    /// commit time.
     pub fn of_opener(opener: &Opener) -> Self {
         let opener = match opener {
             Opener::MariaDb(opener) => return Identity::MariaDb(opener.gtid),
@@ -80,19 +80,19 @@ impl IdentityKind {
     }
 }
 
-/// All transactions that a relay log holds or has held.
+/// All transactions that are or were in a relay log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Executed {
     /// As `gtid_executed`.
     MySql(GtidSet),
     /// As `gtid_binlog_state`.
     MariaDb(BinlogState),
-    /// MySQL without GTIDs: the commit index holds them, see [`crate::merge::pairing`].
+    /// MySQL without GTIDs: they are in the commit index, see [`crate::merge::pairing`].
     Anonymous,
 }
 
 impl Executed {
-    /// Nothing yet, by GTID.
+    /// No transactions, identified by GTID.
     pub fn empty(flavor: Flavor) -> Self {
         match flavor {
             Flavor::MySql => Executed::MySql(GtidSet::new()),
@@ -109,12 +109,12 @@ impl Executed {
         }
     }
 
-    /// Which flavor's identities it holds.
+    /// The flavor of the identities.
     pub fn flavor(&self) -> Flavor {
         self.kind().flavor()
     }
 
-    /// Whether the transaction was added. False for one of another kind.
+    /// Whether it contains the transaction; false for one of another kind.
     pub fn contains(&self, identity: &Identity) -> bool {
         match (self, identity) {
             (Executed::MySql(set), Identity::MySql(gtid)) => set.contains(gtid),
@@ -123,7 +123,7 @@ impl Executed {
         }
     }
 
-    /// Adds a transaction. Returns false when it was already there, or is of another kind.
+    /// Adds a transaction. Returns false if it was already added, or is of another kind.
     pub fn record(&mut self, identity: &Identity) -> bool {
         match (self, identity) {
             (Executed::MySql(set), Identity::MySql(gtid)) => set.insert(*gtid),

@@ -5,13 +5,14 @@
 //!                                  (log)     (merge)     (log)      (merge)      sync, publish
 //! ```
 //!
-//! It drains all batches that are ready and takes each transaction through four steps
+//! It drains all batches that are ready and processes each transaction in four steps
 //! ([`LogThread::append`]); then it syncs and publishes once for the whole group. The merge knows
-//! nothing of files, and the log knows nothing of how the merge decides: this is the only place
-//! where both meet.
+//! nothing about files, and the log knows nothing about how the merge decides: only this module
+//! uses both.
 //!
 //! An error of one source (another kind of server, a transaction that cannot be aligned) stops that
-//! source. An error of the log stops the thread: what is durable is still served.
+//! source. An error of the log stops the thread; transactions that are already durable are still
+//! served.
 
 mod error;
 mod queue;
@@ -49,18 +50,18 @@ const GROUP_LEN_MAX: u64 = 16 * 1024 * 1024;
 /// How often an idle log checks whether a delayed sync is due.
 const IDLE_TICK: Duration = Duration::from_millis(50);
 
-/// The merge and the log that it decides for.
+/// The merge, and the log that it writes to.
 #[derive(Debug)]
 pub struct LogThread {
     log: Writer,
     merge: Merge,
-    /// By number. Invariant: one for each source of the configuration.
+    /// By source number. Invariant: one for each configured source.
     sources: Vec<Source>,
 }
 
 impl LogThread {
-    /// Begins a new log whose first file says that `purged` lies before it. `progress` is where
-    /// each source starts.
+    /// Creates a log whose first file lists `purged` as the transactions before it. `progress` has
+    /// the start of each source.
     ///
     /// # Errors
     /// When the files cannot be created.
@@ -141,11 +142,11 @@ impl LogThread {
         self.log.log()
     }
 
-    /// Takes the next transaction of `batch` through the four steps. It is neither durable nor
+    /// Processes the next transaction of `batch` in the four steps. It is neither durable nor
     /// published before [`LogThread::commit`].
     ///
     /// # Errors
-    /// See [`AppendError`]. After `Log` nothing may be appended any more.
+    /// See [`AppendError`]. After `Log` nothing more may be appended.
     pub fn append(
         &mut self,
         batch: &TransactionBatch,
@@ -157,7 +158,7 @@ impl LogThread {
         // 2. Is it new, or a copy? A new one gets its clock and commit group.
         let decision = self.merge.decide(batch, transaction, &self.log.ledger())?;
         self.report(batch, transaction, &decision)?;
-        // 3. Its events, if it is new, and its record in any case.
+        // 3. If it is new, its events are appended; its record is, in any case.
         let record = self.log.write(batch, transaction, &decision)?;
         // 4. Copies that arrive later are compared with it.
         self.merge
@@ -188,7 +189,8 @@ impl LogThread {
         self.log.start_file(&carried_over(&self.merge, next))
     }
 
-    /// Notes a restart of the source's server: what it replicated last it may log again.
+    /// Records a restart of the source's server, which may log again the last transactions that it
+    /// replicated.
     fn note_restart(&mut self, batch: &TransactionBatch) -> Result<(), LogError> {
         if !self.source(batch.source)?.has_restarted(batch) {
             return Ok(());
@@ -258,13 +260,13 @@ impl LogThread {
         self.log.close()
     }
 
-    /// Has the log written to `file` from now on, which can be one that fails.
+    /// Replaces the log file by `file`, on which writes or syncs may fail.
     #[cfg(test)]
-    fn break_log(&mut self, file: std::fs::File) {
-        self.log.break_log(file);
+    fn replace_log_file(&mut self, file: std::fs::File) {
+        self.log.replace_log_file(file);
     }
 
-    /// Runs until every sender of the queue is gone, or the log fails. It blocks, so it wants a
+    /// Runs until every sender of the queue is dropped, or the log fails. It blocks: run it in a
     /// thread of its own. `counters` has one entry for each configured source.
     pub fn run(
         mut self,
@@ -288,8 +290,8 @@ impl LogThread {
             };
             if let Err(error) = outcome {
                 fail(self.log(), &error);
-                // The queue is closed with this receiver: the sources stop, what is durable is
-                // still served.
+                // Dropping the receiver closes the queue: the sources stop. Transactions that are
+                // already durable are still served.
                 return;
             }
         }
@@ -325,7 +327,7 @@ impl LogThread {
         counters: &SourceCounters,
     ) -> Result<(), LogError> {
         if counters.refusal.borrow().is_some() {
-            return Ok(()); // What follows a refused transaction must not be appended.
+            return Ok(()); // Nothing after a refused transaction may be appended.
         }
         if batch.source_first_timestamp != 0 {
             self.merge
@@ -362,7 +364,7 @@ impl LogThread {
     }
 }
 
-/// What the index of file `number` begins with.
+/// The state with which the index of file `number` begins.
 fn carried_over(merge: &Merge, number: u64) -> CarriedOver<'_> {
     let end = RecordNumber {
         file: number,
@@ -377,8 +379,8 @@ fn carried_over(merge: &Merge, number: u64) -> CarriedOver<'_> {
 
 fn fail(log: &RelayLog, error: &LogError) {
     let message = format!(
-        "{error}; nothing more is appended, what is durable is still served; repair the disk and \
-         restart binrelay"
+        "{error}; nothing more is appended, transactions already on disk are still served; repair \
+         the disk and restart binrelay"
     );
     tracing::error!("the relay log failed: {message}");
     log.set_condition(Condition::Failed(message));

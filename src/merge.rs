@@ -1,14 +1,14 @@
-//! Stage 3: first copy wins, and the order of the merged log.
+//! Stage 3: the first copy wins, and the order of the merged log.
 //!
 //! In a dual-master loop each transaction can arrive twice: from its origin, and from the peer that
 //! logged it again. Whichever path delivers it first wins. Since each path is causally ordered, the
 //! merged log is, too; each path's own order is kept.
 //!
 //! The log thread asks [`Merge::decide`] before it writes a transaction and calls
-//! [`Merge::settle`] afterwards. A decision also says what depends on a new transaction's position
-//! in the merged order: the logical clock (MySQL) and the group commit id (MariaDB) by which
-//! replicas run transactions in parallel. Copies are recognised by GTID, against all that was
-//! delivered ([`Executed`]); without GTIDs by [`pairing`].
+//! [`Merge::settle`] afterwards. A decision also has the values that depend on a new transaction's
+//! position in the merged order: the logical clock (MySQL) and the group commit id (MariaDB) that let
+//! replicas apply transactions in parallel. A transaction with a GTID is a copy if its GTID was
+//! delivered before ([`Executed`]); without GTIDs, see [`pairing`].
 #![doc = include_str!("merge/without_gtids.md")]
 
 mod clock;
@@ -37,11 +37,11 @@ struct Group {
     commit_id: u64,
 }
 
-/// The merge's state: what was delivered, and how the newest transaction was written.
+/// The merge's state: the delivered transactions, and the clock and group of the newest one.
 #[derive(Debug)]
 pub struct Merge {
     own_server_id: u32,
-    /// Invariant: holds exactly the identities that were settled as new, and those before the log.
+    /// Invariant: exactly the identities that were settled as new, and those before the log.
     executed: Executed,
     pairing: Pairing,
     clock: ClockMap,
@@ -50,8 +50,9 @@ pub struct Merge {
 }
 
 impl Merge {
-    /// Starts from what the relay log holds. `pairing` is only used for transactions without
-    /// GTIDs, `halves` are the two-part operations that were open before a restart.
+    /// A merge that continues after the transactions of `executed`. `pairing` is only used for
+    /// transactions without GTIDs; `halves` are the two-part operations that were open before a
+    /// restart.
     pub fn new(
         own_server_id: u32,
         executed: Executed,
@@ -68,7 +69,7 @@ impl Merge {
         }
     }
 
-    /// All transactions delivered until now.
+    /// All transactions delivered so far.
     pub fn executed(&self) -> &Executed {
         &self.executed
     }
@@ -83,7 +84,7 @@ impl Merge {
         &self.pairing
     }
 
-    /// The relay log begins a new file: logical clocks start at 1 again.
+    /// To be called when the relay log begins a new file: logical clocks start at 1 again.
     pub fn start_file(&mut self) {
         self.clock = ClockMap::new();
         self.group = None;
@@ -103,8 +104,8 @@ impl Merge {
     /// written: the queues, the clock and the group have already moved past it.
     ///
     /// # Errors
-    /// When it is not of this log's kind, or it cannot be determined whether it is new. Nothing has
-    /// changed then, and the source must stop.
+    /// When it is of another kind than this log, or it cannot be determined whether it is new.
+    /// Nothing has changed then, and the source must stop.
     pub fn decide(
         &mut self,
         batch: &TransactionBatch,
@@ -126,10 +127,10 @@ impl Merge {
         };
         let clock = self
             .clock
-            .place((batch.source, batch.run), transaction.clock);
+            .assign((batch.source, batch.run), transaction.clock);
         let joins_group = group.is_some() && group == self.group;
         self.group = group;
-        let (half_change, empties) = self.halves.judge(transaction);
+        let (half_change, empties) = self.halves.classify(transaction);
         Ok(Decision::New(Placement {
             clock,
             joins_group,
@@ -179,7 +180,7 @@ impl Merge {
         Ok(())
     }
 
-    /// A group ends on its source where another one begins, even if that is dropped here.
+    /// A group ends when another one begins on its source, even if that one is dropped here.
     fn leave_group(&mut self, source: u16, group: Option<Group>) {
         let is_same_source = self.group.is_some_and(|newest| newest.source == source);
         if is_same_source && group != self.group {

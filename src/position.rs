@@ -1,6 +1,6 @@
 //! Coordinates in a binlog.
 //!
-//! A file name and an offset only have a meaning together with a server. So there are two types:
+//! A file name and an offset have a meaning only together with a server. So there are two types:
 //! positions in a *source's* binlog and positions in the *relay log*. A [`RecordNumber`] is a
 //! position in the commit indexes of the relay log.
 
@@ -13,7 +13,7 @@ use std::sync::Arc;
 /// two positions can be equal, but neither is less than the other.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct SourcePosition {
-    /// The binlog file's name, without a directory. Empty when nothing was received yet.
+    /// The binlog file's name, without a directory. Empty if nothing was received yet.
     pub file: Arc<str>,
     /// Offset in the file, in bytes. A source can have files of more than 4 GiB.
     pub offset: u64,

@@ -1,8 +1,8 @@
 //! Stage 4: the relay's own binlog: append, make durable, publish, recover, read.
 //!
 //! [`Writer`] appends, syncs and publishes; [`recover`] finds the log's state after a stop;
-//! [`coordinates`] looks up positions, and [`reader`] reads files. The writer knows nothing of how
-//! the merge decides: [`crate::log_thread`] calls both.
+//! [`coordinates`] looks up positions, and [`reader`] reads files. The writer knows nothing about
+//! how the merge decides: [`crate::log_thread`] calls both.
 #![doc = include_str!("relay_log/format.md")]
 
 mod check;

@@ -8,7 +8,7 @@ use anyhow::Context;
 use binrelay::admin;
 use binrelay::config::Config;
 use binrelay::status::{ErrorReport, Report};
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{ContentArrangement, Table};
 
 use super::Outcome;
 use super::stdout::Stdout;
@@ -105,9 +105,13 @@ fn render(report: &Report) -> String {
     text
 }
 
+/// A frame in ASCII, and a line below the header. Each character is that of one component, in the
+/// order of `comfy_table::TableComponent`.
+const FRAME: &str = "||--+==+     --++++";
+
 fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_preset(presets::ASCII_BORDERS_ONLY_CONDENSED);
+    table.load_preset(FRAME);
     table.set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(header);
     table

@@ -78,12 +78,12 @@ fn read_user<'t>(
 fn read_privileges(section: &mut Section<'_, '_>) -> Vec<Privilege> {
     const EXPECTED: &str = "a list of \"replication\" and \"admin\", at least one of them";
     let default = vec![Privilege::Replication];
-    let Some(words) = section.strings("privileges", EXPECTED) else {
+    let Some(names) = section.strings("privileges", EXPECTED) else {
         return default;
     };
     let mut privileges = Vec::new();
-    for word in &words {
-        let privilege = match *word {
+    for name in &names {
+        let privilege = match *name {
             "replication" => Privilege::Replication,
             "admin" => Privilege::Admin,
             other => {

@@ -69,7 +69,7 @@ impl Fingerprint {
         self.content == other.content && self.timestamp == other.timestamp
     }
 
-    /// Whether the two may be copies of which one has rows where the other has statements, or rows
+    /// Whether the two may be copies, one of which has rows where the other has statements, or rows
     /// with fewer columns. This is much weaker than [`Fingerprint::same_content`].
     pub fn may_be_other_format(&self, other: &Fingerprint) -> bool {
         let known = self.commit_timestamp != 0 || other.commit_timestamp != 0;

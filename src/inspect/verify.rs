@@ -1,4 +1,4 @@
-//! `binrelay verify`: whether a relay's log is sound, and agrees with its commit index.
+//! `binrelay verify`: checks that a relay log is sound and agrees with its commit indexes.
 //!
 //! For each file, in order: its first events list exactly the transactions of the files before it;
 //! every event's checksum and log_pos are right; it consists of whole transactions; logical clocks
@@ -7,8 +7,8 @@
 //!
 //! The newest file may extend past its last record, and its records past the part that is known to
 //! be on disk: a killed relay leaves such an end, and recovery truncates it. It is a note, not a
-//! problem. The index is read before the log, which is written first: so a log can be
-//! verified while a relay writes it. Memory is bounded by the GTID set, not by the log.
+//! problem. The log is written before the index, and read after it, so a log can be verified while a
+//! relay writes it. Memory is bounded by the GTID set, not by the log.
 
 mod file;
 mod transaction;
@@ -28,7 +28,7 @@ const PROBLEMS_PER_FILE_MAX: usize = 20;
 pub struct Problem {
     /// The file.
     pub path: PathBuf,
-    /// Where in it.
+    /// The offset in it.
     pub offset: u64,
     /// The finding, and the expected state.
     pub what: String,
@@ -43,9 +43,9 @@ pub struct FileReport {
     pub verified_to: u64,
     /// Transactions in it.
     pub transactions: u64,
-    /// Steps in its commit index: transactions, dropped copies, moves of a source.
+    /// Steps in its commit index: transactions, dropped copies, changes of a source's position.
     pub steps: u64,
-    /// Incomplete, but not wrong.
+    /// Findings that are not problems: an end that is incomplete.
     pub notes: Vec<String>,
     /// Its problems.
     pub problems: Vec<Problem>,
@@ -61,7 +61,7 @@ pub struct VerifyReport {
 }
 
 impl VerifyReport {
-    /// Whether nothing is wrong.
+    /// Whether there are no problems.
     pub fn is_sound(&self) -> bool {
         self.files.iter().all(|file| file.problems.is_empty())
     }
@@ -103,7 +103,7 @@ pub fn verify(data_dir: &Path) -> Result<VerifyReport, LogError> {
     Ok(VerifyReport { files, executed })
 }
 
-/// The log by its list of files, `BASENAME.index`.
+/// Finds the log by its list of files, `BASENAME.index`.
 fn find_log(data_dir: &Path) -> Result<LogDir, LogError> {
     let io = |cause| LogError::io("read", data_dir, cause);
     let mut found = Vec::new();
@@ -125,7 +125,7 @@ fn find_log(data_dir: &Path) -> Result<LogDir, LogError> {
             basename: basename.clone(),
         }),
         [] => Err(unexpected("no such file".to_owned())),
-        many => Err(unexpected(format!("{} of them", many.len()))),
+        many => Err(unexpected(format!("{} files *.index", many.len()))),
     }
 }
 

@@ -6,10 +6,10 @@ use crate::relay_log::{LogError, WriteError};
 /// Why a transaction was not appended.
 #[derive(Debug, thiserror::Error)]
 pub enum AppendError {
-    /// The source is at fault: it must stop, the others continue.
+    /// The source must stop; the others continue.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// The log itself failed, and must not be written any more.
+    /// The log itself failed, and must no longer be written.
     #[error(transparent)]
     Log(#[from] LogError),
 }

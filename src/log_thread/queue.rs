@@ -1,4 +1,4 @@
-//! The queue into the log thread, and what it reports about each source.
+//! The queue into the log thread, and the per-source counters.
 
 use std::sync::atomic::AtomicU64;
 

@@ -1,4 +1,4 @@
-//! What the log thread knows of one source.
+//! The log thread's state for one source.
 
 use std::sync::Arc;
 
@@ -32,7 +32,7 @@ impl Source {
 
     /// Whether the source's server was restarted before it wrote `batch`.
     pub(super) fn has_restarted(&mut self, batch: &TransactionBatch) -> bool {
-        // It is 0 in files that follow others, and where a dump begins within a file.
+        // It is 0 in a file that follows another, and when a dump begins within a file.
         let created = batch.format.created;
         if created == 0 || created == self.server_started {
             return false;
@@ -42,9 +42,9 @@ impl Source {
         true
     }
 
-    /// Reports that the source has logged a transaction a second time: once for all that follow a
-    /// restart of its server. One that may be another transaction (`is_delivered`) is reported each
-    /// time.
+    /// Reports that the source has logged a transaction a second time: only the first time after a
+    /// restart of its server. A transaction that is delivered (`is_delivered`), because it may be
+    /// another one, is reported each time.
     pub(super) fn report_repetition(
         &mut self,
         batch: &TransactionBatch,
@@ -66,10 +66,10 @@ impl Source {
         );
     }
 
-    /// Warns, once, of a source in whose own binlog the GTIDs of one server go back: what counts as
-    /// a copy here may be another transaction that was given an old GTID, as by `mariadb-binlog |
-    /// mariadb` into the same server. Masters that apply each other's copies look the same, so it
-    /// is not an error.
+    /// Warns, once, that the GTIDs of one server go back in the source's own binlog: a transaction
+    /// that counts as a copy may be another one with a reused GTID, for example after
+    /// `mariadb-binlog | mariadb` into the same server. Masters that apply each other's copies look
+    /// the same, so it is not an error.
     pub(super) fn warn_of_old_gtid(
         &mut self,
         batch: &TransactionBatch,
@@ -86,9 +86,9 @@ impl Source {
         tracing::warn!(
             source = &*self.name,
             "{}: GTID {gtid} appears in the source's own binlog after a higher one of the same \
-             server; it counts as a copy and is not delivered. If the source was fed its own \
-             binlog again, or its gtid_seq_no was set back, the relay's replicas lack these \
-             changes",
+             server; it counts as a copy and is not delivered. If the source's own binlog was \
+             applied to it again, or its gtid_seq_no was decreased, the relay's replicas lack \
+             these changes",
             end_of(batch, transaction),
         );
     }

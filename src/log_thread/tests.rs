@@ -1,9 +1,10 @@
-//! The merged log as a whole: what is appended is there after any stop, each once, in order.
+//! The merged log as a whole: after any stop, each appended transaction is there once, in order.
 
 mod anonymous;
 mod crash;
 mod disk;
 mod limits;
+mod mark;
 mod model;
 mod read_back;
 mod xa;
@@ -108,7 +109,7 @@ impl TestSource {
         source
     }
 
-    /// The source begins a new file; the batch that says so.
+    /// The source begins a new file; returns the batch that reports it.
     fn next_file(&mut self) -> TransactionBatch {
         self.file += 1;
         self.position = 4;
@@ -166,16 +167,16 @@ fn assembler(
     Assembler::new(options, format(flavor))
 }
 
-/// What is in a transaction.
+/// The content of a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Shape {
     Small,
     Emptied,
-    /// More than `SPILL_SIZE`: it comes in a spill file.
+    /// More than `SPILL_SIZE`: it is in a spill file.
     Spilled,
 }
 
-/// The events of a transaction that began on `server_id`; MariaDB takes the tag for the domain.
+/// The events of a transaction that began on `server_id`. For MariaDB the tag's length is the domain.
 fn group(flavor: Flavor, server_id: u32, number: u64, tag: &str, shape: Shape) -> Vec<Vec<u8>> {
     let statement = |database, len: usize| {
         let text = format!("insert {number} {}", "x".repeat(len));

@@ -1,29 +1,29 @@
-//! Logical clocks: from a source's numbers to the relay's.
+//! Logical clocks: translates a source's numbers to the relay's.
 //!
-//! A replica may start a transaction when all with a sequence number up to its `last_committed`
-//! have committed. The relay numbers what it writes 1, 2, 3 … in each of its files, so the
-//! sources' numbers must be translated: two transactions may overlap in the relay's file only if
-//! they could on their own source. Numbers of different sources, files or connections say
-//! nothing about each other, so a change of any of them is a barrier: all before must commit
-//! first.
+//! A replica may start a transaction when all transactions with a sequence number up to its
+//! `last_committed` have committed. The relay numbers transactions 1, 2, 3 … in each of its files, so
+//! the sources' numbers must be translated: two transactions may run in parallel on the relay's
+//! replicas only if they could on their own source's. Numbers of different sources, files or
+//! connections are not comparable, so a change of any of them is a barrier: all transactions before
+//! it must commit first.
 
 use std::collections::VecDeque;
 
 use crate::binlog::mysql_gtid::LogicalClock;
 
-/// How many stretches are remembered. Where more are needed the translation becomes stricter,
-/// never looser.
-const STRETCHES_MAX: usize = 1024;
+/// The most ranges remembered. If more are needed, the translation allows less parallelism, never
+/// more.
+const RANGES_MAX: usize = 1024;
 
 /// Consecutive source numbers that became consecutive relay numbers.
 #[derive(Debug, Clone, Copy)]
-struct Stretch {
+struct Range {
     source_first: i64,
     source_last: i64,
     relay_first: i64,
 }
 
-impl Stretch {
+impl Range {
     fn relay_last(&self) -> i64 {
         self.relay_first + (self.source_last - self.source_first)
     }
@@ -32,13 +32,13 @@ impl Stretch {
 /// Translates the clocks of one relay log file's transactions.
 #[derive(Debug, Default)]
 pub struct ClockMap {
-    /// The source and its run (see `TransactionBatch::run`) that wrote last.
+    /// The source, and its run (see `TransactionBatch::run`), of the newest transaction.
     origin: Option<(u16, u64)>,
-    /// The relay number before which everything is a barrier for the current origin.
+    /// The newest relay number that every transaction of the current origin must wait for.
     barrier: i64,
-    /// The newest number given out.
+    /// The newest relay number.
     sequence: i64,
-    stretches: VecDeque<Stretch>,
+    ranges: VecDeque<Range>,
 }
 
 impl ClockMap {
@@ -47,16 +47,16 @@ impl ClockMap {
         Self::default()
     }
 
-    /// The clock of the next transaction in the relay's file, which came from `origin` with the
+    /// Assigns the clock of the next transaction in the relay's file. It came from `origin` with the
     /// clock `source` (`None`: it has none, and runs alone).
-    pub fn place(&mut self, origin: (u16, u64), source: Option<LogicalClock>) -> LogicalClock {
+    pub fn assign(&mut self, origin: (u16, u64), source: Option<LogicalClock>) -> LogicalClock {
         let before = self.sequence;
         self.sequence += 1;
         let newest = self
-            .stretches
+            .ranges
             .back()
-            .map_or(i64::MIN, |stretch| stretch.source_last);
-        // 0 means "not known" in both fields.
+            .map_or(i64::MIN, |range| range.source_last);
+        // 0 means "unknown" in both fields.
         let usable = source.filter(|clock| {
             clock.sequence_number > 0 && clock.last_committed < clock.sequence_number
         });
@@ -65,7 +65,7 @@ impl ClockMap {
         if !continues {
             self.origin = Some(origin);
             self.barrier = before;
-            self.stretches.clear();
+            self.ranges.clear();
         }
         let last_committed = match usable {
             Some(clock) if continues => self.translate(clock.last_committed),
@@ -83,15 +83,15 @@ impl ClockMap {
 
     /// The newest relay number among the transactions that `source_number` covers.
     fn translate(&self, source_number: i64) -> i64 {
-        for (index, stretch) in self.stretches.iter().enumerate().rev() {
-            if source_number >= stretch.source_last {
-                return stretch.relay_last();
+        for (index, range) in self.ranges.iter().enumerate().rev() {
+            if source_number >= range.source_last {
+                return range.relay_last();
             }
-            if source_number >= stretch.source_first {
-                return stretch.relay_first + (source_number - stretch.source_first);
+            if source_number >= range.source_first {
+                return range.relay_first + (source_number - range.source_first);
             }
             if index == 0 {
-                // Older than what is remembered, or than the barrier.
+                // Older than the remembered ranges, or than the barrier.
                 return self.barrier;
             }
         }
@@ -99,18 +99,18 @@ impl ClockMap {
     }
 
     fn remember(&mut self, source_number: i64) {
-        match self.stretches.back_mut() {
-            Some(stretch) if stretch.source_last + 1 == source_number => {
-                stretch.source_last = source_number;
+        match self.ranges.back_mut() {
+            Some(range) if range.source_last + 1 == source_number => {
+                range.source_last = source_number;
             }
             _ => {
-                if self.stretches.len() == STRETCHES_MAX
-                    && let Some(oldest) = self.stretches.pop_front()
+                if self.ranges.len() == RANGES_MAX
+                    && let Some(oldest) = self.ranges.pop_front()
                 {
-                    // What the forgotten stretch would have allowed is no longer allowed.
+                    // Parallelism that needs the forgotten range is no longer allowed.
                     self.barrier = self.barrier.max(oldest.relay_last());
                 }
-                self.stretches.push_back(Stretch {
+                self.ranges.push_back(Range {
                     source_first: source_number,
                     source_last: source_number,
                     relay_first: self.sequence,
@@ -142,52 +142,52 @@ mod tests {
     #[test]
     fn one_source_keeps_its_parallelism() {
         let mut map = ClockMap::new();
-        assert_eq!(pair(map.place(M1, clock(6, 7))), (0, 1));
+        assert_eq!(pair(map.assign(M1, clock(6, 7))), (0, 1));
         assert_eq!(
-            pair(map.place(M1, clock(6, 8))),
+            pair(map.assign(M1, clock(6, 8))),
             (0, 2),
             "older than the run: its barrier"
         );
-        assert_eq!(pair(map.place(M1, clock(7, 9))), (1, 3));
-        assert_eq!(pair(map.place(M1, clock(8, 10))), (2, 4));
-        assert_eq!(pair(map.place(M1, clock(8, 11))), (2, 5));
+        assert_eq!(pair(map.assign(M1, clock(7, 9))), (1, 3));
+        assert_eq!(pair(map.assign(M1, clock(8, 10))), (2, 4));
+        assert_eq!(pair(map.assign(M1, clock(8, 11))), (2, 5));
     }
 
     #[test]
-    fn another_source_is_a_barrier_even_if_its_numbers_go_on() {
+    fn another_source_is_a_barrier_even_if_its_numbers_continue() {
         let mut map = ClockMap::new();
-        map.place(M1, clock(4, 5));
-        assert_eq!(pair(map.place(M2, clock(4, 6))), (1, 2));
-        assert_eq!(pair(map.place(M2, clock(4, 7))), (1, 3));
-        assert_eq!(pair(map.place(M1, clock(4, 6))), (3, 4));
+        map.assign(M1, clock(4, 5));
+        assert_eq!(pair(map.assign(M2, clock(4, 6))), (1, 2));
+        assert_eq!(pair(map.assign(M2, clock(4, 7))), (1, 3));
+        assert_eq!(pair(map.assign(M1, clock(4, 6))), (3, 4));
         assert_eq!(
-            pair(map.place((0, 2), clock(4, 7))),
+            pair(map.assign((0, 2), clock(4, 7))),
             (4, 5),
             "another run of one source"
         );
     }
 
     #[test]
-    fn what_has_no_clock_runs_alone() {
+    fn transaction_without_a_clock_runs_alone() {
         let mut map = ClockMap::new();
-        map.place(M1, clock(4, 5));
-        assert_eq!(pair(map.place(M1, None)), (1, 2));
-        assert_eq!(pair(map.place(M1, clock(4, 6))), (2, 3));
-        assert_eq!(pair(map.place(M1, clock(0, 0))), (3, 4));
+        map.assign(M1, clock(4, 5));
+        assert_eq!(pair(map.assign(M1, None)), (1, 2));
+        assert_eq!(pair(map.assign(M1, clock(4, 6))), (2, 3));
+        assert_eq!(pair(map.assign(M1, clock(0, 0))), (3, 4));
     }
 
     #[test]
-    fn dropped_transactions_leave_gaps_that_are_bridged_upwards() {
+    fn gaps_of_dropped_transactions_map_to_the_transaction_before() {
         let mut map = ClockMap::new();
-        map.place(M1, clock(0, 1)); // relay 1
-        map.place(M1, clock(0, 4)); // relay 2; 2 and 3 were dropped
-        assert_eq!(pair(map.place(M1, clock(3, 5))), (1, 3));
-        assert_eq!(pair(map.place(M1, clock(4, 6))), (2, 4));
+        map.assign(M1, clock(0, 1)); // relay 1
+        map.assign(M1, clock(0, 4)); // relay 2; 2 and 3 were dropped
+        assert_eq!(pair(map.assign(M1, clock(3, 5))), (1, 3));
+        assert_eq!(pair(map.assign(M1, clock(4, 6))), (2, 4));
     }
 
     proptest! {
-        /// Whatever comes, two transactions overlap in the relay's file only if they could on
-        /// their source.
+        /// For any input, two transactions may overlap in the relay's file only if they could on their
+        /// source.
         #[test]
         fn never_more_parallel_than_the_source(
             steps in prop::collection::vec((0u16..2, 1i64..4, 0i64..6, 0u8..30), 1..400)
@@ -195,7 +195,7 @@ mod tests {
             let mut map = ClockMap::new();
             let mut next = [0i64; 2];
             let mut runs = [0u64; 2];
-            let mut placed: Vec<((u16, u64), i64, i64, i64)> = Vec::new();
+            let mut assigned: Vec<((u16, u64), i64, i64, i64)> = Vec::new();
             for (source, step, back, restart) in steps {
                 let slot = usize::from(source);
                 if restart == 0 {
@@ -206,15 +206,15 @@ mod tests {
                 let sequence = next[slot];
                 let last = (sequence - 1 - back).max(0);
                 let origin = (source, runs[slot]);
-                let given = map.place(origin, clock(last, sequence));
-                prop_assert_eq!(given.sequence_number, placed.len() as i64 + 1);
-                prop_assert!(given.last_committed < given.sequence_number);
-                for (other, _, other_sequence, relay_sequence) in &placed {
-                    let overlaps = *relay_sequence > given.last_committed;
+                let clock = map.assign(origin, clock(last, sequence));
+                prop_assert_eq!(clock.sequence_number, assigned.len() as i64 + 1);
+                prop_assert!(clock.last_committed < clock.sequence_number);
+                for (other, _, other_sequence, relay_sequence) in &assigned {
+                    let overlaps = *relay_sequence > clock.last_committed;
                     let allowed = *other == origin && *other_sequence > last;
                     prop_assert!(!overlaps || allowed);
                 }
-                placed.push((origin, last, sequence, given.sequence_number));
+                assigned.push((origin, last, sequence, clock.sequence_number));
             }
         }
     }

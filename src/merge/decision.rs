@@ -1,20 +1,20 @@
-//! What the merge decides about a transaction.
+//! The merge's decision about a transaction.
 
 use super::halves::HalfChange;
 use crate::binlog::mysql_gtid::LogicalClock;
 
-/// What the merge decided about a transaction.
+/// The merge's decision about a transaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
     /// It is new: it is appended.
     New(Placement),
     /// A copy of it was delivered before, by another path or an earlier connection.
     Duplicate,
-    /// A copy of it that the same source has logged before, and logs again.
+    /// The same source has already logged a copy of it, and logs it again.
     Repeated,
-    /// It lies before its source's start and counts as delivered: a copy of it is not new.
+    /// It is before its source's start and counts as delivered: a copy of it is not new.
     BeforeStart,
-    /// It lies before the first file that was read of its origin itself.
+    /// It is from before the first file that was read from its origin itself.
     BeforeOrigin,
     /// It has the relay's own server_id.
     Own,
@@ -28,10 +28,10 @@ pub struct Placement {
     /// MariaDB: whether it committed in one group with the transaction before it in the relay
     /// log.
     pub joins_group: bool,
-    /// Whether it must become an empty transaction: it is the second part of an operation of
-    /// whose first part the filter left nothing.
+    /// Whether it must become an empty transaction: it is the second part of an operation whose
+    /// first part the filter emptied.
     pub empties: bool,
-    /// How it changes which two-part operations are open.
+    /// How it changes the open two-part operations.
     pub half_change: Option<HalfChange>,
     /// Without GTIDs: whether its source may have logged it twice. It is delivered, because that
     /// source has executed it twice as well.

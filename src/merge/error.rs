@@ -44,12 +44,12 @@ pub enum MergeError {
         timestamp: u32,
         /// The source's position after it.
         end: SourcePosition,
-        /// What was found.
+        /// The problem.
         cause: Unaligned,
     },
 }
 
-/// The merge contradicts itself: a fault of binrelay. Nothing may be appended after it.
+/// An invariant of the merge is violated: a bug of binrelay. Nothing may be appended after it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "internal error: transaction {identity} was accepted as new, but was already recorded as \

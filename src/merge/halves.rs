@@ -1,8 +1,10 @@
-//! Transactions that come in two halves: an XA PREPARE and its end, a START ALTER and its end.
+//! Operations that consist of two transactions: XA PREPARE and XA COMMIT or ROLLBACK; START ALTER and
+//! COMMIT or ROLLBACK ALTER.
 //!
-//! The second half may come much later, by another path with other rules, or after a restart with
-//! other rules; it must share the fate of the first. A replica refuses the end of an XA transaction
-//! that it does not know, and waits without end for the end of an ALTER that it has begun.
+//! The second half may arrive much later, from a source with other filter rules, or after a restart
+//! with other rules. It must be kept or emptied as the first half was: a replica refuses the end of
+//! an XA transaction that it does not know, and waits forever for the end of an ALTER that it has
+//! started.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,13 +12,13 @@ use crate::gtid::MariaDbGtid;
 use crate::identity::Identity;
 use crate::transaction::{Half, Transaction};
 
-/// The first halves whose second has not come.
+/// The first halves whose second half has not arrived.
 ///
-/// Bounded by what the masters have open at a time.
+/// Bounded by the number of such operations that are open on the masters at a time.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct OpenHalves {
-    /// The xids of MySQL's prepared XA transactions of which the filter left nothing; of others
-    /// nothing need be known.
+    /// The xids of MySQL's prepared XA transactions that the filter emptied. Others need not be
+    /// remembered.
     emptied_xas: BTreeSet<Vec<u8>>,
     /// MariaDB's START ALTERs, and whether the filter kept them.
     alters: BTreeMap<(u32, u32, u64), bool>,
@@ -25,30 +27,30 @@ pub struct OpenHalves {
 /// How a transaction changes [`OpenHalves`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HalfChange {
-    /// An XA transaction was prepared, of which the filter left nothing.
+    /// An XA transaction was prepared, and the filter emptied it.
     EmptiedXa(Vec<u8>),
-    /// Such a one ended.
+    /// An emptied XA transaction was committed or rolled back.
     EndedXa(Vec<u8>),
-    /// An ALTER began, and was kept or not.
+    /// An ALTER was started.
     StartedAlter {
         /// The GTID of the first half.
         start: MariaDbGtid,
         /// Whether the filter kept it.
         kept: bool,
     },
-    /// An ALTER ended, by COMMIT or ROLLBACK.
+    /// An ALTER was committed or rolled back.
     EndedAlter(MariaDbGtid),
 }
 
 impl OpenHalves {
-    /// What a new transaction changes, and whether nothing may be left of it.
-    pub(super) fn judge(&self, transaction: &Transaction) -> (Option<HalfChange>, bool) {
+    /// How a new transaction changes the open halves, and whether it must be emptied.
+    pub(super) fn classify(&self, transaction: &Transaction) -> (Option<HalfChange>, bool) {
         let emptied = transaction.emptied;
         match (&transaction.half, transaction.identity) {
             (Some(Half::XaPrepared(xid)), _) if emptied => {
                 (Some(HalfChange::EmptiedXa(xid.clone())), false)
             }
-            // A kept one may have the xid of one whose end was lost.
+            // It is kept, and may reuse the xid of an emptied one whose end was lost.
             (Some(Half::XaPrepared(xid)), _) => (self.ended_xa(xid), false),
             (Some(Half::XaEnded(xid)), _) => {
                 let change = self.ended_xa(xid);
@@ -79,7 +81,7 @@ impl OpenHalves {
         }
     }
 
-    /// Takes a change in.
+    /// Applies a change.
     pub fn apply(&mut self, change: HalfChange) {
         match change {
             HalfChange::EmptiedXa(xid) => {
@@ -97,7 +99,7 @@ impl OpenHalves {
         }
     }
 
-    /// The changes that lead here from nothing.
+    /// The changes that lead from no open halves to these.
     pub fn changes(&self) -> impl Iterator<Item = HalfChange> {
         let xas = self.emptied_xas.iter().cloned();
         let alters = self.alters.iter();

@@ -1,42 +1,47 @@
-//! Recognising copies of transactions that have no GTID.
+//! Pairing: how copies of transactions without GTIDs are recognised.
 //!
-//! Such a transaction is known by its origin (the server_id in its header) and a [`Fingerprint`]
-//! of what logging it again on another server preserves. Each path carries one origin's
-//! transactions in the order in which they committed there, so copies are paired in that order:
-//! for each path and origin there is a queue of what *other* paths delivered and this one has not
-//! brought yet.
+//! A *path* is the stream of transactions from one source. It has the transactions of the source's
+//! own server, and those of other origins that this server has replicated and logged again. Without
+//! a GTID, a transaction is identified by its origin (the server_id in its header) and a
+//! [`Fingerprint`] of the fields that re-logging on another server preserves. Each path has the
+//! transactions of one origin in their commit order there, so copies are paired in that order: for
+//! each path and origin there is a queue of the transactions that *other* paths have delivered and
+//! this path has not sent yet.
 //!
-//! | the next transaction of the origin on this path | it is |
+//! | the next transaction of the origin on this path | classification |
 //! |---|---|
-//! | equals the first in the queue | a copy |
-//! | equals one behind it | a copy; what stands before it this path left out (its peer filters), and is kept in mind in case it still comes |
-//! | is not the first, but equals one of the last that the path brought before its source was started again | a repetition: dropped |
-//! | equals none | new: it goes to the queues of the other paths |
-//! | is a statement that may have changed no row, and equals none, but another's rows are of its kind | a copy, or without effect: dropped, and the queue stays as it is |
-//! | equals none, but cannot be told from one that was paired | not alignable: its source stops |
+//! | equals the first entry of the queue | a copy |
+//! | equals a later entry | a copy; this path omits the entries before it (its server filters), and they are remembered in case they still arrive |
+//! | does not equal the first entry, but one of the last transactions that the path sent before its server's restart | a repetition: dropped |
+//! | equals no entry | new: it is appended to the queues of the other paths |
+//! | equals no entry and is a statement that may have changed no row, and an entry has rows that may be its own | a copy, or without effect: dropped, and the queue is unchanged |
+//! | equals no entry, but cannot be distinguished from one that was paired | not alignable: its source stops |
 //!
-//! A path is *direct* for the origin that is its own server: it leaves nothing out. So, when a
-//! direct path passes something over that another path delivered, the two do not fit together,
-//! unless commit timestamps make every pairing certain.
+//! A path is *direct* for the origin that is its own server: it omits nothing. So when a direct path
+//! skips a transaction that another path delivered, the two binlogs contradict each other, unless
+//! commit timestamps make every pairing certain.
 //!
 //! # Repetitions
-//! A replica of MySQL 5.6 logs a transaction, and notes that it was applied. With
-//! relay_log_info_repository=TABLE it does so in one step when InnoDB commits, and otherwise later;
-//! with FILE, always later. A master that is killed in between logs again what it replicated last,
-//! at the beginning of its next file. So what is among the last ones that the path brought is no
-//! copy of another that looks alike, unless it is the next in the queue. When the queue is empty it
-//! may be new: it is delivered, for that master has done it twice, too, and the origin's own path
-//! may do without it. Commit timestamps tell repetitions for certain.
+//! A MySQL 5.6 replica applies and logs a transaction, and saves its replication position. With
+//! relay_log_info_repository=TABLE both are one InnoDB commit if the transaction changes InnoDB
+//! tables; otherwise, and always with FILE, the position is saved later. A master that is killed in
+//! between logs its last replicated transactions again, at the beginning of its next binlog file.
+//!
+//! So after a restart, a transaction that equals one of the last on this path is a repetition, unless
+//! it equals the first entry of the queue. If the queue is empty it may also be new. Then it is
+//! delivered, because that master has executed it twice as well, and the origin's own path need not
+//! have a second copy of it. With commit timestamps, repetitions are certain.
 //!
 //! # Before the start
-//! Where a relay log begins, each source has a history. What lies before the start of one path
-//! counts as delivered ([`Pairing::count_before`]). What an origin committed before the first file
-//! that was read of it is not new either when a peer's copy of it comes ([`Pairing::begin_origin`]).
+//! When a relay log is created, each source already has a history. The transactions before the start
+//! of a path count as delivered ([`Pairing::count_before`]). A transaction that its origin committed
+//! before the first file that was read from that origin is not new either when a peer's copy of it
+//! arrives ([`Pairing::begin_origin`]).
 //!
 //! # Memory
-//! A queue keeps its first [`WINDOW_LEN`] entries in memory; the others are read from the
-//! [`Ledger`] when they are needed: the relay log's commit index, which holds every delivered
-//! transaction in order.
+//! A queue keeps its first [`WINDOW_LEN`] entries in memory. The others are read when they are needed
+//! from the [`Ledger`], the relay log's commit indexes, which contain all delivered transactions in
+//! order.
 
 mod arrival;
 mod delivered;
@@ -58,23 +63,23 @@ use crate::position::RecordNumber;
 pub struct Pairing {
     sources: Vec<Source>,
     paths: HashMap<(u16, u32), Path>,
-    /// By server_id: when the first file that was read of that server was begun.
+    /// By server_id: when the first file that was read from that server was created.
     begins: HashMap<u32, u32>,
 }
 
-/// What is known of one path as a whole.
+/// The state of one path as a whole.
 #[derive(Debug, Clone, Copy, Default)]
 struct Source {
-    /// 0 until it has sent something.
+    /// Its server_id; 0 until it has sent a transaction.
     server_id: u32,
-    /// Where the queue of an origin begins that the path has none for yet.
+    /// Where in the ledger the path's queue for another origin would begin.
     unseen_from: RecordNumber,
 }
 
 impl Pairing {
-    /// For as many sources as `unseen_from` has entries. Each entry is the place in the ledger
-    /// before which that path's queues are known: the ledger's beginning for a path that it knows
-    /// nothing of, else the place from which on it is written now.
+    /// Empty queues for as many sources as `unseen_from` has entries. Each entry is the record of the
+    /// ledger where that path's queues begin: the first record for a source that the ledger does not
+    /// know, otherwise the next one to be written.
     pub fn new(unseen_from: impl IntoIterator<Item = RecordNumber>) -> Self {
         let source = |unseen_from| Source {
             server_id: 0,
@@ -95,7 +100,7 @@ impl Pairing {
             .or_insert_with(|| Path::starting_at(unseen_from))
     }
 
-    /// The server of the source of number `path` was started again. It may have been killed.
+    /// Records a restart of the path's server, which may have been killed.
     pub fn note_restart(&mut self, path: u16) {
         let of_path = self.paths.iter_mut().filter(|((of, _), _)| *of == path);
         for (_, path) in of_path {
@@ -103,8 +108,8 @@ impl Pairing {
         }
     }
 
-    /// Whether only the origin's own path and the arrival's can have delivered what is in the
-    /// arrival's queue.
+    /// Whether all other paths are the origin's own, so that only these can have delivered the entries
+    /// of the arrival's queue.
     fn others_are_direct(&self, arrival: &Arrival) -> bool {
         let others = (0u16..).zip(&self.sources);
         others
@@ -112,21 +117,21 @@ impl Pairing {
             .all(|(_, source)| source.server_id == arrival.origin)
     }
 
-    /// The server `server_id` is a source, and the first file read of it, which has lost
-    /// predecessors, was begun at `timestamp`, in seconds since 1970 by its own clock. 0 says that
-    /// nothing was lost.
+    /// Records that the first file that was read from the source with `server_id` was created at
+    /// `timestamp`, in seconds since 1970 by its own clock, and that files before it are lost. With
+    /// 0, none are.
     pub fn begin_origin(&mut self, server_id: u32, timestamp: u32) {
         if timestamp != 0 {
             self.begins.entry(server_id).or_insert(timestamp);
         }
     }
 
-    /// Reads the queue of `arrival` up to where it can be told what that is. [`Pairing::pair`]
-    /// begins with it.
+    /// Reads as much of the queue as the classification of `arrival` needs. [`Pairing::pair`] begins
+    /// with this.
     ///
     /// # Errors
     /// When the ledger cannot be read.
-    pub fn read_on(&mut self, arrival: &Arrival, ledger: &impl Ledger) -> Result<(), Unaligned> {
+    pub fn advance(&mut self, arrival: &Arrival, ledger: &impl Ledger) -> Result<(), Unaligned> {
         if let Some(source) = self.sources.get_mut(usize::from(arrival.path)) {
             source.server_id = arrival.path_server_id;
         }
@@ -139,12 +144,12 @@ impl Pairing {
         Ok(())
     }
 
-    /// Decides what `arrival` is. When it may be new, [`Pairing::deliver`] must follow.
+    /// Classifies `arrival`. If it is delivered, [`Pairing::deliver`] must follow.
     ///
     /// # Errors
-    /// When it cannot be decided. The next attempt has the same result.
+    /// When it cannot be classified. The next attempt has the same result.
     pub fn pair(&mut self, arrival: &Arrival, ledger: &impl Ledger) -> Result<Paired, Unaligned> {
-        self.read_on(arrival, ledger)?;
+        self.advance(arrival, ledger)?;
         let began = self.begins.get(&arrival.origin).copied().unwrap_or(0);
         let fingerprint = &arrival.fingerprint;
         let path = self.path(arrival.path, arrival.origin);
@@ -152,16 +157,16 @@ impl Pairing {
         if path.is_repetition(arrival, &found) {
             return Ok(Paired::Repeated);
         }
-        let paired = path.take(found, arrival, began, ledger)?;
+        let paired = path.apply(found, arrival, began, ledger)?;
         if paired == Paired::Copy {
             path.repetitions.note(arrival);
         }
         Ok(paired)
     }
 
-    /// Takes in that `arrival` was delivered as a new transaction, and where the ledger has it;
-    /// `may_be_repetition` when [`Paired::NewOrRepeated`] was the answer. [`Pairing::pair`], or at
-    /// least [`Pairing::read_on`], must have been called.
+    /// Records that `arrival` was delivered as a new transaction. `record` is its record in the
+    /// ledger, `may_be_repetition` whether it is [`Paired::NewOrRepeated`]. [`Pairing::pair`], or at
+    /// least [`Pairing::advance`], must have been called before.
     pub fn deliver(&mut self, arrival: &Arrival, record: RecordNumber, may_be_repetition: bool) {
         let passes_all = !arrival.is_direct() && self.others_are_direct(arrival);
         let path = self.path(arrival.path, arrival.origin);
@@ -169,14 +174,14 @@ impl Pairing {
         path.note_new(&arrival.fingerprint);
         path.repetitions.note(arrival);
         if passes_all {
-            // What this path carries is in its origin's order, and the origin's own path leaves
-            // nothing out: all that it has delivered lies before.
-            path.pass_all();
+            // The origin's own path omits nothing, and both paths have the origin's order: its
+            // entries all precede this transaction, and this path has omitted them.
+            path.skip_all();
         }
         self.push_to_others(arrival, record, may_be_repetition);
     }
 
-    /// Takes in that `arrival`, which lies before its path's start, counts as delivered.
+    /// Records that `arrival`, which is before its path's start, counts as delivered.
     pub fn count_before(&mut self, arrival: &Arrival, record: RecordNumber) {
         let path = self.path(arrival.path, arrival.origin);
         path.repetitions.note(arrival);
@@ -196,15 +201,15 @@ impl Pairing {
         }
     }
 
-    /// Each path's state for each origin, to be kept in the log: see [`Pairing::restore`]. `end`
-    /// is the place where the ledger goes on.
+    /// Each path's state for each origin, to be stored in the log, see [`Pairing::restore`]. `end` is
+    /// the next record of the ledger.
     pub fn states(&self, end: RecordNumber) -> impl Iterator<Item = PathState> + '_ {
         self.paths
             .iter()
             .map(move |(&(path, origin), state)| state.save(path, origin, end))
     }
 
-    /// Takes over a state from [`Pairing::states`].
+    /// Restores a state from [`Pairing::states`].
     pub fn restore(&mut self, state: PathState) {
         let key = (state.path, state.origin);
         self.paths.insert(key, Path::restored(state));

@@ -1,4 +1,4 @@
-//! First copy wins, and who commits in one group.
+//! The first copy wins, and which transactions form a commit group.
 
 use std::sync::Arc;
 
@@ -33,7 +33,7 @@ fn format(flavor: Flavor) -> Arc<FormatDescription> {
     }
 }
 
-/// One transaction alone in its batch.
+/// A batch of one transaction.
 fn batch(source: u16, run: u64, flavor: Flavor, group: &[Vec<u8>]) -> TransactionBatch {
     let options = AssemblerOptions {
         source,
@@ -72,7 +72,7 @@ fn merge_with(executed: Executed) -> Merge {
 }
 
 /// Decides about the batch's only transaction, and settles it.
-fn take(merge: &mut Merge, batch: &TransactionBatch) -> Decision {
+fn process(merge: &mut Merge, batch: &TransactionBatch) -> Decision {
     let transaction = &batch.transactions[0];
     let decision = merge.decide(batch, transaction, &Empty).unwrap();
     let record = RecordNumber::default();
@@ -88,30 +88,30 @@ fn joins(decision: Decision) -> bool {
 }
 
 #[test]
-fn the_first_copy_wins_whatever_its_path() {
+fn first_copy_wins_on_any_path() {
     let mut merge = merge_with(Executed::empty(Flavor::MySql));
     for (source, other) in [(0, 1), (1, 0)] {
         let (uuid, gno) = (7, u64::from(source) + 1);
         assert!(matches!(
-            take(&mut merge, &mysql(source, uuid, "", gno, 5)),
+            process(&mut merge, &mysql(source, uuid, "", gno, 5)),
             Decision::New(_)
         ));
         for again in [other, source] {
             let copy = mysql(again, uuid, "", gno, 5);
-            assert_eq!(take(&mut merge, &copy), Decision::Duplicate);
+            assert_eq!(process(&mut merge, &copy), Decision::Duplicate);
         }
     }
-    // A tag makes it another transaction; a gap is no copy.
+    // With a tag it is another transaction; a GTID in a gap is not a copy.
     assert!(matches!(
-        take(&mut merge, &mysql(0, 7, "t", 1, 5)),
+        process(&mut merge, &mysql(0, 7, "t", 1, 5)),
         Decision::New(_)
     ));
     assert!(matches!(
-        take(&mut merge, &mysql(0, 7, "", 9, 5)),
+        process(&mut merge, &mysql(0, 7, "", 9, 5)),
         Decision::New(_)
     ));
     assert!(matches!(
-        take(&mut merge, &mysql(1, 7, "", 8, 5)),
+        process(&mut merge, &mysql(1, 7, "", 8, 5)),
         Decision::New(_)
     ));
     assert_eq!(
@@ -121,7 +121,7 @@ fn the_first_copy_wins_whatever_its_path() {
 }
 
 #[test]
-fn a_transaction_settled_twice_stops_the_log() {
+fn transaction_settled_twice_stops_the_log() {
     let mut merge = merge_with(Executed::empty(Flavor::MySql));
     let batch = mysql(0, 7, "", 1, 5);
     let transaction = &batch.transactions[0];
@@ -139,12 +139,12 @@ fn a_transaction_settled_twice_stops_the_log() {
 #[test]
 fn own_transactions_are_dropped_and_not_recorded() {
     let mut merge = merge_with(Executed::empty(Flavor::MySql));
-    assert_eq!(take(&mut merge, &mysql(0, 7, "", 1, OWN)), Decision::Own);
+    assert_eq!(process(&mut merge, &mysql(0, 7, "", 1, OWN)), Decision::Own);
     assert_eq!(merge.executed(), &Executed::empty(Flavor::MySql));
 }
 
 #[test]
-fn the_other_flavor_is_refused_and_nothing_is_recorded() {
+fn other_flavor_is_refused_and_nothing_is_recorded() {
     let mut merge = merge_with(Executed::empty(Flavor::MySql));
     let other = mariadb(0, 1, 5, 1, None);
     let error = merge
@@ -162,30 +162,30 @@ fn the_other_flavor_is_refused_and_nothing_is_recorded() {
 }
 
 #[test]
-fn mariadb_pairs_of_domain_and_server_are_apart() {
+fn mariadb_pairs_of_domain_and_server_are_independent() {
     let mut merge = merge_with(Executed::empty(Flavor::MariaDb));
     assert!(matches!(
-        take(&mut merge, &mariadb(0, 1, 86, 5, None)),
+        process(&mut merge, &mariadb(0, 1, 86, 5, None)),
         Decision::New(_)
     ));
     assert!(matches!(
-        take(&mut merge, &mariadb(1, 1, 18, 3, None)),
+        process(&mut merge, &mariadb(1, 1, 18, 3, None)),
         Decision::New(_)
     ));
     assert_eq!(
-        take(&mut merge, &mariadb(1, 1, 86, 4, None)),
+        process(&mut merge, &mariadb(1, 1, 86, 4, None)),
         Decision::Duplicate
     );
     assert_eq!(merge.executed().to_text(), "0-18-3");
 }
 
 #[test]
-fn a_group_continues_only_without_anything_between() {
+fn group_continues_only_without_anything_between() {
     let mut merge = merge_with(Executed::empty(Flavor::MariaDb));
     let mut seq = 0;
     let mut new = |merge: &mut Merge, source, run, commit| {
         seq += 1;
-        joins(take(merge, &mariadb(source, run, 80, seq, commit)))
+        joins(process(merge, &mariadb(source, run, 80, seq, commit)))
     };
     assert!(!new(&mut merge, 0, 1, Some(5)));
     assert!(new(&mut merge, 0, 1, Some(5)));
@@ -196,41 +196,41 @@ fn a_group_continues_only_without_anything_between() {
     assert!(!new(&mut merge, 0, 2, None));
     assert!(
         !new(&mut merge, 0, 2, Some(5)),
-        "something without a group between"
+        "after a transaction without a group"
     );
     merge.start_file();
     assert!(!new(&mut merge, 0, 2, Some(5)), "another file");
 }
 
-/// A dropped copy still separates two groups of its source.
+/// A dropped copy also separates two groups of its source.
 #[test]
-fn a_dropped_copy_ends_a_group_unless_it_is_in_it() {
+fn dropped_copy_ends_a_group_unless_it_belongs_to_it() {
     let mut merge = merge_with(Executed::empty(Flavor::MariaDb));
-    assert!(!joins(take(&mut merge, &mariadb(1, 1, 18, 1, None))));
-    assert!(!joins(take(&mut merge, &mariadb(0, 1, 86, 1, Some(5)))));
+    assert!(!joins(process(&mut merge, &mariadb(1, 1, 18, 1, None))));
+    assert!(!joins(process(&mut merge, &mariadb(0, 1, 86, 1, Some(5)))));
     assert_eq!(
-        take(&mut merge, &mariadb(0, 1, 18, 1, Some(5))),
+        process(&mut merge, &mariadb(0, 1, 18, 1, Some(5))),
         Decision::Duplicate
     );
     assert!(
-        joins(take(&mut merge, &mariadb(0, 1, 86, 2, Some(5)))),
+        joins(process(&mut merge, &mariadb(0, 1, 86, 2, Some(5)))),
         "dropped from the group"
     );
     assert_eq!(
-        take(&mut merge, &mariadb(1, 1, 18, 1, Some(9))),
+        process(&mut merge, &mariadb(1, 1, 18, 1, Some(9))),
         Decision::Duplicate
     );
     assert!(
-        joins(take(&mut merge, &mariadb(0, 1, 86, 3, Some(5)))),
+        joins(process(&mut merge, &mariadb(0, 1, 86, 3, Some(5)))),
         "dropped elsewhere"
     );
     for (seq, between) in [(4, Some(6)), (5, None)] {
         assert_eq!(
-            take(&mut merge, &mariadb(0, 1, 18, 1, between)),
+            process(&mut merge, &mariadb(0, 1, 18, 1, between)),
             Decision::Duplicate
         );
         assert!(
-            !joins(take(&mut merge, &mariadb(0, 1, 86, seq, Some(5)))),
+            !joins(process(&mut merge, &mariadb(0, 1, 86, seq, Some(5)))),
             "{between:?}"
         );
     }
@@ -238,13 +238,13 @@ fn a_dropped_copy_ends_a_group_unless_it_is_in_it() {
 
 proptest! {
     /// Two masters that log each other's transactions, read in any interleaving: each
-    /// transaction is delivered once, and each path's order is kept.
+    /// transaction is delivered once, and each origin's order is kept.
     #[test]
-    fn two_paths_deliver_each_once_in_order(
+    fn two_paths_deliver_each_transaction_once_in_order(
         order in prop::collection::vec(any::<bool>(), 1..40),
         interleaving in prop::collection::vec(any::<bool>(), 0..200),
     ) {
-        // Both paths carry all transactions; each has its own order between the two origins.
+        // Both paths have all transactions; each has its own order between the two origins.
         let count = |server| order.iter().filter(|first| **first == server).count();
         let (ones, twos) = (count(true) as u64, count(false) as u64);
         let first: Vec<(u8, u64)> = (1..=ones).map(|n| (1, n)).chain((1..=twos).map(|n| (2, n))).collect();
@@ -269,7 +269,7 @@ proptest! {
             };
             heads[path] += 1;
             let batch = mysql(path as u16, uuid, "", gno, uuid.into());
-            if let Decision::New(_) = take(&mut merge, &batch) {
+            if let Decision::New(_) = process(&mut merge, &batch) {
                 delivered.push((uuid, gno));
             }
         }

@@ -1,16 +1,16 @@
-//! Whether each commit index belongs to its log file. `run` and `verify` share these checks: an
-//! index that is foreign or too old must neither be followed nor be "repaired", because recovery
-//! would truncate transactions that replicas have.
+//! Checks whether each commit index belongs to its log file. `run` and `verify` share them. A
+//! foreign index or an older copy must neither be used nor be "repaired": recovery would truncate
+//! transactions that replicas have.
 //!
-//! | what is wrong | found by |
+//! | problem | detected by |
 //! |---|---|
 //! | the index is missing, or shorter than its head | its length |
-//! | it is one of another kind of server | the flavor in its header and in the log file's head |
-//! | it is another relay log's | log_id in its header, in the other indexes and in `relay-bin.durable` |
-//! | it is another file's (swapped) | the file number in its header |
-//! | it was written for another log file | the checksum of the log file's head in its header |
+//! | it belongs to another kind of server | the flavor in its header and in the log file's head |
+//! | it belongs to another relay log | log_id in its header, in the other indexes and in `relay-bin.durable` |
+//! | it belongs to another file of the log (swapped) | the file number in its header |
+//! | it was written for a log file with another head | the checksum of the log file's head in its header |
 //! | it is an older copy, of a completed file | its last step must end where the closing ROTATE begins |
-//! | it is an older copy, of the newest file | it must have all records that `relay-bin.durable` says are on disk |
+//! | it is an older copy, of the newest file | it must have all records that are on disk according to `relay-bin.durable` |
 
 use std::io;
 
@@ -20,27 +20,26 @@ use super::files::LogDir;
 use super::index_reader::IndexReader;
 use super::index_record::{IndexHeader, RECORD_LEN};
 use super::reader::{FileHead, LogFile};
-use crate::binlog::EventType;
 use crate::gtid::Uuid;
 
-/// What all commit indexes of one relay log must agree with.
+/// The data that all commit indexes of one relay log must agree with.
 #[derive(Debug, Clone)]
 pub struct LogBinding {
     log_dir: LogDir,
     newest: u64,
-    /// Unknown where neither a mark nor an index says it.
+    /// `None` if neither the durable mark nor an index has it.
     log_id: Option<Uuid>,
     durable: Option<Durable>,
 }
 
 impl LogBinding {
-    /// Reads what binds the files of the log together, and the numbers of these files.
+    /// Reads the log's identity, its durable mark and the numbers of its files.
     ///
     /// # Errors
-    /// When it cannot be read, or the list of files is older than the log.
+    /// When one of these cannot be read, or the list of files is older than the log.
     pub fn read(log_dir: &LogDir) -> Result<(Self, Vec<u64>), LogError> {
         // In this order, because `verify` also reads logs that are being written: a file is added
-        // to the list before it is marked.
+        // to the list before the mark names it.
         let durable = Durable::read(log_dir)?;
         let files = log_dir.read_list()?;
         let newest = files.last().copied().unwrap_or(0);
@@ -66,7 +65,7 @@ impl LogBinding {
         Ok((binding, files))
     }
 
-    /// The relay log's identity, if anything says it.
+    /// The relay log's identity, if the durable mark or an index has it.
     pub fn log_id(&self) -> Option<Uuid> {
         self.log_id
     }
@@ -190,12 +189,8 @@ fn is_incomplete(
             expected: "a Rotate event that ends it; restore the file",
         });
     }
-    let ends_with_rotate = log_end < log_len
-        && log.header_at(log_end).is_ok_and(|header| {
-            let end = log_end.checked_add(header.event_size.into());
-            header.event_type == EventType::ROTATE && end == Some(log_len)
-        });
-    Ok((!ends_with_rotate).then_some(IndexMismatch::Incomplete { log_end, log_len }))
+    let is_complete = log.ends_with_rotate(log_end)?;
+    Ok((!is_complete).then_some(IndexMismatch::Incomplete { log_end, log_len }))
 }
 
 /// The log end of the last step before record `end`.

@@ -1,7 +1,7 @@
 //! From GTIDs to positions in the relay log, and back.
 //!
-//! Everything here looks at published data only, and blocks on the disk: call it where that is
-//! allowed.
+//! These functions read published data only. They block on the disk: do not call them where
+//! blocking is not allowed.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,7 +14,7 @@ use super::reader::{FIRST_EVENT, FileHead, LogFile};
 use crate::gtid::{BinlogState, GtidPosition, GtidSet, MariaDbGtid};
 use crate::identity::Identity;
 
-/// The largest number of records without a step that are skipped on the way to one.
+/// The most records without a step that are read to find the next step.
 const DEFINITIONS_MAX: u64 = 4096;
 
 /// Up to where the log file may be read: the published end in the newest file, the file's end in
@@ -26,7 +26,7 @@ pub fn readable_end(log: &RelayLog, file: u64) -> Result<Option<u64>, LogError> 
     if !log.state().files.contains(&file) {
         return Ok(None);
     }
-    // Asked for after the files: it may name a newer one, never an older one.
+    // Read after the list of files: it may name a newer file, never an older one.
     let published = log.published();
     if file == published.file {
         return Ok(Some(published.offset));
@@ -36,8 +36,8 @@ pub fn readable_end(log: &RelayLog, file: u64) -> Result<Option<u64>, LogError> 
         .map(Some)
 }
 
-/// The number that a file name stands for; the first file's for an empty name. `None` when the
-/// log has no such file (any more).
+/// The number of the file with this name; the first file's for an empty name. `None` when the log
+/// does not have the file, or no longer has it.
 pub fn file_by_name(log: &RelayLog, name: &[u8]) -> Option<u64> {
     let state = log.state();
     if name.is_empty() {
@@ -51,7 +51,7 @@ pub fn file_by_name(log: &RelayLog, name: &[u8]) -> Option<u64> {
 
 /// Whether an event begins at `position` of the file, or the readable part ends there.
 ///
-/// The commit index names a transaction boundary nearby; from there headers are read.
+/// The commit index has a transaction boundary nearby; from there event headers are read.
 ///
 /// # Errors
 /// When a file cannot be read.
@@ -68,8 +68,8 @@ pub fn is_event_boundary(log: &RelayLog, file: u64, position: u64) -> Result<boo
     Ok(event_at_or_after(log, file, position)? == position)
 }
 
-/// The first event of the file that begins at `position`, which is not after the readable part,
-/// or after it; its end when there is none.
+/// The offset of the first event that begins at or after `position`, or the end of the readable
+/// part if there is none. `position` must not be after that end.
 ///
 /// # Errors
 /// When a file cannot be read.
@@ -86,8 +86,8 @@ pub fn event_at_or_after(log: &RelayLog, file: u64, position: u64) -> Result<u64
     Ok(offset)
 }
 
-/// The greatest end of a transaction at or before `position`, by binary search in the commit
-/// index: every step's *log end* is such an end, and they ascend.
+/// The last transaction end at or before `position`, by binary search in the commit index: every
+/// step's *log end* is a transaction end, and they ascend.
 fn transaction_end_before(path: &Path, position: u64) -> Result<Option<u64>, LogError> {
     let len = std::fs::metadata(path)
         .map_err(|cause| LogError::io("read", path, cause))?
@@ -108,8 +108,8 @@ fn transaction_end_before(path: &Path, position: u64) -> Result<Option<u64>, Log
     Ok(found)
 }
 
-/// The first step from the record `from` on, before `to`, and its log end. A record that cannot
-/// be read is being written and counts as the end.
+/// The first step from record `from` on and before `to`: its record number and log end. A record
+/// that cannot be read is still being written and counts as the end.
 fn step_at_or_after(
     index: &mut IndexReader<'_>,
     from: u64,
@@ -130,9 +130,9 @@ fn step_at_or_after(
     Ok(None)
 }
 
-/// MariaDB: the newest GTID of each domain before `position` of the file, as `binlog_gtid_pos`
-/// reports it; `None` when that position is not in the log or not between two transactions: a
-/// replica uses the answer as its own position, so it must be exact.
+/// MariaDB: the newest GTID of each domain before `position` of the file, as `BINLOG_GTID_POS()`
+/// reports it; `None` when that position is not in the log or not between two transactions. A
+/// replica uses the result as its own position, so it must be exact.
 ///
 /// # Errors
 /// When a file cannot be read.
@@ -171,18 +171,18 @@ pub fn gtid_position_at(
         {
             state.record(gtid);
         }
-        // What follows may not be written yet, and is not needed.
+        // Later records are not needed, and may not be written yet.
         if log_end >= end {
             break;
         }
     }
-    // Nothing can follow the closing ROTATE.
+    // The closing ROTATE is the last event.
     let is_end = position == end;
     Ok((is_boundary || is_end).then(|| state.position()))
 }
 
-/// MySQL: the newest file before which there is no transaction that `set` lacks; `None` when
-/// there is no such file (any more).
+/// MySQL: the newest file before which all transactions are in `set`; `None` when there is no such
+/// file, or it was removed.
 ///
 /// # Errors
 /// When a file cannot be read.
@@ -206,44 +206,43 @@ pub fn start_for_set(log: &RelayLog, set: &GtidSet) -> Result<Option<u64>, LogEr
 pub struct PositionStart {
     /// The file.
     pub file: u64,
-    /// The GTIDs up to which each domain's transactions are left out; not yet met before the
-    /// file.
+    /// The GTIDs up to which each domain's transactions are skipped. They are not before the file.
     pub skip: BTreeMap<u32, Skip>,
-    /// What the log holds before the file.
+    /// All transactions before the file.
     pub before: BinlogState,
 }
 
-/// Up to where a domain's transactions are left out.
+/// The point up to which a domain's transactions are skipped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Skip {
-    /// The last one that the replica has.
+    /// The last GTID that the replica has.
     pub upto: MariaDbGtid,
-    /// What is known about it.
+    /// How the log knows it.
     pub kind: SkipKind,
 }
 
-/// What the log knows about the GTID of a replica's position.
+/// How the log knows the GTID of a replica's position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SkipKind {
     /// It is in the log.
     InLog,
-    /// The log holds nothing of that domain yet.
+    /// The log has no transaction of that domain yet.
     EmptyDomain,
-    /// The replica is ahead, and said that this is right (`slave_gtid_ignore_duplicates`).
+    /// The replica is ahead, and declared that as intended (`slave_gtid_ignore_duplicates`).
     Ahead,
 }
 
 /// Why there is no start for a GTID position.
 #[derive(Debug, thiserror::Error)]
 pub enum PositionError {
-    /// The log does not hold the GTID, and nothing after it.
+    /// The log has neither the GTID nor a later one of its domain.
     #[error("GTID {0} is not in the relay log")]
     NotFound(MariaDbGtid),
-    /// The log does not hold the GTID, but higher ones of its domain.
+    /// The log does not have the GTID, but higher ones of its domain.
     #[error("GTID {0} is not in the relay log and has diverged: the log continued without it")]
     Diverged(MariaDbGtid),
-    /// What follows the position was removed.
-    #[error("what follows GTID position {0} is no longer in the relay log")]
+    /// Transactions after the position were removed.
+    #[error("the transactions after GTID position {0} are no longer in the relay log")]
     Purged(GtidPosition),
     /// A file cannot be read.
     #[error(transparent)]
@@ -266,7 +265,7 @@ pub fn start_for_position(
     };
     let mut skips = BTreeMap::new();
     for upto in position.iter() {
-        let kind = standing_of(&executed, upto, ignore_duplicates)?;
+        let kind = skip_kind(&executed, upto, ignore_duplicates)?;
         skips.insert(upto.domain_id, Skip { upto, kind });
     }
     for number in files.into_iter().rev() {
@@ -285,7 +284,7 @@ pub fn start_for_position(
     Err(PositionError::Purged(position.clone()))
 }
 
-fn standing_of(
+fn skip_kind(
     executed: &BinlogState,
     gtid: MariaDbGtid,
     ignore_duplicates: bool,
@@ -301,8 +300,8 @@ fn standing_of(
     }
 }
 
-/// What is to be left out when the stream starts after `before`; `None` when something that the
-/// replica lacks lies before.
+/// The skips that remain when the stream starts after the transactions of `before`; `None` when the
+/// replica lacks one of these.
 fn skips_from(before: &BinlogState, skips: &BTreeMap<u32, Skip>) -> Option<BTreeMap<u32, Skip>> {
     let mut left = skips.clone();
     for last in before.position().iter() {

@@ -1,17 +1,17 @@
-//! How much of the relay log is known to be on disk, kept apart from the log and its index.
+//! The durable mark: how much of the relay log is known to be on disk, in a file of its own.
 //!
-//! `relay-bin.durable` is one record of 64 bytes that is overwritten after each sync, before what
-//! was synced is published:
+//! `relay-bin.durable` is one record of 64 bytes. It is overwritten after each sync, before the synced
+//! transactions are published:
 //!
 //! ```text
 //!  0       4         6        8        24            32           40        44       60      64
 //!  | BRDM  | version | zeros  | log_id | file number | log offset | records | zeros  | CRC32 |
 //! ```
 //!
-//! Without it an older copy of the newest commit index could not be told from one whose tail was
-//! lost in a crash: recovery would truncate transactions that replicas have. It is itself synced
-//! only at the start, with each new file and at a clean stop, so after a power failure it may be
-//! older than the log: then it proves less, but never something wrong.
+//! Without it, an older copy of the newest commit index could not be distinguished from one whose
+//! tail was lost in a crash: recovery would truncate transactions that replicas have. The mark
+//! itself is synced only at the start, with each new file and at a clean stop, so after a power
+//! failure it may be older than the log: then it proves less, but it is never wrong.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -27,14 +27,14 @@ const COVERED_LEN: usize = LEN - 4;
 const MAGIC: [u8; 4] = *b"BRDM";
 const VERSION: u16 = 1;
 
-/// What is known to be on disk of the newest log file and its index.
+/// How much of the newest log file and its index is known to be on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Durable {
     /// The relay log's identity, see [`super::index_record::IndexHeader::log_id`].
     pub(super) log_id: Uuid,
     /// The log file's number.
     pub(super) file: u64,
-    /// Its length in bytes that is on disk.
+    /// Bytes of that file that are on disk.
     pub(super) log: u64,
     /// Records of its index that are on disk, the header included.
     pub(super) records: u32,
@@ -91,8 +91,9 @@ impl Durable {
     pub(super) fn read(log_dir: &LogDir) -> Result<Option<Self>, LogError> {
         let path = log_dir.durable_path();
         match std::fs::read(&path) {
-            // Created, but not written before a crash.
-            Ok(bytes) if bytes.is_empty() => Ok(None),
+            // Created, but not written before a crash. After a power failure the file can have its
+            // length without its bytes.
+            Ok(bytes) if bytes.iter().all(|byte| *byte == 0) => Ok(None),
             Ok(bytes) => match Self::decode(&bytes) {
                 Some(durable) => Ok(Some(durable)),
                 None => Err(LogError::DurableMark {
@@ -148,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mark_round_trips_and_every_flipped_bit_is_found() {
+    fn mark_round_trips_and_every_flipped_bit_is_found() {
         let durable = Durable {
             log_id: Uuid([7; 16]),
             file: 3,

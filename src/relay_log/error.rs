@@ -1,4 +1,4 @@
-//! What can go wrong with the relay log.
+//! Errors of the relay log.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use super::index_record::RecordError;
 use crate::binlog::EventError;
 
-/// What can go wrong with the relay log.
+/// An error of the relay log.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    /// The operating system refused.
+    /// An operation of the operating system failed.
     #[error("cannot {action} {}: {cause}", path.display())]
     Io {
         /// The operation.
@@ -20,7 +20,7 @@ pub enum LogError {
         #[source]
         cause: io::Error,
     },
-    /// The list of log files holds something else.
+    /// The list of log files has an unexpected line.
     #[error(
         "{}, line {line}: {found:?} is not the next file of the log {basename:?}; restore the list",
         path.display()
@@ -28,7 +28,7 @@ pub enum LogError {
     List {
         /// The list.
         path: PathBuf,
-        /// Which line, from 1.
+        /// The line number, from 1.
         line: usize,
         /// The line's text.
         found: String,
@@ -38,7 +38,7 @@ pub enum LogError {
     /// The list of log files is older than the log.
     #[error(
         "{} does not name {expected}, which was written: it is an older copy; restore the list \
-         (one file name a line), or move data_dir away and seed the replicas again",
+         (one file name per line), or move data_dir away and seed the replicas again",
         path.display()
     )]
     OldList {
@@ -54,7 +54,7 @@ pub enum LogError {
         path: PathBuf,
         /// Offset in it.
         offset: u64,
-        /// What is wrong.
+        /// The problem.
         #[source]
         cause: RecordError,
     },
@@ -70,11 +70,11 @@ pub enum LogError {
         path: PathBuf,
         /// The log file.
         log: PathBuf,
-        /// What does not match.
+        /// The mismatch.
         #[source]
         cause: IndexMismatch,
     },
-    /// The record of what is durable does not belong to this log.
+    /// The durable mark is damaged.
     #[error(
         "{}: {found}, expected {expected}; restore the file of this data_dir, or, if the log files \
          and their commit indexes are known to be complete, remove it",
@@ -85,7 +85,7 @@ pub enum LogError {
         path: PathBuf,
         /// Its content.
         found: String,
-        /// What it must hold.
+        /// The expected content.
         expected: String,
     },
     /// A log file is damaged.
@@ -95,25 +95,25 @@ pub enum LogError {
         path: PathBuf,
         /// Offset in it.
         offset: u64,
-        /// What is wrong.
+        /// The problem.
         #[source]
         cause: EventError,
     },
-    /// A file is not what it must be.
+    /// A file has unexpected content.
     #[error("{}, offset {offset}: {found}, expected {expected}", path.display())]
     Unexpected {
         /// The file.
         path: PathBuf,
         /// Offset in it.
         offset: u64,
-        /// What is there.
+        /// The content.
         found: String,
-        /// What must be there.
+        /// The expected content, and the action where there is one.
         expected: &'static str,
     },
     /// A log file with transactions is not in the list.
     #[error(
-        "{} holds transactions, but is not in {}; restore the list (one file name a line), or \
+        "{} holds transactions, but is not in {}; restore the list (one file name per line), or \
          move data_dir away and seed the replicas again",
         path.display(),
         list.display()
@@ -124,12 +124,12 @@ pub enum LogError {
         /// The list.
         list: PathBuf,
     },
-    /// The relay contradicts itself: a fault of binrelay. Nothing was written.
+    /// An invariant is violated: a bug of binrelay. Nothing was written.
     #[error("{}: internal error: {what}", path.display())]
     Internal {
         /// The file that was to be written.
         path: PathBuf,
-        /// Which invariant does not hold.
+        /// The violated invariant.
         what: String,
     },
 }
@@ -158,7 +158,7 @@ pub enum IndexMismatch {
         len: u64,
     },
     /// It belongs to another kind of server.
-    #[error("the commit index is one of {found}, but the log file holds events of {expected}")]
+    #[error("the commit index belongs to a {found} log, but the log file holds {expected} events")]
     Flavor {
         /// The index's.
         found: &'static str,
@@ -181,7 +181,7 @@ pub enum IndexMismatch {
         /// The log file's.
         expected: u64,
     },
-    /// It was written for a log file with another beginning.
+    /// It was written for a log file with another head.
     #[error(
         "the commit index belongs to a log file with another head: checksum {found:#010x} of \
          {len} bytes, expected {expected:#010x}"
@@ -203,11 +203,11 @@ pub enum IndexMismatch {
     Older {
         /// Its records, the header included.
         records: u64,
-        /// Up to where they describe the log.
+        /// The log offset up to which they describe the log.
         log_end: u64,
         /// Records that were on disk.
         durable_records: u64,
-        /// The log's offset that was on disk.
+        /// Bytes of the log that were on disk.
         durable_to: u64,
     },
     /// It does not describe all of a log file that was completed.
@@ -216,7 +216,7 @@ pub enum IndexMismatch {
          offset {log_end} of {log_len}, where the closing Rotate event was expected"
     )]
     Incomplete {
-        /// Up to where its records describe the log.
+        /// The log offset up to which its records describe the log.
         log_end: u64,
         /// Length of the log file in bytes.
         log_len: u64,

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::error::LogError;
 use crate::atomic_file;
 
-/// The list holds names only, but is of no use to others.
+/// The list holds only names, but no other user needs it.
 const LIST_MODE: u32 = 0o640;
 
 /// Where the files of one relay log are.
@@ -62,7 +62,7 @@ impl LogDir {
         self.dir.join(format!("{}.index", self.basename))
     }
 
-    /// The path of the record of what is on disk, see `durable_mark`.
+    /// The path of the durable mark, see `durable_mark`.
     pub fn durable_path(&self) -> PathBuf {
         self.dir.join(format!("{}.durable", self.basename))
     }
@@ -75,8 +75,8 @@ impl LogDir {
     /// The numbers of the log files, in order; empty when there is no list yet.
     ///
     /// # Errors
-    /// When the list cannot be read, or holds a line that is not a name of this log, or the numbers
-    /// are not consecutive.
+    /// When the list cannot be read, a line is not a file name of this log, or the numbers are not
+    /// consecutive.
     pub fn read_list(&self) -> Result<Vec<u64>, LogError> {
         let path = self.list_path();
         let text = match fs::read_to_string(&path) {
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn names() {
+    fn names_and_numbers_of_log_files_agree() {
         let log = log_dir(Path::new("/x"));
         assert_eq!(log.file_name(7), "relay-bin.000007");
         assert_eq!(log.file_number("relay-bin.000007"), Some(7));
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn the_list_round_trips_and_refuses_what_is_not_its_own() {
+    fn list_round_trips_and_foreign_names_are_refused() {
         let dir = tempfile::tempdir().unwrap();
         let log = log_dir(dir.path());
         assert_eq!(log.read_list().unwrap(), Vec::<u64>::new());

@@ -1,4 +1,4 @@
-//! The one reader of commit indexes: record by record, from any record on.
+//! The reader of commit indexes: record by record, starting at any record.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -14,9 +14,9 @@ use crate::gtid::{Gtid, MariaDbGtid, Sid, Tag, Uuid};
 use crate::identity::{Identity, IdentityKind};
 use crate::position::SourcePosition;
 
-/// Records that are read at once where all are read.
+/// Records read at once when the whole index is read.
 const BUFFER_RECORDS: usize = 1024;
-/// The same where a few are looked up.
+/// Records read at once when a few are looked up.
 const LOOKUP_RECORDS: usize = 16;
 
 /// A record with its number.
@@ -29,13 +29,13 @@ pub struct NumberedRecord {
 }
 
 impl NumberedRecord {
-    /// Offset of its end in the index, in bytes.
+    /// The offset of its end in the index, in bytes.
     pub fn index_end(&self) -> u64 {
         (self.number + 1) * RECORD_LEN as u64
     }
 }
 
-/// Reads a commit index, and remembers the definitions that it has passed.
+/// Reads a commit index, and remembers the definitions that it has read.
 #[derive(Debug)]
 pub struct IndexReader<'a> {
     path: PathBuf,
@@ -43,7 +43,7 @@ pub struct IndexReader<'a> {
     header: IndexHeader,
     /// The next record's number.
     next: u64,
-    /// Records from `staged_from` on that are not in the file yet.
+    /// The records from number `staged_from` on, which are not in the file yet.
     staged: &'a [u8],
     staged_from: u64,
     definitions: Definitions,
@@ -90,7 +90,8 @@ impl IndexReader<'_> {
 }
 
 impl<'a> IndexReader<'a> {
-    /// Reads `staged`, whole records that are not in the file yet, from record `from` on.
+    /// Reads the records from number `from` on in `staged`: whole records that are not in the file
+    /// yet.
     #[must_use]
     pub fn with_staged(self, from: u64, staged: &'a [u8]) -> Self {
         Self {
@@ -115,8 +116,8 @@ impl<'a> IndexReader<'a> {
         self.next
     }
 
-    /// Continues at record `number`, which may be before or after the next one. The definitions of
-    /// records that are skipped are not known then.
+    /// Continues at record `number`, which may be before or after the next one. Definitions in
+    /// skipped records are not known then.
     ///
     /// # Errors
     /// When the file cannot be read.
@@ -150,8 +151,8 @@ impl<'a> IndexReader<'a> {
         Ok(records)
     }
 
-    /// The next record. `None` at the end of the file, where part of a record may follow if the
-    /// program was killed while it wrote.
+    /// The next record. `None` at the end of the file, even if a part of a record follows: the
+    /// program was killed while writing it.
     ///
     /// # Errors
     /// When the file cannot be read, or the record is damaged.
@@ -197,14 +198,14 @@ impl<'a> IndexReader<'a> {
         }
     }
 
-    /// The number of the source of this name, if a record before defines it.
+    /// The number of the source with this name, if a record before defines it.
     pub fn source_number(&self, name: &str) -> Option<u16> {
         let mut names = self.definitions.sources.iter();
         let found = names.find(|(_, text)| text.as_slice() == name.as_bytes());
         found.map(|(source, _)| *source)
     }
 
-    /// The name of the source of this number, if a record before defines it.
+    /// The name of the source with this number, if a record before defines it.
     pub fn source_name(&self, source: u16) -> Option<Arc<str>> {
         let text = self.definitions.sources.get(&source)?;
         Some(String::from_utf8_lossy(text).into())
@@ -264,11 +265,11 @@ impl<'a> IndexReader<'a> {
     }
 }
 
-/// The names that numbers stand for.
+/// The names that were defined.
 #[derive(Debug, Default)]
 struct Definitions {
     sources: HashMap<u16, Vec<u8>>,
-    /// By number of source and file: the name, and how many of its parts were read.
+    /// By number of source and file: the name, and the bytes of the parts read so far.
     files: HashMap<(u16, u32), (Arc<str>, Vec<u8>)>,
     origins: HashMap<u32, Vec<u8>>,
 }

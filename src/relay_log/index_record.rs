@@ -25,15 +25,14 @@ pub const VERSION: u16 = 2;
 /// Bytes of text in one record.
 const TEXT_LEN: usize = 48;
 
-/// How far a source has come, and how much of the log was durable: what all records of a source's
-/// steps have in common.
+/// A source's progress, and how much of the log was durable: the fields that all steps have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Step {
     /// The source's number in this index; 0 is a valid one.
     pub source: u16,
-    /// Offset in the log file after the transaction, or after the newest one.
+    /// End offset in the log file of the transaction, or of the newest one.
     pub log_end: u32,
-    /// The number of the source's file name.
+    /// The number of the source's binlog file; 0 if it has none yet.
     pub source_file: u32,
     /// The source's own offset in that file, after this step.
     pub source_offset: u64,
@@ -41,7 +40,7 @@ pub struct Step {
     pub source_server_id: u32,
     /// Log offset known to be on disk when the record was made. Invariant: `durable_to ≤ log_end`.
     pub durable_to: u32,
-    /// How many records of this index, the header included, were known to be on disk then.
+    /// Records of this index, the header included, known to be on disk then.
     pub durable_records: u32,
 }
 
@@ -94,23 +93,23 @@ impl Recorded {
     }
 }
 
-/// What is known of a source's history where there are no GTIDs.
+/// The part of a source's history that matters without GTIDs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct SourceHistory {
-    /// When the first file that was read of the source was begun, in seconds since 1970 by its
-    /// clock, if files before it are lost, else 0.
+    /// When the source's first file that was read was created, in seconds since 1970 by its clock,
+    /// if files before it are lost, else 0.
     pub first_timestamp: u32,
-    /// Whether what lies before the source's start is still being read, so that the log has not
+    /// Whether the binlog before the source's start is still being read, so that the log has not
     /// begun.
     pub reading_back: bool,
 }
 
-/// A part of a text that may take several records.
+/// A part of a text. Long texts need several records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TextPart {
     /// Which part, from 0. Invariant: less than `parts`.
     part: u16,
-    /// How many parts the text has.
+    /// The number of parts of the text.
     parts: u16,
     /// Invariant: at most `TEXT_LEN`.
     len: u8,
@@ -157,7 +156,7 @@ impl TextPart {
 pub enum Record {
     /// 1: a transaction was appended to the log.
     Transaction {
-        /// How far its source has come with it.
+        /// Its source's progress after it.
         step: Step,
         /// The transaction.
         transaction: Recorded,
@@ -168,37 +167,37 @@ pub enum Record {
     },
     /// 2: a copy of a delivered transaction was dropped.
     Copy {
-        /// How far its source has come with it.
+        /// Its source's progress after it.
         step: Step,
         /// The transaction.
         transaction: Recorded,
     },
     /// 3: a transaction was dropped although no copy of it was delivered: it has the relay's own
-    /// server_id, or lies before its origin's first file.
+    /// server_id, or is from before its origin's first file.
     Ignored {
-        /// How far its source has come with it.
+        /// Its source's progress after it.
         step: Step,
         /// The transaction.
         transaction: Recorded,
     },
-    /// 4: a transaction without a GTID that lies before its source's start, and counts as
+    /// 4: a transaction without a GTID that is before its source's start, and counts as
     /// delivered.
     BeforeStart {
-        /// How far its source has come with it.
+        /// Its source's progress after it.
         step: Step,
         /// The transaction.
         transaction: Recorded,
     },
     /// 5: the source's position, where it moved without a transaction.
     SourceMoved {
-        /// How far the source has come.
+        /// The source's progress.
         step: Step,
         /// Its history.
         history: SourceHistory,
     },
     /// 6: the same, because the source's server was restarted.
     SourceRestarted {
-        /// How far the source has come.
+        /// The source's progress.
         step: Step,
         /// Its history.
         history: SourceHistory,
@@ -206,7 +205,7 @@ pub enum Record {
     /// 7: MariaDB: the newest GTID of a domain on this source's path, carried over from the file
     /// before.
     SourceGtid {
-        /// How far the source has come.
+        /// The source's progress.
         step: Step,
         /// The GTID.
         gtid: MariaDbGtid,
@@ -222,25 +221,25 @@ pub enum Record {
     SourceFile {
         /// The source's number in this index.
         source: u16,
-        /// The number that stands for the file.
+        /// The number assigned to the file.
         number: u32,
         /// The name.
         text: TextPart,
     },
     /// 10: a part of the UUID (16 bytes) and tag of MySQL GTIDs.
     Origin {
-        /// The number that stands for them.
+        /// The number assigned to them.
         number: u32,
         /// UUID and tag.
         text: TextPart,
     },
-    /// 11: a part of the xid of a prepared XA transaction of which the filter left nothing.
+    /// 11: a part of the xid of a prepared XA transaction that the filter emptied.
     EmptiedXa(TextPart),
-    /// 12: a part of the xid of such a transaction that was committed or rolled back.
+    /// 12: a part of the xid of an emptied XA transaction that was committed or rolled back.
     EndedXa(TextPart),
     /// 13: MariaDB: the GTID of a START ALTER that was kept.
     KeptAlter(MariaDbGtid),
-    /// 14: MariaDB: the GTID of a START ALTER of which the filter left nothing.
+    /// 14: MariaDB: the GTID of a START ALTER that the filter emptied.
     EmptiedAlter(MariaDbGtid),
     /// 15: MariaDB: the GTID of a START ALTER that was committed or rolled back.
     EndedAlter(MariaDbGtid),
@@ -250,7 +249,7 @@ pub enum Record {
         key: PathKey,
         /// The first record to read.
         cursor: RecordNumber,
-        /// Whether something of the origin after the start has come by this path.
+        /// Whether a transaction of the origin after the start has arrived on this path.
         is_aligned: bool,
     },
     /// 17: without GTIDs: a transaction that the path skipped.
@@ -260,15 +259,14 @@ pub enum Record {
         /// The transaction.
         delivered: Delivered,
     },
-    /// 18: without GTIDs: one of the newest transactions on the path.
+    /// 18: without GTIDs: one of the newest transactions of the path.
     PathNewest {
         /// The path and origin.
         key: PathKey,
         /// The transaction.
         fingerprint: Fingerprint,
     },
-    /// 19: without GTIDs: a transaction that the source may log again in the file that it has
-    /// begun.
+    /// 19: without GTIDs: a transaction that the source may log again after its server's restart.
     PathAgain {
         /// The path and origin.
         key: PathKey,
@@ -277,7 +275,7 @@ pub enum Record {
     },
 }
 
-/// A path and one origin of the transactions that come by it.
+/// A path, and one origin of the transactions on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PathKey {
     /// The path: a source's number in this index.
@@ -287,8 +285,7 @@ pub struct PathKey {
 }
 
 impl Record {
-    /// The step that a record of kind 1 to 7 makes; `None` for the others, which only describe
-    /// what follows them.
+    /// The step of a record of kind 1 to 7; `None` for the others, which describe a later step.
     pub fn step(&self) -> Option<&Step> {
         match self {
             Record::Transaction { step, .. }

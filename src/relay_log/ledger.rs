@@ -1,4 +1,4 @@
-//! The commit indexes as the record of what was delivered without GTIDs.
+//! The commit indexes as the ledger of the transactions delivered without GTIDs.
 
 use std::io;
 use std::sync::Arc;
@@ -10,10 +10,10 @@ use super::index_record::{Record, RecordedIdentity};
 use crate::merge::pairing::{Delivered, Ledger};
 use crate::position::RecordNumber;
 
-/// The number of a source that is not configured any more.
-pub(super) const GONE: u16 = u16::MAX;
+/// The number of a source that is no longer configured.
+pub(super) const NOT_CONFIGURED: u16 = u16::MAX;
 
-/// Reads commit indexes from a record on, over files, up to an end.
+/// Reads commit indexes from a record to an end, across files.
 #[derive(Debug)]
 pub struct IndexLedger<'a> {
     /// Where the files are.
@@ -72,7 +72,7 @@ impl IndexLedger<'_> {
                 index.with_staged(self.end.record.saturating_sub(staged_records), self.staged)
             }
             Ok(index) => index,
-            // Removed with its log file: what it held counts as passed.
+            // Removed with its log file: its transactions count as skipped.
             Err(LogError::Io { cause, .. }) if cause.kind() == io::ErrorKind::NotFound => {
                 return Ok(Stopped::AtEnd);
             }
@@ -125,7 +125,7 @@ impl IndexLedger<'_> {
     }
 }
 
-/// The number that a source of an index has in today's configuration; [`GONE`] without one.
+/// The number that a source of an index has in the current configuration, or [`NOT_CONFIGURED`].
 pub(super) fn current_number(
     index: &IndexReader<'_>,
     source: u16,
@@ -134,5 +134,5 @@ pub(super) fn current_number(
     let name = index.source_name(source);
     let mut configured = (0..).zip(source_names);
     let found = configured.find(|(_, known)| Some(*known) == name.as_ref());
-    found.map_or(GONE, |(number, _)| number)
+    found.map_or(NOT_CONFIGURED, |(number, _)| number)
 }

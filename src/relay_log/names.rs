@@ -6,12 +6,12 @@ use std::sync::Arc;
 use super::index_record::{Record, TextPart};
 use crate::gtid::Sid;
 
-/// Assigns numbers, and writes each one's definition before its first use.
+/// Assigns numbers, and writes the definition of each before its first use.
 #[derive(Debug)]
 pub(super) struct Names {
     sources: Vec<Arc<str>>,
     defined: Vec<bool>,
-    /// The newest file of each source, and its number: a source's files come one after another.
+    /// The newest file of each source, and its number. Earlier files do not occur again.
     files: Vec<(Arc<str>, u32)>,
     origins: HashMap<Sid, u32>,
     newest_origin: Option<(Sid, u32)>,

@@ -1,4 +1,4 @@
-//! What the other stages see of the relay log: what is published.
+//! The published part of the relay log, which other stages use.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -10,25 +10,25 @@ use crate::gtid::{GtidPosition, MariaDbGtid};
 use crate::identity::{Executed, Identity};
 use crate::position::{RelayLogPosition, SourcePosition};
 
-/// How far one source has been received: everything up to here is durable.
+/// How far one source has been received: everything up to here is durable under the `sync` policy.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SourceProgress {
-    /// The source's own position; unknown when it never sent anything.
+    /// The source's own position; unknown if it never sent anything.
     pub position: SourcePosition,
-    /// The source's server_id when it was there; 0 when unknown.
+    /// The source's server_id at that position; 0 if unknown.
     pub server_id: u32,
-    /// MariaDB: the newest GTID of each domain that came by this source.
+    /// MariaDB: the newest GTID of each domain that this source sent.
     pub gtid_position: GtidPosition,
-    /// MySQL without GTIDs: when the first file that was read of the source was begun, in seconds
+    /// MySQL without GTIDs: when the source's first file that was read was created, in seconds
     /// since 1970 by its clock, if files before it are lost, else 0.
     pub first_timestamp: u32,
-    /// MySQL without GTIDs: whether what lies before the source's start is still being read, so
+    /// MySQL without GTIDs: whether the binlog before the source's start is still being read, so
     /// that the log has not begun.
     pub reading_back: bool,
 }
 
 impl SourceProgress {
-    /// The history, as the commit index has it.
+    /// The history, as the commit index stores it.
     pub(super) fn history(&self) -> SourceHistory {
         SourceHistory {
             first_timestamp: self.first_timestamp,
@@ -36,7 +36,7 @@ impl SourceProgress {
         }
     }
 
-    /// The GTID, where one of the same server that is not lower came by this source before.
+    /// The GTID, if this source already sent an equal or higher one of the same domain and server.
     pub fn goes_back_to(&self, identity: Identity) -> Option<MariaDbGtid> {
         let Identity::MariaDb(gtid) = identity else {
             return None;
@@ -46,7 +46,7 @@ impl SourceProgress {
     }
 }
 
-/// What the relay log holds, as published.
+/// The published state of the relay log.
 #[derive(Debug, Clone)]
 pub struct LogState {
     /// All transactions in the log or before its first file.
@@ -62,17 +62,18 @@ pub struct LogState {
 /// Whether the log can be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Condition {
-    /// All is well.
+    /// The log can be written.
     Running,
-    /// The disk is full: the sources are paused until space is free. The text says where.
+    /// The disk is full: the sources are paused until space is free. The text names the file.
     DiskFull(String),
-    /// A write or a sync failed: nothing more is appended, what is durable is still served.
+    /// A write or a sync failed: nothing more is appended, transactions already on disk are still
+    /// served. The text has the error.
     Failed(String),
 }
 
 /// The published relay log, as senders, receivers and status see it.
 ///
-/// Invariant: the published end never goes back, and the bytes before it never change.
+/// Invariant: the published end never decreases, and the bytes before it never change.
 #[derive(Debug)]
 pub struct RelayLog {
     log_dir: LogDir,
@@ -83,8 +84,8 @@ pub struct RelayLog {
 }
 
 impl RelayLog {
-    /// The log whose state is `state` and whose published end is `end`. `server_version` is what
-    /// its format descriptions say.
+    /// The log whose state is `state` and whose published end is `end`. `server_version` is that of
+    /// its format descriptions.
     pub(super) fn new(
         log_dir: LogDir,
         server_version: String,
@@ -107,13 +108,13 @@ impl RelayLog {
         &self.log_dir
     }
 
-    /// The version of the server whose events the log holds.
+    /// The version of the server whose events are in the log.
     pub fn server_version(&self) -> &str {
         &self.server_version
     }
 
-    /// What the log holds. Keep the guard only for as long as it takes to read from it: the
-    /// writer waits for it once per group of transactions.
+    /// The log's state. Keep the guard only while reading from it: the writer needs it once per
+    /// group of transactions.
     pub fn state(&self) -> MutexGuard<'_, LogState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -27,7 +27,7 @@ pub struct LogFile {
 }
 
 impl LogFile {
-    /// Opens the file and checks that it begins as a binlog does.
+    /// Opens the file and checks that it begins like a binlog.
     ///
     /// # Errors
     /// When it cannot be opened or is not a binlog.
@@ -81,6 +81,18 @@ impl LogFile {
         EventHeader::parse(&head).map_err(|cause| self.damage(offset, cause))
     }
 
+    /// Whether the event at `offset` is a Rotate event and the last of the file.
+    ///
+    /// # Errors
+    /// When the file's length cannot be read; damage is not an error here.
+    pub fn ends_with_rotate(&self, offset: u64) -> Result<bool, LogError> {
+        let len = self.file_len()?;
+        Ok(self.header_at(offset).is_ok_and(|header| {
+            let end = offset.checked_add(header.event_size.into());
+            header.event_type == EventType::ROTATE && end == Some(len)
+        }))
+    }
+
     /// The whole event at `offset`, verified, if it is no larger than 64 MiB.
     ///
     /// # Errors
@@ -116,8 +128,8 @@ impl LogFile {
         Ok(hasher.finalize())
     }
 
-    /// The end of the last event, from the one at `from` on, that lies before `to` and whose
-    /// checksum and position are right. `from` must be an event's offset.
+    /// The end of the last of the consecutive events from `from` on that end at or before `to` and
+    /// have the right checksum and log_pos. `from` must be an event boundary.
     ///
     /// # Errors
     /// When the file cannot be read; damage is not an error here.
@@ -160,11 +172,15 @@ impl LogFile {
     }
 }
 
-/// Reads the event at `offset`; its size, if it takes at most `room` bytes and position and
+/// Reads the event at `offset`; returns its size, if it is at most `size_max` and log_pos and
 /// checksum are right.
-fn verified_size(events: &mut BufReader<&File>, offset: u64, room: u64) -> io::Result<Option<u64>> {
+fn verified_size(
+    events: &mut BufReader<&File>,
+    offset: u64,
+    size_max: u64,
+) -> io::Result<Option<u64>> {
     const FRAME_LEN: u64 = (HEADER_LEN + event::CHECKSUM_LEN) as u64;
-    if room < FRAME_LEN {
+    if size_max < FRAME_LEN {
         return Ok(None);
     }
     let mut head = [0; HEADER_LEN];
@@ -173,7 +189,7 @@ fn verified_size(events: &mut BufReader<&File>, offset: u64, room: u64) -> io::R
         return Ok(None);
     };
     let size = u64::from(header.event_size);
-    if !(FRAME_LEN..=room).contains(&size) || header.log_pos != (offset + size) as u32 {
+    if !(FRAME_LEN..=size_max).contains(&size) || header.log_pos != (offset + size) as u32 {
         return Ok(None);
     }
     let mut hasher = crc32fast::Hasher::new();
@@ -195,14 +211,14 @@ fn verified_size(events: &mut BufReader<&File>, offset: u64, room: u64) -> io::R
     Ok((hasher.finalize() == u32::from_le_bytes(stored)).then_some(size))
 }
 
-/// The head of a log file: all before its first transaction.
+/// The head of a log file: the events before its first transaction.
 #[derive(Debug, Clone)]
 pub struct FileHead {
     /// The relay's format description.
     pub format: FormatDescription,
     /// The format description event's bytes.
     pub format_event: Vec<u8>,
-    /// All transactions of the files before.
+    /// All transactions of the files before it.
     pub previous: Executed,
     /// Offset of the first transaction.
     pub end: u64,
@@ -212,7 +228,7 @@ impl FileHead {
     /// Reads the head of the log file at `path`.
     ///
     /// # Errors
-    /// When it is damaged or not a file of a relay log.
+    /// When it is damaged, or not a file of a relay log.
     pub fn read(path: &Path) -> Result<Self, LogError> {
         let log = LogFile::open(path)?;
         let format_event = log.event_at(FIRST_EVENT)?;

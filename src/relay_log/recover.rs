@@ -1,5 +1,5 @@
-//! Recovering the log's state after a stop or a crash. The cases are listed in the documentation of
-//! [`crate::relay_log`].
+//! Recovers the log's state after a stop or a crash. The documentation of [`crate::relay_log`] lists
+//! the cases.
 
 use std::collections::HashMap;
 use std::fs::OpenOptions;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::check::LogBinding;
 use super::error::LogError;
-use super::files::LogDir;
+use super::files::{LogDir, sync_dir};
 use super::index_reader::{IndexReader, NumberedRecord};
 use super::index_record::{RECORD_LEN, Record, Step, TextPart};
 use super::published::SourceProgress;
@@ -22,7 +22,7 @@ use crate::merge::halves::{HalfChange, OpenHalves};
 use crate::merge::pairing::Pairing;
 use crate::position::{RecordNumber, RelayLogPosition};
 
-/// Bytes that are written again at once.
+/// Bytes rewritten by one call.
 const REWRITE_LEN: usize = 1024 * 1024;
 
 /// A recovered log's state.
@@ -40,22 +40,22 @@ pub struct Recovered {
     pub files: Vec<u64>,
     /// Each source's progress, by its configured name.
     pub sources: HashMap<Arc<str>, SourceProgress>,
-    /// Without GTIDs: what is known of copies.
+    /// Without GTIDs: the state of each path's queues.
     pub pairing: Pairing,
     /// The two-part operations whose second part has not arrived.
     pub halves: OpenHalves,
     /// The end of the newest file.
     pub end: RelayLogPosition,
-    /// What was truncated, as text; empty after a clean stop.
+    /// A message for each truncation; empty after a clean stop.
     pub repairs: Vec<String>,
 }
 
-/// Recovers the log in `log_dir`; `None` when there is none yet. `source_names` are the configured
-/// ones, by number.
+/// Recovers the log in `log_dir`; `None` when there is none yet. `source_names` are the names of the
+/// configured sources, by number.
 ///
 /// # Errors
-/// When a file cannot be read or truncated, what was served before is damaged, or a commit index
-/// does not belong to its log file. Nothing is changed then.
+/// When a file cannot be read or truncated, data that may have been served is damaged, or a commit
+/// index does not belong to its log file. Unless writing itself failed, nothing is changed then.
 pub fn recover(log_dir: &LogDir, source_names: &[Arc<str>]) -> Result<Option<Recovered>, LogError> {
     let (binding, files) = LogBinding::read(log_dir)?;
     refuse_unlisted(log_dir, &files)?;
@@ -71,7 +71,7 @@ pub fn recover(log_dir: &LogDir, source_names: &[Arc<str>]) -> Result<Option<Rec
     let head = FileHead::read(&log_dir.log_path(last))?;
     binding.check(last, &head)?;
     let mut repairs = Vec::new();
-    let (durable, cut) = find_cut(log_dir, last, &head, &binding, &mut repairs)?;
+    let (durable, good) = find_ends(log_dir, last, &head, &binding, &mut repairs)?;
     let mut index = IndexReader::open(&log_dir.index_path(last))?;
     let mut recovered = Recovered {
         log_id: index.header().log_id,
@@ -84,7 +84,7 @@ pub fn recover(log_dir: &LogDir, source_names: &[Arc<str>]) -> Result<Option<Rec
         halves: OpenHalves::default(),
         end: RelayLogPosition {
             file: last,
-            offset: cut.log,
+            offset: good.log,
         },
         repairs,
     };
@@ -92,46 +92,57 @@ pub fn recover(log_dir: &LogDir, source_names: &[Arc<str>]) -> Result<Option<Rec
         (recovered.executed, recovered.purged) = (Executed::Anonymous, Executed::Anonymous);
         let begin = |file| RecordNumber { file, record: 0 };
         recovered.pairing =
-            replay_pairing(log_dir, source_names, begin(first), begin(last), cut.index)?;
+            replay_pairing(log_dir, source_names, begin(first), begin(last), good.index)?;
     }
-    replay(&mut index, &cut, &mut recovered)?;
+    replay(&mut index, &good, &mut recovered)?;
+    settle(&log_dir.log_path(last), durable.log, good.log)?;
+    settle(&log_dir.index_path(last), durable.index, good.index)?;
     if recovered.sources.values().any(|source| source.reading_back) {
         forget(log_dir, &recovered.files)?;
         return Ok(None);
     }
-    settle(&log_dir.log_path(last), durable.log, cut.log)?;
-    settle(&log_dir.index_path(last), durable.index, cut.index)?;
     Ok(Some(recovered))
 }
 
-/// Removes a log that had not begun: it has no transactions. The next start begins it again.
+/// Removes a log that had not begun: it has no transactions. The next start creates it again.
+///
+/// A crash after any step leaves files that the next start accepts: with the old list, a log that
+/// had not begun; with the empty list, files whose creation was interrupted. The durable mark is
+/// removed first, because with it an empty list would look like one that was lost.
 fn forget(log_dir: &LogDir, files: &[u64]) -> Result<(), LogError> {
     tracing::warn!(
         "the first start was interrupted before the relay log began: the log is created again"
     );
+    remove(&log_dir.durable_path())?;
+    sync_dir(&log_dir.dir)?;
     log_dir.write_list(&[])?;
-    let mut paths = vec![log_dir.durable_path()];
     for number in files {
-        paths.extend([log_dir.log_path(*number), log_dir.index_path(*number)]);
-    }
-    for path in paths {
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            removed => removed.map_err(|cause| LogError::io("remove", &path, cause))?,
-        }
+        remove(&log_dir.log_path(*number))?;
+        remove(&log_dir.index_path(*number))?;
     }
     Ok(())
 }
 
-/// A file is added to the list before its first transaction: a file that is not listed has none,
-/// unless the list was lost.
+fn remove(path: &Path) -> Result<(), LogError> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        removed => removed.map_err(|cause| LogError::io("remove", path, cause)),
+    }
+}
+
+/// Refuses a log file with transactions that is not in the list: the list was lost.
+///
+/// A file is added to the list before its first transaction. So any other unlisted file has none:
+/// its creation was interrupted, or its removal by [`forget`], which can leave a file with a Rotate
+/// event after its head.
 fn refuse_unlisted(log_dir: &LogDir, files: &[u64]) -> Result<(), LogError> {
     for number in log_dir.unlisted(files)? {
         let path = log_dir.log_path(number);
         let Ok(head) = FileHead::read(&path) else {
-            continue; // Its creation was interrupted.
+            continue; // Its head is incomplete.
         };
-        if LogFile::open(&path)?.file_len()? > head.end {
+        let log = LogFile::open(&path)?;
+        if log.file_len()? > head.end && !log.ends_with_rotate(head.end)? {
             let list = log_dir.list_path();
             return Err(LogError::Unlisted { path, list });
         }
@@ -141,19 +152,20 @@ fn refuse_unlisted(log_dir: &LogDir, files: &[u64]) -> Result<(), LogError> {
 
 /// Offsets in the newest log file and its index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Cut {
+struct Ends {
     log: u64,
     index: u64,
 }
 
-/// Up to where the two were known to be on disk, and up to where they are good.
-fn find_cut(
+/// The offsets up to which the two files were known to be on disk, and those up to which they are
+/// good.
+fn find_ends(
     log_dir: &LogDir,
     number: u64,
     head: &FileHead,
     binding: &LogBinding,
     repairs: &mut Vec<String>,
-) -> Result<(Cut, Cut), LogError> {
+) -> Result<(Ends, Ends), LogError> {
     let index_path = log_dir.index_path(number);
     let log_path = log_dir.log_path(number);
     let (last, damage) = scan_index(&index_path)?;
@@ -161,8 +173,9 @@ fn find_cut(
     let durable_records = last.map_or(0, |last| u64::from(last.durable_records));
     let durable_to = last.map_or(head.end, |last| u64::from(last.durable_to));
     let recorded_end = last.map_or(head.end, |last| u64::from(last.log_end));
-    let durable = Cut {
-        // A ROTATE may be on disk after the last transaction: it goes if no next file was begun.
+    let durable = Ends {
+        // A ROTATE after the last transaction may be durable, too; it is truncated, because the next
+        // file is not in the list.
         log: durable_to.max(marked_log.min(recorded_end)),
         index: durable_records.max(marked_records) * RECORD_LEN as u64,
     };
@@ -185,26 +198,26 @@ fn find_cut(
                        disk; restore the file, or move data_dir away and seed the replicas again",
         });
     }
-    let cut = cut_at_step(&index_path, head.end, good_end)?;
-    if cut.log < recorded_end {
+    let good = last_good_step(&index_path, head.end, good_end)?;
+    if good.log < recorded_end {
         repairs.push(format!(
             "{}: only {} of {recorded_end} bytes were on disk; truncated there",
             log_path.display(),
-            cut.log
+            good.log
         ));
-    } else if log_len > cut.log {
+    } else if log_len > good.log {
         repairs.push(format!(
             "{}: {} bytes after offset {} were never served; truncated",
             log_path.display(),
-            log_len - cut.log,
-            cut.log
+            log_len - good.log,
+            good.log
         ));
     }
-    Ok((durable, cut))
+    Ok((durable, good))
 }
 
-/// The last step that can be read, and what stopped the reading if not the end of the file, with
-/// the number of that record.
+/// The last step that can be read; and, if a damaged record ended the reading, its number and the
+/// error.
 fn scan_index(path: &Path) -> Result<(Option<Step>, Option<(u64, LogError)>), LogError> {
     let mut index = IndexReader::open(path)?;
     let mut last = None;
@@ -220,8 +233,8 @@ fn scan_index(path: &Path) -> Result<(Option<Step>, Option<(u64, LogError)>), Lo
     }
 }
 
-/// Whether a good record after the damaged one says that the damaged one was on disk when it was
-/// made: then this is not the torn end of a write.
+/// Whether a good record after the damaged one has a *durable records* that includes it: then the
+/// damage is not the torn end of a write.
 fn index_continues_after(path: &Path, damaged: u64) -> Result<bool, LogError> {
     let mut index = IndexReader::open(path)?;
     index.seek(damaged + 1)?;
@@ -241,38 +254,38 @@ fn index_continues_after(path: &Path, damaged: u64) -> Result<bool, LogError> {
 }
 
 /// The end of the last step up to which all transactions end at or before `log_end`.
-fn cut_at_step(path: &Path, head_end: u64, log_end: u64) -> Result<Cut, LogError> {
+fn last_good_step(path: &Path, head_end: u64, log_end: u64) -> Result<Ends, LogError> {
     let mut index = IndexReader::open(path)?;
-    let mut cut = Cut {
+    let mut good = Ends {
         log: head_end,
         index: u64::from(index.header().head_records) * RECORD_LEN as u64,
     };
     loop {
         match index.next_record() {
             Ok(Some(read)) => match read.record.step() {
-                Some(step) if u64::from(step.log_end) > log_end => return Ok(cut),
+                Some(step) if u64::from(step.log_end) > log_end => return Ok(good),
                 Some(step) => {
-                    cut = Cut {
+                    good = Ends {
                         log: u64::from(step.log_end),
-                        index: read.index_end().max(cut.index),
+                        index: read.index_end().max(good.index),
                     };
                 }
                 None => {}
             },
-            Ok(None) | Err(LogError::Index { .. }) => return Ok(cut),
+            Ok(None) | Err(LogError::Index { .. }) => return Ok(good),
             Err(other) => return Err(other),
         }
     }
 }
 
-/// Applies the records up to the cut.
+/// Applies the records up to the end of the last good step.
 fn replay(
     index: &mut IndexReader<'_>,
-    cut: &Cut,
+    good: &Ends,
     recovered: &mut Recovered,
 ) -> Result<(), LogError> {
     let mut xid = Vec::new();
-    while index.next_number() * (RECORD_LEN as u64) < cut.index {
+    while index.next_number() * (RECORD_LEN as u64) < good.index {
         let Some(NumberedRecord { record, .. }) = index.next_record()? else {
             break;
         };
@@ -286,7 +299,8 @@ fn replay(
     Ok(())
 }
 
-/// The change of open two-part operations that a record describes. `xid` gathers the parts of one.
+/// The change of open two-part operations that a record describes. `xid` collects the parts of a
+/// long xid.
 fn half_change(record: &Record, xid: &mut Vec<u8>) -> Option<HalfChange> {
     let mut whole = |text: &TextPart| {
         text.append_to(xid);
@@ -340,10 +354,10 @@ fn replay_step(
     Ok(())
 }
 
-/// Truncates the file to `len` bytes, and makes those after `durable` durable.
+/// Truncates the file to `len` bytes, and makes the bytes from `durable` on durable.
 ///
-/// They are written again before the sync: if the system failed to write them earlier, it has
-/// reported that once, and may regard them as written although the disk never got them.
+/// They are written again before the sync: if the operating system failed to write them earlier, it
+/// has reported that once, and may regard them as written although they are not on the disk.
 fn settle(path: &Path, durable: u64, len: u64) -> Result<(), LogError> {
     let settle = || {
         let file = OpenOptions::new().read(true).write(true).open(path)?;

@@ -1,7 +1,7 @@
-//! Finding again, after a stop, which copies of transactions without GTIDs are still to come.
+//! Restores the pairing of transactions without GTIDs after a stop.
 //!
-//! The newest index begins with the state of every path's queue, and its steps say what has changed
-//! since. Older indexes are read only where a queue begins in them.
+//! The newest index begins with the state of every path's queues, and its steps contain the changes
+//! since. Older indexes are read only if a queue begins in them.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use super::error::LogError;
 use super::files::LogDir;
 use super::index_reader::{IndexReader, NumberedRecord};
 use super::index_record::{PathKey, RECORD_LEN, Record, Recorded, RecordedIdentity, Step};
-use super::ledger::{GONE, IndexLedger, current_number};
+use super::ledger::{IndexLedger, NOT_CONFIGURED, current_number};
 use crate::merge::pairing::{
     Arrival, Delivered, Paired, Pairing, PathState, Repetitions, Unaligned,
 };
@@ -28,7 +28,7 @@ pub(super) fn replay_pairing(
     let path = log_dir.index_path(last.file);
     let mut index = IndexReader::open(&path)?;
     let head = index.read_head()?;
-    // A source that is new in the configuration has seen nothing of what the log holds.
+    // A source that is new in the configuration has sent none of the log's transactions.
     let mut pairing = Pairing::new(source_names.iter().map(
         |name| match index.source_number(name) {
             Some(_) => last,
@@ -85,20 +85,20 @@ fn replay_step(
             ..
         } => {
             let arrival = arrival(source, step, transaction)?;
-            if source != GONE {
-                pairing.read_on(&arrival, ledger).map_err(say)?;
+            if source != NOT_CONFIGURED {
+                pairing.advance(&arrival, ledger).map_err(say)?;
             }
             pairing.deliver(&arrival, ledger.end, *may_be_repetition);
         }
         Record::BeforeStart { step, transaction } => {
             let arrival = arrival(source, step, transaction)?;
-            if source != GONE {
-                pairing.read_on(&arrival, ledger).map_err(say)?;
+            if source != NOT_CONFIGURED {
+                pairing.advance(&arrival, ledger).map_err(say)?;
             }
             pairing.count_before(&arrival, ledger.end);
         }
         Record::SourceRestarted { .. } => pairing.note_restart(source),
-        Record::Copy { step, transaction } if source != GONE => {
+        Record::Copy { step, transaction } if source != NOT_CONFIGURED => {
             let arrival = arrival(source, step, transaction)?;
             match pairing.pair(&arrival, ledger) {
                 Ok(Paired::Copy | Paired::Repeated) => {}
@@ -123,7 +123,7 @@ fn arrival(source: u16, step: &Step, transaction: &Recorded) -> Result<Arrival, 
     })
 }
 
-/// Gathers the records of each queue; the first is its beginning.
+/// Collects the records of each queue; the queue record is the first.
 fn states(head: &[Record], path: &Path) -> Result<Vec<PathState>, LogError> {
     let mut states: Vec<PathState> = Vec::new();
     for record in head {
@@ -157,7 +157,7 @@ fn states(head: &[Record], path: &Path) -> Result<Vec<PathState>, LogError> {
     Ok(states)
 }
 
-/// The queue that was begun last, which must be that of `key`.
+/// The queue of the last queue record, which must be that of `key`.
 fn begun<'a>(
     states: &'a mut [PathState],
     key: &PathKey,
@@ -173,11 +173,11 @@ fn begun<'a>(
                 "the head describes path {} of server_id {} without its queue",
                 key.path, key.origin
             ),
-            expected: "a path queue record first",
+            expected: "the path queue record of that path before its other records",
         })
 }
 
-/// The state with the numbers that the sources have now; `None` when its path is gone.
+/// The state with the current numbers of the sources; `None` when its path is no longer configured.
 fn renumbered(
     state: PathState,
     index: &IndexReader<'_>,
@@ -190,7 +190,7 @@ fn renumbered(
         ..*delivered
     });
     let skipped = skipped.collect();
-    (path != GONE).then_some(PathState {
+    (path != NOT_CONFIGURED).then_some(PathState {
         path,
         skipped,
         ..state

@@ -1,6 +1,6 @@
-//! Appending to the relay log: room, staging, group commit, rotation.
+//! Appending to the relay log: size limits, staging, group commit, rotation.
 //!
-//! The writer knows files, records, sync and publication, and nothing of how the merge decides.
+//! The writer knows files, records, sync and publication, and nothing about how the merge decides.
 
 mod error;
 mod events;
@@ -39,17 +39,17 @@ use crate::merge::Decision;
 use crate::position::{RecordNumber, RelayLogPosition};
 use crate::transaction::{Transaction, TransactionBatch};
 
-/// Room kept at the end of a file for the closing ROTATE and for headers that grow.
-const CLOSING_ROOM: u64 = 64 * 1024;
+/// Bytes reserved at the end of a file for the closing ROTATE and for headers that grow.
+const CLOSING_RESERVE: u64 = 64 * 1024;
 
-/// A log that is opened for writing: what it holds, and where it continues.
+/// A log that is opened for writing: its state, and the file with which it continues.
 #[derive(Debug)]
 pub struct OpenedLog {
     /// Its identity.
     pub log_id: Uuid,
-    /// What it holds. Its list of files lacks the one that is begun.
+    /// Its state. Its list of files does not have the new file yet.
     pub state: LogState,
-    /// The number of the file that is begun.
+    /// The number of the new file.
     pub number: u64,
 }
 
@@ -61,7 +61,7 @@ pub struct Writer {
     log_id: Uuid,
     disk: Disk,
     format: Arc<FormatDescription>,
-    /// The newest format description found compatible, to compare batches quickly.
+    /// The newest format description that was found compatible: a shortcut for the next batches.
     seen_format: Option<Arc<FormatDescription>>,
     number: u64,
     tail: Tail,
@@ -75,13 +75,13 @@ pub struct Writer {
     group_id: u64,
     /// Identities appended since the last publish.
     fresh: Vec<Identity>,
-    /// How far each source has come, by number. Published with the next commit.
+    /// Each source's progress, by number. Published with the next commit.
     sources: Sources,
     last_sync: Instant,
 }
 
 impl Writer {
-    /// Begins a file of the log, which is its first or follows the recovered ones.
+    /// Begins a file of the log: its first, or the one after the recovered files.
     ///
     /// # Errors
     /// When the files cannot be created.
@@ -142,7 +142,7 @@ impl Writer {
         Ok(writer)
     }
 
-    /// Ends the recovered log's newest file, whose end is `end`, so that the next can be begun.
+    /// Writes the closing ROTATE to the recovered log's newest file, whose end is `end`.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -155,7 +155,7 @@ impl Writer {
         &self.log
     }
 
-    /// The error of an invariant that does not hold: the log must stop.
+    /// The error for a violated invariant: the log must stop.
     pub fn internal_error(&self, what: String) -> LogError {
         LogError::Internal {
             path: self.tail.path.clone(),
@@ -163,15 +163,15 @@ impl Writer {
         }
     }
 
-    /// How far a source has come, published or not.
+    /// A source's progress, published or not.
     ///
     /// # Errors
-    /// When there is no such source: a fault of the caller.
+    /// When there is no such source: a bug of the caller.
     pub fn progress(&self, source: u16) -> Result<&SourceProgress, LogError> {
         self.sources.get(source)
     }
 
-    /// What was delivered without GTIDs, up to the next record.
+    /// The transactions delivered without GTIDs, up to the next record.
     pub fn ledger(&self) -> IndexLedger<'_> {
         IndexLedger {
             log_dir: &self.options.log_dir,
@@ -189,8 +189,8 @@ impl Writer {
         }
     }
 
-    /// Adopts a source's format description. Returns whether it knows event types that the log's
-    /// does not, so that a new file must begin.
+    /// Adopts a source's format description. Returns whether it has event types that the log's
+    /// does not have, so that a new file must begin.
     ///
     /// # Errors
     /// When it contradicts the log's.
@@ -215,9 +215,9 @@ impl Writer {
         Ok(is_wider)
     }
 
-    /// The first batch that does not lie before its source's start begins the log: all sources
-    /// have been read up to their starts. Until then recovery creates the log again; the new file
-    /// that must begin if this returns true ends that.
+    /// Whether `batch` begins the log: it is the first batch after its source's start, and by then
+    /// all sources have been read up to their starts. If so, a new file must begin; without it,
+    /// recovery creates the log again.
     pub fn begins_with(&mut self, batch: &TransactionBatch) -> bool {
         !batch.before_start && self.sources.end_reading_back()
     }
@@ -225,7 +225,7 @@ impl Writer {
     /// Whether a new file must begin before `len` bytes can be appended.
     ///
     /// # Errors
-    /// When they do not fit into any file.
+    /// When no file can hold them.
     pub fn is_full(&self, len: u64) -> Result<bool, WriteError> {
         if !fits(0, len) {
             return Err(WriteError::TooLarge { len });
@@ -250,8 +250,7 @@ impl Writer {
     /// published before [`Writer::commit`]. Returns the record's number.
     ///
     /// # Errors
-    /// When a write fails, or an invariant does not hold. The writer must not be used any more
-    /// then.
+    /// When a write fails, or an invariant is violated. The writer must no longer be used then.
     pub fn write(
         &mut self,
         batch: &TransactionBatch,
@@ -260,7 +259,7 @@ impl Writer {
     ) -> Result<RecordNumber, LogError> {
         if let Decision::New(placement) = decision {
             if !placement.joins_group {
-                // The offset of a group's first member: no other group in this log can have it.
+                // File and offset of the group's first member: unique in this log.
                 self.group_id = (self.number << 32) | self.tail.end();
             }
             let placed = (placement, self.group_id);
@@ -295,7 +294,7 @@ impl Writer {
         self.record_position(batch.source)
     }
 
-    /// Records that a source's server was restarted. Its position stays as it is.
+    /// Records that a source's server was restarted. Its position does not change.
     ///
     /// # Errors
     /// As [`Writer::write`].
@@ -326,11 +325,11 @@ impl Writer {
         Ok(RecordNumber { file, record })
     }
 
-    /// Makes all that was appended durable (under the `sync` policy) and publishes it.
+    /// Makes the appended transactions durable (as the `sync` policy says) and publishes them.
     ///
     /// # Errors
-    /// When a write or a sync fails. The writer must not be used any more then: what a failed
-    /// sync left on disk is unknown.
+    /// When a write or a sync fails. The writer must no longer be used then: after a failed sync
+    /// the state of the files on disk is unknown.
     pub fn commit(&mut self) -> Result<(), LogError> {
         if self.index.tail.staged.is_empty() && self.tail.staged.is_empty() {
             return self.sync_when_due();
@@ -344,7 +343,7 @@ impl Writer {
         self.sync_when_due()
     }
 
-    /// Syncs what an interval policy has delayed, if its time has come.
+    /// Syncs data whose sync an interval policy has delayed, if the interval has passed.
     fn sync_when_due(&mut self) -> Result<(), LogError> {
         match self.options.sync {
             SyncPolicy::Interval(interval)
@@ -370,7 +369,7 @@ impl Writer {
         self.write_mark()
     }
 
-    /// Notes what is on disk, before it is published.
+    /// Writes the durable mark, before the data that it describes is published.
     fn write_mark(&self) -> Result<(), LogError> {
         let durable = Durable {
             log_id: self.log_id,
@@ -381,15 +380,15 @@ impl Writer {
         self.disk.wait_for_space(|| self.mark.write(&durable))
     }
 
-    /// Commits what is left and makes it durable whatever the policy is.
+    /// Commits the staged transactions and makes them durable, whatever the policy is.
     ///
     /// # Errors
     /// As [`Writer::commit`].
     pub fn close(&mut self) -> Result<(), LogError> {
         self.commit()?;
         self.sync()?;
-        // One more record says so: the next start need not verify what is durable, and does not
-        // mistake damage in it for the torn end of a write.
+        // One more record states that everything is durable: the next start need not verify the last group,
+        // and does not mistake damage in it for the torn end of a write.
         if let Some(source) = self.sources.first_known()
             && self.index.durable_records > self.index.head_records
         {
@@ -417,13 +416,13 @@ impl Writer {
         });
     }
 
-    /// Has the log written to `file` from now on, which can be one that fails.
+    /// Replaces the log file by `file`, on which writes or syncs may fail.
     #[cfg(test)]
-    pub(crate) fn break_log(&mut self, file: std::fs::File) {
+    pub(crate) fn replace_log_file(&mut self, file: std::fs::File) {
         self.tail.file = file;
     }
 
-    /// Writes what is staged, log first. Nothing is synced.
+    /// Writes the staged bytes, the log's first. Nothing is synced.
     fn flush(&mut self) -> Result<(), LogError> {
         self.disk.write(&mut self.tail)?;
         self.disk.write(&mut self.index.tail)
@@ -469,5 +468,5 @@ impl Writer {
 
 /// Whether `len` bytes fit after `end`: offsets in binlog events have 32 bits.
 fn fits(end: u64, len: u64) -> bool {
-    end.saturating_add(len) <= u64::from(u32::MAX) - CLOSING_ROOM
+    end.saturating_add(len) <= u64::from(u32::MAX) - CLOSING_RESERVE
 }

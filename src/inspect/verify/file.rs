@@ -1,4 +1,4 @@
-//! Verifying one log file against its commit index.
+//! Verifies one log file against its commit index.
 
 use std::path::PathBuf;
 
@@ -14,10 +14,10 @@ use crate::relay_log::index_record::{RECORD_LEN, Record};
 use crate::relay_log::reader::FileHead;
 use crate::relay_log::{LogBinding, LogDir, LogError};
 
-/// Statements are read only as far as to tell BEGIN and COMMIT from others.
+/// Only the beginning of a statement is read: enough to distinguish BEGIN and COMMIT from others.
 const EVENT_KEPT_MAX: usize = 64 * 1024;
 
-/// Verifies file `number`, adds its transactions to `executed` and says what was found.
+/// Verifies file `number`, adds its transactions to `executed` and returns the findings.
 pub(super) fn verify_file(
     log_dir: &LogDir,
     binding: &LogBinding,
@@ -48,9 +48,9 @@ pub(super) fn verify_file(
 
 /// Why reading stopped.
 enum Stop {
-    /// At this offset of the log.
+    /// A problem at this offset of the log.
     Log(Fault),
-    /// At this offset of the index.
+    /// A problem at this offset of the index.
     Index(Fault),
     /// A file cannot be read.
     Unreadable(LogError),
@@ -64,11 +64,11 @@ struct FileCheck {
     is_newest: bool,
     /// The newest transaction's sequence_number.
     sequence: i64,
-    /// The log's offset that is known to have been on disk, by the records read.
+    /// Bytes of the log known to have been on disk, by the records read.
     durable_to: u64,
-    /// The same, by the record beside the log.
+    /// The same, by the durable mark.
     marked_to: u64,
-    /// Records of the index that are known to have been on disk.
+    /// Records of the index known to have been on disk, by the durable mark.
     durable_records: u64,
     report: FileReport,
 }
@@ -78,7 +78,7 @@ impl FileCheck {
         let head = FileHead::read(&self.log_path).map_err(Stop::Unreadable)?;
         if head.previous != *executed {
             let what = format!(
-                "the file says that [{}] lies before it, expected [{}]",
+                "the file lists [{}] as the transactions before it, expected [{}]",
                 head.previous.to_text(),
                 executed.to_text()
             );
@@ -108,7 +108,7 @@ impl FileCheck {
         self.read_tail(&mut reader)
     }
 
-    /// Reads over the events before the first transaction.
+    /// Reads the events before the first transaction.
     fn read_head(&self, reader: &mut EventReader, end: u64) -> Result<(), Stop> {
         while reader.offset() < end {
             next_event(reader).map_err(Stop::Log)?;
@@ -140,7 +140,7 @@ impl FileCheck {
             let (durable_to, log_end) = (u64::from(step.durable_to), u64::from(step.log_end));
             if durable_to < self.durable_to {
                 let what = format!(
-                    "the record of log offset {log_end} says that {durable_to} bytes were on disk, \
+                    "the record of log offset {log_end} has {durable_to} as the durable offset, \
                      expected {} to {log_end}",
                     self.durable_to
                 );
@@ -151,7 +151,7 @@ impl FileCheck {
         }
     }
 
-    /// Reads from the records that are left how much of the log is known to have been on disk.
+    /// Reads the remaining records, for how much of the log is known to have been on disk.
     fn read_durable_to(&mut self, index: &mut IndexReader<'_>) {
         while let Ok(Some(read)) = index.next_record() {
             if let Some(step) = read.record.step() {
@@ -185,7 +185,7 @@ impl FileCheck {
             Found::Transaction(found) => found,
             Found::Rotate | Found::End => {
                 let what = format!(
-                    "no transaction here, expected {} up to {log_end}, as the commit index has it",
+                    "no transaction here, expected {} up to {log_end}, as in the commit index",
                     identity
                 );
                 let offset = self.report.verified_to;
@@ -214,7 +214,7 @@ impl FileCheck {
             );
             self.problem_in_log(found.start, what);
         }
-        // MySQL 5.6 writes no clocks; among others such a transaction counts all the same.
+        // MySQL 5.6 writes no clocks; such a transaction still counts.
         let expected = self.sequence + 1;
         let Some(clock) = found.clock else {
             self.sequence = expected;
@@ -255,7 +255,7 @@ impl FileCheck {
         Ok(())
     }
 
-    /// Reads what is behind the last record: a ROTATE, or in the newest file what was not yet
+    /// Reads the log after the last record: a ROTATE or, in the newest file, events that were not
     /// committed.
     fn read_tail(&mut self, reader: &mut EventReader) -> Result<(), Stop> {
         let offset = reader.offset();
@@ -305,7 +305,7 @@ impl FileCheck {
         ));
     }
 
-    /// Up to where the log is known to have been on disk.
+    /// The offset up to which the log is known to have been on disk.
     fn on_disk(&self) -> u64 {
         self.durable_to.max(self.marked_to)
     }
@@ -316,7 +316,8 @@ impl FileCheck {
         match stop {
             Stop::Log(fault) if self.is_newest && fault.offset >= self.on_disk() => {
                 self.report.notes.push(format!(
-                    "offset {}: {}; known to be on disk up to {} only; the next start truncates it",
+                    "offset {}: {}; only the part up to offset {} is known to be on disk; the next \
+                     start truncates the rest",
                     fault.offset,
                     fault.what,
                     self.on_disk()
@@ -401,7 +402,7 @@ fn read_error(error: InspectError) -> Stop {
     }
 }
 
-/// Without GTIDs the log does not contain the fingerprint that the index has.
+/// Without GTIDs the fingerprint is only in the index.
 fn is_same(in_log: &Identity, in_index: &Identity) -> bool {
     match (in_log, in_index) {
         (Identity::Anonymous(_), Identity::Anonymous(_)) => true,

@@ -58,7 +58,7 @@ fn batches(kind: &str, spill_dir: &Path) -> (Arc<FormatDescription>, Vec<Transac
     (format, batches)
 }
 
-/// A relay log of several files that holds the fixture's transactions, each one sent twice.
+/// A relay log of several files with the fixture's transactions, each of which was sent twice.
 fn relay_log(kind: &str) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let options = LogOptions {
@@ -71,15 +71,15 @@ fn relay_log(kind: &str) -> tempfile::TempDir {
     };
     let (format, batches) = batches(kind, dir.path());
     let flavor = Flavor::of_version(&format.server_version);
-    let mut writer =
+    let mut log_thread =
         LogThread::create(options, &format, Executed::empty(flavor), Vec::new()).unwrap();
     for batch in &batches {
         for transaction in batch.transactions.iter().chain(&batch.transactions) {
-            writer.append(batch, transaction).unwrap();
+            log_thread.append(batch, transaction).unwrap();
         }
-        writer.commit().unwrap();
+        log_thread.commit().unwrap();
     }
-    writer.close().unwrap();
+    log_thread.close().unwrap();
     dir
 }
 
@@ -165,7 +165,7 @@ fn flipped_byte_in_an_index_is_found() {
             let report = verify(dir.path()).unwrap();
             let noted = report.files.iter().any(|file| !file.notes.is_empty());
             assert!(!report.is_sound() || noted, "{number} {offset}");
-            // What is not known to be on disk may be the torn end of a write.
+            // A damaged record that is not known to be on disk may be the torn end of a write.
             let torn = !is_marked && offset + 64 >= len;
             assert_eq!(report.is_sound(), torn, "{number} {offset}: {report:#?}");
             flip(&path, offset);
@@ -173,7 +173,7 @@ fn flipped_byte_in_an_index_is_found() {
     }
 }
 
-/// A kill leaves the newest file cut at any length behind what is known to be on disk, or
+/// A kill leaves the newest file at any length beyond the part that is known to be on disk, or
 /// longer than its index.
 #[test]
 fn unfinished_end_after_a_kill_is_a_note() {
@@ -186,7 +186,7 @@ fn unfinished_end_after_a_kill_is_a_note() {
         );
         let index_len = fs::metadata(&index).unwrap().len();
         // The last transaction's two records are lost: the log is longer than the index. After a
-        // power failure nothing else says so.
+        // power failure there may be no mark that shows it.
         fs::remove_file(log.durable_path()).unwrap();
         OpenOptions::new()
             .write(true)
@@ -234,12 +234,12 @@ fn transaction_that_appears_twice_is_found() {
             .collect();
         let has = |text: &str| problems.iter().any(|problem| problem.contains(text));
         assert!(has("expected a Rotate"), "{kind}: {problems:?}");
-        assert!(has("lies before it"), "{kind}: {problems:?}");
+        assert!(has("as the transactions before it"), "{kind}: {problems:?}");
         assert!(has("expected one to"), "{kind}: {problems:?}");
     }
 }
 
-/// Copies the index of file `from` to file `to`, with a header that says so.
+/// Copies the index of file `from` to file `to`, and changes the file number in its header.
 fn copy_index(log: &LogDir, from: u64, to: u64) {
     let mut bytes = fs::read(log.index_path(from)).unwrap();
     let (head, _) = bytes.split_first_chunk_mut::<RECORD_LEN>().unwrap();

@@ -1,4 +1,4 @@
-//! Reading one transaction of a log file and checking it by itself.
+//! Reads one transaction of a log file, and checks it without the index.
 
 use crate::binlog::mysql_gtid::LogicalClock;
 use crate::binlog::{EventType, FormatDescription, Opener, event};
@@ -7,7 +7,7 @@ use crate::identity::{Fingerprint, Identity};
 use crate::inspect::{ChecksumState, EventReader, FileEvent, InspectError};
 use crate::transaction::boundary::{Boundary, begins_without_opener};
 
-/// What the log has at an offset.
+/// The content of the log at an offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Found {
     /// A whole transaction.
@@ -51,7 +51,7 @@ pub(super) fn read_next(reader: &mut EventReader) -> Result<Found, Fault> {
         offset: start,
         what,
     };
-    // MySQL before 5.7 writes no openers, and the log has the events of its sources.
+    // MySQL before 5.7 writes no openers, and the log contains its sources' events.
     let is_mysql =
         |format: &FormatDescription| Flavor::of_version(&format.server_version) == Flavor::MySql;
     let bare = begins_without_opener(event_type) && reader.format().is_some_and(is_mysql);
@@ -111,7 +111,7 @@ pub(super) fn read_next(reader: &mut EventReader) -> Result<Found, Fault> {
     }))
 }
 
-/// The next event, with a right checksum and its own position.
+/// The next event, with the right checksum and log_pos.
 pub(super) fn next_event(reader: &mut EventReader) -> Result<Option<FileEvent>, Fault> {
     let offset = reader.offset();
     let fault = |what: String| Fault { offset, what };

@@ -1,4 +1,4 @@
-//! Logs of sources without GTIDs: copies are known again after a restart at any place.
+//! Logs of sources without GTIDs: copies are recognised after a restart at any record.
 
 use std::fs;
 
@@ -14,13 +14,13 @@ fn options_for(dir: &Path) -> LogOptions {
     options(dir)
 }
 
-fn create_anonymous(options: &LogOptions, sources: Vec<SourceProgress>) -> LogThread {
+pub(super) fn create_anonymous(options: &LogOptions, sources: Vec<SourceProgress>) -> LogThread {
     let format = make::mysql56_format(Checksum::Crc32);
     LogThread::create(options.clone(), &format, Executed::Anonymous, sources).unwrap()
 }
 
 /// Master `number` (server_id 80 + number) as a source of MySQL 5.6.
-fn source(number: u16) -> TestSource {
+pub(super) fn source(number: u16) -> TestSource {
     let mut source = TestSource::new(number, Flavor::MySql);
     let options = AssemblerOptions {
         source: number,
@@ -38,7 +38,7 @@ fn source(number: u16) -> TestSource {
 }
 
 /// An insert by server `origin`; equal numbers look alike.
-fn insert(origin: u32, number: u32) -> Vec<Vec<u8>> {
+pub(super) fn insert(origin: u32, number: u32) -> Vec<Vec<u8>> {
     let text = format!("insert into t values ({number})");
     vec![
         make::query(origin, "test", "BEGIN"),
@@ -47,9 +47,9 @@ fn insert(origin: u32, number: u32) -> Vec<Vec<u8>> {
     ]
 }
 
-fn append_all(writer: &mut LogThread, batch: &TransactionBatch) -> Vec<bool> {
+pub(super) fn append_all(log_thread: &mut LogThread, batch: &TransactionBatch) -> Vec<bool> {
     let is_new = |transaction| {
-        let decision = writer.append(batch, transaction).unwrap();
+        let decision = log_thread.append(batch, transaction).unwrap();
         matches!(decision, Decision::New(_))
     };
     batch.transactions.iter().map(is_new).collect()
@@ -74,36 +74,37 @@ fn statements(options: &LogOptions) -> Vec<String> {
 }
 
 #[test]
-fn copies_are_known_after_restarts_and_rotations() {
+fn copies_are_recognised_after_restarts_and_rotations() {
     let dir = tempfile::tempdir().unwrap();
     let mut options = options_for(dir.path());
     options.max_size = 1500;
-    let mut writer = create_anonymous(&options, Vec::new());
+    let mut log_thread = create_anonymous(&options, Vec::new());
     let (mut m1, mut m2) = (source(0), source(1));
-    // 30 by M1 of which each three look alike; M2 lags behind with its copies, and stops at each.
+    // 30 transactions of M1, in groups of three that look alike. M2 lags with its copies, and stops
+    // after each.
     let numbers: Vec<u32> = (0..30).map(|at| at / 3).collect();
     let groups: Vec<_> = numbers.iter().map(|number| insert(80, *number)).collect();
     assert!(
-        append_all(&mut writer, &m1.deliver(&groups))
+        append_all(&mut log_thread, &m1.deliver(&groups))
             .iter()
             .all(|new| *new)
     );
-    writer.commit().unwrap();
+    log_thread.commit().unwrap();
     for (at, group) in groups.iter().enumerate() {
         let batch = m2.deliver(std::slice::from_ref(group));
-        assert_eq!(append_all(&mut writer, &batch), [false], "copy {at}");
-        writer.commit().unwrap();
+        assert_eq!(append_all(&mut log_thread, &batch), [false], "copy {at}");
+        log_thread.commit().unwrap();
         if at % 4 == 0 {
-            drop(writer);
-            writer = resume(&options);
+            drop(log_thread);
+            log_thread = resume(&options);
         }
     }
-    // One more of the same look is new, whoever brings it.
+    // One more that looks alike is new, whichever source sends it.
     let more = m2.deliver(&[insert(80, 9)]);
-    assert_eq!(append_all(&mut writer, &more), [true]);
+    assert_eq!(append_all(&mut log_thread, &more), [true]);
     let more = m1.deliver(&[insert(80, 9)]);
-    assert_eq!(append_all(&mut writer, &more), [false]);
-    writer.close().unwrap();
+    assert_eq!(append_all(&mut log_thread, &more), [false]);
+    log_thread.close().unwrap();
     assert_eq!(statements(&options).len(), 31);
     let recovered = recovered(&options);
     assert_eq!(recovered.executed.kind(), IdentityKind::Anonymous);
@@ -111,18 +112,18 @@ fn copies_are_known_after_restarts_and_rotations() {
 }
 
 #[test]
-fn a_crash_at_any_record_neither_loses_nor_repeats() {
+fn crash_at_any_record_neither_loses_nor_repeats() {
     let dir = tempfile::tempdir().unwrap();
     let options = options_for(dir.path());
-    let mut writer = create_anonymous(&options, Vec::new());
+    let mut log_thread = create_anonymous(&options, Vec::new());
     let (mut m1, mut m2) = (source(0), source(1));
     let groups: Vec<_> = [1, 1, 2, 3, 3, 3].map(|number| insert(80, number)).to_vec();
     let (first, second) = (m1.deliver(&groups[..4]), m2.deliver(&groups));
-    append_all(&mut writer, &first);
-    writer.commit().unwrap();
-    append_all(&mut writer, &second);
-    writer.commit().unwrap();
-    drop(writer);
+    append_all(&mut log_thread, &first);
+    log_thread.commit().unwrap();
+    append_all(&mut log_thread, &second);
+    log_thread.commit().unwrap();
+    drop(log_thread);
     let index = fs::read(options.log_dir.index_path(1)).unwrap();
     let log = fs::read(options.log_dir.log_path(1)).unwrap();
     let list = fs::read(options.log_dir.list_path()).unwrap();
@@ -138,7 +139,7 @@ fn a_crash_at_any_record_neither_loses_nor_repeats() {
         fs::write(options.log_dir.log_path(1), &log).unwrap();
         fs::write(options.log_dir.list_path(), &list).unwrap();
         let recovered = recovered(&options);
-        // Both masters send all from behind what the index says that they have brought.
+        // Both masters continue after the positions in the index.
         let positions: Vec<u64> = ["m0", "m1"]
             .iter()
             .map(|name| {
@@ -148,17 +149,17 @@ fn a_crash_at_any_record_neither_loses_nor_repeats() {
                     .map_or(4, |source| source.position.offset)
             })
             .collect();
-        let mut writer = LogThread::resume(options.clone(), recovered).unwrap();
+        let mut log_thread = LogThread::resume(options.clone(), recovered).unwrap();
         for (number, position) in (0u16..2).zip(positions) {
             let mut again = source(number);
             let all = again.deliver(&groups);
             for transaction in &all.transactions {
                 if transaction.source_offset > position {
-                    writer.append(&all, transaction).unwrap();
+                    log_thread.append(&all, transaction).unwrap();
                 }
             }
         }
-        writer.close().unwrap();
+        log_thread.close().unwrap();
         let expected: Vec<String> = [1, 1, 2, 3, 3, 3]
             .map(|number| format!("insert into t values ({number})"))
             .to_vec();
@@ -175,7 +176,7 @@ fn head_records(options: &LogOptions) -> usize {
 }
 
 /// The source's server is restarted.
-fn start_again(source: &mut TestSource) {
+fn restart_server(source: &mut TestSource) {
     let format = FormatDescription {
         created: 1_800_000_000 + source.file,
         ..(*make::mysql56_format(Checksum::Crc32)).clone()
@@ -184,10 +185,10 @@ fn start_again(source: &mut TestSource) {
     let _ = source.next_file();
 }
 
-/// M1 was killed while it replicated, and its next file begins with M2's transaction with which the
-/// one before it ended. M2 has another one of the same look further on.
+/// M1 was killed while replicating, and its next file begins with the last transaction of the file
+/// before, which is M2's. M2 has another identical-looking one later.
 #[test]
-fn a_copy_that_a_source_logged_twice_is_known_after_a_crash_at_any_record() {
+fn copy_that_a_source_logged_twice_is_recognised_after_a_crash_at_any_record() {
     let all = [1, 2, 3, 2, 4].map(|number| insert(81, number)).to_vec();
     let expected: Vec<String> = [1, 2, 3, 2, 4]
         .map(|number| format!("insert into t values ({number})"))
@@ -196,22 +197,22 @@ fn a_copy_that_a_source_logged_twice_is_known_after_a_crash_at_any_record() {
     let batches = || {
         let (mut m1, mut m2) = (source(0), source(1));
         let before = m1.deliver(&all[..2]);
-        start_again(&mut m1);
+        restart_server(&mut m1);
         [m2.deliver(&all), before, m1.deliver(&all[1..])]
     };
     let dir = tempfile::tempdir().unwrap();
     let whole = options_for(dir.path());
-    let mut writer = create_anonymous(&whole, Vec::new());
+    let mut log_thread = create_anonymous(&whole, Vec::new());
     let decisions: Vec<Vec<Decision>> = batches()
         .iter()
         .map(|batch| {
-            let append = |transaction| writer.append(batch, transaction).unwrap();
+            let append = |transaction| log_thread.append(batch, transaction).unwrap();
             let decisions = batch.transactions.iter().map(append).collect();
-            writer.commit().unwrap();
+            log_thread.commit().unwrap();
             decisions
         })
         .collect();
-    drop(writer);
+    drop(log_thread);
     let mut copies = [const { Decision::Duplicate }; 4];
     copies[0] = Decision::Repeated;
     assert_eq!(
@@ -233,31 +234,31 @@ fn a_copy_that_a_source_logged_twice_is_known_after_a_crash_at_any_record() {
         fs::write(options.log_dir.index_path(1), &index[..cut * RECORD_LEN]).unwrap();
         let recovered = recovered(&options);
         let positions = recovered.sources.clone();
-        let mut writer = LogThread::resume(options.clone(), recovered).unwrap();
+        let mut log_thread = LogThread::resume(options.clone(), recovered).unwrap();
         for batch in batches() {
             let name = &options.source_names[usize::from(batch.source)];
             let done = positions.get(name).cloned().unwrap_or_default();
             for transaction in &batch.transactions {
-                let place = (&*batch.source_end.file, transaction.source_offset);
-                if place > (&*done.position.file, done.position.offset) {
-                    writer.append(&batch, transaction).unwrap();
+                let end = (&*batch.source_end.file, transaction.source_offset);
+                if end > (&*done.position.file, done.position.offset) {
+                    log_thread.append(&batch, transaction).unwrap();
                 }
             }
         }
-        writer.close().unwrap();
+        log_thread.close().unwrap();
         assert_eq!(statements(&options), expected, "cut at record {cut}");
     }
 }
 
-/// M2's 1 and 2 are there; M1 has logged 1 and 3, and 2 later, as with parallel workers. The log
-/// begins a new file before 3, and the relay is restarted before 2 comes, or behind it.
+/// M2's 1 and 2 were delivered; M1 has logged 1 and 3, and 2 later, as with parallel workers. The
+/// log begins a new file before 3, and the relay is restarted before or after 2 arrives.
 #[test]
-fn holes_are_known_after_a_rotation_and_a_restart() {
+fn skipped_transactions_are_remembered_after_a_rotation_and_a_restart() {
     for before_two in [true, false] {
         let dir = tempfile::tempdir().unwrap();
         let mut options = options_for(dir.path());
         options.source_names.truncate(2);
-        let mut writer = create_anonymous(&options, Vec::new());
+        let mut log_thread = create_anonymous(&options, Vec::new());
         let (mut m1, mut m2) = (source(0), source(1));
         let of_m2 = [1, 2, 3].map(|number| {
             let mut events = insert(81, number);
@@ -266,31 +267,37 @@ fn holes_are_known_after_a_rotation_and_a_restart() {
             events
         });
         let of_m1 = [insert(80, 10)];
-        append_all(&mut writer, &m2.deliver(&of_m2[..2]));
-        assert_eq!(append_all(&mut writer, &m1.deliver(&of_m2[..1])), [false]);
-        assert_eq!(append_all(&mut writer, &m1.deliver(&of_m1)), [true]);
-        writer.close().unwrap();
-        drop(writer);
-        writer = resume(&options);
-        // Who M2 is, is known.
-        assert_eq!(append_all(&mut writer, &m2.deliver(&of_m1)), [false]);
-        assert_eq!(append_all(&mut writer, &m1.deliver(&of_m2[2..])), [true]);
-        writer.commit().unwrap();
+        append_all(&mut log_thread, &m2.deliver(&of_m2[..2]));
+        assert_eq!(
+            append_all(&mut log_thread, &m1.deliver(&of_m2[..1])),
+            [false]
+        );
+        assert_eq!(append_all(&mut log_thread, &m1.deliver(&of_m1)), [true]);
+        log_thread.close().unwrap();
+        drop(log_thread);
+        log_thread = resume(&options);
+        // M2 is already known as the origin.
+        assert_eq!(append_all(&mut log_thread, &m2.deliver(&of_m1)), [false]);
+        assert_eq!(
+            append_all(&mut log_thread, &m1.deliver(&of_m2[2..])),
+            [true]
+        );
+        log_thread.commit().unwrap();
         if before_two {
-            drop(writer);
-            writer = resume(&options);
+            drop(log_thread);
+            log_thread = resume(&options);
         }
         let two = m1.deliver(&of_m2[1..2]);
-        assert_eq!(append_all(&mut writer, &two), [false]);
-        writer.commit().unwrap();
-        drop(writer);
+        assert_eq!(append_all(&mut log_thread, &two), [false]);
+        log_thread.commit().unwrap();
+        drop(log_thread);
         let _ = resume(&options);
         assert_eq!(statements(&options).len(), 4);
     }
 }
 
 #[test]
-fn a_log_that_had_not_begun_is_made_anew() {
+fn log_that_had_not_begun_is_created_again() {
     let dir = tempfile::tempdir().unwrap();
     let options = options_for(dir.path());
     let reading_back = SourceProgress {
@@ -299,26 +306,26 @@ fn a_log_that_had_not_begun_is_made_anew() {
         reading_back: true,
         ..SourceProgress::default()
     };
-    let mut writer = create_anonymous(&options, vec![reading_back.clone()]);
+    let mut log_thread = create_anonymous(&options, vec![reading_back.clone()]);
     let (mut m1, mut m2) = (source(0), source(1));
     m1.assembler.set_before_start(true);
     let before = m1.deliver(&[insert(80, 1), insert(80, 2)]);
-    assert_eq!(append_all(&mut writer, &before), [false, false]);
-    writer.commit().unwrap();
-    drop(writer);
-    let begun_anew = recover(&options.log_dir, &options.source_names).unwrap();
-    assert!(begun_anew.is_none(), "nothing of it was served");
+    assert_eq!(append_all(&mut log_thread, &before), [false, false]);
+    log_thread.commit().unwrap();
+    drop(log_thread);
+    let outcome = recover(&options.log_dir, &options.source_names).unwrap();
+    assert!(outcome.is_none(), "nothing of it was served");
     assert!(!options.log_dir.log_path(1).exists());
 
-    let mut writer = create_anonymous(&options, vec![reading_back]);
-    assert_eq!(append_all(&mut writer, &before), [false, false]);
+    let mut log_thread = create_anonymous(&options, vec![reading_back]);
+    assert_eq!(append_all(&mut log_thread, &before), [false, false]);
     m1.assembler.set_before_start(false);
     let begins = m1.assembler.take_batch().unwrap();
-    writer.move_source(&begins).unwrap();
-    writer.commit().unwrap();
-    drop(writer);
-    let mut writer = resume(&options);
-    // M2's copies of what lies before M1's start are not new.
+    log_thread.move_source(&begins).unwrap();
+    log_thread.commit().unwrap();
+    drop(log_thread);
+    let mut log_thread = resume(&options);
+    // M2's copies of transactions before M1's start are not new.
     let copies = m2.deliver(&[insert(80, 1), insert(80, 2), insert(80, 3)]);
-    assert_eq!(append_all(&mut writer, &copies), [false, false, true]);
+    assert_eq!(append_all(&mut log_thread, &copies), [false, false, true]);
 }

@@ -3,20 +3,20 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use super::model::{History, Model, Op, without_place};
+use super::model::{History, Model, Op, without_coordinates};
 use super::read_back::{events, transactions};
 use super::*;
 use crate::relay_log::index_record::RECORD_LEN;
 
 /// All files of a data_dir, by name.
-type Files = BTreeMap<String, Vec<u8>>;
+pub(super) type Files = BTreeMap<String, Vec<u8>>;
 
-const LOG: &str = "relay-bin.000001";
-const INDEX: &str = "relay-bin.000001.idx";
-const LIST: &str = "relay-bin.index";
-const DURABLE: &str = "relay-bin.durable";
+pub(super) const LOG: &str = "relay-bin.000001";
+pub(super) const INDEX: &str = "relay-bin.000001.idx";
+pub(super) const LIST: &str = "relay-bin.index";
+pub(super) const DURABLE: &str = "relay-bin.durable";
 
-fn files_of(options: &LogOptions) -> Files {
+pub(super) fn files_of(options: &LogOptions) -> Files {
     let entries = fs::read_dir(&options.log_dir.dir).unwrap();
     let read = |entry: std::io::Result<fs::DirEntry>| {
         let entry = entry.unwrap();
@@ -27,7 +27,7 @@ fn files_of(options: &LogOptions) -> Files {
 }
 
 /// A data_dir with these files.
-fn dir_with(files: &Files) -> (tempfile::TempDir, LogOptions) {
+pub(super) fn dir_with(files: &Files) -> (tempfile::TempDir, LogOptions) {
     let dir = fast_dir();
     for (name, bytes) in files {
         fs::write(dir.path().join(name), bytes).unwrap();
@@ -53,7 +53,7 @@ fn new(source: usize, server: u32, shape: Shape, tag: bool) -> Op {
     }
 }
 
-/// Every kind of step, in groups of different make.
+/// Every kind of step, in groups of different sizes.
 fn script() -> Vec<Op> {
     let again = |source, which| Op::Again { source, which };
     vec![
@@ -78,10 +78,10 @@ fn script() -> Vec<Op> {
 }
 
 fn run_script(flavor: Flavor, sync: SyncPolicy) -> Vec<Durable> {
-    let (mut history, mut writer) = History::new(flavor, 1 << 30, sync);
+    let (mut history, mut log_thread) = History::new(flavor, 1 << 30, sync);
     let mut states: Vec<Durable> = Vec::new();
     for op in script() {
-        history.run(&mut writer, &op);
+        history.run(&mut log_thread, &op);
         match op {
             Op::Commit => states.push(Durable {
                 files: files_of(&history.options),
@@ -97,7 +97,7 @@ fn run_script(flavor: Flavor, sync: SyncPolicy) -> Vec<Durable> {
     states
 }
 
-/// Recovers, and compares with the models: one of them it must be, never less than the first.
+/// Recovers, and compares the result with the models: it must equal one of them.
 fn check(files: &Files, models: &[Model], what: &str) {
     let (_dir, options) = dir_with(files);
     let recovered = recovered(&options);
@@ -117,16 +117,16 @@ fn check(files: &Files, models: &[Model], what: &str) {
     drop(LogThread::resume(options.clone(), recovered).unwrap());
     let found: Vec<_> = transactions(&options.log_dir)
         .into_iter()
-        .map(without_place)
+        .map(without_coordinates)
         .collect();
     let expected: Vec<_> = model.log.iter().map(|(found, _)| found.clone()).collect();
     assert!(found == expected, "{what}");
 }
 
-/// Offsets in a file where a write could have stopped: at each border, and around it.
-fn cuts(borders: impl Iterator<Item = usize>, from: usize, to: usize) -> Vec<usize> {
-    let mut cuts: Vec<usize> = borders
-        .flat_map(|border| [border.saturating_sub(1), border, border + 1, border + 30])
+/// Offsets in a file where a write could have stopped: at each boundary, and around it.
+fn cuts(boundaries: impl Iterator<Item = usize>, from: usize, to: usize) -> Vec<usize> {
+    let mut cuts: Vec<usize> = boundaries
+        .flat_map(|end| [end.saturating_sub(1), end, end + 1, end + 30])
         .filter(|cut| (from..=to).contains(cut))
         .chain([from, to])
         .collect();
@@ -135,8 +135,8 @@ fn cuts(borders: impl Iterator<Item = usize>, from: usize, to: usize) -> Vec<usi
     cuts
 }
 
-/// The first `cut` bytes of `bytes`; what is missing is zeros, where `filled`.
-fn cut_off(bytes: &[u8], cut: usize, filled: bool) -> Vec<u8> {
+/// The first `cut` bytes of `bytes`; the missing ones are zeros if `filled`.
+fn truncated(bytes: &[u8], cut: usize, filled: bool) -> Vec<u8> {
     let mut kept = bytes[..cut].to_vec();
     if filled {
         kept.resize(bytes.len(), 0);
@@ -145,7 +145,7 @@ fn cut_off(bytes: &[u8], cut: usize, filled: bool) -> Vec<u8> {
 }
 
 #[test]
-fn log_and_index_cut_anywhere_behind_the_durable_state() {
+fn log_and_index_truncated_anywhere_after_the_durable_state_recover() {
     for flavor in [Flavor::MySql, Flavor::MariaDb] {
         let states = run_script(flavor, SyncPolicy::Commit);
         for (group, pair) in states.windows(2).enumerate() {
@@ -153,14 +153,14 @@ fn log_and_index_cut_anywhere_behind_the_durable_state() {
             for name in [LOG, INDEX] {
                 assert!(after[name].starts_with(&before[name]), "{name} was changed");
             }
-            let mut border = 4;
-            let event_borders = events(&after[LOG]).into_iter().map(|event| {
-                border += event.len();
-                border
+            let mut end = 4;
+            let event_ends = events(&after[LOG]).into_iter().map(|event| {
+                end += event.len();
+                end
             });
             let records = (1..).map(|n| n * RECORD_LEN);
             let records = records.take_while(|end| *end <= after[INDEX].len());
-            let log_cuts = cuts(event_borders, before[LOG].len(), after[LOG].len());
+            let log_cuts = cuts(event_ends, before[LOG].len(), after[LOG].len());
             let index_cuts = cuts(records, before[INDEX].len(), after[INDEX].len());
             for (log_cut, index_cut) in log_cuts
                 .iter()
@@ -170,8 +170,8 @@ fn log_and_index_cut_anywhere_behind_the_durable_state() {
                     [(false, false), (true, false), (false, true), (true, true)]
                 {
                     let mut files = after.clone();
-                    let log = cut_off(&after[LOG], log_cut, log_filled);
-                    let index = cut_off(&after[INDEX], index_cut, index_filled);
+                    let log = truncated(&after[LOG], log_cut, log_filled);
+                    let index = truncated(&after[INDEX], index_cut, index_filled);
                     files.insert(LOG.to_owned(), log);
                     files.insert(INDEX.to_owned(), index);
                     files.insert(DURABLE.to_owned(), before[DURABLE].clone());
@@ -188,9 +188,10 @@ fn log_and_index_cut_anywhere_behind_the_durable_state() {
     }
 }
 
-/// Pages of one write can reach the disk in any order: a hole in the log's or the index's tail.
+/// Pages of one write can reach the disk in any order: the tail of the log or its index can have
+/// holes.
 #[test]
-fn holes_in_what_was_not_durable() {
+fn holes_in_data_that_was_not_durable_are_truncated() {
     let states = run_script(Flavor::MySql, SyncPolicy::Commit);
     for pair in states.windows(2) {
         for name in [LOG, INDEX] {
@@ -209,9 +210,9 @@ fn holes_in_what_was_not_durable() {
     }
 }
 
-/// Without syncs the newest file may lose any end of itself, and keeps what is before it.
+/// Without syncs the newest file may lose any part of its end, and keeps the part before it.
 #[test]
-fn a_log_that_was_never_synced_keeps_what_verifies() {
+fn log_that_was_never_synced_keeps_what_verifies() {
     let states = run_script(Flavor::MySql, SyncPolicy::Never);
     let models: Vec<Model> = states
         .iter()
@@ -222,7 +223,7 @@ fn a_log_that_was_never_synced_keeps_what_verifies() {
     for cut in (head..=files[LOG].len()).step_by(5) {
         for filled in [false, true] {
             let mut files = files.clone();
-            let log = cut_off(&files[LOG], cut, filled);
+            let log = truncated(&files[LOG], cut, filled);
             files.insert(LOG.to_owned(), log);
             check(&files, &models, &format!("log {cut} {filled}"));
         }
@@ -230,7 +231,7 @@ fn a_log_that_was_never_synced_keeps_what_verifies() {
 }
 
 #[test]
-fn damage_before_the_durable_point_is_refused_with_its_place() {
+fn damage_before_the_durable_offset_is_refused_with_its_offset() {
     let states = run_script(Flavor::MySql, SyncPolicy::Commit);
     let (durable, newest) = (
         &states[states.len() - 2].files,
@@ -277,11 +278,11 @@ fn damage_before_the_durable_point_is_refused_with_its_place() {
 /// After a clean stop everything was durable, the newest group too.
 #[test]
 fn damage_after_a_clean_stop_is_refused() {
-    let (mut history, mut writer) = History::new(Flavor::MySql, 1 << 30, SyncPolicy::Commit);
+    let (mut history, mut log_thread) = History::new(Flavor::MySql, 1 << 30, SyncPolicy::Commit);
     for op in script() {
-        history.run(&mut writer, &op);
+        history.run(&mut log_thread, &op);
     }
-    writer.close().unwrap();
+    log_thread.close().unwrap();
     let files = files_of(&history.options);
     let last_record = files[INDEX].len() - RECORD_LEN;
     for at in (0..last_record).step_by(13) {
@@ -302,7 +303,7 @@ fn damage_after_a_clean_stop_is_refused() {
 
 /// States between the creation of the first file and that of the list.
 #[test]
-fn creation_cut_off_begins_anew() {
+fn interrupted_creation_begins_again() {
     let states = run_script(Flavor::MySql, SyncPolicy::Commit);
     let head = &states[0].files;
     for cut in (0..=head[LOG].len()).step_by(3).chain([head[LOG].len()]) {
@@ -319,22 +320,22 @@ fn creation_cut_off_begins_anew() {
                     .unwrap()
                     .is_none()
             );
-            let mut writer = create(&options, Flavor::MySql);
-            writer.close().unwrap();
+            let mut log_thread = create(&options, Flavor::MySql);
+            log_thread.close().unwrap();
             assert!(transactions(&options.log_dir).is_empty());
         }
     }
 }
 
-/// States on the way from one file to the next.
+/// States during the rotation from one file to the next.
 #[test]
-fn rotation_cut_off_at_each_step() {
-    let (mut history, mut writer) = History::new(Flavor::MySql, 300, SyncPolicy::Commit);
-    history.run(&mut writer, &new(0, 0, Shape::Small, false));
-    history.run(&mut writer, &new(1, 1, Shape::Small, false));
-    history.run(&mut writer, &Op::Commit);
+fn rotation_interrupted_at_each_step_recovers() {
+    let (mut history, mut log_thread) = History::new(Flavor::MySql, 300, SyncPolicy::Commit);
+    history.run(&mut log_thread, &new(0, 0, Shape::Small, false));
+    history.run(&mut log_thread, &new(1, 1, Shape::Small, false));
+    history.run(&mut log_thread, &Op::Commit);
     let (before, model) = (files_of(&history.options), history.model.clone());
-    history.run(&mut writer, &new(0, 0, Shape::Small, false));
+    history.run(&mut log_thread, &new(0, 0, Shape::Small, false));
     let after = files_of(&history.options);
     let (log, index) = ("relay-bin.000002", "relay-bin.000002.idx");
     assert!(after.contains_key(log), "it rotated");
@@ -359,6 +360,10 @@ fn rotation_cut_off_at_each_step() {
         files.insert(format!("{LIST}.new"), after[LIST][..cut.min(25)].to_vec());
         states.push(files);
     }
+    // The new file is in the list, and the mark still describes the file before.
+    let mut files = after.clone();
+    files.insert(DURABLE.to_owned(), before[DURABLE].clone());
+    states.push(files);
     states.push(after.clone());
     for (at, files) in states.iter().enumerate() {
         check_rotation(files, &model, at);
@@ -373,11 +378,11 @@ fn check_rotation(files: &Files, model: &Model, at: usize) {
         let found = recovered.sources.get(name).cloned().unwrap_or_default();
         assert_eq!(found, *progress, "state {at}");
     }
-    let mut writer = LogThread::resume(options.clone(), recovered).unwrap();
+    let mut log_thread = LogThread::resume(options.clone(), recovered).unwrap();
     let mut source = TestSource::new(2, Flavor::MySql);
     let batch = source.deliver(&[group(Flavor::MySql, 82, 99, "", Shape::Small)]);
-    writer.append(&batch, &batch.transactions[0]).unwrap();
-    writer.close().unwrap();
+    log_thread.append(&batch, &batch.transactions[0]).unwrap();
+    log_thread.close().unwrap();
     let found = transactions(&options.log_dir);
     assert_eq!(found.len(), model.log.len() + 1, "state {at}");
 }

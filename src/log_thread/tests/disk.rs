@@ -1,4 +1,4 @@
-//! Disks that are full or fail, and the thread that appends.
+//! Full or failing disks, and the thread that appends.
 
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
@@ -15,9 +15,9 @@ fn small(number: u64) -> Vec<Vec<u8>> {
     group(Flavor::MySql, 80, number, "", Shape::Small)
 }
 
-fn append(writer: &mut LogThread, batch: &TransactionBatch) -> Result<(), AppendError> {
+fn append(log_thread: &mut LogThread, batch: &TransactionBatch) -> Result<(), AppendError> {
     for transaction in &batch.transactions {
-        writer.append(batch, transaction)?;
+        log_thread.append(batch, transaction)?;
     }
     Ok(())
 }
@@ -26,7 +26,7 @@ fn full_disk() -> File {
     File::options().write(true).open("/dev/full").unwrap()
 }
 
-/// Takes writes and refuses to sync them.
+/// A file that accepts writes, and fails to sync.
 fn failing_sync() -> File {
     File::options().write(true).open("/dev/null").unwrap()
 }
@@ -44,24 +44,24 @@ fn is_full(log: &RelayLog) -> bool {
 }
 
 #[test]
-fn a_new_file_waits_for_room_and_goes_on() {
+fn new_file_waits_for_disk_space_and_is_then_created() {
     let dir = tempfile::tempdir().unwrap();
     let options = LogOptions {
         max_size: 200,
         ..options(dir.path())
     };
-    let mut writer = create(&options, Flavor::MySql);
-    let log = writer.log().clone();
+    let mut log_thread = create(&options, Flavor::MySql);
+    let log = log_thread.log().clone();
     let mut source = TestSource::new(0, Flavor::MySql);
-    append(&mut writer, &source.deliver(&[small(1)])).unwrap();
-    writer.commit().unwrap();
+    append(&mut log_thread, &source.deliver(&[small(1)])).unwrap();
+    log_thread.commit().unwrap();
     let published = log.published();
     let next = options.log_dir.log_path(2);
     symlink("/dev/full", &next).unwrap();
     let batch = source.deliver(&[small(2)]);
     let appending = thread::spawn(move || {
-        append(&mut writer, &batch).unwrap();
-        writer.close().unwrap();
+        append(&mut log_thread, &batch).unwrap();
+        log_thread.close().unwrap();
     });
     wait_until("the disk is full", || is_full(&log));
     assert_eq!((log.published(), log.state().files.len()), (published, 1));
@@ -73,18 +73,18 @@ fn a_new_file_waits_for_room_and_goes_on() {
 }
 
 #[test]
-fn a_write_that_waits_for_room_gives_up_when_the_relay_stops() {
+fn write_that_waits_for_disk_space_gives_up_when_the_relay_stops() {
     let dir = tempfile::tempdir().unwrap();
     let options = options(dir.path());
-    let mut writer = create(&options, Flavor::MySql);
-    let log = writer.log().clone();
+    let mut log_thread = create(&options, Flavor::MySql);
+    let log = log_thread.log().clone();
     let mut source = TestSource::new(0, Flavor::MySql);
-    append(&mut writer, &source.deliver(&[small(1)])).unwrap();
-    writer.commit().unwrap();
+    append(&mut log_thread, &source.deliver(&[small(1)])).unwrap();
+    log_thread.commit().unwrap();
     let published = log.published();
-    writer.break_log(full_disk());
-    append(&mut writer, &source.deliver(&[small(2)])).unwrap();
-    let committing = thread::spawn(move || writer.commit());
+    log_thread.replace_log_file(full_disk());
+    append(&mut log_thread, &source.deliver(&[small(2)])).unwrap();
+    let committing = thread::spawn(move || log_thread.commit());
     wait_until("the disk is full", || is_full(&log));
     options.stopping.store(true, Ordering::Relaxed);
     let error = committing.join().unwrap().unwrap_err();
@@ -95,29 +95,29 @@ fn a_write_that_waits_for_room_gives_up_when_the_relay_stops() {
     assert_eq!(recovered.repairs, Vec::<String>::new());
 }
 
-/// The thread that appends, with its queue.
+/// The running log thread, with its queue.
 struct Appending {
     runtime: tokio::runtime::Runtime,
     queue: mpsc::Sender<QueuedBatch>,
-    ledgers: Vec<Arc<SourceCounters>>,
+    counters: Vec<Arc<SourceCounters>>,
     thread: thread::JoinHandle<()>,
 }
 
 impl Appending {
-    fn start(writer: LogThread) -> Self {
+    fn start(log_thread: LogThread) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
             .build()
             .unwrap();
         let (queue, batches) = mpsc::channel(8);
-        let ledgers: Vec<Arc<SourceCounters>> = (0..SOURCES).map(|_| Arc::default()).collect();
-        let (handle, own) = (runtime.handle().clone(), ledgers.clone());
-        let thread = thread::spawn(move || writer.run(batches, &own, &handle));
+        let counters: Vec<Arc<SourceCounters>> = (0..SOURCES).map(|_| Arc::default()).collect();
+        let (handle, own) = (runtime.handle().clone(), counters.clone());
+        let thread = thread::spawn(move || log_thread.run(batches, &own, &handle));
         Self {
             runtime,
             queue,
-            ledgers,
+            counters,
             thread,
         }
     }
@@ -131,25 +131,25 @@ impl Appending {
 }
 
 #[test]
-fn a_failed_sync_poisons_the_log() {
+fn failed_sync_stops_the_log() {
     let dir = tempfile::tempdir().unwrap();
     let options = options(dir.path());
-    let mut writer = create(&options, Flavor::MySql);
-    let log = writer.log().clone();
+    let mut log_thread = create(&options, Flavor::MySql);
+    let log = log_thread.log().clone();
     let mut source = TestSource::new(0, Flavor::MySql);
-    append(&mut writer, &source.deliver(&[small(1)])).unwrap();
-    writer.commit().unwrap();
+    append(&mut log_thread, &source.deliver(&[small(1)])).unwrap();
+    log_thread.commit().unwrap();
     let (published, state) = (log.published(), log.state().clone());
-    writer.break_log(failing_sync());
-    let appending = Appending::start(writer);
+    log_thread.replace_log_file(failing_sync());
+    let appending = Appending::start(log_thread);
     appending.send(source.deliver(&[small(2)]));
-    wait_until("poisoned", || {
+    wait_until("the log has failed", || {
         matches!(log.condition(), Condition::Failed(_))
     });
     appending.thread.join().unwrap();
-    assert!(appending.queue.is_closed(), "nothing more is taken in");
+    assert!(appending.queue.is_closed(), "nothing more is accepted");
     let Condition::Failed(message) = log.condition() else {
-        panic!("poisoned")
+        panic!("the log has not failed")
     };
     assert!(
         message.contains("sync") && message.contains("relay-bin.000001"),
@@ -158,19 +158,19 @@ fn a_failed_sync_poisons_the_log() {
     assert_eq!(log.published(), published);
     assert_eq!(log.state().executed, state.executed);
     assert_eq!(log.state().sources, state.sources);
-    let writer = resume(&options);
-    assert_eq!(writer.log().state().sources, state.sources);
+    let log_thread = resume(&options);
+    assert_eq!(log_thread.log().state().sources, state.sources);
     assert_eq!(transactions(&options.log_dir).len(), 1);
 }
 
-/// A source at fault stops alone: nothing of it is taken in any more, the others go on.
+/// Only a refused source stops: nothing more is accepted from it, and the others continue.
 #[test]
-fn a_refused_source_does_not_stop_the_others() {
+fn refused_source_does_not_stop_the_others() {
     let dir = tempfile::tempdir().unwrap();
     let options = options(dir.path());
-    let writer = create(&options, Flavor::MySql);
-    let log = writer.log().clone();
-    let appending = Appending::start(writer);
+    let log_thread = create(&options, Flavor::MySql);
+    let log = log_thread.log().clone();
+    let appending = Appending::start(log_thread);
     let mut bad = TestSource::new(0, Flavor::MariaDb);
     let mut good = TestSource::new(1, Flavor::MySql);
     let other = |number| group(Flavor::MariaDb, 80, number, "", Shape::Small);
@@ -181,7 +181,7 @@ fn a_refused_source_does_not_stop_the_others() {
     appending.send(good.deliver(&[group(Flavor::MySql, 80, 3, "", Shape::Emptied)]));
     let Appending {
         queue,
-        ledgers,
+        counters,
         thread,
         ..
     } = appending;
@@ -193,7 +193,7 @@ fn a_refused_source_does_not_stop_the_others() {
             duplicate,
             filtered,
             refusal,
-        } = &*ledgers[at];
+        } = &*counters[at];
         let counts = [kept, duplicate, filtered].map(|count| count.load(Ordering::Relaxed));
         (counts, refusal.borrow().is_some())
     };

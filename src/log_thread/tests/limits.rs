@@ -1,4 +1,4 @@
-//! What does not fit, or does not belong into this log.
+//! Transactions and sources that do not fit into this log.
 
 use std::fs;
 
@@ -6,9 +6,9 @@ use super::read_back::transactions;
 use super::*;
 use crate::relay_log::WriteError;
 
-fn append_all(writer: &mut LogThread, batch: &TransactionBatch) -> Result<(), AppendError> {
+fn append_all(log_thread: &mut LogThread, batch: &TransactionBatch) -> Result<(), AppendError> {
     for transaction in &batch.transactions {
-        writer.append(batch, transaction)?;
+        log_thread.append(batch, transaction)?;
     }
     Ok(())
 }
@@ -19,23 +19,23 @@ fn small(flavor: Flavor, number: u64) -> Vec<Vec<u8>> {
 
 /// A source of the other flavor must not leave its format description in this log.
 #[test]
-fn a_source_of_the_other_flavor_changes_nothing() {
+fn source_of_the_other_flavor_changes_nothing() {
     for (flavor, other) in [
         (Flavor::MySql, Flavor::MariaDb),
         (Flavor::MariaDb, Flavor::MySql),
     ] {
         let dir = tempfile::tempdir().unwrap();
         let options = options(dir.path());
-        let mut writer = create(&options, flavor);
+        let mut log_thread = create(&options, flavor);
         let batch = TestSource::new(0, other).deliver(&[small(other, 1)]);
-        let error = append_all(&mut writer, &batch).unwrap_err();
+        let error = append_all(&mut log_thread, &batch).unwrap_err();
         assert!(!matches!(error, AppendError::Log(_)), "{error}");
         let batch = TestSource::new(1, flavor).deliver(&[small(flavor, 2)]);
-        append_all(&mut writer, &batch).unwrap();
-        writer.close().unwrap();
+        append_all(&mut log_thread, &batch).unwrap();
+        log_thread.close().unwrap();
         assert_eq!(options.log_dir.read_list().unwrap(), [1]);
         assert_eq!(transactions(&options.log_dir).len(), 1);
-        drop(writer);
+        drop(log_thread);
         resume(&options);
     }
 }
@@ -47,41 +47,45 @@ fn with_lengths(lengths: Vec<u8>) -> FormatDescription {
     }
 }
 
-/// A newer source's event types need a format description that knows them, and so do those for
-/// which this log's own has nothing yet.
+/// New event types of a newer source need a format description that has them, and so do types for
+/// which the log's own has no length yet.
 #[test]
 fn formats_grow_in_a_new_file_and_never_shrink() {
     let dir = tempfile::tempdir().unwrap();
     let options = options(dir.path());
     let empty = Executed::empty(Flavor::MySql);
     let own = with_lengths(vec![8, 8, 0, 8]);
-    let mut writer = LogThread::create(options.clone(), &own, empty, Vec::new()).unwrap();
+    let mut log_thread = LogThread::create(options.clone(), &own, empty, Vec::new()).unwrap();
     let mut source = TestSource::new(0, Flavor::MySql);
     let mut number = 0;
-    let mut append = |writer: &mut LogThread, lengths: &[u8]| {
+    let mut append = |log_thread: &mut LogThread, lengths: &[u8]| {
         number += 1;
         let mut batch = source.deliver(&[small(Flavor::MySql, number)]);
         batch.format = Arc::new(with_lengths(lengths.to_vec()));
-        append_all(writer, &batch)
+        append_all(log_thread, &batch)
     };
-    append(&mut writer, &[8, 8, 0]).unwrap();
+    append(&mut log_thread, &[8, 8, 0]).unwrap();
     assert_eq!(
-        writer.log().published().file,
+        log_thread.log().published().file,
         1,
-        "an older source's fits in"
+        "an older source's format fits"
     );
-    append(&mut writer, &[8, 8, 7]).unwrap();
+    append(&mut log_thread, &[8, 8, 7]).unwrap();
     assert_eq!(
-        writer.log().published().file,
+        log_thread.log().published().file,
         2,
-        "a type that was not known"
+        "a type without a length before"
     );
-    append(&mut writer, &[0, 8, 7, 8, 9]).unwrap();
-    assert_eq!(writer.log().published().file, 3, "a longer one");
-    append(&mut writer, &[8, 8, 7, 8, 9]).unwrap();
-    append(&mut writer, &[8]).unwrap();
-    assert_eq!(writer.log().published().file, 3);
-    let error = append(&mut writer, &[8, 8, 6]).unwrap_err();
+    append(&mut log_thread, &[0, 8, 7, 8, 9]).unwrap();
+    assert_eq!(
+        log_thread.log().published().file,
+        3,
+        "a longer list of types"
+    );
+    append(&mut log_thread, &[8, 8, 7, 8, 9]).unwrap();
+    append(&mut log_thread, &[8]).unwrap();
+    assert_eq!(log_thread.log().published().file, 3);
+    let error = append(&mut log_thread, &[8, 8, 6]).unwrap_err();
     assert!(
         matches!(
             error,
@@ -89,16 +93,16 @@ fn formats_grow_in_a_new_file_and_never_shrink() {
         ),
         "{error}"
     );
-    writer.close().unwrap();
+    log_thread.close().unwrap();
     let head = reader::FileHead::read(&options.log_dir.log_path(3)).unwrap();
     assert_eq!(head.format.post_header_lengths, [8, 8, 7, 8, 9]);
     assert_eq!(transactions(&options.log_dir).len(), 5);
 }
 
-/// An upgraded server knows more event types, and so its format description is longer, which that
-/// itself says.
+/// An upgraded server has more event types, so its format description is longer, and has another
+/// length for itself.
 #[test]
-fn a_source_is_upgraded() {
+fn upgraded_source_begins_a_new_file() {
     let dir = tempfile::tempdir().unwrap();
     let options = options(dir.path());
     let empty = Executed::empty(Flavor::MySql);
@@ -107,15 +111,16 @@ fn a_source_is_upgraded() {
         lengths[14] = 57 + types as u8;
         with_lengths(lengths)
     };
-    let mut writer = LogThread::create(options.clone(), &version(41), empty, Vec::new()).unwrap();
+    let mut log_thread =
+        LogThread::create(options.clone(), &version(41), empty, Vec::new()).unwrap();
     let mut source = TestSource::new(0, Flavor::MySql);
     for (number, types, file) in [(1, 41, 1), (2, 42, 2), (3, 41, 2), (4, 42, 2)] {
         let mut batch = source.deliver(&[small(Flavor::MySql, number)]);
         batch.format = Arc::new(version(types));
-        append_all(&mut writer, &batch).unwrap();
-        assert_eq!(writer.log().published().file, file, "{types} types");
+        append_all(&mut log_thread, &batch).unwrap();
+        assert_eq!(log_thread.log().published().file, file, "{types} types");
     }
-    writer.close().unwrap();
+    log_thread.close().unwrap();
     let head = reader::FileHead::read(&options.log_dir.log_path(2)).unwrap();
     assert_eq!(
         head.format.post_header_lengths,
@@ -124,16 +129,16 @@ fn a_source_is_upgraded() {
 }
 
 #[test]
-fn what_no_file_can_hold_is_refused_and_the_log_goes_on() {
+fn transaction_too_large_for_any_file_is_refused_and_the_log_continues() {
     let dir = tempfile::tempdir().unwrap();
     let options = options(dir.path());
-    let mut writer = create(&options, Flavor::MySql);
+    let mut log_thread = create(&options, Flavor::MySql);
     let mut source = TestSource::new(0, Flavor::MySql);
     let mut batch = source.deliver(&[small(Flavor::MySql, 1)]);
     let whole = batch.transactions[0].rest.clone();
     for len in [u32::MAX as usize - 60_000, u32::MAX as usize, 1 << 40] {
         batch.transactions[0].rest = 0..len;
-        let error = append_all(&mut writer, &batch).unwrap_err();
+        let error = append_all(&mut log_thread, &batch).unwrap_err();
         assert!(
             matches!(
                 error,
@@ -143,14 +148,14 @@ fn what_no_file_can_hold_is_refused_and_the_log_goes_on() {
         );
     }
     batch.transactions[0].rest = whole;
-    append_all(&mut writer, &batch).unwrap();
-    writer.close().unwrap();
+    append_all(&mut log_thread, &batch).unwrap();
+    log_thread.close().unwrap();
     assert_eq!(transactions(&options.log_dir).len(), 1);
 }
 
-/// What lies before the first transaction counts too: here a list of many gaps.
+/// The head of the file counts, too: here a set with many gaps.
 #[test]
-fn a_long_head_leaves_less_room() {
+fn long_head_leaves_less_space_for_transactions() {
     let dir = tempfile::tempdir().unwrap();
     let options = options(dir.path());
     let mut purged = crate::gtid::GtidSet::new();
@@ -159,10 +164,10 @@ fn a_long_head_leaves_less_room() {
     }
     let format = format(Flavor::MySql);
     let purged = Executed::MySql(purged);
-    let mut writer = LogThread::create(options, &format, purged, Vec::new()).unwrap();
+    let mut log_thread = LogThread::create(options, &format, purged, Vec::new()).unwrap();
     let mut batch = TestSource::new(0, Flavor::MySql).deliver(&[small(Flavor::MySql, 1)]);
     batch.transactions[0].rest = 0..u32::MAX as usize - 200_000;
-    let error = append_all(&mut writer, &batch).unwrap_err();
+    let error = append_all(&mut log_thread, &batch).unwrap_err();
     assert!(
         matches!(
             error,
@@ -172,9 +177,9 @@ fn a_long_head_leaves_less_room() {
     );
 }
 
-/// Where a source starts is kept, even if nothing ever came from it.
+/// The start of a source is stored, even if it never sent anything.
 #[test]
-fn a_start_without_file_survives_restarts() {
+fn start_without_file_survives_restarts() {
     let dir = tempfile::tempdir().unwrap();
     let options = options(dir.path());
     let mut start = SourceProgress::default();
@@ -184,9 +189,12 @@ fn a_start_without_file_survives_restarts() {
     let sources = vec![SourceProgress::default(), start.clone()];
     drop(LogThread::create(options.clone(), &format, empty, sources).unwrap());
     for _ in 0..2 {
-        let writer = resume(&options);
-        assert_eq!(writer.log().state().sources[1], start);
-        assert_eq!(writer.log().state().sources[0], SourceProgress::default());
+        let log_thread = resume(&options);
+        assert_eq!(log_thread.log().state().sources[1], start);
+        assert_eq!(
+            log_thread.log().state().sources[0],
+            SourceProgress::default()
+        );
     }
 }
 
@@ -196,30 +204,30 @@ fn long_names_survive_restarts() {
     let mut options = options(dir.path());
     let name: Arc<str> = "m".repeat(150).into();
     options.source_names[2] = name.clone();
-    let mut writer = create(&options, Flavor::MySql);
+    let mut log_thread = create(&options, Flavor::MySql);
     let mut batch = TestSource::new(2, Flavor::MySql).deliver(&[small(Flavor::MySql, 1)]);
     batch.source_end.file = "b".repeat(511).into();
-    append_all(&mut writer, &batch).unwrap();
-    writer.close().unwrap();
+    append_all(&mut log_thread, &batch).unwrap();
+    log_thread.close().unwrap();
     let progress = recovered(&options).sources[&name].clone();
     assert_eq!(progress.position.file, batch.source_end.file);
     assert_eq!(progress.position.offset, batch.source_end.offset);
 }
 
-/// Without the list it is not known what was served: nothing may be overwritten.
+/// Without the list the served files are unknown: none may be overwritten.
 #[test]
 fn files_that_the_list_does_not_name_are_never_overwritten() {
     let dir = tempfile::tempdir().unwrap();
     let options = options(dir.path());
-    let mut writer = create(&options, Flavor::MySql);
+    let mut log_thread = create(&options, Flavor::MySql);
     let mut source = TestSource::new(0, Flavor::MySql);
-    append_all(&mut writer, &source.deliver(&[small(Flavor::MySql, 1)])).unwrap();
-    writer.close().unwrap();
-    drop(writer);
-    let mut writer = resume(&options);
-    append_all(&mut writer, &source.deliver(&[small(Flavor::MySql, 2)])).unwrap();
-    writer.close().unwrap();
-    drop(writer);
+    append_all(&mut log_thread, &source.deliver(&[small(Flavor::MySql, 1)])).unwrap();
+    log_thread.close().unwrap();
+    drop(log_thread);
+    let mut log_thread = resume(&options);
+    append_all(&mut log_thread, &source.deliver(&[small(Flavor::MySql, 2)])).unwrap();
+    log_thread.close().unwrap();
+    drop(log_thread);
     for list in [None, Some(""), Some("./relay-bin.000001\n")] {
         match list {
             None => fs::remove_file(options.log_dir.list_path()).unwrap(),
@@ -238,7 +246,7 @@ fn files_that_the_list_does_not_name_are_never_overwritten() {
 }
 
 #[test]
-fn file_numbers_stay_in_bounds() {
+fn file_numbers_beyond_32_bits_are_not_accepted() {
     let log_dir = options(Path::new("/x")).log_dir;
     assert_eq!(
         log_dir.file_number("relay-bin.4294967295"),
@@ -248,10 +256,10 @@ fn file_numbers_stay_in_bounds() {
     assert_eq!(log_dir.file_number("relay-bin.18446744073709551615"), None);
 }
 
-/// Large events are copied in pieces, and are written before the commit; cut off there, nothing
-/// of them stays.
+/// Large events are copied in pieces and written before the commit. After a kill in between, the
+/// whole transaction is truncated.
 #[test]
-fn a_large_transaction_is_whole_or_not_there() {
+fn large_transaction_is_whole_or_absent() {
     let dir = tempfile::tempdir().unwrap();
     let options = options(dir.path());
     let rows = [1 << 20, (1 << 20) - 33, 6 << 20, 40].map(|len| make::rows(80, 1, true, len));
@@ -262,49 +270,53 @@ fn a_large_transaction_is_whole_or_not_there() {
     }
     rest.push(make::xid(80));
     let large = make::mysql_group(80, gtid(80, "", 2), clock(0, 2), rest.clone());
-    let mut writer = create(&options, Flavor::MySql);
+    let mut log_thread = create(&options, Flavor::MySql);
     let mut source = TestSource::new(0, Flavor::MySql);
-    append_all(&mut writer, &source.deliver(&[small(Flavor::MySql, 1)])).unwrap();
-    writer.commit().unwrap();
-    let end = writer.log().published();
+    append_all(&mut log_thread, &source.deliver(&[small(Flavor::MySql, 1)])).unwrap();
+    log_thread.commit().unwrap();
+    let end = log_thread.log().published();
     let batch = source.deliver(&[large]);
     assert!(batch.transactions[0].spill.is_some());
-    append_all(&mut writer, &batch).unwrap();
-    assert_eq!(writer.log().published(), end);
+    append_all(&mut log_thread, &batch).unwrap();
+    assert_eq!(log_thread.log().published(), end);
     let len = |file| fs::metadata(options.log_dir.log_path(file)).unwrap().len();
-    assert!(len(1) > end.offset, "a part is written already");
-    drop(writer);
-    let mut writer = resume(&options);
+    assert!(len(1) > end.offset, "a part is already written");
+    drop(log_thread);
+    let mut log_thread = resume(&options);
     assert_eq!(transactions(&options.log_dir).len(), 1);
-    append_all(&mut writer, &batch).unwrap();
-    writer.close().unwrap();
+    append_all(&mut log_thread, &batch).unwrap();
+    log_thread.close().unwrap();
     let found = transactions(&options.log_dir);
     let expected: Vec<_> = rest
         .iter()
-        .map(|event| super::read_back::placeless(event))
+        .map(|event| super::read_back::without_position(event))
         .collect();
     assert!(found.len() == 2 && found[1].rest == expected);
     assert_eq!(len(2), recovered(&options).end.offset);
 }
 
-/// A copy by another path is no repetition; what the same path brings again is.
+/// A copy on another path does not go back; a transaction that the same path sends again does.
 #[test]
-fn a_path_on_which_gtids_go_back_is_told() {
+fn path_on_which_gtids_go_back_is_detected() {
     let dir = tempfile::tempdir().unwrap();
-    let mut writer = create(&options(dir.path()), Flavor::MariaDb);
+    let mut log_thread = create(&options(dir.path()), Flavor::MariaDb);
     let [mut one, mut other] = [0, 1].map(|number| TestSource::new(number, Flavor::MariaDb));
     let transaction = |number| group(Flavor::MariaDb, 80, number, "", Shape::Small);
-    append_all(&mut writer, &one.deliver(&[transaction(4), transaction(5)])).unwrap();
-    let goes_back = |writer: &LogThread, source: usize, batch: &TransactionBatch| {
-        let state = writer.log().state();
+    append_all(
+        &mut log_thread,
+        &one.deliver(&[transaction(4), transaction(5)]),
+    )
+    .unwrap();
+    let goes_back = |log_thread: &LogThread, source: usize, batch: &TransactionBatch| {
+        let state = log_thread.log().state();
         let found = state.sources[source].goes_back_to(batch.transactions[0].identity);
         found.map(|gtid| gtid.to_string())
     };
-    writer.commit().unwrap();
+    log_thread.commit().unwrap();
     let copy = other.deliver(&[transaction(5)]);
-    assert_eq!(goes_back(&writer, 1, &copy), None);
+    assert_eq!(goes_back(&log_thread, 1, &copy), None);
     let again = one.deliver(&[transaction(4)]);
-    assert_eq!(goes_back(&writer, 0, &again).as_deref(), Some("0-80-4"));
+    assert_eq!(goes_back(&log_thread, 0, &again).as_deref(), Some("0-80-4"));
     let next = one.deliver(&[transaction(6)]);
-    assert_eq!(goes_back(&writer, 0, &next), None);
+    assert_eq!(goes_back(&log_thread, 0, &next), None);
 }

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::read_back::{Found, placeless, transactions};
+use super::read_back::{Found, transactions, without_position};
 use super::*;
 
 #[derive(Debug, Clone)]
@@ -32,7 +32,7 @@ pub(super) enum Op {
     },
     Commit,
     Close,
-    /// Stops without a commit: what was not published is gone.
+    /// Stops without a commit: unpublished transactions are lost.
     Kill,
 }
 
@@ -58,7 +58,7 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// What the log must hold.
+/// The expected state of the log.
 #[derive(Debug, Clone)]
 pub(super) struct Model {
     pub(super) log: Vec<(Found, Origin)>,
@@ -66,7 +66,7 @@ pub(super) struct Model {
     pub(super) sources: Vec<SourceProgress>,
 }
 
-/// What a transaction was on its source.
+/// The origin of a transaction on its source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Origin {
     source: u16,
@@ -81,7 +81,7 @@ pub(super) struct History {
     sent: Vec<Vec<Vec<u8>>>,
     numbers: u64,
     pub(super) model: Model,
-    /// As of the newest publication.
+    /// The model as last published.
     published: Model,
     _dir: tempfile::TempDir,
 }
@@ -94,7 +94,7 @@ impl History {
             sync,
             ..options(dir.path())
         };
-        let writer = create(&options, flavor);
+        let log_thread = create(&options, flavor);
         let model = Model {
             log: Vec::new(),
             executed: Executed::empty(flavor),
@@ -112,10 +112,10 @@ impl History {
             model,
             _dir: dir,
         };
-        (history, writer)
+        (history, log_thread)
     }
 
-    pub(super) fn run(&mut self, writer: &mut LogThread, op: &Op) {
+    pub(super) fn run(&mut self, log_thread: &mut LogThread, op: &Op) {
         match op {
             Op::New {
                 source,
@@ -132,22 +132,22 @@ impl History {
                     })
                     .collect();
                 self.sent.extend(groups.iter().cloned());
-                self.append(writer, *source, &groups);
+                self.append(log_thread, *source, &groups);
             }
             Op::Again { source, which } => {
                 if !self.sent.is_empty() {
                     let group = self.sent[which % self.sent.len()].clone();
-                    self.append(writer, *source, &[group]);
+                    self.append(log_thread, *source, &[group]);
                 }
             }
             Op::Own { source } => {
                 self.numbers += 1;
                 let group = group(self.flavor, OWN, self.numbers, "", Shape::Small);
-                self.append(writer, *source, &[group]);
+                self.append(log_thread, *source, &[group]);
             }
             Op::NextFile { source } => {
                 let batch = self.sources[*source].next_file();
-                writer.move_source(&batch).unwrap();
+                log_thread.move_source(&batch).unwrap();
                 let server_id = self.sources[*source].server_id;
                 let progress = &mut self.model.sources[*source];
                 progress.position.file = batch.source_end.file.clone();
@@ -156,25 +156,25 @@ impl History {
             }
             Op::ReplaceServer { source } => self.sources[*source].replace_server(),
             Op::Commit => {
-                writer.commit().unwrap();
+                log_thread.commit().unwrap();
                 self.published = self.model.clone();
             }
             Op::Close => {
-                writer.close().unwrap();
+                log_thread.close().unwrap();
                 self.published = self.model.clone();
-                self.reopen(writer);
+                self.reopen(log_thread);
             }
-            Op::Kill => self.reopen(writer),
+            Op::Kill => self.reopen(log_thread),
         }
     }
 
-    fn append(&mut self, writer: &mut LogThread, source: usize, groups: &[Vec<Vec<u8>>]) {
+    fn append(&mut self, log_thread: &mut LogThread, source: usize, groups: &[Vec<Vec<u8>>]) {
         let batch = self.sources[source].deliver(groups);
         assert_eq!(batch.transactions.len(), groups.len());
         for transaction in &batch.transactions {
-            let before = writer.log().published();
-            let decision = writer.append(&batch, transaction).unwrap();
-            if writer.log().published() != before {
+            let before = log_thread.log().published();
+            let decision = log_thread.append(&batch, transaction).unwrap();
+            if log_thread.log().published() != before {
                 self.published = self.model.clone(); // A new file began.
             }
             let identity = transaction.identity;
@@ -207,8 +207,8 @@ impl History {
         batch.recycle();
     }
 
-    fn reopen(&mut self, writer: &mut LogThread) {
-        let end = writer.log().published();
+    fn reopen(&mut self, log_thread: &mut LogThread) {
+        let end = log_thread.log().published();
         let recovered = recovered(&self.options);
         assert_eq!(recovered.end, end);
         assert_eq!(recovered.executed, self.published.executed);
@@ -221,13 +221,13 @@ impl History {
             let found = recovered.sources.get(name).cloned().unwrap_or_default();
             assert_eq!(found, *progress, "source {name}");
         }
-        *writer = LogThread::resume(self.options.clone(), recovered).unwrap();
+        *log_thread = LogThread::resume(self.options.clone(), recovered).unwrap();
         self.model = self.published.clone();
-        self.check(writer);
+        self.check(log_thread);
     }
 
-    fn check(&self, writer: &LogThread) {
-        let state = writer.log().state().clone();
+    fn check(&self, log_thread: &LogThread) {
+        let state = log_thread.log().state().clone();
         assert_eq!(state.executed, self.model.executed);
         assert_eq!(state.purged, Executed::empty(self.flavor));
         assert_eq!(state.sources, self.model.sources);
@@ -240,7 +240,7 @@ impl History {
                 assert_eq!(pair[0].file, pair[1].file);
             }
         }
-        let found: Vec<_> = found.into_iter().map(without_place).collect();
+        let found: Vec<_> = found.into_iter().map(without_coordinates).collect();
         let expected: Vec<_> = self
             .model
             .log
@@ -251,7 +251,7 @@ impl History {
     }
 }
 
-pub(super) fn without_place(found: Found) -> Found {
+pub(super) fn without_coordinates(found: Found) -> Found {
     Found {
         commit_id: None,
         file: 0,
@@ -274,7 +274,7 @@ fn expected(batch: &TransactionBatch, transaction: &crate::transaction::Transact
         server_id: transaction.server_id,
         rest: make::split(&rest)
             .iter()
-            .map(|event| placeless(event))
+            .map(|event| without_position(event))
             .collect(),
         commit_id: None,
         file: 0,
@@ -285,16 +285,16 @@ fn expected(batch: &TransactionBatch, transaction: &crate::transaction::Transact
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
     #[test]
-    fn the_log_holds_what_the_model_holds(
+    fn log_equals_the_model(
         mariadb in any::<bool>(),
         max_size in prop_oneof![Just(700u64), Just(3000), Just(1 << 30)],
         ops in prop::collection::vec(op(), 1..60),
     ) {
         let flavor = if mariadb { Flavor::MariaDb } else { Flavor::MySql };
-        let (mut history, mut writer) = History::new(flavor, max_size, SyncPolicy::Commit);
+        let (mut history, mut log_thread) = History::new(flavor, max_size, SyncPolicy::Commit);
         for op in &ops {
-            history.run(&mut writer, op);
+            history.run(&mut log_thread, op);
         }
-        history.run(&mut writer, &Op::Close);
+        history.run(&mut log_thread, &Op::Close);
     }
 }

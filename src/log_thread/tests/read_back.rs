@@ -1,4 +1,4 @@
-//! Reading a relay log's files byte by byte, without what the relay itself uses to find its way.
+//! Reads a relay log's files byte by byte, independently of the relay's own reader and index.
 
 use std::fs;
 
@@ -15,23 +15,23 @@ use crate::gtid::{BinlogState, GtidSet};
 pub(super) struct Found {
     pub(super) identity: Identity,
     pub(super) server_id: u32,
-    /// The events behind the opener, without what depends on their place.
+    /// The events after the opener, without position and checksum.
     pub(super) rest: Vec<Vec<u8>>,
     pub(super) commit_id: Option<u64>,
-    /// In which file it is.
+    /// The number of its file.
     pub(super) file: u64,
-    /// Where it ends there.
+    /// Its end offset there.
     pub(super) end: u64,
 }
 
 /// An event without position and checksum.
-pub(super) fn placeless(event: &[u8]) -> Vec<u8> {
+pub(super) fn without_position(event: &[u8]) -> Vec<u8> {
     let mut event = event[..event.len() - CHECKSUM_LEN].to_vec();
     event::set_log_pos(&mut event, 0).unwrap();
     event
 }
 
-/// All transactions of the log; asserts what must be true of each event and file.
+/// All transactions of the log; asserts the invariants of each event and file.
 pub(super) fn transactions(log_dir: &LogDir) -> Vec<Found> {
     let files = log_dir.read_list().unwrap();
     let mut found = Vec::new();
@@ -44,7 +44,7 @@ pub(super) fn transactions(log_dir: &LogDir) -> Vec<Found> {
         let executed = before.get_or_insert_with(|| previous.clone());
         assert_eq!(
             *executed, previous,
-            "what file {number} says lies before it"
+            "the transactions that file {number} lists as before it"
         );
         for transaction in found.iter().filter(|found| found.file == *number) {
             assert!(
@@ -56,7 +56,7 @@ pub(super) fn transactions(log_dir: &LogDir) -> Vec<Found> {
     found
 }
 
-/// Cuts a file into events; each must be whole, checksummed and at its place.
+/// Splits a file into events; each must be whole, with the right checksum and log_pos.
 pub(super) fn events(bytes: &[u8]) -> Vec<Vec<u8>> {
     assert_eq!(bytes[..4], MAGIC);
     let mut offset = 4;
@@ -114,7 +114,7 @@ fn read_file(
             }
             _ => {
                 assert!(found.len() > from, "an event before the first transaction");
-                found.last_mut().unwrap().rest.push(placeless(event));
+                found.last_mut().unwrap().rest.push(without_position(event));
             }
         }
         if let Some(transaction) = found[from..].last_mut()

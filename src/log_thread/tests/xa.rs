@@ -1,5 +1,5 @@
-//! Two-part operations: XA transactions of MySQL that the filter has emptied, and MariaDB's
-//! ALTER in two phases. The second half shares the fate of the first.
+//! Two-part operations: MySQL's XA transactions that the filter emptied, and MariaDB's two-phase
+//! ALTER. The second half is kept or emptied as the first was.
 
 use super::*;
 use crate::binlog::mariadb_gtid::MariaDbGtidEvent;
@@ -21,17 +21,17 @@ fn ended(gno: u64, statement: &str) -> Vec<Vec<u8>> {
     )
 }
 
-fn append(writer: &mut LogThread, batch: &TransactionBatch) {
+fn append(log_thread: &mut LogThread, batch: &TransactionBatch) {
     for transaction in &batch.transactions {
-        writer.append(batch, transaction).unwrap();
+        log_thread.append(batch, transaction).unwrap();
     }
-    writer.commit().unwrap();
+    log_thread.commit().unwrap();
 }
 
 /// The newest file's transactions, without their openers.
-fn newest(writer: &LogThread) -> Vec<String> {
-    let file = *writer.log().state().files.last().unwrap();
-    let bytes = std::fs::read(writer.log().log_dir().log_path(file)).unwrap();
+fn newest(log_thread: &LogThread) -> Vec<String> {
+    let file = *log_thread.log().state().files.last().unwrap();
+    let bytes = std::fs::read(log_thread.log().log_dir().log_path(file)).unwrap();
     let words = outline(&split(&bytes[4..]));
     let own = ["Format_desc", "Previous_gtids", "Gtid", "Rotate"];
     words
@@ -41,10 +41,10 @@ fn newest(writer: &LogThread) -> Vec<String> {
 }
 
 #[test]
-fn the_end_of_an_emptied_xa_transaction_is_emptied_after_restarts_and_rotations() {
+fn end_of_an_emptied_xa_transaction_is_emptied_after_restarts_and_rotations() {
     let dir = fast_dir();
     let options = options(dir.path());
-    let mut writer = create(&options, Flavor::MySql);
+    let mut log_thread = create(&options, Flavor::MySql);
     let mut source = TestSource::new(0, Flavor::MySql);
     let long = "n".repeat(60);
     let batch = source.deliver(&[
@@ -53,59 +53,59 @@ fn the_end_of_an_emptied_xa_transaction_is_emptied_after_restarts_and_rotations(
         prepared(3, &long, "other"),
         prepared(4, "d", "other"),
     ]);
-    append(&mut writer, &batch);
-    // The same by another path: nothing changes.
+    append(&mut log_thread, &batch);
+    // The same transaction from another source: nothing changes.
     let mut peer = TestSource::new(1, Flavor::MySql);
-    append(&mut writer, &peer.deliver(&[prepared(1, "a", "other")]));
+    append(&mut log_thread, &peer.deliver(&[prepared(1, "a", "other")]));
     let kept = "XA START X'61',X'',1 Table_map Write_rows XA END X'61',X'',1 XA_prepare";
     let emptied = "BEGIN COMMIT";
     let expected = [emptied, kept, emptied, emptied].join(" ");
-    assert_eq!(newest(&writer).join(" "), expected);
+    assert_eq!(newest(&log_thread).join(" "), expected);
 
     // Killed, then stopped: each time a new file begins.
-    drop(writer);
-    let mut writer = resume(&options);
+    drop(log_thread);
+    let mut log_thread = resume(&options);
     append(
-        &mut writer,
+        &mut log_thread,
         &source.deliver(&[ended(5, "XA ROLLBACK X'64',X'',1")]),
     );
-    assert_eq!(newest(&writer).join(" "), emptied);
-    writer.close().unwrap();
-    drop(writer);
-    let mut writer = resume(&options);
+    assert_eq!(newest(&log_thread).join(" "), emptied);
+    log_thread.close().unwrap();
+    drop(log_thread);
+    let mut log_thread = resume(&options);
     let hex: String = long.bytes().map(|byte| format!("{byte:02x}")).collect();
     let batch = source.deliver(&[
         ended(6, "XA COMMIT X'61',X'',1"),
         ended(7, "XA COMMIT X'62',X'',1"),
         ended(8, &format!("XA COMMIT X'{hex}',X'',1")),
-        // Its xid was used once more, and its end is no longer an emptied one.
+        // The emptied transaction with this xid has ended: this is the end of another one.
         ended(9, "XA COMMIT X'64',X'',1"),
     ]);
-    append(&mut writer, &batch);
+    append(&mut log_thread, &batch);
     let expected = [
         emptied,
         "XA COMMIT X'62',X'',1",
         emptied,
         "XA COMMIT X'64',X'',1",
     ];
-    assert_eq!(newest(&writer).join(" "), expected.join(" "));
-    writer.close().unwrap();
+    assert_eq!(newest(&log_thread).join(" "), expected.join(" "));
+    log_thread.close().unwrap();
     assert!(recovered(&options).halves.is_empty());
 }
 
 #[test]
-fn an_end_whose_start_is_unknown_leaves_no_record() {
+fn end_whose_start_is_unknown_leaves_no_record() {
     let dir = fast_dir();
-    let mut writer = create(&options(dir.path()), Flavor::MySql);
+    let mut log_thread = create(&options(dir.path()), Flavor::MySql);
     let mut source = TestSource::new(0, Flavor::MySql);
     let batch = source.deliver(&[
         prepared(1, "a", "other"),
         ended(2, "XA COMMIT X'61',X'',1"),
         ended(3, "XA COMMIT X'62',X'',1"),
     ]);
-    append(&mut writer, &batch);
-    let file = *writer.log().state().files.last().unwrap();
-    let path = writer.log().log_dir().index_path(file);
+    append(&mut log_thread, &batch);
+    let file = *log_thread.log().state().files.last().unwrap();
+    let path = log_thread.log().log_dir().index_path(file);
     let mut index = IndexReader::open(&path).unwrap();
     let mut found = Vec::new();
     while let Some(read) = index.next_record().unwrap() {
@@ -123,13 +123,13 @@ fn an_end_whose_start_is_unknown_leaves_no_record() {
     assert_eq!(found, expected);
 }
 
-/// The rules that judge the second half need not be those that judged the first: another source's,
-/// or others after a restart. Here the database stands for that.
+/// The second half may be filtered by other rules than the first: another source's, or changed ones
+/// after a restart. Here a different database represents that.
 #[test]
-fn the_halves_of_an_alter_share_one_fate_whatever_the_rules_say_of_the_second() {
+fn both_parts_of_an_alter_follow_the_rules_for_the_first() {
     let dir = fast_dir();
     let options = options(dir.path());
-    let mut writer = create(&options, Flavor::MariaDb);
+    let mut log_thread = create(&options, Flavor::MariaDb);
     let mut source = TestSource::new(0, Flavor::MariaDb);
     let mut peer = TestSource::new(1, Flavor::MariaDb);
     let start = |seq_no, database| make::alter_half(80, seq_no, None, database);
@@ -140,27 +140,27 @@ fn the_halves_of_an_alter_share_one_fate_whatever_the_rules_say_of_the_second() 
         start(2, "other"),
         start(3, "test"),
         start(4, "other"),
-        // Nobody knows its first half: the rules decide.
+        // Its first half is unknown: the rules decide.
         end(5, 99, "test"),
         end(6, 99, "other"),
         end(7, 3, "other"),
     ]);
-    append(&mut writer, &batch);
+    append(&mut log_thread, &batch);
     let expected = [
         statement, "COMMIT", statement, "COMMIT", statement, "COMMIT", statement,
     ];
-    assert_eq!(alters(&writer), expected);
+    assert_eq!(alters(&log_thread), expected);
 
     // Killed, then stopped: each time a new file begins.
-    drop(writer);
-    let mut writer = resume(&options);
-    append(&mut writer, &peer.deliver(&[end(8, 1, "other")]));
-    assert_eq!(alters(&writer), [statement]);
-    writer.close().unwrap();
-    drop(writer);
-    let mut writer = resume(&options);
+    drop(log_thread);
+    let mut log_thread = resume(&options);
+    append(&mut log_thread, &peer.deliver(&[end(8, 1, "other")]));
+    assert_eq!(alters(&log_thread), [statement]);
+    log_thread.close().unwrap();
+    drop(log_thread);
+    let mut log_thread = resume(&options);
     append(
-        &mut writer,
+        &mut log_thread,
         &source.deliver(&[
             end(8, 1, "other"),
             end(9, 2, "test"),
@@ -169,16 +169,16 @@ fn the_halves_of_an_alter_share_one_fate_whatever_the_rules_say_of_the_second() 
             end(11, 4, "test"),
         ]),
     );
-    assert_eq!(alters(&writer), ["COMMIT", "COMMIT", statement]);
-    writer.close().unwrap();
+    assert_eq!(alters(&log_thread), ["COMMIT", "COMMIT", statement]);
+    log_thread.close().unwrap();
     assert!(recovered(&options).halves.is_empty());
 }
 
-/// The newest file's transactions, of which each must be whole: a GTID event that says whether one
-/// statement or a COMMIT follows.
-fn alters(writer: &LogThread) -> Vec<String> {
-    let file = *writer.log().state().files.last().unwrap();
-    let bytes = std::fs::read(writer.log().log_dir().log_path(file)).unwrap();
+/// The newest file's transactions, each of which must be whole: its GTID event has a flag for
+/// whether one statement or a transaction with COMMIT follows.
+fn alters(log_thread: &LogThread) -> Vec<String> {
+    let file = *log_thread.log().state().files.last().unwrap();
+    let bytes = std::fs::read(log_thread.log().log_dir().log_path(file)).unwrap();
     let events = split(&bytes[4..]);
     for pair in events.windows(2) {
         if EventHeader::parse(&pair[0]).unwrap().event_type == EventType::MARIADB_GTID {
@@ -197,9 +197,9 @@ fn alters(writer: &LogThread) -> Vec<String> {
         .collect()
 }
 
-/// A crash while several are written leaves what belongs to those that came through.
+/// A crash while several operations are written leaves the open halves of the recovered ones.
 #[test]
-fn halves_after_a_crash_at_every_byte_of_the_index() {
+fn open_halves_after_a_crash_at_every_byte_of_the_index() {
     let long = "n".repeat(60);
     let xas = [
         prepared(1, "a", "other"),
@@ -219,11 +219,11 @@ fn halves_after_a_crash_at_every_byte_of_the_index() {
         let written = |count: usize, close: bool| {
             let dir = fast_dir();
             let options = options(dir.path());
-            let mut writer = create(&options, flavor);
+            let mut log_thread = create(&options, flavor);
             let mut source = TestSource::new(0, flavor);
-            append(&mut writer, &source.deliver(&groups[..count]));
+            append(&mut log_thread, &source.deliver(&groups[..count]));
             if close {
-                writer.close().unwrap();
+                log_thread.close().unwrap();
             }
             (dir, options)
         };

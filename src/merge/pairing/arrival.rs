@@ -29,35 +29,35 @@ impl Arrival {
     }
 }
 
-/// How an arriving transaction was classified.
+/// The classification of an arriving transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Paired {
-    /// It was not delivered before.
+    /// It is new: no copy of it was delivered.
     New,
-    /// It is new, or the path sends it a second time: it is delivered.
+    /// It is new, or its path sends it a second time: it is delivered.
     NewOrRepeated,
     /// A copy of it was delivered.
     Copy,
-    /// It lies before the start of its origin's own path.
+    /// It is from before the first file that was read on its origin's own path.
     Before,
-    /// The path sent it before: the source, a peer of the origin, has logged it twice.
+    /// Its path has sent it before: the source, a peer of the origin, has logged it twice.
     Repeated,
 }
 
 /// Why an arrival cannot be paired.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unaligned {
-    /// The origin itself skipped a transaction that a peer has from it.
+    /// A peer has a transaction of the origin that the origin's own binlog does not have.
     #[error(
         "it follows another transaction of the same server, of time {missing_timestamp}, that is \
          in a peer's binlog but not in this server's own"
     )]
     Missing {
-        /// When the missing one began, in seconds since 1970.
+        /// When the missing transaction began, in seconds since 1970.
         missing_timestamp: u32,
     },
-    /// Two transactions of one second and one origin, logged as statements by one server and as
-    /// rows by another, of which the number differs.
+    /// One server logged transactions of one origin and one second as statements, another as rows,
+    /// and their numbers differ.
     #[error(
         "one binlog holds more of its server's transactions of time {timestamp} than the other, \
          and they cannot be matched because one server logs statements and the other rows"

@@ -1,4 +1,4 @@
-//! What was delivered: the transactions without GTIDs that copies are compared with.
+//! The delivered transactions without GTIDs, which copies are compared with.
 
 use crate::identity::Fingerprint;
 use crate::position::RecordNumber;
@@ -12,7 +12,7 @@ pub struct Delivered {
     pub fingerprint: Fingerprint,
     /// The path that delivered it: a source's number.
     pub path: u16,
-    /// Whether that path may have delivered it twice, so that its origin need not send it again.
+    /// Whether it may be that path's repetition of another one, which its origin never sends.
     pub may_be_repetition: bool,
 }
 

@@ -8,80 +8,82 @@ use super::repetitions::Repetitions;
 use crate::identity::Fingerprint;
 use crate::position::RecordNumber;
 
-/// How many entries of a queue are kept in memory.
+/// The most entries of a queue that are kept in memory.
 pub const WINDOW_LEN: usize = 16 * 1024;
-/// A file's first timestamp is when the statement began that had the file before it closed, and
-/// what that file holds may be later, by this many seconds. (What lies in the file itself is not
-/// lost: its origin's own path brings it.)
+/// A binlog file's first timestamp is the time when the statement began that caused the rotation, so
+/// the previous file may have transactions that are later, by at most this many seconds. (Those in
+/// the file itself are not lost: the origin's own path sends them.)
 const BEGIN_MARGIN: u64 = 60;
-/// How many entries that a path passed over are kept in mind.
+/// The most skipped entries remembered per path.
 const SKIPPED_MAX: usize = 4096;
-/// In which form a transaction's changes are.
+/// The traits for the binlog format of a transaction's changes.
 const FORM: u32 = Fingerprint::HAS_STATEMENTS | Fingerprint::HAS_ROWS;
 
-/// What of one path's queue must survive a restart.
+/// The part of a queue's state that must survive a restart.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PathState {
     /// The path: a source's number.
     pub path: u16,
     /// The server_id of the transactions.
     pub origin: u32,
-    /// Where in the ledger the queue begins.
+    /// The record of the ledger where the queue begins.
     pub cursor: RecordNumber,
-    /// Whether something of the origin has come by this path that lies behind the start.
+    /// Whether a transaction of the origin after the start has arrived on this path.
     pub is_aligned: bool,
-    /// What was passed over, oldest first.
+    /// The skipped entries, oldest first.
     pub skipped: Vec<Delivered>,
-    /// What may come again.
+    /// Transactions that may be logged again.
     pub repetitions: Repetitions,
 }
 
-/// Where a transaction stands in a queue.
+/// Where a transaction was found in a queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Found {
     First {
         other_format: bool,
     },
-    Behind {
+    Later {
         index: usize,
         other_format: bool,
     },
-    /// Behind what is in memory.
-    FarBehind(RecordNumber),
+    /// Beyond the entries in memory, at this record of the ledger.
+    Beyond(RecordNumber),
     Skipped(usize),
-    /// A statement that may have changed no row, and rows that may be its copy or another one's.
-    Unsure,
-    Nowhere,
+    /// It is a statement that may have changed no row, and an entry has rows that may be its own or
+    /// another's.
+    Uncertain,
+    NotFound,
 }
 
-/// What other paths delivered of one origin and this one has not brought.
+/// A queue: the transactions of one origin that other paths delivered and this one has not sent.
 #[derive(Debug, Default)]
 pub(super) struct Path {
     window: VecDeque<Delivered>,
-    /// Where in the ledger the queue goes on behind the window; `None` when all is in it.
+    /// The record of the ledger where the queue continues after the window; `None` if the window has
+    /// the whole queue.
     rest: Option<RecordNumber>,
     skipped: VecDeque<Delivered>,
     pub(super) is_aligned: bool,
-    /// The second of the newest transaction that was paired although one server logged it as
+    /// The timestamp of the newest transaction that was paired although one server logged it as
     /// statements and the other as rows.
     other_format_at: Option<u32>,
-    /// The second of the newest transaction that was new on this path.
+    /// The timestamp of the newest transaction that was new on this path.
     new_at: Option<u32>,
-    /// The second of the newest one for which [`Found::Unsure`] was the answer.
-    unsure_at: Option<u32>,
+    /// The timestamp of the newest transaction that was [`Found::Uncertain`].
+    uncertain_at: Option<u32>,
     pub(super) repetitions: Repetitions,
 }
 
-/// Whether it is a statement that may have changed no row, so that a peer has no rows of it.
+/// Whether it is a statement that may have changed no row, so that a peer may have no copy of it.
 fn may_be_without_rows(fingerprint: &Fingerprint) -> bool {
     fingerprint.traits & Fingerprint::MAY_BE_WITHOUT_ROWS != 0
 }
 
 impl Path {
-    /// A queue of which nothing was read yet, and that begins at `place`.
-    pub(super) fn starting_at(place: RecordNumber) -> Self {
+    /// A queue that begins at record `first` of the ledger, and was not read yet.
+    pub(super) fn starting_at(first: RecordNumber) -> Self {
         Self {
-            rest: Some(place),
+            rest: Some(first),
             ..Self::default()
         }
     }
@@ -108,14 +110,14 @@ impl Path {
         }
     }
 
-    /// Whether nothing that other paths delivered is left.
+    /// Whether the queue has no entries.
     pub(super) fn is_empty(&self) -> bool {
         self.window.is_empty() && self.rest.is_none()
     }
 
     pub(super) fn push(&mut self, delivered: Delivered) {
         if self.rest.is_some() {
-            return; // It is read when its turn comes.
+            return; // It is read from the ledger when it is needed.
         }
         if self.window.len() < WINDOW_LEN {
             self.window.push_back(delivered);
@@ -124,19 +126,19 @@ impl Path {
         }
     }
 
-    /// Passes all: none should come any more. What does was delivered nevertheless, if this path
-    /// cannot have left it out because of its format.
-    pub(super) fn pass_all(&mut self) {
+    /// Skips all entries: this path should not send them any more. They are remembered in case it
+    /// does, except those that it may have omitted because it logs rows.
+    pub(super) fn skip_all(&mut self) {
         while let Some(entry) = self.window.pop_front() {
             let fingerprint = &entry.fingerprint;
             if fingerprint.commit_timestamp != 0 || !may_be_without_rows(fingerprint) {
-                self.keep_in_mind(entry);
+                self.remember_skipped(entry);
             }
         }
         self.rest = None;
     }
 
-    /// Reads on when the window is empty.
+    /// Reads from the ledger if the window is empty.
     pub(super) fn fill(
         &mut self,
         path: u16,
@@ -145,13 +147,13 @@ impl Path {
     ) -> Result<(), Unaligned> {
         if let (true, Some(rest)) = (self.window.is_empty(), self.rest) {
             let window = &mut self.window;
-            let mut take = |delivered: Delivered| {
+            let mut accept = |delivered: Delivered| {
                 if delivered.path != path {
                     window.push_back(delivered);
                 }
                 window.len() < WINDOW_LEN
             };
-            let read = ledger.read(rest, origin, &mut take);
+            let read = ledger.read(rest, origin, &mut accept);
             self.rest = read.map_err(Unaligned::Ledger)?;
         }
         Ok(())
@@ -174,7 +176,7 @@ impl Path {
             return Ok(Found::Skipped(index));
         }
         if let Some(index) = self.window.iter().position(same) {
-            return Ok(Found::Behind {
+            return Ok(Found::Later {
                 index,
                 other_format: false,
             });
@@ -184,10 +186,10 @@ impl Path {
         let mut in_window = self.window.iter();
         let candidate = in_window.position(sure);
         match candidate.or_else(|| self.window.iter().position(similar)) {
-            Some(_) if may_be_without_rows(fingerprint) => return Ok(Found::Unsure),
+            Some(_) if may_be_without_rows(fingerprint) => return Ok(Found::Uncertain),
             Some(0) => return Ok(Found::First { other_format: true }),
             Some(index) => {
-                return Ok(Found::Behind {
+                return Ok(Found::Later {
                     index,
                     other_format: true,
                 });
@@ -198,23 +200,23 @@ impl Path {
             return Ok(Found::Skipped(index));
         }
         let Some(rest) = self.rest else {
-            return Ok(Found::Nowhere);
+            return Ok(Found::NotFound);
         };
-        let mut found = Found::Nowhere;
-        let mut take = |entry: Delivered| {
+        let mut found = Found::NotFound;
+        let mut accept = |entry: Delivered| {
             if entry.path != path && (same(&entry) || similar(&entry)) {
-                found = Found::FarBehind(entry.record);
+                found = Found::Beyond(entry.record);
             }
-            found == Found::Nowhere
+            found == Found::NotFound
         };
-        let read = ledger.read(rest, origin, &mut take);
+        let read = ledger.read(rest, origin, &mut accept);
         read.map_err(Unaligned::Ledger)?;
         Ok(found)
     }
 
-    /// Takes in `arrival`, which is `found`. `began` is when the first file that was read of its
-    /// origin was begun, if files before it are lost, else 0.
-    pub(super) fn take(
+    /// Classifies `arrival`, which was `found` in the queue, and advances the queue. `began` is when
+    /// the first file that was read from its origin was created, if files before it are lost, else 0.
+    pub(super) fn apply(
         &mut self,
         found: Found,
         arrival: &Arrival,
@@ -222,29 +224,29 @@ impl Path {
         ledger: &impl Ledger,
     ) -> Result<Paired, Unaligned> {
         let fingerprint = &arrival.fingerprint;
-        // What its origin's own first file does not hold any more can only be passed over.
+        // Transactions that are lost on their origin itself can only be skipped.
         let may_have_lost = began != 0 && !self.is_aligned;
         match found {
-            Found::First { other_format } => self.pass_first(other_format, fingerprint),
+            Found::First { other_format } => self.pair_first(other_format, fingerprint),
             Found::Skipped(index) => self.forget_skipped(index),
-            Found::Behind {
+            Found::Later {
                 index,
                 other_format,
             } => {
                 if !may_have_lost {
                     self.check_skipping(index, arrival)?;
                 }
-                self.pass_to(index, other_format, fingerprint);
+                self.skip_to(index, other_format, fingerprint);
             }
-            Found::FarBehind(place) => {
+            Found::Beyond(record) => {
                 if !may_have_lost {
                     self.check_skipping(usize::MAX, arrival)?;
                 }
-                self.jump_to(place, arrival.path, arrival.origin, ledger)?;
+                self.jump_to(record, arrival.path, arrival.origin, ledger)?;
             }
-            // If it changed no row, nothing is missed without it. If it did, its rows are there.
-            Found::Unsure => self.unsure_at = Some(fingerprint.timestamp),
-            Found::Nowhere => {
+            // If it changed no row, dropping it loses nothing. If it did, its rows were delivered.
+            Found::Uncertain => self.uncertain_at = Some(fingerprint.timestamp),
+            Found::NotFound => {
                 let is_before = arrival.seconds() <= u64::from(began) + BEGIN_MARGIN;
                 if may_have_lost && is_before && !arrival.is_direct() {
                     return Ok(Paired::Before);
@@ -259,43 +261,44 @@ impl Path {
         Ok(Paired::Copy)
     }
 
-    fn pass_first(&mut self, other_format: bool, fingerprint: &Fingerprint) {
+    fn pair_first(&mut self, other_format: bool, fingerprint: &Fingerprint) {
         self.window.pop_front();
         self.note_pairing(other_format, fingerprint);
     }
 
-    /// Passes all up to the one at `index`, which was paired.
-    fn pass_to(&mut self, index: usize, other_format: bool, paired: &Fingerprint) {
+    /// Skips the entries before the one at `index`, and removes that one, which was paired.
+    fn skip_to(&mut self, index: usize, other_format: bool, paired: &Fingerprint) {
         for _ in 0..index {
             if let Some(entry) = self.window.pop_front() {
-                self.keep_in_mind(entry);
+                self.remember_skipped(entry);
             }
         }
-        self.pass_first(other_format, paired);
+        self.pair_first(other_format, paired);
     }
 
-    /// Passes all up to the one at `place`, which was paired and is not in the window.
+    /// Skips the entries before that of `record`, and removes that one, which was paired and is not in
+    /// the window.
     fn jump_to(
         &mut self,
-        place: RecordNumber,
+        record: RecordNumber,
         path: u16,
         origin: u32,
         ledger: &impl Ledger,
     ) -> Result<(), Unaligned> {
         while let Some(entry) = self.window.pop_front() {
-            self.keep_in_mind(entry);
+            self.remember_skipped(entry);
         }
         let Some(rest) = self.rest else {
             return Ok(());
         };
-        let mut take = |entry: Delivered| {
-            let is_before = entry.record < place;
+        let mut accept = |entry: Delivered| {
+            let is_before = entry.record < record;
             if is_before && entry.path != path {
-                self.keep_in_mind(entry);
+                self.remember_skipped(entry);
             }
             is_before
         };
-        let read = ledger.read(rest, origin, &mut take);
+        let read = ledger.read(rest, origin, &mut accept);
         self.rest = read.map_err(Unaligned::Ledger)?;
         self.is_aligned = true;
         Ok(())
@@ -306,7 +309,7 @@ impl Path {
         self.is_aligned = true;
     }
 
-    fn keep_in_mind(&mut self, entry: Delivered) {
+    fn remember_skipped(&mut self, entry: Delivered) {
         if entry.may_be_repetition {
             return;
         }
@@ -321,26 +324,25 @@ impl Path {
         self.other_format_at = other_format.then_some(fingerprint.timestamp);
     }
 
-    /// Whether `arrival`, which is `found` in the queue, is what the source, a peer of the origin,
-    /// has sent before.
+    /// Whether the source, a peer of the origin, has sent `arrival`, which was `found` in the queue,
+    /// before.
     pub(super) fn is_repetition(&self, arrival: &Arrival, found: &Found) -> bool {
         let fingerprint = &arrival.fingerprint;
         let next = Found::First {
             other_format: false,
         };
-        // The next one in the queue is counted first, since several may look alike.
+        // Several may look alike: the first entry of the queue has precedence.
         if arrival.is_direct() || *found == next {
             return false;
         }
-        // When there is nothing else to come, it may be new.
+        // With an empty queue it may be new.
         let is_old = fingerprint.commit_timestamp != 0 || !self.is_empty();
         is_old && self.repetitions.may_come_again(fingerprint)
     }
 
-    /// Drops repetitions from the queue before `next` is paired. A transaction that was delivered
-    /// although it may be a repetition follows the one that it would repeat, with only others of
-    /// this kind between them: when something else comes by the origin's own path, they were
-    /// repetitions.
+    /// Drops repetitions from the queue before `next` is paired. A possible repetition that was
+    /// delivered follows the transaction that it would repeat, with only other possible repetitions
+    /// between them. If the origin's own path now sends another transaction, they were repetitions.
     pub(super) fn drop_repetitions(&mut self, next: &Fingerprint) {
         while let Some(first) = self.window.front()
             && first.may_be_repetition
@@ -354,7 +356,7 @@ impl Path {
         self.new_at = Some(fingerprint.timestamp);
     }
 
-    /// Whether the entries before the one at `index` may have been left out by this path.
+    /// Checks that this path may have omitted the entries before the one at `index`.
     fn check_skipping(&self, index: usize, arrival: &Arrival) -> Result<(), Unaligned> {
         if arrival.fingerprint.commit_timestamp != 0 {
             return Ok(()); // Every pairing is certain.
@@ -376,10 +378,10 @@ impl Path {
         }
     }
 
-    /// An origin's own path leaves nothing out.
+    /// As [`Path::check_skipping`] for the origin's own path, which omits nothing.
     fn check_direct_skipping(&self, index: usize) -> Result<(), Unaligned> {
-        // Rows of a statement of which it was unsure may stand in the queue still.
-        let left_over = |entry: &&Delivered| Some(entry.fingerprint.timestamp) == self.unsure_at;
+        // Rows of an uncertain statement may still be in the queue.
+        let left_over = |entry: &&Delivered| Some(entry.fingerprint.timestamp) == self.uncertain_at;
         let skipped = self.window.iter().take(index);
         let Some(missing) = skipped.clone().find(|entry| !left_over(entry)) else {
             return Ok(());
@@ -394,13 +396,13 @@ impl Path {
         }
     }
 
-    /// Whether what was found nowhere is surely new.
+    /// Checks that a transaction that was not found is certainly new.
     fn check_new(&self, arrival: &Arrival) -> Result<(), Unaligned> {
         let timestamp = arrival.fingerprint.timestamp;
-        let others_went_on = !self.window.is_empty();
+        let others_continued = !self.window.is_empty();
         let has_rows = !may_be_without_rows(&arrival.fingerprint);
         let is_other = self.other_format_at == Some(timestamp);
-        if arrival.is_direct() && others_went_on && is_other && has_rows {
+        if arrival.is_direct() && others_continued && is_other && has_rows {
             return Err(Unaligned::Ambiguous { timestamp });
         }
         Ok(())

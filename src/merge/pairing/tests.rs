@@ -1,4 +1,4 @@
-//! Copies are recognised, whatever the paths' pace; what cannot be told stops.
+//! Copies are recognised at any pace of the paths; what cannot be classified stops its source.
 
 use std::cell::RefCell;
 
@@ -20,14 +20,14 @@ impl Ledger for Memory {
         &self,
         from: RecordNumber,
         origin: u32,
-        take: &mut dyn FnMut(Delivered) -> bool,
+        accept: &mut dyn FnMut(Delivered) -> bool,
     ) -> Result<Option<RecordNumber>, String> {
         let records = self.records.borrow();
         let known = records.iter().filter(|(_, one)| one.record < self.end);
         for (of, delivered) in known {
             let mut next = delivered.record;
             next.record += 1;
-            if *of == origin && delivered.record >= from && !take(*delivered) {
+            if *of == origin && delivered.record >= from && !accept(*delivered) {
                 return Ok(Some(next));
             }
         }
@@ -35,13 +35,13 @@ impl Ledger for Memory {
     }
 }
 
-/// A log that takes in what its sources send.
+/// A log that records the transactions of its sources.
 struct Log {
     pairing: Pairing,
     ledger: Memory,
-    /// The origins and contents of what was delivered.
+    /// The origins and contents of the delivered transactions.
     delivered: Vec<(u32, u64)>,
-    /// What the newest file's index says: the states at its head, and what followed.
+    /// The newest file's index: the states in its head, and its steps.
     head: Vec<PathState>,
     head_at: RecordNumber,
     steps: Vec<Recorded>,
@@ -50,8 +50,8 @@ struct Log {
 /// A record of the index.
 #[derive(Clone, Copy)]
 enum Recorded {
-    Taken(Arrival, Paired, RecordNumber),
-    SourceStart(u16),
+    Received(Arrival, Paired, RecordNumber),
+    SourceRestart(u16),
 }
 
 fn start() -> RecordNumber {
@@ -83,8 +83,8 @@ impl Log {
         }
     }
 
-    /// Path n has server_id n + 1; so have its transactions' origins.
-    fn take(
+    /// Path n has server_id n + 1, and so has origin n.
+    fn receive(
         &mut self,
         path: u16,
         origin: u32,
@@ -98,7 +98,7 @@ impl Log {
         };
         let paired = self.pairing.pair(&arrival, &self.ledger)?;
         let record = self.next_record();
-        self.steps.push(Recorded::Taken(arrival, paired, record));
+        self.steps.push(Recorded::Received(arrival, paired, record));
         if matches!(paired, Paired::New | Paired::NewOrRepeated) {
             let may_be_repetition = paired == Paired::NewOrRepeated;
             self.pairing.deliver(&arrival, record, may_be_repetition);
@@ -117,10 +117,10 @@ impl Log {
         Ok(paired)
     }
 
-    /// The server of a source was started again.
+    /// The server of a source is restarted.
     fn note_restart(&mut self, path: u16) {
         self.pairing.note_restart(path);
-        self.steps.push(Recorded::SourceStart(path));
+        self.steps.push(Recorded::SourceRestart(path));
     }
 
     /// The relay log begins a new file.
@@ -130,7 +130,7 @@ impl Log {
         self.steps.clear();
     }
 
-    /// What a restart does: only the newest index and the ledger are left.
+    /// The relay is restarted: only the newest index and the ledger remain.
     fn restart(&mut self) {
         let paths = self.pairing.sources.len();
         let begins = std::mem::take(&mut self.pairing.begins);
@@ -148,13 +148,13 @@ impl Log {
 
     fn replay(&mut self, step: Recorded) {
         let (arrival, paired, record) = match step {
-            Recorded::SourceStart(path) => return self.pairing.note_restart(path),
-            Recorded::Taken(arrival, paired, record) => (arrival, paired, record),
+            Recorded::SourceRestart(path) => return self.pairing.note_restart(path),
+            Recorded::Received(arrival, paired, record) => (arrival, paired, record),
         };
         self.ledger.end = record;
         match paired {
             Paired::New | Paired::NewOrRepeated => {
-                self.pairing.read_on(&arrival, &self.ledger).unwrap();
+                self.pairing.advance(&arrival, &self.ledger).unwrap();
                 let may_be_repetition = paired == Paired::NewOrRepeated;
                 self.pairing.deliver(&arrival, record, may_be_repetition);
             }
@@ -194,61 +194,61 @@ fn identical_looking_transactions_are_counted() {
     let mut log = Log::new(2);
     let same = rows(7, 5);
     for _ in 0..3 {
-        assert_eq!(log.take(1, 0, same), Ok(Paired::New));
+        assert_eq!(log.receive(1, 0, same), Ok(Paired::New));
     }
     for _ in 0..3 {
-        assert_eq!(log.take(0, 0, same), Ok(Paired::Copy));
+        assert_eq!(log.receive(0, 0, same), Ok(Paired::Copy));
     }
-    assert_eq!(log.take(0, 0, same), Ok(Paired::New));
-    assert_eq!(log.take(1, 0, same), Ok(Paired::Copy));
-    assert_eq!(log.take(1, 0, same), Ok(Paired::New));
+    assert_eq!(log.receive(0, 0, same), Ok(Paired::New));
+    assert_eq!(log.receive(1, 0, same), Ok(Paired::Copy));
+    assert_eq!(log.receive(1, 0, same), Ok(Paired::New));
 }
 
 #[test]
-fn a_path_that_leaves_something_out_stays_aligned() {
+fn path_that_omits_transactions_stays_aligned() {
     let mut log = Log::new(2);
     for content in [1, 2, 3, 4] {
-        assert_eq!(log.take(0, 0, rows(content, 5)), Ok(Paired::New));
+        assert_eq!(log.receive(0, 0, rows(content, 5)), Ok(Paired::New));
     }
-    assert_eq!(log.take(1, 0, rows(2, 5)), Ok(Paired::Copy));
-    assert_eq!(log.take(1, 0, rows(4, 5)), Ok(Paired::Copy));
-    assert_eq!(log.take(1, 0, rows(5, 5)), Ok(Paired::New));
-    // What comes late, after all, is known too.
-    assert_eq!(log.take(0, 0, rows(5, 5)), Ok(Paired::Copy));
+    assert_eq!(log.receive(1, 0, rows(2, 5)), Ok(Paired::Copy));
+    assert_eq!(log.receive(1, 0, rows(4, 5)), Ok(Paired::Copy));
+    assert_eq!(log.receive(1, 0, rows(5, 5)), Ok(Paired::New));
+    // A late copy is recognised, too.
+    assert_eq!(log.receive(0, 0, rows(5, 5)), Ok(Paired::Copy));
 }
 
 #[test]
-fn an_origin_that_lacks_what_a_peer_has_of_it_stops() {
+fn origin_that_lacks_its_own_transaction_stops() {
     let mut log = Log::new(2);
-    log.take(1, 0, rows(1, 5)).unwrap();
-    log.take(1, 0, rows(2, 6)).unwrap();
-    // Before what is missing something else may come: the peer may have left that out.
-    assert_eq!(log.take(0, 0, rows(9, 5)), Ok(Paired::New));
+    log.receive(1, 0, rows(1, 5)).unwrap();
+    log.receive(1, 0, rows(2, 6)).unwrap();
+    // Another one may precede the missing one: the peer may have omitted it.
+    assert_eq!(log.receive(0, 0, rows(9, 5)), Ok(Paired::New));
     assert_eq!(
-        log.take(0, 0, rows(2, 6)),
+        log.receive(0, 0, rows(2, 6)),
         Err(Unaligned::Missing {
             missing_timestamp: 5
         })
     );
     // Commit timestamps leave no doubt.
     let mut log = Log::new(2);
-    log.take(1, 0, committed(1)).unwrap();
-    log.take(1, 0, committed(2)).unwrap();
-    assert_eq!(log.take(0, 0, committed(2)), Ok(Paired::Copy));
-    assert_eq!(log.take(0, 0, committed(1)), Ok(Paired::Copy));
+    log.receive(1, 0, committed(1)).unwrap();
+    log.receive(1, 0, committed(2)).unwrap();
+    assert_eq!(log.receive(0, 0, committed(2)), Ok(Paired::Copy));
+    assert_eq!(log.receive(0, 0, committed(1)), Ok(Paired::Copy));
 }
 
-/// A master that crashed has lost what its peer has of it, and writes on.
+/// A master that crashed has lost transactions that its peer has, and continues.
 #[test]
-fn what_only_a_peer_has_makes_nothing_else_new() {
+fn transactions_after_one_that_only_a_peer_has_are_still_copies() {
     let mut log = Log::new(2);
     for content in [1, 3, 4] {
-        log.take(1, 1, rows(content, 5)).unwrap();
+        log.receive(1, 1, rows(content, 5)).unwrap();
     }
-    assert_eq!(log.take(0, 1, rows(1, 5)), Ok(Paired::Copy));
-    assert_eq!(log.take(0, 1, rows(2, 5)), Ok(Paired::New));
+    assert_eq!(log.receive(0, 1, rows(1, 5)), Ok(Paired::Copy));
+    assert_eq!(log.receive(0, 1, rows(2, 5)), Ok(Paired::New));
     for content in [3, 4] {
-        assert_eq!(log.take(0, 1, rows(content, 5)), Ok(Paired::Copy));
+        assert_eq!(log.receive(0, 1, rows(content, 5)), Ok(Paired::Copy));
     }
 }
 
@@ -261,88 +261,95 @@ fn statements_and_rows_of_one_transaction_are_paired_in_order() {
             _ => rows(100 + at, 5),
         };
         for at in 0..3 {
-            assert_eq!(log.take(first, 0, form(first, at)), Ok(Paired::New));
+            assert_eq!(log.receive(first, 0, form(first, at)), Ok(Paired::New));
         }
         for at in 0..3 {
             assert_eq!(
-                log.take(1 - first, 0, form(1 - first, at)),
+                log.receive(1 - first, 0, form(1 - first, at)),
                 Ok(Paired::Copy)
             );
         }
-        assert_eq!(log.take(1 - first, 0, form(1 - first, 9)), Ok(Paired::New));
+        assert_eq!(
+            log.receive(1 - first, 0, form(1 - first, 9)),
+            Ok(Paired::New)
+        );
     }
 }
 
-/// A statement that changes nothing has no rows, so that one side has more of that second.
+/// A statement that changes nothing has no rows, so one side has more transactions of that second.
 #[test]
-fn counts_that_differ_between_statements_and_rows_stop() {
+fn different_numbers_of_statements_and_rows_stop_the_source() {
     let mut log = Log::new(2);
-    log.take(1, 0, rows(1, 5)).unwrap();
-    log.take(1, 0, rows(2, 6)).unwrap();
-    assert_eq!(log.take(0, 0, statement(11, 5)), Ok(Paired::Copy));
+    log.receive(1, 0, rows(1, 5)).unwrap();
+    log.receive(1, 0, rows(2, 6)).unwrap();
+    assert_eq!(log.receive(0, 0, statement(11, 5)), Ok(Paired::Copy));
     assert_eq!(
-        log.take(0, 0, statement(12, 5)),
+        log.receive(0, 0, statement(12, 5)),
         Err(Unaligned::Ambiguous { timestamp: 5 })
     );
-    // Here the origin's own path was first: nothing can have been delivered twice.
+    // With the origin's own path first, nothing can have been delivered twice.
     let mut log = Log::new(2);
-    log.take(0, 0, statement(11, 5)).unwrap();
-    log.take(0, 0, statement(12, 5)).unwrap();
-    log.take(0, 0, statement(13, 6)).unwrap();
-    assert_eq!(log.take(1, 0, rows(1, 5)), Ok(Paired::Copy));
-    assert_eq!(log.take(1, 0, rows(3, 6)), Ok(Paired::Copy));
+    log.receive(0, 0, statement(11, 5)).unwrap();
+    log.receive(0, 0, statement(12, 5)).unwrap();
+    log.receive(0, 0, statement(13, 6)).unwrap();
+    assert_eq!(log.receive(1, 0, rows(1, 5)), Ok(Paired::Copy));
+    assert_eq!(log.receive(1, 0, rows(3, 6)), Ok(Paired::Copy));
 }
 
-/// A statement group of InnoDB that changed no row ends in another way, and is known by that.
+/// A statement transaction that changed no InnoDB row ends differently, which identifies it.
 #[test]
-fn statements_without_rows_leave_the_queue_as_it_is() {
+fn statements_without_rows_leave_the_queue_unchanged() {
     let without = Fingerprint {
         traits: statement(0, 5).traits | Fingerprint::MAY_BE_WITHOUT_ROWS,
         ..statement(40, 5)
     };
-    // The peer, which logs rows, was first.
+    // The peer, which logs rows, is first.
     let mut log = Log::new(2);
-    log.take(1, 0, rows(1, 5)).unwrap();
-    log.take(1, 0, rows(2, 5)).unwrap();
-    log.take(1, 0, rows(3, 6)).unwrap();
-    assert_eq!(log.take(0, 0, without), Ok(Paired::Copy));
-    assert_eq!(log.take(0, 0, statement(11, 5)), Ok(Paired::Copy));
-    assert_eq!(log.take(0, 0, statement(12, 5)), Ok(Paired::Copy));
-    assert_eq!(log.take(0, 0, statement(13, 6)), Ok(Paired::Copy));
-    assert_eq!(log.take(0, 0, statement(14, 6)), Ok(Paired::New));
-    // The origin was first, and dies: what only the peer has is new.
+    log.receive(1, 0, rows(1, 5)).unwrap();
+    log.receive(1, 0, rows(2, 5)).unwrap();
+    log.receive(1, 0, rows(3, 6)).unwrap();
+    assert_eq!(log.receive(0, 0, without), Ok(Paired::Copy));
+    assert_eq!(log.receive(0, 0, statement(11, 5)), Ok(Paired::Copy));
+    assert_eq!(log.receive(0, 0, statement(12, 5)), Ok(Paired::Copy));
+    assert_eq!(log.receive(0, 0, statement(13, 6)), Ok(Paired::Copy));
+    assert_eq!(log.receive(0, 0, statement(14, 6)), Ok(Paired::New));
+    // The origin is first, and dies: transactions that only the peer has are new.
     let mut log = Log::new(2);
-    log.take(0, 0, without).unwrap();
-    log.take(0, 0, statement(11, 5)).unwrap();
-    assert_eq!(log.take(1, 0, rows(1, 5)), Ok(Paired::Copy));
-    assert_eq!(log.take(1, 0, rows(3, 6)), Ok(Paired::New));
-    // Of a MyISAM table there may be rows after all.
+    log.receive(0, 0, without).unwrap();
+    log.receive(0, 0, statement(11, 5)).unwrap();
+    assert_eq!(log.receive(1, 0, rows(1, 5)), Ok(Paired::Copy));
+    assert_eq!(log.receive(1, 0, rows(3, 6)), Ok(Paired::New));
+    // With a MyISAM table there may be rows after all.
     let mut log = Log::new(2);
-    log.take(1, 0, rows(1, 5)).unwrap();
-    log.take(1, 0, rows(2, 6)).unwrap();
-    assert_eq!(log.take(0, 0, without), Ok(Paired::Copy));
-    assert_eq!(log.take(0, 0, statement(12, 6)), Ok(Paired::Copy));
+    log.receive(1, 0, rows(1, 5)).unwrap();
+    log.receive(1, 0, rows(2, 6)).unwrap();
+    assert_eq!(log.receive(0, 0, without), Ok(Paired::Copy));
+    assert_eq!(log.receive(0, 0, statement(12, 6)), Ok(Paired::Copy));
     let mut log = Log::new(2);
-    log.take(0, 0, without).unwrap();
-    log.take(0, 0, statement(11, 5)).unwrap();
-    assert_eq!(log.take(1, 0, rows(40, 5)), Ok(Paired::Copy));
-    assert_eq!(log.take(1, 0, rows(1, 5)), Ok(Paired::Copy));
+    log.receive(0, 0, without).unwrap();
+    log.receive(0, 0, statement(11, 5)).unwrap();
+    assert_eq!(log.receive(1, 0, rows(40, 5)), Ok(Paired::Copy));
+    assert_eq!(log.receive(1, 0, rows(1, 5)), Ok(Paired::Copy));
 }
 
 #[test]
-fn what_lies_before_an_origins_first_file_is_not_new() {
+fn transaction_before_its_origins_first_file_is_not_new() {
     let mut log = Log::new(2);
     log.pairing.begin_origin(1, 1000);
-    assert_eq!(log.take(1, 0, rows(1, 900)), Ok(Paired::Before));
-    assert_eq!(log.take(1, 1, rows(1, 900)), Ok(Paired::New), "of its own");
-    assert_eq!(log.take(0, 0, rows(2, 990)), Ok(Paired::New));
-    assert_eq!(log.take(1, 0, rows(2, 990)), Ok(Paired::Copy));
-    // Now it is known where the path stands, and times mean nothing.
-    assert_eq!(log.take(1, 0, rows(3, 10)), Ok(Paired::New));
+    assert_eq!(log.receive(1, 0, rows(1, 900)), Ok(Paired::Before));
+    assert_eq!(
+        log.receive(1, 1, rows(1, 900)),
+        Ok(Paired::New),
+        "of its own"
+    );
+    assert_eq!(log.receive(0, 0, rows(2, 990)), Ok(Paired::New));
+    assert_eq!(log.receive(1, 0, rows(2, 990)), Ok(Paired::Copy));
+    // The path is aligned now, and timestamps no longer matter.
+    assert_eq!(log.receive(1, 0, rows(3, 10)), Ok(Paired::New));
 }
 
 #[test]
-fn what_was_read_before_the_start_counts_as_delivered() {
+fn transaction_before_the_start_counts_as_delivered() {
     let mut log = Log::new(2);
     for content in [1, 2] {
         let record = log.next_record();
@@ -362,47 +369,47 @@ fn what_was_read_before_the_start_counts_as_delivered() {
         log.ledger.records.borrow_mut().push((1, delivered));
         log.pairing.count_before(&arrival, record);
     }
-    assert_eq!(log.take(0, 0, rows(1, 5)), Ok(Paired::Copy));
+    assert_eq!(log.receive(0, 0, rows(1, 5)), Ok(Paired::Copy));
     log.restart();
-    assert_eq!(log.take(0, 0, rows(2, 5)), Ok(Paired::Copy));
-    assert_eq!(log.take(0, 0, rows(3, 5)), Ok(Paired::New));
+    assert_eq!(log.receive(0, 0, rows(2, 5)), Ok(Paired::Copy));
+    assert_eq!(log.receive(0, 0, rows(3, 5)), Ok(Paired::New));
 }
 
 #[test]
-fn a_queue_longer_than_memory_is_read_from_the_ledger() {
+fn queue_longer_than_the_window_is_read_from_the_ledger() {
     let mut log = Log::new(2);
     let count = WINDOW_LEN as u64 * 2 + 100;
     for content in 0..count {
-        assert_eq!(log.take(0, 0, rows(content, 5)), Ok(Paired::New));
+        assert_eq!(log.receive(0, 0, rows(content, 5)), Ok(Paired::New));
     }
     for content in 0..count {
         if content == 50 {
             log.restart();
         }
-        // One of them is passed over, and comes late.
+        // One of them is skipped, and arrives late.
         if content == 70 {
             continue;
         }
         assert_eq!(
-            log.take(1, 0, rows(content, 5)),
+            log.receive(1, 0, rows(content, 5)),
             Ok(Paired::Copy),
             "{content}"
         );
     }
-    assert_eq!(log.take(1, 0, rows(70, 5)), Ok(Paired::Copy));
-    assert_eq!(log.take(1, 0, rows(count, 5)), Ok(Paired::New));
+    assert_eq!(log.receive(1, 0, rows(70, 5)), Ok(Paired::Copy));
+    assert_eq!(log.receive(1, 0, rows(count, 5)), Ok(Paired::New));
 }
 
 #[test]
-fn what_is_far_behind_in_the_ledger_is_found() {
+fn copy_far_beyond_the_window_is_found_in_the_ledger() {
     let mut log = Log::new(2);
     let count = WINDOW_LEN as u64 * 3;
     for content in 0..count {
-        log.take(0, 0, rows(content, 5)).unwrap();
+        log.receive(0, 0, rows(content, 5)).unwrap();
     }
-    assert_eq!(log.take(1, 0, rows(count - 2, 5)), Ok(Paired::Copy));
-    assert_eq!(log.take(1, 0, rows(count - 1, 5)), Ok(Paired::Copy));
-    assert_eq!(log.take(1, 0, rows(count, 5)), Ok(Paired::New));
+    assert_eq!(log.receive(1, 0, rows(count - 2, 5)), Ok(Paired::Copy));
+    assert_eq!(log.receive(1, 0, rows(count - 1, 5)), Ok(Paired::Copy));
+    assert_eq!(log.receive(1, 0, rows(count, 5)), Ok(Paired::New));
 }
 
 proptest! {
@@ -412,15 +419,14 @@ proptest! {
         ..ProptestConfig::default()
     })]
 
-    /// Two or three masters, each of which has all transactions of all, in an order in which
-    /// each origin's own order is kept; some paths leave some out. However the paths' paces are,
-    /// and with restarts at any record, each is delivered once, and each origin's order is kept
-    /// where all paths are complete.
+    /// Two or three masters, each of which has the transactions of all, in an order that preserves
+    /// each origin's own; one path omits some. At any pace of the paths, and with restarts at any
+    /// record, each transaction is delivered once.
     #[test]
-    fn each_transaction_once(
+    fn each_transaction_is_delivered_once(
         masters in 2usize..4,
         contents in prop::collection::vec((0u32..3, 0u64..4, 0u32..3), 1..120),
-        left_out in prop::collection::vec(any::<bool>(), 4),
+        omitted in prop::collection::vec(any::<bool>(), 4),
         steps in prop::collection::vec((0usize..3, 0u8..40), 0..400),
         timestamps in any::<bool>(),
     ) {
@@ -437,12 +443,12 @@ proptest! {
                 (origin % masters as u32, fingerprint)
             })
             .collect();
-        // What is left out is so by content: a filter treats alike what looks alike.
+        // Transactions are omitted by content: a filter treats identical-looking ones alike.
         let paths: Vec<Vec<(u32, Fingerprint)>> = (0..masters as u32)
             .map(|path| {
                 let carried = all.iter().filter(|(origin, fingerprint)| {
                     let kind = fingerprint.content.max(fingerprint.commit_timestamp) % 4;
-                    path != 1 || *origin == path || !left_out[kind as usize]
+                    path != 1 || *origin == path || !omitted[kind as usize]
                 });
                 carried.copied().collect()
             })
@@ -454,8 +460,8 @@ proptest! {
                 return Ok(false);
             };
             at[path] += 1;
-            let taken = log.take(path as u16, *origin, *fingerprint);
-            prop_assert!(taken.is_ok(), "{taken:?}");
+            let received = log.receive(path as u16, *origin, *fingerprint);
+            prop_assert!(received.is_ok(), "{received:?}");
             Ok(true)
         };
         for (path, restart) in steps {

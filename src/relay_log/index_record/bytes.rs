@@ -5,7 +5,7 @@ use super::{RECORD_LEN, RecordError};
 /// The bytes of one record.
 pub type RecordBytes = [u8; RECORD_LEN];
 
-/// Bytes that the checksum covers; it takes the last four.
+/// Bytes that the checksum covers; the last four bytes hold it.
 pub(super) const COVERED_LEN: usize = RECORD_LEN - 4;
 
 /// A record under construction. Offsets are constants below [`COVERED_LEN`].

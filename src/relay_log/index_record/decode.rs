@@ -14,7 +14,7 @@ impl Record {
     /// Reads one record of an index whose header names `kind`.
     ///
     /// # Errors
-    /// When it is damaged, of an unknown kind, or holds what is never written.
+    /// When it is damaged, of an unknown kind, or has a value that is never written.
     pub fn decode(record: &RecordBytes, kind: IdentityKind) -> Result<Self, RecordError> {
         bytes::verify(record)?;
         let code = get_u8(record, 0);
@@ -111,7 +111,7 @@ fn definition(record: &RecordBytes, code: u8) -> Result<Record, RecordError> {
     })
 }
 
-/// The flags, of which only those of `known` are ever set.
+/// The flags. Only those in `known` are ever set.
 fn flags(record: &RecordBytes, known: u8) -> Result<u8, RecordError> {
     let flags = get_u8(record, 1);
     match flags & !known {

@@ -21,7 +21,7 @@ pub enum RecordError {
     KindOfOther {
         /// The kind.
         kind: u8,
-        /// Which logs.
+        /// The kind of log.
         log: &'static str,
     },
     /// A field has a value that is never written.
@@ -34,10 +34,10 @@ pub enum RecordError {
         /// The values that are written.
         expected: &'static str,
     },
-    /// A number stands for nothing: its definition is missing.
+    /// The definition of a number is missing.
     #[error("{what} number {number} is used, but not defined before")]
     Undefined {
-        /// What kind of number.
+        /// The kind of number: source, source file or origin.
         what: &'static str,
         /// The number.
         number: u32,

@@ -12,11 +12,11 @@ const MAGIC: [u8; 4] = *b"BRIX";
 pub struct IndexHeader {
     /// How the log identifies its transactions.
     pub kind: IdentityKind,
-    /// The relay log that it belongs to: a random UUID, made when the log begins.
+    /// The relay log that it belongs to: a random UUID, generated when the log is created.
     pub log_id: Uuid,
     /// The number of the log file that it belongs to.
     pub file_number: u64,
-    /// Length of that file's head in bytes: all before the first transaction.
+    /// Length of that file's head in bytes: the events before the first transaction.
     pub log_head_len: u32,
     /// CRC32 of that head.
     pub log_head_crc: u32,
@@ -48,7 +48,7 @@ impl IndexHeader {
     /// Reads a header.
     ///
     /// # Errors
-    /// When it is damaged, or written by another program or version.
+    /// When it is damaged, or was written by another program or version.
     pub fn decode(record: &RecordBytes) -> Result<Self, RecordError> {
         if bytes::get_bytes::<4>(record, 0) != MAGIC {
             return Err(RecordError::Magic);

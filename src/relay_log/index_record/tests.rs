@@ -149,7 +149,11 @@ fn every_kind_round_trips_and_every_flipped_bit_is_found() {
     }
     codes.sort_unstable();
     codes.dedup();
-    assert_eq!(codes, (1..=19).collect::<Vec<u8>>(), "all kinds were tried");
+    assert_eq!(
+        codes,
+        (1..=19).collect::<Vec<u8>>(),
+        "all kinds were tested"
+    );
 }
 
 /// A record with these bytes and a checksum that is right.

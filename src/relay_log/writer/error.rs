@@ -10,12 +10,12 @@ pub enum WriteError {
          sources to one version"
     )]
     Format {
-        /// The version of the server whose events the log holds.
+        /// The version of the server whose events are in the log.
         expected: String,
         /// The source's version.
         found: String,
     },
-    /// The transaction does not fit into any file.
+    /// No file can hold the transaction.
     #[error(
         "transaction of {len} bytes: a binlog file holds at most 4 GiB; split it on the source"
     )]

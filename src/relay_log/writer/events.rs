@@ -1,4 +1,4 @@
-//! Rewriting a transaction's events for their position in the log: positions, clocks, group ids,
+//! Rewrites a transaction's events for their position in the log: log_pos, clocks, group ids,
 //! checksums.
 
 use std::borrow::Cow;
@@ -15,7 +15,7 @@ use crate::merge::Placement;
 use crate::relay_log::error::LogError;
 use crate::transaction::{Transaction, TransactionBatch};
 
-/// Stages a transaction's events at the end of `tail`, and writes them where they are many.
+/// Stages a transaction's events at the end of `tail`, and writes them if there are many bytes.
 /// `group_id` is the commit id of its group.
 pub(super) fn stage_transaction(
     tail: &mut Tail,
@@ -59,7 +59,7 @@ pub(super) fn stage_transaction(
     disk.write_if_many(tail)
 }
 
-/// A part of the batch's bytes. The assembler made the range: one that is not there is its fault.
+/// A part of the batch's bytes. A range outside the batch is a bug of the assembler.
 fn bytes_of<'a>(
     batch: &'a TransactionBatch,
     range: &Range<usize>,
@@ -69,15 +69,15 @@ fn bytes_of<'a>(
     bytes.ok_or_else(|| LogError::Internal {
         path: path.to_owned(),
         what: format!(
-            "a transaction of source {} is said to be at bytes {range:?} of a batch of {}",
+            "a transaction of source {} has bytes {range:?} of a batch of {} bytes",
             batch.source,
             batch.bytes.len()
         ),
     })
 }
 
-/// Appends `source`, the transaction's opener if it has one, to `out`, for offset `start` of the log file.
-/// `group_id` is the commit id of its group, `rest_len` how many bytes follow it.
+/// Appends `source`, the transaction's opener if it has one, to `out`, for offset `start` of the
+/// log file. `group_id` is the commit id of its group, `rest_len` the number of bytes after it.
 fn opener(
     source: &[u8],
     transaction: &Transaction,
@@ -102,8 +102,7 @@ fn opener(
     finish(written, start + written.len() as u64)
 }
 
-/// The opener and the other events of a transaction of which nothing is to be left but its
-/// identity.
+/// The opener and the other events of a transaction of which only the identity is kept.
 fn emptied<'a>(
     transaction: &Transaction,
     opener: &'a [u8],
@@ -130,8 +129,8 @@ fn emptied<'a>(
     }
 }
 
-/// Appends the other events of a transaction to `out`; the first of them is at `start` of the log
-/// file.
+/// Appends the other events of a transaction to `out`; the first of them begins at offset `start` of
+/// the log file.
 fn rest(events: &[u8], start: u64, out: &mut Vec<u8>) -> Result<(), EventError> {
     let from = out.len();
     out.extend_from_slice(events);
@@ -156,7 +155,7 @@ fn rest(events: &[u8], start: u64, out: &mut Vec<u8>) -> Result<(), EventError> 
     Ok(())
 }
 
-/// The bytes of `out` from `from` on, which was its length before something was added.
+/// The bytes of `out` after `from`, its length before something was appended.
 fn staged_from(out: &mut [u8], from: usize) -> Result<&mut [u8], EventError> {
     let found = out.len();
     out.get_mut(from..).ok_or(EventError::Truncated {

@@ -31,7 +31,7 @@ pub(super) fn own_format(source: &FormatDescription) -> FormatDescription {
     }
 }
 
-/// `ours` with the event types that only `theirs`, which must be compatible, knows; `None` when there
+/// `ours` with the event types that only `theirs` has, which must be compatible; `None` when there
 /// are none.
 pub(super) fn widened(
     ours: &FormatDescription,
@@ -57,7 +57,7 @@ pub(super) fn now() -> u32 {
         .map_or(0, |since| since.as_secs() as u32)
 }
 
-/// What a new log file begins with.
+/// The content of a new log file's head, and of its index's.
 pub(super) struct NewFile<'a> {
     pub(super) log_id: Uuid,
     pub(super) number: u64,
@@ -142,7 +142,7 @@ fn previous_transactions(server_id: u32, executed: &Executed) -> Vec<u8> {
 }
 
 /// Ends a recovered file with a ROTATE. If the relay is killed before the next file is in the
-/// list, recovery truncates it again.
+/// list, recovery truncates the ROTATE again.
 pub(super) fn close_file(options: &LogOptions, end: RelayLogPosition) -> Result<(), LogError> {
     let path = options.log_dir.log_path(end.file);
     let next = options.log_dir.file_name(end.file + 1);

@@ -15,14 +15,14 @@ use crate::transaction::Transaction;
 
 use super::tail::Tail;
 
-/// The state that a new file's index carries over from the file before.
+/// The state that a new file's index carries over from the previous file.
 #[derive(Debug)]
 pub struct CarriedOver<'a> {
     /// All transactions before the file.
     pub executed: &'a Executed,
     /// The two-part operations that are open.
     pub halves: &'a OpenHalves,
-    /// Without GTIDs: what each path has not brought.
+    /// Without GTIDs: the state of each path's queues.
     pub paths: Vec<PathState>,
 }
 
@@ -88,7 +88,7 @@ impl IndexTail {
         self.names.restarted()
     }
 
-    /// Stages what a two-part operation needs to know later.
+    /// Stages a change of the open two-part operations.
     pub(super) fn stage_half(&mut self, change: &HalfChange) {
         stage_half(change, &mut self.tail.staged);
     }
@@ -108,8 +108,8 @@ impl IndexTail {
             return Err(LogError::Internal {
                 path: self.tail.path.clone(),
                 what: format!(
-                    "{durable_to} bytes and {} records are said to be on disk, but only {log_end} \
-                     bytes and {} records were written",
+                    "{durable_to} bytes and {} records count as on disk, but only {log_end} bytes and \
+                     {} records were written",
                     self.durable_records,
                     self.written_records()
                 ),
@@ -132,7 +132,8 @@ impl IndexTail {
     }
 }
 
-/// The record of a transaction that was decided on. Defines its origin in `out` if it is new there.
+/// The record of a transaction that was decided on. If the index does not define its origin yet, the
+/// definition is appended to `out`.
 pub(super) fn record_of(
     decision: &Decision,
     transaction: &Transaction,
@@ -238,7 +239,7 @@ fn checkpoint(
     names: &mut Names,
     out: &mut Vec<u8>,
 ) {
-    // A source that has a start, but has sent nothing yet, has no file.
+    // A source with a start that has sent nothing yet has no file, but has progress.
     if *progress == SourceProgress::default() {
         return;
     }

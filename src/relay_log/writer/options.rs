@@ -1,4 +1,4 @@
-//! How the log is written.
+//! Options of the writer.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use crate::config::SyncPolicy;
 use crate::relay_log::files::LogDir;
 
-/// How the log is written.
+/// Options of the writer.
 #[derive(Debug, Clone)]
 pub struct LogOptions {
     /// Where the files are.
@@ -19,6 +19,6 @@ pub struct LogOptions {
     pub sync: SyncPolicy,
     /// The configured sources' names, by number.
     pub source_names: Vec<Arc<str>>,
-    /// Set to give up a write that waits for space on the disk.
+    /// Set to give up a write that waits for disk space.
     pub stopping: Arc<AtomicBool>,
 }

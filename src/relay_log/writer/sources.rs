@@ -1,4 +1,4 @@
-//! How far each source has come.
+//! The progress of each source.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use crate::relay_log::error::LogError;
 use crate::relay_log::published::SourceProgress;
 use crate::transaction::TransactionBatch;
 
-/// The progress of each source, by number: what the next commit publishes.
+/// The progress of each source, by number. The next commit publishes it.
 #[derive(Debug)]
 pub(super) struct Sources {
     progress: Vec<SourceProgress>,
@@ -25,7 +25,7 @@ impl Sources {
         &self.progress
     }
 
-    /// Overwrites `published`, without an allocation where nothing has changed its form.
+    /// Overwrites `published`, and reuses its allocations.
     pub(super) fn clone_to(&self, published: &mut Vec<SourceProgress>) {
         published.clone_from(&self.progress);
     }
@@ -40,14 +40,15 @@ impl Sources {
         progress.ok_or_else(|| unknown(source, &self.log))
     }
 
-    /// The first source that has sent something.
+    /// The first source whose position is known.
     pub(super) fn first_known(&self) -> Option<u16> {
         let mut known = (0u16..).zip(&self.progress);
         let first = known.find(|(_, progress)| !progress.position.is_unknown());
         first.map(|(source, _)| source)
     }
 
-    /// Ends the time in which sources are read before their starts. Returns whether it was on.
+    /// Ends the phase in which sources are read up to their starts. Returns whether it had not ended
+    /// yet.
     pub(super) fn end_reading_back(&mut self) -> bool {
         let mut was_reading = false;
         for progress in &mut self.progress {
@@ -56,7 +57,7 @@ impl Sources {
         was_reading
     }
 
-    /// Notes that the source of `batch` has come to `offset` of its file, with the transaction
+    /// Sets the position of `batch`'s source to `offset` of its file, after the transaction
     /// `identity`.
     pub(super) fn note(
         &mut self,
@@ -76,7 +77,7 @@ impl Sources {
         Ok(())
     }
 
-    /// Notes when the first file that was read of the source was begun. Returns whether that was
+    /// Sets the creation time of the source's first file that was read. Returns whether it was
     /// unknown.
     pub(super) fn note_first_timestamp(
         &mut self,

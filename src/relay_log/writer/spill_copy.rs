@@ -77,7 +77,7 @@ impl<'a> SpillCopy<'a> {
         }
         tail.staged
             .extend_from_slice(&hasher.finalize().to_le_bytes());
-        self.offset += CHECKSUM_LEN as u64; // The source's checksum, or room for one.
+        self.offset += CHECKSUM_LEN as u64; // The source's checksum, or space for one.
         Ok(())
     }
 

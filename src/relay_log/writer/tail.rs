@@ -1,4 +1,4 @@
-//! A file that grows at its end, and what to do when the disk is full.
+//! A file that grows at its end, and how a full disk is handled.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::relay_log::error::LogError;
 use crate::relay_log::published::{Condition, RelayLog};
 
-/// Bytes gathered before they are written, without sync, in the middle of a group.
+/// Staged bytes that are written, without a sync, in the middle of a group.
 const STAGED_LEN_MAX: usize = 4 * 1024 * 1024;
 /// How long a write is delayed when the disk is full.
 const DISK_FULL_RETRY: Duration = Duration::from_millis(if cfg!(test) { 5 } else { 1000 });
@@ -72,7 +72,7 @@ impl Tail {
 /// The disk, which may be full: then writing waits until space is free.
 #[derive(Debug)]
 pub(super) struct Disk {
-    /// Where the waiting is reported.
+    /// The log whose condition reports the waiting.
     pub(super) log: Arc<RelayLog>,
     /// Set to give up waiting.
     pub(super) stopping: Arc<AtomicBool>,

@@ -46,7 +46,7 @@ fn assert_refused(dir: &Path, name: &str, reason: &str) {
 const FIRST: &str = "relay-bin.000001.idx";
 
 #[test]
-fn a_missing_index_is_refused() {
+fn missing_index_is_refused() {
     for number in [1, 2] {
         let dir = relay_log(FIXTURES[0]);
         fs::remove_file(log_dir(dir.path()).index_path(number)).unwrap();
@@ -61,7 +61,7 @@ fn a_missing_index_is_refused() {
 }
 
 #[test]
-fn an_index_that_ends_in_its_head_is_refused() {
+fn index_that_ends_within_its_head_is_refused() {
     for len in [0, 63, 64, 100] {
         for number in [1, newest(relay_log(FIXTURES[0]).path())] {
             let dir = relay_log(FIXTURES[0]);
@@ -80,7 +80,7 @@ fn an_index_that_ends_in_its_head_is_refused() {
 }
 
 #[test]
-fn the_index_of_another_kind_of_server_is_refused() {
+fn index_of_another_kind_of_server_is_refused() {
     let dir = relay_log("mysql-9.7");
     let other = relay_log("mariadb-10.11");
     let last = newest(dir.path());
@@ -90,7 +90,8 @@ fn the_index_of_another_kind_of_server_is_refused() {
         let own = fs::read(&to).unwrap();
         fs::copy(from, &to).unwrap();
         let name = format!("relay-bin.{number:06}.idx");
-        let reason = "the commit index is one of mariadb, but the log file holds events of mysql";
+        let reason =
+            "the commit index belongs to a mariadb log, but the log file holds mysql events";
         assert_refused(dir.path(), &name, reason);
         fs::write(&to, own).unwrap();
     }
@@ -98,7 +99,7 @@ fn the_index_of_another_kind_of_server_is_refused() {
 }
 
 #[test]
-fn the_index_of_another_relay_is_refused() {
+fn index_of_another_relay_is_refused() {
     let (dir, other) = (relay_log("mysql-9.7"), relay_log("mysql-9.7"));
     let (log, other) = (log_dir(dir.path()), log_dir(other.path()));
     for number in [1, newest(dir.path())] {
@@ -109,7 +110,7 @@ fn the_index_of_another_relay_is_refused() {
         assert_refused(dir.path(), &name, reason);
         fs::write(log.index_path(number), own).unwrap();
     }
-    // Without the mark the other indexes say whose log it is.
+    // Without the mark the other indexes identify the log.
     fs::remove_file(log.durable_path()).unwrap();
     fs::copy(other.index_path(2), log.index_path(2)).unwrap();
     assert_refused(
@@ -132,7 +133,7 @@ fn swapped_indexes_are_refused() {
 }
 
 #[test]
-fn the_index_of_a_log_file_with_another_head_is_refused() {
+fn index_of_a_log_file_with_another_head_is_refused() {
     let dir = relay_log("mysql-9.7");
     let log = log_dir(dir.path());
     let mut bytes = fs::read(log.index_path(1)).unwrap();
@@ -148,9 +149,9 @@ fn the_index_of_a_log_file_with_another_head_is_refused() {
     assert_refused(dir.path(), FIRST, reason);
 }
 
-/// The index lacks records of what was served, at each length that it ever had.
+/// The index lacks records of transactions that were served; at each length that it ever had.
 #[test]
-fn an_older_copy_of_an_index_is_refused() {
+fn older_copy_of_an_index_is_refused() {
     for kind in FIXTURES {
         let dir = relay_log(kind);
         let log = log_dir(dir.path());
@@ -170,11 +171,11 @@ fn an_older_copy_of_an_index_is_refused() {
 }
 
 #[test]
-fn an_older_list_of_files_is_refused() {
+fn older_list_of_files_is_refused() {
     let dir = relay_log("mysql-9.7");
     let log = log_dir(dir.path());
     let last = newest(dir.path());
-    // The file that it does not name has no transactions, so that only the mark shows it.
+    // The unlisted file has no transactions, so only the mark shows that it was written.
     let head = FileHead::read(&log.log_path(last)).unwrap().end;
     let file = OpenOptions::new()
         .write(true)
@@ -187,7 +188,7 @@ fn an_older_list_of_files_is_refused() {
 }
 
 #[test]
-fn a_damaged_mark_is_refused_and_a_missing_one_is_not() {
+fn damaged_mark_is_refused_and_a_missing_one_is_not() {
     let dir = relay_log("mysql-9.7");
     let path = log_dir(dir.path()).durable_path();
     flip(&path, 9);
@@ -202,10 +203,10 @@ fn a_damaged_mark_is_refused_and_a_missing_one_is_not() {
     assert_eq!(recovered.unwrap().unwrap().repairs, Vec::<String>::new());
 }
 
-/// The transactions that an older index lacks are in the log still: with the right index back, the
-/// relay continues.
+/// The transactions that an older index lacks are still in the log: with the right index restored,
+/// the relay continues.
 #[test]
-fn a_log_whose_index_was_restored_is_sound() {
+fn log_whose_index_was_restored_is_sound() {
     let dir = relay_log("mysql-9.7");
     let path = log_dir(dir.path()).index_path(newest(dir.path()));
     let whole = fs::read(&path).unwrap();

@@ -3,7 +3,7 @@
 use super::super::repetitions::AGAIN_MAX;
 use super::*;
 
-/// A DELETE that found no row, logged as a statement.
+/// A DELETE that finds no row, logged as a statement.
 fn without_rows(content: u64, timestamp: u32) -> Fingerprint {
     let kinds = Fingerprint::HAS_STATEMENTS | Fingerprint::DELETES;
     Fingerprint {
@@ -12,7 +12,7 @@ fn without_rows(content: u64, timestamp: u32) -> Fingerprint {
     }
 }
 
-/// The same statement where it has found rows.
+/// The same statement if it finds rows.
 fn with_rows(without: Fingerprint) -> Fingerprint {
     Fingerprint {
         traits: Fingerprint::HAS_STATEMENTS | Fingerprint::DELETES,
@@ -20,10 +20,10 @@ fn with_rows(without: Fingerprint) -> Fingerprint {
     }
 }
 
-/// M2 (path 1) deletes nothing; M1 logs that, is killed, and logs it again at its next start. In
-/// the same second M2 sends the same statement once more, and there it finds rows. (MySQL 5.6.)
+/// A DELETE on M2 (path 1) finds no row; M1 logs it, is killed, and logs it again at its next start.
+/// In the same second M2 runs the same statement once more, which then finds rows. (MySQL 5.6.)
 #[test]
-fn a_repetition_of_a_killed_peer_leaves_the_queue_as_it_is() {
+fn repetition_by_a_killed_peer_leaves_the_queue_unchanged() {
     for restarts in [false, true] {
         let nothing = without_rows(7, 5);
         let finds_rows = with_rows(nothing);
@@ -34,210 +34,215 @@ fn a_repetition_of_a_killed_peer_leaves_the_queue_as_it_is() {
         let mut log = Log::new(2);
         let between: Vec<_> = (10..15).map(|content| rows(content, 5)).collect();
         let rest = [&between[..], &[finds_rows, as_rows, rows(21, 5)]].concat();
-        // Three that M1 applies without noting its position at once.
+        // Three that M1 applies without saving its position in the same step.
         let last = [nothing, without_rows(8, 5), nothing];
         for fingerprint in [&[rows(1, 5)], &last[..]].concat() {
-            log.take(1, 1, fingerprint).unwrap();
-            assert_eq!(log.take(0, 1, fingerprint), Ok(Paired::Copy));
+            log.receive(1, 1, fingerprint).unwrap();
+            assert_eq!(log.receive(0, 1, fingerprint), Ok(Paired::Copy));
         }
         for fingerprint in &rest {
-            assert_eq!(log.take(1, 1, *fingerprint), Ok(Paired::New));
+            assert_eq!(log.receive(1, 1, *fingerprint), Ok(Paired::New));
         }
         for from in [1, 0] {
-            // It is killed again before it comes to new ones.
+            // It is killed again before it logs new ones.
             if restarts {
                 log.restart();
             }
             log.note_restart(0);
             for fingerprint in &last[from..] {
-                assert_eq!(log.take(0, 1, *fingerprint), Ok(Paired::Repeated));
+                assert_eq!(log.receive(0, 1, *fingerprint), Ok(Paired::Repeated));
                 if restarts {
                     log.restart();
                 }
             }
         }
         for fingerprint in &rest {
-            assert_eq!(log.take(0, 1, *fingerprint), Ok(Paired::Copy));
+            assert_eq!(log.receive(0, 1, *fingerprint), Ok(Paired::Copy));
         }
-        assert_eq!(log.take(0, 1, rows(22, 5)), Ok(Paired::New));
-        assert_eq!(log.take(0, 1, nothing), Ok(Paired::New));
+        assert_eq!(log.receive(0, 1, rows(22, 5)), Ok(Paired::New));
+        assert_eq!(log.receive(0, 1, nothing), Ok(Paired::New));
     }
 }
 
 #[test]
-fn what_looks_like_a_repetition_is_the_next_one_first() {
+fn identical_looking_transaction_is_the_next_in_the_queue_before_a_repetition() {
     let same = without_rows(7, 5);
     for logged_twice in [false, true] {
         let mut log = Log::new(2);
         for fingerprint in [same, same, same, rows(8, 5)] {
-            log.take(1, 1, fingerprint).unwrap();
+            log.receive(1, 1, fingerprint).unwrap();
         }
-        assert_eq!(log.take(0, 1, same), Ok(Paired::Copy));
+        assert_eq!(log.receive(0, 1, same), Ok(Paired::Copy));
         log.note_restart(0);
-        assert_eq!(log.take(0, 1, same), Ok(Paired::Copy));
-        assert_eq!(log.take(0, 1, same), Ok(Paired::Copy));
+        assert_eq!(log.receive(0, 1, same), Ok(Paired::Copy));
+        assert_eq!(log.receive(0, 1, same), Ok(Paired::Copy));
         if logged_twice {
-            assert_eq!(log.take(0, 1, same), Ok(Paired::Repeated));
+            assert_eq!(log.receive(0, 1, same), Ok(Paired::Repeated));
         }
-        assert_eq!(log.take(0, 1, rows(8, 5)), Ok(Paired::Copy));
-        // From here on the same look means another one.
-        assert_eq!(log.take(0, 1, same), Ok(Paired::New));
+        assert_eq!(log.receive(0, 1, rows(8, 5)), Ok(Paired::Copy));
+        // From here on, an identical-looking one is another transaction.
+        assert_eq!(log.receive(0, 1, same), Ok(Paired::New));
     }
 }
 
-/// The peer is ahead of the origin: it may be another one.
+/// The peer is ahead of the origin's own path: it may be another transaction.
 #[test]
-fn what_may_be_a_repetition_or_new_is_delivered() {
+fn possible_repetition_is_delivered() {
     let same = without_rows(7, 5);
     for is_repetition in [true, false] {
         for restarts in [true, false] {
             let mut log = Log::new(2);
-            assert_eq!(log.take(0, 1, same), Ok(Paired::New));
+            assert_eq!(log.receive(0, 1, same), Ok(Paired::New));
             log.note_restart(0);
-            assert_eq!(log.take(0, 1, same), Ok(Paired::NewOrRepeated));
+            assert_eq!(log.receive(0, 1, same), Ok(Paired::NewOrRepeated));
             for fingerprint in [rows(8, 5), same, rows(9, 5)] {
-                assert_eq!(log.take(0, 1, fingerprint), Ok(Paired::New));
+                assert_eq!(log.receive(0, 1, fingerprint), Ok(Paired::New));
             }
             if restarts {
                 log.restart();
             }
-            // The origin's own path has it once more, or has not.
-            assert_eq!(log.take(1, 1, same), Ok(Paired::Copy));
+            // The origin's own path has it a second time, or does not.
+            assert_eq!(log.receive(1, 1, same), Ok(Paired::Copy));
             if !is_repetition {
-                assert_eq!(log.take(1, 1, same), Ok(Paired::Copy));
+                assert_eq!(log.receive(1, 1, same), Ok(Paired::Copy));
             }
             for fingerprint in [rows(8, 5), same, rows(9, 5)] {
-                assert_eq!(log.take(1, 1, fingerprint), Ok(Paired::Copy));
+                assert_eq!(log.receive(1, 1, fingerprint), Ok(Paired::Copy));
             }
-            assert_eq!(log.take(1, 1, same), Ok(Paired::New));
+            assert_eq!(log.receive(1, 1, same), Ok(Paired::New));
         }
     }
 }
 
-/// Two are repeated, and two that look alike follow: which is which is never known.
+/// Two are repeated, and two identical-looking ones follow: they cannot be distinguished.
 #[test]
-fn what_was_taken_for_a_repetition_leaves_one_over() {
+fn new_transactions_that_look_like_repetitions_are_all_delivered() {
     let two = [without_rows(7, 5), without_rows(8, 5)];
     let mut log = Log::new(2);
     for fingerprint in two {
-        log.take(0, 1, fingerprint).unwrap();
+        log.receive(0, 1, fingerprint).unwrap();
     }
     log.note_restart(0);
     for fingerprint in two {
-        assert_eq!(log.take(0, 1, fingerprint), Ok(Paired::NewOrRepeated));
+        assert_eq!(log.receive(0, 1, fingerprint), Ok(Paired::NewOrRepeated));
     }
     for fingerprint in two {
-        assert_eq!(log.take(0, 1, fingerprint), Ok(Paired::NewOrRepeated));
+        assert_eq!(log.receive(0, 1, fingerprint), Ok(Paired::NewOrRepeated));
     }
     for fingerprint in [rows(9, 5), two[0]] {
-        assert_eq!(log.take(0, 1, fingerprint), Ok(Paired::New));
+        assert_eq!(log.receive(0, 1, fingerprint), Ok(Paired::New));
     }
     for fingerprint in [&two[..], &two, &[rows(9, 5), two[0]]].concat() {
-        assert_eq!(log.take(1, 1, fingerprint), Ok(Paired::Copy));
+        assert_eq!(log.receive(1, 1, fingerprint), Ok(Paired::Copy));
     }
-    assert_eq!(log.take(1, 1, two[0]), Ok(Paired::New));
+    assert_eq!(log.receive(1, 1, two[0]), Ok(Paired::New));
 }
 
 #[test]
-fn not_all_can_be_repetitions() {
-    // What InnoDB commits together with the position is logged once, and so are a server's own.
+fn only_transactions_without_a_saved_position_can_be_repetitions() {
+    // Transactions committed together with the position are logged once, and so are a server's own.
     for (origin, fingerprint) in [(1, rows(7, 5)), (0, without_rows(7, 5))] {
         let mut log = Log::new(2);
-        log.take(0, origin, fingerprint).unwrap();
+        log.receive(0, origin, fingerprint).unwrap();
         log.note_restart(0);
-        assert_eq!(log.take(0, origin, fingerprint), Ok(Paired::New));
+        assert_eq!(log.receive(0, origin, fingerprint), Ok(Paired::New));
     }
-    // But where the position is in a file, the last one can.
+    // If the position is in a file, the last one can be repeated.
     let mut log = Log::new(2);
     for content in [6, 7, 8] {
-        log.take(1, 1, rows(content, 5)).unwrap();
+        log.receive(1, 1, rows(content, 5)).unwrap();
     }
     for content in [6, 7] {
-        assert_eq!(log.take(0, 1, rows(content, 5)), Ok(Paired::Copy));
+        assert_eq!(log.receive(0, 1, rows(content, 5)), Ok(Paired::Copy));
     }
     log.note_restart(0);
-    assert_eq!(log.take(0, 1, rows(7, 5)), Ok(Paired::Repeated));
-    assert_eq!(log.take(0, 1, rows(8, 5)), Ok(Paired::Copy));
-    assert_eq!(log.take(0, 1, rows(6, 5)), Ok(Paired::New));
+    assert_eq!(log.receive(0, 1, rows(7, 5)), Ok(Paired::Repeated));
+    assert_eq!(log.receive(0, 1, rows(8, 5)), Ok(Paired::Copy));
+    assert_eq!(log.receive(0, 1, rows(6, 5)), Ok(Paired::New));
 }
 
-/// relay_log_info_repository=FILE: the last one is repeated, whatever it is, and a DELETE that found
-/// rows finds none the second time. Another one that looks alike may come first.
+/// relay_log_info_repository=FILE: the last transaction of any kind is repeated, and a DELETE that
+/// found rows finds none the second time. An identical-looking one may arrive first.
 #[test]
-fn a_repetition_may_find_nothing_to_change() {
+fn repetition_may_find_no_row_to_change() {
     let deleted = with_rows(without_rows(7, 5));
     let mut log = Log::new(2);
     for fingerprint in [deleted, deleted, rows(8, 5)] {
-        log.take(1, 1, fingerprint).unwrap();
+        log.receive(1, 1, fingerprint).unwrap();
     }
-    assert_eq!(log.take(0, 1, deleted), Ok(Paired::Copy));
+    assert_eq!(log.receive(0, 1, deleted), Ok(Paired::Copy));
     log.note_restart(0);
-    assert_eq!(log.take(0, 1, without_rows(7, 5)), Ok(Paired::Copy));
-    assert_eq!(log.take(0, 1, deleted), Ok(Paired::Repeated));
-    assert_eq!(log.take(0, 1, rows(8, 5)), Ok(Paired::Copy));
+    assert_eq!(log.receive(0, 1, without_rows(7, 5)), Ok(Paired::Copy));
+    assert_eq!(log.receive(0, 1, deleted), Ok(Paired::Repeated));
+    assert_eq!(log.receive(0, 1, rows(8, 5)), Ok(Paired::Copy));
 }
 
-/// Changes of MyISAM tables as rows, which end with COMMIT.
+/// Changes of MyISAM tables, logged as rows, end with a COMMIT statement.
 #[test]
-fn rows_without_a_transaction_are_repeated_together() {
-    let apart = |content| Fingerprint {
+fn nontransactional_rows_are_repeated_together() {
+    let nontransactional = |content| Fingerprint {
         traits: rows(0, 5).traits | Fingerprint::ENDED_BY_STATEMENT,
         ..rows(content, 5)
     };
-    let all = [without_rows(6, 5), apart(7), apart(8), apart(9)];
+    let all = [
+        without_rows(6, 5),
+        nontransactional(7),
+        nontransactional(8),
+        nontransactional(9),
+    ];
     let mut log = Log::new(2);
     for fingerprint in all {
-        log.take(1, 1, fingerprint).unwrap();
+        log.receive(1, 1, fingerprint).unwrap();
     }
     for fingerprint in &all[..3] {
-        assert_eq!(log.take(0, 1, *fingerprint), Ok(Paired::Copy));
+        assert_eq!(log.receive(0, 1, *fingerprint), Ok(Paired::Copy));
     }
     log.note_restart(0);
     for fingerprint in &all[..3] {
-        assert_eq!(log.take(0, 1, *fingerprint), Ok(Paired::Repeated));
+        assert_eq!(log.receive(0, 1, *fingerprint), Ok(Paired::Repeated));
     }
-    assert_eq!(log.take(0, 1, all[3]), Ok(Paired::Copy));
+    assert_eq!(log.receive(0, 1, all[3]), Ok(Paired::Copy));
 }
 
-/// The origin's DELETE has found rows where the peer's has found none.
+/// The origin's DELETE finds rows, the peer's does not.
 #[test]
-fn what_may_be_a_repetition_is_known_by_its_content() {
+fn possible_repetition_is_recognised_by_its_content() {
     let nothing = without_rows(7, 5);
     let mut log = Log::new(2);
-    assert_eq!(log.take(0, 1, nothing), Ok(Paired::New));
+    assert_eq!(log.receive(0, 1, nothing), Ok(Paired::New));
     log.note_restart(0);
-    assert_eq!(log.take(0, 1, nothing), Ok(Paired::NewOrRepeated));
+    assert_eq!(log.receive(0, 1, nothing), Ok(Paired::NewOrRepeated));
     for _ in 0..2 {
-        assert_eq!(log.take(1, 1, with_rows(nothing)), Ok(Paired::Copy));
+        assert_eq!(log.receive(1, 1, with_rows(nothing)), Ok(Paired::Copy));
     }
 }
 
-/// With three paths, one that has no repetition passes it, and what looks alike is new there.
+/// With three paths, one without the repetition skips it; a later identical-looking one is new there.
 #[test]
-fn what_may_be_a_repetition_is_not_kept_in_mind() {
+fn possible_repetition_is_not_remembered_when_it_is_skipped() {
     let nothing = without_rows(7, 5);
     let mut log = Log::new(3);
-    log.take(0, 1, nothing).unwrap();
+    log.receive(0, 1, nothing).unwrap();
     log.note_restart(0);
-    assert_eq!(log.take(0, 1, nothing), Ok(Paired::NewOrRepeated));
-    assert_eq!(log.take(0, 1, rows(8, 5)), Ok(Paired::New));
-    assert_eq!(log.take(2, 1, nothing), Ok(Paired::Copy));
-    assert_eq!(log.take(2, 1, rows(8, 5)), Ok(Paired::Copy));
-    assert_eq!(log.take(2, 1, nothing), Ok(Paired::New));
+    assert_eq!(log.receive(0, 1, nothing), Ok(Paired::NewOrRepeated));
+    assert_eq!(log.receive(0, 1, rows(8, 5)), Ok(Paired::New));
+    assert_eq!(log.receive(2, 1, nothing), Ok(Paired::Copy));
+    assert_eq!(log.receive(2, 1, rows(8, 5)), Ok(Paired::Copy));
+    assert_eq!(log.receive(2, 1, nothing), Ok(Paired::New));
 }
 
 #[test]
-fn commit_timestamps_tell_repetitions_for_certain() {
+fn commit_timestamps_identify_repetitions() {
     let mut log = Log::new(2);
     for at in [1, 3] {
-        assert_eq!(log.take(0, 1, committed(at)), Ok(Paired::New));
+        assert_eq!(log.receive(0, 1, committed(at)), Ok(Paired::New));
     }
     log.restart();
     log.note_restart(0);
-    assert_eq!(log.take(0, 1, committed(3)), Ok(Paired::Repeated));
-    // MySQL 9.7 with several workers leaves holes when it is killed, and fills them.
-    assert_eq!(log.take(0, 1, committed(2)), Ok(Paired::New));
-    assert_eq!(log.take(0, 1, committed(4)), Ok(Paired::New));
+    assert_eq!(log.receive(0, 1, committed(3)), Ok(Paired::Repeated));
+    // MySQL 9.7 with several workers leaves gaps when it is killed, and fills them later.
+    assert_eq!(log.receive(0, 1, committed(2)), Ok(Paired::New));
+    assert_eq!(log.receive(0, 1, committed(4)), Ok(Paired::New));
 }
 
 #[test]
@@ -263,10 +268,10 @@ proptest! {
         ..ProptestConfig::default()
     })]
 
-    /// M2's transactions, some of which look alike, come by M2 and by M1, which is killed now and
-    /// then. Each is delivered once and in its order, but for repetitions that may be new.
+    /// M2's transactions, some of which look alike, arrive from M2 and from M1, which is killed now
+    /// and then. Each is delivered once and in order, except for repetitions that may be new.
     #[test]
-    fn killed_peers_neither_lose_nor_repeat(
+    fn killed_peers_neither_lose_nor_repeat_transactions(
         looks in prop::collection::vec(0u64..6, 1..60),
         steps in prop::collection::vec((0u8..24, 1usize..4), 0..200),
     ) {
@@ -289,39 +294,39 @@ proptest! {
                 (1, _) => {
                     log.note_restart(0);
                     let before = &all[..sent[0]];
-                    let apart = before.iter().rev().take(len);
-                    let count = apart
+                    let last = before.iter().rev().take(len);
+                    let count = last
                         .take_while(|one| one.traits == without_rows(0, 5).traits)
                         .count();
                     for fingerprint in &before[before.len() - count..] {
-                        let taken = log.take(0, 1, *fingerprint);
-                        prop_assert!(taken.is_ok(), "{taken:?}");
+                        let received = log.receive(0, 1, *fingerprint);
+                        prop_assert!(received.is_ok(), "{received:?}");
                     }
                 }
                 (_, Some(fingerprint)) => {
                     sent[path] += 1;
-                    let taken = log.take(path as u16, 1, *fingerprint);
-                    prop_assert!(taken.is_ok(), "{taken:?}");
+                    let received = log.receive(path as u16, 1, *fingerprint);
+                    prop_assert!(received.is_ok(), "{received:?}");
                 }
                 (_, None) => {}
             }
         }
         prop_assert_eq!(sent, [all.len(); 2]);
-        // Without what may be repetitions, and what looks like them.
+        // Without possible repetitions, and those that look like them.
         let delivered = log.ledger.records.borrow();
-        let mut left_out: Vec<u64> = Vec::new();
+        let mut extra: Vec<u64> = Vec::new();
         let mut next = 0;
         for (_, entry) in delivered.iter() {
             expected.push(entry.fingerprint.content);
             if all.get(next) == Some(&entry.fingerprint) {
                 next += 1;
             } else {
-                left_out.push(entry.fingerprint.content);
+                extra.push(entry.fingerprint.content);
             }
         }
         prop_assert_eq!(next, all.len(), "{:?} of {:?}", expected, all);
-        prop_assert!(left_out.iter().all(|content| *content < 2), "{left_out:?}");
+        prop_assert!(extra.iter().all(|content| *content < 2), "{extra:?}");
         let doubtful = delivered.iter().filter(|(_, entry)| entry.may_be_repetition);
-        prop_assert!(left_out.len() <= doubtful.count(), "{left_out:?}");
+        prop_assert!(extra.len() <= doubtful.count(), "{extra:?}");
     }
 }
