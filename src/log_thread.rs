@@ -212,9 +212,11 @@ impl LogThread {
         let is_repetition = match decision {
             Decision::Duplicate => {
                 let progress = self.log.progress(batch.source)?;
-                if let Some(source) = self.sources.get_mut(usize::from(batch.source)) {
-                    source.warn_of_old_gtid(batch, transaction, progress);
-                }
+                source_of(&mut self.sources, &self.log, batch.source)?.warn_of_old_gtid(
+                    batch,
+                    transaction,
+                    progress,
+                );
                 return Ok(());
             }
             Decision::New(placement) if placement.may_be_repetition => true,
@@ -227,9 +229,7 @@ impl LogThread {
     }
 
     fn source(&mut self, source: u16) -> Result<&mut Source, LogError> {
-        let log = &self.log;
-        let found = self.sources.get_mut(usize::from(source));
-        found.ok_or_else(|| log.internal_error(format!("source number {source} is not configured")))
+        source_of(&mut self.sources, &self.log, source)
     }
 
     /// Records that the source of `batch`, which has no transactions, has moved.
@@ -307,9 +307,9 @@ impl LogThread {
         let mut next = Some(first);
         while let Some(QueuedBatch { batch, memory }) = next {
             len += batch.len();
-            if let Some(counters) = counters.get(usize::from(batch.source)) {
-                self.append_batch(&batch, counters)?;
-            }
+            let counters = counters.get(usize::from(batch.source));
+            let counters = counters.ok_or_else(|| not_configured(&self.log, batch.source))?;
+            self.append_batch(&batch, counters)?;
             batch.recycle();
             drop(memory);
             next = if len < GROUP_LEN_MAX {
@@ -362,6 +362,20 @@ impl LogThread {
         counters.filtered.fetch_add(filtered, Ordering::Relaxed);
         Ok(())
     }
+}
+
+fn source_of<'a>(
+    sources: &'a mut [Source],
+    log: &Writer,
+    source: u16,
+) -> Result<&'a mut Source, LogError> {
+    let found = sources.get_mut(usize::from(source));
+    found.ok_or_else(|| not_configured(log, source))
+}
+
+/// The error for a batch of an unknown source: a bug of the receiver.
+fn not_configured(log: &Writer, source: u16) -> LogError {
+    log.internal_error(format!("source number {source} is not configured"))
 }
 
 /// The state with which the index of file `number` begins.

@@ -102,8 +102,8 @@ impl LogBinding {
             None if len < u64::from(header.head_records) * RECORD_LEN as u64 => {
                 Some(IndexMismatch::NoHead { len })
             }
-            None if number == self.newest => self.is_older(number, len, index)?,
-            None => is_incomplete(len, index, head, &log)?,
+            None if number == self.newest => self.newest_mismatch(number, len, index)?,
+            None => completed_mismatch(len, index, head, &log)?,
         };
         found.map_or(Ok(()), |cause| Err(mismatch(cause)))
     }
@@ -151,8 +151,8 @@ impl LogBinding {
         Ok(None)
     }
 
-    /// The newest index must have all records that are known to be on disk.
-    fn is_older(
+    /// The mismatch of the newest index, which must have all records that are known to be on disk.
+    fn newest_mismatch(
         &self,
         number: u64,
         len: u64,
@@ -172,8 +172,8 @@ impl LogBinding {
     }
 }
 
-/// The index of a completed file must describe all of it.
-fn is_incomplete(
+/// The mismatch of the index of a completed file, which must describe the whole file.
+fn completed_mismatch(
     len: u64,
     index: IndexReader<'_>,
     head: &FileHead,

@@ -137,6 +137,7 @@ impl DurableMark {
             .map_err(|cause| LogError::io("write", &self.path, cause))
     }
 
+    /// Makes the written record durable.
     pub(super) fn sync(&self) -> Result<(), LogError> {
         self.file
             .sync_data()

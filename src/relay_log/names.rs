@@ -100,3 +100,67 @@ impl Names {
 fn stage(record: &Record, out: &mut Vec<u8>) {
     out.extend_from_slice(&record.encode());
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gtid::{Tag, Uuid};
+    use crate::identity::IdentityKind;
+    use crate::relay_log::index_record::RECORD_LEN;
+
+    fn staged(out: &[u8]) -> Vec<&'static str> {
+        let (records, rest) = out.as_chunks::<RECORD_LEN>();
+        assert!(rest.is_empty());
+        let decode = |bytes| Record::decode(bytes, IdentityKind::MySql).unwrap().name();
+        records.iter().map(decode).collect()
+    }
+
+    #[test]
+    fn each_name_is_defined_once_before_its_first_use() {
+        let mut names = Names::new(vec!["m1".into(), "m2".into()]);
+        let (first, second): (Arc<str>, Arc<str>) = ("bin.1".into(), "bin.2".into());
+        let mut out = Vec::new();
+        assert_eq!(names.source_file(1, &first, &mut out), 1);
+        assert_eq!(names.source_file(1, &first, &mut out), 1);
+        assert_eq!(names.source_file(1, &second, &mut out), 2);
+        assert_eq!(names.source_file(0, &first, &mut out), 1);
+        assert_eq!(
+            staged(&out),
+            [
+                "source name",
+                "source file",
+                "source file",
+                "source name",
+                "source file"
+            ]
+        );
+        out.clear();
+        let sid = |byte| Sid {
+            uuid: Uuid([byte; 16]),
+            tag: Tag::NONE,
+        };
+        let numbers = [7, 8, 7, 7].map(|byte| names.origin(sid(byte), &mut out));
+        assert_eq!(numbers, [1, 2, 1, 1]);
+        assert_eq!(staged(&out), ["origin", "origin"]);
+    }
+
+    #[test]
+    fn next_index_defines_all_names_again() {
+        let mut names = Names::new(vec!["m1".into()]);
+        let mut out = Vec::new();
+        names.define_sources(&mut out);
+        names.define_sources(&mut out);
+        assert_eq!(staged(&out), ["source name"]);
+        out.clear();
+        names.restarted().define_sources(&mut out);
+        assert_eq!(staged(&out), ["source name"]);
+    }
+
+    #[test]
+    fn source_without_a_file_has_number_zero() {
+        let mut names = Names::new(vec!["m1".into()]);
+        let mut out = Vec::new();
+        assert_eq!(names.source_file(0, &Arc::from(""), &mut out), 0);
+        assert_eq!(staged(&out), ["source name"]);
+    }
+}

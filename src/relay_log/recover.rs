@@ -367,10 +367,8 @@ fn settle(path: &Path, durable: u64, len: u64) -> Result<(), LogError> {
         let mut block = vec![0; REWRITE_LEN];
         let mut offset = durable;
         while offset < len {
-            let wanted = usize::try_from(len - offset).unwrap_or(usize::MAX);
-            let Some(piece) = block.get_mut(..wanted.min(REWRITE_LEN)) else {
-                break;
-            };
+            let left = usize::try_from(len - offset).unwrap_or(usize::MAX);
+            let (piece, _) = block.split_at_mut(left.min(REWRITE_LEN));
             file.read_exact_at(piece, offset)?;
             file.write_all_at(piece, offset)?;
             offset += piece.len() as u64;

@@ -203,3 +203,22 @@ fn refused_source_does_not_stop_the_others() {
     assert_eq!(log.state().sources[0], SourceProgress::default());
     assert_eq!(transactions(&options.log_dir).len(), 3);
 }
+
+/// It cannot happen; dropping the batch silently would lose transactions.
+#[test]
+fn batch_of_an_unconfigured_source_stops_the_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let log_thread = create(&options(dir.path()), Flavor::MySql);
+    let log = log_thread.log().clone();
+    let running = Appending::start(log_thread);
+    let mut unknown = TestSource::new(SOURCES as u16, Flavor::MySql);
+    running.send(unknown.deliver(&[small(1)]));
+    running.thread.join().unwrap();
+    let Condition::Failed(message) = log.condition() else {
+        panic!("the log has not failed")
+    };
+    assert!(
+        message.contains("source number 3 is not configured"),
+        "{message}"
+    );
+}
