@@ -11,6 +11,7 @@
 use super::content::{LogicalClock, MySqlGtidEvent, transaction_length};
 use crate::binlog::event::{self, CHECKSUM_LEN, HEADER_LEN};
 use crate::binlog::fields::{EventError, FieldReader};
+use crate::gtid::mysql::MAX_GNO;
 use crate::gtid::{Gtid, Sid, Tag, Uuid};
 
 const NAME: &str = "Gtid_tagged event";
@@ -161,18 +162,19 @@ pub(super) fn parse(body: &[u8]) -> Result<MySqlGtidEvent, EventError> {
         }
     }
     let gno = gno.unwrap_or(0);
-    let (Some(uuid), 1..) = (uuid, gno) else {
+    let gno = u64::try_from(gno).unwrap_or(0);
+    let (Some(uuid), 1..=MAX_GNO) = (uuid, gno) else {
         return Err(fields.invalid(
             "uuid and gno",
             HEADER_LEN,
-            gno as u64,
-            "a uuid, gno above 0",
+            gno,
+            "a uuid, and a gno from 1 to 2^63 - 2",
         ));
     };
     Ok(MySqlGtidEvent {
         gtid: Some(Gtid {
             sid: Sid { uuid, tag },
-            gno: gno as u64,
+            gno,
         }),
         clock: Some(clock),
         transaction_length: length,
@@ -248,6 +250,10 @@ mod tests {
     use crate::binlog::event_type::EventType;
 
     fn sample(length: u64, tag: &str) -> Vec<u8> {
+        numbered(12, length, tag)
+    }
+
+    fn numbered(gno: i64, length: u64, tag: &str) -> Vec<u8> {
         let mut message = Vec::new();
         put_varint(&mut message, 0); // The last non-ignorable field.
         put_varint(&mut message, 0);
@@ -257,7 +263,7 @@ mod tests {
             put_varint(&mut message, byte * 17);
         }
         put_varint(&mut message, GNO);
-        put_varint(&mut message, zigzag(12));
+        put_varint(&mut message, zigzag(gno));
         put_varint(&mut message, TAG);
         put_varint(&mut message, tag.len() as u64);
         message.extend_from_slice(tag.as_bytes());
@@ -284,6 +290,15 @@ mod tests {
             flags: 0,
         };
         event::build(header, &body)
+    }
+
+    #[test]
+    fn numbers_that_name_no_transaction_are_refused() {
+        let with = |gno| MySqlGtidEvent::parse(&numbered(gno, 400, "blue"), true);
+        assert_eq!(with(i64::MAX - 1).unwrap().gtid.unwrap().gno, MAX_GNO);
+        for gno in [0, -1, i64::MIN, i64::MAX] {
+            assert!(with(gno).is_err(), "{gno}");
+        }
     }
 
     #[test]

@@ -16,6 +16,7 @@ use super::content::{LogicalClock, MySqlGtidEvent, transaction_length};
 use crate::binlog::event::{self, CHECKSUM_LEN, HEADER_LEN};
 use crate::binlog::event_type::EventType;
 use crate::binlog::fields::{EventError, FieldReader, put_length_encoded};
+use crate::gtid::mysql::MAX_GNO;
 use crate::gtid::{Gtid, Sid, Tag, Uuid};
 
 const NAME: &str = "Gtid event";
@@ -70,8 +71,9 @@ pub(super) fn parse(
 fn read_gno(fields: &mut FieldReader<'_>) -> Result<u64, EventError> {
     let at = fields.offset();
     let gno = fields.u64("gno")?;
-    if gno > i64::MAX as u64 {
-        return Err(fields.invalid("gno", at, gno, "at most 2^63 - 1"));
+    // What is above names no transaction, and could not be recorded as delivered.
+    if gno > MAX_GNO {
+        return Err(fields.invalid("gno", at, gno, "at most 2^63 - 2"));
     }
     Ok(gno)
 }
@@ -143,6 +145,7 @@ mod tests {
     use super::super::{LogicalClock, MySqlGtidEvent, rewrite};
     use super::{EventType, event, put_length_encoded};
     use crate::binlog::event::EventHeader;
+    use crate::gtid::mysql::MAX_GNO;
 
     fn sample(tail: &[u8]) -> Vec<u8> {
         let mut body = vec![1];
@@ -189,6 +192,19 @@ mod tests {
         v56.truncate(44);
         let v56 = MySqlGtidEvent::parse(&v56, false).unwrap();
         assert_eq!((v56.gtid.unwrap().gno, v56.clock), (77, None));
+    }
+
+    #[test]
+    fn numbers_that_name_no_transaction_are_refused() {
+        let with = |gno: u64| {
+            let mut event = sample(&[]);
+            event[36..44].copy_from_slice(&gno.to_le_bytes());
+            MySqlGtidEvent::parse(&event, true).map(|event| event.gtid.unwrap().gno)
+        };
+        assert_eq!(with(MAX_GNO), Ok(MAX_GNO));
+        for gno in [0, MAX_GNO + 1, u64::MAX] {
+            assert!(with(gno).is_err(), "{gno}");
+        }
     }
 
     #[test]
