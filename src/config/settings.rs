@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::flavor::Flavor;
+use crate::position::SourcePosition;
 use crate::secret::{PasswordHash, Secret};
 use crate::tls::ClientTls;
 
@@ -179,13 +180,9 @@ pub enum SourceStart {
     Earliest,
     /// Only transactions committed after the first connection.
     Latest,
-    /// A file and an offset in the source's own binlog.
-    FilePosition {
-        /// The binlog file's name on the source.
-        file: String,
-        /// Offset of an event in it, 4 to 4294967295 (the protocol's field has four bytes).
-        position: u64,
-    },
+    /// A position in the source's own binlog: the offset of an event, 4 to 4294967295 (the
+    /// protocol's field has four bytes).
+    FilePosition(SourcePosition),
     /// Everything after a GTID set (MySQL) or a GTID position (MariaDB), as the administrator
     /// wrote it: not empty, but not parsed yet, since its form depends on the source's flavor.
     Gtid(String),

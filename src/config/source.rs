@@ -9,6 +9,7 @@ use super::section::Section;
 use super::settings::{FilterConfig, SourceConfig, SourceStart};
 use super::values::DURATION_MAX;
 use super::{filter_rules, password};
+use crate::position::SourcePosition;
 use crate::tls::{ClientTls, TlsMode};
 
 const KEYS: &[&str] = &[
@@ -162,18 +163,15 @@ fn parse_start(text: &str) -> Option<SourceStart> {
     let position = position.parse().ok().filter(|_| is_file && is_number)?;
     (FIRST_EVENT..=u64::from(u32::MAX))
         .contains(&position)
-        .then(|| SourceStart::FilePosition {
-            file: file.to_owned(),
-            position,
-        })
+        .then(|| SourceStart::FilePosition(SourcePosition::new(file, position)))
 }
 
 fn read_auto_position(section: &mut Section<'_, '_>, start: &SourceStart) -> Option<bool> {
     let auto_position = section.boolean("auto_position")?;
     match (start, auto_position) {
-        (SourceStart::FilePosition { file, position }, true) => {
-            let file = shortened(file);
-            let message = format!("expected false with start = \"{file}:{position}\", found true");
+        (SourceStart::FilePosition(at), true) => {
+            let (file, offset) = (shortened(&at.file), at.offset);
+            let message = format!("expected false with start = \"{file}:{offset}\", found true");
             section.refuse("auto_position", &message);
         }
         (SourceStart::Gtid(_), false) => section.refuse(

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::flavor::Flavor;
+use crate::position::SourcePosition;
 use crate::tls::TlsMode;
 
 const RELAY: &str = "[relay]\nserver_id = 900\ndata_dir = \"data\"\n";
@@ -138,10 +139,7 @@ fn all_settings_are_read() {
     let [m1, m2] = config.sources.as_slice() else {
         panic!("two sources")
     };
-    let start = SourceStart::FilePosition {
-        file: "mysql-bin.000010".to_owned(),
-        position: 154,
-    };
+    let start = SourceStart::FilePosition(SourcePosition::new("mysql-bin.000010", 154));
     assert_eq!(m1.start, start);
     assert_eq!(m1.password.expose(), "se\"cret");
     assert_eq!(m1.tls.mode, TlsMode::Required);
@@ -194,10 +192,7 @@ fn starts_of_all_forms_are_read() {
         start(&format!("gtid:{set}")).unwrap(),
         SourceStart::Gtid(set.to_owned())
     );
-    let position = SourceStart::FilePosition {
-        file: "b.1".to_owned(),
-        position: u32::MAX.into(),
-    };
+    let position = SourceStart::FilePosition(SourcePosition::new("b.1", u32::MAX.into()));
     assert_eq!(start("b.1:4294967295").unwrap(), position);
     for bad in [
         "",

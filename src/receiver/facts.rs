@@ -45,7 +45,7 @@ impl SourceFacts {
     pub fn follows_by_gtid(&self, config: &SourceConfig) -> bool {
         match (self.flavor, config.auto_position) {
             (_, Some(chosen)) => chosen && self.has_gtids,
-            (_, None) if matches!(config.start, SourceStart::FilePosition { .. }) => false,
+            (_, None) if matches!(config.start, SourceStart::FilePosition(_)) => false,
             (Flavor::MySql, None) => self.has_gtids,
             (Flavor::MariaDb, None) => matches!(config.start, SourceStart::Gtid(_)),
         }

@@ -106,9 +106,7 @@ pub(super) async fn explore(
     let config = &options.config;
     let asking = async {
         let until = match &config.start {
-            SourceStart::FilePosition { file, position } => {
-                Until::ConfiguredStart(SourcePosition::new(file.as_str(), *position))
-            }
+            SourceStart::FilePosition(start) => Until::ConfiguredStart(start.clone()),
             SourceStart::Latest if !by_gtid => {
                 Until::SourceEnd(source_end(connection, &facts).await?)
             }

@@ -27,7 +27,7 @@ const STREET: &[(&str, &str)] = &[
     ("atomic_file", ""),
     ("like", ""),
     ("tls", "secret atomic_file"),
-    ("config", "flavor secret tls"),
+    ("config", "flavor secret tls position"),
     ("gtid", ""),
     ("protocol", "flavor secret gtid"),
     ("binlog", "gtid flavor protocol"),

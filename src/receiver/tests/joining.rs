@@ -81,10 +81,7 @@ async fn contact(start: SourceStart, binlog: Binlog, way: Way) -> Result<FirstCo
 }
 
 fn start_at(position: u64) -> SourceStart {
-    SourceStart::FilePosition {
-        file: "bin.000001".to_owned(),
-        position,
-    }
+    SourceStart::FilePosition(SourcePosition::new("bin.000001", position))
 }
 
 #[tokio::test]
