@@ -387,8 +387,8 @@ impl Writer {
     pub fn close(&mut self) -> Result<(), LogError> {
         self.commit()?;
         self.sync()?;
-        // One more record states that everything is durable: the next start need not verify the last
-        // group, and does not mistake damage in it for the torn end of a write.
+        // One more record states that everything is durable: the next start need not verify the
+        // last group, and does not mistake damage in it for the torn end of a write.
         if let Some(source) = self.sources.first_known()
             && self.index.durable_records > self.index.head_records
         {
