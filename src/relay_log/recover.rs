@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::check::LogBinding;
 use super::error::LogError;
 use super::files::{LogDir, sync_dir};
-use super::index_reader::{IndexReader, NumberedRecord};
+use super::index_reader::{self, IndexReader, NumberedRecord};
 use super::index_record::{RECORD_LEN, Record, Step, TextPart};
 use super::published::SourceProgress;
 use super::reader::{FileHead, LogFile};
@@ -181,7 +181,7 @@ fn find_ends(
     };
     if let Some((number, damage)) = damage {
         let is_durable = number * (RECORD_LEN as u64) < durable.index;
-        if is_durable || index_continues_after(&index_path, number)? {
+        if is_durable || index_reader::is_followed_by_proof(&index_path, number)? {
             return Err(damage);
         }
         repairs.push(format!("{damage}: truncated there"));
@@ -236,26 +236,6 @@ fn scan_index(path: &Path) -> Result<IndexScan, LogError> {
                 return Ok(IndexScan { last, damage });
             }
             Err(other) => return Err(other),
-        }
-    }
-}
-
-/// Whether a good record after the damaged one has a *durable records* that includes it: then the
-/// damage is not the torn end of a write.
-fn index_continues_after(path: &Path, damaged: u64) -> Result<bool, LogError> {
-    let mut index = IndexReader::open(path)?;
-    index.seek(damaged + 1)?;
-    loop {
-        match index.next_record() {
-            Ok(Some(NumberedRecord { record, .. })) => {
-                let step = record.step();
-                if step.is_some_and(|step| u64::from(step.durable_records) > damaged) {
-                    return Ok(true);
-                }
-            }
-            Ok(None) => return Ok(false),
-            Err(LogError::Index { .. }) => index.skip_damaged()?,
-            Err(error) => return Err(error),
         }
     }
 }
