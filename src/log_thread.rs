@@ -247,7 +247,7 @@ impl LogThread {
     /// As [`Writer::commit`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`Writer::commit`].
     pub fn commit(&mut self) -> Result<(), LogError> {
         self.log.commit()
     }
@@ -255,7 +255,7 @@ impl LogThread {
     /// As [`Writer::close`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`Writer::close`].
     pub fn close(&mut self) -> Result<(), LogError> {
         self.log.close()
     }

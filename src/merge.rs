@@ -4,11 +4,11 @@
 //! logged it again. Whichever path delivers it first wins. Since each path is causally ordered, the
 //! merged log is, too; each path's own order is kept.
 //!
-//! The log thread asks [`Merge::decide`] before it writes a transaction and calls
-//! [`Merge::settle`] afterwards. A decision also has the values that depend on a new transaction's
-//! position in the merged order: the logical clock (MySQL) and the group commit id (MariaDB) that let
-//! replicas apply transactions in parallel. A transaction with a GTID is a copy if its GTID was
-//! delivered before ([`Executed`]); without GTIDs, see [`pairing`].
+//! The log thread asks [`Merge::decide`] before it writes a transaction and calls [`Merge::settle`]
+//! afterwards. A decision also has the values that depend on a new transaction's position in the
+//! merged order: the logical clock (MySQL) and the group commit id (MariaDB) that let replicas
+//! apply transactions in parallel. A transaction with a GTID is a copy if its GTID was delivered
+//! before ([`Executed`]); without GTIDs, see [`pairing`].
 #![doc = include_str!("merge/without_gtids.md")]
 
 mod clock;

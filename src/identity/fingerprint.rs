@@ -1,8 +1,8 @@
 //! How copies of a transaction without a GTID are recognised.
 //!
-//! A copy is the transaction that a peer logs when it applies the original. The fingerprint consists
-//! only of fields that re-logging preserves. It is stored in the commit index, so neither the hash
-//! nor the meaning of a bit may change without a new format version of that file.
+//! A copy is the transaction that a peer logs when it applies the original. The fingerprint
+//! consists only of fields that re-logging preserves. It is stored in the commit index, so neither
+//! the hash nor the meaning of a bit may change without a new format version of that file.
 
 use std::hash::Hasher as _;
 
@@ -11,8 +11,8 @@ use twox_hash::XxHash64;
 /// The fingerprint of a transaction without a GTID, which identifies its copies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Fingerprint {
-    /// Its commit time on its origin, in microseconds since 1970 (MySQL 8.0+); 0 if unknown. If known,
-    /// it decides alone, and the other fields are 0.
+    /// Its commit time on its origin, in microseconds since 1970 (MySQL 8.0+); 0 if unknown. If
+    /// known, it decides alone, and the other fields are 0.
     pub commit_timestamp: u64,
     /// Hashes of the content that re-logging in the same binlog format preserves: in the upper half
     /// of statements and changed tables, in the lower half of row images.

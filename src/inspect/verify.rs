@@ -7,8 +7,8 @@
 //!
 //! The newest file may extend past its last record, and its records past the part that is known to
 //! be on disk: a killed relay leaves such an end, and recovery truncates it. It is a note, not a
-//! problem. The log is written before the index, and read after it, so a log can be verified while a
-//! relay writes it. Memory is bounded by the GTID set, not by the log.
+//! problem. The log is written before the index, and read after it, so a log can be verified while
+//! a relay writes it. Memory is bounded by the GTID set, not by the log.
 
 mod file;
 mod transaction;

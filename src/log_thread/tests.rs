@@ -176,7 +176,8 @@ enum Shape {
     Spilled,
 }
 
-/// The events of a transaction that began on `server_id`. For MariaDB the tag's length is the domain.
+/// The events of a transaction that began on `server_id`. For MariaDB the tag's length is the
+/// domain.
 fn group(flavor: Flavor, server_id: u32, number: u64, tag: &str, shape: Shape) -> Vec<Vec<u8>> {
     let statement = |database, len: usize| {
         let text = format!("insert {number} {}", "x".repeat(len));

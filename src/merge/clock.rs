@@ -1,8 +1,8 @@
 //! Logical clocks: translates a source's numbers to the relay's.
 //!
 //! A replica may start a transaction when all transactions with a sequence number up to its
-//! `last_committed` have committed. The relay numbers transactions 1, 2, 3 … in each of its files, so
-//! the sources' numbers must be translated: two transactions may run in parallel on the relay's
+//! `last_committed` have committed. The relay numbers transactions 1, 2, 3 … in each of its files,
+//! so the sources' numbers must be translated: two transactions may run in parallel on the relay's
 //! replicas only if they could on their own source's. Numbers of different sources, files or
 //! connections are not comparable, so a change of any of them is a barrier: all transactions before
 //! it must commit first.
@@ -47,8 +47,8 @@ impl ClockMap {
         Self::default()
     }
 
-    /// Assigns the clock of the next transaction in the relay's file. It came from `origin` with the
-    /// clock `source` (`None`: it has none, and runs alone).
+    /// Assigns the clock of the next transaction in the relay's file. It came from `origin` with
+    /// the clock `source` (`None`: it has none, and runs alone).
     pub fn assign(&mut self, origin: (u16, u64), source: Option<LogicalClock>) -> LogicalClock {
         let before = self.sequence;
         self.sequence += 1;
@@ -186,8 +186,8 @@ mod tests {
     }
 
     proptest! {
-        /// For any input, two transactions may overlap in the relay's file only if they could on their
-        /// source.
+        /// For any input, two transactions may overlap in the relay's file only if they could on
+        /// their source.
         #[test]
         fn never_more_parallel_than_the_source(
             steps in prop::collection::vec((0u16..2, 1i64..4, 0i64..6, 0u8..30), 1..400)

@@ -1,5 +1,5 @@
-//! Operations that consist of two transactions: XA PREPARE and XA COMMIT or ROLLBACK; START ALTER and
-//! COMMIT or ROLLBACK ALTER.
+//! Operations that consist of two transactions: XA PREPARE and XA COMMIT or ROLLBACK; START ALTER
+//! and COMMIT or ROLLBACK ALTER.
 //!
 //! The second half may arrive much later, from a source with other filter rules, or after a restart
 //! with other rules. It must be kept or emptied as the first half was: a replica refuses the end of

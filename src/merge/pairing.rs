@@ -17,9 +17,9 @@
 //! | equals no entry and is a statement that may have changed no row, and an entry has rows that may be its own | a copy, or without effect: dropped, and the queue is unchanged |
 //! | equals no entry, but cannot be distinguished from one that was paired | not alignable: its source stops |
 //!
-//! A path is *direct* for the origin that is its own server: it omits nothing. So when a direct path
-//! skips a transaction that another path delivered, the two binlogs contradict each other, unless
-//! commit timestamps make every pairing certain.
+//! A path is *direct* for the origin that is its own server: it omits nothing. So when a direct
+//! path skips a transaction that another path delivered, the two binlogs contradict each other,
+//! unless commit timestamps make every pairing certain.
 //!
 //! # Repetitions
 //! A MySQL 5.6 replica applies and logs a transaction, and saves its replication position. With
@@ -27,21 +27,21 @@
 //! tables; otherwise, and always with FILE, the position is saved later. A master that is killed in
 //! between logs its last replicated transactions again, at the beginning of its next binlog file.
 //!
-//! So after a restart, a transaction that equals one of the last on this path is a repetition, unless
-//! it equals the first entry of the queue. If the queue is empty it may also be new. Then it is
-//! delivered, because that master has executed it twice as well, and the origin's own path need not
-//! have a second copy of it. With commit timestamps, repetitions are certain.
+//! So after a restart, a transaction that equals one of the last on this path is a repetition,
+//! unless it equals the first entry of the queue. If the queue is empty it may also be new. Then it
+//! is delivered, because that master has executed it twice as well, and the origin's own path need
+//! not have a second copy of it. With commit timestamps, repetitions are certain.
 //!
 //! # Before the start
-//! When a relay log is created, each source already has a history. The transactions before the start
-//! of a path count as delivered ([`Pairing::count_before`]). A transaction that its origin committed
-//! before the first file that was read from that origin is not new either when a peer's copy of it
-//! arrives ([`Pairing::begin_origin`]).
+//! When a relay log is created, each source already has a history. The transactions before the
+//! start of a path count as delivered ([`Pairing::count_before`]). A transaction that its origin
+//! committed before the first file that was read from that origin is not new either when a peer's
+//! copy of it arrives ([`Pairing::begin_origin`]).
 //!
 //! # Memory
-//! A queue keeps its first [`WINDOW_LEN`] entries in memory. The others are read when they are needed
-//! from the [`Ledger`], the relay log's commit indexes, which contain all delivered transactions in
-//! order.
+//! A queue keeps its first [`WINDOW_LEN`] entries in memory. The others are read when they are
+//! needed from the [`Ledger`], the relay log's commit indexes, which contain all delivered
+//! transactions in order.
 
 mod arrival;
 mod delivered;
@@ -77,9 +77,9 @@ struct Source {
 }
 
 impl Pairing {
-    /// Empty queues for as many sources as `unseen_from` has entries. Each entry is the record of the
-    /// ledger where that path's queues begin: the first record for a source that the ledger does not
-    /// know, otherwise the next one to be written.
+    /// Empty queues for as many sources as `unseen_from` has entries. Each entry is the record of
+    /// the ledger where that path's queues begin: the first record for a source that the ledger
+    /// does not know, otherwise the next one to be written.
     pub fn new(unseen_from: impl IntoIterator<Item = RecordNumber>) -> Self {
         let source = |unseen_from| Source {
             server_id: 0,
@@ -108,8 +108,8 @@ impl Pairing {
         }
     }
 
-    /// Whether all other paths are the origin's own, so that only these can have delivered the entries
-    /// of the arrival's queue.
+    /// Whether all other paths are the origin's own, so that only these can have delivered the
+    /// entries of the arrival's queue.
     fn others_are_direct(&self, arrival: &Arrival) -> bool {
         let others = (0u16..).zip(&self.sources);
         others
@@ -126,8 +126,8 @@ impl Pairing {
         }
     }
 
-    /// Reads as much of the queue as the classification of `arrival` needs. [`Pairing::pair`] begins
-    /// with this.
+    /// Reads as much of the queue as the classification of `arrival` needs. [`Pairing::pair`]
+    /// begins with this.
     ///
     /// # Errors
     /// When the ledger cannot be read.
@@ -165,8 +165,8 @@ impl Pairing {
     }
 
     /// Records that `arrival` was delivered as a new transaction. `record` is its record in the
-    /// ledger, `may_be_repetition` whether it is [`Paired::NewOrRepeated`]. [`Pairing::pair`], or at
-    /// least [`Pairing::advance`], must have been called before.
+    /// ledger, `may_be_repetition` whether it is [`Paired::NewOrRepeated`]. [`Pairing::pair`], or
+    /// at least [`Pairing::advance`], must have been called before.
     pub fn deliver(&mut self, arrival: &Arrival, record: RecordNumber, may_be_repetition: bool) {
         let passes_all = !arrival.is_direct() && self.others_are_direct(arrival);
         let path = self.path(arrival.path, arrival.origin);
@@ -201,8 +201,8 @@ impl Pairing {
         }
     }
 
-    /// Each path's state for each origin, to be stored in the log, see [`Pairing::restore`]. `end` is
-    /// the next record of the ledger.
+    /// Each path's state for each origin, to be stored in the log, see [`Pairing::restore`]. `end`
+    /// is the next record of the ledger.
     pub fn states(&self, end: RecordNumber) -> impl Iterator<Item = PathState> + '_ {
         self.paths
             .iter()

@@ -51,11 +51,15 @@ impl LogBinding {
                 expected: log_dir.file_name(durable.file),
             });
         }
-        let first_index = files
-            .iter()
-            .find_map(|number| IndexReader::open_for_lookup(&log_dir.index_path(*number)).ok());
+        // Indexes that cannot be read are reported when their files are checked.
+        let open = |number: &u64| IndexReader::open_for_lookup(&log_dir.index_path(*number)).ok();
+        let log_ids = files.iter().filter_map(open);
+        let log_ids: Vec<Uuid> = log_ids.map(|index| index.header().log_id).collect();
+        if let Some(durable) = durable {
+            check_mark(log_dir, &durable, &files, &log_ids)?;
+        }
         let log_id = durable.map(|durable| durable.log_id);
-        let log_id = log_id.or_else(|| first_index.map(|index| index.header().log_id));
+        let log_id = log_id.or_else(|| log_ids.first().copied());
         let binding = Self {
             log_dir: log_dir.clone(),
             newest,
@@ -169,6 +173,30 @@ impl LogBinding {
             durable_records,
             durable_to,
         }))
+    }
+}
+
+/// If the mark contradicts all of several indexes, the mark is the foreign file.
+fn check_mark(
+    log_dir: &LogDir,
+    durable: &Durable,
+    files: &[u64],
+    log_ids: &[Uuid],
+) -> Result<(), LogError> {
+    let Some(log_id) = log_ids.first() else {
+        return Ok(());
+    };
+    let is_foreign = files.len() > 1
+        && log_ids.len() == files.len()
+        && log_ids.iter().all(|other| other == log_id)
+        && durable.log_id != *log_id;
+    match is_foreign {
+        true => Err(LogError::DurableMark {
+            path: log_dir.durable_path(),
+            found: format!("log_id {}", durable.log_id),
+            expected: format!("log_id {log_id} as in all commit indexes"),
+        }),
+        false => Ok(()),
     }
 }
 

@@ -217,11 +217,11 @@ pub struct PositionStart {
 pub struct Skip {
     /// The last GTID that the replica has.
     pub upto: MariaDbGtid,
-    /// How the log knows it.
+    /// How it relates to the log.
     pub kind: SkipKind,
 }
 
-/// How the log knows the GTID of a replica's position.
+/// How the GTID of a replica's position relates to the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SkipKind {
     /// It is in the log.

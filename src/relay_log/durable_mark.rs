@@ -1,7 +1,7 @@
 //! The durable mark: how much of the relay log is known to be on disk, in a file of its own.
 //!
-//! `relay-bin.durable` is one record of 64 bytes. It is overwritten after each sync, before the synced
-//! transactions are published:
+//! `relay-bin.durable` is one record of 64 bytes. It is overwritten after each sync, before the
+//! synced transactions are published:
 //!
 //! ```text
 //!  0       4         6        8        24            32           40        44       60      64

@@ -265,6 +265,29 @@ impl<'a> IndexReader<'a> {
     }
 }
 
+/// Whether a good record after the damaged record number `damaged` of the index at `path` has a
+/// *durable records* that includes it: then the damage is not the torn end of a write.
+///
+/// # Errors
+/// When the index cannot be read.
+pub fn is_followed_by_proof(path: &Path, damaged: u64) -> Result<bool, LogError> {
+    let mut index = IndexReader::open(path)?;
+    index.seek(damaged + 1)?;
+    loop {
+        match index.next_record() {
+            Ok(Some(NumberedRecord { record, .. })) => {
+                let step = record.step();
+                if step.is_some_and(|step| u64::from(step.durable_records) > damaged) {
+                    return Ok(true);
+                }
+            }
+            Ok(None) => return Ok(false),
+            Err(LogError::Index { .. }) => index.skip_damaged()?,
+            Err(error) => return Err(error),
+        }
+    }
+}
+
 /// The names that were defined.
 #[derive(Debug, Default)]
 struct Definitions {

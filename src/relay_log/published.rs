@@ -103,7 +103,7 @@ impl RelayLog {
         })
     }
 
-    /// Where its files are.
+    /// The directory and names of its files.
     pub fn log_dir(&self) -> &LogDir {
         &self.log_dir
     }

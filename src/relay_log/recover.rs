@@ -1,5 +1,5 @@
-//! Recovers the log's state after a stop or a crash. The documentation of [`crate::relay_log`] lists
-//! the cases.
+//! Recovers the log's state after a stop or a crash. The documentation of [`crate::relay_log`]
+//! lists the cases.
 
 use std::collections::HashMap;
 use std::fs::OpenOptions;
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::check::LogBinding;
 use super::error::LogError;
 use super::files::{LogDir, sync_dir};
-use super::index_reader::{IndexReader, NumberedRecord};
+use super::index_reader::{self, IndexReader, NumberedRecord};
 use super::index_record::{RECORD_LEN, Record, Step, TextPart};
 use super::published::SourceProgress;
 use super::reader::{FileHead, LogFile};
@@ -50,8 +50,8 @@ pub struct Recovered {
     pub repairs: Vec<String>,
 }
 
-/// Recovers the log in `log_dir`; `None` when there is none yet. `source_names` are the names of the
-/// configured sources, by number.
+/// Recovers the log in `log_dir`; `None` when there is none yet. `source_names` are the names of
+/// the configured sources, by number.
 ///
 /// # Errors
 /// When a file cannot be read or truncated, data that may have been served is damaged, or a commit
@@ -168,20 +168,20 @@ fn find_ends(
 ) -> Result<(Ends, Ends), LogError> {
     let index_path = log_dir.index_path(number);
     let log_path = log_dir.log_path(number);
-    let (last, damage) = scan_index(&index_path)?;
+    let IndexScan { last, damage } = scan_index(&index_path)?;
     let (marked_log, marked_records) = binding.durable(number);
     let durable_records = last.map_or(0, |last| u64::from(last.durable_records));
     let durable_to = last.map_or(head.end, |last| u64::from(last.durable_to));
     let recorded_end = last.map_or(head.end, |last| u64::from(last.log_end));
     let durable = Ends {
-        // A ROTATE after the last transaction may be durable, too; it is truncated, because the next
-        // file is not in the list.
+        // A ROTATE after the last transaction may be durable, too; it is truncated, because the
+        // next file is not in the list.
         log: durable_to.max(marked_log.min(recorded_end)),
         index: durable_records.max(marked_records) * RECORD_LEN as u64,
     };
     if let Some((number, damage)) = damage {
         let is_durable = number * (RECORD_LEN as u64) < durable.index;
-        if is_durable || index_continues_after(&index_path, number)? {
+        if is_durable || index_reader::is_followed_by_proof(&index_path, number)? {
             return Err(damage);
         }
         repairs.push(format!("{damage}: truncated there"));
@@ -216,39 +216,26 @@ fn find_ends(
     Ok((durable, good))
 }
 
-/// The last step that can be read; and, if a damaged record ended the reading, its number and the
-/// error.
-fn scan_index(path: &Path) -> Result<(Option<Step>, Option<(u64, LogError)>), LogError> {
+/// The result of reading an index up to its end, or to the first damaged record.
+struct IndexScan {
+    /// The last step that was read.
+    last: Option<Step>,
+    /// The number of the damaged record, and the error.
+    damage: Option<(u64, LogError)>,
+}
+
+fn scan_index(path: &Path) -> Result<IndexScan, LogError> {
     let mut index = IndexReader::open(path)?;
     let mut last = None;
     loop {
         match index.next_record() {
             Ok(Some(read)) => last = read.record.step().copied().or(last),
-            Ok(None) => return Ok((last, None)),
+            Ok(None) => return Ok(IndexScan { last, damage: None }),
             Err(damage @ LogError::Index { .. }) => {
-                return Ok((last, Some((index.next_number(), damage))));
+                let damage = Some((index.next_number(), damage));
+                return Ok(IndexScan { last, damage });
             }
             Err(other) => return Err(other),
-        }
-    }
-}
-
-/// Whether a good record after the damaged one has a *durable records* that includes it: then the
-/// damage is not the torn end of a write.
-fn index_continues_after(path: &Path, damaged: u64) -> Result<bool, LogError> {
-    let mut index = IndexReader::open(path)?;
-    index.seek(damaged + 1)?;
-    loop {
-        match index.next_record() {
-            Ok(Some(NumberedRecord { record, .. })) => {
-                let step = record.step();
-                if step.is_some_and(|step| u64::from(step.durable_records) > damaged) {
-                    return Ok(true);
-                }
-            }
-            Ok(None) => return Ok(false),
-            Err(LogError::Index { .. }) => index.skip_damaged()?,
-            Err(error) => return Err(error),
         }
     }
 }

@@ -67,8 +67,8 @@ pub struct Writer {
     tail: Tail,
     index: IndexTail,
     mark: DurableMark,
-    /// Invariant: durable ≤ published ≤ written, except under the `sync` policies that publish
-    /// first.
+    /// Bytes of the current file known to be on disk. Invariant: durable ≤ published ≤ written,
+    /// except under the `sync` policies that publish first.
     durable: u64,
     has_transactions: bool,
     /// MariaDB: the commit id of the group that the newest transaction belongs to.
@@ -387,8 +387,8 @@ impl Writer {
     pub fn close(&mut self) -> Result<(), LogError> {
         self.commit()?;
         self.sync()?;
-        // One more record states that everything is durable: the next start need not verify the last group,
-        // and does not mistake damage in it for the torn end of a write.
+        // One more record states that everything is durable: the next start need not verify the
+        // last group, and does not mistake damage in it for the torn end of a write.
         if let Some(source) = self.sources.first_known()
             && self.index.durable_records > self.index.head_records
         {

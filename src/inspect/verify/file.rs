@@ -9,7 +9,7 @@ use crate::binlog::rotate::Rotate;
 use crate::identity::Executed;
 use crate::identity::Identity;
 use crate::inspect::{EventReader, InspectError};
-use crate::relay_log::index_reader::{IndexReader, NumberedRecord};
+use crate::relay_log::index_reader::{self, IndexReader, NumberedRecord};
 use crate::relay_log::index_record::{RECORD_LEN, Record};
 use crate::relay_log::reader::FileHead;
 use crate::relay_log::{LogBinding, LogDir, LogError};
@@ -356,12 +356,13 @@ impl FileCheck {
         }
     }
 
-    /// A damaged record is the torn end of a write if it is the newest file's last.
+    /// As in recovery, damage at the end of the newest index is the torn end of a write unless it is
+    /// in the part that is known to have been on disk.
     fn index_damage(&mut self, fault: Fault) {
-        let len = std::fs::metadata(&self.index_path).map_or(u64::MAX, |metadata| metadata.len());
-        let is_last = fault.offset.saturating_add(RECORD_LEN as u64) >= len;
-        let is_durable = fault.offset < self.durable_records * RECORD_LEN as u64;
-        if self.is_newest && is_last && !is_durable && fault.offset > 0 {
+        let number = fault.offset / RECORD_LEN as u64;
+        let is_durable = number < self.durable_records
+            || index_reader::is_followed_by_proof(&self.index_path, number).unwrap_or(true);
+        if self.is_newest && !is_durable && number > 0 {
             let note = format!("commit index, offset {}: {}", fault.offset, fault.what);
             self.report.notes.push(note);
         } else {

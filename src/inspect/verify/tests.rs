@@ -215,6 +215,27 @@ fn unfinished_end_after_a_kill_is_a_note() {
     }
 }
 
+/// After a power failure the last records of the newest index can be zeros. `run` truncates them.
+#[test]
+fn several_lost_records_at_the_end_are_a_note() {
+    let dir = relay_log(FIXTURES[0]);
+    let log = log_dir(dir.path());
+    let path = log.index_path(newest(dir.path()));
+    fs::remove_file(log.durable_path()).unwrap();
+    let mut index = fs::read(&path).unwrap();
+    // Without the record of the clean stop, nothing shows that the last group is on disk.
+    index.truncate(index.len() - RECORD_LEN);
+    let lost = index.len() - 2 * RECORD_LEN;
+    index[lost..].fill(0);
+    fs::write(&path, index).unwrap();
+    let report = verify(dir.path()).unwrap();
+    assert!(report.is_sound(), "{report:#?}");
+    assert!(!report.files.last().unwrap().notes.is_empty());
+    let recovered = recover::recover(&log, &["m1".into()]).unwrap().unwrap();
+    assert!(!recovered.repairs.is_empty());
+    assert!(verify(dir.path()).unwrap().is_sound());
+}
+
 #[test]
 fn transaction_that_appears_twice_is_found() {
     for kind in FIXTURES {

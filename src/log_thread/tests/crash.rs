@@ -188,6 +188,29 @@ fn log_and_index_truncated_anywhere_after_the_durable_state_recover() {
     }
 }
 
+/// After a power failure the mark can be that of any earlier group, or missing: it proves less, and
+/// nothing is refused or truncated.
+#[test]
+fn older_or_missing_mark_loses_nothing() {
+    for sync in [SyncPolicy::Commit, SyncPolicy::Never] {
+        let states = run_script(Flavor::MySql, sync);
+        for (group, state) in states.iter().enumerate() {
+            let marks = states[..=group]
+                .iter()
+                .map(|older| older.files.get(DURABLE));
+            for (which, mark) in marks.chain([None]).enumerate() {
+                let mut files = state.files.clone();
+                files.remove(DURABLE);
+                if let Some(mark) = mark {
+                    files.insert(DURABLE.to_owned(), mark.clone());
+                }
+                let what = format!("group {group}, mark {which}");
+                check(&files, &state.models[..1], &what);
+            }
+        }
+    }
+}
+
 /// Pages of one write can reach the disk in any order: the tail of the log or its index can have
 /// holes.
 #[test]

@@ -10,9 +10,9 @@ use crate::position::RecordNumber;
 
 /// The most entries of a queue that are kept in memory.
 pub const WINDOW_LEN: usize = 16 * 1024;
-/// A binlog file's first timestamp is the time when the statement began that caused the rotation, so
-/// the previous file may have transactions that are later, by at most this many seconds. (Those in
-/// the file itself are not lost: the origin's own path sends them.)
+/// A binlog file's first timestamp is the time when the statement began that caused the rotation,
+/// so the previous file may have transactions that are later, by at most this many seconds. (Those
+/// in the file itself are not lost: the origin's own path sends them.)
 const BEGIN_MARGIN: u64 = 60;
 /// The most skipped entries remembered per path.
 const SKIPPED_MAX: usize = 4096;
@@ -52,15 +52,15 @@ pub(super) enum Found {
     /// It is a statement that may have changed no row, and an entry has rows that may be its own or
     /// another's.
     Uncertain,
-    NotFound,
+    Absent,
 }
 
 /// A queue: the transactions of one origin that other paths delivered and this one has not sent.
 #[derive(Debug, Default)]
 pub(super) struct Path {
     window: VecDeque<Delivered>,
-    /// The record of the ledger where the queue continues after the window; `None` if the window has
-    /// the whole queue.
+    /// The record of the ledger where the queue continues after the window; `None` if the window
+    /// has the whole queue.
     rest: Option<RecordNumber>,
     skipped: VecDeque<Delivered>,
     pub(super) is_aligned: bool,
@@ -200,22 +200,23 @@ impl Path {
             return Ok(Found::Skipped(index));
         }
         let Some(rest) = self.rest else {
-            return Ok(Found::NotFound);
+            return Ok(Found::Absent);
         };
-        let mut found = Found::NotFound;
+        let mut found = Found::Absent;
         let mut accept = |entry: Delivered| {
             if entry.path != path && (same(&entry) || similar(&entry)) {
                 found = Found::Beyond(entry.record);
             }
-            found == Found::NotFound
+            found == Found::Absent
         };
         let read = ledger.read(rest, origin, &mut accept);
         read.map_err(Unaligned::Ledger)?;
         Ok(found)
     }
 
-    /// Classifies `arrival`, which was `found` in the queue, and advances the queue. `began` is when
-    /// the first file that was read from its origin was created, if files before it are lost, else 0.
+    /// Classifies `arrival`, which was `found` in the queue, and advances the queue. `began` is
+    /// when the first file that was read from its origin was created, if files before it are lost,
+    /// else 0.
     pub(super) fn apply(
         &mut self,
         found: Found,
@@ -246,7 +247,7 @@ impl Path {
             }
             // If it changed no row, dropping it loses nothing. If it did, its rows were delivered.
             Found::Uncertain => self.uncertain_at = Some(fingerprint.timestamp),
-            Found::NotFound => {
+            Found::Absent => {
                 let is_before = arrival.seconds() <= u64::from(began) + BEGIN_MARGIN;
                 if may_have_lost && is_before && !arrival.is_direct() {
                     return Ok(Paired::Before);
@@ -276,8 +277,8 @@ impl Path {
         self.pair_first(other_format, paired);
     }
 
-    /// Skips the entries before that of `record`, and removes that one, which was paired and is not in
-    /// the window.
+    /// Skips the entries before that of `record`, and removes that one, which was paired and is not
+    /// in the window.
     fn jump_to(
         &mut self,
         record: RecordNumber,
@@ -324,8 +325,8 @@ impl Path {
         self.other_format_at = other_format.then_some(fingerprint.timestamp);
     }
 
-    /// Whether the source, a peer of the origin, has sent `arrival`, which was `found` in the queue,
-    /// before.
+    /// Whether the source, a peer of the origin, has sent `arrival`, which was `found` in the
+    /// queue, before.
     pub(super) fn is_repetition(&self, arrival: &Arrival, found: &Found) -> bool {
         let fingerprint = &arrival.fingerprint;
         let next = Found::First {

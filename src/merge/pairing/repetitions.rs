@@ -34,7 +34,8 @@ impl Repetitions {
     }
 
     pub(super) fn may_come_again(&self, fingerprint: &Fingerprint) -> bool {
-        // The repetition of a DELETE finds no rows, so it ends differently; its content is the same.
+        // The repetition of a DELETE finds no rows, so it ends differently; its content is the
+        // same.
         let mut again = self.again.iter();
         again.any(|one| one.same_content(fingerprint))
     }

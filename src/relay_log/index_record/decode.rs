@@ -27,27 +27,7 @@ impl Record {
             return Err(RecordError::KindOfOther { kind: code, log });
         }
         Ok(match code {
-            1 => {
-                let flags = flags(record, 0b11)?;
-                Record::Transaction {
-                    step: step(record)?,
-                    transaction: recorded(record, kind),
-                    emptied: flags & 1 != 0,
-                    may_be_repetition: flags & 2 != 0,
-                }
-            }
-            2 => Record::Copy {
-                step: step(record)?,
-                transaction: recorded(record, kind),
-            },
-            3 => Record::Ignored {
-                step: step(record)?,
-                transaction: recorded(record, kind),
-            },
-            4 => Record::BeforeStart {
-                step: step(record)?,
-                transaction: recorded(record, kind),
-            },
+            1..=4 => transaction(record, code, kind)?,
             5 => Record::SourceMoved {
                 step: step(record)?,
                 history: history(record)?,
@@ -93,6 +73,24 @@ impl Record {
             other => return Err(RecordError::Kind(other)),
         })
     }
+}
+
+fn transaction(record: &RecordBytes, code: u8, kind: IdentityKind) -> Result<Record, RecordError> {
+    let (step, transaction) = (step(record)?, recorded(record, kind));
+    Ok(match code {
+        1 => {
+            let flags = flags(record, 0b11)?;
+            Record::Transaction {
+                step,
+                transaction,
+                emptied: flags & 1 != 0,
+                may_be_repetition: flags & 2 != 0,
+            }
+        }
+        2 => Record::Copy { step, transaction },
+        3 => Record::Ignored { step, transaction },
+        _ => Record::BeforeStart { step, transaction },
+    })
 }
 
 fn definition(record: &RecordBytes, code: u8) -> Result<Record, RecordError> {

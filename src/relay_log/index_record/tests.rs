@@ -55,21 +55,12 @@ fn recorded(kind: IdentityKind) -> Recorded {
 /// One record of each kind that occurs in such a log.
 fn records(kind: IdentityKind) -> Vec<Record> {
     let (step, transaction) = (step(), recorded(kind));
-    let gtid: MariaDbGtid = "3-86-12".parse().unwrap();
     let history = SourceHistory {
         first_timestamp: 1_700_000_000,
         reading_back: true,
     };
-    let key = PathKey {
-        path: 2,
-        origin: 86,
-    };
-    let record = RecordNumber {
-        file: 1 << 33,
-        record: 1 << 34,
-    };
     let text = TextPart::parts(b"name").next().unwrap();
-    let (source, number, fingerprint) = (2, 11, fingerprint());
+    let (source, number) = (2, 11);
     let mut records = vec![
         Record::Transaction {
             step,
@@ -98,34 +89,54 @@ fn records(kind: IdentityKind) -> Vec<Record> {
     ];
     match kind {
         IdentityKind::MySql => {}
-        IdentityKind::MariaDb => records.extend([
-            Record::SourceGtid { step, gtid },
-            Record::KeptAlter(gtid),
-            Record::EmptiedAlter(gtid),
-            Record::EndedAlter(gtid),
-        ]),
-        IdentityKind::Anonymous => records.extend([
-            Record::BeforeStart { step, transaction },
-            Record::SourceRestarted { step, history },
-            Record::PathQueue {
-                key,
-                cursor: record,
-                is_aligned: true,
-            },
-            Record::PathSkipped {
-                key,
-                delivered: Delivered {
-                    record,
-                    fingerprint,
-                    path: 1,
-                    may_be_repetition: false,
-                },
-            },
-            Record::PathNewest { key, fingerprint },
-            Record::PathAgain { key, fingerprint },
-        ]),
+        IdentityKind::MariaDb => records.extend(mariadb_records()),
+        IdentityKind::Anonymous => {
+            records.push(Record::BeforeStart { step, transaction });
+            records.push(Record::SourceRestarted { step, history });
+            records.extend(path_records());
+        }
     }
     records
+}
+
+fn mariadb_records() -> [Record; 4] {
+    let gtid: MariaDbGtid = "3-86-12".parse().unwrap();
+    [
+        Record::SourceGtid { step: step(), gtid },
+        Record::KeptAlter(gtid),
+        Record::EmptiedAlter(gtid),
+        Record::EndedAlter(gtid),
+    ]
+}
+
+fn path_records() -> [Record; 4] {
+    let key = PathKey {
+        path: 2,
+        origin: 86,
+    };
+    let record = RecordNumber {
+        file: 1 << 33,
+        record: 1 << 34,
+    };
+    let fingerprint = fingerprint();
+    [
+        Record::PathQueue {
+            key,
+            cursor: record,
+            is_aligned: true,
+        },
+        Record::PathSkipped {
+            key,
+            delivered: Delivered {
+                record,
+                fingerprint,
+                path: 1,
+                may_be_repetition: false,
+            },
+        },
+        Record::PathNewest { key, fingerprint },
+        Record::PathAgain { key, fingerprint },
+    ]
 }
 
 #[test]

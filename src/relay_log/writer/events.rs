@@ -129,8 +129,8 @@ fn emptied<'a>(
     }
 }
 
-/// Appends the other events of a transaction to `out`; the first of them begins at offset `start` of
-/// the log file.
+/// Appends the other events of a transaction to `out`; the first of them begins at offset `start`
+/// of the log file.
 fn rest(events: &[u8], start: u64, out: &mut Vec<u8>) -> Result<(), EventError> {
     let from = out.len();
     out.extend_from_slice(events);

@@ -132,8 +132,8 @@ impl IndexTail {
     }
 }
 
-/// The record of a transaction that was decided on. If the index does not define its origin yet, the
-/// definition is appended to `out`.
+/// The record of a transaction that was decided on. If the index does not define its origin yet,
+/// the definition is appended to `out`.
 pub(super) fn record_of(
     decision: &Decision,
     transaction: &Transaction,

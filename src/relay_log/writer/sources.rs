@@ -47,8 +47,8 @@ impl Sources {
         first.map(|(source, _)| source)
     }
 
-    /// Ends the phase in which sources are read up to their starts. Returns whether it had not ended
-    /// yet.
+    /// Ends the phase in which sources are read up to their starts. Returns whether it had not
+    /// ended yet.
     pub(super) fn end_reading_back(&mut self) -> bool {
         let mut was_reading = false;
         for progress in &mut self.progress {

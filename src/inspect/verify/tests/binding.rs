@@ -203,6 +203,18 @@ fn damaged_mark_is_refused_and_a_missing_one_is_not() {
     assert_eq!(recovered.unwrap().unwrap().repairs, Vec::<String>::new());
 }
 
+#[test]
+fn mark_of_another_relay_is_refused() {
+    let (dir, other) = (relay_log("mysql-9.7"), relay_log("mysql-9.7"));
+    let path = log_dir(dir.path()).durable_path();
+    fs::copy(log_dir(other.path()).durable_path(), path).unwrap();
+    assert_refused(
+        dir.path(),
+        "relay-bin.durable",
+        "as in all commit indexes; restore the file of this data_dir",
+    );
+}
+
 /// The transactions that an older index lacks are still in the log: with the right index restored,
 /// the relay continues.
 #[test]

@@ -20,8 +20,9 @@ fn with_rows(without: Fingerprint) -> Fingerprint {
     }
 }
 
-/// A DELETE on M2 (path 1) finds no row; M1 logs it, is killed, and logs it again at its next start.
-/// In the same second M2 runs the same statement once more, which then finds rows. (MySQL 5.6.)
+/// A DELETE on M2 (path 1) finds no row; M1 logs it, is killed, and logs it again at its next
+/// start. In the same second M2 runs the same statement once more, which then finds rows. (MySQL
+/// 5.6.)
 #[test]
 fn repetition_by_a_killed_peer_leaves_the_queue_unchanged() {
     for restarts in [false, true] {
@@ -217,7 +218,8 @@ fn possible_repetition_is_recognised_by_its_content() {
     }
 }
 
-/// With three paths, one without the repetition skips it; a later identical-looking one is new there.
+/// With three paths, one without the repetition skips it; a later identical-looking one is new
+/// there.
 #[test]
 fn possible_repetition_is_not_remembered_when_it_is_skipped() {
     let nothing = without_rows(7, 5);
