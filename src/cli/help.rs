@@ -45,7 +45,7 @@ const TOPICS: [Topic; 7] = [
     },
     Topic {
         name: "filters",
-        about: "The replicate_* rules, and what becomes of filtered transactions",
+        about: "The replicate_* rules, and how filtered transactions are handled",
         text: include_str!("../filter/filters.md"),
     },
     Topic {

@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn stages_that_end_at_shutdown_are_no_error() {
+    async fn stages_may_end_at_shutdown() {
         let (mut supervisor, shutdown) = supervisor();
         supervisor.spawn(Stage::AcceptLoop, until_shutdown(shutdown.subscribe()));
         supervisor.spawn(Stage::AdminLoop, until_shutdown(shutdown.subscribe()));
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn stage_that_finishes_is_no_error() {
+    async fn stage_may_finish_while_the_relay_runs() {
         let (mut supervisor, shutdown) = supervisor();
         supervisor.spawn(Stage::Receiver("m1".to_owned()), async {
             StageEnd::Finished

@@ -142,21 +142,21 @@ fn every_row_is_a_message_of_the_program() {
 /// What a message names that an administrator may have to look up: `--options`, keys and variables
 /// with underscores, SQL of two or more words in capitals.
 fn advised(message: &str) -> BTreeSet<String> {
-    // An equals sign ends a run of words.
+    // An equals sign ends a statement.
     let message = message.replace('=', " , ");
-    let words: Vec<&str> = message
+    let parts: Vec<&str> = message
         .split(|c: char| !(c.is_ascii_alphanumeric() || "_-*.".contains(c)))
         .collect();
     let mut advised = BTreeSet::new();
-    for word in &words {
-        let word = word.trim_end_matches(['.', '-', '*']);
+    for part in &parts {
+        let word = part.trim_end_matches(['.', '-', '*']);
         let is_key = word.contains('_') && !word.contains(char::is_uppercase);
         if word.starts_with("--") || is_key {
             advised.insert(word.to_owned());
         }
     }
     let is_sql = |word: &&str| word.len() > 1 && word.bytes().all(|b| b.is_ascii_uppercase());
-    for run in words
+    for run in parts
         .split(|word| !is_sql(word))
         .filter(|run| run.len() > 1)
     {

@@ -23,7 +23,8 @@ fn source_config(relay: &Relay) -> SourceConfig {
     Config::load(&relay.config()).unwrap().sources.remove(0)
 }
 
-/// The server's end and its settings, asked as the relay asks.
+/// The end of the server's binlog, and whether the user lacks REPLICATION SLAVE, asked as the relay
+/// asks.
 async fn ask(kind: Kind, config: &SourceConfig) -> (SourceEnd, bool) {
     // The others have no certificate by default.
     let offers_tls = matches!(kind, Kind::MySql | Kind::MariaDb118);
@@ -33,10 +34,10 @@ async fn ask(kind: Kind, config: &SourceConfig) -> (SourceEnd, bool) {
     assert!(settings.log_bin);
     assert_ne!(settings.semi_sync, SemiSync::On);
     let grants = control.grants().await.unwrap();
-    let is_nobody = grants.missing_replication_slave().is_some();
+    let lacks_privilege = grants.missing_replication_slave().is_some();
     let end = control.source_end(&settings).await.unwrap();
     control.close().await;
-    (end, is_nobody)
+    (end, lacks_privilege)
 }
 
 async fn wait_caught_up(relay: &Relay, what: &str) {
@@ -58,8 +59,8 @@ async fn answers_are_those_of_the_server(kind: Kind) {
     let relay = Relay::start(RelayOptions::new(vec![SourceOptions::of("m", &source)]));
     relay.wait_streaming().await;
     let config = source_config(&relay);
-    let (end, is_nobody) = ask(kind, &config).await;
-    assert!(!is_nobody, "{kind}: {REPL_USER}");
+    let (end, lacks_privilege) = ask(kind, &config).await;
+    assert!(!lacks_privilege, "{kind}: {REPL_USER}");
     let position = end.position.as_ref().unwrap();
     let last = source.log_files().pop().unwrap();
     let size = std::fs::metadata(&last).unwrap().len();
@@ -67,7 +68,7 @@ async fn answers_are_those_of_the_server(kind: Kind) {
     assert_eq!((&*position.file, position.offset), (name, size), "{kind}");
     assert!(end.executed.is_some(), "{kind}");
 
-    // Whatever the end of the binlog is made of, the relay reaches it.
+    // The relay reaches the end of the binlog after any kind of event.
     wait_caught_up(&relay, "the start").await;
     for statement in [
         "INSERT INTO test.t VALUES (1)",
@@ -94,13 +95,13 @@ async fn answers_are_those_of_the_server(kind: Kind) {
     let log = relay.log();
     assert!(!log.contains("control connection"), "{kind}: {log}");
 
-    let mut nobody = SourceOptions::of("m", &source);
-    nobody.user = UNPRIVILEGED_USER.to_owned();
-    check_names_the_grants(kind, &source, nobody).await;
+    let mut unprivileged = SourceOptions::of("m", &source);
+    unprivileged.user = UNPRIVILEGED_USER.to_owned();
+    check_names_the_grants(kind, &source, unprivileged).await;
 }
 
-async fn check_names_the_grants(kind: Kind, source: &Server, nobody: SourceOptions) {
-    let relay = Relay::start(RelayOptions::new(vec![nobody]));
+async fn check_names_the_grants(kind: Kind, source: &Server, unprivileged: SourceOptions) {
+    let relay = Relay::start(RelayOptions::new(vec![unprivileged]));
     let config = relay.config();
     let config = config.to_str().unwrap();
     let output = run_binrelay(&["check", "--config", config]);

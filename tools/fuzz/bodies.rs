@@ -191,14 +191,14 @@ pub fn assemble(data: &[u8]) -> usize {
     found
 }
 
-/// A folder of this process's own: under `cargo test` in `target`.
+/// A directory of this process's own: under `cargo test` in `target`.
 fn scratch() -> &'static PathBuf {
     static SCRATCH: OnceLock<PathBuf> = OnceLock::new();
     SCRATCH.get_or_init(|| {
         let parent =
             option_env!("CARGO_TARGET_TMPDIR").map_or_else(std::env::temp_dir, PathBuf::from);
         let dir = parent.join(format!("binrelay-fuzz-{}", std::process::id()));
-        std::fs::create_dir_all(&dir).expect("a folder for files");
+        std::fs::create_dir_all(&dir).expect("a directory for files");
         dir
     })
 }

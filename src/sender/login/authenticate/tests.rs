@@ -123,7 +123,7 @@ fn the_plugin_depends_on_the_account_and_the_client() {
 }
 
 #[test]
-fn an_unknown_user_always_gets_the_same_decoy() {
+fn unknown_user_always_gets_the_same_decoy() {
     let users = |dir: &std::path::Path| {
         let key = PasswordKey::open(dir).unwrap();
         let accounts = vec![
@@ -133,7 +133,7 @@ fn an_unknown_user_always_gets_the_same_decoy() {
         let accounts = super::super::Accounts::new(accounts, key);
         (0..32)
             .map(|number| {
-                let (found, password) = accounts.find(&format!("nobody{number}"));
+                let (found, password) = accounts.find(&format!("unknown{number}"));
                 assert!(found.is_none());
                 password.has(Native)
             })
