@@ -147,7 +147,7 @@ fn report_arguments(error: &clap::Error) -> Outcome {
     Outcome::WrongUsage
 }
 
-/// Prints an error to stderr and returns the outcome it stands for.
+/// Prints an error to stderr and returns its outcome.
 fn report(error: &anyhow::Error) -> Outcome {
     if stdout::is_closed(error) {
         // The reader closed the pipe: `binrelay dump FILE | head` is not a failure.

@@ -1,4 +1,4 @@
-//! Fault injection: panics on request, so that tests can check what the program does about them.
+//! Fault injection: panics on request, so that tests can check how the program reacts.
 //!
 //! Only builds with debug assertions have it. `BINRELAY_FAULT` names the stage that panics:
 //!

@@ -1,4 +1,4 @@
-//! `binrelay dump`: what binlog files contain.
+//! `binrelay dump`: lists the events of binlog files.
 
 use std::io::{self, Write};
 use std::path::PathBuf;

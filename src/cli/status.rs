@@ -67,7 +67,7 @@ pub fn run(args: StatusArgs) -> anyhow::Result<Outcome> {
 
 fn no_answer(socket: &Path) -> String {
     format!(
-        "no relay answers at {}; is binrelay running?",
+        "no relay answers at {} (is binrelay running?)",
         socket.display()
     )
 }

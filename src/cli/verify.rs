@@ -41,15 +41,14 @@ fn print_files(report: &VerifyReport, out: &mut impl Write) -> io::Result<()> {
     for file in &report.files {
         writeln!(
             out,
-            "{}: {} transactions, {} records, verified to {}: {}",
+            "{}: {}, {}, verified up to offset {}: {}",
             file.name,
-            file.transactions,
-            file.steps,
+            counted(file.transactions, "transaction"),
+            counted(file.steps, "record"),
             file.verified_to,
             match file.problems.len() {
                 0 => "ok".to_owned(),
-                1 => "1 problem".to_owned(),
-                count => format!("{count} problems"),
+                count => counted(count as u64, "problem"),
             }
         )?;
         for note in &file.notes {
@@ -58,10 +57,29 @@ fn print_files(report: &VerifyReport, out: &mut impl Write) -> io::Result<()> {
     }
     writeln!(
         out,
-        "{} files, {} transactions, executed {}: {}",
-        report.files.len(),
-        report.transactions(),
+        "{}, {}, executed [{}]: {}",
+        counted(report.files.len() as u64, "file"),
+        counted(report.transactions(), "transaction"),
         report.executed.to_text(),
         if report.is_sound() { "ok" } else { "not sound" }
     )
+}
+
+/// `1 file`, `2 files`.
+fn counted(count: u64, noun: &str) -> String {
+    match count {
+        1 => format!("1 {noun}"),
+        _ => format!("{count} {noun}s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_agree_with_their_nouns() {
+        let texts = [0, 1, 2].map(|count| counted(count, "file"));
+        assert_eq!(texts, ["0 files", "1 file", "2 files"]);
+    }
 }

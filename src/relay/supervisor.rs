@@ -28,7 +28,7 @@ pub(super) enum Stage {
     AcceptLoop,
     /// Answers `binrelay status`.
     AdminLoop,
-    /// Tells the log thread that the relay stops.
+    /// Makes the log thread give up waiting for disk space when the relay stops.
     ShutdownWatcher,
     /// Follows the source of this name.
     Receiver(String),

@@ -15,7 +15,7 @@ struct Message {
     path: PathBuf,
 }
 
-/// What messages are made with. Of `#[error(…)]` the first literal is the message; of `setup(…)`, too:
+/// The calls that create messages. Of `#[error(…)]` the first literal is the message; of `setup(…)`, too:
 /// the second is the remedy, see [`every_advised_action_is_documented`].
 const OPENERS: [&str; 11] = [
     "#[error(",
@@ -139,7 +139,7 @@ fn every_row_is_a_message_of_the_program() {
     );
 }
 
-/// What a message names that an administrator may have to look up: `--options`, keys and variables
+/// The words of a message that an administrator may have to look up: `--options`, keys and variables
 /// with underscores, SQL of two or more words in capitals.
 fn advised(message: &str) -> BTreeSet<String> {
     // An equals sign ends a statement.

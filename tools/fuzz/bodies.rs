@@ -1,4 +1,5 @@
-//! What the fuzz targets do with an input: parse it, and hold what must be true of all that parses.
+//! The bodies of the fuzz targets: each parses its input, and checks the invariants of everything that
+//! parses.
 //!
 //! The same functions run under `cargo test` (`tests/program/fuzz_smoke.rs`) with seeded inputs. For hours
 //! of them, with cargo-fuzz and a nightly toolchain: `cd tools && cargo +nightly fuzz run events`
@@ -40,7 +41,7 @@ pub use index_records::fuzz_index_record;
 pub use listing::fuzz_listing;
 pub use row_values::{fuzz_rows, sound_values};
 
-/// A target: its name and what it does with an input.
+/// A target: its name and its body.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
@@ -303,7 +304,7 @@ fn feed(assembler: &mut Assembler, event: &[u8], position: u64, choice: u8) -> u
     found
 }
 
-/// What the writer relies on: ranges lie in the batch, and hold whole events.
+/// The invariants that the writer relies on: ranges are inside the batch and hold whole events.
 fn check_batch(batch: &TransactionBatch) {
     for transaction in &batch.transactions {
         let opener = &batch.bytes[transaction.opener.clone().unwrap_or_default()];
@@ -430,7 +431,7 @@ pub fn fuzz_query_response(data: &[u8]) {
     let _ = QueryResponseReader::new(ResultLimits::default()).push(data);
 }
 
-/// Texts of GTIDs: what is read is printed and read as the same again.
+/// Texts of GTIDs: a value that was read is printed, and read as the same value again.
 pub fn fuzz_gtid_text(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     macro_rules! round_trip {

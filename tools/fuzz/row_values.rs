@@ -9,7 +9,7 @@ use binrelay::binlog::payload::PayloadEvents;
 use binrelay::binlog::row_images::{Cell, RawValue, RowImages};
 use binrelay::binlog::row_value::Value;
 
-/// What compressed bytes may expand to here.
+/// The most bytes that compressed bytes may expand to here.
 const EXPANDED_MAX: usize = 1 << 20;
 
 /// The input as a table map (2 bytes of length before it) and a rows event behind it, of every
