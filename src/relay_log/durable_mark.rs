@@ -17,6 +17,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::error::LogError;
 use super::files::{LogDir, sync_dir};
@@ -26,6 +27,11 @@ const LEN: usize = 64;
 const COVERED_LEN: usize = LEN - 4;
 const MAGIC: [u8; 4] = *b"BRDM";
 const VERSION: u16 = 1;
+/// How often a damaged mark is read before it is reported: `verify` may read it while a running
+/// relay overwrites it.
+const READ_ATTEMPTS: u32 = 3;
+/// The pause between these attempts.
+const READ_PAUSE: Duration = Duration::from_millis(2);
 
 /// How much of the newest log file and its index is known to be on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,20 +96,30 @@ impl Durable {
     /// When it cannot be read, or is damaged.
     pub(super) fn read(log_dir: &LogDir) -> Result<Option<Self>, LogError> {
         let path = log_dir.durable_path();
-        match std::fs::read(&path) {
+        let mut attempts_left = READ_ATTEMPTS;
+        loop {
+            let bytes = match std::fs::read(&path) {
+                Ok(bytes) => bytes,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+                Err(cause) => return Err(LogError::io("read", &path, cause)),
+            };
             // Created, but not written before a crash. After a power failure the file can have its
             // length without its bytes.
-            Ok(bytes) if bytes.iter().all(|byte| *byte == 0) => Ok(None),
-            Ok(bytes) => match Self::decode(&bytes) {
-                Some(durable) => Ok(Some(durable)),
-                None => Err(LogError::DurableMark {
+            if bytes.iter().all(|byte| *byte == 0) {
+                return Ok(None);
+            }
+            if let Some(durable) = Self::decode(&bytes) {
+                return Ok(Some(durable));
+            }
+            attempts_left -= 1;
+            if attempts_left == 0 {
+                return Err(LogError::DurableMark {
                     path,
                     found: format!("{} bytes that are not a record of this format", bytes.len()),
                     expected: "a record of 64 bytes with its checksum".to_owned(),
-                }),
-            },
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(cause) => Err(LogError::io("read", &path, cause)),
+                });
+            }
+            std::thread::sleep(READ_PAUSE);
         }
     }
 }
