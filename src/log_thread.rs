@@ -179,7 +179,7 @@ impl LogThread {
             self.start_file()?;
         }
         self.log.check_fits(len)?;
-        self.note_restart(batch)?;
+        self.note_source(batch)?;
         Ok(())
     }
 
@@ -187,6 +187,16 @@ impl LogThread {
         let next = self.log.next_record().file + 1;
         self.merge.start_file();
         self.log.start_file(&carried_over(&self.merge, next))
+    }
+
+    /// Records what is new about the source of `batch`, before its transactions are compared with
+    /// others.
+    fn note_source(&mut self, batch: &TransactionBatch) -> Result<(), LogError> {
+        if batch.source_first_timestamp != 0 && self.log.record_first_timestamp(batch)? {
+            self.merge
+                .begin_origin(batch.source_server_id, batch.source_first_timestamp);
+        }
+        self.note_restart(batch)
     }
 
     /// Records a restart of the source's server, which may log again the last transactions that it
@@ -240,7 +250,7 @@ impl LogThread {
         if self.log.begins_with(batch) {
             self.start_file()?;
         }
-        self.note_restart(batch)?;
+        self.note_source(batch)?;
         self.log.move_source(batch)
     }
 
@@ -328,10 +338,6 @@ impl LogThread {
     ) -> Result<(), LogError> {
         if counters.refusal.borrow().is_some() {
             return Ok(()); // Nothing after a refused transaction may be appended.
-        }
-        if batch.source_first_timestamp != 0 {
-            self.merge
-                .begin_origin(batch.source_server_id, batch.source_first_timestamp);
         }
         if batch.is_empty() {
             return self.move_source(batch);

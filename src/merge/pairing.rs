@@ -3,7 +3,7 @@
 //! A *path* is the stream of transactions from one source. It has the transactions of the source's
 //! own server, and those of other origins that this server has replicated and logged again. Without
 //! a GTID, a transaction is identified by its origin (the server_id in its header) and a
-//! [`Fingerprint`] of the fields that re-logging on another server preserves. Each path has the
+//! [`crate::identity::Fingerprint`] of the fields that re-logging on another server preserves. Each path has the
 //! transactions of one origin in their commit order there, so copies are paired in that order: for
 //! each path and origin there is a queue of the transactions that *other* paths have delivered and
 //! this path has not sent yet.

@@ -93,7 +93,8 @@ fn transaction_end_before(path: &Path, position: u64) -> Result<Option<u64>, Log
         .map_err(|cause| LogError::io("read", path, cause))?
         .len();
     let mut index = IndexReader::open_for_lookup(path)?;
-    let (mut low, mut high) = (1, len / RECORD_LEN as u64);
+    let head_records = u64::from(index.header().head_records);
+    let (mut low, mut high) = (head_records, len / RECORD_LEN as u64);
     let mut found = None;
     while low < high {
         let middle = low + (high - low) / 2;

@@ -139,16 +139,33 @@ impl<'a> IndexReader<'a> {
         let mut records = Vec::new();
         while self.next < u64::from(self.header.head_records) {
             let Some(read) = self.next_record()? else {
-                return Err(LogError::Unexpected {
-                    path: self.path.clone(),
-                    offset: self.next * RECORD_LEN as u64,
-                    found: "the commit index ends here".to_owned(),
-                    expected: "the rest of its head",
-                });
+                return Err(self.head_ends());
             };
             records.push(read.record);
         }
         Ok(records)
+    }
+
+    fn head_ends(&self) -> LogError {
+        LogError::Unexpected {
+            path: self.path.clone(),
+            offset: self.next * RECORD_LEN as u64,
+            found: "the commit index ends here".to_owned(),
+            expected: "the rest of its head",
+        }
+    }
+
+    /// Skips the head, whose definitions are known then.
+    ///
+    /// # Errors
+    /// As [`IndexReader::next_record`].
+    pub fn skip_head(&mut self) -> Result<(), LogError> {
+        while self.next < u64::from(self.header.head_records) {
+            if self.next_record()?.is_none() {
+                return Err(self.head_ends());
+            }
+        }
+        Ok(())
     }
 
     /// The next record. `None` at the end of the file, even if a part of a record follows: the
@@ -196,6 +213,12 @@ impl<'a> IndexReader<'a> {
             offset: number * RECORD_LEN as u64,
             cause,
         }
+    }
+
+    /// The sources that records before define: their numbers and names.
+    pub fn source_names(&self) -> impl Iterator<Item = (u16, &[u8])> {
+        let sources = self.definitions.sources.iter();
+        sources.map(|(source, name)| (*source, name.as_slice()))
     }
 
     /// The number of the source with this name, if a record before defines it.

@@ -1,5 +1,6 @@
 //! The commit indexes as the ledger of the transactions delivered without GTIDs.
 
+use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 
@@ -78,13 +79,14 @@ impl IndexLedger<'_> {
             }
             Err(error) => return Err(error),
         };
-        index.read_head()?; // It defines all sources.
+        index.skip_head()?; // It defines all sources.
+        let numbers = ConfiguredNumbers::of(&index, self.source_names);
         index.seek(from.record)?;
         while !is_last || index.next_number() < self.end.record {
             let Some(read) = index.next_record()? else {
                 break;
             };
-            if let Some(delivered) = self.delivered(&index, &read, from.file, origin)
+            if let Some(delivered) = delivered(&read, from.file, origin, &numbers)
                 && !accept(delivered)
             {
                 return Ok(Stopped::At(index.next_number()));
@@ -92,47 +94,55 @@ impl IndexLedger<'_> {
         }
         Ok(Stopped::AtEnd)
     }
-
-    fn delivered(
-        &self,
-        index: &IndexReader<'_>,
-        read: &NumberedRecord,
-        file: u64,
-        origin: u32,
-    ) -> Option<Delivered> {
-        let (step, transaction, may_be_repetition) = match &read.record {
-            Record::Transaction {
-                step,
-                transaction,
-                may_be_repetition,
-                ..
-            } => (step, transaction, *may_be_repetition),
-            Record::BeforeStart { step, transaction } => (step, transaction, false),
-            _ => return None,
-        };
-        let RecordedIdentity::Anonymous(fingerprint) = transaction.identity else {
-            return None;
-        };
-        (transaction.server_id == origin).then(|| Delivered {
-            record: RecordNumber {
-                file,
-                record: read.number,
-            },
-            fingerprint,
-            path: current_number(index, step.source, self.source_names),
-            may_be_repetition,
-        })
-    }
 }
 
-/// The number that a source of an index has in the current configuration, or [`NOT_CONFIGURED`].
-pub(super) fn current_number(
-    index: &IndexReader<'_>,
-    source: u16,
-    source_names: &[Arc<str>],
-) -> u16 {
-    let name = index.source_name(source);
-    let mut configured = (0..).zip(source_names);
-    let found = configured.find(|(_, known)| Some(*known) == name.as_ref());
-    found.map_or(NOT_CONFIGURED, |(number, _)| number)
+fn delivered(
+    read: &NumberedRecord,
+    file: u64,
+    origin: u32,
+    numbers: &ConfiguredNumbers,
+) -> Option<Delivered> {
+    let (step, transaction, may_be_repetition) = match &read.record {
+        Record::Transaction {
+            step,
+            transaction,
+            may_be_repetition,
+            ..
+        } => (step, transaction, *may_be_repetition),
+        Record::BeforeStart { step, transaction } => (step, transaction, false),
+        _ => return None,
+    };
+    let RecordedIdentity::Anonymous(fingerprint) = transaction.identity else {
+        return None;
+    };
+    (transaction.server_id == origin).then(|| Delivered {
+        record: RecordNumber {
+            file,
+            record: read.number,
+        },
+        fingerprint,
+        path: numbers.get(step.source),
+        may_be_repetition,
+    })
+}
+
+/// The numbers that the sources of one index have in the current configuration.
+#[derive(Debug)]
+pub(super) struct ConfiguredNumbers(HashMap<u16, u16>);
+
+impl ConfiguredNumbers {
+    /// Of the sources that the records read before define.
+    pub(super) fn of(index: &IndexReader<'_>, source_names: &[Arc<str>]) -> Self {
+        let numbers = index.source_names().filter_map(|(source, name)| {
+            let mut configured = (0..).zip(source_names);
+            let (number, _) = configured.find(|(_, known)| known.as_bytes() == name)?;
+            Some((source, number))
+        });
+        Self(numbers.collect())
+    }
+
+    /// The number, or [`NOT_CONFIGURED`].
+    pub(super) fn get(&self, source: u16) -> u16 {
+        self.0.get(&source).copied().unwrap_or(NOT_CONFIGURED)
+    }
 }

@@ -10,7 +10,7 @@ use super::error::LogError;
 use super::files::LogDir;
 use super::index_reader::{IndexReader, NumberedRecord};
 use super::index_record::{PathKey, RECORD_LEN, Record, Recorded, RecordedIdentity, Step};
-use super::ledger::{IndexLedger, NOT_CONFIGURED, current_number};
+use super::ledger::{ConfiguredNumbers, IndexLedger, NOT_CONFIGURED};
 use crate::merge::pairing::{
     Arrival, Delivered, Paired, Pairing, PathState, Repetitions, Unaligned,
 };
@@ -35,8 +35,9 @@ pub(super) fn replay_pairing(
             None => first,
         },
     ));
+    let numbers = ConfiguredNumbers::of(&index, source_names);
     for state in states(&head, &path)? {
-        if let Some(state) = renumbered(state, &index, source_names) {
+        if let Some(state) = renumbered(state, &numbers) {
             pairing.restore(state);
         }
     }
@@ -57,7 +58,7 @@ pub(super) fn replay_pairing(
             },
             staged: &[],
         };
-        let source = current_number(&index, step.source, source_names);
+        let source = numbers.get(step.source);
         replay_step(&mut pairing, source, &record, &ledger).map_err(|found| {
             LogError::Unexpected {
                 path: path.clone(),
@@ -97,7 +98,13 @@ fn replay_step(
             }
             pairing.count_before(&arrival, ledger.end);
         }
-        Record::SourceRestarted { .. } => pairing.note_restart(source),
+        Record::SourceMoved { step, history } => {
+            pairing.begin_origin(step.source_server_id, history.first_timestamp);
+        }
+        Record::SourceRestarted { step, history } => {
+            pairing.begin_origin(step.source_server_id, history.first_timestamp);
+            pairing.note_restart(source);
+        }
         Record::Copy { step, transaction } if source != NOT_CONFIGURED => {
             let arrival = arrival(source, step, transaction)?;
             match pairing.pair(&arrival, ledger) {
@@ -178,15 +185,10 @@ fn begun<'a>(
 }
 
 /// The state with the current numbers of the sources; `None` when its path is no longer configured.
-fn renumbered(
-    state: PathState,
-    index: &IndexReader<'_>,
-    source_names: &[Arc<str>],
-) -> Option<PathState> {
-    let current = |old: u16| current_number(index, old, source_names);
-    let path = current(state.path);
+fn renumbered(state: PathState, numbers: &ConfiguredNumbers) -> Option<PathState> {
+    let path = numbers.get(state.path);
     let skipped = state.skipped.iter().map(|delivered| Delivered {
-        path: current(delivered.path),
+        path: numbers.get(delivered.path),
         ..*delivered
     });
     let skipped = skipped.collect();

@@ -137,7 +137,8 @@ impl Writer {
             sources,
             last_sync: Instant::now(),
         };
-        writer.write_mark()?;
+        // Without waiting for space: nothing is lost yet, and the start must not hang.
+        writer.mark.write(&writer.on_disk())?;
         writer.mark.sync()?;
         Ok(writer)
     }
@@ -275,13 +276,23 @@ impl Writer {
             transaction.source_offset,
             Some(&transaction.identity),
         )?;
-        let record = self.stage_step(batch.source, |step, names, out| {
+        self.stage_step(batch.source, |step, names, out| {
             record_of(decision, transaction, step, names, out)
-        })?;
-        if self.sources.note_first_timestamp(batch)? {
+        })
+    }
+
+    /// Records when the first file that was read of `batch`'s source was begun, if that was not
+    /// known. Returns whether it was not. It must precede the source's first transaction, because
+    /// replay classifies that one with it.
+    ///
+    /// # Errors
+    /// As [`Writer::write`].
+    pub fn record_first_timestamp(&mut self, batch: &TransactionBatch) -> Result<bool, LogError> {
+        let is_news = self.sources.note_first_timestamp(batch)?;
+        if is_news {
             self.record_position(batch.source)?;
         }
-        Ok(record)
+        Ok(is_news)
     }
 
     /// Records the position of `batch`'s source, which moved without a transaction.
@@ -290,7 +301,6 @@ impl Writer {
     /// As [`Writer::write`].
     pub fn move_source(&mut self, batch: &TransactionBatch) -> Result<(), LogError> {
         self.sources.note(batch, batch.source_end.offset, None)?;
-        self.sources.note_first_timestamp(batch)?;
         self.record_position(batch.source)
     }
 
@@ -371,13 +381,17 @@ impl Writer {
 
     /// Writes the durable mark, before the data that it describes is published.
     fn write_mark(&self) -> Result<(), LogError> {
-        let durable = Durable {
+        let durable = self.on_disk();
+        self.disk.wait_for_space(|| self.mark.write(&durable))
+    }
+
+    fn on_disk(&self) -> Durable {
+        Durable {
             log_id: self.log_id,
             file: self.number,
             log: self.durable,
             records: self.index.durable_records as u32,
-        };
-        self.disk.wait_for_space(|| self.mark.write(&durable))
+        }
     }
 
     /// Commits the staged transactions and makes them durable, whatever the policy is.

@@ -21,11 +21,16 @@ pub(super) fn create_anonymous(options: &LogOptions, sources: Vec<SourceProgress
 
 /// Master `number` (server_id 80 + number) as a source of MySQL 5.6.
 pub(super) fn source(number: u16) -> TestSource {
+    source_since(number, 0)
+}
+
+/// The same; `first_timestamp` is when its first file was begun, if files before it are lost.
+fn source_since(number: u16, first_timestamp: u32) -> TestSource {
     let mut source = TestSource::new(number, Flavor::MySql);
     let options = AssemblerOptions {
         source: number,
         source_server_id: source.server_id,
-        source_first_timestamp: 0,
+        source_first_timestamp: first_timestamp,
         has_gtids: false,
         first_run: 0,
         filter: make::keeping(&[]),
@@ -109,6 +114,64 @@ fn copies_are_recognised_after_restarts_and_rotations() {
     let recovered = recovered(&options);
     assert_eq!(recovered.executed.kind(), IdentityKind::Anonymous);
     assert!(recovered.files.len() > 2, "no rotation");
+}
+
+/// M2 has sent copies of all of M1's transactions when M1 joins, which has lost its first files: the
+/// first transaction that it sends is not the first in its queue.
+#[test]
+fn source_that_joins_with_lost_files_is_recovered_at_any_record() {
+    let dir = tempfile::tempdir().unwrap();
+    let whole = options_for(dir.path());
+    let mut log_thread = create_anonymous(&whole, Vec::new());
+    let copies: Vec<_> = (1..=4).map(|number| insert(80, number)).collect();
+    let own: Vec<_> = (3..=5).map(|number| insert(80, number)).collect();
+    let joining = || source_since(0, 1_000);
+    let expected: Vec<String> = (1..=5)
+        .map(|number| format!("insert into t values ({number})"))
+        .collect();
+    assert_eq!(
+        append_all(&mut log_thread, &source(1).deliver(&copies)),
+        [true; 4]
+    );
+    log_thread.commit().unwrap();
+    let joined = head_records(&whole) + copies.len();
+    assert_eq!(
+        append_all(&mut log_thread, &joining().deliver(&own)),
+        [false, false, true]
+    );
+    log_thread.commit().unwrap();
+    drop(log_thread);
+    assert_eq!(statements(&whole), expected);
+
+    let index = fs::read(whole.log_dir.index_path(1)).unwrap();
+    for cut in joined..=index.len() / RECORD_LEN {
+        let dir = tempfile::tempdir().unwrap();
+        let options = options_for(dir.path());
+        fs::copy(whole.log_dir.log_path(1), options.log_dir.log_path(1)).unwrap();
+        fs::copy(whole.log_dir.list_path(), options.log_dir.list_path()).unwrap();
+        fs::write(options.log_dir.index_path(1), &index[..cut * RECORD_LEN]).unwrap();
+        let recovered = recovered(&options);
+        let done = |name: &str| {
+            let progress = recovered.sources.get(name);
+            progress.map_or(0, |progress| progress.position.offset)
+        };
+        let done = [done("m0"), done("m1")];
+        let mut log_thread = LogThread::resume(options.clone(), recovered).unwrap();
+        for (batch, done) in [joining().deliver(&own), source(1).deliver(&copies)]
+            .into_iter()
+            .zip(done)
+        {
+            for transaction in &batch.transactions {
+                if transaction.source_offset > done {
+                    log_thread.append(&batch, transaction).unwrap();
+                }
+            }
+        }
+        log_thread.close().unwrap();
+        let mut found = statements(&options);
+        found.sort();
+        assert_eq!(found, expected, "truncated at record {cut}");
+    }
 }
 
 #[test]

@@ -25,31 +25,29 @@ pub(super) fn stage_transaction(
     (placement, group_id): (&Placement, u64),
 ) -> Result<(), LogError> {
     let start = tail.end();
-    let path = tail.path.clone();
-    let damage = |cause| LogError::Event {
-        path: path.clone(),
-        offset: start,
-        cause,
-    };
     let source = match &transaction.opener {
-        Some(opener) => bytes_of(batch, opener, &path)?,
+        Some(opener) => bytes_of(batch, opener, &tail.path)?,
         None => &[],
     };
     let emptied = match placement.empties {
-        true => Some(emptied(transaction, source).map_err(damage)?),
+        true => Some(emptied(transaction, source).map_err(|cause| damage(tail, start, cause))?),
         false => None,
     };
     let (source, in_memory) = match (&emptied, &transaction.spill) {
         (Some((opener, events)), _) => (opener.as_ref(), Some(events.as_slice())),
-        (None, None) => (source, Some(bytes_of(batch, &transaction.rest, &path)?)),
+        (None, None) => (
+            source,
+            Some(bytes_of(batch, &transaction.rest, &tail.path)?),
+        ),
         (None, Some(_)) => (source, None),
     };
     let rest_len = in_memory.map_or(transaction.rest_len(), |rest| rest.len() as u64);
     let placed = (placement, group_id, rest_len);
-    opener(source, transaction, placed, start, &mut tail.staged).map_err(damage)?;
+    opener(source, transaction, placed, start, &mut tail.staged)
+        .map_err(|cause| damage(tail, start, cause))?;
     if let Some(events) = in_memory {
-        let start = tail.end();
-        rest(events, start, &mut tail.staged).map_err(damage)?;
+        let rest_start = tail.end();
+        rest(events, rest_start, &mut tail.staged).map_err(|cause| damage(tail, start, cause))?;
     } else if let Some(spill) = &transaction.spill {
         let mut copy = SpillCopy::new(spill);
         while copy.next(tail)? {
@@ -57,6 +55,15 @@ pub(super) fn stage_transaction(
         }
     }
     disk.write_if_many(tail)
+}
+
+/// An event of the transaction at `offset` of the log that cannot be rewritten.
+fn damage(tail: &Tail, offset: u64, cause: EventError) -> LogError {
+    LogError::Event {
+        path: tail.path.clone(),
+        offset,
+        cause,
+    }
 }
 
 /// A part of the batch's bytes. A range outside the batch is a bug of the assembler.

@@ -87,6 +87,7 @@ impl Sources {
         let is_news = batch.source_first_timestamp != 0 && progress.first_timestamp == 0;
         if is_news {
             progress.first_timestamp = batch.source_first_timestamp;
+            progress.server_id = batch.source_server_id;
         }
         Ok(is_news)
     }
