@@ -14,7 +14,7 @@ pub const SSL_REQUEST_LENGTH: usize = 32;
 /// The client's answer to the greeting.
 #[derive(Clone, PartialEq, Eq)]
 pub struct HandshakeResponse {
-    /// See [`super::capability`].
+    /// See [`crate::protocol::capability`].
     pub capabilities: u32,
     /// The largest packet that the client accepts, in bytes.
     pub packet_length_max: u32,
@@ -134,7 +134,7 @@ impl HandshakeResponse {
 /// The client's TLS request (SSLRequest): the head of a handshake response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SslRequest {
-    /// See [`super::capability`].
+    /// See [`crate::protocol::capability`].
     pub capabilities: u32,
     /// The largest packet that the client accepts, in bytes.
     pub packet_length_max: u32,

@@ -18,7 +18,7 @@ pub struct Greeting {
     pub connection_id: u32,
     /// The scramble from which authentication answers are computed.
     pub scramble: [u8; SCRAMBLE_LENGTH],
-    /// See [`super::capability`].
+    /// See [`crate::protocol::capability`].
     pub capabilities: u32,
     /// The server's default collation; its low byte.
     pub collation: u8,
