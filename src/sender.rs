@@ -1,4 +1,4 @@
-//! Stage 6: serving replicas and SQL clients.
+//! Stage 5: serving replicas and SQL clients.
 //!
 //! ```text
 //! accept → login → session ─┬─ query → answer

@@ -1,4 +1,4 @@
-//! Assembling a source's events into whole transactions.
+//! Stage 2: assembling a source's events into whole transactions.
 //!
 //! A [`Transaction`] is one GTID group as raw bytes, plus the few fields that later stages need.
 //! [`Assembler`] finds the boundaries of the groups, applies the filter, and gathers finished
