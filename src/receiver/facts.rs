@@ -89,7 +89,8 @@ impl SourceFacts {
         if server_id == 0 {
             return Err(ReceiverError::setup(
                 "the source has server_id 0, so it does not send its binlog to replicas",
-                "set server_id on the source",
+                "set a unique server_id on the source (SET GLOBAL server_id, and in its \
+                 configuration file)",
             ));
         }
         // Newer servers report OFF.
