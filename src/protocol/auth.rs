@@ -23,18 +23,19 @@ const HEADER_SWITCH: u8 = 0xFE;
 const FAST_AUTH_SUCCESS: u8 = 0x03;
 const FULL_AUTH_NEEDED: u8 = 0x04;
 const REQUEST_PUBLIC_KEY: u8 = 0x02;
-/// No server needs more packets than a switch, a key and an answer; a peer that sends more would
-/// keep the login busy forever.
+/// The most packets of a login. No server needs more than a switch, a key and a result; a peer that
+/// sent packets without end would keep the login busy forever.
 const ROUNDS_MAX: usize = 8;
 
 /// A way to prove a password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AuthPlugin {
-    /// `mysql_native_password`: SHA-1, all servers up to MySQL 8.0, MariaDB's default.
+    /// `mysql_native_password`: SHA-1, the default of MariaDB and of MySQL before 8.0; removed in
+    /// MySQL 9.0.
     Native,
     /// `caching_sha2_password`: SHA-256, the default since MySQL 8.0.
     CachingSha2,
-    /// `client_ed25519`: MariaDB.
+    /// `client_ed25519`: the client's side of MariaDB's `ed25519`.
     Ed25519,
     /// `mysql_clear_password`: the password itself; only over TLS.
     Clear,
