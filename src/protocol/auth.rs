@@ -314,8 +314,8 @@ pub fn decode_password(mut packet: Zeroizing<Vec<u8>>, mask: &[u8]) -> Option<Ze
 }
 
 /// The proof for MariaDB 11.4+ clients that a certificate belongs to a server that knows the
-/// password; it is sent in the OK packet's message: byte 1, then in upper-case hex the SHA-256 of the
-/// stored hash ([`super::StoredPassword::proof_hash`]), scramble and the SHA-256 of the
+/// password; it is sent in the OK packet's message: byte 1, then in upper-case hex the SHA-256 of
+/// the stored hash ([`super::StoredPassword::proof_hash`]), scramble and the SHA-256 of the
 /// certificate (DER). Other clients at most show it as the OK's message.
 pub fn certificate_proof(stored_hash: &[u8], scramble: &[u8], certificate: &[u8]) -> Vec<u8> {
     let mut proof = digest::Context::new(&digest::SHA256);

@@ -21,7 +21,7 @@ pub struct SourceFacts {
     pub server_id: u32,
     /// `server_uuid`; MariaDB and MySQL 5.5 have none.
     pub server_uuid: Option<String>,
-    /// MySQL: whether `gtid_mode` is ON. MariaDB transactions always have GTIDs.
+    /// MySQL: whether `gtid_mode` is ON. MariaDB transactions have GTIDs (since 10.0).
     pub has_gtids: bool,
     /// Whether the server offers TLS.
     pub offers_tls: bool,
