@@ -51,10 +51,10 @@ enum Command {
 
 fn after_help() -> String {
     format!(
-        "{}\n\nExit status: 0 done; 1 failed; 2 wrong usage or configuration; status and check use \
-         3 for \"answers, but degraded\".\nThe variable BINRELAY_LOG sets the log level where \
-         --log-level does not; it may set levels by module, as in \
-         \"info,binrelay::receiver=debug\".",
+        "{}\n\nExit status: 0 done; 1 failed; 2 wrong usage or configuration; 3 (status and check \
+         only) the relay or a source answers, but something is wrong.\nThe environment variable \
+         BINRELAY_LOG sets the log level if --log-level is not given; it may set levels by module, \
+         as in \"info,binrelay::receiver=debug\".",
         help::topic_list()
     )
 }
@@ -147,7 +147,7 @@ fn report_arguments(error: &clap::Error) -> Outcome {
     Outcome::WrongUsage
 }
 
-/// Prints an error to stderr and returns its outcome.
+/// Prints an error to stderr and returns the corresponding outcome.
 fn report(error: &anyhow::Error) -> Outcome {
     if stdout::is_closed(error) {
         // The reader closed the pipe: `binrelay dump FILE | head` is not a failure.

@@ -39,7 +39,7 @@ pub enum DataDirError {
     Write(#[from] AtomicFileError),
     /// Another process uses it.
     #[error(
-        "data_dir {} is in use by another binrelay (it holds {}/LOCK); stop it, or use \
+        "data_dir {} is in use by another binrelay process (it holds {}/LOCK); stop it, or use \
          another data_dir for this one",
         path.display(),
         path.display()

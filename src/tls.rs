@@ -1,4 +1,4 @@
-//! TLS configurations of both sides: towards sources by mode, towards replicas by certificate; and
+//! TLS configurations: for connections to sources, by mode; for the listener, by certificate; and
 //! the RSA key pair for passwords on connections without TLS.
 
 mod client;

@@ -7,11 +7,12 @@
 //!
 //! Of the optional fields two are read: 1, a bit for each numeric column that is set when it is
 //! unsigned (highest bit first), and 13, the dimension of each VECTOR column. A malformed
-//! optional field is not an error: none of them is needed to find the values.
+//! optional field is not an error: none of them is needed to locate the values.
 //!
-//! The metadata of a column is 0, 1 or 2 bytes, by its type. Types are MySQL's `enum_field_types`,
-//! and MariaDB's compressed ones (140 blobs, 141 VARCHAR). MariaDB's old temporal types with fractions
-//! (`mysql56_temporal_format=OFF`) do not state their length: rows with them cannot be separated.
+//! The metadata of a column has 0, 1 or 2 bytes, depending on its type. Types are MySQL's
+//! `enum_field_types`, and MariaDB's compressed ones (140 blobs, 141 VARCHAR). MariaDB's old
+//! temporal types with fractions (`mysql56_temporal_format=OFF`) do not state their length: rows
+//! with them cannot be separated.
 //! Values that may be shorter than their column begin with their length.
 
 use super::decimal;
@@ -20,13 +21,13 @@ use super::fields::{EventError, FieldReader};
 use super::rows::TableMap;
 
 const NAME: &str = "Table_map event";
-/// The optional field of the unsigned columns, and that of the dimensions of vectors.
+/// The optional fields for unsigned columns and for the dimensions of vectors.
 const SIGNEDNESS: u8 = 1;
 const VECTOR_DIMENSIONS: u8 = 13;
 /// The most digits of a fraction of a second.
 const FRACTION_MAX: u8 = 6;
 
-/// The column types, as a table map names them.
+/// The column types in a table map.
 #[allow(missing_docs)] // The names are those of `enum_field_types` without their prefix.
 pub mod column_type {
     pub const TINY: u8 = 1;

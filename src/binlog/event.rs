@@ -31,7 +31,7 @@ pub struct EventHeader {
     pub timestamp: u32,
     /// The type of the body.
     pub event_type: EventType,
-    /// The server on which the event began. The relay never rewrites it.
+    /// The server_id of the event's origin. The relay never rewrites it.
     pub server_id: u32,
     /// Bytes of header, body and checksum.
     pub event_size: u32,

@@ -5,9 +5,9 @@
 //!  object    count | size | for each key: offset, length 2 | for each value: type 1, offset or value | …
 //!  array     count | size | for each value: type 1, offset or value | …
 //! ```
-//! Counts, sizes and offsets have 2 bytes, in the large forms 4; offsets count from the count.
-//! Values that fit into an offset are stored instead of it. Strings begin with their length (7 bits a byte,
-//! lowest first); opaque values with a column type, and then the same.
+//! Counts, sizes and offsets have 2 bytes, in the large forms 4; offsets are relative to the count
+//! field. Values that fit into an offset are stored in its place. Strings begin with their length
+//! (7 bits per byte, lowest first); opaque values with a column type, followed by their length.
 //!
 //! Offsets may point anywhere, several to the same bytes, so the length of the text is limited to
 //! that of a valid document of that length.
@@ -20,7 +20,7 @@ use super::{decimal, float_text};
 const NAME: &str = "JSON document";
 /// The servers' limit for the depth of a document.
 const DEPTH_MAX: usize = 100;
-/// More characters than a byte of any valid document yields, and some more for the smallest.
+/// More characters than one byte of any valid document yields, and an allowance for the smallest.
 const CHARS_PER_BYTE: usize = 8;
 const CHARS_MORE: usize = 64;
 /// Line length of MySQL's base64.
@@ -133,7 +133,7 @@ impl Writer {
             field: "length of the text",
             offset: 0,
             found: self.text.len() as u64,
-            expected: "no more than the document can give",
+            expected: "no more than a document of this length can yield",
         })
     }
 
@@ -189,7 +189,7 @@ impl Writer {
         let count = fields.uint("count", width)?;
         let size = fields.uint("size", width)?;
         if size > bytes.len() as u64 {
-            return Err(fields.invalid("size", width, size, "no more than there is"));
+            return Err(fields.invalid("size", width, size, "no more than the bytes available"));
         }
         let count = usize::try_from(count).unwrap_or(usize::MAX);
         let mut keys = FieldReader::new(NAME, &[], 0);

@@ -105,7 +105,7 @@ impl<'a> Value<'a> {
             GEOMETRY => Value::Geometry(bytes),
             VECTOR => Value::Vector(vector(fields)?),
             JSON => Value::Json(Document::decode(bytes)?),
-            found => return Err(fields.invalid("type", 0, found.into(), "a known one")),
+            found => return Err(fields.invalid("type", 0, found.into(), "a known column type")),
         })
     }
 

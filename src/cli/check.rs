@@ -13,8 +13,8 @@ use super::stdout::Stdout;
 /// Check a configuration and every source it names
 ///
 /// Reads the configuration as run would, connects to each source, and reports what would not work
-/// and how to fix it, missing privileges included. Nothing is changed anywhere. Exits with 3 when the
-/// relay would run, but with warnings or without some of its sources.
+/// and how to fix it, missing privileges included. It changes nothing. Exits with 3 when the relay
+/// would run, but with warnings or without some of its sources.
 #[derive(Debug, clap::Args)]
 pub struct CheckArgs {
     /// Configuration file (TOML)

@@ -8,7 +8,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::WrongUsage;
 
-/// The variable that sets the level where `--log-level` does not.
+/// The environment variable that sets the level if `--log-level` is not given.
 const VARIABLE: &str = "BINRELAY_LOG";
 
 #[derive(Debug, Args)]
@@ -22,7 +22,7 @@ pub struct LoggingArgs {
         default_value = "text"
     )]
     log_format: LogFormat,
-    /// Least severe messages to log [default: info for run, warn for other commands]
+    /// Minimum severity of logged messages [default: info for run, warn for other commands]
     #[arg(long, global = true, value_enum, value_name = "LEVEL")]
     log_level: Option<LogLevel>,
 }

@@ -10,7 +10,8 @@ use super::{Outcome, WrongUsage};
 /// Translate a source's coordinates into the relay's (not available in this version)
 ///
 /// A dump of a source records that source's binlog file and position, or a GTID set. A later
-/// version will print the relay's file and position at which a replica restored from the dump starts.
+/// version will print the relay's file and position at which a replica restored from that dump
+/// must start.
 #[derive(Debug, clap::Args)]
 pub struct PositionArgs {
     /// Configuration file of the relay

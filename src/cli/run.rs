@@ -13,8 +13,8 @@ use super::Outcome;
 /// Run the relay in the foreground until SIGTERM or SIGINT
 ///
 /// The relay connects to every source in the configuration, writes their transactions to its own
-/// binary log, and serves that log to replicas. On the first SIGTERM or SIGINT it finishes writing
-/// the transactions it has received, and stops. The log goes to stderr.
+/// binary log, and serves that log to replicas. On the first SIGTERM or SIGINT it writes the
+/// transactions that it has received completely, and stops. Messages are logged to stderr.
 #[derive(Debug, clap::Args)]
 pub struct RunArgs {
     /// Configuration file (TOML)

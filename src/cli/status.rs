@@ -18,7 +18,7 @@ const WATCH_PAUSE: Duration = Duration::from_secs(1);
 
 /// Show the state of a running relay, its sources and its replicas
 ///
-/// Asks the relay over its unix socket. Exits with 3 when the relay answers but something is
+/// Queries the relay over its Unix socket. Exits with 3 when the relay answers but something is
 /// wrong, such as a source that is not streaming.
 #[derive(Debug, clap::Args)]
 pub struct StatusArgs {

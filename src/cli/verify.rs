@@ -8,11 +8,11 @@ use binrelay::inspect::verify::{VerifyReport, verify};
 use super::stdout::Stdout;
 use super::{Outcome, print_error};
 
-/// Verify the binary log in a data directory
+/// Verify the relay log in a data directory
 ///
 /// Reads every file and checks event checksums, transaction boundaries, and the commit index
-/// against the log. Nothing is changed. It may run while the relay runs: transactions that are
-/// being written at that moment are left out.
+/// against the log. It changes nothing, and it may run while the relay runs: transactions that are
+/// being written at that moment are not checked.
 #[derive(Debug, clap::Args)]
 pub struct VerifyArgs {
     /// The relay's data directory
@@ -61,7 +61,11 @@ fn print_files(report: &VerifyReport, out: &mut impl Write) -> io::Result<()> {
         counted(report.files.len() as u64, "file"),
         counted(report.transactions(), "transaction"),
         report.executed.to_text(),
-        if report.is_sound() { "ok" } else { "not sound" }
+        if report.is_sound() {
+            "ok"
+        } else {
+            "problems found"
+        }
     )
 }
 

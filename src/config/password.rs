@@ -166,7 +166,9 @@ fn from_variable(section: &mut Section<'_, '_>) -> Option<Secret> {
         Err(std::env::VarError::NotPresent) => {
             section.refuse(
                 KEY,
-                &format!("expected a variable that is set, found no {name}"),
+                &format!(
+                    "expected an environment variable that is set, found {name}, which is not set"
+                ),
             );
             None
         }

@@ -126,7 +126,7 @@ impl<'r, 't> Section<'r, 't> {
     pub(super) fn warn_not_served(&mut self, key: &str, effect: &str) {
         if self.has(key) {
             let warning = format!(
-                "{}: accepted, but not served yet: {effect}",
+                "{}: accepted, but has no effect yet: {effect}",
                 self.full_key(key)
             );
             self.reader().warnings.push(warning);

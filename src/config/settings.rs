@@ -236,6 +236,6 @@ pub struct ListenerTlsConfig {
 pub struct AdminConfig {
     /// The unix socket for `binrelay status`. Default `data_dir/binrelay.sock`.
     pub socket: PathBuf,
-    /// Where metrics and health will be served; accepted, but not served yet.
+    /// Address for metrics and health checks; accepted, but has no effect yet.
     pub http: Option<SocketAddr>,
 }

@@ -172,11 +172,11 @@ fn all_settings_are_read() {
     assert_eq!(
         config.warnings,
         [
-            "[log] expire_after: accepted, but not served yet: old log files are not removed",
-            "[log] max_total_size: accepted, but not served yet: old log files are not removed",
-            "[source \"m1\"] semi_sync: accepted, but not served yet: transactions are not \
+            "[log] expire_after: accepted, but has no effect yet: old log files are not removed",
+            "[log] max_total_size: accepted, but has no effect yet: old log files are not removed",
+            "[source \"m1\"] semi_sync: accepted, but has no effect yet: transactions are not \
              acknowledged to this source",
-            "[admin] http: accepted, but not served yet: nothing listens there",
+            "[admin] http: accepted, but has no effect yet: nothing listens there",
         ]
     );
 }

@@ -20,7 +20,7 @@ const KEYS: &[&str] = &[
 pub(super) fn read_all(root: &mut Section<'_, '_>) -> Vec<UserConfig> {
     let tables = root.tables("user");
     if tables.is_empty() {
-        let message = "[[user]]: there is none, so no replica can connect".to_owned();
+        let message = "[[user]]: no account is configured, so no replica can connect".to_owned();
         root.reader().warnings.push(message);
     }
     let mut users: Vec<UserConfig> = Vec::new();

@@ -1,8 +1,9 @@
 //! The rules, and their result for a database or a table.
 //!
-//! Database rules are checked first; names of databases are compared byte by byte (MySQL: without
-//! case if the source's names are in lower case). Then table rules are checked, in the order `do_table`, `ignore_table`, `wild_do_table`,
-//! `wild_ignore_table`; the first rule that matches decides. How names of tables are compared differs
+//! Database rules are checked first. Database names are compared byte by byte; on MySQL they are
+//! compared case-insensitively if the source folds names (`lower_case_table_names`). Then table
+//! rules are checked, in the order `do_table`, `ignore_table`, `wild_do_table`,
+//! `wild_ignore_table`; the first rule that matches decides. How table names are compared differs
 //! between the servers: see [`Comparison`].
 
 use super::names::{Comparison, is_table, matches_any};
@@ -39,7 +40,7 @@ pub(super) enum TableMatch {
     None,
 }
 
-/// [`RuleLists`], ready to be asked.
+/// [`RuleLists`], prepared for evaluation.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Rules {
     lists: RuleLists,

@@ -11,7 +11,8 @@ pub const MAX_GNO: u64 = i64::MAX as u64 - 1;
 /// The most characters in a tag.
 pub const MAX_TAG_LENGTH: usize = 32;
 
-/// The `server_uuid` of the server on which a transaction was first committed.
+/// The UUID of a GTID: usually the `server_uuid` of the server on which the transaction was first
+/// committed; with Group Replication, the group's name.
 ///
 /// Text: 32 hex digits in groups of 8-4-4-4-12; parsing also accepts them without hyphens and, in
 /// either form, in braces, as mysqld does.
@@ -102,7 +103,7 @@ impl Default for Tag {
     }
 }
 
-/// The origin of transaction numbers: a server, or one tag on a server. (mysqld calls it TSID.)
+/// The part of a GTID before the number: a UUID, or a UUID and a tag. (MySQL calls it TSID.)
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Sid {
     /// The server.
@@ -122,7 +123,7 @@ pub struct Gtid {
 
 /// A set of transactions, such as `gtid_executed`.
 ///
-/// Invariant: every source in the map has transactions, so equal sets compare equal.
+/// Invariant: every `Sid` in the map has transactions, so equal sets compare equal.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct GtidSet {
     pub(super) sources: BTreeMap<Sid, Intervals>,
@@ -149,7 +150,7 @@ impl GtidSet {
     /// Adds a transaction; true when it was absent. A number outside `1..=MAX_GNO` is not a
     /// transaction and is ignored (false).
     ///
-    /// Allocates only for a source's first transaction and for a new gap in its numbers.
+    /// Allocates only for a `Sid`'s first transaction and for a new gap in its numbers.
     pub fn insert(&mut self, gtid: Gtid) -> bool {
         if !(1..=MAX_GNO).contains(&gtid.gno) {
             return false;
@@ -160,7 +161,7 @@ impl GtidSet {
         self.sources.entry(gtid.sid).or_default().insert(gtid.gno)
     }
 
-    /// Adds the transactions `start..=end_inclusive` of a source that are within `1..=MAX_GNO`.
+    /// Adds the transactions `start..=end_inclusive` of a `Sid` that are within `1..=MAX_GNO`.
     pub fn insert_interval(&mut self, sid: Sid, start: u64, end_inclusive: u64) {
         let (start, end) = (start.max(1), end_inclusive.min(MAX_GNO));
         if start <= end {
@@ -208,20 +209,20 @@ impl GtidSet {
         })
     }
 
-    /// How many transactions are in the set. (Two sources alone can fill a `u64`.)
+    /// How many transactions are in the set. (Those of three UUIDs can exceed a `u64`.)
     pub fn count(&self) -> u128 {
         self.sources.values().map(Intervals::count).sum()
     }
 
-    /// The intervals as (source, first, last), both ends inclusive: by UUID, tag and number,
-    /// with a gap between neighbours of one source.
+    /// The intervals as (sid, first, last), both ends inclusive: by UUID, tag and number,
+    /// with a gap between neighbours of one `Sid`.
     pub fn iter_intervals(&self) -> impl Iterator<Item = (Sid, u64, u64)> + '_ {
         self.sources
             .iter()
             .flat_map(|(sid, intervals)| intervals.iter().map(|i| (*sid, i.start, i.end)))
     }
 
-    /// The sources with transactions in the set, by UUID and tag.
+    /// The `Sid`s with transactions in the set, by UUID and tag.
     pub fn sids(&self) -> impl Iterator<Item = Sid> + '_ {
         self.sources.keys().copied()
     }

@@ -290,7 +290,7 @@ impl EventReader {
         }
         let unknown = header.event_type.name() == "Unknown";
         if unknown && event.checksum == ChecksumState::None {
-            let cause = format!("event type {}: expected a known one", header.event_type.0);
+            let cause = format!("event type {}: expected a known type", header.event_type.0);
             return Err(self.damaged(event.position, cause));
         }
         if header.flags & FLAG_ARTIFICIAL != 0 {

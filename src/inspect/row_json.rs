@@ -2,18 +2,19 @@
 //!
 //! Each row is an object with its images: `{"before": [value, …], "after": [value, …]}`;
 //! an insert does not have `before`, a delete does not have `after`. Where not every column was logged
-//! (`binlog_row_image`), `before_columns` and `after_columns` are the numbers of those that were,
-//! from 1. Values:
+//! (`binlog_row_image`), `before_columns` and `after_columns` are the ordinal numbers, from 1, of
+//! the logged columns. Values:
 //!
 //! - integers, FLOAT, DOUBLE, YEAR, ENUM (the element's number), BIT and SET (their bits) are
 //!   numbers; an integer is signed unless the table map says that its column is UNSIGNED
 //! - DECIMAL, DATE, TIME and DATETIME are strings; so is TIMESTAMP, in UTC
 //! - text is a string; bytes that are not UTF-8, and every GEOMETRY, are `"0x"` and hexadecimal
 //!   digits
-//! - a JSON document is a string with its text, a partial update one with the functions that change
-//!   it; a VECTOR is an array of numbers
+//! - a JSON document is a string with its text; a partial update is a string with the functions
+//!   that change it; a VECTOR is an array of numbers
 //! - a compressed column of MariaDB is decompressed
-//! - a value that cannot be read, or is larger than 64 MiB when decompressed, is an object: `{"damaged": "…"}`
+//! - a value that cannot be read, or is larger than 64 MiB when decompressed, is an object:
+//!   `{"damaged": "…"}`
 
 use jiff::Timestamp as Instant;
 use serde::ser::SerializeMap;

@@ -8,10 +8,11 @@
 //! ### SET
 //! ###   @2=-1 (255) /* TINYINT meta=0 nullable=1 is_null=0 */
 //! ```
-//! Columns are numbered from 1. A negative integer is followed by its value as UNSIGNED; an ENUM is the number of its element and a SET a bit for each element, as in
-//! the binlog; a TIMESTAMP is in seconds since 1970; a compressed column of MariaDB is
-//! shown as stored. Unlike the tools, it shows GEOMETRY in files of MySQL too, and marks a value
-//! that cannot be read but shows the rest of its row.
+//! Columns are numbered from 1. A negative integer is followed by its value as UNSIGNED; an ENUM is
+//! shown as the number of its element and a SET as a bit for each element, as in the binlog; a
+//! TIMESTAMP is in seconds since 1970; a compressed column of MariaDB is shown as stored. Unlike
+//! the tools, it shows GEOMETRY in files of MySQL too, and marks a value that cannot be read but
+//! shows the rest of its row.
 
 use std::fmt::Write as _;
 use std::io::{self, Write};

@@ -23,18 +23,19 @@ const HEADER_SWITCH: u8 = 0xFE;
 const FAST_AUTH_SUCCESS: u8 = 0x03;
 const FULL_AUTH_NEEDED: u8 = 0x04;
 const REQUEST_PUBLIC_KEY: u8 = 0x02;
-/// No server needs more packets than a switch, a key and an answer; a peer that sends more would
-/// keep the login busy forever.
+/// The most packets of a login. No server needs more than a switch, a key and a result; a peer that
+/// sent packets without end would keep the login busy forever.
 const ROUNDS_MAX: usize = 8;
 
 /// A way to prove a password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AuthPlugin {
-    /// `mysql_native_password`: SHA-1, all servers up to MySQL 8.0, MariaDB's default.
+    /// `mysql_native_password`: SHA-1, the default of MariaDB and of MySQL before 8.0; removed in
+    /// MySQL 9.0.
     Native,
     /// `caching_sha2_password`: SHA-256, the default since MySQL 8.0.
     CachingSha2,
-    /// `client_ed25519`: MariaDB.
+    /// `client_ed25519`: the client's side of MariaDB's `ed25519`.
     Ed25519,
     /// `mysql_clear_password`: the password itself; only over TLS.
     Clear,
@@ -313,8 +314,8 @@ pub fn decode_password(mut packet: Zeroizing<Vec<u8>>, mask: &[u8]) -> Option<Ze
 }
 
 /// The proof for MariaDB 11.4+ clients that a certificate belongs to a server that knows the
-/// password; it is sent in the OK packet's message: byte 1, then in upper-case hex the SHA-256 of the
-/// stored hash ([`super::StoredPassword::proof_hash`]), scramble and the SHA-256 of the
+/// password; it is sent in the OK packet's message: byte 1, then in upper-case hex the SHA-256 of
+/// the stored hash ([`super::StoredPassword::proof_hash`]), scramble and the SHA-256 of the
 /// certificate (DER). Other clients at most show it as the OK's message.
 pub fn certificate_proof(stored_hash: &[u8], scramble: &[u8], certificate: &[u8]) -> Vec<u8> {
     let mut proof = digest::Context::new(&digest::SHA256);

@@ -21,9 +21,9 @@ use crate::identity::IdentityKind;
 pub struct CheckedSource {
     /// How its transactions are identified.
     pub kind: IdentityKind,
-    /// As text: the server, and where a first start would begin.
+    /// As text: the server, and the position from which a first start would begin.
     pub summary: String,
-    /// As text: what would work, but not as well as it could, and how to fix it.
+    /// As text: problems that do not prevent following the source, and how to fix them.
     pub warnings: Vec<String>,
 }
 
@@ -41,8 +41,8 @@ impl ReceiverOptions {
     }
 }
 
-/// Connects to the source, asks everything that a receiver asks, and starts a dump. `flavor` is the
-/// configured one, `kind` that of the sources checked before.
+/// Connects to the source, sends the queries that a receiver sends, and starts a dump. `flavor` is
+/// the configured one, `kind` that of the sources checked before.
 ///
 /// # Errors
 /// Errors that would stop a receiver.
@@ -67,8 +67,8 @@ pub async fn check_source(
     identities.note(options.number, &facts, options.server_id)?;
     let shared_domain = identities.shared_domain(options.number, &facts);
     let useless_rules = facts.useless_rules(&options.config.filter);
-    // A source ends the dump of a replica when another with the same server_id connects. A relay may
-    // already be running with the configured one.
+    // A source ends the dump of a replica when another with the same server_id connects. A relay
+    // with the configured server_id may already be running.
     let stranger = ReceiverOptions {
         server_id: rand::rng().random_range(0x4000_0000..0x7fff_ffff),
         ..options.clone()

@@ -1,4 +1,4 @@
-//! The control connection to a source: questions that need no dump.
+//! The control connection to a source: queries outside the dump connection.
 //!
 //! A dump occupies its connection until it ends, so that a receiver cannot ask its source anything.
 //! This second connection, made with mysql_async, asks for the server's settings, the privileges of
@@ -14,9 +14,10 @@
 //!
 //! A failure of this connection never affects the dump: it is logged once per outage and retried.
 //!
-//! Servers from MySQL 5.5 and MariaDB 10.0 on are understood. A variable that a server does not have
-//! is not an error wherever the answer has a meaning without it: settings come from `SHOW GLOBAL
-//! VARIABLES`, which omits it, GTIDs from a `SELECT` whose error 1193 means that there are none.
+//! MySQL 5.5 and later and MariaDB 10.0 and later are supported. A variable that a server does not
+//! have is not an error wherever the answer has a meaning without it: settings come from `SHOW
+//! GLOBAL VARIABLES`, which omits it, GTIDs from a `SELECT` whose error 1193 means that there are
+//! none.
 
 mod connection;
 mod grants;

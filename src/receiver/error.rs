@@ -18,7 +18,8 @@ pub enum ReceiverError {
     /// The source refused to send its binlog, or stopped sending it.
     #[error("the source answered: {0}")]
     Source(ServerError),
-    /// The source ended the dump without an error: it shuts down, or killed the connection.
+    /// The source ended the dump without an error: it is shutting down, or its dump thread was
+    /// killed.
     #[error("the source ended the dump at {at}")]
     Ended {
         /// The end of the last event.

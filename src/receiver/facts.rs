@@ -21,7 +21,7 @@ pub struct SourceFacts {
     pub server_id: u32,
     /// `server_uuid`; MariaDB and MySQL 5.5 have none.
     pub server_uuid: Option<String>,
-    /// MySQL: whether `gtid_mode` is ON. MariaDB transactions always have GTIDs.
+    /// MySQL: whether `gtid_mode` is ON. MariaDB transactions have GTIDs (since 10.0).
     pub has_gtids: bool,
     /// Whether the server offers TLS.
     pub offers_tls: bool,
@@ -89,7 +89,8 @@ impl SourceFacts {
         if server_id == 0 {
             return Err(ReceiverError::setup(
                 "the source has server_id 0, so it does not send its binlog to replicas",
-                "set server_id on the source",
+                "set a unique server_id on the source (SET GLOBAL server_id, and in its \
+                 configuration file)",
             ));
         }
         // Newer servers report OFF.

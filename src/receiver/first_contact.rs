@@ -29,8 +29,8 @@ use crate::position::SourcePosition;
 use crate::protocol::command::BINLOG_DUMP_NON_BLOCK;
 use crate::relay_log::SourceProgress;
 
-/// At the first contact a source that sends nothing for this long is given up, whatever its
-/// `read_timeout` is.
+/// At the first contact, the time limit for a source that sends nothing, even if its
+/// `read_timeout` is longer.
 const FIRST_CONTACT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The result of the first contact with a source.

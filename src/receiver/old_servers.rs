@@ -1,9 +1,9 @@
-//! Questions to servers that do not know a system variable.
+//! Queries of system variables that older servers do not have.
 
 use super::error::ReceiverError;
 use crate::connection::{Connection, ConnectionError};
 
-/// Whether the server does not know a system variable: error 1193.
+/// Whether the error is "Unknown system variable" (1193).
 pub(super) fn is_unknown_variable(error: &ConnectionError) -> bool {
     const ER_UNKNOWN_SYSTEM_VARIABLE: u16 = 1193;
     error
@@ -11,7 +11,8 @@ pub(super) fn is_unknown_variable(error: &ConnectionError) -> bool {
         .is_some_and(|error| error.code == ER_UNKNOWN_SYSTEM_VARIABLE)
 }
 
-/// The first of `statements` whose variables the source knows; older servers lack some.
+/// The row of the first of `statements` whose variables all exist on the source; older servers lack
+/// some.
 pub(super) async fn first_known(
     connection: &mut Connection,
     statements: &[&str],

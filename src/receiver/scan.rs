@@ -152,7 +152,8 @@ impl Scanned {
         if is_configured && self.boundary != Boundary::Outside {
             return Err(ReceiverError::setup(
                 format!("start = \"{file}:{start}\" is inside a transaction"),
-                "use the position before a GTID event, or before a BEGIN where there are no GTIDs",
+                "use the position before a Gtid or Anonymous_Gtid event (MySQL 5.6 without GTIDs: \
+                 before a BEGIN)",
             ));
         }
         Ok(self)

@@ -1,6 +1,6 @@
 //! The server's side of the connection phase: greeting, TLS, authentication.
 //!
-//! Until a client has proved its password it is limited to one small buffer, a few packets and a
+//! Until a client is authenticated, it is limited to one small buffer, a few packets and a
 //! few seconds. An unknown user is processed like a wrong password.
 
 mod accounts;

@@ -1,6 +1,6 @@
 //! The RSA key pair that protects a password sent over a connection without TLS
-//! (`caching_sha2_password`). Like mysqld, the relay keeps it in its data directory, so that
-//! clients can store the public key.
+//! (`caching_sha2_password`). Like mysqld, the relay keeps it in its data directory: clients may
+//! have a copy of the public key, so it must not change at a restart.
 
 use super::error::{TlsError, read_error};
 use crate::atomic_file;

@@ -1,4 +1,4 @@
-//! TLS towards replicas: the configured certificate, or a self-signed one.
+//! TLS for connections of replicas and clients: the configured certificate, or a self-signed one.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! From events to batches of whole transactions.
 //!
-//! [`Assembler::event`] is the way of each event: `admit` decides whether it is kept, `append` keeps
+//! [`Assembler::event`] processes each event: `admit` decides whether it is kept, `append` keeps
 //! it, and `finish` ends the transaction after its last event.
 
 mod admit;

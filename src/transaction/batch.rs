@@ -33,13 +33,13 @@ pub enum Half {
 pub struct Transaction {
     /// What makes two copies of it the same.
     pub identity: Identity,
-    /// The server on which it began (the opener's header).
+    /// The server that executed it first (the opener's header).
     pub server_id: u32,
-    /// When it began, in seconds since 1970 (the opener's header).
+    /// The timestamp in the opener's header, in seconds since 1970.
     pub timestamp: u32,
     /// When it committed on its origin, in microseconds since 1970: MySQL's
-    /// original_commit_timestamp, and where the source writes none (MariaDB, MySQL before 8.0) the
-    /// time in the opener's header, which has whole seconds. Re-logging preserves both.
+    /// original_commit_timestamp; where the source writes none (MariaDB, MySQL before 8.0), the
+    /// timestamp in the opener's header, which has whole seconds. Re-logging preserves both.
     pub commit_time_us: u64,
     /// MySQL: the source's logical clock for it; `None` from MySQL 5.6 and MariaDB.
     pub clock: Option<LogicalClock>,

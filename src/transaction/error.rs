@@ -72,8 +72,8 @@ pub enum TransactionError {
     #[error(
         "the source lost changes that its binlog should hold here (Incident event {number}: \
          {message}); its own replicas stop with error 1590, but the event has no GTID, so the relay \
-         cannot forward it; reseed the replicas from the source, then start with an empty data_dir \
-         and a start position after this one"
+         cannot forward it; start with an empty data_dir and a start after this position, and seed \
+         the replicas again from this source"
     )]
     Incident {
         /// 1: events were lost.

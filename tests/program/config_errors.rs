@@ -209,8 +209,8 @@ fn faults_in_secrets_and_files_of_sources_are_named() {
     );
     refused(
         &with("password_env = \"BINRELAY_TEST_UNSET\""),
-        "config.toml:11: [source \"m1\"] password_env: expected a variable that is set, found no \
-         BINRELAY_TEST_UNSET",
+        "config.toml:11: [source \"m1\"] password_env: expected an environment variable that is \
+         set, found BINRELAY_TEST_UNSET, which is not set",
     );
     refused(
         &with("[source.tls]\nmode = \"verify_ca\""),

@@ -209,7 +209,7 @@ impl FileCheck {
         self.report.transactions += 1;
         if !matches!(found.identity, Identity::Anonymous(_)) && !executed.record(&found.identity) {
             let what = format!(
-                "transaction {} is in the log, or before it, already",
+                "transaction {} is already in the log, or precedes it",
                 found.identity
             );
             self.problem_in_log(found.start, what);

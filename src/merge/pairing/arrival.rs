@@ -49,8 +49,8 @@ pub enum Paired {
 pub enum Unaligned {
     /// A peer has a transaction of the origin that the origin's own binlog does not have.
     #[error(
-        "it follows another transaction of the same server, of time {missing_timestamp}, that is \
-         in a peer's binlog but not in this server's own"
+        "it follows another transaction of the same server, with timestamp {missing_timestamp}, \
+         that is in a peer's binlog but not in this server's own"
     )]
     Missing {
         /// When the missing transaction began, in seconds since 1970.
@@ -59,8 +59,8 @@ pub enum Unaligned {
     /// One server logged transactions of one origin and one second as statements, another as rows,
     /// and their numbers differ.
     #[error(
-        "one binlog holds more of its server's transactions of time {timestamp} than the other, \
-         and they cannot be matched because one server logs statements and the other rows"
+        "one binlog holds more of its server's transactions with timestamp {timestamp} than the \
+         other, and they cannot be matched because one server logs statements and the other rows"
     )]
     Ambiguous {
         /// The second, since 1970.

@@ -1,4 +1,4 @@
-//! The connection itself and its questions.
+//! The connection itself and the statements sent on it.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -22,7 +22,7 @@ use crate::tls::{TlsMode, install_crypto_provider};
 
 /// The largest answer that is accepted, in bytes: a GTID set with many gaps is long.
 const ANSWER_LEN_MAX: usize = 16 * 1024 * 1024;
-/// In seconds; asked of the server unless it is given. The servers' default.
+/// `wait_timeout` of the session, in seconds: the servers' default.
 const WAIT_TIMEOUT: usize = 28_800;
 
 /// Time limit for closing a connection.
@@ -107,7 +107,7 @@ pub struct ControlConnection {
 }
 
 impl fmt::Debug for ControlConnection {
-    /// Without mysql_async's part: that shows the password.
+    /// Without mysql_async's fields, which show the password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ControlConnection")
             .field("id", &self.connection.id())
@@ -118,8 +118,8 @@ impl fmt::Debug for ControlConnection {
 
 impl ControlConnection {
     /// Connects and logs in, with the TLS mode and the password of the source's dump connection.
-    /// `offers_tls` is what the dump connection found: mode preferred depends on it, and an attempt
-    /// without need would be an aborted connection in the server's error log.
+    /// `offers_tls`: whether the server offered TLS to the dump connection. Mode preferred depends
+    /// on it, and an unnecessary attempt would log an aborted connection in the server's error log.
     ///
     /// # Errors
     /// When that fails, or takes more than 10 seconds.
@@ -246,14 +246,14 @@ impl ControlConnection {
             Flavor::MariaDb => text.parse().map(Executed::MariaDb),
         };
         match parsed {
-            // A server without GTIDs has an empty set: it shows nothing about the end.
+            // A server without GTIDs has an empty set, which does not show the end.
             Ok(Executed::MySql(set)) if set.is_empty() => Ok(None),
             Ok(executed) => Ok(Some(executed)),
             Err(_) => Err(unreadable(question, &text)),
         }
     }
 
-    /// Closes the connection in order, so that the server does not log it as aborted.
+    /// Closes the connection with COM_QUIT, so that the server does not log it as aborted.
     pub async fn close(self) {
         let _ = within(CLOSE_TIMEOUT, self.connection.disconnect()).await;
     }
@@ -281,7 +281,7 @@ fn opts(config: &SourceConfig, tls: Option<SslOpts>) -> Opts {
         .ssl_opts(tls)
         .prefer_socket(false)
         .stmt_cache_size(0)
-        // Both are asked of the server unless they are given.
+        // mysql_async queries the server for both unless they are set.
         .max_allowed_packet(Some(ANSWER_LEN_MAX))
         .wait_timeout(Some(WAIT_TIMEOUT))
         .connect_attribute("program_name", "binrelay");

@@ -96,10 +96,10 @@ pub(super) async fn authenticate<'a>(
 
 /// Chooses a plugin that the account has and the client is known to have.
 ///
-/// MySQL clients begin with their own default, whatever the greeting names: native up to 5.7 (5.6
-/// has no other), caching_sha2 since 8.0 (9.x has no native). MariaDB clients use the greeting's
-/// plugin if they have it. `client_ed25519` is a separate file that many clients do not have, so
-/// the plugins that every client of the flavor has are preferred.
+/// MySQL clients begin with their own default, whatever the greeting names: native up to 5.7,
+/// caching_sha2 since 8.0 (9.x does not have native). MariaDB clients use the greeting's plugin if
+/// they have it. `client_ed25519` is a separate file that many clients do not have, so the plugins
+/// that every client of the flavor has are preferred.
 fn next(
     password: &StoredPassword,
     response: &HandshakeResponse,
