@@ -60,7 +60,7 @@ fn smallest_file_gets_the_defaults() {
     );
     assert_eq!(config.admin.http, None);
     assert_eq!(config.warnings.len(), 1);
-    assert!(config.warnings[0].starts_with("[[user]]: there is none"));
+    assert!(config.warnings[0].starts_with("[[user]]: no account is configured"));
 }
 
 /// Every key, none with its default.

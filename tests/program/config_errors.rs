@@ -429,7 +429,7 @@ fn a_good_file_is_reported_with_its_warnings() {
     );
     let warning = lines.next().expect("a warning");
     assert!(
-        warning.starts_with("config.toml: warning: [[user]]: there is none"),
+        warning.starts_with("config.toml: warning: [[user]]: no account is configured"),
         "{warning}"
     );
 }
