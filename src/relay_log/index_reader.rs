@@ -137,21 +137,25 @@ impl<'a> IndexReader<'a> {
     /// As [`IndexReader::next_record`].
     pub fn read_head(&mut self) -> Result<Vec<Record>, LogError> {
         let mut records = Vec::new();
-        while self.next < u64::from(self.header.head_records) {
-            let Some(read) = self.next_record()? else {
-                return Err(self.head_ends());
-            };
-            records.push(read.record);
+        while let Some(record) = self.next_of_head()? {
+            records.push(record);
         }
         Ok(records)
     }
 
-    fn head_ends(&self) -> LogError {
-        LogError::Unexpected {
-            path: self.path.clone(),
-            offset: self.next * RECORD_LEN as u64,
-            found: "the commit index ends here".to_owned(),
-            expected: "the rest of its head",
+    /// The next record of the head; `None` after the head.
+    fn next_of_head(&mut self) -> Result<Option<Record>, LogError> {
+        if self.next >= u64::from(self.header.head_records) {
+            return Ok(None);
+        }
+        match self.next_record()? {
+            Some(read) => Ok(Some(read.record)),
+            None => Err(LogError::Unexpected {
+                path: self.path.clone(),
+                offset: self.next * RECORD_LEN as u64,
+                found: "the commit index ends here".to_owned(),
+                expected: "the rest of its head",
+            }),
         }
     }
 
@@ -160,11 +164,7 @@ impl<'a> IndexReader<'a> {
     /// # Errors
     /// As [`IndexReader::next_record`].
     pub fn skip_head(&mut self) -> Result<(), LogError> {
-        while self.next < u64::from(self.header.head_records) {
-            if self.next_record()?.is_none() {
-                return Err(self.head_ends());
-            }
-        }
+        while self.next_of_head()?.is_some() {}
         Ok(())
     }
 
@@ -228,19 +228,15 @@ impl<'a> IndexReader<'a> {
         found.map(|(source, _)| *source)
     }
 
-    /// The name of the source with this number, if a record before defines it.
-    pub fn source_name(&self, source: u16) -> Option<Arc<str>> {
-        let text = self.definitions.sources.get(&source)?;
-        Some(String::from_utf8_lossy(text).into())
-    }
-
     /// The configured name of the step's source.
     ///
     /// # Errors
     /// When no record before defines it.
     pub fn name_of(&self, step: &Step) -> Result<Arc<str>, LogError> {
-        self.source_name(step.source)
-            .ok_or_else(|| self.undefined("source", u32::from(step.source)))
+        match self.definitions.sources.get(&step.source) {
+            Some(name) => Ok(String::from_utf8_lossy(name).into()),
+            None => Err(self.undefined("source", u32::from(step.source))),
+        }
     }
 
     /// The source's position after the step.
