@@ -27,9 +27,10 @@ impl Kind {
         Kind::MySql,
     ];
 
-    /// The kind with the name that `tools/server` knows.
-    pub fn named(name: &str) -> Option<Kind> {
-        Kind::ALL.into_iter().find(|kind| kind.name() == name)
+    /// The kind with the name that `tools/server` knows; the error lists these names.
+    pub fn named(name: &str) -> Result<Kind, String> {
+        let found = Kind::ALL.into_iter().find(|kind| kind.name() == name);
+        found.ok_or_else(|| format!("the kinds are {}", Kind::ALL.map(Kind::name).join(", ")))
     }
 
     /// The name that `tools/server` knows.

@@ -39,7 +39,7 @@ use support::servers::{self, Kind};
 #[command(name = "tools/bench", override_usage = "tools/bench [OPTIONS]")]
 pub struct Options {
     /// A kind of server, see `tools/server kinds`; may be repeated [default: mysql-9.7 and mariadb-10.11]
-    #[arg(long = "server", value_name = "KIND", value_parser = kind)]
+    #[arg(long = "server", value_name = "KIND", value_parser = Kind::named)]
     servers: Vec<Kind>,
     /// Single-row transactions; 0 leaves this data set out
     #[arg(
@@ -83,13 +83,6 @@ pub struct Options {
     /// Leave the directories with data and logs in place
     #[arg(long)]
     keep: bool,
-}
-
-fn kind(name: &str) -> Result<Kind, String> {
-    Kind::named(name).ok_or_else(|| {
-        let names = Kind::ALL.map(Kind::name);
-        format!("the kinds are {}", names.join(", "))
-    })
 }
 
 #[tokio::main]

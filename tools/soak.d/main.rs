@@ -41,7 +41,7 @@ const REPORT_EVERY: Duration = Duration::from_secs(10);
 #[command(name = "tools/soak", override_usage = "tools/soak [OPTIONS]")]
 struct Options {
     /// A kind of server, see `tools/server kinds`; transactions of the default have nothing but their order
-    #[arg(long, value_name = "KIND", value_parser = kind, default_value = "mysql-5.6")]
+    #[arg(long, value_name = "KIND", value_parser = Kind::named, default_value = "mysql-5.6")]
     server: Kind,
     /// Transactions; 5,000,000 take about half an hour and 3 KB of disk in /tmp each
     #[arg(long, value_name = "N", default_value_t = 5_000_000)]
@@ -52,13 +52,6 @@ struct Options {
     /// Leave the directories with data and logs in place
     #[arg(long)]
     keep: bool,
-}
-
-fn kind(name: &str) -> Result<Kind, String> {
-    Kind::named(name).ok_or_else(|| {
-        let names = Kind::ALL.map(Kind::name);
-        format!("the kinds are {}", names.join(", "))
-    })
 }
 
 #[tokio::main]
