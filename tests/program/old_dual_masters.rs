@@ -141,7 +141,7 @@ impl Pair {
         for group in found {
             assert!(
                 copies.contains(&without_clock(&group)),
-                "nobody logged {group:?}"
+                "neither master logged {group:?}"
             );
         }
     }

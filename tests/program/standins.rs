@@ -303,7 +303,7 @@ fn a_rewritten_binlog_has_the_form_of_the_old_server() {
     let [ours, _] = recorded::binlogs("mysql-5.6", "replica-mysql-5.5");
     let ours = rewrite(&ours, Version::V55);
     let theirs = recorded_binlog("mysql-5.5", "replica-file", Version::V55, false);
-    let theirs = groups(&theirs.files[0].events(false));
+    let theirs = groups(&theirs.files[0].events(Version::V55));
     let form = |group: &Group| -> Vec<(u8, usize, Option<(String, String)>)> {
         let events = group.iter();
         events

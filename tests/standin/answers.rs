@@ -95,19 +95,23 @@ fn variables(binlog: &Binlog) -> Vec<(&'static str, Value)> {
         ("version_comment", text("Source distribution")),
         ("wait_timeout", Value::Number(28_800)),
     ];
-    if binlog.version == Version::V57 {
+    if binlog.version != Version::V55 {
         let mode = if binlog.gtids { "ON" } else { "OFF" };
         let executed = binlog.executed().to_string();
-        let uuid = binlog.uuid.expect("5.7 has one").to_string();
+        let uuid = binlog.uuid.expect("it has one").to_string();
+        let checksum = if binlog.version.is_checksummed() {
+            "CRC32"
+        } else {
+            "NONE"
+        };
         all.extend([
-            ("binlog_checksum", text("CRC32")),
+            ("binlog_checksum", text(checksum)),
             ("binlog_row_image", text("FULL")),
             ("enforce_gtid_consistency", text(mode)),
             ("gtid_executed", Value::Text(executed)),
             ("gtid_mode", text(mode)),
             ("gtid_purged", text("")),
             ("server_uuid", Value::Text(uuid)),
-            ("super_read_only", Value::Switch(false)),
         ]);
     }
     all
@@ -286,7 +290,7 @@ fn show(rest: &str, binlog: &Binlog) -> Result<Answer, ErrorPacket> {
                 "Binlog_Ignore_DB",
                 "Executed_Gtid_Set",
             ];
-            if binlog.version == Version::V57 {
+            if binlog.version != Version::V55 {
                 row.push(binlog.executed().to_string());
             }
             (&names[..row.len()].to_vec(), row)
@@ -316,7 +320,7 @@ fn shown_variables(version: Version, rows: Vec<Vec<Option<String>>>) -> ResultSe
         decimals: 0,
         ..Column::text(name.to_owned(), length, 0xFD, 0)
     };
-    // 5.7 reads them from performance_schema, whose columns are narrower; nobody looks at that.
+    // 5.7 reads them from performance_schema, whose columns are narrower; no client looks at that.
     let columns = vec![
         column("Variable_name", "VARIABLE_NAME", 64, 1),
         column("Value", "VARIABLE_VALUE", 1024, 0),
@@ -325,8 +329,8 @@ fn shown_variables(version: Version, rows: Vec<Vec<Option<String>>>) -> ResultSe
         columns,
         rows,
         status: match version {
-            Version::V55 => AUTO_COMMIT | NO_INDEX_USED,
             Version::V57 => AUTO_COMMIT,
+            Version::V55 | Version::V56 => AUTO_COMMIT | NO_INDEX_USED,
         },
     }
 }

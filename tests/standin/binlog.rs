@@ -63,7 +63,7 @@ impl BinlogFile {
         self.bounds.binary_search(&(offset as usize)).is_ok()
     }
 
-    pub fn events(&self, checksummed: bool) -> Vec<Event> {
+    pub fn events(&self, version: Version) -> Vec<Event> {
         let pairs = self.bounds.windows(2);
         pairs
             .map(|pair| {
@@ -71,7 +71,7 @@ impl BinlogFile {
                 if bytes[4] == FORMAT_DESCRIPTION {
                     bytes[17] &= !(IN_USE as u8);
                 }
-                let read = Event::read(&bytes, checksummed);
+                let read = Event::read(&bytes, version.checksums(bytes[4]));
                 let (event, log_pos) =
                     read.unwrap_or_else(|error| panic!("{}: {error}", self.name));
                 assert_eq!(log_pos as usize, pair[1], "{}: log_pos", self.name);
@@ -80,7 +80,8 @@ impl BinlogFile {
             .collect()
     }
 
-    fn push(&mut self, event: &Event, checksummed: bool) {
+    fn push(&mut self, event: &Event, version: Version) {
+        let checksummed = version.checksums(event.kind);
         let end = self.bytes.len() + event.len(checksummed);
         self.bytes.extend(event.write(end as u32, checksummed));
         self.bounds.push(end);
@@ -123,7 +124,7 @@ impl Binlog {
         gtids: bool,
         files: Vec<BinlogFile>,
     ) -> Binlog {
-        let uuid = (version == Version::V57).then(|| {
+        let uuid = (version != Version::V55).then(|| {
             let mut bytes = [0x57; 16];
             bytes[12..].copy_from_slice(&server_id.to_be_bytes());
             Uuid(bytes)
@@ -159,9 +160,8 @@ impl Binlog {
 
     /// Every event of every file, in order.
     pub fn events(&self) -> Vec<Event> {
-        let checksummed = self.version.is_checksummed();
         let files = self.files.iter();
-        files.flat_map(|file| file.events(checksummed)).collect()
+        files.flat_map(|file| file.events(self.version)).collect()
     }
 
     /// Where every event ends.
@@ -181,7 +181,7 @@ impl Binlog {
     pub fn executed_before(&self, count: usize) -> GtidSet {
         let mut set = GtidSet::new();
         for file in &self.files[..count] {
-            for event in file.events(self.version.is_checksummed()) {
+            for event in file.events(self.version) {
                 if let Some(gtid) = gtid_of(&event) {
                     set.insert(gtid);
                 }
@@ -192,9 +192,8 @@ impl Binlog {
 
     pub fn append(&mut self, event: &Event) {
         self.clock = self.clock.max(event.timestamp);
-        let checksummed = self.version.is_checksummed();
         let newest = self.files.last_mut().expect("a file");
-        newest.push(event, checksummed);
+        newest.push(event, self.version);
     }
 
     pub fn append_group(&mut self, group: &Group) {
@@ -245,17 +244,16 @@ impl Binlog {
         let mut set = Vec::new();
         self.executed().encode(&mut set);
         let mut file = BinlogFile::empty(&self.next_name());
-        let checksummed = self.version.is_checksummed();
         let format = self
             .version
             .format_description(self.clock, self.server_id, created);
         assert_eq!(format.kind, FORMAT_DESCRIPTION);
-        file.push(&format, checksummed);
+        file.push(&format, self.version);
         let previous = self
             .version
             .previous_gtids(self.clock, self.server_id, &set);
         if let Some(previous) = previous {
-            file.push(&previous, checksummed);
+            file.push(&previous, self.version);
         }
         if let Some(before) = self.files.last_mut()
             && before.is_closed()

@@ -84,12 +84,10 @@ impl Dump {
                 Version::V55 => {
                     "Client requested master to start replication from impossible position"
                 }
-                Version::V57 if request.position < FIRST_EVENT => {
+                _ if request.position < FIRST_EVENT => {
                     "Client requested master to start replication from position < 4"
                 }
-                Version::V57 => {
-                    "Client requested master to start replication from position > file size"
-                }
+                _ => "Client requested master to start replication from position > file size",
             }));
         }
         let checksum = user.get("master_binlog_checksum");
@@ -209,7 +207,7 @@ impl Dump {
         };
         match stored[4] {
             GTID => {
-                let read = Event::read(stored, binlog.version.is_checksummed());
+                let read = Event::read(stored, binlog.version.checksums(GTID));
                 let gtid = gtid_of(&read.expect("an event of the file").0).expect("its GTID");
                 self.is_skipping = excluded.contains(&gtid);
             }
@@ -224,7 +222,7 @@ impl Dump {
         let Some(excluded) = &self.excluded else {
             return false;
         };
-        let events = binlog.files[self.file].events(binlog.version.is_checksummed());
+        let events = binlog.files[self.file].events(binlog.version);
         let first = events.iter().find_map(gtid_of);
         first.is_some_and(|gtid| excluded.contains(&gtid))
     }

@@ -305,7 +305,7 @@ impl IoThread {
         let reported = u64::from(log_pos);
         let is_right = match self.version {
             Version::V55 => reported == *offset,
-            Version::V57 => reported >= *offset,
+            _ => reported >= *offset,
         };
         if !is_right {
             return Err(format!(

@@ -139,7 +139,7 @@ impl ReplicaStandin {
         ))?;
         let checksummed = match self.version {
             Version::V55 => false,
-            Version::V57 => self.ask_57(&mut session)?,
+            _ => self.ask_57(&mut session)?,
         };
         let register = [
             &[0x15][..],
@@ -235,7 +235,7 @@ impl Session {
         let scramble = [&rest[4..12], &rest[31..43]].concat();
         let (capabilities, collation): (u32, u8) = match version {
             Version::V55 => (0x8008_A205, 8),
-            Version::V57 => (0x81B8_A205, 8),
+            _ => (0x81B8_A205, 8),
         };
         let capabilities = capabilities & (offered as u32 | 0x8000_0000);
         let mut response = capabilities.to_le_bytes().to_vec();

@@ -99,7 +99,7 @@ fn rewrite_event(event: &Event, to: Version) -> Rewritten {
             event.body.drain(10..8 + extra_len);
             match to {
                 Version::V57 => event.body[8..10].copy_from_slice(&[2, 0]),
-                Version::V55 => {
+                Version::V55 | Version::V56 => {
                     event.body.drain(8..10);
                     event.kind -= ROWS_V2_TO_V1;
                 }
@@ -109,7 +109,7 @@ fn rewrite_event(event: &Event, to: Version) -> Rewritten {
             let (types, end) = table_map(&event.body);
             let is_unknown = |kind: &u8| match to {
                 Version::V55 => TEMPORAL_TYPES_OF_56.contains(kind),
-                Version::V57 => matches!(*kind, VECTOR | TYPED_ARRAY),
+                Version::V56 | Version::V57 => matches!(*kind, VECTOR | TYPED_ARRAY),
             };
             if types.iter().any(is_unknown) {
                 return Rewritten::Unknown;
@@ -158,7 +158,7 @@ fn shorten_variables(body: &mut Vec<u8>, to: Version) {
     let mut kept = Vec::new();
     let newest = match to {
         Version::V55 => 11,
-        Version::V57 => 15,
+        Version::V56 | Version::V57 => 15,
     };
     while let Some((code, tail)) = rest.split_first() {
         let (value, tail) = tail.split_at(variable_len(*code, tail));

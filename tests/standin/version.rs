@@ -1,4 +1,4 @@
-//! What the two old versions differ in, as recorded of 5.5.59 and 5.7.23.
+//! What the old versions differ in, as recorded of 5.5.59, 5.6.24 and 5.7.23.
 
 use super::event::{Event, FORMAT_DESCRIPTION, PREVIOUS_GTIDS};
 
@@ -7,6 +7,8 @@ use super::event::{Event, FORMAT_DESCRIPTION, PREVIOUS_GTIDS};
 pub enum Version {
     /// 5.5.59.
     V55,
+    /// 5.6.24 with `binlog_checksum=NONE`, as a 5.5 replica needs it; as a source only.
+    V56,
     /// 5.7.23.
     V57,
 }
@@ -14,6 +16,10 @@ pub enum Version {
 /// Lengths of the fixed parts of the event types, from type 1 on.
 const LENGTHS_55: [u8; 27] = [
     56, 13, 0, 8, 0, 18, 0, 4, 4, 4, 4, 18, 0, 0, 84, 0, 4, 26, 8, 0, 0, 0, 8, 8, 8, 2, 0,
+];
+const LENGTHS_56: [u8; 35] = [
+    56, 13, 0, 8, 0, 18, 0, 4, 4, 4, 4, 18, 0, 0, 92, 0, 4, 26, 8, 0, 0, 0, 8, 8, 8, 2, 0, 0, 0,
+    10, 10, 10, 25, 25, 0,
 ];
 const LENGTHS_57: [u8; 38] = [
     56, 13, 0, 8, 0, 18, 0, 4, 4, 4, 4, 18, 0, 0, 95, 0, 4, 26, 8, 0, 0, 0, 8, 8, 8, 2, 0, 0, 0,
@@ -25,6 +31,7 @@ impl Version {
     pub fn name(self) -> &'static str {
         match self {
             Version::V55 => "5.5.59-log",
+            Version::V56 => "5.6.24-log",
             Version::V57 => "5.7.23-log",
         }
     }
@@ -34,10 +41,21 @@ impl Version {
         self == Version::V57
     }
 
+    /// Whether its events of this type end with a CRC32: from 5.6.1 on the format description always
+    /// does.
+    pub fn checksums(self, kind: u8) -> bool {
+        match self {
+            Version::V55 => false,
+            Version::V56 => kind == FORMAT_DESCRIPTION,
+            Version::V57 => true,
+        }
+    }
+
     /// The capabilities in its greeting.
     pub fn capabilities(self) -> u32 {
         match self {
             Version::V55 => 0x800F_F7FF,
+            Version::V56 => 0x807F_F7FF,
             Version::V57 => 0x81FF_F7FF,
         }
     }
@@ -46,6 +64,7 @@ impl Version {
     pub fn lengths(self) -> &'static [u8] {
         match self {
             Version::V55 => &LENGTHS_55,
+            Version::V56 => &LENGTHS_56,
             Version::V57 => &LENGTHS_57,
         }
     }
@@ -59,8 +78,8 @@ impl Version {
         body.extend(created.to_le_bytes());
         body.push(19);
         body.extend(self.lengths());
-        if self.is_checksummed() {
-            body.push(1);
+        if self.checksums(FORMAT_DESCRIPTION) {
+            body.push(u8::from(self.is_checksummed()));
         }
         Event {
             timestamp,
