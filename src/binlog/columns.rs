@@ -126,14 +126,8 @@ impl Columns {
     /// # Errors
     /// When it is truncated or the metadata does not match the types.
     pub fn parse(body: &[u8]) -> Result<Self, EventError> {
-        let map = TableMap::parse(body)?;
-        let mut fields = FieldReader::new(NAME, body, HEADER_LEN);
-        // Table id and flags, and each name with its length and its terminator.
-        let names_len = map.database.len() + map.table.len() + 4;
-        fields.take("names", 8 + names_len)?;
-        let count = fields.length_encoded("column count")?;
-        let count = usize::try_from(count).unwrap_or(usize::MAX);
-        let types = fields.take("column types", count)?;
+        let (types, mut fields) = types_and_rest(body)?;
+        let count = types.len();
         let metadata_len = fields.length_encoded("metadata length")?;
         let metadata_at = fields.offset();
         let metadata_len = usize::try_from(metadata_len).unwrap_or(usize::MAX);
@@ -200,6 +194,27 @@ impl Columns {
         }
         Ok(())
     }
+}
+
+/// The types of the columns in `body`, a table map without header, or the head of one.
+///
+/// # Errors
+/// When it is truncated.
+pub fn column_types(body: &[u8]) -> Result<&[u8], EventError> {
+    types_and_rest(body).map(|(types, _)| types)
+}
+
+/// The types, and what follows them.
+fn types_and_rest(body: &[u8]) -> Result<(&[u8], FieldReader<'_>), EventError> {
+    let map = TableMap::parse(body)?;
+    let mut fields = FieldReader::new(NAME, body, HEADER_LEN);
+    // Table id and flags, and each name with its length and its terminator.
+    let names_len = map.database.len() + map.table.len() + 4;
+    fields.take("names", 8 + names_len)?;
+    let count = fields.length_encoded("column count")?;
+    let count = usize::try_from(count).unwrap_or(usize::MAX);
+    let types = fields.take("column types", count)?;
+    Ok((types, fields))
 }
 
 /// Whether bit `number` of a bitmap is set, the lowest bit of its first byte being bit 0.

@@ -34,9 +34,14 @@ mod mixed_versions;
 mod moved_replica;
 mod no_gtids;
 mod no_gtids_start;
+mod old_files;
 mod refusals;
 mod repeated_copies;
 mod runtime_errors;
+#[cfg(any(has_mysql_5_5, has_mysql_5_7))]
+mod semi_sync_plugins;
 mod shared_domain;
 mod slow_replica;
+#[cfg(has_mysql_5_7)]
+mod two_relays;
 mod without_log_slave_updates;
