@@ -10,14 +10,19 @@ pub const QUERY: u8 = 2;
 pub const STOP: u8 = 3;
 pub const ROTATE: u8 = 4;
 pub const INTVAR: u8 = 5;
+pub const APPEND_BLOCK: u8 = 9;
+pub const EXEC_LOAD: u8 = 10;
+pub const DELETE_FILE: u8 = 11;
 pub const RAND: u8 = 13;
 pub const USER_VAR: u8 = 14;
 pub const FORMAT_DESCRIPTION: u8 = 15;
 pub const XID: u8 = 16;
 pub const BEGIN_LOAD_QUERY: u8 = 17;
+pub const EXECUTE_LOAD_QUERY: u8 = 18;
 pub const TABLE_MAP: u8 = 19;
 pub const WRITE_ROWS_V1: u8 = 23;
 pub const DELETE_ROWS_V1: u8 = 25;
+pub const INCIDENT: u8 = 26;
 pub const HEARTBEAT: u8 = 27;
 pub const ROWS_QUERY: u8 = 29;
 pub const WRITE_ROWS_V2: u8 = 30;
@@ -196,7 +201,7 @@ impl Boundary {
                 false
             }
             // An event that only prepares the statement after it.
-            INTVAR | RAND | USER_VAR | BEGIN_LOAD_QUERY => false,
+            INTVAR | RAND | USER_VAR | BEGIN_LOAD_QUERY | APPEND_BLOCK => false,
             _ => !self.has_begun,
         };
         self.has_begun &= !ends;

@@ -7,7 +7,8 @@
 //!   thread has forgotten the format.
 //! - 5.5: events with the replica's own server_id count, but are not logged. A heartbeat must name
 //!   exactly the counted position. Nothing has a checksum, and no type above 26 exists (27 is the
-//!   heartbeat).
+//!   heartbeat). What is logged is what 5.5 reads of an event (`reading_55`); a User_var that no
+//!   statement uses and an Xid between two transactions have no effect.
 //! - 5.7: a format description says whether checksums follow, and they must be right. A heartbeat must
 //!   not be behind the counted position; with auto-position it may be ahead and then moves it.
 //! - The applier's position is what `log_pos` says at the end of a transaction.
@@ -16,27 +17,27 @@ use binrelay::gtid::GtidSet;
 
 use super::binlog::gtid_of;
 use super::event::{
-    ANONYMOUS_GTID, ARTIFICIAL, Boundary, Event, FORMAT_DESCRIPTION, GTID, HEARTBEAT,
-    PREVIOUS_GTIDS, ROTATE, STOP, number,
+    ANONYMOUS_GTID, APPEND_BLOCK, ARTIFICIAL, Boundary, DELETE_ROWS_V1, EXECUTE_LOAD_QUERY, Event,
+    FORMAT_DESCRIPTION, GTID, HEARTBEAT, PREVIOUS_GTIDS, QUERY, ROTATE, STOP, TABLE_MAP,
+    WRITE_ROWS_V1, XID, number,
 };
+use super::reading_55::{as_read, is_unused_variable};
 use super::version::Version;
 
 /// File name and offset.
 pub type Position = (String, u64);
 
-/// The event types whose fixed parts 5.5 reads with lengths of its own.
-const FIXED_PARTS_55: [(u8, u8); 11] = [
-    (2, 13),
-    (4, 8),
-    (9, 4),
-    (10, 4),
-    (11, 4),
-    (17, 4),
-    (18, 26),
-    (19, 8),
-    (23, 8),
-    (24, 8),
-    (25, 8),
+/// The event types whose fixed parts 5.5 reads: the shortest and the longest that it understands. It
+/// skips what it does not know of those of rows and blocks.
+const FIXED_PARTS_55: [(u8, u8, u8); 8] = [
+    (QUERY, 13, 13),
+    (ROTATE, 8, 8),
+    (APPEND_BLOCK, 4, u8::MAX),
+    (EXECUTE_LOAD_QUERY, 26, 26),
+    (TABLE_MAP, 8, 8),
+    (WRITE_ROWS_V1, 8, u8::MAX),
+    (WRITE_ROWS_V1 + 1, 8, u8::MAX),
+    (DELETE_ROWS_V1, 8, u8::MAX),
 ];
 
 #[derive(Clone, Debug)]
@@ -204,6 +205,18 @@ impl IoThread {
 
     /// Appends to the relay log.
     fn log(&mut self, event: Event, log_pos: u32) -> Result<(), String> {
+        let event = match (self.version, &self.format) {
+            (Version::V55, Some(lengths)) => as_read(&event, lengths)?,
+            _ => event,
+        };
+        if self.version == Version::V55 && is_unused_variable(&event) {
+            return Ok(());
+        }
+        if self.version == Version::V55 && event.kind == XID && !self.boundary.is_inside {
+            // Nothing to commit, but the applier's position moves.
+            self.applied = (self.position.0.clone(), log_pos.into());
+            return Ok(());
+        }
         self.boundary.feed(&event);
         self.events.push(event);
         if self.boundary.is_inside {
@@ -279,9 +292,9 @@ impl IoThread {
                 lengths.truncate(lengths.len() - 5);
             }
         } else {
-            for (kind, expected) in FIXED_PARTS_55 {
+            for (kind, least, most) in FIXED_PARTS_55 {
                 let found = lengths.get(usize::from(kind) - 1);
-                if found != Some(&expected) {
+                if found.is_none_or(|found| !(least..=most).contains(found)) {
                     return Err(format!("type {kind} with a fixed part of {found:?}"));
                 }
             }

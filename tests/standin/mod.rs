@@ -14,6 +14,7 @@ pub mod binlog;
 pub mod dump;
 pub mod event;
 pub mod io_thread;
+pub mod reading_55;
 pub mod replica;
 pub mod rewrite;
 pub mod source;
