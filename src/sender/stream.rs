@@ -204,6 +204,7 @@ impl<'a> Dump<'a> {
 
     /// Appends the ROTATE that names the file whose events follow.
     fn put_rotate(&mut self, name: &str, position: u64, checksummed: bool) -> Result<(), DumpEnd> {
+        let checksummed = checksummed && self.start.support != EventSupport::NoChecksums;
         let rotate = control_events::file_name(self.server_id, name, position, checksummed)
             .map_err(|error| self.walk_error(error.into()))?;
         self.put_event(&rotate)
