@@ -206,7 +206,7 @@ fn comparable_command(payload: &[u8]) -> Vec<u8> {
         payload[8..10].fill(0);
     }
     if payload.starts_with(b"\x03SET @slave_uuid= '") {
-        payload[18..54].fill(b'0');
+        payload[19..55].fill(b'0');
     }
     payload
 }
