@@ -4,7 +4,7 @@
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use crate::old_servers::{REPLICA_ID, assert_understood, relay_of};
+use crate::old_servers::{REPLICA_ID, assert_understood, relay_of, started};
 use crate::recorded;
 use crate::standin::binlog::Binlog;
 use crate::standin::event::{
@@ -22,7 +22,7 @@ use crate::support::{SeedNote, seeds};
 /// What both masters of a recorded pair logged, in the form of `version`.
 fn recorded_pair(version: Version) -> [Vec<Group>; 2] {
     let kind = match version {
-        Version::V55 => "mysql-5.6",
+        Version::V55 | Version::V56 => "mysql-5.6",
         Version::V57 => "mysql-9.7",
     };
     ["dual-masters-1", "dual-masters-2"].map(|name| {
@@ -298,7 +298,7 @@ fn a_filter_drops_what_is_of_other_databases() {
         let source = SourceStandin::start(binlog, REPL_PASSWORD);
         let options = RelayOptions::new(vec![SourceOptions::at("m1", source.port)]);
         assert_eq!(options.replicate_do_db, ["test"]);
-        let relay = Relay::start(options);
+        let relay = started(options);
         let expected: Vec<Group> = own
             .iter()
             .map(filtered)

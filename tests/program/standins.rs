@@ -4,10 +4,11 @@
 use crate::recorded;
 use crate::recorded::Conversation;
 use crate::standin::answers::{self, UserVariables};
-use crate::standin::binlog::{Binlog, BinlogFile};
+use crate::standin::binlog::Binlog;
 use crate::standin::dump::{Dump, Step};
-use crate::standin::event::{Group, HEARTBEAT, STOP, groups};
+use crate::standin::event::{Group, HEARTBEAT, groups};
 use crate::standin::io_thread::IoThread;
+use crate::standin::recordings::recorded_binlog;
 use crate::standin::replica::{ReplicaStandin, Stop};
 use crate::standin::rewrite::rewrite;
 use crate::standin::source::{SourceStandin, greeting};
@@ -27,19 +28,6 @@ fn conversation(kind: &str, name: &str) -> Conversation {
     let mut conversations = recorded::conversations(kind, name);
     assert_eq!(conversations.len(), 1, "{kind}/{name}");
     conversations.remove(0)
-}
-
-/// The recorded source's binlog. Its last event, STOP, was written after the recording.
-pub fn recorded_binlog(kind: &str, name: &str, version: Version, gtids: bool) -> Binlog {
-    let files = recorded::binlogs(kind, name);
-    let names = ["m-bin.000001", "m-bin.000002"];
-    let files = files.iter().zip(names).map(|(bytes, name)| {
-        let events = recorded::events(bytes);
-        let stop = events.last().filter(|event| event[4] == STOP);
-        let end = bytes.len() - stop.map_or(0, |event| event.len());
-        BinlogFile::read(name, &bytes[..end])
-    });
-    Binlog::of_files(version, 1, gtids, files.collect())
 }
 
 /// As the recorded server's, whose uuid is in the recording.
@@ -206,7 +194,7 @@ fn comparable_command(payload: &[u8]) -> Vec<u8> {
         payload[8..10].fill(0);
     }
     if payload.starts_with(b"\x03SET @slave_uuid= '") {
-        payload[18..54].fill(b'0');
+        payload[19..55].fill(b'0');
     }
     payload
 }

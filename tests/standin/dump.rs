@@ -195,7 +195,12 @@ impl Dump {
         }
         if std::mem::replace(&mut self.was_idle, true) && self.heartbeat.is_some() {
             self.was_idle = false;
-            return Step::Send(self.heartbeat(binlog, self.reported));
+            let position = match binlog.version {
+                // From the newest event's header.
+                Version::V55 => self.reported,
+                Version::V56 | Version::V57 => self.at,
+            };
+            return Step::Send(self.heartbeat(binlog, position));
         }
         Step::Wait(self.heartbeat)
     }

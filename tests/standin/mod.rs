@@ -15,6 +15,7 @@ pub mod dump;
 pub mod event;
 pub mod io_thread;
 pub mod reading_55;
+pub mod recordings;
 pub mod replica;
 pub mod rewrite;
 pub mod source;

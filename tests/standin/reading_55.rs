@@ -40,7 +40,7 @@ pub fn as_read(event: &Event, lengths: &[u8]) -> Result<Event, String> {
         XID => upto(8)?,
         DELETE_FILE | EXEC_LOAD => upto(4)?,
         INCIDENT => upto(3 + usize::from(*body.get(2).ok_or_else(short)?))?,
-        USER_VAR => upto(user_variable_len(body).ok_or_else(short)?)?,
+        USER_VAR => user_variable(body).ok_or_else(short)?,
         other => return Err(format!("5.5 does not read type {other}: {event:?}")),
     };
     Ok(Event {
@@ -133,17 +133,18 @@ fn length(body: &[u8], at: &mut usize) -> Option<usize> {
     Some(value as usize)
 }
 
-/// Name, NULL or not; type, character set, value, flags.
-fn user_variable_len(body: &[u8]) -> Option<usize> {
+/// Name, NULL or not; type, character set, value, flags. Without flags, as a text is logged, they are 0.
+fn user_variable(body: &[u8]) -> Option<Vec<u8>> {
     let after_name = 4 + body.get(..4).map(|_| number(body, 0, 4) as usize)?;
     if *body.get(after_name)? != 0 {
-        return Some(after_name + 1);
+        return Some(body[..=after_name].to_vec());
     }
     let value_at = after_name + 10;
     body.get(..value_at)?;
     let end = value_at + number(body, value_at - 4, 4) as usize;
-    // Servers before 5.5 wrote no flags: then there are none, or any byte that follows.
-    Some(body.len().min(end + 1))
+    let mut read = body.get(..end)?.to_vec();
+    read.push(body.get(end).copied().unwrap_or(0));
+    Some(read)
 }
 
 /// Whether it assigns to a variable that no statement uses: harmless wherever it is.

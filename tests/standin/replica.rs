@@ -124,7 +124,7 @@ impl ReplicaStandin {
             Version::V55 => session
                 .query("SHOW VARIABLES LIKE 'SERVER_ID'")?
                 .map(|row| row[1].clone()),
-            Version::V57 => session
+            _ => session
                 .query("SELECT @@GLOBAL.SERVER_ID")?
                 .map(|row| row[0].clone()),
         };

@@ -160,22 +160,21 @@ fn shorten_variables(body: &mut Vec<u8>, to: Version) {
         Version::V55 => 11,
         Version::V56 | Version::V57 => 15,
     };
-    while let Some((code, tail)) = rest.split_first() {
+    // Codes grow, so that nothing after a newer one is an older one.
+    while let Some((code, tail)) = rest.split_first().filter(|(code, _)| **code <= newest) {
         let (value, tail) = tail.split_at(variable_len(*code, tail));
-        if *code <= newest {
-            kept.push(*code);
-            kept.extend(value);
-            // Character sets: client, connection, server.
-            if *code == 4 {
-                let at = kept.len() - 6;
-                for pair in kept[at..].chunks_mut(2).filter(|pair| **pair == [255, 0]) {
-                    pair[0] = 45;
-                }
+        kept.push(*code);
+        kept.extend(value);
+        // Character sets: client, connection, server.
+        if *code == 4 {
+            let at = kept.len() - 6;
+            for pair in kept[at..].chunks_mut(2).filter(|pair| **pair == [255, 0]) {
+                pair[0] = 45;
             }
-            if *code == 8 && kept.ends_with(&[255, 0]) {
-                let at = kept.len() - 2;
-                kept[at] = 45;
-            }
+        }
+        if *code == 8 && kept.ends_with(&[255, 0]) {
+            let at = kept.len() - 2;
+            kept[at] = 45;
         }
         rest = tail;
     }
@@ -188,10 +187,10 @@ fn variable_len(code: u8, value: &[u8]) -> usize {
     let text = |at: usize| 1 + usize::from(value[at]);
     match code {
         0 | 3 | 10 => 4,
-        1 | 9 | 17 => 8,
+        1 | 9 => 8,
         4 => 6,
         5 | 6 => text(0),
-        7 | 8 | 18 => 2,
+        7 | 8 => 2,
         11 => text(0) + text(text(0)),
         // So many names, each with a NUL; 254 stands for more than are listed.
         12 if value[0] == 254 => 1,
@@ -205,7 +204,6 @@ fn variable_len(code: u8, value: &[u8]) -> usize {
             last.expect("as many names as counted") + 1
         }
         13 => 3,
-        16 | 19 | 20 => 1,
         other => panic!("status variable {other}"),
     }
 }
