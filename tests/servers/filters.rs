@@ -21,6 +21,12 @@ async fn mysql_replicas_end_like_replicas_with_the_rules() {
     compare(Kind::MySql, Names::AsWritten).await;
 }
 
+#[cfg(has_mysql_5_7)]
+#[tokio::test(flavor = "multi_thread")]
+async fn mysql_57_replicas_end_like_replicas_with_the_rules() {
+    compare(Kind::MySql57, Names::AsWritten).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn mariadb_replicas_end_like_replicas_with_the_rules() {
     compare(Kind::MariaDb, Names::AsWritten).await;
@@ -90,9 +96,9 @@ impl Servers {
             }
         };
         // What fails for one must fail for the other, and the rest is to be compared, too.
-        let replica = |server_id| match kind {
-            Kind::MySql => options(server_id).extra("--replica-skip-errors=all"),
-            _ => options(server_id).extra("--slave-skip-errors=all"),
+        let replica = |server_id| match kind.says_replica() {
+            true => options(server_id).extra("--replica-skip-errors=all"),
+            false => options(server_id).extra("--slave-skip-errors=all"),
         };
         let (master, direct, relayed) = tokio::join!(
             Server::start(kind, options(1)),
@@ -115,7 +121,7 @@ impl Servers {
     /// What the master has executed.
     async fn executed(&self) -> String {
         let sql = match self.kind {
-            Kind::MySql => "SELECT REPLACE(@@GLOBAL.gtid_executed, '\n', '')",
+            kind if kind.is_mysql() => "SELECT REPLACE(@@GLOBAL.gtid_executed, '\n', '')",
             _ => "SELECT @@GLOBAL.gtid_binlog_pos",
         };
         self.master.value(sql).await.unwrap_or_default()
@@ -129,6 +135,9 @@ impl Servers {
                 "STOP REPLICA; RESET REPLICA ALL; RESET BINARY LOGS AND GTIDS; \
                  SET GLOBAL gtid_purged = '{executed}'"
             ),
+            Kind::MySql57 => format!(
+                "STOP SLAVE; RESET SLAVE ALL; RESET MASTER; SET GLOBAL gtid_purged = '{executed}'"
+            ),
             _ => format!(
                 "STOP SLAVE; RESET SLAVE ALL; RESET MASTER; SET GLOBAL gtid_slave_pos = '{executed}'"
             ),
@@ -139,6 +148,7 @@ impl Servers {
     async fn attach_direct(&self, rules: &FilterRules) {
         let (at, stop, start) = match self.kind {
             Kind::MySql => (StartAt::AutoPosition, "STOP REPLICA", "START REPLICA"),
+            Kind::MySql57 => (StartAt::AutoPosition, "STOP SLAVE", "START SLAVE"),
             _ => (StartAt::SlavePos, "STOP SLAVE", "START SLAVE"),
         };
         attach(&self.direct, "127.0.0.1", self.master.port, &at, "").await;
@@ -149,9 +159,9 @@ impl Servers {
     }
 
     async fn attach_relayed(&self, relay: &Relay) {
-        let at = match self.kind {
-            Kind::MySql => StartAt::AutoPosition,
-            _ => StartAt::SlavePos,
+        let at = match self.kind.is_mysql() {
+            true => StartAt::AutoPosition,
+            false => StartAt::SlavePos,
         };
         attach(&self.relayed, RELAY_HOST, relay.port, &at, "").await;
     }
@@ -159,11 +169,11 @@ impl Servers {
     /// Waits until a replica has all, or has stopped; its error's number.
     async fn wait(&self, replica: &Server, relay: &Relay, executed: &str, what: &str) -> u32 {
         let deadline = Deadline::after_secs(120);
-        let sql = match self.kind {
-            Kind::MySql => {
+        let sql = match self.kind.is_mysql() {
+            true => {
                 format!("SELECT GTID_SUBSET('{executed}', @@GLOBAL.gtid_executed)")
             }
-            _ => format!("SELECT @@GLOBAL.gtid_slave_pos = '{executed}'"),
+            false => format!("SELECT @@GLOBAL.gtid_slave_pos = '{executed}'"),
         };
         loop {
             if replica.value(&sql).await.as_deref() == Some("1") {

@@ -79,8 +79,8 @@ impl FilterRules {
 
     /// The statements that give them to a stopped replica.
     pub fn statements(&self, kind: Kind) -> String {
-        match kind {
-            Kind::MySql => {
+        match kind.is_mysql() {
+            true => {
                 let mut parts: Vec<String> = Vec::new();
                 for (key, list) in self.lists() {
                     let quoted: Vec<String> = list
@@ -103,7 +103,7 @@ impl FilterRules {
                 parts.push(format!("REPLICATE_REWRITE_DB = ({})", pairs.join(", ")));
                 format!("CHANGE REPLICATION FILTER {}", parts.join(", "))
             }
-            _ => {
+            false => {
                 let mut parts: Vec<String> = Vec::new();
                 for (key, list) in self.lists() {
                     let list = list.join(",").replace('\\', "\\\\");
