@@ -259,7 +259,8 @@ fn mariadb(relay: &RelayView<'_>) -> Vec<Variable> {
         let state = log.executed.as_mariadb().cloned().unwrap_or_default();
         (state.position().to_string(), state.to_string())
     };
-    let semi_sync = |name| global(name, number(0));
+    // Without rpl_semi_sync_master_enabled: if it exists, whatever its value, a replica with
+    // semi-sync expects the packets of a semi-sync master.
     let mut variables = vec![
         local("gtid_domain_id", number(0)),
         global("gtid_binlog_pos", text(position.clone())),
@@ -270,9 +271,7 @@ fn mariadb(relay: &RelayView<'_>) -> Vec<Variable> {
         global("gtid_strict_mode", number(0)),
         local("query_cache_size", number(0)),
         local("query_cache_type", text("OFF")),
-        semi_sync("rpl_semi_sync_master_enabled"),
-        global("rpl_semi_sync_master_timeout", number(10000)),
-        semi_sync("rpl_semi_sync_slave_enabled"),
+        global("rpl_semi_sync_slave_enabled", number(0)),
         local("tx_isolation", text("REPEATABLE-READ")),
         local("tx_read_only", number(0)),
     ];
@@ -295,7 +294,6 @@ const SWITCHES: &[&str] = &[
     "log_slave_updates",
     "performance_schema",
     "read_only",
-    "rpl_semi_sync_master_enabled",
     "rpl_semi_sync_slave_enabled",
     "sql_auto_is_null",
     "sql_log_bin",
