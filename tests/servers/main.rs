@@ -18,6 +18,8 @@ mod accounts;
 mod any_of_three;
 mod control_connection;
 mod dump;
+mod dump_malformed;
+mod dump_options;
 mod dump_rows;
 mod features;
 mod filters;
