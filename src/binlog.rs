@@ -27,6 +27,7 @@ pub mod json_diff;
 pub mod load_data;
 pub mod mariadb_gtid;
 pub mod mysql_gtid;
+pub mod old_servers;
 pub mod opener;
 pub mod payload;
 pub mod query;

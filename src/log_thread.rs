@@ -152,8 +152,8 @@ impl LogThread {
         batch: &TransactionBatch,
         transaction: &Transaction,
     ) -> Result<Decision, AppendError> {
-        // 1. A file with space for it: another one where this one is full, or does not know its
-        //    event types.
+        // 1. A file with space for it: another one where this one is full, or its format
+        //    description does not fit.
         self.prepare_file(batch, transaction)?;
         // 2. Is it new, or a copy? A new one gets its clock and commit group.
         let decision = self.merge.decide(batch, transaction, &self.log.ledger())?;
@@ -174,8 +174,8 @@ impl LogThread {
     ) -> Result<(), AppendError> {
         let len = transaction.len();
         let is_full = self.log.is_full(len)?;
-        let is_wider = self.log.adopt_format(&batch.format)?;
-        if self.log.begins_with(batch) || is_wider || is_full {
+        let is_other_format = self.log.adopt_format(batch)?;
+        if self.log.begins_with(batch) || is_other_format || is_full {
             self.start_file()?;
         }
         self.log.check_fits(len)?;

@@ -8,7 +8,9 @@
 //! answers a statement, with `sql`, `cursor` and `expression` reading it, `shows`, `set_statement`,
 //! `kill`, `variables` and `information_schema` answering it, and `binlog_events` and `event_info`
 //! listing a file's events. Dumps: `dump_request` finds where a stream starts and `stream` runs it:
-//! `block_reader` reads the log, `walk` decides event by event, `dump_output` writes to the client.
+//! `block_reader` reads the log, `walk` decides event by event, `old_replicas` and
+//! `without_checksums` change events for clients that do not know them, `dump_output` writes to the
+//! client.
 //! `refusals` and `sql_errors` contain the errors of real servers; `replicas` is the registry of
 //! connected clients.
 //!
@@ -43,6 +45,7 @@ mod tests;
 mod value;
 mod variables;
 mod walk;
+mod without_checksums;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -134,13 +134,11 @@ impl Columns {
     /// # Errors
     /// When it is truncated or the metadata does not match the types.
     pub fn of_map(map: &TableMap<'_>) -> Result<Self, EventError> {
-        let mut fields = FieldReader::new(NAME, map.columns, map.columns_at);
-        let count = fields.length_encoded("column count")?;
-        let count = usize::try_from(count).unwrap_or(usize::MAX);
-        let types = fields.take("column types", count)?;
+        let (types, mut fields) = types_and_rest(map)?;
         if fields.remaining() == 0 {
             return Ok(Self::without_metadata(types));
         }
+        let count = types.len();
         let metadata_len = fields.length_encoded("metadata length")?;
         let metadata_at = fields.offset();
         let metadata_len = usize::try_from(metadata_len).unwrap_or(usize::MAX);
@@ -229,6 +227,23 @@ impl Columns {
         }
         Ok(())
     }
+}
+
+/// The types of the columns in `body`, a table map without header, or the head of one.
+///
+/// # Errors
+/// When it is truncated.
+pub fn column_types(body: &[u8]) -> Result<&[u8], EventError> {
+    types_and_rest(&TableMap::parse(body)?).map(|(types, _)| types)
+}
+
+/// The types, and what follows them.
+fn types_and_rest<'a>(map: &TableMap<'a>) -> Result<(&'a [u8], FieldReader<'a>), EventError> {
+    let mut fields = FieldReader::new(NAME, map.columns, map.columns_at);
+    let count = fields.length_encoded("column count")?;
+    let count = usize::try_from(count).unwrap_or(usize::MAX);
+    let types = fields.take("column types", count)?;
+    Ok((types, fields))
 }
 
 /// Whether bit `number` of a bitmap is set, the lowest bit of its first byte being bit 0.

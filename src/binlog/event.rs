@@ -241,6 +241,17 @@ pub fn write_checksum(event: &mut [u8]) -> Result<(), EventError> {
     }
 }
 
+/// Removes the checksum from `event`, a whole one, which becomes shorter.
+///
+/// # Errors
+/// When the event is too short for a header and a checksum. It is unchanged then.
+pub fn remove_checksum(event: &mut Vec<u8>) -> Result<(), EventError> {
+    let (covered, _) = split_checksum(name_of(event), event)?;
+    let len = covered.len();
+    event.truncate(len);
+    set_event_size(event, len as u32)
+}
+
 /// Builds a whole event around `body`: header with `event_size`, the body, and the checksum.
 pub fn build(mut header: EventHeader, body: &[u8]) -> Vec<u8> {
     let size = HEADER_LEN + body.len() + CHECKSUM_LEN;

@@ -15,7 +15,10 @@ use super::fields::{EventError, FieldReader};
 
 const NAME: &str = "Format_desc event";
 const SERVER_VERSION_LEN: usize = 50;
-const ALGORITHM_AND_CHECKSUM_LEN: usize = 5;
+/// Bytes at the end: the algorithm and the checksum.
+pub const ALGORITHM_AND_CHECKSUM_LEN: usize = 5;
+/// Offset of the post-header lengths: that of type 1 comes first.
+pub const POST_HEADER_LENGTHS_AT: usize = 76;
 
 /// How the events of a file are checksummed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -14,6 +14,29 @@ use super::status_variables::StatusVariables;
 /// Fixed part of an EXECUTE_LOAD_QUERY event after that of a QUERY event: file id, start and end
 /// of the file name in the statement, and how duplicates are handled.
 const LOAD_QUERY_EXTRA_LEN: usize = 13;
+/// Fixed part of a QUERY event.
+const FIXED_LEN: usize = 13;
+/// Offset of the length of the status variables in a whole event.
+pub const STATUS_VARIABLES_LEN_AT: usize = 30;
+
+/// The length of the fixed part (post-header) of a QUERY or EXECUTE_LOAD_QUERY event: the status
+/// variables follow it.
+pub fn fixed_len(event_type: EventType) -> usize {
+    match event_type {
+        EventType::EXECUTE_LOAD_QUERY => FIXED_LEN + LOAD_QUERY_EXTRA_LEN,
+        _ => FIXED_LEN,
+    }
+}
+
+/// The length of the status variables, from a whole event or the head of one.
+///
+/// # Errors
+/// When it is truncated.
+pub fn status_variables_len(event: &[u8]) -> Result<u16, EventError> {
+    let mut fields = FieldReader::new("Query event", event, 0);
+    fields.take("fixed part", STATUS_VARIABLES_LEN_AT)?;
+    fields.u16("status variables length")
+}
 
 /// The fields of a statement event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

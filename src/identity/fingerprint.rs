@@ -61,6 +61,17 @@ impl Fingerprint {
         1 << (hasher.finish() % u64::from(Self::ANY_DATABASE.count_ones()))
     }
 
+    /// As if its statements had not only changed their default database, but perhaps any.
+    pub fn with_unknown_databases(self) -> Self {
+        match self.traits & Self::HAS_STATEMENTS {
+            0 => self,
+            _ => Self {
+                traits: self.traits | Self::ANY_DATABASE,
+                ..self
+            },
+        }
+    }
+
     /// Whether the two are copies that were logged in the same format.
     pub fn same_content(&self, other: &Fingerprint) -> bool {
         if self.commit_timestamp != 0 || other.commit_timestamp != 0 {
@@ -143,6 +154,11 @@ mod tests {
             statement | a,
             Fingerprint::HAS_ROWS | Fingerprint::DELETES | a
         ));
+        let elsewhere = with(statement | a).with_unknown_databases();
+        assert!(elsewhere.may_be_other_format(&with(rows | b)));
+        assert!(!elsewhere.may_be_other_format(&with(statement | b)));
+        let in_rows = with(rows | a);
+        assert_eq!(in_rows.with_unknown_databases(), in_rows);
         let lone = statement | Fingerprint::DELETES | Fingerprint::LONE_STATEMENT | a;
         assert!(!may(lone, rows | a) && !may(lone, lone) && !may(lone, statement | a));
         assert!(may(lone, Fingerprint::HAS_STATEMENTS | rows | a));

@@ -6,7 +6,7 @@ use super::error::ReceiverError;
 use crate::binlog::event::{self, EventHeader};
 use crate::binlog::format_description::Checksum;
 use crate::binlog::rotate::Rotate;
-use crate::binlog::{EventError, EventType, FormatDescription};
+use crate::binlog::{EventError, EventType, FormatDescription, old_servers};
 use crate::position::SourcePosition;
 
 /// The source's coordinates, and the format of its events.
@@ -77,7 +77,7 @@ impl DumpPosition {
         event: &[u8],
     ) -> Result<Change, ReceiverError> {
         let has_checksum = match header.event_type {
-            EventType::FORMAT_DESCRIPTION => !has_stale_checksum(event),
+            EventType::FORMAT_DESCRIPTION => is_checksum_valid(event),
             EventType::ROTATE if is_generated(header) => false, // Tried below.
             _ => self.is_checksummed(),
         };
@@ -88,6 +88,7 @@ impl DumpPosition {
             EventType::ROTATE => self.rotate(header, event),
             EventType::FORMAT_DESCRIPTION => {
                 let format = FormatDescription::parse(event).map_err(|cause| self.damage(cause))?;
+                self.check_layout(&format)?;
                 self.at.offset = self.after(header);
                 self.file_timestamp = header.timestamp;
                 // A source sends the description again at every start of a dump; most often it is
@@ -147,6 +148,46 @@ impl DumpPosition {
         Ok(Change::Position)
     }
 
+    /// Refuses a file in a format before MySQL 5.0, by its first event; any other event is accepted.
+    pub(super) fn check_file_format(
+        &self,
+        header: &EventHeader,
+        event: &[u8],
+    ) -> Result<(), ReceiverError> {
+        if header.event_type != EventType::START_V3 {
+            return Ok(());
+        }
+        let version = old_servers::version_in_start_v3(event);
+        Err(self.too_old(
+            &version,
+            "before MySQL 5.0, in a binlog format that is no longer supported",
+        ))
+    }
+
+    /// Refuses a file of a development version with events of another layout.
+    fn check_layout(&self, format: &FormatDescription) -> Result<(), ReceiverError> {
+        match old_servers::differing_type(format) {
+            None => Ok(()),
+            Some(event_type) => {
+                let reason = format!(
+                    "a development version whose {event_type} events are not those of a release"
+                );
+                Err(self.too_old(&format.server_version, &reason))
+            }
+        }
+    }
+
+    fn too_old(&self, version: &str, reason: &str) -> ReceiverError {
+        ReceiverError::setup(
+            format!(
+                "the source's file {} was written by version {version}, {reason}",
+                self.at.file
+            ),
+            "purge it on the source (PURGE BINARY LOGS TO a later file) and seed the replicas again \
+             from a state after it",
+        )
+    }
+
     pub(super) fn damage(&self, cause: EventError) -> ReceiverError {
         ReceiverError::Transaction {
             at: self.at.clone(),
@@ -163,11 +204,14 @@ impl DumpPosition {
     }
 }
 
-/// Whether a format description's own checksum is meaningless: for a dump that starts within a file
-/// a source clears fields of it, and recomputes the checksum only if its events have one.
-fn has_stale_checksum(event: &[u8]) -> bool {
-    FormatDescription::parse(event)
-        .is_ok_and(|format| format.checksum == Checksum::None && format.created == 0)
+/// Whether a format description's own checksum must match. Servers without checksums, whose files a
+/// newer source sends as they are, write none. For a dump that starts within a file a source clears
+/// fields of the event, and recomputes its checksum only if the file's events have one.
+fn is_checksum_valid(event: &[u8]) -> bool {
+    FormatDescription::parse(event).map_or(true, |format| {
+        let may_be_stale = format.checksum == Checksum::None && format.created == 0;
+        format.is_checksummed() && !may_be_stale
+    })
 }
 
 /// Whether the source generated the rotate event for this connection.
@@ -261,7 +305,7 @@ mod tests {
             let format = FormatDescription {
                 server_version: "10.11.14-MariaDB".to_owned(),
                 created,
-                post_header_lengths: vec![8; 171],
+                post_header_lengths: vec![0; 171],
                 checksum,
             };
             let mut event = format.encode(1, 86, 256, 0);
@@ -274,6 +318,63 @@ mod tests {
                 "{format:?}"
             );
         }
+    }
+
+    /// A newer source sends the format description of an old file as it is in the file.
+    #[test]
+    fn description_of_a_server_without_checksums_has_none() {
+        for created in [0, 5] {
+            let mut event = mysql_55(27, created);
+            let header = EventHeader::parse(&event).unwrap();
+            let mut position = at(4);
+            let change = position.control(&header, &event).unwrap();
+            assert_eq!(change, Change::Format);
+            assert!(!position.is_checksummed());
+            assert_eq!(position.at.offset, 107);
+            assert_eq!(position.format.unwrap().post_header_lengths.len(), 27);
+            event[76 + 1] = 12; // The fixed part of Query events.
+            let error = at(4).control(&header, &event).unwrap_err().to_string();
+            let expected = "the source's file bin.000001 was written by version 5.5.59-log, a \
+                            development version whose Query events are not those of a release";
+            assert!(error.starts_with(expected), "{error}");
+        }
+    }
+
+    /// As MySQL 5.5.59 writes it.
+    fn mysql_55(types: u8, created: u32) -> Vec<u8> {
+        let mut lengths = vec![
+            56, 13, 0, 8, 0, 18, 0, 4, 4, 4, 4, 18, 0, 0, 84, 0, 4, 26, 8, 0, 0, 0, 8, 8, 8, 2, 0,
+        ];
+        lengths.truncate(types.into());
+        let format = FormatDescription {
+            server_version: "5.5.59-log".to_owned(),
+            created,
+            post_header_lengths: lengths,
+            checksum: Checksum::None,
+        };
+        let mut event = format.encode(1, 86, 107, 0);
+        event.truncate(event.len() - 5);
+        let len = event.len() as u32;
+        event::set_event_size(&mut event, len).unwrap();
+        event
+    }
+
+    #[test]
+    fn file_before_5_0_is_refused_with_its_name_and_version() {
+        let mut body = vec![3, 0];
+        body.extend_from_slice(b"4.1.24-log");
+        body.resize(56, 0);
+        let header = EventHeader {
+            event_type: EventType::START_V3,
+            ..header(79, 0)
+        };
+        let mut event = event::build(header, &body);
+        event.truncate(event.len() - 4);
+        let error = at(4).check_file_format(&header, &event).unwrap_err();
+        assert!(error.is_failure());
+        let expected = "the source's file bin.000001 was written by version 4.1.24-log, before \
+                        MySQL 5.0, in a binlog format that is no longer supported; purge";
+        assert!(error.to_string().starts_with(expected), "{error}");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! A source's own settings, and whether it can be followed.
 
 use super::error::ReceiverError;
-use super::old_servers::first_known;
+use super::old_servers::{first_known, is_unknown_variable};
 use crate::config::{FilterConfig, SourceConfig, SourceStart};
 use crate::connection::Connection;
 use crate::connection::client::ServerGreeting;
@@ -64,7 +64,9 @@ impl SourceFacts {
             Flavor::MySql => &[
                 "SELECT @@GLOBAL.server_id, @@GLOBAL.log_bin, @@GLOBAL.lower_case_table_names, \
                  @@GLOBAL.server_uuid, @@GLOBAL.gtid_mode",
-                // MySQL 5.5 has neither a UUID nor GTIDs.
+                // MySQL 5.6.0 to 5.6.4 has no GTIDs; 5.5 has no UUID either.
+                "SELECT @@GLOBAL.server_id, @@GLOBAL.log_bin, @@GLOBAL.lower_case_table_names, \
+                 @@GLOBAL.server_uuid",
                 "SELECT @@GLOBAL.server_id, @@GLOBAL.log_bin, @@GLOBAL.lower_case_table_names",
             ],
             Flavor::MariaDb => &[
@@ -72,7 +74,20 @@ impl SourceFacts {
                  @@GLOBAL.gtid_domain_id, @@GLOBAL.read_only",
             ],
         };
-        let row = first_known(connection, statements).await?;
+        let row = match first_known(connection, statements).await {
+            Err(ReceiverError::Connection(error))
+                if flavor == Flavor::MariaDb && is_unknown_variable(&error) =>
+            {
+                return Err(ReceiverError::setup(
+                    format!(
+                        "the source is MariaDB {}, which has no GTIDs",
+                        greeting.version
+                    ),
+                    "upgrade it to MariaDB 10.0 or later",
+                ));
+            }
+            row => row?,
+        };
         let text = |index: usize| {
             row.get(index)
                 .and_then(Option::as_deref)

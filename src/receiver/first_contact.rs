@@ -23,6 +23,7 @@ use super::source_queries::{known_before, source_end};
 use crate::binlog::FormatDescription;
 use crate::config::SourceStart;
 use crate::connection::Connection;
+use crate::flavor::Flavor;
 use crate::gtid::GtidPosition;
 use crate::identity::{Executed, IdentityKind};
 use crate::position::SourcePosition;
@@ -146,6 +147,15 @@ fn first_contact_of(
             "check its error log",
         ));
     };
+    let format = match Flavor::of_version(&format.server_version) == facts.flavor {
+        true => format.as_ref().clone(),
+        // A MariaDB server that still holds files of MySQL: none of their events is received.
+        false => FormatDescription {
+            server_version: facts.version.clone(),
+            post_header_lengths: Vec::new(),
+            ..format.as_ref().clone()
+        },
+    };
     let before = before.unwrap_or(scanned.before);
     let gtid_position = match &before {
         Executed::MariaDb(state) => state.position(),
@@ -163,7 +173,7 @@ fn first_contact_of(
     };
     Ok(FirstContact {
         facts,
-        format: format.as_ref().clone(),
+        format,
         before,
         progress,
         read_back_to: None,

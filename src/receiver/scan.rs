@@ -166,6 +166,7 @@ impl Scanned {
         event: &[u8],
         is_head: bool,
     ) -> Result<(), ReceiverError> {
+        self.position.check_file_format(header, event)?;
         let checksummed = self.position.is_checksummed();
         let body = event::body(event, checksummed && !is_head);
         let list_error = |what| move |cause| ReceiverError::Gtid { what, cause };

@@ -268,6 +268,7 @@ impl Stream<'_> {
             }
             return self.control(header, event);
         }
+        self.position.check_file_format(header, event)?;
         let offset_after = self.position.after(header);
         let assembled = match &mut self.assembler {
             Some(assembler) => assembler.event(event, offset_after),

@@ -8,6 +8,7 @@ mod finish;
 mod head;
 mod index_tail;
 mod options;
+mod own_format;
 mod sources;
 mod spill_copy;
 mod tail;
@@ -20,8 +21,9 @@ pub use self::index_tail::CarriedOver;
 pub use self::options::LogOptions;
 
 use self::events::stage_transaction;
-use self::head::{NewFile, begin_file, close_file, now, own_format, stage_control, widened};
+use self::head::{NewFile, begin_file, close_file, now, stage_control};
 use self::index_tail::{IndexTail, record_of};
+use self::own_format::{adapted, own_format};
 use self::sources::Sources;
 use self::tail::{Disk, Tail};
 use super::durable_mark::{Durable, DurableMark};
@@ -61,8 +63,8 @@ pub struct Writer {
     log_id: Uuid,
     disk: Disk,
     format: Arc<FormatDescription>,
-    /// The newest format description that was found compatible: a shortcut for the next batches.
-    seen_format: Option<Arc<FormatDescription>>,
+    /// By source: the format of its newest batch.
+    source_formats: Vec<Option<Arc<FormatDescription>>>,
     number: u64,
     tail: Tail,
     index: IndexTail,
@@ -111,6 +113,7 @@ impl Writer {
             file: number,
             offset: tail.written,
         };
+        let source_formats = vec![None; state.sources.len()];
         let sources = Sources::new(state.sources.clone(), options.log_dir.list_path());
         let version = format.server_version.clone();
         let log = RelayLog::new(options.log_dir.clone(), version, state, end);
@@ -126,7 +129,7 @@ impl Writer {
             log_id,
             disk,
             format,
-            seen_format: None,
+            source_formats,
             number,
             tail,
             index,
@@ -190,14 +193,21 @@ impl Writer {
         }
     }
 
-    /// Adopts a source's format description. Returns whether it has event types that the log's
-    /// does not have, so that a new file must begin.
+    /// Adopts the format description of `batch`, if it is not that of its source's previous batch.
+    /// Returns whether the log's files need another one than the current file has, so that a new
+    /// file must begin; see [`own_format`].
     ///
     /// # Errors
     /// When it contradicts the log's.
-    pub fn adopt_format(&mut self, format: &Arc<FormatDescription>) -> Result<bool, WriteError> {
-        let seen = self.seen_format.as_ref();
-        if seen.is_some_and(|seen| Arc::ptr_eq(seen, format)) {
+    pub fn adopt_format(&mut self, batch: &TransactionBatch) -> Result<bool, WriteError> {
+        let format = &batch.format;
+        let Some(newest) = self.source_formats.get_mut(usize::from(batch.source)) else {
+            return Ok(false); // No such source: reported when its progress is noted.
+        };
+        if newest
+            .as_ref()
+            .is_some_and(|newest| Arc::ptr_eq(newest, format))
+        {
             return Ok(false);
         }
         let flavor = |format: &FormatDescription| Flavor::of_version(&format.server_version);
@@ -207,13 +217,13 @@ impl Writer {
                 found: format.server_version.clone(),
             });
         }
-        self.seen_format = Some(format.clone());
-        let wider = widened(&self.format, format);
-        let is_wider = wider.is_some();
-        if let Some(wider) = wider {
-            self.format = Arc::new(wider);
+        *newest = Some(format.clone());
+        let other = adapted(&self.format, &self.source_formats);
+        let is_other = other.is_some();
+        if let Some(other) = other {
+            self.format = Arc::new(other);
         }
-        Ok(is_wider)
+        Ok(is_other)
     }
 
     /// Whether `batch` begins the log: it is the first batch after its source's start, and by then

@@ -66,17 +66,7 @@ pub fn file_name(
 ) -> Result<Vec<u8>, EventError> {
     let mut rotate = rotate::artificial(server_id, file, position);
     if !checksummed {
-        let Some(len) = rotate.len().checked_sub(CHECKSUM_LEN) else {
-            return Err(EventError::Truncated {
-                event: EventType::ROTATE.name(),
-                field: "checksum",
-                offset: 0,
-                needed: CHECKSUM_LEN as u64,
-                found: rotate.len(),
-            });
-        };
-        rotate.truncate(len);
-        event::set_event_size(&mut rotate, len as u32)?;
+        event::remove_checksum(&mut rotate)?;
     }
     Ok(rotate)
 }

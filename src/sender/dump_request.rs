@@ -71,6 +71,18 @@ pub enum ChecksumAwareness {
     FromStart,
 }
 
+/// Which of the log's events the client can read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventSupport {
+    /// All.
+    All,
+    /// Not those that only MariaDB has; they are replaced.
+    NoMariaDbEvents,
+    /// Neither checksums nor the event types that MySQL 5.5 does not know; see
+    /// `without_checksums`.
+    NoChecksums,
+}
+
 /// Which transactions are skipped because the replica has them.
 #[derive(Debug, Clone)]
 pub enum SkipRule {
@@ -111,8 +123,8 @@ pub struct DumpStart {
     pub heartbeat_v2: bool,
     /// Whether ANNOTATE_ROWS events are sent.
     pub annotate_rows: bool,
-    /// Whether the client supports MariaDB's GTID events; they are replaced if not.
-    pub knows_mariadb_gtids: bool,
+    /// Which events the client can read.
+    pub support: EventSupport,
     /// How the client handles checksums.
     pub checksums: ChecksumAwareness,
 }
@@ -134,6 +146,17 @@ pub fn find_start(
         .user_text("mariadb_slave_capability")
         .and_then(|text| text.parse::<u64>().ok())
         .unwrap_or(0);
+    let connect_state = variables
+        .user_text("slave_connect_state")
+        .filter(|_| flavor == Flavor::MariaDb && capability >= CAPABILITY_GTID);
+    let checksums = checksum_awareness(flavor, variables);
+    let is_by_gtid = request.set.is_some() || connect_state.is_some();
+    let support = match flavor {
+        // What requests a dump by GTID knows checksums, and must say so as on real servers.
+        _ if checksums == ChecksumAwareness::Unaware && !is_by_gtid => EventSupport::NoChecksums,
+        Flavor::MariaDb if capability < CAPABILITY_GTID => EventSupport::NoMariaDbEvents,
+        _ => EventSupport::All,
+    };
     let mut start = DumpStart {
         file: 0,
         position: request.position,
@@ -142,14 +165,11 @@ pub fn find_start(
         skip: SkipRule::Nothing,
         non_blocking: request.flags & BINLOG_DUMP_NON_BLOCK != 0 || request.server_id == 0,
         heartbeat: heartbeat_period(variables),
-        heartbeat_v2: flag && flavor == Flavor::MySql,
+        heartbeat_v2: flag && flavor == Flavor::MySql && support == EventSupport::All,
         annotate_rows: flag || flavor == Flavor::MySql,
-        knows_mariadb_gtids: capability >= CAPABILITY_GTID,
-        checksums: checksum_awareness(flavor, variables),
+        support,
+        checksums,
     };
-    let connect_state = variables
-        .user_text("slave_connect_state")
-        .filter(|_| flavor == Flavor::MariaDb && capability >= CAPABILITY_GTID);
     match (&request.set, connect_state) {
         (Some(set), _) if flavor == Flavor::MySql => {
             start_by_set(&mut start, log, server_uuid, request, set, wording)?;

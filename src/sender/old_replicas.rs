@@ -16,6 +16,8 @@ const QUERY_FIXED_LEN: usize = 14;
 const COMMENT: &[u8] = b"# An event that this replica does not know was here";
 /// The shortest body that can be replaced: a USER_VAR with an empty name, set to NULL.
 const REPLACED_BODY_LEN_MIN: u64 = 5;
+/// The code of no status variable.
+const UNKNOWN_VARIABLE: u8 = 0xff;
 /// Header flag: the default database does not matter.
 const FLAG_SUPPRESS_USE: u16 = 0x8;
 
@@ -76,12 +78,39 @@ pub fn replacement(header: &EventHeader, event: &[u8]) -> Result<Vec<u8>, EventE
     Ok(event::build(header, &body))
 }
 
-/// A Query of exactly `len` bytes, padded with spaces; `None` if `text` does not fit.
+/// BEGIN in place of a MariaDB GTID event with `header`, of the same length, for a client that
+/// does not know checksums.
+///
+/// # Errors
+/// The event is too short, so that no replacement of its length exists.
+pub fn begin(header: &EventHeader) -> Result<Vec<u8>, EventError> {
+    let body_len = (header.event_size as usize).saturating_sub(HEADER_LEN);
+    let body = query(b"BEGIN", body_len).ok_or(EventError::Truncated {
+        event: header.event_type.name(),
+        field: "body",
+        offset: HEADER_LEN,
+        needed: REPLACED_BODY_LEN_MIN,
+        found: body_len,
+    })?;
+    let header = EventHeader {
+        event_type: EventType::QUERY,
+        flags: header.flags | FLAG_SUPPRESS_USE,
+        ..*header
+    };
+    Ok([&header.encode()[..], &body].concat())
+}
+
+/// A Query of exactly `len` bytes; `None` if `text` does not fit. It is padded with an unknown
+/// status variable, which replicas ignore with all that follow: they do not take a BEGIN that
+/// ends with spaces for one where they filter by database.
 fn query(text: &[u8], len: usize) -> Option<Vec<u8>> {
     let padding = len.checked_sub(QUERY_FIXED_LEN + text.len())?;
-    let mut body = vec![0; QUERY_FIXED_LEN];
+    let padding_len = u16::try_from(padding).ok()?;
+    let mut body = vec![0; QUERY_FIXED_LEN - 3];
+    body.extend(padding_len.to_le_bytes());
+    body.extend(std::iter::repeat_n(UNKNOWN_VARIABLE, padding));
+    body.push(0);
     body.extend_from_slice(text);
-    body.extend(std::iter::repeat_n(b' ', padding));
     Some(body)
 }
 

@@ -1,6 +1,9 @@
 //! The errors that refuse or end a dump, with the texts of real servers (MySQL 9.7 and
 //! MariaDB 10.11).
 
+use super::without_checksums::Unreadable;
+use crate::binlog::EventType;
+use crate::binlog::columns::column_type;
 use crate::binlog::format_description::version_numbers;
 use crate::flavor::Flavor;
 use crate::gtid::{GtidPosition, GtidSet, MariaDbGtid};
@@ -43,6 +46,19 @@ pub struct DumpCoordinates {
 
 fn fatal(text: impl Into<String>) -> ServerError {
     ServerError::new(ER_MASTER_FATAL_ERROR_READING_BINLOG, text)
+}
+
+/// The name of a column type that MySQL 5.5 does not know.
+fn column_name(number: u8) -> String {
+    let name = match number {
+        column_type::TIMESTAMP2 => "TIMESTAMP2",
+        column_type::DATETIME2 => "DATETIME2",
+        column_type::TIME2 => "TIME2",
+        column_type::JSON => "JSON",
+        column_type::VECTOR => "VECTOR",
+        other => return other.to_string(),
+    };
+    name.to_owned()
 }
 
 impl Wording {
@@ -154,16 +170,47 @@ impl Wording {
 
     /// The client did not report that it supports checksums.
     pub fn no_checksums(self, coordinates: &DumpCoordinates) -> ServerError {
-        let replica = match self.replica() {
-            "replica" => "Replica",
-            _ => "Slave",
-        };
+        let replica = self.capital_replica();
         fatal(format!(
             "{replica} can not handle replication events with the checksum that {} is configured \
              to log{}",
             self.source(),
             self.suffix(coordinates)
         ))
+    }
+
+    /// The client does not know checksums, nor this event; real servers have no such error.
+    pub fn unreadable(self, cause: Unreadable, file: &str, position: u64) -> ServerError {
+        let replica = self.replica();
+        let capital = self.capital_replica();
+        let (what, action) = match cause {
+            Unreadable::Event(event_type) => {
+                let action = match event_type {
+                    EventType::WRITE_ROWS | EventType::UPDATE_ROWS | EventType::DELETE_ROWS => {
+                        "set log_bin_use_v1_row_events = ON on its sources, or "
+                    }
+                    event_type if event_type.is_gtid() => "set gtid_mode = OFF on its sources, or ",
+                    _ => "",
+                };
+                (format!("{event_type} events"), action)
+            }
+            Unreadable::Column(column_type) => (
+                format!("columns of type {}", column_name(column_type)),
+                "set binlog_format = STATEMENT on its sources, or ",
+            ),
+            Unreadable::StatusVariables => ("so many status variables".to_owned(), ""),
+        };
+        fatal(format!(
+            "{capital} can not handle {what}, at file {file}, position {position}: {action}use a \
+             newer {replica}. It does not set @master_binlog_checksum, so it is served as MySQL 5.5"
+        ))
+    }
+
+    fn capital_replica(self) -> &'static str {
+        match self.replica() {
+            "replica" => "Replica",
+            _ => "Slave",
+        }
     }
 
     /// A log file cannot be read.
@@ -202,10 +249,7 @@ impl Wording {
     /// The replica has transactions with the relay's own server_uuid that the relay does not have.
     pub fn replica_is_ahead(self) -> ServerError {
         let (source, replica) = (self.source(), self.replica());
-        let capital = match replica {
-            "replica" => "Replica",
-            _ => "Slave",
-        };
+        let capital = self.capital_replica();
         let mut text = format!(
             "{capital} has more GTIDs than the {source} has, using the {source}'s SERVER_UUID. \
              This may indicate that the the last binary log file was truncated or lost, e.g., \

@@ -12,13 +12,13 @@ use tokio::time::Instant;
 use super::block_reader::{BLOCK_LEN, BlockError, BlockReader, INLINE_READ_MAX};
 use super::control_events;
 use super::dump_output::{DumpEnd, DumpOutput, Interruption, Wakeup};
-use super::dump_request::{ChecksumAwareness, DumpStart};
+use super::dump_request::{ChecksumAwareness, DumpStart, EventSupport};
 use super::refusals::{DumpCoordinates, Wording};
 use super::replicas::{Client, KillReason, Replica};
 use super::walk::{Walk, WalkError};
+use super::without_checksums;
 use crate::binlog::{EventError, EventType, FormatDescription};
 use crate::connection::Connection;
-use crate::flavor::Flavor;
 use crate::protocol::ServerError;
 use crate::protocol::error_code::{ER_CONNECTION_KILLED, ER_SERVER_SHUTDOWN};
 use crate::relay_log::reader::{FIRST_EVENT, LogFile};
@@ -73,9 +73,8 @@ impl<'a> Dump<'a> {
     fn new(connection: &'a mut Connection, context: DumpContext, start: DumpStart) -> Self {
         let version = context.log.server_version();
         let wording = Wording::of_version(version);
-        let replaces = Flavor::of_version(version) == Flavor::MariaDb && !start.knows_mariadb_gtids;
         let name = context.log.log_dir().file_name(start.file);
-        let mut walk = Walk::new(&start, context.server_id, wording, name, replaces);
+        let mut walk = Walk::new(&start, context.server_id, wording, name);
         walk.frames.set_sequence(connection.sequence());
         let output = DumpOutput::new(
             connection,
@@ -162,13 +161,18 @@ impl<'a> Dump<'a> {
         let name = self.walk.file_name().to_owned();
         self.put_rotate(&name, self.start.position, checksummed)?;
         let format_end = FIRST_EVENT + format.len() as u64;
-        if self.start.checksums == ChecksumAwareness::Unaware {
+        let has_checksums = self.start.support != EventSupport::NoChecksums;
+        if self.start.checksums == ChecksumAwareness::Unaware && has_checksums {
             self.write_out().await?;
             let coordinates = self.coordinates(format_end);
             return Err(DumpEnd::Refused(self.wording.no_checksums(&coordinates)));
         }
         if self.start.position > FIRST_EVENT {
             let event = control_events::format_description(format, self.start.by_gtid)
+                .and_then(|event| match has_checksums {
+                    true => Ok(event),
+                    false => without_checksums::format_description(&event),
+                })
                 .map_err(|error| self.damaged(FIRST_EVENT, &error))?;
             self.put_event(&event)?;
         }
@@ -199,6 +203,7 @@ impl<'a> Dump<'a> {
 
     /// Appends the ROTATE that names the file whose events follow.
     fn put_rotate(&mut self, name: &str, position: u64, checksummed: bool) -> Result<(), DumpEnd> {
+        let checksummed = checksummed && self.start.support != EventSupport::NoChecksums;
         let rotate = control_events::file_name(self.server_id, name, position, checksummed)
             .map_err(|error| self.walk_error(error.into()))?;
         self.put_event(&rotate)

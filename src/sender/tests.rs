@@ -1,6 +1,7 @@
 //! Small relay logs, and streams from them over real sockets to the project's own client.
 
 pub mod fixture;
+mod old_client;
 mod sessions;
 mod start;
 mod streaming;

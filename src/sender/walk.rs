@@ -2,11 +2,12 @@
 //! event. Transactions that the replica already has are skipped.
 
 use super::control_events;
-use super::dump_request::{DumpStart, SkipRule};
+use super::dump_request::{DumpStart, EventSupport, SkipRule};
 use super::old_replicas;
 use super::refusals::Wording;
+use super::without_checksums::{self, Form, HEAD_LEN, Rewriting};
 use crate::binlog::mariadb_gtid::MariaDbGtidEvent;
-use crate::binlog::{EventError, EventHeader, EventType, HEADER_LEN, Opener};
+use crate::binlog::{EventError, EventHeader, EventType, HEADER_LEN, Opener, event};
 use crate::protocol::ServerError;
 use crate::protocol::framing::FrameWriter;
 use crate::relay_log::coordinates::SkipKind;
@@ -46,6 +47,8 @@ enum Fate {
     Skipped,
     /// Skips it alone: the client does not want this type, or was sent a replacement.
     Unwanted,
+    /// Sends what [`Walk::rewriting`] makes of it.
+    Rewritten,
 }
 
 /// The state of a walk through the log.
@@ -65,7 +68,7 @@ pub struct Walk {
     file_name: String,
     skip: SkipRule,
     annotate_rows: bool,
-    replaces_mariadb_events: bool,
+    support: EventSupport,
     /// Whether the current group is skipped.
     skipping: bool,
     /// MySQL: the end of the range that was skipped since the last sent event.
@@ -76,17 +79,13 @@ pub struct Walk {
     event_left: u64,
     /// What is done with them.
     event_fate: Fate,
+    /// How the current event is rewritten, if it is.
+    rewriting: Option<Rewriting>,
 }
 
 impl Walk {
     /// A walk that starts as `start` says.
-    pub fn new(
-        start: &DumpStart,
-        server_id: u32,
-        wording: Wording,
-        file_name: String,
-        replaces_mariadb_events: bool,
-    ) -> Self {
+    pub fn new(start: &DumpStart, server_id: u32, wording: Wording, file_name: String) -> Self {
         Self {
             frames: FrameWriter::new(),
             timestamp: 0,
@@ -97,12 +96,13 @@ impl Walk {
             file_name,
             skip: start.skip.clone(),
             annotate_rows: start.annotate_rows,
-            replaces_mariadb_events,
+            support: start.support,
             skipping: false,
             skipped_to: None,
             reached: false,
             event_left: 0,
             event_fate: Fate::Sent,
+            rewriting: None,
         }
     }
 
@@ -127,6 +127,22 @@ impl Walk {
         Ok(())
     }
 
+    /// Appends a packet with a checksummed event that was generated for the connection; without
+    /// the checksum for a client that does not know checksums.
+    ///
+    /// # Errors
+    /// The packet before is not complete, or the event is too short.
+    pub fn put_artificial(
+        &mut self,
+        mut event: Vec<u8>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), WalkError> {
+        if self.support == EventSupport::NoChecksums {
+            event::remove_checksum(&mut event)?;
+        }
+        self.put_event(&event, out)
+    }
+
     /// Begins the packet of an event of `event_len` bytes.
     fn begin_packet(&mut self, event_len: u64, out: &mut Vec<u8>) -> Result<(), WalkError> {
         if !self.frames.is_complete() {
@@ -142,11 +158,11 @@ impl Walk {
     /// Appends a heartbeat: everything before `position` was sent or skipped.
     ///
     /// # Errors
-    /// As [`Walk::put_event`].
+    /// As [`Walk::put_artificial`].
     pub fn put_heartbeat(&mut self, position: u64, out: &mut Vec<u8>) -> Result<(), WalkError> {
         let event =
             control_events::heartbeat(self.server_id, &self.file_name, position, self.heartbeat_v2);
-        self.put_event(&event, out)
+        self.put_artificial(event, out)
     }
 
     /// Appends a heartbeat inside a long skipped range, if there is one.
@@ -183,8 +199,14 @@ impl Walk {
                         "an event's part is longer than its block",
                     ));
                 };
-                if self.event_fate == Fate::Sent {
-                    self.frames.put(out, part);
+                match self.event_fate {
+                    Fate::Sent => self.frames.put(out, part),
+                    Fate::Skipped | Fate::Unwanted => {}
+                    Fate::Rewritten => {
+                        if let Some(rewriting) = &mut self.rewriting {
+                            rewriting.put(part, &mut self.frames, out);
+                        }
+                    }
                 }
                 rest = after;
                 self.advance(len as u64, offset + (bytes.len() - rest.len()) as u64);
@@ -194,22 +216,31 @@ impl Walk {
             }
             let at = offset + (bytes.len() - rest.len()) as u64;
             let header = EventHeader::parse(rest)?;
-            let size = header.event_size as usize;
-            let must_be_complete = header.event_type.is_gtid()
-                || (self.replaces_mariadb_events
-                    && old_replicas::is_replaced(header.event_type)
-                    && size <= GTID_EVENT_LEN_MAX);
-            if must_be_complete && rest.len() < size && size <= GTID_EVENT_LEN_MAX {
+            if self.needs_more(&header, rest.len()) {
                 return Ok(bytes.len() - rest.len());
             }
+            let size = header.event_size as usize;
             self.begin_event(&header, rest.get(..size).unwrap_or(rest), at, out)?;
         }
+    }
+
+    /// Whether more of an event than `found` bytes must be at hand before it is decided on.
+    fn needs_more(&self, header: &EventHeader, found: usize) -> bool {
+        let size = header.event_size as usize;
+        let must_be_complete = match self.support {
+            EventSupport::All => header.event_type.is_gtid(),
+            EventSupport::NoMariaDbEvents => {
+                header.event_type.is_gtid() || old_replicas::is_replaced(header.event_type)
+            }
+            EventSupport::NoChecksums => return found < size.min(HEAD_LEN),
+        };
+        must_be_complete && found < size && size <= GTID_EVENT_LEN_MAX
     }
 
     /// Skips bytes of the current event that need not be read, at most `limit`, and returns their
     /// number.
     pub fn pass_over(&mut self, offset: u64, limit: u64) -> u64 {
-        if self.event_fate == Fate::Sent {
+        if matches!(self.event_fate, Fate::Sent | Fate::Rewritten) {
             return 0;
         }
         let len = self.event_left.min(limit);
@@ -251,6 +282,9 @@ impl Walk {
     ) -> Result<(), WalkError> {
         self.last_event = at;
         self.event_left = u64::from(header.event_size);
+        if self.support == EventSupport::NoChecksums {
+            return self.begin_without_checksum(header, bytes, at, out);
+        }
         let event_type = header.event_type;
         if event_type.is_gtid() {
             self.report_reached(at, out)?;
@@ -260,7 +294,7 @@ impl Walk {
             self.skipping = false;
         }
         let is_annotation = event_type == EventType::ANNOTATE_ROWS;
-        let is_replaced = self.replaces_mariadb_events
+        let is_replaced = self.support == EventSupport::NoMariaDbEvents
             && old_replicas::is_replaced(event_type)
             && bytes.len() == header.event_size as usize
             && !(is_annotation && self.annotate_rows);
@@ -284,6 +318,36 @@ impl Walk {
             return self.put_event(&replacement, out);
         }
         self.begin_packet(u64::from(header.event_size), out)
+    }
+
+    /// As [`Walk::begin_event`], for a client that does not know checksums: no GTIDs, so that
+    /// nothing is skipped.
+    fn begin_without_checksum(
+        &mut self,
+        header: &EventHeader,
+        bytes: &[u8],
+        at: u64,
+        out: &mut Vec<u8>,
+    ) -> Result<(), WalkError> {
+        match without_checksums::form(header, bytes)? {
+            Form::Replaced(replacement) => {
+                self.event_fate = Fate::Unwanted;
+                self.put_event(&replacement, out)?;
+            }
+            Form::Rewritten(rewriting) => {
+                self.event_fate = Fate::Rewritten;
+                self.rewriting = Some(rewriting);
+                self.begin_packet(u64::from(header.event_size), out)?;
+            }
+            Form::Unreadable(cause) => {
+                let error = self.wording.unreadable(cause, &self.file_name, at);
+                return Err(error.into());
+            }
+        }
+        if header.timestamp != 0 {
+            self.timestamp = header.timestamp;
+        }
+        Ok(())
     }
 
     /// MariaDB: if the last group to be skipped in a domain has ended, reports that.

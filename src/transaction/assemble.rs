@@ -19,9 +19,9 @@ use super::boundary::Boundary;
 use super::digest::Digest;
 use super::error::TransactionError;
 use super::large::LargeEvent;
-use crate::binlog::FormatDescription;
 use crate::binlog::event::{self, CHECKSUM_LEN, EventHeader};
 use crate::binlog::format_description::Checksum;
+use crate::binlog::{EventType, FormatDescription, old_servers};
 use crate::filter::Filter;
 use crate::filter::trim::Trim;
 use crate::position::SourcePosition;
@@ -207,6 +207,12 @@ impl Assembler {
         }
         if event_type.is_gtid() {
             return self.begin(header, event, checksummed);
+        }
+        if event_type == EventType::USER_VAR
+            && !self.format.is_checksummed()
+            && let Some(complete) = old_servers::with_user_var_flags(event)?
+        {
+            return self.event(&complete, position_after);
         }
         let body = event::body(event, checksummed);
         match self.admit(&header, body, true)? {

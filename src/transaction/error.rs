@@ -61,12 +61,29 @@ pub enum TransactionError {
     },
     /// An event that must be part of a transaction is outside all of them.
     #[error(
-        "{event_type} event outside a transaction: the start position is inside a transaction, \
-         or the source does not write GTID events; start at a transaction boundary"
+        "{event_type} event outside a transaction, in a file written by version {version}: the \
+         start position is inside a transaction, or this file was written without GTID events; \
+         start at a transaction boundary, or in a later file"
     )]
     OutsideTransaction {
         /// The event's type.
         event_type: EventType,
+        /// The server that wrote the file.
+        version: String,
+    },
+    /// An event that old servers wrote, and that cannot be in a file of a newer version.
+    #[error(
+        "{event_type} event, in a file written by version {version}: {reason}; purge that file on \
+         the source (PURGE BINARY LOGS TO a later one) and seed the replicas again from a state \
+         after it"
+    )]
+    Unsupported {
+        /// The event's type.
+        event_type: EventType,
+        /// The server that wrote the file.
+        version: String,
+        /// The reason.
+        reason: &'static str,
     },
     /// The source reports that changes are missing in its binlog, outside any GTID.
     #[error(

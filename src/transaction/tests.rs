@@ -1,6 +1,7 @@
 //! Assembling events into batches: boundaries, refusals, filtering, spilling, events in parts.
 
 mod large;
+mod old_servers;
 mod payload;
 mod rewritten;
 mod shapes;

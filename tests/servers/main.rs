@@ -36,6 +36,7 @@ mod mixed_versions;
 mod moved_replica;
 mod no_gtids;
 mod no_gtids_start;
+mod old_files;
 mod refusals;
 mod repeated_copies;
 mod runtime_errors;

@@ -54,14 +54,16 @@ fn formats_grow_in_a_new_file_and_never_shrink() {
     let dir = tempfile::tempdir().unwrap();
     let options = options(dir.path());
     let empty = Executed::empty(Flavor::MySql);
-    let own = with_lengths(vec![8, 8, 0, 8]);
+    // After the types of MySQL 5.6, which every file of the relay has.
+    let with_more = |more: &[u8]| with_lengths([&[8; 35], more].concat());
+    let own = with_more(&[8, 8, 0, 8]);
     let mut log_thread = LogThread::create(options.clone(), &own, empty, Vec::new()).unwrap();
     let mut source = TestSource::new(0, Flavor::MySql);
     let mut number = 0;
     let mut append = |log_thread: &mut LogThread, lengths: &[u8]| {
         number += 1;
         let mut batch = source.deliver(&[small(Flavor::MySql, number)]);
-        batch.format = Arc::new(with_lengths(lengths.to_vec()));
+        batch.format = Arc::new(with_more(lengths));
         append_all(log_thread, &batch)
     };
     append(&mut log_thread, &[8, 8, 0]).unwrap();
@@ -95,8 +97,51 @@ fn formats_grow_in_a_new_file_and_never_shrink() {
     );
     log_thread.close().unwrap();
     let head = reader::FileHead::read(&options.log_dir.log_path(3)).unwrap();
-    assert_eq!(head.format.post_header_lengths, [8, 8, 7, 8, 9]);
+    assert_eq!(head.format, with_more(&[8, 8, 7, 8, 9]));
     assert_eq!(transactions(&options.log_dir).len(), 5);
+}
+
+/// A file of MySQL 5.5 lists fewer event types than the relay writes, and its version has no
+/// checksums.
+#[test]
+fn file_with_events_of_mysql_5_5_is_described_completely() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = options(dir.path());
+    let old = FormatDescription {
+        server_version: "5.5.59-log".to_owned(),
+        created: 7,
+        checksum: Checksum::None,
+        ..with_lengths(vec![8; 27])
+    };
+    let new = FormatDescription {
+        server_version: "5.6.24-log".to_owned(),
+        ..with_lengths([&[8; 27][..], &[0, 0, 10, 10, 10, 25, 25, 0]].concat())
+    };
+    let mut log_thread =
+        LogThread::create(options.clone(), &old, Executed::Anonymous, Vec::new()).unwrap();
+    let mut source = anonymous::source(0);
+    for (number, format, file) in [(1, &old, 1), (2, &new, 2), (3, &new, 2), (4, &old, 3)] {
+        let mut batch = source.deliver(&[anonymous::insert(80, number)]);
+        batch.format = Arc::new(format.clone());
+        append_all(&mut log_thread, &batch).unwrap();
+        assert_eq!(log_thread.log().published().file, file, "{number}");
+    }
+    log_thread.close().unwrap();
+    for (file, version) in [
+        (1, "5.6.5-binrelay"),
+        (2, "5.6.24-log"),
+        (3, "5.6.5-binrelay"),
+    ] {
+        let head = reader::FileHead::read(&options.log_dir.log_path(file)).unwrap();
+        assert_eq!(head.format.server_version, version);
+        assert_eq!(head.format.checksum, Checksum::Crc32);
+        assert_eq!(
+            (head.format.created, head.format.post_header_lengths.len()),
+            (0, 35)
+        );
+    }
+    drop(log_thread);
+    resume(&options);
 }
 
 /// An upgraded server has more event types, so its format description is longer, and has another

@@ -10,7 +10,6 @@ use super::index_tail::{CarriedOver, IndexTail};
 use super::options::LogOptions;
 use super::tail::Tail;
 use crate::binlog::event::{self, EventHeader, MAGIC};
-use crate::binlog::format_description::Checksum;
 use crate::binlog::{EventType, FormatDescription, rotate};
 use crate::gtid::{GtidSet, Uuid};
 use crate::identity::Executed;
@@ -20,36 +19,6 @@ use crate::relay_log::files::sync_dir;
 use crate::relay_log::index_record::IndexHeader;
 use crate::relay_log::names::Names;
 use crate::relay_log::published::SourceProgress;
-
-/// The format description of the relay's own files, after one of a source's.
-pub(super) fn own_format(source: &FormatDescription) -> FormatDescription {
-    FormatDescription {
-        // Any value other than 0 makes replicas drop their temporary tables.
-        created: 0,
-        checksum: Checksum::Crc32,
-        ..source.clone()
-    }
-}
-
-/// `ours` with the event types that only `theirs` has, which must be compatible; `None` when there
-/// are none.
-pub(super) fn widened(
-    ours: &FormatDescription,
-    theirs: &FormatDescription,
-) -> Option<FormatDescription> {
-    let post_header_lengths = ours.joined_post_header_lengths(theirs);
-    if post_header_lengths == ours.post_header_lengths {
-        return None;
-    }
-    let newer = match theirs.post_header_lengths.len() > ours.post_header_lengths.len() {
-        true => theirs,
-        false => ours,
-    };
-    Some(FormatDescription {
-        post_header_lengths,
-        ..own_format(newer)
-    })
-}
 
 pub(super) fn now() -> u32 {
     SystemTime::now()

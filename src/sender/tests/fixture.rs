@@ -74,6 +74,14 @@ impl TestLog {
         TestLog::with_format(format, 1 << 20, Executed::empty(Flavor::MySql))
     }
 
+    /// An empty log of MySQL 5.6 without GTIDs; each file ends after `max_size` bytes.
+    pub fn without_gtids(max_size: u64) -> TestLog {
+        let mut format = format(Flavor::MySql);
+        format.server_version = "5.6.24-log".to_owned();
+        format.post_header_lengths.truncate(35);
+        TestLog::with_format(format, max_size, Executed::Anonymous)
+    }
+
     fn with_format(format: FormatDescription, max_size: u64, purged: Executed) -> TestLog {
         let flavor = Flavor::of_version(&format.server_version);
         let dir = tempfile::tempdir().unwrap();
@@ -90,12 +98,13 @@ impl TestLog {
             source_names: vec![Arc::from("m1")],
             stopping: Arc::new(AtomicBool::new(false)),
         };
+        let has_gtids = purged != Executed::Anonymous;
         let writer = LogThread::create(options, &format, purged, Vec::new()).unwrap();
         let assembler_options = AssemblerOptions {
             source: 0,
             source_server_id: 86,
             source_first_timestamp: 0,
-            has_gtids: true,
+            has_gtids,
             first_run: 0,
             filter: Filter::default(),
             spill_dir: log_dir.spool_path(),
@@ -177,6 +186,15 @@ impl TestLog {
                 self.event(EventType::WRITE_ROWS_V1, gtid.server_id, &rows);
                 self.event(EventType::XID, gtid.server_id, &[1; 8]);
             }
+        }
+        self.append();
+        self
+    }
+
+    /// A transaction without GTID that consists of these events.
+    pub fn transaction(&mut self, events: &[(EventType, &[u8])]) -> &mut Self {
+        for (event_type, body) in events {
+            self.event(*event_type, 86, body);
         }
         self.append();
         self

@@ -4,8 +4,9 @@ use super::open::Open;
 use super::{Admission, Assembler};
 use crate::binlog::event::{self, CHECKSUM_LEN, EventHeader};
 use crate::binlog::format_description::Checksum;
-use crate::binlog::query::Query;
-use crate::binlog::{EventType, Opener};
+use crate::binlog::query::{self, Query};
+use crate::binlog::rows::RowsHead;
+use crate::binlog::{EventType, Opener, old_servers};
 use crate::filter::trim::Verdict;
 use crate::identity::Identity;
 use crate::transaction::batch::Half;
@@ -56,16 +57,15 @@ impl Assembler {
         if self.open.is_none() && event_type == EventType::INCIDENT && self.options.has_gtids {
             return Err(TransactionError::of_incident(body)?);
         }
-        let without_opener =
-            self.open.is_none() && boundary::has_groups_without_opener(&self.format);
-        if without_opener && boundary::begins_without_opener(event_type) {
-            self.start_transaction(Open::without_gtid(*header));
-            self.body.begin_without_opener();
-        }
+        self.check_supported(event_type, body)?;
+        let without_opener = self.begin_without_opener(header)?;
         let Some(open) = &mut self.open else {
             return match event_type {
                 EventType::IGNORABLE => Ok(Admission::Drop),
-                _ => Err(TransactionError::OutsideTransaction { event_type }),
+                _ => Err(TransactionError::OutsideTransaction {
+                    event_type,
+                    version: self.format.server_version.clone(),
+                }),
             };
         };
         open.source_len += u64::from(header.event_size);
@@ -80,6 +80,9 @@ impl Assembler {
         self.boundary = self
             .boundary
             .after(event_type, query.as_ref(), without_opener);
+        if open.lacks_begin && event_type.is_rows() && RowsHead::parse(body)?.ends_statement() {
+            self.boundary = Boundary::Outside; // `finish` adds the COMMIT.
+        }
         open.grouped |= self.boundary == Boundary::InGroup;
         open.compressed |= event_type == EventType::TRANSACTION_PAYLOAD;
         if !matches!(open.identity, Identity::MariaDb(_)) {
@@ -94,6 +97,44 @@ impl Assembler {
             return Ok(Admission::Keep);
         }
         self.obey(verdict)
+    }
+
+    /// Refuses an event of an old server that cannot be in a file of the relay.
+    fn check_supported(&self, event_type: EventType, body: &[u8]) -> Result<(), TransactionError> {
+        match old_servers::why_unsupported(&self.format, event_type, body)? {
+            None => Ok(()),
+            Some(reason) => Err(TransactionError::Unsupported {
+                event_type,
+                version: self.format.server_version.clone(),
+                reason,
+            }),
+        }
+    }
+
+    /// Between two transactions: begins one with this event, if it can be the first event of a
+    /// transaction without an opener. Returns whether there may be such transactions here.
+    fn begin_without_opener(&mut self, header: &EventHeader) -> Result<bool, TransactionError> {
+        if self.open.is_some()
+            || self.options.has_gtids
+            || !boundary::has_groups_without_opener(&self.format)
+        {
+            return Ok(false);
+        }
+        let lacks_begin = header.event_type == EventType::TABLE_MAP
+            && old_servers::has_rows_without_begin(&self.format);
+        if lacks_begin || boundary::begins_without_opener(header.event_type) {
+            self.start_transaction(Open {
+                lacks_begin,
+                ..Open::without_gtid(*header)
+            });
+            self.body.begin_without_opener();
+        }
+        if lacks_begin {
+            // Newer servers write BEGIN and COMMIT around every statement that changes rows.
+            self.append(&query::transaction_keyword(header, "BEGIN"))?;
+            self.boundary = Boundary::InGroup;
+        }
+        Ok(true)
     }
 
     /// Applies the verdict to what was already kept.

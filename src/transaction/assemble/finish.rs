@@ -3,7 +3,7 @@
 use super::Assembler;
 use super::open::Open;
 use crate::binlog::{mariadb_gtid, query};
-use crate::identity::Identity;
+use crate::identity::{Fingerprint, Identity};
 use crate::transaction::batch::{Half, Transaction};
 use crate::transaction::boundary::Boundary;
 use crate::transaction::error::TransactionError;
@@ -34,7 +34,7 @@ impl Assembler {
             });
         }
         let identity = match open.digested {
-            true => Identity::Anonymous(self.digest.finish(open.grouped, &open.header)),
+            true => Identity::Anonymous(self.fingerprint(&open)),
             false => open.identity,
         };
         if open.compressed && !self.options.filter.passes_all() {
@@ -51,6 +51,9 @@ impl Assembler {
         }
         if emptied && !open.grouped {
             self.empty_out(&open)?;
+        }
+        if open.lacks_begin {
+            self.append(&query::transaction_keyword(&open.header, "COMMIT"))?;
         }
         let finished = self.body.finish().map_err(|cause| self.body_error(cause))?;
         self.transactions.push(Transaction {
@@ -69,6 +72,15 @@ impl Assembler {
             half: open.half,
         });
         Ok(())
+    }
+
+    fn fingerprint(&mut self, open: &Open) -> Fingerprint {
+        let found = self.digest.finish(open.grouped, &open.header);
+        match self.format.is_checksummed() {
+            true => found,
+            // MySQL before 5.6 does not log which databases a statement changes.
+            false => found.with_unknown_databases(),
+        }
     }
 
     /// Rewrites a transaction whose only statement was dropped as an empty one, so that its GTID is

@@ -31,6 +31,8 @@ pub(super) struct Open {
     pub(super) compressed: bool,
     /// MySQL: whether it ends with an XA_PREPARE event.
     pub(super) is_xa: bool,
+    /// MySQL 5.1: rows that the source logged without BEGIN and COMMIT, which are added.
+    pub(super) lacks_begin: bool,
     pub(super) half: Option<Half>,
     /// Its length at the source, in bytes: dropped events included.
     pub(super) source_len: u64,
@@ -51,6 +53,7 @@ impl Open {
             digested: true,
             compressed: false,
             is_xa: false,
+            lacks_begin: false,
             half: None,
             source_len: 0,
         }
