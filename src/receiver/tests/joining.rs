@@ -218,7 +218,24 @@ async fn source_as_old_as_mysql_5_5_is_asked_without_the_variables_it_lacks() {
     assert_eq!(facts.identity_kind(), IdentityKind::Anonymous);
     prepare(&mut connection, &options, &facts).await.unwrap();
 
+    // MySQL 5.6.4 has a UUID.
+    source.state().unknown_variables = &["gtid_mode"];
+    let (_, facts) = connect(&options).await.unwrap();
+    assert!(facts.server_uuid.is_some());
+    assert_eq!(facts.identity_kind(), IdentityKind::Anonymous);
+
     source.state().unknown_variables = &["server_id"];
     let error = connect(&options).await.unwrap_err();
     assert_eq!(error.code(), 1193, "{error}");
+}
+
+#[tokio::test]
+async fn mariadb_without_gtids_is_failed() {
+    let source = FakeSource::start(Binlog::sample(Flavor::MariaDb, 86)).await;
+    source.state().unknown_variables = &["gtid_domain_id"];
+    let options = receiver_options(0, source.config("m1"), "/nowhere".as_ref());
+    let error = connect(&options).await.unwrap_err();
+    assert!(error.is_failure(), "{error}");
+    let expected = "the source is version 10.11.14-MariaDB, which has no GTIDs; upgrade";
+    assert!(error.to_string().starts_with(expected), "{error}");
 }
