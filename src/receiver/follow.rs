@@ -27,8 +27,10 @@ pub(super) async fn follow(
     let mut refusal = ledger.refusal.subscribe();
     let mut condition = context.log.follow_condition();
     let streaming = async {
+        // Without GTIDs, what is received again because it is not in the log yet would be logged twice.
+        ledger.wait_until_committed().await;
         match open(options, context, status).await {
-            Ok(dump) => stream::stream(dump, options, context, status, connections).await,
+            Ok(dump) => stream::stream(dump, options, context, ledger, status, connections).await,
             Err(error) => error,
         }
     };

@@ -197,7 +197,8 @@ impl<'a> Dump<'a> {
         let name = self.log.log_dir().file_name(self.file);
         self.walk.start_file(name.clone());
         self.offset = FIRST_EVENT;
-        self.put_rotate(&name, FIRST_EVENT, true)?;
+        let has_checksums = self.start.support != EventSupport::NoChecksums;
+        self.put_rotate(&name, FIRST_EVENT, has_checksums)?;
         Ok(file)
     }
 

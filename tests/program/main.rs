@@ -11,11 +11,16 @@
 
 #[path = "../recorded/mod.rs"]
 mod recorded;
+#[path = "../standin/mod.rs"]
+mod standin;
 #[path = "../support/mod.rs"]
 mod support;
 
 mod config_errors;
 mod fuzz_smoke;
+mod old_dual_masters;
+mod old_servers;
 mod recorded_peers;
 mod stage_failures;
+mod standins;
 mod start_errors;

@@ -32,6 +32,20 @@ pub const NAMES: [&str; 6] = [
 ];
 pub const SEMI_SYNC: &str = "replica-semi-sync";
 
+/// Servers that are in no package registry, and replicas of theirs with other kinds: by kind of the
+/// source and name.
+pub const OLD: [(&str, &str); 9] = [
+    ("mysql-5.5", "replica-file"),
+    ("mysql-5.5", "replica-mysql-5.6"),
+    ("mysql-5.5", "replica-mysql-5.7"),
+    ("mysql-5.5", "replica-semi-sync"),
+    ("mysql-5.6", "replica-mysql-5.5"),
+    ("mysql-5.6", "replica-mysql-5.7"),
+    ("mysql-5.7", "replica-file"),
+    ("mysql-5.7", "replica-gtid"),
+    ("mysql-5.7", "replica-semi-sync"),
+];
+
 const CLIENT_LONG_PASSWORD: u32 = 1;
 /// Of the four bytes before the user's name.
 const MARIADB_CLIENT_CACHE_METADATA: u32 = 1 << 4;
@@ -186,7 +200,18 @@ fn directory(kind: &str) -> PathBuf {
 
 /// The binlog of a kind.
 pub fn binlog(kind: &str) -> Vec<u8> {
-    std::fs::read(directory(kind).join("basic.binlog")).expect("a recorded binlog")
+    file(kind, "basic.binlog")
+}
+
+/// A file of a kind.
+pub fn file(kind: &str, name: &str) -> Vec<u8> {
+    std::fs::read(directory(kind).join(name))
+        .unwrap_or_else(|error| panic!("{kind}/{name}: {error}"))
+}
+
+/// The two binlog files of the source of a recording in [`OLD`]; not all have them.
+pub fn binlogs(kind: &str, name: &str) -> [Vec<u8>; 2] {
+    ["000001", "000002"].map(|number| file(kind, &format!("{name}.{number}")))
 }
 
 /// The whole events of a binlog file.

@@ -60,6 +60,18 @@ async fn mysql_5_6_logs_in() {
     log_in(Kind::MySql56).await;
 }
 
+#[cfg(has_mysql_5_5)]
+#[tokio::test(flavor = "multi_thread")]
+async fn mysql_5_5_logs_in() {
+    log_in(Kind::MySql55).await;
+}
+
+#[cfg(has_mysql_5_7)]
+#[tokio::test(flavor = "multi_thread")]
+async fn mysql_5_7_logs_in() {
+    log_in(Kind::MySql57).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn mysql_9_7_logs_in() {
     log_in(Kind::MySql).await;
@@ -81,7 +93,8 @@ async fn log_in(kind: Kind) {
     source.sql("CREATE DATABASE IF NOT EXISTS test").await;
     let mode = match kind.is_mariadb() {
         true => Mode::MariaDbSlavePos,
-        false => Mode::MySqlAutoPosition,
+        false if kind.has_gtids() => Mode::MySqlAutoPosition,
+        false => Mode::MySqlNoGtids,
     };
     let mut relay_options = RelayOptions::new(vec![SourceOptions::of("m1", &source)]);
     relay_options.sources[0].auto_position = mode.auto_position();

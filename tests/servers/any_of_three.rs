@@ -11,8 +11,8 @@ use crate::support::load::{
 };
 use crate::support::relay::{RELAY_HOST, Relay, RelayOptions, SourceOptions};
 use crate::support::replication::{
-    assert_never_interrupted, attach, attach_channel, resume_from_peer, retry_each_second,
-    settle_in, wait_for_table,
+    assert_never_interrupted, attach, attach_channel, kill_replicating, resume_from_peer,
+    retry_each_second, settle_in, wait_for_table,
 };
 use crate::support::servers::{Kind, Server, ServerOptions};
 use crate::support::tables::{assert_no_database, assert_same_tables};
@@ -74,6 +74,42 @@ async fn mysql_mesh_without_gtids_with_copies() {
 #[tokio::test(flavor = "multi_thread")]
 async fn mysql_56_ring_without_gtids() {
     any_of_three(Shape::Ring, Mode::MySqlNoGtids, Kind::MySql56).await;
+}
+
+#[cfg(has_mysql_5_5)]
+#[tokio::test(flavor = "multi_thread")]
+async fn mysql_55_ring_without_gtids() {
+    any_of_three(Shape::Ring, Mode::MySqlNoGtids, Kind::MySql55).await;
+}
+
+#[cfg(has_mysql_5_7)]
+#[tokio::test(flavor = "multi_thread")]
+async fn mysql_57_ring_by_auto_position() {
+    any_of_three(Shape::Ring, Mode::MySqlAutoPosition, Kind::MySql57).await;
+}
+
+#[cfg(has_mysql_5_7)]
+#[tokio::test(flavor = "multi_thread")]
+async fn mysql_57_mesh_by_auto_position() {
+    any_of_three(Shape::Mesh, Mode::MySqlAutoPosition, Kind::MySql57).await;
+}
+
+#[cfg(has_mysql_5_7)]
+#[tokio::test(flavor = "multi_thread")]
+async fn mysql_57_ring_without_gtids() {
+    any_of_three(Shape::Ring, Mode::MySqlNoGtids, Kind::MySql57).await;
+}
+
+#[cfg(has_mysql_5_7)]
+#[tokio::test(flavor = "multi_thread")]
+async fn mysql_57_mesh_without_gtids() {
+    any_of_three(Shape::Mesh, Mode::MySqlNoGtids, Kind::MySql57).await;
+}
+
+#[cfg(has_mysql_5_7)]
+#[tokio::test(flavor = "multi_thread")]
+async fn mysql_57_mesh_without_gtids_with_copies() {
+    any_of_three(Shape::MeshWithIgnoredIds, Mode::MySqlNoGtids, Kind::MySql57).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -178,7 +214,7 @@ impl Three {
         let (on_m1, on_m2, on_m3) = (self.load(1, 0), self.load(2, 0), self.load(3, 0));
         // Another moment of the load with each seed.
         on_m1.wait_for(60 + self.setup.seed % 7 * 15).await;
-        self.masters[0].kill9();
+        kill_replicating(&mut self.masters[0]).await;
         let of_m1 = on_m1.ended().await;
         assert_eq!(of_m1.disconnected, 3, "all clients of a killed master");
         on_m2.wait_for(40).await;
@@ -325,7 +361,9 @@ fn master_options(setup: Setup, number: u32) -> ServerOptions {
         return match (setup.shape, setup.mode) {
             // With more workers two channels can wait for each other without end: each holds a GTID
             // that the other has to commit first.
-            (Shape::Mesh, Mode::MySqlAutoPosition) => options.extra("--replica-parallel-workers=1"),
+            (Shape::Mesh, Mode::MySqlAutoPosition) if setup.kind.says_replica() => {
+                options.extra("--replica-parallel-workers=1")
+            }
             _ => options,
         };
     }

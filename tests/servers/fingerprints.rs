@@ -40,9 +40,12 @@ impl Pair {
     /// Two masters that log rows of another size.
     async fn start(kind: Kind, formats: [&'static str; 2]) -> Pair {
         let _turn = support::turn();
-        let first = options(FIRST, 1, formats[0]).extra("--binlog-rows-query-log-events=ON");
+        let mut first = options(FIRST, 1, formats[0]);
+        if kind != Kind::MySql55 {
+            first = first.extra("--binlog-rows-query-log-events=ON");
+        }
         let mut second = options(SECOND, 2, formats[1]).extra("--binlog-row-event-max-size=1024");
-        if kind == Kind::MySql56 {
+        if matches!(kind, Kind::MySql56 | Kind::MySql57) {
             second = second.extra("--log-bin-use-v1-row-events=1");
         }
         Pair {
@@ -101,7 +104,7 @@ async fn same_format(kind: Kind, format: &'static str) {
         }
         assert!(one.len() > 50, "only {} of origin {origin}", one.len());
         assert_distinct(&one);
-        if kind == Kind::MySql56 && format == "MIXED" {
+        if kind != Kind::MySql && format == "MIXED" {
             // Rows may have fewer columns, and an applier that has a temporary table open logs rows
             // of whatever statement comes, and nothing of what changes temporary tables only.
             match origin {
@@ -216,6 +219,48 @@ fn load_file() -> tempfile::NamedTempFile {
         .collect();
     std::fs::write(file.path(), lines).unwrap();
     file
+}
+
+#[cfg(has_mysql_5_5)]
+#[tokio::test(flavor = "multi_thread")]
+async fn mysql_55_rows() {
+    same_format(Kind::MySql55, "ROW").await;
+}
+
+#[cfg(has_mysql_5_5)]
+#[tokio::test(flavor = "multi_thread")]
+async fn mysql_55_statements() {
+    same_format(Kind::MySql55, "STATEMENT").await;
+}
+
+#[cfg(has_mysql_5_5)]
+#[tokio::test(flavor = "multi_thread")]
+async fn mysql_55_mixed() {
+    same_format(Kind::MySql55, "MIXED").await;
+}
+
+#[cfg(has_mysql_5_5)]
+#[tokio::test(flavor = "multi_thread")]
+async fn mysql_55_mixed_logged_again_as_rows() {
+    other_format(Kind::MySql55, ["MIXED", "ROW"]).await;
+}
+
+#[cfg(has_mysql_5_7)]
+#[tokio::test(flavor = "multi_thread")]
+async fn mysql_57_rows() {
+    same_format(Kind::MySql57, "ROW").await;
+}
+
+#[cfg(has_mysql_5_7)]
+#[tokio::test(flavor = "multi_thread")]
+async fn mysql_57_mixed() {
+    same_format(Kind::MySql57, "MIXED").await;
+}
+
+#[cfg(has_mysql_5_7)]
+#[tokio::test(flavor = "multi_thread")]
+async fn mysql_57_statements_logged_again_as_rows() {
+    other_format(Kind::MySql57, ["STATEMENT", "ROW"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

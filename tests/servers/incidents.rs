@@ -15,6 +15,18 @@ async fn mysql_56_replica_stops_as_on_its_master() {
     replicas_stop(Kind::MySql56, 1590).await;
 }
 
+#[cfg(has_mysql_5_5)]
+#[tokio::test(flavor = "multi_thread")]
+async fn mysql_55_replica_stops_as_on_its_master() {
+    replicas_stop(Kind::MySql55, 1590).await;
+}
+
+#[cfg(has_mysql_5_7)]
+#[tokio::test(flavor = "multi_thread")]
+async fn mysql_57_replica_stops_as_on_its_master() {
+    replicas_stop(Kind::MySql57, 1590).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn mysql_97_replica_stops_as_on_its_master() {
     replicas_stop(Kind::MySql, 13119).await;

@@ -3,7 +3,8 @@
 
 use crate::support;
 use crate::support::load::{Load, assert_acknowledged};
-use crate::support::replication::assert_never_interrupted;
+use crate::support::replication::{assert_never_interrupted, kill_replicating};
+use crate::support::servers::Kind;
 use crate::support::topology::{Mode, Topology, TopologyOptions, run_for};
 use crate::support::{SeedNote, seeds};
 
@@ -28,11 +29,37 @@ async fn mysql_by_auto_position_with_four_workers() {
     }
 }
 
+/// Its default is one worker; so `any_of_three` and `matrix` run it.
+#[cfg(has_mysql_5_7)]
+#[tokio::test(flavor = "multi_thread")]
+async fn mysql_57_by_auto_position_with_four_workers() {
+    for seed in seeds(1, 20) {
+        lose_m1_of(Mode::MySqlAutoPosition, Kind::MySql57, seed).await;
+    }
+}
+
+#[cfg(has_mysql_5_5)]
+#[tokio::test(flavor = "multi_thread")]
+async fn mysql_55_by_file_and_position() {
+    for seed in seeds(1, 20) {
+        lose_m1_of(Mode::MySqlNoGtids, Kind::MySql55, seed).await;
+    }
+}
+
 async fn lose_m1(mode: Mode, seed: u64) {
+    lose_m1_of(mode, mode.kind(), seed).await;
+}
+
+async fn lose_m1_of(mode: Mode, kind: Kind, seed: u64) {
     let _turn = support::turn();
     let _note = SeedNote(seed);
-    let mut topology = Topology::start(TopologyOptions::new(mode, seed)).await;
-    if mode == Mode::MySqlAutoPosition {
+    let options = TopologyOptions {
+        master_kind: kind,
+        replica_kind: kind,
+        ..TopologyOptions::new(mode, seed)
+    };
+    let mut topology = Topology::start(options).await;
+    if kind == Kind::MySql {
         for replica in &topology.replicas {
             let workers = replica
                 .value("SELECT @@GLOBAL.replica_parallel_workers")
@@ -40,11 +67,22 @@ async fn lose_m1(mode: Mode, seed: u64) {
             assert_eq!(workers.as_deref(), Some("4"), "the default of {replica}");
         }
     }
+    if kind == Kind::MySql57 {
+        for replica in &topology.replicas {
+            replica
+                .sql(
+                    "STOP SLAVE SQL_THREAD; SET GLOBAL slave_parallel_type='LOGICAL_CLOCK', \
+                     slave_parallel_workers=4, slave_preserve_commit_order=ON; \
+                     START SLAVE SQL_THREAD",
+                )
+                .await;
+        }
+    }
     let on_m1 = Load::start(&topology.m1, &topology.load_options(1, 0));
     let on_m2 = Load::start(&topology.m2, &topology.load_options(2, 0));
     // Another moment of the load with each seed.
     run_for(1500 + seed % 7 * 130).await;
-    topology.m1.kill9();
+    kill_replicating(&mut topology.m1).await;
     let of_m1 = on_m1.ended().await;
     assert_eq!(of_m1.disconnected, 4, "all clients of a killed master");
     run_for(1500).await;

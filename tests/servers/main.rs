@@ -11,6 +11,12 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "../recorded/mod.rs"]
+#[cfg(any(has_mysql_5_5, has_mysql_5_7))]
+mod recorded;
+#[path = "../standin/mod.rs"]
+#[cfg(any(has_mysql_5_5, has_mysql_5_7))]
+mod standin;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -37,9 +43,15 @@ mod moved_replica;
 mod no_gtids;
 mod no_gtids_start;
 mod old_files;
+#[cfg(any(has_mysql_5_5, has_mysql_5_7))]
+mod real_old_servers;
 mod refusals;
 mod repeated_copies;
 mod runtime_errors;
+#[cfg(any(has_mysql_5_5, has_mysql_5_7))]
+mod semi_sync_plugins;
 mod shared_domain;
 mod slow_replica;
+#[cfg(has_mysql_5_7)]
+mod two_relays;
 mod without_log_slave_updates;

@@ -14,6 +14,18 @@ async fn mysql_56_and_97() {
     both_orders(Kind::MySql56, Kind::MySql).await;
 }
 
+#[cfg(has_mysql_5_7)]
+#[tokio::test(flavor = "multi_thread")]
+async fn mysql_57_and_97() {
+    both_orders(Kind::MySql57, Kind::MySql).await;
+}
+
+#[cfg(has_mysql_5_7)]
+#[tokio::test(flavor = "multi_thread")]
+async fn mysql_56_and_57() {
+    both_orders(Kind::MySql56, Kind::MySql57).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn mariadb_105_and_118() {
     both_orders(Kind::MariaDb105, Kind::MariaDb118).await;

@@ -1,11 +1,12 @@
-//! Dual masters without GTIDs, by file and position: MySQL 5.6, whose transactions have nothing but
-//! their order, and 9.7 with gtid_mode=OFF. Mixed format, one database of two replicated, each
+//! Dual masters without GTIDs, by file and position: MySQL 5.6 (and 5.5), whose transactions have
+//! nothing but their order, and 9.7 (and 5.7) with gtid_mode=OFF. Mixed format, one database of two replicated, each
 //! master and the relay killed under load: the replicas have every row once.
 //!
 //! `BINRELAY_PROFILE=long cargo test --locked --test servers no_gtids` runs all seeds.
 
 use crate::support;
 use crate::support::load::{Load, assert_acknowledged};
+use crate::support::replication::kill_replicating;
 use crate::support::servers::Kind;
 use crate::support::topology::{Mode, Topology, TopologyOptions, run_for};
 use crate::support::{SeedNote, seeds};
@@ -48,6 +49,42 @@ async fn mysql_97_with_different_formats() {
     run_seeds(Kind::MySql, true, Some("ROW")).await;
 }
 
+#[cfg(has_mysql_5_5)]
+#[tokio::test(flavor = "multi_thread")]
+async fn mysql_55_with_log_slave_updates_on_both() {
+    run_seeds(Kind::MySql55, true, None).await;
+}
+
+#[cfg(has_mysql_5_5)]
+#[tokio::test(flavor = "multi_thread")]
+async fn mysql_55_with_log_slave_updates_on_m1() {
+    run_seeds(Kind::MySql55, false, None).await;
+}
+
+#[cfg(has_mysql_5_5)]
+#[tokio::test(flavor = "multi_thread")]
+async fn mysql_55_with_different_formats() {
+    run_seeds(Kind::MySql55, true, Some("ROW")).await;
+}
+
+#[cfg(has_mysql_5_7)]
+#[tokio::test(flavor = "multi_thread")]
+async fn mysql_57_with_log_slave_updates_on_both() {
+    run_seeds(Kind::MySql57, true, None).await;
+}
+
+#[cfg(has_mysql_5_7)]
+#[tokio::test(flavor = "multi_thread")]
+async fn mysql_57_with_log_slave_updates_on_m1() {
+    run_seeds(Kind::MySql57, false, None).await;
+}
+
+#[cfg(has_mysql_5_7)]
+#[tokio::test(flavor = "multi_thread")]
+async fn mysql_57_with_different_formats() {
+    run_seeds(Kind::MySql57, true, Some("ROW")).await;
+}
+
 async fn run_seeds(kind: Kind, on_both: bool, m2_binlog_format: Option<&'static str>) {
     let _turn = support::turn();
     let setup = Setup {
@@ -75,7 +112,7 @@ async fn run(setup: Setup, seed: u64) {
     let on_m1 = Load::start(&topology.m1, &topology.load_options(1, 0));
     let on_m2 = Load::start(&topology.m2, &topology.load_options(2, 0));
     run_for(1500).await;
-    topology.m1.kill9();
+    kill_replicating(&mut topology.m1).await;
     run_for(700).await;
     topology.relay.kill9();
     topology.relay.restart();
@@ -91,7 +128,7 @@ async fn run(setup: Setup, seed: u64) {
     run_for(300).await;
     topology.relay.restart();
     run_for(500).await;
-    topology.m2.kill9();
+    kill_replicating(&mut topology.m2).await;
     run_for(500).await;
     let later_m1 = on_m1.finish().await;
     let later_m2 = on_m2.ended().await;

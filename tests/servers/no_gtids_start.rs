@@ -46,6 +46,30 @@ async fn mysql_97_latest() {
     check(Kind::MySql, Earlier::Neither).await;
 }
 
+#[cfg(has_mysql_5_5)]
+#[tokio::test(flavor = "multi_thread")]
+async fn mysql_55_m1_earlier() {
+    check(Kind::MySql55, Earlier::M1).await;
+}
+
+#[cfg(has_mysql_5_5)]
+#[tokio::test(flavor = "multi_thread")]
+async fn mysql_55_latest() {
+    check(Kind::MySql55, Earlier::Neither).await;
+}
+
+#[cfg(has_mysql_5_7)]
+#[tokio::test(flavor = "multi_thread")]
+async fn mysql_57_m1_earlier() {
+    check(Kind::MySql57, Earlier::M1).await;
+}
+
+#[cfg(has_mysql_5_7)]
+#[tokio::test(flavor = "multi_thread")]
+async fn mysql_57_latest() {
+    check(Kind::MySql57, Earlier::Neither).await;
+}
+
 fn master(kind: Kind, server_id: u32, offset: u32) -> ServerOptions {
     let mut options = ServerOptions::new(server_id)
         .extra("--auto-increment-increment=2")
@@ -64,10 +88,9 @@ async fn end(server: &Server) -> String {
         true => "SHOW BINARY LOG STATUS",
         false => "SHOW MASTER STATUS",
     };
-    let rows = server
-        .rows::<(String, u64, String, String, String)>(sql)
-        .await;
-    format!("{}:{}", rows[0].0, rows[0].1)
+    let rows = server.rows::<mysql_async::Row>(sql).await;
+    let (file, position): (String, u64) = (rows[0].get(0).unwrap(), rows[0].get(1).unwrap());
+    format!("{file}:{position}")
 }
 
 async fn load_both(m1: &Server, m2: &Server, round: u32, millis: u64) {

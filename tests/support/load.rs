@@ -63,6 +63,7 @@ pub async fn create_tables(server: &Server, suffix: &str) {
 
 /// Creates the tables of the load in databases of these names.
 pub async fn create_tables_in(server: &Server, databases: &[&str], suffix: &str) {
+    let (time, _) = server.clock();
     for database in databases {
         server
             .sql(&format!("CREATE DATABASE IF NOT EXISTS `{database}`"))
@@ -75,7 +76,7 @@ pub async fn create_tables_in(server: &Server, databases: &[&str], suffix: &str)
                  CREATE TABLE progress{suffix} (owner INT NOT NULL PRIMARY KEY, n BIGINT NOT NULL); \
                  CREATE TABLE items{suffix} (id BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY, \
                    owner INT NOT NULL, score DOUBLE, note VARCHAR(200), \
-                   amount INT NOT NULL DEFAULT 0, at DATETIME(6), KEY (owner))"
+                   amount INT NOT NULL DEFAULT 0, at {time}, KEY (owner))"
             ))
             .await;
     }
@@ -110,7 +111,8 @@ impl Load {
         let tasks = (0..options.clients)
             .map(|index| {
                 let owner = options.first_owner + index;
-                let mut client = Client::new(server.kind, options.clone(), owner);
+                let (_, now) = server.clock();
+                let mut client = Client::new(server.kind, now, options.clone(), owner);
                 client.of_all = Arc::clone(&acknowledged);
                 tokio::spawn(client.run(opts.clone(), Arc::clone(&stop)))
             })
@@ -192,6 +194,8 @@ pub async fn assert_acknowledged_in(
 
 struct Client {
     kind: Kind,
+    /// The function that gives the time.
+    now: &'static str,
     options: LoadOptions,
     owner: u32,
     rng: StdRng,
@@ -206,10 +210,11 @@ struct Client {
 }
 
 impl Client {
-    fn new(kind: Kind, options: LoadOptions, owner: u32) -> Client {
+    fn new(kind: Kind, now: &'static str, options: LoadOptions, owner: u32) -> Client {
         let rng = StdRng::seed_from_u64(options.seed.wrapping_mul(1_000_003) ^ u64::from(owner));
         Client {
             kind,
+            now,
             options,
             owner,
             rng,
@@ -254,10 +259,10 @@ impl Client {
         self
     }
 
-    /// Deadlock, lock wait timeout: what the server asks a client to try again. MySQL 5.6 keeps the
-    /// AUTO_INCREMENT counter in memory only, and was seen to give a number twice after SIGKILL.
+    /// Deadlock, lock wait timeout: what the server asks a client to try again; and a number that it
+    /// gave twice.
     fn may_try_again(&self, code: u16) -> bool {
-        matches!(code, 1213 | 1205) || (code == 1062 && self.kind == Kind::MySql56)
+        matches!(code, 1213 | 1205) || (code == 1062 && self.kind.forgets_auto_increment())
     }
 
     fn use_database(&self) -> String {
@@ -288,7 +293,8 @@ impl Client {
 
     fn values(&mut self) -> String {
         let (owner, amount) = (self.owner, self.rng.random_range(0..1000));
-        format!("({owner}, RAND(), 'client {owner}', {amount}, NOW(6))")
+        let now = self.now;
+        format!("({owner}, RAND(), 'client {owner}', {amount}, {now})")
     }
 
     fn insert_sql(&mut self) -> String {
@@ -321,10 +327,10 @@ impl Client {
     }
 
     async fn update(&mut self, conn: &mut Conn) -> Result<(), Error> {
-        let (suffix, owner) = (&self.options.suffix, self.owner);
+        let (suffix, owner, now) = (&self.options.suffix, self.owner, self.now);
         let sql = match self.items.last() {
             Some(id) if self.rng.random_bool(0.5) => {
-                format!("UPDATE items{suffix} SET score = RAND(), at = NOW(6) WHERE id = {id}")
+                format!("UPDATE items{suffix} SET score = RAND(), at = {now} WHERE id = {id}")
             }
             // Applied twice or never, it shows.
             _ => format!("UPDATE items{suffix} SET amount = amount + 1 WHERE owner = {owner}"),

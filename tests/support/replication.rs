@@ -81,7 +81,10 @@ async fn follow(
     let options = options.join(", ");
     let change = match (replica.kind.says_replica(), channel) {
         (false, "") => format!("CHANGE MASTER TO {options}; START SLAVE"),
-        // MariaDB's; MySQL 5.6 has one connection only.
+        (false, name) if replica.kind.is_mysql() => format!(
+            "CHANGE MASTER TO {options} FOR CHANNEL '{name}'; START SLAVE FOR CHANNEL '{name}'"
+        ),
+        // MariaDB's; MySQL 5.5 and 5.6 have one connection only.
         (false, name) => format!("CHANGE MASTER '{name}' TO {options}; START SLAVE '{name}'"),
         (true, "") => format!("CHANGE REPLICATION SOURCE TO {options}; START REPLICA"),
         (true, name) => format!(
@@ -133,6 +136,16 @@ pub async fn resume_from_peer(crashed: &Server, peer: &Server) {
             "CHANGE MASTER TO MASTER_LOG_FILE='{file}', MASTER_LOG_POS={position}; START SLAVE"
         ))
         .await;
+}
+
+/// SIGKILL for a master that replicates from another. One whose position would not survive that has
+/// stopped applying a moment before, so that it does not apply a transaction of its peer twice, which
+/// would make the masters differ; it receives, and its clients write, to the end.
+pub async fn kill_replicating(master: &mut Server) {
+    if master.kind.is_mysql() && !master.kind.keeps_position() {
+        master.sql("STOP SLAVE SQL_THREAD").await;
+    }
+    master.kill9();
 }
 
 /// Where on a MariaDB master the transaction after the last of the given ones begins; the start of

@@ -48,6 +48,9 @@ pub struct ServerOptions {
     pub gtid: bool,
     /// Whether there is a binlog at all.
     pub log_bin: bool,
+    /// A source that MySQL 5.5 can follow: 5.6 without checksums and with rows of the first version. The
+    /// load's tables are then without the temporal types that 5.5 does not know.
+    pub readable_by_55: bool,
     /// A link to the server's program, with its file name, to be started in its place.
     pub program_link: Option<PathBuf>,
     pub extra: Vec<String>,
@@ -61,6 +64,7 @@ impl ServerOptions {
             binlog_format: None,
             gtid: true,
             log_bin: true,
+            readable_by_55: false,
             program_link: None,
             extra: Vec::new(),
         }
@@ -144,10 +148,14 @@ impl Server {
             arguments.retain(|word| word != "--performance-schema=OFF");
         }
         arguments.extend(own_arguments(self.kind).iter().map(|&word| word.to_owned()));
-        if self.kind.is_mysql() {
+        if self.kind.is_mysql() && self.kind.has_gtids() {
             let mode = if self.options.gtid { "ON" } else { "OFF" };
             arguments.push(format!("--gtid-mode={mode}"));
             arguments.push(format!("--enforce-gtid-consistency={mode}"));
+        }
+        if self.options.readable_by_55 {
+            arguments.push("--binlog-checksum=NONE".to_owned());
+            arguments.push("--log-bin-use-v1-row-events=1".to_owned());
         }
         if self.options.log_bin {
             arguments.push("--log-bin=mysql-bin".to_owned());
@@ -171,13 +179,12 @@ impl Server {
         let Some(link) = &self.options.program_link else {
             return found;
         };
-        let mut command = Command::new(found.get_program());
-        command.args(found.get_args().map(|word| {
-            match Path::new(word).file_name() == link.file_name() {
-                true => link.as_os_str(),
-                false => word,
-            }
-        }));
+        let linked = |word| match Path::new(word).file_name() == link.file_name() {
+            true => link.as_os_str(),
+            false => word,
+        };
+        let mut command = Command::new(linked(found.get_program()));
+        command.args(found.get_args().map(linked));
         command
     }
 
@@ -260,6 +267,15 @@ impl Server {
     pub async fn value(&self, query: &str) -> Option<String> {
         let rows: Vec<Row> = self.rows(query).await;
         rows.first()?.get::<Option<String>, usize>(0)?
+    }
+
+    /// The type of the load's column for the time, and the function that fills it.
+    pub fn clock(&self) -> (&'static str, &'static str) {
+        match (self.kind, self.options.readable_by_55) {
+            (Kind::MySql55, _) => ("DATETIME", "NOW()"),
+            (_, true) => ("VARCHAR(26)", "NOW()"),
+            _ => ("DATETIME(6)", "NOW(6)"),
+        }
     }
 
     /// What the account `repl` connects with; its port on 127.0.0.1 is `self.port`.
@@ -361,8 +377,9 @@ impl Drop for Server {
 fn own_arguments(kind: Kind) -> &'static [&'static str] {
     match kind {
         Kind::MariaDb105 | Kind::MariaDb | Kind::MariaDb118 => &["--innodb-log-file-size=48M"],
+        Kind::MySql55 => &["--log-warnings=2", "--log-bin-trust-function-creators=1"],
         // Its position as a replica must survive SIGKILL; later versions ensure that by default.
-        Kind::MySql56 => &[
+        Kind::MySql56 | Kind::MySql57 => &[
             "--innodb-log-file-size=48M",
             "--master-info-repository=TABLE",
             "--relay-log-info-repository=TABLE",
@@ -381,7 +398,7 @@ fn accounts_sql(kind: Kind) -> String {
     };
     let mut lines = vec!["SET SESSION sql_log_bin=0;".to_owned()];
     for host in ["%", "localhost"] {
-        if kind == Kind::MySql56 {
+        if kind.is_before_57() {
             // It does not have CREATE USER IF NOT EXISTS; its GRANT creates the account.
             for (user, granted) in [(REPL_USER, privileges), (UNPRIVILEGED_USER, "USAGE")] {
                 lines.push(format!(

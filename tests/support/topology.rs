@@ -71,6 +71,8 @@ pub struct TopologyOptions {
     /// The kinds of the masters and of the replicas; the mode's kind unless set.
     pub master_kind: Kind,
     pub replica_kind: Kind,
+    /// Of the masters, see [`ServerOptions::readable_by_55`].
+    pub readable_by_55: bool,
     pub seed: u64,
     pub m2_log_slave_updates: bool,
     /// M2's binlog_format where it differs from M1's.
@@ -92,6 +94,7 @@ impl TopologyOptions {
             mode,
             master_kind: mode.kind(),
             replica_kind: mode.kind(),
+            readable_by_55: false,
             seed,
             m2_log_slave_updates: true,
             m2_binlog_format: None,
@@ -262,6 +265,7 @@ pub fn master_options(options: &TopologyOptions, number: u32) -> ServerOptions {
     server.binlog_format = Some(of_m2.unwrap_or(options.binlog_format()));
     server.log_slave_updates = number == 1 || options.m2_log_slave_updates;
     server.gtid = options.mode.has_gtids();
+    server.readable_by_55 = options.readable_by_55;
     match options.mode {
         // See resume_from_peer.
         Mode::MariaDbFilePosition => server.extra("--skip-slave-start"),
@@ -282,8 +286,8 @@ pub fn pause(kind: Kind) -> Duration {
 pub fn replica_options(kind: Kind, server_id: u32) -> ServerOptions {
     let mut options = ServerOptions::new(server_id);
     options.log_bin = kind.is_mysql();
-    // Its default STATEMENT cannot log the rows that it is sent.
-    options.binlog_format = (kind == Kind::MySql56).then_some("MIXED");
+    // Their default STATEMENT cannot log the rows that they are sent.
+    options.binlog_format = kind.is_before_57().then_some("MIXED");
     options
 }
 

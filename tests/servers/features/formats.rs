@@ -16,7 +16,10 @@ pub const FORMATS: &[Feature] = &[
         SET SESSION binlog_format='STATEMENT'
         CREATE TABLE c6 SELECT * FROM t",
     )
-    .lacking(&[("mysql-5.6", "CREATE TABLE ... SELECT is forbidden")]),
+    .lacking(&[
+        ("mysql-5.6", "CREATE TABLE ... SELECT is forbidden"),
+        ("mysql-5.7", "CREATE TABLE ... SELECT"),
+    ]),
     both(
         "DDL",
         r"
@@ -79,18 +82,18 @@ pub const FORMATS: &[Feature] = &[
         "large rows and events over 16 MiB",
         r"
         SET SESSION binlog_format='ROW'
-        [-mysql-5.6] CREATE TABLE big (id INT PRIMARY KEY, b LONGBLOB)
-        [mysql-5.6] CREATE TABLE big (id INT PRIMARY KEY, b LONGBLOB) ENGINE=MyISAM
+        [-mysql-5.5 mysql-5.6] CREATE TABLE big (id INT PRIMARY KEY, b LONGBLOB)
+        [mysql-5.5 mysql-5.6] CREATE TABLE big (id INT PRIMARY KEY, b LONGBLOB) ENGINE=MyISAM
         USE other
         CREATE TABLE big LIKE test.big
         USE test
         INSERT INTO big VALUES (1, REPEAT('a', 20 << 20))
         INSERT INTO other.big SELECT * FROM big
-        [-mysql-5.6] BEGIN
+        [-mysql-5.5 mysql-5.6] BEGIN
         INSERT INTO other.big VALUES (2, REPEAT('c', 9 << 20)), (3, REPEAT('d', 9 << 20))
         INSERT INTO big VALUES (2, REPEAT('e', 17 << 20))
         UPDATE big JOIN other.big AS o USING (id) SET big.b = 'short', o.b = 'short'
-        [-mysql-5.6] COMMIT
+        [-mysql-5.5 mysql-5.6] COMMIT
         SET SESSION binlog_format='STATEMENT'
         SET @b = REPEAT('f', 17 << 20)
         INSERT INTO big VALUES (4, @b)
@@ -112,7 +115,32 @@ pub const FORMATS: &[Feature] = &[
         UPDATE j SET j = JSON_SET(j, '$.a', 2) WHERE id = 1
         UPDATE j JOIN other.j AS o USING (id) SET j.j = JSON_REMOVE(j.j, '$[1]'), o.j = JSON_SET(o.j, '$.a', 5)"#,
     )
-    .lacking(&[("mysql-5.6", "SQL syntax")]),
+    .lacking(&[
+        ("mysql-5.5", "SQL syntax"),
+        ("mysql-5.6", "SQL syntax"),
+        ("mysql-5.7", "Unknown system variable"),
+    ]),
+    both(
+        "generated columns",
+        r"
+        SET SESSION binlog_format='ROW'
+        ?CREATE TABLE g (id INT PRIMARY KEY, a INT, b INT AS (a * 2) STORED, c INT AS (a + 1) VIRTUAL, KEY (b))
+        USE other
+        CREATE TABLE g LIKE test.g
+        USE test
+        INSERT INTO g (id, a) VALUES (1, 1), (2, 2), (3, 3)
+        INSERT INTO other.g (id, a) VALUES (1, 1)
+        UPDATE g SET a = 5 WHERE b = 2
+        SET SESSION binlog_row_image='MINIMAL'
+        UPDATE g JOIN other.g AS o USING (id) SET g.a = 7, o.a = 8
+        DELETE FROM g WHERE c = 3
+        SET SESSION binlog_format='STATEMENT'
+        INSERT INTO g (id, a) SELECT id + 10, b FROM g
+        ALTER TABLE g DROP c, ADD d VARCHAR(9) AS (CONCAT('<', a, '>')) VIRTUAL
+        SET SESSION binlog_format='ROW'
+        UPDATE g SET a = a + 1",
+    )
+    .lacking(&[("mysql-5.5", "SQL syntax"), ("mysql-5.6", "SQL syntax")]),
     mysql(
         "ROWS_QUERY",
         r"
@@ -121,7 +149,8 @@ pub const FORMATS: &[Feature] = &[
         INSERT INTO t VALUES (10, 'query')
         INSERT INTO other.t VALUES (10, 'query')
         UPDATE t JOIN other.t AS o USING (id) SET t.v = 'q', o.v = 'q'",
-    ),
+    )
+    .lacking(&[("mysql-5.5", "Unknown system variable")]),
     mariadb(
         "ANNOTATE_ROWS",
         r"
@@ -165,7 +194,7 @@ pub const FORMATS: &[Feature] = &[
         @2 XA PREPARE 'zx'
         @2 XA COMMIT 'zx'",
     )
-    .lacking(&[("mysql-5.6", "Unknown system variable")]),
+    .lacking(&[("mysql-5", "Unknown system variable")]),
     mariadb(
         "log_bin_compress",
         r"
@@ -236,5 +265,8 @@ pub const FORMATS: &[Feature] = &[
         SET GTID_NEXT='AUTOMATIC'
         INSERT INTO test.t VALUES (11, 'plain')",
     )
-    .lacking(&[("mysql-5.6", "Variable 'gtid_next' can't be set")]),
+    .lacking(&[
+        ("mysql-5.5", "Unknown system variable"),
+        ("mysql-5", "Variable 'gtid_next' can't be set"),
+    ]),
 ];

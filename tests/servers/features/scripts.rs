@@ -9,7 +9,7 @@ pub const STATEMENTS: &[Feature] = &[
         r"
         SET SESSION binlog_format='ROW'
         CREATE TABLE r (id INT PRIMARY KEY, a INT, b LONGBLOB, c TEXT)
-        SET SESSION binlog_row_image='FULL'
+        ?SET SESSION binlog_row_image='FULL'
         INSERT INTO r VALUES (1, 1, 'b', 'c'), (2, 2, REPEAT('b', 70000), NULL)
         UPDATE r SET a = a + 1
         SET SESSION binlog_row_image='MINIMAL'
@@ -20,7 +20,8 @@ pub const STATEMENTS: &[Feature] = &[
         UPDATE r SET a = 9
         UPDATE r JOIN other.t SET r.b = 'joined', other.t.v = 'joined'
         DELETE FROM r WHERE id = 2",
-    ),
+    )
+    .lacking(&[("mysql-5.5", "Unknown system variable")]),
     both(
         "row metadata full",
         r"
@@ -32,7 +33,7 @@ pub const STATEMENTS: &[Feature] = &[
         UPDATE m SET e = 'x'
         SET GLOBAL binlog_row_metadata=DEFAULT",
     )
-    .lacking(&[("mysql-5.6", "Unknown system variable")]),
+    .lacking(&[("mysql-5", "Unknown system variable")]),
     both(
         "statements with INTVAR, RAND, USER_VAR",
         r"
@@ -44,8 +45,10 @@ pub const STATEMENTS: &[Feature] = &[
         INSERT INTO s (v) VALUES (@a), (@b), (@c), (@d), (@n)
         SET INSERT_ID = 500
         INSERT INTO s (v) VALUES ('five hundred')
-        SET TIMESTAMP = 1700000000.123456
-        INSERT INTO s (v) VALUES (NOW(6)), (UNIX_TIMESTAMP())
+        [-mysql-5.5] SET TIMESTAMP = 1700000000.123456
+        [-mysql-5.5] INSERT INTO s (v) VALUES (NOW(6)), (UNIX_TIMESTAMP())
+        [mysql-5.5] SET TIMESTAMP = 1700000000
+        [mysql-5.5] INSERT INTO s (v) VALUES (NOW()), (UNIX_TIMESTAMP())
         SET TIMESTAMP = DEFAULT
         USE other
         SET @a = 'dropped'
@@ -63,7 +66,8 @@ pub const STATEMENTS: &[Feature] = &[
         "time zones, character sets, sql_mode",
         r#"
         SET SESSION binlog_format='STATEMENT'
-        CREATE TABLE z (id INT PRIMARY KEY, at TIMESTAMP(3) NULL, v VARCHAR(99) CHARACTER SET utf8mb4)
+        [mysql-5.5] CREATE TABLE z (id INT PRIMARY KEY, at TIMESTAMP NULL, v VARCHAR(99) CHARACTER SET utf8mb4)
+        [-mysql-5.5] CREATE TABLE z (id INT PRIMARY KEY, at TIMESTAMP(3) NULL, v VARCHAR(99) CHARACTER SET utf8mb4)
         SET time_zone = '+05:30'
         INSERT INTO z VALUES (1, '2024-02-29 12:00:00.5', 'zone')
         SET time_zone = '-03:00'
@@ -245,8 +249,8 @@ pub const STATEMENTS: &[Feature] = &[
         INSERT INTO t VALUES (12, 'between')
         ?XA COMMIT 'x1', 'b', 7",
     )
-    // It rolls back what a client prepared that goes away, and logs no PREPARE.
-    .lacking(&[("mysql-5.6", "XAER_NOTA")]),
+    // They roll back what a client prepared that goes away, and log no PREPARE.
+    .lacking(&[("mysql-5.5", "XAER_NOTA"), ("mysql-5.6", "XAER_NOTA")]),
     both(
         "XA: rollback, one phase, two at once",
         r"

@@ -16,7 +16,9 @@ use super::keyring;
 use super::snapshot::{differences, snapshot, tables};
 use crate::support::Deadline;
 use crate::support::relay::{RELAY_HOST, Relay, RelayOptions, SourceOptions};
-use crate::support::replication::{StartAt, attach, replica_status, retry_each_second};
+use crate::support::replication::{
+    StartAt, attach, has_mark, replica_status, retry_each_second, write_mark,
+};
 use crate::support::servers::{Kind, Server, ServerOptions};
 
 /// A database name with all that is allowed in one.
@@ -69,8 +71,8 @@ impl Stand {
                 .extra("--innodb-flush-log-at-trx-commit=2")
                 .extra("--max-allowed-packet=64M")
                 .extra("--log-bin-trust-function-creators=1");
-            // The default of 5.6, STATEMENT, cannot log the rows that a replica is sent.
-            options.binlog_format = (kind == Kind::MySql56).then_some("MIXED");
+            // The default of 5.5 and 5.6, STATEMENT, cannot log the rows that a replica is sent.
+            options.binlog_format = kind.is_before_57().then_some("MIXED");
             options
         };
         let of_master = match kind {
@@ -107,9 +109,10 @@ impl Stand {
     }
 
     async fn attach_replicas(&self) {
-        let at = |basename: &str| match self.master.kind.is_mariadb() {
-            true => StartAt::first_file(basename),
-            false => StartAt::AutoPosition,
+        let kind = self.master.kind;
+        let at = |basename: &str| match kind.is_mysql() && kind.has_gtids() {
+            true => StartAt::AutoPosition,
+            false => StartAt::first_file(basename),
         };
         let mut extra = retry_each_second(self.reference.kind).to_owned();
         for (relay, replica) in self.relays.iter().zip(&self.replicas) {
@@ -305,8 +308,9 @@ impl Stand {
             0 => &[&self.replicas[0]],
             _ => &[&self.reference, &self.replicas[1]],
         };
+        let end = End::of(&self.master).await;
         for reader in readers {
-            if let Err(error) = caught_up(&self.master, reader).await {
+            if let Err(error) = end.reached_by(&self.master, reader).await {
                 let sources = self.relays[which].status()["sources"].to_string();
                 return Err(format!("{error}; relay: {sources}"));
             }
@@ -362,27 +366,57 @@ impl Stand {
 
 /// Waits until a replica has everything that the master wrote, or returns the reason.
 pub async fn caught_up(master: &Server, reader: &Server) -> Result<(), String> {
-    let mariadb = master.kind.is_mariadb();
-    let position = match mariadb {
-        true => "SELECT @@GLOBAL.gtid_binlog_pos",
-        false => "SELECT @@GLOBAL.gtid_executed",
-    };
-    let position = master.value(position).await.unwrap_or_default();
-    let position = position.replace('\n', "");
-    let query = match master.kind.name() {
-        _ if mariadb => format!("SELECT MASTER_GTID_WAIT('{position}', 1) = 0"),
-        "mysql-5.6" => format!("SELECT WAIT_UNTIL_SQL_THREAD_AFTER_GTIDS('{position}', 1) >= 0"),
-        _ => format!("SELECT WAIT_FOR_EXECUTED_GTID_SET('{position}', 1) = 0"),
-    };
-    let deadline = Deadline::after_secs(CATCH_UP_SECS);
-    while reader.value(&query).await.as_deref() != Some("1") {
-        let status = replica_status(reader).await;
-        if status.sql_running == "No" || status.io_running == "No" || deadline.passed() {
-            return Err(format!("{reader}, not at {position}: {status:?}"));
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
+    End::of(master).await.reached_by(master, reader).await
+}
+
+/// Everything that a master has written, as a replica can be asked for it.
+enum End {
+    Gtids(String),
+    /// Without GTIDs, a row that was written last.
+    Mark(u64),
+}
+
+impl End {
+    async fn of(master: &Server) -> End {
+        let position = match master.kind {
+            kind if kind.is_mariadb() => "SELECT @@GLOBAL.gtid_binlog_pos",
+            kind if kind.has_gtids() => "SELECT @@GLOBAL.gtid_executed",
+            _ => return End::Mark(write_mark(&[master]).await),
+        };
+        let position = master.value(position).await.unwrap_or_default();
+        End::Gtids(position.replace('\n', ""))
     }
-    Ok(())
+
+    async fn reached_by(&self, master: &Server, reader: &Server) -> Result<(), String> {
+        let deadline = Deadline::after_secs(CATCH_UP_SECS);
+        while !self.is_reached(master, reader).await {
+            let status = replica_status(reader).await;
+            if status.sql_running == "No" || status.io_running == "No" || deadline.passed() {
+                let end = match self {
+                    End::Gtids(position) => position.clone(),
+                    End::Mark(mark) => format!("mark {mark}"),
+                };
+                return Err(format!("{reader}, not at {end}: {status:?}"));
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
+    }
+
+    async fn is_reached(&self, master: &Server, reader: &Server) -> bool {
+        let position = match self {
+            End::Gtids(position) => position,
+            End::Mark(mark) => return has_mark(reader, master, *mark).await,
+        };
+        let query = match master.kind {
+            kind if kind.is_mariadb() => format!("SELECT MASTER_GTID_WAIT('{position}', 1) = 0"),
+            Kind::MySql56 => {
+                format!("SELECT WAIT_UNTIL_SQL_THREAD_AFTER_GTIDS('{position}', 1) >= 0")
+            }
+            _ => format!("SELECT WAIT_FOR_EXECUTED_GTID_SET('{position}', 1) = 0"),
+        };
+        reader.value(&query).await.as_deref() == Some("1")
+    }
 }
 
 /// Waits until a replica has stopped applying, which must be for this error.
@@ -402,6 +436,10 @@ async fn stopped(replica: &Server, code: &str) -> Result<(), String> {
 
 /// Makes a MySQL replica count the one transaction that it lacks as applied, and resumes it.
 async fn skip_transaction(master: &Server, replica: &Server) {
+    if !master.kind.has_gtids() {
+        let skip = "SET GLOBAL sql_slave_skip_counter=1; START SLAVE";
+        return replica.sql(skip).await;
+    }
     let executed = master.value("SELECT @@GLOBAL.gtid_executed").await;
     let executed = executed.unwrap_or_default().replace('\n', "");
     let missing = format!("SELECT GTID_SUBTRACT('{executed}', @@GLOBAL.gtid_executed)");

@@ -5,7 +5,7 @@ use std::fmt;
 use crate::support::servers::Kind;
 use crate::support::topology::{Mode, TopologyOptions};
 
-use Kind::{MariaDb, MariaDb105, MariaDb118, MySql, MySql56};
+use Kind::{MariaDb, MariaDb105, MariaDb118, MySql, MySql55, MySql56, MySql57};
 use Mode::{
     MariaDbFilePosition, MariaDbSlavePos, MySqlAutoPosition, MySqlFilePosition, MySqlNoGtids,
 };
@@ -16,6 +16,8 @@ pub struct Run {
     pub source: Kind,
     pub dual: bool,
     pub mode: Mode,
+    /// Whether the source is one that MySQL 5.5 can follow, see `ServerOptions::readable_by_55`.
+    pub readable_by_55: bool,
     pub replicas: Vec<Kind>,
     /// Whether each replica of the relay has a counterpart that follows a master itself.
     pub direct: bool,
@@ -24,7 +26,11 @@ pub struct Run {
 impl fmt::Display for Run {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let setup = if self.dual { "dual" } else { "single" };
-        write!(f, "{} {setup} {}", self.source, self.mode)
+        write!(f, "{} {setup} {}", self.source, self.mode)?;
+        match self.readable_by_55 {
+            true => write!(f, " without checksums"),
+            false => Ok(()),
+        }
     }
 }
 
@@ -33,6 +39,7 @@ impl Run {
     pub fn topology(&self) -> TopologyOptions {
         TopologyOptions {
             master_kind: self.source,
+            readable_by_55: self.readable_by_55,
             // MySQL logs rows for one source, and both rows and statements for two.
             ..TopologyOptions::new(self.mode, if self.dual { 2 } else { 1 })
         }
@@ -76,11 +83,15 @@ pub fn reduced() -> Vec<Run> {
         source,
         dual,
         mode,
+        readable_by_55: false,
         replicas: replicas.to_vec(),
         direct: false,
     };
     vec![
+        run(MySql55, true, MySqlNoGtids, &[MySql55, MySql56]),
         run(MySql56, true, MySqlAutoPosition, &[MySql56, MySql]),
+        run(MySql57, true, MySqlAutoPosition, &[MySql57, MySql]),
+        run(MySql57, false, MySqlNoGtids, &[MySql57]),
         run(MySql, false, MySqlFilePosition, &[MySql]),
         run(MariaDb105, true, MariaDbSlavePos, &[MariaDb105, MariaDb]),
         run(MariaDb, false, MariaDbFilePosition, &[MariaDb118]),
@@ -91,34 +102,60 @@ pub fn reduced() -> Vec<Run> {
 /// Each kind of source with all that may follow it.
 pub fn full() -> Vec<Run> {
     let mut runs = Vec::new();
-    for source in [MySql56, MySql, MariaDb105, MariaDb, MariaDb118] {
-        let modes: &[Mode] = match source.is_mysql() {
-            true => &[MySqlAutoPosition, MySqlFilePosition, MySqlNoGtids],
-            false => &[MariaDbFilePosition, MariaDbSlavePos],
+    for source in [
+        MySql55, MySql56, MySql57, MySql, MariaDb105, MariaDb, MariaDb118,
+    ] {
+        let modes: &[Mode] = match source {
+            MySql55 => &[MySqlNoGtids],
+            _ if source.is_mysql() => &[MySqlAutoPosition, MySqlFilePosition, MySqlNoGtids],
+            _ => &[MariaDbFilePosition, MariaDbSlavePos],
         };
         for mode in modes.iter().copied() {
             for dual in [false, true] {
-                let mut replicas = vec![MariaDb105, MariaDb, MariaDb118, MySql56, MySql];
+                let mut replicas = Kind::ALL.to_vec();
                 replicas.retain(|replica| is_tried(source, *replica, mode));
                 runs.push(Run {
                     source,
                     dual,
                     mode,
+                    readable_by_55: false,
                     replicas,
                     direct: true,
                 });
             }
         }
     }
+    runs.extend([false, true].map(|dual| Run {
+        source: MySql56,
+        dual,
+        mode: MySqlNoGtids,
+        readable_by_55: true,
+        replicas: vec![MySql55],
+        direct: true,
+    }));
     runs
 }
 
-/// Not older than the source, and of its flavor. MySQL 5.6 is old enough for MariaDB to follow it;
-/// by MySQL's auto-position it cannot ask.
+/// Not older than the source, and of its flavor. MySQL 5.5 and 5.6 are old enough for MariaDB to
+/// follow them; by MySQL's auto-position it cannot ask.
 fn is_tried(source: Kind, replica: Kind, mode: Mode) -> bool {
-    let crosses = source == MySql56 && mode != MySqlAutoPosition;
+    let crosses = source.is_before_57() && mode != MySqlAutoPosition;
     match source.is_mysql() == replica.is_mysql() {
         true => replica >= source,
         false => crosses,
     }
+}
+
+/// Removes the runs and replicas of the kinds for which there is no server, and returns how many
+/// pairs of a run and a replica these were.
+pub fn remove_missing(runs: &mut Vec<Run>) -> usize {
+    let pairs = |runs: &[Run]| runs.iter().map(|run| run.replicas.len()).sum::<usize>();
+    let all = pairs(runs);
+    for run in runs.iter_mut() {
+        let has_source = run.source.missing_variable().is_none();
+        run.replicas
+            .retain(|kind| has_source && kind.missing_variable().is_none());
+    }
+    runs.retain(|run| !run.replicas.is_empty());
+    all - pairs(runs)
 }

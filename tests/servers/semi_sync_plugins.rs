@@ -1,0 +1,128 @@
+//! The semi-synchronous plug-ins of MySQL 5.5 and 5.7, enabled at both ends of a relay that has none. These
+//! tests exist where such servers are installed, see tests/README.md.
+
+use crate::support;
+use crate::support::load::{Load, LoadOptions, assert_acknowledged, create_tables};
+use crate::support::relay::{RELAY_HOST, Relay, RelayOptions, SourceOptions};
+use crate::support::replication::{assert_healthy, attach, retry_each_second, settle};
+use crate::support::servers::{Kind, Server, ServerOptions};
+use crate::support::tables::assert_same_tables;
+use crate::support::topology::{Mode, pause, replica_options, run_for};
+use crate::support::{Deadline, SeedNote, seed};
+
+/// How long a source waits for an acknowledgement before it continues without.
+const SEMI_SYNC_TIMEOUT_MS: u32 = 300;
+
+#[cfg(has_mysql_5_5)]
+#[tokio::test(flavor = "multi_thread")]
+async fn mysql_55_semi_sync_plugins() {
+    semi_sync_plugins(Kind::MySql55, Mode::MySqlNoGtids).await;
+}
+
+#[cfg(has_mysql_5_7)]
+#[tokio::test(flavor = "multi_thread")]
+async fn mysql_57_semi_sync_plugins_without_gtids() {
+    semi_sync_plugins(Kind::MySql57, Mode::MySqlNoGtids).await;
+}
+
+#[cfg(has_mysql_5_7)]
+#[tokio::test(flavor = "multi_thread")]
+async fn mysql_57_semi_sync_plugins_by_auto_position() {
+    semi_sync_plugins(Kind::MySql57, Mode::MySqlAutoPosition).await;
+}
+
+fn with_semi_sync(options: ServerOptions) -> ServerOptions {
+    options
+        .extra(
+            "--plugin-load=rpl_semi_sync_master=semisync_master.so;rpl_semi_sync_slave=semisync_slave.so",
+        )
+        .extra("--loose-rpl-semi-sync-master-enabled=1")
+        .extra("--loose-rpl-semi-sync-slave-enabled=1")
+        .extra(format!(
+            "--loose-rpl-semi-sync-master-timeout={SEMI_SYNC_TIMEOUT_MS}"
+        ))
+}
+
+async fn status(server: &Server, name: &str) -> String {
+    let rows: Vec<(String, String)> = server
+        .rows(&format!("SHOW GLOBAL STATUS LIKE '{name}'"))
+        .await;
+    assert_eq!(rows.len(), 1, "{server}: {name}");
+    rows[0].1.clone()
+}
+
+/// The relay follows as a replica without semi-sync, and is such a source: the plug-ins of its source and
+/// of its replica find no partner in it. A replica of the source itself has one all the time.
+async fn semi_sync_plugins(kind: Kind, mode: Mode) {
+    let _turn = support::turn();
+    let _note = SeedNote(seed());
+    let master = || {
+        let mut options = with_semi_sync(ServerOptions::new(86));
+        options.gtid = mode.has_gtids();
+        options.binlog_format = Some("MIXED");
+        options
+    };
+    let replica = |server_id| {
+        let mut options = with_semi_sync(replica_options(kind, server_id));
+        options.gtid = mode.has_gtids();
+        options
+    };
+    let (source, behind, direct) = tokio::join!(
+        Server::start(kind, master()),
+        Server::start(kind, replica(11)),
+        Server::start(kind, replica(12)),
+    );
+    let mut relay = Relay::start(RelayOptions {
+        replicate_do_db: Vec::new(),
+        ..RelayOptions::new(vec![SourceOptions::of("m", &source)])
+    });
+    relay.wait_streaming().await;
+    let extra = retry_each_second(kind);
+    attach(
+        &behind,
+        RELAY_HOST,
+        relay.port,
+        &mode.start_at("relay-bin"),
+        extra,
+    )
+    .await;
+    create_tables(&source, "").await;
+    assert_eq!(status(&source, "Rpl_semi_sync_master_clients").await, "0");
+
+    let at = mode.start_at("mysql-bin");
+    attach(&direct, "127.0.0.1", source.port, &at, extra).await;
+    let deadline = Deadline::after_secs(30);
+    while status(&source, "Rpl_semi_sync_master_clients").await != "1" {
+        assert!(
+            !deadline.passed(),
+            "the direct replica is not semi-synchronous"
+        );
+        run_for(100).await;
+    }
+    let load = Load::start(
+        &source,
+        &LoadOptions {
+            pause: pause(kind),
+            ..LoadOptions::new(seed(), 100)
+        },
+    );
+    run_for(1500).await;
+    relay.kill9();
+    relay.restart();
+    run_for(1000).await;
+    behind.sql("STOP SLAVE; START SLAVE").await;
+    run_for(500).await;
+    let report = load.finish().await;
+    settle(&[&source], &[&behind, &direct], 60).await;
+    for replica in [&behind, &direct] {
+        assert_healthy(replica).await;
+        assert_same_tables(&source, replica, "test").await;
+        assert_same_tables(&source, replica, "other").await;
+        assert_acknowledged(replica, &report, "").await;
+    }
+    assert_eq!(status(&source, "Rpl_semi_sync_master_clients").await, "1");
+    assert_eq!(status(&direct, "Rpl_semi_sync_slave_status").await, "ON");
+    assert_eq!(status(&behind, "Rpl_semi_sync_slave_status").await, "OFF");
+    relay.terminate();
+    relay.verify();
+}
