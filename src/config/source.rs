@@ -34,7 +34,7 @@ const KEYS: &[&str] = &[
 const FIRST_EVENT: u64 = 4;
 
 const START_EXPECTED: &str = "\"earliest\", \"latest\", \"FILE:POSITION\" with a position from 4 \
-                              to 4294967295, or \"gtid:SET\"";
+                              (the beginning of the file) to 4294967295, or \"gtid:SET\"";
 
 /// Reads one source; the offset of its table and its number (from 1) are for messages.
 pub(super) fn read<'t>(

@@ -39,4 +39,5 @@ mod repeated_copies;
 mod runtime_errors;
 mod shared_domain;
 mod slow_replica;
+mod start_of_a_file;
 mod without_log_slave_updates;
