@@ -23,6 +23,7 @@ mod features;
 mod filters;
 mod fingerprints;
 mod foreign_clients;
+mod gtid_modes;
 mod harness_check;
 mod incidents;
 mod large_transactions;
