@@ -4,3 +4,4 @@ pub mod fixture;
 mod sessions;
 mod start;
 mod streaming;
+mod until;

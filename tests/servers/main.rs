@@ -41,4 +41,5 @@ mod runtime_errors;
 mod shared_domain;
 mod slow_replica;
 mod start_of_a_file;
+mod until_gtid;
 mod without_log_slave_updates;
