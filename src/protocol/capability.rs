@@ -24,12 +24,6 @@ pub const CLIENT_SSL: u32 = 1 << 11;
 pub const CLIENT_TRANSACTIONS: u32 = 1 << 13;
 /// 20-byte scrambles.
 pub const CLIENT_SECURE_CONNECTION: u32 = 1 << 15;
-/// Several statements in one query.
-pub const CLIENT_MULTI_STATEMENTS: u32 = 1 << 16;
-/// Several results to one query.
-pub const CLIENT_MULTI_RESULTS: u32 = 1 << 17;
-/// Several results to a prepared statement.
-pub const CLIENT_PS_MULTI_RESULTS: u32 = 1 << 18;
 /// Authentication plugins by name.
 pub const CLIENT_PLUGIN_AUTH: u32 = 1 << 19;
 /// Connection attributes in the handshake response.
@@ -61,9 +55,6 @@ pub const SERVER_SIDE: u32 = CLIENT_LONG_PASSWORD
     | CLIENT_INTERACTIVE
     | CLIENT_TRANSACTIONS
     | CLIENT_SECURE_CONNECTION
-    | CLIENT_MULTI_STATEMENTS
-    | CLIENT_MULTI_RESULTS
-    | CLIENT_PS_MULTI_RESULTS
     | CLIENT_PLUGIN_AUTH
     | CLIENT_PLUGIN_AUTH_LENENC_CLIENT_DATA
     | CLIENT_CONNECT_ATTRS;

@@ -30,7 +30,7 @@ use state::{Flow, Session};
 const COMMAND_LENGTH_MAX: usize = 1 << 20;
 /// The largest command of replicas: a GTID set with many gaps is long.
 const REPLICA_COMMAND_LENGTH_MAX: usize = 16 << 20;
-/// A connection without a command for this long is closed, as after wait_timeout.
+/// A connection without a command for this long is closed: the default of `wait_timeout`.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(28_800);
 /// Time limit of a login, as `connect_timeout` on servers.
 const LOGIN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -99,8 +99,9 @@ impl Session {
         let mut shutdown = self.environment.shutdown.clone();
         loop {
             self.connection.set_phase(Phase::Query);
+            let idle_timeout = self.idle_timeout();
             let command = tokio::select! {
-                command = timeout(IDLE_TIMEOUT, self.connection.read_command(limit)) => {
+                command = timeout(idle_timeout, self.connection.read_command(limit)) => {
                     match command {
                         Ok(command) => command?,
                         Err(_) => return Ok(()),
@@ -117,6 +118,15 @@ impl Session {
                 return Ok(());
             }
         }
+    }
+
+    /// The session's `wait_timeout`.
+    fn idle_timeout(&self) -> Duration {
+        let text = self.variables.system_text("wait_timeout");
+        let seconds = text.and_then(|text| text.parse().ok());
+        seconds.map_or(IDLE_TIMEOUT, |seconds: u32| {
+            Duration::from_secs(u64::from(seconds.max(1)))
+        })
     }
 
     async fn command(&mut self, payload: &[u8]) -> Result<Flow, ConnectionError> {

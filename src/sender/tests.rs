@@ -1,5 +1,6 @@
 //! Small relay logs, and streams from them over real sockets to the project's own client.
 
+mod advertised;
 pub mod fixture;
 mod sessions;
 mod start;

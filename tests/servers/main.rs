@@ -38,6 +38,7 @@ mod no_gtids_start;
 mod refusals;
 mod repeated_copies;
 mod runtime_errors;
+mod semi_sync_replicas;
 mod shared_domain;
 mod slow_replica;
 mod start_of_a_file;

@@ -5,7 +5,7 @@ use crate::binlog::format_description::Checksum;
 use crate::binlog::{EventType, FormatDescription};
 use crate::config::SyncPolicy;
 use crate::connection::Connection;
-use crate::connection::client::{ConnectOptions, connect};
+use crate::connection::client::{ConnectOptions, ServerGreeting, connect};
 use crate::filter::Filter;
 use crate::flavor::Flavor;
 use crate::gtid::{GtidSet, Uuid};
@@ -29,6 +29,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 pub const SERVER_ID: u32 = 900;
+pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 pub const UUID: &str = "11111111-1111-1111-1111-111111111111";
 pub const RELAY_UUID: &str = "99999999-9999-9999-9999-999999999999";
 
@@ -248,13 +249,20 @@ impl TestSender {
     }
 
     pub async fn of(log: &TestLog) -> TestSender {
-        TestSender::start(Some(log.log()), Duration::from_secs(30)).await
+        TestSender::start(Some(log.log()), WRITE_TIMEOUT).await
     }
 
     pub async fn connect(
         &self,
         user: &str,
     ) -> Result<Connection, crate::connection::ConnectionError> {
+        self.login(user).await.map(|(connection, _)| connection)
+    }
+
+    pub async fn login(
+        &self,
+        user: &str,
+    ) -> Result<(Connection, ServerGreeting), crate::connection::ConnectionError> {
         let options = ConnectOptions {
             host: "127.0.0.1".to_owned(),
             port: self.port,
@@ -267,7 +275,7 @@ impl TestSender {
             connect_timeout: Duration::from_secs(10),
             read_buffer_size: 64 << 10,
         };
-        connect(&options).await.map(|(connection, _)| connection)
+        connect(&options).await
     }
 
     /// A connection that has sent the statements of a replica.
