@@ -16,6 +16,7 @@ mod support;
 
 mod accounts;
 mod any_of_three;
+mod compression;
 mod control_connection;
 mod dump;
 mod dump_rows;

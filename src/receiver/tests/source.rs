@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
 use super::binlog::{Asked, Binlog, Packet, set_of, state_of};
-use crate::config::{FilterConfig, SourceConfig, SourceStart};
+use crate::config::{FilterConfig, SourceCompression, SourceConfig, SourceStart};
 use crate::connection::{Connection, ConnectionError};
 use crate::flavor::Flavor;
 use crate::gtid::GtidSet;
@@ -163,6 +163,7 @@ pub(crate) fn config(name: &str, port: u16) -> SourceConfig {
         connect_retry: Duration::from_millis(2),
         connect_retry_max: Duration::from_millis(5),
         read_timeout: Duration::from_secs(60),
+        compression: SourceCompression::Off,
         tls: ClientTls {
             mode: TlsMode::Disabled,
             ca: None,

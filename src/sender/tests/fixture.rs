@@ -3,9 +3,9 @@
 use crate::binlog::event::{self, EventHeader};
 use crate::binlog::format_description::Checksum;
 use crate::binlog::{EventType, FormatDescription};
-use crate::config::SyncPolicy;
-use crate::connection::Connection;
+use crate::config::{CompressionChoice, SyncPolicy};
 use crate::connection::client::{ConnectOptions, ServerGreeting, connect};
+use crate::connection::{Compression, Connection};
 use crate::filter::Filter;
 use crate::flavor::Flavor;
 use crate::gtid::{GtidSet, Uuid};
@@ -205,6 +205,14 @@ pub struct TestSender {
 
 impl TestSender {
     pub async fn start(log: Option<Arc<RelayLog>>, write_timeout: Duration) -> TestSender {
+        TestSender::offering(log, write_timeout, CompressionChoice::Auto).await
+    }
+
+    pub async fn offering(
+        log: Option<Arc<RelayLog>>,
+        write_timeout: Duration,
+        compression: CompressionChoice,
+    ) -> TestSender {
         let dir = tempfile::tempdir().unwrap();
         let account = |name: &str, replication| Account {
             name: name.to_owned(),
@@ -223,6 +231,7 @@ impl TestSender {
             )),
             tls: server_config(None, dir.path()).unwrap(),
             require_tls: false,
+            compression,
             write_timeout,
             max_connections: 4,
         };
@@ -263,6 +272,14 @@ impl TestSender {
         &self,
         user: &str,
     ) -> Result<(Connection, ServerGreeting), crate::connection::ConnectionError> {
+        self.login_with(user, None).await
+    }
+
+    pub async fn login_with(
+        &self,
+        user: &str,
+        compression: Option<Compression>,
+    ) -> Result<(Connection, ServerGreeting), crate::connection::ConnectionError> {
         let options = ConnectOptions {
             host: "127.0.0.1".to_owned(),
             port: self.port,
@@ -272,6 +289,7 @@ impl TestSender {
                 mode: TlsMode::Disabled,
                 ..ClientTls::default()
             },
+            compression,
             connect_timeout: Duration::from_secs(10),
             read_buffer_size: 64 << 10,
         };
