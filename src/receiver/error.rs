@@ -111,6 +111,7 @@ impl ReceiverError {
             ReceiverError::Connection(error) => match &error.cause {
                 ConnectionErrorCause::Server(error) => FATAL_CODES.contains(&error.code),
                 ConnectionErrorCause::TlsNotOffered
+                | ConnectionErrorCause::CompressionNotOffered
                 | ConnectionErrorCause::TlsSettings(_)
                 | ConnectionErrorCause::Authentication(_) => true,
                 _ => false,
