@@ -24,6 +24,7 @@ mod filter_changes;
 mod first_contact;
 mod first_start;
 mod follow;
+mod history;
 mod identities;
 mod listening;
 mod old_servers;

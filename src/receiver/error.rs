@@ -68,6 +68,20 @@ pub enum ReceiverError {
         /// The change to make.
         remedy: String,
     },
+    /// The source's binlog is not the one that was received from it.
+    #[error(
+        "the source's history has changed: expected {expected}, found {found}. Its binlog was reset \
+         (RESET MASTER, RESET BINARY LOGS AND GTIDS), its server was restored from an older copy, or \
+         it lost its newest transactions in a crash. Compare its data with the other masters and the \
+         replicas. Restore its binlog and data, or remove this source; to follow the changed history, \
+         start with an empty data_dir and seed the replicas again"
+    )]
+    History {
+        /// What should be in its binlog.
+        expected: String,
+        /// What is there.
+        found: String,
+    },
     /// A GTID set or position that the source sent cannot be read.
     #[error("{what}: {cause}")]
     Gtid {
@@ -123,6 +137,7 @@ impl ReceiverError {
             ReceiverError::Stream { .. } => false,
             ReceiverError::Flavor { .. }
             | ReceiverError::Setup { .. }
+            | ReceiverError::History { .. }
             | ReceiverError::Gtid { .. }
             | ReceiverError::Refused(_)
             | ReceiverError::LogClosed => true,

@@ -6,12 +6,13 @@ use super::connect::{connect, within};
 use super::dump_request;
 use super::error::ReceiverError;
 use super::facts::SourceFacts;
+use super::history;
 use super::identities::Identities;
 use super::options::{ReceiverContext, ReceiverOptions};
 use super::resume;
 use super::status::SourceStatus;
 use super::stream::{self, Dump};
-use crate::connection::Phase;
+use crate::connection::{Connection, Phase};
 use crate::log_thread::SourceCounters;
 use crate::relay_log::Condition;
 
@@ -69,6 +70,7 @@ async fn open(
     warn(options, &context.identities, &facts);
     status.set_facts(&facts);
     let (start, first_timestamp) = resume::start_point(options, context, &facts).await?;
+    verify_history(&mut connection, options, context, &facts).await?;
     dump_request::prepare(&mut connection, options, &facts).await?;
     tracing::info!(
         source = %options.config.name,
@@ -88,6 +90,22 @@ async fn open(
         facts,
         first_timestamp,
     })
+}
+
+/// Verifies that the source's binlog is still the one that was received.
+async fn verify_history(
+    connection: &mut Connection,
+    options: &ReceiverOptions,
+    context: &ReceiverContext,
+    facts: &SourceFacts,
+) -> Result<(), ReceiverError> {
+    let (progress, executed) = {
+        let state = context.log.state();
+        let progress = state.sources.get(usize::from(options.number)).cloned();
+        (progress.unwrap_or_default(), state.executed.clone())
+    };
+    history::verify_last(options, facts, &progress).await?;
+    history::verify_executed(connection, facts, &executed).await
 }
 
 /// Logs configurations that work, but not as intended: once a GTID domain that several sources

@@ -24,6 +24,7 @@ mod filters;
 mod fingerprints;
 mod foreign_clients;
 mod harness_check;
+mod histories;
 mod incidents;
 mod large_transactions;
 mod log_is_a_binlog;
