@@ -2,11 +2,13 @@
 
 use tokio::sync::watch;
 
+use super::binlog_check;
 use super::connect::{connect, within};
 use super::dump_request;
 use super::error::ReceiverError;
 use super::facts::SourceFacts;
 use super::history;
+use super::history_record;
 use super::identities::Identities;
 use super::options::{ReceiverContext, ReceiverOptions};
 use super::resume;
@@ -25,16 +27,21 @@ pub(super) async fn follow(
     status: &SourceStatus,
     connections: u64,
 ) -> ReceiverError {
+    let name = options.config.name.as_str();
+    if let Err(error) = history_record::check(&context.log.log_dir().dir, name) {
+        return error;
+    }
     let mut refusal = ledger.refusal.subscribe();
     let mut condition = context.log.follow_condition();
     let streaming = async {
         match open(options, context, status).await {
             Ok(dump) => stream::stream(dump, options, context, status, connections).await,
-            Err(error) => error,
+            Err(error) => history_record::keep(&context.log.log_dir().dir, name, error),
         }
     };
     tokio::select! {
         error = streaming => error,
+        error = binlog_check::contradiction(options.number, context, status) => error,
         message = refused(&mut refusal) => ReceiverError::Refused(message),
         // A source that has nothing to send would not notice.
         _ = condition.wait_for(|now| matches!(now, Condition::Failed(_))) => {

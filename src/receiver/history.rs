@@ -112,6 +112,7 @@ fn changed(last: &LastReceived, found: String) -> ReceiverError {
             last.file, last.end
         ),
         found,
+        record: None,
     }
 }
 
@@ -249,11 +250,33 @@ pub(super) async fn verify_executed(
     };
     match lost {
         None => Ok(()),
+        // They may be in its binlog, and wait for a replica's acknowledgement.
+        Some(lost) if is_semi_sync(connection).await? => Err(ReceiverError::setup(
+            format!(
+                "the source has not committed its own transactions {lost}, which the relay log contains"
+            ),
+            "if it waits for the acknowledgement of a semi-synchronous replica, attach one; if not, \
+             it was restored from an older copy or lost its newest transactions in a crash: compare \
+             its data with the replicas",
+        )),
         Some(lost) => Err(ReceiverError::History {
             expected: format!("its own transactions {lost}, which the relay log contains"),
             found: "a binlog without them".to_owned(),
+            record: None,
         }),
     }
+}
+
+/// Whether semi-synchronous replication is active on the source.
+async fn is_semi_sync(connection: &mut Connection) -> Result<bool, ReceiverError> {
+    let answer = connection
+        .query("SHOW GLOBAL STATUS LIKE 'Rpl_semi_sync%status'")
+        .await?;
+    Ok((0..answer.rows.len()).any(|row| {
+        let name = answer.value(row, "Variable_name").unwrap_or_default();
+        let is_source = name.contains("master") || name.contains("source");
+        is_source && answer.value(row, "Value").as_deref() == Some("ON")
+    }))
 }
 
 /// The source's own transactions that it has lost, as a GTID set.

@@ -64,7 +64,7 @@ async fn start(kind: Kind, mode: Mode) -> Topology {
     let topology = Topology::start(options).await;
     topology
         .m1
-        .sql("CREATE TABLE test.history (id INT PRIMARY KEY AUTO_INCREMENT, v INT)")
+        .sql("USE test; CREATE TABLE history (id INT PRIMARY KEY AUTO_INCREMENT, v INT)")
         .await;
     insert(&topology.m1, 10).await;
     topology.settle(60).await;
@@ -74,7 +74,9 @@ async fn start(kind: Kind, mode: Mode) -> Topology {
 /// Rows of equal sizes, so that transactions of another history end at the same positions.
 async fn insert(server: &Server, rows: u32) {
     for _ in 0..rows {
-        server.sql("INSERT INTO test.history (v) VALUES (1)").await;
+        server
+            .sql("USE test; INSERT INTO history (v) VALUES (1)")
+            .await;
     }
 }
 
@@ -134,7 +136,7 @@ async fn assert_fails(topology: &mut Topology, more: u32) {
 async fn wait_failed(topology: &Topology) {
     topology
         .relay
-        .wait_status("m1 is failed because of its history", 40, |status| {
+        .wait_status("m1 is failed because of its history", 90, |status| {
             let m1 = &status["sources"][0];
             let error = m1["last_error"].to_string();
             m1["state"] == "failed" && error.contains("history has changed")
