@@ -13,6 +13,7 @@
 //!
 //! Each source has its own receiver; a problem with one does not affect the others.
 
+mod binlog_check;
 mod check;
 mod connect;
 pub mod control;
@@ -25,6 +26,8 @@ mod first_contact;
 mod first_start;
 mod follow;
 mod gtid_mode;
+mod history;
+mod history_record;
 mod identities;
 mod listening;
 mod old_servers;

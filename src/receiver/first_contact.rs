@@ -172,6 +172,7 @@ fn first_contact_of(
         gtid_position,
         first_timestamp: if has_lost { began } else { 0 },
         reading_back: false,
+        last: None,
     };
     Ok(FirstContact {
         facts,

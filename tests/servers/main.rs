@@ -34,6 +34,7 @@ mod fingerprints;
 mod foreign_clients;
 mod gtid_modes;
 mod harness_check;
+mod histories;
 mod incidents;
 mod large_transactions;
 mod log_is_a_binlog;
