@@ -81,7 +81,7 @@ impl SourceFacts {
             {
                 return Err(ReceiverError::setup(
                     format!(
-                        "the source is MariaDB {}, which has no GTIDs",
+                        "the source is version {}, which has no GTIDs",
                         greeting.version
                     ),
                     "upgrade it to MariaDB 10.0 or later",

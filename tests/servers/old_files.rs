@@ -13,31 +13,65 @@ use crate::support;
 use crate::support::Deadline;
 use crate::support::binlog_text::read_file;
 use crate::support::relay::{RELAY_HOST, Relay, RelayOptions, SourceOptions};
-use crate::support::replication::{StartAt, assert_healthy, attach};
+use crate::support::replication::{StartAt, assert_healthy, attach, retry_each_second};
 use crate::support::servers::{Kind, Server, ServerOptions};
 use crate::support::tables::assert_same_rows;
 use crate::support::topology::run_for;
 
 const BASENAME: &str = "mysql-bin";
 
+/// MySQL 9.7 no longer reads version 1 rows, neither as a replica nor in `mysqlbinlog`: these get
+/// statements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Logged {
+    StatementsAndRows,
+    Statements,
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn files_of_mysql_55_on_a_56_master() {
-    follow(Kind::MySql56, Form::MySql55, &[Kind::MySql56, Kind::MySql]).await;
+    let replicas = [Kind::MySql56, Kind::MariaDb];
+    follow(
+        Kind::MySql56,
+        (Form::MySql55, Logged::StatementsAndRows),
+        &replicas,
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn files_of_mysql_55_on_a_97_master() {
-    follow(Kind::MySql, Form::MySql55, &[Kind::MySql, Kind::MariaDb]).await;
+    follow(
+        Kind::MySql,
+        (Form::MySql55, Logged::Statements),
+        &[Kind::MySql],
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn files_of_mysql_51_on_a_56_master() {
-    follow(Kind::MySql56, Form::MySql51, &[Kind::MySql56, Kind::MySql]).await;
+    follow(
+        Kind::MySql56,
+        (Form::MySql51, Logged::StatementsAndRows),
+        &[Kind::MySql56],
+    )
+    .await;
 }
 
-async fn follow(source_kind: Kind, form: Form, replica_kinds: &[Kind]) {
+#[tokio::test(flavor = "multi_thread")]
+async fn files_of_mysql_51_on_a_97_master() {
+    follow(
+        Kind::MySql,
+        (Form::MySql51, Logged::Statements),
+        &[Kind::MySql],
+    )
+    .await;
+}
+
+async fn follow(source_kind: Kind, (form, logged): (Form, Logged), replica_kinds: &[Kind]) {
     let _turn = support::turn();
-    let files = old_files(form).await;
+    let files = old_files(form, logged).await;
     let mut options = ServerOptions::new(86);
     options.gtid = false;
     let source = Server::start_prepared(source_kind, options, |data| {
@@ -53,9 +87,10 @@ async fn follow(source_kind: Kind, form: Form, replica_kinds: &[Kind]) {
         let direct = replica(*kind, 100 + 2 * number).await;
         let relayed = replica(*kind, 101 + 2 * number).await;
         let (at, host) = (StartAt::first_file(BASENAME), "127.0.0.1");
-        attach(&direct, host, source.port, &at, "").await;
+        let retry = retry_each_second(*kind);
+        attach(&direct, host, source.port, &at, retry).await;
         let at = StartAt::first_file("relay-bin");
-        attach(&relayed, RELAY_HOST, relay.port, &at, "").await;
+        attach(&relayed, RELAY_HOST, relay.port, &at, retry).await;
         pairs.push((direct, relayed));
     }
     run_for(500).await;
@@ -80,7 +115,11 @@ async fn follow(source_kind: Kind, form: Form, replica_kinds: &[Kind]) {
     let log_files = relay.log_files();
     assert!(log_files.len() >= 2, "{log_files:?}");
     for file in &log_files {
-        for kind in [Kind::MySql, Kind::MariaDb] {
+        let tools = match logged {
+            Logged::StatementsAndRows => &[Kind::MariaDb][..],
+            Logged::Statements => &[Kind::MySql, Kind::MariaDb],
+        };
+        for kind in tools.iter().copied() {
             let events = read_file(kind, file).events;
             assert!(events.len() >= 2, "{kind}: {}", file.display());
         }
@@ -89,16 +128,19 @@ async fn follow(source_kind: Kind, form: Form, replica_kinds: &[Kind]) {
 
 /// Two files in the form of the old version: one that begins after the server's start, and one
 /// that follows it.
-async fn old_files(form: Form) -> Vec<Vec<u8>> {
+async fn old_files(form: Form, logged: Logged) -> Vec<Vec<u8>> {
     let mut options = ServerOptions::new(86);
     options.gtid = false;
-    options.binlog_format = Some("MIXED");
+    options.binlog_format = Some(match logged {
+        Logged::StatementsAndRows => "MIXED",
+        Logged::Statements => "STATEMENT",
+    });
     options.extra = vec![
         "--binlog-checksum=NONE".to_owned(),
         "--log-bin-use-v1-row-events=1".to_owned(),
     ];
     let mut writer = Server::start(Kind::MySql56, options).await;
-    write_history(&writer).await;
+    write_history(&writer, logged).await;
     writer.terminate();
     let files = writer.log_files();
     let files: Vec<Vec<u8>> = files
@@ -113,7 +155,12 @@ async fn old_files(form: Form) -> Vec<Vec<u8>> {
         .collect()
 }
 
-async fn write_history(writer: &Server) {
+async fn write_history(writer: &Server, logged: Logged) {
+    // What a statement with uuid() changes is logged as rows.
+    let (value, format) = match logged {
+        Logged::StatementsAndRows => ("uuid()", "ROW"),
+        Logged::Statements => ("'text'", "STATEMENT"),
+    };
     let load = writer.data_dir().join("load.txt");
     std::fs::write(&load, "71\tone\n72\ttwo\n").unwrap();
     let statements = format!(
@@ -123,10 +170,10 @@ async fn write_history(writer: &Server) {
          CREATE TABLE stamps (id INT AUTO_INCREMENT PRIMARY KEY, a TIMESTAMP, b INT) ENGINE=InnoDB;
          CREATE TABLE other.o (id INT PRIMARY KEY, r DOUBLE) ENGINE=InnoDB;
          INSERT INTO t VALUES (1, 'one'), (2, 'two');
-         INSERT INTO t VALUES (3, uuid());
+         INSERT INTO t VALUES (3, {value});
          INSERT INTO my VALUES (1, 'one');
-         INSERT INTO my VALUES (2, uuid());
-         UPDATE my SET v = uuid() WHERE id = 2;
+         INSERT INTO my VALUES (2, {value});
+         UPDATE my SET v = {value} WHERE id = 2;
          SET @x = -4, @y = 'text', @z = NULL;
          INSERT INTO my VALUES (@x, @y), (@x * 2, @z);
          INSERT INTO stamps (b) VALUES (@x), (2);
@@ -141,7 +188,7 @@ async fn write_history(writer: &Server) {
          INSERT INTO t SELECT id, 'temporary' FROM tt; DROP TEMPORARY TABLE tt;
          LOAD DATA INFILE '{0}' INTO TABLE t; LOAD DATA INFILE '{0}' INTO TABLE my;
          FLUSH LOGS;
-         SET SESSION binlog_format = ROW;
+         SET SESSION binlog_format = {format};
          INSERT INTO t VALUES (40, 'rows'); UPDATE t SET v = 'changed' WHERE id < 3;
          DELETE FROM t WHERE id = 20; INSERT INTO my VALUES (40, 'rows'), (41, 'rows');
          CREATE TABLE copy ENGINE=InnoDB SELECT * FROM t;

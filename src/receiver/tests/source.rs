@@ -295,7 +295,9 @@ fn values(state: &State, sql: &str) -> Vec<(&'static str, String)> {
             Flavor::MySql => {
                 let uuid = "01010101-0101-0101-0101-010101010101";
                 row.push(("server_uuid", uuid.to_owned()));
-                row.push(("gtid_mode", state.gtid_mode.to_owned()));
+                if sql.contains("gtid_mode") {
+                    row.push(("gtid_mode", state.gtid_mode.to_owned()));
+                }
             }
             Flavor::MariaDb => {
                 row.push(("gtid_domain_id", "0".to_owned()));

@@ -180,7 +180,7 @@ mod tests {
         assert_eq!(both.server_version, OLD_MYSQL);
         assert_eq!(both.post_header_lengths, mysql_57().post_header_lengths);
         assert_eq!(adapt(&both, &[mysql_57(), mysql_55()]), None);
-        // The source goes on in a file of its newer version.
+        // The source continues in a file of its newer version.
         let new = adapt(&old, &[mysql_56()]).unwrap();
         assert_eq!(new, own_format(&mysql_56()));
         let new = adapt(&both, &[mysql_57(), mysql_56()]).unwrap();
