@@ -101,8 +101,8 @@ pub fn begin(header: &EventHeader) -> Result<Vec<u8>, EventError> {
 }
 
 /// A Query of exactly `len` bytes; `None` if `text` does not fit. It is padded with an unknown
-/// status variable, which replicas ignore with all that follow: they do not take a BEGIN that
-/// ends with spaces for one where they filter by database.
+/// status variable, which replicas ignore. Spaces after the text would hide a BEGIN from replicas
+/// that filter by database.
 fn query(text: &[u8], len: usize) -> Option<Vec<u8>> {
     let padding = len.checked_sub(QUERY_FIXED_LEN + text.len())?;
     let padding_len = u16::try_from(padding).ok()?;
@@ -126,6 +126,7 @@ fn user_variable(len: usize) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::binlog::query::Query;
     use crate::gtid::BinlogState;
 
     fn gtid(flags2: u8) -> Vec<u8> {
@@ -163,6 +164,20 @@ mod tests {
         let (header, body) = replaced(&gtid(1));
         assert_eq!(header.event_type, EventType::QUERY);
         assert!(body.ends_with(b"\0# An "), "{body:?}");
+    }
+
+    #[test]
+    fn a_longer_gtid_event_becomes_exactly_begin() {
+        // With a commit id, and with more that follows.
+        for extra in 0..40 {
+            let mut body = 7u64.to_le_bytes().to_vec();
+            body.extend([0, 0, 0, 0, 2]);
+            body.extend(vec![0; 8 + extra]);
+            let header = EventHeader::parse(&gtid(2)).unwrap();
+            let (header, body) = replaced(&event::build(header, &body));
+            let query = Query::parse(header.event_type, &body).unwrap();
+            assert_eq!((query.statement, query.database), (&b"BEGIN"[..], &b""[..]));
+        }
     }
 
     #[test]

@@ -229,7 +229,7 @@ impl Walk {
         }
     }
 
-    /// Whether more of an event than `found` bytes must be at hand before it is decided on.
+    /// Whether more of an event than `found` bytes must be read before it is decided on.
     fn needs_more(&self, header: &EventHeader, found: usize) -> bool {
         let size = header.event_size as usize;
         let must_be_complete = match self.support {

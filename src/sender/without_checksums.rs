@@ -1,42 +1,41 @@
 //! Events for clients that do not know checksums: replicas of MySQL 5.5 and older, and the
 //! mysqlbinlog of these versions.
 //!
-//! Such a client sends no `SET @master_binlog_checksum`. MySQL 5.6 and later refuse it as soon as
-//! their events have checksums; the relay's always have. But the relay's source may be a master
-//! that serves this replica (MySQL 5.5, or 5.6 with `binlog_checksum=NONE`), so the relay must
-//! serve it as well.
+//! Such a client does not set `@master_binlog_checksum`. MySQL 5.6 and later refuse to send it events
+//! with checksums, and all events of the relay log have checksums. But the same replica may follow
+//! one of the relay's sources directly (MySQL 5.5, or 5.6 with `binlog_checksum=NONE`), so it can
+//! follow the relay, too.
 //!
 //! # Lengths
 //! A replica of MySQL 5.5 computes its position in the master's binlog: it adds the length of each
-//! packet. With the position it reconnects, and it stops when a heartbeat has another one. If
-//! the checksums were removed, the position would no longer be one of the relay's files. It could
-//! not be translated back either: an offset with four bytes less for each event may be the offset
-//! of another event, and administrators set positions from `SHOW MASTER STATUS`. So **each event
-//! keeps its length and its `log_pos`**: in place of the checksum there are four other bytes
-//! (the filler) where that replica ignores them. Its positions are then those of the relay's files,
-//! in the middle of a transaction too.
+//! packet. It reconnects with that position, and stops at a heartbeat with a different one. Without
+//! the four bytes of each checksum the position would not be one of the relay log. The relay
+//! could not translate it either: a position that is four bytes smaller for each event can be that of
+//! another event, and administrators set positions from `SHOW MASTER STATUS`. So **each event keeps
+//! its length and its `log_pos`**: the checksum is replaced by four other bytes (the filler) where
+//! the replica ignores them. Its positions are those of the relay log, inside transactions as well.
 //!
-//! | events | place of the filler |
+//! | events | where the filler is |
 //! |---|---|
-//! | Query, Execute_load_query | the end of the status variables. `0xff` is the code of none, and 5.5 ignores what follows an unknown code |
-//! | rows (version 1), Append_block, Begin_load_query | the end of the fixed part (post-header), whose length in the format description event is four bytes more. 5.5 uses that length, and keeps it when it begins another relay log file |
-//! | Table_map, Intvar, RAND, User_var, Xid, Incident, Delete_file, Exec_load | the event's end: 5.5 reads these fields by their lengths and ignores what follows. The bytes are 0: the first may be read as the flags of a User_var that MySQL 5.1 wrote without flags |
-//! | Format_desc | none; as MySQL 5.6 with `binlog_checksum=NONE` sends it to 5.5: algorithm 0 and a checksum. 5.5 reads these five bytes as the lengths of five more event types |
-//! | Rotate, Heartbeat | none: they are shortened. 5.5 does not count their lengths, and reads a file name to the event's end |
+//! | Query, Execute_load_query | at the end of the status variables. `0xff` is not the code of any; 5.5 ignores an unknown code and all that follows |
+//! | rows (version 1), Append_block, Begin_load_query | at the end of the fixed part (post-header), whose length in the format description event is four bytes longer. 5.5 reads that length, and writes it again when it begins the next file of its relay log |
+//! | Table_map, Intvar, RAND, User_var, Xid, Incident, Delete_file, Exec_load | at the end of the event: 5.5 reads these fields by their lengths and ignores what follows. The filler is 0, because 5.5 reads its first byte as the flags of a User_var without flags |
+//! | Format_desc | none. As from MySQL 5.6 with `binlog_checksum=NONE`: algorithm 0 and a checksum. 5.5 reads these five bytes as the lengths of five more event types |
+//! | Rotate, Heartbeat | none: they are four bytes shorter. 5.5 does not count their lengths, and reads a file name up to the event's end |
 //!
-//! A reader that ignores the lengths in the format description event cannot read the rows: it reads
-//! the filler's `0xff`, which is not the first byte of any number of columns, instead of
-//! wrong rows.
+//! A program that ignores the lengths in the format description event cannot read the rows, and does
+//! not read wrong rows: `0xff` is not the first byte of any number of columns.
 //!
 //! # Events that MySQL 5.5 does not know
 //! | events | sent as |
 //! |---|---|
-//! | Previous_gtids, Anonymous_Gtid; MariaDB: Gtid_list, Binlog_checkpoint, Gtid of a standalone statement | Xid. Between two transactions it commits nothing, and advances the position in `SHOW SLAVE STATUS` |
-//! | Rows_query and others that replicas may ignore; MariaDB: Annotate_rows | User_var: sets a variable that nothing uses. It does not end a transaction |
-//! | MariaDB: other Gtid events | BEGIN, which they stand for |
-//! | all others; a Table_map with a column type that 5.5 does not know | refused with error 1236 |
+//! | Previous_gtids, Anonymous_Gtid; MariaDB: Gtid_list, Binlog_checkpoint, Gtid of a standalone statement | Xid. Between two transactions it commits nothing, and `SHOW SLAVE STATUS` shows the position after it |
+//! | Rows_query and others that replicas may ignore; MariaDB: Annotate_rows | User_var of a variable that nothing uses. It does not end the transaction |
+//! | MariaDB: other Gtid events | BEGIN |
+//! | all others, and a Table_map with a column type that 5.5 does not know | not sent: error 1236 |
 //!
-//! A dump by GTID is not for these clients: the versions that request it know checksums.
+//! Clients that request a dump by GTID are refused as on real servers: all that do so know checksums,
+//! and must announce it.
 
 use super::old_replicas;
 use crate::binlog::columns::{column_type, column_types};
@@ -47,8 +46,8 @@ use crate::binlog::query::{STATUS_VARIABLES_LEN_AT, fixed_len, status_variables_
 use crate::binlog::{CHECKSUM_LEN, EventError, EventHeader, EventType, HEADER_LEN};
 use crate::protocol::framing::FrameWriter;
 
-/// The bytes of an event that must be at hand before it is sent, if it has so many: more than a
-/// Query's status variables or a Table_map's column types need.
+/// How many bytes of an event must be read before it is sent, or all if it is shorter: the status
+/// variables of a Query and the column types of a Table_map are within them.
 pub const HEAD_LEN: usize = 8 * 1024;
 
 /// The most bytes of status variables that MySQL 5.5 reads (its `MAX_SIZE_LOG_EVENT_STATUS`); it
@@ -243,8 +242,8 @@ pub fn format_description(event: &[u8]) -> Result<Vec<u8>, EventError> {
 }
 
 impl Rewriting {
-    /// Sends what becomes of `part`, the next bytes of the event. The first part is as long as the
-    /// bytes that [`form`] had.
+    /// Sends the rewritten `part`, the next bytes of the event. The first part has at least the bytes
+    /// that were given to [`form`].
     pub fn put(&mut self, part: &[u8], frames: &mut FrameWriter, out: &mut Vec<u8>) {
         let mut rest = part;
         if self.passed == 0 {

@@ -167,6 +167,7 @@ fn statements_of_mariadb_replicas_are_answered() {
         asker.row("SELECT @@gtid_binlog_pos, @@gtid_binlog_state"),
         "0-1-1,3-2-9|0-1-1,3-2-9"
     );
+    // A replica with semi-sync expects other packets if the variable exists.
     let semi_sync = "SHOW VARIABLES LIKE 'rpl_semi_sync_master_enabled'";
     assert_eq!(asker.row(semi_sync), "");
     let semi_sync = "SELECT @@global.rpl_semi_sync_master_enabled";
