@@ -57,12 +57,18 @@ pub(super) fn write(
             writeln!(out, "### {action} {quoted} VALUES ()")?;
             continue;
         }
-        writeln!(out, "### {action} {quoted}\n### {first}")?;
+        // Only MariaDB's tool says that an image is empty.
+        let note = |cells: &[Cell<'_>]| match (flavor, cells) {
+            (Flavor::MariaDb, []) => " /* no columns */",
+            _ => "",
+        };
+        let before = note(&row.image);
+        writeln!(out, "### {action} {quoted}\n### {first}{before}")?;
         for cell in &row.image {
             write_cell(out, cell, flavor)?;
         }
         if let Some(after) = &row.after {
-            writeln!(out, "### SET")?;
+            writeln!(out, "### SET{}", note(after))?;
             for cell in after {
                 write_cell(out, cell, flavor)?;
             }
