@@ -9,6 +9,10 @@
 //! A file is damaged when it does not begin as a binlog does, and when an event is smaller than its
 //! header or extends past the end of the file, has a wrong checksum, or a body that cannot be read.
 //!
+//! Rows that do not fit their table map are damage too, unless their checksum is right and the table has
+//! temporal columns of the types before MySQL 5.6: MariaDB's may have fractions that the table map does
+//! not state. Their number is unknown then.
+//!
 //! A log_pos that is not the event's end is not damage, if the checksum is right or another event follows:
 //! files assembled from parts of others have it, and those of MySQL before 5.1.18. The first one is
 //! a warning, except where log_pos is a position in another file by design: in a server's own relay

@@ -176,6 +176,13 @@ impl Columns {
         Ok(columns)
     }
 
+    /// Whether a column has a temporal type of before MySQL 5.6: in MariaDB its values may have
+    /// fractions of seconds, which the table map does not state.
+    pub fn have_old_temporal_types(&self) -> bool {
+        let mut columns = self.columns.iter();
+        columns.any(|column| matches!(column.column_type, TIMESTAMP | TIME | DATETIME))
+    }
+
     /// Before MySQL 5.1.18 a table map ends with the types.
     fn without_metadata(types: &[u8]) -> Self {
         let column = |column_type: &u8| match metadata_width(*column_type) {

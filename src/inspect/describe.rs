@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::description::{Description, Table, UNCOMPRESSED_MAX};
-use super::file_event::{EventBytes, FileEvent};
+use super::file_event::{ChecksumState, EventBytes, FileEvent};
 use super::soundness;
 use super::text::{one_line, push_identifier};
 use crate::binlog::EventType;
@@ -123,7 +123,18 @@ impl Describer {
             Some(table) if event.whole => count_rows(event_type, body, &table.columns),
             _ => check_head(event_type, body).map(|()| None),
         };
-        let rows = counted?;
+        let rows = match counted {
+            Ok(rows) => rows,
+            Err(error) => {
+                // The checksum covers rows whose form the table map does not state.
+                let is_unstated = event.checksum == ChecksumState::Ok
+                    && table.is_some_and(|table| table.columns.have_old_temporal_types());
+                if !is_unstated || check_head(event_type, body).is_err() {
+                    return Err(error);
+                }
+                None
+            }
+        };
         let name = table.map_or("(no table map)", |table| table.shown.as_str());
         let count = rows.map_or("?".to_owned(), |rows| rows.to_string());
         let mut text = format!("{name} id={} rows={count}", head.table_id);

@@ -153,7 +153,7 @@ fn format_description(format: Option<&FormatDescription>) -> Result<(), EventErr
     let fields = FieldReader::new("Format_desc event", &[], 0);
     let major = format.server_version.split_once('.');
     let major = major.and_then(|(major, _)| major.parse::<u8>().ok());
-    if !major.is_some_and(|major| major > 0) {
+    if major.is_none_or(|major| major == 0) {
         let expected = "major.minor.patch";
         return Err(fields.invalid("server version", VERSION_AT, 0, expected));
     }

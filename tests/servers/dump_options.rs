@@ -88,22 +88,13 @@ fn tool_offsets(kind: Kind, file: &Path, part: Part) -> Vec<u64> {
     offsets
 }
 
-fn compare(kind: &str, tool: &str) {
-    let tool = Kind::named(tool).expect("a kind of server");
-    let file = fixture(kind);
-    let all = events(&file, Part::default());
-    let first = all[0].0;
+/// All pairs of a start and a stop: times of events and a second around them, and offsets of events.
+fn parts(all: &[(u64, i64)]) -> Vec<Part> {
     let times: BTreeSet<i64> = all.iter().map(|(_, time)| *time).collect();
     let (least, most) = (*times.first().unwrap(), *times.last().unwrap());
     let middle = *times.iter().nth(times.len() / 2).unwrap();
-    let times = [
-        None,
-        Some(least - 1),
-        Some(least),
-        Some(middle),
-        Some(most),
-        Some(most + 1),
-    ];
+    let times = [least - 1, least, middle, most, most + 1].map(Some);
+    let times = [&[None], &times[..]].concat();
     let offset = |number: usize| Some(all[number].0);
     let offsets = [
         None,
@@ -112,53 +103,45 @@ fn compare(kind: &str, tool: &str) {
         offset(all.len() - 1),
     ];
     let mut parts = Vec::new();
-    for start_time in times {
-        for stop_time in times {
-            parts.push(Part {
-                start_time,
-                stop_time,
-                ..Part::default()
-            });
-        }
-        for start in offsets {
-            parts.push(Part {
-                start_time,
-                start,
-                ..Part::default()
-            });
-        }
+    let mut add = |start_time, stop_time, start, stop| {
+        parts.push(Part {
+            start_time,
+            stop_time,
+            start,
+            stop,
+        });
+    };
+    for time in &times {
+        times.iter().for_each(|stop| add(*time, *stop, None, None));
+        offsets
+            .iter()
+            .for_each(|start| add(*time, None, *start, None));
+        offsets
+            .iter()
+            .for_each(|stop| add(None, *time, None, *stop));
     }
-    for stop in offsets {
-        for start in offsets {
-            if stop.is_none_or(|stop| start.is_none_or(|start| start <= stop)) {
-                parts.push(Part {
-                    start,
-                    stop,
-                    ..Part::default()
-                });
-            }
-        }
-        for stop_time in times {
-            parts.push(Part {
-                stop_time,
-                stop,
-                ..Part::default()
-            });
-        }
+    for (number, stop) in offsets.iter().enumerate().skip(1) {
+        let starts = &offsets[..=number];
+        starts
+            .iter()
+            .for_each(|start| add(None, None, *start, *stop));
     }
+    parts
+}
+
+fn compare(kind: &str, tool: &str) {
+    let tool = Kind::named(tool).expect("a kind of server");
+    let file = fixture(kind);
+    let all = events(&file, Part::default());
+    let first = all[0].0;
+    let without_first = |offsets: Vec<u64>| -> Vec<u64> {
+        let others = offsets.into_iter().filter(|offset| *offset != first);
+        others.collect()
+    };
     let mut listed = 0;
-    for part in parts {
-        let without_first = |offsets: Vec<u64>| -> Vec<u64> {
-            offsets
-                .into_iter()
-                .filter(|offset| *offset != first)
-                .collect()
-        };
-        let found = events(&file, part)
-            .into_iter()
-            .map(|(offset, _)| offset)
-            .collect();
-        let found = without_first(found);
+    for part in parts(&all) {
+        let found = events(&file, part).into_iter().map(|(offset, _)| offset);
+        let found = without_first(found.collect());
         listed += found.len();
         let expected = without_first(tool_offsets(tool, &file, part));
         assert_eq!(found, expected, "{kind}: {part:?}");

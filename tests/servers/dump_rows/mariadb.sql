@@ -9,7 +9,7 @@ CREATE TABLE oldv(id INT PRIMARY KEY, d DATE, t TIME, dt DATETIME, ts TIMESTAMP 
 SET GLOBAL mysql56_temporal_format=ON;
 SET GLOBAL log_bin_compress=ON, log_bin_compress_min_len=10;
 INSERT INTO strs(id,tx) VALUES (100,REPEAT('c',1000)),(101,REPEAT('d',1000)); UPDATE strs SET tx=REPEAT('e',1000) WHERE id=100; DELETE FROM strs WHERE id=101;
-SET binlog_row_image=MINIMAL; INSERT INTO nothing VALUES (); INSERT INTO nothing VALUES (),(); SET binlog_row_image=FULL;
+SET binlog_row_image=MINIMAL; INSERT INTO nothing VALUES (); SET binlog_row_image=FULL;
 SET GLOBAL log_bin_compress=OFF;
 SET binlog_row_image=MINIMAL; CREATE TABLE inv(a INT DEFAULT 1 INVISIBLE, b INT DEFAULT 2 INVISIBLE, v INT DEFAULT 3); INSERT INTO inv VALUES (); INSERT INTO inv(a) VALUES (5); UPDATE inv SET b=9; DELETE FROM inv;
 CREATE TABLE gen(a INT DEFAULT 1, v INT AS (a+1) VIRTUAL, s INT AS (a+2) STORED); INSERT INTO gen VALUES (); INSERT INTO gen(a) VALUES (4); UPDATE gen SET a=8; DELETE FROM gen; SET binlog_row_image=FULL; INSERT INTO gen VALUES (); INSERT INTO inv VALUES ();
