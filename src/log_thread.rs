@@ -317,9 +317,10 @@ impl LogThread {
         let mut next = Some(first);
         while let Some(QueuedBatch { batch, memory }) = next {
             len += batch.len();
-            let counters = counters.get(usize::from(batch.source));
-            let counters = counters.ok_or_else(|| not_configured(&self.log, batch.source))?;
-            self.append_batch(&batch, counters)?;
+            let source = counters.get(usize::from(batch.source));
+            let source = source.ok_or_else(|| not_configured(&self.log, batch.source))?;
+            self.append_batch(&batch, source)?;
+            source.taken.fetch_add(1, Ordering::Relaxed);
             batch.recycle();
             drop(memory);
             next = if len < GROUP_LEN_MAX {
@@ -328,7 +329,9 @@ impl LogThread {
                 None
             };
         }
-        self.commit()
+        self.commit()?;
+        counters.iter().for_each(|source| source.note_commit());
+        Ok(())
     }
 
     fn append_batch(

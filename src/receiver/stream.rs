@@ -1,5 +1,7 @@
 //! The stream of a dump: from packets to batches of transactions for the relay log.
 
+use std::sync::atomic::Ordering;
+
 use super::dump_position::{Change, DumpPosition};
 use super::error::ReceiverError;
 use super::facts::SourceFacts;
@@ -10,7 +12,7 @@ use super::status::{SourceState, SourceStatus};
 use crate::binlog::EventType;
 use crate::binlog::event::EventHeader;
 use crate::connection::Connection;
-use crate::log_thread::QueuedBatch;
+use crate::log_thread::{QueuedBatch, SourceCounters};
 use crate::position::SourcePosition;
 use crate::transaction::{Assembler, AssemblerOptions, TransactionBatch, TransactionError};
 
@@ -44,6 +46,7 @@ enum Large {
 struct Stream<'a> {
     options: &'a ReceiverOptions,
     context: &'a ReceiverContext,
+    ledger: &'a SourceCounters,
     /// Up to here the source is read only to recognise copies.
     start: Option<SourcePosition>,
     status: &'a SourceStatus,
@@ -63,6 +66,7 @@ pub(super) async fn stream(
     dump: Dump,
     options: &ReceiverOptions,
     context: &ReceiverContext,
+    ledger: &SourceCounters,
     status: &SourceStatus,
     connections: u64,
 ) -> ReceiverError {
@@ -80,6 +84,7 @@ pub(super) async fn stream(
     let mut stream = Stream {
         options,
         context,
+        ledger,
         start: context.read_back.start_of(options.number),
         status,
         position: DumpPosition::new(),
@@ -156,11 +161,11 @@ impl Stream<'_> {
         let memory = queue.memory.clone().acquire_many_owned(memory_kib).await;
         let memory = memory.map_err(|_| ReceiverError::LogClosed)?;
         let queued = QueuedBatch { batch, memory };
-        queue
-            .batches
-            .send(queued)
-            .await
-            .map_err(|_| ReceiverError::LogClosed)
+        let room = queue.batches.reserve().await;
+        let room = room.map_err(|_| ReceiverError::LogClosed)?;
+        self.ledger.queued.fetch_add(1, Ordering::Release);
+        room.send(queued);
+        Ok(())
     }
 
     /// Whether everything before the source's start has been read.
@@ -258,9 +263,8 @@ impl Stream<'_> {
 
     fn event(&mut self, header: &EventHeader, event: &[u8]) -> Result<bool, ReceiverError> {
         self.bytes += event.len() as u64;
-        match header.event_type {
-            EventType::HEARTBEAT => self.status.note_heartbeat(),
-            _ => self.has_news = true,
+        if header.event_type != EventType::HEARTBEAT {
+            self.has_news = true;
         }
         if header.event_type.is_control() {
             if header.event_size as usize != event.len() {
@@ -293,7 +297,11 @@ impl Stream<'_> {
                 self.position.at
             );
         }
-        match self.position.control(header, event)? {
+        let change = self.position.control(header, event)?;
+        if header.event_type == EventType::HEARTBEAT {
+            self.status.note_heartbeat(&self.position.at);
+        }
+        match change {
             Change::Nothing => Ok(false),
             Change::File | Change::Format => Ok(true),
             Change::Position => {

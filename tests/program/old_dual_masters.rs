@@ -8,7 +8,7 @@ use crate::old_servers::{REPLICA_ID, assert_understood, relay_of, started};
 use crate::recorded;
 use crate::standin::binlog::Binlog;
 use crate::standin::event::{
-    Event, Group, QUERY, ROWS_QUERY, TABLE_MAP, WRITE_ROWS_V1, XID, groups,
+    Event, Group, QUERY, ROWS_QUERY, TABLE_MAP, USER_VAR, WRITE_ROWS_V1, XID, groups,
 };
 use crate::standin::reading_55::as_read;
 use crate::standin::replica::{ReplicaStandin, Stop};
@@ -45,6 +45,11 @@ fn signature(event: &Event) -> Option<String> {
             format!("{} {}", event.kind, event.body[8..].escape_ascii())
         }
         _ if event.is_opener() => return None,
+        USER_VAR => {
+            // Flags that are 0 may be absent.
+            let read = as_read(event, Version::V55.lengths()).expect("a variable");
+            format!("{USER_VAR} {}", read.body.escape_ascii())
+        }
         kind => format!("{kind} {}", event.body.escape_ascii()),
     };
     Some(text)

@@ -8,6 +8,7 @@ use mysql_async::Row;
 
 use crate::standin::binlog::BinlogFile;
 use crate::standin::event::Event;
+use crate::standin::reading_55::as_read;
 use crate::standin::recordings::recorded_binlog;
 use crate::standin::replica::ReplicaStandin;
 use crate::standin::source::SourceStandin;
@@ -20,30 +21,30 @@ use crate::support::topology::replica_options;
 
 #[cfg(has_mysql_5_5)]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_real_5_5_replica_follows_the_stand_in() {
-    replica_of_the_stand_in(Kind::MySql55, Version::V55).await;
+async fn a_real_5_5_replica_follows_the_standin() {
+    replica_of_the_standin(Kind::MySql55, Version::V55).await;
 }
 
 #[cfg(has_mysql_5_7)]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_real_5_7_replica_follows_the_stand_in() {
-    replica_of_the_stand_in(Kind::MySql57, Version::V57).await;
+async fn a_real_5_7_replica_follows_the_standin() {
+    replica_of_the_standin(Kind::MySql57, Version::V57).await;
 }
 
 #[cfg(has_mysql_5_5)]
 #[tokio::test(flavor = "multi_thread")]
-async fn the_stand_in_follows_a_real_5_5_source() {
-    source_of_the_stand_in(Kind::MySql55, Version::V55).await;
+async fn the_standin_follows_a_real_5_5_source() {
+    source_of_the_standin(Kind::MySql55, Version::V55).await;
 }
 
 #[cfg(has_mysql_5_7)]
 #[tokio::test(flavor = "multi_thread")]
-async fn the_stand_in_follows_a_real_5_7_source() {
-    source_of_the_stand_in(Kind::MySql57, Version::V57).await;
+async fn the_standin_follows_a_real_5_7_source() {
+    source_of_the_standin(Kind::MySql57, Version::V57).await;
 }
 
 /// The recorded transactions, with restarts of the source between and interrupted connections.
-async fn replica_of_the_stand_in(kind: Kind, version: Version) {
+async fn replica_of_the_standin(kind: Kind, version: Version) {
     let _turn = support::turn();
     let name = kind.name();
     let binlog = recorded_binlog(name, "replica-file", version, false);
@@ -91,7 +92,7 @@ async fn replica_of_the_stand_in(kind: Kind, version: Version) {
 }
 
 /// The model accepts what a real source sends, once more at every event.
-async fn source_of_the_stand_in(kind: Kind, version: Version) {
+async fn source_of_the_standin(kind: Kind, version: Version) {
     let _turn = support::turn();
     let mut options = ServerOptions::new(86);
     options.gtid = false;

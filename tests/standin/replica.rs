@@ -13,6 +13,7 @@ use super::wire::{ErrorPacket, Wire, put_text, take_text};
 
 const CLIENT_DEPRECATE_EOF: u32 = 1 << 24;
 const CLIENT_CONNECT_ATTRS: u32 = 1 << 20;
+const TOO_MANY_CONNECTIONS: u16 = 1040;
 /// A dump that sends nothing for so long is at its end.
 const SILENCE: Duration = Duration::from_secs(20);
 
@@ -69,9 +70,17 @@ impl ReplicaStandin {
     /// Connects, asks, and receives events until `stop` holds after one, or the source ends it. A
     /// contradiction to the model fails the test.
     pub fn follow(&mut self, mut stop: impl FnMut(&IoThread) -> bool) -> Stop {
-        let mut wire = match self.ask() {
-            Ok(wire) => wire,
-            Err(error) => return Stop::Error(error),
+        let mut tries = 0;
+        let mut wire = loop {
+            match self.ask() {
+                Ok(wire) => break wire,
+                // Replicas try again when a server has no connections left.
+                Err(error) if error.code == TOO_MANY_CONNECTIONS && tries < 1000 => {
+                    tries += 1;
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                Err(error) => return Stop::Error(error),
+            }
         };
         loop {
             let Ok(packet) = wire.read() else {

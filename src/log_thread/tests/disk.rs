@@ -193,6 +193,7 @@ fn refused_source_does_not_stop_the_others() {
             duplicate,
             filtered,
             refusal,
+            ..
         } = &*counters[at];
         let counts = [kept, duplicate, filtered].map(|count| count.load(Ordering::Relaxed));
         (counts, refusal.borrow().is_some())

@@ -238,3 +238,26 @@ async fn another_server_may_answer_a_request_by_gtid() {
         assert!(!matches!(source.state().asked[0], Asked::File(..)));
     }
 }
+
+/// The position in the log is behind what was received as long as the log thread is not done with it.
+#[tokio::test]
+async fn a_new_connection_waits_until_the_log_has_what_was_received() {
+    let mut binlog = Binlog::new(Flavor::MySql, 86);
+    binlog.commit(86, 1);
+    let source = FakeSource::start(binlog).await;
+    let go = Arc::new(Notify::new());
+    source.plan(Plan::then(Then::Close(go.clone())));
+    let config = source.config("m1");
+    let relay = Relay::start(Flavor::MySql, vec![config], vec![at_start(86)]);
+    relay.until("it is kept", |relay| relay.kept(0) == 1).await;
+    // As if the log thread had not reached another batch.
+    relay.ledgers[0].queued.fetch_add(1, Ordering::Release);
+    go.notify_one();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(source.state().asked.len(), 1);
+    relay.ledgers[0].committed.send_modify(|count| *count += 1);
+    relay
+        .until("the second dump", |_| source.state().asked.len() == 2)
+        .await;
+    relay.stop().await;
+}
