@@ -231,10 +231,10 @@ async fn round(servers: &Servers, seed: u64) -> Result<(), String> {
     servers.master.sql("FLUSH BINARY LOGS").await;
     servers.reset(&servers.direct).await;
     servers.reset(&servers.relayed).await;
-    let mut relay = start_relay(servers, &rules).await;
+    let mut relay = start_relay(&servers.master, &rules).await;
     servers.attach_direct(&rules).await;
     servers.attach_relayed(&relay).await;
-    let log = run(servers, &mut workload).await;
+    let log = run(&servers.master, &mut workload).await;
     let executed = servers.executed().await;
     let of_direct = servers
         .wait(&servers.direct, &relay, &executed, &what)
@@ -252,22 +252,30 @@ async fn round(servers: &Servers, seed: u64) -> Result<(), String> {
     if of_direct == of_relayed && expected == found {
         return Ok(());
     }
-    let mut lines = vec![format!(
-        "errors: {of_direct} with the rules, {of_relayed} behind the relay"
-    )];
+    let errors = format!("errors: {of_direct} with the rules, {of_relayed} behind the relay");
+    let (lines, log) = (differences(&expected, &found).join("\n"), log.join(";\n"));
+    Err(format!("{what}\n{errors}\n{lines}\n{log}"))
+}
+
+/// What only one of the two contents has, or has otherwise.
+pub fn differences(
+    expected: &BTreeMap<String, String>,
+    found: &BTreeMap<String, String>,
+) -> Vec<String> {
+    let mut lines = Vec::new();
     for key in expected.keys().chain(found.keys()) {
         let (wanted, there) = (expected.get(key), found.get(key));
         if wanted != there {
             lines.push(format!("{key}: expected {wanted:?}, found {there:?}"));
         }
     }
+    lines.sort();
     lines.dedup();
-    let (lines, log) = (lines.join("\n"), log.join(";\n"));
-    Err(format!("{what}\n{lines}\n{log}"))
+    lines
 }
 
-async fn start_relay(servers: &Servers, rules: &FilterRules) -> Relay {
-    let mut source = SourceOptions::of("m", &servers.master);
+pub async fn start_relay(master: &Server, rules: &FilterRules) -> Relay {
+    let mut source = SourceOptions::of("m", master);
     source.start = Some("latest".to_owned());
     source.extra.extend(rules.toml_lines());
     let mut options = RelayOptions::new(vec![source]);
@@ -278,7 +286,7 @@ async fn start_relay(servers: &Servers, rules: &FilterRules) -> Relay {
 }
 
 /// Statements that stay out of the binlog, on a server that replicates nothing now.
-async fn unlogged(server: &Server, statements: &[String]) {
+pub async fn unlogged(server: &Server, statements: &[String]) {
     let mut conn = server.connect().await;
     conn.query_drop("SET SESSION sql_log_bin = 0")
         .await
@@ -311,10 +319,10 @@ async fn clean(server: &Server, databases: &[String]) {
 }
 
 /// Runs the workload; the statements that succeeded.
-async fn run(servers: &Servers, workload: &mut Workload) -> Vec<String> {
+pub async fn run(master: &Server, workload: &mut Workload) -> Vec<String> {
     /// Groups of statements in one round.
     const GROUPS: usize = 70;
-    let mut conn = servers.master.connect().await;
+    let mut conn = master.connect().await;
     let mut log = Vec::new();
     for _ in 0..GROUPS {
         for statement in workload.statements() {
@@ -330,7 +338,7 @@ async fn run(servers: &Servers, workload: &mut Workload) -> Vec<String> {
 }
 
 /// Everything that the databases hold, as text by name.
-async fn contents(server: &Server, databases: &[String]) -> BTreeMap<String, String> {
+pub async fn contents(server: &Server, databases: &[String]) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     for database in databases {
         for (name, state) in checksum_tables(server, database).await {

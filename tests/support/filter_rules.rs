@@ -77,6 +77,22 @@ impl FilterRules {
             .collect()
     }
 
+    /// The options that a replica is started with where no statement can set them.
+    pub fn options(&self) -> Vec<String> {
+        let mut options = Vec::new();
+        for (key, list) in self.lists() {
+            let key = key.replace('_', "-");
+            options.extend(list.iter().map(|rule| format!("--{key}={rule}")));
+        }
+        let rewrites = self.rewrites("->");
+        options.extend(
+            rewrites
+                .iter()
+                .map(|pair| format!("--replicate-rewrite-db={pair}")),
+        );
+        options
+    }
+
     /// The statements that give them to a stopped replica.
     pub fn statements(&self, kind: Kind) -> String {
         match kind.is_mysql() {
