@@ -10,7 +10,7 @@ use crate::support;
 use crate::support::Deadline;
 use crate::support::relay::{RELAY_HOST, Relay, RelayOptions, SourceOptions};
 use crate::support::replication::{
-    ReplicaStatus, assert_healthy, attach_as, replica_status, settle,
+    ReplicaStatus, StartAt, assert_healthy, attach_as, replica_status, settle,
 };
 use crate::support::servers::{Kind, REPL_PASSWORD, REPL_USER, Server, ServerOptions, program};
 use crate::support::topology::{Mode, replica_options, run_for};
@@ -102,8 +102,12 @@ async fn log_in(kind: Kind) {
     let mut relay = Relay::start(relay_options);
     relay.wait_streaming().await;
 
-    let at = mode.start_at("relay-bin");
+    if !mode.has_gtids() {
+        // It begins at the end of the log each time.
+        replica.sql("CREATE DATABASE IF NOT EXISTS test").await;
+    }
     for login in logins(kind) {
+        let at = start(mode, &relay);
         for (user, password) in [(login.user, "wrong"), ("unknown", REPL_PASSWORD)] {
             let account = (user, password);
             attach_as(account, &replica, RELAY_HOST, relay.port, &at, login.extra).await;
@@ -114,6 +118,7 @@ async fn log_in(kind: Kind) {
         let account = (login.user, REPL_PASSWORD);
         // Once more, since what the relay knows of a password may change with the first login.
         for _ in 0..2 {
+            let at = start(mode, &relay);
             attach_as(account, &replica, RELAY_HOST, relay.port, &at, login.extra).await;
             let status = first_answer(&replica).await;
             assert_eq!(status.io_errno, 0, "{replica}: {account:?}: {status:#?}");
@@ -124,6 +129,17 @@ async fn log_in(kind: Kind) {
         }
     }
     relay.assert_running();
+}
+
+/// Where a replica begins that has everything that is in the relay log.
+fn start(mode: Mode, relay: &Relay) -> StartAt {
+    if mode.has_gtids() {
+        return mode.start_at("relay-bin");
+    }
+    let status = relay.status();
+    let file = status["relay"]["file"].as_str().expect("a file");
+    let position = status["relay"]["position"].as_u64().expect("a position");
+    StartAt::FilePosition(file.to_owned(), position)
 }
 
 fn logins(kind: Kind) -> Vec<Login> {

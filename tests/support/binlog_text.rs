@@ -41,7 +41,12 @@ impl BinlogText {
 
 /// The flavor's tool, not objecting to what two masters in one GTID domain make: sequence numbers
 /// of one domain that do not rise. mariadb-binlog would refuse those masters' own files for that.
+/// MySQL 5.5's does not know the checksums of the relay's files, so 5.6's reads them.
 fn binlog_tool(kind: Kind) -> Command {
+    let kind = match kind {
+        Kind::MySql55 => Kind::MySql56,
+        other => other,
+    };
     let mut command = program(kind, "binlog");
     if kind.is_mariadb() {
         command.arg("--skip-gtid-strict-mode");
