@@ -15,6 +15,7 @@
 pub mod columns;
 pub mod compressed;
 pub mod decimal;
+pub mod early_row_events;
 pub mod event;
 pub mod event_type;
 pub mod fields;

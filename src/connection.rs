@@ -1,4 +1,4 @@
-//! A connection of the MySQL protocol: socket, TLS and framing, for the client's side (towards
+//! A connection of the MySQL protocol: socket, TLS, compression and framing, for the client's side (towards
 //! sources, see [`client`]) and the server's (towards replicas, see [`crate::sender::login`]).
 //!
 //! A connection reads into one buffer of fixed size. On the hot path [`Connection::buffered_part`]
@@ -7,12 +7,16 @@
 //! cancelled by a timeout the connection can only be closed; `fill` can be cancelled at any time.
 
 pub mod client;
+mod compressed;
+mod compression;
 mod error;
 mod exchange;
 mod read_buffer;
 mod stream;
+mod transport;
 mod upgrade;
 
+pub use compression::Compression;
 pub use error::{ConnectionError, ConnectionErrorCause, Phase};
 
 use crate::protocol::framing::{FRAME_HEADER_LENGTH, FrameReader, PacketPart, put_packet};
@@ -24,6 +28,7 @@ use std::time::Duration;
 use stream::Stream;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use transport::Transport;
 
 /// Framed bytes that are buffered before they are sent without a flush.
 const WRITE_BUFFER_LIMIT: usize = 64 << 10;
@@ -32,7 +37,7 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 
 /// A connection, on either side.
 pub struct Connection {
-    stream: Stream,
+    stream: Transport,
     peer_name: String,
     peer_addr: Option<SocketAddr>,
     phase: Phase,
@@ -66,7 +71,7 @@ impl Connection {
         let _ = SockRef::from(&tcp).set_tcp_keepalive(&keepalive);
         Connection {
             peer_addr: tcp.peer_addr().ok(),
-            stream: Stream::Tcp(tcp),
+            stream: Transport::Plain(Stream::Tcp(tcp)),
             peer_name,
             phase: Phase::Greeting,
             input: ReadBuffer::new(read_buffer_size),
@@ -88,12 +93,12 @@ impl Connection {
 
     /// True when the connection is encrypted.
     pub fn is_tls(&self) -> bool {
-        matches!(self.stream, Stream::Tls(_))
+        matches!(self.stream.stream(), Stream::Tls(_))
     }
 
     /// The certificate that the peer presented, in DER.
     pub fn peer_certificate(&self) -> Option<&[u8]> {
-        let Stream::Tls(stream) = &self.stream else {
+        let Stream::Tls(stream) = self.stream.stream() else {
             return None;
         };
         let (_, session) = stream.get_ref();
@@ -226,6 +231,7 @@ impl Connection {
 
     /// Restarts the packet numbers of both directions, as every command does.
     pub fn begin_command(&mut self) {
+        self.stream.begin_command();
         self.set_sequence(0);
     }
 
@@ -243,6 +249,7 @@ impl Connection {
 
     /// Accepts any number for the next packet to read, e.g. that of a semi-sync acknowledgement.
     pub fn accept_any_sequence(&mut self) {
+        self.stream.accept_any_sequence();
         self.frames.accept_any_sequence();
     }
 

@@ -8,8 +8,10 @@
 //!
 //! These types are below the stages of the data path: transaction, merge and relay log share them.
 
+mod digest;
 mod fingerprint;
 
+pub use digest::history_digest;
 pub use fingerprint::Fingerprint;
 
 use std::fmt;

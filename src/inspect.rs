@@ -7,11 +7,13 @@
 //!
 //! # Damage
 //! A file is damaged when it does not begin as a binlog does, and when an event is smaller than its
-//! header or extends past the end of the file, has a wrong checksum, a body that cannot be read, or
-//! a log_pos that is not the event's end. The last does not apply to events with log_pos 0, nor to
-//! a server's own relay log, where log_pos is a position in the source's binlog.
+//! header or extends past the end of the file, has a wrong checksum, or a body that cannot be read.
 //!
-//! Rows that cannot be counted are damage only where no checksum covers them.
+//! A log_pos that is not the event's end is not damage, if the checksum is right or another event follows:
+//! files assembled from parts of others have it, and those of MySQL before 5.1.18. The first one is
+//! a warning, except where log_pos is a position in another file by design: in a server's own relay
+//! log, and in a file that begins with a format description whose log_pos is 0, as a source sends it
+//! before the events from a position on. A log_pos of 0 is always right.
 
 mod describe;
 mod description;
@@ -19,12 +21,14 @@ pub mod dump;
 mod error;
 mod file_event;
 mod gtid_selection;
+mod json_text;
 mod line;
 mod reader;
 mod resync;
 mod row_json;
 mod row_text;
 mod selection;
+mod soundness;
 mod text;
 pub mod verify;
 

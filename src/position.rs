@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 /// Coordinates in a source's binlog, as that source reports them.
 ///
-/// They are not valid in the relay log, nor in another server's binlog. File names are not ordered:
-/// two positions can be equal, but neither is less than the other.
+/// They are not valid in the relay log, nor in another server's binlog. Only positions of one binlog are
+/// ordered, see [`SourcePosition::precedes`].
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct SourcePosition {
     /// The binlog file's name, without a directory. Empty if nothing was received yet.
@@ -25,6 +25,24 @@ impl SourcePosition {
         Self {
             file: file.into(),
             offset,
+        }
+    }
+
+    /// Whether this position is before `other` in a binlog that has both; false where the names of the
+    /// files do not show it.
+    pub fn precedes(&self, other: &SourcePosition) -> bool {
+        if self.file == other.file {
+            return self.offset < other.offset;
+        }
+        let split = |file: &str| -> Option<(String, u64)> {
+            let (base, number) = file.rsplit_once('.')?;
+            Some((base.to_owned(), number.parse().ok()?))
+        };
+        match (split(&self.file), split(&other.file)) {
+            (Some((base, number)), Some((other_base, other_number))) => {
+                base == other_base && number < other_number
+            }
+            _ => false,
         }
     }
 
@@ -66,4 +84,21 @@ pub struct RecordNumber {
     pub file: u64,
     /// The record's number in that index; the header is 0.
     pub record: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_of_one_binlog_are_ordered_by_the_number_of_the_file() {
+        let at = SourcePosition::new;
+        assert!(at("bin.000001", 900).precedes(&at("bin.000002", 4)));
+        assert!(at("bin.999999", 900).precedes(&at("bin.1000000", 4)));
+        assert!(at("bin.000002", 4).precedes(&at("bin.000002", 5)));
+        assert!(!at("bin.000002", 5).precedes(&at("bin.000002", 5)));
+        assert!(!at("bin.000002", 4).precedes(&at("bin.000001", 900)));
+        assert!(!at("bin.000001", 4).precedes(&at("other.000002", 4)));
+        assert!(!at("", 0).precedes(&at("bin.000001", 4)));
+    }
 }

@@ -13,6 +13,7 @@
 //!
 //! Each source has its own receiver; a problem with one does not affect the others.
 
+mod binlog_check;
 mod check;
 mod connect;
 pub mod control;
@@ -24,6 +25,9 @@ mod filter_changes;
 mod first_contact;
 mod first_start;
 mod follow;
+mod gtid_mode;
+mod history;
+mod history_record;
 mod identities;
 mod listening;
 mod old_servers;
@@ -47,6 +51,7 @@ pub use facts::SourceFacts;
 pub use filter_changes::announce_filters;
 pub use first_contact::FirstContact;
 pub use first_start::{FirstStart, first_start};
+pub use gtid_mode::GtidMode;
 pub use identities::Identities;
 pub use options::{Queue, ReceiverContext, ReceiverOptions};
 pub use read_back::ReadBack;

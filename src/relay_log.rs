@@ -23,7 +23,7 @@ mod writer;
 pub use check::LogBinding;
 pub use error::{IndexMismatch, LogError};
 pub use files::LogDir;
-pub use published::{Condition, LogState, RelayLog, SourceProgress};
+pub use published::{Condition, LastReceived, LogState, RelayLog, SourceProgress};
 pub use writer::{CarriedOver, LogOptions, OpenedLog, WriteError, Writer};
 
 pub use crate::position::{RelayLogPosition, SourcePosition};

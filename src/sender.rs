@@ -8,9 +8,9 @@
 //! answers a statement, with `sql`, `cursor` and `expression` reading it, `shows`, `set_statement`,
 //! `kill`, `variables` and `information_schema` answering it, and `binlog_events` and `event_info`
 //! listing a file's events. Dumps: `dump_request` finds where a stream starts and `stream` runs it:
-//! `block_reader` reads the log, `walk` decides event by event, `old_replicas` and
-//! `without_checksums` change events for clients that do not know them, `dump_output` writes to the
-//! client.
+//! `block_reader` reads the log, `walk` decides event by event, `until` where MariaDB's UNTIL ends it,
+//! `old_replicas` and `without_checksums` change events for clients that do not know them,
+//! `dump_output` writes to the client.
 //! `refusals` and `sql_errors` contain the errors of real servers; `replicas` is the registry of
 //! connected clients.
 //!
@@ -42,6 +42,7 @@ mod statement_context;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod until;
 mod value;
 mod variables;
 mod walk;

@@ -9,14 +9,14 @@
 //! unsigned (highest bit first), and 13, the dimension of each VECTOR column. A malformed
 //! optional field is not an error: none of them is needed to locate the values.
 //!
-//! The metadata of a column has 0, 1 or 2 bytes, depending on its type. Types are MySQL's
+//! The metadata of a column has 0, 1 or 2 bytes, depending on its type. Before MySQL 5.1.18 there is no
+//! metadata, and the event ends with the types. Types are MySQL's
 //! `enum_field_types`, and MariaDB's compressed ones (140 blobs, 141 VARCHAR). MariaDB's old
 //! temporal types with fractions (`mysql56_temporal_format=OFF`) do not state their length: rows
 //! with them cannot be separated.
 //! Values that may be shorter than their column begin with their length.
 
 use super::decimal;
-use super::event::HEADER_LEN;
 use super::fields::{EventError, FieldReader};
 use super::rows::TableMap;
 
@@ -126,7 +126,18 @@ impl Columns {
     /// # Errors
     /// When it is truncated or the metadata does not match the types.
     pub fn parse(body: &[u8]) -> Result<Self, EventError> {
-        let (types, mut fields) = types_and_rest(body)?;
+        Self::of_map(&TableMap::parse(body)?)
+    }
+
+    /// Reads the columns of a table map.
+    ///
+    /// # Errors
+    /// When it is truncated or the metadata does not match the types.
+    pub fn of_map(map: &TableMap<'_>) -> Result<Self, EventError> {
+        let (types, mut fields) = types_and_rest(map)?;
+        if fields.remaining() == 0 {
+            return Ok(Self::without_metadata(types));
+        }
         let count = types.len();
         let metadata_len = fields.length_encoded("metadata length")?;
         let metadata_at = fields.offset();
@@ -138,24 +149,46 @@ impl Columns {
             columns: Vec::with_capacity(types.len()),
             json_count: 0,
         };
+        // The metadata of a type that is not known has an unknown length.
+        let mut are_known = true;
         for (number, column_type) in types.iter().enumerate() {
             columns.json_count += usize::from(*column_type == JSON);
+            are_known = are_known && is_known(*column_type);
             let (first, second) = match metadata_width(*column_type) {
+                _ if !are_known => (0, 0),
                 0 => (0, 0),
                 1 => (metadata.u8("metadata")?, 0),
                 _ => (metadata.u8("metadata")?, metadata.u8("metadata")?),
             };
             let mut column = column(*column_type, first, second);
             column.nullable = bit(null_bits, number);
+            if !are_known {
+                column.length = ValueLength::Unknown;
+            }
             columns.columns.push(column);
         }
-        if metadata.remaining() > 0 {
+        if metadata.remaining() > 0 && are_known {
             let found = metadata.remaining() as u64;
             return Err(metadata.invalid("metadata", metadata.offset(), found, "no more bytes"));
         }
         // A malformed optional field is ignored, see the module.
         columns.read_optional(fields).ok();
         Ok(columns)
+    }
+
+    /// Before MySQL 5.1.18 a table map ends with the types.
+    fn without_metadata(types: &[u8]) -> Self {
+        let column = |column_type: &u8| match metadata_width(*column_type) {
+            0 => column(*column_type, 0, 0),
+            _ => Column {
+                length: ValueLength::Unknown,
+                ..column(*column_type, 0, 0)
+            },
+        };
+        Columns {
+            columns: types.iter().map(column).collect(),
+            json_count: 0,
+        }
     }
 
     fn read_optional(&mut self, mut fields: FieldReader<'_>) -> Result<(), EventError> {
@@ -201,16 +234,12 @@ impl Columns {
 /// # Errors
 /// When it is truncated.
 pub fn column_types(body: &[u8]) -> Result<&[u8], EventError> {
-    types_and_rest(body).map(|(types, _)| types)
+    types_and_rest(&TableMap::parse(body)?).map(|(types, _)| types)
 }
 
 /// The types, and what follows them.
-fn types_and_rest(body: &[u8]) -> Result<(&[u8], FieldReader<'_>), EventError> {
-    let map = TableMap::parse(body)?;
-    let mut fields = FieldReader::new(NAME, body, HEADER_LEN);
-    // Table id and flags, and each name with its length and its terminator.
-    let names_len = map.database.len() + map.table.len() + 4;
-    fields.take("names", 8 + names_len)?;
+fn types_and_rest<'a>(map: &TableMap<'a>) -> Result<(&'a [u8], FieldReader<'a>), EventError> {
+    let mut fields = FieldReader::new(NAME, map.columns, map.columns_at);
     let count = fields.length_encoded("column count")?;
     let count = usize::try_from(count).unwrap_or(usize::MAX);
     let types = fields.take("column types", count)?;
@@ -241,6 +270,24 @@ fn column(written_type: u8, first: u8, second: u8) -> Column {
         unsigned: false,
         dimensions: 0,
     }
+}
+
+fn is_known(column_type: u8) -> bool {
+    metadata_width(column_type) > 0
+        || matches!(
+            column_type,
+            TINY | SHORT
+                | LONG
+                | NULL
+                | TIMESTAMP
+                | LONGLONG
+                | INT24
+                | DATE
+                | TIME
+                | DATETIME
+                | YEAR
+                | NEWDATE
+        )
 }
 
 fn metadata_width(column_type: u8) -> usize {
@@ -342,6 +389,16 @@ mod tests {
         assert_eq!(columns.json_count, 1);
     }
 
+    /// MySQL 8.0.17 has columns of type 20 (arrays of an index), whose metadata have a length of
+    /// their own.
+    #[test]
+    fn unknown_type_does_not_hide_the_other_columns() {
+        let columns = Columns::parse(&body(&[3, 20, 15], &[15, 90, 0, 0, 60, 0])).unwrap();
+        let lengths: Vec<_> = columns.columns.iter().map(|column| column.length).collect();
+        let unknown = ValueLength::Unknown;
+        assert_eq!(lengths, [ValueLength::Fixed(4), unknown, unknown]);
+    }
+
     #[test]
     fn optional_fields_are_read() {
         // YEAR, BIGINT UNSIGNED, VECTOR(3), INT, VECTOR(2048): as MySQL 9.7 writes them.
@@ -361,9 +418,18 @@ mod tests {
     #[test]
     fn truncated_table_map_or_wrong_metadata_is_refused() {
         let whole = body(&[3, 15, 246], &[60, 0, 20, 7]);
-        for cut in 0..whole.len() {
+        let without_metadata = 14 + 1 + 3;
+        for cut in (0..whole.len()).filter(|cut| *cut != without_metadata) {
             assert!(Columns::parse(&whole[..cut]).is_err(), "cut at {cut}");
         }
+        let columns = Columns::parse(&whole[..without_metadata]).unwrap().columns;
+        let lengths: Vec<_> = columns.iter().map(|column| column.length).collect();
+        let expected = [
+            ValueLength::Fixed(4),
+            ValueLength::Unknown,
+            ValueLength::Unknown,
+        ];
+        assert_eq!(lengths, expected);
         assert!(Columns::parse(&body(&[3], &[1])).is_err());
         assert!(Columns::parse(&body(&[15], &[1])).is_err());
     }

@@ -8,6 +8,9 @@
 use super::event::HEADER_LEN;
 use super::fields::{EventError, FieldReader};
 
+/// The only number that servers write: events were lost.
+pub const LOST_EVENTS: u16 = 1;
+
 /// Reads `body`, the event without its header and checksum: the incident's number (1: events were
 /// lost) and the message.
 ///

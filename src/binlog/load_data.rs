@@ -9,7 +9,7 @@ use super::event_type::EventType;
 use super::fields::{EventError, FieldReader};
 
 /// Bytes of a QUERY event's fixed part.
-const QUERY_HEAD_LEN: usize = 13;
+pub const QUERY_HEAD_LEN: usize = 13;
 
 /// The id that joins the events of one loaded file; `body` is the event without its header, or
 /// the head of it.

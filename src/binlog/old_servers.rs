@@ -7,7 +7,6 @@
 //! | 5.0.0–5.0.3 | LOAD, CREATE_FILE, EXEC_LOAD, NEW_LOAD | replaced in 5.0.3 |
 //! | 5.1.0–5.1.17 | rows of types 20 to 22; in some versions other numbers for types | no release had them |
 //! | 5.0.0–5.0.57, 5.1.0–5.1.16 | INTVAR with INSERT_ID | replicas correct or refuse the statement, by the file's version |
-//! | 5.1.0–5.1.25 | TABLE_MAP of a table with CHAR columns | replicas refuse some, by the file's version |
 //! | 5.1 | rows without BEGIN and COMMIT | as one transaction per statement |
 //! | before 5.1.x and 5.5 | USER_VAR of an integer without flags | see [`with_user_var_flags`] |
 
@@ -15,7 +14,6 @@ use super::event::{self, EventHeader, HEADER_LEN};
 use super::event_type::EventType;
 use super::fields::{EventError, FieldReader};
 use super::format_description::{FormatDescription, version_numbers};
-use super::rows::TableMap;
 use super::statement_context::Intvar;
 
 /// Length of the header in binlog format 1 (MySQL 3.23).
@@ -93,37 +91,17 @@ pub fn why_unsupported(
         | EventType::PRE_GA_WRITE_ROWS
         | EventType::PRE_GA_UPDATE_ROWS
         | EventType::PRE_GA_DELETE_ROWS => return Ok(Some("replicas no longer support this type")),
-        EventType::INTVAR | EventType::TABLE_MAP if !format.is_checksummed() => {}
+        EventType::INTVAR if !format.is_checksummed() => {}
         _ => return Ok(None),
     }
     let version = version_numbers(&format.server_version);
-    let is_in = |range: std::ops::Range<(u32, u32, u32)>| range.contains(&version);
-    if event_type == EventType::INTVAR {
-        let has_bug = is_in((5, 0, 0)..(5, 0, 58)) || is_in((5, 1, 0)..(5, 1, 17));
-        let is_affected = has_bug && Intvar::parse(body)?.name == "INSERT_ID";
-        return Ok(is_affected.then_some(
-            "this version logged wrong AUTO_INCREMENT values for some statements (MySQL bugs 24432 \
-             and 33029), and replicas can allow for that only when they read its own files",
-        ));
-    }
-    let is_affected = is_in((5, 1, 0)..(5, 1, 26)) && has_char_columns(body)?;
+    let has_bug =
+        ((5, 0, 0)..(5, 0, 58)).contains(&version) || ((5, 1, 0)..(5, 1, 17)).contains(&version);
+    let is_affected = has_bug && Intvar::parse(body)?.name == "INSERT_ID";
     Ok(is_affected.then_some(
-        "this version logged wrong lengths of some CHAR columns (MySQL bug 37426), and replicas can \
-         allow for that only when they read its own files",
+        "this version logged wrong AUTO_INCREMENT values for some statements (MySQL bugs 24432 and \
+         33029), and replicas can allow for that only when they read its own files",
     ))
-}
-
-/// Whether a TABLE_MAP event's table has CHAR columns.
-fn has_char_columns(body: &[u8]) -> Result<bool, EventError> {
-    const STRING: u8 = 254;
-    let map = TableMap::parse(body)?;
-    // Table id 6, flags 2, and for each name its length and a terminator.
-    let names_end = 8 + 2 + map.database.len() + 2 + map.table.len();
-    let rest = body.get(names_end..).unwrap_or(&[]);
-    let mut fields = FieldReader::new("Table_map event", rest, HEADER_LEN + names_end);
-    let count = fields.length_encoded("number of columns")?;
-    let count = usize::try_from(count).unwrap_or(usize::MAX);
-    Ok(fields.take("column types", count)?.contains(&STRING))
 }
 
 /// The event with flags, if it is a USER_VAR of an integer without them; `None` if it has them or
@@ -235,16 +213,6 @@ mod tests {
             assert_eq!(found, expected, "{version}");
             assert!(!is_unsupported(version, EventType::INTVAR, &last_insert_id));
         }
-        let map = |column: u8| {
-            [
-                b"\x10\0\0\0\0\0\0\0\x04test\0\x02t1\0\x02\x03",
-                &[column][..],
-            ]
-            .concat()
-        };
-        assert!(is_unsupported("5.1.25-rc", EventType::TABLE_MAP, &map(254)));
-        assert!(!is_unsupported("5.1.25-rc", EventType::TABLE_MAP, &map(15)));
-        assert!(!is_unsupported("5.1.30", EventType::TABLE_MAP, &map(254)));
         for event_type in [1, 6, 8, 10, 12, 20, 21, 22].map(EventType) {
             assert!(is_unsupported("5.5.59", event_type, &[]), "{event_type}");
         }

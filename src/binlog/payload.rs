@@ -103,8 +103,10 @@ impl<'a> PayloadEvents<'a> {
             Some(COMPRESSION_ZSTD) => {
                 let size = usize::try_from(size).unwrap_or(usize::MAX);
                 let payload = payload.get(..size).unwrap_or(payload);
-                let size = header.uncompressed_size.unwrap_or(u64::MAX);
-                Box::new(expand(payload)?.take(size))
+                Box::new(Stated {
+                    input: expand(payload)?,
+                    left: header.uncompressed_size,
+                })
             }
             _ => return Ok(None),
         };
@@ -152,6 +154,38 @@ impl<'a> PayloadEvents<'a> {
     fn read_kept(&mut self, count: usize) -> io::Result<()> {
         let mut input = (&mut self.input).take(count as u64);
         input.read_to_end(&mut self.kept).map(drop)
+    }
+}
+
+/// A stream that must have a stated number of bytes, if there is one.
+struct Stated<R> {
+    input: R,
+    left: Option<u64>,
+}
+
+impl<R: Read> Read for Stated<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let Some(left) = self.left else {
+            return self.input.read(buffer);
+        };
+        // At the stated end one more byte is asked for: the stream must end there as well.
+        let max = usize::try_from(left.max(1)).unwrap_or(usize::MAX);
+        let len = buffer.len().min(max);
+        let Some(part) = buffer.get_mut(..len) else {
+            return Ok(0);
+        };
+        let found = self.input.read(part)? as u64;
+        let wrong = |what| Err(io::Error::new(io::ErrorKind::InvalidData, what));
+        match left.checked_sub(found) {
+            None => wrong("the payload is longer than its uncompressed_size"),
+            Some(left) if found == 0 && left > 0 && len > 0 => {
+                wrong("the payload is shorter than its uncompressed_size")
+            }
+            Some(left) => {
+                self.left = Some(left);
+                Ok(found as usize)
+            }
+        }
     }
 }
 

@@ -7,8 +7,9 @@
 //!  … rows: null bits of the present columns | values of those that are not null
 //! ```
 //!
-//! Extra data of type 1 names the partition of the rows (2 bytes), in updates also the one that they
-//! move from (2 more).
+//! Extra data are parts that each begin with their type. 1 names the partition of the rows (2 bytes), in
+//! updates also the one that they move from (2 more). 0 is NDB's own: a length (1 byte) that counts
+//! itself, and the data. Other types are of unknown length: they end the reading.
 //!
 //! An update has two images a row. In a partial update (39) the second begins with options
 //! (length-encoded); option 1 adds one bit for each JSON column of the table. MariaDB's
@@ -24,7 +25,10 @@ use super::fields::{EventError, FieldReader};
 
 const NAME: &str = "rows event";
 const PARTIAL_JSON: u64 = 1;
+const EXTRA_NDB: u8 = 0;
 const EXTRA_PARTITION: u8 = 1;
+/// NDB's data begin with their length and their format.
+const NDB_HEAD_LEN: u8 = 2;
 
 /// The change that an event makes to its rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,6 +118,57 @@ pub struct Cell<'a> {
     pub value: RawValue<'a>,
 }
 
+/// Everything before the rows of an event.
+struct Head<'a> {
+    /// The rest of the event.
+    fields: FieldReader<'a>,
+    partition: Option<Partition>,
+    /// How many columns the table has, and the offset of that.
+    count: u64,
+    count_at: usize,
+    before: &'a [u8],
+    after: Option<&'a [u8]>,
+}
+
+impl<'a> Head<'a> {
+    fn parse(event_type: EventType, body: &'a [u8]) -> Result<Self, EventError> {
+        let kind = RowsKind::of(event_type);
+        let mut fields = FieldReader::new(NAME, body, HEADER_LEN);
+        let partition = match take_extra_data(&mut fields, event_type)? {
+            Some(extra) => partition(kind, extra)?,
+            None => None,
+        };
+        let count_at = fields.offset();
+        let count = fields.length_encoded("column count")?;
+        if count == 0 {
+            return Err(fields.invalid("column count", count_at, count, "1 or more"));
+        }
+        let bitmap_len = usize::try_from(count.div_ceil(8)).unwrap_or(usize::MAX);
+        let before = fields.take("columns present", bitmap_len)?;
+        let after = match kind {
+            RowsKind::Update => Some(fields.take("columns present afterwards", bitmap_len)?),
+            _ => None,
+        };
+        Ok(Self {
+            fields,
+            partition,
+            count,
+            count_at,
+            before,
+            after,
+        })
+    }
+}
+
+/// Checks what precedes the rows of an event whose table is not known; `body` is the event without
+/// header and checksum, or the head of it.
+///
+/// # Errors
+/// When it ends before its rows, or its extra data are malformed.
+pub fn check_head(event_type: EventType, body: &[u8]) -> Result<(), EventError> {
+    Head::parse(event_type, body).map(drop)
+}
+
 /// One row: one image of it, or two if it was updated. Columns that were not logged are absent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row<'a> {
@@ -155,22 +210,17 @@ impl<'a> RowImages<'a> {
         uncompressed_max: usize,
     ) -> Result<Option<Self>, EventError> {
         let kind = RowsKind::of(event_type);
-        let mut fields = FieldReader::new(NAME, body, HEADER_LEN);
-        let partition = match take_extra_data(&mut fields, event_type)? {
-            Some(extra) => partition(kind, extra)?,
-            None => None,
-        };
-        let at = fields.offset();
-        let count = fields.length_encoded("column count")?;
-        let bitmap_len = usize::try_from(count.div_ceil(8)).unwrap_or(usize::MAX);
-        let before = fields.take("columns present", bitmap_len)?;
-        let after = match kind {
-            RowsKind::Update => Some(fields.take("columns present afterwards", bitmap_len)?),
-            _ => None,
-        };
+        let Head {
+            mut fields,
+            partition,
+            count,
+            count_at,
+            before,
+            after,
+        } = Head::parse(event_type, body)?;
         let matches = count == columns.columns.len() as u64;
         if fields.remaining() > 0 && !matches {
-            return Err(fields.invalid("column count", at, count, "that of the table map"));
+            return Err(fields.invalid("column count", count_at, count, "that of the table map"));
         }
         let at = fields.offset();
         let mut images = RowImages {
@@ -369,18 +419,34 @@ fn take_extra_data<'a>(
 }
 
 fn partition(kind: RowsKind, mut extra: FieldReader<'_>) -> Result<Option<Partition>, EventError> {
-    if extra.remaining() == 0 || extra.u8("type of extra data")? != EXTRA_PARTITION {
-        return Ok(None);
+    let mut found = None;
+    while extra.remaining() > 0 {
+        match extra.u8("type of extra data")? {
+            EXTRA_PARTITION => {
+                let partition = extra.u16("partition")?;
+                let source = match kind {
+                    RowsKind::Update => Some(extra.u16("source partition")?),
+                    _ => None,
+                };
+                found = Some(Partition { partition, source });
+            }
+            EXTRA_NDB => {
+                let at = extra.offset();
+                let length = extra.u8("length of NDB data")?;
+                if length < NDB_HEAD_LEN {
+                    let found = u64::from(length);
+                    return Err(extra.invalid("length of NDB data", at, found, "2 or more"));
+                }
+                extra.take("NDB data", usize::from(length) - 1)?;
+            }
+            _ => drop(extra.rest()),
+        }
     }
-    let partition = extra.u16("partition")?;
-    let source = match kind {
-        RowsKind::Update => Some(extra.u16("source partition")?),
-        _ => None,
-    };
-    Ok(Some(Partition { partition, source }))
+    Ok(found)
 }
 
-fn has_extra_data(event_type: EventType) -> bool {
+/// Whether the event has extra data before its columns (version 2).
+pub fn has_extra_data(event_type: EventType) -> bool {
     matches!(event_type.0, 30..=32 | 39 | 169..=171)
 }
 

@@ -6,6 +6,8 @@
 //!  rows       0        19           25
 //!             | header | table id 6 | flags | …
 //! ```
+//!
+//! The table id has 4 bytes where the fixed part of these events has 6 instead of 8: before MySQL 5.1.4.
 
 use super::event::{self, HEADER_LEN};
 use super::fields::{EventError, FieldReader};
@@ -14,6 +16,8 @@ use super::fields::{EventError, FieldReader};
 /// discards its table maps; without it, rows are skipped silently.
 pub const STMT_END_F: u16 = 0x1;
 const FLAGS_AT: usize = 25;
+/// Bytes of a table id.
+pub const TABLE_ID_LEN: usize = 6;
 
 /// The fields of a table map that the relay reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +28,10 @@ pub struct TableMap<'a> {
     pub database: &'a [u8],
     /// The table's name.
     pub table: &'a [u8],
+    /// What follows the names: the columns. Incomplete when only the event's head was given.
+    pub columns: &'a [u8],
+    /// Offset of `columns` in the event.
+    pub columns_at: usize,
 }
 
 impl<'a> TableMap<'a> {
@@ -32,8 +40,16 @@ impl<'a> TableMap<'a> {
     /// # Errors
     /// When it is truncated.
     pub fn parse(body: &'a [u8]) -> Result<Self, EventError> {
+        Self::parse_with_id(body, TABLE_ID_LEN)
+    }
+
+    /// As [`TableMap::parse`], with a table id of `id_len` bytes.
+    ///
+    /// # Errors
+    /// When it is truncated.
+    pub fn parse_with_id(body: &'a [u8], id_len: usize) -> Result<Self, EventError> {
         let mut fields = FieldReader::new("Table_map event", body, HEADER_LEN);
-        let table_id = fields.uint("table id", 6)?;
+        let table_id = fields.uint("table id", id_len)?;
         fields.u16("flags")?;
         let length = usize::from(fields.u8("database length")?);
         let database = fields.take("database", length)?;
@@ -45,6 +61,8 @@ impl<'a> TableMap<'a> {
             table_id,
             database,
             table,
+            columns_at: fields.offset(),
+            columns: fields.rest(),
         })
     }
 }
@@ -64,9 +82,17 @@ impl RowsHead {
     /// # Errors
     /// When it is truncated.
     pub fn parse(body: &[u8]) -> Result<Self, EventError> {
+        Self::parse_with_id(body, TABLE_ID_LEN)
+    }
+
+    /// As [`RowsHead::parse`], with a table id of `id_len` bytes.
+    ///
+    /// # Errors
+    /// When it is truncated.
+    pub fn parse_with_id(body: &[u8], id_len: usize) -> Result<Self, EventError> {
         let mut fields = FieldReader::new("rows event", body, HEADER_LEN);
         Ok(Self {
-            table_id: fields.uint("table id", 6)?,
+            table_id: fields.uint("table id", id_len)?,
             flags: fields.u16("flags")?,
         })
     }

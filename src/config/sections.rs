@@ -9,7 +9,8 @@ use toml::de::DeTable;
 use super::error::ConfigError;
 use super::reader::Reader;
 use super::section::{Section, value_offset};
-use super::settings::{AdminConfig, Config, FilterConfig, FlavorChoice, ListenerTlsConfig};
+use super::settings::ListenerTlsConfig;
+use super::settings::{AdminConfig, CompressionChoice, Config, FilterConfig, FlavorChoice};
 use super::settings::{LogConfig, RelayConfig, SourceConfig, SyncPolicy};
 use super::values::{DURATION_MAX, is_listen_address, is_uuid, show_size};
 use super::{filter_rules, source, user};
@@ -23,6 +24,7 @@ const RELAY: &[&str] = &[
     "listen",
     "flavor",
     "server_uuid",
+    "compression",
     "replica_write_timeout",
     "max_connections",
 ];
@@ -122,6 +124,11 @@ fn read_relay(root: &mut Section<'_, '_>) -> RelayConfig {
     let server_uuid = section
         .string_if("server_uuid", uuid, is_uuid)
         .map(str::to_ascii_lowercase);
+    let compression = match section.choice("compression", &["auto", "on", "off"]) {
+        Some(1) => CompressionChoice::On,
+        Some(2) => CompressionChoice::Off,
+        _ => CompressionChoice::Auto,
+    };
     let replica_write_timeout = section
         .duration(
             "replica_write_timeout",
@@ -137,6 +144,7 @@ fn read_relay(root: &mut Section<'_, '_>) -> RelayConfig {
         listen: listen.to_owned(),
         flavor,
         server_uuid,
+        compression,
         replica_write_timeout,
         max_connections,
     }

@@ -47,10 +47,34 @@ pub struct RelayConfig {
     pub flavor: FlavorChoice,
     /// The relay's `server_uuid` in lower case; `None` = kept in `data_dir/auto.cnf`.
     pub server_uuid: Option<String>,
+    /// To whom compression of the protocol is offered. Default [`CompressionChoice::Auto`].
+    pub compression: CompressionChoice,
     /// A replica that accepts no data for this long is disconnected. Default 60 s.
     pub replica_write_timeout: Duration,
     /// How many clients may be connected at once. Default 200.
     pub max_connections: u32,
+}
+
+/// To whom the listener offers compression of the protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CompressionChoice {
+    /// To clients on other machines.
+    Auto,
+    /// To all clients.
+    On,
+    /// To no client.
+    Off,
+}
+
+/// The algorithm that is requested from a source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SourceCompression {
+    /// None.
+    Off,
+    /// zlib.
+    Zlib,
+    /// zstd: MySQL 8.0.18 and later.
+    Zstd,
 }
 
 /// The server family as configured.
@@ -167,6 +191,8 @@ pub struct SourceConfig {
     /// When a source sends nothing for this long, not even a heartbeat, the relay reconnects. At
     /// least 1 s; default 30 s.
     pub read_timeout: Duration,
+    /// How the dump is compressed. Default off.
+    pub compression: SourceCompression,
     /// How the connection is encrypted.
     pub tls: ClientTls,
     /// Which of its changes are kept: its own `[source.filter]`, or else a copy of `[filter]`.

@@ -6,7 +6,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::reader::{Reader, shortened};
 use super::section::Section;
-use super::settings::{FilterConfig, SourceConfig, SourceStart};
+use super::settings::{FilterConfig, SourceCompression, SourceConfig, SourceStart};
 use super::values::DURATION_MAX;
 use super::{filter_rules, password};
 use crate::position::SourcePosition;
@@ -26,6 +26,7 @@ const KEYS: &[&str] = &[
     "connect_retry",
     "connect_retry_max",
     "read_timeout",
+    "compression",
     "tls",
     "filter",
 ];
@@ -34,7 +35,7 @@ const KEYS: &[&str] = &[
 const FIRST_EVENT: u64 = 4;
 
 const START_EXPECTED: &str = "\"earliest\", \"latest\", \"FILE:POSITION\" with a position from 4 \
-                              to 4294967295, or \"gtid:SET\"";
+                              (the beginning of the file) to 4294967295, or \"gtid:SET\"";
 
 /// Reads one source; the offset of its table and its number (from 1) are for messages.
 pub(super) fn read<'t>(
@@ -81,6 +82,11 @@ pub(super) fn read<'t>(
             Duration::from_secs(1)..=Duration::from_secs(86_400),
         )
         .unwrap_or(Duration::from_secs(30));
+    let compression = match section.choice("compression", &["off", "zlib", "zstd"]) {
+        Some(1) => SourceCompression::Zlib,
+        Some(2) => SourceCompression::Zstd,
+        _ => SourceCompression::Off,
+    };
     let password = password::read(&mut section);
     let tls = read_tls(&mut section, label("source.tls"));
     let filter = if section.has("filter") {
@@ -100,6 +106,7 @@ pub(super) fn read<'t>(
         connect_retry,
         connect_retry_max,
         read_timeout,
+        compression,
         tls,
         filter,
     }

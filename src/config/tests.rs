@@ -37,6 +37,7 @@ fn smallest_file_gets_the_defaults() {
     assert_eq!(config.relay.server_uuid, None);
     assert_eq!(config.relay.replica_write_timeout, Duration::from_secs(60));
     assert_eq!(config.relay.max_connections, 200);
+    assert_eq!(config.relay.compression, CompressionChoice::Auto);
     assert_eq!(config.log.basename, "relay-bin");
     assert_eq!(config.log.max_size, 1 << 30);
     assert_eq!(config.log.sync, SyncPolicy::Commit);
@@ -52,6 +53,7 @@ fn smallest_file_gets_the_defaults() {
     assert_eq!(source.connect_retry_max, Duration::from_secs(60));
     assert_eq!(source.read_timeout, Duration::from_secs(30));
     assert_eq!(source.tls.mode, TlsMode::Preferred);
+    assert_eq!(source.compression, SourceCompression::Off);
     assert!(source.password.is_empty());
     assert!(!config.tls.required && config.tls.cert.is_none());
     assert_eq!(
@@ -72,6 +74,7 @@ listen    = "[::]:3307"
 flavor    = "mariadb"
 server_uuid = "3E11FA47-71CA-11E1-9E33-C80AA9429562"
 replica_write_timeout = "2m"
+compression = "on"
 max_connections = 10
 [log]
 basename = "merged.bin"
@@ -99,6 +102,7 @@ auto_position = false
 connect_retry = "500ms"
 connect_retry_max = "500ms"
 read_timeout = "1s"
+compression = "zstd"
 [source.tls]
 mode = "required"
 [source.filter]
@@ -143,6 +147,8 @@ fn all_settings_are_read() {
     assert_eq!(m1.start, start);
     assert_eq!(m1.password.expose(), "se\"cret");
     assert_eq!(m1.tls.mode, TlsMode::Required);
+    assert_eq!(m1.compression, SourceCompression::Zstd);
+    assert_eq!(config.relay.compression, CompressionChoice::On);
     assert!(
         m1.filter.replicate_do_db.is_empty(),
         "its own filter replaces the global one"

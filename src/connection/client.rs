@@ -1,9 +1,11 @@
 //! Connecting to a source: socket, greeting, TLS, authentication.
 
-use super::{Connection, ConnectionError, ConnectionErrorCause, Phase};
+use super::{Compression, Connection, ConnectionError, ConnectionErrorCause, Phase};
 use crate::flavor::Flavor;
 use crate::protocol::auth::{AuthStep, ClientAuth, Secret};
-use crate::protocol::capability::{CLIENT_SIDE, CLIENT_SSL};
+use crate::protocol::capability::{
+    CLIENT_COMPRESS, CLIENT_SIDE, CLIENT_SSL, CLIENT_ZSTD_COMPRESSION,
+};
 use crate::protocol::handshake::{COLLATION_UTF8MB4, Greeting, HandshakeResponse, SslRequest};
 use crate::tls::{ClientTls, TlsMode, client_config};
 use rustls::pki_types::ServerName;
@@ -29,6 +31,8 @@ pub struct ConnectOptions {
     pub password: Secret,
     /// TLS.
     pub tls: ClientTls,
+    /// The compression to request; the server must offer it.
+    pub compression: Option<Compression>,
     /// Timeout of the whole login, from connecting the socket.
     pub connect_timeout: Duration,
     /// Size of the connection's read buffer, in bytes.
@@ -105,6 +109,11 @@ async fn connect_phases(
     let packet = connection.read_packet(LOGIN_PACKET_LENGTH_MAX).await?;
     let greeting = Greeting::decode(&packet).map_err(|error| connection.error(error))?;
 
+    let required = compression_capability(options.compression);
+    if greeting.capabilities & required != required {
+        return Err(connection.error(ConnectionErrorCause::CompressionNotOffered));
+    }
+
     *phase = Phase::Tls;
     connection.set_phase(Phase::Tls);
     start_tls(&mut connection, options, &greeting).await?;
@@ -112,6 +121,9 @@ async fn connect_phases(
     *phase = Phase::Authentication;
     connection.set_phase(Phase::Authentication);
     authenticate(&mut connection, options, &greeting).await?;
+    if let Some(algorithm) = options.compression {
+        connection.start_compression(algorithm)?;
+    }
     connection.set_phase(Phase::Query);
     Ok((connection, server_greeting(greeting)))
 }
@@ -134,9 +146,17 @@ fn server_greeting(greeting: Greeting) -> ServerGreeting {
     }
 }
 
-fn capabilities(connection: &Connection, greeting: &Greeting) -> u32 {
+fn compression_capability(compression: Option<Compression>) -> u32 {
+    match compression {
+        None => 0,
+        Some(Compression::Zlib) => CLIENT_COMPRESS,
+        Some(Compression::Zstd { .. }) => CLIENT_ZSTD_COMPRESSION,
+    }
+}
+
+fn capabilities(connection: &Connection, options: &ConnectOptions, greeting: &Greeting) -> u32 {
     let tls = if connection.is_tls() { CLIENT_SSL } else { 0 };
-    CLIENT_SIDE & greeting.capabilities | tls
+    CLIENT_SIDE & greeting.capabilities | tls | compression_capability(options.compression)
 }
 
 async fn start_tls(
@@ -156,7 +176,7 @@ async fn start_tls(
     let name = ServerName::try_from(options.host.clone())
         .map_err(|error| connection.error(std::io::Error::other(error)))?;
     let request = SslRequest {
-        capabilities: capabilities(connection, greeting) | CLIENT_SSL,
+        capabilities: capabilities(connection, options, greeting) | CLIENT_SSL,
         packet_length_max: PACKET_LENGTH_MAX,
         collation: COLLATION_UTF8MB4,
     };
@@ -177,7 +197,7 @@ async fn authenticate(
         connection.is_tls(),
     );
     let response = HandshakeResponse {
-        capabilities: capabilities(connection, greeting),
+        capabilities: capabilities(connection, options, greeting),
         packet_length_max: PACKET_LENGTH_MAX,
         collation: COLLATION_UTF8MB4,
         user: options.user.clone(),
@@ -192,6 +212,10 @@ async fn authenticate(
             ),
             ("_pid".to_owned(), std::process::id().to_string()),
         ],
+        zstd_level: match options.compression {
+            Some(Compression::Zstd { level }) => level,
+            _ => 0,
+        },
     };
     connection.write_packet(&response.encode()).await?;
     connection.flush().await?;

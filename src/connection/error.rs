@@ -98,6 +98,9 @@ pub enum ConnectionErrorCause {
     /// The settings require TLS and the server does not offer it.
     #[error("TLS is required, but the server does not offer it")]
     TlsNotOffered,
+    /// The settings require compression and the server does not offer it.
+    #[error("the server does not offer the configured compression")]
+    CompressionNotOffered,
     /// The TLS settings cannot be used.
     #[error("{0}")]
     TlsSettings(#[from] TlsError),

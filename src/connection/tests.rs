@@ -286,6 +286,7 @@ async fn a_silent_server_times_out_in_its_phase() {
         user: "repl".to_owned(),
         password: Secret::new("secret"),
         tls: ClientTls::default(),
+        compression: None,
         connect_timeout: Duration::from_millis(50),
         read_buffer_size: 1024,
     };

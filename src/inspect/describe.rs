@@ -6,12 +6,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::description::{Description, Table, UNCOMPRESSED_MAX};
-use super::file_event::{ChecksumState, EventBytes, FileEvent};
-use super::text::{one_line, push_identifier, verbatim};
+use super::file_event::{EventBytes, FileEvent};
+use super::soundness;
+use super::text::{one_line, push_identifier};
 use crate::binlog::EventType;
 use crate::binlog::columns::Columns;
+use crate::binlog::early_row_events::{self, has_early_rows};
 use crate::binlog::fields::EventError;
-use crate::binlog::row_images::RowImages;
+use crate::binlog::row_images::{RowImages, check_head};
 use crate::binlog::rows::{RowsHead, TableMap};
 use crate::gtid::{BinlogState, GtidSet};
 
@@ -42,11 +44,22 @@ impl Describer {
     ) -> Result<Description, String> {
         let body = bytes.body();
         let event_type = event.header.event_type;
+        let sound = soundness::check_type(&event.header, bytes.format);
+        let sound = match event.whole {
+            true => sound.and_then(|()| soundness::check(event_type, bytes)),
+            false => sound,
+        };
+        sound.map_err(|error| error.to_string())?;
         if event_type == EventType::TABLE_MAP {
-            return self.table_map(body).map_err(|error| error.to_string());
+            let described = self.table_map(bytes);
+            if described.is_err() {
+                // Rows that follow must not be read with an earlier table of that id.
+                self.tables.clear();
+            }
+            return described.map_err(|error| error.to_string());
         }
-        if event_type.is_rows() {
-            let described = self.rows(event, body);
+        if event_type.is_rows() || has_early_rows(event_type) {
+            let described = self.rows(event, bytes);
             return described.map_err(|error| error.to_string());
         }
         if event_type.is_gtid() {
@@ -68,18 +81,18 @@ impl Describer {
         }
     }
 
-    fn table_map(&mut self, body: &[u8]) -> Result<Description, EventError> {
-        let map = TableMap::parse(body)?;
+    fn table_map(&mut self, bytes: &EventBytes<'_>) -> Result<Description, EventError> {
+        let map = TableMap::parse_with_id(bytes.body(), bytes.table_id_len())?;
         let mut quoted = String::new();
         push_identifier(&mut quoted, map.database);
         quoted.push('.');
         push_identifier(&mut quoted, map.table);
         let table = Table {
-            database: verbatim(map.database),
-            name: verbatim(map.table),
+            database: map.database.to_vec(),
+            name: map.table.to_vec(),
             shown: format!("`{}`.`{}`", one_line(map.database), one_line(map.table)),
             quoted,
-            columns: Columns::parse(body)?,
+            columns: Columns::of_map(&map)?,
         };
         let described = Description {
             database: Some(table.database.clone()),
@@ -94,21 +107,29 @@ impl Describer {
         Ok(described)
     }
 
-    fn rows(&mut self, event: &FileEvent, body: &[u8]) -> Result<Description, EventError> {
-        let head = RowsHead::parse(body)?;
+    fn rows(
+        &mut self,
+        event: &FileEvent,
+        bytes: &EventBytes<'_>,
+    ) -> Result<Description, EventError> {
+        let body = bytes.body();
+        let id_len = bytes.table_id_len();
+        let head = RowsHead::parse_with_id(body, id_len)?;
         let table = self.tables.get(&head.table_id);
+        let event_type = event.header.event_type;
+        let is_early = has_early_rows(event_type);
         let counted = match table {
-            Some(table) if event.whole => count_rows(event.header.event_type, body, &table.columns),
-            _ => Ok(None),
+            _ if is_early => early_row_events::check(body, id_len).map(|()| None),
+            Some(table) if event.whole => count_rows(event_type, body, &table.columns),
+            _ => check_head(event_type, body).map(|()| None),
         };
-        let rows = match counted {
-            Ok(rows) => rows,
-            Err(_) if event.checksum == ChecksumState::Ok => None,
-            Err(error) => return Err(error),
-        };
+        let rows = counted?;
         let name = table.map_or("(no table map)", |table| table.shown.as_str());
         let count = rows.map_or("?".to_owned(), |rows| rows.to_string());
         let mut text = format!("{name} id={} rows={count}", head.table_id);
+        if is_early {
+            text.push_str(" (row format before MySQL 5.1.18)");
+        }
         if head.ends_statement() {
             text.push_str(" stmt_end");
         }

@@ -8,17 +8,17 @@ use crate::identity::Identity;
 /// Compressed statements, rows events and columns are expanded up to this size, in bytes.
 pub(super) const UNCOMPRESSED_MAX: usize = 64 * 1024 * 1024;
 
-/// The description of one event. Texts are unchanged where they are UTF-8, see the module `text`.
+/// The description of one event. Names and statements are the bytes in the event; their character set is unknown.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Description {
     /// The transaction that it opens; `None` in other events and in ANONYMOUS_GTID.
     pub identity: Option<Identity>,
     /// The default database of a statement, or the table's.
-    pub database: Option<String>,
+    pub database: Option<Vec<u8>>,
     /// The table of a table map or of rows.
-    pub table: Option<String>,
+    pub table: Option<Vec<u8>>,
     /// A statement, or the text that a server added to rows.
-    pub statement: Option<String>,
+    pub statement: Option<Vec<u8>>,
     /// Rows events only: the number of rows; `Some(None)` when it is not known.
     pub rows: Option<Option<u64>>,
     /// Rows events only: the table, if its table map was read.
@@ -50,8 +50,8 @@ impl Description {
 /// A table, as its map describes it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Table {
-    pub(super) database: String,
-    pub(super) name: String,
+    pub(super) database: Vec<u8>,
+    pub(super) name: Vec<u8>,
     /// As shown in a line of text.
     pub(super) shown: String,
     /// Database and table, quoted as in SQL.

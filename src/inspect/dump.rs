@@ -9,6 +9,7 @@ mod options;
 mod print;
 
 use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 pub use self::options::{DumpError, DumpOptions, Remark};
@@ -42,6 +43,7 @@ pub fn dump(
         selection: Selection::new(options.databases.clone(), options.gtids.clone()),
         started: options.start_time.is_none(),
         sound: true,
+        checksum: ChecksumState::None,
     };
     let result = dump.files(files);
     let flushed = dump.out.flush().map_err(DumpError::Output);
@@ -58,6 +60,8 @@ struct Dump<'a> {
     started: bool,
     /// Whether no damage was found.
     sound: bool,
+    /// The checksum of the event that was read last.
+    checksum: ChecksumState,
 }
 
 /// The part of a file that is shown, by offset.
@@ -88,8 +92,7 @@ impl Dump<'_> {
     /// Shows one file; false when the stop time was reached.
     fn file(&mut self, path: &Path, bounds: Bounds) -> Result<bool, DumpError> {
         let mut reader = EventReader::open(path, EVENT_KEPT_MAX)?;
-        let name = path.file_name().unwrap_or(path.as_os_str());
-        let name = name.to_string_lossy();
+        let name = path.file_name().unwrap_or(path.as_os_str()).as_bytes();
         if let Some(start) = bounds.start.filter(|start| *start > FIRST_EVENT) {
             self.skip_to(&mut reader, start)?;
         }
@@ -100,21 +103,25 @@ impl Dump<'_> {
                 break;
             }
             let position = reader.offset();
-            let (event, description) = match next(&mut reader, &mut describer) {
+            let (event, description) = match self.next(&mut reader, &mut describer) {
                 Ok(Some(found)) => found,
                 Ok(None) => {
                     self.note_open_transaction(boundary, path, position)?;
                     break;
                 }
-                Err(error @ InspectError::Damaged { .. }) if self.options.force => {
+                Err(DumpError::Input(error @ InspectError::Damaged { .. }))
+                    if self.options.force =>
+                {
                     boundary = Boundary::Outside;
-                    describer = Describer::new();
-                    if !self.skip_damage(&mut reader, position, error, &name)? {
+                    if self.checksum != ChecksumState::Ok {
+                        describer = Describer::new();
+                    }
+                    if !self.skip_damage(&mut reader, position, error, name)? {
                         break;
                     }
                     continue;
                 }
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(error),
             };
             if self.has_stopped(&event) {
                 return Ok(false);
@@ -125,9 +132,9 @@ impl Dump<'_> {
                 .after_event(event_type, reader.event(), checksummed, true)
                 .map_err(|error| InspectError::damaged(path, event.position, error))?;
             if self.has_started(&event) {
-                self.show(&name, &event, &description, &reader.bytes())?;
-                if self.options.rows && event.header.event_type == EventType::TRANSACTION_PAYLOAD {
-                    match self.show_payload(&name, &event, &mut describer, &reader) {
+                self.show(name, &event, &description, &reader.bytes())?;
+                if event.header.event_type == EventType::TRANSACTION_PAYLOAD {
+                    match self.payload(name, &event, &mut describer, &reader) {
                         Err(DumpError::Input(error)) if self.options.force => self.damage(error)?,
                         other => other?,
                     }
@@ -138,6 +145,45 @@ impl Dump<'_> {
             self.write(&line)?;
         }
         Ok(true)
+    }
+
+    /// The next event and its description. A wrong checksum is an error here, and so is a body that
+    /// cannot be read; the reader is then past the event. The first log_pos that is wrong is a
+    /// warning, if the event's checksum is right or the next event follows it; otherwise an error.
+    fn next(
+        &mut self,
+        reader: &mut EventReader,
+        describer: &mut Describer,
+    ) -> Result<Option<(FileEvent, Description)>, DumpError> {
+        let position = reader.offset();
+        self.checksum = ChecksumState::None;
+        let Some(event) = reader.next_event()? else {
+            return Ok(None);
+        };
+        self.checksum = event.checksum;
+        let damaged = |cause: String| InspectError::damaged(reader.path(), position, cause);
+        if event.checksum == ChecksumState::Bad {
+            let cause = match event::verify_checksum(reader.event()) {
+                Err(cause) if event.whole => cause.to_string(),
+                _ => format!("{} event: checksum mismatch", event.header.event_type),
+            };
+            return Err(damaged(cause).into());
+        }
+        if !event.log_pos_is_right {
+            let what = reader.wrong_log_pos(&event);
+            if event.checksum != ChecksumState::Ok && !resync::is_followed(reader, &event)? {
+                return Err(damaged(what).into());
+            }
+            // The tables of what is before it may not be its tables.
+            *describer = Describer::new();
+            if reader.accept_log_pos(&event) {
+                self.warn(reader.path(), position, &what)?;
+            }
+        }
+        match describer.describe(&reader.bytes(), &event) {
+            Ok(description) => Ok(Some((event, description))),
+            Err(cause) => Err(InspectError::damaged(reader.path(), position, cause).into()),
+        }
     }
 
     fn skip_to(&mut self, reader: &mut EventReader, start: u64) -> Result<(), DumpError> {
@@ -158,24 +204,19 @@ impl Dump<'_> {
         reader: &mut EventReader,
         position: u64,
         error: InspectError,
-        name: &str,
+        name: &[u8],
     ) -> Result<bool, DumpError> {
-        // If only an event's checksum is wrong, its end is still known: it is shown as bad.
+        // If only an event's checksum or body is wrong, its end is still known: it is shown.
         let framed = reader.offset();
         self.damage(error)?;
-        let mut found = None;
-        if framed > position {
-            found = resync::find_event(reader, framed)?;
-            if found == Some(framed) {
-                self.show_bad(reader, position, name)?;
-            } else {
-                found = None;
-            }
+        let is_framed = framed > position
+            && (self.checksum == ChecksumState::Ok
+                || resync::find_event(reader, framed)? == Some(framed));
+        if is_framed {
+            self.show_damaged(reader, position, name)?;
+            return Ok(true);
         }
-        if found.is_none() {
-            found = resync::find_event(reader, position + 1)?;
-        }
-        match found {
+        match resync::find_event(reader, position + 1)? {
             Some(offset) => {
                 reader.seek(offset)?;
                 Ok(true)
@@ -184,11 +225,11 @@ impl Dump<'_> {
         }
     }
 
-    fn show_bad(
+    fn show_damaged(
         &mut self,
         reader: &EventReader,
         position: u64,
-        name: &str,
+        name: &[u8],
     ) -> Result<(), DumpError> {
         let Ok(header) = event::EventHeader::parse(reader.event()) else {
             return Ok(());
@@ -196,8 +237,9 @@ impl Dump<'_> {
         let event = FileEvent {
             position,
             header,
-            checksum: ChecksumState::Bad,
+            checksum: self.checksum,
             whole: false,
+            log_pos_is_right: true,
         };
         let description = Description {
             text: "(damaged)".to_owned(),
@@ -222,48 +264,29 @@ impl Dump<'_> {
         if boundary == Boundary::Outside {
             return Ok(());
         }
+        self.warn(path, position, "the file ends inside a transaction")
+    }
+
+    pub(super) fn warn(&mut self, path: &Path, offset: u64, what: &str) -> Result<(), DumpError> {
         self.out.flush().map_err(DumpError::Output)?;
-        (self.remark)(Remark::Warning(format!(
-            "{}, offset {position}: the file ends inside a transaction",
-            path.display()
-        )));
+        let text = format!("{}, offset {offset}: {what}", path.display());
+        (self.remark)(Remark::Warning(text));
         Ok(())
     }
 
+    /// Whether the stop time is reached; as in the servers' own tools, by any event.
     fn has_stopped(&self, event: &FileEvent) -> bool {
-        let header = &event.header;
         let stop = self.options.stop_time;
-        !header.event_type.is_control()
-            && stop.is_some_and(|stop| i64::from(header.timestamp) >= stop)
+        stop.is_some_and(|stop| i64::from(event.header.timestamp) >= stop)
     }
 
+    /// Whether the start time is reached. From the first event that reaches it on, all do; a format
+    /// description does not count, since it may be older or newer than what follows it.
     fn has_started(&mut self, event: &FileEvent) -> bool {
         let start = self.options.start_time;
-        self.started |= start.is_none_or(|start| i64::from(event.header.timestamp) >= start);
-        self.started
-    }
-}
-
-/// The next event and its description. A wrong checksum is an error here, and so is a body that
-/// cannot be read; the reader is then past the event.
-fn next(
-    reader: &mut EventReader,
-    describer: &mut Describer,
-) -> Result<Option<(FileEvent, Description)>, InspectError> {
-    let position = reader.offset();
-    let Some(event) = reader.next_event()? else {
-        return Ok(None);
-    };
-    if event.checksum == ChecksumState::Bad {
-        let cause = match event::verify_checksum(reader.event()) {
-            Err(cause) if event.whole => cause.to_string(),
-            _ => format!("{} event: checksum mismatch", event.header.event_type),
-        };
-        return Err(InspectError::damaged(reader.path(), position, cause));
-    }
-    match describer.describe(&reader.bytes(), &event) {
-        Ok(description) => Ok(Some((event, description))),
-        Err(cause) => Err(InspectError::damaged(reader.path(), position, cause)),
+        let reached = start.is_none_or(|start| i64::from(event.header.timestamp) >= start);
+        self.started |= reached && event.header.event_type != EventType::FORMAT_DESCRIPTION;
+        self.started || reached
     }
 }
 

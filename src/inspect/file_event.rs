@@ -1,7 +1,9 @@
 //! One event of a binlog file.
 
 use crate::binlog::FormatDescription;
+use crate::binlog::early_row_events;
 use crate::binlog::event::{self, EventHeader};
+use crate::binlog::rows::TABLE_ID_LEN;
 
 /// The state of an event's checksum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +38,8 @@ pub struct FileEvent {
     pub checksum: ChecksumState,
     /// Whether the reader holds all of its bytes, not just its head.
     pub whole: bool,
+    /// Whether its log_pos is its end, or 0, or a position in another file, as in a server's relay log.
+    pub log_pos_is_right: bool,
 }
 
 impl FileEvent {
@@ -57,6 +61,12 @@ pub struct EventBytes<'a> {
 }
 
 impl<'a> EventBytes<'a> {
+    /// The length of table ids, in bytes.
+    pub fn table_id_len(&self) -> usize {
+        self.format
+            .map_or(TABLE_ID_LEN, early_row_events::table_id_len)
+    }
+
     /// The body without checksum, or the head of it.
     pub fn body(&self) -> &'a [u8] {
         event::body(self.event, self.checksummed)

@@ -7,12 +7,13 @@ use serde::Serialize;
 
 use super::description::Description;
 use super::file_event::FileEvent;
+use super::json_text::JsonText;
 use super::row_json::JsonRows;
 
 /// The line of `dump --json`. Scripts rely on field names and their order.
 #[derive(Debug, Serialize)]
 struct JsonLine<'a> {
-    file: &'a str,
+    file: JsonText<'a>,
     position: u64,
     end_position: u64,
     timestamp: u32,
@@ -22,11 +23,11 @@ struct JsonLine<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     gtid: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    database: Option<&'a str>,
+    database: Option<JsonText<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    table: Option<&'a str>,
+    table: Option<JsonText<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    statement: Option<&'a str>,
+    statement: Option<JsonText<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     rows: Option<JsonRowsField<'a>>,
     checksum: &'a str,
@@ -43,7 +44,7 @@ enum JsonRowsField<'a> {
 /// Writes the event as a JSON object and a line break; with the values of rows if `values` is given,
 /// otherwise with their number.
 pub(super) fn json(
-    file: &str,
+    file: &[u8],
     event: &FileEvent,
     description: &Description,
     values: Option<Option<JsonRows<'_>>>,
@@ -51,16 +52,16 @@ pub(super) fn json(
 ) -> io::Result<()> {
     let event_type = event.header.event_type.to_string();
     let line = JsonLine {
-        file,
+        file: JsonText(file),
         position: event.position,
         end_position: event.end(),
         timestamp: event.header.timestamp,
         server_id: event.header.server_id,
         event_type: &event_type,
         gtid: description.gtid(),
-        database: description.database.as_deref(),
-        table: description.table.as_deref(),
-        statement: description.statement.as_deref(),
+        database: description.database.as_deref().map(JsonText),
+        table: description.table.as_deref().map(JsonText),
+        statement: description.statement.as_deref().map(JsonText),
         rows: match values {
             Some(rows) => Some(JsonRowsField::Values(rows)),
             None => description.rows.map(JsonRowsField::Count),

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::InspectError;
 use super::file_event::{ChecksumState, EventBytes, FileEvent};
+use crate::binlog::early_row_events;
 use crate::binlog::event::{self, EventHeader, FLAG_ARTIFICIAL};
 use crate::binlog::format_description::Checksum;
 use crate::binlog::{CHECKSUM_LEN, EventType, FormatDescription, HEADER_LEN, MAGIC};
@@ -34,6 +35,11 @@ pub struct EventReader {
     format: Option<FormatDescription>,
     /// Whether `log_pos` is an offset in this file, not in that of a source.
     has_own_positions: bool,
+    /// What `log_pos` exceeds an event's end by, modulo 4 GiB, in the part of an assembled file that
+    /// is being read.
+    log_pos_shift: u32,
+    /// Whether `log_pos` was not an event's end somewhere.
+    has_foreign_log_pos: bool,
     kept: Vec<u8>,
     checksummed: bool,
     encrypted: bool,
@@ -53,6 +59,8 @@ impl EventReader {
             offset: FIRST_EVENT,
             format: None,
             has_own_positions: true,
+            log_pos_shift: 0,
+            has_foreign_log_pos: false,
             kept: Vec::new(),
             checksummed: false,
             encrypted: false,
@@ -129,8 +137,8 @@ impl EventReader {
         Ok(())
     }
 
-    /// The next event; `None` at the end of the file. An event with a wrong checksum is returned as
-    /// such; the caller decides whether that is damage.
+    /// The next event; `None` at the end of the file. An event with a wrong checksum or log_pos is
+    /// returned as such; the caller decides whether that is damage.
     ///
     /// # Errors
     /// When the file cannot be read, is damaged in another way, or is encrypted from here on.
@@ -152,17 +160,26 @@ impl EventReader {
             let cause = format!("truncated: an event header has 19 bytes, {found} are left");
             return Err(self.damaged(position, cause));
         }
-        let header = EventHeader::parse(&head).map_err(|cause| self.damaged(position, cause))?;
+        let mut header =
+            EventHeader::parse(&head).map_err(|cause| self.damaged(position, cause))?;
+        if let Some(format) = &self.format {
+            header.event_type = early_row_events::event_type(format, header.event_type.0);
+        }
         if self.format.is_none() && header.event_type != EventType::FORMAT_DESCRIPTION {
+            let reason = match header.event_type {
+                EventType::START_V3 => ": MySQL 4.1 or older wrote it, which is not supported",
+                _ => "",
+            };
             let cause = format!(
-                "the file begins with a {} event, expected Format_desc (binlog version 4)",
+                "the file begins with a {} event, expected Format_desc (binlog version 4){reason}",
                 header.event_type
             );
             return Err(self.damaged(position, cause));
         }
         self.checksummed = self.has_checksum(&header);
-        let event = self.read_event(position, head, header)?;
+        let mut event = self.read_event(position, head, header)?;
         self.check(&event)?;
+        event.log_pos_is_right = self.is_right_log_pos(&event);
         self.offset = event.end();
         Ok(Some(event))
     }
@@ -215,6 +232,7 @@ impl EventReader {
             header,
             checksum,
             whole,
+            log_pos_is_right: true,
         })
     }
 
@@ -275,7 +293,10 @@ impl EventReader {
             // All following events depend on this one: without it none can be read.
             return Err(self.damaged(position, cause));
         }
-        if self.format.is_some() || header.flags & FLAG_RELAY_LOG != 0 {
+        // A source that sends its binlog from a position on describes the format with log_pos 0, and a
+        // tool that stores what it gets (`--raw --start-position`) writes that into its file.
+        let is_excerpt = header.log_pos == 0;
+        if self.format.is_some() || is_excerpt || header.flags & FLAG_RELAY_LOG != 0 {
             self.has_own_positions = false;
         }
         self.format = Some(format);
@@ -300,17 +321,47 @@ impl EventReader {
         if header.event_type == EventType::START_ENCRYPTION {
             self.encrypted = true;
         }
-        let right = header.log_pos == 0 || header.log_pos == event.end() as u32;
-        if self.has_own_positions && !right {
-            let cause = format!(
-                "{} event: log_pos is {}, expected {}, the event's end",
-                header.event_type,
-                header.log_pos,
-                event.end() as u32
-            );
-            return Err(self.damaged(event.position, cause));
-        }
         Ok(())
+    }
+
+    fn is_right_log_pos(&self, event: &FileEvent) -> bool {
+        let (log_pos, end) = (event.header.log_pos, event.end() as u32);
+        !self.has_own_positions
+            || log_pos == 0
+            || log_pos == end
+            || log_pos == self.shifted(end)
+            || event.checksum == ChecksumState::Bad
+    }
+
+    /// The log_pos of an event that ends at `end`, in the part of an assembled file that is being
+    /// read.
+    pub(super) fn shifted(&self, end: u32) -> u32 {
+        end.wrapping_add(self.log_pos_shift)
+    }
+
+    /// Whether log_pos was an event's end in every event up to here.
+    pub(super) fn expects_own_log_pos(&self) -> bool {
+        self.has_own_positions && !self.has_foreign_log_pos
+    }
+
+    /// Accepts that log_pos differs from an event's end as it does in `event`, from there on. Returns
+    /// whether that is the first time in the file.
+    pub(super) fn accept_log_pos(&mut self, event: &FileEvent) -> bool {
+        self.log_pos_shift = event.header.log_pos.wrapping_sub(event.end() as u32);
+        !std::mem::replace(&mut self.has_foreign_log_pos, true)
+    }
+
+    /// What is wrong with the log_pos of `event`.
+    pub(super) fn wrong_log_pos(&self, event: &FileEvent) -> String {
+        let header = &event.header;
+        format!(
+            "{} event: log_pos is {}, expected {}, the event's end: events before it are missing, or \
+             the file was assembled from parts of others, or its server was older than MySQL 5.1.18 \
+             (further ones are not reported)",
+            header.event_type,
+            header.log_pos,
+            event.end() as u32
+        )
     }
 
     fn truncated(&self, position: u64, header: &EventHeader, found: usize) -> InspectError {

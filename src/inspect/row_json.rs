@@ -8,8 +8,8 @@
 //! - integers, FLOAT, DOUBLE, YEAR, ENUM (the element's number), BIT and SET (their bits) are
 //!   numbers; an integer is signed unless the table map says that its column is UNSIGNED
 //! - DECIMAL, DATE, TIME and DATETIME are strings; so is TIMESTAMP, in UTC
-//! - text is a string; bytes that are not UTF-8, and every GEOMETRY, are `"0x"` and hexadecimal
-//!   digits
+//! - text is a string; bytes that are not UTF-8, text that begins with `0x`, and every GEOMETRY are
+//!   `"0x"` and hexadecimal digits: a string that begins with `0x` always stands for bytes
 //! - a JSON document is a string with its text; a partial update is a string with the functions
 //!   that change it; a VECTOR is an array of numbers
 //! - a compressed column of MariaDB is decompressed
@@ -21,6 +21,7 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
 use super::description::UNCOMPRESSED_MAX;
+use super::json_text::{JsonText, hex};
 use super::row_text::changes_line;
 use crate::binlog::columns::Columns;
 use crate::binlog::compressed::decompress_column;
@@ -130,15 +131,12 @@ fn value_json<S: Serializer>(
         Value::Time(time) => serializer.collect_str(&time),
         Value::DateTime(time) => serializer.collect_str(&time),
         Value::Timestamp(timestamp) => serializer.serialize_str(&instant(timestamp)),
-        Value::Bytes(bytes) => text_or_hex(bytes, serializer),
+        Value::Bytes(bytes) => JsonText(bytes).serialize(serializer),
         Value::Geometry(bytes) => serializer.serialize_str(&hex(bytes)),
         Value::Vector(elements) => serializer.collect_seq(elements),
-        Value::Json(document) => match String::from_utf8(document.into_json()) {
-            Ok(text) => serializer.serialize_str(&text),
-            Err(error) => serializer.serialize_str(&hex(error.as_bytes())),
-        },
+        Value::Json(document) => JsonText(&document.into_json()).serialize(serializer),
         Value::Compressed(bytes) => match decompress_column(bytes, UNCOMPRESSED_MAX) {
-            Ok(Some(expanded)) => text_or_hex(&expanded, serializer),
+            Ok(Some(expanded)) => JsonText(&expanded).serialize(serializer),
             Ok(None) => damaged("more than 64 MiB when decompressed", serializer),
             Err(error) => damaged(error, serializer),
         },
@@ -170,25 +168,4 @@ fn instant(timestamp: Timestamp) -> String {
     let text = timestamp.to_string();
     let fraction = text.find('.').and_then(|at| text.get(at..)).unwrap_or("");
     format!("{date} {time}{fraction}")
-}
-
-fn text_or_hex<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => serializer.serialize_str(text),
-        Err(_) => serializer.serialize_str(&hex(bytes)),
-    }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    const DIGITS: [char; 16] = [
-        '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f',
-    ];
-    let mut text = String::with_capacity(2 + 2 * bytes.len());
-    text.push_str("0x");
-    for byte in bytes {
-        for digit in [byte >> 4, byte & 0xf] {
-            text.extend(DIGITS.get(usize::from(digit)));
-        }
-    }
-    text
 }

@@ -8,7 +8,7 @@
 //! ### SET
 //! ###   @2=-1 (255) /* TINYINT meta=0 nullable=1 is_null=0 */
 //! ```
-//! Columns are numbered from 1. A negative integer is followed by its value as UNSIGNED; an ENUM is
+//! An inserted row without columns is `### INSERT INTO … VALUES ()`. Columns are numbered from 1. A negative integer is followed by its value as UNSIGNED; an ENUM is
 //! shown as the number of its element and a SET as a bit for each element, as in the binlog; a
 //! TIMESTAMP is in seconds since 1970; a compressed column of MariaDB is shown as stored. Unlike
 //! the tools, it shows GEOMETRY in files of MySQL too, and marks a value that cannot be read but
@@ -53,6 +53,10 @@ pub(super) fn write(
     for row in images.rows() {
         // The rows were read before, when they were counted.
         let Ok(row) = row else { break };
+        if images.kind == RowsKind::Insert && row.image.is_empty() {
+            writeln!(out, "### {action} {quoted} VALUES ()")?;
+            continue;
+        }
         writeln!(out, "### {action} {quoted}\n### {first}")?;
         for cell in &row.image {
             write_cell(out, cell, flavor)?;

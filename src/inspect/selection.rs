@@ -83,6 +83,11 @@ impl Selection {
         self.in_selected_transaction
     }
 
+    fn is_selected(&self, database: &[u8]) -> bool {
+        let mut selected = self.databases.iter();
+        selected.any(|selected| selected.as_bytes() == database)
+    }
+
     fn fate(&self, event_type: EventType, description: &Description) -> Fate {
         if self.databases.is_empty() {
             return Fate::Show;
@@ -99,7 +104,7 @@ impl Selection {
                 _,
             ) => Fate::Wait,
             (_, Some(database))
-                if !description.is_transaction_keyword && !self.databases.contains(database) =>
+                if !description.is_transaction_keyword && !self.is_selected(database) =>
             {
                 Fate::Hide
             }

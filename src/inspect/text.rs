@@ -7,20 +7,6 @@ use crate::flavor::Flavor;
 /// The part of a statement that one line shows, in characters.
 const STATEMENT_CHARS_MAX: usize = 120;
 
-/// The bytes unchanged if they are UTF-8; otherwise each byte that is not becomes `\xNN`, and a
-/// backslash is doubled, so that nothing is lost.
-pub(super) fn verbatim(bytes: &[u8]) -> String {
-    if let Ok(text) = std::str::from_utf8(bytes) {
-        return text.to_owned();
-    }
-    let mut text = String::with_capacity(bytes.len());
-    for chunk in bytes.utf8_chunks() {
-        text.push_str(&chunk.valid().replace('\\', "\\\\"));
-        push_hex(&mut text, chunk.invalid());
-    }
-    text
-}
-
 /// The bytes on one line, without control characters.
 pub(super) fn one_line(bytes: &[u8]) -> String {
     let mut text = String::new();
@@ -156,11 +142,5 @@ mod tests {
         let mut name = String::new();
         push_identifier(&mut name, b"we`ird\n\xff");
         assert_eq!(name, r"`we``ird\x0a\xff`");
-    }
-
-    #[test]
-    fn verbatim_text_keeps_all_bytes() {
-        assert_eq!(verbatim(b"a\\x41\n"), "a\\x41\n");
-        assert_eq!(verbatim(b"a\\x\xff"), "a\\\\x\\xff");
     }
 }

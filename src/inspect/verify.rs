@@ -75,7 +75,7 @@ impl VerifyReport {
 /// Verifies the relay log in `data_dir`. Nothing is changed.
 ///
 /// # Errors
-/// When there is no relay log, or its list or the head of its first file cannot be read: then
+/// When there is not exactly one relay log, or its list or the head of its first file cannot be read: then
 /// nothing can be compared.
 pub fn verify(data_dir: &Path) -> Result<VerifyReport, LogError> {
     let log_dir = find_log(data_dir)?;
@@ -112,20 +112,15 @@ fn find_log(data_dir: &Path) -> Result<LogDir, LogError> {
         let name = name.to_string_lossy();
         found.extend(name.strip_suffix(".index").map(str::to_owned));
     }
-    found.sort();
-    let unexpected = |found| LogError::Unexpected {
-        path: data_dir.to_owned(),
-        offset: 0,
-        found,
-        expected: "one file NAME.index, the list of a relay log's files",
-    };
     match found.as_slice() {
         [basename] => Ok(LogDir {
             dir: data_dir.to_owned(),
             basename: basename.clone(),
         }),
-        [] => Err(unexpected("no such file".to_owned())),
-        many => Err(unexpected(format!("{} files *.index", many.len()))),
+        other => Err(LogError::NotOneLog {
+            path: data_dir.to_owned(),
+            lists: other.len(),
+        }),
     }
 }
 

@@ -8,7 +8,7 @@ pub const CLIENT_FOUND_ROWS: u32 = 1 << 1;
 pub const CLIENT_LONG_FLAG: u32 = 1 << 2;
 /// The handshake response names a database.
 pub const CLIENT_CONNECT_WITH_DB: u32 = 1 << 3;
-/// zlib compression of the packets; neither offered nor requested here.
+/// zlib compression of the packets; offered and requested as configured.
 pub const CLIENT_COMPRESS: u32 = 1 << 5;
 /// LOAD DATA LOCAL; neither offered nor requested here.
 pub const CLIENT_LOCAL_FILES: u32 = 1 << 7;
@@ -24,12 +24,6 @@ pub const CLIENT_SSL: u32 = 1 << 11;
 pub const CLIENT_TRANSACTIONS: u32 = 1 << 13;
 /// 20-byte scrambles.
 pub const CLIENT_SECURE_CONNECTION: u32 = 1 << 15;
-/// Several statements in one query.
-pub const CLIENT_MULTI_STATEMENTS: u32 = 1 << 16;
-/// Several results to one query.
-pub const CLIENT_MULTI_RESULTS: u32 = 1 << 17;
-/// Several results to a prepared statement.
-pub const CLIENT_PS_MULTI_RESULTS: u32 = 1 << 18;
 /// Authentication plugins by name.
 pub const CLIENT_PLUGIN_AUTH: u32 = 1 << 19;
 /// Connection attributes in the handshake response.
@@ -40,6 +34,8 @@ pub const CLIENT_PLUGIN_AUTH_LENENC_CLIENT_DATA: u32 = 1 << 21;
 pub const CLIENT_SESSION_TRACK: u32 = 1 << 23;
 /// No EOF packets; neither offered nor requested here.
 pub const CLIENT_DEPRECATE_EOF: u32 = 1 << 24;
+/// zstd compression of the packets; the handshake response then ends with the level.
+pub const CLIENT_ZSTD_COMPRESSION: u32 = 1 << 26;
 
 /// What the relay requests as a client, if the server offers it.
 pub const CLIENT_SIDE: u32 = CLIENT_LONG_PASSWORD
@@ -51,7 +47,8 @@ pub const CLIENT_SIDE: u32 = CLIENT_LONG_PASSWORD
     | CLIENT_PLUGIN_AUTH_LENENC_CLIENT_DATA
     | CLIENT_CONNECT_ATTRS;
 
-/// What the relay offers as a server; [`CLIENT_SSL`] is added if there is a certificate.
+/// What the relay offers as a server; [`CLIENT_SSL`] is added if there is a certificate, and the two
+/// algorithms of compression where they are enabled.
 pub const SERVER_SIDE: u32 = CLIENT_LONG_PASSWORD
     | CLIENT_FOUND_ROWS
     | CLIENT_LONG_FLAG
@@ -61,9 +58,6 @@ pub const SERVER_SIDE: u32 = CLIENT_LONG_PASSWORD
     | CLIENT_INTERACTIVE
     | CLIENT_TRANSACTIONS
     | CLIENT_SECURE_CONNECTION
-    | CLIENT_MULTI_STATEMENTS
-    | CLIENT_MULTI_RESULTS
-    | CLIENT_PS_MULTI_RESULTS
     | CLIENT_PLUGIN_AUTH
     | CLIENT_PLUGIN_AUTH_LENENC_CLIENT_DATA
     | CLIENT_CONNECT_ATTRS;

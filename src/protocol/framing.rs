@@ -57,6 +57,7 @@ enum ReadState {
 pub struct FrameReader {
     sequence: u8,
     any_sequence: bool,
+    ignores_sequence: bool,
     state: ReadState,
 }
 
@@ -72,6 +73,7 @@ impl FrameReader {
         FrameReader {
             sequence: 0,
             any_sequence: false,
+            ignores_sequence: false,
             state: ReadState::Idle,
         }
     }
@@ -91,6 +93,11 @@ impl FrameReader {
     /// acknowledgements, whose numbers are independent of the stream's.
     pub fn accept_any_sequence(&mut self) {
         self.any_sequence = true;
+    }
+
+    /// Accepts any number from now on: the numbers of compressed packets are checked instead.
+    pub fn ignore_sequence(&mut self) {
+        self.ignores_sequence = true;
     }
 
     /// True between packets.
@@ -207,7 +214,7 @@ impl FrameReader {
     }
 
     fn check(&self, found: u8) -> Result<u8, InvalidMessage> {
-        if found != self.sequence && !self.any_sequence {
+        if found != self.sequence && !self.any_sequence && !self.ignores_sequence {
             return Err(InvalidMessage {
                 what: "packet header",
                 offset: 3,

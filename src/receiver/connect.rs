@@ -5,11 +5,14 @@ use std::time::Duration;
 use super::error::ReceiverError;
 use super::facts::SourceFacts;
 use super::options::ReceiverOptions;
-use crate::connection::Connection;
+use crate::config::SourceCompression;
 use crate::connection::client::{self, ConnectOptions};
+use crate::connection::{Compression, Connection};
 
 /// Time limit for connecting and logging in.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// The default of `SOURCE_ZSTD_COMPRESSION_LEVEL`.
+const ZSTD_LEVEL: u8 = 3;
 /// The read buffer of a dump connection, in bytes. Events up to this size are handled in place.
 const READ_BUFFER_LEN: usize = 1024 * 1024;
 
@@ -24,6 +27,11 @@ pub(super) async fn connect(
         user: config.user.clone(),
         password: config.password.clone(),
         tls: config.tls.clone(),
+        compression: match config.compression {
+            SourceCompression::Off => None,
+            SourceCompression::Zlib => Some(Compression::Zlib),
+            SourceCompression::Zstd => Some(Compression::Zstd { level: ZSTD_LEVEL }),
+        },
         connect_timeout: CONNECT_TIMEOUT,
         read_buffer_size: READ_BUFFER_LEN,
     };

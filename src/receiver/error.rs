@@ -1,5 +1,6 @@
 //! Why a source is not followed, and whether an immediate retry can help.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::connection::{ConnectionError, ConnectionErrorCause};
@@ -68,6 +69,26 @@ pub enum ReceiverError {
         /// The change to make.
         remedy: String,
     },
+    /// The source's binlog is not the one that was received from it.
+    #[error(
+        "the source's history has changed: expected {expected}, found {found}. Its binlog was reset \
+         (RESET MASTER, RESET BINARY LOGS AND GTIDS), its server was restored from an older copy, or \
+         it lost its newest transactions in a crash. Compare its data with the other masters and the \
+         replicas. Restore its binlog and data{}, or remove this source; to follow the changed history, \
+         start with an empty data_dir and seed the replicas again",
+        match .record {
+            Some(path) => format!(" and then remove {}", path.display()),
+            None => String::new(),
+        }
+    )]
+    History {
+        /// What should be in its binlog.
+        expected: String,
+        /// What is there.
+        found: String,
+        /// The file that keeps the source from being followed, see `history_record`.
+        record: Option<PathBuf>,
+    },
     /// A GTID set or position that the source sent cannot be read.
     #[error("{what}: {cause}")]
     Gtid {
@@ -111,6 +132,7 @@ impl ReceiverError {
             ReceiverError::Connection(error) => match &error.cause {
                 ConnectionErrorCause::Server(error) => FATAL_CODES.contains(&error.code),
                 ConnectionErrorCause::TlsNotOffered
+                | ConnectionErrorCause::CompressionNotOffered
                 | ConnectionErrorCause::TlsSettings(_)
                 | ConnectionErrorCause::Authentication(_) => true,
                 _ => false,
@@ -123,6 +145,7 @@ impl ReceiverError {
             ReceiverError::Stream { .. } => false,
             ReceiverError::Flavor { .. }
             | ReceiverError::Setup { .. }
+            | ReceiverError::History { .. }
             | ReceiverError::Gtid { .. }
             | ReceiverError::Refused(_)
             | ReceiverError::LogClosed => true,

@@ -1,6 +1,7 @@
 //! A source's own settings, and whether it can be followed.
 
 use super::error::ReceiverError;
+use super::gtid_mode::GtidMode;
 use super::old_servers::{first_known, is_unknown_variable};
 use crate::config::{FilterConfig, SourceConfig, SourceStart};
 use crate::connection::Connection;
@@ -111,7 +112,11 @@ impl SourceFacts {
         // Newer servers report OFF.
         let is_writable = matches!(text(4).as_str(), "0" | "OFF");
         let (server_uuid, has_gtids, writes_to_domain) = match flavor {
-            Flavor::MySql => (Some(text(3)), text(4) == "ON", None),
+            // MySQL 5.5 has no such variable, and no GTIDs.
+            Flavor::MySql => {
+                let mode = GtidMode::parse(&text(4)).unwrap_or(GtidMode::Off);
+                (Some(text(3)), mode.has_gtids()?, None)
+            }
             Flavor::MariaDb => (None, true, text(3).parse().ok().filter(|_| is_writable)),
         };
         Ok(Self {

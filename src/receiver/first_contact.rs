@@ -163,13 +163,16 @@ fn first_contact_of(
     };
     let (file, began) = (scanned.position.at.file, scanned.position.file_timestamp);
     let has_lost = facts.identity_kind() == IdentityKind::Anonymous && !is_first_file(&file);
-    let offset = until.position().map_or(FIRST_EVENT, |end| end.offset);
+    // A start in the head of a file that has nothing else is the next file's beginning.
+    let end = until.position().filter(|end| end.file == file);
+    let offset = end.map_or(FIRST_EVENT, |end| end.offset);
     let progress = SourceProgress {
         position: SourcePosition::new(file, offset),
         server_id: facts.server_id,
         gtid_position,
         first_timestamp: if has_lost { began } else { 0 },
         reading_back: false,
+        last: None,
     };
     Ok(FirstContact {
         facts,

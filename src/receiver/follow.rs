@@ -2,16 +2,19 @@
 
 use tokio::sync::watch;
 
+use super::binlog_check;
 use super::connect::{connect, within};
 use super::dump_request;
 use super::error::ReceiverError;
 use super::facts::SourceFacts;
+use super::history;
+use super::history_record;
 use super::identities::Identities;
 use super::options::{ReceiverContext, ReceiverOptions};
 use super::resume;
 use super::status::SourceStatus;
 use super::stream::{self, Dump};
-use crate::connection::Phase;
+use crate::connection::{Connection, Phase};
 use crate::log_thread::SourceCounters;
 use crate::relay_log::Condition;
 
@@ -24,6 +27,10 @@ pub(super) async fn follow(
     status: &SourceStatus,
     connections: u64,
 ) -> ReceiverError {
+    let name = options.config.name.as_str();
+    if let Err(error) = history_record::check(&context.log.log_dir().dir, name) {
+        return error;
+    }
     let mut refusal = ledger.refusal.subscribe();
     let mut condition = context.log.follow_condition();
     let streaming = async {
@@ -31,11 +38,12 @@ pub(super) async fn follow(
         ledger.wait_until_committed().await;
         match open(options, context, status).await {
             Ok(dump) => stream::stream(dump, options, context, ledger, status, connections).await,
-            Err(error) => error,
+            Err(error) => history_record::keep(&context.log.log_dir().dir, name, error),
         }
     };
     tokio::select! {
         error = streaming => error,
+        error = binlog_check::contradiction(options.number, context, status) => error,
         message = refused(&mut refusal) => ReceiverError::Refused(message),
         // A source that has nothing to send would not notice.
         _ = condition.wait_for(|now| matches!(now, Condition::Failed(_))) => {
@@ -71,6 +79,7 @@ async fn open(
     warn(options, &context.identities, &facts);
     status.set_facts(&facts);
     let (start, first_timestamp) = resume::start_point(options, context, &facts).await?;
+    verify_history(&mut connection, options, context, &facts).await?;
     dump_request::prepare(&mut connection, options, &facts).await?;
     tracing::info!(
         source = %options.config.name,
@@ -90,6 +99,22 @@ async fn open(
         facts,
         first_timestamp,
     })
+}
+
+/// Verifies that the source's binlog is still the one that was received.
+async fn verify_history(
+    connection: &mut Connection,
+    options: &ReceiverOptions,
+    context: &ReceiverContext,
+    facts: &SourceFacts,
+) -> Result<(), ReceiverError> {
+    let (progress, executed) = {
+        let state = context.log.state();
+        let progress = state.sources.get(usize::from(options.number)).cloned();
+        (progress.unwrap_or_default(), state.executed.clone())
+    };
+    history::verify_last(options, facts, &progress).await?;
+    history::verify_executed(connection, facts, &executed).await
 }
 
 /// Logs configurations that work, but not as intended: once a GTID domain that several sources

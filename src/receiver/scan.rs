@@ -21,6 +21,15 @@ pub(super) struct Scanned {
     boundary: Boundary,
     /// The end of the file that the dump has just left.
     left: Option<SourcePosition>,
+    /// Where [`Until::position`] was reached.
+    reached: Option<Reached>,
+}
+
+/// The boundary at which a position was reached.
+#[derive(Debug, Clone, Copy)]
+struct Reached {
+    offset: u64,
+    boundary: Boundary,
 }
 
 /// Where a scan ends.
@@ -61,6 +70,7 @@ pub(super) async fn scan(
         },
         boundary: Boundary::Outside,
         left: None,
+        reached: None,
     };
     let mut listening = Listening::new(read_timeout);
     let mut has_read = false;
@@ -93,14 +103,27 @@ impl Scanned {
         let Some(end) = until.position() else {
             return self.is_before_first_transaction(kind);
         };
-        Ok(match self.left.take() {
+        if let Some(file_end) = self.left.take()
+            && self.reached.is_none()
+        {
             // The file's own end is a position in it, even if the dump is in the next already.
-            Some(file_end) => {
-                self.position.at = file_end;
-                true
+            self.position.at = file_end;
+            return Ok(true);
+        }
+        let offset = self.position.at.offset;
+        if self.reached.is_none() && offset >= end.offset {
+            let boundary = self.boundary;
+            self.reached = Some(Reached { offset, boundary });
+        }
+        // A position in the file's head precedes the list of the earlier transactions.
+        let is_head = matches!(kind, EventType::ROTATE | EventType::FORMAT_DESCRIPTION);
+        match self.reached {
+            None => Ok(false),
+            Some(reached) if reached.offset < offset || is_head => {
+                self.is_before_first_transaction(kind)
             }
-            None => self.position.format.is_some() && self.position.at.offset >= end.offset,
-        })
+            Some(_) => Ok(true),
+        }
     }
 
     fn is_before_first_transaction(&self, kind: EventType) -> Result<bool, ReceiverError> {
@@ -138,7 +161,11 @@ impl Scanned {
             return Ok(self);
         };
         let is_configured = matches!(until, Until::ConfiguredStart(_));
-        let (file, end) = (&self.position.at.file, self.position.at.offset);
+        let file = &self.position.at.file;
+        let (end, boundary) = match self.reached {
+            Some(reached) => (reached.offset, reached.boundary),
+            None => (self.position.at.offset, self.boundary),
+        };
         let start = expected.offset;
         if end < start || (is_configured && end > start) {
             return Err(ReceiverError::setup(
@@ -149,7 +176,7 @@ impl Scanned {
                 "use a position that SHOW BINLOG EVENTS or mysqlbinlog lists",
             ));
         }
-        if is_configured && self.boundary != Boundary::Outside {
+        if is_configured && boundary != Boundary::Outside {
             return Err(ReceiverError::setup(
                 format!("start = \"{file}:{start}\" is inside a transaction"),
                 "use the position before a Gtid or Anonymous_Gtid event (MySQL 5.6 without GTIDs: \

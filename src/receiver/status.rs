@@ -68,8 +68,11 @@ pub struct SourceStatus {
     waiting_since: AtomicU64,
     /// When the newest heartbeat arrived, in milliseconds since `made`; 0 before the first one.
     heartbeat_at: AtomicU64,
+    heartbeats: Mutex<Heartbeats>,
     /// The source's own end.
     end: Mutex<Option<ReportedEnd>>,
+    /// How often it was reported.
+    end_reports: AtomicU64,
     made: Instant,
     connection: Mutex<ConnectionStatus>,
 }
@@ -80,6 +83,15 @@ struct ConnectionStatus {
     state: SourceState,
     facts: Option<SourceFacts>,
     last_error: Option<LastError>,
+}
+
+/// The heartbeats of a source.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Heartbeats {
+    /// How many arrived.
+    pub(super) count: u64,
+    /// The position of the dump at the newest one.
+    pub(super) position: SourcePosition,
 }
 
 /// A source's end, with times in milliseconds since `made`.
@@ -106,7 +118,9 @@ impl Default for SourceStatus {
             newest_event: AtomicU32::new(0),
             waiting_since: AtomicU64::new(0),
             heartbeat_at: AtomicU64::new(0),
+            heartbeats: Mutex::default(),
             end: Mutex::new(None),
+            end_reports: AtomicU64::new(0),
             made: Instant::now(),
             connection: Mutex::new(connection),
         }
@@ -190,6 +204,17 @@ impl SourceStatus {
             .max(1)
     }
 
+    /// How often the source has reported its end.
+    pub(super) fn end_reports(&self) -> u64 {
+        self.end_reports.load(Ordering::Relaxed)
+    }
+
+    /// The source's end, as it was reported last.
+    pub(super) fn source_end(&self) -> Option<SourceEnd> {
+        let end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
+        end.as_ref().map(|reported| reported.end.clone())
+    }
+
     /// Records the source's end; `None` when it is not known.
     pub(super) fn set_source_end(&self, end: Option<SourceEnd>) {
         let now = self.now();
@@ -203,11 +228,28 @@ impl SourceStatus {
             since,
             at: now,
         });
+        if known.is_some() {
+            self.end_reports.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
-    /// A heartbeat arrived.
-    pub(super) fn note_heartbeat(&self) {
+    /// A heartbeat arrived, when the dump was at `position`.
+    pub(super) fn note_heartbeat(&self, position: &SourcePosition) {
         self.heartbeat_at.store(self.now(), Ordering::Relaxed);
+        let mut heartbeats = self.lock_heartbeats();
+        heartbeats.count += 1;
+        heartbeats.position = position.clone();
+    }
+
+    /// The heartbeats so far.
+    pub(super) fn heartbeats(&self) -> Heartbeats {
+        self.lock_heartbeats().clone()
+    }
+
+    fn lock_heartbeats(&self) -> MutexGuard<'_, Heartbeats> {
+        self.heartbeats
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn set_state(&self, state: SourceState) {
@@ -322,13 +364,13 @@ mod tests {
     #[test]
     fn heartbeat_after_the_end_was_reported_shows_that_all_was_sent() {
         let status = silent();
-        status.note_heartbeat();
+        status.note_heartbeat(&SourcePosition::default());
         std::thread::sleep(Duration::from_millis(2));
         status.set_source_end(end_at(500));
         assert!(status.seconds_behind(Some(&at(400)), None).unwrap() > 0);
         std::thread::sleep(Duration::from_millis(2));
         status.set_source_end(end_at(500));
-        status.note_heartbeat();
+        status.note_heartbeat(&SourcePosition::default());
         assert_eq!(status.seconds_behind(Some(&at(400)), None), Some(0));
         std::thread::sleep(Duration::from_millis(2));
         status.set_source_end(end_at(600));

@@ -263,9 +263,8 @@ impl Stream<'_> {
 
     fn event(&mut self, header: &EventHeader, event: &[u8]) -> Result<bool, ReceiverError> {
         self.bytes += event.len() as u64;
-        match header.event_type {
-            EventType::HEARTBEAT => self.status.note_heartbeat(),
-            _ => self.has_news = true,
+        if header.event_type != EventType::HEARTBEAT {
+            self.has_news = true;
         }
         if header.event_type.is_control() {
             if header.event_size as usize != event.len() {
@@ -298,7 +297,11 @@ impl Stream<'_> {
                 self.position.at
             );
         }
-        match self.position.control(header, event)? {
+        let change = self.position.control(header, event)?;
+        if header.event_type == EventType::HEARTBEAT {
+            self.status.note_heartbeat(&self.position.at);
+        }
+        match change {
             Change::Nothing => Ok(false),
             Change::File | Change::Format => Ok(true),
             Change::Position => {

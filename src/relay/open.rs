@@ -120,6 +120,7 @@ fn sender_options(config: &Config, data_dir: &DataDir) -> Result<SenderOptions, 
         )),
         tls: tls::server_config(files.as_ref(), data_dir.path())?,
         require_tls: config.tls.required,
+        compression: config.relay.compression,
         write_timeout: config.relay.replica_write_timeout,
         max_connections: config.relay.max_connections as usize,
     })

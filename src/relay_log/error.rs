@@ -47,6 +47,18 @@ pub enum LogError {
         /// The newest file's name.
         expected: String,
     },
+    /// A directory holds no relay log, or more than one.
+    #[error(
+        "{} has {lists} files NAME.index, the list of a relay log's files, expected one; name the \
+         data_dir of one relay",
+        path.display()
+    )]
+    NotOneLog {
+        /// The directory.
+        path: PathBuf,
+        /// Lists of log files in it.
+        lists: usize,
+    },
     /// A commit index is damaged.
     #[error("{}, offset {offset}: {cause}", path.display())]
     Index {

@@ -8,8 +8,10 @@ use std::sync::Arc;
 
 use super::error::LogError;
 use super::index_record::{
-    IndexHeader, RECORD_LEN, Record, RecordBytes, RecordError, Recorded, RecordedIdentity, Step,
+    IndexHeader, LastRecorded, RECORD_LEN, Record, RecordBytes, RecordError, Recorded,
+    RecordedIdentity, Step,
 };
+use super::published::LastReceived;
 use crate::gtid::{Gtid, MariaDbGtid, Sid, Tag, Uuid};
 use crate::identity::{Identity, IdentityKind};
 use crate::position::SourcePosition;
@@ -247,11 +249,32 @@ impl<'a> IndexReader<'a> {
         if step.source_file == 0 {
             return Ok(SourcePosition::new("", step.source_offset));
         }
-        let key = (step.source, step.source_file);
-        match self.definitions.files.get(&key) {
-            Some((file, _)) => Ok(SourcePosition::new(file.clone(), step.source_offset)),
-            None => Err(self.undefined("source file", step.source_file)),
+        let file = self.source_file(step.source, step.source_file)?;
+        Ok(SourcePosition::new(file.clone(), step.source_offset))
+    }
+
+    fn source_file(&self, source: u16, number: u32) -> Result<&Arc<str>, LogError> {
+        match self.definitions.files.get(&(source, number)) {
+            Some((file, _)) => Ok(file),
+            None => Err(self.undefined("source file", number)),
         }
+    }
+
+    /// The newest transaction that the step's source sent.
+    ///
+    /// # Errors
+    /// When no record before defines its file.
+    pub fn last_received(
+        &self,
+        step: &Step,
+        last: &LastRecorded,
+    ) -> Result<LastReceived, LogError> {
+        Ok(LastReceived {
+            file: self.source_file(step.source, last.source_file)?.clone(),
+            begin: last.begin,
+            end: last.begin + u64::from(last.len),
+            digest: last.digest,
+        })
     }
 
     /// The identity of a transaction.

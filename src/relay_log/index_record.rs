@@ -104,6 +104,19 @@ pub struct SourceHistory {
     pub reading_back: bool,
 }
 
+/// The newest transaction that a source sent, see [`crate::relay_log::LastReceived`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LastRecorded {
+    /// The number of the source's binlog file.
+    pub source_file: u32,
+    /// Where the transaction before it ended in that file, or 4.
+    pub begin: u64,
+    /// Bytes from there to its end. Invariant: not 0.
+    pub len: u32,
+    /// See [`crate::identity::history_digest`].
+    pub digest: u64,
+}
+
 /// A part of a text. Long texts need several records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TextPart {
@@ -194,6 +207,8 @@ pub enum Record {
         step: Step,
         /// Its history.
         history: SourceHistory,
+        /// In the head of an index: the newest transaction that the source sent.
+        last: Option<LastRecorded>,
     },
     /// 6: the same, because the source's server was restarted.
     SourceRestarted {
@@ -295,6 +310,17 @@ impl Record {
             | Record::SourceMoved { step, .. }
             | Record::SourceRestarted { step, .. }
             | Record::SourceGtid { step, .. } => Some(step),
+            _ => None,
+        }
+    }
+
+    /// The transaction of a record of kind 1 to 4.
+    pub fn transaction(&self) -> Option<&Recorded> {
+        match self {
+            Record::Transaction { transaction, .. }
+            | Record::Copy { transaction, .. }
+            | Record::Ignored { transaction, .. }
+            | Record::BeforeStart { transaction, .. } => Some(transaction),
             _ => None,
         }
     }

@@ -6,6 +6,7 @@ use tokio::sync::watch;
 
 use super::files::LogDir;
 use super::index_record::SourceHistory;
+use super::reader::FIRST_EVENT;
 use crate::gtid::{GtidPosition, MariaDbGtid};
 use crate::identity::{Executed, Identity};
 use crate::position::{RelayLogPosition, SourcePosition};
@@ -25,6 +26,23 @@ pub struct SourceProgress {
     /// MySQL without GTIDs: whether the binlog before the source's start is still being read, so
     /// that the log has not begun.
     pub reading_back: bool,
+    /// The newest transaction that the source sent; `None` before its first one.
+    pub last: Option<LastReceived>,
+}
+
+/// The newest transaction that a source sent. When the source is resumed, it shows whether its
+/// binlog is still the one that was received.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LastReceived {
+    /// The source's file.
+    pub file: Arc<str>,
+    /// Where the transaction before it ended in this file, or 4. It begins there, unless the source
+    /// did not send transactions that are between the two.
+    pub begin: u64,
+    /// Where it ends.
+    pub end: u64,
+    /// See [`crate::identity::history_digest`].
+    pub digest: u64,
 }
 
 impl SourceProgress {
@@ -33,6 +51,34 @@ impl SourceProgress {
         SourceHistory {
             first_timestamp: self.first_timestamp,
             reading_back: self.reading_back,
+        }
+    }
+
+    pub(super) fn set_history(&mut self, history: &SourceHistory) {
+        self.first_timestamp = history.first_timestamp;
+        self.reading_back = history.reading_back;
+    }
+
+    /// Records that the newest transaction ends at `end` of `file`. The position must not have been
+    /// set to that yet.
+    pub(super) fn note_last(&mut self, file: &Arc<str>, end: u64, digest: u64) {
+        let is_same_file = self.position.file == *file;
+        let begin = match is_same_file {
+            true => self.position.offset,
+            false => FIRST_EVENT,
+        };
+        match &mut self.last {
+            Some(last) if Arc::ptr_eq(&last.file, file) => {
+                (last.begin, last.end, last.digest) = (begin, end, digest);
+            }
+            last => {
+                *last = Some(LastReceived {
+                    file: file.clone(),
+                    begin,
+                    end,
+                    digest,
+                });
+            }
         }
     }
 

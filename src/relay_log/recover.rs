@@ -17,7 +17,7 @@ use super::reader::{FileHead, LogFile};
 use super::replay_pairing::replay_pairing;
 use crate::binlog::FormatDescription;
 use crate::gtid::Uuid;
-use crate::identity::{Executed, Identity, IdentityKind};
+use crate::identity::{Executed, Identity, IdentityKind, history_digest};
 use crate::merge::halves::{HalfChange, OpenHalves};
 use crate::merge::pairing::Pairing;
 use crate::position::{RecordNumber, RelayLogPosition};
@@ -316,7 +316,14 @@ fn replay_step(
     recovered: &mut Recovered,
 ) -> Result<(), LogError> {
     let progress = recovered.sources.entry(index.name_of(step)?).or_default();
-    progress.position = index.position(step)?;
+    let position = index.position(step)?;
+    if let Some(transaction) = record.transaction() {
+        let identity = index.identity(transaction)?;
+        let commit_time_us = transaction.commit_time_us();
+        let digest = history_digest(&identity, transaction.server_id, commit_time_us);
+        progress.note_last(&position.file, position.offset, digest);
+    }
+    progress.position = position;
     progress.server_id = step.source_server_id;
     match record {
         Record::Transaction { transaction, .. }
@@ -331,10 +338,13 @@ fn replay_step(
                 recovered.executed.record(&identity);
             }
         }
-        Record::SourceMoved { history, .. } | Record::SourceRestarted { history, .. } => {
-            progress.first_timestamp = history.first_timestamp;
-            progress.reading_back = history.reading_back;
+        Record::SourceMoved { history, last, .. } => {
+            progress.set_history(history);
+            if let Some(last) = last {
+                progress.last = Some(index.last_received(step, last)?);
+            }
         }
+        Record::SourceRestarted { history, .. } => progress.set_history(history),
         Record::SourceGtid { gtid, .. } => progress.gtid_position.set(*gtid),
         _ => {}
     }

@@ -98,7 +98,7 @@ fn replay_step(
             }
             pairing.count_before(&arrival, ledger.end);
         }
-        Record::SourceMoved { step, history } => {
+        Record::SourceMoved { step, history, .. } => {
             pairing.begin_origin(step.source_server_id, history.first_timestamp);
         }
         Record::SourceRestarted { step, history } => {

@@ -281,11 +281,7 @@ impl Writer {
             self.fresh.push(transaction.identity);
             self.has_transactions = true;
         }
-        self.sources.note(
-            batch,
-            transaction.source_offset,
-            Some(&transaction.identity),
-        )?;
+        self.sources.note(batch, transaction)?;
         self.stage_step(batch.source, |step, names, out| {
             record_of(decision, transaction, step, names, out)
         })
@@ -310,7 +306,7 @@ impl Writer {
     /// # Errors
     /// As [`Writer::write`].
     pub fn move_source(&mut self, batch: &TransactionBatch) -> Result<(), LogError> {
-        self.sources.note(batch, batch.source_end.offset, None)?;
+        self.sources.move_to(batch, batch.source_end.offset)?;
         self.record_position(batch.source)
     }
 
@@ -329,7 +325,11 @@ impl Writer {
 
     fn record_position(&mut self, source: u16) -> Result<(), LogError> {
         let history = self.sources.get(source)?.history();
-        self.stage_step(source, |step, _, _| Record::SourceMoved { step, history })?;
+        self.stage_step(source, |step, _, _| Record::SourceMoved {
+            step,
+            history,
+            last: None,
+        })?;
         Ok(())
     }
 

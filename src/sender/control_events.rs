@@ -45,10 +45,15 @@ pub fn heartbeat(server_id: u32, file: &str, position: u64, v2: bool) -> Vec<u8>
     event::build(header, &body)
 }
 
-/// MariaDB: the GTIDs before `position`, at the end of a skipped range.
-pub fn gtid_list(server_id: u32, position: u64, state: &BinlogState) -> Vec<u8> {
+/// MariaDB: the GTIDs before `position`, at the end of a skipped range. `flags` are those of the
+/// body, see [`BinlogState::decode_gtid_list`].
+pub fn gtid_list(server_id: u32, position: u64, state: &BinlogState, flags: u32) -> Vec<u8> {
     let mut body = Vec::new();
     state.encode_gtid_list(&mut body);
+    // They are the top bits of the first field, which is little-endian.
+    for (byte, flag) in body.iter_mut().zip(flags.to_le_bytes()) {
+        *byte |= flag;
+    }
     let header = header(EventType::GTID_LIST, server_id, position, FLAG_ARTIFICIAL);
     event::build(header, &body)
 }
@@ -128,7 +133,7 @@ mod tests {
     #[test]
     fn a_gtid_list_is_byte_for_byte_that_of_mariadb() {
         let state: BinlogState = "0-1-7".parse().unwrap();
-        let list = gtid_list(1, 669, &state);
+        let list = gtid_list(1, 669, &state, 0);
         assert_eq!(list.len(), 43);
         assert_eq!(&list[39..], b";<\xd0\xb3");
     }

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::refusals::Wording;
+use super::until::Until;
 use super::variables::SessionVariables;
 use crate::flavor::Flavor;
 use crate::gtid::{BinlogState, GtidPosition, GtidSet, MariaDbGtid, Uuid};
@@ -115,6 +116,8 @@ pub struct DumpStart {
     pub by_gtid: bool,
     /// Which transactions are skipped.
     pub skip: SkipRule,
+    /// MariaDB: where the stream ends, if not with the connection.
+    pub until: Option<Until>,
     /// Whether the dump ends with EOF at the end of the log instead of waiting.
     pub non_blocking: bool,
     /// How often an idle stream sends a heartbeat.
@@ -163,6 +166,7 @@ pub fn find_start(
         at_event_boundary: true,
         by_gtid: false,
         skip: SkipRule::Nothing,
+        until: None,
         non_blocking: request.flags & BINLOG_DUMP_NON_BLOCK != 0 || request.server_id == 0,
         heartbeat: heartbeat_period(variables),
         heartbeat_v2: flag && flavor == Flavor::MySql && support == EventSupport::All,
@@ -269,6 +273,7 @@ fn start_by_position(
             }
         })?;
     start.by_gtid = true;
+    start.until = Until::of_session(variables, &found.before, wording)?;
     start.file = found.file;
     start.position = FIRST_EVENT;
     start.skip = SkipRule::UpTo {

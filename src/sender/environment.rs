@@ -7,6 +7,7 @@ use tokio::sync::watch;
 
 use super::login::Accounts;
 use super::replicas::Replicas;
+use crate::config::CompressionChoice;
 use crate::gtid::Uuid;
 use crate::relay_log::RelayLog;
 use crate::tls::ServerTls;
@@ -24,6 +25,8 @@ pub struct SenderOptions {
     pub tls: ServerTls,
     /// Refuse clients that do not use TLS.
     pub require_tls: bool,
+    /// To whom compression is offered.
+    pub compression: CompressionChoice,
     /// A replica that accepts no data for this long is disconnected.
     pub write_timeout: Duration,
     /// The most concurrent clients.

@@ -8,11 +8,13 @@ mod authenticate;
 mod error;
 mod options;
 
-use crate::connection::{Connection, Phase};
+use crate::connection::{Compression, Connection, Phase};
 use crate::flavor::Flavor;
 use crate::protocol::ServerError;
 use crate::protocol::auth::new_scramble;
-use crate::protocol::capability::{CLIENT_PROTOCOL_41, CLIENT_SSL, SERVER_SIDE};
+use crate::protocol::capability::{
+    CLIENT_COMPRESS, CLIENT_PROTOCOL_41, CLIENT_SSL, CLIENT_ZSTD_COMPRESSION, SERVER_SIDE,
+};
 use crate::protocol::error_code::*;
 use crate::protocol::handshake::{
     COLLATION_UTF8MB4, Greeting, HandshakeResponse, SERVER_STATUS_AUTOCOMMIT, SslRequest,
@@ -46,6 +48,8 @@ pub struct LoggedIn {
     pub attributes: Vec<(String, String)>,
     /// The connection is encrypted.
     pub tls: bool,
+    /// The connection is compressed.
+    pub compression: Option<Compression>,
 }
 
 /// Runs a new client's login, from the greeting on.
@@ -78,6 +82,7 @@ pub async fn login(
                 capabilities: client.capabilities,
                 attributes: client.attributes,
                 tls: connection.is_tls(),
+                compression: client.compression,
                 connection,
             })
         }
@@ -111,6 +116,7 @@ struct Client {
     database: Option<String>,
     capabilities: u32,
     attributes: Vec<(String, String)>,
+    compression: Option<Compression>,
 }
 
 async fn refuse_login(connection: &mut Connection, error: &LoginError) {
@@ -134,7 +140,7 @@ async fn run_login(
         server_version: options.server_version.clone(),
         connection_id,
         scramble,
-        capabilities: SERVER_SIDE | tls_capability,
+        capabilities: SERVER_SIDE | tls_capability | options.compression,
         collation: COLLATION_UTF8MB4,
         status: SERVER_STATUS_AUTOCOMMIT,
         auth_plugin: options.default_plugin.name().to_owned(),
@@ -144,13 +150,26 @@ async fn run_login(
     let response = read_response(connection, options).await?;
     let capabilities = response.capabilities & greeting.capabilities;
     let account = authenticate::authenticate(connection, options, scramble, &response).await?;
+    let compression = compression(capabilities, response.zstd_level);
+    if let Some(algorithm) = compression {
+        connection.start_compression(algorithm)?;
+    }
     Ok(Client {
         user: account.name.clone(),
         privileges: account.privileges,
         database: response.database,
         capabilities,
         attributes: response.attributes,
+        compression,
     })
+}
+
+/// The algorithm that both sides have, zlib before zstd, as on servers.
+fn compression(capabilities: u32, level: u8) -> Option<Compression> {
+    if capabilities & CLIENT_COMPRESS != 0 {
+        return Some(Compression::Zlib);
+    }
+    (capabilities & CLIENT_ZSTD_COMPRESSION != 0).then_some(Compression::Zstd { level })
 }
 
 /// Reads the handshake response, after starting TLS if the client requests it.

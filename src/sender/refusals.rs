@@ -8,7 +8,7 @@ use crate::binlog::format_description::version_numbers;
 use crate::flavor::Flavor;
 use crate::gtid::{GtidPosition, GtidSet, MariaDbGtid};
 use crate::protocol::ServerError;
-use crate::protocol::error_code::ER_MASTER_FATAL_ERROR_READING_BINLOG;
+use crate::protocol::error_code::{ER_MASTER_FATAL_ERROR_READING_BINLOG, ER_UNKNOWN_ERROR};
 
 /// The longest text of a MySQL error, in bytes.
 const ERROR_LENGTH_MAX: usize = 511;
@@ -317,6 +317,14 @@ impl Wording {
                 "GTID {second} and {first} conflict (duplicate domain id {})",
                 first.domain_id
             ),
+        )
+    }
+
+    /// MariaDB: the position of START SLAVE UNTIL cannot be parsed.
+    pub fn bad_until_position(self) -> ServerError {
+        ServerError::new(
+            ER_UNKNOWN_ERROR,
+            "Out of memory or malformed slave request when obtaining UNTIL position sent from slave",
         )
     }
 

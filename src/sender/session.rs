@@ -16,9 +16,11 @@ use super::login::{self, LoginOptions};
 use super::replicas::killed;
 use super::sql_errors::unknown_database;
 use crate::binlog::format_description::version_numbers;
-use crate::connection::{ConnectionError, Phase};
+use crate::config::CompressionChoice;
+use crate::connection::{Compression, ConnectionError, Phase};
 use crate::flavor::Flavor;
 use crate::protocol::auth::AuthPlugin;
+use crate::protocol::capability::{CLIENT_COMPRESS, CLIENT_ZSTD_COMPRESSION};
 use crate::protocol::command::Command;
 use crate::protocol::error_code::*;
 use crate::protocol::handshake::SERVER_STATUS_AUTOCOMMIT;
@@ -30,7 +32,7 @@ use state::{Flow, Session};
 const COMMAND_LENGTH_MAX: usize = 1 << 20;
 /// The largest command of replicas: a GTID set with many gaps is long.
 const REPLICA_COMMAND_LENGTH_MAX: usize = 16 << 20;
-/// A connection without a command for this long is closed, as after wait_timeout.
+/// A connection without a command for this long is closed: the default of `wait_timeout`.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(28_800);
 /// Time limit of a login, as `connect_timeout` on servers.
 const LOGIN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -40,7 +42,10 @@ const ER_UNSUPPORTED_PS: u16 = 1295;
 /// Serves a client until it disconnects or is disconnected.
 pub(super) async fn serve(tcp: TcpStream, connection_id: u32, environment: SessionEnvironment) {
     crate::fault::inject("session");
-    let options = login_options(&environment);
+    let is_local = tcp
+        .peer_addr()
+        .is_ok_and(|address| address.ip().is_loopback());
+    let options = login_options(&environment, is_local);
     let mut shutdown = environment.shutdown.clone();
     let logged_in = tokio::select! {
         outcome = login::login(tcp, connection_id, &options) => outcome,
@@ -55,7 +60,14 @@ pub(super) async fn serve(tcp: TcpStream, connection_id: u32, environment: Sessi
         }
     };
     let peer = client.connection.peer_name().to_owned();
-    tracing::info!(connection_id, peer, user = client.user, "client logged in");
+    let compression = client.compression.map_or("none", Compression::name);
+    tracing::info!(
+        connection_id,
+        peer,
+        user = client.user,
+        %compression,
+        "client logged in"
+    );
     let mut session = Session::new(client, connection_id, environment);
     match session.run().await {
         Ok(()) => tracing::info!(connection_id, peer, "client disconnected"),
@@ -63,9 +75,20 @@ pub(super) async fn serve(tcp: TcpStream, connection_id: u32, environment: Sessi
     }
 }
 
-fn login_options(environment: &SessionEnvironment) -> LoginOptions {
+/// `is_local`: whether the client has a loopback address.
+fn login_options(environment: &SessionEnvironment, is_local: bool) -> LoginOptions {
     let version = environment.log.server_version();
     let is_new = version_numbers(version) >= (8, 0, 4);
+    let compresses = match environment.options.compression {
+        CompressionChoice::Auto => !is_local,
+        CompressionChoice::On => true,
+        CompressionChoice::Off => false,
+    };
+    let compression = match Flavor::of_version(version) {
+        _ if !compresses => 0,
+        Flavor::MySql => CLIENT_COMPRESS | CLIENT_ZSTD_COMPRESSION,
+        Flavor::MariaDb => CLIENT_COMPRESS,
+    };
     LoginOptions {
         server_version: greeting_version(version),
         default_plugin: match Flavor::of_version(version) {
@@ -75,6 +98,7 @@ fn login_options(environment: &SessionEnvironment) -> LoginOptions {
         accounts: environment.options.accounts.clone(),
         tls: Some(environment.options.tls.clone()),
         require_tls: environment.options.require_tls,
+        compression,
         timeout: LOGIN_TIMEOUT,
     }
 }
@@ -99,8 +123,9 @@ impl Session {
         let mut shutdown = self.environment.shutdown.clone();
         loop {
             self.connection.set_phase(Phase::Query);
+            let idle_timeout = self.idle_timeout();
             let command = tokio::select! {
-                command = timeout(IDLE_TIMEOUT, self.connection.read_command(limit)) => {
+                command = timeout(idle_timeout, self.connection.read_command(limit)) => {
                     match command {
                         Ok(command) => command?,
                         Err(_) => return Ok(()),
@@ -117,6 +142,15 @@ impl Session {
                 return Ok(());
             }
         }
+    }
+
+    /// The session's `wait_timeout`.
+    fn idle_timeout(&self) -> Duration {
+        let text = self.variables.system_text("wait_timeout");
+        let seconds = text.and_then(|text| text.parse().ok());
+        seconds.map_or(IDLE_TIMEOUT, |seconds: u32| {
+            Duration::from_secs(u64::from(seconds.max(1)))
+        })
     }
 
     async fn command(&mut self, payload: &[u8]) -> Result<Flow, ConnectionError> {

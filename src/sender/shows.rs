@@ -165,11 +165,6 @@ fn status(context: &StatementContext<'_>) -> Vec<(String, String)> {
             context.caller.replicas.uptime_seconds().to_string(),
         ),
     ];
-    if context.relay.flavor == Flavor::MariaDb {
-        for name in ["Rpl_semi_sync_master_status", "Rpl_semi_sync_slave_status"] {
-            values.push((name.to_owned(), "OFF".to_owned()));
-        }
-    }
     if let Some(own) = own {
         let seconds = own.connected_seconds().to_string();
         values.push(("Connection_seconds".to_owned(), seconds));

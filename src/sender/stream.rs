@@ -113,7 +113,9 @@ impl<'a> Dump<'a> {
                 self.send_block(&file, end).await?;
             }
             let ended = self.walk.end_region(self.offset, &mut self.output.pending);
-            ended.map_err(|error| self.walk_error(error))?;
+            if let Err(error) = ended {
+                return Err(self.end(error).await);
+            }
             self.write_out().await?;
             if published.file > self.file {
                 file = self.next_file()?;
@@ -204,6 +206,7 @@ impl<'a> Dump<'a> {
 
     /// Appends the ROTATE that names the file whose events follow.
     fn put_rotate(&mut self, name: &str, position: u64, checksummed: bool) -> Result<(), DumpEnd> {
+        let checksummed = checksummed && self.start.support != EventSupport::NoChecksums;
         let rotate = control_events::file_name(self.server_id, name, position, checksummed)
             .map_err(|error| self.walk_error(error.into()))?;
         self.put_event(&rotate)
@@ -228,10 +231,7 @@ impl<'a> Dump<'a> {
             .block(bytes, self.offset, &mut self.output.pending);
         let walked = match walked {
             Ok(walked) => walked as u64,
-            Err(error) => {
-                self.write_out().await?;
-                return Err(self.walk_error(error));
-            }
+            Err(error) => return Err(self.end(error).await),
         };
         self.offset += walked;
         self.offset += self.walk.pass_over(self.offset, end - self.offset);
@@ -280,6 +280,20 @@ impl<'a> Dump<'a> {
                 ServerError::new(ER_SERVER_SHUTDOWN, "Server shutdown in progress")
             }
         }))
+    }
+
+    /// Sends what precedes an error of the walk, or the end that the replica requested.
+    async fn end(&mut self, error: WalkError) -> DumpEnd {
+        if let Err(end) = self.write_out().await {
+            return end;
+        }
+        if !matches!(error, WalkError::EndReached) {
+            return self.walk_error(error);
+        }
+        match self.send_eof().await {
+            Ok(()) => DumpEnd::Complete,
+            Err(end) => end,
+        }
     }
 
     async fn send_eof(&mut self) -> Result<(), DumpEnd> {
@@ -346,6 +360,7 @@ impl<'a> Dump<'a> {
         let offset = self.walk.last_event;
         match error {
             WalkError::Refusal(error) => DumpEnd::Refused(error),
+            WalkError::EndReached => DumpEnd::Complete,
             WalkError::Damage(error) => self.damaged(offset, &error),
             WalkError::Internal(cause) => {
                 let file = self.walk.file_name();

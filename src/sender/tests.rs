@@ -1,7 +1,10 @@
 //! Small relay logs, and streams from them over real sockets to the project's own client.
 
+mod advertised;
+mod compression;
 pub mod fixture;
 mod old_client;
 mod sessions;
 mod start;
 mod streaming;
+mod until;

@@ -1,6 +1,7 @@
 //! The system variables that clients and replicas read, and the variables that a session sets.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::value::Value;
 use crate::binlog::format_description::version_numbers;
@@ -39,6 +40,11 @@ impl SessionVariables {
     /// The text of the first of these that is set: the names depend on the replica's version.
     pub fn first_text(&self, names: &[&str]) -> Option<String> {
         names.iter().find_map(|name| self.user_text(name))
+    }
+
+    /// The text of a session variable, if the session has set it. `name` is in lower case.
+    pub fn system_text(&self, name: &str) -> Option<String> {
+        self.system.get(name).cloned().and_then(Value::into_text)
     }
 
     /// Sets `@name`.
@@ -108,6 +114,8 @@ pub struct RelayView<'a> {
     pub server_id: u32,
     /// The relay's server_uuid.
     pub server_uuid: Uuid,
+    /// A replica that accepts no data for this long is disconnected.
+    pub write_timeout: Duration,
 }
 
 /// The value of `@@version_comment`.
@@ -185,8 +193,7 @@ fn of_both_flavors(relay: &RelayView<'_>) -> Vec<Variable> {
         global("lower_case_table_names", number(0)),
         local("max_allowed_packet", number(1 << 30)),
         local("net_buffer_length", number(16384)),
-        local("net_read_timeout", number(30)),
-        local("net_write_timeout", number(60)),
+        local("net_write_timeout", number(relay.write_timeout.as_secs())),
         global("performance_schema", number(0)),
         global("read_only", number(1)),
         global("server_id", number(relay.server_id)),
@@ -259,20 +266,17 @@ fn mariadb(relay: &RelayView<'_>) -> Vec<Variable> {
         let state = log.executed.as_mariadb().cloned().unwrap_or_default();
         (state.position().to_string(), state.to_string())
     };
-    let semi_sync = |name| global(name, number(0));
     let mut variables = vec![
         local("gtid_domain_id", number(0)),
         global("gtid_binlog_pos", text(position.clone())),
         global("gtid_binlog_state", text(state)),
         global("gtid_current_pos", text(position)),
-        global("gtid_ignore_duplicates", number(0)),
+        // What arrives from several sources is in the log once.
+        global("gtid_ignore_duplicates", number(1)),
         global("gtid_slave_pos", text("")),
         global("gtid_strict_mode", number(0)),
         local("query_cache_size", number(0)),
         local("query_cache_type", text("OFF")),
-        semi_sync("rpl_semi_sync_master_enabled"),
-        global("rpl_semi_sync_master_timeout", number(10000)),
-        semi_sync("rpl_semi_sync_slave_enabled"),
         local("tx_isolation", text("REPEATABLE-READ")),
         local("tx_read_only", number(0)),
     ];
@@ -295,8 +299,6 @@ const SWITCHES: &[&str] = &[
     "log_slave_updates",
     "performance_schema",
     "read_only",
-    "rpl_semi_sync_master_enabled",
-    "rpl_semi_sync_slave_enabled",
     "sql_auto_is_null",
     "sql_log_bin",
     "sql_quote_show_create",

@@ -5,6 +5,7 @@ use super::control_events;
 use super::dump_request::{DumpStart, EventSupport, SkipRule};
 use super::old_replicas;
 use super::refusals::Wording;
+use super::until::{FLAG_UNTIL_REACHED, Until};
 use super::without_checksums::{self, Form, HEAD_LEN, Rewriting};
 use crate::binlog::mariadb_gtid::MariaDbGtidEvent;
 use crate::binlog::{EventError, EventHeader, EventType, HEADER_LEN, Opener, event};
@@ -22,6 +23,8 @@ pub enum WalkError {
     Refusal(ServerError),
     /// The file is damaged.
     Damage(EventError),
+    /// The end that the replica requested is reached: everything before it is in the output.
+    EndReached,
     /// An invariant of this code is violated; sending more would send wrong bytes.
     Internal(&'static str),
 }
@@ -67,6 +70,7 @@ pub struct Walk {
     wording: Wording,
     file_name: String,
     skip: SkipRule,
+    until: Option<Until>,
     annotate_rows: bool,
     support: EventSupport,
     /// Whether the current group is skipped.
@@ -95,6 +99,7 @@ impl Walk {
             wording,
             file_name,
             skip: start.skip.clone(),
+            until: start.until.clone(),
             annotate_rows: start.annotate_rows,
             support: start.support,
             skipping: false,
@@ -257,9 +262,21 @@ impl Walk {
     /// before it to the replica.
     ///
     /// # Errors
-    /// As [`Walk::put_event`].
+    /// [`WalkError::EndReached`], and as [`Walk::put_event`].
     pub fn end_region(&mut self, position: u64, out: &mut Vec<u8>) -> Result<(), WalkError> {
-        self.report_skipped(position, out)
+        self.report_skipped(position, out)?;
+        self.check_end(position, out)
+    }
+
+    /// Between two transactions: ends the walk if the replica wants no more.
+    fn check_end(&mut self, position: u64, out: &mut Vec<u8>) -> Result<(), WalkError> {
+        let Some(until) = self.until.as_ref().filter(|until| until.is_reached()) else {
+            return Ok(());
+        };
+        let list =
+            control_events::gtid_list(self.server_id, position, &until.seen, FLAG_UNTIL_REACHED);
+        self.put_event(&list, out)?;
+        Err(WalkError::EndReached)
     }
 
     fn advance(&mut self, len: u64, end: u64) {
@@ -288,9 +305,16 @@ impl Walk {
         let event_type = header.event_type;
         if event_type.is_gtid() {
             self.report_reached(at, out)?;
+            self.check_end(at, out)?;
             self.skipping = self.is_skipped(event_type, bytes, at)?;
+            if let Some(until) = &mut self.until {
+                self.skipping |= until.passes_end(MariaDbGtidEvent::parse(bytes, true)?.gtid);
+            }
         } else if event_type.is_control() {
             self.report_reached(at, out)?;
+            if event_type != EventType::FORMAT_DESCRIPTION {
+                self.check_end(at, out)?;
+            }
             self.skipping = false;
         }
         let is_annotation = event_type == EventType::ANNOTATE_ROWS;
@@ -353,7 +377,7 @@ impl Walk {
     /// MariaDB: if the last group to be skipped in a domain has ended, reports that.
     fn report_reached(&mut self, position: u64, out: &mut Vec<u8>) -> Result<(), WalkError> {
         if let (true, SkipRule::UpTo { seen, .. }) = (self.reached, &self.skip) {
-            let list = control_events::gtid_list(self.server_id, position, seen);
+            let list = control_events::gtid_list(self.server_id, position, seen, 0);
             self.reached = false;
             self.put_event(&list, out)?;
         }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::spill::SpillFile;
 use crate::binlog::FormatDescription;
 use crate::binlog::mysql_gtid::LogicalClock;
-use crate::identity::Identity;
+use crate::identity::{Identity, history_digest};
 use crate::position::SourcePosition;
 
 /// Which part of a two-part operation (XA, two-phase ALTER) a transaction is.
@@ -73,6 +73,11 @@ impl Transaction {
     /// Bytes of the whole transaction, after the filter.
     pub fn len(&self) -> u64 {
         self.opener.as_ref().map_or(0, Range::len) as u64 + self.rest_len()
+    }
+
+    /// See [`history_digest`].
+    pub fn history_digest(&self) -> u64 {
+        history_digest(&self.identity, self.server_id, self.commit_time_us)
     }
 
     /// Whether it is empty; never true for a transaction from the assembler.

@@ -29,10 +29,21 @@ pub(crate) fn mariadb_format(checksum: Checksum) -> Arc<FormatDescription> {
 }
 
 fn format(version: &str, types: usize, checksum: Checksum) -> Arc<FormatDescription> {
+    let lengths = (1..=types).map(|event_type| match event_type {
+        2 | 165 => 13,
+        4 | 19 | 23..=25 | 166..=168 => 8,
+        17 | 161 | 163 => 4,
+        18 => 26,
+        26 => 2,
+        30..=32 | 169..=171 => 10,
+        33 | 34 => 25,
+        162 => 19,
+        _ => 0,
+    });
     Arc::new(FormatDescription {
         server_version: version.to_owned(),
         created: 0,
-        post_header_lengths: vec![8; types],
+        post_header_lengths: lengths.collect(),
         checksum,
     })
 }

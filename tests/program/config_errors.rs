@@ -176,8 +176,8 @@ fn faults_in_the_source_section_are_named() {
     refused(
         &with("start = \"mysql-bin.000010:0\""),
         "config.toml:11: [source \"m1\"] start: expected \"earliest\", \"latest\", \
-         \"FILE:POSITION\" with a position from 4 to 4294967295, or \"gtid:SET\", found \
-         \"mysql-bin.000010:0\"",
+         \"FILE:POSITION\" with a position from 4 (the beginning of the file) to 4294967295, or \
+         \"gtid:SET\", found \"mysql-bin.000010:0\"",
     );
     refused(
         &format!("{RELAY}{USER}[[source]]\nname = \"a b\"\nhost = \"h\"\nuser = \"u\"\n"),

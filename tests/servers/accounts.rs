@@ -293,6 +293,7 @@ impl TlsLogin {
             database: None,
             auth_plugin: auth.plugin().name().to_owned(),
             attributes: Vec::new(),
+            zstd_level: 0,
         };
         write_packet(&mut stream, &mut sequence, &response.encode());
         let ok = loop {

@@ -283,6 +283,9 @@ fn check_common_json(events: &[Value]) {
     let expected =
         json!({"before": [1], "before_columns": [1], "after": [6], "after_columns": [2]});
     assert_eq!(*minimal, expected);
+    // A row without columns has no bytes: of two in one statement there is one.
+    let nothing = json_rows(events, "nothing");
+    assert_eq!(nothing[0], json!({"after": [], "after_columns": []}));
     let nums = json_rows(events, "nums");
     assert_eq!(nums[1]["after"][1], json!(-0.1));
     assert_eq!(nums[1]["after"][4], json!("-0.01"));

@@ -4,7 +4,7 @@
 use crate::support;
 use crate::support::load::{Load, assert_acknowledged};
 use crate::support::replication::{assert_never_interrupted, kill_replicating};
-use crate::support::servers::Kind;
+use crate::support::servers::{Kind, Server};
 use crate::support::topology::{Mode, Topology, TopologyOptions, run_for};
 use crate::support::{SeedNote, seeds};
 
@@ -29,7 +29,7 @@ async fn mysql_by_auto_position_with_four_workers() {
     }
 }
 
-/// Its default is one worker; so `any_of_three` and `matrix` run it.
+/// Its default is one worker at a time, as in the other tests.
 #[cfg(has_mysql_5_7)]
 #[tokio::test(flavor = "multi_thread")]
 async fn mysql_57_by_auto_position_with_four_workers() {
@@ -59,25 +59,7 @@ async fn lose_m1_of(mode: Mode, kind: Kind, seed: u64) {
         ..TopologyOptions::new(mode, seed)
     };
     let mut topology = Topology::start(options).await;
-    if kind == Kind::MySql {
-        for replica in &topology.replicas {
-            let workers = replica
-                .value("SELECT @@GLOBAL.replica_parallel_workers")
-                .await;
-            assert_eq!(workers.as_deref(), Some("4"), "the default of {replica}");
-        }
-    }
-    if kind == Kind::MySql57 {
-        for replica in &topology.replicas {
-            replica
-                .sql(
-                    "STOP SLAVE SQL_THREAD; SET GLOBAL slave_parallel_type='LOGICAL_CLOCK', \
-                     slave_parallel_workers=4, slave_preserve_commit_order=ON; \
-                     START SLAVE SQL_THREAD",
-                )
-                .await;
-        }
-    }
+    set_workers(kind, &topology.replicas).await;
     let on_m1 = Load::start(&topology.m1, &topology.load_options(1, 0));
     let on_m2 = Load::start(&topology.m2, &topology.load_options(2, 0));
     // Another moment of the load with each seed.
@@ -121,7 +103,28 @@ async fn lose_m1_of(mode: Mode, kind: Kind, seed: u64) {
     topology.relay.verify();
 }
 
-async fn wait_for_item(replica: &support::servers::Server, id: u64) {
+/// Four workers on replicas that can have them: MySQL 9.7's default, and 5.7 when told to.
+async fn set_workers(kind: Kind, replicas: &[Server]) {
+    for replica in replicas {
+        if kind == Kind::MySql {
+            let workers = replica
+                .value("SELECT @@GLOBAL.replica_parallel_workers")
+                .await;
+            assert_eq!(workers.as_deref(), Some("4"), "the default of {replica}");
+        }
+        if kind == Kind::MySql57 {
+            replica
+                .sql(
+                    "STOP SLAVE SQL_THREAD; SET GLOBAL slave_parallel_type='LOGICAL_CLOCK', \
+                     slave_parallel_workers=4, slave_preserve_commit_order=ON; \
+                     START SLAVE SQL_THREAD",
+                )
+                .await;
+        }
+    }
+}
+
+async fn wait_for_item(replica: &Server, id: u64) {
     let deadline = support::Deadline::after_secs(30);
     let query = format!("SELECT 1 FROM test.items WHERE owner >= 200 AND id >= {id}");
     while replica.value(&query).await.is_none() {

@@ -22,14 +22,19 @@ mod support;
 
 mod accounts;
 mod any_of_three;
+mod compression;
 mod control_connection;
 mod dump;
+mod dump_malformed;
+mod dump_options;
 mod dump_rows;
 mod features;
 mod filters;
 mod fingerprints;
 mod foreign_clients;
+mod gtid_modes;
 mod harness_check;
+mod histories;
 mod incidents;
 mod large_transactions;
 mod log_is_a_binlog;
@@ -48,8 +53,11 @@ mod repeated_copies;
 mod runtime_errors;
 #[cfg(any(has_mysql_5_5, has_mysql_5_7))]
 mod semi_sync_plugins;
+mod semi_sync_replicas;
 mod shared_domain;
 mod slow_replica;
+mod start_of_a_file;
 #[cfg(has_mysql_5_7)]
 mod two_relays;
+mod until_gtid;
 mod without_log_slave_updates;

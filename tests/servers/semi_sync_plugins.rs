@@ -7,7 +7,7 @@ use crate::support::relay::{RELAY_HOST, Relay, RelayOptions, SourceOptions};
 use crate::support::replication::{assert_healthy, attach, retry_each_second, settle};
 use crate::support::servers::{Kind, Server, ServerOptions};
 use crate::support::tables::assert_same_tables;
-use crate::support::topology::{Mode, pause, replica_options, run_for};
+use crate::support::topology::{Mode, pause, run_for};
 use crate::support::{Deadline, SeedNote, seed};
 
 /// How long a source waits for an acknowledgement before it continues without.
@@ -51,26 +51,33 @@ async fn status(server: &Server, name: &str) -> String {
     rows[0].1.clone()
 }
 
+/// Waits until the source has a semi-synchronous replica.
+async fn wait_for_client(source: &Server) {
+    let deadline = Deadline::after_secs(30);
+    while status(source, "Rpl_semi_sync_master_clients").await != "1" {
+        assert!(
+            !deadline.passed(),
+            "{source} has no semi-synchronous replica"
+        );
+        run_for(100).await;
+    }
+}
+
 /// The relay follows as a replica without semi-sync, and is such a source: the plug-ins of its source and
 /// of its replica find no partner in it. A replica of the source itself has one all the time.
 async fn semi_sync_plugins(kind: Kind, mode: Mode) {
     let _turn = support::turn();
     let _note = SeedNote(seed());
-    let master = || {
-        let mut options = with_semi_sync(ServerOptions::new(86));
+    let options = |server_id| {
+        let mut options = with_semi_sync(ServerOptions::new(server_id));
         options.gtid = mode.has_gtids();
         options.binlog_format = Some("MIXED");
         options
     };
-    let replica = |server_id| {
-        let mut options = with_semi_sync(replica_options(kind, server_id));
-        options.gtid = mode.has_gtids();
-        options
-    };
     let (source, behind, direct) = tokio::join!(
-        Server::start(kind, master()),
-        Server::start(kind, replica(11)),
-        Server::start(kind, replica(12)),
+        Server::start(kind, options(86)),
+        Server::start(kind, options(11)),
+        Server::start(kind, options(12)),
     );
     let mut relay = Relay::start(RelayOptions {
         replicate_do_db: Vec::new(),
@@ -91,21 +98,10 @@ async fn semi_sync_plugins(kind: Kind, mode: Mode) {
 
     let at = mode.start_at("mysql-bin");
     attach(&direct, "127.0.0.1", source.port, &at, extra).await;
-    let deadline = Deadline::after_secs(30);
-    while status(&source, "Rpl_semi_sync_master_clients").await != "1" {
-        assert!(
-            !deadline.passed(),
-            "the direct replica is not semi-synchronous"
-        );
-        run_for(100).await;
-    }
-    let load = Load::start(
-        &source,
-        &LoadOptions {
-            pause: pause(kind),
-            ..LoadOptions::new(seed(), 100)
-        },
-    );
+    wait_for_client(&source).await;
+    let mut load = LoadOptions::new(seed(), 100);
+    load.pause = pause(kind);
+    let load = Load::start(&source, &load);
     run_for(1500).await;
     relay.kill9();
     relay.restart();

@@ -19,6 +19,8 @@ use super::{Deadline, tail};
 pub const RELAY_SERVER_ID: u32 = 900;
 /// Where replicas connect to it: not 127.0.0.1, for which MariaDB replicas make exceptions.
 pub const RELAY_HOST: &str = "127.0.0.2";
+/// The unit of the processor times in `/proc/PID/stat` (USER_HZ), the same on all common architectures.
+const TICKS_PER_SECOND: f64 = 100.0;
 
 #[derive(Clone, Debug)]
 pub struct SourceOptions {
@@ -68,6 +70,8 @@ pub struct RelayOptions {
     pub log_extra: Vec<String>,
     /// Accounts beyond the two of all tests, by name and stored hash; they may replicate.
     pub hashed_users: Vec<(String, String)>,
+    /// Copied into the fresh data directory: for measurements, which must not contain the generation of keys.
+    pub data_files: Vec<PathBuf>,
 }
 
 impl RelayOptions {
@@ -80,6 +84,7 @@ impl RelayOptions {
             relay_extra: Vec::new(),
             log_extra: Vec::new(),
             hashed_users: Vec::new(),
+            data_files: Vec::new(),
         }
     }
 
@@ -180,8 +185,17 @@ impl Relay {
             peak_kib_before: 0,
         };
         relay.write_config();
+        relay.copy_data_files();
         relay.spawn();
         relay
+    }
+
+    fn copy_data_files(&self) {
+        for file in &self.options.data_files {
+            let name = file.file_name().expect("a file's name");
+            std::fs::create_dir_all(self.data_dir()).expect("the data directory is created");
+            std::fs::copy(file, self.data_dir().join(name)).expect("a data file is copied");
+        }
     }
 
     fn write_config(&self) {
@@ -339,6 +353,18 @@ impl Relay {
             String::from_utf8_lossy(&output.stdout),
             String::from_utf8_lossy(&output.stderr)
         );
+    }
+
+    /// The processor time, in seconds, that the running process has used.
+    pub fn cpu_seconds(&self) -> f64 {
+        let child = self.child.as_ref().expect("the relay is running");
+        let path = format!("/proc/{}/stat", child.id());
+        let stat = std::fs::read_to_string(&path).unwrap_or_default();
+        // The program's name, in parentheses, may contain spaces; user and system time are fields 14 and 15.
+        let fields = stat.rsplit(')').next().unwrap_or_default();
+        let ticks = fields.split_whitespace().skip(11).take(2);
+        let ticks: f64 = ticks.filter_map(|field| field.parse::<f64>().ok()).sum();
+        ticks / TICKS_PER_SECOND
     }
 
     /// The memory that it holds now.

@@ -1,6 +1,6 @@
 //! The competitors, one run each a round.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -30,6 +30,7 @@ impl Competitors<'_> {
     /// Intake and serving, in that order.
     pub async fn measure(&self, report: &mut Report) -> [Figures; 2] {
         let programs = self.options.programs();
+        let keys = KeyPair::generate(&programs[0], self.source);
         let mut intake = Figures::new("intake", self.binlog_tool(), programs.len());
         let mut serving = Figures::new("serving", "the source", programs.len());
         for round in 0..self.options.rounds {
@@ -48,7 +49,9 @@ impl Competitors<'_> {
                 order.reverse();
             }
             for index in order {
-                let run = self.time_relay(&programs[index]).await;
+                let run = self.time_relay(&programs[index], &keys).await;
+                intake.cpu_seconds[index].push(run.intake_cpu);
+                serving.cpu_seconds[index].push(run.serving_cpu);
                 intake.relays[index].push(run.intake);
                 serving.relays[index].push(run.serving);
                 intake.peak_kib[index] = intake.peak_kib[index].max(run.peak_kib);
@@ -119,18 +122,9 @@ impl Competitors<'_> {
     }
 
     /// The seconds until a fresh relay has everything, and until a client has read its log.
-    async fn time_relay(&self, program: &Path) -> RelayRun {
-        let mut source = SourceOptions::of("m1", &self.source.server);
-        let mode = if self.options.tls {
-            "required"
-        } else {
-            "disabled"
-        };
-        source.extra.push(format!("tls = {{ mode = \"{mode}\" }}"));
-        source.start = Some("earliest".to_owned());
-        let mut options = RelayOptions::new(vec![source]);
-        options.program = program.to_path_buf();
-        options.replicate_do_db.clear();
+    async fn time_relay(&self, program: &Path, keys: &KeyPair) -> RelayRun {
+        let mut options = self.relay_options(program);
+        options.data_files = keys.files();
         let (file, position) = self.source.end();
         let deadline = Deadline::after_secs(RUN_SECS_MAX);
         let began = Instant::now();
@@ -149,6 +143,7 @@ impl Competitors<'_> {
             tokio::time::sleep(Duration::from_millis(20)).await;
         };
         let intake = began.elapsed().as_secs_f64();
+        let intake_cpu = relay.cpu_seconds();
         let executed = status["relay"]["gtid_executed"]
             .as_str()
             .unwrap_or_default();
@@ -160,6 +155,7 @@ impl Competitors<'_> {
             );
         }
         let serving = discard_log(relay.port, "relay-bin.000001", self.source.server.kind).await;
+        let serving_cpu = relay.cpu_seconds() - intake_cpu;
         let peak_kib = relay.rss_peak_kib();
         if self.options.keep {
             eprintln!("the relay's data are in {}", relay.keep().display());
@@ -168,14 +164,58 @@ impl Competitors<'_> {
         RelayRun {
             intake,
             serving,
+            intake_cpu,
+            serving_cpu,
             peak_kib,
         }
+    }
+
+    fn relay_options(&self, program: &Path) -> RelayOptions {
+        let mut source = SourceOptions::of("m1", &self.source.server);
+        let mode = if self.options.tls {
+            "required"
+        } else {
+            "disabled"
+        };
+        source.extra.push(format!("tls = {{ mode = \"{mode}\" }}"));
+        source.start = Some("earliest".to_owned());
+        let mut options = RelayOptions::new(vec![source]);
+        options.program = program.to_path_buf();
+        options.replicate_do_db.clear();
+        options
+    }
+}
+
+/// The RSA key pair of every relay that is measured. A relay generates its own on its first start, which takes a
+/// random time, up to more than the intake of little data.
+struct KeyPair {
+    relay: Relay,
+}
+
+impl KeyPair {
+    /// Lets a relay of `program` generate it.
+    fn generate(program: &Path, source: &Source) -> KeyPair {
+        let mut options = RelayOptions::new(vec![SourceOptions::of("m1", &source.server)]);
+        options.program = program.to_path_buf();
+        let mut relay = Relay::start(options);
+        relay.terminate();
+        KeyPair { relay }
+    }
+
+    fn files(&self) -> Vec<PathBuf> {
+        let data_dir = self.relay.data_dir();
+        ["private_key.pem", "public_key.pem"]
+            .map(|name| data_dir.join(name))
+            .to_vec()
     }
 }
 
 struct RelayRun {
     intake: f64,
     serving: f64,
+    /// Processor time, in seconds.
+    intake_cpu: f64,
+    serving_cpu: f64,
     peak_kib: u64,
 }
 

@@ -15,6 +15,8 @@ pub struct Figures {
     pub reference: Vec<f64>,
     /// The relay that is measured and, if there is one, the other build.
     pub relays: Vec<Vec<f64>>,
+    /// Processor time of each relay, in seconds, a number for each round.
+    pub cpu_seconds: Vec<Vec<f64>>,
     /// The most memory that each relay has held.
     pub peak_kib: Vec<u64>,
 }
@@ -28,6 +30,7 @@ impl Figures {
             reference_name,
             reference: Vec::new(),
             relays: vec![Vec::new(); relays],
+            cpu_seconds: vec![Vec::new(); relays],
             peak_kib: vec![0; relays],
         }
     }
@@ -120,6 +123,14 @@ impl Report {
                     println!("  memory   {name:<22} {peak:>8} MB at most");
                 }
             }
+            if !self.is_json {
+                for (name, cpu) in RELAYS.iter().zip(&figures.cpu_seconds) {
+                    println!(
+                        "  {case:<8} {name:<22} {:>8.3} s of processor time",
+                        median(cpu)
+                    );
+                }
+            }
             let to_other = match figures.speed_to_other() {
                 Some(ratio) => format!(", {ratio:.2} of the other build"),
                 None => String::new(),
@@ -141,6 +152,8 @@ impl Report {
                 "reference_seconds": figures.reference,
                 "seconds": figures.relays[0],
                 "other_seconds": figures.relays.get(1),
+                "cpu_seconds": figures.cpu_seconds.first(),
+                "other_cpu_seconds": figures.cpu_seconds.get(1),
                 "peak_mb": peak_mb,
                 "speed_to_reference": figures.speed_to_reference(),
                 "speed_to_other": figures.speed_to_other(),

@@ -17,7 +17,7 @@ pub fn fuzz_listing(data: &[u8]) {
     let format = FormatDescription {
         server_version: "8.0.41".to_owned(),
         created: 0,
-        post_header_lengths: vec![0; 42],
+        post_header_lengths: post_header_lengths(),
         checksum: Checksum::Crc32,
     };
     let mut file = MAGIC.to_vec();
@@ -30,6 +30,17 @@ pub fn fuzz_listing(data: &[u8]) {
         file.extend_from_slice(&event_of_type(*event_type, body));
     }
     list(&file);
+}
+
+/// The lengths of MySQL's types, and of MariaDB's from 160 on: events of all of them are read.
+fn post_header_lengths() -> Vec<u8> {
+    let mut lengths = vec![
+        56, 13, 0, 8, 0, 18, 0, 4, 4, 4, 4, 18, 0, 0, 99, 0, 4, 26, 8, 8, 8, 8, 8, 8, 8, 2, 0, 0,
+        0, 10, 10, 10, 42, 42, 0, 18, 52, 0, 10, 40, 0, 0,
+    ];
+    lengths.resize(159, 0);
+    lengths.extend([0, 4, 19, 4, 0, 13, 8, 8, 8, 10, 10, 10]);
+    lengths
 }
 
 fn list(file: &[u8]) {

@@ -17,7 +17,7 @@ use crate::binlog::{
 use crate::identity::Identity;
 use crate::inspect::description::{Description, UNCOMPRESSED_MAX};
 use crate::inspect::file_event::EventBytes;
-use crate::inspect::text::{one_line, shortened, verbatim};
+use crate::inspect::text::{one_line, shortened};
 
 /// Bits of flags2 in MariaDB's GTID event, as mariadb-binlog names them.
 const MARIADB_GTID_FLAGS: [(u8, &str); 7] = [
@@ -211,8 +211,8 @@ fn query(event_type: EventType, body: &[u8], whole: bool) -> Result<Description,
         let _ = write!(text, " file_id={}", load_data::file_id(event_type, body)?);
     }
     Ok(Description {
-        database: Some(verbatim(query.database)),
-        statement: is_readable.then(|| verbatim(query.statement)),
+        database: Some(query.database.to_vec()),
+        statement: is_readable.then(|| query.statement.to_vec()),
         is_transaction_keyword: query.is_transaction_keyword(),
         text,
         ..Description::default()
@@ -221,7 +221,7 @@ fn query(event_type: EventType, body: &[u8], whole: bool) -> Result<Description,
 
 fn annotation(text: &[u8]) -> Description {
     Description {
-        statement: Some(verbatim(text)),
+        statement: Some(text.to_vec()),
         text: shortened(text),
         ..Description::default()
     }

@@ -3,7 +3,9 @@
 use std::io::Write;
 
 use super::Dump;
-use super::options::{DumpError, Remark};
+use super::options::DumpError;
+use crate::binlog::EventType;
+use crate::binlog::early_row_events::has_early_rows;
 use crate::binlog::payload::PayloadEvents;
 use crate::binlog::row_images::RowImages;
 use crate::flavor::Flavor;
@@ -16,10 +18,10 @@ use crate::inspect::row_json::JsonRows;
 use crate::inspect::{line, row_text};
 
 impl Dump<'_> {
-    /// Shows the events in a payload.
-    pub(super) fn show_payload(
+    /// Reads the events in a payload, and shows them with `rows`.
+    pub(super) fn payload(
         &mut self,
-        name: &str,
+        name: &[u8],
         payload: &FileEvent,
         describer: &mut Describer,
         reader: &EventReader,
@@ -34,13 +36,12 @@ impl Dump<'_> {
             false => None,
         };
         let Some(mut events) = events else {
-            self.out.flush().map_err(DumpError::Output)?;
-            (self.remark)(Remark::Warning(format!(
-                "{}, offset {}: the payload is too large, or its compression is unknown; its events \
-                 are not shown",
-                reader.path().display(),
-                payload.position
-            )));
+            if !self.options.rows {
+                return Ok(());
+            }
+            let what = "the payload is too large, or its compression is unknown; its events are not \
+                        shown";
+            self.warn(reader.path(), payload.position, what)?;
             return Ok(());
         };
         loop {
@@ -50,6 +51,13 @@ impl Dump<'_> {
             let Some((mut header, whole)) = next else {
                 return Ok(());
             };
+            let event_type = header.event_type;
+            if event_type.is_control() || event_type == EventType::TRANSACTION_PAYLOAD {
+                return Err(damaged(format!(
+                    "a {event_type} event, expected one of a transaction"
+                ))
+                .into());
+            }
             header.event_size = payload.header.event_size;
             let event = FileEvent {
                 header,
@@ -62,14 +70,16 @@ impl Dump<'_> {
                 format: reader.format(),
             };
             let description = describer.describe(&bytes, &event).map_err(damaged)?;
-            self.show(name, &event, &description, &bytes)?;
+            if self.options.rows {
+                self.show(name, &event, &description, &bytes)?;
+            }
         }
     }
 
     /// Shows one event, if the selection includes it.
     pub(super) fn show(
         &mut self,
-        name: &str,
+        name: &[u8],
         event: &FileEvent,
         description: &Description,
         bytes: &EventBytes<'_>,
@@ -91,7 +101,7 @@ impl Dump<'_> {
 
     fn show_rows(
         &mut self,
-        name: &str,
+        name: &[u8],
         event: &FileEvent,
         description: &Description,
         bytes: &EventBytes<'_>,
@@ -124,13 +134,28 @@ impl Dump<'_> {
                 line::text(event, description, &mut self.out)
                     .and_then(|()| row_text::write(&mut self.out, &table.quoted, images, flavor))
             }
-            (false, ..) => line::text(event, description, &mut self.out)
-                .and_then(|()| self.out.write_all(b"### (the rows cannot be read)\n")),
+            (false, ..) => line::text(event, description, &mut self.out).and_then(|()| {
+                let reason = reason_without_rows(event, description);
+                writeln!(self.out, "### (the rows cannot be read{reason})")
+            }),
         };
         written.map_err(DumpError::Output)
     }
 
     pub(super) fn write(&mut self, line: &[u8]) -> Result<(), DumpError> {
         self.out.write_all(line).map_err(DumpError::Output)
+    }
+}
+
+/// Why the rows of an event are not shown; empty if a column's type is not known.
+fn reason_without_rows(event: &FileEvent, description: &Description) -> &'static str {
+    if has_early_rows(event.header.event_type) {
+        ": MySQL before 5.1.18 wrote them, and only the table's definition describes them"
+    } else if !event.whole {
+        ": the event is larger than 64 MiB"
+    } else if description.changed.is_none() {
+        ": the file has no table map for them"
+    } else {
+        ""
     }
 }

@@ -1,3 +1,9 @@
+mod assembled;
+mod bytes;
+mod early_rows;
+mod fields;
+mod times;
+
 use std::fs;
 
 use super::*;
@@ -198,7 +204,7 @@ fn start_and_stop_limit_the_events_shown() {
         stop_time: Some(first),
         ..json()
     };
-    assert_eq!(dump_bytes(bytes, &stop_time).lines, lines[..2]);
+    assert_eq!(dump_bytes(bytes, &stop_time).lines, Vec::<String>::new());
     let start_time = DumpOptions {
         start_time: Some(first + 3600),
         ..json()
@@ -404,7 +410,11 @@ fn payloads_that_cannot_be_read_are_reported() {
     let plain = make::payload(86, 255, len, &inside);
     assert_eq!(show(plain, false), (whole.to_owned(), 0, 0));
     let unknown = make::payload(86, 7, len, &inside);
-    assert_eq!(show(unknown, false), (rest.to_owned(), 0, 1));
+    assert_eq!(
+        show(unknown.clone(), false),
+        ("Format_desc".to_owned(), 1, 0)
+    );
+    assert_eq!(show(unknown, true), (rest.to_owned(), 1, 0));
     let damaged = make::payload(86, 0, len, &inside);
     let before = "Format_desc Transaction_payload";
     assert_eq!(show(damaged.clone(), false), (before.to_owned(), 1, 0));

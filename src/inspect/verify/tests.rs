@@ -276,8 +276,18 @@ fn copy_index(log: &LogDir, from: u64, to: u64) {
 #[test]
 fn missing_log_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
-    assert!(verify(dir.path()).is_err());
+    let refusal = || verify(dir.path()).unwrap_err().to_string();
+    let expected = |lists| {
+        format!(
+            "{} has {lists} files NAME.index, the list of a relay log's files, expected one; name \
+             the data_dir of one relay",
+            dir.path().display()
+        )
+    };
+    assert_eq!(refusal(), expected(0));
     assert!(verify(&dir.path().join("nowhere")).is_err());
     fs::write(dir.path().join("relay-bin.index"), "").unwrap();
-    assert!(verify(dir.path()).is_err());
+    assert!(refusal().contains("an empty list"), "{}", refusal());
+    fs::write(dir.path().join("other-bin.index"), "").unwrap();
+    assert_eq!(refusal(), expected(2));
 }

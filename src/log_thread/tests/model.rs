@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::read_back::{Found, transactions, without_position};
 use super::*;
+use crate::relay_log::LastReceived;
 
 #[derive(Debug, Clone)]
 pub(super) enum Op {
@@ -197,6 +198,17 @@ impl History {
                 self.model.log.push((expected(&batch, transaction), origin));
             }
             let progress = &mut self.model.sources[source];
+            let is_same_file = progress.position.file == batch.source_end.file;
+            progress.last = Some(LastReceived {
+                file: batch.source_end.file.clone(),
+                begin: if is_same_file {
+                    progress.position.offset
+                } else {
+                    4
+                },
+                end: transaction.source_offset,
+                digest: transaction.history_digest(),
+            });
             progress.position.file = batch.source_end.file.clone();
             progress.position.offset = transaction.source_offset;
             progress.server_id = batch.source_server_id;

@@ -30,6 +30,8 @@ pub struct HandshakeResponse {
     pub auth_plugin: String,
     /// Connection attributes (`_client_name`, `program_name`, …).
     pub attributes: Vec<(String, String)>,
+    /// With [`CLIENT_ZSTD_COMPRESSION`]: the level for both directions; otherwise 0.
+    pub zstd_level: u8,
 }
 
 impl std::fmt::Debug for HandshakeResponse {
@@ -81,6 +83,9 @@ impl HandshakeResponse {
             put_length_encoded(&mut out, pairs.len() as u64);
             out.extend_from_slice(&pairs);
         }
+        if self.capabilities & CLIENT_ZSTD_COMPRESSION != 0 {
+            out.push(self.zstd_level);
+        }
         out
     }
 
@@ -118,6 +123,10 @@ impl HandshakeResponse {
                 attributes.push((key, text(pairs.length_encoded_bytes()?)));
             }
         }
+        let mut zstd_level = 0;
+        if capabilities & CLIENT_ZSTD_COMPRESSION != 0 && !reader.is_empty() {
+            zstd_level = reader.u8()?;
+        }
         Ok(HandshakeResponse {
             capabilities,
             packet_length_max,
@@ -127,6 +136,7 @@ impl HandshakeResponse {
             database,
             auth_plugin,
             attributes,
+            zstd_level,
         })
     }
 }
@@ -201,7 +211,7 @@ mod tests {
 
     fn response() -> HandshakeResponse {
         HandshakeResponse {
-            capabilities: CLIENT_SIDE | CLIENT_CONNECT_WITH_DB,
+            capabilities: CLIENT_SIDE | CLIENT_CONNECT_WITH_DB | CLIENT_ZSTD_COMPRESSION,
             packet_length_max: 1 << 24,
             collation: COLLATION_UTF8MB4,
             user: "repl".into(),
@@ -209,6 +219,7 @@ mod tests {
             database: Some("test".into()),
             auth_plugin: "caching_sha2_password".into(),
             attributes: vec![("_client_name".into(), "x".repeat(300))],
+            zstd_level: 7,
         }
     }
 
@@ -227,6 +238,7 @@ mod tests {
             CLIENT_CONNECT_WITH_DB,
             CLIENT_CONNECT_ATTRS,
             CLIENT_PLUGIN_AUTH | CLIENT_CONNECT_ATTRS,
+            CLIENT_ZSTD_COMPRESSION,
         ] {
             let mut wanted = response();
             wanted.capabilities &= !without;
@@ -238,6 +250,9 @@ mod tests {
             }
             if without & CLIENT_PLUGIN_AUTH != 0 {
                 wanted.auth_plugin.clear();
+            }
+            if without & CLIENT_ZSTD_COMPRESSION != 0 {
+                wanted.zstd_level = 0;
             }
             let decoded = HandshakeResponse::decode(&wanted.encode()).unwrap();
             assert_eq!(decoded, wanted, "without {without:#x}");
@@ -254,7 +269,7 @@ mod tests {
                 Ok(decoded) => {
                     assert!(cut >= auth_end, "cut at {cut}");
                     assert_eq!(decoded.user, "repl");
-                    assert!(decoded.attributes.is_empty());
+                    assert!(decoded.attributes.is_empty() || cut == bytes.len() - 1);
                 }
             }
         }

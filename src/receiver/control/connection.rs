@@ -16,6 +16,7 @@ use crate::flavor::Flavor;
 use crate::identity::Executed;
 use crate::position::SourcePosition;
 use crate::receiver::connect::CONNECT_TIMEOUT;
+use crate::receiver::gtid_mode::GtidMode;
 use crate::receiver::source_end::SourceEnd;
 use crate::receiver::source_queries::source_end_statement;
 use crate::tls::{TlsMode, install_crypto_provider};
@@ -79,7 +80,7 @@ pub struct ServerSettings {
     /// `lower_case_table_names`.
     pub lower_case_table_names: u32,
     /// `gtid_mode`: MySQL since 5.6.
-    pub gtid_mode: Option<String>,
+    pub gtid_mode: Option<GtidMode>,
     /// `gtid_domain_id`: MariaDB.
     pub gtid_domain_id: Option<u32>,
     /// `read_only`; MariaDB 12 has more values than ON and OFF.
@@ -166,7 +167,9 @@ impl ControlConnection {
             server_uuid: variables.get("server_uuid").cloned(),
             log_bin: is_on("log_bin").unwrap_or(false),
             lower_case_table_names: number("lower_case_table_names").unwrap_or(0),
-            gtid_mode: variables.get("gtid_mode").cloned(),
+            gtid_mode: variables
+                .get("gtid_mode")
+                .and_then(|mode| GtidMode::parse(mode)),
             gtid_domain_id: number("gtid_domain_id"),
             read_only: is_on("read_only").unwrap_or(false),
             semi_sync: match enabled {

@@ -110,6 +110,46 @@ async fn start_must_be_a_transaction_boundary() {
     }
 }
 
+/// Position 4 is a file's beginning. There, and after the format description, the list of the earlier
+/// transactions is still to come.
+#[tokio::test]
+async fn start_in_the_head_of_a_file_is_after_the_transactions_of_earlier_files() {
+    for way in [Way::MySqlFile, Way::MariaDbFile] {
+        let binlog = Binlog::sample(way.flavor(), 86);
+        let (format_end, _) = binlog.boundaries()[0];
+        for (file, count) in [("bin.000001", 0), ("bin.000002", 3)] {
+            for offset in [4, format_end] {
+                let start = SourcePosition::new(file, offset);
+                let config = SourceStart::FilePosition(start.clone());
+                let found = contact(config, binlog.clone(), way).await.unwrap();
+                assert_eq!(found.progress.position, start);
+                let earlier = &binlog.executed()[..count];
+                let expected = match way.flavor() {
+                    Flavor::MySql => Executed::MySql(set_of(earlier)),
+                    Flavor::MariaDb => Executed::MariaDb(state_of(earlier)),
+                };
+                assert_eq!(found.before, expected, "{start}");
+            }
+        }
+    }
+}
+
+/// As "earliest": an old file without transactions lists none of them.
+#[tokio::test]
+async fn start_at_an_old_file_without_transactions_is_the_next_file() {
+    let way = Way::MariaDbFile;
+    let binlog = Binlog::upgraded(way.flavor(), 86, &[]);
+    let found = contact(start_at(4), binlog, way).await.unwrap();
+    assert_eq!(
+        found.progress.position,
+        SourcePosition::new("bin.000002", 4)
+    );
+    let old = make::query(86, "test", "create table t (a int)");
+    let binlog = Binlog::upgraded(way.flavor(), 86, &[old]);
+    let error = contact(start_at(4), binlog, way).await.unwrap_err();
+    assert!(error.contains("bin.000001 contains"), "{error}");
+}
+
 #[tokio::test]
 async fn start_after_the_end_of_its_file_is_not_searched_in_the_next() {
     let mut binlog = Binlog::new(Flavor::MySql, 86);
@@ -218,7 +258,53 @@ async fn source_as_old_as_mysql_5_5_is_asked_without_the_variables_it_lacks() {
     assert_eq!(facts.identity_kind(), IdentityKind::Anonymous);
     prepare(&mut connection, &options, &facts).await.unwrap();
 
+    // MySQL 5.6.4 has a UUID.
+    source.state().unknown_variables = &["gtid_mode"];
+    let (_, facts) = connect(&options).await.unwrap();
+    assert!(facts.server_uuid.is_some());
+    assert_eq!(facts.identity_kind(), IdentityKind::Anonymous);
+
     source.state().unknown_variables = &["server_id"];
     let error = connect(&options).await.unwrap_err();
     assert_eq!(error.code(), 1193, "{error}");
+}
+
+#[tokio::test]
+async fn mariadb_without_gtids_is_failed() {
+    let source = FakeSource::start(Binlog::sample(Flavor::MariaDb, 86)).await;
+    source.state().unknown_variables = &["gtid_domain_id"];
+    let options = receiver_options(0, source.config("m1"), "/nowhere".as_ref());
+    let error = connect(&options).await.unwrap_err();
+    assert!(error.is_failure(), "{error}");
+    let expected = "the source is version 10.11.14-MariaDB, which has no GTIDs; upgrade";
+    assert!(error.to_string().starts_with(expected), "{error}");
+}
+
+/// A direct replica stops with auto-position in any mode but ON, and the relay log cannot hold both.
+#[tokio::test]
+async fn source_between_two_gtid_modes_is_refused() {
+    let source = FakeSource::start(Binlog::sample(Flavor::MySql, 86)).await;
+    let options = receiver_options(0, source.config("m1"), "/nowhere".as_ref());
+    let facts_in = async |mode| {
+        source.state().gtid_mode = mode;
+        connect(&options).await.map(|(_, facts)| facts.has_gtids)
+    };
+    assert!(facts_in("ON").await.unwrap());
+    assert!(!facts_in("OFF").await.unwrap());
+    for (mode, action) in [
+        (
+            "ON_PERMISSIVE",
+            "SET GLOBAL gtid_mode = ON (or OFF_PERMISSIVE",
+        ),
+        (
+            "OFF_PERMISSIVE",
+            "SET GLOBAL gtid_mode = OFF (or ON_PERMISSIVE",
+        ),
+    ] {
+        let error = facts_in(mode).await.unwrap_err();
+        assert!(error.is_failure(), "{error}");
+        let line = error.to_line();
+        assert!(line.contains(&format!("gtid_mode = {mode},")), "{line}");
+        assert!(line.contains(action), "{line}");
+    }
 }

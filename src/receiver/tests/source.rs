@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
 use super::binlog::{Asked, Binlog, Packet, set_of, state_of};
-use crate::config::{FilterConfig, SourceConfig, SourceStart};
+use crate::config::{FilterConfig, SourceCompression, SourceConfig, SourceStart};
 use crate::connection::{Connection, ConnectionError};
 use crate::flavor::Flavor;
 use crate::gtid::GtidSet;
@@ -84,6 +84,8 @@ pub(crate) struct State {
     pub(crate) unknown_variables: &'static [&'static str],
     /// The value of `gtid_purged`.
     pub(crate) purged: GtidSet,
+    /// The value of `gtid_mode`.
+    pub(crate) gtid_mode: &'static str,
 }
 
 /// A source on a socket of its own.
@@ -119,6 +121,7 @@ impl FakeSource {
             silent_to: None,
             unknown_variables: &[],
             purged: GtidSet::new(),
+            gtid_mode: "ON",
         }));
         let shared = state.clone();
         let task = tokio::spawn(async move {
@@ -160,6 +163,7 @@ pub(crate) fn config(name: &str, port: u16) -> SourceConfig {
         connect_retry: Duration::from_millis(2),
         connect_retry_max: Duration::from_millis(5),
         read_timeout: Duration::from_secs(60),
+        compression: SourceCompression::Off,
         tls: ClientTls {
             mode: TlsMode::Disabled,
             ca: None,
@@ -291,7 +295,7 @@ fn values(state: &State, sql: &str) -> Vec<(&'static str, String)> {
             Flavor::MySql => {
                 let uuid = "01010101-0101-0101-0101-010101010101";
                 row.push(("server_uuid", uuid.to_owned()));
-                row.push(("gtid_mode", "ON".to_owned()));
+                row.push(("gtid_mode", state.gtid_mode.to_owned()));
             }
             Flavor::MariaDb => {
                 row.push(("gtid_domain_id", "0".to_owned()));

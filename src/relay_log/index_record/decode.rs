@@ -2,8 +2,8 @@
 
 use super::bytes::{self, RecordBytes, get_u8, get_u16, get_u32, get_u64};
 use super::{
-    PathKey, Record, RecordError, Recorded, RecordedIdentity, SourceHistory, Step, TEXT_LEN,
-    TextPart,
+    LastRecorded, PathKey, Record, RecordError, Recorded, RecordedIdentity, SourceHistory, Step,
+    TEXT_LEN, TextPart,
 };
 use crate::gtid::MariaDbGtid;
 use crate::identity::{Fingerprint, IdentityKind};
@@ -31,6 +31,7 @@ impl Record {
             5 => Record::SourceMoved {
                 step: step(record)?,
                 history: history(record)?,
+                last: last(record),
             },
             6 => Record::SourceRestarted {
                 step: step(record)?,
@@ -107,6 +108,16 @@ fn definition(record: &RecordBytes, code: u8) -> Result<Record, RecordError> {
         11 => Record::EmptiedXa(text),
         _ => Record::EndedXa(text),
     })
+}
+
+fn last(record: &RecordBytes) -> Option<LastRecorded> {
+    let last = LastRecorded {
+        source_file: get_u32(record, 12),
+        begin: get_u64(record, 24),
+        len: get_u32(record, 32),
+        digest: get_u64(record, 40),
+    };
+    (last.len != 0).then_some(last)
 }
 
 /// The flags. Only those in `known` are ever set.

@@ -1,7 +1,9 @@
 //! Writing records. The offsets are those of the field tables in the module's documentation.
 
 use super::bytes::{Fields, RecordBytes};
-use super::{PathKey, Record, Recorded, RecordedIdentity, SourceHistory, Step, TextPart};
+use super::{
+    LastRecorded, PathKey, Record, Recorded, RecordedIdentity, SourceHistory, Step, TextPart,
+};
 use crate::gtid::MariaDbGtid;
 use crate::identity::Fingerprint;
 
@@ -21,8 +23,12 @@ impl Record {
             Record::Copy { step, transaction } => recorded(2, step, transaction).seal(),
             Record::Ignored { step, transaction } => recorded(3, step, transaction).seal(),
             Record::BeforeStart { step, transaction } => recorded(4, step, transaction).seal(),
-            Record::SourceMoved { step, history } => moved(5, step, history),
-            Record::SourceRestarted { step, history } => moved(6, step, history),
+            Record::SourceMoved {
+                step,
+                history,
+                last,
+            } => with_last(moved(5, step, history), last.as_ref()).seal(),
+            Record::SourceRestarted { step, history } => moved(6, step, history).seal(),
             Record::SourceGtid { step, gtid } => self::step(7, step)
                 .put_u32(12, gtid.domain_id)
                 .put_u64(24, gtid.seq_no)
@@ -120,11 +126,23 @@ fn recorded(kind: u8, step: &Step, transaction: &Recorded) -> Fields {
     fields
 }
 
-fn moved(kind: u8, step: &Step, history: &SourceHistory) -> RecordBytes {
-    self::step(kind, step)
+fn moved(kind: u8, step: &Step, history: &SourceHistory) -> Fields {
+    let mut fields = self::step(kind, step);
+    fields
         .put(1, &[u8::from(history.reading_back)])
-        .put_u32(36, history.first_timestamp)
-        .seal()
+        .put_u32(36, history.first_timestamp);
+    fields
+}
+
+fn with_last(mut fields: Fields, last: Option<&LastRecorded>) -> Fields {
+    if let Some(last) = last {
+        fields
+            .put_u32(12, last.source_file)
+            .put_u64(24, last.begin)
+            .put_u32(32, last.len)
+            .put_u64(40, last.digest);
+    }
+    fields
 }
 
 fn text_of(kind: u8, text: &TextPart) -> Fields {

@@ -76,7 +76,21 @@ fn records(kind: IdentityKind) -> Vec<Record> {
         },
         Record::Copy { step, transaction },
         Record::Ignored { step, transaction },
-        Record::SourceMoved { step, history },
+        Record::SourceMoved {
+            step,
+            history,
+            last: None,
+        },
+        Record::SourceMoved {
+            step,
+            history,
+            last: Some(LastRecorded {
+                source_file: 3,
+                begin: 1 << 33,
+                len: 77,
+                digest: u64::MAX - 1,
+            }),
+        },
         Record::SourceName { source, text },
         Record::SourceFile {
             source,
@@ -211,8 +225,8 @@ fn values_that_are_never_written_are_refused() {
     is_value(sealed(&all[0], |bytes| bytes[1] = 4), "flags");
     is_value(sealed(&all[4], |bytes| bytes[1] = 2), "flags");
     is_value(sealed(&all[0], |bytes| bytes[51] = 0xff), "durable to");
-    is_value(sealed(&all[5], |bytes| bytes[1] = 49), "text length");
-    is_value(sealed(&all[5], |bytes| bytes[8] = 1), "text part");
+    is_value(sealed(&all[6], |bytes| bytes[1] = 49), "text length");
+    is_value(sealed(&all[6], |bytes| bytes[8] = 1), "text part");
 }
 
 #[test]

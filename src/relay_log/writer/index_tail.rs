@@ -7,7 +7,8 @@ use crate::merge::halves::{HalfChange, OpenHalves};
 use crate::merge::pairing::PathState;
 use crate::relay_log::error::LogError;
 use crate::relay_log::index_record::{
-    IndexHeader, PathKey, RECORD_LEN, Record, Recorded, RecordedIdentity, Step, TextPart,
+    IndexHeader, LastRecorded, PathKey, RECORD_LEN, Record, Recorded, RecordedIdentity, Step,
+    TextPart,
 };
 use crate::relay_log::names::Names;
 use crate::relay_log::published::SourceProgress;
@@ -243,6 +244,15 @@ fn checkpoint(
     if *progress == SourceProgress::default() {
         return;
     }
+    // Its file precedes that of the position, or is the same.
+    let last = progress.last.as_ref().and_then(|last| {
+        Some(LastRecorded {
+            source_file: names.source_file(source, &last.file, out),
+            begin: last.begin,
+            len: u32::try_from(last.end.checked_sub(last.begin)?).ok()?,
+            digest: last.digest,
+        })
+    });
     let step = Step {
         source,
         log_end,
@@ -256,6 +266,10 @@ fn checkpoint(
         let gtid: MariaDbGtid = gtid;
         stage(&Record::SourceGtid { step, gtid }, out);
     }
-    let history = progress.history();
-    stage(&Record::SourceMoved { step, history }, out);
+    let moved = Record::SourceMoved {
+        step,
+        history: progress.history(),
+        last,
+    };
+    stage(&moved, out);
 }

@@ -37,23 +37,23 @@ const MYSQL_LENGTHS: [u8; 35] = [
     10, 10, 10, 25, 25, 0,
 ];
 
-/// Those of MariaDB's event types, as in a file of MariaDB 10.5.
-const MARIADB_LENGTHS: [u8; 171] = {
-    let mut lengths = [0; 171];
-    let mut at = 0;
-    while at < 32 {
-        lengths[at] = MYSQL_LENGTHS[at];
-        at += 1;
-    }
-    lengths[14] = 57 + 171;
-    lengths[160] = 4;
-    lengths[161] = 19;
-    lengths[162] = 4;
-    lengths[164] = 13;
-    (lengths[165], lengths[166], lengths[167]) = (8, 8, 8);
-    (lengths[168], lengths[169], lengths[170]) = (10, 10, 10);
-    lengths
-};
+/// Those of MariaDB's event types 1 to 171, as in a file of MariaDB 10.5.
+fn mariadb_lengths() -> Vec<u8> {
+    let length = |number: u8| match number {
+        15 => 57 + 171,
+        161 | 163 => 4,
+        162 => 19,
+        165 => 13,
+        166..=168 => 8,
+        169..=171 => 10,
+        33.. => 0,
+        as_mysql => MYSQL_LENGTHS
+            .get(usize::from(as_mysql).saturating_sub(1))
+            .copied()
+            .unwrap_or(0),
+    };
+    (1..=171).map(length).collect()
+}
 
 /// Whether replicas must execute this server's statements as those of a MySQL before 5.6.6.
 fn is_old(format: &FormatDescription) -> bool {
@@ -63,9 +63,9 @@ fn is_old(format: &FormatDescription) -> bool {
 
 /// The relay's format description for events of `source` alone.
 pub(super) fn own_format(source: &FormatDescription) -> FormatDescription {
-    let complete: &[u8] = match Flavor::of_version(&source.server_version) {
-        Flavor::MySql => &MYSQL_LENGTHS,
-        Flavor::MariaDb => &MARIADB_LENGTHS,
+    let complete = match Flavor::of_version(&source.server_version) {
+        Flavor::MySql => MYSQL_LENGTHS.to_vec(),
+        Flavor::MariaDb => mariadb_lengths(),
     };
     let mut own = FormatDescription {
         // Any value other than 0 makes replicas drop their temporary tables.
@@ -76,7 +76,7 @@ pub(super) fn own_format(source: &FormatDescription) -> FormatDescription {
     // A longer list has all types of the relay's control events.
     if own.post_header_lengths.len() < complete.len() {
         let complete = FormatDescription {
-            post_header_lengths: complete.to_vec(),
+            post_header_lengths: complete,
             ..source.clone()
         };
         own.post_header_lengths = own.joined_post_header_lengths(&complete);
@@ -159,7 +159,7 @@ mod tests {
         assert_eq!(own.server_version, "5.6.4-m7-log");
         assert_eq!(own.post_header_lengths, MYSQL_LENGTHS);
         let own = own_format(&of("5.5.68-MariaDB", &lengths, Checksum::Crc32));
-        assert_eq!(own.post_header_lengths, MARIADB_LENGTHS);
+        assert_eq!(own.post_header_lengths, mariadb_lengths());
         assert_eq!(own.server_version, "5.5.68-MariaDB");
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::identity::Identity;
 use crate::relay_log::error::LogError;
 use crate::relay_log::published::SourceProgress;
-use crate::transaction::TransactionBatch;
+use crate::transaction::{Transaction, TransactionBatch};
 
 /// The progress of each source, by number. The next commit publishes it.
 #[derive(Debug)]
@@ -57,13 +57,26 @@ impl Sources {
         was_reading
     }
 
-    /// Sets the position of `batch`'s source to `offset` of its file, after the transaction
-    /// `identity`.
+    /// Sets the position of `batch`'s source to the end of `transaction`.
     pub(super) fn note(
         &mut self,
         batch: &TransactionBatch,
+        transaction: &Transaction,
+    ) -> Result<(), LogError> {
+        let progress = self.get_mut(batch.source)?;
+        let (file, end) = (&batch.source_end.file, transaction.source_offset);
+        progress.note_last(file, end, transaction.history_digest());
+        if let Identity::MariaDb(gtid) = transaction.identity {
+            progress.gtid_position.set(gtid);
+        }
+        self.move_to(batch, end)
+    }
+
+    /// Sets the position of `batch`'s source to `offset` of its file.
+    pub(super) fn move_to(
+        &mut self,
+        batch: &TransactionBatch,
         offset: u64,
-        identity: Option<&Identity>,
     ) -> Result<(), LogError> {
         let progress = self.get_mut(batch.source)?;
         if !Arc::ptr_eq(&progress.position.file, &batch.source_end.file) {
@@ -71,9 +84,6 @@ impl Sources {
         }
         progress.position.offset = offset;
         progress.server_id = batch.source_server_id;
-        if let Some(Identity::MariaDb(gtid)) = identity {
-            progress.gtid_position.set(*gtid);
-        }
         Ok(())
     }
 

@@ -21,6 +21,8 @@ pub struct LoginOptions {
     pub tls: Option<ServerTls>,
     /// Refuse clients that do not use TLS.
     pub require_tls: bool,
+    /// The algorithms of compression that are offered, as capabilities.
+    pub compression: u32,
     /// The version in the greeting; the statements that clients send depend on it.
     pub server_version: String,
     /// The plugin that the greeting names, and to which clients with an unknown one are switched.

@@ -55,6 +55,7 @@ pub(super) fn options_with(accounts: Vec<Account>, default_plugin: AuthPlugin) -
         accounts: Arc::new(Accounts::new(accounts, key)),
         tls: None,
         require_tls: false,
+        compression: 0,
         server_version: "8.4.5-binrelay".to_owned(),
         default_plugin,
         timeout: Duration::from_secs(10),
@@ -95,6 +96,7 @@ pub(super) fn client(
             mode,
             ..ClientTls::default()
         },
+        compression: None,
         connect_timeout: Duration::from_secs(10),
         read_buffer_size: 4096,
     }
@@ -321,6 +323,7 @@ async fn answer_greeting(
         database: None,
         auth_plugin: plugin.to_owned(),
         attributes: Vec::new(),
+        zstd_level: 0,
     };
     connection.write_packet(&response.encode()).await.unwrap();
     connection.flush().await.unwrap();

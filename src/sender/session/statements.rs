@@ -121,5 +121,6 @@ fn relay_view(environment: &SessionEnvironment) -> RelayView<'_> {
         flavor: Flavor::of_version(environment.log.server_version()),
         server_id: environment.options.server_id,
         server_uuid: environment.options.server_uuid,
+        write_timeout: environment.options.write_timeout,
     }
 }

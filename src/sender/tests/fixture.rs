@@ -3,9 +3,9 @@
 use crate::binlog::event::{self, EventHeader};
 use crate::binlog::format_description::Checksum;
 use crate::binlog::{EventType, FormatDescription};
-use crate::config::SyncPolicy;
-use crate::connection::Connection;
-use crate::connection::client::{ConnectOptions, connect};
+use crate::config::{CompressionChoice, SyncPolicy};
+use crate::connection::client::{ConnectOptions, ServerGreeting, connect};
+use crate::connection::{Compression, Connection};
 use crate::filter::Filter;
 use crate::flavor::Flavor;
 use crate::gtid::{GtidSet, Uuid};
@@ -29,6 +29,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 pub const SERVER_ID: u32 = 900;
+pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 pub const UUID: &str = "11111111-1111-1111-1111-111111111111";
 pub const RELAY_UUID: &str = "99999999-9999-9999-9999-999999999999";
 
@@ -222,6 +223,14 @@ pub struct TestSender {
 
 impl TestSender {
     pub async fn start(log: Option<Arc<RelayLog>>, write_timeout: Duration) -> TestSender {
+        TestSender::offering(log, write_timeout, CompressionChoice::Auto).await
+    }
+
+    pub async fn offering(
+        log: Option<Arc<RelayLog>>,
+        write_timeout: Duration,
+        compression: CompressionChoice,
+    ) -> TestSender {
         let dir = tempfile::tempdir().unwrap();
         let account = |name: &str, replication| Account {
             name: name.to_owned(),
@@ -240,6 +249,7 @@ impl TestSender {
             )),
             tls: server_config(None, dir.path()).unwrap(),
             require_tls: false,
+            compression,
             write_timeout,
             max_connections: 4,
         };
@@ -266,13 +276,28 @@ impl TestSender {
     }
 
     pub async fn of(log: &TestLog) -> TestSender {
-        TestSender::start(Some(log.log()), Duration::from_secs(30)).await
+        TestSender::start(Some(log.log()), WRITE_TIMEOUT).await
     }
 
     pub async fn connect(
         &self,
         user: &str,
     ) -> Result<Connection, crate::connection::ConnectionError> {
+        self.login(user).await.map(|(connection, _)| connection)
+    }
+
+    pub async fn login(
+        &self,
+        user: &str,
+    ) -> Result<(Connection, ServerGreeting), crate::connection::ConnectionError> {
+        self.login_with(user, None).await
+    }
+
+    pub async fn login_with(
+        &self,
+        user: &str,
+        compression: Option<Compression>,
+    ) -> Result<(Connection, ServerGreeting), crate::connection::ConnectionError> {
         let options = ConnectOptions {
             host: "127.0.0.1".to_owned(),
             port: self.port,
@@ -282,10 +307,11 @@ impl TestSender {
                 mode: TlsMode::Disabled,
                 ..ClientTls::default()
             },
+            compression,
             connect_timeout: Duration::from_secs(10),
             read_buffer_size: 64 << 10,
         };
-        connect(&options).await.map(|(connection, _)| connection)
+        connect(&options).await
     }
 
     /// A connection that has sent the statements of a replica.

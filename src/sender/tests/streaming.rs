@@ -2,6 +2,7 @@
 
 use super::fixture::*;
 use crate::binlog::EventType;
+use crate::connection::Connection;
 use crate::flavor::Flavor;
 use crate::relay_log::reader::LogFile;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use tokio::time::sleep;
 const DDL: &[u8] = b"CREATE TABLE t (a INT)";
 
 /// The contents of a log's files, in order, without artificial events.
-fn stored(log: &TestLog) -> Vec<u8> {
+pub(super) fn stored(log: &TestLog) -> Vec<u8> {
     let relay_log = log.log();
     let mut bytes = Vec::new();
     for file in relay_log.state().files.clone() {
@@ -21,7 +22,11 @@ fn stored(log: &TestLog) -> Vec<u8> {
 
 /// All events of a non-blocking dump, without artificial events.
 async fn received(sender: &TestSender, command: &[u8]) -> Vec<u8> {
-    let mut connection = sender.replica().await;
+    received_on(sender.replica().await, command).await
+}
+
+/// As `received`, on a connection.
+pub(super) async fn received_on(mut connection: Connection, command: &[u8]) -> Vec<u8> {
     connection.write_command(command).await.unwrap();
     let mut bytes = Vec::new();
     loop {
@@ -187,7 +192,8 @@ async fn mysql_dumps_are_refused_with_real_errors() {
     );
     // Clients that request a dump by GTID must announce that they know checksums.
     let mut unaware = sender.connect("repl").await.unwrap();
-    unaware.write_command(&by_set("", 1)).await.unwrap();
+    let by_gtid = by_set(&format!("{UUID}:1-3"), 1);
+    unaware.write_command(&by_gtid).await.unwrap();
     let rotate = unaware.read_packet(1000).await.unwrap();
     assert!(rotate.ends_with(name.as_bytes()), "no checksum follows");
     let Item::Error(error) = next(&mut unaware).await else {

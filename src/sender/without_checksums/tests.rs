@@ -332,7 +332,7 @@ fn truncated_events_are_refused_or_keep_their_length() {
     for event_type in 0..=255 {
         for len in 0..60 {
             for flags in [0, FLAG_IGNORABLE] {
-                let mut stored = event(EventType(event_type), &vec![1; 60]);
+                let mut stored = event(EventType(event_type), &[1; 60]);
                 stored.truncate(HEADER_LEN + len);
                 event::set_event_size(&mut stored, (HEADER_LEN + len) as u32).unwrap();
                 event::set_flags(&mut stored, flags).unwrap();

@@ -23,3 +23,7 @@ INSERT INTO e2 VALUES (NULL,NULL),('a','1,9,17,33,35');
 CREATE TABLE ie(id INT, f FLOAT, d DOUBLE); INSERT INTO ie VALUES (1,100000.5,0),(2,100001.5,-0e0),(3,-0e0,1.5e-7),(4,1e-5,1e22),(5,0.5,123456789012345678901e0);
 CREATE TABLE part(id INT) PARTITION BY HASH(id) PARTITIONS 3; INSERT INTO part VALUES (1),(2),(4),(5),(7); UPDATE part SET id=3 WHERE id=1; DELETE FROM part;
 CREATE TABLE `täble "x`(a INT); INSERT INTO `täble "x` VALUES (1);
+SET binlog_row_image=MINIMAL; CREATE TABLE nothing(a INT DEFAULT 7, b VARCHAR(9) DEFAULT 'x', c BLOB); INSERT INTO nothing VALUES (); INSERT INTO nothing VALUES (),(); INSERT INTO nothing(b) VALUES ('y'); UPDATE nothing SET a=8; DELETE FROM nothing LIMIT 1;
+CREATE TABLE `noth``ing`(id INT PRIMARY KEY DEFAULT 3, b INT); INSERT INTO `noth``ing` VALUES (); UPDATE `noth``ing` SET b=1; UPDATE `noth``ing` SET b=DEFAULT; DELETE FROM `noth``ing`;
+SET binlog_row_image=NOBLOB; CREATE TABLE only_blobs(a BLOB, b TEXT); INSERT INTO only_blobs VALUES (); INSERT INTO only_blobs VALUES (NULL,'x'); UPDATE only_blobs SET a='y'; DELETE FROM only_blobs;
+SET binlog_row_image=FULL; INSERT INTO nothing VALUES (); INSERT INTO only_blobs VALUES ();

@@ -62,6 +62,7 @@ fn response(plugin: &str, answer: &[u8]) -> HandshakeResponse {
         database: None,
         auth_plugin: plugin.to_owned(),
         attributes: Vec::new(),
+        zstd_level: 0,
     }
 }
 
