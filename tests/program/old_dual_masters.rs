@@ -240,7 +240,7 @@ fn run(source: Version, replica: Version, seed: u64) {
                 relay.kill9();
                 relay.restart();
             }
-            3 => pair.sources[master].break_at_every_event(Break::After),
+            3 => pair.sources[master].break_at_newest_events(10, Break::After),
             4 => {
                 let here = replica.io.boundaries.len();
                 let stop =
