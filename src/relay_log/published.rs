@@ -154,7 +154,8 @@ impl RelayLog {
         &self.log_dir
     }
 
-    /// The version of the server whose events are in the log.
+    /// The version in the format description with which the log began or was reopened: that of a
+    /// source, or, for events of MySQL before 5.6, `5.6.5-binrelay`.
     pub fn server_version(&self) -> &str {
         &self.server_version
     }

@@ -21,6 +21,12 @@ async fn mysql_replicas_end_like_replicas_with_the_rules() {
     compare(Kind::MySql, Names::AsWritten).await;
 }
 
+#[cfg(has_mysql_5_7)]
+#[tokio::test(flavor = "multi_thread")]
+async fn mysql_57_replicas_end_like_replicas_with_the_rules() {
+    compare(Kind::MySql57, Names::AsWritten).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn mariadb_replicas_end_like_replicas_with_the_rules() {
     compare(Kind::MariaDb, Names::AsWritten).await;
@@ -90,9 +96,9 @@ impl Servers {
             }
         };
         // What fails for one must fail for the other, and the rest is to be compared, too.
-        let replica = |server_id| match kind {
-            Kind::MySql => options(server_id).extra("--replica-skip-errors=all"),
-            _ => options(server_id).extra("--slave-skip-errors=all"),
+        let replica = |server_id| match kind.says_replica() {
+            true => options(server_id).extra("--replica-skip-errors=all"),
+            false => options(server_id).extra("--slave-skip-errors=all"),
         };
         let (master, direct, relayed) = tokio::join!(
             Server::start(kind, options(1)),
@@ -115,7 +121,7 @@ impl Servers {
     /// What the master has executed.
     async fn executed(&self) -> String {
         let sql = match self.kind {
-            Kind::MySql => "SELECT REPLACE(@@GLOBAL.gtid_executed, '\n', '')",
+            kind if kind.is_mysql() => "SELECT REPLACE(@@GLOBAL.gtid_executed, '\n', '')",
             _ => "SELECT @@GLOBAL.gtid_binlog_pos",
         };
         self.master.value(sql).await.unwrap_or_default()
@@ -129,6 +135,9 @@ impl Servers {
                 "STOP REPLICA; RESET REPLICA ALL; RESET BINARY LOGS AND GTIDS; \
                  SET GLOBAL gtid_purged = '{executed}'"
             ),
+            Kind::MySql57 => format!(
+                "STOP SLAVE; RESET SLAVE ALL; RESET MASTER; SET GLOBAL gtid_purged = '{executed}'"
+            ),
             _ => format!(
                 "STOP SLAVE; RESET SLAVE ALL; RESET MASTER; SET GLOBAL gtid_slave_pos = '{executed}'"
             ),
@@ -139,6 +148,7 @@ impl Servers {
     async fn attach_direct(&self, rules: &FilterRules) {
         let (at, stop, start) = match self.kind {
             Kind::MySql => (StartAt::AutoPosition, "STOP REPLICA", "START REPLICA"),
+            Kind::MySql57 => (StartAt::AutoPosition, "STOP SLAVE", "START SLAVE"),
             _ => (StartAt::SlavePos, "STOP SLAVE", "START SLAVE"),
         };
         attach(&self.direct, "127.0.0.1", self.master.port, &at, "").await;
@@ -149,9 +159,9 @@ impl Servers {
     }
 
     async fn attach_relayed(&self, relay: &Relay) {
-        let at = match self.kind {
-            Kind::MySql => StartAt::AutoPosition,
-            _ => StartAt::SlavePos,
+        let at = match self.kind.is_mysql() {
+            true => StartAt::AutoPosition,
+            false => StartAt::SlavePos,
         };
         attach(&self.relayed, RELAY_HOST, relay.port, &at, "").await;
     }
@@ -159,11 +169,11 @@ impl Servers {
     /// Waits until a replica has all, or has stopped; its error's number.
     async fn wait(&self, replica: &Server, relay: &Relay, executed: &str, what: &str) -> u32 {
         let deadline = Deadline::after_secs(120);
-        let sql = match self.kind {
-            Kind::MySql => {
+        let sql = match self.kind.is_mysql() {
+            true => {
                 format!("SELECT GTID_SUBSET('{executed}', @@GLOBAL.gtid_executed)")
             }
-            _ => format!("SELECT @@GLOBAL.gtid_slave_pos = '{executed}'"),
+            false => format!("SELECT @@GLOBAL.gtid_slave_pos = '{executed}'"),
         };
         loop {
             if replica.value(&sql).await.as_deref() == Some("1") {
@@ -221,10 +231,10 @@ async fn round(servers: &Servers, seed: u64) -> Result<(), String> {
     servers.master.sql("FLUSH BINARY LOGS").await;
     servers.reset(&servers.direct).await;
     servers.reset(&servers.relayed).await;
-    let mut relay = start_relay(servers, &rules).await;
+    let mut relay = start_relay(&servers.master, &rules).await;
     servers.attach_direct(&rules).await;
     servers.attach_relayed(&relay).await;
-    let log = run(servers, &mut workload).await;
+    let log = run(&servers.master, &mut workload).await;
     let executed = servers.executed().await;
     let of_direct = servers
         .wait(&servers.direct, &relay, &executed, &what)
@@ -242,22 +252,30 @@ async fn round(servers: &Servers, seed: u64) -> Result<(), String> {
     if of_direct == of_relayed && expected == found {
         return Ok(());
     }
-    let mut lines = vec![format!(
-        "errors: {of_direct} with the rules, {of_relayed} behind the relay"
-    )];
+    let errors = format!("errors: {of_direct} with the rules, {of_relayed} behind the relay");
+    let (lines, log) = (differences(&expected, &found).join("\n"), log.join(";\n"));
+    Err(format!("{what}\n{errors}\n{lines}\n{log}"))
+}
+
+/// What only one of the two contents has, or has otherwise.
+pub fn differences(
+    expected: &BTreeMap<String, String>,
+    found: &BTreeMap<String, String>,
+) -> Vec<String> {
+    let mut lines = Vec::new();
     for key in expected.keys().chain(found.keys()) {
         let (wanted, there) = (expected.get(key), found.get(key));
         if wanted != there {
             lines.push(format!("{key}: expected {wanted:?}, found {there:?}"));
         }
     }
+    lines.sort();
     lines.dedup();
-    let (lines, log) = (lines.join("\n"), log.join(";\n"));
-    Err(format!("{what}\n{lines}\n{log}"))
+    lines
 }
 
-async fn start_relay(servers: &Servers, rules: &FilterRules) -> Relay {
-    let mut source = SourceOptions::of("m", &servers.master);
+pub async fn start_relay(master: &Server, rules: &FilterRules) -> Relay {
+    let mut source = SourceOptions::of("m", master);
     source.start = Some("latest".to_owned());
     source.extra.extend(rules.toml_lines());
     let mut options = RelayOptions::new(vec![source]);
@@ -268,7 +286,7 @@ async fn start_relay(servers: &Servers, rules: &FilterRules) -> Relay {
 }
 
 /// Statements that stay out of the binlog, on a server that replicates nothing now.
-async fn unlogged(server: &Server, statements: &[String]) {
+pub async fn unlogged(server: &Server, statements: &[String]) {
     let mut conn = server.connect().await;
     conn.query_drop("SET SESSION sql_log_bin = 0")
         .await
@@ -301,10 +319,10 @@ async fn clean(server: &Server, databases: &[String]) {
 }
 
 /// Runs the workload; the statements that succeeded.
-async fn run(servers: &Servers, workload: &mut Workload) -> Vec<String> {
+pub async fn run(master: &Server, workload: &mut Workload) -> Vec<String> {
     /// Groups of statements in one round.
     const GROUPS: usize = 70;
-    let mut conn = servers.master.connect().await;
+    let mut conn = master.connect().await;
     let mut log = Vec::new();
     for _ in 0..GROUPS {
         for statement in workload.statements() {
@@ -320,7 +338,7 @@ async fn run(servers: &Servers, workload: &mut Workload) -> Vec<String> {
 }
 
 /// Everything that the databases hold, as text by name.
-async fn contents(server: &Server, databases: &[String]) -> BTreeMap<String, String> {
+pub async fn contents(server: &Server, databases: &[String]) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     for database in databases {
         for (name, state) in checksum_tables(server, database).await {

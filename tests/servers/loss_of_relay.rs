@@ -4,6 +4,7 @@ use crate::support;
 use crate::support::binlog_text::count_gtids;
 use crate::support::load::{Load, assert_acknowledged};
 use crate::support::replication::{assert_no_errors, retry_each_second};
+use crate::support::servers::Kind;
 use crate::support::topology::{Mode, Topology, TopologyOptions, gtid_executed, run_for};
 use crate::support::{SeedNote, seed};
 use rand::rngs::StdRng;
@@ -14,25 +15,41 @@ const KILLS: u32 = 20;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn mariadb_by_file_and_position() {
-    lose_relay(Mode::MariaDbFilePosition).await;
+    lose_relay(Mode::MariaDbFilePosition, Kind::MariaDb).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn mariadb_by_slave_pos() {
-    lose_relay(Mode::MariaDbSlavePos).await;
+    lose_relay(Mode::MariaDbSlavePos, Kind::MariaDb).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn mysql_by_auto_position() {
-    lose_relay(Mode::MySqlAutoPosition).await;
+    lose_relay(Mode::MySqlAutoPosition, Kind::MySql).await;
 }
 
-async fn lose_relay(mode: Mode) {
+#[cfg(has_mysql_5_7)]
+#[tokio::test(flavor = "multi_thread")]
+async fn mysql_57_by_auto_position() {
+    lose_relay(Mode::MySqlAutoPosition, Kind::MySql57).await;
+}
+
+#[cfg(has_mysql_5_5)]
+#[tokio::test(flavor = "multi_thread")]
+async fn mysql_55_by_file_and_position() {
+    lose_relay(Mode::MySqlNoGtids, Kind::MySql55).await;
+}
+
+async fn lose_relay(mode: Mode, kind: Kind) {
     let _turn = support::turn();
     let _note = SeedNote(seed());
     let mut rng = StdRng::seed_from_u64(seed());
-    let mut options = TopologyOptions::new(mode, seed());
-    options.attach_extra = retry_each_second(mode.kind());
+    let mut options = TopologyOptions {
+        master_kind: kind,
+        replica_kind: kind,
+        ..TopologyOptions::new(mode, seed())
+    };
+    options.attach_extra = retry_each_second(kind);
     // Kills shall meet rotations too.
     options.log_extra = vec!["max_size = \"512KiB\"".to_owned()];
     let mut topology = Topology::start(options).await;
@@ -60,7 +77,9 @@ async fn lose_relay(mode: Mode) {
     }
     topology.relay.terminate();
     topology.relay.verify();
-    assert_each_gtid_once(&topology, mode).await;
+    if mode.has_gtids() {
+        assert_each_gtid_once(&topology, mode).await;
+    }
 }
 
 /// Every transaction of both masters is in the relay's log, and none twice.

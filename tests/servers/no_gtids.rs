@@ -1,6 +1,7 @@
 //! Dual masters without GTIDs, by file and position: MySQL 5.6 (and 5.5), whose transactions have
 //! nothing but their order, and 9.7 (and 5.7) with gtid_mode=OFF. Mixed format, one database of two replicated, each
-//! master and the relay killed under load: the replicas have every row once.
+//! master and the relay killed under load: the replicas have every row once. 5.7 has the same done to it
+//! with GTIDs, too.
 //!
 //! `BINRELAY_PROFILE=long cargo test --locked --test servers no_gtids` runs all seeds.
 
@@ -15,6 +16,7 @@ use crate::support::{SeedNote, seeds};
 #[derive(Clone, Copy, Debug)]
 struct Setup {
     kind: Kind,
+    mode: Mode,
     m2_log_slave_updates: bool,
     m2_binlog_format: Option<&'static str>,
 }
@@ -85,13 +87,31 @@ async fn mysql_57_with_different_formats() {
     run_seeds(Kind::MySql57, true, Some("ROW")).await;
 }
 
+#[cfg(has_mysql_5_7)]
+#[tokio::test(flavor = "multi_thread")]
+async fn mysql_57_with_gtids() {
+    let _turn = support::turn();
+    let setup = Setup {
+        kind: Kind::MySql57,
+        mode: Mode::MySqlAutoPosition,
+        m2_log_slave_updates: true,
+        m2_binlog_format: None,
+    };
+    repeat(setup).await;
+}
+
 async fn run_seeds(kind: Kind, on_both: bool, m2_binlog_format: Option<&'static str>) {
     let _turn = support::turn();
     let setup = Setup {
         kind,
+        mode: Mode::MySqlNoGtids,
         m2_log_slave_updates: on_both,
         m2_binlog_format,
     };
+    repeat(setup).await;
+}
+
+async fn repeat(setup: Setup) {
     for seed in seeds(1, 20) {
         let _note = SeedNote(seed);
         run(setup, seed).await;
@@ -101,7 +121,7 @@ async fn run_seeds(kind: Kind, on_both: bool, m2_binlog_format: Option<&'static 
 
 async fn run(setup: Setup, seed: u64) {
     // An even seed: MIXED.
-    let mut options = TopologyOptions::new(Mode::MySqlNoGtids, seed * 2);
+    let mut options = TopologyOptions::new(setup.mode, seed * 2);
     options.master_kind = setup.kind;
     options.replica_kind = setup.kind;
     options.m2_log_slave_updates = setup.m2_log_slave_updates;

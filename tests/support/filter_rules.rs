@@ -77,10 +77,26 @@ impl FilterRules {
             .collect()
     }
 
+    /// The options that a replica is started with where no statement can set them.
+    pub fn options(&self) -> Vec<String> {
+        let mut options = Vec::new();
+        for (key, list) in self.lists() {
+            let key = key.replace('_', "-");
+            options.extend(list.iter().map(|rule| format!("--{key}={rule}")));
+        }
+        let rewrites = self.rewrites("->");
+        options.extend(
+            rewrites
+                .iter()
+                .map(|pair| format!("--replicate-rewrite-db={pair}")),
+        );
+        options
+    }
+
     /// The statements that give them to a stopped replica.
     pub fn statements(&self, kind: Kind) -> String {
-        match kind {
-            Kind::MySql => {
+        match kind.is_mysql() {
+            true => {
                 let mut parts: Vec<String> = Vec::new();
                 for (key, list) in self.lists() {
                     let quoted: Vec<String> = list
@@ -103,7 +119,7 @@ impl FilterRules {
                 parts.push(format!("REPLICATE_REWRITE_DB = ({})", pairs.join(", ")));
                 format!("CHANGE REPLICATION FILTER {}", parts.join(", "))
             }
-            _ => {
+            false => {
                 let mut parts: Vec<String> = Vec::new();
                 for (key, list) in self.lists() {
                     let list = list.join(",").replace('\\', "\\\\");

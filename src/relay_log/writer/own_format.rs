@@ -15,7 +15,8 @@
 //! So events of a MySQL server before 5.6.6 need a version from 5.6.1 to 5.6.5: otherwise their
 //! TIMESTAMP columns would differ on replicas where that variable is ON, the default since 8.0. If
 //! the source's own version is not one of these, the version is [`OLD_MYSQL`], with the types of
-//! MySQL 5.6. MySQL 5.5 reads such a file without its checksums, as it reads that of a 5.6 master.
+//! MySQL 5.6. A MySQL 5.5 replica knows neither checksums nor PREVIOUS_GTIDS: it can read such a file
+//! only as a sender translates it. `mysqlbinlog` of 5.5 cannot read it, like a file of a 5.6 master.
 //! Other MySQL versions and MariaDB do not distinguish more by the version; in particular none
 //! selects the layout of an event by it.
 //!

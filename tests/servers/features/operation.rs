@@ -138,8 +138,8 @@ pub const OPERATION: &[Feature] = &[
         !wait
         ~1705 @2 INSERT INTO my SELECT 1, REPEAT('x', 190) FROM information_schema.columns LIMIT 400
         [mysql-9.7] !stopped 13119
-        [mysql-5.5] !stopped 1590
-        [-mysql-9.7 mysql-5.5] !reference stopped 1590
+        [mysql-5.5 mysql-5.7] !stopped 1590
+        [-mysql-9.7 mysql-5.5 mysql-5.7] !reference stopped 1590
         SET GLOBAL max_binlog_stmt_cache_size=DEFAULT
         SET GLOBAL binlog_stmt_cache_size=DEFAULT
         DROP TABLE my

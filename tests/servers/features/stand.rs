@@ -445,7 +445,11 @@ async fn skip_transaction(master: &Server, replica: &Server) {
     let missing = format!("SELECT GTID_SUBTRACT('{executed}', @@GLOBAL.gtid_executed)");
     let missing = replica.value(&missing).await.unwrap_or_default();
     let skip = format!("SET GTID_NEXT='{missing}'; BEGIN; COMMIT; SET GTID_NEXT='AUTOMATIC'");
-    replica.sql(&format!("{skip}; START REPLICA")).await;
+    let start = match replica.kind.says_replica() {
+        true => "START REPLICA",
+        false => "START SLAVE",
+    };
+    replica.sql(&format!("{skip}; {start}")).await;
 }
 
 /// Files that scripts name, in `{dir}`.
