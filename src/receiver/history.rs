@@ -295,6 +295,9 @@ async fn lost_mysql(
             own.insert_interval(sid, first, last);
         }
     }
+    if own.is_empty() {
+        return Ok(None);
+    }
     let deadline = Instant::now() + COMMIT_TIMEOUT;
     loop {
         let answer = connection.query("SELECT @@GLOBAL.gtid_executed").await?;

@@ -208,15 +208,18 @@ fn both_masters_logged_everything() {
 
 #[test]
 fn each_transaction_of_two_masters_arrives_once() {
-    for seed in seeds(3, 60) {
+    let pairs = [
+        (Version::V55, Version::V55),
+        (Version::V55, Version::V57),
+        (Version::V57, Version::V57),
+    ];
+    for seed in seeds(2, 60) {
         let _note = SeedNote(seed);
-        for (source, replica) in [
-            (Version::V55, Version::V55),
-            (Version::V55, Version::V57),
-            (Version::V57, Version::V57),
-        ] {
-            run(source, replica, seed);
-        }
+        std::thread::scope(|scope| {
+            for (source, replica) in pairs {
+                scope.spawn(move || run(source, replica, seed));
+            }
+        });
     }
 }
 
@@ -237,7 +240,7 @@ fn run(source: Version, replica: Version, seed: u64) {
                 relay.kill9();
                 relay.restart();
             }
-            3 => pair.sources[master].break_at_every_event(Break::After),
+            3 => pair.sources[master].break_at_newest_events(10, Break::After),
             4 => {
                 let here = replica.io.boundaries.len();
                 let stop =

@@ -284,6 +284,9 @@ fn a_replica_that_reconnects_at_every_event_gets_all() {
     }
 }
 
+/// Type, length, and database and text of a statement.
+type EventForm = (u8, usize, Option<(String, String)>);
+
 /// The same statements, run once by 5.5.59 and once by 5.6.24 whose binlog is rewritten: the same kinds of
 /// events and the same texts. (5.6's columns with times are of types that 5.5 does not have.)
 #[test]
@@ -292,7 +295,7 @@ fn a_rewritten_binlog_has_the_form_of_the_old_server() {
     let ours = rewrite(&ours, Version::V55);
     let theirs = recorded_binlog("mysql-5.5", "replica-file", Version::V55, false);
     let theirs = groups(&theirs.files[0].events(Version::V55));
-    let form = |group: &Group| -> Vec<(u8, usize, Option<(String, String)>)> {
+    let form = |group: &Group| -> Vec<EventForm> {
         let events = group.iter();
         events
             .map(|event| (event.kind, event.len(false), event.statement()))

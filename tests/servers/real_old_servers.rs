@@ -110,11 +110,12 @@ async fn source_of_the_standin(kind: Kind, version: Version) {
     for path in source.log_files() {
         let bytes = std::fs::read(&path).expect("a binlog");
         let file = BinlogFile::read("mysql-bin", &bytes);
-        served.extend(
-            file.events(version)
-                .into_iter()
-                .filter(|event| !event.is_control()),
-        );
+        let events = file.events(version).into_iter();
+        let events = events.filter(|event| !event.is_control());
+        served.extend(events.map(|event| match version {
+            Version::V55 => as_read(&event, version.lengths()).expect("5.5 reads its own"),
+            _ => event,
+        }));
     }
     let address = ("127.0.0.1", source.port);
     let mut replica = ReplicaStandin::new(version, 77, address, REPL_PASSWORD);

@@ -72,6 +72,15 @@ const AUTO_COMMIT: u16 = 2;
 /// No index was used: set by SHOW VARIABLES.
 const NO_INDEX_USED: u16 = 0x20;
 
+/// The columns of SHOW MASTER STATUS; 5.5 lacks the last.
+const MASTER_STATUS: [&str; 5] = [
+    "File",
+    "Position",
+    "Binlog_Do_DB",
+    "Binlog_Ignore_DB",
+    "Executed_Gtid_Set",
+];
+
 /// The system variables that replicas and tools ask for, by version.
 fn variables(binlog: &Binlog) -> Vec<(&'static str, Value)> {
     let text = |text: &str| Value::Text(text.to_owned());
@@ -283,17 +292,10 @@ fn show(rest: &str, binlog: &Binlog) -> Result<Answer, ErrorPacket> {
         "MASTER STATUS" => {
             let position = newest.len().to_string();
             let mut row = vec![newest.name.clone(), position, String::new(), String::new()];
-            let names = [
-                "File",
-                "Position",
-                "Binlog_Do_DB",
-                "Binlog_Ignore_DB",
-                "Executed_Gtid_Set",
-            ];
             if binlog.version != Version::V55 {
                 row.push(binlog.executed().to_string());
             }
-            (&names[..row.len()].to_vec(), row)
+            (&MASTER_STATUS[..row.len()], row)
         }
         "GRANTS FOR CURRENT_USER" | "GRANTS FOR CURRENT_USER()" => {
             let grant = "GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO 'repl'@'%'";

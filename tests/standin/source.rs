@@ -118,6 +118,13 @@ impl SourceStandin {
             .collect();
     }
 
+    /// The same, at the newest `count` events only.
+    pub fn break_at_newest_events(&self, count: usize, at: Break) {
+        let mut state = self.state();
+        let newest = state.binlog.ends().into_iter().rev().take(count);
+        state.breaks = newest.map(|end| (end, at)).collect();
+    }
+
     /// How many of these breaks have not come yet.
     pub fn breaks_left(&self) -> usize {
         self.state().breaks.len()

@@ -110,6 +110,7 @@ impl Server {
         }
         prepare(&data);
         std::fs::write(path.join("init.sql"), accounts_sql(kind)).expect("init.sql is written");
+        std::fs::create_dir(path.join("tmp")).expect("a directory for temporary tables");
         let mut server = Server {
             kind,
             options,
@@ -130,6 +131,8 @@ impl Server {
             format!("--pid-file={}", at("pid")),
             format!("--log-error={}", at("error.log")),
             format!("--init-file={}", at("init.sql")),
+            // MariaDB removes temporary tables from it when it starts, also those of other servers.
+            format!("--tmpdir={}", at("tmp")),
             format!("--port={}", self.port),
             format!("--server-id={}", self.options.server_id),
             "--skip-name-resolve".to_owned(),
