@@ -158,7 +158,11 @@ async fn other_format(kind: Kind, formats: [&'static str; 2]) {
     let load = Load::start(m1, &LoadOptions::new(seed, 100));
     let file = load_file();
     run_script(m1, &cases(file.path().to_str().unwrap()));
-    run_script(m1, CREATE_SELECT);
+    if kind != Kind::MySql57 {
+        // As rows, 5.7 without GTIDs logs it as two transactions, CREATE TABLE and the rows: no copy that
+        // can be recognised.
+        run_script(m1, CREATE_SELECT);
+    }
     run_for(2000).await;
     load.finish().await;
     settle(&[m1], &[m2], 300).await;
