@@ -41,10 +41,11 @@ impl BinlogText {
 
 /// The flavor's tool, not objecting to what two masters in one GTID domain make: sequence numbers
 /// of one domain that do not rise. mariadb-binlog would refuse those masters' own files for that.
-/// MySQL 5.5's does not know the checksums of the relay's files, so 5.6's reads them.
+/// MySQL 5.5's does not know the checksums of the relay's files, and 9.7's does not know the rows of 5.5:
+/// MariaDB's reads both.
 fn binlog_tool(kind: Kind) -> Command {
     let kind = match kind {
-        Kind::MySql55 => Kind::MySql56,
+        Kind::MySql55 => Kind::MariaDb,
         other => other,
     };
     let mut command = program(kind, "binlog");
