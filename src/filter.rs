@@ -13,7 +13,8 @@
 //! `replicate_rewrite_db` applies before all of these. It changes the default database of a
 //! statement and the database of a row change, never a statement's text. For CREATE, DROP and ALTER
 //! DATABASE all rules see the new name; MariaDB then checks them again with the name in the text.
-//! Transaction keywords (BEGIN, COMMIT, SAVEPOINT, XA …) always pass.
+//! Transaction keywords (BEGIN, COMMIT, SAVEPOINT, XA …) always pass. In all of this a source of MySQL
+//! 5.5 is treated as one of MariaDB: both compare names, and check those of databases, in the same way.
 //!
 //! The server parses a statement to find its tables, and so does [`Filter`]. Where the result is not
 //! certain, it reports an error and does not guess.
@@ -43,6 +44,9 @@ use rules::Rules;
 pub struct Filter {
     rules: Rules,
     mariadb: bool,
+    /// Whether database and wild rules are both applied to the database that CREATE, ALTER or DROP
+    /// DATABASE names in its text.
+    names_in_text: bool,
 }
 
 impl Filter {
@@ -52,6 +56,17 @@ impl Filter {
         Self {
             rules: Rules::new(lists, flavor, folds_case),
             mariadb: flavor == Flavor::MariaDb,
+            names_in_text: flavor == Flavor::MariaDb,
+        }
+    }
+
+    /// `lists`, for a source of MySQL 5.5 or older. Its replicas apply rules as those of MariaDB do,
+    /// whose code began with that version: see `sql/rpl_filter.cc` and `sql/sql_parse.cc` of 5.5.
+    pub fn for_mysql_55(lists: RuleLists) -> Self {
+        Self {
+            rules: Rules::new(lists, Flavor::MariaDb, false),
+            mariadb: false,
+            names_in_text: true,
         }
     }
 

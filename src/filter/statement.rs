@@ -49,6 +49,8 @@ pub(super) struct Statement<'a> {
     pub(super) whole: bool,
     pub(super) variables: &'a StatusVariables,
     pub(super) mariadb: bool,
+    /// Whether the rules apply to the database that CREATE, ALTER or DROP DATABASE names in its text.
+    pub(super) names_in_text: bool,
 }
 
 impl Statement<'_> {
@@ -185,9 +187,10 @@ impl Statement<'_> {
         }))
     }
 
-    /// The other checks for a database. MariaDB uses the name in the text, which is not rewritten.
+    /// The other checks for a database. MariaDB and MySQL 5.5 use the name in the text, which is not
+    /// rewritten.
     fn database_statement_passes(&self, rules: &Rules, name: &[u8]) -> Result<bool, Unclear> {
-        if self.mariadb {
+        if self.names_in_text {
             return Ok(rules.database_passes(name) && rules.wild_passes_database(name)?);
         }
         // MySQL uses the new name, although the text keeps the old one. It skips the wild rules when

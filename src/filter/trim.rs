@@ -206,6 +206,7 @@ impl Trim {
             whole,
             variables: &variables,
             mariadb: self.filter.mariadb,
+            names_in_text: self.filter.names_in_text,
         };
         let passes = statement
             .passes(rules)

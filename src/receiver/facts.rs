@@ -142,7 +142,15 @@ impl SourceFacts {
             wild_ignore_table: config.replicate_wild_ignore_table.clone(),
             rewrite_db: config.replicate_rewrite_db.clone(),
         };
-        Filter::new(lists, self.flavor, self.folds_case)
+        match self.is_mysql_55() {
+            true => Filter::for_mysql_55(lists),
+            false => Filter::new(lists, self.flavor, self.folds_case),
+        }
+    }
+
+    /// Whether it is a MySQL 5.5 or older, which alone has no `server_uuid`.
+    fn is_mysql_55(&self) -> bool {
+        self.flavor == Flavor::MySql && self.server_uuid.is_none()
     }
 
     /// A warning about rules that can never match, with their correction.

@@ -243,8 +243,50 @@ fn passes_with(
         whole: true,
         variables,
         mariadb,
+        names_in_text: mariadb,
     };
     statement.passes(&rules)
+}
+
+/// Seen on 5.5.59: `DROP DATABASE c` is ignored with these rules, since the name in the text is that of
+/// no rule; 5.7.23 and 9.7 execute it. And table rules ignore case.
+#[test]
+fn rules_of_mysql_55_apply_to_the_name_in_the_text() {
+    let lists = RuleLists {
+        do_db: vec!["a".to_owned()],
+        rewrite_db: vec![("c".to_owned(), "a".to_owned())],
+        ..RuleLists::default()
+    };
+    let variables = StatusVariables::default();
+    let judge = |rules: &Rules, text: &str, names_in_text| {
+        let statement = Statement {
+            database: b"a",
+            event_database: b"c",
+            text: text.as_bytes(),
+            whole: true,
+            variables: &variables,
+            mariadb: false,
+            names_in_text,
+        };
+        statement.passes(rules)
+    };
+    let old = crate::filter::Filter::for_mysql_55(lists.clone()).rules;
+    let new = Rules::new(lists, Flavor::MySql, false);
+    for (text, in_old, in_new) in [
+        ("DROP DATABASE c", false, true),
+        ("DROP TABLE t", true, true),
+    ] {
+        assert_eq!(judge(&old, text, true), Ok(in_old), "{text}");
+        assert_eq!(judge(&new, text, false), Ok(in_new), "{text}");
+    }
+    let lists = RuleLists {
+        ignore_table: vec!["a.T".to_owned()],
+        ..RuleLists::default()
+    };
+    let old = crate::filter::Filter::for_mysql_55(lists.clone()).rules;
+    let new = Rules::new(lists, Flavor::MySql, false);
+    assert_eq!(judge(&old, "DELETE FROM t", true), Ok(false));
+    assert_eq!(judge(&new, "DELETE FROM t", false), Ok(true));
 }
 
 fn passes(lists: RuleLists, database: &str, text: &str) -> Result<bool, Unclear> {
