@@ -45,6 +45,7 @@
 
 mod arrival;
 mod delivered;
+mod find;
 mod path;
 mod repetitions;
 
@@ -151,9 +152,9 @@ impl Pairing {
     pub fn pair(&mut self, arrival: &Arrival, ledger: &impl Ledger) -> Result<Paired, Unaligned> {
         self.advance(arrival, ledger)?;
         let began = self.begins.get(&arrival.origin).copied().unwrap_or(0);
-        let fingerprint = &arrival.fingerprint;
         let path = self.path(arrival.path, arrival.origin);
-        let found = path.find(fingerprint, arrival.path, arrival.origin, ledger)?;
+        let formats_differed = path.formats_differ;
+        let found = path.find(arrival, ledger)?;
         if path.is_repetition(arrival, &found) {
             return Ok(Paired::Repeated);
         }
@@ -161,7 +162,17 @@ impl Pairing {
         if paired == Paired::Copy {
             path.repetitions.note(arrival);
         }
+        if path.formats_differ && !formats_differed {
+            self.note_formats(arrival.origin);
+        }
         Ok(paired)
+    }
+
+    /// Records that a server has logged statements of `origin` as rows.
+    fn note_formats(&mut self, origin: u32) {
+        for path in 0..self.sources.len() as u16 {
+            self.path(path, origin).formats_differ = true;
+        }
     }
 
     /// Records that `arrival` was delivered as a new transaction. `record` is its record in the
