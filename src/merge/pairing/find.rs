@@ -11,7 +11,8 @@
 //! - A path has the transactions of one origin in their order. The origin's own path omits none,
 //!   so what it sends is not later than the first entry of its queue. If it is not this entry, the
 //!   peers omitted it. A peer that logs rows omits statements that changed no row. They must not be
-//!   delivered after later transactions, whose rows they might change.
+//!   delivered after later transactions, whose rows they might change. It omits no others: if one is
+//!   missing, or the peer sends another one first, it cannot be determined what is new.
 
 use std::collections::VecDeque;
 
@@ -38,8 +39,8 @@ pub(super) enum Found {
     Skipped(usize),
     /// It is a statement that changed no row, or whose rows were delivered.
     WithoutEffect,
-    /// It is not in the queue, although it has changed rows of a database of which a peer that logs
-    /// rows has sent later changes.
+    /// It is not in the queue, although order says that it is, unless one server has logged
+    /// changes that another has not.
     Omitted,
     Absent,
 }
@@ -50,9 +51,9 @@ pub(super) struct Queue<'a> {
     /// Where the queue continues in the ledger after the window.
     pub(super) rest: Option<RecordNumber>,
     pub(super) skipped: &'a VecDeque<Delivered>,
-    /// Whether the first entry of the queue follows the arrival in their origin's order, or is its
-    /// copy, and was logged by a peer that logs rows where the origin logs statements.
-    pub(super) is_ahead_as_rows: bool,
+    /// Whether a peer logs rows where the origin logs statements, and the origin's own path has sent
+    /// the arrival or all entries.
+    pub(super) formats_differ: bool,
 }
 
 /// Whether it is a statement that may have changed no row, so that a peer may have no copy of it.
@@ -72,13 +73,15 @@ fn end_alike(one: &Fingerprint, two: &Fingerprint) -> bool {
     !is_either_lone && differing & Fingerprint::ENDED_BY_STATEMENT == 0
 }
 
-/// Whether `rows` has only changes logged as rows, in a database that `statement` may change.
-fn has_rows_in_database_of(rows: &Fingerprint, statement: &Fingerprint) -> bool {
-    let form = Fingerprint::HAS_STATEMENTS | Fingerprint::HAS_ROWS;
-    let databases = |fingerprint: &Fingerprint| fingerprint.traits & Fingerprint::ANY_DATABASE;
-    let (of_rows, of_statement) = (databases(rows), databases(statement));
-    rows.traits & form == Fingerprint::HAS_ROWS
-        && (of_rows & of_statement != 0 || of_rows == 0 || of_statement == 0)
+/// Whether it consists of statements in a transaction, at least partly.
+fn has_statements(fingerprint: &Fingerprint) -> bool {
+    fingerprint.traits & Fingerprint::HAS_STATEMENTS != 0 && !is_lone(fingerprint)
+}
+
+/// Whether the two may have changed the same database.
+fn share_database(one: &Fingerprint, two: &Fingerprint) -> bool {
+    let [one, two] = [one, two].map(|one| one.traits & Fingerprint::ANY_DATABASE);
+    one & two != 0 || one == 0 || two == 0
 }
 
 impl Queue<'_> {
@@ -118,10 +121,9 @@ impl Queue<'_> {
         if arrival.is_direct() && self.window.front().is_some_and(pairs) {
             return Ok(Found::First { other_format: true });
         }
-        let is_overtaken = |entry: &Delivered| {
-            let is_ahead = self.is_ahead_as_rows && !is_lone(fingerprint);
-            is_ahead && has_rows_in_database_of(&entry.fingerprint, fingerprint)
-        };
+        let is_ahead = self.formats_differ && arrival.is_direct() && !is_lone(fingerprint);
+        let is_overtaken =
+            |entry: &Delivered| is_ahead && share_database(&entry.fingerprint, fingerprint);
         // If it changed no row, dropping it loses nothing. If it did, its rows were delivered.
         let is_old = |entry: &Delivered| similar(entry) || is_overtaken(entry);
         if self.window.iter().any(is_old) || self.skipped.iter().any(similar) {
@@ -173,13 +175,21 @@ impl Queue<'_> {
                 path: entry.path,
             });
         }
-        let has_statements = fingerprint.traits & Fingerprint::HAS_STATEMENTS != 0;
-        if !self.is_ahead_as_rows || !has_statements || is_lone(fingerprint) {
+        if !self.formats_differ {
             return Ok(Found::Absent);
         }
-        let later = |entry: &Delivered| has_rows_in_database_of(&entry.fingerprint, fingerprint);
-        let is_omitted =
-            self.window.iter().any(later) || self.first_beyond(arrival, ledger, later)?.is_some();
+        // The rows of a statement precede later changes, on every path.
+        let contradicts = |entry: &Delivered| {
+            let has_copy = match arrival.is_direct() {
+                true => has_statements(fingerprint),
+                false => {
+                    has_statements(&entry.fingerprint) && !may_be_without_rows(&entry.fingerprint)
+                }
+            };
+            has_copy && share_database(&entry.fingerprint, fingerprint)
+        };
+        let is_omitted = self.window.iter().any(contradicts)
+            || self.first_beyond(arrival, ledger, contradicts)?.is_some();
         Ok(match is_omitted {
             true => Found::Omitted,
             false => Found::Absent,

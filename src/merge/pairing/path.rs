@@ -142,13 +142,19 @@ impl Path {
         Ok(())
     }
 
-    /// Where `arrival` is in the queue.
-    pub(super) fn find(&self, arrival: &Arrival, ledger: &impl Ledger) -> Result<Found, Unaligned> {
+    /// Where `arrival` is in the queue. `has_order`: the origin's own path has sent it, or all
+    /// entries.
+    pub(super) fn find(
+        &self,
+        arrival: &Arrival,
+        has_order: bool,
+        ledger: &impl Ledger,
+    ) -> Result<Found, Unaligned> {
         let queue = Queue {
             window: &self.window,
             rest: self.rest,
             skipped: &self.skipped,
-            is_ahead_as_rows: arrival.is_direct() && self.is_aligned && self.formats_differ,
+            formats_differ: has_order && self.is_aligned && self.formats_differ,
         };
         queue.find(arrival, ledger)
     }

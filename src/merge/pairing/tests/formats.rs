@@ -184,6 +184,16 @@ fn statement_that_the_peer_has_passed_stops_the_source() {
         );
     }
     assert_eq!(log.receive(0, 0, statement(13, 6)), Ok(Paired::Copy));
+    // The peer's rows are of the statement that was delivered, or of a later one.
+    let mut log = Log::new(2);
+    log.receive(0, 0, statement(11, 4)).unwrap();
+    assert_eq!(log.receive(1, 0, rows(1, 4)), Ok(Paired::Copy));
+    log.receive(0, 0, statement(12, 5)).unwrap();
+    assert_eq!(
+        log.receive(1, 0, rows(2, 6)),
+        Err(Unaligned::Ambiguous { timestamp: 6 })
+    );
+    assert_eq!(log.receive(1, 0, rows(2, 5)), Ok(Paired::Copy));
 }
 
 /// MyISAM: rows end with a COMMIT statement, too.
@@ -207,7 +217,7 @@ fn nontransactional_statements_are_paired_with_rows_that_end_alike() {
     }
     // It was paired with the first statement, which may have changed no row.
     let mut log = Log::new(2);
-    log.receive(1, 0, nontransactional(1, 5)).unwrap();
+    log.receive(1, 0, nontransactional(101, 5)).unwrap();
     assert_eq!(log.receive(0, 0, statement_at(1)), Ok(Paired::Copy));
     assert_eq!(
         log.receive(0, 0, statement_at(2)),
@@ -215,14 +225,15 @@ fn nontransactional_statements_are_paired_with_rows_that_end_alike() {
     );
     // Later entries leave no doubt.
     let mut log = Log::new(2);
-    log.receive(1, 0, nontransactional(1, 5)).unwrap();
-    log.receive(1, 0, of_kinds(rows(2, 5), Fingerprint::UPDATES))
+    log.receive(1, 0, nontransactional(101, 5)).unwrap();
+    log.receive(1, 0, of_kinds(rows(102, 5), Fingerprint::UPDATES))
         .unwrap();
     for content in [1, 2] {
         let received = log.receive(0, 0, statement_at(content));
         assert_eq!(received, Ok(Paired::Copy));
     }
-    assert_eq!(log.receive(0, 0, statement(3, 5)), Ok(Paired::Copy));
+    let update = of_kinds(statement(3, 5), Fingerprint::UPDATES);
+    assert_eq!(log.receive(0, 0, update), Ok(Paired::Copy));
 }
 
 /// What one transaction of a master with binlog_format=MIXED is.
