@@ -178,15 +178,20 @@ impl Queue<'_> {
         if !self.formats_differ {
             return Ok(Found::Absent);
         }
-        // The rows of a statement precede later changes, on every path.
-        let contradicts = |entry: &Delivered| {
-            let has_copy = match arrival.is_direct() {
-                true => has_statements(fingerprint),
-                false => {
-                    has_statements(&entry.fingerprint) && !may_be_without_rows(&entry.fingerprint)
-                }
-            };
-            has_copy && share_database(&entry.fingerprint, fingerprint)
+        // The rows of a statement precede later changes, on every path. Executed after those, a
+        // statement may have another effect; and rows may be those of an entry, although their
+        // second differs, because its first statement changed no row.
+        let contradicts = |entry: &Delivered| match arrival.is_direct() {
+            true => has_statements(fingerprint) && share_database(&entry.fingerprint, fingerprint),
+            false => {
+                let at_its_second = Fingerprint {
+                    timestamp: fingerprint.timestamp,
+                    ..entry.fingerprint
+                };
+                has_statements(&entry.fingerprint)
+                    && !may_be_without_rows(&entry.fingerprint)
+                    && at_its_second.may_be_other_format(fingerprint)
+            }
         };
         let is_omitted = self.window.iter().any(contradicts)
             || self.first_beyond(arrival, ledger, contradicts)?.is_some();

@@ -169,8 +169,8 @@ fn statement_without_effect_is_not_delivered_after_a_later_transaction() {
 }
 
 /// Its rows would have been delivered before the peer's later transaction: either the peer omitted
-/// it, or its second differs there. (An INSERT IGNORE that found a duplicate ends as if it had
-/// changed a row.)
+/// it, or its second differs there. (An INSERT IGNORE that found a duplicate, or an UPDATE to the
+/// same values, ends as if it had changed a row: seen with MySQL 5.6.)
 #[test]
 fn statement_that_the_peer_has_passed_stops_the_source() {
     let mut log = Log::new(2);
@@ -194,6 +194,10 @@ fn statement_that_the_peer_has_passed_stops_the_source() {
         Err(Unaligned::Ambiguous { timestamp: 6 })
     );
     assert_eq!(log.receive(1, 0, rows(2, 5)), Ok(Paired::Copy));
+    // A statement that has set a row to the values that it had is not these rows.
+    let same_values = of_kinds(statement(13, 5), Fingerprint::UPDATES);
+    log.receive(0, 0, same_values).unwrap();
+    assert_eq!(log.receive(1, 0, rows(3, 5)), Ok(Paired::New));
 }
 
 /// MyISAM: rows end with a COMMIT statement, too.
