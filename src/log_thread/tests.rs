@@ -3,6 +3,7 @@
 mod anonymous;
 mod crash;
 mod disk;
+mod formats;
 mod limits;
 mod mark;
 mod model;

@@ -14,12 +14,21 @@
 //! | equals a later entry | a copy; this path omits the entries before it (its server filters), and they are remembered in case they still arrive |
 //! | does not equal the first entry, but one of the last transactions that the path sent before its server's restart | a repetition: dropped |
 //! | equals no entry | new: it is appended to the queues of the other paths |
-//! | equals no entry and is a statement that may have changed no row, and an entry has rows that may be its own | a copy, or without effect: dropped, and the queue is unchanged |
+//! | equals no entry, and is a statement that changed no row or whose rows an entry has | a copy, or without effect: dropped |
 //! | equals no entry, but cannot be distinguished from one that was paired | not alignable: its source stops |
 //!
 //! A path is *direct* for the origin that is its own server: it omits nothing. So when a direct
 //! path skips a transaction that another path delivered, the two binlogs contradict each other,
 //! unless commit timestamps make every pairing certain.
+//!
+//! # Different formats
+//! If one server logs statements and another their rows, only the second, the databases, the kinds
+//! of changes and the event that ends the transaction can be compared, so order decides more. An
+//! entry that a path has passed is no longer compared in this way. The rows of a statement precede
+//! later rows on every path: if they do not, the source stops. A statement that changed no row is
+//! dropped if later changes in its database were delivered: the peer has no copy of it, and executed
+//! after these changes it might change them. Whether an origin has different formats is known once
+//! the first statement was paired with rows.
 //!
 //! # Repetitions
 //! A MySQL 5.6 replica applies and logs a transaction, and saves its replication position. With
@@ -45,6 +54,7 @@
 
 mod arrival;
 mod delivered;
+mod find;
 mod path;
 mod repetitions;
 
@@ -151,9 +161,10 @@ impl Pairing {
     pub fn pair(&mut self, arrival: &Arrival, ledger: &impl Ledger) -> Result<Paired, Unaligned> {
         self.advance(arrival, ledger)?;
         let began = self.begins.get(&arrival.origin).copied().unwrap_or(0);
-        let fingerprint = &arrival.fingerprint;
+        let has_order = arrival.is_direct() || self.others_are_direct(arrival);
         let path = self.path(arrival.path, arrival.origin);
-        let found = path.find(fingerprint, arrival.path, arrival.origin, ledger)?;
+        let formats_differed = path.formats_differ;
+        let found = path.find(arrival, has_order, ledger)?;
         if path.is_repetition(arrival, &found) {
             return Ok(Paired::Repeated);
         }
@@ -161,7 +172,17 @@ impl Pairing {
         if paired == Paired::Copy {
             path.repetitions.note(arrival);
         }
+        if path.formats_differ && !formats_differed {
+            self.note_formats(arrival.origin);
+        }
         Ok(paired)
+    }
+
+    /// Records that a server has logged statements of `origin` as rows.
+    fn note_formats(&mut self, origin: u32) {
+        for path in 0..self.sources.len() as u16 {
+            self.path(path, origin).formats_differ = true;
+        }
     }
 
     /// Records that `arrival` was delivered as a new transaction. `record` is its record in the

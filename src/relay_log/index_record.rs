@@ -266,6 +266,8 @@ pub enum Record {
         cursor: RecordNumber,
         /// Whether a transaction of the origin after the start has arrived on this path.
         is_aligned: bool,
+        /// Whether a server has logged statements of the origin as rows.
+        formats_differ: bool,
     },
     /// 17: without GTIDs: a transaction that the path skipped.
     PathSkipped {

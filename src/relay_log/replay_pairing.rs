@@ -139,11 +139,13 @@ fn states(head: &[Record], path: &Path) -> Result<Vec<PathState>, LogError> {
                 key,
                 cursor,
                 is_aligned,
+                formats_differ,
             } => states.push(PathState {
                 path: key.path,
                 origin: key.origin,
                 cursor: *cursor,
                 is_aligned: *is_aligned,
+                formats_differ: *formats_differ,
                 skipped: Vec::new(),
                 repetitions: Repetitions::default(),
             }),

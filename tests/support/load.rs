@@ -363,8 +363,10 @@ impl Client {
         ))
         .await?;
         if self.rng.random_bool(0.3) {
+            // Without the index it may lock all rows and cause a deadlock with replication. MySQL 5.6
+            // then logs a part of the transaction that it rolls back and retries (seen).
             conn.query_drop(format!(
-                "UPDATE children{suffix} SET payload = CONCAT(payload, '+') \
+                "UPDATE children{suffix} FORCE INDEX (owner) SET payload = CONCAT(payload, '+') \
                  WHERE owner = {owner} AND LENGTH(payload) < 40"
             ))
             .await?;

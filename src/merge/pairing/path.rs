@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use super::arrival::{Arrival, Paired, Unaligned};
 use super::delivered::{Delivered, Ledger};
+use super::find::{Found, Queue, is_lone, may_be_without_rows};
 use super::repetitions::Repetitions;
 use crate::identity::Fingerprint;
 use crate::position::RecordNumber;
@@ -30,29 +31,12 @@ pub struct PathState {
     pub cursor: RecordNumber,
     /// Whether a transaction of the origin after the start has arrived on this path.
     pub is_aligned: bool,
+    /// Whether a server has logged statements of the origin as rows, on any path.
+    pub formats_differ: bool,
     /// The skipped entries, oldest first.
     pub skipped: Vec<Delivered>,
     /// Transactions that may be logged again.
     pub repetitions: Repetitions,
-}
-
-/// Where a transaction was found in a queue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Found {
-    First {
-        other_format: bool,
-    },
-    Later {
-        index: usize,
-        other_format: bool,
-    },
-    /// Beyond the entries in memory, at this record of the ledger.
-    Beyond(RecordNumber),
-    Skipped(usize),
-    /// It is a statement that may have changed no row, and an entry has rows that may be its own or
-    /// another's.
-    Uncertain,
-    Absent,
 }
 
 /// A queue: the transactions of one origin that other paths delivered and this one has not sent.
@@ -64,19 +48,16 @@ pub(super) struct Path {
     rest: Option<RecordNumber>,
     skipped: VecDeque<Delivered>,
     pub(super) is_aligned: bool,
+    /// Whether a server has logged statements of the origin as rows, on any path.
+    pub(super) formats_differ: bool,
     /// The timestamp of the newest transaction that was paired although one server logged it as
     /// statements and the other as rows.
     other_format_at: Option<u32>,
     /// The timestamp of the newest transaction that was new on this path.
     new_at: Option<u32>,
-    /// The timestamp of the newest transaction that was [`Found::Uncertain`].
+    /// The timestamp of the newest statement that may have changed no row, but was paired.
     uncertain_at: Option<u32>,
     pub(super) repetitions: Repetitions,
-}
-
-/// Whether it is a statement that may have changed no row, so that a peer may have no copy of it.
-fn may_be_without_rows(fingerprint: &Fingerprint) -> bool {
-    fingerprint.traits & Fingerprint::MAY_BE_WITHOUT_ROWS != 0
 }
 
 impl Path {
@@ -93,6 +74,7 @@ impl Path {
             rest: Some(state.cursor),
             skipped: state.skipped.into(),
             is_aligned: state.is_aligned,
+            formats_differ: state.formats_differ,
             repetitions: state.repetitions,
             ..Self::default()
         }
@@ -105,6 +87,7 @@ impl Path {
             origin,
             cursor: first.or(self.rest).unwrap_or(end),
             is_aligned: self.is_aligned,
+            formats_differ: self.formats_differ,
             skipped: self.skipped.iter().copied().collect(),
             repetitions: self.repetitions.clone(),
         }
@@ -132,7 +115,7 @@ impl Path {
         while let Some(entry) = self.window.pop_front() {
             let fingerprint = &entry.fingerprint;
             if fingerprint.commit_timestamp != 0 || !may_be_without_rows(fingerprint) {
-                self.remember_skipped(entry);
+                self.remember_skipped(entry, true);
             }
         }
         self.rest = None;
@@ -159,59 +142,21 @@ impl Path {
         Ok(())
     }
 
+    /// Where `arrival` is in the queue. `has_order`: the origin's own path has sent it, or all
+    /// entries.
     pub(super) fn find(
         &self,
-        fingerprint: &Fingerprint,
-        path: u16,
-        origin: u32,
+        arrival: &Arrival,
+        has_order: bool,
         ledger: &impl Ledger,
     ) -> Result<Found, Unaligned> {
-        let same = |entry: &Delivered| entry.fingerprint.same_content(fingerprint);
-        if self.window.front().is_some_and(same) {
-            return Ok(Found::First {
-                other_format: false,
-            });
-        }
-        if let Some(index) = self.skipped.iter().position(same) {
-            return Ok(Found::Skipped(index));
-        }
-        if let Some(index) = self.window.iter().position(same) {
-            return Ok(Found::Later {
-                index,
-                other_format: false,
-            });
-        }
-        let similar = |entry: &Delivered| entry.fingerprint.may_be_other_format(fingerprint);
-        let sure = |entry: &Delivered| similar(entry) && !may_be_without_rows(&entry.fingerprint);
-        let mut in_window = self.window.iter();
-        let candidate = in_window.position(sure);
-        match candidate.or_else(|| self.window.iter().position(similar)) {
-            Some(_) if may_be_without_rows(fingerprint) => return Ok(Found::Uncertain),
-            Some(0) => return Ok(Found::First { other_format: true }),
-            Some(index) => {
-                return Ok(Found::Later {
-                    index,
-                    other_format: true,
-                });
-            }
-            None => {}
-        }
-        if let Some(index) = self.skipped.iter().position(similar) {
-            return Ok(Found::Skipped(index));
-        }
-        let Some(rest) = self.rest else {
-            return Ok(Found::Absent);
+        let queue = Queue {
+            window: &self.window,
+            rest: self.rest,
+            skipped: &self.skipped,
+            formats_differ: has_order && self.is_aligned && self.formats_differ,
         };
-        let mut found = Found::Absent;
-        let mut accept = |entry: Delivered| {
-            if entry.path != path && (same(&entry) || similar(&entry)) {
-                found = Found::Beyond(entry.record);
-            }
-            found == Found::Absent
-        };
-        let read = ledger.read(rest, origin, &mut accept);
-        read.map_err(Unaligned::Ledger)?;
-        Ok(found)
+        queue.find(arrival, ledger)
     }
 
     /// Classifies `arrival`, which was `found` in the queue, and advances the queue. `began` is
@@ -239,14 +184,17 @@ impl Path {
                 }
                 self.skip_to(index, other_format, fingerprint);
             }
-            Found::Beyond(record) => {
+            Found::Beyond { record, path } => {
                 if !may_have_lost {
                     self.check_skipping(usize::MAX, arrival)?;
                 }
-                self.jump_to(record, arrival.path, arrival.origin, ledger)?;
+                self.jump_to(record, path, arrival, ledger)?;
             }
-            // If it changed no row, dropping it loses nothing. If it did, its rows were delivered.
-            Found::Uncertain => self.uncertain_at = Some(fingerprint.timestamp),
+            Found::WithoutEffect => {}
+            Found::Omitted => {
+                let timestamp = fingerprint.timestamp;
+                return Err(Unaligned::Ambiguous { timestamp });
+            }
             Found::Absent => {
                 let is_before = arrival.seconds() <= u64::from(began) + BEGIN_MARGIN;
                 if may_have_lost && is_before && !arrival.is_direct() {
@@ -263,43 +211,51 @@ impl Path {
     }
 
     fn pair_first(&mut self, other_format: bool, fingerprint: &Fingerprint) {
-        self.window.pop_front();
+        let first = self.window.pop_front();
+        let traits = first.map_or(0, |first| first.fingerprint.traits);
+        if other_format && (traits ^ fingerprint.traits) & Fingerprint::HAS_STATEMENTS != 0 {
+            self.formats_differ = true;
+        }
+        if may_be_without_rows(fingerprint) {
+            self.uncertain_at = other_format.then_some(fingerprint.timestamp);
+        }
         self.note_pairing(other_format, fingerprint);
     }
 
     /// Skips the entries before the one at `index`, and removes that one, which was paired.
     fn skip_to(&mut self, index: usize, other_format: bool, paired: &Fingerprint) {
+        let by = self.window.get(index).map(|paired| paired.path);
         for _ in 0..index {
             if let Some(entry) = self.window.pop_front() {
-                self.remember_skipped(entry);
+                self.remember_skipped(entry, Some(entry.path) == by);
             }
         }
         self.pair_first(other_format, paired);
     }
 
-    /// Skips the entries before that of `record`, and removes that one, which was paired and is not
-    /// in the window.
+    /// Skips the entries before that of `record`, which path `by` delivered, and removes that one,
+    /// which was paired with `arrival` and is not in the window.
     fn jump_to(
         &mut self,
         record: RecordNumber,
-        path: u16,
-        origin: u32,
+        by: u16,
+        arrival: &Arrival,
         ledger: &impl Ledger,
     ) -> Result<(), Unaligned> {
         while let Some(entry) = self.window.pop_front() {
-            self.remember_skipped(entry);
+            self.remember_skipped(entry, entry.path == by);
         }
         let Some(rest) = self.rest else {
             return Ok(());
         };
         let mut accept = |entry: Delivered| {
             let is_before = entry.record < record;
-            if is_before && entry.path != path {
-                self.remember_skipped(entry);
+            if is_before && entry.path != arrival.path {
+                self.remember_skipped(entry, entry.path == by);
             }
             is_before
         };
-        let read = ledger.read(rest, origin, &mut accept);
+        let read = ledger.read(rest, arrival.origin, &mut accept);
         self.rest = read.map_err(Unaligned::Ledger)?;
         self.is_aligned = true;
         Ok(())
@@ -310,9 +266,16 @@ impl Path {
         self.is_aligned = true;
     }
 
-    fn remember_skipped(&mut self, entry: Delivered) {
+    /// `is_omitted`: the path that delivered the entry has then sent one that this path has, too,
+    /// so both paths' order proves that this path has no copy of the entry. It is remembered in
+    /// case its server does not keep the order (parallel workers), but a transaction that merely
+    /// resembles it is another one.
+    fn remember_skipped(&mut self, mut entry: Delivered, is_omitted: bool) {
         if entry.may_be_repetition {
             return;
+        }
+        if is_omitted {
+            entry.fingerprint.traits = 0;
         }
         if self.skipped.len() == SKIPPED_MAX {
             self.skipped.pop_front();
@@ -381,10 +344,12 @@ impl Path {
 
     /// As [`Path::check_skipping`] for the origin's own path, which omits nothing.
     fn check_direct_skipping(&self, index: usize) -> Result<(), Unaligned> {
-        // Rows of an uncertain statement may still be in the queue.
-        let left_over = |entry: &&Delivered| Some(entry.fingerprint.timestamp) == self.uncertain_at;
+        // A dropped temporary table: its pairing leaves the queue unchanged.
+        let without_effect = |entry: &&Delivered| {
+            may_be_without_rows(&entry.fingerprint) && is_lone(&entry.fingerprint)
+        };
         let skipped = self.window.iter().take(index);
-        let Some(missing) = skipped.clone().find(|entry| !left_over(entry)) else {
+        let Some(missing) = skipped.clone().find(|entry| !without_effect(entry)) else {
             return Ok(());
         };
         // Entries of several paths need not be in their origin's order.
@@ -403,7 +368,10 @@ impl Path {
         let others_continued = !self.window.is_empty();
         let has_rows = !may_be_without_rows(&arrival.fingerprint);
         let is_other = self.other_format_at == Some(timestamp);
-        if arrival.is_direct() && others_continued && is_other && has_rows {
+        // The one that was paired, or this one, may have changed no row.
+        let is_lone = is_lone(&arrival.fingerprint);
+        let is_uncertain = !has_rows && !is_lone && self.uncertain_at == Some(timestamp);
+        if arrival.is_direct() && (others_continued && is_other && has_rows || is_uncertain) {
             return Err(Unaligned::Ambiguous { timestamp });
         }
         Ok(())

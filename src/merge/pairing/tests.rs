@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::identity::Fingerprint;
 
+mod formats;
 mod repetitions;
 
 /// A ledger in memory, up to an end.
@@ -175,13 +176,6 @@ fn rows(content: u64, timestamp: u32) -> Fingerprint {
     }
 }
 
-fn statement(content: u64, timestamp: u32) -> Fingerprint {
-    Fingerprint {
-        traits: Fingerprint::HAS_STATEMENTS | Fingerprint::INSERTS,
-        ..rows(content, timestamp)
-    }
-}
-
 fn committed(at: u64) -> Fingerprint {
     Fingerprint {
         commit_timestamp: at,
@@ -250,86 +244,6 @@ fn transactions_after_one_that_only_a_peer_has_are_still_copies() {
     for content in [3, 4] {
         assert_eq!(log.receive(0, 1, rows(content, 5)), Ok(Paired::Copy));
     }
-}
-
-#[test]
-fn statements_and_rows_of_one_transaction_are_paired_in_order() {
-    for first in [0, 1] {
-        let mut log = Log::new(2);
-        let form = |path: u16, at: u64| match path {
-            0 => statement(at, 5),
-            _ => rows(100 + at, 5),
-        };
-        for at in 0..3 {
-            assert_eq!(log.receive(first, 0, form(first, at)), Ok(Paired::New));
-        }
-        for at in 0..3 {
-            assert_eq!(
-                log.receive(1 - first, 0, form(1 - first, at)),
-                Ok(Paired::Copy)
-            );
-        }
-        assert_eq!(
-            log.receive(1 - first, 0, form(1 - first, 9)),
-            Ok(Paired::New)
-        );
-    }
-}
-
-/// A statement that changes nothing has no rows, so one side has more transactions of that second.
-#[test]
-fn different_numbers_of_statements_and_rows_stop_the_source() {
-    let mut log = Log::new(2);
-    log.receive(1, 0, rows(1, 5)).unwrap();
-    log.receive(1, 0, rows(2, 6)).unwrap();
-    assert_eq!(log.receive(0, 0, statement(11, 5)), Ok(Paired::Copy));
-    assert_eq!(
-        log.receive(0, 0, statement(12, 5)),
-        Err(Unaligned::Ambiguous { timestamp: 5 })
-    );
-    // With the origin's own path first, nothing can have been delivered twice.
-    let mut log = Log::new(2);
-    log.receive(0, 0, statement(11, 5)).unwrap();
-    log.receive(0, 0, statement(12, 5)).unwrap();
-    log.receive(0, 0, statement(13, 6)).unwrap();
-    assert_eq!(log.receive(1, 0, rows(1, 5)), Ok(Paired::Copy));
-    assert_eq!(log.receive(1, 0, rows(3, 6)), Ok(Paired::Copy));
-}
-
-/// A statement transaction that changed no InnoDB row ends differently, which identifies it.
-#[test]
-fn statements_without_rows_leave_the_queue_unchanged() {
-    let without = Fingerprint {
-        traits: statement(0, 5).traits | Fingerprint::MAY_BE_WITHOUT_ROWS,
-        ..statement(40, 5)
-    };
-    // The peer, which logs rows, is first.
-    let mut log = Log::new(2);
-    log.receive(1, 0, rows(1, 5)).unwrap();
-    log.receive(1, 0, rows(2, 5)).unwrap();
-    log.receive(1, 0, rows(3, 6)).unwrap();
-    assert_eq!(log.receive(0, 0, without), Ok(Paired::Copy));
-    assert_eq!(log.receive(0, 0, statement(11, 5)), Ok(Paired::Copy));
-    assert_eq!(log.receive(0, 0, statement(12, 5)), Ok(Paired::Copy));
-    assert_eq!(log.receive(0, 0, statement(13, 6)), Ok(Paired::Copy));
-    assert_eq!(log.receive(0, 0, statement(14, 6)), Ok(Paired::New));
-    // The origin is first, and dies: transactions that only the peer has are new.
-    let mut log = Log::new(2);
-    log.receive(0, 0, without).unwrap();
-    log.receive(0, 0, statement(11, 5)).unwrap();
-    assert_eq!(log.receive(1, 0, rows(1, 5)), Ok(Paired::Copy));
-    assert_eq!(log.receive(1, 0, rows(3, 6)), Ok(Paired::New));
-    // With a MyISAM table there may be rows after all.
-    let mut log = Log::new(2);
-    log.receive(1, 0, rows(1, 5)).unwrap();
-    log.receive(1, 0, rows(2, 6)).unwrap();
-    assert_eq!(log.receive(0, 0, without), Ok(Paired::Copy));
-    assert_eq!(log.receive(0, 0, statement(12, 6)), Ok(Paired::Copy));
-    let mut log = Log::new(2);
-    log.receive(0, 0, without).unwrap();
-    log.receive(0, 0, statement(11, 5)).unwrap();
-    assert_eq!(log.receive(1, 0, rows(40, 5)), Ok(Paired::Copy));
-    assert_eq!(log.receive(1, 0, rows(1, 5)), Ok(Paired::Copy));
 }
 
 #[test]

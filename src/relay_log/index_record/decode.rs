@@ -52,7 +52,8 @@ impl Record {
             16 => Record::PathQueue {
                 key: path(record),
                 cursor: record_number(record),
-                is_aligned: flags(record, 1)? != 0,
+                is_aligned: flags(record, 3)? & 1 != 0,
+                formats_differ: flags(record, 3)? & 2 != 0,
             },
             17 => Record::PathSkipped {
                 key: path(record),

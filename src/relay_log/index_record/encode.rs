@@ -53,8 +53,9 @@ impl Record {
                 key,
                 cursor,
                 is_aligned,
+                formats_differ,
             } => path(16, key)
-                .put(1, &[u8::from(*is_aligned)])
+                .put(1, &[u8::from(*is_aligned) | u8::from(*formats_differ) << 1])
                 .put_u64(16, cursor.file)
                 .put_u64(24, cursor.record)
                 .seal(),

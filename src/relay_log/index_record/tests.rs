@@ -138,6 +138,7 @@ fn path_records() -> [Record; 4] {
             key,
             cursor: record,
             is_aligned: true,
+            formats_differ: true,
         },
         Record::PathSkipped {
             key,

@@ -216,6 +216,7 @@ fn stage_path(state: &PathState, out: &mut Vec<u8>) {
         key,
         cursor: state.cursor,
         is_aligned: state.is_aligned,
+        formats_differ: state.formats_differ,
     };
     stage(&queue, out);
     for delivered in &state.skipped {
