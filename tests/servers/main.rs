@@ -30,7 +30,6 @@ mod dump_options;
 mod dump_rows;
 mod features;
 mod filters;
-#[cfg(has_mysql_5_5)]
 mod filters_at_start;
 mod fingerprints;
 mod foreign_clients;
