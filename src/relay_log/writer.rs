@@ -195,7 +195,7 @@ impl Writer {
 
     /// Adopts the format description of `batch`, if it is not that of its source's previous batch.
     /// Returns whether the log's files need another one than the current file has, so that a new
-    /// file must begin; see [`own_format`].
+    /// file must begin; see [`mod@own_format`].
     ///
     /// # Errors
     /// When it contradicts the log's.
