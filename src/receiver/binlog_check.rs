@@ -26,7 +26,7 @@ pub(super) async fn contradiction(
         let received = {
             let state = context.log.state();
             let progress = state.sources.get(usize::from(number));
-            progress.map(|progress| progress.position.clone())
+            progress.map(|progress| (progress.position.clone(), progress.server_id))
         };
         let reports = status.end_reports();
         // The second report from now on answers a question that was asked after the position was received.
@@ -34,9 +34,16 @@ pub(super) async fn contradiction(
             tokio::time::sleep(END_INTERVAL).await;
         }
         let end = status.source_end().and_then(|end| end.position);
-        let (Some(received), Some(end)) = (received, end) else {
+        let (Some((received, server_id)), Some(end)) = (received, end) else {
             continue;
         };
+        // Another server may answer at the address now; its coordinates cannot be compared.
+        if status
+            .facts()
+            .is_none_or(|facts| facts.server_id != server_id)
+        {
+            continue;
+        }
         if end.precedes(&received) {
             return ReceiverError::Stream {
                 at: received,
