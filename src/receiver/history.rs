@@ -31,16 +31,28 @@ use crate::connection::{Connection, Phase};
 use crate::gtid::{BinlogState, GtidSet, Uuid};
 use crate::identity::Executed;
 use crate::position::SourcePosition;
+use crate::protocol::ServerError;
 use crate::protocol::command::BINLOG_DUMP_NON_BLOCK;
-use crate::protocol::error_code::ER_MASTER_FATAL_ERROR_READING_BINLOG;
 use crate::relay_log::{LastReceived, SourceProgress};
-use crate::transaction::{Assembler, AssemblerOptions};
+use crate::transaction::{Assembler, AssemblerOptions, TransactionError};
 
 /// A semi-synchronous source sends a transaction before it counts as executed there. It is given this
 /// long to commit.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often it is asked.
 const COMMIT_INTERVAL: Duration = Duration::from_millis(200);
+
+/// What the source's binlog has in the place of the newest transaction that was received from it.
+enum Verdict {
+    /// The same transaction.
+    Same,
+    /// Something else; the text describes it.
+    Other(String),
+    /// Nothing: the source ended the dump at this position, before the end of the transaction.
+    Ended(SourcePosition),
+    /// The file is gone; the source's error.
+    NoFile(ServerError),
+}
 
 /// Verifies that the source's binlog contains the newest transaction that was received from it.
 /// `progress` is the point at which it is resumed.
@@ -59,6 +71,41 @@ pub(super) async fn verify_last(
     if is_other_server || last.begin > u64::from(u32::MAX) {
         return Ok(());
     }
+    let verdict = match read_last(options, last).await? {
+        // A source that is shutting down ends a dump in the same way, but accepts no new connection.
+        Verdict::Ended(_) => read_last(options, last).await?,
+        verdict => verdict,
+    };
+    let found = match verdict {
+        Verdict::Same => return Ok(()),
+        Verdict::Other(found) => found,
+        Verdict::Ended(at) => format!("the end of its binlog at {at}"),
+        Verdict::NoFile(error) => {
+            if last.file == progress.position.file && !facts.follows_by_gtid(&options.config) {
+                return Err(ReceiverError::Source(error));
+            }
+            tracing::info!(
+                source = %options.config.name,
+                "the source no longer has its file {}, so it is not verified that its binlog is the one \
+                 that was received",
+                last.file
+            );
+            return Ok(());
+        }
+    };
+    let (file, end) = (&last.file, last.end);
+    Err(ReceiverError::History {
+        expected: format!("the transaction that was received from it and ends at {file}:{end}"),
+        found,
+        record: None,
+    })
+}
+
+/// Requests the newest transaction that was received.
+async fn read_last(
+    options: &ReceiverOptions,
+    last: &LastReceived,
+) -> Result<Verdict, ReceiverError> {
     // A connection cannot be reused after an aborted dump.
     let (mut connection, facts) = connect(options).await?;
     prepare(&mut connection, options, &facts).await?;
@@ -75,27 +122,21 @@ pub(super) async fn verify_last(
         last,
         position: DumpPosition::new(),
         assembler: None,
+        skips_large: false,
     };
     match reading.run(&mut connection).await {
         Err(ReceiverError::Source(error)) if is_unknown_file(&error.message) => {
-            if last.file == progress.position.file && !facts.follows_by_gtid(&options.config) {
-                return Err(ReceiverError::Source(error));
-            }
-            tracing::info!(
-                source = %options.config.name,
-                "the source no longer has its file {}, so it is not verified that its binlog is the one \
-                 that was received",
-                last.file
-            );
-            Ok(())
+            Ok(Verdict::NoFile(error))
         }
-        Err(ReceiverError::Source(error)) if error.code == ER_MASTER_FATAL_ERROR_READING_BINLOG => {
-            Err(changed(last, format!("the error \"{}\"", error.message)))
+        Err(ReceiverError::Source(error)) if is_unknown_position(&error.message) => {
+            Ok(Verdict::Other(format!("the error \"{}\"", error.message)))
         }
-        // Events that do not form transactions from here on: no transaction begins at this position.
-        Err(error @ (ReceiverError::Transaction { .. } | ReceiverError::Stream { .. })) => {
-            Err(changed(last, format!("\"{error}\"")))
-        }
+        Err(
+            error @ ReceiverError::Transaction {
+                cause: TransactionError::OutsideTransaction { .. },
+                ..
+            },
+        ) => Ok(Verdict::Other(format!("\"{error}\""))),
         outcome => outcome,
     }
 }
@@ -105,15 +146,15 @@ fn is_unknown_file(message: &str) -> bool {
     message.contains("Could not find first log file name")
 }
 
-fn changed(last: &LastReceived, found: String) -> ReceiverError {
-    ReceiverError::History {
-        expected: format!(
-            "the transaction that was received from it and ends at {}:{}",
-            last.file, last.end
-        ),
-        found,
-        record: None,
-    }
+/// Whether the message of error 1236 says that no event begins at the position.
+fn is_unknown_position(message: &str) -> bool {
+    const MESSAGES: [&str; 4] = [
+        "position > file size",
+        "impossible position",
+        "bogus data in log event",
+        "truncated in the middle of event",
+    ];
+    MESSAGES.iter().any(|text| message.contains(text))
 }
 
 /// Reads the source's binlog up to the end of the newest transaction that was received.
@@ -124,15 +165,21 @@ struct Reading<'a> {
     position: DumpPosition,
     /// `None` before the first format description.
     assembler: Option<Assembler>,
+    /// Whether the event that arrives in parts is a control event.
+    skips_large: bool,
 }
 
 impl Reading<'_> {
-    async fn run(&mut self, connection: &mut Connection) -> Result<(), ReceiverError> {
+    async fn run(&mut self, connection: &mut Connection) -> Result<Verdict, ReceiverError> {
         let mut listening = Listening::new(self.options.config.read_timeout);
         loop {
             while let Some(part) = next_part(connection, &self.position)? {
-                if self.part(part)? {
-                    return Ok(());
+                if matches!(part, DumpPart::EndOfDump) {
+                    return Ok(Verdict::Ended(self.position.at.clone()));
+                }
+                self.part(part)?;
+                if let Some(verdict) = self.verdict() {
+                    return Ok(verdict);
                 }
             }
             listening.heard(connection);
@@ -140,23 +187,25 @@ impl Reading<'_> {
         }
     }
 
-    /// Handles an event, or a part of one. Returns whether the transaction was found.
-    fn part(&mut self, part: DumpPart<'_>) -> Result<bool, ReceiverError> {
+    /// Handles an event, or a part of one.
+    fn part(&mut self, part: DumpPart<'_>) -> Result<(), ReceiverError> {
         let at = self.position.at.clone();
         let assembled = match (part, &mut self.assembler) {
-            (DumpPart::EndOfDump, _) => {
-                return Err(changed(self.last, format!("the end of its binlog at {at}")));
-            }
             (DumpPart::Event(header, event), _) if header.event_type.is_control() => {
-                self.control(&header, event)?;
-                return Ok(false);
+                return self.control(&header, event);
             }
-            // A list of GTIDs, which is large.
+            // A list of GTIDs.
             (DumpPart::Begin(header, _), _) if header.event_type.is_control() => {
                 self.position.at.offset = self.position.after(&header);
-                return Ok(false);
+                self.skips_large = true;
+                return Ok(());
             }
-            (_, None) => return Ok(false),
+            (DumpPart::Continue(_), _) if self.skips_large => return Ok(()),
+            (DumpPart::End(_), _) if self.skips_large => {
+                self.skips_large = false;
+                return Ok(());
+            }
+            (DumpPart::EndOfDump, _) | (_, None) => return Ok(()),
             (DumpPart::Event(header, event), Some(assembler)) => {
                 let after = self.position.after(&header);
                 self.position.at.offset = after;
@@ -171,8 +220,7 @@ impl Reading<'_> {
                 .large_part(bytes)
                 .and_then(|()| assembler.end_large(self.position.at.offset)),
         };
-        assembled.map_err(|cause| ReceiverError::Transaction { at, cause })?;
-        self.is_found()
+        assembled.map_err(|cause| ReceiverError::Transaction { at, cause })
     }
 
     /// Applies a control event.
@@ -205,31 +253,24 @@ impl Reading<'_> {
         Ok(())
     }
 
-    /// Whether the newest transaction is the one that was received; false before it.
-    fn is_found(&mut self) -> Result<bool, ReceiverError> {
-        let Some(batch) = self.assembler.as_mut().and_then(Assembler::take_batch) else {
-            return Ok(false);
-        };
-        let is_past = batch.source_end.file != self.last.file;
-        let Some(transaction) = batch.transactions.last() else {
-            return Ok(false);
-        };
-        let end = transaction.source_offset;
-        if !is_past && end < self.last.end {
-            return Ok(false);
+    /// Compares the newest transaction; `None` before the one that was received.
+    fn verdict(&mut self) -> Option<Verdict> {
+        let batch = self.assembler.as_mut()?.take_batch()?;
+        let transaction = batch.transactions.last()?;
+        let (file, end) = (&batch.source_end.file, transaction.source_offset);
+        let is_same_file = *file == self.last.file;
+        if is_same_file && end < self.last.end {
+            return None;
         }
-        if !is_past && end == self.last.end && transaction.history_digest() == self.last.digest {
-            return Ok(true);
+        let is_same_end = is_same_file && end == self.last.end;
+        if is_same_end && transaction.history_digest() == self.last.digest {
+            return Some(Verdict::Same);
         }
-        let (file, identity) = (&batch.source_end.file, &transaction.identity);
-        Err(changed(
-            self.last,
-            format!(
-                "another transaction ({identity}, committed at {} seconds since 1970, ending at \
-                 {file}:{end})",
-                transaction.commit_time_us / 1_000_000
-            ),
-        ))
+        Some(Verdict::Other(format!(
+            "another transaction ({}, committed at {} seconds since 1970, ending at {file}:{end})",
+            transaction.identity,
+            transaction.commit_time_us / 1_000_000
+        )))
     }
 }
 

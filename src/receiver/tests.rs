@@ -3,6 +3,7 @@
 pub(crate) mod binlog;
 mod failures;
 mod following;
+mod histories;
 mod joining;
 mod reconnecting;
 pub(crate) mod source;

@@ -199,12 +199,12 @@ impl<'a> Dump<'a> {
         let name = self.log.log_dir().file_name(self.file);
         self.walk.start_file(name.clone());
         self.offset = FIRST_EVENT;
-        let has_checksums = self.start.support != EventSupport::NoChecksums;
-        self.put_rotate(&name, FIRST_EVENT, has_checksums)?;
+        self.put_rotate(&name, FIRST_EVENT, true)?;
         Ok(file)
     }
 
-    /// Appends the ROTATE that names the file whose events follow.
+    /// Appends the ROTATE that names the file whose events follow; never with a checksum for a client that
+    /// does not know checksums.
     fn put_rotate(&mut self, name: &str, position: u64, checksummed: bool) -> Result<(), DumpEnd> {
         let checksummed = checksummed && self.start.support != EventSupport::NoChecksums;
         let rotate = control_events::file_name(self.server_id, name, position, checksummed)

@@ -71,6 +71,8 @@ pub(crate) struct State {
     pub(crate) binlog: Binlog,
     /// For the dumps to come, in order; afterwards everything is sent, and then nothing.
     pub(crate) plans: VecDeque<Plan>,
+    /// The same for dumps that do not wait at the end; afterwards everything is sent, and then EOF.
+    pub(crate) scan_plans: VecDeque<Plan>,
     /// The requested dumps, except those that do not wait at the end.
     pub(crate) asked: Vec<Asked>,
     /// All statements, except those that only SET something.
@@ -113,6 +115,7 @@ impl FakeSource {
         let state = Arc::new(Mutex::new(State {
             binlog,
             plans: VecDeque::new(),
+            scan_plans: VecDeque::new(),
             asked: Vec::new(),
             questions: 0,
             logins: 0,
@@ -337,7 +340,10 @@ async fn dump(
     let (mut packets, plan) = {
         let mut state = lock(state);
         let plan = match is_scan {
-            true => Some(Plan::then(Then::Eof)),
+            true => {
+                let plan = state.scan_plans.pop_front();
+                Some(plan.unwrap_or_else(|| Plan::then(Then::Eof)))
+            }
             false => state.plans.pop_front(),
         };
         let packets = state.binlog.dump(&asked);

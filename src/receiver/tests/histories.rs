@@ -1,0 +1,142 @@
+//! The newest transaction that was received is requested again before a source is resumed.
+
+use super::binlog::{Binlog, Packet};
+use super::source::{FakeSource, Plan, Then};
+use super::*;
+use crate::binlog::EventType;
+use crate::receiver::connect::connect;
+use crate::receiver::history::verify_last;
+
+const FLAVORS: [Flavor; 2] = [Flavor::MySql, Flavor::MariaDb];
+
+/// A binlog with `count` transactions, numbers from `first` on.
+fn binlog(flavor: Flavor, first: u64, count: u64) -> Binlog {
+    let mut binlog = Binlog::new(flavor, 86);
+    for number in first..first + count {
+        binlog.commit(86, number);
+    }
+    binlog
+}
+
+/// Receives everything from a source with `received`; then verifies what it has after `change`.
+async fn verified(
+    received: &Binlog,
+    change: impl FnOnce(&FakeSource),
+) -> Result<(), ReceiverError> {
+    let source = FakeSource::start(received.clone()).await;
+    let configs = vec![source.config("m1")];
+    let relay = Relay::start(received.flavor, configs, vec![at_start(86)]);
+    relay.until_executed(received.executed()).await;
+    let progress = relay.context.log.state().sources[0].clone();
+    relay.stop().await;
+    change(&source);
+    let spool = tempfile::tempdir().unwrap();
+    let options = receiver_options(0, source.config("m1"), spool.path());
+    let (_connection, facts) = connect(&options).await?;
+    verify_last(&options, &facts, &progress).await
+}
+
+fn is_history(verified: &Result<(), ReceiverError>) -> bool {
+    matches!(verified, Err(ReceiverError::History { .. }))
+}
+
+fn large(flavor: Flavor) -> impl FnOnce(&mut Vec<Packet>) + Send + 'static {
+    let kind = match flavor {
+        Flavor::MySql => EventType::PREVIOUS_GTIDS,
+        Flavor::MariaDb => EventType::GTID_LIST,
+    };
+    move |packets| {
+        let list = packets.iter_mut();
+        let list = list.map(|packet| &mut packet.event);
+        let mut lists = list.filter(|event| event[4] == kind.0);
+        *lists.next().expect("a list of GTIDs") = make::event(kind, 86, &[7; 3 << 20]);
+    }
+}
+
+#[tokio::test]
+async fn unchanged_and_longer_binlogs_are_verified() {
+    for flavor in FLAVORS {
+        for count in [1, 3] {
+            let received = binlog(flavor, 1, count);
+            verified(&received, |_| ()).await.unwrap();
+            let longer = |source: &FakeSource| source.state().binlog.commit(86, 9);
+            verified(&received, longer).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn other_transaction_at_the_position_is_a_changed_history() {
+    for flavor in FLAVORS {
+        let other = |source: &FakeSource| source.state().binlog = binlog(flavor, 5, 3);
+        let error = verified(&binlog(flavor, 1, 3), other).await.unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains("found another transaction"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn binlog_that_ends_before_the_position_is_a_changed_history() {
+    for flavor in FLAVORS {
+        let shorter = |source: &FakeSource| source.state().binlog = binlog(flavor, 1, 2);
+        let error = verified(&binlog(flavor, 1, 3), shorter).await.unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains("found the end of its binlog"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn dump_that_ends_once_is_requested_again() {
+    let ended = |source: &FakeSource| {
+        let plan = Plan::edit(|packets| packets.truncate(3), Then::Eof);
+        source.state().scan_plans.push_back(plan);
+    };
+    verified(&binlog(Flavor::MySql, 1, 3), ended).await.unwrap();
+}
+
+#[tokio::test]
+async fn large_list_of_gtids_is_skipped() {
+    for flavor in FLAVORS {
+        let change = |source: &FakeSource| {
+            let plan = Plan::edit(large(flavor), Then::Eof);
+            source.state().scan_plans.push_back(plan);
+        };
+        verified(&binlog(flavor, 1, 1), change).await.unwrap();
+    }
+}
+
+/// What is wrong for another reason must not keep the source from being followed.
+#[tokio::test]
+async fn only_errors_about_the_position_are_a_changed_history() {
+    let unknown = "Client requested source to start replication from position > file size";
+    for (text, expected) in [
+        (unknown, true),
+        (
+            "A replica with the same server_uuid/server_id as this replica has connected",
+            false,
+        ),
+        (
+            "Could not find first log file name in binary log index file",
+            false,
+        ),
+    ] {
+        let refuse = |source: &FakeSource| {
+            let plan = Plan::edit(|packets| packets.truncate(2), Then::Error(1236, text));
+            source.state().scan_plans.push_back(plan);
+        };
+        let found = verified(&binlog(Flavor::MySql, 1, 3), refuse).await;
+        assert_eq!(is_history(&found), expected, "{text}: {found:?}");
+    }
+    let damage = |source: &FakeSource| {
+        let damage = |packets: &mut Vec<Packet>| {
+            let last = packets.last_mut().unwrap();
+            *last.event.last_mut().unwrap() ^= 1;
+        };
+        source
+            .state()
+            .scan_plans
+            .push_back(Plan::edit(damage, Then::Eof));
+    };
+    let found = verified(&binlog(Flavor::MySql, 1, 3), damage).await;
+    assert!(found.is_err() && !is_history(&found), "{found:?}");
+}
