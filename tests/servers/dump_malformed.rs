@@ -13,7 +13,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 use crate::support::kind::Kind;
-use crate::support::programs::program;
+use crate::support::programs::binlog_tool;
 use crate::support::relay::run_binrelay;
 use cases::{Case, Change, Expected, GIVEN, MARIADB, MYSQL};
 
@@ -119,7 +119,8 @@ fn file(recorded: &Recorded, case: &Case) -> Vec<u8> {
 
 /// Whether the flavor's own tool reads the file to its end.
 fn tool_accepts(kind: Kind, path: &Path) -> bool {
-    let mut command = program(kind, "binlog");
+    let files = tempfile::tempdir().expect("a temporary directory");
+    let mut command = binlog_tool(kind, files.path());
     command.args([
         "--verify-binlog-checksum",
         "--base64-output=DECODE-ROWS",

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::support::binlog_text::parse;
 use crate::support::kind::Kind;
-use crate::support::programs::program;
+use crate::support::programs::binlog_tool;
 use crate::support::relay::run_binrelay;
 
 /// The part of a file that is asked for.
@@ -58,7 +58,8 @@ fn events(file: &Path, part: Part) -> Vec<(u64, i64)> {
 }
 
 fn tool_offsets(kind: Kind, file: &Path, part: Part) -> Vec<u64> {
-    let mut command = program(kind, "binlog");
+    let files = tempfile::tempdir().expect("a temporary directory");
+    let mut command = binlog_tool(kind, files.path());
     let time = |time: i64| {
         let time = Timestamp::from_second(time).expect("a time");
         time.strftime("%Y-%m-%d %H:%M:%S").to_string()

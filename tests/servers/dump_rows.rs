@@ -16,6 +16,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use crate::support;
+use crate::support::kind::Kind;
+use crate::support::programs::{binlog_tool, program};
 use crate::support::relay::run_binrelay;
 use crate::support::servers::{free_port, numbered_files, signal};
 use crate::support::{Deadline, SeedNote, seed};
@@ -29,15 +31,8 @@ const COMMON: &str = include_str!("dump_rows/every_server.sql");
 const MYSQL: &str = include_str!("dump_rows/mysql.sql");
 const MARIADB: &str = include_str!("dump_rows/mariadb.sql");
 
-/// The words that start a program of a kind of server.
-fn program(kind: &str, name: &str) -> Command {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/server");
-    let output = Command::new(script).args(["argv", kind, name]).output();
-    let words = String::from_utf8(output.expect("tools/server").stdout).expect("UTF-8");
-    let mut words = words.lines();
-    let mut command = Command::new(words.next().expect("a program"));
-    command.args(words);
-    command
+fn kind_of(name: &str) -> Kind {
+    Kind::named(name).expect("a kind of server")
 }
 
 /// A server whose binlog is made by SQL text alone.
@@ -61,7 +56,7 @@ impl Database {
             .status();
         assert!(status.unwrap().success(), "{kind}: tools/server init");
         let at = |name: &str| directory.path().join(name).display().to_string();
-        let child = program(kind, "server")
+        let child = program(kind_of(kind), "server")
             .args([
                 format!("--datadir={}", at("data")),
                 format!("--socket={}", at("s")),
@@ -97,7 +92,7 @@ impl Database {
     }
 
     fn try_sql(&self, text: &str) -> Result<String, String> {
-        let mut child = program(self.kind, "client")
+        let mut child = program(kind_of(self.kind), "client")
             .arg(format!(
                 "--socket={}",
                 self.directory.path().join("s").display()
@@ -148,7 +143,8 @@ impl Drop for Database {
 
 /// The lines of rows that the flavor's own tool prints.
 fn tool_rows(kind: &str, file: &Path) -> Vec<String> {
-    let output = program(kind, "binlog")
+    let files = tempfile::tempdir().unwrap();
+    let output = binlog_tool(kind_of(kind), files.path())
         .args(["--base64-output=DECODE-ROWS", "-vv"])
         .arg(file)
         .output()

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use super::servers::{Kind, program};
+use super::programs::binlog_tool;
+use super::servers::Kind;
 
 /// One event as the servers' own tool shows it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -43,12 +44,12 @@ impl BinlogText {
 /// of one domain that do not rise. mariadb-binlog would refuse those masters' own files for that.
 /// MySQL 5.5's does not know the checksums of the relay's files, and 9.7's does not know the rows of 5.5:
 /// MariaDB's reads both.
-fn binlog_tool(kind: Kind) -> Command {
+fn tool(kind: Kind, files: &Path) -> Command {
     let kind = match kind {
         Kind::MySql55 => Kind::MariaDb,
         other => other,
     };
-    let mut command = program(kind, "binlog");
+    let mut command = binlog_tool(kind, files);
     if kind.is_mariadb() {
         command.arg("--skip-gtid-strict-mode");
     }
@@ -58,7 +59,8 @@ fn binlog_tool(kind: Kind) -> Command {
 /// Runs the flavor's tool with these arguments; fails when it fails, warns or prints anything to
 /// stderr.
 pub fn run_binlog_tool(kind: Kind, arguments: &[String]) -> String {
-    let output: Output = binlog_tool(kind)
+    let files = tempfile::tempdir().expect("a temporary directory");
+    let output: Output = tool(kind, files.path())
         .args(["--verify-binlog-checksum"])
         .args(arguments)
         .output()
@@ -90,7 +92,8 @@ pub fn read_file(kind: Kind, file: &Path) -> BinlogText {
 
 /// As `read_file`, for a file a server is writing: the tool's remark about that is accepted.
 pub fn read_open_file(kind: Kind, file: &Path) -> BinlogText {
-    let output = binlog_tool(kind)
+    let files = tempfile::tempdir().expect("a temporary directory");
+    let output = tool(kind, files.path())
         .arg(file)
         .output()
         .expect("the binlog tool can be run");

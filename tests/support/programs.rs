@@ -58,6 +58,14 @@ pub fn program(kind: Kind, name: &str) -> Command {
     command
 }
 
+/// The command that starts a kind's binlog tool, which writes what LOAD DATA statements have read to files in
+/// `files`. It never removes them, and fails where there are a thousand, so they must not collect in /tmp.
+pub fn binlog_tool(kind: Kind, files: &Path) -> Command {
+    let mut command = program(kind, "binlog");
+    command.arg(format!("--local-load={}", files.display()));
+    command
+}
+
 /// A port nothing listens on now. Below the range that the system hands to outgoing connections,
 /// so that it is still free when a killed server comes back to it.
 pub fn free_port() -> u16 {
