@@ -146,13 +146,15 @@ fn is_unknown_file(message: &str) -> bool {
     message.contains("Could not find first log file name")
 }
 
-/// Whether the message of error 1236 says that no event begins at the position.
+/// Whether the message of error 1236 says that no event begins at the position. All servers raise
+/// `max_allowed_packet` to its maximum for a dump, so an event that exceeds it is none.
 fn is_unknown_position(message: &str) -> bool {
-    const MESSAGES: [&str; 4] = [
+    const MESSAGES: [&str; 5] = [
         "position > file size",
         "impossible position",
         "bogus data in log event",
         "truncated in the middle of event",
+        "log event entry exceeded max_allowed_packet",
     ];
     MESSAGES.iter().any(|text| message.contains(text))
 }
