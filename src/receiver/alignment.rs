@@ -107,6 +107,11 @@ pub(super) async fn align<'a>(
                 count = count.max(precedents.map_err(|error| (path.options.number, error))?);
             }
             if count > 0 {
+                tracing::info!(
+                    source = %path.options.config.name,
+                    "its first {count} transactions of server_id {origin} precede another source's \
+                     first file and count as delivered"
+                );
                 found.push(Precedents {
                     path: path.options.number,
                     origin,
@@ -237,12 +242,14 @@ impl Pair<'_> {
             return self.precedents_of_absent(origin, on_path);
         };
         match search.anchor() {
-            Anchor::After(count) => Ok(count),
+            // The origin's own binlog omits nothing. So it begins after those that the other has before.
+            Anchor::At { skipped, .. } if skipped > 0 && self.path.server_id == origin => Ok(0),
+            Anchor::At { before, .. } => Ok(before),
             Anchor::Ambiguous => Err(self.looks_alike(origin)),
             Anchor::Absent => {
                 let search = self.of_other.searches.get(&(number, origin));
                 match search.map(Search::anchor) {
-                    Some(Anchor::After(_)) => Ok(0),
+                    Some(Anchor::At { .. }) => Ok(0),
                     Some(Anchor::Ambiguous) => Err(self.looks_alike(origin)),
                     Some(Anchor::Absent) | None => Err(self.nothing_common(origin)),
                 }

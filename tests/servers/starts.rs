@@ -88,6 +88,13 @@ async fn mysql_56_without_gtids() {
     check(Kind::MySql56, "MIXED").await;
 }
 
+/// M1 was purged, and has no copy of M2's transactions since: only a second coordinate decides, or a
+/// common transaction that arrives.
+#[tokio::test(flavor = "multi_thread")]
+async fn mysql_56_without_common_transactions() {
+    undecided(Kind::MySql56).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn mariadb_by_position() {
     check(Kind::MariaDb, "MIXED").await;
@@ -397,6 +404,53 @@ impl Pair {
     }
 }
 
+async fn undecided(kind: Kind) {
+    let _turn = support::turn();
+    let mut pair = Pair::start(kind, "MIXED").await;
+    for (starts, is_decided) in [([File(1), Earliest], false), ([File(2), File(2)], true)] {
+        let writers = Writers::start(&pair.masters);
+        run_for(200).await;
+        writers.finish().await;
+        pair.settle().await;
+        pair.applying_m1(false).await;
+        let [m1, m2] = &pair.masters;
+        if pair.marks.is_empty() {
+            pair.marks.push([mark(m1).await, mark(m2).await]);
+        }
+        pair.marks.push([mark(m1).await, mark(m2).await]);
+        let newest = pair.marks.len() - 1;
+        let case = row([newest, newest], starts, false, true);
+        pair.purge(case.purged).await;
+        let writers = Writers::start(&pair.masters);
+        run_for(1500).await; // All of one second would look alike.
+        writers.finish().await;
+        pair.seed_replica(pair.at_starts(&case).await).await;
+        let mut relay = pair.relay(starts);
+        if !is_decided {
+            let is_undecided = |status: &serde_json::Value| {
+                let m2 = &status["sources"][1];
+                let message = m2["last_error"]["message"].to_string();
+                m2["state"] == "failed" && message.contains("Exec_Master_Log_Pos")
+            };
+            relay
+                .wait_status("m2's start is not decided", 30, is_undecided)
+                .await;
+            pair.applying_m1(true).await;
+        }
+        relay.wait_streaming().await;
+        let first = StartAt::first_file("relay-bin");
+        let retry = retry_each_second(kind);
+        attach(&pair.replica, RELAY_HOST, relay.port, &first, retry).await;
+        if is_decided {
+            pair.applying_m1(true).await;
+        }
+        pair.settle().await;
+        pair.wait_equal(&relay, "after a common transaction").await;
+        relay.terminate();
+        relay.verify();
+    }
+}
+
 const SCHEMA: &str = "CREATE DATABASE IF NOT EXISTS test; \
      CREATE TABLE IF NOT EXISTS test.t (origin INT, seq INT, PRIMARY KEY (origin, seq)); \
      CREATE TABLE IF NOT EXISTS test.counters (origin INT PRIMARY KEY, n INT); \
@@ -407,9 +461,9 @@ async fn check(kind: Kind, format: &'static str) {
     let _turn = support::turn();
     let mut pair = Pair::start(kind, format).await;
     pair.fill().await;
-    for row in ROWS {
+    for row in &ROWS {
         if row.in_gate || profile() == Profile::Long {
-            pair.run(&row).await;
+            pair.run(row).await;
         }
     }
 }

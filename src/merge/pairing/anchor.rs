@@ -68,8 +68,13 @@ pub struct Precedents {
 /// Where a path's beginning is on another path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Anchor {
-    /// The other path has so many transactions before it.
-    After(u64),
+    /// At their first common transaction.
+    At {
+        /// How many transactions precede it on the path that was searched.
+        before: u64,
+        /// How many precede it on the path whose beginning it is.
+        skipped: u64,
+    },
     /// The two have no common transaction.
     Absent,
     /// Transactions look alike, and it may be at several places.
@@ -109,14 +114,18 @@ impl Search {
 
     /// Where the beginning is.
     pub fn anchor(&self) -> Anchor {
-        let Some((first, _)) = self.kept.first() else {
+        let kept: HashSet<Content> = self.kept.iter().map(|(_, content)| *content).collect();
+        let common = (0u64..).zip(self.beginning.iter().copied());
+        let common: Vec<(u64, Content)> = common
+            .filter(|(_, content)| kept.contains(content))
+            .collect();
+        let (Some((before, _)), Some((skipped, _))) = (self.kept.first(), common.first()) else {
             return Anchor::Absent;
         };
-        let kept: HashSet<Content> = self.kept.iter().map(|(_, content)| *content).collect();
-        let mut common = self.beginning.clone();
-        common.retain(|content| kept.contains(content));
         if kept.len() == self.kept.len() && kept.len() == common.len() {
-            return Anchor::After(*first); // None looks like another.
+            // None looks like another.
+            let (before, skipped) = (*before, *skipped);
+            return Anchor::At { before, skipped };
         }
         let places = self.places(&common);
         let most = places.iter().map(|place| place.matching).max();
@@ -124,38 +133,48 @@ impl Search {
         let (Some(place), None) = (best.next(), best.next()) else {
             return Anchor::Ambiguous;
         };
-        let others = places.iter().filter(|other| other.before != place.before);
+        let (before, skipped) = (place.before, place.skipped);
+        let others = places
+            .iter()
+            .filter(|other| other.matching != place.matching);
         match others.into_iter().any(|other| other.is_open) {
             true => Anchor::Ambiguous,
-            false => Anchor::After(place.before),
+            false => Anchor::At { before, skipped },
         }
     }
 
-    /// Where the common part of the beginning may be.
-    fn places(&self, common: &[Content]) -> Vec<Place> {
+    /// Where the first common transaction may be. One of the two paths begins with it, if those are left
+    /// out that the other does not have.
+    fn places(&self, common: &[(u64, Content)]) -> Vec<Place> {
         let is_whole = self.kept.len() < KEPT_LEN;
-        let place = |(at, (before, _)): (usize, &(u64, Content))| {
-            let from = self.kept.get(at..).unwrap_or_default();
-            let pairs = from.iter().zip(common);
-            let matching = pairs.take_while(|((_, one), two)| one == *two).count();
+        let place = |at: usize, skip: usize| {
+            let (kept, common) = (self.kept.get(at..)?, common.get(skip..)?);
+            let ((before, _), (skipped, _)) = (kept.first()?, common.first()?);
+            let pairs = kept.iter().zip(common);
+            let matching = pairs.take_while(|(one, two)| one.1 == two.1).count();
             (matching > 0).then_some(Place {
                 before: *before,
+                skipped: *skipped,
                 matching,
-                is_open: is_whole && matching == from.len(),
+                is_open: is_whole && matching == kept.len(),
             })
         };
-        self.kept.iter().enumerate().filter_map(place).collect()
+        let later = (0..self.kept.len()).filter_map(|at| place(at, 0));
+        let earlier = (1..common.len()).filter_map(|skip| place(0, skip));
+        later.chain(earlier).collect()
     }
 }
 
-/// A place on the searched path at which the beginning may be.
+/// A place at which the first common transaction may be.
 #[derive(Debug)]
 struct Place {
-    /// How many transactions precede it.
+    /// See [`Anchor::At`].
     before: u64,
-    /// How many transactions from there on are those of the beginning.
+    /// See [`Anchor::At`].
+    skipped: u64,
+    /// How many transactions from there on are equal.
     matching: usize,
-    /// Whether the path ends there: it may lag with the rest.
+    /// Whether the searched path ends there: it may lag with the rest.
     is_open: bool,
 }
 
@@ -178,26 +197,32 @@ mod tests {
         search.anchor()
     }
 
+    fn at(before: u64, skipped: u64) -> Anchor {
+        Anchor::At { before, skipped }
+    }
+
     #[test]
     fn order_decides_where_a_path_begins() {
         for (beginning, path, expected) in [
-            ("cde", "abcde", Anchor::After(2)),
-            ("cde", "abc", Anchor::After(2)),
-            ("abc", "abc", Anchor::After(0)),
+            ("cde", "abcde", at(2, 0)),
+            ("cde", "abc", at(2, 0)),
+            ("abc", "abc", at(0, 0)),
             // The path begins later.
-            ("abcde", "cde", Anchor::After(0)),
+            ("abcde", "cde", at(0, 2)),
             ("abc", "xyz", Anchor::Absent),
             ("abc", "", Anchor::Absent),
             // One of the two omits some.
-            ("aXbYc", "zabc", Anchor::After(1)),
-            ("abc", "zaXbYc", Anchor::After(1)),
+            ("aXbYc", "zabc", at(1, 0)),
+            ("abc", "zaXbYc", at(1, 0)),
+            ("Xabc", "zabc", at(1, 1)),
             // Transactions look alike.
-            ("aabbb", "aaaaabbb", Anchor::After(3)),
-            ("aab", "xaaab", Anchor::After(2)),
+            ("aabbb", "aaaaabbb", at(3, 0)),
+            ("aab", "xaaab", at(2, 0)),
+            ("xyxyxyxyxyz", "yxyxyz", at(0, 5)),
             ("aab", "aaa", Anchor::Ambiguous),
             ("aa", "aaaa", Anchor::Ambiguous),
             // A master that was killed has logged some again.
-            ("abcd", "zabcbcd", Anchor::After(1)),
+            ("abcd", "zabcbcd", at(1, 0)),
         ] {
             assert_eq!(search(beginning, path), expected, "{beginning} in {path}");
         }
@@ -205,15 +230,15 @@ mod tests {
 
     #[test]
     fn commit_timestamps_decide_alone() {
-        let at = |commit_timestamp| Fingerprint {
+        let committed = |commit_timestamp| Fingerprint {
             commit_timestamp,
             ..Fingerprint::default()
         };
         let mut beginning = Beginning::default();
-        (5..9_000).for_each(|time| beginning.add(&at(time)));
+        (5..9_000).for_each(|time| beginning.add(&committed(time)));
         let mut search = Search::new(&beginning);
-        (1..20_000).for_each(|time| search.add(&at(time)));
-        assert_eq!(search.anchor(), Anchor::After(4));
+        (1..20_000).for_each(|time| search.add(&committed(time)));
+        assert_eq!(search.anchor(), at(4, 0));
         assert_eq!(beginning.len(), 8_995);
     }
 }
