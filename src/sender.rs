@@ -19,6 +19,7 @@
 mod answer;
 mod binlog_events;
 mod block_reader;
+mod budget;
 mod control_events;
 mod cursor;
 mod dump_output;

@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::answer::Answer;
+use super::dump_request::DumpRequest;
 use super::environment::{SessionEnvironment, stopping};
 use super::kill::kill_client;
 use super::login::{self, LoginOptions};
@@ -24,7 +25,6 @@ use crate::protocol::capability::{CLIENT_COMPRESS, CLIENT_ZSTD_COMPRESSION};
 use crate::protocol::command::Command;
 use crate::protocol::error_code::*;
 use crate::protocol::handshake::SERVER_STATUS_AUTOCOMMIT;
-use crate::protocol::response::OkPacket;
 use crate::protocol::{InvalidMessage, ServerError};
 use state::{Flow, Session};
 
@@ -158,50 +158,77 @@ impl Session {
             Ok(command) => command,
             Err(error) => return self.malformed(&error).await,
         };
-        match command {
+        let request = match command {
+            Command::BinlogDump(dump) => DumpRequest::from(dump),
+            Command::BinlogDumpGtid(dump) => DumpRequest::from(dump),
+            Command::Query(text) => {
+                self.query(text.to_vec()).await?;
+                return Ok(Flow::Continue);
+            }
             Command::Quit => return Ok(Flow::End),
-            Command::Query(text) => self.query(text.to_vec()).await?,
-            Command::Ping => self.connection.write_ok(&OkPacket::default()).await?,
+            other => {
+                self.short_command(other).await?;
+                return Ok(Flow::Continue);
+            }
+        };
+        self.dump(request).await
+    }
+
+    /// Answers a command that is neither a statement nor a dump.
+    async fn short_command(&mut self, command: Command<'_>) -> Result<(), ConnectionError> {
+        match command {
+            Command::Ping => self.answer(Ok(Answer::Ok)).await,
             Command::ResetConnection => {
                 self.variables.clear();
-                self.connection.write_ok(&OkPacket::default()).await?;
+                self.answer(Ok(Answer::Ok)).await
             }
-            Command::SetOption(_) => self.connection.write_eof(SERVER_STATUS_AUTOCOMMIT).await?,
+            Command::SetOption(_) => {
+                let patience = self.patience();
+                let write = self.connection.write_eof(SERVER_STATUS_AUTOCOMMIT);
+                let outcome = patience.wait(write).await;
+                self.written(outcome)
+            }
             Command::Statistics => {
                 let uptime = self.environment.replicas.uptime_seconds();
                 let text = format!("Uptime: {uptime}  Threads: 1  Questions: 0");
-                self.connection.write_packet(text.as_bytes()).await?;
-                self.connection.flush().await?;
+                let patience = self.patience();
+                let write = async {
+                    self.connection.write_packet(text.as_bytes()).await?;
+                    self.connection.flush().await
+                };
+                let outcome = patience.wait(write).await;
+                self.written(outcome)
             }
             Command::ProcessKill(id) => {
                 let outcome =
                     kill_client(id, &self.environment.replicas, &self.user, self.privileges);
-                self.answer(outcome.map(|()| Answer::Ok)).await?;
+                self.answer(outcome.map(|()| Answer::Ok)).await
             }
             Command::InitDb(name) => {
                 let error = unknown_database(&String::from_utf8_lossy(name));
-                self.connection.write_error(&error).await?;
+                self.answer(Err(error)).await
             }
-            Command::RegisterReplica(replica) => self.register(&replica).await?,
-            Command::BinlogDump(dump) => return self.dump(dump.into()).await,
-            Command::BinlogDumpGtid(dump) => return self.dump(dump.into()).await,
+            Command::RegisterReplica(replica) => {
+                let answer = self.register(&replica).map(|()| Answer::Ok);
+                self.answer(answer).await
+            }
             Command::StmtPrepare => {
                 let text = "This command is not supported in the prepared statement protocol yet";
                 let error = ServerError::new(ER_UNSUPPORTED_PS, text);
-                self.connection.write_error(&error).await?;
+                self.answer(Err(error)).await
             }
-            Command::ChangeUser | Command::Unknown(_) => {
+            // ChangeUser and Unknown; the callers handle the others.
+            _ => {
                 let error = ServerError::new(ER_UNKNOWN_COM_ERROR, "Unknown command");
-                self.connection.write_error(&error).await?;
+                self.answer(Err(error)).await
             }
         }
-        Ok(Flow::Continue)
     }
 
     async fn malformed(&mut self, error: &InvalidMessage) -> Result<Flow, ConnectionError> {
         tracing::warn!(peer = self.connection.peer_name(), %error, "malformed command");
         let error = ServerError::new(1835, "Malformed communication packet.");
-        self.connection.write_error(&error).await?;
+        self.answer(Err(error)).await?;
         Ok(Flow::Continue)
     }
 }
