@@ -136,6 +136,22 @@ async fn client_that_does_not_read_its_answer_can_be_killed() {
 }
 
 #[tokio::test]
+async fn silent_connections_keep_no_client_out() {
+    let log = TestLog::empty(Flavor::MySql, 1 << 20);
+    let sender = TestSender::of(&log).await;
+    let mut silent = Vec::new();
+    let mut logged_in = Vec::new();
+    for _ in 0..4 {
+        for _ in 0..20 {
+            let address = ("127.0.0.1", sender.port);
+            silent.push(tokio::net::TcpStream::connect(address).await.unwrap());
+        }
+        logged_in.push(sender.connect("nobody").await.unwrap());
+    }
+    assert!(logged_in[0].query("SELECT 1").await.is_ok());
+}
+
+#[tokio::test]
 async fn commands_other_than_dumps_are_answered() {
     let log = TestLog::empty(Flavor::MySql, 1 << 20);
     let sender = TestSender::of(&log).await;
