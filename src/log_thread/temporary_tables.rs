@@ -32,6 +32,14 @@ impl LogThread {
             .changes_of_restart(batch.source, |origin| {
                 origin != own && self.log.follows(origin)
             });
+        if !changes.is_empty() && self.temporary_tables.was_late(own, created) {
+            tracing::error!(
+                "server_id {own} was restarted, and a peer sent its newer transactions first, while \
+                 temporary tables of its ended sessions were still open on the replicas: a \
+                 statement that used such a table's name in a session with the same number was \
+                 executed with that table; compare the replicas' data with the source"
+            );
+        }
         self.change_temporary_tables(changes);
         Ok(())
     }
@@ -84,7 +92,9 @@ impl LogThread {
         transaction: &Transaction,
     ) -> Result<Decision, AppendError> {
         if transaction.temporary_tables.is_empty() {
-            return Ok(self.merge.decide(batch, transaction, &self.log.ledger())?);
+            let decision = self.merge.decide(batch, transaction, &self.log.ledger())?;
+            self.note_from_peer(batch, transaction, &decision);
+            return Ok(decision);
         }
         let cleanup = self.cleanup(batch, transaction);
         if let (Some((_, changes)), Identity::Anonymous(_)) = (&cleanup, &transaction.identity)
@@ -94,6 +104,7 @@ impl LogThread {
             return Ok(Decision::Cleanup);
         }
         let mut decision = self.merge.decide(batch, transaction, &self.log.ledger())?;
+        self.note_from_peer(batch, transaction, &decision);
         let changes = match (&mut decision, cleanup) {
             (Decision::New(placement), Some((Cleanup::Late, changes))) => {
                 placement.empties = true;
@@ -106,6 +117,18 @@ impl LogThread {
         };
         self.change_temporary_tables(changes);
         Ok(decision)
+    }
+
+    fn note_from_peer(
+        &mut self,
+        batch: &TransactionBatch,
+        transaction: &Transaction,
+        decision: &Decision,
+    ) {
+        let is_of_peer = transaction.server_id != batch.source_server_id;
+        if is_of_peer && matches!(decision, Decision::New(_)) {
+            self.temporary_tables.note_from_peer(transaction);
+        }
     }
 
     fn change_temporary_tables(&mut self, changes: Vec<TableChange>) {

@@ -3,7 +3,6 @@
 #![doc = include_str!("temporary_tables.md")]
 
 use std::collections::BTreeMap;
-use std::ops::Bound;
 
 use crate::transaction::{TemporaryTableChange, TemporaryTableStatement, Transaction};
 
@@ -54,6 +53,9 @@ pub struct TemporaryTables {
     dead: usize,
     /// Whether there were more than are recorded.
     is_incomplete: bool,
+    /// By server_id, for servers whose sessions have open tables: the timestamp of the newest of its
+    /// transactions that a peer was first to send. Not kept across restarts of the relay.
+    newest_from_peers: BTreeMap<u32, u32>,
 }
 
 impl TemporaryTables {
@@ -108,6 +110,29 @@ impl TemporaryTables {
             }
         }
         changes
+    }
+
+    /// Records a new transaction that a peer of its origin has sent.
+    pub fn note_from_peer(&mut self, transaction: &Transaction) {
+        if self.has_open_of(transaction.server_id) {
+            let newest = self.newest_from_peers.entry(transaction.server_id);
+            let newest = newest.or_default();
+            *newest = transaction.timestamp.max(*newest);
+        }
+    }
+
+    /// Whether a peer was first to send transactions that the server executed after it was started
+    /// at `started`, in seconds since 1970 by its clock, while tables from before were open.
+    pub fn was_late(&self, origin: u32, started: u32) -> bool {
+        let newest = self.newest_from_peers.get(&origin);
+        newest.is_some_and(|newest| *newest > started)
+    }
+
+    fn has_open_of(&self, origin: u32) -> bool {
+        let mut tables = self.tables.range(first_of(origin, 0)..);
+        tables
+            .next()
+            .is_some_and(|(table, _)| table.origin == origin)
     }
 
     /// The changes by a copy of a delivered transaction that arrives from source `path`.
@@ -182,15 +207,9 @@ impl TemporaryTables {
 
     /// Whether this session has dead tables: one with the same number would use them.
     pub fn has_dead_of(&self, origin: u32, thread_id: u32) -> bool {
-        let first = TemporaryTable {
-            origin,
-            thread_id,
-            name: Box::default(),
-        };
-        let from_there = (Bound::Included(first), Bound::Unbounded);
         let mut of_session = self
             .tables
-            .range(from_there)
+            .range(first_of(origin, thread_id)..)
             .take_while(|(table, _)| table.origin == origin && table.thread_id == thread_id);
         of_session.any(|(_, state)| state.is_dead)
     }
@@ -230,6 +249,15 @@ pub fn is_cleanup(transaction: &Transaction) -> bool {
     };
     let statements = &transaction.temporary_tables;
     !statements.is_empty() && statements.iter().all(at_session_end)
+}
+
+/// Precedes the tables of this session and of later ones.
+fn first_of(origin: u32, thread_id: u32) -> TemporaryTable {
+    TemporaryTable {
+        origin,
+        thread_id,
+        name: Box::default(),
+    }
 }
 
 fn dead(table: &TemporaryTable, state: &OpenTable) -> TableChange {

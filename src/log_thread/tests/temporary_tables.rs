@@ -160,6 +160,20 @@ fn tables_created_after_the_restart_are_kept_whichever_path_is_faster() {
 }
 
 #[test]
+fn newer_transactions_by_a_peer_are_noticed() {
+    let dir = fast_dir();
+    let options = options(dir.path());
+    let (mut log_thread, _, mut m2) = started(&options);
+    assert!(!log_thread.temporary_tables.was_late(80, 0));
+    append(
+        &mut log_thread,
+        &m2.deliver(&[statement(80, 2, "INSERT INTO t VALUES (1)")]),
+    );
+    let tables = &log_thread.temporary_tables;
+    assert!(tables.was_late(80, make::TIMESTAMP - 1) && !tables.was_late(80, make::TIMESTAMP));
+}
+
+#[test]
 fn a_peers_late_cleanup_is_emptied() {
     let dir = fast_dir();
     let options = options(dir.path());
