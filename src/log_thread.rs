@@ -17,6 +17,7 @@
 mod error;
 mod queue;
 mod source;
+mod temporary_tables;
 #[cfg(test)]
 mod tests;
 
@@ -37,6 +38,7 @@ use crate::identity::{Executed, IdentityKind};
 use crate::merge::halves::OpenHalves;
 use crate::merge::pairing::Pairing;
 use crate::merge::pairing::anchor::Precedents;
+use crate::merge::temporary_tables::TemporaryTables;
 use crate::merge::{Decision, Merge};
 use crate::position::RecordNumber;
 use crate::relay_log::recover::Recovered;
@@ -58,6 +60,8 @@ pub struct LogThread {
     merge: Merge,
     /// By source number. Invariant: one for each configured source.
     sources: Vec<Source>,
+    /// Those on the replicas.
+    temporary_tables: TemporaryTables,
 }
 
 impl LogThread {
@@ -105,7 +109,7 @@ impl LogThread {
             },
             number: 1,
         };
-        Self::open(options, format, opened, merge)
+        Self::open(options, format, opened, merge, TemporaryTables::default())
     }
 
     /// Continues a recovered log, in a new file.
@@ -133,7 +137,8 @@ impl LogThread {
             },
             number: recovered.end.file + 1,
         };
-        Self::open(options, &recovered.format, opened, merge)
+        let tables = recovered.temporary_tables;
+        Self::open(options, &recovered.format, opened, merge, tables)
     }
 
     fn open(
@@ -141,18 +146,20 @@ impl LogThread {
         format: &FormatDescription,
         opened: OpenedLog,
         mut merge: Merge,
+        temporary_tables: TemporaryTables,
     ) -> Result<Self, LogError> {
         for progress in &opened.state.sources {
             merge.begin_origin(progress.server_id, progress.first_timestamp != 0);
         }
         let sources = options.source_names.iter().cloned().map(Source::new);
         let sources = sources.collect();
-        let carried = carried_over(&merge, opened.number);
+        let carried = carried_over(&merge, &temporary_tables, opened.number);
         let log = Writer::open(options, format, opened, &carried)?;
         Ok(Self {
             log,
             merge,
             sources,
+            temporary_tables,
         })
     }
 
@@ -175,7 +182,7 @@ impl LogThread {
         //    description does not fit.
         self.prepare_file(batch, transaction)?;
         // 2. Is it new, or a copy? A new one gets its clock and commit group.
-        let decision = self.merge.decide(batch, transaction, &self.log.ledger())?;
+        let decision = self.decide(batch, transaction)?;
         self.report(batch, transaction, &decision)?;
         // 3. If it is new, its events are appended; its record is, in any case.
         let record = self.log.write(batch, transaction, &decision)?;
@@ -194,10 +201,13 @@ impl LogThread {
         let len = transaction.len();
         let is_full = self.log.is_full(len)?;
         let is_other_format = self.log.adopt_format(batch)?;
-        if self.log.begins_with(batch) || is_other_format || is_full {
+        self.note_ended_sessions(batch)?;
+        let begins = self.log.begins_with(batch) || self.ends_temporary_tables();
+        if begins || is_other_format || is_full {
             self.start_file()?;
         }
         self.log.check_fits(len)?;
+        self.check_session(batch, transaction)?;
         self.note_source(batch)?;
         Ok(())
     }
@@ -205,7 +215,15 @@ impl LogThread {
     fn start_file(&mut self) -> Result<(), LogError> {
         let next = self.log.next_record().file + 1;
         self.merge.start_file();
-        self.log.start_file(&carried_over(&self.merge, next))
+        let ends_temporary_tables = self.ends_temporary_tables();
+        if ends_temporary_tables {
+            self.temporary_tables.clear();
+        }
+        let carried = carried_over(&self.merge, &self.temporary_tables, next);
+        self.log.start_file(&CarriedOver {
+            ends_temporary_tables,
+            ..carried
+        })
     }
 
     /// Records what is new about the source of `batch`, before its transactions are compared with
@@ -265,7 +283,8 @@ impl LogThread {
     /// # Errors
     /// When the log fails.
     pub fn move_source(&mut self, batch: &TransactionBatch) -> Result<(), LogError> {
-        if self.log.begins_with(batch) {
+        self.note_ended_sessions(batch)?;
+        if self.log.begins_with(batch) || self.ends_temporary_tables() {
             self.start_file()?;
         }
         self.note_source(batch)?;
@@ -374,6 +393,7 @@ impl LogThread {
                     Decision::Duplicate
                     | Decision::Repeated
                     | Decision::Own
+                    | Decision::Cleanup
                     | Decision::BeforeOrigin,
                 ) => duplicate += 1,
                 Ok(Decision::BeforeStart) => {}
@@ -406,7 +426,11 @@ fn not_configured(log: &Writer, source: u16) -> LogError {
 }
 
 /// The state with which the index of file `number` begins.
-fn carried_over(merge: &Merge, number: u64) -> CarriedOver<'_> {
+fn carried_over<'a>(
+    merge: &'a Merge,
+    temporary_tables: &'a TemporaryTables,
+    number: u64,
+) -> CarriedOver<'a> {
     let end = RecordNumber {
         file: number,
         record: 0,
@@ -415,6 +439,8 @@ fn carried_over(merge: &Merge, number: u64) -> CarriedOver<'_> {
         executed: merge.executed(),
         halves: merge.halves(),
         paths: merge.pairing().states(end).collect(),
+        temporary_tables,
+        ends_temporary_tables: false,
     }
 }
 

@@ -16,6 +16,7 @@ mod decision;
 mod error;
 pub mod halves;
 pub mod pairing;
+pub mod temporary_tables;
 
 pub use clock::ClockMap;
 pub use decision::{Decision, Placement};
@@ -175,7 +176,11 @@ impl Merge {
                     self.pairing.count_before(arrival, record);
                 }
             }
-            Decision::Duplicate | Decision::Repeated | Decision::BeforeOrigin | Decision::Own => {}
+            Decision::Duplicate
+            | Decision::Repeated
+            | Decision::BeforeOrigin
+            | Decision::Own
+            | Decision::Cleanup => {}
         }
         Ok(())
     }

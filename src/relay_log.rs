@@ -18,6 +18,7 @@ mod published;
 pub mod reader;
 pub mod recover;
 mod replay_pairing;
+mod temporary_table;
 mod writer;
 
 pub use check::LogBinding;

@@ -8,6 +8,7 @@ mod limits;
 mod mark;
 mod model;
 mod read_back;
+mod temporary_tables;
 mod xa;
 
 use std::path::Path;

@@ -18,6 +18,9 @@ pub enum Decision {
     BeforeOrigin,
     /// It has the relay's own server_id.
     Own,
+    /// Without GTIDs: a peer dropped the temporary tables of another server's ended sessions, see
+    /// [`super::temporary_tables`].
+    Cleanup,
 }
 
 /// How a new transaction is written into the merged log.

@@ -292,6 +292,10 @@ pub enum Record {
         /// The transaction.
         fingerprint: Fingerprint,
     },
+    /// 22: a part of the description of a temporary table that is open.
+    OpenTemporaryTable(TextPart),
+    /// 23: a part of the description of a temporary table that was dropped.
+    DroppedTemporaryTable(TextPart),
 }
 
 /// A path, and one origin of the transactions on it.
@@ -351,6 +355,8 @@ impl Record {
             Record::PathSkipped { .. } => "path skipped",
             Record::PathNewest { .. } => "path newest",
             Record::PathAgain { .. } => "path again",
+            Record::OpenTemporaryTable(_) => "open temporary table",
+            Record::DroppedTemporaryTable(_) => "dropped temporary table",
         }
     }
 }

@@ -73,6 +73,8 @@ impl Record {
                 key: path(record),
                 fingerprint: fingerprint(record),
             },
+            22 => Record::OpenTemporaryTable(text(record)?),
+            23 => Record::DroppedTemporaryTable(text(record)?),
             other => return Err(RecordError::Kind(other)),
         })
     }

@@ -77,6 +77,8 @@ impl Record {
                 key,
                 fingerprint: again,
             } => fingerprint(path(19, key), again).seal(),
+            Record::OpenTemporaryTable(table) => text_of(22, table).seal(),
+            Record::DroppedTemporaryTable(table) => text_of(23, table).seal(),
         }
     }
 }
