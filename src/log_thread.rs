@@ -37,6 +37,7 @@ use crate::gtid::Uuid;
 use crate::identity::{Executed, IdentityKind};
 use crate::merge::halves::OpenHalves;
 use crate::merge::pairing::Pairing;
+use crate::merge::pairing::anchor::Precedents;
 use crate::merge::temporary_tables::TemporaryTables;
 use crate::merge::{Decision, Merge};
 use crate::position::RecordNumber;
@@ -73,11 +74,29 @@ impl LogThread {
         options: LogOptions,
         format: &FormatDescription,
         purged: Executed,
+        progress: Vec<SourceProgress>,
+    ) -> Result<Self, LogError> {
+        Self::create_after(options, format, purged, progress, &[])
+    }
+
+    /// As [`LogThread::create`], without GTIDs: `precedents` are the transactions that precede another
+    /// source's first file.
+    ///
+    /// # Errors
+    /// As [`LogThread::create`].
+    pub fn create_after(
+        options: LogOptions,
+        format: &FormatDescription,
+        purged: Executed,
         mut progress: Vec<SourceProgress>,
+        precedents: &[Precedents],
     ) -> Result<Self, LogError> {
         progress.resize(options.source_names.len(), SourceProgress::default());
         let begin = RecordNumber { file: 1, record: 0 };
-        let pairing = Pairing::new(options.source_names.iter().map(|_| begin));
+        let mut pairing = Pairing::new(options.source_names.iter().map(|_| begin));
+        for one in precedents {
+            pairing.begin_after(one.path, one.origin, one.count);
+        }
         let halves = OpenHalves::default();
         let merge = Merge::new(options.server_id, purged.clone(), pairing, halves);
         let opened = OpenedLog {
@@ -130,7 +149,7 @@ impl LogThread {
         temporary_tables: TemporaryTables,
     ) -> Result<Self, LogError> {
         for progress in &opened.state.sources {
-            merge.begin_origin(progress.server_id, progress.first_timestamp);
+            merge.begin_origin(progress.server_id, progress.first_timestamp != 0);
         }
         let sources = options.source_names.iter().cloned().map(Source::new);
         let sources = sources.collect();
@@ -211,8 +230,7 @@ impl LogThread {
     /// others.
     fn note_source(&mut self, batch: &TransactionBatch) -> Result<(), LogError> {
         if batch.source_first_timestamp != 0 && self.log.record_first_timestamp(batch)? {
-            self.merge
-                .begin_origin(batch.source_server_id, batch.source_first_timestamp);
+            self.merge.begin_origin(batch.source_server_id, true);
         }
         self.note_restart(batch)
     }

@@ -92,8 +92,8 @@ impl Merge {
     }
 
     /// As [`Pairing::begin_origin`].
-    pub fn begin_origin(&mut self, server_id: u32, timestamp: u32) {
-        self.pairing.begin_origin(server_id, timestamp);
+    pub fn begin_origin(&mut self, server_id: u32, has_lost: bool) {
+        self.pairing.begin_origin(server_id, has_lost);
     }
 
     /// As [`Pairing::note_restart`].

@@ -13,7 +13,9 @@
 //!
 //! Each source has its own receiver; a problem with one does not affect the others.
 
+mod alignment;
 mod binlog_check;
+mod binlog_reading;
 mod check;
 mod connect;
 pub mod control;

@@ -14,7 +14,7 @@ pub enum Decision {
     Repeated,
     /// It is before its source's start and counts as delivered: a copy of it is not new.
     BeforeStart,
-    /// It is from before the first file that was read from its origin itself.
+    /// It precedes the first file of another source: it counts as delivered.
     BeforeOrigin,
     /// It has the relay's own server_id.
     Own,

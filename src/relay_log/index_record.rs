@@ -186,7 +186,7 @@ pub enum Record {
         transaction: Recorded,
     },
     /// 3: a transaction was dropped although no copy of it was delivered: it has the relay's own
-    /// server_id, or is from before its origin's first file.
+    /// server_id, or precedes another path's first file.
     Ignored {
         /// Its source's progress after it.
         step: Step,
@@ -264,6 +264,8 @@ pub enum Record {
         key: PathKey,
         /// The first record to read.
         cursor: RecordNumber,
+        /// How many transactions that precede another path's first file have not arrived yet.
+        before: u64,
         /// Whether a transaction of the origin after the start has arrived on this path.
         is_aligned: bool,
         /// Whether a server has logged statements of the origin as rows.

@@ -49,7 +49,7 @@ const STREET: &[(&str, &str)] = &[
     (
         "receiver",
         "flavor fault secret tls config gtid protocol binlog identity position atomic_file filter \
-         transaction relay_log log_thread connection",
+         transaction merge relay_log log_thread connection",
     ),
     (
         "sender",

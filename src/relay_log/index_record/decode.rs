@@ -52,6 +52,7 @@ impl Record {
             16 => Record::PathQueue {
                 key: path(record),
                 cursor: record_number(record),
+                before: get_u64(record, 40),
                 is_aligned: flags(record, 3)? & 1 != 0,
                 formats_differ: flags(record, 3)? & 2 != 0,
             },

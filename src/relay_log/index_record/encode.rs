@@ -52,12 +52,14 @@ impl Record {
             Record::PathQueue {
                 key,
                 cursor,
+                before,
                 is_aligned,
                 formats_differ,
             } => path(16, key)
                 .put(1, &[u8::from(*is_aligned) | u8::from(*formats_differ) << 1])
                 .put_u64(16, cursor.file)
                 .put_u64(24, cursor.record)
+                .put_u64(40, *before)
                 .seal(),
             Record::PathSkipped { key, delivered } => {
                 let mut fields = fingerprint(path(17, key), &delivered.fingerprint);

@@ -139,6 +139,7 @@ fn path_records() -> [Record; 4] {
         Record::PathQueue {
             key,
             cursor: record,
+            before: 1 << 40,
             is_aligned: true,
             formats_differ: true,
         },

@@ -231,6 +231,7 @@ fn stage_path(state: &PathState, out: &mut Vec<u8>) {
     let queue = Record::PathQueue {
         key,
         cursor: state.cursor,
+        before: state.before,
         is_aligned: state.is_aligned,
         formats_differ: state.formats_differ,
     };
