@@ -101,6 +101,45 @@ pub(super) async fn verify_last(
     })
 }
 
+/// Whether the server that answers is the one that was followed up to `progress`, although its server_id is
+/// another one (`SET GLOBAL server_id`): it has the same server_uuid as `before`, the server that answered
+/// last, or its binlog has the newest transaction that was received where it was received.
+///
+/// # Errors
+/// When the source cannot be asked.
+pub(super) async fn is_same_server(
+    options: &ReceiverOptions,
+    facts: &SourceFacts,
+    before: Option<&SourceFacts>,
+    progress: &SourceProgress,
+) -> Result<bool, ReceiverError> {
+    let uuids = before
+        .and_then(|before| before.server_uuid.as_ref())
+        .zip(facts.server_uuid.as_ref());
+    if let Some((before, now)) = uuids
+        && before != now
+    {
+        return Ok(false);
+    }
+    // Its binlog may have changed, too.
+    let is_same = match &progress.last {
+        Some(last) if last.begin <= u64::from(u32::MAX) => {
+            matches!(read_last(options, last).await?, Verdict::Same)
+        }
+        _ => uuids.is_some(),
+    };
+    if is_same {
+        tracing::info!(
+            source = %options.config.name,
+            "the source's server_id has changed from {} to {}; its binlog is the one that was received, \
+             so it is followed further",
+            progress.server_id,
+            facts.server_id
+        );
+    }
+    Ok(is_same)
+}
+
 /// Requests the newest transaction that was received.
 async fn read_last(
     options: &ReceiverOptions,

@@ -4,6 +4,7 @@ use super::dump_request::StartPoint;
 use super::error::ReceiverError;
 use super::facts::SourceFacts;
 use super::first_contact::first_contact;
+use super::history;
 use super::options::{ReceiverContext, ReceiverOptions};
 use crate::config::SourceStart;
 use crate::flavor::Flavor;
@@ -39,11 +40,13 @@ pub(super) fn check_kind(expected: IdentityKind, facts: &SourceFacts) -> Result<
 }
 
 /// Where to resume: after the last durable transaction, or at the configured start. Also returns the
-/// source's [`SourceProgress::first_timestamp`].
+/// source's [`SourceProgress::first_timestamp`]. `before` is the server that answered before, if one did since
+/// the relay's start.
 pub(super) async fn start_point(
     options: &ReceiverOptions,
     context: &ReceiverContext,
     facts: &SourceFacts,
+    before: Option<&SourceFacts>,
 ) -> Result<(StartPoint, u32), ReceiverError> {
     let known = {
         let state = context.log.state();
@@ -55,7 +58,10 @@ pub(super) async fn start_point(
     };
     let executed = context.log.state().executed.clone();
     if !facts.follows_by_gtid(&options.config) {
-        if progress.server_id != 0 && progress.server_id != facts.server_id {
+        if progress.server_id != 0
+            && progress.server_id != facts.server_id
+            && !history::is_same_server(options, facts, before, &progress).await?
+        {
             return Err(ReceiverError::setup(
                 format!(
                     "the source is another server: it has server_id {} instead of {}, and position \

@@ -22,6 +22,7 @@ mod support;
 
 mod accounts;
 mod any_of_three;
+mod changed_server_id;
 mod compression;
 mod control_connection;
 mod dump;
