@@ -14,6 +14,7 @@
 //! source. An error of the log stops the thread; transactions that are already durable are still
 //! served.
 
+mod decisions;
 mod error;
 mod queue;
 mod source;
@@ -21,7 +22,7 @@ mod source;
 mod tests;
 
 pub use error::{AppendError, Refusal};
-pub use queue::{QueuedBatch, SourceCounters};
+pub use queue::{Continuation, DeliveredChange, Queued, QueuedBatch, SourceCounters};
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -32,7 +33,7 @@ use tokio::sync::mpsc;
 
 use self::source::Source;
 use crate::binlog::FormatDescription;
-use crate::gtid::Uuid;
+use crate::gtid::{GtidSet, Uuid};
 use crate::identity::{Executed, IdentityKind};
 use crate::merge::halves::OpenHalves;
 use crate::merge::pairing::Pairing;
@@ -55,8 +56,10 @@ const IDLE_TICK: Duration = Duration::from_millis(50);
 pub struct LogThread {
     log: Writer,
     merge: Merge,
-    /// By source number. Invariant: one for each configured source.
+    /// By source number. Invariant: one for each name in the log's options.
     sources: Vec<Source>,
+    /// MySQL: GTIDs that count as delivered by decision of an administrator.
+    counted: GtidSet,
 }
 
 impl LogThread {
@@ -86,14 +89,15 @@ impl LogThread {
             },
             number: 1,
         };
-        Self::open(options, format, opened, merge)
+        Self::open(options, format, opened, merge, GtidSet::new())
     }
 
-    /// Continues a recovered log, in a new file.
+    /// Continues a recovered log, in a new file. The names in `options` are replaced by those that the log has.
     ///
     /// # Errors
     /// When the files cannot be created.
-    pub fn resume(options: LogOptions, recovered: Recovered) -> Result<Self, LogError> {
+    pub fn resume(mut options: LogOptions, recovered: Recovered) -> Result<Self, LogError> {
+        options.source_names = recovered.source_names;
         let progress = options.source_names.iter();
         let progress = progress.map(|name| recovered.sources.get(name).cloned());
         let progress = progress.map(Option::unwrap_or_default).collect();
@@ -114,7 +118,7 @@ impl LogThread {
             },
             number: recovered.end.file + 1,
         };
-        Self::open(options, &recovered.format, opened, merge)
+        Self::open(options, &recovered.format, opened, merge, recovered.counted)
     }
 
     fn open(
@@ -122,18 +126,20 @@ impl LogThread {
         format: &FormatDescription,
         opened: OpenedLog,
         mut merge: Merge,
+        counted: GtidSet,
     ) -> Result<Self, LogError> {
         for progress in &opened.state.sources {
             merge.begin_origin(progress.server_id, progress.first_timestamp);
         }
         let sources = options.source_names.iter().cloned().map(Source::new);
         let sources = sources.collect();
-        let carried = carried_over(&merge, opened.number);
+        let carried = carried_over(&merge, &counted, opened.number);
         let log = Writer::open(options, format, opened, &carried)?;
         Ok(Self {
             log,
             merge,
             sources,
+            counted,
         })
     }
 
@@ -184,9 +190,18 @@ impl LogThread {
     }
 
     fn start_file(&mut self) -> Result<(), LogError> {
+        self.start_file_with(None)
+    }
+
+    /// Begins the next file. `new_history` is the server of which a new history begins with it.
+    fn start_file_with(&mut self, new_history: Option<u32>) -> Result<(), LogError> {
         let next = self.log.next_record().file + 1;
         self.merge.start_file();
-        self.log.start_file(&carried_over(&self.merge, next))
+        let carried = carried_over(&self.merge, &self.counted, next);
+        self.log.start_file(&CarriedOver {
+            new_history,
+            ..carried
+        })
     }
 
     /// Records what is new about the source of `batch`, before its transactions are compared with
@@ -280,7 +295,7 @@ impl LogThread {
     /// thread of its own. `counters` has one entry for each configured source.
     pub fn run(
         mut self,
-        mut queue: mpsc::Receiver<QueuedBatch>,
+        mut queue: mpsc::Receiver<Queued>,
         counters: &[Arc<SourceCounters>],
         runtime: &Handle,
     ) {
@@ -309,20 +324,27 @@ impl LogThread {
 
     fn append_group(
         &mut self,
-        first: QueuedBatch,
-        queue: &mut mpsc::Receiver<QueuedBatch>,
+        first: Queued,
+        queue: &mut mpsc::Receiver<Queued>,
         counters: &[Arc<SourceCounters>],
     ) -> Result<(), LogError> {
         let mut len = 0;
         let mut next = Some(first);
-        while let Some(QueuedBatch { batch, memory }) = next {
-            len += batch.len();
-            let source = counters.get(usize::from(batch.source));
-            let source = source.ok_or_else(|| not_configured(&self.log, batch.source))?;
-            self.append_batch(&batch, source)?;
-            source.taken.fetch_add(1, Ordering::Relaxed);
-            batch.recycle();
-            drop(memory);
+        while let Some(queued) = next {
+            match queued {
+                Queued::Batch(QueuedBatch { batch, memory }) => {
+                    len += batch.len();
+                    let source = counters.get(usize::from(batch.source));
+                    let source = source.ok_or_else(|| not_configured(&self.log, batch.source))?;
+                    self.append_batch(&batch, source)?;
+                    source.taken.fetch_add(1, Ordering::Relaxed);
+                    batch.recycle();
+                    drop(memory);
+                }
+                Queued::Continuation(continuation) => {
+                    self.continue_source(*continuation, counters)?;
+                }
+            }
             next = if len < GROUP_LEN_MAX {
                 queue.try_recv().ok()
             } else {
@@ -388,7 +410,7 @@ fn not_configured(log: &Writer, source: u16) -> LogError {
 }
 
 /// The state with which the index of file `number` begins.
-fn carried_over(merge: &Merge, number: u64) -> CarriedOver<'_> {
+fn carried_over<'a>(merge: &'a Merge, counted: &'a GtidSet, number: u64) -> CarriedOver<'a> {
     let end = RecordNumber {
         file: number,
         record: 0,
@@ -397,6 +419,8 @@ fn carried_over(merge: &Merge, number: u64) -> CarriedOver<'_> {
         executed: merge.executed(),
         halves: merge.halves(),
         paths: merge.pairing().states(end).collect(),
+        counted,
+        new_history: None,
     }
 }
 

@@ -9,6 +9,7 @@
 //!   `dump_request` requests the dump.
 //! - `stream`: packets become batches of transactions for the relay log; `packets`,
 //!   `dump_position`, `listening`.
+//! - `continuing`: an administrator's decision to continue a source at another position.
 //! - `control`: a second connection, which asks for the source's own end and for privileges.
 //!
 //! Each source has its own receiver; a problem with one does not affect the others.
@@ -16,6 +17,7 @@
 mod binlog_check;
 mod check;
 mod connect;
+mod continuing;
 pub mod control;
 mod dump_position;
 mod dump_request;
@@ -34,6 +36,7 @@ mod old_servers;
 mod options;
 mod packets;
 mod read_back;
+mod rereading;
 mod resume;
 mod retry;
 mod scan;
@@ -46,6 +49,7 @@ mod stream;
 pub(crate) mod tests;
 
 pub use check::{CheckedSource, check_source};
+pub use continuing::{ContinueFrom, ContinueRequest};
 pub use error::ReceiverError;
 pub use facts::SourceFacts;
 pub use filter_changes::announce_filters;

@@ -69,7 +69,12 @@ fn check_sources(config: &Config) -> anyhow::Result<Outcome> {
             }
             Err(error) => {
                 bad += 1;
-                writeln!(out, "source {}: {}", source.name, error.to_line())?;
+                writeln!(
+                    out,
+                    "source {}: {}",
+                    source.name,
+                    error.to_line(&source.name)
+                )?;
             }
         }
         out.flush()?;

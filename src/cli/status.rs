@@ -65,7 +65,7 @@ pub fn run(args: StatusArgs) -> anyhow::Result<Outcome> {
     }
 }
 
-fn no_answer(socket: &Path) -> String {
+pub(super) fn no_answer(socket: &Path) -> String {
     format!(
         "no relay answers at {} (is binrelay running?)",
         socket.display()
@@ -185,10 +185,15 @@ fn seconds(seconds: Option<u64>) -> String {
 }
 
 fn error_line(error: &ErrorReport) -> String {
-    match error.code {
-        0 => format!("{} ({})", error.message, error.at),
-        code => format!("{} (error {code}, {})", error.message, error.at),
-    }
+    let code = match error.code {
+        0 => String::new(),
+        code => format!("error {code}, "),
+    };
+    let ended = match &error.resolved_at {
+        Some(at) => format!(", streaming again since {at}"),
+        None => String::new(),
+    };
+    format!("{} ({code}{}{ended})", error.message, error.at)
 }
 
 /// The socket named on the command line, or the configuration's.

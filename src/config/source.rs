@@ -138,12 +138,19 @@ fn read_start(section: &mut Section<'_, '_>) -> SourceStart {
     let Some(text) = section.string("start", START_EXPECTED) else {
         return SourceStart::Earliest;
     };
-    match parse_start(text) {
+    match SourceStart::parse(text) {
         Some(start) => start,
         None => {
             section.expected("start", START_EXPECTED);
             SourceStart::Earliest
         }
+    }
+}
+
+impl SourceStart {
+    /// Reads a start as the configuration has it: `earliest`, `latest`, `FILE:POS` or `gtid:…`.
+    pub fn parse(text: &str) -> Option<SourceStart> {
+        parse_start(text)
     }
 }
 

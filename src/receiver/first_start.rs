@@ -73,8 +73,8 @@ async fn ask_all(sources: &[Source], identities: &Identities) -> Vec<Option<Firs
         contacts.push(match answer {
             Ok(contact) => Some(contact),
             Err(error) => {
-                tracing::warn!(source = name, "first contact: {}", error.to_line());
-                status.note_error(&error);
+                tracing::warn!(source = name, "first contact: {}", error.to_line(name));
+                status.note_error(&error, name);
                 None
             }
         });

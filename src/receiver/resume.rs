@@ -68,8 +68,8 @@ pub(super) async fn start_point(
                      {} is not valid there",
                     facts.server_id, progress.server_id, progress.position
                 ),
-                "point the address to the old server again, or follow by GTID \
-                 (auto_position = true)",
+                "point the address to the old server again; if the replicas have everything up to a \
+                 position of this server, run binrelay continue SOURCE --at FILE:POS",
             ));
         }
         let start = StartPoint::File(progress.position);
@@ -111,8 +111,9 @@ async fn join(
                 "the start of this source is after transactions that the relay log never had: \
                  {missing}"
             ),
-            "configure an earlier start, or start with an empty data_dir while all sources are up \
-             and seed the replicas again",
+            "configure an earlier start; if the replicas have the changes of these transactions, run \
+             binrelay continue SOURCE --at earliest; otherwise start with an empty data_dir while all \
+             sources are up and seed the replicas again",
         ));
     }
     Ok(contact.progress)
@@ -132,12 +133,14 @@ fn check_history(context: &ReceiverContext, has_start: bool) -> Result<(), Recei
     Err(ReceiverError::setup(
         "the source joins a relay log that began without it, and without GTIDs its old \
          transactions cannot be distinguished from new ones",
-        "start with an empty data_dir while all sources are up, and seed the replicas again",
+        "if the replicas have everything up to a position of the source, run binrelay continue SOURCE \
+         --at FILE:POS; otherwise start with an empty data_dir while all sources are up, and seed the \
+         replicas again",
     ))
 }
 
 /// Describes what `before` contains that `executed` lacks.
-fn missing(before: &Executed, executed: &Executed) -> Option<String> {
+pub(super) fn missing(before: &Executed, executed: &Executed) -> Option<String> {
     match (before, executed) {
         (Executed::MySql(before), Executed::MySql(executed)) => {
             let mut rest = before.clone();

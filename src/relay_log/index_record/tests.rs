@@ -102,7 +102,11 @@ fn records(kind: IdentityKind) -> Vec<Record> {
         Record::EndedXa(text),
     ];
     match kind {
-        IdentityKind::MySql => {}
+        IdentityKind::MySql => records.push(Record::CountedGtids {
+            origin: 7,
+            first: 1 << 33,
+            last: 1 << 34,
+        }),
         IdentityKind::MariaDb => records.extend(mariadb_records()),
         IdentityKind::Anonymous => {
             records.push(Record::BeforeStart { step, transaction });
@@ -113,13 +117,14 @@ fn records(kind: IdentityKind) -> Vec<Record> {
     records
 }
 
-fn mariadb_records() -> [Record; 4] {
+fn mariadb_records() -> [Record; 5] {
     let gtid: MariaDbGtid = "3-86-12".parse().unwrap();
     [
         Record::SourceGtid { step: step(), gtid },
         Record::KeptAlter(gtid),
         Record::EmptiedAlter(gtid),
         Record::EndedAlter(gtid),
+        Record::NewHistory { server_id: 86 },
     ]
 }
 
@@ -139,6 +144,7 @@ fn path_records() -> [Record; 4] {
             cursor: record,
             is_aligned: true,
             formats_differ: true,
+            begins_again: true,
         },
         Record::PathSkipped {
             key,
@@ -177,7 +183,7 @@ fn every_kind_round_trips_and_every_flipped_bit_is_found() {
     codes.dedup();
     assert_eq!(
         codes,
-        (1..=19).collect::<Vec<u8>>(),
+        (1..=21).collect::<Vec<u8>>(),
         "all kinds were tested"
     );
 }
@@ -212,7 +218,7 @@ fn records_of_another_kind_of_log_are_refused() {
 fn values_that_are_never_written_are_refused() {
     let all = records(IdentityKind::Anonymous);
     let decode = |bytes| Record::decode(&bytes, IdentityKind::Anonymous);
-    for kind in (20..=255).chain([0]) {
+    for kind in (22..=255).chain([0]) {
         let bytes = sealed(&all[0], |bytes| bytes[0] = kind);
         assert_eq!(decode(bytes), Err(RecordError::Kind(kind)));
     }
