@@ -43,6 +43,7 @@ mod scan;
 mod shared_domain;
 mod source_end;
 mod source_queries;
+mod start_changes;
 mod status;
 mod stream;
 #[cfg(test)]
@@ -61,4 +62,5 @@ pub use options::{Queue, ReceiverContext, ReceiverOptions};
 pub use read_back::ReadBack;
 pub use retry::run;
 pub use source_end::SourceEnd;
+pub use start_changes::{announce_starts, changed_starts};
 pub use status::{LastError, SourceState, SourceStatus};

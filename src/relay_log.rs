@@ -25,7 +25,7 @@ pub use check::LogBinding;
 pub use error::{IndexMismatch, LogError};
 pub use files::LogDir;
 pub use published::{Condition, LastReceived, LogState, RelayLog, SourceProgress};
-pub use recorded::was_recorded;
+pub use recorded::{started_sources, was_recorded};
 pub use writer::{CarriedOver, LogOptions, OpenedLog, WriteError, Writer};
 
 pub use crate::position::{RelayLogPosition, SourcePosition};

@@ -1,5 +1,6 @@
 //! `[[source]]`: the servers that the relay follows.
 
+use std::fmt;
 use std::time::Duration;
 
 use toml::de::{DeTable, DeValue};
@@ -151,6 +152,18 @@ impl SourceStart {
     /// Reads a start as the configuration has it: `earliest`, `latest`, `FILE:POS` or `gtid:…`.
     pub fn parse(text: &str) -> Option<SourceStart> {
         parse_start(text)
+    }
+}
+
+/// As in the configuration.
+impl fmt::Display for SourceStart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SourceStart::Earliest => f.write_str("earliest"),
+            SourceStart::Latest => f.write_str("latest"),
+            SourceStart::FilePosition(position) => position.fmt(f),
+            SourceStart::Gtid(text) => write!(f, "gtid:{}", text.replace(char::is_whitespace, " ")),
+        }
     }
 }
 

@@ -42,6 +42,8 @@ impl Relay {
             self.config.relay.listen
         );
         receiver::announce_filters(self.data_dir.path(), &self.config.sources);
+        let started = self.recovered.as_ref().map(started).unwrap_or_default();
+        receiver::announce_starts(self.data_dir.path(), &self.config.sources, &started);
         let pipeline = Pipeline::new(&self, shutdown.clone());
         let resumed = match self.recovered {
             Some(recovered) => Some(pipeline.resume(recovered)?),
@@ -86,6 +88,13 @@ impl Relay {
         drop(self.data_dir);
         outcome
     }
+}
+
+/// The names of the sources of which the log has a position.
+fn started(recovered: &Recovered) -> Vec<String> {
+    let sources = recovered.sources.iter();
+    let started = sources.filter(|(_, progress)| !progress.position.is_unknown());
+    started.map(|(name, _)| name.to_string()).collect()
 }
 
 /// A stage that returns at shutdown only.

@@ -23,6 +23,7 @@ mod support;
 mod accounts;
 mod any_of_three;
 mod changed_server_id;
+mod come_and_go;
 mod compression;
 mod control_connection;
 mod dump;
@@ -62,4 +63,5 @@ mod start_of_a_file;
 #[cfg(has_mysql_5_7)]
 mod two_relays;
 mod until_gtid;
+mod ways_back;
 mod without_log_slave_updates;
