@@ -1,6 +1,5 @@
 //! Why a source is not followed, and whether an immediate retry can help.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::connection::{ConnectionError, ConnectionErrorCause};
@@ -73,21 +72,16 @@ pub enum ReceiverError {
     #[error(
         "the source's history has changed: expected {expected}, found {found}. Its binlog was reset \
          (RESET MASTER, RESET BINARY LOGS AND GTIDS), its server was restored from an older copy, or \
-         it lost its newest transactions in a crash. Compare its data with the other masters and the \
-         replicas. Restore its binlog and data{}, or remove this source; to follow the changed history, \
-         start with an empty data_dir and seed the replicas again",
-        match .record {
-            Some(path) => format!(" and then remove {}", path.display()),
-            None => String::new(),
-        }
+         it lost its newest transactions in a crash. Nothing is received from it until an administrator \
+         decides. Compare its data with the other masters and the replicas. If its binlog and data were \
+         restored, run binrelay continue SOURCE; to follow the changed history, run binrelay continue \
+         SOURCE --new-history, which says what is possible; or remove this source"
     )]
     History {
         /// What should be in its binlog.
         expected: String,
         /// What is there.
         found: String,
-        /// The file that keeps the source from being followed, see `history_record`.
-        record: Option<PathBuf>,
     },
     /// A GTID set or position that the source sent cannot be read.
     #[error("{what}: {cause}")]
@@ -172,8 +166,9 @@ impl ReceiverError {
             }
             1130 => Some("allow this host for the account on the source"),
             1236 => Some(
-                "if the source has purged transactions that the relay still needs, seed the \
-                 replicas again and configure a new start for this source",
+                "if the source has purged transactions that the relay still needs, and other sources have \
+                 delivered them or the replicas have their changes, run binrelay continue SOURCE --at \
+                 earliest; if not, seed the replicas again",
             ),
             1820 | 1862 | 3118 | 4151 => {
                 Some("set a new password on the source or unlock the account (ALTER USER)")
@@ -183,13 +178,17 @@ impl ReceiverError {
         }
     }
 
-    /// The error in one line, with its remedy.
-    pub fn to_line(&self) -> String {
+    /// The error in one line, with its remedy. `source` is the source's name.
+    pub fn to_line(&self, source: &str) -> String {
         let line = match self.advice() {
             Some(advice) => format!("{self}; {advice}"),
             None => self.to_string(),
         };
         // It contains text that the source sent.
-        line.replace(char::is_control, " ")
+        let line = line.replace(char::is_control, " ");
+        line.replace(
+            "binrelay continue SOURCE",
+            &format!("binrelay continue {source}"),
+        )
     }
 }

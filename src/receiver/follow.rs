@@ -77,8 +77,10 @@ async fn open(
         .identities
         .note(options.number, &facts, options.server_id)?;
     warn(options, &context.identities, &facts);
+    let before = status.facts();
     status.set_facts(&facts);
-    let (start, first_timestamp) = resume::start_point(options, context, &facts).await?;
+    let (start, first_timestamp) =
+        resume::start_point(options, context, &facts, before.as_ref()).await?;
     verify_history(&mut connection, options, context, &facts).await?;
     dump_request::prepare(&mut connection, options, &facts).await?;
     tracing::info!(

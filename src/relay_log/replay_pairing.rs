@@ -144,6 +144,7 @@ fn states(head: &[Record], path: &Path) -> Result<Vec<PathState>, LogError> {
                 before,
                 is_aligned,
                 formats_differ,
+                begins_again,
             } => states.push(PathState {
                 path: key.path,
                 origin: key.origin,
@@ -151,6 +152,7 @@ fn states(head: &[Record], path: &Path) -> Result<Vec<PathState>, LogError> {
                 before: *before,
                 is_aligned: *is_aligned,
                 formats_differ: *formats_differ,
+                begins_again: *begins_again,
                 skipped: Vec::new(),
                 repetitions: Repetitions::default(),
             }),

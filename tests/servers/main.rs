@@ -22,6 +22,8 @@ mod support;
 
 mod accounts;
 mod any_of_three;
+mod changed_server_id;
+mod come_and_go;
 mod compression;
 mod control_connection;
 mod dump;
@@ -63,4 +65,5 @@ mod temporary_tables;
 #[cfg(has_mysql_5_7)]
 mod two_relays;
 mod until_gtid;
+mod ways_back;
 mod without_log_slave_updates;

@@ -31,6 +31,8 @@ pub struct PathState {
     pub is_aligned: bool,
     /// Whether a server has logged statements of the origin as rows, on any path.
     pub formats_differ: bool,
+    /// Whether the path began again at a position that an administrator chose.
+    pub begins_again: bool,
     /// The skipped entries, oldest first.
     pub skipped: Vec<Delivered>,
     /// Transactions that may be logged again.
@@ -50,6 +52,9 @@ pub(super) struct Path {
     pub(super) is_aligned: bool,
     /// Whether a server has logged statements of the origin as rows, on any path.
     pub(super) formats_differ: bool,
+    /// Whether the path began again at a position that an administrator chose: until it is aligned, its source
+    /// need not have the entries of the queue.
+    begins_again: bool,
     /// The timestamp of the newest transaction that was paired although one server logged it as
     /// statements and the other as rows.
     other_format_at: Option<u32>,
@@ -76,6 +81,7 @@ impl Path {
             before: state.before,
             is_aligned: state.is_aligned,
             formats_differ: state.formats_differ,
+            begins_again: state.begins_again,
             repetitions: state.repetitions,
             ..Self::default()
         }
@@ -90,9 +96,23 @@ impl Path {
             before: self.before,
             is_aligned: self.is_aligned,
             formats_differ: self.formats_differ,
+            begins_again: self.begins_again,
             skipped: self.skipped.iter().copied().collect(),
             repetitions: self.repetitions.clone(),
         }
+    }
+
+    /// Begins again at another position of the source's binlog.
+    pub(super) fn begin_again(&mut self) {
+        self.is_aligned = false;
+        self.begins_again = true;
+        self.repetitions = Repetitions::default();
+        (self.other_format_at, self.new_at, self.uncertain_at) = (None, None, None);
+    }
+
+    /// Whether the position at which it began again has not been aligned with the queue yet.
+    pub(super) fn is_beginning_again(&self) -> bool {
+        self.begins_again && !self.is_aligned
     }
 
     /// Whether the queue has no entries.
@@ -172,7 +192,7 @@ impl Path {
     ) -> Result<Paired, Unaligned> {
         let fingerprint = &arrival.fingerprint;
         // Transactions that are lost on their origin itself can only be skipped.
-        let may_have_lost = has_lost && !self.is_aligned;
+        let may_have_lost = has_lost && !self.is_aligned || self.is_beginning_again();
         match found {
             Found::First { other_format } => self.pair_first(other_format, fingerprint),
             Found::Skipped(index) => self.forget_skipped(index),

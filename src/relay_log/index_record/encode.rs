@@ -55,8 +55,14 @@ impl Record {
                 before,
                 is_aligned,
                 formats_differ,
+                begins_again,
             } => path(16, key)
-                .put(1, &[u8::from(*is_aligned) | u8::from(*formats_differ) << 1])
+                .put(
+                    1,
+                    &[u8::from(*is_aligned)
+                        | u8::from(*formats_differ) << 1
+                        | u8::from(*begins_again) << 2],
+                )
                 .put_u64(16, cursor.file)
                 .put_u64(24, cursor.record)
                 .put_u64(40, *before)
@@ -77,6 +83,16 @@ impl Record {
                 key,
                 fingerprint: again,
             } => fingerprint(path(19, key), again).seal(),
+            Record::CountedGtids {
+                origin,
+                first,
+                last,
+            } => Fields::new(20)
+                .put_u32(4, *origin)
+                .put_u64(16, *first)
+                .put_u64(24, *last)
+                .seal(),
+            Record::NewHistory { server_id } => Fields::new(21).put_u32(4, *server_id).seal(),
             Record::OpenTemporaryTable(table) => text_of(22, table).seal(),
             Record::DroppedTemporaryTable(table) => text_of(23, table).seal(),
         }
