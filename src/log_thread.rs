@@ -208,6 +208,7 @@ impl LogThread {
         let is_full = self.log.is_full(len)?;
         let is_other_format = self.log.adopt_format(batch)?;
         self.note_ended_sessions(batch)?;
+        self.note_new_session(batch, transaction);
         let begins = self.log.begins_with(batch) || self.ends_temporary_tables();
         if begins || is_other_format || is_full {
             self.start_file()?;
