@@ -112,8 +112,13 @@ impl Merge {
     }
 
     /// As [`Pairing::begin_again`].
-    pub fn begin_path(&mut self, source: u16) {
-        self.pairing.begin_again(source);
+    pub fn begin_path(
+        &mut self,
+        source: u16,
+        server_id: u32,
+        new_history: Option<(RecordNumber, RecordNumber)>,
+    ) {
+        self.pairing.begin_again(source, server_id, new_history);
     }
 
     /// As [`Pairing::note_restart`].

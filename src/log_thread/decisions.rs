@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::queue::{Continuation, DeliveredChange, SourceCounters};
 use super::{LogThread, not_configured};
 use crate::identity::Executed;
+use crate::position::RecordNumber;
 use crate::relay_log::LogError;
 
 impl LogThread {
@@ -22,12 +23,13 @@ impl LogThread {
         let Continuation {
             source,
             progress,
+            new_history,
             change,
             done,
         } = continuation;
         let counters = counters.get(usize::from(source));
         let counters = counters.ok_or_else(|| not_configured(&self.log, source))?;
-        let mut new_history = None;
+        let mut new_server = None;
         match &change {
             DeliveredChange::None => {}
             DeliveredChange::Counted(gtids) => {
@@ -36,12 +38,18 @@ impl LogThread {
             }
             DeliveredChange::NewHistory(server_id, before) => {
                 self.merge.begin_history(*server_id, before);
-                new_history = Some(*server_id);
+                new_server = Some(*server_id);
             }
         }
-        self.merge.begin_path(source);
+        let first = self.log.log().state().files.first().copied();
+        let begin = RecordNumber {
+            file: first.unwrap_or_default(),
+            record: 0,
+        };
+        let repeats = new_history.then(|| (begin, self.log.next_record()));
+        self.merge.begin_path(source, progress.server_id, repeats);
         self.log.replace_progress(source, progress)?;
-        self.start_file_with(new_history)?;
+        self.start_file_with(new_server)?;
         let purged = match (&change, self.log.log().state().purged.clone()) {
             (DeliveredChange::Counted(gtids), Executed::MySql(mut purged)) => {
                 purged.union_with(gtids);

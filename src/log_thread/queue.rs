@@ -24,6 +24,8 @@ pub struct Continuation {
     pub source: u16,
     /// The position, and the GTIDs before it. It has no newest transaction.
     pub progress: SourceProgress,
+    /// Whether the source's binlog is not the one that was received.
+    pub new_history: bool,
     /// How it changes the transactions that count as delivered.
     pub change: DeliveredChange,
     /// Answered when the decision is durable.

@@ -2,6 +2,7 @@
 
 mod anonymous;
 mod crash;
+mod decisions;
 mod disk;
 mod formats;
 mod limits;

@@ -121,10 +121,22 @@ impl Pairing {
 
     /// Records that the path continues at another position of its source's binlog, by decision of an
     /// administrator: transactions before it count as delivered, so it may have skipped any entries.
-    pub fn begin_again(&mut self, path: u16) {
+    ///
+    /// With `new_history` the binlog there is not the one that was received, so it may repeat transactions of other
+    /// origins that its server had received before: their queues have everything from the first record of
+    /// `new_history` up to its second, the next record of the ledger. What the server itself commits is new.
+    pub fn begin_again(
+        &mut self,
+        path: u16,
+        server_id: u32,
+        new_history: Option<(RecordNumber, RecordNumber)>,
+    ) {
         let of_path = self.paths.iter_mut().filter(|((of, _), _)| *of == path);
-        for (_, path) in of_path {
-            path.begin_again();
+        for ((_, origin), path) in of_path {
+            match new_history {
+                Some((first, end)) if *origin != server_id => path.begin_history(first, end),
+                _ => path.begin_again(),
+            }
         }
     }
 

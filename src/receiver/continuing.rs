@@ -345,10 +345,14 @@ impl Decision<'_> {
         progress: SourceProgress,
         change: DeliveredChange,
     ) -> Result<(), ReceiverError> {
+        let is_known = !self.old.position.is_unknown();
+        let is_other_server = is_known && self.old.server_id != progress.server_id;
+        let new_history = self.new_history || is_other_server;
         let (done, recorded) = oneshot::channel();
         let continuation = Continuation {
             source: self.options.number,
             progress,
+            new_history,
             change,
             done,
         };

@@ -192,3 +192,109 @@ impl ReceiverError {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The rows of `messages.md`, Ways back, that a failure must have; none for an error that is retried.
+    fn rows(error: &ReceiverError) -> &'static [&'static str] {
+        match error {
+            ReceiverError::Connection(_) => &["connection"],
+            ReceiverError::Source(_) => &["source"],
+            ReceiverError::Ended { .. }
+            | ReceiverError::Silent(_)
+            | ReceiverError::Stream { .. } => &[],
+            ReceiverError::Transaction { .. } => &["transaction"],
+            ReceiverError::Flavor { .. } => &["flavor"],
+            ReceiverError::Setup { .. } => &["setup", "other server"],
+            ReceiverError::History { .. } => &["history"],
+            ReceiverError::Gtid { .. } => &["gtid"],
+            ReceiverError::Refused(_) => &["refused"],
+            ReceiverError::LogClosed => &["log closed"],
+        }
+    }
+
+    /// One error of each kind.
+    fn errors() -> Vec<ReceiverError> {
+        let at = SourcePosition::new("bin.000001", 4);
+        let text = || "text".to_owned();
+        vec![
+            ReceiverError::Connection(ConnectionError {
+                peer: text(),
+                phase: crate::connection::Phase::Authentication,
+                cause: ConnectionErrorCause::TlsNotOffered,
+            }),
+            ReceiverError::Source(ServerError::new(1236, "purged")),
+            ReceiverError::Ended { at: at.clone() },
+            ReceiverError::Silent(Duration::from_secs(1)),
+            ReceiverError::Transaction {
+                at: at.clone(),
+                cause: TransactionError::Incident {
+                    number: 1,
+                    message: text(),
+                },
+            },
+            ReceiverError::Stream {
+                at,
+                found: text(),
+                expected: "text",
+            },
+            ReceiverError::Flavor {
+                expected: Flavor::MySql,
+                found: Flavor::MariaDb,
+                version: text(),
+            },
+            ReceiverError::setup("what", "remedy"),
+            ReceiverError::History {
+                expected: text(),
+                found: text(),
+            },
+            ReceiverError::Gtid {
+                what: "text",
+                cause: "x".parse::<crate::gtid::GtidSet>().unwrap_err(),
+            },
+            ReceiverError::Refused(text()),
+            ReceiverError::LogClosed,
+        ]
+    }
+
+    #[test]
+    fn every_kind_of_failure_has_its_way_back_in_the_documentation() {
+        let text = include_str!("../cli/messages.md");
+        let section = text
+            .split("## Ways back of a failed source")
+            .nth(1)
+            .unwrap();
+        let table = section
+            .split("Messages of `binrelay continue`")
+            .next()
+            .unwrap();
+        let mut documented: Vec<&str> = table
+            .lines()
+            .filter_map(|line| line.strip_prefix("| ")?.split([':', '|']).next())
+            .map(str::trim)
+            .collect();
+        documented.retain(|kind| !matches!(*kind, "failure"));
+        documented.dedup();
+        let mut expected: Vec<&str> = Vec::new();
+        for error in errors() {
+            assert_eq!(error.is_failure(), !rows(&error).is_empty(), "{error:?}");
+            expected.extend(rows(&error));
+        }
+        documented.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(documented, expected);
+    }
+
+    #[test]
+    fn messages_name_the_command_with_the_source() {
+        let purged = ReceiverError::Source(ServerError::new(1236, "purged"));
+        let line = purged.to_line("m1");
+        assert!(
+            line.contains("run binrelay continue m1 --at earliest;"),
+            "{line}"
+        );
+        assert!(!line.contains("SOURCE"), "{line}");
+    }
+}

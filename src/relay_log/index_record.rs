@@ -272,6 +272,8 @@ pub enum Record {
         formats_differ: bool,
         /// Whether the path began again at a position that an administrator chose.
         begins_again: bool,
+        /// The queue also has what the path itself delivered before this record.
+        own_until: RecordNumber,
     },
     /// 17: without GTIDs: a transaction that the path skipped.
     PathSkipped {

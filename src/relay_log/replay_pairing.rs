@@ -145,6 +145,7 @@ fn states(head: &[Record], path: &Path) -> Result<Vec<PathState>, LogError> {
                 is_aligned,
                 formats_differ,
                 begins_again,
+                own_until,
             } => states.push(PathState {
                 path: key.path,
                 origin: key.origin,
@@ -153,6 +154,7 @@ fn states(head: &[Record], path: &Path) -> Result<Vec<PathState>, LogError> {
                 is_aligned: *is_aligned,
                 formats_differ: *formats_differ,
                 begins_again: *begins_again,
+                own_until: *own_until,
                 skipped: Vec::new(),
                 repetitions: Repetitions::default(),
             }),

@@ -1,6 +1,7 @@
 //! `SET GLOBAL server_id` on a master: the server is still the same, so it is followed further, also after
 //! reconnects and a restart of the relay.
 
+use crate::support::replication::retry_each_second;
 use crate::support::servers::{Kind, Server};
 use crate::support::topology::{Mode, Topology, TopologyOptions};
 use crate::support::{self, Profile};
@@ -38,6 +39,7 @@ async fn check(kind: Kind, mode: Mode) {
     options.master_kind = kind;
     options.replica_kind = kind;
     options.replicas = 1;
+    options.attach_extra = retry_each_second(kind);
     let mut topology = Topology::start(options).await;
     topology
         .m1

@@ -2,7 +2,7 @@
 //! another order: a position belongs to a source's name, so each continues where it was.
 
 use crate::support::relay::SourceOptions;
-use crate::support::replication::assert_healthy;
+use crate::support::replication::{assert_healthy, retry_each_second};
 use crate::support::servers::{Kind, Server, ServerOptions};
 use crate::support::tables::assert_same_tables;
 use crate::support::topology::{Mode, Topology, TopologyOptions};
@@ -42,6 +42,7 @@ async fn check(kind: Kind, mode: Mode, in_gate: bool) {
     options.master_kind = kind;
     options.replica_kind = kind;
     options.replicas = 1;
+    options.attach_extra = retry_each_second(kind);
     let mut topology = Topology::start(options).await;
     topology
         .m1

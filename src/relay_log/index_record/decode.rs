@@ -56,10 +56,14 @@ impl Record {
             16 => Record::PathQueue {
                 key: path(record),
                 cursor: record_number(record),
-                before: get_u64(record, 40),
+                before: get_u64(record, 4),
                 is_aligned: flags(record, 7)? & 1 != 0,
                 formats_differ: flags(record, 7)? & 2 != 0,
                 begins_again: flags(record, 7)? & 4 != 0,
+                own_until: RecordNumber {
+                    file: get_u64(record, 40),
+                    record: get_u64(record, 48),
+                },
             },
             17 => Record::PathSkipped {
                 key: path(record),

@@ -56,6 +56,7 @@ impl Record {
                 is_aligned,
                 formats_differ,
                 begins_again,
+                own_until,
             } => path(16, key)
                 .put(
                     1,
@@ -65,7 +66,9 @@ impl Record {
                 )
                 .put_u64(16, cursor.file)
                 .put_u64(24, cursor.record)
-                .put_u64(40, *before)
+                .put_u64(4, *before)
+                .put_u64(40, own_until.file)
+                .put_u64(48, own_until.record)
                 .seal(),
             Record::PathSkipped { key, delivered } => {
                 let mut fields = fingerprint(path(17, key), &delivered.fingerprint);

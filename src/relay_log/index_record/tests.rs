@@ -148,6 +148,10 @@ fn path_records() -> [Record; 4] {
             is_aligned: true,
             formats_differ: true,
             begins_again: true,
+            own_until: RecordNumber {
+                file: 1 << 35,
+                record: 1 << 36,
+            },
         },
         Record::PathSkipped {
             key,

@@ -251,6 +251,7 @@ fn stage_path(state: &PathState, out: &mut Vec<u8>) {
         is_aligned: state.is_aligned,
         formats_differ: state.formats_differ,
         begins_again: state.begins_again,
+        own_until: state.own_until,
     };
     stage(&queue, out);
     for delivered in &state.skipped {
