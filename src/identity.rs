@@ -9,9 +9,11 @@
 //! These types are below the stages of the data path: transaction, merge and relay log share them.
 
 mod digest;
+mod evidence;
 mod fingerprint;
 
 pub use digest::history_digest;
+pub use evidence::CopyEvidence;
 pub use fingerprint::Fingerprint;
 
 use std::fmt;

@@ -21,7 +21,7 @@ mod source;
 mod tests;
 
 pub use error::{AppendError, Refusal};
-pub use queue::{QueuedBatch, SourceCounters};
+pub use queue::{QueuedBatch, RefusalNote, SourceCounters};
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -30,7 +30,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
-use self::source::Source;
+use self::source::{Repetition, Source};
 use crate::binlog::FormatDescription;
 use crate::gtid::Uuid;
 use crate::identity::{Executed, IdentityKind};
@@ -75,7 +75,13 @@ impl LogThread {
         let begin = RecordNumber { file: 1, record: 0 };
         let pairing = Pairing::new(options.source_names.iter().map(|_| begin));
         let halves = OpenHalves::default();
-        let merge = Merge::new(options.server_id, purged.clone(), pairing, halves);
+        let merge = Merge::new(
+            options.server_id,
+            purged.clone(),
+            purged.clone(),
+            pairing,
+            halves,
+        );
         let opened = OpenedLog {
             log_id: Uuid::random(),
             state: LogState {
@@ -101,6 +107,7 @@ impl LogThread {
         let merge = Merge::new(
             options.server_id,
             recovered.executed.clone(),
+            recovered.purged.clone(),
             recovered.pairing,
             recovered.halves,
         );
@@ -156,8 +163,14 @@ impl LogThread {
         //    description does not fit.
         self.prepare_file(batch, transaction)?;
         // 2. Is it new, or a copy? A new one gets its clock and commit group.
-        let decision = self.merge.decide(batch, transaction, &self.log.ledger())?;
+        let path = self.log.progress(batch.source)?.path();
+        let decision = self
+            .merge
+            .decide(batch, transaction, &path, &self.log.ledger())?;
         self.report(batch, transaction, &decision)?;
+        if decision == Decision::Resent {
+            return Ok(decision); // Nothing is new, not even the source's position.
+        }
         // 3. If it is new, its events are appended; its record is, in any case.
         let record = self.log.write(batch, transaction, &decision)?;
         // 4. Copies that arrive later are compared with it.
@@ -219,22 +232,14 @@ impl LogThread {
         transaction: &Transaction,
         decision: &Decision,
     ) -> Result<(), LogError> {
-        let is_repetition = match decision {
-            Decision::Duplicate => {
-                let progress = self.log.progress(batch.source)?;
-                source_of(&mut self.sources, &self.log, batch.source)?.warn_of_old_gtid(
-                    batch,
-                    transaction,
-                    progress,
-                );
-                return Ok(());
-            }
-            Decision::New(placement) if placement.may_be_repetition => true,
-            Decision::Repeated => false,
+        let repetition = match decision {
+            Decision::New(placement) if placement.is_again => Repetition::ExecutedAgain,
+            Decision::New(placement) if placement.may_be_repetition => Repetition::Delivered,
+            Decision::Repeated => Repetition::Dropped,
             _ => return Ok(()),
         };
         self.source(batch.source)?
-            .report_repetition(batch, transaction, is_repetition);
+            .report_repetition(batch, transaction, repetition);
         Ok(())
     }
 
@@ -345,23 +350,25 @@ impl LogThread {
         if batch.is_empty() {
             return self.move_source(batch);
         }
-        let (mut kept, mut duplicate, mut filtered) = (0, 0, 0);
+        let (mut kept, mut duplicate, mut filtered, mut repeated) = (0, 0, 0, 0);
         for transaction in &batch.transactions {
             match self.append(batch, transaction) {
-                Ok(Decision::New(_)) => {
+                Ok(Decision::New(placement)) => {
                     kept += 1;
+                    repeated += u64::from(placement.is_again || placement.may_be_repetition);
                     filtered += u64::from(transaction.emptied);
                 }
+                Ok(Decision::Repeated) => {
+                    duplicate += 1;
+                    repeated += 1;
+                }
                 Ok(
-                    Decision::Duplicate
-                    | Decision::Repeated
-                    | Decision::Own
-                    | Decision::BeforeOrigin,
+                    Decision::Duplicate | Decision::Resent | Decision::Own | Decision::BeforeOrigin,
                 ) => duplicate += 1,
                 Ok(Decision::BeforeStart) => {}
                 Err(AppendError::Log(error)) => return Err(error),
                 Err(AppendError::Refused(refusal)) => {
-                    counters.refusal.send_replace(Some(refusal.to_string()));
+                    counters.refusal.send_replace(Some(refusal.into()));
                     break;
                 }
             }
@@ -369,6 +376,7 @@ impl LogThread {
         counters.kept.fetch_add(kept, Ordering::Relaxed);
         counters.duplicate.fetch_add(duplicate, Ordering::Relaxed);
         counters.filtered.fetch_add(filtered, Ordering::Relaxed);
+        counters.repeated.fetch_add(repeated, Ordering::Relaxed);
         Ok(())
     }
 }

@@ -299,6 +299,11 @@ impl<'a> IndexReader<'a> {
         })
     }
 
+    /// The UUID and tag with this number, if a record before defines it.
+    pub fn origin(&self, number: u32) -> Option<Sid> {
+        self.definitions.origin(number)
+    }
+
     fn undefined(&self, what: &'static str, number: u32) -> LogError {
         self.damage(
             self.next.saturating_sub(1),

@@ -2,10 +2,11 @@
 
 use super::bytes::{Fields, RecordBytes};
 use super::{
-    LastRecorded, PathKey, Record, Recorded, RecordedIdentity, SourceHistory, Step, TextPart,
+    IN_SECONDS, IS_AGAIN, LastRecorded, PathKey, Record, Recorded, RecordedIdentity, SECOND_US,
+    SourceHistory, Step, TextPart, WITHOUT_CHANGES,
 };
 use crate::gtid::MariaDbGtid;
-use crate::identity::Fingerprint;
+use crate::identity::{CopyEvidence, Fingerprint};
 
 impl Record {
     /// The record's bytes.
@@ -16,20 +17,27 @@ impl Record {
                 transaction,
                 emptied,
                 may_be_repetition,
+                is_again,
             } => {
-                let flags = u8::from(*emptied) | u8::from(*may_be_repetition) << 1;
-                recorded(1, step, transaction).put(1, &[flags]).seal()
+                let again = if *is_again { IS_AGAIN } else { 0 };
+                let flags = u8::from(*emptied) | u8::from(*may_be_repetition) << 1 | again;
+                recorded(1, flags, step, transaction)
             }
-            Record::Copy { step, transaction } => recorded(2, step, transaction).seal(),
-            Record::Ignored { step, transaction } => recorded(3, step, transaction).seal(),
-            Record::BeforeStart { step, transaction } => recorded(4, step, transaction).seal(),
+            Record::Copy { step, transaction } => recorded(2, 0, step, transaction),
+            Record::Ignored { step, transaction } => recorded(3, 0, step, transaction),
+            Record::BeforeStart { step, transaction } => recorded(4, 0, step, transaction),
             Record::SourceMoved {
                 step,
                 history,
                 last,
             } => with_last(moved(5, step, history), last.as_ref()).seal(),
             Record::SourceRestarted { step, history } => moved(6, step, history).seal(),
-            Record::SourceGtid { step, gtid } => self::step(7, step)
+            Record::SourceGtid {
+                step,
+                gtid,
+                is_highest,
+            } => self::step(7, step)
+                .put(1, &[u8::from(*is_highest)])
                 .put_u32(12, gtid.domain_id)
                 .put_u64(24, gtid.seq_no)
                 .put_u32(32, gtid.server_id)
@@ -92,29 +100,25 @@ fn step(kind: u8, step: &Step) -> Fields {
     fields
 }
 
-fn recorded(kind: u8, step: &Step, transaction: &Recorded) -> Fields {
+fn recorded(kind: u8, flags: u8, step: &Step, transaction: &Recorded) -> RecordBytes {
     let mut fields = self::step(kind, step);
     fields.put_u32(32, transaction.server_id);
-    match transaction.identity {
+    let evidence_flags = match transaction.identity {
         RecordedIdentity::MySql {
             origin,
             gno,
-            commit_time_us,
+            evidence,
         } => {
-            fields
-                .put_u32(12, origin)
-                .put_u64(24, gno)
-                .put_u64(40, commit_time_us);
+            fields.put_u32(12, origin).put_u64(24, gno);
+            self::evidence(&mut fields, &evidence)
         }
         RecordedIdentity::MariaDb {
             domain_id,
             seq_no,
-            commit_time_us,
+            evidence,
         } => {
-            fields
-                .put_u32(12, domain_id)
-                .put_u64(24, seq_no)
-                .put_u64(40, commit_time_us);
+            fields.put_u32(12, domain_id).put_u64(24, seq_no);
+            self::evidence(&mut fields, &evidence)
         }
         RecordedIdentity::Anonymous(fingerprint) => {
             fields
@@ -122,9 +126,37 @@ fn recorded(kind: u8, step: &Step, transaction: &Recorded) -> Fields {
                 .put_u64(24, fingerprint.commit_timestamp)
                 .put_u32(36, fingerprint.timestamp)
                 .put_u64(40, fingerprint.content);
+            0
+        }
+    };
+    fields.put(1, &[flags | evidence_flags]).seal()
+}
+
+/// Writes what copies are compared by; returns its flags. An exact commit time leaves no space for
+/// the latest timestamp: it is not after the commit, unless a client has set the time. Then nothing
+/// is known of the events.
+fn evidence(fields: &mut Fields, evidence: &CopyEvidence) -> u8 {
+    let seconds = evidence.commit_time_us / SECOND_US;
+    let without_changes = match evidence.has_changes {
+        true => 0,
+        false => WITHOUT_CHANGES,
+    };
+    match u32::try_from(seconds) {
+        Ok(seconds) if !evidence.is_exact() => {
+            fields
+                .put_u32(36, evidence.earliest)
+                .put_u32(40, seconds)
+                .put_u32(44, evidence.latest);
+            IN_SECONDS | without_changes
+        }
+        _ => {
+            if u64::from(evidence.latest) <= seconds {
+                fields.put_u32(36, evidence.earliest);
+            }
+            fields.put_u64(40, evidence.commit_time_us);
+            without_changes
         }
     }
-    fields
 }
 
 fn moved(kind: u8, step: &Step, history: &SourceHistory) -> Fields {
