@@ -136,6 +136,15 @@ impl Executed {
         }
     }
 
+    /// Adds a transaction that is delivered; returns false if it was already added, or is of another
+    /// kind. MariaDB: it is the last of its domain, even if it is delivered again.
+    pub fn deliver(&mut self, identity: &Identity) -> bool {
+        match (self, identity) {
+            (Executed::MariaDb(state), Identity::MariaDb(gtid)) => state.record_again(*gtid),
+            (executed, _) => executed.record(identity),
+        }
+    }
+
     /// The MySQL set, if it is one.
     pub fn as_mysql(&self) -> Option<&GtidSet> {
         match self {

@@ -133,6 +133,9 @@ impl LogThread {
         for progress in &opened.state.sources {
             merge.begin_origin(progress.server_id, progress.first_timestamp);
         }
+        if options.source_names.len() == 1 {
+            merge.set_one_source();
+        }
         let sources = options.source_names.iter().cloned().map(Source::new);
         let sources = sources.collect();
         let carried = carried_over(&merge, opened.number);

@@ -8,7 +8,9 @@
 //! afterwards. A decision also has the values that depend on a new transaction's position in the
 //! merged order: the logical clock (MySQL) and the group commit id (MariaDB) that let replicas
 //! apply transactions in parallel. A transaction with a GTID is a copy if its GTID was delivered
-//! before ([`Executed`]); without GTIDs, see [`pairing`].
+//! before ([`Executed`]), and it does not contradict the delivered one ([`copies`]); without GTIDs,
+//! see [`pairing`].
+#![doc = include_str!("merge/with_gtids.md")]
 #![doc = include_str!("merge/without_gtids.md")]
 
 mod clock;
@@ -74,6 +76,11 @@ impl Merge {
             group: None,
             halves,
         }
+    }
+
+    /// Says that there is only one source.
+    pub fn set_one_source(&mut self) {
+        self.copies.set_one_path();
     }
 
     /// All transactions delivered so far.
@@ -171,7 +178,7 @@ impl Merge {
                         self.pairing
                             .deliver(arrival, record, placement.may_be_repetition);
                     }
-                    None if self.executed.record(&transaction.identity) || placement.is_again => {
+                    None if self.executed.deliver(&transaction.identity) || placement.is_again => {
                         self.copies
                             .note(&transaction.identity, transaction.evidence());
                     }

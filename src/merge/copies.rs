@@ -95,7 +95,7 @@ pub enum Known {
     /// The path has another copy of it, at a later position: the source, a peer of the origin, has
     /// executed it twice.
     Repeated,
-    /// The origin itself has executed it again, under the same GTID.
+    /// The origin itself has executed it again, under the same GTID; or the only source has.
     ExecutedAgain,
     /// Another transaction with the same GTID.
     Contradiction(CopyEvidence),
@@ -109,6 +109,8 @@ pub struct Copies {
     windows: Vec<Window>,
     /// The transactions before the log, of which there are no records.
     before: Executed,
+    /// Whether there is only one path, so that no copy can arrive by another.
+    has_one_path: bool,
 }
 
 impl Copies {
@@ -118,7 +120,13 @@ impl Copies {
             recent: Recent::new(),
             windows: Vec::new(),
             before,
+            has_one_path: false,
         }
+    }
+
+    /// Says that there is only one path.
+    pub fn set_one_path(&mut self) {
+        self.has_one_path = true;
     }
 
     /// Records a new transaction as delivered.
@@ -157,7 +165,8 @@ impl Copies {
             let end = SourcePosition::new(batch.source_end.file.clone(), transaction.source_offset);
             SourcePosition::new(file.clone(), offset).precedes(&end)
         });
-        Ok(match gtid.server_id == batch.source_server_id {
+        let is_direct = gtid.server_id == batch.source_server_id;
+        Ok(match is_direct || self.has_one_path {
             _ if !is_later => Known::Resent,
             true => Known::ExecutedAgain,
             false => Known::Repeated,

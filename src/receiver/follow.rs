@@ -15,8 +15,10 @@ use super::resume;
 use super::status::SourceStatus;
 use super::stream::{self, Dump};
 use crate::connection::{Connection, Phase};
+use crate::gtid::BinlogState;
+use crate::identity::Executed;
 use crate::log_thread::{RefusalNote, SourceCounters};
-use crate::relay_log::Condition;
+use crate::relay_log::{Condition, SourceProgress};
 
 /// Follows the source over one connection; returns the error that ended it. `connections` is the
 /// number of connections so far, from 1.
@@ -130,7 +132,24 @@ async fn verify_history(
         (progress.unwrap_or_default(), state.executed.clone())
     };
     history::verify_last(options, facts, &progress).await?;
+    let executed = without_sent(executed, &progress, facts.server_id);
     history::verify_executed(connection, facts, &executed).await
+}
+
+/// `executed` without what the server itself has sent. MariaDB: after a transaction was executed again,
+/// the server's own state has a lower number than before.
+fn without_sent(executed: Executed, progress: &SourceProgress, server_id: u32) -> Executed {
+    let Executed::MariaDb(state) = &executed else {
+        return executed;
+    };
+    if progress.server_id != server_id {
+        return executed;
+    }
+    let mut rest = BinlogState::new();
+    for gtid in state.iter().filter(|gtid| !progress.sent.contains(gtid)) {
+        rest.record(gtid);
+    }
+    Executed::MariaDb(rest)
 }
 
 /// Logs configurations that work, but not as intended: once a GTID domain that several sources

@@ -96,7 +96,7 @@ impl SourceProgress {
     /// MariaDB: records that the server has sent this GTID.
     pub(super) fn note_gtid(&mut self, gtid: MariaDbGtid) {
         self.gtid_position.set(gtid);
-        self.sent.record(gtid);
+        self.sent.record_again(gtid);
     }
 
     /// The progress, as the merge needs it.

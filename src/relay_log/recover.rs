@@ -330,7 +330,7 @@ fn replay_step(
     progress.position = position;
     match record {
         Record::Transaction { transaction, .. } => {
-            recovered.executed.record(&index.identity(transaction)?);
+            recovered.executed.deliver(&index.identity(transaction)?);
         }
         Record::SourceMoved { history, last, .. } => {
             progress.set_history(history);
@@ -343,7 +343,7 @@ fn replay_step(
             gtid, is_highest, ..
         } => match is_highest {
             true => {
-                progress.sent.record(*gtid);
+                progress.sent.record_again(*gtid);
             }
             false => progress.gtid_position.set(*gtid),
         },

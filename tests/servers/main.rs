@@ -24,6 +24,7 @@ mod accounts;
 mod any_of_three;
 mod compression;
 mod control_connection;
+mod copies;
 mod dump;
 mod dump_malformed;
 mod dump_options;

@@ -213,7 +213,7 @@ impl FileCheck {
     fn count(&mut self, found: &FoundTransaction, is_again: bool, executed: &mut Executed) {
         self.report.transactions += 1;
         let has_gtid = !matches!(found.identity, Identity::Anonymous(_));
-        if has_gtid && executed.record(&found.identity) == is_again {
+        if has_gtid && executed.deliver(&found.identity) == is_again {
             let what = match is_again {
                 false => "is already in the log, or precedes it",
                 true => "is neither in the log nor precedes it, but its record says so",

@@ -180,6 +180,18 @@ fn mariadb_transaction_that_its_own_server_executes_again_is_delivered_once() {
     }
 }
 
+/// No other path can bring what the only source has executed again, whatever server it is from.
+#[test]
+fn only_source_that_executes_a_peers_transaction_again_delivers_it() {
+    let mut pair = Pair::new(Flavor::MariaDb);
+    let mut alone = options(pair.dir.path());
+    alone.log_dir.basename = "alone".to_owned();
+    alone.source_names.truncate(1);
+    pair.log_thread = create(&alone, Flavor::MariaDb);
+    assert_eq!(pair.arrive(0, small(90, 1)), Ok("new"));
+    assert_eq!(pair.arrive(0, small(90, 1)), Ok("again"));
+}
+
 /// A path that is behind the other one is no repetition.
 #[test]
 fn first_copy_on_the_own_path_is_a_copy() {

@@ -195,6 +195,9 @@ impl History {
                 _ => false,
             };
             let is_direct = transaction.server_id == batch.source_server_id;
+            if is_again && is_direct {
+                self.model.executed.deliver(&identity);
+            }
             let new = new || (is_again && is_direct);
             match decision {
                 Decision::New(placement) => {
@@ -233,7 +236,7 @@ impl History {
             progress.server_id = batch.source_server_id;
             if let Identity::MariaDb(gtid) = identity {
                 progress.gtid_position.set(gtid);
-                progress.sent.record(gtid);
+                progress.sent.record_again(gtid);
             }
         }
         batch.recycle();

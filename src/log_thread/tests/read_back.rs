@@ -48,7 +48,7 @@ pub(super) fn transactions(log_dir: &LogDir) -> Vec<Found> {
         );
         for transaction in found.iter().filter(|found| found.file == *number) {
             // A MariaDB master can execute a GTID again.
-            let is_new = executed.record(&transaction.identity);
+            let is_new = executed.deliver(&transaction.identity);
             let is_mariadb = matches!(transaction.identity, Identity::MariaDb(_));
             assert!(is_new || is_mariadb, "twice: {transaction:?}");
         }

@@ -72,7 +72,7 @@ fn records(kind: IdentityKind) -> Vec<Record> {
             transaction,
             emptied: true,
             may_be_repetition: true,
-            is_again: kind == IdentityKind::MariaDb,
+            is_again: false,
         },
         Record::Transaction {
             step,
@@ -351,6 +351,24 @@ fn what_copies_are_compared_by_is_read_as_it_was_written() {
                 ..exact
             }
         );
+    }
+}
+
+#[test]
+fn only_mariadb_executes_a_gtid_again() {
+    let again = |kind| Record::Transaction {
+        step: step(),
+        transaction: recorded(kind),
+        emptied: false,
+        may_be_repetition: false,
+        is_again: true,
+    };
+    for kind in KINDS {
+        let decoded = Record::decode(&again(kind).encode(), kind);
+        match kind {
+            IdentityKind::MariaDb => assert_eq!(decoded, Ok(again(kind))),
+            _ => assert!(decoded.is_err(), "{decoded:?}"),
+        }
     }
 }
 
