@@ -19,9 +19,10 @@ impl Record {
                 may_be_repetition,
                 is_again,
             } => {
-                let again = if *is_again { IS_AGAIN } else { 0 };
-                let flags = u8::from(*emptied) | u8::from(*may_be_repetition) << 1 | again;
-                recorded(1, flags, step, transaction)
+                let emptied = u8::from(*emptied);
+                let may_be_repetition = u8::from(*may_be_repetition) << 1;
+                let is_again = u8::from(*is_again) * IS_AGAIN;
+                recorded(1, emptied | may_be_repetition | is_again, step, transaction)
             }
             Record::Copy { step, transaction } => recorded(2, 0, step, transaction),
             Record::Ignored { step, transaction } => recorded(3, 0, step, transaction),
@@ -36,12 +37,7 @@ impl Record {
                 step,
                 gtid,
                 is_highest,
-            } => self::step(7, step)
-                .put(1, &[u8::from(*is_highest)])
-                .put_u32(12, gtid.domain_id)
-                .put_u64(24, gtid.seq_no)
-                .put_u32(32, gtid.server_id)
-                .seal(),
+            } => source_gtid(step, gtid, *is_highest),
             Record::SourceName { source, text } => text_of(8, text).put_u16(2, *source).seal(),
             Record::SourceFile {
                 source,
@@ -157,6 +153,15 @@ fn evidence(fields: &mut Fields, evidence: &CopyEvidence) -> u8 {
             without_changes
         }
     }
+}
+
+fn source_gtid(step: &Step, gtid: &MariaDbGtid, is_highest: bool) -> RecordBytes {
+    self::step(7, step)
+        .put(1, &[u8::from(is_highest)])
+        .put_u32(12, gtid.domain_id)
+        .put_u64(24, gtid.seq_no)
+        .put_u32(32, gtid.server_id)
+        .seal()
 }
 
 fn moved(kind: u8, step: &Step, history: &SourceHistory) -> Fields {
