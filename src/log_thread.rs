@@ -17,6 +17,7 @@
 mod error;
 mod queue;
 mod source;
+mod temporary_tables;
 #[cfg(test)]
 mod tests;
 
@@ -36,6 +37,8 @@ use crate::gtid::Uuid;
 use crate::identity::{Executed, IdentityKind};
 use crate::merge::halves::OpenHalves;
 use crate::merge::pairing::Pairing;
+use crate::merge::pairing::anchor::Precedents;
+use crate::merge::temporary_tables::TemporaryTables;
 use crate::merge::{Decision, Merge};
 use crate::position::RecordNumber;
 use crate::relay_log::recover::Recovered;
@@ -57,6 +60,8 @@ pub struct LogThread {
     merge: Merge,
     /// By source number. Invariant: one for each configured source.
     sources: Vec<Source>,
+    /// Those on the replicas.
+    temporary_tables: TemporaryTables,
 }
 
 impl LogThread {
@@ -69,11 +74,29 @@ impl LogThread {
         options: LogOptions,
         format: &FormatDescription,
         purged: Executed,
+        progress: Vec<SourceProgress>,
+    ) -> Result<Self, LogError> {
+        Self::create_after(options, format, purged, progress, &[])
+    }
+
+    /// As [`LogThread::create`], without GTIDs: `precedents` are the transactions that precede another
+    /// source's first file.
+    ///
+    /// # Errors
+    /// As [`LogThread::create`].
+    pub fn create_after(
+        options: LogOptions,
+        format: &FormatDescription,
+        purged: Executed,
         mut progress: Vec<SourceProgress>,
+        precedents: &[Precedents],
     ) -> Result<Self, LogError> {
         progress.resize(options.source_names.len(), SourceProgress::default());
         let begin = RecordNumber { file: 1, record: 0 };
-        let pairing = Pairing::new(options.source_names.iter().map(|_| begin));
+        let mut pairing = Pairing::new(options.source_names.iter().map(|_| begin));
+        for one in precedents {
+            pairing.begin_after(one.path, one.origin, one.count);
+        }
         let halves = OpenHalves::default();
         let merge = Merge::new(
             options.server_id,
@@ -92,7 +115,7 @@ impl LogThread {
             },
             number: 1,
         };
-        Self::open(options, format, opened, merge)
+        Self::open(options, format, opened, merge, TemporaryTables::default())
     }
 
     /// Continues a recovered log, in a new file.
@@ -121,7 +144,8 @@ impl LogThread {
             },
             number: recovered.end.file + 1,
         };
-        Self::open(options, &recovered.format, opened, merge)
+        let tables = recovered.temporary_tables;
+        Self::open(options, &recovered.format, opened, merge, tables)
     }
 
     fn open(
@@ -129,21 +153,23 @@ impl LogThread {
         format: &FormatDescription,
         opened: OpenedLog,
         mut merge: Merge,
+        temporary_tables: TemporaryTables,
     ) -> Result<Self, LogError> {
         for progress in &opened.state.sources {
-            merge.begin_origin(progress.server_id, progress.first_timestamp);
+            merge.begin_origin(progress.server_id, progress.first_timestamp != 0);
         }
         if options.source_names.len() == 1 {
             merge.set_one_source();
         }
         let sources = options.source_names.iter().cloned().map(Source::new);
         let sources = sources.collect();
-        let carried = carried_over(&merge, opened.number);
+        let carried = carried_over(&merge, &temporary_tables, opened.number);
         let log = Writer::open(options, format, opened, &carried)?;
         Ok(Self {
             log,
             merge,
             sources,
+            temporary_tables,
         })
     }
 
@@ -166,10 +192,7 @@ impl LogThread {
         //    description does not fit.
         self.prepare_file(batch, transaction)?;
         // 2. Is it new, or a copy? A new one gets its clock and commit group.
-        let path = self.log.progress(batch.source)?.path();
-        let decision = self
-            .merge
-            .decide(batch, transaction, &path, &self.log.ledger())?;
+        let decision = self.decide(batch, transaction)?;
         self.report(batch, transaction, &decision)?;
         if decision == Decision::Resent {
             return Ok(decision); // Nothing is new, not even the source's position.
@@ -191,10 +214,13 @@ impl LogThread {
         let len = transaction.len();
         let is_full = self.log.is_full(len)?;
         let is_other_format = self.log.adopt_format(batch)?;
-        if self.log.begins_with(batch) || is_other_format || is_full {
+        self.note_ended_sessions(batch)?;
+        let begins = self.log.begins_with(batch) || self.ends_temporary_tables();
+        if begins || is_other_format || is_full {
             self.start_file()?;
         }
         self.log.check_fits(len)?;
+        self.check_session(batch, transaction)?;
         self.note_source(batch)?;
         Ok(())
     }
@@ -202,15 +228,22 @@ impl LogThread {
     fn start_file(&mut self) -> Result<(), LogError> {
         let next = self.log.next_record().file + 1;
         self.merge.start_file();
-        self.log.start_file(&carried_over(&self.merge, next))
+        let ends_temporary_tables = self.ends_temporary_tables();
+        if ends_temporary_tables {
+            self.temporary_tables.clear();
+        }
+        let carried = carried_over(&self.merge, &self.temporary_tables, next);
+        self.log.start_file(&CarriedOver {
+            ends_temporary_tables,
+            ..carried
+        })
     }
 
     /// Records what is new about the source of `batch`, before its transactions are compared with
     /// others.
     fn note_source(&mut self, batch: &TransactionBatch) -> Result<(), LogError> {
         if batch.source_first_timestamp != 0 && self.log.record_first_timestamp(batch)? {
-            self.merge
-                .begin_origin(batch.source_server_id, batch.source_first_timestamp);
+            self.merge.begin_origin(batch.source_server_id, true);
         }
         self.note_restart(batch)
     }
@@ -255,7 +288,8 @@ impl LogThread {
     /// # Errors
     /// When the log fails.
     pub fn move_source(&mut self, batch: &TransactionBatch) -> Result<(), LogError> {
-        if self.log.begins_with(batch) {
+        self.note_ended_sessions(batch)?;
+        if self.log.begins_with(batch) || self.ends_temporary_tables() {
             self.start_file()?;
         }
         self.note_source(batch)?;
@@ -366,7 +400,11 @@ impl LogThread {
                     repeated += 1;
                 }
                 Ok(
-                    Decision::Duplicate | Decision::Resent | Decision::Own | Decision::BeforeOrigin,
+                    Decision::Duplicate
+                    | Decision::Resent
+                    | Decision::Own
+                    | Decision::Cleanup
+                    | Decision::BeforeOrigin,
                 ) => duplicate += 1,
                 Ok(Decision::BeforeStart) => {}
                 Err(AppendError::Log(error)) => return Err(error),
@@ -399,7 +437,11 @@ fn not_configured(log: &Writer, source: u16) -> LogError {
 }
 
 /// The state with which the index of file `number` begins.
-fn carried_over(merge: &Merge, number: u64) -> CarriedOver<'_> {
+fn carried_over<'a>(
+    merge: &'a Merge,
+    temporary_tables: &'a TemporaryTables,
+    number: u64,
+) -> CarriedOver<'a> {
     let end = RecordNumber {
         file: number,
         record: 0,
@@ -408,6 +450,8 @@ fn carried_over(merge: &Merge, number: u64) -> CarriedOver<'_> {
         executed: merge.executed(),
         halves: merge.halves(),
         paths: merge.pairing().states(end).collect(),
+        temporary_tables,
+        ends_temporary_tables: false,
     }
 }
 

@@ -19,6 +19,7 @@ mod decision;
 mod error;
 pub mod halves;
 pub mod pairing;
+pub mod temporary_tables;
 
 pub use clock::ClockMap;
 pub use copies::{DeliveredGtids, PathProgress};
@@ -105,8 +106,8 @@ impl Merge {
     }
 
     /// As [`Pairing::begin_origin`].
-    pub fn begin_origin(&mut self, server_id: u32, timestamp: u32) {
-        self.pairing.begin_origin(server_id, timestamp);
+    pub fn begin_origin(&mut self, server_id: u32, has_lost: bool) {
+        self.pairing.begin_origin(server_id, has_lost);
     }
 
     /// As [`Pairing::note_restart`].
@@ -200,7 +201,8 @@ impl Merge {
             | Decision::Repeated
             | Decision::Resent
             | Decision::BeforeOrigin
-            | Decision::Own => {}
+            | Decision::Own
+            | Decision::Cleanup => {}
         }
         Ok(())
     }

@@ -13,14 +13,16 @@
 //!
 //! Each source has its own receiver; a problem with one does not affect the others.
 
+mod alignment;
 mod binlog_check;
+mod binlog_reading;
 mod check;
 mod connect;
 pub mod control;
 mod dump_position;
 mod dump_request;
 mod error;
-mod event_border;
+mod event_boundary;
 mod facts;
 mod filter_changes;
 mod first_contact;

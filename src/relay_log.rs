@@ -19,6 +19,7 @@ mod published;
 pub mod reader;
 pub mod recover;
 mod replay_pairing;
+mod temporary_table;
 mod writer;
 
 pub use check::LogBinding;

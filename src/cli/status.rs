@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use binrelay::admin;
 use binrelay::config::Config;
+use binrelay::one_line::escaped;
 use binrelay::status::{ErrorReport, Report};
 use comfy_table::{ContentArrangement, Table};
 
@@ -93,7 +94,7 @@ fn render(report: &Report) -> String {
     text.push_str(&format!("executed  {}\n", or_dash(&relay.gtid_executed)));
     text.push_str(&format!("purged    {}\n", or_dash(&relay.gtid_purged)));
     if let Some(error) = &relay.last_error {
-        text.push_str(&format!("error     {}\n", error.message));
+        text.push_str(&format!("error     {}\n", escaped(&error.message)));
     }
     text.push_str(&format!("\n{}\n", sources(report)));
     for source in &report.sources {
@@ -164,8 +165,8 @@ fn replicas(report: &Report) -> Table {
     for replica in &report.replicas {
         table.add_row([
             replica.server_id.to_string(),
-            replica.host.clone(),
-            replica.user.clone(),
+            escaped(&replica.host).into_owned(),
+            escaped(&replica.user).into_owned(),
             replica.state.clone(),
             coordinates(&Some(replica.file.clone()), Some(replica.position)),
             seconds(replica.seconds_behind),
@@ -191,9 +192,10 @@ fn seconds(seconds: Option<u64>) -> String {
 }
 
 fn error_line(error: &ErrorReport) -> String {
+    let message = escaped(&error.message);
     match error.code {
-        0 => format!("{} ({})", error.message, error.at),
-        code => format!("{} (error {code}, {})", error.message, error.at),
+        0 => format!("{message} ({})", error.at),
+        code => format!("{message} (error {code}, {})", error.at),
     }
 }
 

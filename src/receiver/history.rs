@@ -20,7 +20,7 @@ use super::connect::{connect, within};
 use super::dump_position::{Change, DumpPosition};
 use super::dump_request::{dump_file, prepare};
 use super::error::ReceiverError;
-use super::event_border::begins_event;
+use super::event_boundary::begins_event;
 use super::facts::SourceFacts;
 use super::listening::Listening;
 use super::options::ReceiverOptions;

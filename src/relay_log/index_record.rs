@@ -198,7 +198,7 @@ pub enum Record {
         transaction: Recorded,
     },
     /// 3: a transaction was dropped although no copy of it was delivered: it has the relay's own
-    /// server_id, or is from before its origin's first file.
+    /// server_id, or precedes another path's first file.
     Ignored {
         /// Its source's progress after it.
         step: Step,
@@ -277,6 +277,8 @@ pub enum Record {
         key: PathKey,
         /// The first record to read.
         cursor: RecordNumber,
+        /// How many transactions that precede another path's first file have not arrived yet.
+        before: u64,
         /// Whether a transaction of the origin after the start has arrived on this path.
         is_aligned: bool,
         /// Whether a server has logged statements of the origin as rows.
@@ -303,6 +305,10 @@ pub enum Record {
         /// The transaction.
         fingerprint: Fingerprint,
     },
+    /// 22: a part of the description of a temporary table that is open.
+    OpenTemporaryTable(TextPart),
+    /// 23: a part of the description of a temporary table that was dropped.
+    DroppedTemporaryTable(TextPart),
 }
 
 /// A path, and one origin of the transactions on it.
@@ -362,6 +368,8 @@ impl Record {
             Record::PathSkipped { .. } => "path skipped",
             Record::PathNewest { .. } => "path newest",
             Record::PathAgain { .. } => "path again",
+            Record::OpenTemporaryTable(_) => "open temporary table",
+            Record::DroppedTemporaryTable(_) => "dropped temporary table",
         }
     }
 }

@@ -59,6 +59,8 @@ mod semi_sync_replicas;
 mod shared_domain;
 mod slow_replica;
 mod start_of_a_file;
+mod starts;
+mod temporary_tables;
 #[cfg(has_mysql_5_7)]
 mod two_relays;
 mod until_gtid;

@@ -207,7 +207,10 @@ impl History {
                 Decision::Duplicate => assert!(!new && !own && !is_again),
                 Decision::Repeated => assert!(!new && is_again && !is_direct),
                 Decision::Own => assert!(own),
-                Decision::Resent | Decision::BeforeStart | Decision::BeforeOrigin => {
+                Decision::Resent
+                | Decision::BeforeStart
+                | Decision::BeforeOrigin
+                | Decision::Cleanup => {
                     panic!("{decision:?}")
                 }
             }

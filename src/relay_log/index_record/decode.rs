@@ -53,6 +53,7 @@ impl Record {
             16 => Record::PathQueue {
                 key: path(record),
                 cursor: record_number(record),
+                before: get_u64(record, 40),
                 is_aligned: flags(record, 3)? & 1 != 0,
                 formats_differ: flags(record, 3)? & 2 != 0,
             },
@@ -73,6 +74,8 @@ impl Record {
                 key: path(record),
                 fingerprint: fingerprint(record),
             },
+            22 => Record::OpenTemporaryTable(text(record)?),
+            23 => Record::DroppedTemporaryTable(text(record)?),
             other => return Err(RecordError::Kind(other)),
         })
     }

@@ -7,6 +7,7 @@ use super::{
 };
 use crate::gtid::MariaDbGtid;
 use crate::identity::{CopyEvidence, Fingerprint};
+use crate::merge::pairing::Delivered;
 
 impl Record {
     /// The record's bytes.
@@ -56,21 +57,16 @@ impl Record {
             Record::PathQueue {
                 key,
                 cursor,
+                before,
                 is_aligned,
                 formats_differ,
             } => path(16, key)
                 .put(1, &[u8::from(*is_aligned) | u8::from(*formats_differ) << 1])
                 .put_u64(16, cursor.file)
                 .put_u64(24, cursor.record)
+                .put_u64(40, *before)
                 .seal(),
-            Record::PathSkipped { key, delivered } => {
-                let mut fields = fingerprint(path(17, key), &delivered.fingerprint);
-                fields
-                    .put_u16(4, delivered.path)
-                    .put_u64(16, delivered.record.file)
-                    .put_u64(24, delivered.record.record)
-                    .seal()
-            }
+            Record::PathSkipped { key, delivered } => path_skipped(key, delivered),
             Record::PathNewest {
                 key,
                 fingerprint: newest,
@@ -79,6 +75,8 @@ impl Record {
                 key,
                 fingerprint: again,
             } => fingerprint(path(19, key), again).seal(),
+            Record::OpenTemporaryTable(table) => text_of(22, table).seal(),
+            Record::DroppedTemporaryTable(table) => text_of(23, table).seal(),
         }
     }
 }
@@ -153,6 +151,15 @@ fn evidence(fields: &mut Fields, evidence: &CopyEvidence) -> u8 {
             without_changes
         }
     }
+}
+
+fn path_skipped(key: &PathKey, delivered: &Delivered) -> RecordBytes {
+    let mut fields = fingerprint(path(17, key), &delivered.fingerprint);
+    fields
+        .put_u16(4, delivered.path)
+        .put_u64(16, delivered.record.file)
+        .put_u64(24, delivered.record.record)
+        .seal()
 }
 
 fn source_gtid(step: &Step, gtid: &MariaDbGtid, is_highest: bool) -> RecordBytes {
