@@ -23,7 +23,7 @@ mod temporary_tables;
 mod tests;
 
 pub use error::{AppendError, Refusal};
-pub use queue::{Continuation, DeliveredChange, Queued, QueuedBatch, SourceCounters};
+pub use queue::{Continuation, DeliveredChange, Queued, QueuedBatch, RefusalNote, SourceCounters};
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -32,7 +32,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
-use self::source::Source;
+use self::source::{Repetition, Source};
 use crate::binlog::FormatDescription;
 use crate::gtid::{GtidSet, Uuid};
 use crate::identity::{Executed, IdentityKind};
@@ -101,7 +101,13 @@ impl LogThread {
             pairing.begin_after(one.path, one.origin, one.count);
         }
         let halves = OpenHalves::default();
-        let merge = Merge::new(options.server_id, purged.clone(), pairing, halves);
+        let merge = Merge::new(
+            options.server_id,
+            purged.clone(),
+            purged.clone(),
+            pairing,
+            halves,
+        );
         let opened = OpenedLog {
             log_id: Uuid::random(),
             state: LogState {
@@ -129,6 +135,7 @@ impl LogThread {
         let merge = Merge::new(
             options.server_id,
             recovered.executed.clone(),
+            recovered.purged.clone(),
             recovered.pairing,
             recovered.halves,
         );
@@ -155,6 +162,9 @@ impl LogThread {
     ) -> Result<Self, LogError> {
         for progress in &opened.state.sources {
             merge.begin_origin(progress.server_id, progress.first_timestamp != 0);
+        }
+        if options.source_names.len() == 1 {
+            merge.set_one_source();
         }
         let sources = options.source_names.iter().cloned().map(Source::new);
         let sources = sources.collect();
@@ -190,6 +200,9 @@ impl LogThread {
         // 2. Is it new, or a copy? A new one gets its clock and commit group.
         let decision = self.decide(batch, transaction)?;
         self.report(batch, transaction, &decision)?;
+        if decision == Decision::Resent {
+            return Ok(decision); // Nothing is new, not even the source's position.
+        }
         // 3. If it is new, its events are appended; its record is, in any case.
         let record = self.log.write(batch, transaction, &decision)?;
         // 4. Copies that arrive later are compared with it.
@@ -268,22 +281,14 @@ impl LogThread {
         transaction: &Transaction,
         decision: &Decision,
     ) -> Result<(), LogError> {
-        let is_repetition = match decision {
-            Decision::Duplicate => {
-                let progress = self.log.progress(batch.source)?;
-                source_of(&mut self.sources, &self.log, batch.source)?.warn_of_old_gtid(
-                    batch,
-                    transaction,
-                    progress,
-                );
-                return Ok(());
-            }
-            Decision::New(placement) if placement.may_be_repetition => true,
-            Decision::Repeated => false,
+        let repetition = match decision {
+            Decision::New(placement) if placement.is_again => Repetition::ExecutedAgain,
+            Decision::New(placement) if placement.may_be_repetition => Repetition::Delivered,
+            Decision::Repeated => Repetition::Dropped,
             _ => return Ok(()),
         };
         self.source(batch.source)?
-            .report_repetition(batch, transaction, is_repetition);
+            .report_repetition(batch, transaction, repetition);
         Ok(())
     }
 
@@ -402,16 +407,21 @@ impl LogThread {
         if batch.is_empty() {
             return self.move_source(batch);
         }
-        let (mut kept, mut duplicate, mut filtered) = (0, 0, 0);
+        let (mut kept, mut duplicate, mut filtered, mut repeated) = (0, 0, 0, 0);
         for transaction in &batch.transactions {
             match self.append(batch, transaction) {
-                Ok(Decision::New(_)) => {
+                Ok(Decision::New(placement)) => {
                     kept += 1;
+                    repeated += u64::from(placement.is_again || placement.may_be_repetition);
                     filtered += u64::from(transaction.emptied);
+                }
+                Ok(Decision::Repeated) => {
+                    duplicate += 1;
+                    repeated += 1;
                 }
                 Ok(
                     Decision::Duplicate
-                    | Decision::Repeated
+                    | Decision::Resent
                     | Decision::Own
                     | Decision::Cleanup
                     | Decision::BeforeOrigin,
@@ -419,7 +429,7 @@ impl LogThread {
                 Ok(Decision::BeforeStart) => {}
                 Err(AppendError::Log(error)) => return Err(error),
                 Err(AppendError::Refused(refusal)) => {
-                    counters.refusal.send_replace(Some(refusal.to_string()));
+                    counters.refusal.send_replace(Some(refusal.into()));
                     break;
                 }
             }
@@ -427,6 +437,7 @@ impl LogThread {
         counters.kept.fetch_add(kept, Ordering::Relaxed);
         counters.duplicate.fetch_add(duplicate, Ordering::Relaxed);
         counters.filtered.fetch_add(filtered, Ordering::Relaxed);
+        counters.repeated.fetch_add(repeated, Ordering::Relaxed);
         Ok(())
     }
 }

@@ -7,6 +7,7 @@
 
 mod check;
 pub mod coordinates;
+mod delivered_gtids;
 mod durable_mark;
 mod error;
 pub mod files;

@@ -129,6 +129,8 @@ fn sources(report: &Report) -> Table {
         "kept",
         "duplicate",
         "filtered",
+        "repeated",
+        "only here",
     ]);
     for source in &report.sources {
         table.add_row([
@@ -141,6 +143,10 @@ fn sources(report: &Report) -> Table {
             source.transactions.kept.to_string(),
             source.transactions.duplicate.to_string(),
             source.transactions.filtered.to_string(),
+            source.transactions.repeated.to_string(),
+            source
+                .only_here
+                .map_or("-".to_owned(), |count| count.to_string()),
         ]);
     }
     table

@@ -106,6 +106,16 @@ impl LogThread {
             .then(|| self.temporary_tables.clean_up(batch.source, transaction))
     }
 
+    fn merge_decision(
+        &mut self,
+        batch: &TransactionBatch,
+        transaction: &Transaction,
+    ) -> Result<Decision, AppendError> {
+        let path = self.log.progress(batch.source)?.path();
+        let ledger = self.log.ledger();
+        Ok(self.merge.decide(batch, transaction, &path, &ledger)?)
+    }
+
     /// Decides about a transaction as the merge does, except for one that drops the temporary tables
     /// of another source's ended sessions. Records how the open tables change.
     pub(super) fn decide(
@@ -114,7 +124,7 @@ impl LogThread {
         transaction: &Transaction,
     ) -> Result<Decision, AppendError> {
         if transaction.temporary_tables.is_empty() {
-            let decision = self.merge.decide(batch, transaction, &self.log.ledger())?;
+            let decision = self.merge_decision(batch, transaction)?;
             self.note_from_peer(batch, transaction, &decision);
             return Ok(decision);
         }
@@ -125,7 +135,7 @@ impl LogThread {
             self.change_temporary_tables(changes.clone());
             return Ok(Decision::Cleanup);
         }
-        let mut decision = self.merge.decide(batch, transaction, &self.log.ledger())?;
+        let mut decision = self.merge_decision(batch, transaction)?;
         self.note_from_peer(batch, transaction, &decision);
         let changes = match (&mut decision, cleanup) {
             (Decision::New(placement), Some((Cleanup::Late, changes))) => {

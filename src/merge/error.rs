@@ -48,6 +48,32 @@ pub enum MergeError {
         /// The problem.
         cause: Unaligned,
     },
+    /// Another transaction with the same GTID was delivered.
+    #[error(
+        "the GTID {gtid} was assigned twice: the relay log has {delivered}; the transaction that ends \
+         at {end}, {times}, is another one"
+    )]
+    Reused {
+        /// The GTID.
+        gtid: String,
+        /// Coordinates and times of the delivered one.
+        delivered: String,
+        /// The source's position after the other one.
+        end: SourcePosition,
+        /// Its times.
+        times: String,
+    },
+    /// It cannot be determined whether a transaction is a copy of the delivered one.
+    #[error(
+        "the record of delivered transactions, which the transaction that ends at {end} must be \
+         compared with, cannot be read: {cause}; repair the disk and restart binrelay"
+    )]
+    Unreadable {
+        /// The source's position after it.
+        end: SourcePosition,
+        /// The problem.
+        cause: String,
+    },
 }
 
 /// An invariant of the merge is violated: a bug of binrelay. Nothing may be appended after it.

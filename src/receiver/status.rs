@@ -212,7 +212,7 @@ impl SourceStatus {
     }
 
     /// The source's end, as it was reported last.
-    pub(super) fn source_end(&self) -> Option<SourceEnd> {
+    pub fn source_end(&self) -> Option<SourceEnd> {
         let end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
         end.as_ref().map(|reported| reported.end.clone())
     }

@@ -317,6 +317,11 @@ impl<'a> IndexReader<'a> {
         Ok(Some((sid, first, last)))
     }
 
+    /// The UUID and tag with this number, if a record before defines it.
+    pub fn origin(&self, number: u32) -> Option<Sid> {
+        self.definitions.origin(number)
+    }
+
     fn undefined(&self, what: &'static str, number: u32) -> LogError {
         self.damage(
             self.next.saturating_sub(1),

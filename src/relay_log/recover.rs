@@ -363,26 +363,20 @@ fn replay_step(
 ) -> Result<(), LogError> {
     let progress = recovered.sources.entry(index.name_of(step)?).or_default();
     let position = index.position(step)?;
+    progress.set_server(step.source_server_id);
     if let Some(transaction) = record.transaction() {
         let identity = index.identity(transaction)?;
+        if let Identity::MariaDb(gtid) = identity {
+            progress.note_gtid(gtid);
+        }
         let commit_time_us = transaction.commit_time_us();
         let digest = history_digest(&identity, transaction.server_id, commit_time_us);
         progress.note_last(&position.file, position.offset, digest);
     }
     progress.position = position;
-    progress.server_id = step.source_server_id;
     match record {
-        Record::Transaction { transaction, .. }
-        | Record::Copy { transaction, .. }
-        | Record::Ignored { transaction, .. }
-        | Record::BeforeStart { transaction, .. } => {
-            let identity = index.identity(transaction)?;
-            if let Identity::MariaDb(gtid) = identity {
-                progress.gtid_position.set(gtid);
-            }
-            if matches!(record, Record::Transaction { .. }) {
-                recovered.executed.record(&identity);
-            }
+        Record::Transaction { transaction, .. } => {
+            recovered.executed.deliver(&index.identity(transaction)?);
         }
         Record::SourceMoved { history, last, .. } => {
             progress.set_history(history);
@@ -391,7 +385,14 @@ fn replay_step(
             }
         }
         Record::SourceRestarted { history, .. } => progress.set_history(history),
-        Record::SourceGtid { gtid, .. } => progress.gtid_position.set(*gtid),
+        Record::SourceGtid {
+            gtid, is_highest, ..
+        } => match is_highest {
+            true => {
+                progress.sent.record_again(*gtid);
+            }
+            false => progress.gtid_position.set(*gtid),
+        },
         _ => {}
     }
     Ok(())

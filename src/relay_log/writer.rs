@@ -433,7 +433,7 @@ impl Writer {
         let (fresh, sources) = (&mut self.fresh, &self.sources);
         self.log.publish(end, |state| {
             for identity in fresh.drain(..) {
-                state.executed.record(&identity);
+                state.executed.deliver(&identity);
             }
             sources.clone_to(&mut state.sources);
             if state.files.last() != Some(&end.file) {

@@ -26,6 +26,7 @@ mod changed_server_id;
 mod come_and_go;
 mod compression;
 mod control_connection;
+mod copies;
 mod dump;
 mod dump_malformed;
 mod dump_options;

@@ -173,7 +173,12 @@ impl FileCheck {
     ) -> Result<(), Stop> {
         let record = &read.record;
         let log_end = record.step().map_or(0, |step| u64::from(step.log_end));
-        let Record::Transaction { transaction, .. } = record else {
+        let Record::Transaction {
+            transaction,
+            is_again,
+            ..
+        } = record
+        else {
             if log_end != self.report.verified_to {
                 let what = format!(
                     "{} record of log offset {log_end}, expected {}",
@@ -204,18 +209,20 @@ impl FileCheck {
             let offset = found.start;
             return Err(Stop::Log(Fault { offset, what }));
         }
-        self.count(&found, executed);
+        self.count(&found, *is_again, executed);
         self.report.verified_to = found.end;
         Ok(())
     }
 
-    fn count(&mut self, found: &FoundTransaction, executed: &mut Executed) {
+    fn count(&mut self, found: &FoundTransaction, is_again: bool, executed: &mut Executed) {
         self.report.transactions += 1;
-        if !matches!(found.identity, Identity::Anonymous(_)) && !executed.record(&found.identity) {
-            let what = format!(
-                "transaction {} is already in the log, or precedes it",
-                found.identity
-            );
+        let has_gtid = !matches!(found.identity, Identity::Anonymous(_));
+        if has_gtid && executed.deliver(&found.identity) == is_again {
+            let what = match is_again {
+                false => "is already in the log, or precedes it",
+                true => "is neither in the log nor precedes it, but its record says so",
+            };
+            let what = format!("transaction {} {what}", found.identity);
             self.problem_in_log(found.start, what);
         }
         // MySQL 5.6 writes no clocks; such a transaction still counts.

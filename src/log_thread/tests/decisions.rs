@@ -11,7 +11,7 @@ use crate::relay_log::SourceProgress;
 fn continue_at(thread: &mut LogThread, new_history: bool, change: DeliveredChange) {
     let counters: Vec<Arc<SourceCounters>> = (0..SOURCES).map(|_| Arc::default()).collect();
     let refusal = &counters[0].refusal;
-    refusal.send_replace(Some("refused".to_owned()));
+    refusal.send_replace(Some(RefusalNote::Other("refused".to_owned())));
     let progress = SourceProgress {
         position: SourcePosition::new("bin.000009", 4),
         server_id: 80,

@@ -181,12 +181,14 @@ pub(super) fn record_of(
             transaction: recorded,
             emptied: transaction.emptied || placement.empties,
             may_be_repetition: placement.may_be_repetition,
+            is_again: placement.is_again,
         },
         Decision::BeforeStart => Record::BeforeStart {
             step,
             transaction: recorded,
         },
-        Decision::Duplicate | Decision::Repeated => Record::Copy {
+        // One that is sent again from the same position is not written.
+        Decision::Duplicate | Decision::Repeated | Decision::Resent => Record::Copy {
             step,
             transaction: recorded,
         },
@@ -199,17 +201,17 @@ pub(super) fn record_of(
 
 /// The transaction as a record has it.
 fn recorded(transaction: &Transaction, names: &mut Names, out: &mut Vec<u8>) -> Recorded {
-    let commit_time_us = transaction.commit_time_us;
+    let evidence = transaction.evidence();
     let identity = match transaction.identity {
         Identity::MySql(gtid) => RecordedIdentity::MySql {
             origin: names.origin(gtid.sid, out),
             gno: gtid.gno,
-            commit_time_us,
+            evidence,
         },
         Identity::MariaDb(gtid) => RecordedIdentity::MariaDb {
             domain_id: gtid.domain_id,
             seq_no: gtid.seq_no,
-            commit_time_us,
+            evidence,
         },
         Identity::Anonymous(fingerprint) => RecordedIdentity::Anonymous(fingerprint),
     };
@@ -298,9 +300,15 @@ fn checkpoint(
         durable_to: log_end,
         durable_records: 0,
     };
-    for gtid in progress.gtid_position.iter() {
+    let newest = progress.gtid_position.iter().map(|gtid| (gtid, false));
+    for (gtid, is_highest) in newest.chain(progress.sent.iter().map(|gtid| (gtid, true))) {
         let gtid: MariaDbGtid = gtid;
-        stage(&Record::SourceGtid { step, gtid }, out);
+        let record = Record::SourceGtid {
+            step,
+            gtid,
+            is_highest,
+        };
+        stage(&record, out);
     }
     let moved = Record::SourceMoved {
         step,

@@ -75,9 +75,10 @@ impl Sources {
     ) -> Result<(), LogError> {
         let progress = self.get_mut(batch.source)?;
         let (file, end) = (&batch.source_end.file, transaction.source_offset);
+        progress.set_server(batch.source_server_id);
         progress.note_last(file, end, transaction.history_digest());
         if let Identity::MariaDb(gtid) = transaction.identity {
-            progress.gtid_position.set(gtid);
+            progress.note_gtid(gtid);
         }
         self.move_to(batch, end)
     }
@@ -93,7 +94,7 @@ impl Sources {
             progress.position.file = batch.source_end.file.clone();
         }
         progress.position.offset = offset;
-        progress.server_id = batch.source_server_id;
+        progress.set_server(batch.source_server_id);
         Ok(())
     }
 
