@@ -6,6 +6,8 @@ use super::{
 };
 use crate::gtid::MariaDbGtid;
 use crate::identity::Fingerprint;
+use crate::merge::pairing::Delivered;
+use crate::position::RecordNumber;
 
 impl Record {
     /// The record's bytes.
@@ -56,26 +58,11 @@ impl Record {
                 formats_differ,
                 begins_again,
                 own_until,
-            } => path(16, key)
-                .put(
-                    1,
-                    &[u8::from(*is_aligned)
-                        | u8::from(*formats_differ) << 1
-                        | u8::from(*begins_again) << 2],
-                )
-                .put_u64(16, cursor.file)
-                .put_u64(24, cursor.record)
-                .put_u64(40, own_until.file)
-                .put_u64(48, own_until.record)
-                .seal(),
-            Record::PathSkipped { key, delivered } => {
-                let mut fields = fingerprint(path(17, key), &delivered.fingerprint);
-                fields
-                    .put_u16(4, delivered.path)
-                    .put_u64(16, delivered.record.file)
-                    .put_u64(24, delivered.record.record)
-                    .seal()
+            } => {
+                let flags = [*is_aligned, *formats_differ, *begins_again];
+                path_queue(key, cursor, flags, own_until)
             }
+            Record::PathSkipped { key, delivered } => path_skipped(key, delivered),
             Record::PathNewest {
                 key,
                 fingerprint: newest,
@@ -96,6 +83,30 @@ impl Record {
             Record::NewHistory { server_id } => Fields::new(21).put_u32(4, *server_id).seal(),
         }
     }
+}
+
+fn path_queue(
+    key: &PathKey,
+    cursor: &RecordNumber,
+    flags: [bool; 3],
+    own_until: &RecordNumber,
+) -> RecordBytes {
+    let [first, second, third] = flags.map(u8::from);
+    path(16, key)
+        .put(1, &[first | second << 1 | third << 2])
+        .put_u64(16, cursor.file)
+        .put_u64(24, cursor.record)
+        .put_u64(40, own_until.file)
+        .put_u64(48, own_until.record)
+        .seal()
+}
+
+fn path_skipped(key: &PathKey, delivered: &Delivered) -> RecordBytes {
+    fingerprint(path(17, key), &delivered.fingerprint)
+        .put_u16(4, delivered.path)
+        .put_u64(16, delivered.record.file)
+        .put_u64(24, delivered.record.record)
+        .seal()
 }
 
 fn step(kind: u8, step: &Step) -> Fields {
