@@ -57,6 +57,8 @@ pub(super) struct Path {
     new_at: Option<u32>,
     /// The timestamp of the newest statement that may have changed no row, but was paired.
     uncertain_at: Option<u32>,
+    /// The entry that the newest copy was paired with; `None` if it was without effect.
+    pub(super) paired_with: Option<RecordNumber>,
     pub(super) repetitions: Repetitions,
 }
 
@@ -172,6 +174,7 @@ impl Path {
         let fingerprint = &arrival.fingerprint;
         // Transactions that are lost on their origin itself can only be skipped.
         let may_have_lost = began != 0 && !self.is_aligned;
+        self.paired_with = None;
         match found {
             Found::First { other_format } => self.pair_first(other_format, fingerprint),
             Found::Skipped(index) => self.forget_skipped(index),
@@ -212,6 +215,7 @@ impl Path {
 
     fn pair_first(&mut self, other_format: bool, fingerprint: &Fingerprint) {
         let first = self.window.pop_front();
+        self.paired_with = first.map(|first| first.record);
         let traits = first.map_or(0, |first| first.fingerprint.traits);
         if other_format && (traits ^ fingerprint.traits) & Fingerprint::HAS_STATEMENTS != 0 {
             self.formats_differ = true;
@@ -242,6 +246,7 @@ impl Path {
         arrival: &Arrival,
         ledger: &impl Ledger,
     ) -> Result<(), Unaligned> {
+        self.paired_with = Some(record);
         while let Some(entry) = self.window.pop_front() {
             self.remember_skipped(entry, entry.path == by);
         }
@@ -262,7 +267,8 @@ impl Path {
     }
 
     fn forget_skipped(&mut self, index: usize) {
-        self.skipped.remove(index);
+        let removed = self.skipped.remove(index);
+        self.paired_with = removed.map(|removed| removed.record);
         self.is_aligned = true;
     }
 
