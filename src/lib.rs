@@ -29,6 +29,7 @@
 #![doc = include_str!("architecture.md")]
 
 pub mod admin;
+pub mod adoption;
 pub mod atomic_file;
 pub mod binlog;
 pub mod config;

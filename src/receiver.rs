@@ -9,10 +9,12 @@
 //!   `dump_request` requests the dump.
 //! - `stream`: packets become batches of transactions for the relay log; `packets`,
 //!   `dump_position`, `listening`.
+//! - `before_position`: what precedes a position, for a replica that followed the source.
 //! - `control`: a second connection, which asks for the source's own end and for privileges.
 //!
 //! Each source has its own receiver; a problem with one does not affect the others.
 
+mod before_position;
 mod binlog_check;
 mod check;
 mod connect;
@@ -45,6 +47,7 @@ mod stream;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub use before_position::transactions_before;
 pub use check::{CheckedSource, check_source};
 pub use error::ReceiverError;
 pub use facts::SourceFacts;

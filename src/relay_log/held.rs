@@ -100,6 +100,8 @@ pub struct Visited<'a> {
     pub step: &'a Step,
     /// The record.
     pub record: &'a Record,
+    /// Its number.
+    pub at: RecordNumber,
     /// The transaction, if it was appended.
     pub logged: Option<Logged>,
 }
@@ -144,16 +146,17 @@ impl LogPart<'_> {
             if is_newest && log_end > self.end.offset {
                 break;
             }
+            let at = RecordNumber {
+                file: number,
+                record: at,
+            };
             let logged = match &record {
                 Record::Transaction {
                     transaction,
                     emptied,
                     ..
                 } => Some(Logged {
-                    record: RecordNumber {
-                        file: number,
-                        record: at,
-                    },
+                    record: at,
                     file: number,
                     begin,
                     end: log_end,
@@ -167,6 +170,7 @@ impl LogPart<'_> {
                 index: &index,
                 step,
                 record: &record,
+                at,
                 logged,
             })?;
         }

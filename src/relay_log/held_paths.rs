@@ -191,7 +191,7 @@ pub fn held_without_gtids(
     let mut replay = Replay::default();
     let begin = |file| RecordNumber { file, record: 0 };
     let first = begin(part.files.first().copied().unwrap_or(1));
-    for file in &part.files {
+    for file in part.files.iter().filter(|file| **file <= part.end.file) {
         let end = part.index_end(*file)?;
         let mut observe =
             |index: &IndexReader<'_>, read: &NumberedRecord, paired: Option<RecordNumber>| {
