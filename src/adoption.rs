@@ -129,7 +129,11 @@ fn source<'a>(options: &'a AdoptionOptions, name: &str) -> Result<&'a SourceConf
 }
 
 fn names(options: &AdoptionOptions) -> String {
-    let names: Vec<&str> = options.sources.iter().map(|one| one.name.as_str()).collect();
+    let names: Vec<&str> = options
+        .sources
+        .iter()
+        .map(|one| one.name.as_str())
+        .collect();
     names.join(", ")
 }
 

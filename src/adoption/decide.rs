@@ -116,11 +116,7 @@ impl Decider {
         Ok(found.held)
     }
 
-    fn check_received(
-        &self,
-        state: &LogState,
-        position: &PathPosition,
-    ) -> Result<(), AttachError> {
+    fn check_received(&self, state: &LogState, position: &PathPosition) -> Result<(), AttachError> {
         let mut names = self.source_names.iter();
         let number = names.position(|name| *name == position.source);
         let progress = number.and_then(|number| state.sources.get(number));

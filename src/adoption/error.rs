@@ -77,7 +77,9 @@ pub enum AttachError {
         received: SourcePosition,
     },
     /// The file is not one of the source's.
-    #[error("{at} is not a position in the binlog of {source_name}, which was received up to {received}")]
+    #[error(
+        "{at} is not a position in the binlog of {source_name}, which was received up to {received}"
+    )]
     OtherBinlog {
         /// The source.
         source_name: Arc<str>,
@@ -182,7 +184,9 @@ pub enum AttachError {
         count: u64,
     },
     /// MySQL with GTIDs knows its own set.
-    #[error("with GTIDs, use the replica's gtid_executed (MariaDB: gtid_slave_pos) instead of its relay log")]
+    #[error(
+        "with GTIDs, use the replica's gtid_executed (MariaDB: gtid_slave_pos) instead of its relay log"
+    )]
     UseGtids,
     /// MariaDB: the log cannot serve the position.
     #[error(transparent)]

@@ -116,7 +116,9 @@ fn parse(kind: IdentityKind, text: &str) -> Result<At, AttachError> {
         let offset: u64 = offset.parse().ok()?;
         (!file.is_empty() && offset >= 4).then(|| SourcePosition::new(file, offset))
     });
-    parsed.map(At::Position).ok_or_else(|| unreadable(kind, text))
+    parsed
+        .map(At::Position)
+        .ok_or_else(|| unreadable(kind, text))
 }
 
 fn state_of(position: &GtidPosition) -> BinlogState {

@@ -45,10 +45,7 @@ pub(super) fn is_comparable(fingerprint: &Fingerprint) -> bool {
 }
 
 /// The transactions up to the last ones of each origin.
-pub(super) fn held_up_to(
-    part: &LogPart<'_>,
-    ends: &[OriginEnd],
-) -> Result<RecordSet, AttachError> {
+pub(super) fn held_up_to(part: &LogPart<'_>, ends: &[OriginEnd]) -> Result<RecordSet, AttachError> {
     let mut searches: BTreeMap<u32, Search> = BTreeMap::new();
     for end in ends {
         let last = end.last.iter().map(|one| Fingerprint::from(*one));
@@ -120,8 +117,8 @@ fn each_transaction(
         let RecordedIdentity::Anonymous(fingerprint) = transaction.identity else {
             return Err(AttachError::UseGtids);
         };
-        let is_compared = is_comparable(&fingerprint)
-            && (!emptied || fingerprint.commit_timestamp != 0);
+        let is_compared =
+            is_comparable(&fingerprint) && (!emptied || fingerprint.commit_timestamp != 0);
         let is_delivered = visited.logged.is_some();
         let compared = is_compared.then_some(fingerprint);
         accept(compared, transaction.server_id, visited.at, is_delivered)

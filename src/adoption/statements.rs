@@ -93,7 +93,11 @@ pub(super) fn attachment(log: &RelayLog, address: &Address, decision: Decision) 
     let all = |words: Words| {
         let before = before.iter().cloned();
         let change = [words.change(address, &options), words.start()];
-        [words.stop()].into_iter().chain(before).chain(change).collect()
+        [words.stop()]
+            .into_iter()
+            .chain(before)
+            .chain(change)
+            .collect()
     };
     let is_old_mysql = flavor == Flavor::MySql && words == Words::Master;
     let mut attachment = Attachment {
@@ -134,11 +138,7 @@ pub(super) fn attachment(log: &RelayLog, address: &Address, decision: Decision) 
 
 /// The options of the CHANGE statement, with `WORD` for MASTER or SOURCE, and the statements before
 /// it.
-fn options(
-    log: &RelayLog,
-    decision: &Decision,
-    version: (u32, u32, u32),
-) -> (String, Vec<String>) {
+fn options(log: &RelayLog, decision: &Decision, version: (u32, u32, u32)) -> (String, Vec<String>) {
     let flavor = Flavor::of_version(log.server_version());
     match decision {
         Decision::ByGtid(Executed::MariaDb(state)) => (
@@ -167,10 +167,7 @@ fn on_new_replica(gtids: &Executed, version: (u32, u32, u32)) -> Vec<String> {
         true => "RESET BINARY LOGS AND GTIDS;",
         false => "RESET MASTER;",
     };
-    vec![
-        reset.to_owned(),
-        format!("SET GLOBAL gtid_purged='{set}';"),
-    ]
+    vec![reset.to_owned(), format!("SET GLOBAL gtid_purged='{set}';")]
 }
 
 #[cfg(test)]

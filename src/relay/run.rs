@@ -10,15 +10,16 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use super::error::RelayError;
 use super::open::{Relay, log_dir, source_names};
 use super::supervisor::{Stage, StageEnd, Supervisor};
-use crate::admin;
-use crate::config::FlavorChoice;
+use crate::admin::{self, Request};
+use crate::adoption::{Adoption, AdoptionOptions};
+use crate::config::{Config, FlavorChoice, Privilege, UserConfig};
 use crate::log_thread::{LogThread, QueuedBatch, SourceCounters};
 use crate::receiver::control;
 use crate::receiver::{
     self, Identities, Queue, ReadBack, ReceiverContext, ReceiverOptions, SourceStatus,
 };
 use crate::relay_log::recover::Recovered;
-use crate::relay_log::{Condition, LogOptions, RelayLog};
+use crate::relay_log::{Condition, LogOptions, RelayLog, bridge};
 use crate::sender::{self, Replicas};
 use crate::status::{Parts, SourceParts};
 
@@ -60,11 +61,9 @@ impl Relay {
         );
         supervisor.spawn(Stage::AcceptLoop, until_stopped(accepting));
         let (parts, slot) = (pipeline.parts.clone(), log_slot.subscribe());
-        let report = move || {
-            let log: Option<Arc<RelayLog>> = slot.borrow().clone();
-            parts.report(log.as_deref(), replicas.report())
-        };
-        let answering = admin::serve(self.admin, Arc::new(report), shutdown.clone());
+        let adoption = Adoption::new(adoption_options(&self.config), log_slot.subscribe());
+        let respond = respond(parts, slot, replicas, Arc::new(adoption));
+        let answering = admin::serve(self.admin, respond, shutdown.clone());
         supervisor.spawn(Stage::AdminLoop, until_stopped(answering));
         let stopping = pipeline.log_options.stopping.clone();
         let mut stop = shutdown;
@@ -80,6 +79,37 @@ impl Relay {
         let _ = std::fs::remove_file(&self.config.admin.socket);
         drop(self.data_dir);
         outcome
+    }
+}
+
+/// Answers the clients of the admin socket.
+fn respond(
+    parts: Arc<Parts>,
+    log: watch::Receiver<Option<Arc<RelayLog>>>,
+    replicas: Arc<Replicas>,
+    adoption: Arc<Adoption>,
+) -> admin::Respond {
+    Arc::new(move |request| match request {
+        Request::Status => {
+            let log: Option<Arc<RelayLog>> = log.borrow().clone();
+            let report = parts.report(log.as_deref(), replicas.report());
+            Box::pin(async move { serde_json::to_vec(&report) })
+        }
+        Request::Attach(request) => {
+            let adoption = adoption.clone();
+            Box::pin(async move { serde_json::to_vec(&adoption.answer(request).await) })
+        }
+    })
+}
+
+fn adoption_options(config: &Config) -> AdoptionOptions {
+    let mut users = config.users.iter();
+    let replicates = |user: &&UserConfig| user.privileges.contains(&Privilege::Replication);
+    AdoptionOptions {
+        server_id: config.relay.server_id,
+        listen: config.relay.listen.clone(),
+        user: users.find(replicates).map(|user| user.name.clone()),
+        sources: config.sources.clone(),
     }
 }
 
@@ -248,6 +278,7 @@ impl Pipeline {
         for repair in &recovered.repairs {
             tracing::warn!("recovery: {repair}");
         }
+        bridge::remove_useless(&self.log_options.log_dir, &recovered.files)?;
         Ok(LogThread::resume(self.log_options.clone(), recovered)?)
     }
 

@@ -260,7 +260,10 @@ pub fn remove_useless(log_dir: &LogDir, files: &[u64]) -> Result<(), LogError> {
         }
     }
     for path in useless {
-        tracing::info!("{} is removed: it leads to no file of the log", path.display());
+        tracing::info!(
+            "{} is removed: it leads to no file of the log",
+            path.display()
+        );
         fs::remove_file(&path).map_err(|cause| LogError::io("remove", &path, cause))?;
     }
     Ok(())

@@ -133,7 +133,9 @@ impl<'a> Path<'a> {
         if self.has_gone_back {
             return Err(PathError::Reset { source_name, at });
         }
-        let start = self.start_after.or_else(|| at.precedes(&first).then_some(first));
+        let start = self
+            .start_after
+            .or_else(|| at.precedes(&first).then_some(first));
         if let Some(start) = start {
             return Err(PathError::BeforeStart {
                 source_name,
@@ -214,7 +216,9 @@ pub fn held_without_gtids(
     }
     for (record, source) in &replay.late {
         if replay.before_start.contains(*record) && !replay.held.contains(*record) {
-            let path = paths.iter_mut().find(|path| path.position.source == *source);
+            let path = paths
+                .iter_mut()
+                .find(|path| path.position.source == *source);
             if let Some(path) = path {
                 path.lost += 1;
             }

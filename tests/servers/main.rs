@@ -21,6 +21,7 @@ mod standin;
 mod support;
 
 mod accounts;
+mod adoption;
 mod any_of_three;
 mod compression;
 mod control_connection;
