@@ -30,7 +30,7 @@ pub enum AttachError {
         found: String,
     },
     /// Both forms in one request.
-    #[error("give either FILE:POS for each source, or one GTID set")]
+    #[error("give either a file and position for each source, or one GTID set")]
     MixedForms,
     /// The source was asked in vain.
     #[error("{source_name} {at}: {cause}")]
@@ -126,7 +126,7 @@ pub enum AttachError {
     /// Several servers write to one domain.
     #[error(
         "a GTID position is not exact here: servers {first} and {second} both write to \
-         gtid_domain_id {domain_id}; use FILE:POS of a source"
+         gtid_domain_id {domain_id}; use a file and position of a source"
     )]
     SharedDomain {
         /// The domain.

@@ -88,9 +88,11 @@ async fn coordinates(
 fn unreadable(kind: IdentityKind, found: &str) -> AttachError {
     AttachError::Coordinates {
         expected: match kind {
-            IdentityKind::Anonymous => "FILE:POS",
-            IdentityKind::MySql => "FILE:POS or a GTID set",
-            IdentityKind::MariaDb => "FILE:POS or a GTID position such as 0-1-5,1-2-7",
+            IdentityKind::Anonymous => "coordinates such as mysql-bin.000010:154",
+            IdentityKind::MySql => "coordinates such as mysql-bin.000010:154, or a GTID set",
+            IdentityKind::MariaDb => {
+                "coordinates such as mysql-bin.000010:154, or a GTID position such as 0-1-5,1-2-7"
+            }
         },
         found: found.to_owned(),
     }

@@ -64,7 +64,10 @@ fn coordinates(arguments: &[String]) -> anyhow::Result<Vec<Coordinates>> {
         }),
         rest => {
             let source = rest.concat();
-            Err(WrongUsage(format!("expected FILE:POS or a GTID set after {source:?}")).into())
+            Err(WrongUsage(format!(
+                "expected coordinates such as mysql-bin.000010:154, or a GTID set, after {source:?}"
+            ))
+            .into())
         }
     });
     pairs.collect()
