@@ -40,7 +40,13 @@ pub struct AttachArgs {
 /// Asks the relay and prints the statements.
 pub fn run(args: AttachArgs, config: Config) -> anyhow::Result<Outcome> {
     let place = match args.last_of.is_empty() {
-        true => ReplicaPlace::Coordinates(coordinates(&args.coordinates)?),
+        true => {
+            let coordinates = coordinates(&args.coordinates)?;
+            for one in &coordinates {
+                check_source(&config, &one.source)?;
+            }
+            ReplicaPlace::Coordinates(coordinates)
+        }
         false => last_of(&args.last_of)?,
     };
     let request = AttachRequest {
@@ -71,6 +77,16 @@ fn coordinates(arguments: &[String]) -> anyhow::Result<Vec<Coordinates>> {
         }
     });
     pairs.collect()
+}
+
+/// Refuses a name that is not a source's.
+pub(super) fn check_source(config: &Config, name: &str) -> anyhow::Result<()> {
+    let names: Vec<&str> = config.sources.iter().map(|one| one.name.as_str()).collect();
+    if names.contains(&name) {
+        return Ok(());
+    }
+    let known = names.join(", ");
+    Err(WrongUsage(format!("expected a source ({known}), found {name:?}")).into())
 }
 
 /// Sends the request to the relay.

@@ -7,7 +7,7 @@ use binrelay::adoption::{AttachRequest, Coordinates, ReplicaPlace};
 use binrelay::config::Config;
 
 use super::Outcome;
-use super::attach::ask;
+use super::attach::{ask, check_source};
 use super::stdout::Stdout;
 
 /// Translate a source's coordinates into the relay's
@@ -33,6 +33,7 @@ pub struct PositionArgs {
 
 /// Translates and prints.
 pub fn run(args: PositionArgs, config: Config) -> anyhow::Result<Outcome> {
+    check_source(&config, &args.source)?;
     let coordinates = Coordinates {
         source: args.source,
         at: args.coordinates,
