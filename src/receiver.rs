@@ -22,6 +22,7 @@ pub mod control;
 mod dump_position;
 mod dump_request;
 mod error;
+mod event_boundary;
 mod facts;
 mod filter_changes;
 mod first_contact;

@@ -20,6 +20,7 @@ use super::connect::{connect, within};
 use super::dump_position::{Change, DumpPosition};
 use super::dump_request::{dump_file, prepare};
 use super::error::ReceiverError;
+use super::event_boundary::begins_event;
 use super::facts::SourceFacts;
 use super::listening::Listening;
 use super::options::ReceiverOptions;
@@ -71,10 +72,17 @@ pub(super) async fn verify_last(
     if is_other_server || last.begin > u64::from(u32::MAX) {
         return Ok(());
     }
-    let verdict = match read_last(options, last).await? {
+    let begin = SourcePosition::new(last.file.clone(), last.begin);
+    let verdict = match read_last(options, last, &begin).await {
         // A source that is shutting down ends a dump in the same way, but accepts no new connection.
-        Verdict::Ended(_) => read_last(options, last).await?,
-        verdict => verdict,
+        Ok(Verdict::Ended(_)) => read_last(options, last, &begin).await?,
+        Err(error @ (ReceiverError::Transaction { .. } | ReceiverError::Stream { .. })) => {
+            match begins_event(options, &begin).await? {
+                true => return Err(error),
+                false => Verdict::Other(format!("no event that begins at {begin}")),
+            }
+        }
+        verdict => verdict?,
     };
     let found = match verdict {
         Verdict::Same => return Ok(()),
@@ -105,12 +113,12 @@ pub(super) async fn verify_last(
 async fn read_last(
     options: &ReceiverOptions,
     last: &LastReceived,
+    begin: &SourcePosition,
 ) -> Result<Verdict, ReceiverError> {
     // A connection cannot be reused after an aborted dump.
     let (mut connection, facts) = connect(options).await?;
     prepare(&mut connection, options, &facts).await?;
-    let from = SourcePosition::new(last.file.clone(), last.begin);
-    let dump = dump_file(options, &facts, BINLOG_DUMP_NON_BLOCK, &from)?;
+    let dump = dump_file(options, &facts, BINLOG_DUMP_NON_BLOCK, begin)?;
     within(options.config.read_timeout, async {
         Ok(connection.write_command(&dump).await?)
     })
