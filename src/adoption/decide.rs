@@ -168,9 +168,7 @@ impl Decider {
         }
         let paths: Vec<&str> = positions.iter().map(|position| &*position.source).collect();
         let found = continuation(part, &held, &paths)?;
-        if let [position] = positions {
-            self.check_copies(state, &found, position)?;
-        }
+        self.check_copies(state, &found, positions)?;
         if found.missing == 0 {
             return Ok(Decision::At {
                 file: ServedFile::Log(found.from.file),
@@ -224,16 +222,20 @@ impl Decider {
         &self,
         state: &LogState,
         found: &Continuation,
-        position: &PathPosition,
+        positions: &[PathPosition],
     ) -> Result<(), AttachError> {
+        let Some(first) = positions.first() else {
+            return Ok(());
+        };
+        let is_named = |name| positions.iter().any(|position| position.source == *name);
         for (name, progress) in self.source_names.iter().zip(&state.sources) {
             let server_id = progress.server_id;
             let known = found.origins.get(&server_id).copied();
             let (count, held) = known.unwrap_or_default();
             let has_copies = held > 0 || found.on_paths.contains(&server_id);
-            if *name != position.source && count > 0 && !has_copies {
+            if !is_named(name) && count > 0 && !has_copies {
                 return Err(AttachError::NoCopies {
-                    source_name: position.source.to_string(),
+                    source_name: first.source.to_string(),
                     other: name.clone(),
                     server_id,
                     count,

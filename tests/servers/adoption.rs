@@ -2,6 +2,8 @@
 //! attached to the relay by the statements that `binrelay attach` prints. At the end its data equal the
 //! masters', without an error.
 
+mod cases;
+
 use std::process::Output;
 
 use serde_json::Value;
@@ -259,6 +261,10 @@ fn attachment(relay: &Relay, arguments: &[&str]) -> Value {
 
 /// Executes the printed statements with the test's address and password.
 async fn execute(replica: &Server, attachment: &Value) {
+    execute_at(RELAY_HOST, replica, attachment).await;
+}
+
+async fn execute_at(host: &str, replica: &Server, attachment: &Value) {
     let name = match replica.kind.says_replica() && !attachment["other_words"][0].is_null() {
         true => "other_words",
         false => "statements",
@@ -268,14 +274,14 @@ async fn execute(replica: &Server, attachment: &Value) {
     for statement in statements {
         let statement = statement.as_str().expect("a statement");
         let statement = statement.replace("PASSWORD='…'", &format!("PASSWORD='{REPL_PASSWORD}'"));
-        replica.sql(&with_host(&statement)).await;
+        replica.sql(&with_host(&statement, host)).await;
     }
 }
 
-fn with_host(statement: &str) -> String {
+fn with_host(statement: &str, host: &str) -> String {
     let Some((before, rest)) = statement.split_once("_HOST='") else {
         return statement.to_owned();
     };
     let (_, after) = rest.split_once('\'').expect("a quoted host");
-    format!("{before}_HOST='{RELAY_HOST}'{after}")
+    format!("{before}_HOST='{host}'{after}")
 }
