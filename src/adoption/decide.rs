@@ -227,7 +227,7 @@ impl Decider {
         let Some(first) = positions.first() else {
             return Ok(());
         };
-        let is_named = |name| positions.iter().any(|position| position.source == *name);
+        let is_named = |name: &Arc<str>| positions.iter().any(|position| position.source == *name);
         for (name, progress) in self.source_names.iter().zip(&state.sources) {
             let server_id = progress.server_id;
             let known = found.origins.get(&server_id).copied();

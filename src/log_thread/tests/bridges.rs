@@ -17,7 +17,9 @@ use crate::gtid::Gtid;
 use crate::position::RelayLogPosition;
 use crate::relay_log::bridge::{self, ServedFile};
 use crate::relay_log::held::{Continuation, Held, LogPart, continuation};
-use crate::relay_log::held_paths::{PathPosition, held_of_mariadb, held_without_gtids};
+use crate::relay_log::held_paths::{
+    HeldOnPaths, PathError, PathPosition, held_of_mariadb, held_without_gtids,
+};
 use crate::relay_log::reader::FileHead;
 
 /// How transactions are identified.
@@ -352,6 +354,74 @@ proptest! {
             check(kind, shared_domain, &ops, which);
         }
     }
+}
+
+/// What a replica has that has everything of master 0 up to `at`.
+fn held_at(pair: &Pair, at: SourcePosition) -> Result<HeldOnPaths, PathError> {
+    let log = pair.log_thread.as_ref().unwrap().log().clone();
+    let part = LogPart {
+        log_dir: log.log_dir(),
+        files: log.state().files.clone(),
+        end: log.published(),
+    };
+    let source = "m0".into();
+    held_without_gtids(
+        &part,
+        &pair.options.source_names,
+        OWN,
+        &[PathPosition { source, at }],
+    )
+}
+
+/// Both masters are read back from their first files to their starts. A transaction of M1 is before
+/// its start, and M0 had not executed it yet when the log began.
+#[test]
+fn what_the_log_never_had_is_refused() {
+    let mut pair = Pair::new(Kind::Anonymous, false);
+    let reading_back = |server_id| SourceProgress {
+        position: SourcePosition::new("bin.000001", 4),
+        server_id,
+        reading_back: true,
+        ..SourceProgress::default()
+    };
+    let progress = vec![reading_back(80), reading_back(81)];
+    let mut log_thread = create_anonymous(&pair.options, progress);
+    let [m0, m1] = &mut pair.sources;
+    let mut ends = Vec::new();
+    let mut append = |source: &mut TestSource, group: Vec<Vec<u8>>| {
+        let batch = source.deliver(&[group]);
+        for transaction in &batch.transactions {
+            log_thread.append(&batch, transaction).unwrap();
+        }
+        log_thread.commit().unwrap();
+        ends.push(batch.source_end);
+    };
+    for source in [&mut *m0, &mut *m1] {
+        source.assembler.set_before_start(true);
+    }
+    append(m0, insert(80, 1));
+    append(m1, insert(81, 1));
+    for source in [&mut *m0, &mut *m1] {
+        source.assembler.set_before_start(false);
+    }
+    append(m0, insert(80, 2));
+    append(m0, insert(81, 1));
+    append(m0, insert(80, 3));
+    pair.log_thread = Some(log_thread);
+    let start = SourcePosition::new("bin.000001", 4);
+    let early = held_at(&pair, start).unwrap_err();
+    assert!(matches!(early, PathError::BeforeStart { .. }), "{early}");
+    // Its first transaction is before the start, and the last one before it.
+    let held = |at: usize| held_at(&pair, ends[at].clone());
+    let lost = held(2).unwrap_err();
+    assert!(matches!(lost, PathError::Lost { count: 1, .. }), "{lost}");
+    for known in [3, 4] {
+        let found = held(known).unwrap();
+        assert_eq!(found.at_boundary.values().next(), Some(&true));
+    }
+    let between = SourcePosition::new(ends[3].file.clone(), ends[3].offset + 1);
+    let found = held_at(&pair, between).unwrap();
+    assert_eq!(found.at_boundary.values().next(), Some(&false));
 }
 
 #[test]

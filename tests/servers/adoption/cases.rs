@@ -4,7 +4,6 @@
 use std::path::PathBuf;
 
 use super::{attachment, coordinates, execute, run_attach, stop_and_start};
-use crate::support;
 use crate::support::load::{Load, LoadOptions};
 use crate::support::relay::{Relay, run_binrelay};
 use crate::support::replication::{
@@ -14,46 +13,55 @@ use crate::support::servers::{Kind, Server};
 use crate::support::tables::assert_same_tables;
 use crate::support::throttle::Gate;
 use crate::support::topology::{Mode, Topology, TopologyOptions, replica_options, run_for};
+use crate::support::{self, Profile};
 use mysql_async::Row;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn mysql_97_after_the_loss_of_data_dir() {
-    lose_data_dir(Kind::MySql, Mode::MySqlNoGtids).await;
+async fn after_the_loss_of_data_dir() {
+    let all = [
+        (Kind::MySql, Mode::MySqlNoGtids),
+        (Kind::MySql56, Mode::MySqlNoGtids),
+        (Kind::MariaDb, Mode::MariaDbFilePosition),
+    ];
+    for (kind, mode) in of_profile(&all) {
+        lose_data_dir(kind, mode).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn mysql_56_after_the_loss_of_data_dir() {
-    lose_data_dir(Kind::MySql56, Mode::MySqlNoGtids).await;
+async fn with_coordinates_of_both_masters() {
+    let all = [
+        (Kind::MariaDb, Mode::MariaDbSlavePos),
+        (Kind::MySql, Mode::MySqlNoGtids),
+    ];
+    for (kind, mode) in of_profile(&all) {
+        both_masters(kind, mode).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn mariadb_after_the_loss_of_data_dir() {
-    lose_data_dir(Kind::MariaDb, Mode::MariaDbFilePosition).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn mysql_with_coordinates_of_both_masters() {
-    both_masters(Kind::MySql, Mode::MySqlNoGtids).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn mariadb_with_coordinates_of_both_masters() {
-    both_masters(Kind::MariaDb, Mode::MariaDbSlavePos).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn mysql_replica_of_a_dead_master_through_an_interrupted_bridge() {
-    dead_master(Kind::MySql, Mode::MySqlNoGtids).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn mariadb_replica_of_a_dead_master_through_an_interrupted_bridge() {
-    dead_master(Kind::MariaDb, Mode::MariaDbFilePosition).await;
+async fn replica_of_a_dead_master_through_an_interrupted_bridge() {
+    let all = [
+        (Kind::MySql, Mode::MySqlNoGtids),
+        (Kind::MariaDb, Mode::MariaDbFilePosition),
+    ];
+    for (kind, mode) in of_profile(&all) {
+        dead_master(kind, mode).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn positions_that_cannot_be_used_are_refused() {
     refusals(Kind::MySql, Mode::MySqlNoGtids).await;
+}
+
+/// The first one in a normal run, all in the long profile.
+fn of_profile(all: &[(Kind, Mode)]) -> Vec<(Kind, Mode)> {
+    let count = match support::profile() {
+        Profile::Gate => 1,
+        Profile::Long => all.len(),
+    };
+    all[..count].to_vec()
 }
 
 async fn start(kind: Kind, mode: Mode, m2_log_slave_updates: bool, replicas: u32) -> Topology {
@@ -199,7 +207,7 @@ async fn dead_master(kind: Kind, mode: Mode) {
 
     // The connection breaks within the bridge, and the relay is started again.
     let gate = Gate::open_to(topology.relay.port).await;
-    gate.hold_after(30_000);
+    gate.hold_after(20_000);
     let statements = found.to_string();
     let port = format!("_PORT={}", topology.relay.port);
     let through_gate = statements.replace(&port, &format!("_PORT={}", gate.port));
