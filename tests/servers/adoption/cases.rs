@@ -183,19 +183,22 @@ async fn dead_master(kind: Kind, mode: Mode) {
     let mut topology = start(kind, mode, true, 0).await;
     let replica = replica_of_m1(&topology, kind, mode).await;
     let (m1, m2) = (&topology.m1, &topology.m2);
-    m1.sql(super::stop_applier(kind)).await;
     let load = |master: u32| LoadOptions {
         first_owner: master * 1_000_000,
         ..topology.load_options(master, 0)
     };
-    // M1's transactions alternate with those of M2, which M1 does not apply.
     let on_m1 = Load::start(m1, &load(1));
     let on_m2 = Load::start(m2, &load(2));
+    on_m2.wait_for(60).await;
+    // From now on M1's transactions alternate with those of M2, which M1 does not apply.
+    settle(&[m2], &[m1], 60).await;
+    m1.sql(super::stop_applier(kind)).await;
     on_m2.wait_for(150).await;
     let (stop, _) = stop_and_start(kind);
     replica.sql(stop).await;
     let place = coordinates(&replica).await;
     on_m1.finish().await;
+    on_m2.finish().await;
     // M1 is gone after everything of it has arrived.
     settle(&[m1], &[m2], 60).await;
     wait_received(&topology.relay, &end(m1).await).await;
@@ -220,6 +223,12 @@ async fn dead_master(kind: Kind, mode: Mode) {
     assert!(read_by(&replica).await.starts_with("bridge."), "{bridge}");
     gate.release();
     gate.open();
+    let later = LoadOptions {
+        first_owner: 2_000_010,
+        ..topology.load_options(2, 0)
+    };
+    let on_m2 = Load::start(&topology.m2, &later);
+    run_for(300).await;
     on_m2.finish().await;
     topology.m1.restart().await;
     if topology_needs_resume(mode) {
