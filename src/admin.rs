@@ -1,5 +1,6 @@
-//! The unix socket that answers `binrelay status` and `binrelay continue`: each client sends one JSON object as a
-//! line, gets one as the answer, and the connection is closed. A client that sends nothing gets the status.
+//! The unix socket that answers `binrelay status`, `continue`, `position` and `attach`: each client sends one JSON
+//! object as a line, gets one as the answer, and the connection is closed. A client that sends nothing gets
+//! the status.
 
 use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
@@ -7,22 +8,27 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::adoption::{Adoption, Answer, AttachRequest};
 use crate::config::SourceStart;
 use crate::fault;
 use crate::receiver::{ContinueFrom, ContinueRequest, has_changed_history};
 use crate::status::Report;
 
-/// Time limit for one client to read its answer.
+/// Time limit for one client to send its request, and to read its answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// Time limit for the answer to a request to attach a replica: files of a source and all commit
+/// indexes may have to be read.
+const ATTACH_TIMEOUT: Duration = Duration::from_secs(3600);
+/// The largest request that is accepted, in bytes.
+const REQUEST_LEN_MAX: u64 = 16 * 1024 * 1024;
 /// The largest answer that is accepted, in bytes.
 const REPORT_LEN_MAX: u64 = 64 * 1024 * 1024;
-/// The largest request that is accepted, in bytes.
-const REQUEST_LEN_MAX: u64 = 1024 * 1024;
 /// A client that sends nothing within this time wants the status.
 const REQUEST_TIMEOUT: Duration = Duration::from_millis(200);
 /// Time limit for a decision about a source.
@@ -43,6 +49,8 @@ pub enum Request {
         /// Whether its changed history is accepted.
         new_history: bool,
     },
+    /// Where a replica continues; for an [`Answer`].
+    Attach(AttachRequest),
 }
 
 /// The answer to a decision.
@@ -64,6 +72,8 @@ pub struct Answering {
     pub data_dir: PathBuf,
     /// By name: the receivers, for decisions.
     pub sources: Arc<Vec<(String, mpsc::Sender<ContinueRequest>)>>,
+    /// Finds where replicas continue.
+    pub adoption: Arc<Adoption>,
 }
 
 /// Opens the socket. The socket of a killed relay is replaced; one that answers is not.
@@ -113,8 +123,9 @@ pub async fn serve(
                 fault::inject("admin_loop");
                 let answering = answering.clone();
                 tokio::spawn(async move {
-                    // The client may have disconnected.
-                    let _ = answer(client, &answering).await;
+                    if let Err(error) = answer(client, &answering).await {
+                        tracing::debug!("a client of the admin socket: {error}");
+                    }
                 });
             }
             Err(error) => {
@@ -142,6 +153,9 @@ async fn answer(mut client: UnixStream, answering: &Answering) -> io::Result<()>
             at,
             new_history,
         }) => serde_json::to_vec(&decide(answering, &source, at, new_history).await)?,
+        Ok(Request::Attach(request)) => {
+            serde_json::to_vec(&answering.adoption.answer(request).await)?
+        }
         Err(error) => serde_json::to_vec(&Decided::Refused(format!(
             "the request cannot be read ({error}): use a client of the relay's version"
         )))?,
@@ -224,14 +238,21 @@ fn behind(answering: &Answering, report: &Report, source: &str) -> Option<String
 /// # Errors
 /// When no relay answers there, or its answer cannot be read.
 pub async fn ask(socket: &Path) -> io::Result<Report> {
-    let json = exchange(socket, &Request::Status, ANSWER_TIMEOUT).await?;
-    Ok(serde_json::from_slice(&json)?)
+    exchange(socket, &Request::Status, ANSWER_TIMEOUT).await
+}
+
+/// Asks the relay at `socket` to attach a replica.
+///
+/// # Errors
+/// As [`ask`].
+pub async fn ask_to_attach(socket: &Path, wanted: AttachRequest) -> io::Result<Answer> {
+    exchange(socket, &Request::Attach(wanted), ATTACH_TIMEOUT).await
 }
 
 /// Has the relay at `socket` carry out a decision about a source.
 ///
 /// # Errors
-/// When no relay answers there, or its answer cannot be read.
+/// As [`ask`].
 pub async fn ask_continue(
     socket: &Path,
     source: &str,
@@ -243,12 +264,15 @@ pub async fn ask_continue(
         at,
         new_history,
     };
-    let json = exchange(socket, &request, CONTINUE_TIMEOUT + ANSWER_TIMEOUT).await?;
-    Ok(serde_json::from_slice(&json)?)
+    exchange(socket, &request, CONTINUE_TIMEOUT + ANSWER_TIMEOUT).await
 }
 
 /// Sends a request; returns the answer.
-async fn exchange(socket: &Path, request: &Request, limit: Duration) -> io::Result<Vec<u8>> {
+async fn exchange<T: DeserializeOwned>(
+    socket: &Path,
+    request: &Request,
+    limit: Duration,
+) -> io::Result<T> {
     let asking = async {
         let mut client = UnixStream::connect(socket).await?;
         let mut line = serde_json::to_vec(request)?;
@@ -256,7 +280,7 @@ async fn exchange(socket: &Path, request: &Request, limit: Duration) -> io::Resu
         client.write_all(&line).await?;
         let mut json = Vec::new();
         client.take(REPORT_LEN_MAX).read_to_end(&mut json).await?;
-        Ok(json)
+        Ok(serde_json::from_slice(&json)?)
     };
     match tokio::time::timeout(limit, asking).await {
         Ok(answer) => answer,

@@ -2,10 +2,12 @@
 #![doc = include_str!("cli/operation.md")]
 #![doc = include_str!("cli/messages.md")]
 
+mod attach;
 mod check;
 mod continue_source;
 mod dump;
 mod help;
+mod last_of;
 mod logging;
 mod position;
 mod run;
@@ -48,6 +50,7 @@ enum Command {
     Dump(dump::DumpArgs),
     Verify(verify::VerifyArgs),
     Position(position::PositionArgs),
+    Attach(attach::AttachArgs),
     Help(help::HelpArgs),
 }
 
@@ -121,6 +124,10 @@ fn execute(arguments: Arguments) -> anyhow::Result<Outcome> {
         Command::Position(args) => {
             let config = Config::load_without_secrets(&args.config)?;
             position::run(args, config)
+        }
+        Command::Attach(args) => {
+            let config = Config::load_without_secrets(&args.config)?;
+            attach::run(args, config)
         }
         Command::Help(args) => help::run(args, Arguments::command()),
     }

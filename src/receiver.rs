@@ -9,12 +9,14 @@
 //!   `dump_request` requests the dump.
 //! - `stream`: packets become batches of transactions for the relay log; `packets`,
 //!   `dump_position`, `listening`.
+//! - `before_position`: what precedes a position, for a replica that followed the source.
 //! - `continuing`: an administrator's decision to continue a source at another position.
 //! - `control`: a second connection, which asks for the source's own end and for privileges.
 //!
 //! Each source has its own receiver; a problem with one does not affect the others.
 
 mod alignment;
+mod before_position;
 mod binlog_check;
 mod binlog_reading;
 mod check;
@@ -52,6 +54,7 @@ mod stream;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub use before_position::transactions_before;
 pub use check::{CheckedSource, check_source};
 pub use continuing::{ContinueFrom, ContinueRequest};
 pub use error::ReceiverError;

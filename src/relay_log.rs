@@ -1,16 +1,20 @@
 //! Stage 4: the relay's own binlog: append, make durable, publish, recover, read.
 //!
 //! [`Writer`] appends, syncs and publishes; [`recover`] finds the log's state after a stop;
-//! [`coordinates`] looks up positions, and [`reader`] reads files. The writer knows nothing about
+//! [`coordinates`] looks up positions, and [`reader`] reads files; [`held`], [`held_paths`] and [`bridge`]
+//! attach replicas that followed something else. The writer knows nothing about
 //! how the merge decides: [`crate::log_thread`] calls both.
 #![doc = include_str!("relay_log/format.md")]
 
+pub mod bridge;
 mod check;
 pub mod coordinates;
 mod delivered_gtids;
 mod durable_mark;
 mod error;
 pub mod files;
+pub mod held;
+pub mod held_paths;
 pub mod index_reader;
 pub mod index_record;
 pub mod ledger;

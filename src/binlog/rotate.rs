@@ -44,6 +44,17 @@ pub fn closing(timestamp: u32, server_id: u32, log_pos: u32, next_file: &str) ->
     build(timestamp, server_id, log_pos, 0, 4, next_file)
 }
 
+/// The rotate event that ends a file after which readers continue at `position` of another one.
+pub fn leading_to(
+    timestamp: u32,
+    server_id: u32,
+    log_pos: u32,
+    next_file: &str,
+    position: u64,
+) -> Vec<u8> {
+    build(timestamp, server_id, log_pos, 0, position, next_file)
+}
+
 /// The rotate event that a server generates to name the file whose events follow.
 pub fn artificial(server_id: u32, file: &str, position: u64) -> Vec<u8> {
     build(0, server_id, 0, FLAG_ARTIFICIAL, position, file)

@@ -27,7 +27,7 @@ struct Topic {
     text: &'static str,
 }
 
-const TOPICS: [Topic; 7] = [
+const TOPICS: [Topic; 8] = [
     Topic {
         name: "options",
         about: "The configuration file: every key, its default and its meaning",
@@ -37,6 +37,11 @@ const TOPICS: [Topic; 7] = [
         name: "operation",
         about: "Commands, exit statuses, signals, logs, and SQL on the listener",
         text: include_str!("operation.md"),
+    },
+    Topic {
+        name: "adoption",
+        about: "Attaching replicas of an existing pair, step by step",
+        text: include_str!("../adoption/adoption.md"),
     },
     Topic {
         name: "messages",
@@ -70,8 +75,8 @@ const TOPICS: [Topic; 7] = [
 ];
 
 /// The commands, in the order of `binrelay --help`. A test compares them with clap's.
-const COMMANDS: [&str; 7] = [
-    "run", "check", "status", "dump", "verify", "position", "help",
+const COMMANDS: [&str; 8] = [
+    "run", "check", "status", "dump", "verify", "position", "attach", "help",
 ];
 
 fn names() -> Vec<PossibleValue> {

@@ -1,22 +1,28 @@
 //! `binrelay position`: translates a source's coordinates into the relay's.
 
+use std::io::Write;
 use std::path::PathBuf;
 
-use anyhow::bail;
+use binrelay::adoption::{AttachRequest, Coordinates, ReplicaPlace};
 use binrelay::config::Config;
 
-use super::{Outcome, WrongUsage};
+use super::Outcome;
+use super::attach::{ask, check_source};
+use super::stdout::Stdout;
 
-/// Translate a source's coordinates into the relay's (not available in this version)
+/// Translate a source's coordinates into the relay's
 ///
-/// A dump of a source records that source's binlog file and position, or a GTID set. A later
-/// version will print the relay's file and position at which a replica restored from that dump
-/// must start.
+/// Asks the running relay at which file and position of the relay log a replica continues that has
+/// everything in the source's binlog up to FILE:POS, or the transactions of GTIDSET. Exits with 1
+/// if there is no such position: `attach` then makes a bridge file.
 #[derive(Debug, clap::Args)]
 pub struct PositionArgs {
     /// Configuration file of the relay
     #[arg(long, value_name = "FILE")]
     pub config: PathBuf,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
     /// Name of the source, as in the configuration
     #[arg(value_name = "SOURCE")]
     pub source: String,
@@ -27,18 +33,23 @@ pub struct PositionArgs {
 
 /// Translates and prints.
 pub fn run(args: PositionArgs, config: Config) -> anyhow::Result<Outcome> {
-    if !config
-        .sources
-        .iter()
-        .any(|source| source.name == args.source)
-    {
-        let known: Vec<&str> = config
-            .sources
-            .iter()
-            .map(|source| source.name.as_str())
-            .collect();
-        let (source, known) = (args.source, known.join(", "));
-        return Err(WrongUsage(format!("expected a source ({known}), found {source:?}")).into());
+    check_source(&config, &args.source)?;
+    let coordinates = Coordinates {
+        source: args.source,
+        at: args.coordinates,
+    };
+    let request = AttachRequest {
+        place: ReplicaPlace::Coordinates(vec![coordinates]),
+        makes_bridge: false,
+    };
+    let found = ask(&config.admin.socket, request)?;
+    let (file, position) = (found.file.unwrap_or_default(), found.position.unwrap_or(0));
+    let mut out = Stdout::lock();
+    if args.json {
+        let json = serde_json::json!({ "file": file, "position": position });
+        writeln!(out, "{json}")?;
+    } else {
+        writeln!(out, "{file}:{position}")?;
     }
-    bail!("position: not available in this version");
+    Ok(Outcome::Done)
 }

@@ -1,6 +1,7 @@
 //! The merged log as a whole: after any stop, each appended transaction is there once, in order.
 
 mod anonymous;
+mod bridges;
 mod copies;
 mod crash;
 mod decisions;

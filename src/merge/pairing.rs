@@ -222,6 +222,12 @@ impl Pairing {
         Ok(paired)
     }
 
+    /// The record of the transaction that the newest copy of `origin` on `path` was paired with;
+    /// `None` if that copy had no effect. Only valid after [`Paired::Copy`].
+    pub fn paired_with(&self, path: u16, origin: u32) -> Option<RecordNumber> {
+        self.paths.get(&(path, origin))?.paired_with
+    }
+
     /// Records that a server has logged statements of `origin` as rows.
     fn note_formats(&mut self, origin: u32) {
         for path in 0..self.sources.len() as u16 {

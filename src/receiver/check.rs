@@ -39,6 +39,15 @@ impl ReceiverOptions {
             spill_size: 0,
         }
     }
+
+    /// For reading a source's binlog beside the dump of a running relay: with a server_id of its own.
+    pub(super) fn of_stranger(config: &SourceConfig) -> Self {
+        Self::of_check(0, config, stranger_id())
+    }
+}
+
+fn stranger_id() -> u32 {
+    rand::rng().random_range(0x4000_0000..0x7fff_ffff)
 }
 
 /// Connects to the source, sends the queries that a receiver sends, and starts a dump. `flavor` is
@@ -70,7 +79,7 @@ pub async fn check_source(
     // A source ends the dump of a replica when another with the same server_id connects. A relay
     // with the configured server_id may already be running.
     let stranger = ReceiverOptions {
-        server_id: rand::rng().random_range(0x4000_0000..0x7fff_ffff),
+        server_id: stranger_id(),
         ..options.clone()
     };
     let by_gtid = facts.follows_by_gtid(&options.config);

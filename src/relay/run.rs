@@ -11,7 +11,8 @@ use super::error::RelayError;
 use super::open::{Relay, log_dir, source_names};
 use super::supervisor::{Stage, StageEnd, Supervisor};
 use crate::admin::{self, Answering};
-use crate::config::FlavorChoice;
+use crate::adoption::{Adoption, AdoptionOptions};
+use crate::config::{Config, FlavorChoice, Privilege, UserConfig};
 use crate::log_thread::{LogThread, Queued, SourceCounters};
 use crate::receiver::control;
 use crate::receiver::{
@@ -19,7 +20,7 @@ use crate::receiver::{
     SourceStatus,
 };
 use crate::relay_log::recover::Recovered;
-use crate::relay_log::{Condition, LogOptions, RelayLog};
+use crate::relay_log::{Condition, LogOptions, RelayLog, bridge};
 use crate::sender::{self, Replicas};
 use crate::status::{Parts, SourceParts};
 
@@ -67,10 +68,12 @@ impl Relay {
             let log: Option<Arc<RelayLog>> = slot.borrow().clone();
             parts.report(log.as_deref(), replicas.report())
         };
+        let adoption = Adoption::new(adoption_options(&self.config), log_slot.subscribe());
         let answering = Answering {
             report: Arc::new(report),
             data_dir: self.data_dir.path().to_owned(),
             sources: Arc::new(pipeline.deciding.clone()),
+            adoption: Arc::new(adoption),
         };
         let answering = admin::serve(self.admin, answering, shutdown.clone());
         supervisor.spawn(Stage::AdminLoop, until_stopped(answering));
@@ -96,6 +99,17 @@ fn started(recovered: &Recovered) -> Vec<String> {
     let sources = recovered.sources.iter();
     let started = sources.filter(|(_, progress)| !progress.position.is_unknown());
     started.map(|(name, _)| name.to_string()).collect()
+}
+
+fn adoption_options(config: &Config) -> AdoptionOptions {
+    let mut users = config.users.iter();
+    let replicates = |user: &&UserConfig| user.privileges.contains(&Privilege::Replication);
+    AdoptionOptions {
+        server_id: config.relay.server_id,
+        listen: config.relay.listen.clone(),
+        user: users.find(replicates).map(|user| user.name.clone()),
+        sources: config.sources.clone(),
+    }
 }
 
 /// A stage that returns at shutdown only.
@@ -276,6 +290,7 @@ impl Pipeline {
         for repair in &recovered.repairs {
             tracing::warn!("recovery: {repair}");
         }
+        bridge::remove_useless(&self.log_options.log_dir, &recovered.files)?;
         Ok(LogThread::resume(self.log_options.clone(), recovered)?)
     }
 

@@ -209,7 +209,9 @@ impl RelayLog {
     }
 
     pub(super) fn publish(&self, end: RelayLogPosition, change: impl FnOnce(&mut LogState)) {
-        change(&mut self.state());
+        // Under one lock: with it, a reader sees a state and the end that belongs to it.
+        let mut state = self.state();
+        change(&mut state);
         self.published.send_replace(end);
     }
 }

@@ -108,12 +108,14 @@ pub fn recover(log_dir: &LogDir, source_names: &[Arc<str>]) -> Result<Option<Rec
     if index.kind() == IdentityKind::Anonymous {
         (recovered.executed, recovered.purged) = (Executed::Anonymous, Executed::Anonymous);
         let begin = |file| RecordNumber { file, record: 0 };
+        let (first, last) = (begin(first), begin(last));
         recovered.pairing = replay_pairing(
             log_dir,
             &recovered.source_names,
-            begin(first),
-            begin(last),
+            first,
+            last,
             good.index,
+            &mut |_, _, _| Ok(()),
         )?;
     }
     replay(&mut index, &good, &mut recovered)?;

@@ -16,6 +16,11 @@ use crate::merge::pairing::{
 };
 use crate::position::RecordNumber;
 
+/// Called with each step, the reader that read it, and the record that it was paired with if it is a
+/// copy.
+pub(super) type Observe<'a> =
+    dyn FnMut(&IndexReader<'_>, &NumberedRecord, Option<RecordNumber>) -> Result<(), LogError> + 'a;
+
 /// The state of the pairing after the steps of the index of `last.file` up to its byte
 /// `index_end`. `first` is where the oldest index begins, `last` where the newest does.
 pub(super) fn replay_pairing(
@@ -24,6 +29,7 @@ pub(super) fn replay_pairing(
     first: RecordNumber,
     last: RecordNumber,
     index_end: u64,
+    observe: &mut Observe<'_>,
 ) -> Result<Pairing, LogError> {
     let path = log_dir.index_path(last.file);
     let mut index = IndexReader::open(&path)?;
@@ -43,9 +49,10 @@ pub(super) fn replay_pairing(
     }
     index.seek(1)?;
     while index.next_number() * (RECORD_LEN as u64) < index_end {
-        let Some(NumberedRecord { record, number }) = index.next_record()? else {
+        let Some(read) = index.next_record()? else {
             break;
         };
+        let NumberedRecord { record, number } = read;
         let Some(step) = record.step() else {
             continue;
         };
@@ -59,7 +66,7 @@ pub(super) fn replay_pairing(
             staged: &[],
         };
         let source = numbers.get(step.source);
-        replay_step(&mut pairing, source, &record, &ledger).map_err(|found| {
+        let paired = replay_step(&mut pairing, source, &record, &ledger).map_err(|found| {
             LogError::Unexpected {
                 path: path.clone(),
                 offset: number * RECORD_LEN as u64,
@@ -67,6 +74,7 @@ pub(super) fn replay_pairing(
                 expected: "the record of a copy of a delivered transaction",
             }
         })?;
+        observe(&index, &read, paired)?;
     }
     Ok(pairing)
 }
@@ -76,7 +84,7 @@ fn replay_step(
     source: u16,
     record: &Record,
     ledger: &IndexLedger<'_>,
-) -> Result<(), String> {
+) -> Result<Option<RecordNumber>, String> {
     let say = |cause: Unaligned| cause.to_string();
     match record {
         Record::Transaction {
@@ -111,14 +119,15 @@ fn replay_step(
         Record::Copy { step, transaction } if source != NOT_CONFIGURED => {
             let arrival = arrival(source, step, transaction)?;
             match pairing.pair(&arrival, ledger) {
-                Ok(Paired::Copy | Paired::Repeated) => {}
+                Ok(Paired::Copy) => return Ok(pairing.paired_with(source, arrival.origin)),
+                Ok(Paired::Repeated) => {}
                 Ok(other) => return Err(format!("a copy of a transaction that is {other:?}")),
                 Err(cause) => return Err(say(cause)),
             }
         }
         _ => {}
     }
-    Ok(())
+    Ok(None)
 }
 
 fn arrival(source: u16, step: &Step, transaction: &Recorded) -> Result<Arrival, String> {

@@ -2,6 +2,7 @@
 //!
 //! The writer knows files, records, sync and publication, and nothing about how the merge decides.
 
+mod bridge;
 mod decisions;
 mod error;
 mod events;
@@ -18,6 +19,7 @@ mod temporary_tables;
 use std::sync::Arc;
 use std::time::Instant;
 
+pub use self::bridge::BridgeWriter;
 pub use self::error::WriteError;
 pub use self::index_tail::CarriedOver;
 pub use self::options::LogOptions;

@@ -13,8 +13,9 @@ use crate::identity::{Executed, Identity};
 use crate::protocol::ServerError;
 use crate::protocol::command::{BINLOG_DUMP_NON_BLOCK, BinlogDump, BinlogDumpGtid};
 use crate::protocol::error_code::ER_MASTER_FATAL_ERROR_READING_BINLOG;
+use crate::relay_log::bridge::{self, ServedFile};
 use crate::relay_log::coordinates::{self, PositionError, Skip};
-use crate::relay_log::reader::FIRST_EVENT;
+use crate::relay_log::reader::{FIRST_EVENT, LogFile};
 use crate::relay_log::{LogError, RelayLog};
 
 /// Dump flag: HEARTBEAT_V2 events may be sent (MySQL), ANNOTATE_ROWS events are wanted (MariaDB).
@@ -105,8 +106,8 @@ pub enum SkipRule {
 /// The start of a stream, and its options.
 #[derive(Debug, Clone)]
 pub struct DumpStart {
-    /// The log file's number.
-    pub file: u64,
+    /// The file: of the log, or a bridge.
+    pub file: ServedFile,
     /// Offset of the first event that is sent after the format description.
     pub position: u64,
     /// Whether an event begins there; if not, the dump ends with an error after the format
@@ -164,7 +165,7 @@ pub fn find_start(
         _ => EventSupport::All,
     };
     let mut start = DumpStart {
-        file: 0,
+        file: ServedFile::Log(0),
         position: request.position,
         at_event_boundary: true,
         by_gtid: false,
@@ -192,8 +193,18 @@ pub fn find_start(
     Ok(start)
 }
 
-fn named_file(log: &RelayLog, name: &[u8], wording: Wording) -> Result<u64, ServerError> {
-    coordinates::file_by_name(log, name).ok_or_else(|| wording.unknown_file())
+fn named_file(log: &RelayLog, name: &[u8], wording: Wording) -> Result<ServedFile, ServerError> {
+    if let Some(file) = coordinates::file_by_name(log, name) {
+        return Ok(ServedFile::Log(file));
+    }
+    let found = bridge::named(log.log_dir(), name).map_err(|error| unreadable(&error))?;
+    // The log may have lost its end under another `sync` policy than "commit".
+    let found = found.filter(|bridge| {
+        let end = coordinates::readable_end(log, bridge.next.file);
+        end.is_ok_and(|end| end.is_some_and(|end| bridge.next.offset <= end))
+    });
+    let found = found.map(ServedFile::Bridge);
+    found.ok_or_else(|| wording.unknown_file())
 }
 
 fn start_by_set(
@@ -241,17 +252,20 @@ fn start_by_set(
         return Err(wording.purged(&set, &missing));
     }
     let found = coordinates::start_for_set(log, &set).map_err(|error| unreadable(&error))?;
-    start.file = found.ok_or_else(|| wording.purged(&set, &missing_of_purged(log, &set)))?;
+    let found = found.ok_or_else(|| wording.purged(&set, &missing_of_purged(log, &set)))?;
+    start.file = ServedFile::Log(found);
     skip_set(start, log, set)
 }
 
 /// MySQL: the replica has the transactions in `set`.
 fn skip_set(start: &mut DumpStart, log: &RelayLog, set: GtidSet) -> Result<(), ServerError> {
-    let first = coordinates::first_identity(log, start.file).map_err(|error| unreadable(&error))?;
-    start.keeps_temporary_tables |= match first {
-        Some(Identity::MySql(gtid)) => set.contains(&gtid),
-        _ => false,
-    };
+    if let ServedFile::Log(file) = start.file {
+        let first = coordinates::first_identity(log, file).map_err(|error| unreadable(&error))?;
+        start.keeps_temporary_tables |= match first {
+            Some(Identity::MySql(gtid)) => set.contains(&gtid),
+            _ => false,
+        };
+    }
     start.skip = SkipRule::Set(set);
     Ok(())
 }
@@ -287,7 +301,7 @@ fn start_by_position(
         })?;
     start.by_gtid = true;
     start.until = Until::of_session(variables, &found.before, wording)?;
-    start.file = found.file;
+    start.file = ServedFile::Log(found.file);
     start.position = FIRST_EVENT;
     start.keeps_temporary_tables = !found.skip.is_empty();
     start.skip = SkipRule::UpTo {
@@ -321,18 +335,27 @@ fn check_start_position(
     log: &RelayLog,
     wording: Wording,
 ) -> Result<(), ServerError> {
-    let name = log.log_dir().file_name(start.file);
+    let name = start.file.name(log.log_dir());
     let position = start.position;
     if position < FIRST_EVENT {
         return Err(wording.position_too_low(&name, position));
     }
-    let end = coordinates::readable_end(log, start.file).map_err(|error| unreadable(&error))?;
+    let end = match start.file {
+        ServedFile::Log(file) => coordinates::readable_end(log, file),
+        ServedFile::Bridge(_) => LogFile::open(&start.file.path(log.log_dir()))
+            .and_then(|file| file.file_len())
+            .map(Some),
+    };
+    let end = end.map_err(|error| unreadable(&error))?;
     let end = end.ok_or_else(|| wording.unknown_file())?;
     if position > end {
         return Err(wording.position_too_high(&name, position));
     }
-    start.at_event_boundary = coordinates::is_event_boundary(log, start.file, position)
-        .map_err(|error| unreadable(&error))?;
+    let at_boundary = match start.file {
+        ServedFile::Log(file) => coordinates::is_event_boundary(log, file, position),
+        ServedFile::Bridge(found) => bridge::is_event_boundary(log.log_dir(), found, position),
+    };
+    start.at_event_boundary = at_boundary.map_err(|error| unreadable(&error))?;
     Ok(())
 }
 

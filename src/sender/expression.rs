@@ -11,7 +11,7 @@ use super::variables::{self, Scope};
 use crate::flavor::Flavor;
 use crate::protocol::ServerError;
 use crate::protocol::error_code::ER_NOT_SUPPORTED_YET;
-use crate::relay_log::coordinates;
+use crate::relay_log::{bridge, coordinates};
 
 /// "Variable is a GLOBAL variable".
 const ER_INCORRECT_GLOBAL_LOCAL_VAR: u16 = 1238;
@@ -133,11 +133,17 @@ fn binlog_gtid_pos(context: &StatementContext<'_>, file: Value, position: Value)
     let log = context.relay.log;
     let file = file.into_text().unwrap_or_default();
     let position = position.into_text().and_then(|text| text.parse().ok());
-    let (Some(file), Some(position)) = (coordinates::file_by_name(log, file.as_bytes()), position)
-    else {
+    let Some(position) = position else {
         return Value::Null;
     };
-    match coordinates::gtid_position_at(log, file, position) {
+    let found = match coordinates::file_by_name(log, file.as_bytes()) {
+        Some(file) => coordinates::gtid_position_at(log, file, position),
+        None => bridge::named(log.log_dir(), file.as_bytes()).and_then(|found| match found {
+            Some(found) => bridge::gtid_position_at(log.log_dir(), found, position),
+            None => Ok(None),
+        }),
+    };
+    match found {
         Ok(Some(position)) => Value::Text(position.to_string()),
         Ok(None) => Value::Null,
         Err(error) => {

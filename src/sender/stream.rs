@@ -21,6 +21,7 @@ use crate::binlog::{EventError, EventType, FormatDescription};
 use crate::connection::Connection;
 use crate::protocol::ServerError;
 use crate::protocol::error_code::{ER_CONNECTION_KILLED, ER_SERVER_SHUTDOWN};
+use crate::relay_log::bridge::ServedFile;
 use crate::relay_log::reader::{FIRST_EVENT, LogFile};
 use crate::relay_log::{LogError, RelayLog, RelayLogPosition};
 
@@ -60,8 +61,8 @@ struct Dump<'a> {
     start: DumpStart,
     wording: Wording,
     walk: Walk,
-    /// The current file's number.
-    file: u64,
+    /// The current file.
+    file: ServedFile,
     /// The end of the part of the current file that passed through `walk`; never past the
     /// published end.
     offset: u64,
@@ -73,7 +74,7 @@ impl<'a> Dump<'a> {
     fn new(connection: &'a mut Connection, context: DumpContext, start: DumpStart) -> Self {
         let version = context.log.server_version();
         let wording = Wording::of_version(version);
-        let name = context.log.log_dir().file_name(start.file);
+        let name = start.file.name(context.log.log_dir());
         let mut walk = Walk::new(&start, context.server_id, wording, name);
         walk.frames.set_sequence(connection.sequence());
         let output = DumpOutput::new(
@@ -103,12 +104,16 @@ impl<'a> Dump<'a> {
         self.send_head(&file, &format).await?;
         loop {
             let published = *follow.borrow_and_update();
-            let end = if published.file > self.file {
+            let is_complete = match self.file {
+                ServedFile::Log(number) => published.file > number,
+                ServedFile::Bridge(_) => true,
+            };
+            let end = if is_complete {
                 file.file_len().map_err(|error| self.unreadable(&error))?
             } else {
                 published.offset
             };
-            self.clear_at_end_if_far(published, end);
+            self.clear_at_end_if_far(is_complete, end);
             while self.offset < end {
                 self.send_block(&file, end).await?;
             }
@@ -117,7 +122,7 @@ impl<'a> Dump<'a> {
                 return Err(self.end(error).await);
             }
             self.write_out().await?;
-            if published.file > self.file {
+            if is_complete {
                 file = self.next_file()?;
                 continue;
             }
@@ -132,7 +137,7 @@ impl<'a> Dump<'a> {
     }
 
     fn open(&self) -> Result<Arc<LogFile>, DumpEnd> {
-        let path = self.log.log_dir().log_path(self.file);
+        let path = self.file.path(self.log.log_dir());
         match LogFile::open(&path) {
             Ok(file) => Ok(Arc::new(file)),
             Err(LogError::Io { cause, .. }) if cause.kind() == io::ErrorKind::NotFound => {
@@ -171,13 +176,7 @@ impl<'a> Dump<'a> {
         }
         if self.start.keeps_temporary_tables {
             self.offset = self.offset.max(format_end);
-            let event = control_events::format_description(format, self.start.by_gtid)
-                .and_then(|event| match has_checksums {
-                    true => Ok(event),
-                    false => without_checksums::format_description(&event),
-                })
-                .map_err(|error| self.damaged(FIRST_EVENT, &error))?;
-            self.put_event(&event)?;
+            self.put_format(format)?;
         }
         self.write_out().await?;
         if self.start.at_event_boundary {
@@ -192,15 +191,36 @@ impl<'a> Dump<'a> {
         )))
     }
 
-    /// Continues at the start of the next file.
+    /// Sends the format description of a file whose events are sent from the middle on.
+    fn put_format(&mut self, format: &[u8]) -> Result<(), DumpEnd> {
+        let event = control_events::format_description(format, self.start.by_gtid)
+            .and_then(|event| match self.start.support {
+                EventSupport::NoChecksums => without_checksums::format_description(&event),
+                EventSupport::All | EventSupport::NoMariaDbEvents => Ok(event),
+            })
+            .map_err(|error| self.damaged(FIRST_EVENT, &error))?;
+        self.put_event(&event)
+    }
+
+    /// Continues at the start of the next file, or, after a bridge, where it leads.
     fn next_file(&mut self) -> Result<Arc<LogFile>, DumpEnd> {
-        self.file += 1;
+        let next = match self.file {
+            ServedFile::Log(number) => RelayLogPosition {
+                file: number + 1,
+                offset: FIRST_EVENT,
+            },
+            ServedFile::Bridge(bridge) => bridge.next,
+        };
+        self.file = ServedFile::Log(next.file);
         let file = self.open()?;
-        self.read_format(&file)?;
-        let name = self.log.log_dir().file_name(self.file);
+        let format = self.read_format(&file)?;
+        let name = self.file.name(self.log.log_dir());
         self.walk.start_file(name.clone());
-        self.offset = FIRST_EVENT;
-        self.put_rotate(&name, FIRST_EVENT, true)?;
+        self.offset = next.offset;
+        self.put_rotate(&name, next.offset, true)?;
+        if next.offset > FIRST_EVENT {
+            self.put_format(&format)?;
+        }
         Ok(file)
     }
 
@@ -326,8 +346,8 @@ impl<'a> Dump<'a> {
     }
 
     /// Reports in the status that the replica has to catch up, if it is far from the end.
-    fn clear_at_end_if_far(&self, published: RelayLogPosition, end: u64) {
-        let far = published.file > self.file || end.saturating_sub(self.offset) > BLOCK_LEN as u64;
+    fn clear_at_end_if_far(&self, is_complete: bool, end: u64) {
+        let far = is_complete || end.saturating_sub(self.offset) > BLOCK_LEN as u64;
         if far {
             self.replica.progress.at_end.store(false, Relaxed);
         }
@@ -336,9 +356,9 @@ impl<'a> Dump<'a> {
     fn coordinates(&self, last: u64) -> DumpCoordinates {
         let log_dir = self.log.log_dir();
         DumpCoordinates {
-            first_file: log_dir.file_name(self.start.file),
+            first_file: self.start.file.name(log_dir),
             first_position: self.start.position,
-            file: log_dir.file_name(self.file),
+            file: self.file.name(log_dir),
             last_event: last,
             last_byte: last,
         }

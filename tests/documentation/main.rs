@@ -40,9 +40,10 @@ fn help_prints_topics_and_commands() {
     let output = binrelay(&["help"]);
     let list = String::from_utf8_lossy(&output.stdout).into_owned();
     assert_eq!(output.status.code(), Some(0));
-    let topics: [(&str, &[&str]); 7] = [
+    let topics: [(&str, &[&str]); 8] = [
         ("options", &["src/config/options.md"]),
         ("operation", &["src/cli/operation.md"]),
+        ("adoption", &["src/adoption/adoption.md"]),
         ("messages", &["src/cli/messages.md"]),
         ("filters", &["src/filter/filters.md"]),
         ("without-gtids", &["src/merge/without_gtids.md"]),
@@ -61,7 +62,7 @@ fn help_prints_topics_and_commands() {
         assert_eq!(printed, texts.join("\n"), "{topic}");
     }
     for command in [
-        "run", "check", "status", "dump", "verify", "position", "help",
+        "run", "check", "status", "dump", "verify", "position", "attach", "help",
     ] {
         let output = binrelay(&["help", command]);
         let text = String::from_utf8_lossy(&output.stdout).into_owned();

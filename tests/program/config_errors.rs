@@ -374,6 +374,36 @@ fn wrong_usage_is_reported_in_one_line() {
             &["position", "--config", "config.toml", "m9", "f:4"],
             "expected a source (m1)",
         ),
+        (
+            &[
+                "attach",
+                "--config",
+                "config.toml",
+                "m1",
+                "f:4",
+                "m9",
+                "f:4",
+            ],
+            "expected a source (m1)",
+        ),
+        (&["attach", "--config", "config.toml", "m1"], "after \"m1\""),
+        (
+            &["attach", "--config", "config.toml"],
+            "<SOURCE FILE:POS|GTIDSET>",
+        ),
+        (
+            &[
+                "attach",
+                "--config",
+                "c",
+                "--last-of",
+                "f",
+                "--json",
+                "m1",
+                "f:4",
+            ],
+            "cannot be used with",
+        ),
     ] {
         let line = only_line(&binrelay(directory.path(), args), 2, &format!("{args:?}"));
         assert!(line.contains(expected), "{args:?}: {line}");

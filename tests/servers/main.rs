@@ -21,6 +21,7 @@ mod standin;
 mod support;
 
 mod accounts;
+mod adoption;
 mod any_of_three;
 mod changed_server_id;
 mod come_and_go;

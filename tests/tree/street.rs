@@ -61,22 +61,28 @@ const STREET: &[(&str, &str)] = &[
         "inspect",
         "flavor gtid binlog identity position transaction relay_log",
     ),
+    // Reads the log, and asks sources beside their dumps.
+    (
+        "adoption",
+        "flavor config gtid binlog identity position relay_log receiver",
+    ),
     (
         "status",
         "config gtid identity position relay_log log_thread receiver sender",
     ),
-    ("admin", "fault config receiver status"),
+    ("admin", "fault config adoption receiver status"),
     ("data_dir", "gtid atomic_file"),
     (
         "relay",
         "secret tls config gtid protocol identity position relay_log log_thread receiver sender \
-         status admin data_dir",
+         adoption status admin data_dir",
     ),
     // The program sees the whole library; of the stages it starts none itself but through `relay`.
     (
         "cli",
         "flavor secret tls one_line config gtid protocol binlog identity position filter transaction merge \
-         relay_log log_thread connection receiver sender inspect status admin data_dir relay",
+         relay_log log_thread connection receiver sender inspect adoption status admin data_dir \
+         relay",
     ),
     ("main", "cli"),
 ];

@@ -67,6 +67,8 @@ pub(super) struct Path {
     new_at: Option<u32>,
     /// The timestamp of the newest statement that may have changed no row, but was paired.
     uncertain_at: Option<u32>,
+    /// The entry that the newest copy was paired with; `None` if it was without effect.
+    pub(super) paired_with: Option<RecordNumber>,
     pub(super) repetitions: Repetitions,
 }
 
@@ -211,6 +213,7 @@ impl Path {
         let fingerprint = &arrival.fingerprint;
         // Transactions that are lost on their origin itself can only be skipped.
         let may_have_lost = has_lost && !self.is_aligned || self.is_beginning_again();
+        self.paired_with = None;
         match found {
             Found::First { other_format } => self.pair_first(other_format, fingerprint),
             Found::Skipped(index) => self.forget_skipped(index),
@@ -247,6 +250,7 @@ impl Path {
 
     fn pair_first(&mut self, other_format: bool, fingerprint: &Fingerprint) {
         let first = self.window.pop_front();
+        self.paired_with = first.map(|first| first.record);
         let traits = first.map_or(0, |first| first.fingerprint.traits);
         if other_format && (traits ^ fingerprint.traits) & Fingerprint::HAS_STATEMENTS != 0 {
             self.formats_differ = true;
@@ -277,6 +281,7 @@ impl Path {
         arrival: &Arrival,
         ledger: &impl Ledger,
     ) -> Result<(), Unaligned> {
+        self.paired_with = Some(record);
         while let Some(entry) = self.window.pop_front() {
             self.remember_skipped(entry, entry.path == by);
         }
@@ -299,7 +304,8 @@ impl Path {
     }
 
     fn forget_skipped(&mut self, index: usize) {
-        self.skipped.remove(index);
+        let removed = self.skipped.remove(index);
+        self.paired_with = removed.map(|removed| removed.record);
         self.is_aligned = true;
     }
 

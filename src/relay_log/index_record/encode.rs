@@ -45,10 +45,7 @@ impl Record {
                 source,
                 number,
                 text,
-            } => text_of(9, text)
-                .put_u16(2, *source)
-                .put_u32(4, *number)
-                .seal(),
+            } => source_file(*source, *number, text),
             Record::Origin { number, text } => text_of(10, text).put_u32(4, *number).seal(),
             Record::EmptiedXa(xid) => text_of(11, xid).seal(),
             Record::EndedXa(xid) => text_of(12, xid).seal(),
@@ -80,16 +77,27 @@ impl Record {
                 origin,
                 first,
                 last,
-            } => Fields::new(20)
-                .put_u32(4, *origin)
-                .put_u64(16, *first)
-                .put_u64(24, *last)
-                .seal(),
+            } => counted_gtids(*origin, *first, *last),
             Record::NewHistory { server_id } => Fields::new(21).put_u32(4, *server_id).seal(),
             Record::OpenTemporaryTable(table) => text_of(22, table).seal(),
             Record::DroppedTemporaryTable(table) => text_of(23, table).seal(),
         }
     }
+}
+
+fn source_file(source: u16, number: u32, text: &TextPart) -> RecordBytes {
+    text_of(9, text)
+        .put_u16(2, source)
+        .put_u32(4, number)
+        .seal()
+}
+
+fn counted_gtids(origin: u32, first: u64, last: u64) -> RecordBytes {
+    Fields::new(20)
+        .put_u32(4, origin)
+        .put_u64(16, first)
+        .put_u64(24, last)
+        .seal()
 }
 
 fn path_queue(

@@ -88,7 +88,7 @@ pub(super) fn stage_control(tail: &mut Tail, mut event: Vec<u8>) -> Result<(), L
 }
 
 /// PREVIOUS_GTIDS or GTID_LIST.
-fn previous_transactions(server_id: u32, executed: &Executed) -> Vec<u8> {
+pub(super) fn previous_transactions(server_id: u32, executed: &Executed) -> Vec<u8> {
     let mut body = Vec::new();
     let (event_type, flags) = match executed {
         Executed::MySql(set) => {

@@ -12,7 +12,7 @@ use crate::relay_log::error::LogError;
 use crate::relay_log::published::{Condition, RelayLog};
 
 /// Staged bytes that are written, without a sync, in the middle of a group.
-const STAGED_LEN_MAX: usize = 4 * 1024 * 1024;
+pub(super) const STAGED_LEN_MAX: usize = 4 * 1024 * 1024;
 /// How long a write is delayed when the disk is full.
 const DISK_FULL_RETRY: Duration = Duration::from_millis(if cfg!(test) { 5 } else { 1000 });
 

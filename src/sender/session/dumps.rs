@@ -81,7 +81,7 @@ impl Session {
         tracing::info!(
             peer = self.connection.peer_name(),
             server_id = replica.server_id,
-            file = start.file,
+            file = start.file.name(self.environment.log.log_dir()),
             position = start.position,
             by_gtid = start.by_gtid,
             "dump started"

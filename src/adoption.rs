@@ -1,0 +1,146 @@
+//! Attaching replicas that followed something else: `binrelay position` and `binrelay attach`.
+//!
+//! ```text
+//! coordinates, GTIDs or  ──▶ what the replica has ──▶ where it continues ──▶ statements
+//! the replica's relay log     (`held`)                 (`decide`; a bridge     (`statements`)
+//!                                                       where needed)
+//! ```
+//! With GTIDs, the source itself is asked which transactions precede a position. Without, or where a
+//! MariaDB source does not answer, the commit indexes show it. See [`crate::relay_log::held`].
+#![doc = include_str!("adoption/adoption.md")]
+
+mod decide;
+mod error;
+mod held;
+mod last_of;
+mod messages;
+mod statements;
+
+pub use error::AttachError;
+pub use messages::{
+    Answer, AttachRequest, Attachment, Coordinates, LoggedFingerprint, OriginEnd, ReplicaPlace,
+};
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Mutex, watch};
+use tokio::time::{Instant, sleep};
+
+use self::decide::{Decider, Decision};
+use self::statements::Address;
+use crate::config::SourceConfig;
+use crate::relay_log::RelayLog;
+
+/// How long transactions are waited for that the relay is about to receive.
+const WAIT: Duration = Duration::from_secs(10);
+/// The pause between two attempts.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// The settings that attaching needs.
+#[derive(Debug, Clone)]
+pub struct AdoptionOptions {
+    /// The relay's own server_id.
+    pub server_id: u32,
+    /// `[relay] listen`, which names the relay's address.
+    pub listen: String,
+    /// The account that replicas use; `None` if none is configured.
+    pub user: Option<String>,
+    /// The sources, in the order of the configuration.
+    pub sources: Vec<SourceConfig>,
+}
+
+/// Answers requests to attach replicas.
+#[derive(Debug)]
+pub struct Adoption {
+    options: AdoptionOptions,
+    log: watch::Receiver<Option<Arc<RelayLog>>>,
+    /// One bridge is written at a time: each gets the next number.
+    turn: Mutex<()>,
+}
+
+impl Adoption {
+    /// For the relay log in `log`, which is `None` until the first source has answered.
+    pub fn new(options: AdoptionOptions, log: watch::Receiver<Option<Arc<RelayLog>>>) -> Self {
+        Self {
+            options,
+            log,
+            turn: Mutex::new(()),
+        }
+    }
+
+    /// Finds where the replica continues, and writes the bridge if one is needed and wanted.
+    pub async fn answer(&self, request: AttachRequest) -> Answer {
+        match self.attach(&request).await {
+            Ok(attachment) => Answer::Attached(attachment),
+            Err(error) => Answer::Refused(error.to_string()),
+        }
+    }
+
+    async fn attach(&self, request: &AttachRequest) -> Result<Attachment, AttachError> {
+        let _turn = self.turn.lock().await;
+        let log = self.log.borrow().clone().ok_or(AttachError::NoLog)?;
+        let place = held::place(&self.options, &log, &request.place).await?;
+        let decider = Arc::new(Decider {
+            log: log.clone(),
+            server_id: self.options.server_id,
+            source_names: self.names(),
+            place,
+            makes_bridge: request.makes_bridge,
+        });
+        let deadline = Instant::now() + WAIT;
+        let mut boundaries = BTreeSet::new();
+        let decision = loop {
+            let (deciding, known) = (decider.clone(), boundaries.clone());
+            let decided = tokio::task::spawn_blocking(move || deciding.decide(&known)).await;
+            match decided.unwrap_or(Err(AttachError::Internal)) {
+                Err(AttachError::Boundary { source_name, at }) => {
+                    held::check_boundary(&self.options, &log, &source_name, &at).await?;
+                    boundaries.insert(source_name);
+                }
+                Err(error) if error.may_pass() && Instant::now() < deadline => sleep(RETRY).await,
+                decided => break decided?,
+            }
+        };
+        Ok(self.attachment(&log, decision))
+    }
+
+    fn names(&self) -> Vec<Arc<str>> {
+        let names = self.options.sources.iter();
+        names.map(|source| source.name.as_str().into()).collect()
+    }
+
+    fn attachment(&self, log: &RelayLog, decision: Decision) -> Attachment {
+        let address = Address::of(&self.options.listen, self.options.user.as_deref());
+        statements::attachment(log, &address, decision)
+    }
+}
+
+/// The section of the source with this name.
+fn source<'a>(options: &'a AdoptionOptions, name: &str) -> Result<&'a SourceConfig, AttachError> {
+    let mut sources = options.sources.iter();
+    sources
+        .find(|source| source.name == name)
+        .ok_or_else(|| AttachError::UnknownSource {
+            name: name.to_owned(),
+            known: names(options),
+        })
+}
+
+fn names(options: &AdoptionOptions) -> String {
+    let names: Vec<&str> = options
+        .sources
+        .iter()
+        .map(|one| one.name.as_str())
+        .collect();
+    names.join(", ")
+}
+
+/// The server_id of the source, from what was received from it; 0 if nothing was.
+fn server_id(options: &AdoptionOptions, log: &RelayLog, name: &str) -> u32 {
+    let number = options.sources.iter().position(|one| one.name == name);
+    let state = log.state();
+    let progress = number.and_then(|number| state.sources.get(number));
+    progress.map_or(0, |progress| progress.server_id)
+}

@@ -1,0 +1,314 @@
+//! Where a replica continues, from what it has. Reads files.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::error::AttachError;
+use super::held::Place;
+use super::last_of::held_up_to;
+use crate::gtid::{BinlogState, GtidSet};
+use crate::identity::{Executed, Identity, IdentityKind};
+use crate::position::RelayLogPosition;
+use crate::relay_log::bridge::{self, Bridge, ServedFile};
+use crate::relay_log::coordinates::start_for_position;
+use crate::relay_log::held::{Continuation, Held, LogPart, continuation};
+use crate::relay_log::held_paths::{PathPosition, held_of_mariadb, held_without_gtids};
+use crate::relay_log::{LogState, RelayLog};
+
+/// A request, with all that is needed to decide on it.
+#[derive(Debug)]
+pub(super) struct Decider {
+    pub(super) log: Arc<RelayLog>,
+    /// The relay's own server_id.
+    pub(super) server_id: u32,
+    /// The configured sources' names, by number.
+    pub(super) source_names: Vec<Arc<str>>,
+    pub(super) place: Place,
+    pub(super) makes_bridge: bool,
+}
+
+/// Where the replica continues.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Decision {
+    /// By GTID, after these.
+    ByGtid(Executed),
+    /// At a file and position.
+    At {
+        file: ServedFile,
+        position: u64,
+        missing: u64,
+        from: RelayLogPosition,
+    },
+}
+
+impl Decider {
+    /// `boundaries` are the sources that have confirmed their positions.
+    pub(super) fn decide(&self, boundaries: &BTreeSet<Arc<str>>) -> Result<Decision, AttachError> {
+        let (part, state) = self.part();
+        match &self.place {
+            Place::Gtids(gtids) if self.makes_bridge => {
+                self.check_gtids(&part, &state, gtids)?;
+                Ok(Decision::ByGtid(gtids.clone()))
+            }
+            Place::Gtids(gtids) => {
+                check_domains(&part, gtids)?;
+                self.continue_after(&part, &state, Held::Gtids(gtids.clone()), &[])
+            }
+            Place::Positions { positions, gtids } => {
+                let held = match gtids {
+                    Some(gtids) => Held::Gtids(gtids.clone()),
+                    None => self.held_on_paths(&part, &state, positions, boundaries)?,
+                };
+                self.continue_after(&part, &state, held, positions)
+            }
+            Place::LastGtids(gtids) => {
+                check_servers(&part, gtids)?;
+                let held = Held::Gtids(Executed::MariaDb(gtids.clone()));
+                self.continue_after(&part, &state, held, &[])
+            }
+            Place::LastTransactions(ends) => {
+                let held = Held::Records(held_up_to(&part, ends)?);
+                self.continue_after(&part, &state, held, &[])
+            }
+        }
+    }
+
+    /// The published part, and the state at that moment: both are changed under one lock.
+    fn part(&self) -> (LogPart<'_>, LogState) {
+        let (end, state) = {
+            let state = self.log.state();
+            (self.log.published(), state.clone())
+        };
+        let part = LogPart {
+            log_dir: self.log.log_dir(),
+            files: state.files.clone(),
+            end,
+        };
+        (part, state)
+    }
+
+    fn held_on_paths(
+        &self,
+        part: &LogPart<'_>,
+        state: &LogState,
+        positions: &[PathPosition],
+        boundaries: &BTreeSet<Arc<str>>,
+    ) -> Result<Held, AttachError> {
+        for position in positions {
+            self.check_received(state, position)?;
+        }
+        let found = match state.executed.kind() {
+            IdentityKind::Anonymous => {
+                held_without_gtids(part, &self.source_names, self.server_id, positions)?
+            }
+            IdentityKind::MariaDb | IdentityKind::MySql => held_of_mariadb(part, positions)?,
+        };
+        for position in positions {
+            let source = &position.source;
+            let is_known = found.at_boundary.get(source).copied().unwrap_or(false);
+            if !is_known && !boundaries.contains(source) {
+                return Err(AttachError::Boundary {
+                    source_name: source.clone(),
+                    at: position.at.clone(),
+                });
+            }
+        }
+        Ok(found.held)
+    }
+
+    fn check_received(&self, state: &LogState, position: &PathPosition) -> Result<(), AttachError> {
+        let mut names = self.source_names.iter();
+        let number = names.position(|name| *name == position.source);
+        let progress = number.and_then(|number| state.sources.get(number));
+        let received = progress.map(|progress| progress.position.clone());
+        let received = received.unwrap_or_default();
+        let (source_name, at) = (position.source.clone(), position.at.clone());
+        if received.is_unknown() || received.precedes(&at) {
+            return Err(AttachError::Beyond {
+                source_name,
+                at,
+                received,
+            });
+        }
+        if at == received || at.precedes(&received) {
+            return Ok(());
+        }
+        Err(AttachError::OtherBinlog {
+            source_name,
+            at,
+            received,
+        })
+    }
+
+    /// By GTID: whether the log has what the replica needs next.
+    fn check_gtids(
+        &self,
+        part: &LogPart<'_>,
+        state: &LogState,
+        gtids: &Executed,
+    ) -> Result<(), AttachError> {
+        check_lost(state, gtids)?;
+        check_domains(part, gtids)?;
+        if let Executed::MariaDb(gtids) = gtids {
+            start_for_position(&self.log, &gtids.position(), false)?;
+        }
+        Ok(())
+    }
+
+    fn continue_after(
+        &self,
+        part: &LogPart<'_>,
+        state: &LogState,
+        held: Held,
+        positions: &[PathPosition],
+    ) -> Result<Decision, AttachError> {
+        if let Held::Gtids(gtids) = &held {
+            check_lost(state, gtids)?;
+            check_delivered(state, gtids)?;
+        }
+        let paths: Vec<&str> = positions.iter().map(|position| &*position.source).collect();
+        let found = continuation(part, &held, &paths)?;
+        self.check_copies(state, &found, positions)?;
+        if found.missing == 0 {
+            return Ok(Decision::At {
+                file: ServedFile::Log(found.from.file),
+                position: found.from.offset,
+                missing: 0,
+                from: found.from,
+            });
+        }
+        let missing = found.missing;
+        if !self.makes_bridge {
+            let file = part.log_dir.file_name(found.from.file);
+            let from = format!("{file}:{}", found.from.offset);
+            return Err(AttachError::NotExact { missing, from });
+        }
+        let bridge = self.write_bridge(part, &held, &found)?;
+        Ok(Decision::At {
+            file: ServedFile::Bridge(bridge),
+            position: crate::relay_log::reader::FIRST_EVENT,
+            missing,
+            from: found.from,
+        })
+    }
+
+    fn write_bridge(
+        &self,
+        part: &LogPart<'_>,
+        held: &Held,
+        found: &Continuation,
+    ) -> Result<Bridge, AttachError> {
+        if part.log_dir.basename == bridge::BASENAME {
+            return Err(AttachError::Basename(part.log_dir.basename.clone()));
+        }
+        let executed = match held {
+            Held::Gtids(gtids) => gtids.clone(),
+            Held::Records(_) => Executed::Anonymous,
+        };
+        let bridge = bridge::write(part, self.server_id, held, &executed, found)?;
+        tracing::info!(
+            "{} is written: {} transactions ({} bytes) that a replica lacks before {}:{}",
+            bridge::name(bridge.number),
+            found.missing,
+            found.missing_len,
+            part.log_dir.file_name(found.from.file),
+            found.from.offset
+        );
+        Ok(bridge)
+    }
+
+    /// A source that does not log what it replicates shows nothing of the other sources.
+    fn check_copies(
+        &self,
+        state: &LogState,
+        found: &Continuation,
+        positions: &[PathPosition],
+    ) -> Result<(), AttachError> {
+        let Some(first) = positions.first() else {
+            return Ok(());
+        };
+        let is_named = |name: &Arc<str>| positions.iter().any(|position| position.source == *name);
+        for (name, progress) in self.source_names.iter().zip(&state.sources) {
+            let server_id = progress.server_id;
+            let known = found.origins.get(&server_id).copied();
+            let (count, held) = known.unwrap_or_default();
+            let has_copies = held > 0 || found.on_paths.contains(&server_id);
+            if !is_named(name) && count > 0 && !has_copies {
+                return Err(AttachError::NoCopies {
+                    source_name: first.source.to_string(),
+                    other: name.clone(),
+                    server_id,
+                    count,
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Everything before the log must be held.
+fn check_lost(state: &LogState, gtids: &Executed) -> Result<(), AttachError> {
+    let missing = difference(&state.purged, gtids);
+    missing.map_or(Ok(()), |missing| Err(AttachError::Lost { missing }))
+}
+
+/// Everything that is held must have been delivered: it would be appended later, and applied twice.
+fn check_delivered(state: &LogState, gtids: &Executed) -> Result<(), AttachError> {
+    let missing = difference(gtids, &state.executed);
+    missing.map_or(Ok(()), |missing| Err(AttachError::NotReceived { missing }))
+}
+
+/// What `all` has and `some` lacks, as text.
+fn difference(all: &Executed, some: &Executed) -> Option<String> {
+    match (all, some) {
+        (Executed::MySql(all), Executed::MySql(some)) => {
+            let mut rest: GtidSet = all.clone();
+            rest.subtract(some);
+            (!rest.is_empty()).then(|| rest.to_string())
+        }
+        (Executed::MariaDb(all), Executed::MariaDb(some)) => {
+            let lacking = all.iter().filter(|gtid| !some.contains(gtid));
+            let rest: Vec<String> = lacking.map(|gtid| format!("up to {gtid}")).collect();
+            (!rest.is_empty()).then(|| rest.join(", "))
+        }
+        _ => None,
+    }
+}
+
+/// MariaDB: a position has one GTID of each domain, so it says nothing about other servers that
+/// write to the same domain.
+fn check_domains(part: &LogPart<'_>, gtids: &Executed) -> Result<(), AttachError> {
+    let Executed::MariaDb(gtids) = gtids else {
+        return Ok(());
+    };
+    let position = gtids.position();
+    let mut servers: BTreeMap<u32, u32> = BTreeMap::new();
+    servers.extend(position.iter().map(|gtid| (gtid.domain_id, gtid.server_id)));
+    part.visit(&mut |visited| {
+        let Some(Identity::MariaDb(gtid)) = visited.logged.map(|logged| logged.identity) else {
+            return Ok(());
+        };
+        let first = *servers.entry(gtid.domain_id).or_insert(gtid.server_id);
+        match first == gtid.server_id {
+            true => Ok(()),
+            false => Err(AttachError::SharedDomain {
+                domain_id: gtid.domain_id,
+                first,
+                second: gtid.server_id,
+            }),
+        }
+    })
+}
+
+/// MariaDB: the replica's relay log must show the last transaction of each server of the log.
+fn check_servers(part: &LogPart<'_>, gtids: &BinlogState) -> Result<(), AttachError> {
+    part.visit(&mut |visited| {
+        let Some(Identity::MariaDb(gtid)) = visited.logged.map(|logged| logged.identity) else {
+            return Ok(());
+        };
+        match gtids.highest(gtid.domain_id, gtid.server_id) {
+            Some(_) => Ok(()),
+            None => Err(AttachError::OriginUnknown(gtid.server_id)),
+        }
+    })
+}

@@ -1,0 +1,270 @@
+//! Bridges: binlog files that bring one replica to a position in the log.
+//!
+//! `bridge.000001` has the transactions that a replica lacks among those before a position, in the
+//! order of the log, and ends with a ROTATE to that position. A replica that starts at
+//! `bridge.000001:4` continues in the log by itself. Bridges are not in the list of log files: only
+//! a replica that names one reads it. A bridge is kept as long as the log file that it leads to.
+
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+
+use super::error::LogError;
+use super::files::LogDir;
+use super::held::{Continuation, Held, LogPart};
+use super::reader::{FIRST_EVENT, FileHead, LogFile};
+use super::writer::BridgeWriter;
+use crate::binlog::mariadb_gtid::MariaDbGtidEvent;
+use crate::binlog::rotate::Rotate;
+use crate::binlog::{EventType, event};
+use crate::gtid::GtidPosition;
+use crate::identity::Executed;
+use crate::position::RelayLogPosition;
+
+/// The part of a bridge's name before the dot. It is not available as the log's own name.
+pub const BASENAME: &str = "bridge";
+
+/// A file that replicas may read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ServedFile {
+    /// A log file.
+    Log(u64),
+    /// A bridge.
+    Bridge(Bridge),
+}
+
+/// A complete bridge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bridge {
+    /// Its number.
+    pub number: u64,
+    /// Where its readers continue in the log.
+    pub next: RelayLogPosition,
+}
+
+impl ServedFile {
+    /// Its name, without directory.
+    pub fn name(self, log_dir: &LogDir) -> String {
+        match self {
+            ServedFile::Log(number) => log_dir.file_name(number),
+            ServedFile::Bridge(bridge) => name(bridge.number),
+        }
+    }
+
+    /// Its path.
+    pub fn path(self, log_dir: &LogDir) -> PathBuf {
+        log_dir.dir.join(self.name(log_dir))
+    }
+}
+
+/// The name of the bridge with this number.
+pub fn name(number: u64) -> String {
+    format!("{BASENAME}.{number:06}")
+}
+
+fn number_of(text: &str) -> Option<u64> {
+    let text = text.strip_prefix("./").unwrap_or(text);
+    let digits = text.strip_prefix(BASENAME)?.strip_prefix('.')?;
+    let number = u64::from(digits.parse::<u32>().ok()?);
+    (name(number) == text).then_some(number)
+}
+
+/// The bridge with this name; `None` when there is none.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn named(log_dir: &LogDir, name: &[u8]) -> Result<Option<Bridge>, LogError> {
+    let number = std::str::from_utf8(name).ok().and_then(number_of);
+    let Some(number) = number.filter(|_| log_dir.basename != BASENAME) else {
+        return Ok(None);
+    };
+    match open(log_dir, number) {
+        Err(LogError::Io { cause, .. }) if cause.kind() == io::ErrorKind::NotFound => Ok(None),
+        file => Ok(Some(Bridge {
+            number,
+            next: end_of(&file?, log_dir)?,
+        })),
+    }
+}
+
+fn open(log_dir: &LogDir, number: u64) -> Result<LogFile, LogError> {
+    LogFile::open(&log_dir.dir.join(name(number)))
+}
+
+/// Where the ROTATE at the bridge's end leads.
+fn end_of(file: &LogFile, log_dir: &LogDir) -> Result<RelayLogPosition, LogError> {
+    let (mut offset, len) = (FIRST_EVENT, file.file_len()?);
+    while offset < len {
+        let header = file.header_at(offset)?;
+        if header.event_type == EventType::ROTATE {
+            let rotate = file.event_at(offset)?;
+            let parsed = Rotate::parse(event::body(&rotate, true));
+            let next = parsed.ok().and_then(|rotate| {
+                let number = log_dir.file_number(std::str::from_utf8(rotate.file).ok()?)?;
+                Some(RelayLogPosition {
+                    file: number,
+                    offset: rotate.position,
+                })
+            });
+            return next.ok_or_else(|| incomplete(file, offset));
+        }
+        offset += u64::from(header.event_size);
+    }
+    Err(incomplete(file, offset))
+}
+
+fn incomplete(file: &LogFile, offset: u64) -> LogError {
+    LogError::Unexpected {
+        path: file.path().to_owned(),
+        offset,
+        found: "no Rotate event to a file of the relay log".to_owned(),
+        expected: "one at the end of a bridge; remove the file and attach the replica again",
+    }
+}
+
+/// Whether an event of the file begins at `position`, or it ends there.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn is_event_boundary(
+    log_dir: &LogDir,
+    bridge: Bridge,
+    position: u64,
+) -> Result<bool, LogError> {
+    let file = open(log_dir, bridge.number)?;
+    let mut offset = FIRST_EVENT;
+    while offset < position.min(file.file_len()?) {
+        offset += u64::from(file.header_at(offset)?.event_size);
+    }
+    Ok(offset == position)
+}
+
+/// MariaDB: as [`super::coordinates::gtid_position_at`], for a position in a bridge.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn gtid_position_at(
+    log_dir: &LogDir,
+    bridge: Bridge,
+    position: u64,
+) -> Result<Option<GtidPosition>, LogError> {
+    let file = open(log_dir, bridge.number)?;
+    let head = FileHead::read(file.path())?;
+    let Some(mut state) = head.previous.as_mariadb().cloned() else {
+        return Ok(None);
+    };
+    if position == FIRST_EVENT {
+        return Ok(Some(state.position()));
+    }
+    let (mut offset, len) = (head.end, file.file_len()?);
+    while offset < len {
+        let header = file.header_at(offset)?;
+        let is_between = header.event_type.is_gtid() || header.event_type == EventType::ROTATE;
+        if offset >= position {
+            return Ok((offset == position && is_between).then(|| state.position()));
+        }
+        if header.event_type.is_gtid()
+            && let Ok(opener) = MariaDbGtidEvent::parse(&file.event_at(offset)?, true)
+        {
+            state.record(opener.gtid);
+        }
+        offset += u64::from(header.event_size);
+    }
+    Ok((offset == position).then(|| state.position()))
+}
+
+/// The numbers of the bridges, in order, and the paths of incomplete ones.
+fn list(log_dir: &LogDir) -> Result<(Vec<u64>, Vec<PathBuf>), LogError> {
+    let io = |cause| LogError::io("read", &log_dir.dir, cause);
+    let (mut numbers, mut incomplete) = (Vec::new(), Vec::new());
+    for entry in fs::read_dir(&log_dir.dir).map_err(io)? {
+        let path = entry.map_err(io)?.path();
+        let text = path.file_name().and_then(|name| name.to_str());
+        let text = text.unwrap_or_default();
+        if text == format!("{BASENAME}.tmp") {
+            incomplete.push(path);
+        } else {
+            numbers.extend(number_of(text));
+        }
+    }
+    numbers.sort_unstable();
+    Ok((numbers, incomplete))
+}
+
+/// Writes a bridge with the transactions that a replica lacks before `continuation`. `executed` are
+/// those that it has, for the file's head.
+///
+/// # Errors
+/// When the log cannot be read, or the file cannot be written. It does not exist then.
+pub fn write(
+    part: &LogPart<'_>,
+    server_id: u32,
+    held: &Held,
+    executed: &Executed,
+    continuation: &Continuation,
+) -> Result<Bridge, LogError> {
+    let (numbers, _) = list(part.log_dir)?;
+    let number = numbers.last().map_or(1, |last| last + 1);
+    let path = part.log_dir.dir.join(name(number));
+    let next = continuation.from;
+    let head = FileHead::read(&part.log_dir.log_path(next.file))?;
+    let mut writer = BridgeWriter::create(part.log_dir, path, server_id, &head.format, executed)?;
+    let mut checked = next.file;
+    part.visit::<LogError>(&mut |visited| {
+        let Some(logged) = visited.logged.filter(|logged| !held.has(logged)) else {
+            return Ok(());
+        };
+        if (logged.file, logged.end) > (next.file, next.offset) {
+            return Ok(());
+        }
+        if logged.file != checked {
+            check_format(part.log_dir, logged.file, &head)?;
+            checked = logged.file;
+        }
+        writer.append(&logged)
+    })?;
+    writer.close(next)?;
+    Ok(Bridge { number, next })
+}
+
+/// One file must be able to hold the events of both.
+fn check_format(log_dir: &LogDir, number: u64, head: &FileHead) -> Result<(), LogError> {
+    let path = log_dir.log_path(number);
+    let other = FileHead::read(&path)?;
+    if head.format.is_compatible_with(&other.format) {
+        return Ok(());
+    }
+    Err(LogError::Unexpected {
+        path,
+        offset: FIRST_EVENT,
+        found: format!("events of version {}", other.format.server_version),
+        expected: "the format of the newer files; attach the replica from a newer position or dump",
+    })
+}
+
+/// Removes bridges that lead to a log file that was removed, and incomplete ones. `files` are the
+/// numbers of the log files.
+///
+/// # Errors
+/// When the directory cannot be read, or a file cannot be removed.
+pub fn remove_useless(log_dir: &LogDir, files: &[u64]) -> Result<(), LogError> {
+    if log_dir.basename == BASENAME {
+        return Ok(());
+    }
+    let (numbers, mut useless) = list(log_dir)?;
+    for number in numbers {
+        let leads_to = open(log_dir, number).and_then(|file| end_of(&file, log_dir));
+        let is_needed = leads_to.is_ok_and(|next| files.contains(&next.file));
+        if !is_needed {
+            useless.push(log_dir.dir.join(name(number)));
+        }
+    }
+    for path in useless {
+        tracing::info!(
+            "{} is removed: it leads to no file of the log",
+            path.display()
+        );
+        fs::remove_file(&path).map_err(|cause| LogError::io("remove", &path, cause))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,289 @@
+//! Which of the log's transactions a replica has that followed something else until now, and where
+//! in the log it can continue.
+//!
+//! A replica that has everything in a source's binlog up to a position has, in the order of the relay
+//! log, some transactions that follow others that it lacks. Only when the transactions that it has
+//! are the first ones of the log is there a position at which it can start.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::error::LogError;
+use super::files::LogDir;
+use super::index_reader::{IndexReader, NumberedRecord};
+use super::index_record::{Record, Recorded, Step};
+use super::reader::FIRST_EVENT;
+use crate::identity::{Executed, Identity};
+use crate::position::{RecordNumber, RelayLogPosition};
+
+/// The transactions that a replica has.
+#[derive(Debug, Clone)]
+pub enum Held {
+    /// Those with these GTIDs.
+    Gtids(Executed),
+    /// Without GTIDs: those of these records.
+    Records(RecordSet),
+}
+
+impl Held {
+    /// Whether it has the transaction.
+    pub fn has(&self, transaction: &Logged) -> bool {
+        match self {
+            Held::Gtids(executed) => executed.contains(&transaction.identity),
+            Held::Records(records) => records.contains(transaction.record),
+        }
+    }
+}
+
+/// A set of records of the commit indexes: one bit for each.
+#[derive(Debug, Clone, Default)]
+pub struct RecordSet {
+    files: BTreeMap<u64, Vec<u64>>,
+}
+
+impl RecordSet {
+    /// Adds a record.
+    pub fn insert(&mut self, record: RecordNumber) {
+        let words = self.files.entry(record.file).or_default();
+        let at = (record.record / 64) as usize;
+        if words.len() <= at {
+            words.resize(at + 1, 0);
+        }
+        if let Some(word) = words.get_mut(at) {
+            *word |= 1 << (record.record % 64);
+        }
+    }
+
+    /// Whether the record is in the set.
+    pub fn contains(&self, record: RecordNumber) -> bool {
+        let words = self.files.get(&record.file);
+        let word = words.and_then(|words| words.get((record.record / 64) as usize));
+        word.is_some_and(|word| word & (1 << (record.record % 64)) != 0)
+    }
+}
+
+/// A transaction in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Logged {
+    /// Its record.
+    pub record: RecordNumber,
+    /// The number of the log file.
+    pub file: u64,
+    /// Where it begins in the log file.
+    pub begin: u64,
+    /// Where it ends.
+    pub end: u64,
+    /// Its identity.
+    pub identity: Identity,
+    /// The server on which it began.
+    pub server_id: u32,
+    /// Whether the filter left only an empty transaction.
+    pub emptied: bool,
+}
+
+/// The part of a log that is read: it may still grow.
+#[derive(Debug, Clone)]
+pub struct LogPart<'a> {
+    /// Where the files are.
+    pub log_dir: &'a LogDir,
+    /// The numbers of the files, in order.
+    pub files: Vec<u64>,
+    /// The published end.
+    pub end: RelayLogPosition,
+}
+
+/// A step of the commit indexes, as [`LogPart::visit`] passes it on.
+#[derive(Debug)]
+pub struct Visited<'a> {
+    /// The index, for names and identities.
+    pub index: &'a IndexReader<'a>,
+    /// The step.
+    pub step: &'a Step,
+    /// The record.
+    pub record: &'a Record,
+    /// Its number.
+    pub at: RecordNumber,
+    /// The transaction, if it was appended.
+    pub logged: Option<Logged>,
+}
+
+impl LogPart<'_> {
+    /// Passes all steps up to the published end to `accept`, in order. Those in the heads of indexes
+    /// are passed on only from the first file's.
+    ///
+    /// # Errors
+    /// When an index cannot be read, or `accept` fails.
+    pub fn visit<E: From<LogError>>(
+        &self,
+        accept: &mut dyn FnMut(&Visited<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        for (at, number) in self.files.iter().enumerate() {
+            if *number > self.end.file {
+                break;
+            }
+            self.visit_file(*number, at == 0, accept)?;
+        }
+        Ok(())
+    }
+
+    fn visit_file<E: From<LogError>>(
+        &self,
+        number: u64,
+        with_head: bool,
+        accept: &mut dyn FnMut(&Visited<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let is_newest = number == self.end.file;
+        let mut index = IndexReader::open(&self.log_dir.index_path(number))?;
+        let mut log_end = u64::from(index.header().log_head_len);
+        let head_records = u64::from(index.header().head_records);
+        while let Some(read) = next_record(&mut index, is_newest)? {
+            let NumberedRecord { record, number: at } = read;
+            let Some(step) = record.step() else { continue };
+            if at < head_records && !with_head {
+                continue;
+            }
+            let begin = log_end;
+            log_end = log_end.max(step.log_end.into());
+            if is_newest && log_end > self.end.offset {
+                break;
+            }
+            let at = RecordNumber {
+                file: number,
+                record: at,
+            };
+            let logged = match &record {
+                Record::Transaction {
+                    transaction,
+                    emptied,
+                    ..
+                } => Some(Logged {
+                    record: at,
+                    file: number,
+                    begin,
+                    end: log_end,
+                    identity: index.identity(transaction)?,
+                    server_id: transaction.server_id,
+                    emptied: *emptied,
+                }),
+                _ => None,
+            };
+            accept(&Visited {
+                index: &index,
+                step,
+                record: &record,
+                at,
+                logged,
+            })?;
+        }
+        Ok(())
+    }
+
+    /// The number of bytes of the newest index whose steps are up to the published end.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub(super) fn index_end(&self, number: u64) -> Result<u64, LogError> {
+        let mut index = IndexReader::open(&self.log_dir.index_path(number))?;
+        let is_newest = number == self.end.file;
+        let mut end = 0;
+        while let Some(read) = next_record(&mut index, is_newest)? {
+            let Some(step) = read.record.step() else {
+                continue;
+            };
+            if is_newest && u64::from(step.log_end) > self.end.offset {
+                break;
+            }
+            end = read.index_end();
+        }
+        Ok(end)
+    }
+}
+
+/// The next record. In the newest index, one that cannot be read is still being written.
+fn next_record(
+    index: &mut IndexReader<'_>,
+    is_newest: bool,
+) -> Result<Option<NumberedRecord>, LogError> {
+    match index.next_record() {
+        Err(LogError::Index { .. }) if is_newest => Ok(None),
+        read => read,
+    }
+}
+
+/// Where a replica can continue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Continuation {
+    /// From here on the log can be taken whole: the end of the last transaction that the replica has.
+    pub from: RelayLogPosition,
+    /// Transactions before it that the replica lacks.
+    pub missing: u64,
+    /// Their bytes.
+    pub missing_len: u64,
+    /// By server_id: transactions in the log, and how many of them the replica has.
+    pub origins: BTreeMap<u32, (u64, u64)>,
+    /// The origins of all transactions on the paths that were asked about.
+    pub on_paths: BTreeSet<u32>,
+}
+
+/// Finds where a replica that has `held` can continue. `paths` are names of sources, whose origins
+/// are collected.
+///
+/// # Errors
+/// When an index cannot be read.
+pub fn continuation(
+    part: &LogPart<'_>,
+    held: &Held,
+    paths: &[&str],
+) -> Result<Continuation, LogError> {
+    let first = part.files.first().copied().unwrap_or(1);
+    let mut found = Continuation {
+        from: RelayLogPosition {
+            file: first,
+            offset: FIRST_EVENT,
+        },
+        missing: 0,
+        missing_len: 0,
+        origins: BTreeMap::new(),
+        on_paths: BTreeSet::new(),
+    };
+    let (mut lacking, mut lacking_len) = (0, 0);
+    part.visit::<LogError>(&mut |visited| {
+        if let Some(transaction) = visited.record.transaction() {
+            note_origin(&mut found, visited, transaction, paths)?;
+        }
+        let Some(logged) = &visited.logged else {
+            return Ok(());
+        };
+        let (all, of_replica) = found.origins.entry(logged.server_id).or_default();
+        *all += 1;
+        if !held.has(logged) {
+            lacking += 1;
+            lacking_len += logged.end - logged.begin;
+            return Ok(());
+        }
+        *of_replica += 1;
+        found.missing += std::mem::take(&mut lacking);
+        found.missing_len += std::mem::take(&mut lacking_len);
+        found.from = RelayLogPosition {
+            file: logged.file,
+            offset: logged.end,
+        };
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+fn note_origin(
+    found: &mut Continuation,
+    visited: &Visited<'_>,
+    transaction: &Recorded,
+    paths: &[&str],
+) -> Result<(), LogError> {
+    if found.on_paths.contains(&transaction.server_id) {
+        return Ok(());
+    }
+    let name = visited.index.name_of(visited.step)?;
+    if paths.iter().any(|path| **path == *name) {
+        found.on_paths.insert(transaction.server_id);
+    }
+    Ok(())
+}

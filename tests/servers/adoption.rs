@@ -1,0 +1,283 @@
+//! Adoption: a replica that follows a master directly, under load on both, is stopped at any moment and
+//! attached to the relay by the statements that `binrelay attach` prints. At the end its data equal the
+//! masters', without an error.
+
+mod cases;
+
+use std::process::Output;
+
+use serde_json::Value;
+
+use crate::support;
+use crate::support::load::{Load, LoadOptions};
+use crate::support::relay::{RELAY_HOST, Relay, run_binrelay};
+use crate::support::replication::{
+    StartAt, assert_healthy, attach, retry_each_second, settle, wait_for_table,
+};
+use crate::support::servers::{Kind, REPL_PASSWORD, Server};
+use crate::support::tables::assert_same_tables;
+use crate::support::topology::{Mode, Topology, TopologyOptions, replica_options, run_for};
+use crate::support::{SeedNote, seeds};
+use mysql_async::Row;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+/// What the replica is attached with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum By {
+    /// Its coordinates on M1.
+    FilePosition,
+    /// Its own GTIDs.
+    Gtids,
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mysql_97_without_gtids() {
+    repeat(Kind::MySql, Mode::MySqlNoGtids, By::FilePosition, 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mysql_97_with_gtids_by_file_and_position() {
+    repeat(Kind::MySql, Mode::MySqlAutoPosition, By::FilePosition, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mysql_97_by_auto_position() {
+    repeat(Kind::MySql, Mode::MySqlAutoPosition, By::Gtids, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mysql_56_without_gtids() {
+    repeat(Kind::MySql56, Mode::MySqlNoGtids, By::FilePosition, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mariadb_by_file_and_position() {
+    repeat(
+        Kind::MariaDb,
+        Mode::MariaDbFilePosition,
+        By::FilePosition,
+        2,
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mariadb_by_slave_pos() {
+    repeat(Kind::MariaDb, Mode::MariaDbSlavePos, By::Gtids, 1).await;
+}
+
+/// In a normal run only the first one.
+#[tokio::test(flavor = "multi_thread")]
+async fn other_kinds() {
+    let all = [
+        (
+            Kind::MariaDb118,
+            Mode::MariaDbFilePosition,
+            By::FilePosition,
+        ),
+        (Kind::MariaDb118, Mode::MariaDbSlavePos, By::Gtids),
+        (
+            Kind::MariaDb105,
+            Mode::MariaDbFilePosition,
+            By::FilePosition,
+        ),
+        (Kind::MariaDb105, Mode::MariaDbSlavePos, By::Gtids),
+        (Kind::MySql56, Mode::MySqlAutoPosition, By::FilePosition),
+        (Kind::MySql56, Mode::MySqlAutoPosition, By::Gtids),
+    ];
+    let count = match support::profile() {
+        support::Profile::Gate => 1,
+        support::Profile::Long => all.len(),
+    };
+    for (kind, mode, by) in &all[..count] {
+        repeat(*kind, *mode, *by, 1).await;
+    }
+}
+
+/// One set of servers, and an attachment for each seed: `gate` of them in a normal run.
+async fn repeat(kind: Kind, mode: Mode, by: By, gate: u64) {
+    let seeds = seeds(gate, 50);
+    let _turn = support::turn();
+    let mut options = TopologyOptions::new(mode, 2);
+    options.master_kind = kind;
+    options.replica_kind = kind;
+    options.replicas = 0;
+    options.replicate_do_db = Vec::new();
+    let topology = Topology::start(options).await;
+    let mut replica = replica_options(kind, 11);
+    replica.gtid = mode.has_gtids();
+    let replica = Server::start(kind, replica).await;
+    let (at, retry) = (mode.start_at("mysql-bin"), retry_each_second(kind));
+    attach(&replica, "127.0.0.1", topology.m1.port, &at, retry).await;
+    wait_for_table(&replica, "other", "items").await;
+    let (mut bridges, mut count) = (0, 0);
+    for seed in seeds {
+        let _note = SeedNote(seed);
+        bridges += u64::from(adopt(&topology, &replica, by, seed).await);
+        count += 1;
+        return_to_m1(&topology, &replica, mode).await;
+    }
+    println!("{kind}, {mode}, {by:?}: {count} attachments, {bridges} with a bridge");
+    let mut relay = topology.relay;
+    relay.terminate();
+    relay.verify();
+}
+
+/// Attaches the replica at a random moment of a load; returns whether a bridge was needed.
+async fn adopt(topology: &Topology, replica: &Server, by: By, seed: u64) -> bool {
+    let (m1, m2) = (&topology.m1, &topology.m2);
+    let mut rng = StdRng::seed_from_u64(seed);
+    let round = 1 + (seed % 90) as u32;
+    let load = |master| LoadOptions {
+        first_owner: master * 1_000_000 + round * 10,
+        ..topology.load_options(master, 0)
+    };
+    let on_m1 = Load::start(m1, &load(1));
+    let on_m2 = Load::start(m2, &load(2));
+    run_for(rng.random_range(100..500)).await;
+    // A master that lags makes the order of the relay differ from its own.
+    let lags = seed % 2 == 1;
+    if lags {
+        m1.sql(stop_applier(m1.kind)).await;
+        run_for(rng.random_range(50..300)).await;
+    }
+    wait_connected(replica).await;
+    let (stop, _) = stop_and_start(replica.kind);
+    replica.sql(stop).await;
+    let place = match by {
+        By::FilePosition => coordinates(replica).await,
+        By::Gtids => gtids(replica).await,
+    };
+    if lags {
+        m1.sql(start_applier(m1.kind)).await;
+    }
+    let found = attachment(&topology.relay, &["m1", &place]);
+    execute(replica, &found).await;
+    run_for(rng.random_range(50..300)).await;
+    on_m1.finish().await;
+    on_m2.finish().await;
+    settle(&[m1, m2], &[m1, m2, replica], 90).await;
+    assert_healthy(replica).await;
+    for database in ["test", "other"] {
+        assert_same_tables(m1, m2, database).await;
+        assert_same_tables(m1, replica, database).await;
+    }
+    found["bridge"] == true
+}
+
+/// Nothing is written: the replica has everything up to the end of M1's binlog.
+async fn return_to_m1(topology: &Topology, replica: &Server, mode: Mode) {
+    let (stop, _) = stop_and_start(replica.kind);
+    replica.sql(stop).await;
+    let at = match mode.start_at("mysql-bin") {
+        StartAt::FilePosition(..) => {
+            let sql = match replica.kind.says_replica() {
+                true => "SHOW BINARY LOG STATUS",
+                false => "SHOW MASTER STATUS",
+            };
+            let rows = topology.m1.rows::<Row>(sql).await;
+            StartAt::FilePosition(rows[0].get(0).unwrap(), rows[0].get(1).unwrap())
+        }
+        at => at,
+    };
+    let port = topology.m1.port;
+    let retry = retry_each_second(replica.kind);
+    attach(replica, "127.0.0.1", port, &at, retry).await;
+}
+
+fn stop_and_start(kind: Kind) -> (&'static str, &'static str) {
+    match kind.says_replica() {
+        true => ("STOP REPLICA", "START REPLICA"),
+        false => ("STOP SLAVE", "START SLAVE"),
+    }
+}
+
+fn stop_applier(kind: Kind) -> &'static str {
+    match kind.says_replica() {
+        true => "STOP REPLICA SQL_THREAD",
+        false => "STOP SLAVE SQL_THREAD",
+    }
+}
+
+fn start_applier(kind: Kind) -> &'static str {
+    match kind.says_replica() {
+        true => "START REPLICA SQL_THREAD",
+        false => "START SLAVE SQL_THREAD",
+    }
+}
+
+/// Before its first event, it does not know its coordinates.
+async fn wait_connected(replica: &Server) {
+    let deadline = support::Deadline::after_secs(60);
+    while coordinates(replica).await.starts_with(':') {
+        assert!(!deadline.passed(), "{replica} has received nothing");
+        run_for(50).await;
+    }
+}
+
+/// What it has applied of its master's binlog, as `FILE:POS`.
+async fn coordinates(replica: &Server) -> String {
+    let (sql, word) = match replica.kind.says_replica() {
+        true => ("SHOW REPLICA STATUS", "Source"),
+        false => ("SHOW SLAVE STATUS", "Master"),
+    };
+    let rows = replica.rows::<Row>(sql).await;
+    let file: String = rows[0].get(&*format!("Relay_{word}_Log_File")).unwrap();
+    let position: u64 = rows[0].get(&*format!("Exec_{word}_Log_Pos")).unwrap();
+    format!("{file}:{position}")
+}
+
+async fn gtids(replica: &Server) -> String {
+    let sql = match replica.kind.is_mariadb() {
+        true => "SELECT @@GLOBAL.gtid_slave_pos",
+        false => "SELECT @@GLOBAL.gtid_executed",
+    };
+    let set = replica.value(sql).await.unwrap_or_default();
+    set.replace('\n', "")
+}
+
+fn run_attach(relay: &Relay, arguments: &[&str]) -> Output {
+    let config = relay.config();
+    let config = config.to_str().expect("a UTF-8 path");
+    let mut all = vec!["attach", "--json", "--config", config];
+    all.extend(arguments);
+    run_binrelay(&all)
+}
+
+fn attachment(relay: &Relay, arguments: &[&str]) -> Value {
+    let output = run_attach(relay, arguments);
+    assert!(
+        output.status.success(),
+        "binrelay attach {arguments:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    serde_json::from_slice(&output.stdout).expect("a JSON object")
+}
+
+/// Executes the printed statements with the test's address and password.
+async fn execute(replica: &Server, attachment: &Value) {
+    execute_at(RELAY_HOST, replica, attachment).await;
+}
+
+async fn execute_at(host: &str, replica: &Server, attachment: &Value) {
+    let name = match replica.kind.says_replica() && !attachment["other_words"][0].is_null() {
+        true => "other_words",
+        false => "statements",
+    };
+    let statements = attachment[name].as_array().cloned().unwrap_or_default();
+    assert!(statements.len() >= 3, "{attachment}");
+    for statement in statements {
+        let statement = statement.as_str().expect("a statement");
+        let statement = statement.replace("PASSWORD='…'", &format!("PASSWORD='{REPL_PASSWORD}'"));
+        replica.sql(&with_host(&statement, host)).await;
+    }
+}
+
+fn with_host(statement: &str, host: &str) -> String {
+    let Some((before, rest)) = statement.split_once("_HOST='") else {
+        return statement.to_owned();
+    };
+    let (_, after) = rest.split_once('\'').expect("a quoted host");
+    format!("{before}_HOST='{host}'{after}")
+}
