@@ -118,7 +118,7 @@ async fn recover(m1: &Server, from: u64, to: u64) {
     let output = binlog_tool(m1.kind, files.path())
         .arg(format!("--start-position={from}"))
         .arg(format!("--stop-position={to}"))
-        .args(&m1.log_files())
+        .args(m1.log_files())
         .output()
         .expect("the binlog tool can be run");
     assert!(output.status.success(), "{output:?}");
