@@ -14,6 +14,7 @@
 //! source. An error of the log stops the thread; transactions that are already durable are still
 //! served.
 
+mod decisions;
 mod error;
 mod queue;
 mod source;
@@ -22,7 +23,7 @@ mod temporary_tables;
 mod tests;
 
 pub use error::{AppendError, Refusal};
-pub use queue::{QueuedBatch, RefusalNote, SourceCounters};
+pub use queue::{Continuation, DeliveredChange, Queued, QueuedBatch, RefusalNote, SourceCounters};
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -33,7 +34,7 @@ use tokio::sync::mpsc;
 
 use self::source::{Repetition, Source};
 use crate::binlog::FormatDescription;
-use crate::gtid::Uuid;
+use crate::gtid::{GtidSet, Uuid};
 use crate::identity::{Executed, IdentityKind};
 use crate::merge::halves::OpenHalves;
 use crate::merge::pairing::Pairing;
@@ -58,10 +59,12 @@ const IDLE_TICK: Duration = Duration::from_millis(50);
 pub struct LogThread {
     log: Writer,
     merge: Merge,
-    /// By source number. Invariant: one for each configured source.
+    /// By source number. Invariant: one for each name in the log's options.
     sources: Vec<Source>,
     /// Those on the replicas.
     temporary_tables: TemporaryTables,
+    /// MySQL: GTIDs that count as delivered by decision of an administrator.
+    counted: GtidSet,
 }
 
 impl LogThread {
@@ -115,14 +118,16 @@ impl LogThread {
             },
             number: 1,
         };
-        Self::open(options, format, opened, merge, TemporaryTables::default())
+        let tables = TemporaryTables::default();
+        Self::open(options, format, opened, merge, (tables, GtidSet::new()))
     }
 
-    /// Continues a recovered log, in a new file.
+    /// Continues a recovered log, in a new file. The names in `options` are replaced by those that the log has.
     ///
     /// # Errors
     /// When the files cannot be created.
-    pub fn resume(options: LogOptions, recovered: Recovered) -> Result<Self, LogError> {
+    pub fn resume(mut options: LogOptions, recovered: Recovered) -> Result<Self, LogError> {
+        options.source_names = recovered.source_names;
         let progress = options.source_names.iter();
         let progress = progress.map(|name| recovered.sources.get(name).cloned());
         let progress = progress.map(Option::unwrap_or_default).collect();
@@ -144,8 +149,8 @@ impl LogThread {
             },
             number: recovered.end.file + 1,
         };
-        let tables = recovered.temporary_tables;
-        Self::open(options, &recovered.format, opened, merge, tables)
+        let kept = (recovered.temporary_tables, recovered.counted);
+        Self::open(options, &recovered.format, opened, merge, kept)
     }
 
     fn open(
@@ -153,7 +158,7 @@ impl LogThread {
         format: &FormatDescription,
         opened: OpenedLog,
         mut merge: Merge,
-        temporary_tables: TemporaryTables,
+        (temporary_tables, counted): (TemporaryTables, GtidSet),
     ) -> Result<Self, LogError> {
         for progress in &opened.state.sources {
             merge.begin_origin(progress.server_id, progress.first_timestamp != 0);
@@ -163,13 +168,14 @@ impl LogThread {
         }
         let sources = options.source_names.iter().cloned().map(Source::new);
         let sources = sources.collect();
-        let carried = carried_over(&merge, &temporary_tables, opened.number);
+        let carried = carried_over(&merge, &temporary_tables, &counted, opened.number);
         let log = Writer::open(options, format, opened, &carried)?;
         Ok(Self {
             log,
             merge,
             sources,
             temporary_tables,
+            counted,
         })
     }
 
@@ -215,6 +221,7 @@ impl LogThread {
         let is_full = self.log.is_full(len)?;
         let is_other_format = self.log.adopt_format(batch)?;
         self.note_ended_sessions(batch)?;
+        self.note_new_session(batch, transaction);
         let begins = self.log.begins_with(batch) || self.ends_temporary_tables();
         if begins || is_other_format || is_full {
             self.start_file()?;
@@ -226,15 +233,21 @@ impl LogThread {
     }
 
     fn start_file(&mut self) -> Result<(), LogError> {
+        self.start_file_with(None)
+    }
+
+    /// Begins the next file. `new_history` is the server of which a new history begins with it.
+    fn start_file_with(&mut self, new_history: Option<u32>) -> Result<(), LogError> {
         let next = self.log.next_record().file + 1;
         self.merge.start_file();
         let ends_temporary_tables = self.ends_temporary_tables();
         if ends_temporary_tables {
             self.temporary_tables.clear();
         }
-        let carried = carried_over(&self.merge, &self.temporary_tables, next);
+        let carried = carried_over(&self.merge, &self.temporary_tables, &self.counted, next);
         self.log.start_file(&CarriedOver {
             ends_temporary_tables,
+            new_history,
             ..carried
         })
     }
@@ -322,7 +335,7 @@ impl LogThread {
     /// thread of its own. `counters` has one entry for each configured source.
     pub fn run(
         mut self,
-        mut queue: mpsc::Receiver<QueuedBatch>,
+        mut queue: mpsc::Receiver<Queued>,
         counters: &[Arc<SourceCounters>],
         runtime: &Handle,
     ) {
@@ -351,20 +364,27 @@ impl LogThread {
 
     fn append_group(
         &mut self,
-        first: QueuedBatch,
-        queue: &mut mpsc::Receiver<QueuedBatch>,
+        first: Queued,
+        queue: &mut mpsc::Receiver<Queued>,
         counters: &[Arc<SourceCounters>],
     ) -> Result<(), LogError> {
         let mut len = 0;
         let mut next = Some(first);
-        while let Some(QueuedBatch { batch, memory }) = next {
-            len += batch.len();
-            let source = counters.get(usize::from(batch.source));
-            let source = source.ok_or_else(|| not_configured(&self.log, batch.source))?;
-            self.append_batch(&batch, source)?;
-            source.taken.fetch_add(1, Ordering::Relaxed);
-            batch.recycle();
-            drop(memory);
+        while let Some(queued) = next {
+            match queued {
+                Queued::Batch(QueuedBatch { batch, memory }) => {
+                    len += batch.len();
+                    let source = counters.get(usize::from(batch.source));
+                    let source = source.ok_or_else(|| not_configured(&self.log, batch.source))?;
+                    self.append_batch(&batch, source)?;
+                    source.taken.fetch_add(1, Ordering::Relaxed);
+                    batch.recycle();
+                    drop(memory);
+                }
+                Queued::Continuation(continuation) => {
+                    self.continue_source(*continuation, counters)?;
+                }
+            }
             next = if len < GROUP_LEN_MAX {
                 queue.try_recv().ok()
             } else {
@@ -440,6 +460,7 @@ fn not_configured(log: &Writer, source: u16) -> LogError {
 fn carried_over<'a>(
     merge: &'a Merge,
     temporary_tables: &'a TemporaryTables,
+    counted: &'a GtidSet,
     number: u64,
 ) -> CarriedOver<'a> {
     let end = RecordNumber {
@@ -452,6 +473,8 @@ fn carried_over<'a>(
         paths: merge.pairing().states(end).collect(),
         temporary_tables,
         ends_temporary_tables: false,
+        counted,
+        new_history: None,
     }
 }
 

@@ -31,6 +31,7 @@ use self::halves::OpenHalves;
 use self::pairing::{Arrival, Ledger, Paired, Pairing};
 
 use crate::flavor::Flavor;
+use crate::gtid::{BinlogState, GtidSet};
 use crate::identity::{Executed, Identity};
 use crate::position::{RecordNumber, SourcePosition};
 use crate::transaction::{Transaction, TransactionBatch};
@@ -108,6 +109,30 @@ impl Merge {
     /// As [`Pairing::begin_origin`].
     pub fn begin_origin(&mut self, server_id: u32, has_lost: bool) {
         self.pairing.begin_origin(server_id, has_lost);
+    }
+
+    /// Counts GTIDs of MySQL as delivered, by decision of an administrator.
+    pub fn count_delivered(&mut self, gtids: &GtidSet) {
+        if let Executed::MySql(executed) = &mut self.executed {
+            executed.union_with(gtids);
+        }
+    }
+
+    /// MariaDB: as [`BinlogState::begin_again`].
+    pub fn begin_history(&mut self, server_id: u32, before: &BinlogState) {
+        if let Executed::MariaDb(executed) = &mut self.executed {
+            executed.begin_again(server_id, before);
+        }
+    }
+
+    /// As [`Pairing::begin_again`].
+    pub fn begin_path(
+        &mut self,
+        source: u16,
+        server_id: u32,
+        new_history: Option<(RecordNumber, RecordNumber)>,
+    ) {
+        self.pairing.begin_again(source, server_id, new_history);
     }
 
     /// As [`Pairing::note_restart`].

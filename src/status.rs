@@ -95,6 +95,9 @@ pub struct SourceReport {
     pub only_here: Option<u64>,
     /// The newest error.
     pub last_error: Option<ErrorReport>,
+    /// Whether the relay log refuses the source's transactions.
+    #[serde(default)]
+    pub is_refused: bool,
 }
 
 /// How a source's transactions were handled.
@@ -121,6 +124,9 @@ pub struct ErrorReport {
     pub message: String,
     /// When, in UTC.
     pub at: String,
+    /// When it ended, in UTC: the source has streamed since. Null until then.
+    #[serde(default)]
+    pub resolved_at: Option<String>,
 }
 
 /// The parts of one source that report.
@@ -257,22 +263,32 @@ impl SourceParts {
             bytes_received: self.status.bytes_received.load(Ordering::Relaxed),
             reconnects: self.status.reconnects.load(Ordering::Relaxed),
             semi_sync: false,
+            is_refused: self.ledger.refusal.borrow().is_some(),
             only_here: None,
-            last_error: self
-                .status
-                .last_error()
-                .map(|error| ErrorReport::new(error.code, error.message, error.at)),
+            last_error: self.status.last_error().map(|error| ErrorReport {
+                resolved_at: error.resolved_at.map(utc),
+                ..ErrorReport::new(error.code, error.message, error.at)
+            }),
         }
     }
 }
 
 impl ErrorReport {
     fn new(code: u16, message: String, at: SystemTime) -> Self {
-        let at = jiff::Timestamp::try_from(at)
-            .map(|at| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
-            .unwrap_or_default();
-        Self { code, message, at }
+        Self {
+            code,
+            message,
+            at: utc(at),
+            resolved_at: None,
+        }
     }
+}
+
+/// A time as text.
+fn utc(time: SystemTime) -> String {
+    jiff::Timestamp::try_from(time)
+        .map(|time| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
+        .unwrap_or_default()
 }
 
 impl Report {

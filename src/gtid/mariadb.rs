@@ -225,6 +225,31 @@ impl BinlogState {
         true
     }
 
+    /// A new history of a server begins: in each domain its highest sequence number becomes that of `before`,
+    /// or none, so that [`BinlogState::record`] accepts higher ones again.
+    pub fn begin_again(&mut self, server_id: u32, before: &BinlogState) {
+        self.domains.retain(|domain_id, domain| {
+            let Some(highest) = domain.servers.get_mut(&server_id) else {
+                return true;
+            };
+            match before.highest(*domain_id, server_id) {
+                Some(lower) => *highest = lower.min(*highest),
+                None => {
+                    domain.servers.remove(&server_id);
+                }
+            }
+            let (last, seq_no) = domain.last;
+            domain.last = match domain.servers.get(&last) {
+                Some(highest) => (last, seq_no.min(*highest)),
+                None => match domain.servers.iter().max_by_key(|(_, seq_no)| **seq_no) {
+                    Some((server_id, seq_no)) => (*server_id, *seq_no),
+                    None => return false,
+                },
+            };
+            true
+        });
+    }
+
     /// The highest sequence number of a server in a domain.
     pub fn highest(&self, domain_id: u32, server_id: u32) -> Option<u64> {
         self.domains

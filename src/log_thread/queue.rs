@@ -2,10 +2,12 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 
 use super::error::Refusal;
+use crate::gtid::{BinlogState, GtidSet};
 use crate::merge::MergeError;
+use crate::relay_log::SourceProgress;
 use crate::transaction::TransactionBatch;
 
 /// A batch in the queue, with its share of the queue's memory.
@@ -15,6 +17,41 @@ pub struct QueuedBatch {
     pub batch: TransactionBatch,
     /// Released when the batch is in the log.
     pub memory: OwnedSemaphorePermit,
+}
+
+/// A source that continues at another position, by decision of an administrator.
+#[derive(Debug)]
+pub struct Continuation {
+    /// The source's number.
+    pub source: u16,
+    /// The position, and the GTIDs before it. It has no newest transaction.
+    pub progress: SourceProgress,
+    /// Whether the source's binlog is not the one that was received.
+    pub new_history: bool,
+    /// How it changes the transactions that count as delivered.
+    pub change: DeliveredChange,
+    /// Answered when the decision is durable.
+    pub done: oneshot::Sender<()>,
+}
+
+/// How a [`Continuation`] changes the transactions that count as delivered.
+#[derive(Debug)]
+pub enum DeliveredChange {
+    /// Not at all.
+    None,
+    /// MySQL: these GTIDs count as delivered, too.
+    Counted(GtidSet),
+    /// MariaDB: a new history of this server begins after these transactions.
+    NewHistory(u32, BinlogState),
+}
+
+/// What receivers send to the log thread.
+#[derive(Debug)]
+pub enum Queued {
+    /// Transactions.
+    Batch(QueuedBatch),
+    /// A decision about a source.
+    Continuation(Box<Continuation>),
 }
 
 /// Per-source counters, and the refusal that stops the source.

@@ -3,6 +3,7 @@
 mod anonymous;
 mod copies;
 mod crash;
+mod decisions;
 mod disk;
 mod formats;
 mod limits;

@@ -34,8 +34,9 @@ pub enum MergeError {
         "cannot determine whether the transaction of server_id {origin} that ends at {end} and \
          began at {timestamp} (seconds since 1970) was delivered before: {cause}; compare the \
          masters' data and make sure all use the same binlog settings (binlog_format, \
-         binlog_row_image) and no binlog was reset, then start with an empty data_dir and seed the \
-         replicas again, or remove this source"
+         binlog_row_image) and no binlog was reset; if the replicas have this transaction, or do not \
+         need it, run binrelay continue SOURCE --at {end}; otherwise start with an empty data_dir and \
+         seed the replicas again, or remove this source"
     )]
     Unaligned {
         /// The server_id of its origin.

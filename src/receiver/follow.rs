@@ -73,11 +73,7 @@ async fn refused(refusal: &mut watch::Receiver<Option<RefusalNote>>) -> Receiver
         .and_then(|note| note.clone());
     match note {
         Some(RefusalNote::Other(message)) => ReceiverError::Refused(message),
-        Some(RefusalNote::Reused { expected, found }) => ReceiverError::History {
-            expected,
-            found,
-            record: None,
-        },
+        Some(RefusalNote::Reused { expected, found }) => ReceiverError::History { expected, found },
         None => std::future::pending().await,
     }
 }
@@ -95,8 +91,10 @@ async fn open(
         .identities
         .note(options.number, &facts, options.server_id)?;
     warn(options, &context.identities, &facts);
+    let before = status.facts();
     status.set_facts(&facts);
-    let (start, first_timestamp) = resume::start_point(options, context, &facts).await?;
+    let (start, first_timestamp) =
+        resume::start_point(options, context, &facts, before.as_ref()).await?;
     verify_history(&mut connection, options, context, &facts).await?;
     dump_request::prepare(&mut connection, options, &facts).await?;
     tracing::info!(

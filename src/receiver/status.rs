@@ -50,6 +50,8 @@ pub struct LastError {
     pub message: String,
     /// The time of the error.
     pub at: SystemTime,
+    /// Since when the source streams again.
+    pub resolved_at: Option<SystemTime>,
 }
 
 /// One source's counters and state. The counters change at most once per batch of events.
@@ -258,25 +260,31 @@ impl SourceStatus {
         if !(connection.state == SourceState::Failed && state == SourceState::Connecting) {
             connection.state = state;
         }
+        if let Some(error) = &mut connection.last_error
+            && state == SourceState::Streaming
+        {
+            error.resolved_at.get_or_insert_with(SystemTime::now);
+        }
     }
 
     pub(super) fn set_facts(&self, facts: &SourceFacts) {
         self.connection().facts = Some(facts.clone());
     }
 
-    /// Records the error that stopped a receiver.
-    pub fn note_error(&self, error: &ReceiverError) {
+    /// Records the error that stopped the receiver of `source`.
+    pub fn note_error(&self, error: &ReceiverError, source: &str) {
         let state = match error.is_failure() {
             true => SourceState::Failed,
             false => SourceState::Connecting,
         };
         let mut connection = self.connection();
         connection.state = state;
-        let (code, message) = (error.code(), error.to_line());
+        let (code, message) = (error.code(), error.to_line(source));
         connection.last_error = Some(LastError {
             code,
             message,
             at: SystemTime::now(),
+            resolved_at: None,
         });
     }
 

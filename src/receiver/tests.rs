@@ -95,6 +95,7 @@ impl Relay {
                 context.clone(),
                 Arc::clone(ledger),
                 Arc::clone(status),
+                mpsc::channel(1).1,
                 stop.subscribe(),
             ));
         }

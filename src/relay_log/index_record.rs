@@ -283,6 +283,10 @@ pub enum Record {
         is_aligned: bool,
         /// Whether a server has logged statements of the origin as rows.
         formats_differ: bool,
+        /// Whether the path began again at a position that an administrator chose.
+        begins_again: bool,
+        /// The queue also has what the path itself delivered before this record.
+        own_until: RecordNumber,
     },
     /// 17: without GTIDs: a transaction that the path skipped.
     PathSkipped {
@@ -304,6 +308,22 @@ pub enum Record {
         key: PathKey,
         /// The transaction.
         fingerprint: Fingerprint,
+    },
+    /// 20: MySQL with GTIDs: an interval of GTIDs that count as delivered by decision of an administrator. No
+    /// file of the log contains them. Carried over into every later file.
+    CountedGtids {
+        /// The number of UUID and tag.
+        origin: u32,
+        /// The first gno.
+        first: u64,
+        /// The last gno.
+        last: u64,
+    },
+    /// 21: MariaDB: with this file a new history of a server begins, which was accepted by an administrator:
+    /// its sequence numbers may occur again.
+    NewHistory {
+        /// The server_id.
+        server_id: u32,
     },
     /// 22: a part of the description of a temporary table that is open.
     OpenTemporaryTable(TextPart),
@@ -368,6 +388,8 @@ impl Record {
             Record::PathSkipped { .. } => "path skipped",
             Record::PathNewest { .. } => "path newest",
             Record::PathAgain { .. } => "path again",
+            Record::CountedGtids { .. } => "counted GTIDs",
+            Record::NewHistory { .. } => "new history",
             Record::OpenTemporaryTable(_) => "open temporary table",
             Record::DroppedTemporaryTable(_) => "dropped temporary table",
         }

@@ -18,7 +18,7 @@ use super::reader::{FileHead, LogFile};
 use super::replay_pairing::replay_pairing;
 use super::temporary_table;
 use crate::binlog::FormatDescription;
-use crate::gtid::Uuid;
+use crate::gtid::{GtidSet, Uuid};
 use crate::identity::{Executed, Identity, IdentityKind, history_digest};
 use crate::merge::halves::{HalfChange, OpenHalves};
 use crate::merge::pairing::Pairing;
@@ -41,8 +41,13 @@ pub struct Recovered {
     pub purged: Executed,
     /// The log files' numbers.
     pub files: Vec<u64>,
-    /// Each source's progress, by its configured name.
+    /// The sources' names, by number: those of the configuration, then those that were removed from it. If
+    /// these are added again, they continue where they were.
+    pub source_names: Vec<Arc<str>>,
+    /// Each source's progress, by its name.
     pub sources: HashMap<Arc<str>, SourceProgress>,
+    /// MySQL: GTIDs that count as delivered by decision of an administrator. They are in `executed` and `purged`.
+    pub counted: GtidSet,
     /// Without GTIDs: the state of each path's queues.
     pub pairing: Pairing,
     /// The two-part operations whose second part has not arrived.
@@ -78,13 +83,18 @@ pub fn recover(log_dir: &LogDir, source_names: &[Arc<str>]) -> Result<Option<Rec
     let mut repairs = Vec::new();
     let (durable, good) = find_ends(log_dir, last, &head, &binding, &mut repairs)?;
     let mut index = IndexReader::open(&log_dir.index_path(last))?;
+    index.skip_head()?; // It defines all sources.
+    let source_names = with_removed(source_names, &index);
+    index.seek(1)?;
     let mut recovered = Recovered {
         log_id: index.header().log_id,
         executed: head.previous.clone(),
         format: head.format,
         purged: purged.unwrap_or(head.previous),
         files,
+        source_names,
         sources: HashMap::new(),
+        counted: GtidSet::new(),
         pairing: Pairing::new([]),
         halves: OpenHalves::default(),
         temporary_tables: TemporaryTables::default(),
@@ -97,13 +107,21 @@ pub fn recover(log_dir: &LogDir, source_names: &[Arc<str>]) -> Result<Option<Rec
     if index.kind() == IdentityKind::Anonymous {
         (recovered.executed, recovered.purged) = (Executed::Anonymous, Executed::Anonymous);
         let begin = |file| RecordNumber { file, record: 0 };
-        recovered.pairing =
-            replay_pairing(log_dir, source_names, begin(first), begin(last), good.index)?;
+        recovered.pairing = replay_pairing(
+            log_dir,
+            &recovered.source_names,
+            begin(first),
+            begin(last),
+            good.index,
+        )?;
     }
     replay(&mut index, &good, &mut recovered)?;
-    let numbers = ConfiguredNumbers::of(&index, source_names);
+    let numbers = ConfiguredNumbers::of(&index, &recovered.source_names);
     let tables = std::mem::take(&mut recovered.temporary_tables);
     recovered.temporary_tables = tables.renumbered(|source| numbers.find(source));
+    if let Executed::MySql(purged) = &mut recovered.purged {
+        purged.union_with(&recovered.counted);
+    }
     settle(&log_dir.log_path(last), durable.log, good.log)?;
     settle(&log_dir.index_path(last), durable.index, good.index)?;
     if recovered.sources.values().any(|source| source.reading_back) {
@@ -111,6 +129,19 @@ pub fn recover(log_dir: &LogDir, source_names: &[Arc<str>]) -> Result<Option<Rec
         return Ok(None);
     }
     Ok(Some(recovered))
+}
+
+/// The configured names, and after them those that the head of the newest index has besides.
+fn with_removed(configured: &[Arc<str>], index: &IndexReader<'_>) -> Vec<Arc<str>> {
+    let mut names = configured.to_vec();
+    let mut known: Vec<(u16, &[u8])> = index.source_names().collect();
+    known.sort_unstable();
+    for (_, name) in known {
+        if !names.iter().any(|configured| configured.as_bytes() == name) {
+            names.push(String::from_utf8_lossy(name).into());
+        }
+    }
+    names
 }
 
 /// Removes a log that had not begun: it has no transactions. The next start creates it again.
@@ -290,6 +321,9 @@ fn replay(
         }
         if let Some(change) = temporary_table::change(&record, &mut table) {
             recovered.temporary_tables.apply(change);
+        }
+        if let Some((sid, first, last)) = index.counted(&record)? {
+            recovered.counted.insert_interval(sid, first, last);
         }
         if let Some(step) = record.step() {
             replay_step(index, &record, step, recovered)?;

@@ -2,6 +2,7 @@
 //!
 //! The writer knows files, records, sync and publication, and nothing about how the merge decides.
 
+mod decisions;
 mod error;
 mod events;
 mod finish;

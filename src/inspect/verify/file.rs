@@ -76,6 +76,10 @@ struct FileCheck {
 impl FileCheck {
     fn run(&mut self, binding: &LogBinding, executed: &mut Executed) -> Result<(), Stop> {
         let head = FileHead::read(&self.log_path).map_err(Stop::Unreadable)?;
+        // An index that cannot be read is reported below.
+        if let Ok(index) = IndexReader::open(&self.index_path) {
+            let _ = apply_decisions(index, &head.previous, executed);
+        }
         if head.previous != *executed {
             let what = format!(
                 "the file lists [{}] as the transactions before it, expected [{}]",
@@ -392,6 +396,31 @@ impl FileCheck {
             self.report.problems.push(Problem { path, offset, what });
         }
     }
+}
+
+/// Applies the decisions of an administrator with which the file begins to `executed`, the transactions
+/// before the file. `listed` are those that the file lists.
+fn apply_decisions(
+    mut index: IndexReader<'_>,
+    listed: &Executed,
+    executed: &mut Executed,
+) -> Result<(), LogError> {
+    for record in index.read_head()? {
+        if let Some((sid, first, last)) = index.counted(&record)?
+            && let Executed::MySql(set) = executed
+        {
+            set.insert_interval(sid, first, last);
+        }
+        if let (
+            Record::NewHistory { server_id },
+            Executed::MariaDb(state),
+            Executed::MariaDb(new),
+        ) = (&record, &mut *executed, listed)
+        {
+            state.begin_again(*server_id, new);
+        }
+    }
+    Ok(())
 }
 
 fn read_error(error: InspectError) -> Stop {

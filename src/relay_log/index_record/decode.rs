@@ -22,7 +22,11 @@ impl Record {
             let log = "a relay log with GTIDs";
             return Err(RecordError::KindOfOther { kind: code, log });
         }
-        if matches!(code, 7 | 13..=15) && kind != IdentityKind::MariaDb {
+        if code == 20 && kind != IdentityKind::MySql {
+            let log = "a relay log of MariaDB, or without GTIDs";
+            return Err(RecordError::KindOfOther { kind: code, log });
+        }
+        if matches!(code, 7 | 13..=15 | 21) && kind != IdentityKind::MariaDb {
             let log = "a relay log of MySQL";
             return Err(RecordError::KindOfOther { kind: code, log });
         }
@@ -53,9 +57,14 @@ impl Record {
             16 => Record::PathQueue {
                 key: path(record),
                 cursor: record_number(record),
-                before: get_u64(record, 40),
-                is_aligned: flags(record, 3)? & 1 != 0,
-                formats_differ: flags(record, 3)? & 2 != 0,
+                before: get_u64(record, 4),
+                is_aligned: flags(record, 7)? & 1 != 0,
+                formats_differ: flags(record, 7)? & 2 != 0,
+                begins_again: flags(record, 7)? & 4 != 0,
+                own_until: RecordNumber {
+                    file: get_u64(record, 40),
+                    record: get_u64(record, 48),
+                },
             },
             17 => Record::PathSkipped {
                 key: path(record),
@@ -73,6 +82,14 @@ impl Record {
             19 => Record::PathAgain {
                 key: path(record),
                 fingerprint: fingerprint(record),
+            },
+            20 => Record::CountedGtids {
+                origin: get_u32(record, 4),
+                first: get_u64(record, 16),
+                last: get_u64(record, 24),
+            },
+            21 => Record::NewHistory {
+                server_id: get_u32(record, 4),
             },
             22 => Record::OpenTemporaryTable(text(record)?),
             23 => Record::DroppedTemporaryTable(text(record)?),

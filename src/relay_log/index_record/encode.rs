@@ -60,11 +60,20 @@ impl Record {
                 before,
                 is_aligned,
                 formats_differ,
+                begins_again,
+                own_until,
             } => path(16, key)
-                .put(1, &[u8::from(*is_aligned) | u8::from(*formats_differ) << 1])
+                .put(
+                    1,
+                    &[u8::from(*is_aligned)
+                        | u8::from(*formats_differ) << 1
+                        | u8::from(*begins_again) << 2],
+                )
                 .put_u64(16, cursor.file)
                 .put_u64(24, cursor.record)
-                .put_u64(40, *before)
+                .put_u64(4, *before)
+                .put_u64(40, own_until.file)
+                .put_u64(48, own_until.record)
                 .seal(),
             Record::PathSkipped { key, delivered } => path_skipped(key, delivered),
             Record::PathNewest {
@@ -75,6 +84,16 @@ impl Record {
                 key,
                 fingerprint: again,
             } => fingerprint(path(19, key), again).seal(),
+            Record::CountedGtids {
+                origin,
+                first,
+                last,
+            } => Fields::new(20)
+                .put_u32(4, *origin)
+                .put_u64(16, *first)
+                .put_u64(24, *last)
+                .seal(),
+            Record::NewHistory { server_id } => Fields::new(21).put_u32(4, *server_id).seal(),
             Record::OpenTemporaryTable(table) => text_of(22, table).seal(),
             Record::DroppedTemporaryTable(table) => text_of(23, table).seal(),
         }

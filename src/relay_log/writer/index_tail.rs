@@ -1,6 +1,6 @@
 //! Writing commit index records.
 
-use crate::gtid::MariaDbGtid;
+use crate::gtid::{GtidSet, MariaDbGtid};
 use crate::identity::{Executed, Identity};
 use crate::merge::Decision;
 use crate::merge::halves::{HalfChange, OpenHalves};
@@ -31,6 +31,10 @@ pub struct CarriedOver<'a> {
     pub temporary_tables: &'a TemporaryTables,
     /// Whether the new file's format description makes replicas drop their temporary tables.
     pub ends_temporary_tables: bool,
+    /// MySQL: GTIDs that count as delivered by decision of an administrator, and are in no file.
+    pub counted: &'a GtidSet,
+    /// MariaDB: the server of which a new history begins with the file.
+    pub new_history: Option<u32>,
 }
 
 /// The end of a commit index, where records are added.
@@ -62,6 +66,18 @@ impl IndexTail {
             for state in &carried.paths {
                 stage_path(state, &mut head);
             }
+        }
+        for (sid, first, last) in carried.counted.iter_intervals() {
+            let origin = names.origin(sid, &mut head);
+            let counted = Record::CountedGtids {
+                origin,
+                first,
+                last,
+            };
+            stage(&counted, &mut head);
+        }
+        if let Some(server_id) = carried.new_history {
+            stage(&Record::NewHistory { server_id }, &mut head);
         }
         for change in carried.halves.changes() {
             stage_half(&change, &mut head);
@@ -236,6 +252,8 @@ fn stage_path(state: &PathState, out: &mut Vec<u8>) {
         before: state.before,
         is_aligned: state.is_aligned,
         formats_differ: state.formats_differ,
+        begins_again: state.begins_again,
+        own_until: state.own_until,
     };
     stage(&queue, out);
     for delivered in &state.skipped {

@@ -40,6 +40,16 @@ impl Sources {
         progress.ok_or_else(|| unknown(source, &self.log))
     }
 
+    /// Replaces the progress of a source.
+    pub(super) fn replace(
+        &mut self,
+        source: u16,
+        progress: SourceProgress,
+    ) -> Result<(), LogError> {
+        *self.get_mut(source)? = progress;
+        Ok(())
+    }
+
     /// The first source whose position is known.
     pub(super) fn first_known(&self) -> Option<u16> {
         let mut known = (0u16..).zip(&self.progress);
