@@ -272,8 +272,10 @@ async fn assigned_twice(kind: Kind) {
     insert(&topology.m1, "kept", 5).await;
     topology.settle(60).await;
     let set = gtid_executed(&topology.m1).await;
-    // MySQL skips what it has executed.
-    recover(&topology.m1, 4, u64::from(u32::MAX)).await;
+    // MySQL skips what it has executed. 5.6 does not read the output of its own tool: error 1837.
+    if kind != Kind::MySql56 {
+        recover(&topology.m1, 4, u64::from(u32::MAX)).await;
+    }
     assert_eq!(gtid_executed(&topology.m1).await, set);
     let rows = topology.m1.value("SELECT COUNT(*) FROM test.kept").await;
     assert_eq!(rows.as_deref(), Some("5"));
