@@ -301,7 +301,7 @@ async fn assigned_twice(kind: Kind) {
             let error = m2["last_error"].to_string();
             m2["state"] == "failed"
                 && error.contains(&format!("a copy of {uuid}:{last}"))
-                && error.contains("history-changed.m2")
+                && error.contains("binrelay continue")
                 && status["sources"][0]["state"] == "streaming"
         })
         .await;
