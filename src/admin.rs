@@ -3,7 +3,7 @@
 
 use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::config::SourceStart;
 use crate::fault;
-use crate::receiver::{ContinueFrom, ContinueRequest};
+use crate::receiver::{ContinueFrom, ContinueRequest, has_changed_history};
 use crate::status::Report;
 
 /// Time limit for one client to read its answer.
@@ -60,6 +60,8 @@ pub enum Decided {
 pub struct Answering {
     /// The status.
     pub report: Arc<dyn Fn() -> Report + Send + Sync>,
+    /// Where changed histories are recorded.
+    pub data_dir: PathBuf,
     /// By name: the receivers, for decisions.
     pub sources: Arc<Vec<(String, mpsc::Sender<ContinueRequest>)>>,
 }
@@ -111,7 +113,7 @@ pub async fn serve(
                 fault::inject("admin_loop");
                 let answering = answering.clone();
                 tokio::spawn(async move {
-                    // A client that has gone away is nobody's concern.
+                    // The client may have disconnected.
                     let _ = answer(client, &answering).await;
                 });
             }
@@ -179,10 +181,11 @@ async fn decide(
         let state = report.relay.state;
         return refused(format!("the relay log is {state}: nothing can be recorded"));
     }
-    if new_history && let Some(other) = behind(&report, source) {
+    if new_history && let Some(other) = behind(answering, &report, source) {
         return refused(format!(
             "the source {other} must have delivered everything first: it may still send transactions of the \
-             former history, which would be taken for others; wait until it is streaming and not behind"
+             former history, which would be taken for others; wait until it is streaming and not behind, or \
+             remove it from the configuration and restart the relay"
         ));
     }
     let (answer, answered) = oneshot::channel();
@@ -206,12 +209,12 @@ async fn decide(
 }
 
 /// Another source than `source` that may have transactions that are not received. One whose transactions the log
-/// refuses has sent everything before them.
-fn behind(report: &Report, source: &str) -> Option<String> {
+/// refuses has sent everything before them, and one whose history has changed is decided on by itself.
+fn behind(answering: &Answering, report: &Report, source: &str) -> Option<String> {
     let others = report.sources.iter().filter(|other| other.name != source);
     let mut behind = others.filter(|other| {
         let is_at_end = other.state == "streaming" && other.seconds_behind == Some(0);
-        !is_at_end && !other.is_refused
+        !is_at_end && !other.is_refused && !has_changed_history(&answering.data_dir, &other.name)
     });
     behind.next().map(|other| other.name.clone())
 }

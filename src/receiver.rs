@@ -60,6 +60,7 @@ pub use filter_changes::announce_filters;
 pub use first_contact::FirstContact;
 pub use first_start::{FirstStart, first_start};
 pub use gtid_mode::GtidMode;
+pub use history_record::has_changed_history;
 pub use identities::Identities;
 pub use options::{Queue, ReceiverContext, ReceiverOptions};
 pub use read_back::ReadBack;

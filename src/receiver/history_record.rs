@@ -42,6 +42,11 @@ pub(super) fn check(data_dir: &Path, name: &str) -> Result<(), ReceiverError> {
     }
 }
 
+/// Whether a change of the source's history is recorded, or that cannot be determined.
+pub fn has_changed_history(data_dir: &Path, name: &str) -> bool {
+    check(data_dir, name).is_err()
+}
+
 /// Records a changed history, and returns the error. A file that cannot be written is reported, and the source
 /// fails all the same.
 pub(super) fn keep(data_dir: &Path, name: &str, error: ReceiverError) -> ReceiverError {

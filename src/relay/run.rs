@@ -69,6 +69,7 @@ impl Relay {
         };
         let answering = Answering {
             report: Arc::new(report),
+            data_dir: self.data_dir.path().to_owned(),
             sources: Arc::new(pipeline.deciding.clone()),
         };
         let answering = admin::serve(self.admin, answering, shutdown.clone());

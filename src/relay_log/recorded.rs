@@ -48,15 +48,13 @@ pub fn was_recorded(
 ) -> Result<bool, LogError> {
     for number in files {
         let mut index = IndexReader::open(&log_dir.index_path(*number))?;
-        index.skip_head()?; // It defines all sources.
-        let source_number = source.map(|name| index.source_number(name));
         while let Some(read) = index.next_record()? {
             let (Some(step), Some(transaction)) = (read.record.step(), read.record.transaction())
             else {
                 continue;
             };
-            let is_meant = match source_number {
-                Some(number) => number == Some(step.source),
+            let is_meant = match source {
+                Some(name) => index.source_number(name) == Some(step.source),
                 None => matches!(
                     read.record,
                     Record::Transaction { .. } | Record::BeforeStart { .. }

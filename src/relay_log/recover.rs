@@ -83,7 +83,8 @@ pub fn recover(log_dir: &LogDir, source_names: &[Arc<str>]) -> Result<Option<Rec
     let mut repairs = Vec::new();
     let (durable, good) = find_ends(log_dir, last, &head, &binding, &mut repairs)?;
     let mut index = IndexReader::open(&log_dir.index_path(last))?;
-    index.skip_head()?; // It defines all sources.
+    while index.next_number() * (RECORD_LEN as u64) < good.index && index.next_record()?.is_some() {
+    }
     let source_names = with_removed(source_names, &index);
     index.seek(1)?;
     let mut recovered = Recovered {
@@ -131,7 +132,7 @@ pub fn recover(log_dir: &LogDir, source_names: &[Arc<str>]) -> Result<Option<Rec
     Ok(Some(recovered))
 }
 
-/// The configured names, and after them those that the head of the newest index has besides.
+/// The configured names, and after them the others that the records of the newest index have defined.
 fn with_removed(configured: &[Arc<str>], index: &IndexReader<'_>) -> Vec<Arc<str>> {
     let mut names = configured.to_vec();
     let mut known: Vec<(u16, &[u8])> = index.source_names().collect();

@@ -77,19 +77,19 @@ async fn check(kind: Kind, mode: Mode, in_gate: bool) {
         m3 = m3.extra("--gtid-domain-id=33");
     }
     let m3 = Server::start(kind, m3).await;
-    m3.sql("CREATE DATABASE IF NOT EXISTS test; CREATE TABLE test.third (id INT PRIMARY KEY)")
+    m3.sql("CREATE DATABASE IF NOT EXISTS test; USE test; CREATE TABLE third (id INT PRIMARY KEY)")
         .await;
-    m3.sql("INSERT INTO test.third VALUES (1)").await;
+    m3.sql("USE test; INSERT INTO third VALUES (1)").await;
     let three = SourceOptions {
         name: "m3".to_owned(),
         port: m3.port,
         ..one.clone()
     };
     restart_with(&mut topology, vec![three.clone(), one.clone()]).await;
-    m3.sql("INSERT INTO test.third VALUES (2)").await;
+    m3.sql("USE test; INSERT INTO third VALUES (2)").await;
     insert(&topology).await;
     restart_with(&mut topology, vec![one.clone(), three, two.clone()]).await;
-    m3.sql("INSERT INTO test.third VALUES (3)").await;
+    m3.sql("USE test; INSERT INTO third VALUES (3)").await;
     insert(&topology).await;
     topology.settle(60).await;
     let replica = &topology.replicas[0];

@@ -54,35 +54,7 @@ impl Record {
             13 => Record::KeptAlter(alter(record)),
             14 => Record::EmptiedAlter(alter(record)),
             15 => Record::EndedAlter(alter(record)),
-            16 => Record::PathQueue {
-                key: path(record),
-                cursor: record_number(record),
-                before: get_u64(record, 4),
-                is_aligned: flags(record, 7)? & 1 != 0,
-                formats_differ: flags(record, 7)? & 2 != 0,
-                begins_again: flags(record, 7)? & 4 != 0,
-                own_until: RecordNumber {
-                    file: get_u64(record, 40),
-                    record: get_u64(record, 48),
-                },
-            },
-            17 => Record::PathSkipped {
-                key: path(record),
-                delivered: Delivered {
-                    record: record_number(record),
-                    fingerprint: fingerprint(record),
-                    path: get_u16(record, 4),
-                    may_be_repetition: false,
-                },
-            },
-            18 => Record::PathNewest {
-                key: path(record),
-                fingerprint: fingerprint(record),
-            },
-            19 => Record::PathAgain {
-                key: path(record),
-                fingerprint: fingerprint(record),
-            },
+            16..=19 => path_record(record, code)?,
             20 => Record::CountedGtids {
                 origin: get_u32(record, 4),
                 first: get_u64(record, 16),
@@ -137,6 +109,40 @@ fn definition(record: &RecordBytes, code: u8) -> Result<Record, RecordError> {
         10 => Record::Origin { number, text },
         11 => Record::EmptiedXa(text),
         _ => Record::EndedXa(text),
+    })
+}
+
+fn path_record(record: &RecordBytes, code: u8) -> Result<Record, RecordError> {
+    Ok(match code {
+        16 => Record::PathQueue {
+            key: path(record),
+            cursor: record_number(record),
+            before: get_u64(record, 4),
+            is_aligned: flags(record, 7)? & 1 != 0,
+            formats_differ: flags(record, 7)? & 2 != 0,
+            begins_again: flags(record, 7)? & 4 != 0,
+            own_until: RecordNumber {
+                file: get_u64(record, 40),
+                record: get_u64(record, 48),
+            },
+        },
+        17 => Record::PathSkipped {
+            key: path(record),
+            delivered: Delivered {
+                record: record_number(record),
+                fingerprint: fingerprint(record),
+                path: get_u16(record, 4),
+                may_be_repetition: false,
+            },
+        },
+        18 => Record::PathNewest {
+            key: path(record),
+            fingerprint: fingerprint(record),
+        },
+        _ => Record::PathAgain {
+            key: path(record),
+            fingerprint: fingerprint(record),
+        },
     })
 }
 

@@ -8,6 +8,7 @@ use super::{
 use crate::gtid::MariaDbGtid;
 use crate::identity::{CopyEvidence, Fingerprint};
 use crate::merge::pairing::Delivered;
+use crate::position::RecordNumber;
 
 impl Record {
     /// The record's bytes.
@@ -62,42 +63,61 @@ impl Record {
                 formats_differ,
                 begins_again,
                 own_until,
-            } => path(16, key)
-                .put(
-                    1,
-                    &[u8::from(*is_aligned)
-                        | u8::from(*formats_differ) << 1
-                        | u8::from(*begins_again) << 2],
-                )
-                .put_u64(16, cursor.file)
-                .put_u64(24, cursor.record)
-                .put_u64(4, *before)
-                .put_u64(40, own_until.file)
-                .put_u64(48, own_until.record)
-                .seal(),
+            } => {
+                let flags = [*is_aligned, *formats_differ, *begins_again];
+                path_queue(key, cursor, *before, flags, own_until)
+            }
             Record::PathSkipped { key, delivered } => path_skipped(key, delivered),
-            Record::PathNewest {
-                key,
-                fingerprint: newest,
-            } => fingerprint(path(18, key), newest).seal(),
-            Record::PathAgain {
-                key,
-                fingerprint: again,
-            } => fingerprint(path(19, key), again).seal(),
+            Record::PathNewest { key, fingerprint } => path_of(18, key, fingerprint),
+            Record::PathAgain { key, fingerprint } => path_of(19, key, fingerprint),
             Record::CountedGtids {
                 origin,
                 first,
                 last,
-            } => Fields::new(20)
-                .put_u32(4, *origin)
-                .put_u64(16, *first)
-                .put_u64(24, *last)
-                .seal(),
+            } => counted(*origin, *first, *last),
             Record::NewHistory { server_id } => Fields::new(21).put_u32(4, *server_id).seal(),
             Record::OpenTemporaryTable(table) => text_of(22, table).seal(),
             Record::DroppedTemporaryTable(table) => text_of(23, table).seal(),
         }
     }
+}
+
+fn path_queue(
+    key: &PathKey,
+    cursor: &RecordNumber,
+    before: u64,
+    flags: [bool; 3],
+    own_until: &RecordNumber,
+) -> RecordBytes {
+    let [first, second, third] = flags.map(u8::from);
+    path(16, key)
+        .put(1, &[first | second << 1 | third << 2])
+        .put_u64(4, before)
+        .put_u64(16, cursor.file)
+        .put_u64(24, cursor.record)
+        .put_u64(40, own_until.file)
+        .put_u64(48, own_until.record)
+        .seal()
+}
+
+fn path_of(kind: u8, key: &PathKey, of: &Fingerprint) -> RecordBytes {
+    fingerprint(path(kind, key), of).seal()
+}
+
+fn counted(origin: u32, first: u64, last: u64) -> RecordBytes {
+    Fields::new(20)
+        .put_u32(4, origin)
+        .put_u64(16, first)
+        .put_u64(24, last)
+        .seal()
+}
+
+fn path_skipped(key: &PathKey, delivered: &Delivered) -> RecordBytes {
+    fingerprint(path(17, key), &delivered.fingerprint)
+        .put_u16(4, delivered.path)
+        .put_u64(16, delivered.record.file)
+        .put_u64(24, delivered.record.record)
+        .seal()
 }
 
 fn step(kind: u8, step: &Step) -> Fields {
@@ -170,15 +190,6 @@ fn evidence(fields: &mut Fields, evidence: &CopyEvidence) -> u8 {
             without_changes
         }
     }
-}
-
-fn path_skipped(key: &PathKey, delivered: &Delivered) -> RecordBytes {
-    let mut fields = fingerprint(path(17, key), &delivered.fingerprint);
-    fields
-        .put_u16(4, delivered.path)
-        .put_u64(16, delivered.record.file)
-        .put_u64(24, delivered.record.record)
-        .seal()
 }
 
 fn source_gtid(step: &Step, gtid: &MariaDbGtid, is_highest: bool) -> RecordBytes {
