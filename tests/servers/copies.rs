@@ -262,7 +262,7 @@ fn assert_status_3(topology: &Topology) {
     assert_eq!(status.status.code(), Some(3), "the exit status of `status`");
 }
 
-/// On a master that is no replica of the other, a GTID of the other is assigned by hand.
+/// On a master that does not replicate from the other, a GTID of the other is assigned by hand.
 async fn assigned_twice(kind: Kind) {
     let _turn = support::turn();
     let (topology, _direct) = start(kind, Mode::MySqlAutoPosition, |options| {
