@@ -122,6 +122,7 @@ impl Merge {
     pub fn begin_history(&mut self, server_id: u32, before: &BinlogState) {
         if let Executed::MariaDb(executed) = &mut self.executed {
             executed.begin_again(server_id, before);
+            self.copies.forget(server_id);
         }
     }
 

@@ -136,6 +136,14 @@ impl Copies {
         }
     }
 
+    /// Forgets the transactions of a MariaDB server whose new history was accepted: its GTIDs are assigned
+    /// again.
+    pub fn forget(&mut self, server_id: u32) {
+        self.recent.retain(|origin| !origin.is_server(server_id));
+        self.windows
+            .retain(|window| !window.origin.is_server(server_id));
+    }
+
     /// Classifies a transaction whose GTID was delivered.
     ///
     /// # Errors

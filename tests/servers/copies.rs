@@ -262,7 +262,7 @@ fn assert_status_3(topology: &Topology) {
     assert_eq!(status.status.code(), Some(3), "the exit status of `status`");
 }
 
-/// On a master that is no replica of the other, a GTID of the other is assigned by hand.
+/// On a master that does not replicate from the other, a GTID of the other is assigned by hand.
 async fn assigned_twice(kind: Kind) {
     let _turn = support::turn();
     let (topology, _direct) = start(kind, Mode::MySqlAutoPosition, |options| {
@@ -272,8 +272,10 @@ async fn assigned_twice(kind: Kind) {
     insert(&topology.m1, "kept", 5).await;
     topology.settle(60).await;
     let set = gtid_executed(&topology.m1).await;
-    // MySQL skips what it has executed.
-    recover(&topology.m1, 4, u64::from(u32::MAX)).await;
+    // MySQL skips what it has executed. 5.6 does not read the output of its own tool: error 1837.
+    if kind != Kind::MySql56 {
+        recover(&topology.m1, 4, u64::from(u32::MAX)).await;
+    }
     assert_eq!(gtid_executed(&topology.m1).await, set);
     let rows = topology.m1.value("SELECT COUNT(*) FROM test.kept").await;
     assert_eq!(rows.as_deref(), Some("5"));
@@ -299,7 +301,7 @@ async fn assigned_twice(kind: Kind) {
             let error = m2["last_error"].to_string();
             m2["state"] == "failed"
                 && error.contains(&format!("a copy of {uuid}:{last}"))
-                && error.contains("history-changed.m2")
+                && error.contains("binrelay continue")
                 && status["sources"][0]["state"] == "streaming"
         })
         .await;

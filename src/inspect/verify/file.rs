@@ -218,11 +218,13 @@ impl FileCheck {
         self.report.transactions += 1;
         let has_gtid = !matches!(found.identity, Identity::Anonymous(_));
         if has_gtid && executed.deliver(&found.identity) == is_again {
+            let identity = &found.identity;
             let what = match is_again {
-                false => "is already in the log, or precedes it",
-                true => "is neither in the log nor precedes it, but its record says so",
+                false => format!("transaction {identity} is already in the log, or precedes it"),
+                true => {
+                    format!("transaction {identity} is not in the log before, as its record says")
+                }
             };
-            let what = format!("transaction {} {what}", found.identity);
             self.problem_in_log(found.start, what);
         }
         // MySQL 5.6 writes no clocks; such a transaction still counts.

@@ -18,6 +18,11 @@ pub enum GtidOrigin {
 }
 
 impl GtidOrigin {
+    /// Whether it is this server of MariaDB, in any domain.
+    pub(super) fn is_server(&self, id: u32) -> bool {
+        matches!(self, GtidOrigin::MariaDb { server_id, .. } if *server_id == id)
+    }
+
     /// The origin and the number of a GTID.
     pub fn split(identity: &Identity) -> Option<(Self, u64)> {
         match identity {

@@ -60,6 +60,10 @@ impl Recent {
         (slot.number == number && number != 0).then_some(slot.evidence)
     }
 
+    pub(super) fn retain(&mut self, is_kept: impl Fn(&GtidOrigin) -> bool) {
+        self.tables.retain(|table| is_kept(&table.origin));
+    }
+
     fn position(&self, origin: &GtidOrigin) -> Option<usize> {
         let is_it = |table: &Table| table.origin == *origin;
         if self.tables.get(self.newest).is_some_and(is_it) {
@@ -142,6 +146,18 @@ mod tests {
         assert_eq!(recent.find(&origin(2), 2 * SLOTS + 1), None);
         assert_eq!(recent.find(&origin(3), 1), None);
         assert_eq!(recent.find(&origin(1), 0), None);
+    }
+
+    #[test]
+    fn other_origins_remain_when_one_is_forgotten() {
+        let mut recent = Recent::new();
+        recent.note(&origin(1), 7, evidence(5));
+        recent.note(&origin(2), 7, evidence(6));
+        recent.retain(|origin| !origin.is_server(1));
+        assert_eq!(recent.find(&origin(1), 7), None);
+        assert_eq!(recent.find(&origin(2), 7), Some(evidence(6)));
+        recent.note(&origin(1), 7, evidence(8));
+        assert_eq!(recent.find(&origin(1), 7), Some(evidence(8)));
     }
 
     #[test]

@@ -65,19 +65,17 @@ impl Record {
                 path_queue(key, cursor, *before, flags, own_until)
             }
             Record::PathSkipped { key, delivered } => path_skipped(key, delivered),
-            Record::PathNewest {
-                key,
-                fingerprint: newest,
-            } => fingerprint(path(18, key), newest).seal(),
-            Record::PathAgain {
-                key,
-                fingerprint: again,
-            } => fingerprint(path(19, key), again).seal(),
+            Record::PathNewest { key, fingerprint } => path_of(18, key, fingerprint),
+            Record::PathAgain { key, fingerprint } => path_of(19, key, fingerprint),
             Record::CountedGtids {
                 origin,
                 first,
                 last,
+<<<<<<< HEAD
             } => counted_gtids(*origin, *first, *last),
+=======
+            } => counted(*origin, *first, *last),
+>>>>>>> copies
             Record::NewHistory { server_id } => Fields::new(21).put_u32(4, *server_id).seal(),
             Record::OpenTemporaryTable(table) => text_of(22, table).seal(),
             Record::DroppedTemporaryTable(table) => text_of(23, table).seal(),
@@ -89,14 +87,6 @@ fn source_file(source: u16, number: u32, text: &TextPart) -> RecordBytes {
     text_of(9, text)
         .put_u16(2, source)
         .put_u32(4, number)
-        .seal()
-}
-
-fn counted_gtids(origin: u32, first: u64, last: u64) -> RecordBytes {
-    Fields::new(20)
-        .put_u32(4, origin)
-        .put_u64(16, first)
-        .put_u64(24, last)
         .seal()
 }
 
@@ -115,6 +105,18 @@ fn path_queue(
         .put_u64(24, cursor.record)
         .put_u64(40, own_until.file)
         .put_u64(48, own_until.record)
+        .seal()
+}
+
+fn path_of(kind: u8, key: &PathKey, of: &Fingerprint) -> RecordBytes {
+    fingerprint(path(kind, key), of).seal()
+}
+
+fn counted(origin: u32, first: u64, last: u64) -> RecordBytes {
+    Fields::new(20)
+        .put_u32(4, origin)
+        .put_u64(16, first)
+        .put_u64(24, last)
         .seal()
 }
 
