@@ -28,12 +28,14 @@ mod rules;
 mod statement;
 mod statement_tables;
 mod table_references;
+mod temporary_tables;
 mod tokenizer;
 mod touched;
 pub mod trim;
 mod unclear;
 
 pub use rules::RuleLists;
+pub use temporary_tables::{TemporaryTableChange, changed_tables, temporary_table_change};
 pub use unclear::Unclear;
 
 use crate::flavor::Flavor;
@@ -68,6 +70,11 @@ impl Filter {
             mariadb: false,
             names_in_text: true,
         }
+    }
+
+    /// Whether the statements are those of MariaDB.
+    pub fn is_mariadb(&self) -> bool {
+        self.mariadb
     }
 
     /// Whether everything is kept unchanged.

@@ -43,6 +43,7 @@ pub mod inspect;
 pub mod like;
 pub mod log_thread;
 pub mod merge;
+pub mod one_line;
 pub mod position;
 pub mod protocol;
 pub mod receiver;

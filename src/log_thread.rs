@@ -18,6 +18,7 @@ mod decisions;
 mod error;
 mod queue;
 mod source;
+mod temporary_tables;
 #[cfg(test)]
 mod tests;
 
@@ -37,6 +38,8 @@ use crate::gtid::{GtidSet, Uuid};
 use crate::identity::{Executed, IdentityKind};
 use crate::merge::halves::OpenHalves;
 use crate::merge::pairing::Pairing;
+use crate::merge::pairing::anchor::Precedents;
+use crate::merge::temporary_tables::TemporaryTables;
 use crate::merge::{Decision, Merge};
 use crate::position::RecordNumber;
 use crate::relay_log::recover::Recovered;
@@ -58,6 +61,8 @@ pub struct LogThread {
     merge: Merge,
     /// By source number. Invariant: one for each name in the log's options.
     sources: Vec<Source>,
+    /// Those on the replicas.
+    temporary_tables: TemporaryTables,
     /// MySQL: GTIDs that count as delivered by decision of an administrator.
     counted: GtidSet,
 }
@@ -72,11 +77,29 @@ impl LogThread {
         options: LogOptions,
         format: &FormatDescription,
         purged: Executed,
+        progress: Vec<SourceProgress>,
+    ) -> Result<Self, LogError> {
+        Self::create_after(options, format, purged, progress, &[])
+    }
+
+    /// As [`LogThread::create`], without GTIDs: `precedents` are the transactions that precede another
+    /// source's first file.
+    ///
+    /// # Errors
+    /// As [`LogThread::create`].
+    pub fn create_after(
+        options: LogOptions,
+        format: &FormatDescription,
+        purged: Executed,
         mut progress: Vec<SourceProgress>,
+        precedents: &[Precedents],
     ) -> Result<Self, LogError> {
         progress.resize(options.source_names.len(), SourceProgress::default());
         let begin = RecordNumber { file: 1, record: 0 };
-        let pairing = Pairing::new(options.source_names.iter().map(|_| begin));
+        let mut pairing = Pairing::new(options.source_names.iter().map(|_| begin));
+        for one in precedents {
+            pairing.begin_after(one.path, one.origin, one.count);
+        }
         let halves = OpenHalves::default();
         let merge = Merge::new(options.server_id, purged.clone(), pairing, halves);
         let opened = OpenedLog {
@@ -89,7 +112,8 @@ impl LogThread {
             },
             number: 1,
         };
-        Self::open(options, format, opened, merge, GtidSet::new())
+        let tables = TemporaryTables::default();
+        Self::open(options, format, opened, merge, (tables, GtidSet::new()))
     }
 
     /// Continues a recovered log, in a new file. The names in `options` are replaced by those that the log has.
@@ -118,7 +142,8 @@ impl LogThread {
             },
             number: recovered.end.file + 1,
         };
-        Self::open(options, &recovered.format, opened, merge, recovered.counted)
+        let kept = (recovered.temporary_tables, recovered.counted);
+        Self::open(options, &recovered.format, opened, merge, kept)
     }
 
     fn open(
@@ -126,19 +151,20 @@ impl LogThread {
         format: &FormatDescription,
         opened: OpenedLog,
         mut merge: Merge,
-        counted: GtidSet,
+        (temporary_tables, counted): (TemporaryTables, GtidSet),
     ) -> Result<Self, LogError> {
         for progress in &opened.state.sources {
-            merge.begin_origin(progress.server_id, progress.first_timestamp);
+            merge.begin_origin(progress.server_id, progress.first_timestamp != 0);
         }
         let sources = options.source_names.iter().cloned().map(Source::new);
         let sources = sources.collect();
-        let carried = carried_over(&merge, &counted, opened.number);
+        let carried = carried_over(&merge, &temporary_tables, &counted, opened.number);
         let log = Writer::open(options, format, opened, &carried)?;
         Ok(Self {
             log,
             merge,
             sources,
+            temporary_tables,
             counted,
         })
     }
@@ -162,7 +188,7 @@ impl LogThread {
         //    description does not fit.
         self.prepare_file(batch, transaction)?;
         // 2. Is it new, or a copy? A new one gets its clock and commit group.
-        let decision = self.merge.decide(batch, transaction, &self.log.ledger())?;
+        let decision = self.decide(batch, transaction)?;
         self.report(batch, transaction, &decision)?;
         // 3. If it is new, its events are appended; its record is, in any case.
         let record = self.log.write(batch, transaction, &decision)?;
@@ -181,10 +207,14 @@ impl LogThread {
         let len = transaction.len();
         let is_full = self.log.is_full(len)?;
         let is_other_format = self.log.adopt_format(batch)?;
-        if self.log.begins_with(batch) || is_other_format || is_full {
+        self.note_ended_sessions(batch)?;
+        self.note_new_session(batch, transaction);
+        let begins = self.log.begins_with(batch) || self.ends_temporary_tables();
+        if begins || is_other_format || is_full {
             self.start_file()?;
         }
         self.log.check_fits(len)?;
+        self.check_session(batch, transaction)?;
         self.note_source(batch)?;
         Ok(())
     }
@@ -197,8 +227,13 @@ impl LogThread {
     fn start_file_with(&mut self, new_history: Option<u32>) -> Result<(), LogError> {
         let next = self.log.next_record().file + 1;
         self.merge.start_file();
-        let carried = carried_over(&self.merge, &self.counted, next);
+        let ends_temporary_tables = self.ends_temporary_tables();
+        if ends_temporary_tables {
+            self.temporary_tables.clear();
+        }
+        let carried = carried_over(&self.merge, &self.temporary_tables, &self.counted, next);
         self.log.start_file(&CarriedOver {
+            ends_temporary_tables,
             new_history,
             ..carried
         })
@@ -208,8 +243,7 @@ impl LogThread {
     /// others.
     fn note_source(&mut self, batch: &TransactionBatch) -> Result<(), LogError> {
         if batch.source_first_timestamp != 0 && self.log.record_first_timestamp(batch)? {
-            self.merge
-                .begin_origin(batch.source_server_id, batch.source_first_timestamp);
+            self.merge.begin_origin(batch.source_server_id, true);
         }
         self.note_restart(batch)
     }
@@ -262,7 +296,8 @@ impl LogThread {
     /// # Errors
     /// When the log fails.
     pub fn move_source(&mut self, batch: &TransactionBatch) -> Result<(), LogError> {
-        if self.log.begins_with(batch) {
+        self.note_ended_sessions(batch)?;
+        if self.log.begins_with(batch) || self.ends_temporary_tables() {
             self.start_file()?;
         }
         self.note_source(batch)?;
@@ -378,6 +413,7 @@ impl LogThread {
                     Decision::Duplicate
                     | Decision::Repeated
                     | Decision::Own
+                    | Decision::Cleanup
                     | Decision::BeforeOrigin,
                 ) => duplicate += 1,
                 Ok(Decision::BeforeStart) => {}
@@ -410,7 +446,12 @@ fn not_configured(log: &Writer, source: u16) -> LogError {
 }
 
 /// The state with which the index of file `number` begins.
-fn carried_over<'a>(merge: &'a Merge, counted: &'a GtidSet, number: u64) -> CarriedOver<'a> {
+fn carried_over<'a>(
+    merge: &'a Merge,
+    temporary_tables: &'a TemporaryTables,
+    counted: &'a GtidSet,
+    number: u64,
+) -> CarriedOver<'a> {
     let end = RecordNumber {
         file: number,
         record: 0,
@@ -419,6 +460,8 @@ fn carried_over<'a>(merge: &'a Merge, counted: &'a GtidSet, number: u64) -> Carr
         executed: merge.executed(),
         halves: merge.halves(),
         paths: merge.pairing().states(end).collect(),
+        temporary_tables,
+        ends_temporary_tables: false,
         counted,
         new_history: None,
     }

@@ -16,6 +16,7 @@ mod decision;
 mod error;
 pub mod halves;
 pub mod pairing;
+pub mod temporary_tables;
 
 pub use clock::ClockMap;
 pub use decision::{Decision, Placement};
@@ -92,8 +93,8 @@ impl Merge {
     }
 
     /// As [`Pairing::begin_origin`].
-    pub fn begin_origin(&mut self, server_id: u32, timestamp: u32) {
-        self.pairing.begin_origin(server_id, timestamp);
+    pub fn begin_origin(&mut self, server_id: u32, has_lost: bool) {
+        self.pairing.begin_origin(server_id, has_lost);
     }
 
     /// Counts GTIDs of MySQL as delivered, by decision of an administrator.
@@ -200,7 +201,11 @@ impl Merge {
                     self.pairing.count_before(arrival, record);
                 }
             }
-            Decision::Duplicate | Decision::Repeated | Decision::BeforeOrigin | Decision::Own => {}
+            Decision::Duplicate
+            | Decision::Repeated
+            | Decision::BeforeOrigin
+            | Decision::Own
+            | Decision::Cleanup => {}
         }
         Ok(())
     }

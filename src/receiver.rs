@@ -14,7 +14,9 @@
 //!
 //! Each source has its own receiver; a problem with one does not affect the others.
 
+mod alignment;
 mod binlog_check;
+mod binlog_reading;
 mod check;
 mod connect;
 mod continuing;
@@ -22,6 +24,7 @@ pub mod control;
 mod dump_position;
 mod dump_request;
 mod error;
+mod event_boundary;
 mod facts;
 mod filter_changes;
 mod first_contact;

@@ -19,6 +19,7 @@ pub mod reader;
 mod recorded;
 pub mod recover;
 mod replay_pairing;
+mod temporary_table;
 mod writer;
 
 pub use check::LogBinding;

@@ -4,7 +4,7 @@
 //! accept → login → session ─┬─ query → answer
 //!                           └─ dump  → start → stream
 //! ```
-//! [`run`] accepts; `login` authenticates; `session` is one client's command loop. SQL: `queries`
+//! [`run`] accepts, within the limits of `admission`; `login` authenticates; `session` is one client's command loop. SQL: `queries`
 //! answers a statement, with `sql`, `cursor` and `expression` reading it, `shows`, `set_statement`,
 //! `kill`, `variables` and `information_schema` answering it, and `binlog_events` and `event_info`
 //! listing a file's events. Dumps: `dump_request` finds where a stream starts and `stream` runs it:
@@ -16,9 +16,11 @@
 //!
 //! A sender reads the published part of the relay log, and nothing else of the relay.
 
+mod admission;
 mod answer;
 mod binlog_events;
 mod block_reader;
+mod budget;
 mod control_events;
 mod cursor;
 mod dump_output;
@@ -26,6 +28,7 @@ mod dump_request;
 mod environment;
 mod event_info;
 mod expression;
+mod failed_logins;
 mod information_schema;
 mod kill;
 pub mod login;
@@ -58,8 +61,11 @@ use tokio::task::JoinSet;
 use crate::protocol::ServerError;
 use crate::protocol::error_code::ER_CON_COUNT_ERROR;
 use crate::relay_log::RelayLog;
+use admission::Admission;
+pub use admission::ConnectionLimits;
 pub use environment::SenderOptions;
 use environment::{SessionEnvironment, stopping};
+use failed_logins::FailedLogins;
 pub use replicas::{ReplicaReport, Replicas};
 
 /// Pause after accepting a client failed, e.g. because no file descriptors are left.
@@ -77,12 +83,14 @@ pub async fn run(
     replicas: Arc<Replicas>,
     mut shutdown: watch::Receiver<bool>,
 ) {
+    let admission = Admission::new(options.limits);
+    let failed_logins = Arc::new(FailedLogins::default());
     let mut sessions = JoinSet::new();
     let mut connection_id: u32 = 0;
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((tcp, _)) => {
+                Ok((tcp, peer)) => {
                     crate::fault::inject("accept_loop");
                     connection_id = connection_id.wrapping_add(1).max(1);
                     let log = log.borrow().clone();
@@ -90,18 +98,21 @@ pub async fn run(
                         refuse(tcp, no_log_yet());
                         continue;
                     };
-                    if sessions.len() >= options.max_connections {
-                        let error = ServerError::new(ER_CON_COUNT_ERROR, "Too many connections");
-                        refuse(tcp, error);
-                        continue;
-                    }
+                    let place = match admission.admit(peer.ip()) {
+                        Ok(place) => place,
+                        Err(error) => {
+                            refuse(tcp, error);
+                            continue;
+                        }
+                    };
                     let environment = SessionEnvironment {
                         options: options.clone(),
                         log,
                         replicas: replicas.clone(),
+                        failed_logins: failed_logins.clone(),
                         shutdown: shutdown.clone(),
                     };
-                    sessions.spawn(session::serve(tcp, connection_id, environment));
+                    sessions.spawn(session::serve(tcp, connection_id, place, environment));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a client");

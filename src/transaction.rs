@@ -17,6 +17,7 @@ mod error;
 mod large;
 mod spill;
 mod taken_bytes;
+mod temporary_tables;
 #[cfg(test)]
 pub(crate) mod test_events;
 #[cfg(test)]
@@ -26,3 +27,6 @@ pub use assemble::{Assembler, AssemblerOptions};
 pub use batch::{Half, Transaction, TransactionBatch};
 pub use error::{PayloadError, TransactionError};
 pub use spill::SpillFile;
+pub use temporary_tables::{SessionStatement, TemporaryTableStatement, session_statements};
+
+pub use crate::filter::TemporaryTableChange;

@@ -1,8 +1,9 @@
 //! Logs go to stderr, as text or as JSON.
 
 use std::env::{self, VarError};
-use std::io::{self, IsTerminal};
+use std::io::{self, Write};
 
+use binrelay::one_line::escaped;
 use clap::{Args, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
@@ -56,6 +57,24 @@ impl LogLevel {
     }
 }
 
+/// Writes each message as one line, whatever it contains: names, versions and errors come from clients and
+/// sources. Without colors, which could not be distinguished from their escape sequences.
+struct Lines<Out>(Out);
+
+impl<Out: Write> Write for Lines<Out> {
+    /// `message` is a whole one, with its newline.
+    fn write(&mut self, message: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(message);
+        let line = escaped(text.strip_suffix('\n').unwrap_or(&text));
+        self.0.write_all(format!("{line}\n").as_bytes())?;
+        Ok(message.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
 /// Sets up logging for the process.
 pub(super) fn start(args: &LoggingArgs, default_level: &str) -> anyhow::Result<()> {
     let filter = match (args.log_level, env::var(VARIABLE)) {
@@ -76,12 +95,28 @@ pub(super) fn start(args: &LoggingArgs, default_level: &str) -> anyhow::Result<(
     // stderr itself is closed.
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(io::stderr)
+        .with_writer(|| Lines(io::stderr()))
         .log_internal_errors(false)
-        .with_ansi(io::stderr().is_terminal());
+        .with_ansi(false);
     let started = match args.log_format {
         LogFormat::Text => builder.try_init(),
         LogFormat::Json => builder.json().try_init(),
     };
     started.map_err(|error| anyhow::anyhow!("cannot start logging: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn message_is_one_line_whatever_it_contains() {
+        let mut lines = Lines(Vec::new());
+        lines
+            .write_all(b"user \"a\n2026 ERROR forged\x1b[2J\"\n")
+            .unwrap();
+        lines.write_all("größer\n".as_bytes()).unwrap();
+        let text = String::from_utf8(lines.0).unwrap();
+        assert_eq!(text, "user \"a\\n2026 ERROR forged\\u{1b}[2J\"\ngrößer\n");
+    }
 }

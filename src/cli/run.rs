@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use binrelay::config::Config;
 use binrelay::relay::Relay;
+use rustix::fs::Mode;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -27,6 +28,8 @@ pub fn run(_args: RunArgs, config: Config) -> anyhow::Result<Outcome> {
     for warning in &config.warnings {
         tracing::warn!(file = %config.path.display(), "{warning}");
     }
+    // The log has everybody's data.
+    rustix::process::umask(Mode::RWXO | Mode::WGRP);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -39,10 +42,18 @@ pub fn run(_args: RunArgs, config: Config) -> anyhow::Result<Outcome> {
         let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
         // A task of its own, so that a panic in it is an error like any other.
         let mut running = tokio::spawn(relay.run(shutdown.subscribe()));
-        tokio::select! {
-            ended = &mut running => return Ok(ended?.map(|()| Outcome::Done)?),
-            _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
-            _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
+        let mut hangup = signal(SignalKind::hangup()).context("cannot wait for SIGHUP")?;
+        loop {
+            tokio::select! {
+                ended = &mut running => return Ok(ended?.map(|()| Outcome::Done)?),
+                _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
+                _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
+                _ = hangup.recv() => {
+                    tracing::warn!("SIGHUP: ignored; a changed configuration is read at the next start");
+                    continue;
+                }
+            }
+            break;
         }
         shutdown.send_replace(true);
         running.await??;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use binrelay::admin;
 use binrelay::config::Config;
+use binrelay::one_line::escaped;
 use binrelay::status::{ErrorReport, Report};
 use comfy_table::{ContentArrangement, Table};
 
@@ -93,7 +94,7 @@ fn render(report: &Report) -> String {
     text.push_str(&format!("executed  {}\n", or_dash(&relay.gtid_executed)));
     text.push_str(&format!("purged    {}\n", or_dash(&relay.gtid_purged)));
     if let Some(error) = &relay.last_error {
-        text.push_str(&format!("error     {}\n", error.message));
+        text.push_str(&format!("error     {}\n", escaped(&error.message)));
     }
     text.push_str(&format!("\n{}\n", sources(report)));
     for source in &report.sources {
@@ -158,8 +159,8 @@ fn replicas(report: &Report) -> Table {
     for replica in &report.replicas {
         table.add_row([
             replica.server_id.to_string(),
-            replica.host.clone(),
-            replica.user.clone(),
+            escaped(&replica.host).into_owned(),
+            escaped(&replica.user).into_owned(),
             replica.state.clone(),
             coordinates(&Some(replica.file.clone()), Some(replica.position)),
             seconds(replica.seconds_behind),
@@ -185,6 +186,7 @@ fn seconds(seconds: Option<u64>) -> String {
 }
 
 fn error_line(error: &ErrorReport) -> String {
+    let message = escaped(&error.message);
     let code = match error.code {
         0 => String::new(),
         code => format!("error {code}, "),
@@ -193,7 +195,7 @@ fn error_line(error: &ErrorReport) -> String {
         Some(at) => format!(", streaming again since {at}"),
         None => String::new(),
     };
-    format!("{} ({code}{}{ended})", error.message, error.at)
+    format!("{message} ({code}{}{ended})", error.at)
 }
 
 /// The socket named on the command line, or the configuration's.

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::error::Problem;
+use crate::one_line::escaped;
 
 /// The longest part of a refused value that an error repeats, in characters.
 const SHOWN_CHARS_MAX: usize = 60;
@@ -34,7 +35,7 @@ impl<'t> Reader<'t> {
             path: self.path.to_owned(),
             at: offset.map(|offset| line_and_column(self.text.as_bytes(), offset)),
             key: key.to_owned(),
-            message: one_line(message),
+            message: escaped(message).into_owned(),
         });
     }
 
@@ -62,19 +63,6 @@ pub(super) fn line_and_column(text: &[u8], offset: usize) -> (usize, usize) {
     (line, column + 1)
 }
 
-/// The message with control characters escaped, so that every error is a single line.
-fn one_line(message: &str) -> String {
-    let mut line = String::with_capacity(message.len());
-    for c in message.chars() {
-        if c.is_control() {
-            line.extend(c.escape_default())
-        } else {
-            line.push(c)
-        }
-    }
-    line
-}
-
 /// The first characters of a refused value, on one line.
 pub(super) fn shortened(text: &str) -> String {
     let mut characters = text.chars();
@@ -84,5 +72,5 @@ pub(super) fn shortened(text: &str) -> String {
     } else {
         ""
     };
-    format!("{}{more}", one_line(&shown))
+    format!("{}{more}", escaped(&shown))
 }

@@ -11,12 +11,14 @@ use super::reader::Reader;
 use super::section::{Section, value_offset};
 use super::settings::ListenerTlsConfig;
 use super::settings::{AdminConfig, CompressionChoice, Config, FilterConfig, FlavorChoice};
-use super::settings::{LogConfig, RelayConfig, SourceConfig, SyncPolicy};
+use super::settings::{LimitsConfig, LogConfig, RelayConfig, SourceConfig, SyncPolicy};
 use super::values::{DURATION_MAX, is_listen_address, is_uuid, show_size};
 use super::{filter_rules, source, user};
 use crate::flavor::Flavor;
 
-const SECTIONS: &[&str] = &["relay", "log", "filter", "source", "user", "tls", "admin"];
+const SECTIONS: &[&str] = &[
+    "relay", "log", "filter", "source", "user", "limits", "tls", "admin",
+];
 
 const RELAY: &[&str] = &[
     "server_id",
@@ -36,6 +38,13 @@ const LOG: &[&str] = &[
     "expire_after",
     "max_total_size",
     "spill_size",
+];
+
+const LIMITS: &[&str] = &[
+    "max_connections",
+    "max_connections_per_address",
+    "reserved_connections",
+    "login_timeout",
 ];
 
 /// The longest path of a unix socket, in bytes: `sun_path` less the closing zero (unix(7)).
@@ -68,6 +77,7 @@ pub(super) fn parse(text: &str, path: &Path, reads_secrets: bool) -> Result<Conf
     let filter = filter_rules::read(&mut root, "[filter]".to_owned());
     let sources = read_sources(&mut root, &filter);
     let users = user::read_all(&mut root);
+    let limits = read_limits(&mut root, relay.max_connections);
     let tls = read_tls(&mut root);
     let admin = read_admin(&mut root, &relay.data_dir);
     let mut problems = reader.problems;
@@ -83,6 +93,7 @@ pub(super) fn parse(text: &str, path: &Path, reads_secrets: bool) -> Result<Conf
         filter,
         sources,
         users,
+        limits,
         tls,
         admin,
         warnings,
@@ -135,9 +146,8 @@ fn read_relay(root: &mut Section<'_, '_>) -> RelayConfig {
             Duration::from_secs(1)..=Duration::from_secs(86_400),
         )
         .unwrap_or(Duration::from_secs(60));
-    let max_connections = section
-        .number("max_connections", 1..=100_000)
-        .unwrap_or(200);
+    // Its name before there was [limits].
+    let max_connections = section.number("max_connections", 1..=100_000);
     RelayConfig {
         server_id,
         data_dir,
@@ -147,6 +157,29 @@ fn read_relay(root: &mut Section<'_, '_>) -> RelayConfig {
         compression,
         replica_write_timeout,
         max_connections,
+    }
+}
+
+fn read_limits(root: &mut Section<'_, '_>, of_relay: Option<u32>) -> LimitsConfig {
+    let mut section = root.subsection("limits", "[limits]".to_owned(), LIMITS);
+    if of_relay.is_some() && section.has("max_connections") {
+        section.refuse(
+            "max_connections",
+            "[relay] has the same key; remove that one",
+        );
+    }
+    let max_connections = section.number("max_connections", 1..=100_000).or(of_relay);
+    let per_address = section.number("max_connections_per_address", 1..=100_000);
+    let reserved_connections = section.number("reserved_connections", 0..=10_000);
+    let login_timeout = section.duration(
+        "login_timeout",
+        Duration::from_secs(1)..=Duration::from_secs(3600),
+    );
+    LimitsConfig {
+        max_connections: max_connections.unwrap_or(200),
+        max_connections_per_address: per_address.unwrap_or(50),
+        reserved_connections: reserved_connections.unwrap_or(10),
+        login_timeout: login_timeout.unwrap_or(Duration::from_secs(10)),
     }
 }
 

@@ -23,6 +23,8 @@ pub struct Config {
     pub sources: Vec<SourceConfig>,
     /// `[[user]]`: who may connect; may be empty.
     pub users: Vec<UserConfig>,
+    /// `[limits]`: what clients may take.
+    pub limits: LimitsConfig,
     /// `[tls]`: the listener's certificate.
     pub tls: ListenerTlsConfig,
     /// `[admin]`: where the relay reports its state.
@@ -51,8 +53,21 @@ pub struct RelayConfig {
     pub compression: CompressionChoice,
     /// A replica that accepts no data for this long is disconnected. Default 60 s.
     pub replica_write_timeout: Duration,
-    /// How many clients may be connected at once. Default 200.
+    /// `max_connections` of [`LimitsConfig`], under its name before there was `[limits]`.
+    pub max_connections: Option<u32>,
+}
+
+/// `[limits]`.
+#[derive(Debug, Clone, Copy)]
+pub struct LimitsConfig {
+    /// How many clients may have logged in at once; as many may be logging in. Default 200.
     pub max_connections: u32,
+    /// How many connections one address may have. Default 50.
+    pub max_connections_per_address: u32,
+    /// How many accounts with a privilege may be logged in beyond `max_connections`. Default 10.
+    pub reserved_connections: u32,
+    /// Time limit of a client's login. Default 10 s.
+    pub login_timeout: Duration,
 }
 
 /// To whom the listener offers compression of the protocol.

@@ -36,7 +36,11 @@ fn smallest_file_gets_the_defaults() {
     assert_eq!(config.relay.flavor, FlavorChoice::Auto);
     assert_eq!(config.relay.server_uuid, None);
     assert_eq!(config.relay.replica_write_timeout, Duration::from_secs(60));
-    assert_eq!(config.relay.max_connections, 200);
+    let limits = config.limits;
+    assert_eq!(limits.max_connections, 200);
+    assert_eq!(limits.max_connections_per_address, 50);
+    assert_eq!(limits.reserved_connections, 10);
+    assert_eq!(limits.login_timeout, Duration::from_secs(10));
     assert_eq!(config.relay.compression, CompressionChoice::Auto);
     assert_eq!(config.log.basename, "relay-bin");
     assert_eq!(config.log.max_size, 1 << 30);
@@ -75,7 +79,6 @@ flavor    = "mariadb"
 server_uuid = "3E11FA47-71CA-11E1-9E33-C80AA9429562"
 replica_write_timeout = "2m"
 compression = "on"
-max_connections = 10
 [log]
 basename = "merged.bin"
 max_size = 4096
@@ -119,12 +122,35 @@ password = "p"
 name = "dba"
 password = "q"
 privileges = ["admin", "replication", "admin"]
+[limits]
+max_connections = 10
+max_connections_per_address = 5
+reserved_connections = 0
+login_timeout = "1m"
 [tls]
 required = true
 [admin]
 socket = "/run/binrelay.sock"
 http = "127.0.0.1:9104"
 "#;
+
+#[test]
+fn max_connections_is_also_read_at_its_former_place() {
+    let relay = "max_connections = 10\n";
+    let former = EVERYTHING.replacen("max_connections = 10\n", "", 1);
+    let former = former.replacen(
+        "compression = \"on\"\n",
+        &format!("compression = \"on\"\n{relay}"),
+        1,
+    );
+    assert_eq!(parse(&former).unwrap().limits.max_connections, 10);
+    let both = former.replacen("[limits]\n", "[limits]\nmax_connections = 11\n", 1);
+    let refused = parse(&both).unwrap_err().to_string();
+    assert!(
+        refused.contains("[limits] max_connections: [relay] has the same key"),
+        "{refused}"
+    );
+}
 
 #[test]
 fn all_settings_are_read() {
@@ -140,6 +166,11 @@ fn all_settings_are_read() {
     );
     assert_eq!(config.log.expire_after, None);
     assert_eq!(config.log.max_total_size, Some(100 << 30));
+    let limits = config.limits;
+    assert_eq!(limits.max_connections, 10);
+    assert_eq!(limits.max_connections_per_address, 5);
+    assert_eq!(limits.reserved_connections, 0);
+    assert_eq!(limits.login_timeout, Duration::from_secs(60));
     let [m1, m2] = config.sources.as_slice() else {
         panic!("two sources")
     };

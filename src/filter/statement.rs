@@ -53,6 +53,17 @@ pub(super) struct Statement<'a> {
     pub(super) names_in_text: bool,
 }
 
+/// How the text of a statement with these variables is read.
+pub(super) fn dialect_of(variables: &StatusVariables, mariadb: bool) -> Dialect {
+    let mode = variables.sql_mode.unwrap_or(0);
+    Dialect {
+        ansi_quotes: mode & ANSI_QUOTES != 0,
+        plain_backslash: mode & NO_BACKSLASH_ESCAPES != 0,
+        mariadb,
+        reads_versions: false,
+    }
+}
+
 impl Statement<'_> {
     /// Whether it passes all rules.
     pub(super) fn passes(&self, rules: &Rules) -> Result<bool, Unclear> {
@@ -89,13 +100,7 @@ impl Statement<'_> {
     }
 
     fn dialect(&self) -> Dialect {
-        let mode = self.variables.sql_mode.unwrap_or(0);
-        Dialect {
-            ansi_quotes: mode & ANSI_QUOTES != 0,
-            plain_backslash: mode & NO_BACKSLASH_ESCAPES != 0,
-            mariadb: self.mariadb,
-            reads_versions: false,
-        }
+        dialect_of(self.variables, self.mariadb)
     }
 
     fn touched(&self) -> Result<Touched, Unclear> {

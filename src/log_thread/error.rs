@@ -1,6 +1,7 @@
 //! Why a transaction is not appended.
 
 use crate::merge::MergeError;
+use crate::position::SourcePosition;
 use crate::relay_log::{LogError, WriteError};
 
 /// Why a transaction was not appended.
@@ -23,6 +24,21 @@ pub enum Refusal {
     /// Its transaction does not fit into this log.
     #[error(transparent)]
     Write(WriteError),
+    /// Replicas would execute its statement with the temporary tables of another session.
+    #[error(
+        "{end}: session {thread_id} of server_id {origin} has the number of a session that ended \
+         when this server was killed, and whose temporary tables are still open on the replicas, \
+         because sessions of other sources have temporary tables, too; close those (end the \
+         sessions, or DROP TEMPORARY TABLE), then restart binrelay"
+    )]
+    EndedSession {
+        /// The server_id of the session's server.
+        origin: u32,
+        /// The session's number.
+        thread_id: u32,
+        /// Where the transaction ends.
+        end: SourcePosition,
+    },
 }
 
 impl From<MergeError> for AppendError {

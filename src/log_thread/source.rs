@@ -14,6 +14,8 @@ pub(super) struct Source {
     name: Arc<str>,
     /// When its server was started, by its own clock; 0 when unknown.
     server_started: u32,
+    /// The same, when its server's ended sessions were last considered.
+    sessions_began: u32,
     /// Whether the warning that its own binlog repeats GTIDs was already logged.
     warned_of_old_gtids: bool,
     /// Whether repetitions were already reported since its server's last restart.
@@ -25,6 +27,7 @@ impl Source {
         Self {
             name,
             server_started: 0,
+            sessions_began: 0,
             warned_of_old_gtids: false,
             reported_repetitions: false,
         }
@@ -40,6 +43,11 @@ impl Source {
         self.server_started = created;
         self.reported_repetitions = false;
         true
+    }
+
+    /// Whether the server, which was started at `created`, was not known to have been.
+    pub(super) fn begins_server(&mut self, created: u32) -> bool {
+        std::mem::replace(&mut self.sessions_began, created) != created
     }
 
     /// Reports that the source has logged a transaction a second time: only the first time after a

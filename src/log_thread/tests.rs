@@ -9,6 +9,7 @@ mod limits;
 mod mark;
 mod model;
 mod read_back;
+mod temporary_tables;
 mod xa;
 
 use std::path::Path;

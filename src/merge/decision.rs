@@ -14,10 +14,13 @@ pub enum Decision {
     Repeated,
     /// It is before its source's start and counts as delivered: a copy of it is not new.
     BeforeStart,
-    /// It is from before the first file that was read from its origin itself.
+    /// It precedes the first file of another source: it counts as delivered.
     BeforeOrigin,
     /// It has the relay's own server_id.
     Own,
+    /// Without GTIDs: a peer dropped the temporary tables of another server's ended sessions, see
+    /// [`super::temporary_tables`].
+    Cleanup,
 }
 
 /// How a new transaction is written into the merged log.

@@ -43,15 +43,16 @@
 //!
 //! # Before the start
 //! When a relay log is created, each source already has a history. The transactions before the
-//! start of a path count as delivered ([`Pairing::count_before`]). A transaction that its origin
-//! committed before the first file that was read from that origin is not new either when a peer's
-//! copy of it arrives ([`Pairing::begin_origin`]).
+//! start of a path count as delivered ([`Pairing::count_before`]). So do those that precede another
+//! path's first file, where files before it were purged: their number on each path is found by order
+//! ([`anchor`]) before the log begins ([`Pairing::begin_after`]).
 //!
 //! # Memory
 //! A queue keeps its first [`WINDOW_LEN`] entries in memory. The others are read when they are
 //! needed from the [`Ledger`], the relay log's commit indexes, which contain all delivered
 //! transactions in order.
 
+pub mod anchor;
 mod arrival;
 mod delivered;
 mod find;
@@ -63,7 +64,7 @@ pub use delivered::{Delivered, Ledger};
 pub use path::{PathState, WINDOW_LEN};
 pub use repetitions::Repetitions;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use self::path::Path;
 use crate::position::RecordNumber;
@@ -73,8 +74,8 @@ use crate::position::RecordNumber;
 pub struct Pairing {
     sources: Vec<Source>,
     paths: HashMap<(u16, u32), Path>,
-    /// By server_id: when the first file that was read from that server was created.
-    begins: HashMap<u32, u32>,
+    /// The server_ids of the sources of which files before the first one that was read are lost.
+    purged: HashSet<u32>,
 }
 
 /// The state of one path as a whole.
@@ -98,7 +99,7 @@ impl Pairing {
         Self {
             sources: unseen_from.into_iter().map(source).collect(),
             paths: HashMap::new(),
-            begins: HashMap::new(),
+            purged: HashSet::new(),
         }
     }
 
@@ -148,12 +149,32 @@ impl Pairing {
             .all(|(_, source)| source.server_id == arrival.origin)
     }
 
-    /// Records that the first file that was read from the source with `server_id` was created at
-    /// `timestamp`, in seconds since 1970 by its own clock, and that files before it are lost. With
-    /// 0, none are.
-    pub fn begin_origin(&mut self, server_id: u32, timestamp: u32) {
-        if timestamp != 0 {
-            self.begins.entry(server_id).or_insert(timestamp);
+    /// Records whether files before the first one that was read from the source with `server_id`
+    /// are lost.
+    pub fn begin_origin(&mut self, server_id: u32, has_lost: bool) {
+        if has_lost {
+            self.purged.insert(server_id);
+        }
+    }
+
+    /// Records that the first `count` transactions of `origin` that arrive on the path precede the
+    /// first file of another path: they count as delivered.
+    pub fn begin_after(&mut self, path: u16, origin: u32, count: u64) {
+        self.path(path, origin).before = count;
+    }
+
+    /// Records that a transaction of `origin` arrives, which may be one that precedes another
+    /// path's first file. Returns whether it was.
+    pub fn pass_before(&mut self, path: u16, origin: u32) -> bool {
+        let path = self.path(path, origin);
+        let is_before = path.before > 0;
+        path.before = path.before.saturating_sub(1);
+        is_before
+    }
+
+    fn note_server(&mut self, arrival: &Arrival) {
+        if let Some(source) = self.sources.get_mut(usize::from(arrival.path)) {
+            source.server_id = arrival.path_server_id;
         }
     }
 
@@ -163,9 +184,7 @@ impl Pairing {
     /// # Errors
     /// When the ledger cannot be read.
     pub fn advance(&mut self, arrival: &Arrival, ledger: &impl Ledger) -> Result<(), Unaligned> {
-        if let Some(source) = self.sources.get_mut(usize::from(arrival.path)) {
-            source.server_id = arrival.path_server_id;
-        }
+        self.note_server(arrival);
         let path = self.path(arrival.path, arrival.origin);
         path.fill(arrival.path, arrival.origin, ledger)?;
         if arrival.is_direct() {
@@ -180,8 +199,12 @@ impl Pairing {
     /// # Errors
     /// When it cannot be classified. The next attempt has the same result.
     pub fn pair(&mut self, arrival: &Arrival, ledger: &impl Ledger) -> Result<Paired, Unaligned> {
+        self.note_server(arrival);
+        if self.pass_before(arrival.path, arrival.origin) {
+            return Ok(Paired::Before);
+        }
         self.advance(arrival, ledger)?;
-        let began = self.begins.get(&arrival.origin).copied().unwrap_or(0);
+        let has_lost = self.purged.contains(&arrival.origin);
         let has_order = arrival.is_direct() || self.others_are_direct(arrival);
         let path = self.path(arrival.path, arrival.origin);
         let formats_differed = path.formats_differ;
@@ -189,7 +212,7 @@ impl Pairing {
         if path.is_repetition(arrival, &found) {
             return Ok(Paired::Repeated);
         }
-        let paired = path.apply(found, arrival, began, ledger)?;
+        let paired = path.apply(found, arrival, has_lost, ledger)?;
         if paired == Paired::Copy {
             path.repetitions.note(arrival);
         }

@@ -9,13 +9,15 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
+use super::alignment::align;
 use super::first_contact::{FirstContact, first_contact};
 use super::identities::Identities;
 use super::options::ReceiverOptions;
 use super::status::SourceStatus;
 use crate::binlog::FormatDescription;
 use crate::config::FlavorChoice;
-use crate::identity::{Executed, Identity};
+use crate::identity::{Executed, Identity, IdentityKind};
+use crate::merge::pairing::anchor::Precedents;
 use crate::position::SourcePosition;
 use crate::relay_log::SourceProgress;
 
@@ -33,6 +35,8 @@ pub struct FirstStart {
     pub progress: Vec<SourceProgress>,
     /// By source: see [`FirstContact::read_back_to`].
     pub read_back_to: Vec<Option<SourcePosition>>,
+    /// Without GTIDs: what precedes another source's first file.
+    pub precedents: Vec<Precedents>,
 }
 
 /// Polls the sources until at least one answers.
@@ -44,8 +48,12 @@ pub async fn first_start(
     let (mut pause, longest) = pauses(sources);
     loop {
         let contacts = ask_all(sources, identities).await;
-        if let Some(first) = join(contacts, flavor) {
-            return first;
+        let precedents = precedents(sources, &contacts).await;
+        if let (Some(precedents), Some(first)) = (precedents, join(contacts, flavor)) {
+            return FirstStart {
+                precedents,
+                ..first
+            };
         }
         // Growing, so that wrong passwords do not lock the account, and the log is not flooded.
         tokio::time::sleep(pause).await;
@@ -61,6 +69,30 @@ fn pauses(sources: &[Source]) -> (Duration, Duration) {
         shortest(|(options, _)| options.config.connect_retry).unwrap_or_default(),
         shortest(|(options, _)| options.config.connect_retry_max).unwrap_or_default(),
     )
+}
+
+/// See [`align`]; `None` if a source reports that order decides nothing.
+async fn precedents(
+    sources: &[Source],
+    contacts: &[Option<FirstContact>],
+) -> Option<Vec<Precedents>> {
+    let answered = sources.iter().zip(contacts);
+    let answered = answered.filter_map(|((options, _), contact)| {
+        let contact = contact.as_ref()?;
+        let is_anonymous = contact.facts.identity_kind() == IdentityKind::Anonymous;
+        is_anonymous.then_some((options, contact))
+    });
+    let (number, error) = match align(answered).await {
+        Ok(precedents) => return Some(precedents),
+        Err(not_aligned) => not_aligned,
+    };
+    let source = sources.iter().find(|(options, _)| options.number == number);
+    if let Some((options, status)) = source {
+        let name = options.config.name.as_str();
+        tracing::error!(source = name, "{}", error.to_line(name));
+        status.note_error(&error, name);
+    }
+    None
 }
 
 async fn ask_all(sources: &[Source], identities: &Identities) -> Vec<Option<FirstContact>> {
@@ -117,6 +149,7 @@ fn join(contacts: Vec<Option<FirstContact>>, flavor: FlavorChoice) -> Option<Fir
                     before,
                     progress: Vec::new(),
                     read_back_to: Vec::new(),
+                    precedents: Vec::new(),
                 });
             }
             Some(first) => add(&mut first.before, &contact.before),

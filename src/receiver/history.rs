@@ -18,6 +18,7 @@ use tokio::time::{Instant, sleep};
 
 use super::connect::connect;
 use super::error::ReceiverError;
+use super::event_boundary::begins_event;
 use super::facts::SourceFacts;
 use super::options::ReceiverOptions;
 use super::rereading::Rereading;
@@ -64,11 +65,7 @@ pub(super) async fn verify_last(
     if is_other_server || last.begin > u64::from(u32::MAX) {
         return Ok(());
     }
-    let verdict = match read_last(options, last).await? {
-        // A source that is shutting down ends a dump in the same way, but accepts no new connection.
-        Verdict::Ended(_) => read_last(options, last).await?,
-        verdict => verdict,
-    };
+    let verdict = read_last(options, last).await?;
     let found = match verdict {
         Verdict::Same => return Ok(()),
         Verdict::Other(found) => found,
@@ -146,15 +143,33 @@ pub(super) async fn is_restored(
     }
 }
 
-/// Requests the newest transaction that was received.
+/// Requests the newest transaction that was received; again, or its whole file, where that shows more.
 async fn read_last(
     options: &ReceiverOptions,
     last: &LastReceived,
 ) -> Result<Verdict, ReceiverError> {
+    let begin = SourcePosition::new(last.file.clone(), last.begin);
+    match read_at(options, last, &begin).await {
+        // A source that is shutting down ends a dump in the same way, but accepts no new connection.
+        Ok(Verdict::Ended(_)) => read_at(options, last, &begin).await,
+        Err(error @ (ReceiverError::Transaction { .. } | ReceiverError::Stream { .. })) => {
+            match begins_event(options, &begin).await? {
+                true => Err(error),
+                false => Ok(Verdict::Other(format!("no event that begins at {begin}"))),
+            }
+        }
+        verdict => verdict,
+    }
+}
+
+async fn read_at(
+    options: &ReceiverOptions,
+    last: &LastReceived,
+    begin: &SourcePosition,
+) -> Result<Verdict, ReceiverError> {
     // A connection cannot be reused after an aborted dump.
     let (mut connection, facts) = connect(options).await?;
-    let from = SourcePosition::new(last.file.clone(), last.begin);
-    let mut reading = Rereading::request(&mut connection, options, &facts, &from).await?;
+    let mut reading = Rereading::request(&mut connection, options, &facts, begin).await?;
     match find_last(&mut reading, &mut connection, last).await {
         Err(ReceiverError::Source(error)) if is_unknown_file(&error.message) => {
             Ok(Verdict::NoFile(error))

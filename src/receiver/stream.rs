@@ -184,6 +184,7 @@ impl Stream<'_> {
         if let Some(assembler) = &mut self.assembler {
             assembler.set_before_start(false);
         }
+        self.status.set_state(SourceState::Streaming);
         self.context.read_back.finish(self.options.number);
     }
 
@@ -201,7 +202,10 @@ impl Stream<'_> {
         let at = &self.position.at;
         assembler.set_format(format.clone());
         assembler.start_file(at.file.clone(), at.offset);
-        self.status.set_state(SourceState::Streaming);
+        // If the relay is stopped before the log begins, it is created again, with another `latest`.
+        if !before_start {
+            self.status.set_state(SourceState::Streaming);
+        }
     }
 
     /// Handles an event or a part of one; true when everything before it must be passed on and a

@@ -11,8 +11,8 @@ use crate::data_dir::DataDir;
 use crate::protocol::StoredPassword;
 use crate::relay_log::LogDir;
 use crate::relay_log::recover::{Recovered, recover};
-use crate::sender::SenderOptions;
 use crate::sender::login::{Account, Accounts, Privileges};
+use crate::sender::{ConnectionLimits, SenderOptions};
 use crate::tls::{self, PasswordKey, ServerTlsFiles};
 
 /// A relay with its directory, log and sockets open.
@@ -122,6 +122,11 @@ fn sender_options(config: &Config, data_dir: &DataDir) -> Result<SenderOptions, 
         require_tls: config.tls.required,
         compression: config.relay.compression,
         write_timeout: config.relay.replica_write_timeout,
-        max_connections: config.relay.max_connections as usize,
+        login_timeout: config.limits.login_timeout,
+        limits: ConnectionLimits {
+            total: config.limits.max_connections as usize,
+            per_address: config.limits.max_connections_per_address as usize,
+            reserved: config.limits.reserved_connections as usize,
+        },
     })
 }

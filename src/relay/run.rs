@@ -290,7 +290,13 @@ impl Pipeline {
         let first = receiver::first_start(&self.receivers, self.flavor, &self.identities).await;
         let options = self.log_options.clone();
         let read_back = ReadBack::new(first.read_back_to);
-        let writer = LogThread::create(options, &first.format, first.before, first.progress)?;
+        let writer = LogThread::create_after(
+            options,
+            &first.format,
+            first.before,
+            first.progress,
+            &first.precedents,
+        )?;
         Ok((writer, read_back))
     }
 }

@@ -182,6 +182,24 @@ pub fn gtid_position_at(
     Ok((is_boundary || is_end).then(|| state.position()))
 }
 
+/// The identity of a file's first transaction, if it has one.
+///
+/// # Errors
+/// When its index cannot be read.
+pub fn first_identity(log: &RelayLog, file: u64) -> Result<Option<Identity>, LogError> {
+    let head = FileHead::read(&log.log_dir().log_path(file))?;
+    if readable_end(log, file)?.is_none_or(|end| end <= head.end) {
+        return Ok(None);
+    }
+    let mut index = IndexReader::open(&log.log_dir().index_path(file))?;
+    while let Some(NumberedRecord { record, .. }) = index.next_record()? {
+        if let Record::Transaction { transaction, .. } = &record {
+            return index.identity(transaction).map(Some);
+        }
+    }
+    Ok(None)
+}
+
 /// MySQL: the newest file before which all transactions are in `set`; `None` when there is no such
 /// file, or it was removed.
 ///

@@ -186,7 +186,7 @@ pub enum Record {
         transaction: Recorded,
     },
     /// 3: a transaction was dropped although no copy of it was delivered: it has the relay's own
-    /// server_id, or is from before its origin's first file.
+    /// server_id, or precedes another path's first file.
     Ignored {
         /// Its source's progress after it.
         step: Step,
@@ -264,6 +264,8 @@ pub enum Record {
         key: PathKey,
         /// The first record to read.
         cursor: RecordNumber,
+        /// How many transactions that precede another path's first file have not arrived yet.
+        before: u64,
         /// Whether a transaction of the origin after the start has arrived on this path.
         is_aligned: bool,
         /// Whether a server has logged statements of the origin as rows.
@@ -310,6 +312,10 @@ pub enum Record {
         /// The server_id.
         server_id: u32,
     },
+    /// 22: a part of the description of a temporary table that is open.
+    OpenTemporaryTable(TextPart),
+    /// 23: a part of the description of a temporary table that was dropped.
+    DroppedTemporaryTable(TextPart),
 }
 
 /// A path, and one origin of the transactions on it.
@@ -371,6 +377,8 @@ impl Record {
             Record::PathAgain { .. } => "path again",
             Record::CountedGtids { .. } => "counted GTIDs",
             Record::NewHistory { .. } => "new history",
+            Record::OpenTemporaryTable(_) => "open temporary table",
+            Record::DroppedTemporaryTable(_) => "dropped temporary table",
         }
     }
 }

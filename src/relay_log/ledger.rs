@@ -143,6 +143,11 @@ impl ConfiguredNumbers {
 
     /// The number, or [`NOT_CONFIGURED`].
     pub(super) fn get(&self, source: u16) -> u16 {
-        self.0.get(&source).copied().unwrap_or(NOT_CONFIGURED)
+        self.find(source).unwrap_or(NOT_CONFIGURED)
+    }
+
+    /// The number, if the source is still configured.
+    pub(super) fn find(&self, source: u16) -> Option<u16> {
+        self.0.get(&source).copied()
     }
 }

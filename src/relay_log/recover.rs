@@ -12,14 +12,17 @@ use super::error::LogError;
 use super::files::{LogDir, sync_dir};
 use super::index_reader::{self, IndexReader, NumberedRecord};
 use super::index_record::{RECORD_LEN, Record, Step, TextPart};
+use super::ledger::ConfiguredNumbers;
 use super::published::SourceProgress;
 use super::reader::{FileHead, LogFile};
 use super::replay_pairing::replay_pairing;
+use super::temporary_table;
 use crate::binlog::FormatDescription;
 use crate::gtid::{GtidSet, Uuid};
 use crate::identity::{Executed, Identity, IdentityKind, history_digest};
 use crate::merge::halves::{HalfChange, OpenHalves};
 use crate::merge::pairing::Pairing;
+use crate::merge::temporary_tables::TemporaryTables;
 use crate::position::{RecordNumber, RelayLogPosition};
 
 /// Bytes rewritten by one call.
@@ -49,6 +52,8 @@ pub struct Recovered {
     pub pairing: Pairing,
     /// The two-part operations whose second part has not arrived.
     pub halves: OpenHalves,
+    /// The temporary tables that are open on the replicas.
+    pub temporary_tables: TemporaryTables,
     /// The end of the newest file.
     pub end: RelayLogPosition,
     /// A message for each truncation; empty after a clean stop.
@@ -93,6 +98,7 @@ pub fn recover(log_dir: &LogDir, source_names: &[Arc<str>]) -> Result<Option<Rec
         counted: GtidSet::new(),
         pairing: Pairing::new([]),
         halves: OpenHalves::default(),
+        temporary_tables: TemporaryTables::default(),
         end: RelayLogPosition {
             file: last,
             offset: good.log,
@@ -111,6 +117,9 @@ pub fn recover(log_dir: &LogDir, source_names: &[Arc<str>]) -> Result<Option<Rec
         )?;
     }
     replay(&mut index, &good, &mut recovered)?;
+    let numbers = ConfiguredNumbers::of(&index, &recovered.source_names);
+    let tables = std::mem::take(&mut recovered.temporary_tables);
+    recovered.temporary_tables = tables.renumbered(|source| numbers.find(source));
     if let Executed::MySql(purged) = &mut recovered.purged {
         purged.union_with(&recovered.counted);
     }
@@ -303,13 +312,16 @@ fn replay(
     good: &Ends,
     recovered: &mut Recovered,
 ) -> Result<(), LogError> {
-    let mut xid = Vec::new();
+    let (mut xid, mut table) = (Vec::new(), Vec::new());
     while index.next_number() * (RECORD_LEN as u64) < good.index {
         let Some(NumberedRecord { record, .. }) = index.next_record()? else {
             break;
         };
         if let Some(change) = half_change(&record, &mut xid) {
             recovered.halves.apply(change);
+        }
+        if let Some(change) = temporary_table::change(&record, &mut table) {
+            recovered.temporary_tables.apply(change);
         }
         if let Some((sid, first, last)) = index.counted(&record)? {
             recovered.counted.insert_interval(sid, first, last);

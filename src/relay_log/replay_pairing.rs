@@ -98,11 +98,14 @@ fn replay_step(
             }
             pairing.count_before(&arrival, ledger.end);
         }
+        Record::Ignored { transaction, .. } if source != NOT_CONFIGURED => {
+            pairing.pass_before(source, transaction.server_id);
+        }
         Record::SourceMoved { step, history, .. } => {
-            pairing.begin_origin(step.source_server_id, history.first_timestamp);
+            pairing.begin_origin(step.source_server_id, history.first_timestamp != 0);
         }
         Record::SourceRestarted { step, history } => {
-            pairing.begin_origin(step.source_server_id, history.first_timestamp);
+            pairing.begin_origin(step.source_server_id, history.first_timestamp != 0);
             pairing.note_restart(source);
         }
         Record::Copy { step, transaction } if source != NOT_CONFIGURED => {
@@ -138,6 +141,7 @@ fn states(head: &[Record], path: &Path) -> Result<Vec<PathState>, LogError> {
             Record::PathQueue {
                 key,
                 cursor,
+                before,
                 is_aligned,
                 formats_differ,
                 begins_again,
@@ -146,6 +150,7 @@ fn states(head: &[Record], path: &Path) -> Result<Vec<PathState>, LogError> {
                 path: key.path,
                 origin: key.origin,
                 cursor: *cursor,
+                before: *before,
                 is_aligned: *is_aligned,
                 formats_differ: *formats_differ,
                 begins_again: *begins_again,

@@ -13,6 +13,7 @@ mod own_format;
 mod sources;
 mod spill_copy;
 mod tail;
+mod temporary_tables;
 
 use std::sync::Arc;
 use std::time::Instant;

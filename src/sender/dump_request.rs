@@ -9,7 +9,7 @@ use super::until::Until;
 use super::variables::SessionVariables;
 use crate::flavor::Flavor;
 use crate::gtid::{BinlogState, GtidPosition, GtidSet, MariaDbGtid, Uuid};
-use crate::identity::Executed;
+use crate::identity::{Executed, Identity};
 use crate::protocol::ServerError;
 use crate::protocol::command::{BINLOG_DUMP_NON_BLOCK, BinlogDump, BinlogDumpGtid};
 use crate::protocol::error_code::ER_MASTER_FATAL_ERROR_READING_BINLOG;
@@ -114,6 +114,9 @@ pub struct DumpStart {
     pub at_event_boundary: bool,
     /// Whether the dump is by GTID: the format description then keeps its own position.
     pub by_gtid: bool,
+    /// Whether the replica may have temporary tables from transactions of the first file, which the
+    /// format description must not make it drop.
+    pub keeps_temporary_tables: bool,
     /// Which transactions are skipped.
     pub skip: SkipRule,
     /// MariaDB: where the stream ends, if not with the connection.
@@ -165,6 +168,7 @@ pub fn find_start(
         position: request.position,
         at_event_boundary: true,
         by_gtid: false,
+        keeps_temporary_tables: request.position > FIRST_EVENT,
         skip: SkipRule::Nothing,
         until: None,
         non_blocking: request.flags & BINLOG_DUMP_NON_BLOCK != 0 || request.server_id == 0,
@@ -216,8 +220,7 @@ fn start_by_set(
     start.by_gtid = true;
     if !request.file.is_empty() {
         start.file = named_file(log, &request.file, wording)?;
-        start.skip = SkipRule::Set(set);
-        return Ok(());
+        return skip_set(start, log, set);
     }
     let own_is_missing = {
         let state = log.state();
@@ -239,6 +242,16 @@ fn start_by_set(
     }
     let found = coordinates::start_for_set(log, &set).map_err(|error| unreadable(&error))?;
     start.file = found.ok_or_else(|| wording.purged(&set, &missing_of_purged(log, &set)))?;
+    skip_set(start, log, set)
+}
+
+/// MySQL: the replica has the transactions in `set`.
+fn skip_set(start: &mut DumpStart, log: &RelayLog, set: GtidSet) -> Result<(), ServerError> {
+    let first = coordinates::first_identity(log, start.file).map_err(|error| unreadable(&error))?;
+    start.keeps_temporary_tables |= match first {
+        Some(Identity::MySql(gtid)) => set.contains(&gtid),
+        _ => false,
+    };
     start.skip = SkipRule::Set(set);
     Ok(())
 }
@@ -276,6 +289,7 @@ fn start_by_position(
     start.until = Until::of_session(variables, &found.before, wording)?;
     start.file = found.file;
     start.position = FIRST_EVENT;
+    start.keeps_temporary_tables = !found.skip.is_empty();
     start.skip = SkipRule::UpTo {
         domains: found.skip,
         seen: found.before,

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use super::admission::ConnectionLimits;
+use super::failed_logins::FailedLogins;
 use super::login::Accounts;
 use super::replicas::Replicas;
 use crate::config::CompressionChoice;
@@ -29,8 +31,10 @@ pub struct SenderOptions {
     pub compression: CompressionChoice,
     /// A replica that accepts no data for this long is disconnected.
     pub write_timeout: Duration,
-    /// The most concurrent clients.
-    pub max_connections: usize,
+    /// Time limit of a login, as `connect_timeout` on servers.
+    pub login_timeout: Duration,
+    /// The limits on connections.
+    pub limits: ConnectionLimits,
 }
 
 /// The options, the log, and the state that all sessions share.
@@ -39,6 +43,7 @@ pub(super) struct SessionEnvironment {
     pub options: Arc<SenderOptions>,
     pub log: Arc<RelayLog>,
     pub replicas: Arc<Replicas>,
+    pub failed_logins: Arc<FailedLogins>,
     /// True when the relay stops.
     pub shutdown: watch::Receiver<bool>,
 }

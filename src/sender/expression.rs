@@ -1,5 +1,6 @@
 //! The expressions that clients use in SELECT and SET: literals, variables, a few functions.
 
+use super::budget::{Budget, DEPTH_MAX, too_deep};
 use super::cursor::Cursor;
 use super::replicas::now_seconds;
 use super::sql::Token;
@@ -17,45 +18,57 @@ const ER_INCORRECT_GLOBAL_LOCAL_VAR: u16 = 1238;
 /// "FUNCTION does not exist".
 const ER_SP_DOES_NOT_EXIST: u16 = 1305;
 
-/// Reads and evaluates an expression.
+/// Reads and evaluates an expression within the statement's budget.
 ///
 /// # Errors
-/// An unknown variable or function. `Ok(None)` is any other unsupported expression.
+/// An unknown variable or function, or the budget is exceeded. `Ok(None)` is any other unsupported
+/// expression.
 pub fn evaluate(
     cursor: &mut Cursor<'_>,
     context: &StatementContext<'_>,
+    budget: &mut Budget,
 ) -> Result<Option<Value>, ServerError> {
+    nested(cursor, context, budget, 0)
+}
+
+fn nested(
+    cursor: &mut Cursor<'_>,
+    context: &StatementContext<'_>,
+    budget: &mut Budget,
+    depth: usize,
+) -> Result<Option<Value>, ServerError> {
+    if depth > DEPTH_MAX {
+        return Err(too_deep());
+    }
     let Some(token) = cursor.next() else {
         return Ok(None);
     };
-    Ok(Some(match token {
+    let value = match token {
         Token::Text(text) => Value::Text(text.clone()),
         Token::Number(number) => Value::Number(number.clone()),
         Token::UserVariable(name) => context.variables.user(name),
         Token::SystemVariable(scope, name) => system_variable(context, scope, name)?,
-        Token::Word(word) => {
-            if cursor.eat_symbol('(') {
-                let mut arguments = Vec::new();
-                while !cursor.eat_symbol(')') {
-                    let Some(argument) = evaluate(cursor, context)? else {
-                        return Ok(None);
-                    };
-                    arguments.push(argument);
-                    cursor.eat_symbol(',');
-                }
-                call(context, word, arguments)?
-            } else {
-                match word.to_ascii_uppercase().as_str() {
-                    "NULL" => Value::Null,
-                    "TRUE" => Value::Number("1".to_owned()),
-                    "FALSE" => Value::Number("0".to_owned()),
-                    "CURRENT_USER" => call(context, word, Vec::new())?,
-                    _ => return Ok(None),
-                }
+        Token::Word(word) if cursor.eat_symbol('(') => {
+            let mut arguments = Vec::new();
+            while !cursor.eat_symbol(')') {
+                let Some(argument) = nested(cursor, context, budget, depth + 1)? else {
+                    return Ok(None);
+                };
+                arguments.push(argument);
+                cursor.eat_symbol(',');
             }
+            call(context, word, arguments)?
         }
+        Token::Word(word) => match word.to_ascii_uppercase().as_str() {
+            "NULL" => Value::Null,
+            "TRUE" => Value::Number("1".to_owned()),
+            "FALSE" => Value::Number("0".to_owned()),
+            "CURRENT_USER" => call(context, word, Vec::new())?,
+            _ => return Ok(None),
+        },
         Token::Symbol(_) => return Ok(None),
-    }))
+    };
+    budget.spend(value).map(Some)
 }
 
 fn system_variable(

@@ -8,6 +8,7 @@ mod authenticate;
 mod error;
 mod options;
 
+use super::admission::Place;
 use crate::connection::{Compression, Connection, Phase};
 use crate::flavor::Flavor;
 use crate::protocol::ServerError;
@@ -31,6 +32,10 @@ use zeroize::Zeroizing;
 /// Time limit of an error that is sent instead of the greeting.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// A client with a wrong password waits this long for the answer, so that passwords cannot be guessed fast:
+/// an address has `max_connections_per_address` connections.
+const WRONG_PASSWORD_DELAY: Duration = Duration::from_millis(500);
+
 /// A client that has proved its password.
 #[derive(Debug)]
 pub struct LoggedIn {
@@ -52,7 +57,7 @@ pub struct LoggedIn {
     pub compression: Option<Compression>,
 }
 
-/// Runs a new client's login, from the greeting on.
+/// Runs a new client's login, from the greeting on. Afterwards the client has its `place`.
 ///
 /// # Errors
 /// See [`LoginError`]; the connection is closed then.
@@ -60,12 +65,16 @@ pub async fn login(
     tcp: TcpStream,
     connection_id: u32,
     options: &LoginOptions,
+    place: &mut Place,
 ) -> Result<LoggedIn, LoginError> {
     let mut connection = new_connection(tcp);
     let peer = connection.peer_name().to_owned();
     let outcome = async {
-        match run_login(&mut connection, connection_id, options).await {
+        match run_login(&mut connection, connection_id, options, place).await {
             Err(error) => {
+                if error.is_wrong_password() {
+                    tokio::time::sleep(WRONG_PASSWORD_DELAY).await;
+                }
                 refuse_login(&mut connection, &error).await;
                 Err(error)
             }
@@ -133,6 +142,7 @@ async fn run_login(
     connection: &mut Connection,
     connection_id: u32,
     options: &LoginOptions,
+    place: &mut Place,
 ) -> Result<Client, LoginError> {
     let scramble = new_scramble();
     let tls_capability = if options.tls.is_some() { CLIENT_SSL } else { 0 };
@@ -149,7 +159,8 @@ async fn run_login(
     connection.flush().await?;
     let response = read_response(connection, options).await?;
     let capabilities = response.capabilities & greeting.capabilities;
-    let account = authenticate::authenticate(connection, options, scramble, &response).await?;
+    let account =
+        authenticate::authenticate(connection, options, place, scramble, &response).await?;
     let compression = compression(capabilities, response.zstd_level);
     if let Some(algorithm) = compression {
         connection.start_compression(algorithm)?;

@@ -2,6 +2,9 @@
 //! login, and that administrators send.
 
 use super::answer::Answer;
+use super::budget::{
+    Budget, COLUMNS_MAX, STATEMENT_LENGTH_MAX, TOKENS_MAX, too_long, too_many_columns,
+};
 use super::cursor::Cursor;
 use super::expression;
 use super::information_schema;
@@ -26,9 +29,15 @@ pub fn answer(
     variables: &mut SessionVariables,
     caller: Caller<'_>,
 ) -> Result<Answer, ServerError> {
-    let Some(tokens) = sql::tokenize(text) else {
+    if text.len() > STATEMENT_LENGTH_MAX {
+        return Err(too_long());
+    }
+    let Some(tokens) = sql::tokenize(text, TOKENS_MAX + 1) else {
         return Err(not_supported(relay.flavor, text));
     };
+    if tokens.len() > TOKENS_MAX {
+        return Err(too_long());
+    }
     let context = StatementContext {
         relay,
         variables,
@@ -87,11 +96,15 @@ fn select(
     context: &StatementContext<'_>,
 ) -> Result<Option<Answer>, ServerError> {
     let (mut columns, mut row) = (Vec::new(), Vec::new());
+    let mut budget = Budget::new();
     loop {
+        if columns.len() == COLUMNS_MAX {
+            return Err(too_many_columns());
+        }
         let Some(start) = cursor.peek().map(|span| span.start) else {
             return Ok(None);
         };
-        let Some(value) = expression::evaluate(&mut cursor, context)? else {
+        let Some(value) = expression::evaluate(&mut cursor, context, &mut budget)? else {
             return Ok(None);
         };
         let mut name = text.get(start..cursor.end).unwrap_or_default().to_owned();
@@ -133,6 +146,8 @@ fn alias(cursor: &mut Cursor<'_>) -> Option<String> {
     }
 }
 
+#[cfg(test)]
+mod costly;
 #[cfg(test)]
 mod recorded;
 #[cfg(test)]

@@ -4,15 +4,18 @@ mod dumps;
 mod state;
 mod statements;
 
-use std::time::Duration;
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::admission::{Eviction, Place};
 use super::answer::Answer;
+use super::dump_request::DumpRequest;
 use super::environment::{SessionEnvironment, stopping};
 use super::kill::kill_client;
-use super::login::{self, LoginOptions};
+use super::login::{self, LoginError, LoginOptions};
 use super::replicas::killed;
 use super::sql_errors::unknown_database;
 use crate::binlog::format_description::version_numbers;
@@ -24,7 +27,6 @@ use crate::protocol::capability::{CLIENT_COMPRESS, CLIENT_ZSTD_COMPRESSION};
 use crate::protocol::command::Command;
 use crate::protocol::error_code::*;
 use crate::protocol::handshake::SERVER_STATUS_AUTOCOMMIT;
-use crate::protocol::response::OkPacket;
 use crate::protocol::{InvalidMessage, ServerError};
 use state::{Flow, Session};
 
@@ -34,28 +36,34 @@ const COMMAND_LENGTH_MAX: usize = 1 << 20;
 const REPLICA_COMMAND_LENGTH_MAX: usize = 16 << 20;
 /// A connection without a command for this long is closed: the default of `wait_timeout`.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(28_800);
-/// Time limit of a login, as `connect_timeout` on servers.
-const LOGIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// "This command is not supported in the prepared statement protocol yet".
 const ER_UNSUPPORTED_PS: u16 = 1295;
 
 /// Serves a client until it disconnects or is disconnected.
-pub(super) async fn serve(tcp: TcpStream, connection_id: u32, environment: SessionEnvironment) {
+pub(super) async fn serve(
+    tcp: TcpStream,
+    connection_id: u32,
+    (mut place, eviction): (Place, Eviction),
+    environment: SessionEnvironment,
+) {
     crate::fault::inject("session");
-    let is_local = tcp
-        .peer_addr()
-        .is_ok_and(|address| address.ip().is_loopback());
+    let peer_address = tcp.peer_addr().ok().map(|address| address.ip());
+    let is_local = peer_address.is_some_and(|address| address.is_loopback());
     let options = login_options(&environment, is_local);
     let mut shutdown = environment.shutdown.clone();
     let logged_in = tokio::select! {
-        outcome = login::login(tcp, connection_id, &options) => outcome,
+        outcome = login::login(tcp, connection_id, &options, &mut place) => outcome,
+        () = eviction.happened() => {
+            tracing::debug!(connection_id, "a newer connection took the place of one that had not logged in");
+            return;
+        }
         () = stopping(&mut shutdown) => return,
     };
     drop(options);
     let client = match logged_in {
         Ok(client) => client,
         Err(error) => {
-            tracing::warn!(connection_id, %error, "login failed");
+            report_failure(&environment, peer_address, connection_id, &error);
             return;
         }
     };
@@ -72,6 +80,28 @@ pub(super) async fn serve(tcp: TcpStream, connection_id: u32, environment: Sessi
     match session.run().await {
         Ok(()) => tracing::info!(connection_id, peer, "client disconnected"),
         Err(error) => tracing::info!(connection_id, %error, "client disconnected"),
+    }
+}
+
+fn report_failure(
+    environment: &SessionEnvironment,
+    address: Option<IpAddr>,
+    connection_id: u32,
+    error: &LoginError,
+) {
+    if error.is_probe() {
+        tracing::debug!(connection_id, %error, "the client disconnected before its login");
+        return;
+    }
+    let address = address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+    match environment.failed_logins.record(address, Instant::now()) {
+        None => {}
+        Some(0) => tracing::warn!(connection_id, %error, "login failed"),
+        Some(others) => tracing::warn!(
+            connection_id,
+            %error,
+            "login failed, and {others} more from this address before it"
+        ),
     }
 }
 
@@ -99,7 +129,7 @@ fn login_options(environment: &SessionEnvironment, is_local: bool) -> LoginOptio
         tls: Some(environment.options.tls.clone()),
         require_tls: environment.options.require_tls,
         compression,
-        timeout: LOGIN_TIMEOUT,
+        timeout: environment.options.login_timeout,
     }
 }
 
@@ -158,50 +188,77 @@ impl Session {
             Ok(command) => command,
             Err(error) => return self.malformed(&error).await,
         };
-        match command {
+        let request = match command {
+            Command::BinlogDump(dump) => DumpRequest::from(dump),
+            Command::BinlogDumpGtid(dump) => DumpRequest::from(dump),
+            Command::Query(text) => {
+                self.query(text.to_vec()).await?;
+                return Ok(Flow::Continue);
+            }
             Command::Quit => return Ok(Flow::End),
-            Command::Query(text) => self.query(text.to_vec()).await?,
-            Command::Ping => self.connection.write_ok(&OkPacket::default()).await?,
+            other => {
+                self.short_command(other).await?;
+                return Ok(Flow::Continue);
+            }
+        };
+        self.dump(request).await
+    }
+
+    /// Answers a command that is neither a statement nor a dump.
+    async fn short_command(&mut self, command: Command<'_>) -> Result<(), ConnectionError> {
+        match command {
+            Command::Ping => self.answer(Ok(Answer::Ok)).await,
             Command::ResetConnection => {
                 self.variables.clear();
-                self.connection.write_ok(&OkPacket::default()).await?;
+                self.answer(Ok(Answer::Ok)).await
             }
-            Command::SetOption(_) => self.connection.write_eof(SERVER_STATUS_AUTOCOMMIT).await?,
+            Command::SetOption(_) => {
+                let patience = self.patience();
+                let write = self.connection.write_eof(SERVER_STATUS_AUTOCOMMIT);
+                let outcome = patience.wait(write).await;
+                self.written(outcome)
+            }
             Command::Statistics => {
                 let uptime = self.environment.replicas.uptime_seconds();
                 let text = format!("Uptime: {uptime}  Threads: 1  Questions: 0");
-                self.connection.write_packet(text.as_bytes()).await?;
-                self.connection.flush().await?;
+                let patience = self.patience();
+                let write = async {
+                    self.connection.write_packet(text.as_bytes()).await?;
+                    self.connection.flush().await
+                };
+                let outcome = patience.wait(write).await;
+                self.written(outcome)
             }
             Command::ProcessKill(id) => {
                 let outcome =
                     kill_client(id, &self.environment.replicas, &self.user, self.privileges);
-                self.answer(outcome.map(|()| Answer::Ok)).await?;
+                self.answer(outcome.map(|()| Answer::Ok)).await
             }
             Command::InitDb(name) => {
                 let error = unknown_database(&String::from_utf8_lossy(name));
-                self.connection.write_error(&error).await?;
+                self.answer(Err(error)).await
             }
-            Command::RegisterReplica(replica) => self.register(&replica).await?,
-            Command::BinlogDump(dump) => return self.dump(dump.into()).await,
-            Command::BinlogDumpGtid(dump) => return self.dump(dump.into()).await,
+            Command::RegisterReplica(replica) => {
+                let answer = self.register(&replica).map(|()| Answer::Ok);
+                self.answer(answer).await
+            }
             Command::StmtPrepare => {
                 let text = "This command is not supported in the prepared statement protocol yet";
                 let error = ServerError::new(ER_UNSUPPORTED_PS, text);
-                self.connection.write_error(&error).await?;
+                self.answer(Err(error)).await
             }
-            Command::ChangeUser | Command::Unknown(_) => {
+            // ChangeUser and Unknown; the callers handle the others.
+            _ => {
                 let error = ServerError::new(ER_UNKNOWN_COM_ERROR, "Unknown command");
-                self.connection.write_error(&error).await?;
+                self.answer(Err(error)).await
             }
         }
-        Ok(Flow::Continue)
     }
 
     async fn malformed(&mut self, error: &InvalidMessage) -> Result<Flow, ConnectionError> {
         tracing::warn!(peer = self.connection.peer_name(), %error, "malformed command");
         let error = ServerError::new(1835, "Malformed communication packet.");
-        self.connection.write_error(&error).await?;
+        self.answer(Err(error)).await?;
         Ok(Flow::Continue)
     }
 }

@@ -1,6 +1,7 @@
 //! SET: a session's variables, and the forms that clients send at login.
 
 use super::answer::Answer;
+use super::budget::Budget;
 use super::cursor::Cursor;
 use super::expression;
 use super::sql::Token;
@@ -33,6 +34,7 @@ pub fn parse(
     context: &StatementContext<'_>,
 ) -> Result<Option<Vec<Assignment>>, ServerError> {
     let mut changes = Vec::new();
+    let mut budget = Budget::new();
     loop {
         if let Some(mut charset) = set_character_set(&mut cursor) {
             changes.append(&mut charset);
@@ -42,7 +44,7 @@ pub fn parse(
         {
             return Ok(Some(changes));
         } else {
-            match assignment(&mut cursor, context)? {
+            match assignment(&mut cursor, context, &mut budget)? {
                 Some(change) => changes.push(change),
                 None => return Ok(None),
             }
@@ -92,6 +94,7 @@ fn word_or_text(cursor: &mut Cursor<'_>) -> Option<String> {
 fn assignment(
     cursor: &mut Cursor<'_>,
     context: &StatementContext<'_>,
+    budget: &mut Budget,
 ) -> Result<Option<Assignment>, ServerError> {
     let mut scope = "";
     for word in ["GLOBAL", "PERSIST", "SESSION", "LOCAL"] {
@@ -118,7 +121,7 @@ fn assignment(
     }
     let value = match bare_word(cursor) {
         Some(word) => Value::Text(word),
-        None => match expression::evaluate(cursor, context)? {
+        None => match expression::evaluate(cursor, context, budget)? {
             Some(value) => value,
             None => return Ok(None),
         },

@@ -2,6 +2,7 @@
 
 use super::answer::Answer;
 use super::binlog_events;
+use super::budget::PATTERN_LENGTH_MAX;
 use super::cursor::Cursor;
 use super::replicas::Replica;
 use super::sql::{Token, matches_like};
@@ -126,6 +127,7 @@ fn name_filter(cursor: &mut Cursor<'_>, column: &str) -> Option<NameFilter> {
         return None;
     };
     let pattern = text(cursor)?;
+    let is_like = is_like && pattern.len() <= PATTERN_LENGTH_MAX;
     (is_like && cursor.is_done()).then_some(NameFilter::Like(pattern))
 }
 

@@ -43,11 +43,11 @@ pub struct TokenSpan {
 }
 
 /// Splits a statement into tokens. Comments are dropped (except the contents of `/*! … */`), and so
-/// is one `;` at the end. `None` if a quoted text does not end.
-pub fn tokenize(text: &str) -> Option<Vec<TokenSpan>> {
+/// is one `;` at the end. `None` if a quoted text does not end. Stops after `limit` tokens.
+pub fn tokenize(text: &str, limit: usize) -> Option<Vec<TokenSpan>> {
     let mut scanner = Scanner { text, at: 0 };
     let mut tokens = Vec::new();
-    loop {
+    while tokens.len() < limit {
         scanner.skip_space_and_comments();
         let start = scanner.at;
         let Some(first) = scanner.next() else {
@@ -219,7 +219,7 @@ mod tests {
     use super::*;
 
     fn tokens(text: &str) -> Vec<Token> {
-        let span = tokenize(text).unwrap();
+        let span = tokenize(text, 100).unwrap();
         span.into_iter().map(|span| span.token).collect()
     }
 
@@ -250,14 +250,14 @@ mod tests {
 
     #[test]
     fn unterminated_quotes_and_truncated_statements_do_no_harm() {
-        assert_eq!(tokenize("SELECT 'a"), None);
+        assert_eq!(tokenize("SELECT 'a", 100), None);
         let text = "/*!4 SET */ @'é' = \"\\\"ü\", @@session.`x` := 1 -- é\n `y`";
         for cut in 0..text.len() {
             if let Some(part) = text.get(..cut) {
-                let _ = tokenize(part);
+                let _ = tokenize(part, 100);
             }
         }
-        assert!(tokenize(text).is_some());
+        assert!(tokenize(text, 100).is_some());
     }
 
     #[test]

@@ -169,7 +169,8 @@ impl<'a> Dump<'a> {
             let coordinates = self.coordinates(format_end);
             return Err(DumpEnd::Refused(self.wording.no_checksums(&coordinates)));
         }
-        if self.start.position > FIRST_EVENT {
+        if self.start.keeps_temporary_tables {
+            self.offset = self.offset.max(format_end);
             let event = control_events::format_description(format, self.start.by_gtid)
                 .and_then(|event| match has_checksums {
                     true => Ok(event),

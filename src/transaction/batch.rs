@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::spill::SpillFile;
+use super::temporary_tables::TemporaryTableStatement;
 use crate::binlog::FormatDescription;
 use crate::binlog::mysql_gtid::LogicalClock;
 use crate::identity::{Identity, history_digest};
@@ -60,6 +61,8 @@ pub struct Transaction {
     /// Which half of a two-part transaction it is. Not recorded for MariaDB's XA transactions:
     /// MariaDB replicas handle them without help.
     pub half: Option<Half>,
+    /// Its kept statements that change temporary tables, in order.
+    pub temporary_tables: Vec<TemporaryTableStatement>,
 }
 
 impl Transaction {

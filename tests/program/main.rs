@@ -20,6 +20,7 @@ mod config_errors;
 mod fuzz_smoke;
 mod old_dual_masters;
 mod old_servers;
+mod process;
 mod recorded_peers;
 mod stage_failures;
 mod standins;

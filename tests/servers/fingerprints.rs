@@ -34,6 +34,8 @@ fn options(server_id: u32, offset: u32, format: &'static str) -> ServerOptions {
     .extra("--auto-increment-increment=2")
     .extra(format!("--auto-increment-offset={offset}"))
     .extra("--log-bin-trust-function-creators=1")
+    // Clients and appliers block each other now and then; 50 s, the default, would only be waited for.
+    .extra("--innodb-lock-wait-timeout=3")
 }
 
 impl Pair {

@@ -49,6 +49,7 @@ mod moved_replica;
 mod no_gtids;
 mod no_gtids_start;
 mod old_files;
+mod random_histories;
 #[cfg(any(has_mysql_5_5, has_mysql_5_7))]
 mod real_old_servers;
 mod refusals;
@@ -60,6 +61,8 @@ mod semi_sync_replicas;
 mod shared_domain;
 mod slow_replica;
 mod start_of_a_file;
+mod starts;
+mod temporary_tables;
 #[cfg(has_mysql_5_7)]
 mod two_relays;
 mod until_gtid;

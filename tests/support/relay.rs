@@ -306,6 +306,11 @@ impl Relay {
         .await;
     }
 
+    /// The process, which must be running.
+    pub fn child(&self) -> &Child {
+        self.child.as_ref().expect("the relay is running")
+    }
+
     /// SIGKILL.
     pub fn kill9(&mut self) {
         self.peak_kib_before = self.rss_peak_kib();

@@ -26,8 +26,9 @@ const STREET: &[(&str, &str)] = &[
     ("position", ""),
     ("atomic_file", ""),
     ("like", ""),
+    ("one_line", ""),
     ("tls", "secret atomic_file"),
-    ("config", "flavor secret tls position"),
+    ("config", "flavor secret tls position one_line"),
     ("gtid", ""),
     ("protocol", "flavor secret gtid"),
     ("binlog", "gtid flavor protocol"),
@@ -48,7 +49,7 @@ const STREET: &[(&str, &str)] = &[
     (
         "receiver",
         "flavor fault secret tls config gtid protocol binlog identity position atomic_file filter \
-         transaction relay_log log_thread connection",
+         transaction merge relay_log log_thread connection",
     ),
     (
         "sender",
@@ -74,7 +75,7 @@ const STREET: &[(&str, &str)] = &[
     // The program sees the whole library; of the stages it starts none itself but through `relay`.
     (
         "cli",
-        "flavor secret tls config gtid protocol binlog identity position filter transaction merge \
+        "flavor secret tls one_line config gtid protocol binlog identity position filter transaction merge \
          relay_log log_thread connection receiver sender inspect status admin data_dir relay",
     ),
     ("main", "cli"),

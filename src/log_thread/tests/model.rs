@@ -185,7 +185,10 @@ impl History {
                 Decision::New(_) => assert!(new),
                 Decision::Duplicate => assert!(!new && !own),
                 Decision::Own => assert!(own),
-                Decision::Repeated | Decision::BeforeStart | Decision::BeforeOrigin => {
+                Decision::Repeated
+                | Decision::BeforeStart
+                | Decision::BeforeOrigin
+                | Decision::Cleanup => {
                     panic!("{decision:?}")
                 }
             }

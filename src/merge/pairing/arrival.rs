@@ -19,14 +19,6 @@ impl Arrival {
     pub(super) fn is_direct(&self) -> bool {
         self.origin == self.path_server_id
     }
-
-    /// When it was committed or began, in seconds since 1970 by its origin's clock.
-    pub(super) fn seconds(&self) -> u64 {
-        match self.fingerprint.commit_timestamp {
-            0 => u64::from(self.fingerprint.timestamp),
-            microseconds => microseconds / 1_000_000,
-        }
-    }
 }
 
 /// The classification of an arriving transaction.
@@ -38,7 +30,7 @@ pub enum Paired {
     NewOrRepeated,
     /// A copy of it was delivered.
     Copy,
-    /// It is from before the first file that was read on its origin's own path.
+    /// It precedes the first file of another path: it counts as delivered.
     Before,
     /// Its path has sent it before: the source, a peer of the origin, has logged it twice.
     Repeated,

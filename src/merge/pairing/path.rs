@@ -11,10 +11,6 @@ use crate::position::RecordNumber;
 
 /// The most entries of a queue that are kept in memory.
 pub const WINDOW_LEN: usize = 16 * 1024;
-/// A binlog file's first timestamp is the time when the statement began that caused the rotation,
-/// so the previous file may have transactions that are later, by at most this many seconds. (Those
-/// in the file itself are not lost: the origin's own path sends them.)
-const BEGIN_MARGIN: u64 = 60;
 /// The most skipped entries remembered per path.
 const SKIPPED_MAX: usize = 4096;
 /// The traits for the binlog format of a transaction's changes.
@@ -29,6 +25,8 @@ pub struct PathState {
     pub origin: u32,
     /// The record of the ledger where the queue begins.
     pub cursor: RecordNumber,
+    /// See [`super::Pairing::begin_after`]: how many such transactions have not arrived yet.
+    pub before: u64,
     /// Whether a transaction of the origin after the start has arrived on this path.
     pub is_aligned: bool,
     /// Whether a server has logged statements of the origin as rows, on any path.
@@ -52,6 +50,8 @@ pub(super) struct Path {
     /// has the whole queue.
     rest: Option<RecordNumber>,
     skipped: VecDeque<Delivered>,
+    /// See [`PathState::before`].
+    pub(super) before: u64,
     pub(super) is_aligned: bool,
     /// Whether a server has logged statements of the origin as rows, on any path.
     pub(super) formats_differ: bool,
@@ -83,6 +83,7 @@ impl Path {
         Self {
             rest: Some(state.cursor),
             skipped: state.skipped.into(),
+            before: state.before,
             is_aligned: state.is_aligned,
             formats_differ: state.formats_differ,
             begins_again: state.begins_again,
@@ -98,6 +99,7 @@ impl Path {
             path,
             origin,
             cursor: first.or(self.rest).unwrap_or(end),
+            before: self.before,
             is_aligned: self.is_aligned,
             formats_differ: self.formats_differ,
             begins_again: self.begins_again,
@@ -197,19 +199,18 @@ impl Path {
         queue.find(arrival, ledger)
     }
 
-    /// Classifies `arrival`, which was `found` in the queue, and advances the queue. `began` is
-    /// when the first file that was read from its origin was created, if files before it are lost,
-    /// else 0.
+    /// Classifies `arrival`, which was `found` in the queue, and advances the queue. `has_lost`:
+    /// files before the first one that was read from its origin are lost.
     pub(super) fn apply(
         &mut self,
         found: Found,
         arrival: &Arrival,
-        began: u32,
+        has_lost: bool,
         ledger: &impl Ledger,
     ) -> Result<Paired, Unaligned> {
         let fingerprint = &arrival.fingerprint;
         // Transactions that are lost on their origin itself can only be skipped.
-        let may_have_lost = began != 0 && !self.is_aligned || self.is_beginning_again();
+        let may_have_lost = has_lost && !self.is_aligned || self.is_beginning_again();
         match found {
             Found::First { other_format } => self.pair_first(other_format, fingerprint),
             Found::Skipped(index) => self.forget_skipped(index),
@@ -234,10 +235,6 @@ impl Path {
                 return Err(Unaligned::Ambiguous { timestamp });
             }
             Found::Absent => {
-                let is_before = arrival.seconds() <= u64::from(began) + BEGIN_MARGIN;
-                if began != 0 && !self.is_aligned && is_before && !arrival.is_direct() {
-                    return Ok(Paired::Before);
-                }
                 self.check_new(arrival)?;
                 return Ok(match self.repetitions.may_be(arrival) {
                     true => Paired::NewOrRepeated,

@@ -134,7 +134,7 @@ impl Log {
     /// The relay is restarted: only the newest index and the ledger remain.
     fn restart(&mut self) {
         let paths = self.pairing.sources.len();
-        let begins = std::mem::take(&mut self.pairing.begins);
+        let purged = std::mem::take(&mut self.pairing.purged);
         self.pairing = Pairing::new(vec![self.head_at; paths]);
         for state in std::mem::take(&mut self.head) {
             self.pairing.restore(state);
@@ -143,7 +143,7 @@ impl Log {
             self.replay(step);
         }
         self.ledger.end.file = u64::MAX;
-        self.pairing.begins = begins;
+        self.pairing.purged = purged;
         self.rotate();
     }
 
@@ -162,7 +162,7 @@ impl Log {
             Paired::Copy | Paired::Repeated => {
                 assert_eq!(self.pairing.pair(&arrival, &self.ledger), Ok(paired));
             }
-            Paired::Before => {}
+            Paired::Before => assert!(self.pairing.pass_before(arrival.path, arrival.origin)),
         }
     }
 }
@@ -249,16 +249,20 @@ fn transactions_after_one_that_only_a_peer_has_are_still_copies() {
 #[test]
 fn transaction_before_its_origins_first_file_is_not_new() {
     let mut log = Log::new(2);
-    log.pairing.begin_origin(1, 1000);
+    log.pairing.begin_origin(1, true);
+    log.pairing.begin_after(1, 1, 2);
+    log.rotate();
     assert_eq!(log.receive(1, 0, rows(1, 900)), Ok(Paired::Before));
     assert_eq!(
         log.receive(1, 1, rows(1, 900)),
         Ok(Paired::New),
         "of its own"
     );
-    assert_eq!(log.receive(0, 0, rows(2, 990)), Ok(Paired::New));
-    assert_eq!(log.receive(1, 0, rows(2, 990)), Ok(Paired::Copy));
-    // The path is aligned now, and timestamps no longer matter.
+    assert_eq!(log.receive(0, 0, rows(2, 900)), Ok(Paired::New));
+    log.restart();
+    assert_eq!(log.receive(1, 0, rows(2, 900)), Ok(Paired::Before));
+    log.restart();
+    assert_eq!(log.receive(1, 0, rows(2, 900)), Ok(Paired::Copy));
     assert_eq!(log.receive(1, 0, rows(3, 10)), Ok(Paired::New));
 }
 

@@ -53,6 +53,12 @@ fn large(flavor: Flavor) -> impl FnOnce(&mut Vec<Packet>) + Send + 'static {
     }
 }
 
+/// A dump whose first event after the format description is damaged.
+fn damaged() -> Plan {
+    let damage = |packets: &mut Vec<Packet>| *packets[2].event.last_mut().unwrap() ^= 1;
+    Plan::edit(damage, Then::Eof)
+}
+
 #[tokio::test]
 async fn unchanged_and_longer_binlogs_are_verified() {
     for flavor in FLAVORS {
@@ -105,6 +111,26 @@ async fn large_list_of_gtids_is_skipped() {
     }
 }
 
+/// A dump from within an event looks like damage.
+#[tokio::test]
+async fn position_within_an_event_is_a_changed_history() {
+    for flavor in FLAVORS {
+        let shifted = |source: &FakeSource| {
+            let mut other = Binlog::new(flavor, 86);
+            other.crash_in_transaction(86, 1);
+            for number in 1..=4 {
+                other.commit(86, number);
+            }
+            let mut state = source.state();
+            state.binlog = other;
+            state.scan_plans.push_back(damaged());
+        };
+        let error = verified(&binlog(flavor, 1, 3), shifted).await.unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains("found no event that begins at"), "{text}");
+    }
+}
+
 /// What is wrong for another reason must not keep the source from being followed.
 #[tokio::test]
 async fn only_errors_about_the_position_are_a_changed_history() {
@@ -127,16 +153,7 @@ async fn only_errors_about_the_position_are_a_changed_history() {
         let found = verified(&binlog(Flavor::MySql, 1, 3), refuse).await;
         assert_eq!(is_history(&found), expected, "{text}: {found:?}");
     }
-    let damage = |source: &FakeSource| {
-        let damage = |packets: &mut Vec<Packet>| {
-            let last = packets.last_mut().unwrap();
-            *last.event.last_mut().unwrap() ^= 1;
-        };
-        source
-            .state()
-            .scan_plans
-            .push_back(Plan::edit(damage, Then::Eof));
-    };
+    let damage = |source: &FakeSource| source.state().scan_plans.push_back(damaged());
     let found = verified(&binlog(Flavor::MySql, 1, 3), damage).await;
     assert!(found.is_err() && !is_history(&found), "{found:?}");
 }

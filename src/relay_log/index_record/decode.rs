@@ -62,6 +62,8 @@ impl Record {
             21 => Record::NewHistory {
                 server_id: get_u32(record, 4),
             },
+            22 => Record::OpenTemporaryTable(text(record)?),
+            23 => Record::DroppedTemporaryTable(text(record)?),
             other => return Err(RecordError::Kind(other)),
         })
     }
@@ -106,6 +108,7 @@ fn path_record(record: &RecordBytes, code: u8) -> Result<Record, RecordError> {
         16 => Record::PathQueue {
             key: path(record),
             cursor: record_number(record),
+            before: get_u64(record, 4),
             is_aligned: flags(record, 7)? & 1 != 0,
             formats_differ: flags(record, 7)? & 2 != 0,
             begins_again: flags(record, 7)? & 4 != 0,

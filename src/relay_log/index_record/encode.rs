@@ -54,13 +54,14 @@ impl Record {
             Record::PathQueue {
                 key,
                 cursor,
+                before,
                 is_aligned,
                 formats_differ,
                 begins_again,
                 own_until,
             } => {
                 let flags = [*is_aligned, *formats_differ, *begins_again];
-                path_queue(key, cursor, flags, own_until)
+                path_queue(key, cursor, *before, flags, own_until)
             }
             Record::PathSkipped { key, delivered } => path_skipped(key, delivered),
             Record::PathNewest {
@@ -75,25 +76,33 @@ impl Record {
                 origin,
                 first,
                 last,
-            } => Fields::new(20)
-                .put_u32(4, *origin)
-                .put_u64(16, *first)
-                .put_u64(24, *last)
-                .seal(),
+            } => counted(*origin, *first, *last),
             Record::NewHistory { server_id } => Fields::new(21).put_u32(4, *server_id).seal(),
+            Record::OpenTemporaryTable(table) => text_of(22, table).seal(),
+            Record::DroppedTemporaryTable(table) => text_of(23, table).seal(),
         }
     }
+}
+
+fn counted(origin: u32, first: u64, last: u64) -> RecordBytes {
+    Fields::new(20)
+        .put_u32(4, origin)
+        .put_u64(16, first)
+        .put_u64(24, last)
+        .seal()
 }
 
 fn path_queue(
     key: &PathKey,
     cursor: &RecordNumber,
+    before: u64,
     flags: [bool; 3],
     own_until: &RecordNumber,
 ) -> RecordBytes {
     let [first, second, third] = flags.map(u8::from);
     path(16, key)
         .put(1, &[first | second << 1 | third << 2])
+        .put_u64(4, before)
         .put_u64(16, cursor.file)
         .put_u64(24, cursor.record)
         .put_u64(40, own_until.file)

@@ -100,6 +100,8 @@ fn records(kind: IdentityKind) -> Vec<Record> {
         Record::Origin { number, text },
         Record::EmptiedXa(text),
         Record::EndedXa(text),
+        Record::OpenTemporaryTable(text),
+        Record::DroppedTemporaryTable(text),
     ];
     match kind {
         IdentityKind::MySql => records.push(Record::CountedGtids {
@@ -142,6 +144,7 @@ fn path_records() -> [Record; 4] {
         Record::PathQueue {
             key,
             cursor: record,
+            before: 1 << 40,
             is_aligned: true,
             formats_differ: true,
             begins_again: true,
@@ -187,7 +190,7 @@ fn every_kind_round_trips_and_every_flipped_bit_is_found() {
     codes.dedup();
     assert_eq!(
         codes,
-        (1..=21).collect::<Vec<u8>>(),
+        (1..=23).collect::<Vec<u8>>(),
         "all kinds were tested"
     );
 }
@@ -222,7 +225,7 @@ fn records_of_another_kind_of_log_are_refused() {
 fn values_that_are_never_written_are_refused() {
     let all = records(IdentityKind::Anonymous);
     let decode = |bytes| Record::decode(&bytes, IdentityKind::Anonymous);
-    for kind in (22..=255).chain([0]) {
+    for kind in (24..=255).chain([0]) {
         let bytes = sealed(&all[0], |bytes| bytes[0] = kind);
         assert_eq!(decode(bytes), Err(RecordError::Kind(kind)));
     }

@@ -44,7 +44,15 @@ pub(super) fn begin_file(
     let number = file.number;
     let mut log = Tail::create(options.log_dir.log_path(number))?;
     log.staged.extend_from_slice(&MAGIC);
-    stage_control(&mut log, file.format.encode(now(), options.server_id, 0, 0))?;
+    let format = FormatDescription {
+        // Any value other than 0 makes replicas drop their temporary tables.
+        created: match file.carried.ends_temporary_tables {
+            true => now(),
+            false => 0,
+        },
+        ..file.format.clone()
+    };
+    stage_control(&mut log, format.encode(now(), options.server_id, 0, 0))?;
     let executed = file.carried.executed;
     stage_control(&mut log, previous_transactions(options.server_id, executed))?;
     let header = IndexHeader {

@@ -5,6 +5,7 @@ use crate::identity::{Executed, Identity};
 use crate::merge::Decision;
 use crate::merge::halves::{HalfChange, OpenHalves};
 use crate::merge::pairing::PathState;
+use crate::merge::temporary_tables::{TableChange, TemporaryTables};
 use crate::relay_log::error::LogError;
 use crate::relay_log::index_record::{
     IndexHeader, LastRecorded, PathKey, RECORD_LEN, Record, Recorded, RecordedIdentity, Step,
@@ -12,6 +13,7 @@ use crate::relay_log::index_record::{
 };
 use crate::relay_log::names::Names;
 use crate::relay_log::published::SourceProgress;
+use crate::relay_log::temporary_table;
 use crate::transaction::Transaction;
 
 use super::tail::Tail;
@@ -25,6 +27,10 @@ pub struct CarriedOver<'a> {
     pub halves: &'a OpenHalves,
     /// Without GTIDs: the state of each path's queues.
     pub paths: Vec<PathState>,
+    /// The temporary tables that are open on the replicas.
+    pub temporary_tables: &'a TemporaryTables,
+    /// Whether the new file's format description makes replicas drop their temporary tables.
+    pub ends_temporary_tables: bool,
     /// MySQL: GTIDs that count as delivered by decision of an administrator, and are in no file.
     pub counted: &'a GtidSet,
     /// MariaDB: the server of which a new history begins with the file.
@@ -76,6 +82,9 @@ impl IndexTail {
         for change in carried.halves.changes() {
             stage_half(&change, &mut head);
         }
+        for (table, state) in carried.temporary_tables.iter() {
+            temporary_table::stage(table, Some(state), &mut head);
+        }
         for (source, progress) in (0u16..).zip(sources) {
             checkpoint(source, progress, log_end, &mut names, &mut head);
         }
@@ -108,6 +117,13 @@ impl IndexTail {
     /// Stages a change of the open two-part operations.
     pub(super) fn stage_half(&mut self, change: &HalfChange) {
         stage_half(change, &mut self.tail.staged);
+    }
+
+    /// Stages changes of the open temporary tables.
+    pub(super) fn stage_temporary_tables(&mut self, changes: &[TableChange]) {
+        for (table, state) in changes {
+            temporary_table::stage(table, state.as_ref(), &mut self.tail.staged);
+        }
     }
 
     /// Stages a record about the position of `source`, built by `make`. Returns its number.
@@ -174,7 +190,7 @@ pub(super) fn record_of(
             step,
             transaction: recorded,
         },
-        Decision::BeforeOrigin | Decision::Own => Record::Ignored {
+        Decision::BeforeOrigin | Decision::Own | Decision::Cleanup => Record::Ignored {
             step,
             transaction: recorded,
         },
@@ -231,6 +247,7 @@ fn stage_path(state: &PathState, out: &mut Vec<u8>) {
     let queue = Record::PathQueue {
         key,
         cursor: state.cursor,
+        before: state.before,
         is_aligned: state.is_aligned,
         formats_differ: state.formats_differ,
         begins_again: state.begins_again,

@@ -69,8 +69,7 @@ pub(super) fn own_format(source: &FormatDescription) -> FormatDescription {
         Flavor::MariaDb => mariadb_lengths(),
     };
     let mut own = FormatDescription {
-        // Any value other than 0 makes replicas drop their temporary tables.
-        created: 0,
+        created: 0, // A file whose value is another one sets it itself.
         checksum: Checksum::Crc32,
         ..source.clone()
     };

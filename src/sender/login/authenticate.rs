@@ -19,6 +19,7 @@ use crate::protocol::auth::{
 use crate::protocol::capability::CLIENT_PLUGIN_AUTH;
 use crate::protocol::handshake::{HandshakeResponse, SCRAMBLE_LENGTH};
 use crate::protocol::response::OkPacket;
+use crate::sender::admission::Place;
 use crate::tls::PasswordKey;
 use zeroize::Zeroizing;
 
@@ -40,6 +41,7 @@ enum Next {
 pub(super) async fn authenticate<'a>(
     connection: &mut Connection,
     options: &'a LoginOptions,
+    place: &mut Place,
     greeting_scramble: [u8; SCRAMBLE_LENGTH],
     response: &HandshakeResponse,
 ) -> Result<&'a Account, LoginError> {
@@ -76,6 +78,10 @@ pub(super) async fn authenticate<'a>(
             access_denied(connection, &response.user, !is_empty),
         ));
     };
+    let privileges = account.privileges;
+    place
+        .log_in(privileges.replication || privileges.admin)
+        .map_err(|error| refused(connection, error))?;
     let mut ok = OkPacket::default();
     if let (true, Some(hash), Some(tls)) = (
         connection.is_tls(),

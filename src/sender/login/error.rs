@@ -1,8 +1,9 @@
 //! Why a login failed, and the errors that servers send then.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
-use crate::connection::{Connection, ConnectionError};
+use crate::connection::{Connection, ConnectionError, ConnectionErrorCause, Phase};
 use crate::protocol::error_code::{ER_ACCESS_DENIED_ERROR, ER_NOT_SUPPORTED_AUTH_MODE};
 use crate::protocol::{InvalidMessage, ServerError};
 
@@ -36,6 +37,30 @@ pub enum LoginError {
         /// The limit.
         limit: Duration,
     },
+}
+
+impl LoginError {
+    /// Whether the account or its password is wrong.
+    pub fn is_wrong_password(&self) -> bool {
+        matches!(self, LoginError::Refused { error, .. } if error.code == ER_ACCESS_DENIED_ERROR)
+    }
+
+    /// Whether the client has only connected, as the TCP checks of load balancers do.
+    pub fn is_probe(&self) -> bool {
+        match self {
+            LoginError::Connection(error) => {
+                error.phase == Phase::Greeting
+                    && match &error.cause {
+                        ConnectionErrorCause::Closed => true,
+                        ConnectionErrorCause::Io(cause) => {
+                            cause.kind() == ErrorKind::ConnectionReset
+                        }
+                        _ => false,
+                    }
+            }
+            _ => false,
+        }
+    }
 }
 
 pub(super) fn not_supported_auth_mode() -> ServerError {

@@ -7,6 +7,7 @@ use crate::protocol::StoredPassword;
 use crate::protocol::auth::{AuthPlugin, Secret};
 use crate::protocol::command::Command;
 use crate::protocol::response::parse_error;
+use crate::sender::admission::{Admission, ConnectionLimits};
 use crate::tls::{ClientTls, PasswordKey, TlsMode, server_config};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -72,7 +73,13 @@ pub(super) async fn serve(mut options: LoginOptions, with_tls: bool) -> Server {
     let address = listener.local_addr().unwrap();
     let outcome = tokio::spawn(async move {
         let (tcp, _) = listener.accept().await.unwrap();
-        login(tcp, 77, &options).await
+        let limits = ConnectionLimits {
+            total: 1,
+            per_address: 1,
+            reserved: 0,
+        };
+        let (mut place, _eviction) = Admission::new(limits).admit(address.ip()).unwrap();
+        login(tcp, 77, &options, &mut place).await
     });
     Server {
         address,
@@ -291,6 +298,23 @@ async fn a_huge_packet_before_the_login_is_refused_by_its_header() {
         matches!(error.cause, ConnectionErrorCause::PacketTooLarge { .. }),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn client_that_only_connects_is_a_probe() {
+    let server = serve(options(AuthPlugin::Native), false).await;
+    drop(
+        tokio::net::TcpStream::connect(server.address)
+            .await
+            .unwrap(),
+    );
+    assert!(server.outcome.await.unwrap().unwrap_err().is_probe());
+    let server = serve(options(AuthPlugin::Native), false).await;
+    let mut tcp = tokio::net::TcpStream::connect(server.address)
+        .await
+        .unwrap();
+    tcp.write_all(b"GET / HTTP/1.1").await.unwrap();
+    assert!(!server.outcome.await.unwrap().unwrap_err().is_probe());
 }
 
 #[tokio::test]

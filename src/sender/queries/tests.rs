@@ -241,8 +241,10 @@ fn unsupported_statements_are_refused() {
         assert_eq!(asker.error(text).0, code, "{text}");
     }
     assert!(asker.error("DROP TABLE t").1.contains("binrelay"));
-    let long = format!("SET @x = '{}'", "x".repeat(3 << 20));
-    assert_eq!(asker.error(&long).0, 1037);
+    let long = "x".repeat(1_000_000);
+    asker.ok(&format!("SET @x = '{long}'"));
+    asker.ok(&format!("SET @y = '{long}'"));
+    assert_eq!(asker.error(&format!("SET @z = '{long}'")).0, 1037);
     asker.ok("SET @x = 1");
     asker.privileges.replication = false;
     for text in ["SHOW MASTER STATUS", "SHOW BINARY LOGS", "SHOW REPLICAS"] {

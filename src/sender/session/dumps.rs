@@ -7,7 +7,6 @@ use crate::gtid::Uuid;
 use crate::protocol::ServerError;
 use crate::protocol::command::RegisterReplica;
 use crate::protocol::error_code::{ER_ACCESS_DENIED_ERROR, ER_UNKNOWN_ERROR};
-use crate::protocol::response::OkPacket;
 use crate::sender::dump_output::DumpEnd;
 use crate::sender::dump_request::{DumpRequest, DumpStart, find_start};
 use crate::sender::replicas::Replica;
@@ -19,17 +18,16 @@ const REPORT_HOST_LENGTH_MAX: usize = 255;
 
 impl Session {
     /// Handles COM_REGISTER_SLAVE.
-    pub(super) async fn register(
-        &mut self,
-        replica: &RegisterReplica<'_>,
-    ) -> Result<(), ConnectionError> {
+    ///
+    /// # Errors
+    /// The account lacks the privilege.
+    pub(super) fn register(&self, replica: &RegisterReplica<'_>) -> Result<(), ServerError> {
         if !self.privileges.replication {
             let text = format!(
                 "Access denied for user '{}'@'{}' (using password: YES)",
                 self.user, self.host
             );
-            let error = ServerError::new(ER_ACCESS_DENIED_ERROR, text);
-            return self.connection.write_error(&error).await;
+            return Err(ServerError::new(ER_ACCESS_DENIED_ERROR, text));
         }
         let host = String::from_utf8_lossy(replica.host);
         let replica = Replica {
@@ -41,7 +39,7 @@ impl Session {
         };
         let client = &self.registration.client;
         self.environment.replicas.set_replica(client, replica);
-        self.connection.write_ok(&OkPacket::default()).await
+        Ok(())
     }
 
     fn replica_uuid(&self) -> Option<Uuid> {

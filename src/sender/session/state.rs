@@ -1,14 +1,16 @@
 //! The state of one client's session.
 
+use std::io;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::timeout;
 
-use crate::connection::Connection;
+use crate::connection::{Connection, ConnectionError};
 use crate::protocol::ServerError;
 use crate::sender::environment::SessionEnvironment;
 use crate::sender::login::{LoggedIn, Privileges};
-use crate::sender::replicas::Registration;
+use crate::sender::replicas::{KillReason, Registration, killed};
 use crate::sender::variables::SessionVariables;
 
 /// Time limit of the last packet of a connection.
@@ -31,6 +33,34 @@ pub(super) struct Session {
     pub(super) environment: SessionEnvironment,
 }
 
+/// How long a session waits for a client that does not read: until a time limit, or until it is killed.
+pub(super) struct Patience {
+    limit: Duration,
+    kill: watch::Receiver<Option<KillReason>>,
+}
+
+impl Patience {
+    /// Waits for a write.
+    ///
+    /// # Errors
+    /// The client was killed, or accepted nothing in time.
+    pub(super) async fn wait<Written>(
+        mut self,
+        write: impl Future<Output = Written>,
+    ) -> io::Result<Written> {
+        tokio::select! {
+            // A client that kills itself gets the answer.
+            biased;
+            written = timeout(self.limit, write) => {
+                written.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the client does not read its answer"))
+            }
+            () = killed(&mut self.kill) => {
+                Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the connection was killed"))
+            }
+        }
+    }
+}
+
 impl Session {
     /// The session of a client that has logged in; registers it.
     pub(super) fn new(
@@ -51,6 +81,22 @@ impl Session {
             variables: SessionVariables::default(),
             environment,
         }
+    }
+
+    /// How long the session waits for its client to accept an answer.
+    pub(super) fn patience(&self) -> Patience {
+        Patience {
+            limit: self.environment.options.write_timeout,
+            kill: self.registration.client.follow_kill(),
+        }
+    }
+
+    /// The outcome of a write that had [`Patience`].
+    pub(super) fn written(
+        &self,
+        outcome: io::Result<Result<(), ConnectionError>>,
+    ) -> Result<(), ConnectionError> {
+        outcome.unwrap_or_else(|cause| Err(self.connection.error(cause)))
     }
 
     /// Sends the final packet; the client may already be gone.

@@ -1,7 +1,5 @@
 //! Answering the SQL statements of a session.
 
-use tokio::time::timeout;
-
 use super::state::Session;
 use crate::connection::ConnectionError;
 use crate::flavor::Flavor;
@@ -55,8 +53,13 @@ impl Session {
         &mut self,
         answer: Result<Answer, ServerError>,
     ) -> Result<(), ConnectionError> {
-        match answer {
-            Ok(Answer::Ok) => self.connection.write_ok(&OkPacket::default()).await,
+        let patience = self.patience();
+        let outcome = match answer {
+            Ok(Answer::Ok) => {
+                patience
+                    .wait(self.connection.write_ok(&OkPacket::default()))
+                    .await
+            }
             Ok(Answer::Rows { columns, rows }) => {
                 let columns: Vec<Column<'_>> = columns
                     .iter()
@@ -66,11 +69,13 @@ impl Session {
                     .into_iter()
                     .map(|row| row.into_iter().map(|v| v.map(String::into_bytes)).collect())
                     .collect();
-                self.connection.write_text_result(&columns, &rows).await
+                let write = self.connection.write_text_result(&columns, &rows);
+                patience.wait(write).await
             }
-            Ok(Answer::Events(listing)) => self.list_events(listing).await,
-            Err(error) => self.connection.write_error(&error).await,
-        }
+            Ok(Answer::Events(listing)) => return self.list_events(listing).await,
+            Err(error) => patience.wait(self.connection.write_error(&error)).await,
+        };
+        self.written(outcome)
     }
 
     /// Sends the rows of SHOW BINLOG EVENTS; each batch is written before the next one is read.
@@ -92,26 +97,31 @@ impl Session {
             };
             let made = match made.await.unwrap_or_else(|_| Err(failed())) {
                 Ok(made) => made,
-                Err(error) => return self.connection.write_error(&error).await,
+                Err(error) => {
+                    let outcome = self
+                        .patience()
+                        .wait(self.connection.write_error(&error))
+                        .await;
+                    return self.written(outcome);
+                }
             };
             if !has_columns {
                 self.connection.begin_text_result(&columns);
                 has_columns = true;
             }
             if let Some((rest, rows)) = made {
-                let limit = self.environment.options.write_timeout;
+                let patience = self.patience();
                 let write = self.connection.write_rows(columns.len(), &rows);
-                match timeout(limit, write).await {
-                    Ok(written) => written?,
-                    Err(_) => {
-                        let cause = std::io::Error::from(std::io::ErrorKind::TimedOut);
-                        return Err(self.connection.error(cause));
-                    }
-                }
+                let outcome = patience.wait(write).await;
+                self.written(outcome)?;
                 listing = Some(rest);
             }
         }
-        self.connection.write_eof(SERVER_STATUS_AUTOCOMMIT).await
+        let patience = self.patience();
+        let outcome = patience
+            .wait(self.connection.write_eof(SERVER_STATUS_AUTOCOMMIT))
+            .await;
+        self.written(outcome)
     }
 }
 

@@ -18,7 +18,7 @@ use crate::protocol::command::{self, BinlogDump, BinlogDumpGtid};
 use crate::protocol::response::{is_eof, is_error, parse_error};
 use crate::relay_log::{LogDir, LogOptions, RelayLog};
 use crate::sender::login::{Account, Accounts, Privileges};
-use crate::sender::{Replicas, SenderOptions};
+use crate::sender::{ConnectionLimits, Replicas, SenderOptions};
 use crate::tls::{ClientTls, PasswordKey, TlsMode, server_config};
 use crate::transaction::{Assembler, AssemblerOptions};
 use std::sync::Arc;
@@ -251,7 +251,12 @@ impl TestSender {
             require_tls: false,
             compression,
             write_timeout,
-            max_connections: 4,
+            login_timeout: Duration::from_secs(10),
+            limits: ConnectionLimits {
+                total: 4,
+                per_address: 50,
+                reserved: 0,
+            },
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();

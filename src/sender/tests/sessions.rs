@@ -74,6 +74,83 @@ async fn clients_are_refused_before_the_login() {
     panic!("the closed connection still counts");
 }
 
+/// Asks for an answer of 15 MB, which does not fit into the sockets' buffers.
+async fn ask_without_reading(sender: &TestSender) -> (crate::connection::Connection, u32) {
+    let mut connection = sender.connect("repl").await.unwrap();
+    let id = connection.query("SELECT CONNECTION_ID()").await.unwrap();
+    let id = id.single().unwrap().parse().unwrap();
+    let megabyte = "x".repeat(1_000_000);
+    connection
+        .execute(&format!("SET @a = '{megabyte}'"))
+        .await
+        .unwrap();
+    let statement = format!("SELECT {}@a", "@a, ".repeat(14));
+    connection
+        .write_command(&command::query(&statement))
+        .await
+        .unwrap();
+    (connection, id)
+}
+
+/// Waits until another client can connect: four may, and three are connected.
+async fn wait_for_place(sender: &TestSender) {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    loop {
+        let first = sender.connect("repl").await;
+        if first.is_ok() && sender.connect("repl").await.is_ok() {
+            return;
+        }
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "the connection is still open"
+        );
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn client_that_does_not_read_its_answer_is_disconnected() {
+    let log = TestLog::empty(Flavor::MySql, 1 << 20);
+    let sender = TestSender::start(Some(log.log()), Duration::from_millis(500)).await;
+    let mut unread = Vec::new();
+    for _ in 0..3 {
+        unread.push(ask_without_reading(&sender).await);
+    }
+    wait_for_place(&sender).await;
+}
+
+#[tokio::test]
+async fn client_that_does_not_read_its_answer_can_be_killed() {
+    let log = TestLog::empty(Flavor::MySql, 1 << 20);
+    let sender = TestSender::start(Some(log.log()), Duration::from_secs(600)).await;
+    let mut unread = Vec::new();
+    for _ in 0..3 {
+        unread.push(ask_without_reading(&sender).await);
+    }
+    let mut killer = sender.connect("repl").await.unwrap();
+    for (_, id) in &unread {
+        killer.execute(&format!("KILL {id}")).await.unwrap();
+    }
+    drop(killer);
+    wait_for_place(&sender).await;
+}
+
+#[tokio::test]
+async fn silent_connections_keep_no_client_out() {
+    let log = TestLog::empty(Flavor::MySql, 1 << 20);
+    let sender = TestSender::of(&log).await;
+    let mut silent = Vec::new();
+    let mut logged_in = Vec::new();
+    for _ in 0..4 {
+        for _ in 0..20 {
+            let address = ("127.0.0.1", sender.port);
+            silent.push(tokio::net::TcpStream::connect(address).await.unwrap());
+        }
+        logged_in.push(sender.connect("nobody").await.unwrap());
+    }
+    assert!(logged_in[0].query("SELECT 1").await.is_ok());
+}
+
 #[tokio::test]
 async fn commands_other_than_dumps_are_answered() {
     let log = TestLog::empty(Flavor::MySql, 1 << 20);

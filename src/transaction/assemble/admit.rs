@@ -13,6 +13,7 @@ use crate::transaction::batch::Half;
 use crate::transaction::boundary::{self, Boundary};
 use crate::transaction::error::TransactionError;
 use crate::transaction::large::LargeEvent;
+use crate::transaction::temporary_tables;
 
 impl Assembler {
     /// Begins a transaction with its opener.
@@ -96,7 +97,33 @@ impl Assembler {
             *wanted = false;
             return Ok(Admission::Keep);
         }
+        if temporary_tables::depends_on_session(header) {
+            self.note_temporary_tables(header, body, whole, verdict)?;
+        }
         self.obey(verdict)
+    }
+
+    /// Records how a kept statement changes temporary tables.
+    fn note_temporary_tables(
+        &mut self,
+        header: &EventHeader,
+        body: &[u8],
+        whole: bool,
+        verdict: Verdict,
+    ) -> Result<(), TransactionError> {
+        let body = match verdict {
+            Verdict::Keep => body,
+            Verdict::KeepRewritten => self.trim.rewritten(),
+            _ => return Ok(()),
+        };
+        let mariadb = self.options.filter.is_mariadb();
+        let statement = temporary_tables::read(header, body, whole, mariadb)?;
+        if let Some(open) = &mut self.open
+            && let Some(statement) = statement
+        {
+            temporary_tables::add(&mut open.temporary_tables, statement);
+        }
+        Ok(())
     }
 
     /// Refuses an event of an old server that cannot be in a file of the relay.

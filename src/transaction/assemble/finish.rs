@@ -70,6 +70,7 @@ impl Assembler {
             source_offset: position_after,
             emptied,
             half: open.half,
+            temporary_tables: open.temporary_tables,
         });
         Ok(())
     }

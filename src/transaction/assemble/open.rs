@@ -9,6 +9,7 @@ use crate::binlog::{EventType, Opener};
 use crate::identity::{Fingerprint, Identity};
 use crate::transaction::batch::Half;
 use crate::transaction::error::TransactionError;
+use crate::transaction::temporary_tables::TemporaryTableStatement;
 
 /// The properties of the open transaction, read from its opener and its other events.
 #[derive(Debug)]
@@ -34,6 +35,8 @@ pub(super) struct Open {
     /// MySQL 5.1: rows that the source logged without BEGIN and COMMIT, which are added.
     pub(super) lacks_begin: bool,
     pub(super) half: Option<Half>,
+    /// See [`crate::transaction::Transaction::temporary_tables`].
+    pub(super) temporary_tables: Vec<TemporaryTableStatement>,
     /// Its length at the source, in bytes: dropped events included.
     pub(super) source_len: u64,
 }
@@ -55,6 +58,7 @@ impl Open {
             is_xa: false,
             lacks_begin: false,
             half: None,
+            temporary_tables: Vec::new(),
             source_len: 0,
         }
     }

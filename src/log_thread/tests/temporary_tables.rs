@@ -1,0 +1,214 @@
+//! The temporary tables of sessions that ended with their server.
+
+use super::*;
+use crate::binlog::event::{self, FLAG_THREAD_SPECIFIC};
+use crate::relay_log::reader::FileHead;
+
+const CLEANUP: &str = "DROP /*!40005 TEMPORARY */ TABLE IF EXISTS `t`";
+
+/// A group of one statement about temporary tables, on server 80 or 81. The test events' sessions
+/// have number 0, and all statements begin at the same time.
+fn statement(server_id: u32, gno: u64, text: &str) -> Vec<Vec<u8>> {
+    let mut query = make::query(server_id, "test", text);
+    event::set_flags(&mut query, FLAG_THREAD_SPECIFIC).unwrap();
+    event::write_checksum(&mut query).unwrap();
+    let source = (server_id % 100) as u8;
+    let clock = clock(gno as i64 - 1, gno as i64);
+    make::mysql_group(server_id, gtid(source, "", gno), clock, vec![query])
+}
+
+/// A statement of `server_id` under a GTID of `executor`.
+fn foreign(server_id: u32, executor: u8, gno: u64, text: &str) -> Vec<Vec<u8>> {
+    let mut query = make::query(server_id, "test", text);
+    event::set_flags(&mut query, FLAG_THREAD_SPECIFIC).unwrap();
+    event::write_checksum(&mut query).unwrap();
+    let clock = clock(gno as i64 - 1, gno as i64);
+    make::mysql_group(server_id, gtid(executor, "", gno), clock, vec![query])
+}
+
+fn append(log_thread: &mut LogThread, batch: &TransactionBatch) {
+    if batch.is_empty() {
+        log_thread.move_source(batch).unwrap();
+    }
+    for transaction in &batch.transactions {
+        log_thread.append(batch, transaction).unwrap();
+    }
+    log_thread.commit().unwrap();
+}
+
+/// The source's server was killed and began another file.
+fn restart(log_thread: &mut LogThread, source: &mut TestSource, created: u32) {
+    append(log_thread, &source.next_file());
+    let format = FormatDescription {
+        created,
+        ..(*format(source.flavor)).clone()
+    };
+    source.assembler.set_format(Arc::new(format));
+    let name = format!("bin.{:06}", source.file);
+    source.position += 120;
+    source.assembler.start_file(name.into(), source.position);
+    let batch = source.assembler.take_batch().unwrap();
+    append(log_thread, &batch);
+}
+
+/// Of each log file: whether replicas drop their temporary tables at its beginning.
+fn drops(log_thread: &LogThread) -> Vec<bool> {
+    let files = log_thread.log().state().files.clone();
+    let head = |file| FileHead::read(&log_thread.log().log_dir().log_path(file)).unwrap();
+    files
+        .into_iter()
+        .map(|file| head(file).format.created != 0)
+        .collect()
+}
+
+fn started(options: &LogOptions) -> (LogThread, TestSource, TestSource) {
+    let mut log_thread = create(options, Flavor::MySql);
+    let mut m1 = TestSource::new(0, Flavor::MySql);
+    let mut m2 = TestSource::new(1, Flavor::MySql);
+    append(
+        &mut log_thread,
+        &m1.deliver(&[statement(80, 1, "CREATE TEMPORARY TABLE t (a INT)")]),
+    );
+    append(
+        &mut log_thread,
+        &m2.deliver(&[statement(81, 1, "INSERT INTO u VALUES (1)")]),
+    );
+    (log_thread, m1, m2)
+}
+
+#[test]
+fn a_restart_ends_the_tables_of_that_source_once() {
+    let dir = fast_dir();
+    let options = options(dir.path());
+    let (mut log_thread, mut m1, mut m2) = started(&options);
+    // A peer's restart does not concern them, nor does a file that only follows another.
+    restart(&mut log_thread, &mut m2, 5);
+    restart(&mut log_thread, &mut m1, 0);
+    assert_eq!(drops(&log_thread), [false]);
+    restart(&mut log_thread, &mut m1, 7);
+    assert_eq!(drops(&log_thread), [false, true]);
+    restart(&mut log_thread, &mut m1, 8);
+    assert_eq!(drops(&log_thread), [false, true], "nothing is open");
+}
+
+#[test]
+fn open_tables_are_known_after_rotations_and_restarts_of_the_relay() {
+    let dir = fast_dir();
+    let options = options(dir.path());
+    let (log_thread, mut m1, _) = started(&options);
+    drop(log_thread);
+    let mut log_thread = resume(&options);
+    assert!(log_thread.temporary_tables.iter().count() == 1);
+    log_thread.close().unwrap();
+    drop(log_thread);
+    let mut log_thread = resume(&options);
+    restart(&mut log_thread, &mut m1, 7);
+    assert_eq!(drops(&log_thread), [false, false, false, true]);
+    drop(log_thread);
+    let log_thread = resume(&options);
+    assert!(log_thread.temporary_tables.iter().next().is_none());
+}
+
+#[test]
+fn tables_of_other_sources_live_on() {
+    let dir = fast_dir();
+    let options = options(dir.path());
+    let (mut log_thread, mut m1, mut m2) = started(&options);
+    append(
+        &mut log_thread,
+        &m2.deliver(&[statement(81, 2, "CREATE TEMPORARY TABLE v (a INT)")]),
+    );
+    restart(&mut log_thread, &mut m1, 7);
+    assert_eq!(drops(&log_thread), [false]);
+    // The dead session's number is used again.
+    let batch = m1.deliver(&[statement(80, 2, "INSERT INTO t VALUES (1)")]);
+    let refused = log_thread.append(&batch, &batch.transactions[0]);
+    let message = refused.unwrap_err().to_string();
+    assert!(
+        message.contains("session 0 of server_id 80 has the number"),
+        "{message}"
+    );
+    append(
+        &mut log_thread,
+        &m2.deliver(&[
+            statement(81, 3, "DROP TEMPORARY TABLE v"),
+            statement(81, 4, "INSERT INTO u VALUES (1)"),
+        ]),
+    );
+    assert_eq!(drops(&log_thread), [false, true]);
+    append(&mut log_thread, &batch);
+}
+
+#[test]
+fn tables_created_after_the_restart_are_kept_whichever_path_is_faster() {
+    let dir = fast_dir();
+    let options = options(dir.path());
+    let (mut log_thread, mut m1, mut m2) = started(&options);
+    let create = statement(80, 1, "CREATE TEMPORARY TABLE t (a INT)");
+    append(&mut log_thread, &m2.deliver(&[create]));
+    // The peer was faster: it has dropped the table, and a new session has created another one.
+    append(
+        &mut log_thread,
+        &m2.deliver(&[
+            foreign(80, 81, 2, CLEANUP),
+            statement(80, 2, "CREATE TEMPORARY TABLE v (a INT)"),
+        ]),
+    );
+    restart(&mut log_thread, &mut m1, 7);
+    assert_eq!(drops(&log_thread), [false]);
+    assert_eq!(log_thread.temporary_tables.iter().count(), 1);
+}
+
+#[test]
+fn newer_transactions_by_a_peer_are_noticed() {
+    let dir = fast_dir();
+    let options = options(dir.path());
+    let (mut log_thread, _, mut m2) = started(&options);
+    assert!(!log_thread.temporary_tables.was_late(80, 0));
+    append(
+        &mut log_thread,
+        &m2.deliver(&[statement(80, 2, "INSERT INTO t VALUES (1)")]),
+    );
+    let tables = &log_thread.temporary_tables;
+    assert!(tables.was_late(80, make::TIMESTAMP) && !tables.was_late(80, make::TIMESTAMP + 1));
+}
+
+#[test]
+fn a_new_session_shows_itself_on_any_path() {
+    let dir = fast_dir();
+    let options = options(dir.path());
+    let (mut log_thread, _, mut m2) = started(&options);
+    let uses = statement(80, 2, "INSERT INTO t VALUES (1)");
+    append(&mut log_thread, &m2.deliver(&[uses]));
+    assert_eq!(drops(&log_thread), [false], "its own table");
+    let without = make::query(80, "test", "INSERT INTO t VALUES (1)");
+    let base = make::mysql_group(80, gtid(80, "", 3), clock(2, 3), vec![without]);
+    append(&mut log_thread, &m2.deliver(&[base]));
+    assert_eq!(drops(&log_thread), [false, true], "a base table");
+    let create = |gno| statement(80, gno, "CREATE TEMPORARY TABLE t (a INT)");
+    append(&mut log_thread, &m2.deliver(&[create(4)]));
+    assert_eq!(drops(&log_thread), [false, true]);
+    append(&mut log_thread, &m2.deliver(&[create(5)]));
+    assert_eq!(drops(&log_thread), [false, true, true], "another one");
+}
+
+#[test]
+fn a_peers_late_cleanup_is_emptied() {
+    let dir = fast_dir();
+    let options = options(dir.path());
+    let (mut log_thread, mut m1, mut m2) = started(&options);
+    restart(&mut log_thread, &mut m1, 7);
+    let create = || statement(80, 2, "CREATE TEMPORARY TABLE t (b INT)");
+    append(&mut log_thread, &m1.deliver(&[create()]));
+    let batch = m2.deliver(&[foreign(80, 81, 2, CLEANUP)]);
+    let decision = log_thread.append(&batch, &batch.transactions[0]).unwrap();
+    assert!(matches!(decision, Decision::New(placement) if placement.empties));
+    log_thread.commit().unwrap();
+    assert_eq!(log_thread.temporary_tables.iter().count(), 1);
+    // One that the session itself caused is delivered.
+    append(&mut log_thread, &m2.deliver(&[create()]));
+    let batch = m1.deliver(&[statement(80, 3, CLEANUP)]);
+    let decision = log_thread.append(&batch, &batch.transactions[0]).unwrap();
+    assert!(matches!(decision, Decision::New(placement) if !placement.empties));
+    assert!(log_thread.temporary_tables.iter().next().is_none());
+}

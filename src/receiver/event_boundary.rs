@@ -1,0 +1,60 @@
+//! Whether an event begins at a position of a source's file.
+//!
+//! A dump that is requested from within an event is sent as if it were events: its bytes look like damage.
+//! Only reading the file from its beginning distinguishes that from real damage.
+
+use super::connect::{connect, within};
+use super::dump_position::DumpPosition;
+use super::dump_request::{dump_file, prepare};
+use super::error::ReceiverError;
+use super::listening::Listening;
+use super::options::ReceiverOptions;
+use super::packets::{DumpPart, next_part};
+use crate::connection::Phase;
+use crate::position::SourcePosition;
+use crate::protocol::command::BINLOG_DUMP_NON_BLOCK;
+
+/// The offset of a file's first event.
+const FIRST_EVENT: u64 = 4;
+
+/// Whether an event of the source's file begins at `position`, or the file ends there. Reads the file up to it.
+///
+/// # Errors
+/// When the source cannot be asked, or the file cannot be read up to the position.
+pub(super) async fn begins_event(
+    options: &ReceiverOptions,
+    position: &SourcePosition,
+) -> Result<bool, ReceiverError> {
+    // A connection cannot be reused after an aborted dump.
+    let (mut connection, facts) = connect(options).await?;
+    prepare(&mut connection, options, &facts).await?;
+    let from = SourcePosition::new(position.file.clone(), FIRST_EVENT);
+    let dump = dump_file(options, &facts, BINLOG_DUMP_NON_BLOCK, &from)?;
+    within(options.config.read_timeout, async {
+        Ok(connection.write_command(&dump).await?)
+    })
+    .await?;
+    connection.set_phase(Phase::Dump);
+    let mut listening = Listening::new(options.config.read_timeout);
+    let mut reached = DumpPosition::new();
+    loop {
+        while let Some(part) = next_part(&mut connection, &reached)? {
+            match part {
+                DumpPart::Event(header, event) if header.event_type.is_control() => {
+                    reached.control(&header, event)?;
+                }
+                DumpPart::Event(header, _) | DumpPart::Begin(header, _) => {
+                    reached.at.offset = reached.after(&header);
+                }
+                DumpPart::Continue(_) | DumpPart::End(_) => continue,
+                DumpPart::EndOfDump => return Ok(false),
+            }
+            let has_left = !reached.at.file.is_empty() && reached.at.file != position.file;
+            if has_left || reached.at.offset >= position.offset {
+                return Ok(reached.at == *position);
+            }
+        }
+        listening.heard(&connection);
+        listening.fill(&mut connection).await?;
+    }
+}

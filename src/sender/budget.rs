@@ -1,0 +1,81 @@
+//! How much one statement may cost. Any account can send statements, and the relay serves all replicas: a
+//! statement must not take the stack, the memory or the processor from them.
+
+use super::value::Value;
+use crate::protocol::ServerError;
+
+/// The longest statement, in bytes.
+pub const STATEMENT_LENGTH_MAX: usize = 1 << 20;
+/// The most tokens of a statement.
+pub const TOKENS_MAX: usize = 16 << 10;
+/// The deepest nesting of an expression.
+pub const DEPTH_MAX: usize = 32;
+/// The most columns of a result, as on MySQL servers.
+pub const COLUMNS_MAX: usize = 4096;
+/// The longest pattern of LIKE, in bytes: no name that it is compared with has more than 64 characters.
+pub const PATTERN_LENGTH_MAX: usize = 1024;
+/// The most bytes of all values of a statement together.
+const VALUES_LENGTH_MAX: usize = 16 << 20;
+
+/// "Got a packet bigger than 'max_allowed_packet' bytes".
+const ER_NET_PACKET_TOO_LARGE: u16 = 1153;
+/// "Result string is longer than 'max_allowed_packet' bytes".
+const ER_TOO_LONG_STRING: u16 = 1162;
+/// "Too many columns".
+const ER_TOO_MANY_FIELDS: u16 = 1117;
+/// "Thread stack overrun".
+const ER_STACK_OVERRUN_NEED_MORE: u16 = 1436;
+
+/// What is left of a statement's budget while its expressions are evaluated.
+#[derive(Debug)]
+pub struct Budget {
+    bytes: usize,
+}
+
+impl Budget {
+    /// The budget of a new statement.
+    pub fn new() -> Self {
+        Self {
+            bytes: VALUES_LENGTH_MAX,
+        }
+    }
+
+    /// Accounts for a value.
+    ///
+    /// # Errors
+    /// The values of the statement are too long together.
+    pub fn spend(&mut self, value: Value) -> Result<Value, ServerError> {
+        match self.bytes.checked_sub(value.byte_len()) {
+            Some(left) => {
+                self.bytes = left;
+                Ok(value)
+            }
+            None => Err(ServerError::new(
+                ER_TOO_LONG_STRING,
+                format!("The values of this statement are longer than {VALUES_LENGTH_MAX} bytes"),
+            )),
+        }
+    }
+}
+
+/// A statement that is too long.
+pub fn too_long() -> ServerError {
+    ServerError::new(
+        ER_NET_PACKET_TOO_LARGE,
+        format!(
+            "Got a packet bigger than 'max_allowed_packet' bytes: statements may have \
+             {STATEMENT_LENGTH_MAX} bytes and {TOKENS_MAX} words"
+        ),
+    )
+}
+
+/// An expression that is nested too deeply.
+pub fn too_deep() -> ServerError {
+    let text = format!("Thread stack overrun: expressions may be nested {DEPTH_MAX} levels deep");
+    ServerError::new(ER_STACK_OVERRUN_NEED_MORE, text)
+}
+
+/// A result with too many columns.
+pub fn too_many_columns() -> ServerError {
+    ServerError::new(ER_TOO_MANY_FIELDS, "Too many columns")
+}

@@ -1,0 +1,64 @@
+//! Statements that would cost much are refused early, and the ones after them are answered.
+
+use super::tests::Asker;
+use crate::flavor::Flavor;
+
+fn code(asker: &mut Asker, text: &str) -> u16 {
+    let code = asker.ask(text).map_or_else(|error| error.code, |_| 0);
+    assert!(asker.ask("SELECT 1").is_ok());
+    code
+}
+
+#[test]
+fn nested_calls_do_not_take_the_stack() {
+    let mut asker = Asker::new(Flavor::MySql);
+    for depth in [33, 8_000] {
+        let calls = "a(".repeat(depth);
+        assert_eq!(code(&mut asker, &format!("SELECT {calls}")), 1436);
+        assert_eq!(code(&mut asker, &format!("SET @a = {calls}")), 1436);
+    }
+    // The function does not exist; its arguments are read first, as on servers.
+    let nested = format!("SELECT {}1{}", "a(".repeat(30), ")".repeat(30));
+    assert_eq!(code(&mut asker, &nested), 1305);
+}
+
+#[test]
+fn values_of_a_statement_are_limited_together() {
+    let mut asker = Asker::new(Flavor::MariaDb);
+    let megabyte = "x".repeat(1_000_000);
+    asker.ask(&format!("SET @a = '{megabyte}'")).unwrap();
+    assert_eq!(
+        code(&mut asker, &format!("SELECT {}@a", "@a, ".repeat(15))),
+        0
+    );
+    let many = "@a, ".repeat(1000);
+    assert_eq!(code(&mut asker, &format!("SELECT {many}@a")), 1162);
+    assert_eq!(code(&mut asker, &format!("SELECT a({many}@a)")), 1162);
+    let assignments = "@b = @a, ".repeat(1000);
+    assert_eq!(code(&mut asker, &format!("SET {assignments}@c = 1")), 1162);
+}
+
+#[test]
+fn long_statements_are_refused() {
+    let mut asker = Asker::new(Flavor::MySql);
+    let list = |columns: usize| format!("SELECT {}1", "1,".repeat(columns - 1));
+    assert_eq!(code(&mut asker, &list(4096)), 0);
+    assert_eq!(code(&mut asker, &list(4097)), 1117);
+    assert_eq!(code(&mut asker, &list(100_000)), 1153);
+    assert_eq!(
+        code(&mut asker, &format!("SELECT '{}'", "x".repeat(1 << 20))),
+        1153
+    );
+    let pattern = "%a".repeat(500_000);
+    assert_eq!(
+        code(&mut asker, &format!("SHOW VARIABLES LIKE '{pattern}'")),
+        1235
+    );
+    assert_eq!(
+        code(
+            &mut asker,
+            &format!("SHOW VARIABLES LIKE '{}'", "%a".repeat(500))
+        ),
+        0
+    );
+}

@@ -1,0 +1,62 @@
+//! The process of `binrelay run`: its signals, and the permissions of its files.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use crate::support::Deadline;
+use crate::support::relay::{Relay, RelayOptions, SourceOptions};
+use crate::support::servers::{free_port, signal};
+
+/// A relay whose source cannot be reached.
+fn relay() -> Relay {
+    Relay::start(RelayOptions::new(vec![SourceOptions::at(
+        "m1",
+        free_port(),
+    )]))
+}
+
+#[test]
+fn sighup_does_not_end_the_relay() {
+    let mut relay = relay();
+    signal(relay.child(), rustix::process::Signal::HUP);
+    let deadline = Deadline::after_secs(20);
+    while !relay.log().contains("SIGHUP: ignored") {
+        assert!(!deadline.passed(), "{}", relay.log());
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    relay.assert_running();
+    relay.terminate();
+}
+
+/// Everything below the directory, the directory included.
+fn modes(path: &Path, found: &mut Vec<(String, u32)>) {
+    let metadata = path.symlink_metadata().expect("it exists");
+    found.push((
+        path.display().to_string(),
+        metadata.permissions().mode() & 0o777,
+    ));
+    if metadata.is_dir() {
+        for entry in path.read_dir().expect("a directory") {
+            modes(&entry.expect("an entry").path(), found);
+        }
+    }
+}
+
+#[test]
+fn files_are_not_for_other_users() {
+    let mut relay = relay();
+    let mut found = Vec::new();
+    modes(&relay.data_dir(), &mut found);
+    assert!(found.len() > 5, "{found:?}");
+    // Others of the relay's group may ask for its status.
+    let shared = |path: &str| {
+        if path.ends_with(".sock") {
+            0o007
+        } else {
+            0o027
+        }
+    };
+    found.retain(|(path, mode)| mode & shared(path) != 0);
+    assert!(found.is_empty(), "for other users: {found:?}");
+    relay.terminate();
+}
