@@ -16,7 +16,9 @@ async fn mariadb_by_file_and_position() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn mysql_without_gtids() {
-    check(Kind::MySql, Mode::MySqlNoGtids).await;
+    if support::profile() == Profile::Long {
+        check(Kind::MySql, Mode::MySqlNoGtids).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

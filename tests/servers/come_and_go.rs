@@ -2,7 +2,7 @@
 //! another order: a position belongs to a source's name, so each continues where it was.
 
 use crate::support::relay::SourceOptions;
-use crate::support::replication::{assert_healthy, retry_each_second};
+use crate::support::replication::{assert_healthy, retry_each_second, settle};
 use crate::support::servers::{Kind, Server, ServerOptions};
 use crate::support::tables::assert_same_tables;
 use crate::support::topology::{Mode, Topology, TopologyOptions};
@@ -91,9 +91,10 @@ async fn check(kind: Kind, mode: Mode, in_gate: bool) {
     restart_with(&mut topology, vec![one.clone(), three, two.clone()]).await;
     m3.sql("USE test; INSERT INTO third VALUES (3)").await;
     insert(&topology).await;
-    topology.settle(60).await;
     let replica = &topology.replicas[0];
-    support::replication::settle(&[&m3], &[replica], 60).await;
+    let masters = [&topology.m1, &topology.m2];
+    settle(&masters, &masters, 60).await;
+    settle(&[masters[0], masters[1], &m3], &[replica], 60).await;
     assert_healthy(replica).await;
     let third = "SELECT GROUP_CONCAT(id ORDER BY id) FROM test.third";
     assert_eq!(replica.value(third).await.as_deref(), Some("1,2,3"));

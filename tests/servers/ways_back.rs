@@ -34,12 +34,12 @@ async fn purged_mysql_without_gtids() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn purged_mysql_56_without_gtids() {
-    purged(Kind::MySql56, Mode::MySqlNoGtids, true).await;
+    purged(Kind::MySql56, Mode::MySqlNoGtids, false).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn reset_mariadb() {
-    reset(Kind::MariaDb, Mode::MariaDbFilePosition, true).await;
+    reset(Kind::MariaDb, Mode::MariaDbFilePosition, false).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

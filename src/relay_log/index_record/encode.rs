@@ -45,7 +45,10 @@ impl Record {
                 source,
                 number,
                 text,
-            } => source_file(*source, *number, text),
+            } => text_of(9, text)
+                .put_u16(2, *source)
+                .put_u32(4, *number)
+                .seal(),
             Record::Origin { number, text } => text_of(10, text).put_u32(4, *number).seal(),
             Record::EmptiedXa(xid) => text_of(11, xid).seal(),
             Record::EndedXa(xid) => text_of(12, xid).seal(),
@@ -71,23 +74,12 @@ impl Record {
                 origin,
                 first,
                 last,
-<<<<<<< HEAD
-            } => counted_gtids(*origin, *first, *last),
-=======
             } => counted(*origin, *first, *last),
->>>>>>> copies
             Record::NewHistory { server_id } => Fields::new(21).put_u32(4, *server_id).seal(),
             Record::OpenTemporaryTable(table) => text_of(22, table).seal(),
             Record::DroppedTemporaryTable(table) => text_of(23, table).seal(),
         }
     }
-}
-
-fn source_file(source: u16, number: u32, text: &TextPart) -> RecordBytes {
-    text_of(9, text)
-        .put_u16(2, source)
-        .put_u32(4, number)
-        .seal()
 }
 
 fn path_queue(
