@@ -107,9 +107,14 @@ impl Plan {
         let write = Step::Write(master, random.random_range(1..15));
         let steps = &mut self.steps;
         let is_stopped = relay_is_stopped(steps);
-        let may_kill = !steps
-            .iter()
-            .any(|step| matches!(step, Step::ChangeServerId(_)));
+        // To resume a killed MariaDB by position, the harness needs its peer's whole binlog.
+        let needs_all = self.mode == Mode::MariaDbFilePosition;
+        let is_purged = self.beginning == Beginning::Middle
+            || steps.iter().any(|step| matches!(step, Step::Purge(_)));
+        let may_kill = !(needs_all && is_purged)
+            && !steps
+                .iter()
+                .any(|step| matches!(step, Step::ChangeServerId(_)));
         steps.push(write);
         match random.random_range(0..20) {
             0..5 if may_kill => steps.push(Step::KillMaster(master)),

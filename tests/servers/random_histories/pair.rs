@@ -249,7 +249,7 @@ impl Pair {
         );
         self.copies[master] = Some(directory);
         self.masters[master].restart().await;
-        self.resume(master).await;
+        resume_stopped(&self.masters[master], self.mode).await;
     }
 
     async fn restore(&mut self, master: Master) {
@@ -387,11 +387,15 @@ async fn grow_old(masters: &mut [Server; 2], mode: Mode) -> TempDir {
     let directory = tempfile::tempdir_in("/tmp").expect("a directory in /tmp");
     copy_directory(&masters[0].data_dir(), &directory.path().join("data"));
     masters[0].restart().await;
-    if mode == Mode::MariaDbFilePosition {
-        let [first, second] = &*masters;
-        resume_from_peer(first, second).await;
-    }
+    resume_stopped(&masters[0], mode).await;
     directory
+}
+
+/// A master that was stopped normally replicates from its peer again.
+async fn resume_stopped(master: &Server, mode: Mode) {
+    if mode == Mode::MariaDbFilePosition {
+        master.sql("START SLAVE").await;
+    }
 }
 
 /// A fresh replica, or one with a copy of M1's data.
