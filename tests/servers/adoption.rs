@@ -2,7 +2,7 @@
 //! attached to the relay by the statements that `binrelay attach` prints. At the end its data equal the
 //! masters', without an error.
 
-mod cases;
+mod unusual_attachments;
 
 use std::process::Output;
 

@@ -44,9 +44,8 @@ enum Op {
 
 /// A transaction, by its origin and number.
 type Key = (usize, u64);
-
-/// Transactions: the master, and the number that it gave.
-type Transactions = Vec<(u32, u64)>;
+/// A transaction as it looks in a log file: its server_id, and a number.
+type Shown = (u32, u64);
 
 struct Pair {
     kind: Kind,
@@ -197,7 +196,7 @@ impl Pair {
 
     /// Attaches a replica with the first `count` transactions of master 0; returns what it gets from
     /// the bridge and from the log.
-    fn attach(&self, count: usize) -> (Transactions, Transactions) {
+    fn attach(&self, count: usize) -> (Vec<Shown>, Vec<Shown>) {
         let log = self.log_thread.as_ref().unwrap().log().clone();
         let part = LogPart {
             log_dir: log.log_dir(),
@@ -217,7 +216,7 @@ impl Pair {
         (from_bridge, self.logged(&part, found.from))
     }
 
-    fn bridged(&self, part: &LogPart<'_>, held: &Held, found: &Continuation) -> Vec<(u32, u64)> {
+    fn bridged(&self, part: &LogPart<'_>, held: &Held, found: &Continuation) -> Vec<Shown> {
         let executed = match held {
             Held::Gtids(gtids) => gtids.clone(),
             Held::Records(_) => Executed::Anonymous,
@@ -250,7 +249,7 @@ impl Pair {
         keys
     }
 
-    fn logged(&self, part: &LogPart<'_>, from: RelayLogPosition) -> Vec<(u32, u64)> {
+    fn logged(&self, part: &LogPart<'_>, from: RelayLogPosition) -> Vec<Shown> {
         let mut found = Vec::new();
         for number in part.files.iter().filter(|number| **number >= from.file) {
             let bytes = fs::read(part.log_dir.log_path(*number)).unwrap();
@@ -264,7 +263,7 @@ impl Pair {
     }
 
     /// The transactions in the events from `offset` of their file on.
-    fn keys(&self, events: &[Vec<u8>], offset: u64) -> Vec<(u32, u64)> {
+    fn keys(&self, events: &[Vec<u8>], offset: u64) -> Vec<Shown> {
         let mut at = 4;
         let mut keys = Vec::new();
         for event in events {
