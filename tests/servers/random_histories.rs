@@ -111,10 +111,9 @@ impl Plan {
         let needs_all = self.mode == Mode::MariaDbFilePosition;
         let is_purged = self.beginning == Beginning::Middle
             || steps.iter().any(|step| matches!(step, Step::Purge(_)));
-        let may_kill = !(needs_all && is_purged)
-            && !steps
-                .iter()
-                .any(|step| matches!(step, Step::ChangeServerId(_)));
+        let mut so_far = steps.iter();
+        let is_changed = so_far.any(|step| matches!(step, Step::ChangeServerId(_)));
+        let may_kill = !(is_changed || needs_all && is_purged);
         steps.push(write);
         match random.random_range(0..20) {
             0..5 if may_kill => steps.push(Step::KillMaster(master)),
