@@ -96,6 +96,11 @@ impl Merge {
         self.pairing.begin_origin(server_id, has_lost);
     }
 
+    /// As [`Pairing::pass_before`]: each transaction that is dropped without a copy counts.
+    pub fn pass_before(&mut self, source: u16, origin: u32) {
+        self.pairing.pass_before(source, origin);
+    }
+
     /// As [`Pairing::note_restart`].
     pub fn note_restart(&mut self, source: u16) {
         self.pairing.note_restart(source);
