@@ -15,6 +15,7 @@
 //! served.
 
 mod error;
+mod paths;
 mod queue;
 mod source;
 mod temporary_tables;
@@ -22,6 +23,7 @@ mod temporary_tables;
 mod tests;
 
 pub use error::{AppendError, Refusal};
+pub use paths::{NewPath, Paths};
 pub use queue::{QueuedBatch, SourceCounters};
 
 use std::sync::Arc;
@@ -58,8 +60,9 @@ const IDLE_TICK: Duration = Duration::from_millis(50);
 pub struct LogThread {
     log: Writer,
     merge: Merge,
-    /// By source number. Invariant: one for each configured source.
+    /// By source number. Invariant: one for each name in the log's options.
     sources: Vec<Source>,
+    paths: Arc<Paths>,
     /// Those on the replicas.
     temporary_tables: TemporaryTables,
 }
@@ -112,11 +115,12 @@ impl LogThread {
         Self::open(options, format, opened, merge, TemporaryTables::default())
     }
 
-    /// Continues a recovered log, in a new file.
+    /// Continues a recovered log, in a new file. The names in `options` are replaced by those that the log has.
     ///
     /// # Errors
     /// When the files cannot be created.
-    pub fn resume(options: LogOptions, recovered: Recovered) -> Result<Self, LogError> {
+    pub fn resume(mut options: LogOptions, recovered: Recovered) -> Result<Self, LogError> {
+        options.source_names = recovered.source_names;
         let progress = options.source_names.iter();
         let progress = progress.map(|name| recovered.sources.get(name).cloned());
         let progress = progress.map(Option::unwrap_or_default).collect();
@@ -154,11 +158,13 @@ impl LogThread {
         let sources = options.source_names.iter().cloned().map(Source::new);
         let sources = sources.collect();
         let carried = carried_over(&merge, &temporary_tables, opened.number);
+        let paths = Arc::new(Paths::new(&options.source_names));
         let log = Writer::open(options, format, opened, &carried)?;
         Ok(Self {
             log,
             merge,
             sources,
+            paths,
             temporary_tables,
         })
     }
@@ -166,6 +172,22 @@ impl LogThread {
     /// The published log.
     pub fn log(&self) -> &Arc<RelayLog> {
         self.log.log()
+    }
+
+    /// The names of the paths, to which others are added.
+    pub fn paths(&self) -> &Arc<Paths> {
+        &self.paths
+    }
+
+    /// Adds the paths that were not added yet. A new file begins, whose index defines them.
+    fn add_paths(&mut self) -> Result<(), LogError> {
+        let first = self.log.first_record();
+        for path in self.paths.from(self.sources.len()) {
+            self.merge.add_path(first, &path.before);
+            self.sources.push(Source::new(path.name.clone()));
+            self.log.add_source(path.name);
+        }
+        self.start_file()
     }
 
     /// Processes the next transaction of `batch` in the four steps. It is neither durable nor
@@ -352,10 +374,18 @@ impl LogThread {
     ) -> Result<(), LogError> {
         let mut len = 0;
         let mut next = Some(first);
-        while let Some(QueuedBatch { batch, memory }) = next {
+        while let Some(queued) = next {
+            let QueuedBatch {
+                batch,
+                source,
+                memory,
+            } = queued;
             len += batch.len();
-            let source = counters.get(usize::from(batch.source));
+            let source = counters.get(usize::from(source));
             let source = source.ok_or_else(|| not_configured(&self.log, batch.source))?;
+            if usize::from(batch.source) >= self.sources.len() {
+                self.add_paths()?;
+            }
             self.append_batch(&batch, source)?;
             source.taken.fetch_add(1, Ordering::Relaxed);
             batch.recycle();

@@ -101,6 +101,15 @@ impl Merge {
         self.pairing.pass_before(source, origin);
     }
 
+    /// Adds the next path. `first` is the log's first record, `before` how many transactions of which
+    /// origin precede it on the path.
+    pub fn add_path(&mut self, first: RecordNumber, before: &[(u32, u64)]) {
+        let path = self.pairing.add_path(first);
+        for (origin, count) in before {
+            self.pairing.begin_after(path, *origin, *count);
+        }
+    }
+
     /// As [`Pairing::note_restart`].
     pub fn note_restart(&mut self, source: u16) {
         self.pairing.note_restart(source);

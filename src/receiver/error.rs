@@ -89,6 +89,9 @@ pub enum ReceiverError {
         /// The file that keeps the source from being followed, see `history_record`.
         record: Option<PathBuf>,
     },
+    /// Another server answers at the address than the one that is expected, and it is not followed here.
+    #[error("{0}")]
+    Elsewhere(String),
     /// A GTID set or position that the source sent cannot be read.
     #[error("{what}: {cause}")]
     Gtid {
@@ -142,7 +145,7 @@ impl ReceiverError {
             ReceiverError::Transaction { cause, .. } => {
                 !matches!(cause, TransactionError::Spill { .. })
             }
-            ReceiverError::Stream { .. } => false,
+            ReceiverError::Stream { .. } | ReceiverError::Elsewhere(_) => false,
             ReceiverError::Flavor { .. }
             | ReceiverError::Setup { .. }
             | ReceiverError::History { .. }

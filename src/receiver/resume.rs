@@ -131,7 +131,7 @@ fn check_history(context: &ReceiverContext, has_start: bool) -> Result<(), Recei
 }
 
 /// Describes what `before` contains that `executed` lacks.
-fn missing(before: &Executed, executed: &Executed) -> Option<String> {
+pub(super) fn missing(before: &Executed, executed: &Executed) -> Option<String> {
     match (before, executed) {
         (Executed::MySql(before), Executed::MySql(executed)) => {
             let mut rest = before.clone();

@@ -41,7 +41,10 @@ pub struct Recovered {
     pub purged: Executed,
     /// The log files' numbers.
     pub files: Vec<u64>,
-    /// Each source's progress, by its configured name.
+    /// The sources' names, by number: those of the configuration, then those that were removed from it. If
+    /// these are added again, they continue where they were.
+    pub source_names: Vec<Arc<str>>,
+    /// Each source's progress, by its name.
     pub sources: HashMap<Arc<str>, SourceProgress>,
     /// Without GTIDs: the state of each path's queues.
     pub pairing: Pairing,
@@ -78,12 +81,16 @@ pub fn recover(log_dir: &LogDir, source_names: &[Arc<str>]) -> Result<Option<Rec
     let mut repairs = Vec::new();
     let (durable, good) = find_ends(log_dir, last, &head, &binding, &mut repairs)?;
     let mut index = IndexReader::open(&log_dir.index_path(last))?;
+    index.skip_head()?; // It defines all sources.
+    let source_names = with_removed(source_names, &index);
+    index.seek(1)?;
     let mut recovered = Recovered {
         log_id: index.header().log_id,
         executed: head.previous.clone(),
         format: head.format,
         purged: purged.unwrap_or(head.previous),
         files,
+        source_names,
         sources: HashMap::new(),
         pairing: Pairing::new([]),
         halves: OpenHalves::default(),
@@ -97,11 +104,16 @@ pub fn recover(log_dir: &LogDir, source_names: &[Arc<str>]) -> Result<Option<Rec
     if index.kind() == IdentityKind::Anonymous {
         (recovered.executed, recovered.purged) = (Executed::Anonymous, Executed::Anonymous);
         let begin = |file| RecordNumber { file, record: 0 };
-        recovered.pairing =
-            replay_pairing(log_dir, source_names, begin(first), begin(last), good.index)?;
+        recovered.pairing = replay_pairing(
+            log_dir,
+            &recovered.source_names,
+            begin(first),
+            begin(last),
+            good.index,
+        )?;
     }
     replay(&mut index, &good, &mut recovered)?;
-    let numbers = ConfiguredNumbers::of(&index, source_names);
+    let numbers = ConfiguredNumbers::of(&index, &recovered.source_names);
     let tables = std::mem::take(&mut recovered.temporary_tables);
     recovered.temporary_tables = tables.renumbered(|source| numbers.find(source));
     settle(&log_dir.log_path(last), durable.log, good.log)?;
@@ -110,7 +122,30 @@ pub fn recover(log_dir: &LogDir, source_names: &[Arc<str>]) -> Result<Option<Rec
         forget(log_dir, &recovered.files)?;
         return Ok(None);
     }
+    add_unnamed(&mut recovered);
     Ok(Some(recovered))
+}
+
+/// The configured names, and after them those that the head of the newest index has besides.
+fn with_removed(configured: &[Arc<str>], index: &IndexReader<'_>) -> Vec<Arc<str>> {
+    let mut names = configured.to_vec();
+    let mut known: Vec<(u16, &[u8])> = index.source_names().collect();
+    known.sort_unstable();
+    for (_, name) in known {
+        if !names.iter().any(|configured| configured.as_bytes() == name) {
+            names.push(String::from_utf8_lossy(name).into());
+        }
+    }
+    names
+}
+
+/// Adds the names of sources that the newest index defines after its head.
+fn add_unnamed(recovered: &mut Recovered) {
+    let names = &mut recovered.source_names;
+    let mut added: Vec<Arc<str>> = recovered.sources.keys().cloned().collect();
+    added.retain(|name| !names.contains(name));
+    added.sort_unstable();
+    names.append(&mut added);
 }
 
 /// Removes a log that had not begun: it has no transactions. The next start creates it again.
