@@ -117,7 +117,13 @@ impl Pairing {
             server_id: 0,
             unseen_from,
         });
-        (self.sources.len() - 1) as u16
+        let path = (self.sources.len() - 1) as u16;
+        // The states of these queues must be stored, because the next index's are not at its beginning.
+        let origins: HashSet<u32> = self.paths.keys().map(|(_, origin)| *origin).collect();
+        for origin in origins {
+            self.path(path, origin);
+        }
+        path
     }
 
     /// Records a restart of the path's server, which may have been killed.
