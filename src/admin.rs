@@ -1,23 +1,70 @@
-//! The unix socket that answers `binrelay status`: each client gets the report as one JSON
-//! object, and the connection is closed.
+//! The unix socket that answers `binrelay status` and `binrelay continue`: each client sends one JSON object as a
+//! line, gets one as the answer, and the connection is closed. A client that sends nothing gets the status.
 
 use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::config::SourceStart;
 use crate::fault;
+use crate::receiver::{ContinueFrom, ContinueRequest, has_changed_history};
 use crate::status::Report;
 
 /// Time limit for one client to read its answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// The largest answer that is accepted, in bytes.
 const REPORT_LEN_MAX: u64 = 64 * 1024 * 1024;
+/// The largest request that is accepted, in bytes.
+const REQUEST_LEN_MAX: u64 = 1024 * 1024;
+/// A client that sends nothing within this time wants the status.
+const REQUEST_TIMEOUT: Duration = Duration::from_millis(200);
+/// Time limit for a decision about a source.
+const CONTINUE_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// A client's request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Request {
+    /// The status.
+    Status,
+    /// A decision about a source.
+    Continue {
+        /// Its name.
+        source: String,
+        /// A position, as `start` in the configuration; null is where it was.
+        at: Option<String>,
+        /// Whether its changed history is accepted.
+        new_history: bool,
+    },
+}
+
+/// The answer to a decision.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Decided {
+    /// What was decided.
+    Done(String),
+    /// Why it was refused.
+    Refused(String),
+}
+
+/// The parts of the relay that answer.
+#[derive(Clone)]
+pub struct Answering {
+    /// The status.
+    pub report: Arc<dyn Fn() -> Report + Send + Sync>,
+    /// Where changed histories are recorded.
+    pub data_dir: PathBuf,
+    /// By name: the receivers, for decisions.
+    pub sources: Arc<Vec<(String, mpsc::Sender<ContinueRequest>)>>,
+}
 
 /// Opens the socket. The socket of a killed relay is replaced; one that answers is not.
 ///
@@ -53,7 +100,7 @@ pub async fn listen(path: &Path) -> io::Result<UnixListener> {
 /// Answers until the relay stops.
 pub async fn serve(
     listener: UnixListener,
-    report: Arc<dyn Fn() -> Report + Send + Sync>,
+    answering: Answering,
     mut shutdown: watch::Receiver<bool>,
 ) {
     loop {
@@ -64,11 +111,10 @@ pub async fn serve(
         match accepted {
             Ok((client, _)) => {
                 fault::inject("admin_loop");
-                let report = report.clone();
+                let answering = answering.clone();
                 tokio::spawn(async move {
-                    let report = report();
-                    let answer = answer(client, &report);
-                    let _ = tokio::time::timeout(ANSWER_TIMEOUT, answer).await;
+                    // The client may have disconnected.
+                    let _ = answer(client, &answering).await;
                 });
             }
             Err(error) => {
@@ -79,29 +125,144 @@ pub async fn serve(
     }
 }
 
-async fn answer(mut client: UnixStream, report: &Report) -> io::Result<()> {
-    let mut json = serde_json::to_vec(report)?;
+async fn answer(mut client: UnixStream, answering: &Answering) -> io::Result<()> {
+    let mut line = Vec::new();
+    let (reader, mut writer) = client.split();
+    let mut reader = BufReader::new(reader).take(REQUEST_LEN_MAX);
+    let reading = reader.read_until(b'\n', &mut line);
+    let _ = tokio::time::timeout(REQUEST_TIMEOUT, reading).await;
+    let request = match line.is_empty() {
+        true => Ok(Request::Status),
+        false => serde_json::from_slice(&line),
+    };
+    let mut json = match request {
+        Ok(Request::Status) => serde_json::to_vec(&(answering.report)())?,
+        Ok(Request::Continue {
+            source,
+            at,
+            new_history,
+        }) => serde_json::to_vec(&decide(answering, &source, at, new_history).await)?,
+        Err(error) => serde_json::to_vec(&Decided::Refused(format!(
+            "the request cannot be read ({error}): use a client of the relay's version"
+        )))?,
+    };
     json.push(b'\n');
-    client.write_all(&json).await?;
-    client.shutdown().await
+    let writing = async {
+        writer.write_all(&json).await?;
+        writer.shutdown().await
+    };
+    match tokio::time::timeout(ANSWER_TIMEOUT, writing).await {
+        Ok(written) => written,
+        Err(_) => Err(io::ErrorKind::TimedOut.into()),
+    }
 }
 
-/// Asks the relay at `socket`.
+/// Has a source's receiver carry out a decision.
+async fn decide(
+    answering: &Answering,
+    source: &str,
+    at: Option<String>,
+    new_history: bool,
+) -> Decided {
+    let refused = |text: String| Decided::Refused(text);
+    let at = match at.as_deref().map(SourceStart::parse) {
+        None => None,
+        Some(Some(at)) => Some(at),
+        Some(None) => return refused("the position cannot be read".to_owned()),
+    };
+    let mut sources = answering.sources.iter();
+    let Some((_, receiver)) = sources.find(|(name, _)| name == source) else {
+        return refused(format!(
+            "the relay runs without a source {source:?}; restart it with the present configuration"
+        ));
+    };
+    let report = (answering.report)();
+    if report.relay.state != "running" {
+        let state = report.relay.state;
+        return refused(format!("the relay log is {state}: nothing can be recorded"));
+    }
+    if new_history && let Some(other) = behind(answering, &report, source) {
+        return refused(format!(
+            "the source {other} must have delivered everything first: it may still send transactions of the \
+             former history, which would be taken for others; wait until it is streaming and not behind, or \
+             remove it from the configuration and restart the relay"
+        ));
+    }
+    let (answer, answered) = oneshot::channel();
+    let request = ContinueRequest {
+        from: ContinueFrom { at, new_history },
+        answer,
+    };
+    let deciding = async {
+        let sent = receiver.send(request).await;
+        sent.map_err(|_| "the receiver has ended: restart the relay".to_owned())?;
+        let answered = answered.await;
+        answered.map_err(|_| "the relay is stopping".to_owned())?
+    };
+    match tokio::time::timeout(CONTINUE_TIMEOUT, deciding).await {
+        Ok(Ok(text)) => Decided::Done(text),
+        Ok(Err(text)) => refused(text),
+        Err(_) => {
+            refused("it takes longer than expected; binrelay status shows the result".to_owned())
+        }
+    }
+}
+
+/// Another source than `source` that may have transactions that are not received. One whose transactions the log
+/// refuses has sent everything before them, and one whose history has changed is decided on by itself.
+fn behind(answering: &Answering, report: &Report, source: &str) -> Option<String> {
+    let others = report.sources.iter().filter(|other| other.name != source);
+    let mut behind = others.filter(|other| {
+        let is_at_end = other.state == "streaming" && other.seconds_behind == Some(0);
+        !is_at_end && !other.is_refused && !has_changed_history(&answering.data_dir, &other.name)
+    });
+    behind.next().map(|other| other.name.clone())
+}
+
+/// Asks the relay at `socket` for its status.
 ///
 /// # Errors
 /// When no relay answers there, or its answer cannot be read.
 pub async fn ask(socket: &Path) -> io::Result<Report> {
+    let json = exchange(socket, &Request::Status, ANSWER_TIMEOUT).await?;
+    Ok(serde_json::from_slice(&json)?)
+}
+
+/// Has the relay at `socket` carry out a decision about a source.
+///
+/// # Errors
+/// When no relay answers there, or its answer cannot be read.
+pub async fn ask_continue(
+    socket: &Path,
+    source: &str,
+    at: Option<String>,
+    new_history: bool,
+) -> io::Result<Decided> {
+    let request = Request::Continue {
+        source: source.to_owned(),
+        at,
+        new_history,
+    };
+    let json = exchange(socket, &request, CONTINUE_TIMEOUT + ANSWER_TIMEOUT).await?;
+    Ok(serde_json::from_slice(&json)?)
+}
+
+/// Sends a request; returns the answer.
+async fn exchange(socket: &Path, request: &Request, limit: Duration) -> io::Result<Vec<u8>> {
     let asking = async {
-        let client = UnixStream::connect(socket).await?;
+        let mut client = UnixStream::connect(socket).await?;
+        let mut line = serde_json::to_vec(request)?;
+        line.push(b'\n');
+        client.write_all(&line).await?;
         let mut json = Vec::new();
         client.take(REPORT_LEN_MAX).read_to_end(&mut json).await?;
-        Ok(serde_json::from_slice(&json)?)
+        Ok(json)
     };
-    match tokio::time::timeout(ANSWER_TIMEOUT, asking).await {
+    match tokio::time::timeout(limit, asking).await {
         Ok(answer) => answer,
         Err(_) => Err(io::Error::new(
             io::ErrorKind::TimedOut,
-            "no answer within 5 seconds",
+            format!("no answer within {} seconds", limit.as_secs()),
         )),
     }
 }

@@ -3,6 +3,7 @@
 #![doc = include_str!("cli/messages.md")]
 
 mod check;
+mod continue_source;
 mod dump;
 mod help;
 mod logging;
@@ -43,6 +44,7 @@ enum Command {
     Run(run::RunArgs),
     Check(check::CheckArgs),
     Status(status::StatusArgs),
+    Continue(continue_source::ContinueArgs),
     Dump(dump::DumpArgs),
     Verify(verify::VerifyArgs),
     Position(position::PositionArgs),
@@ -113,6 +115,7 @@ fn execute(arguments: Arguments) -> anyhow::Result<Outcome> {
             check::run(args, config)
         }
         Command::Status(args) => status::run(args),
+        Command::Continue(args) => continue_source::run(args),
         Command::Dump(args) => dump::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Position(args) => {

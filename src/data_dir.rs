@@ -3,7 +3,7 @@
 //! ```text
 //! data_dir/
 //!   auto.cnf     the relay's server_uuid, as mysqld keeps it
-//!   history-changed.NAME   why a source is failed until an administrator acts
+//!   history-changed.NAME   why a source is failed until an administrator decides (`binrelay continue`)
 //!   LOCK         held by the running process
 //!   spool/       large transactions being assembled; emptied at start
 //! ```

@@ -35,7 +35,7 @@ pub mod trim;
 mod unclear;
 
 pub use rules::RuleLists;
-pub use temporary_tables::{TemporaryTableChange, temporary_table_change};
+pub use temporary_tables::{TemporaryTableChange, changed_tables, temporary_table_change};
 pub use unclear::Unclear;
 
 use crate::flavor::Flavor;

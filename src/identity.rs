@@ -9,9 +9,11 @@
 //! These types are below the stages of the data path: transaction, merge and relay log share them.
 
 mod digest;
+mod evidence;
 mod fingerprint;
 
 pub use digest::history_digest;
+pub use evidence::CopyEvidence;
 pub use fingerprint::Fingerprint;
 
 use std::fmt;
@@ -131,6 +133,15 @@ impl Executed {
             (Executed::MySql(set), Identity::MySql(gtid)) => set.insert(*gtid),
             (Executed::MariaDb(state), Identity::MariaDb(gtid)) => state.record(*gtid),
             _ => false,
+        }
+    }
+
+    /// Adds a transaction that is delivered; returns false if it was already added, or is of another
+    /// kind. MariaDB: it is the last of its domain, even if it is delivered again.
+    pub fn deliver(&mut self, identity: &Identity) -> bool {
+        match (self, identity) {
+            (Executed::MariaDb(state), Identity::MariaDb(gtid)) => state.record_again(*gtid),
+            (executed, _) => executed.record(identity),
         }
     }
 

@@ -14,6 +14,7 @@
 //! source. An error of the log stops the thread; transactions that are already durable are still
 //! served.
 
+mod decisions;
 mod error;
 mod paths;
 mod queue;
@@ -24,7 +25,7 @@ mod tests;
 
 pub use error::{AppendError, Refusal};
 pub use paths::{NewPath, Paths};
-pub use queue::{QueuedBatch, SourceCounters};
+pub use queue::{Continuation, DeliveredChange, Queued, QueuedBatch, RefusalNote, SourceCounters};
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -33,9 +34,9 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
-use self::source::Source;
+use self::source::{Repetition, Source};
 use crate::binlog::FormatDescription;
-use crate::gtid::Uuid;
+use crate::gtid::{GtidSet, Uuid};
 use crate::identity::{Executed, IdentityKind};
 use crate::merge::halves::OpenHalves;
 use crate::merge::pairing::Pairing;
@@ -65,6 +66,8 @@ pub struct LogThread {
     paths: Arc<Paths>,
     /// Those on the replicas.
     temporary_tables: TemporaryTables,
+    /// MySQL: GTIDs that count as delivered by decision of an administrator.
+    counted: GtidSet,
 }
 
 impl LogThread {
@@ -101,7 +104,13 @@ impl LogThread {
             pairing.begin_after(one.path, one.origin, one.count);
         }
         let halves = OpenHalves::default();
-        let merge = Merge::new(options.server_id, purged.clone(), pairing, halves);
+        let merge = Merge::new(
+            options.server_id,
+            purged.clone(),
+            purged.clone(),
+            pairing,
+            halves,
+        );
         let opened = OpenedLog {
             log_id: Uuid::random(),
             state: LogState {
@@ -112,7 +121,8 @@ impl LogThread {
             },
             number: 1,
         };
-        Self::open(options, format, opened, merge, TemporaryTables::default())
+        let tables = TemporaryTables::default();
+        Self::open(options, format, opened, merge, (tables, GtidSet::new()))
     }
 
     /// Continues a recovered log, in a new file. The names in `options` are replaced by those that the log has.
@@ -128,6 +138,7 @@ impl LogThread {
         let merge = Merge::new(
             options.server_id,
             recovered.executed.clone(),
+            recovered.purged.clone(),
             recovered.pairing,
             recovered.halves,
         );
@@ -141,8 +152,8 @@ impl LogThread {
             },
             number: recovered.end.file + 1,
         };
-        let tables = recovered.temporary_tables;
-        Self::open(options, &recovered.format, opened, merge, tables)
+        let kept = (recovered.temporary_tables, recovered.counted);
+        Self::open(options, &recovered.format, opened, merge, kept)
     }
 
     fn open(
@@ -150,14 +161,17 @@ impl LogThread {
         format: &FormatDescription,
         opened: OpenedLog,
         mut merge: Merge,
-        temporary_tables: TemporaryTables,
+        (temporary_tables, counted): (TemporaryTables, GtidSet),
     ) -> Result<Self, LogError> {
         for progress in &opened.state.sources {
             merge.begin_origin(progress.server_id, progress.first_timestamp != 0);
         }
+        if options.source_names.len() == 1 {
+            merge.set_one_source();
+        }
         let sources = options.source_names.iter().cloned().map(Source::new);
         let sources = sources.collect();
-        let carried = carried_over(&merge, &temporary_tables, opened.number);
+        let carried = carried_over(&merge, &temporary_tables, &counted, opened.number);
         let paths = Arc::new(Paths::new(&options.source_names));
         let log = Writer::open(options, format, opened, &carried)?;
         Ok(Self {
@@ -166,6 +180,7 @@ impl LogThread {
             sources,
             paths,
             temporary_tables,
+            counted,
         })
     }
 
@@ -206,6 +221,9 @@ impl LogThread {
         // 2. Is it new, or a copy? A new one gets its clock and commit group.
         let decision = self.decide(batch, transaction)?;
         self.report(batch, transaction, &decision)?;
+        if decision == Decision::Resent {
+            return Ok(decision); // Nothing is new, not even the source's position.
+        }
         // 3. If it is new, its events are appended; its record is, in any case.
         let record = self.log.write(batch, transaction, &decision)?;
         // 4. Copies that arrive later are compared with it.
@@ -224,6 +242,7 @@ impl LogThread {
         let is_full = self.log.is_full(len)?;
         let is_other_format = self.log.adopt_format(batch)?;
         self.note_ended_sessions(batch)?;
+        self.note_new_session(batch, transaction);
         let begins = self.log.begins_with(batch) || self.ends_temporary_tables();
         if begins || is_other_format || is_full {
             self.start_file()?;
@@ -235,15 +254,21 @@ impl LogThread {
     }
 
     fn start_file(&mut self) -> Result<(), LogError> {
+        self.start_file_with(None)
+    }
+
+    /// Begins the next file. `new_history` is the server of which a new history begins with it.
+    fn start_file_with(&mut self, new_history: Option<u32>) -> Result<(), LogError> {
         let next = self.log.next_record().file + 1;
         self.merge.start_file();
         let ends_temporary_tables = self.ends_temporary_tables();
         if ends_temporary_tables {
             self.temporary_tables.clear();
         }
-        let carried = carried_over(&self.merge, &self.temporary_tables, next);
+        let carried = carried_over(&self.merge, &self.temporary_tables, &self.counted, next);
         self.log.start_file(&CarriedOver {
             ends_temporary_tables,
+            new_history,
             ..carried
         })
     }
@@ -277,22 +302,14 @@ impl LogThread {
         transaction: &Transaction,
         decision: &Decision,
     ) -> Result<(), LogError> {
-        let is_repetition = match decision {
-            Decision::Duplicate => {
-                let progress = self.log.progress(batch.source)?;
-                source_of(&mut self.sources, &self.log, batch.source)?.warn_of_old_gtid(
-                    batch,
-                    transaction,
-                    progress,
-                );
-                return Ok(());
-            }
-            Decision::New(placement) if placement.may_be_repetition => true,
-            Decision::Repeated => false,
+        let repetition = match decision {
+            Decision::New(placement) if placement.is_again => Repetition::ExecutedAgain,
+            Decision::New(placement) if placement.may_be_repetition => Repetition::Delivered,
+            Decision::Repeated => Repetition::Dropped,
             _ => return Ok(()),
         };
         self.source(batch.source)?
-            .report_repetition(batch, transaction, is_repetition);
+            .report_repetition(batch, transaction, repetition);
         Ok(())
     }
 
@@ -339,7 +356,7 @@ impl LogThread {
     /// thread of its own. `counters` has one entry for each configured source.
     pub fn run(
         mut self,
-        mut queue: mpsc::Receiver<QueuedBatch>,
+        mut queue: mpsc::Receiver<Queued>,
         counters: &[Arc<SourceCounters>],
         runtime: &Handle,
     ) {
@@ -368,28 +385,35 @@ impl LogThread {
 
     fn append_group(
         &mut self,
-        first: QueuedBatch,
-        queue: &mut mpsc::Receiver<QueuedBatch>,
+        first: Queued,
+        queue: &mut mpsc::Receiver<Queued>,
         counters: &[Arc<SourceCounters>],
     ) -> Result<(), LogError> {
         let mut len = 0;
         let mut next = Some(first);
         while let Some(queued) = next {
-            let QueuedBatch {
-                batch,
-                source,
-                memory,
-            } = queued;
-            len += batch.len();
-            let source = counters.get(usize::from(source));
-            let source = source.ok_or_else(|| not_configured(&self.log, batch.source))?;
-            if usize::from(batch.source) >= self.sources.len() {
-                self.add_paths()?;
+            match queued {
+                Queued::Batch(queued) => {
+                    let QueuedBatch {
+                        batch,
+                        source,
+                        memory,
+                    } = queued;
+                    len += batch.len();
+                    let source = counters.get(usize::from(source));
+                    let source = source.ok_or_else(|| not_configured(&self.log, batch.source))?;
+                    if usize::from(batch.source) >= self.sources.len() {
+                        self.add_paths()?;
+                    }
+                    self.append_batch(&batch, source)?;
+                    source.taken.fetch_add(1, Ordering::Relaxed);
+                    batch.recycle();
+                    drop(memory);
+                }
+                Queued::Continuation(continuation) => {
+                    self.continue_source(*continuation, counters)?;
+                }
             }
-            self.append_batch(&batch, source)?;
-            source.taken.fetch_add(1, Ordering::Relaxed);
-            batch.recycle();
-            drop(memory);
             next = if len < GROUP_LEN_MAX {
                 queue.try_recv().ok()
             } else {
@@ -412,16 +436,21 @@ impl LogThread {
         if batch.is_empty() {
             return self.move_source(batch);
         }
-        let (mut kept, mut duplicate, mut filtered) = (0, 0, 0);
+        let (mut kept, mut duplicate, mut filtered, mut repeated) = (0, 0, 0, 0);
         for transaction in &batch.transactions {
             match self.append(batch, transaction) {
-                Ok(Decision::New(_)) => {
+                Ok(Decision::New(placement)) => {
                     kept += 1;
+                    repeated += u64::from(placement.is_again || placement.may_be_repetition);
                     filtered += u64::from(transaction.emptied);
+                }
+                Ok(Decision::Repeated) => {
+                    duplicate += 1;
+                    repeated += 1;
                 }
                 Ok(
                     Decision::Duplicate
-                    | Decision::Repeated
+                    | Decision::Resent
                     | Decision::Own
                     | Decision::Cleanup
                     | Decision::BeforeOrigin,
@@ -429,7 +458,7 @@ impl LogThread {
                 Ok(Decision::BeforeStart) => {}
                 Err(AppendError::Log(error)) => return Err(error),
                 Err(AppendError::Refused(refusal)) => {
-                    counters.refusal.send_replace(Some(refusal.to_string()));
+                    counters.refusal.send_replace(Some(refusal.into()));
                     break;
                 }
             }
@@ -437,6 +466,7 @@ impl LogThread {
         counters.kept.fetch_add(kept, Ordering::Relaxed);
         counters.duplicate.fetch_add(duplicate, Ordering::Relaxed);
         counters.filtered.fetch_add(filtered, Ordering::Relaxed);
+        counters.repeated.fetch_add(repeated, Ordering::Relaxed);
         Ok(())
     }
 }
@@ -459,6 +489,7 @@ fn not_configured(log: &Writer, source: u16) -> LogError {
 fn carried_over<'a>(
     merge: &'a Merge,
     temporary_tables: &'a TemporaryTables,
+    counted: &'a GtidSet,
     number: u64,
 ) -> CarriedOver<'a> {
     let end = RecordNumber {
@@ -471,6 +502,8 @@ fn carried_over<'a>(
         paths: merge.pairing().states(end).collect(),
         temporary_tables,
         ends_temporary_tables: false,
+        counted,
+        new_history: None,
     }
 }
 

@@ -8,10 +8,13 @@
 //! afterwards. A decision also has the values that depend on a new transaction's position in the
 //! merged order: the logical clock (MySQL) and the group commit id (MariaDB) that let replicas
 //! apply transactions in parallel. A transaction with a GTID is a copy if its GTID was delivered
-//! before ([`Executed`]); without GTIDs, see [`pairing`].
+//! before ([`Executed`]), and it does not contradict the delivered one ([`copies`]); without GTIDs,
+//! see [`pairing`].
+#![doc = include_str!("merge/with_gtids.md")]
 #![doc = include_str!("merge/without_gtids.md")]
 
 mod clock;
+pub mod copies;
 mod decision;
 mod error;
 pub mod halves;
@@ -19,13 +22,16 @@ pub mod pairing;
 pub mod temporary_tables;
 
 pub use clock::ClockMap;
+pub use copies::{DeliveredGtids, PathProgress};
 pub use decision::{Decision, Placement};
 pub use error::{MergeError, SettleError};
 
+use self::copies::{Copies, Known};
 use self::halves::OpenHalves;
 use self::pairing::{Arrival, Ledger, Paired, Pairing};
 
 use crate::flavor::Flavor;
+use crate::gtid::{BinlogState, GtidSet};
 use crate::identity::{Executed, Identity};
 use crate::position::{RecordNumber, SourcePosition};
 use crate::transaction::{Transaction, TransactionBatch};
@@ -44,6 +50,7 @@ pub struct Merge {
     own_server_id: u32,
     /// Invariant: exactly the identities that were settled as new, and those before the log.
     executed: Executed,
+    copies: Copies,
     pairing: Pairing,
     clock: ClockMap,
     group: Option<Group>,
@@ -51,23 +58,31 @@ pub struct Merge {
 }
 
 impl Merge {
-    /// A merge that continues after the transactions of `executed`. `pairing` is only used for
+    /// A merge that continues after the transactions of `executed`; those of `before` are before the
+    /// log. `pairing` is only used for
     /// transactions without GTIDs; `halves` are the two-part operations that were open before a
     /// restart.
     pub fn new(
         own_server_id: u32,
         executed: Executed,
+        before: Executed,
         pairing: Pairing,
         halves: OpenHalves,
     ) -> Self {
         Self {
             own_server_id,
             executed,
+            copies: Copies::new(before),
             pairing,
             clock: ClockMap::new(),
             group: None,
             halves,
         }
+    }
+
+    /// Says that there is only one source.
+    pub fn set_one_source(&mut self) {
+        self.copies.set_one_path(true);
     }
 
     /// All transactions delivered so far.
@@ -104,10 +119,35 @@ impl Merge {
     /// Adds the next path. `first` is the log's first record, `before` how many transactions of which
     /// origin precede it on the path.
     pub fn add_path(&mut self, first: RecordNumber, before: &[(u32, u64)]) {
+        self.copies.set_one_path(false);
         let path = self.pairing.add_path(first);
         for (origin, count) in before {
             self.pairing.begin_after(path, *origin, *count);
         }
+    }
+
+    /// Counts GTIDs of MySQL as delivered, by decision of an administrator.
+    pub fn count_delivered(&mut self, gtids: &GtidSet) {
+        if let Executed::MySql(executed) = &mut self.executed {
+            executed.union_with(gtids);
+        }
+    }
+
+    /// MariaDB: as [`BinlogState::begin_again`].
+    pub fn begin_history(&mut self, server_id: u32, before: &BinlogState) {
+        if let Executed::MariaDb(executed) = &mut self.executed {
+            executed.begin_again(server_id, before);
+        }
+    }
+
+    /// As [`Pairing::begin_again`].
+    pub fn begin_path(
+        &mut self,
+        source: u16,
+        server_id: u32,
+        new_history: Option<(RecordNumber, RecordNumber)>,
+    ) {
+        self.pairing.begin_again(source, server_id, new_history);
     }
 
     /// As [`Pairing::note_restart`].
@@ -116,7 +156,8 @@ impl Merge {
     }
 
     /// Decides about the next transaction of `batch`. [`Merge::settle`] must follow once it is
-    /// written: the queues, the clock and the group have already moved past it.
+    /// written: the queues, the clock and the group have already moved past it. `path` is what its
+    /// source has sent before it.
     ///
     /// # Errors
     /// When it is of another kind than this log, or it cannot be determined whether it is new.
@@ -125,7 +166,8 @@ impl Merge {
         &mut self,
         batch: &TransactionBatch,
         transaction: &Transaction,
-        ledger: &impl Ledger,
+        path: &PathProgress<'_>,
+        ledger: &(impl Ledger + DeliveredGtids),
     ) -> Result<Decision, MergeError> {
         self.check_kind(&transaction.identity)?;
         let group = transaction.commit_id.map(|commit_id| Group {
@@ -133,8 +175,9 @@ impl Merge {
             run: batch.run,
             commit_id,
         });
-        let may_be_repetition = match self.classify(batch, transaction, ledger)? {
-            Classified::New { may_be_repetition } => may_be_repetition,
+        let (may_be_repetition, is_again) = match self.classify(batch, transaction, path, ledger)? {
+            Classified::New { may_be_repetition } => (may_be_repetition, false),
+            Classified::ExecutedAgain => (false, true),
             Classified::Known(decision) => {
                 self.leave_group(batch.source, group);
                 return Ok(decision);
@@ -152,6 +195,7 @@ impl Merge {
             empties,
             half_change,
             may_be_repetition,
+            is_again,
         }))
     }
 
@@ -175,7 +219,10 @@ impl Merge {
                         self.pairing
                             .deliver(arrival, record, placement.may_be_repetition);
                     }
-                    None if self.executed.record(&transaction.identity) => {}
+                    None if self.executed.deliver(&transaction.identity) || placement.is_again => {
+                        self.copies
+                            .note(&transaction.identity, transaction.evidence());
+                    }
                     None => {
                         let identity = transaction.identity.to_string();
                         return Err(SettleError { identity });
@@ -192,6 +239,7 @@ impl Merge {
             }
             Decision::Duplicate
             | Decision::Repeated
+            | Decision::Resent
             | Decision::BeforeOrigin
             | Decision::Own
             | Decision::Cleanup => {}
@@ -228,17 +276,18 @@ impl Merge {
         &mut self,
         batch: &TransactionBatch,
         transaction: &Transaction,
-        ledger: &impl Ledger,
+        path: &PathProgress<'_>,
+        ledger: &(impl Ledger + DeliveredGtids),
     ) -> Result<Classified, MergeError> {
         if transaction.server_id == self.own_server_id {
             return Ok(Classified::Known(Decision::Own));
         }
         let Some(arrival) = arrival(batch, transaction) else {
-            return Ok(match self.executed.contains(&transaction.identity) {
-                true => Classified::Known(Decision::Duplicate),
-                false => Classified::New {
-                    may_be_repetition: false,
-                },
+            if self.executed.contains(&transaction.identity) {
+                return self.classify_known(batch, transaction, path, ledger);
+            }
+            return Ok(Classified::New {
+                may_be_repetition: false,
             });
         };
         let paired = self.pairing.pair(&arrival, ledger).map_err(|cause| {
@@ -265,11 +314,43 @@ impl Merge {
             Paired::Before => Classified::Known(Decision::BeforeOrigin),
         })
     }
+
+    /// Classifies a transaction whose GTID was delivered.
+    fn classify_known(
+        &mut self,
+        batch: &TransactionBatch,
+        transaction: &Transaction,
+        path: &PathProgress<'_>,
+        ledger: &impl DeliveredGtids,
+    ) -> Result<Classified, MergeError> {
+        let end = || SourcePosition::new(batch.source_end.file.clone(), transaction.source_offset);
+        let identity = &transaction.identity;
+        let known = self.copies.classify(batch, transaction, path, ledger);
+        let known = known.map_err(|cause| MergeError::Unreadable { end: end(), cause })?;
+        Ok(match known {
+            Known::Copy => Classified::Known(Decision::Duplicate),
+            Known::Resent => Classified::Known(Decision::Resent),
+            Known::Repeated => Classified::Known(Decision::Repeated),
+            Known::ExecutedAgain => Classified::ExecutedAgain,
+            Known::Contradiction(delivered) => {
+                return Err(MergeError::Reused {
+                    gtid: identity.to_string(),
+                    delivered: copies::describe_delivered(identity, &delivered, ledger),
+                    end: end(),
+                    times: copies::times(&transaction.evidence()),
+                });
+            }
+        })
+    }
 }
 
 /// Whether a transaction is new.
 enum Classified {
-    New { may_be_repetition: bool },
+    New {
+        may_be_repetition: bool,
+    },
+    /// Its origin has executed it again under the same GTID.
+    ExecutedAgain,
     Known(Decision),
 }
 

@@ -9,6 +9,7 @@
 //!   `dump_request` requests the dump.
 //! - `stream`: packets become batches of transactions for the relay log; `packets`,
 //!   `dump_position`, `listening`.
+//! - `continuing`: an administrator's decision to continue a source at another position.
 //! - `control`: a second connection, which asks for the source's own end and for privileges.
 //!
 //! Each source has its own receiver; a problem with one does not affect the others.
@@ -18,6 +19,7 @@ mod binlog_check;
 mod binlog_reading;
 mod check;
 mod connect;
+mod continuing;
 pub mod control;
 mod dump_position;
 mod dump_request;
@@ -39,27 +41,32 @@ mod old_servers;
 mod options;
 mod packets;
 mod read_back;
+mod rereading;
 mod resume;
 mod retry;
 mod scan;
 mod shared_domain;
 mod source_end;
 mod source_queries;
+mod start_changes;
 mod status;
 mod stream;
 #[cfg(test)]
 pub(crate) mod tests;
 
 pub use check::{CheckedSource, check_source};
+pub use continuing::{ContinueFrom, ContinueRequest};
 pub use error::ReceiverError;
 pub use facts::SourceFacts;
 pub use filter_changes::announce_filters;
 pub use first_contact::FirstContact;
 pub use first_start::{FirstStart, first_start};
 pub use gtid_mode::GtidMode;
+pub use history_record::has_changed_history;
 pub use identities::Identities;
 pub use options::{Queue, ReceiverContext, ReceiverOptions};
 pub use read_back::ReadBack;
 pub use retry::run;
 pub use source_end::SourceEnd;
+pub use start_changes::{announce_starts, changed_starts};
 pub use status::{LastError, SourceState, SourceStatus};

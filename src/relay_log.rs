@@ -7,6 +7,7 @@
 
 mod check;
 pub mod coordinates;
+mod delivered_gtids;
 mod durable_mark;
 mod error;
 pub mod files;
@@ -16,6 +17,7 @@ pub mod ledger;
 mod names;
 mod published;
 pub mod reader;
+mod recorded;
 pub mod recover;
 mod replay_pairing;
 mod temporary_table;
@@ -25,6 +27,7 @@ pub use check::LogBinding;
 pub use error::{IndexMismatch, LogError};
 pub use files::LogDir;
 pub use published::{Condition, LastReceived, LogState, RelayLog, SourceProgress};
+pub use recorded::{started_sources, was_recorded};
 pub use writer::{CarriedOver, LogOptions, OpenedLog, WriteError, Writer};
 
 pub use crate::position::{RelayLogPosition, SourcePosition};

@@ -2,6 +2,8 @@
 //!
 //! The names are those of the JSON that scripts rely on; unknown values are null.
 
+mod only_here;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Instant, SystemTime};
@@ -89,8 +91,13 @@ pub struct SourceReport {
     pub reconnects: u64,
     /// Whether transactions are acknowledged to the source.
     pub semi_sync: bool,
+    /// Transactions in the relay log that no other source has; null where that is not known.
+    pub only_here: Option<u64>,
     /// The newest error.
     pub last_error: Option<ErrorReport>,
+    /// Whether the relay log refuses the source's transactions.
+    #[serde(default)]
+    pub is_refused: bool,
 }
 
 /// How a source's transactions were handled.
@@ -104,6 +111,8 @@ pub struct TransactionCounts {
     pub duplicate: u64,
     /// Kept transactions that the filter emptied.
     pub filtered: u64,
+    /// Transactions that the source has logged a second time; they also count as kept or duplicate.
+    pub repeated: u64,
 }
 
 /// An error with its time.
@@ -115,6 +124,9 @@ pub struct ErrorReport {
     pub message: String,
     /// When, in UTC.
     pub at: String,
+    /// When it ended, in UTC: the source has streamed since. Null until then.
+    #[serde(default)]
+    pub resolved_at: Option<String>,
 }
 
 /// The parts of one source that report.
@@ -149,12 +161,39 @@ impl Parts {
             // Another server may answer at its address: that one's binlog is another path.
             let path = source.status.path().map_or(number, usize::from);
             let progress = state.as_ref().and_then(|state| state.sources.get(path));
-            source.report(state.as_ref(), progress)
+            SourceReport {
+                only_here: state
+                    .as_ref()
+                    .and_then(|state| self.only_here(number, state)),
+                ..source.report(state.as_ref(), progress)
+            }
         });
         Report {
             relay: self.relay(log, state.as_ref()),
             sources: sources.collect(),
             replicas,
+        }
+    }
+
+    /// How many transactions no other source has.
+    fn only_here(&self, number: usize, state: &LogState) -> Option<u64> {
+        let is_other = |(other, _): &(usize, _)| *other != number;
+        match &state.executed {
+            Executed::Anonymous => None,
+            Executed::MySql(executed) => {
+                let sources = self.sources.iter().enumerate();
+                let ends: Vec<Option<Executed>> = sources
+                    .filter(|(other, _)| *other != number)
+                    .map(|(_, source)| source.status.source_end()?.executed)
+                    .collect();
+                only_here::mysql(executed, ends.iter().map(Option::as_ref))
+            }
+            Executed::MariaDb(executed) => {
+                let server_id = state.sources.get(number)?.server_id;
+                let others = state.sources.iter().enumerate().filter(is_other);
+                let sent = others.map(|(_, other)| (other.server_id, &other.sent));
+                only_here::mariadb(executed, server_id, sent)
+            }
         }
     }
 
@@ -221,25 +260,37 @@ impl SourceParts {
                 kept: self.ledger.kept.load(Ordering::Relaxed),
                 duplicate: self.ledger.duplicate.load(Ordering::Relaxed),
                 filtered: self.ledger.filtered.load(Ordering::Relaxed),
+                repeated: self.ledger.repeated.load(Ordering::Relaxed),
             },
             bytes_received: self.status.bytes_received.load(Ordering::Relaxed),
             reconnects: self.status.reconnects.load(Ordering::Relaxed),
             semi_sync: false,
-            last_error: self
-                .status
-                .last_error()
-                .map(|error| ErrorReport::new(error.code, error.message, error.at)),
+            is_refused: self.ledger.refusal.borrow().is_some(),
+            only_here: None,
+            last_error: self.status.last_error().map(|error| ErrorReport {
+                resolved_at: error.resolved_at.map(utc),
+                ..ErrorReport::new(error.code, error.message, error.at)
+            }),
         }
     }
 }
 
 impl ErrorReport {
     fn new(code: u16, message: String, at: SystemTime) -> Self {
-        let at = jiff::Timestamp::try_from(at)
-            .map(|at| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
-            .unwrap_or_default();
-        Self { code, message, at }
+        Self {
+            code,
+            message,
+            at: utc(at),
+            resolved_at: None,
+        }
     }
+}
+
+/// A time as text.
+fn utc(time: SystemTime) -> String {
+    jiff::Timestamp::try_from(time)
+        .map(|time| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
+        .unwrap_or_default()
 }
 
 impl Report {

@@ -27,6 +27,6 @@ pub use assemble::{Assembler, AssemblerOptions};
 pub use batch::{Half, Transaction, TransactionBatch};
 pub use error::{PayloadError, TransactionError};
 pub use spill::SpillFile;
-pub use temporary_tables::TemporaryTableStatement;
+pub use temporary_tables::{SessionStatement, TemporaryTableStatement, session_statements};
 
 pub use crate::filter::TemporaryTableChange;

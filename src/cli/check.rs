@@ -4,7 +4,8 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use binrelay::config::{Config, FlavorChoice};
-use binrelay::receiver::{Identities, ReceiverOptions, check_source};
+use binrelay::receiver::{Identities, ReceiverOptions, changed_starts, check_source};
+use binrelay::relay_log::{LogDir, started_sources};
 use binrelay::tls::install_crypto_provider;
 
 use super::Outcome;
@@ -35,8 +36,21 @@ pub fn run(_args: CheckArgs, config: Config) -> anyhow::Result<Outcome> {
         writeln!(out, "{file}: warning: {warning}")?;
     }
     out.flush()?;
+    let log_dir = LogDir {
+        dir: config.relay.data_dir.clone(),
+        basename: config.log.basename.clone(),
+    };
+    // A log that cannot be read is reported by run and verify.
+    let started = started_sources(&log_dir).unwrap_or_default();
+    let changed = changed_starts(&log_dir.dir, &config.sources, &started);
+    for (source, warning) in &changed {
+        writeln!(out, "source {source}: warning: {warning}")?;
+    }
+    out.flush()?;
     match check_sources(&config)? {
-        Outcome::Done if !config.warnings.is_empty() => Ok(Outcome::Degraded),
+        Outcome::Done if !config.warnings.is_empty() || !changed.is_empty() => {
+            Ok(Outcome::Degraded)
+        }
         outcome => Ok(outcome),
     }
 }
@@ -69,7 +83,12 @@ fn check_sources(config: &Config) -> anyhow::Result<Outcome> {
             }
             Err(error) => {
                 bad += 1;
-                writeln!(out, "source {}: {}", source.name, error.to_line())?;
+                writeln!(
+                    out,
+                    "source {}: {}",
+                    source.name,
+                    error.to_line(&source.name)
+                )?;
             }
         }
         out.flush()?;

@@ -66,7 +66,7 @@ pub fn run(args: StatusArgs) -> anyhow::Result<Outcome> {
     }
 }
 
-fn no_answer(socket: &Path) -> String {
+pub(super) fn no_answer(socket: &Path) -> String {
     format!(
         "no relay answers at {} (is binrelay running?)",
         socket.display()
@@ -129,6 +129,8 @@ fn sources(report: &Report) -> Table {
         "kept",
         "duplicate",
         "filtered",
+        "repeated",
+        "only here",
     ]);
     for source in &report.sources {
         table.add_row([
@@ -141,6 +143,10 @@ fn sources(report: &Report) -> Table {
             source.transactions.kept.to_string(),
             source.transactions.duplicate.to_string(),
             source.transactions.filtered.to_string(),
+            source.transactions.repeated.to_string(),
+            source
+                .only_here
+                .map_or("-".to_owned(), |count| count.to_string()),
         ]);
     }
     table
@@ -187,10 +193,15 @@ fn seconds(seconds: Option<u64>) -> String {
 
 fn error_line(error: &ErrorReport) -> String {
     let message = escaped(&error.message);
-    match error.code {
-        0 => format!("{message} ({})", error.at),
-        code => format!("{message} (error {code}, {})", error.at),
-    }
+    let code = match error.code {
+        0 => String::new(),
+        code => format!("error {code}, "),
+    };
+    let ended = match &error.resolved_at {
+        Some(at) => format!(", streaming again since {at}"),
+        None => String::new(),
+    };
+    format!("{message} ({code}{}{ended})", error.at)
 }
 
 /// The socket named on the command line, or the configuration's.

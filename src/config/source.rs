@@ -1,5 +1,6 @@
 //! `[[source]]`: the servers that the relay follows.
 
+use std::fmt;
 use std::time::Duration;
 
 use toml::de::{DeTable, DeValue};
@@ -138,11 +139,30 @@ fn read_start(section: &mut Section<'_, '_>) -> SourceStart {
     let Some(text) = section.string("start", START_EXPECTED) else {
         return SourceStart::Earliest;
     };
-    match parse_start(text) {
+    match SourceStart::parse(text) {
         Some(start) => start,
         None => {
             section.expected("start", START_EXPECTED);
             SourceStart::Earliest
+        }
+    }
+}
+
+impl SourceStart {
+    /// Reads a start as the configuration has it: `earliest`, `latest`, `FILE:POS` or `gtid:…`.
+    pub fn parse(text: &str) -> Option<SourceStart> {
+        parse_start(text)
+    }
+}
+
+/// As in the configuration.
+impl fmt::Display for SourceStart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SourceStart::Earliest => f.write_str("earliest"),
+            SourceStart::Latest => f.write_str("latest"),
+            SourceStart::FilePosition(position) => position.fmt(f),
+            SourceStart::Gtid(text) => write!(f, "gtid:{}", text.replace(char::is_whitespace, " ")),
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use super::parser::{Parser, TableName};
 use super::statement::dialect_of;
+use super::statement_tables::find;
+use super::touched::Touched;
 use super::unclear::Unclear;
 use crate::binlog::status_variables::StatusVariables;
 
@@ -17,7 +19,12 @@ const NAME_LEN_MAX: usize = 1024;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TemporaryTableChange {
     /// This one now exists.
-    Created(Box<[u8]>),
+    Created {
+        /// Its name.
+        table: Box<[u8]>,
+        /// Whether it may have existed before.
+        may_exist: bool,
+    },
     /// These no longer exist.
     Dropped {
         /// Their names.
@@ -44,6 +51,24 @@ pub fn temporary_table_change(
     let read = Parser::new(text, whole, dialect_of(variables, mariadb))
         .and_then(|mut parser| reader.change(&mut parser));
     read.unwrap_or(Some(TemporaryTableChange::Unclear))
+}
+
+/// The tables that a statement changes, named as in [`TemporaryTableChange`]; none if that is not
+/// certain.
+pub fn changed_tables(
+    text: &[u8],
+    whole: bool,
+    database: &[u8],
+    variables: &StatusVariables,
+    mariadb: bool,
+) -> Vec<Box<[u8]>> {
+    let tables = match find(text, whole, dialect_of(variables, mariadb)) {
+        Ok(Touched::Tables(tables) | Touched::Update(tables)) => tables,
+        _ => Vec::new(),
+    };
+    let reader = Reader { text, database };
+    let names = tables.iter().map(|table| reader.name(table));
+    names.filter_map(Result::ok).collect()
 }
 
 struct Reader<'a> {
@@ -90,7 +115,8 @@ impl Reader<'_> {
     }
 
     fn create(&self, parser: &mut Parser<'_>) -> Result<Option<TemporaryTableChange>, Unclear> {
-        if parser.accept("OR")? {
+        let mut may_exist = parser.accept("OR")?;
+        if may_exist {
             parser.expect("REPLACE")?;
         }
         if !parser.accept("TEMPORARY")? {
@@ -99,9 +125,9 @@ impl Reader<'_> {
         if !parser.accept_any(&["TABLE", "SEQUENCE"])? {
             return Err(Unclear::Syntax);
         }
-        parser.accept_if_exists()?;
-        let table = parser.table()?;
-        Ok(Some(TemporaryTableChange::Created(self.name(&table)?)))
+        may_exist |= parser.accept_if_exists()?;
+        let table = self.name(&parser.table()?)?;
+        Ok(Some(TemporaryTableChange::Created { table, may_exist }))
     }
 
     fn drop(&self, parser: &mut Parser<'_>) -> Result<Option<TemporaryTableChange>, Unclear> {
@@ -163,19 +189,22 @@ mod tests {
 
     #[test]
     fn statements_that_create_temporary_tables() {
-        for (text, table) in [
-            ("create temporary table T (a int)", "test.t"),
+        for (text, table, may_exist) in [
+            ("create temporary table T (a int)", "test.t", false),
             (
                 "CREATE TEMPORARY TABLE IF NOT EXISTS `o``x`.`t t` SELECT 1",
                 "o`x.t t",
+                true,
             ),
             (
                 "CREATE OR REPLACE TEMPORARY TABLE t ENGINE=MyISAM",
                 "test.t",
+                true,
             ),
-            ("CREATE TEMPORARY SEQUENCE s", "test.s"),
+            ("CREATE TEMPORARY SEQUENCE s", "test.s", false),
         ] {
-            let expected = Some(TemporaryTableChange::Created(name(table)));
+            let table = name(table);
+            let expected = Some(TemporaryTableChange::Created { table, may_exist });
             assert_eq!(change(text), expected, "{text}");
         }
         assert_eq!(change("CREATE TABLE t (a int)"), None);
@@ -206,6 +235,15 @@ mod tests {
         ] {
             assert_eq!(change(text), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn tables_that_a_statement_changes() {
+        let variables = StatusVariables::default();
+        let changed = |text: &str| changed_tables(text.as_bytes(), true, b"test", &variables, true);
+        assert_eq!(changed("INSERT INTO T SELECT * FROM u"), [name("test.t")]);
+        assert_eq!(changed("UPDATE o.t SET a = 1"), [name("o.t")]);
+        assert!(changed("SET a = 1").is_empty());
     }
 
     #[test]

@@ -160,14 +160,19 @@ impl FromStr for GtidPosition {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Domain {
-    /// The server of the last transaction; it is in `servers`, with that transaction's number.
-    last_server: u32,
+    /// The server and number of the last transaction. The server is in `servers`, with that number or,
+    /// if a transaction was executed again, with a higher one.
+    last: (u32, u64),
     /// The highest sequence number of each server.
     servers: BTreeMap<u32, u64>,
 }
 
 /// The transactions of a binlog, as in MariaDB's `gtid_binlog_state`: the highest sequence number of
 /// each (domain, server) pair, and the last transaction of each domain.
+///
+/// If a transaction was executed again, it may be the last one although its number is not the highest of
+/// its pair. Then the pair is written twice, the last transaction after the highest one; MariaDB itself
+/// forgets the highest one.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct BinlogState {
     domains: BTreeMap<u32, Domain>,
@@ -194,13 +199,22 @@ impl BinlogState {
     /// Records a transaction as the last of its domain; returns false, without a change, when it
     /// was seen before. Allocates only for a domain or a server that is new.
     pub fn record(&mut self, gtid: MariaDbGtid) -> bool {
+        !self.contains(&gtid) && self.record_again(gtid)
+    }
+
+    /// Records a transaction as the last of its domain, even if it was seen before; returns whether it
+    /// was not.
+    pub fn record_again(&mut self, gtid: MariaDbGtid) -> bool {
+        let last = (gtid.server_id, gtid.seq_no);
+        let new_domain = || Domain {
+            last,
+            servers: BTreeMap::new(),
+        };
         let domain = self
             .domains
             .entry(gtid.domain_id)
-            .or_insert_with(|| Domain {
-                last_server: gtid.server_id,
-                servers: BTreeMap::new(),
-            });
+            .or_insert_with(new_domain);
+        domain.last = last;
         match domain.servers.entry(gtid.server_id) {
             Entry::Occupied(highest) if gtid.seq_no <= *highest.get() => return false,
             Entry::Occupied(mut highest) => *highest.get_mut() = gtid.seq_no,
@@ -208,8 +222,32 @@ impl BinlogState {
                 vacant.insert(gtid.seq_no);
             }
         }
-        domain.last_server = gtid.server_id;
         true
+    }
+
+    /// A new history of a server begins: in each domain its highest sequence number becomes that of `before`,
+    /// or none, so that [`BinlogState::record`] accepts higher ones again.
+    pub fn begin_again(&mut self, server_id: u32, before: &BinlogState) {
+        self.domains.retain(|domain_id, domain| {
+            let Some(highest) = domain.servers.get_mut(&server_id) else {
+                return true;
+            };
+            match before.highest(*domain_id, server_id) {
+                Some(lower) => *highest = lower.min(*highest),
+                None => {
+                    domain.servers.remove(&server_id);
+                }
+            }
+            let (last, seq_no) = domain.last;
+            domain.last = match domain.servers.get(&last) {
+                Some(highest) => (last, seq_no.min(*highest)),
+                None => match domain.servers.iter().max_by_key(|(_, seq_no)| **seq_no) {
+                    Some((server_id, seq_no)) => (*server_id, *seq_no),
+                    None => return false,
+                },
+            };
+            true
+        });
     }
 
     /// The highest sequence number of a server in a domain.
@@ -223,8 +261,7 @@ impl BinlogState {
 
     /// The last transaction of a domain.
     pub fn last_in_domain(&self, domain_id: u32) -> Option<MariaDbGtid> {
-        let server_id = self.domains.get(&domain_id)?.last_server;
-        let seq_no = self.highest(domain_id, server_id)?;
+        let (server_id, seq_no) = self.domains.get(&domain_id)?.last;
         Some(MariaDbGtid {
             domain_id,
             server_id,
@@ -255,25 +292,40 @@ impl BinlogState {
             let others = domain
                 .servers
                 .iter()
-                .filter(|(server, _)| **server != domain.last_server);
+                .filter(|(server, highest)| (**server, **highest) != domain.last);
+            // If the last one is not the highest of its pair, that is the entry before it.
+            let (of_last, others): (Vec<_>, Vec<_>) =
+                others.partition(|(server, _)| **server == domain.last.0);
+            let others = others.into_iter().chain(of_last);
             others.map(gtid).chain(self.last_in_domain(*domain_id))
         })
     }
 
-    /// Adds an entry of a stored state; false when its pair is already present.
+    /// Adds an entry of a stored state; false when its pair is already present, unless that is the
+    /// entry before it and has a higher number.
     fn load(&mut self, gtid: MariaDbGtid) -> bool {
-        self.highest(gtid.domain_id, gtid.server_id).is_none() && self.record(gtid)
+        match self.highest(gtid.domain_id, gtid.server_id) {
+            None => self.record(gtid),
+            Some(highest) => {
+                let before = MariaDbGtid {
+                    seq_no: highest,
+                    ..gtid
+                };
+                let is_again = gtid.seq_no < highest;
+                let follows = self.last_in_domain(gtid.domain_id) == Some(before);
+                if is_again && follows {
+                    self.record_again(gtid);
+                }
+                is_again && follows
+            }
+        }
     }
 
     /// Appends the body of a GTID_LIST_EVENT, flags zero: the number of entries (4 bytes,
     /// little-endian like all fields), then domain (4), server (4) and sequence number (8) of each;
     /// an empty list is padded to 6 bytes as by MariaDB.
     pub fn encode_gtid_list(&self, out: &mut Vec<u8>) {
-        let count = self
-            .domains
-            .values()
-            .map(|domain| domain.servers.len())
-            .sum::<usize>();
+        let count = self.iter().count();
         out.extend_from_slice(&(count as u32 & COUNT_MASK).to_le_bytes());
         for gtid in self.iter() {
             out.extend_from_slice(&gtid.domain_id.to_le_bytes());
@@ -292,7 +344,7 @@ impl BinlogState {
     ///
     /// # Errors
     /// When it is truncated or followed by other bytes, or when a (domain, server) pair appears
-    /// twice.
+    /// twice, unless the second time with a lower number directly after the first.
     pub fn decode_gtid_list(body: &[u8]) -> Result<(BinlogState, u32), GtidError> {
         let mut scanner = ByteScanner::new("GTID list", body);
         let header = scanner.u32("the number of entries (4 bytes)")?;

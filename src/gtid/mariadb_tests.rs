@@ -88,6 +88,27 @@ fn state_keeps_the_last_transaction_of_a_domain() {
 }
 
 #[test]
+fn transaction_that_was_executed_again_is_the_last_of_its_domain() {
+    let mut state: BinlogState = "0-2-9,0-1-7".parse().unwrap();
+    assert!(!state.record_again(gtid("0-1-3")));
+    assert_eq!(state.last_in_domain(0), Some(gtid("0-1-3")));
+    assert_eq!(state.highest(0, 1), Some(7));
+    assert!(state.contains(&gtid("0-1-7")));
+    assert_eq!(state.to_string(), "0-2-9,0-1-7,0-1-3");
+    let mut body = Vec::new();
+    state.encode_gtid_list(&mut body);
+    assert_eq!(
+        BinlogState::decode_gtid_list(&body).unwrap(),
+        (state.clone(), 0)
+    );
+    assert!(state.record(gtid("0-1-8")));
+    assert_eq!(state.to_string(), "0-2-9,0-1-8");
+    for wrong in ["0-1-7,0-2-9,0-1-3", "0-1-3,0-1-7", "0-1-7,0-1-3,0-1-2"] {
+        assert!(wrong.parse::<BinlogState>().is_err(), "{wrong}");
+    }
+}
+
+#[test]
 fn gtid_list_has_the_bytes_that_mariadb_writes() {
     // The example of MariaDB's documentation of GTID_LIST_EVENT: 0-10124-3584.
     let body = [

@@ -2,7 +2,8 @@
 //!
 //! For each file, in order: its first events list exactly the transactions of the files before it;
 //! every event's checksum and log_pos are right; it consists of whole transactions; logical clocks
-//! count 1, 2, 3 …; no transaction appears twice in the whole log; each one has its record in the
+//! count 1, 2, 3 …; no transaction appears twice in the whole log, unless a
+//! MariaDB master executed it twice; each one has its record in the
 //! commit index, with its GTID and its end; a ROTATE to the next file ends it.
 //!
 //! The newest file may extend past its last record, and its records past the part that is known to

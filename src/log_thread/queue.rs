@@ -2,8 +2,12 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 
+use super::error::Refusal;
+use crate::gtid::{BinlogState, GtidSet};
+use crate::merge::MergeError;
+use crate::relay_log::SourceProgress;
 use crate::transaction::TransactionBatch;
 
 /// A batch in the queue, with its share of the queue's memory.
@@ -17,6 +21,41 @@ pub struct QueuedBatch {
     pub memory: OwnedSemaphorePermit,
 }
 
+/// A source that continues at another position, by decision of an administrator.
+#[derive(Debug)]
+pub struct Continuation {
+    /// The source's number.
+    pub source: u16,
+    /// The position, and the GTIDs before it. It has no newest transaction.
+    pub progress: SourceProgress,
+    /// Whether the source's binlog is not the one that was received.
+    pub new_history: bool,
+    /// How it changes the transactions that count as delivered.
+    pub change: DeliveredChange,
+    /// Answered when the decision is durable.
+    pub done: oneshot::Sender<()>,
+}
+
+/// How a [`Continuation`] changes the transactions that count as delivered.
+#[derive(Debug)]
+pub enum DeliveredChange {
+    /// Not at all.
+    None,
+    /// MySQL: these GTIDs count as delivered, too.
+    Counted(GtidSet),
+    /// MariaDB: a new history of this server begins after these transactions.
+    NewHistory(u32, BinlogState),
+}
+
+/// What receivers send to the log thread.
+#[derive(Debug)]
+pub enum Queued {
+    /// Transactions.
+    Batch(QueuedBatch),
+    /// A decision about a source.
+    Continuation(Box<Continuation>),
+}
+
 /// Per-source counters, and the refusal that stops the source.
 #[derive(Debug)]
 pub struct SourceCounters {
@@ -26,6 +65,8 @@ pub struct SourceCounters {
     pub duplicate: AtomicU64,
     /// Appended transactions that the filter emptied.
     pub filtered: AtomicU64,
+    /// Transactions that the source has logged a second time: appended or dropped.
+    pub repeated: AtomicU64,
     /// Batches that the receiver has put into the queue.
     pub queued: AtomicU64,
     /// Batches that the log thread has taken from the queue.
@@ -33,7 +74,7 @@ pub struct SourceCounters {
     /// Batches after which the log was committed.
     pub committed: watch::Sender<u64>,
     /// Why the log refuses this source's transactions, once it does.
-    pub refusal: watch::Sender<Option<String>>,
+    pub refusal: watch::Sender<Option<RefusalNote>>,
 }
 
 impl Default for SourceCounters {
@@ -42,6 +83,7 @@ impl Default for SourceCounters {
             kept: AtomicU64::new(0),
             duplicate: AtomicU64::new(0),
             filtered: AtomicU64::new(0),
+            repeated: AtomicU64::new(0),
             queued: AtomicU64::new(0),
             taken: AtomicU64::new(0),
             committed: watch::Sender::new(0),
@@ -50,7 +92,53 @@ impl Default for SourceCounters {
     }
 }
 
+/// Why the log refuses a source's transactions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RefusalNote {
+    /// Another reason, as text.
+    Other(String),
+    /// The source sends another transaction under the GTID of a delivered one.
+    Reused {
+        /// The GTID and the delivered transaction.
+        expected: String,
+        /// The other one.
+        found: String,
+    },
+}
+
+impl From<Refusal> for RefusalNote {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Merge(MergeError::Reused {
+                gtid,
+                delivered,
+                end,
+                times,
+            }) => RefusalNote::Reused {
+                expected: format!("a copy of {gtid} as it was delivered ({delivered})"),
+                found: format!(
+                    "another transaction with this GTID ({times}, ending at {end}), so a master has \
+                     assigned the GTID again"
+                ),
+            },
+            other => RefusalNote::Other(other.to_string()),
+        }
+    }
+}
+
 impl SourceCounters {
+    /// Forgets a refusal because of a reused GTID, so that the source can be followed again: an
+    /// administrator has removed the record of it. Nothing of the source may be in the queue.
+    pub fn forget_reused(&self) {
+        self.refusal.send_if_modified(|refusal| {
+            let is_reused = matches!(refusal, Some(RefusalNote::Reused { .. }));
+            if is_reused {
+                *refusal = None;
+            }
+            is_reused
+        });
+    }
+
     /// Waits until every batch of the source that is in the queue now is in the log and committed:
     /// until then, the source's position in the log is not the one to resume from.
     pub async fn wait_until_committed(&self) {

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use crate::identity::Identity;
 use crate::position::SourcePosition;
-use crate::relay_log::SourceProgress;
 use crate::transaction::{Transaction, TransactionBatch};
 
 /// One source, as the log thread sees it.
@@ -16,8 +15,6 @@ pub(super) struct Source {
     server_started: u32,
     /// The same, when its server's ended sessions were last considered.
     sessions_began: u32,
-    /// Whether the warning that its own binlog repeats GTIDs was already logged.
-    warned_of_old_gtids: bool,
     /// Whether repetitions were already reported since its server's last restart.
     reported_repetitions: bool,
 }
@@ -28,7 +25,6 @@ impl Source {
             name,
             server_started: 0,
             sessions_began: 0,
-            warned_of_old_gtids: false,
             reported_repetitions: false,
         }
     }
@@ -51,57 +47,51 @@ impl Source {
     }
 
     /// Reports that the source has logged a transaction a second time: only the first time after a
-    /// restart of its server. A transaction that is delivered (`is_delivered`), because it may be
-    /// another one, is reported each time.
+    /// restart of its server, except for one that may be another one.
     pub(super) fn report_repetition(
         &mut self,
         batch: &TransactionBatch,
         transaction: &Transaction,
-        is_delivered: bool,
+        repetition: Repetition,
     ) {
         let was_reported = std::mem::replace(&mut self.reported_repetitions, true);
-        let outcome = match is_delivered {
-            true => "this one, or an identical-looking one, is delivered",
-            false if was_reported => return,
-            false => "this one and others that follow count as copies",
-        };
-        tracing::warn!(
-            source = &*self.name,
-            "{}: the source has logged a transaction of server_id {} a second time, as a server \
-             does when it was killed while replicating; {outcome}",
-            end_of(batch, transaction),
-            transaction.server_id,
-        );
-    }
-
-    /// Warns, once, that the GTIDs of one server go back in the source's own binlog: a transaction
-    /// that counts as a copy may be another one with a reused GTID, for example after
-    /// `mariadb-binlog | mariadb` into the same server. Masters that apply each other's copies look
-    /// the same, so it is not an error.
-    pub(super) fn warn_of_old_gtid(
-        &mut self,
-        batch: &TransactionBatch,
-        transaction: &Transaction,
-        progress: &SourceProgress,
-    ) {
-        if !matches!(transaction.identity, Identity::MariaDb(_)) || self.warned_of_old_gtids {
+        if was_reported && repetition != Repetition::Delivered {
             return;
         }
-        let Some(gtid) = progress.goes_back_to(transaction.identity) else {
-            return;
+        let end = SourcePosition::new(batch.source_end.file.clone(), transaction.source_offset);
+        let origin = transaction.server_id;
+        let outcome = match (repetition, transaction.identity) {
+            (Repetition::ExecutedAgain, identity) => format!(
+                "the source has executed its own transaction {identity} a second time, as after \
+                 \"mariadb-binlog | mariadb\"; this one and others that follow are delivered again"
+            ),
+            (Repetition::Delivered, _) => format!(
+                "the source has logged a transaction of server_id {origin} a second time, as a server \
+                 does when it was killed while replicating; this one, or an identical-looking one, is \
+                 delivered"
+            ),
+            (Repetition::Dropped, Identity::Anonymous(_)) => format!(
+                "the source has logged a transaction of server_id {origin} a second time, as a server \
+                 does when it was killed while replicating; this one and others that follow count as \
+                 copies"
+            ),
+            (Repetition::Dropped, identity) => format!(
+                "the source has logged transaction {identity} a second time; this one and others that \
+                 follow count as copies. If server_id {origin} has executed them again, they are \
+                 delivered when they arrive from that server itself"
+            ),
         };
-        self.warned_of_old_gtids = true;
-        tracing::warn!(
-            source = &*self.name,
-            "{}: GTID {gtid} appears in the source's own binlog after a higher one of the same \
-             server; it counts as a copy and is not delivered. If the source's own binlog was \
-             applied to it again, or its gtid_seq_no was decreased, the relay's replicas lack \
-             these changes",
-            end_of(batch, transaction),
-        );
+        tracing::warn!(source = &*self.name, "{end}: {outcome}");
     }
 }
 
-fn end_of(batch: &TransactionBatch, transaction: &Transaction) -> SourcePosition {
-    SourcePosition::new(batch.source_end.file.clone(), transaction.source_offset)
+/// How a transaction is handled that its source has logged a second time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Repetition {
+    /// It counts as a copy.
+    Dropped,
+    /// It is delivered, because it may be another one.
+    Delivered,
+    /// MariaDB: it is delivered, because its own server has executed it again.
+    ExecutedAgain,
 }

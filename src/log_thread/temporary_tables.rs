@@ -10,7 +10,7 @@ use crate::merge::Decision;
 use crate::merge::temporary_tables::{Cleanup, TableChange, is_cleanup};
 use crate::position::SourcePosition;
 use crate::relay_log::LogError;
-use crate::transaction::{Transaction, TransactionBatch};
+use crate::transaction::{Transaction, TransactionBatch, session_statements};
 
 impl LogThread {
     /// Records a restart of the source's server, which ended its sessions: the first file that it
@@ -42,6 +42,28 @@ impl LogThread {
         }
         self.change_temporary_tables(changes);
         Ok(())
+    }
+
+    /// Records the end of sessions that a new transaction proves, on whichever path it arrives.
+    ///
+    /// Only with GTIDs, which show that it is new. A MySQL peer without GTIDs logs itself that the
+    /// sessions have ended.
+    pub(super) fn note_new_session(&mut self, batch: &TransactionBatch, transaction: &Transaction) {
+        let executed = self.merge.executed();
+        let origin = transaction.server_id;
+        if !self.temporary_tables.has_open_of(origin)
+            || executed.kind() == IdentityKind::Anonymous
+            || executed.contains(&transaction.identity)
+            || self.cleanup(batch, transaction).is_some()
+        {
+            return;
+        }
+        let mariadb = executed.kind() == IdentityKind::MariaDb;
+        let events = batch.bytes.get(transaction.rest.clone());
+        let statements = session_statements(events.unwrap_or_default(), mariadb);
+        let tables = &self.temporary_tables;
+        let changes = tables.changes_by_new_session(transaction, statements);
+        self.change_temporary_tables(changes);
     }
 
     /// Whether a new file must begin so that replicas drop the tables of ended sessions.
@@ -84,6 +106,16 @@ impl LogThread {
             .then(|| self.temporary_tables.clean_up(batch.source, transaction))
     }
 
+    fn merge_decision(
+        &mut self,
+        batch: &TransactionBatch,
+        transaction: &Transaction,
+    ) -> Result<Decision, AppendError> {
+        let path = self.log.progress(batch.source)?.path();
+        let ledger = self.log.ledger();
+        Ok(self.merge.decide(batch, transaction, &path, &ledger)?)
+    }
+
     /// Decides about a transaction as the merge does, except for one that drops the temporary tables
     /// of another source's ended sessions. Records how the open tables change.
     pub(super) fn decide(
@@ -92,7 +124,7 @@ impl LogThread {
         transaction: &Transaction,
     ) -> Result<Decision, AppendError> {
         if transaction.temporary_tables.is_empty() {
-            let decision = self.merge.decide(batch, transaction, &self.log.ledger())?;
+            let decision = self.merge_decision(batch, transaction)?;
             self.note_from_peer(batch, transaction, &decision);
             return Ok(decision);
         }
@@ -104,7 +136,7 @@ impl LogThread {
             self.merge.pass_before(batch.source, transaction.server_id);
             return Ok(Decision::Cleanup);
         }
-        let mut decision = self.merge.decide(batch, transaction, &self.log.ledger())?;
+        let mut decision = self.merge_decision(batch, transaction)?;
         self.note_from_peer(batch, transaction, &decision);
         let changes = match (&mut decision, cleanup) {
             (Decision::New(placement), Some((Cleanup::Late, changes))) => {

@@ -1,7 +1,9 @@
 //! The merged log as a whole: after any stop, each appended transaction is there once, in order.
 
 mod anonymous;
+mod copies;
 mod crash;
+mod decisions;
 mod disk;
 mod formats;
 mod limits;

@@ -12,6 +12,8 @@ pub enum Decision {
     Duplicate,
     /// The same source has already logged a copy of it, and logs it again.
     Repeated,
+    /// The source sends it again from the same position: it leaves no record.
+    Resent,
     /// It is before its source's start and counts as delivered: a copy of it is not new.
     BeforeStart,
     /// It precedes the first file of another source: it counts as delivered.
@@ -39,4 +41,6 @@ pub struct Placement {
     /// Without GTIDs: whether its source may have logged it twice. It is delivered, because that
     /// source has executed it twice as well.
     pub may_be_repetition: bool,
+    /// MariaDB: whether its origin has executed it again under the same GTID, as a direct replica does.
+    pub is_again: bool,
 }

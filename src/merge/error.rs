@@ -34,8 +34,9 @@ pub enum MergeError {
         "cannot determine whether the transaction of server_id {origin} that ends at {end} and \
          began at {timestamp} (seconds since 1970) was delivered before: {cause}; compare the \
          masters' data and make sure all use the same binlog settings (binlog_format, \
-         binlog_row_image) and no binlog was reset, then start with an empty data_dir and seed the \
-         replicas again, or remove this source"
+         binlog_row_image) and no binlog was reset; if the replicas have this transaction, or do not \
+         need it, run binrelay continue SOURCE --at {end}; otherwise start with an empty data_dir and \
+         seed the replicas again, or remove this source"
     )]
     Unaligned {
         /// The server_id of its origin.
@@ -46,6 +47,32 @@ pub enum MergeError {
         end: SourcePosition,
         /// The problem.
         cause: Unaligned,
+    },
+    /// Another transaction with the same GTID was delivered.
+    #[error(
+        "the GTID {gtid} was assigned twice: the relay log has {delivered}; the transaction that ends \
+         at {end}, {times}, is another one"
+    )]
+    Reused {
+        /// The GTID.
+        gtid: String,
+        /// Coordinates and times of the delivered one.
+        delivered: String,
+        /// The source's position after the other one.
+        end: SourcePosition,
+        /// Its times.
+        times: String,
+    },
+    /// It cannot be determined whether a transaction is a copy of the delivered one.
+    #[error(
+        "the record of delivered transactions, which the transaction that ends at {end} must be \
+         compared with, cannot be read: {cause}; repair the disk and restart binrelay"
+    )]
+    Unreadable {
+        /// The source's position after it.
+        end: SourcePosition,
+        /// The problem.
+        cause: String,
     },
 }
 

@@ -134,6 +134,27 @@ impl Pairing {
         }
     }
 
+    /// Records that the path continues at another position of its source's binlog, by decision of an
+    /// administrator: transactions before it count as delivered, so it may have skipped any entries.
+    ///
+    /// With `new_history` the binlog there is not the one that was received, so it may repeat transactions of other
+    /// origins that its server had received before: their queues have everything from the first record of
+    /// `new_history` up to its second, the next record of the ledger. What the server itself commits is new.
+    pub fn begin_again(
+        &mut self,
+        path: u16,
+        server_id: u32,
+        new_history: Option<(RecordNumber, RecordNumber)>,
+    ) {
+        let of_path = self.paths.iter_mut().filter(|((of, _), _)| *of == path);
+        for ((_, origin), path) in of_path {
+            match new_history {
+                Some((first, end)) if *origin != server_id => path.begin_history(first, end),
+                _ => path.begin_again(),
+            }
+        }
+    }
+
     /// Whether all other paths are the origin's own, so that only these can have delivered the
     /// entries of the arrival's queue.
     fn others_are_direct(&self, arrival: &Arrival) -> bool {
@@ -229,10 +250,11 @@ impl Pairing {
     pub fn deliver(&mut self, arrival: &Arrival, record: RecordNumber, may_be_repetition: bool) {
         let passes_all = !arrival.is_direct() && self.others_are_direct(arrival);
         let path = self.path(arrival.path, arrival.origin);
+        let is_after_all = arrival.is_direct() && path.is_beginning_again();
         path.is_aligned = true;
         path.note_new(&arrival.fingerprint);
         path.repetitions.note(arrival);
-        if passes_all {
+        if passes_all || is_after_all {
             // The origin's own path omits nothing, and both paths have the origin's order: its
             // entries all precede this transaction, and this path has omitted them.
             path.skip_all();

@@ -4,7 +4,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::transaction::{TemporaryTableChange, TemporaryTableStatement, Transaction};
+use crate::transaction::{
+    SessionStatement, TemporaryTableChange, TemporaryTableStatement, Transaction,
+};
 
 /// The most tables that are recorded.
 const TABLES_MAX: usize = 65_536;
@@ -97,7 +99,9 @@ impl TemporaryTables {
                 is_dead: false,
             };
             match &statement.change {
-                TemporaryTableChange::Created(name) => changes.push((of(name), Some(created))),
+                TemporaryTableChange::Created { table, .. } => {
+                    changes.push((of(table), Some(created)));
+                }
                 TemporaryTableChange::Dropped { tables, .. } => {
                     changes.extend(tables.iter().map(|name| (of(name), None)));
                 }
@@ -125,21 +129,14 @@ impl TemporaryTables {
     /// at `started`, in seconds since 1970 by its clock, while tables from before were open.
     pub fn was_late(&self, origin: u32, started: u32) -> bool {
         let newest = self.newest_from_peers.get(&origin);
-        newest.is_some_and(|newest| *newest > started)
-    }
-
-    fn has_open_of(&self, origin: u32) -> bool {
-        let mut tables = self.tables.range(first_of(origin, 0)..);
-        tables
-            .next()
-            .is_some_and(|(table, _)| table.origin == origin)
+        newest.is_some_and(|newest| *newest >= started)
     }
 
     /// The changes by a copy of a delivered transaction that arrives from source `path`.
     pub fn changes_of_copy(&self, path: u16, transaction: &Transaction) -> Vec<TableChange> {
         let seen = |statement: &TemporaryTableStatement| {
             let name: &[u8] = match &statement.change {
-                TemporaryTableChange::Created(name) => name,
+                TemporaryTableChange::Created { table, .. } => table,
                 TemporaryTableChange::Renamed(_, to) => to,
                 TemporaryTableChange::Unclear => UNKNOWN,
                 TemporaryTableChange::Dropped { .. } => return None,
@@ -176,6 +173,56 @@ impl TemporaryTables {
         ended.map(|(table, state)| dead(table, state)).collect()
     }
 
+    /// The changes that a new transaction proves whose session is not the one that had its tables
+    /// open: it creates a table that is open, or changes one without using it as its own. Then
+    /// their server was restarted since these were created, and older tables of it are dead, too.
+    pub fn changes_by_new_session(
+        &self,
+        transaction: &Transaction,
+        statements: impl Iterator<Item = SessionStatement>,
+    ) -> Vec<TableChange> {
+        let origin = transaction.server_id;
+        let is_open = |thread_id: u32, name: &[u8]| {
+            let table = TemporaryTable {
+                origin,
+                thread_id,
+                name: name.into(),
+            };
+            self.tables.get(&table).is_some_and(|state| !state.is_dead)
+        };
+        let proves = |statement: &SessionStatement| match &statement.temporary {
+            None => {
+                let mut changed = statement.changed.iter();
+                changed.any(|name| is_open(statement.thread_id, name))
+            }
+            Some(TemporaryTableChange::Created {
+                table,
+                may_exist: false,
+            }) => is_open(statement.thread_id, table),
+            Some(_) => false,
+        };
+        // After these, other tables are open than are recorded.
+        let drops = |statement: &SessionStatement| {
+            !matches!(
+                statement.temporary,
+                None | Some(TemporaryTableChange::Created { .. })
+            )
+        };
+        let mut before = statements.take_while(|statement| !drops(statement));
+        let Some(statement) = before.find(proves) else {
+            return Vec::new();
+        };
+        let of_session = self.of_session(origin, statement.thread_id);
+        let newest = of_session.map(|(_, state)| state.created_at).max();
+        let of_server = self.tables.range(first_of(origin, 0)..);
+        let of_server = of_server.take_while(|(table, _)| table.origin == origin);
+        let ended = of_server.filter(|(table, state)| {
+            table.thread_id == statement.thread_id
+                || newest.is_some_and(|newest| state.created_at < newest)
+        });
+        ended.map(|(table, state)| dead(table, state)).collect()
+    }
+
     /// How a statement is handled with which the server of source `path` drops the tables of
     /// another server's ended sessions, and the changes by it.
     pub fn clean_up(&self, path: u16, transaction: &Transaction) -> (Cleanup, Vec<TableChange>) {
@@ -205,12 +252,26 @@ impl TemporaryTables {
         self.dead > 0
     }
 
+    fn of_session(
+        &self,
+        origin: u32,
+        thread_id: u32,
+    ) -> impl Iterator<Item = (&TemporaryTable, &OpenTable)> {
+        let tables = self.tables.range(first_of(origin, thread_id)..);
+        tables.take_while(move |(table, _)| (table.origin, table.thread_id) == (origin, thread_id))
+    }
+
+    /// Whether a session of this server has tables open.
+    pub fn has_open_of(&self, origin: u32) -> bool {
+        let mut tables = self.tables.range(first_of(origin, 0)..);
+        tables
+            .next()
+            .is_some_and(|(table, _)| table.origin == origin)
+    }
+
     /// Whether this session has dead tables: one with the same number would use them.
     pub fn has_dead_of(&self, origin: u32, thread_id: u32) -> bool {
-        let mut of_session = self
-            .tables
-            .range(first_of(origin, thread_id)..)
-            .take_while(|(table, _)| table.origin == origin && table.thread_id == thread_id);
+        let mut of_session = self.of_session(origin, thread_id);
         of_session.any(|(_, state)| state.is_dead)
     }
 

@@ -26,6 +26,36 @@ impl Ledger for Empty {
     }
 }
 
+impl DeliveredGtids for Empty {
+    fn locate(&self, _: &Identity) -> Result<Option<RecordNumber>, String> {
+        Ok(None)
+    }
+
+    fn read_gtids(
+        &self,
+        _: &mut copies::GtidCursor,
+        _: &copies::GtidOrigin,
+        _: &mut dyn FnMut(copies::DeliveredGtid) -> bool,
+    ) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn describe(&self, _: RecordNumber) -> Result<String, String> {
+        Ok(String::new())
+    }
+}
+
+/// A path that has sent nothing yet.
+fn fresh() -> PathProgress<'static> {
+    static SENT: std::sync::LazyLock<crate::gtid::BinlogState> =
+        std::sync::LazyLock::new(crate::gtid::BinlogState::new);
+    PathProgress {
+        server_id: 0,
+        last: None,
+        sent: &SENT,
+    }
+}
+
 fn format(flavor: Flavor) -> Arc<FormatDescription> {
     match flavor {
         Flavor::MySql => make::mysql_format(Checksum::Crc32),
@@ -68,13 +98,20 @@ fn mysql(source: u16, uuid: u8, tag: &str, gno: u64, server: u32) -> Transaction
 }
 
 fn merge_with(executed: Executed) -> Merge {
-    Merge::new(OWN, executed, Pairing::new([]), OpenHalves::default())
+    let before = Executed::empty(executed.flavor());
+    Merge::new(
+        OWN,
+        executed,
+        before,
+        Pairing::new([]),
+        OpenHalves::default(),
+    )
 }
 
 /// Decides about the batch's only transaction, and settles it.
 fn process(merge: &mut Merge, batch: &TransactionBatch) -> Decision {
     let transaction = &batch.transactions[0];
-    let decision = merge.decide(batch, transaction, &Empty).unwrap();
+    let decision = merge.decide(batch, transaction, &fresh(), &Empty).unwrap();
     let record = RecordNumber::default();
     merge.settle(batch, transaction, &decision, record).unwrap();
     decision
@@ -125,7 +162,7 @@ fn transaction_settled_twice_stops_the_log() {
     let mut merge = merge_with(Executed::empty(Flavor::MySql));
     let batch = mysql(0, 7, "", 1, 5);
     let transaction = &batch.transactions[0];
-    let decision = merge.decide(&batch, transaction, &Empty).unwrap();
+    let decision = merge.decide(&batch, transaction, &fresh(), &Empty).unwrap();
     let record = RecordNumber::default();
     merge
         .settle(&batch, transaction, &decision, record)
@@ -148,14 +185,14 @@ fn other_flavor_is_refused_and_nothing_is_recorded() {
     let mut merge = merge_with(Executed::empty(Flavor::MySql));
     let other = mariadb(0, 1, 5, 1, None);
     let error = merge
-        .decide(&other, &other.transactions[0], &Empty)
+        .decide(&other, &other.transactions[0], &fresh(), &Empty)
         .unwrap_err();
     assert!(matches!(error, MergeError::Flavor { .. }), "{error}");
     let mut merge = merge_with(Executed::empty(Flavor::MariaDb));
     let other = mysql(0, 7, "", 1, 5);
     assert!(
         merge
-            .decide(&other, &other.transactions[0], &Empty)
+            .decide(&other, &other.transactions[0], &fresh(), &Empty)
             .is_err()
     );
     assert_eq!(merge.executed(), &Executed::empty(Flavor::MariaDb));

@@ -1,6 +1,5 @@
 //! Why a source is not followed, and whether an immediate retry can help.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::connection::{ConnectionError, ConnectionErrorCause};
@@ -73,21 +72,16 @@ pub enum ReceiverError {
     #[error(
         "the source's history has changed: expected {expected}, found {found}. Its binlog was reset \
          (RESET MASTER, RESET BINARY LOGS AND GTIDS), its server was restored from an older copy, or \
-         it lost its newest transactions in a crash. Compare its data with the other masters and the \
-         replicas. Restore its binlog and data{}, or remove this source; to follow the changed history, \
-         start with an empty data_dir and seed the replicas again",
-        match .record {
-            Some(path) => format!(" and then remove {}", path.display()),
-            None => String::new(),
-        }
+         it lost its newest transactions in a crash. Nothing is received from it until an administrator \
+         decides. Compare its data with the other masters and the replicas. If its binlog and data were \
+         restored, run binrelay continue SOURCE; to follow the changed history, run binrelay continue \
+         SOURCE --new-history, which says what is possible; or remove this source"
     )]
     History {
         /// What should be in its binlog.
         expected: String,
         /// What is there.
         found: String,
-        /// The file that keeps the source from being followed, see `history_record`.
-        record: Option<PathBuf>,
     },
     /// Another server answers at the address than the one that is expected, and it is not followed here.
     #[error("{0}")]
@@ -175,8 +169,9 @@ impl ReceiverError {
             }
             1130 => Some("allow this host for the account on the source"),
             1236 => Some(
-                "if the source has purged transactions that the relay still needs, seed the \
-                 replicas again and configure a new start for this source",
+                "if the source has purged transactions that the relay still needs, and other sources have \
+                 delivered them or the replicas have their changes, run binrelay continue SOURCE --at \
+                 earliest; if not, seed the replicas again",
             ),
             1820 | 1862 | 3118 | 4151 => {
                 Some("set a new password on the source or unlock the account (ALTER USER)")
@@ -186,13 +181,125 @@ impl ReceiverError {
         }
     }
 
-    /// The error in one line, with its remedy.
-    pub fn to_line(&self) -> String {
+    /// The error in one line, with its remedy. `source` is the source's name.
+    pub fn to_line(&self, source: &str) -> String {
         let line = match self.advice() {
             Some(advice) => format!("{self}; {advice}"),
             None => self.to_string(),
         };
         // It contains text that the source sent.
-        line.replace(char::is_control, " ")
+        let line = line.replace(char::is_control, " ");
+        line.replace(
+            "binrelay continue SOURCE",
+            &format!("binrelay continue {source}"),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The rows of `messages.md`, Ways back, that a failure must have; none for an error that is retried.
+    fn rows(error: &ReceiverError) -> &'static [&'static str] {
+        match error {
+            ReceiverError::Connection(_) => &["connection"],
+            ReceiverError::Source(_) => &["source"],
+            ReceiverError::Ended { .. }
+            | ReceiverError::Silent(_)
+            | ReceiverError::Stream { .. }
+            | ReceiverError::Elsewhere(_) => &[],
+            ReceiverError::Transaction { .. } => &["transaction"],
+            ReceiverError::Flavor { .. } => &["flavor"],
+            ReceiverError::Setup { .. } => &["setup", "other server"],
+            ReceiverError::History { .. } => &["history"],
+            ReceiverError::Gtid { .. } => &["gtid"],
+            ReceiverError::Refused(_) => &["refused"],
+            ReceiverError::LogClosed => &["log closed"],
+        }
+    }
+
+    /// One error of each kind.
+    fn errors() -> Vec<ReceiverError> {
+        let at = SourcePosition::new("bin.000001", 4);
+        let text = || "text".to_owned();
+        vec![
+            ReceiverError::Connection(ConnectionError {
+                peer: text(),
+                phase: crate::connection::Phase::Authentication,
+                cause: ConnectionErrorCause::TlsNotOffered,
+            }),
+            ReceiverError::Source(ServerError::new(1236, "purged")),
+            ReceiverError::Ended { at: at.clone() },
+            ReceiverError::Silent(Duration::from_secs(1)),
+            ReceiverError::Transaction {
+                at: at.clone(),
+                cause: TransactionError::Incident {
+                    number: 1,
+                    message: text(),
+                },
+            },
+            ReceiverError::Stream {
+                at,
+                found: text(),
+                expected: "text",
+            },
+            ReceiverError::Flavor {
+                expected: Flavor::MySql,
+                found: Flavor::MariaDb,
+                version: text(),
+            },
+            ReceiverError::Elsewhere(text()),
+            ReceiverError::setup("what", "remedy"),
+            ReceiverError::History {
+                expected: text(),
+                found: text(),
+            },
+            ReceiverError::Gtid {
+                what: "text",
+                cause: "x".parse::<crate::gtid::GtidSet>().unwrap_err(),
+            },
+            ReceiverError::Refused(text()),
+            ReceiverError::LogClosed,
+        ]
+    }
+
+    #[test]
+    fn every_kind_of_failure_has_its_way_back_in_the_documentation() {
+        let text = include_str!("../cli/messages.md");
+        let section = text
+            .split("## Ways back of a failed source")
+            .nth(1)
+            .unwrap();
+        let table = section
+            .split("Messages of `binrelay continue`")
+            .next()
+            .unwrap();
+        let mut documented: Vec<&str> = table
+            .lines()
+            .filter_map(|line| line.strip_prefix("| ")?.split([':', '|']).next())
+            .map(str::trim)
+            .collect();
+        documented.retain(|kind| !matches!(*kind, "failure"));
+        documented.dedup();
+        let mut expected: Vec<&str> = Vec::new();
+        for error in errors() {
+            assert_eq!(error.is_failure(), !rows(&error).is_empty(), "{error:?}");
+            expected.extend(rows(&error));
+        }
+        documented.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(documented, expected);
+    }
+
+    #[test]
+    fn messages_name_the_command_with_the_source() {
+        let purged = ReceiverError::Source(ServerError::new(1236, "purged"));
+        let line = purged.to_line("m1");
+        assert!(
+            line.contains("run binrelay continue m1 --at earliest;"),
+            "{line}"
+        );
+        assert!(!line.contains("SOURCE"), "{line}");
     }
 }

@@ -170,6 +170,7 @@ fn first_contact_of(
         position: SourcePosition::new(file, offset),
         server_id: facts.server_id,
         gtid_position,
+        sent: before.as_mariadb().cloned().unwrap_or_default(),
         first_timestamp: if has_lost { began } else { 0 },
         reading_back: false,
         last: None,

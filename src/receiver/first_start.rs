@@ -88,9 +88,9 @@ async fn precedents(
     };
     let source = sources.iter().find(|(options, _)| options.number == number);
     if let Some((options, status)) = source {
-        let line = error.to_line();
-        tracing::error!(source = %options.config.name, "{line}");
-        status.note_error(&error);
+        let name = options.config.name.as_str();
+        tracing::error!(source = name, "{}", error.to_line(name));
+        status.note_error(&error, name);
     }
     None
 }
@@ -105,8 +105,8 @@ async fn ask_all(sources: &[Source], identities: &Identities) -> Vec<Option<Firs
         contacts.push(match answer {
             Ok(contact) => Some(contact),
             Err(error) => {
-                tracing::warn!(source = name, "first contact: {}", error.to_line());
-                status.note_error(&error);
+                tracing::warn!(source = name, "first contact: {}", error.to_line(name));
+                status.note_error(&error, name);
                 None
             }
         });

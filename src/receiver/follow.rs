@@ -16,8 +16,10 @@ use super::resume;
 use super::status::SourceStatus;
 use super::stream::{self, Dump};
 use crate::connection::{Connection, Phase};
-use crate::log_thread::SourceCounters;
-use crate::relay_log::Condition;
+use crate::gtid::BinlogState;
+use crate::identity::Executed;
+use crate::log_thread::{RefusalNote, SourceCounters};
+use crate::relay_log::{Condition, SourceProgress};
 
 /// Follows the source over one connection; returns the error that ended it. `connections` is the
 /// number of connections so far, from 1.
@@ -34,6 +36,15 @@ pub(super) async fn follow(
     }
     let mut refusal = ledger.refusal.subscribe();
     let mut condition = context.log.follow_condition();
+    if matches!(*refusal.borrow(), Some(RefusalNote::Reused { .. })) {
+        // The record was removed. What the log has refused is still to be dropped.
+        tokio::select! {
+            () = ledger.wait_until_committed() => ledger.forget_reused(),
+            _ = condition.wait_for(|now| matches!(now, Condition::Failed(_))) => {
+                return ReceiverError::LogClosed;
+            }
+        }
+    }
     let streaming = async {
         // Without GTIDs, what is received again because it is not in the log yet would be logged twice.
         ledger.wait_until_committed().await;
@@ -45,7 +56,9 @@ pub(super) async fn follow(
     tokio::select! {
         error = streaming => error,
         error = binlog_check::contradiction(options.number, context, status) => error,
-        message = refused(&mut refusal) => ReceiverError::Refused(message),
+        error = refused(&mut refusal) => {
+            history_record::keep(&context.log.log_dir().dir, name, error)
+        }
         // A source that has nothing to send would not notice.
         _ = condition.wait_for(|now| matches!(now, Condition::Failed(_))) => {
             ReceiverError::LogClosed
@@ -53,14 +66,15 @@ pub(super) async fn follow(
     }
 }
 
-async fn refused(refusal: &mut watch::Receiver<Option<String>>) -> String {
-    let message = refusal
+async fn refused(refusal: &mut watch::Receiver<Option<RefusalNote>>) -> ReceiverError {
+    let note = refusal
         .wait_for(Option::is_some)
         .await
         .ok()
-        .and_then(|message| message.clone());
-    match message {
-        Some(message) => message,
+        .and_then(|note| note.clone());
+    match note {
+        Some(RefusalNote::Other(message)) => ReceiverError::Refused(message),
+        Some(RefusalNote::Reused { expected, found }) => ReceiverError::History { expected, found },
         None => std::future::pending().await,
     }
 }
@@ -79,23 +93,26 @@ async fn open(
         .note(options.number, &facts, options.server_id)
         .map_err(|error| followed_elsewhere(options, context, &facts).unwrap_or(error))?;
     warn(options, &context.identities, &facts);
+    let before = status.facts();
     status.set_facts(&facts);
-    let (path, start, first_timestamp) = match answering_path(options, context, &facts).await? {
-        AnsweringPath::Known(path) => {
-            let of_path = ReceiverOptions {
-                number: path,
-                ..options.clone()
-            };
-            let (start, first) = resume::start_point(&of_path, context, &facts).await?;
-            verify_history(&mut connection, &of_path, context, &facts).await?;
-            (path, start, first)
-        }
-        AnsweringPath::New {
-            path,
-            begin,
-            first_timestamp,
-        } => (path, StartPoint::File(begin), first_timestamp),
-    };
+    let (path, start, first_timestamp) =
+        match answering_path(options, context, &facts, before.as_ref()).await? {
+            AnsweringPath::Known(path) => {
+                let of_path = ReceiverOptions {
+                    number: path,
+                    ..options.clone()
+                };
+                let (start, first) =
+                    resume::start_point(&of_path, context, &facts, before.as_ref()).await?;
+                verify_history(&mut connection, &of_path, context, &facts).await?;
+                (path, start, first)
+            }
+            AnsweringPath::New {
+                path,
+                begin,
+                first_timestamp,
+            } => (path, StartPoint::File(begin), first_timestamp),
+        };
     status.set_path(path);
     dump_request::prepare(&mut connection, options, &facts).await?;
     tracing::info!(
@@ -132,7 +149,24 @@ async fn verify_history(
         (progress.unwrap_or_default(), state.executed.clone())
     };
     history::verify_last(options, facts, &progress).await?;
+    let executed = without_sent(executed, &progress, facts.server_id);
     history::verify_executed(connection, facts, &executed).await
+}
+
+/// `executed` without what the server itself has sent. MariaDB: after a transaction was executed again,
+/// the server's own state has a lower number than before.
+fn without_sent(executed: Executed, progress: &SourceProgress, server_id: u32) -> Executed {
+    let Executed::MariaDb(state) = &executed else {
+        return executed;
+    };
+    if progress.server_id != server_id {
+        return executed;
+    }
+    let mut rest = BinlogState::new();
+    for gtid in state.iter().filter(|gtid| !progress.sent.contains(gtid)) {
+        rest.record(gtid);
+    }
+    Executed::MariaDb(rest)
 }
 
 /// Logs configurations that work, but not as intended: once a GTID domain that several sources

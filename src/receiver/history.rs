@@ -16,26 +16,19 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::connect::{connect, within};
-use super::dump_position::{Change, DumpPosition};
-use super::dump_request::{dump_file, prepare};
+use super::connect::connect;
 use super::error::ReceiverError;
 use super::event_boundary::begins_event;
 use super::facts::SourceFacts;
-use super::listening::Listening;
 use super::options::ReceiverOptions;
-use super::packets::{DumpPart, next_part};
-use crate::binlog::EventType;
-use crate::binlog::event::EventHeader;
-use crate::config::FilterConfig;
-use crate::connection::{Connection, Phase};
+use super::rereading::Rereading;
+use crate::connection::Connection;
 use crate::gtid::{BinlogState, GtidSet, Uuid};
 use crate::identity::Executed;
 use crate::position::SourcePosition;
 use crate::protocol::ServerError;
-use crate::protocol::command::BINLOG_DUMP_NON_BLOCK;
 use crate::relay_log::{LastReceived, SourceProgress};
-use crate::transaction::{Assembler, AssemblerOptions, TransactionError};
+use crate::transaction::{TransactionBatch, TransactionError};
 
 /// A semi-synchronous source sends a transaction before it counts as executed there. It is given this
 /// long to commit.
@@ -72,18 +65,7 @@ pub(super) async fn verify_last(
     if is_other_server || last.begin > u64::from(u32::MAX) {
         return Ok(());
     }
-    let begin = SourcePosition::new(last.file.clone(), last.begin);
-    let verdict = match read_last(options, last, &begin).await {
-        // A source that is shutting down ends a dump in the same way, but accepts no new connection.
-        Ok(Verdict::Ended(_)) => read_last(options, last, &begin).await?,
-        Err(error @ (ReceiverError::Transaction { .. } | ReceiverError::Stream { .. })) => {
-            match begins_event(options, &begin).await? {
-                true => return Err(error),
-                false => Verdict::Other(format!("no event that begins at {begin}")),
-            }
-        }
-        verdict => verdict?,
-    };
+    let verdict = read_last(options, last).await?;
     let found = match verdict {
         Verdict::Same => return Ok(()),
         Verdict::Other(found) => found,
@@ -105,34 +87,90 @@ pub(super) async fn verify_last(
     Err(ReceiverError::History {
         expected: format!("the transaction that was received from it and ends at {file}:{end}"),
         found,
-        record: None,
     })
 }
 
-/// Requests the newest transaction that was received.
+/// Whether the server that answers is the one that was followed up to `progress`, although its server_id is
+/// another one (`SET GLOBAL server_id`): it has the same server_uuid as `before`, the server that answered
+/// last, or its binlog has the newest transaction that was received where it was received.
+///
+/// # Errors
+/// When the source cannot be asked.
+pub(super) async fn is_same_server(
+    options: &ReceiverOptions,
+    facts: &SourceFacts,
+    before: Option<&SourceFacts>,
+    progress: &SourceProgress,
+) -> Result<bool, ReceiverError> {
+    let uuids = before
+        .and_then(|before| before.server_uuid.as_ref())
+        .zip(facts.server_uuid.as_ref());
+    if let Some((before, now)) = uuids
+        && before != now
+    {
+        return Ok(false);
+    }
+    // Its binlog may have changed, too.
+    let is_same = match &progress.last {
+        Some(last) if last.begin <= u64::from(u32::MAX) => {
+            matches!(read_last(options, last).await?, Verdict::Same)
+        }
+        _ => uuids.is_some(),
+    };
+    if is_same {
+        tracing::info!(
+            source = %options.config.name,
+            "the source's server_id has changed from {} to {}; its binlog is the one that was received, \
+             so it is followed further",
+            progress.server_id,
+            facts.server_id
+        );
+    }
+    Ok(is_same)
+}
+
+/// Whether the newest transaction that was received is in the source's binlog, where it was received.
+///
+/// # Errors
+/// When the source cannot be asked.
+pub(super) async fn is_restored(
+    options: &ReceiverOptions,
+    progress: &SourceProgress,
+) -> Result<bool, ReceiverError> {
+    match &progress.last {
+        Some(last) => Ok(matches!(read_last(options, last).await?, Verdict::Same)),
+        None => Ok(false),
+    }
+}
+
+/// Requests the newest transaction that was received; again, or its whole file, where that shows more.
 async fn read_last(
+    options: &ReceiverOptions,
+    last: &LastReceived,
+) -> Result<Verdict, ReceiverError> {
+    let begin = SourcePosition::new(last.file.clone(), last.begin);
+    match read_at(options, last, &begin).await {
+        // A source that is shutting down ends a dump in the same way, but accepts no new connection.
+        Ok(Verdict::Ended(_)) => read_at(options, last, &begin).await,
+        Err(error @ (ReceiverError::Transaction { .. } | ReceiverError::Stream { .. })) => {
+            match begins_event(options, &begin).await? {
+                true => Err(error),
+                false => Ok(Verdict::Other(format!("no event that begins at {begin}"))),
+            }
+        }
+        verdict => verdict,
+    }
+}
+
+async fn read_at(
     options: &ReceiverOptions,
     last: &LastReceived,
     begin: &SourcePosition,
 ) -> Result<Verdict, ReceiverError> {
     // A connection cannot be reused after an aborted dump.
     let (mut connection, facts) = connect(options).await?;
-    prepare(&mut connection, options, &facts).await?;
-    let dump = dump_file(options, &facts, BINLOG_DUMP_NON_BLOCK, begin)?;
-    within(options.config.read_timeout, async {
-        Ok(connection.write_command(&dump).await?)
-    })
-    .await?;
-    connection.set_phase(Phase::Dump);
-    let mut reading = Reading {
-        options,
-        facts: &facts,
-        last,
-        position: DumpPosition::new(),
-        assembler: None,
-        skips_large: false,
-    };
-    match reading.run(&mut connection).await {
+    let mut reading = Rereading::request(&mut connection, options, &facts, begin).await?;
+    match find_last(&mut reading, &mut connection, last).await {
         Err(ReceiverError::Source(error)) if is_unknown_file(&error.message) => {
             Ok(Verdict::NoFile(error))
         }
@@ -147,6 +185,39 @@ async fn read_last(
         ) => Ok(Verdict::Other(format!("\"{error}\""))),
         outcome => outcome,
     }
+}
+
+/// Reads up to the end of the newest transaction that was received.
+async fn find_last(
+    reading: &mut Rereading<'_>,
+    connection: &mut Connection,
+    last: &LastReceived,
+) -> Result<Verdict, ReceiverError> {
+    while let Some(batch) = reading.next(connection).await? {
+        if let Some(verdict) = verdict(&batch, last) {
+            return Ok(verdict);
+        }
+    }
+    Ok(Verdict::Ended(reading.position.at.clone()))
+}
+
+/// Compares the newest transaction of `batch`; `None` before the one that was received.
+fn verdict(batch: &TransactionBatch, last: &LastReceived) -> Option<Verdict> {
+    let transaction = batch.transactions.last()?;
+    let (file, end) = (&batch.source_end.file, transaction.source_offset);
+    let is_same_file = *file == last.file;
+    if is_same_file && end < last.end {
+        return None;
+    }
+    let is_same_end = is_same_file && end == last.end;
+    if is_same_end && transaction.history_digest() == last.digest {
+        return Some(Verdict::Same);
+    }
+    Some(Verdict::Other(format!(
+        "another transaction ({}, committed at {} seconds since 1970, ending at {file}:{end})",
+        transaction.identity,
+        transaction.commit_time_us / 1_000_000
+    )))
 }
 
 /// Whether the message of error 1236 says that the file does not exist.
@@ -165,123 +236,6 @@ fn is_unknown_position(message: &str) -> bool {
         "log event entry exceeded max_allowed_packet",
     ];
     MESSAGES.iter().any(|text| message.contains(text))
-}
-
-/// Reads the source's binlog up to the end of the newest transaction that was received.
-struct Reading<'a> {
-    options: &'a ReceiverOptions,
-    facts: &'a SourceFacts,
-    last: &'a LastReceived,
-    position: DumpPosition,
-    /// `None` before the first format description.
-    assembler: Option<Assembler>,
-    /// Whether the event that arrives in parts is a control event.
-    skips_large: bool,
-}
-
-impl Reading<'_> {
-    async fn run(&mut self, connection: &mut Connection) -> Result<Verdict, ReceiverError> {
-        let mut listening = Listening::new(self.options.config.read_timeout);
-        loop {
-            while let Some(part) = next_part(connection, &self.position)? {
-                if matches!(part, DumpPart::EndOfDump) {
-                    return Ok(Verdict::Ended(self.position.at.clone()));
-                }
-                self.part(part)?;
-                if let Some(verdict) = self.verdict() {
-                    return Ok(verdict);
-                }
-            }
-            listening.heard(connection);
-            listening.fill(connection).await?;
-        }
-    }
-
-    /// Handles an event, or a part of one.
-    fn part(&mut self, part: DumpPart<'_>) -> Result<(), ReceiverError> {
-        let at = self.position.at.clone();
-        let assembled = match (part, &mut self.assembler) {
-            (DumpPart::Event(header, event), _) if header.event_type.is_control() => {
-                return self.control(&header, event);
-            }
-            // A list of GTIDs.
-            (DumpPart::Begin(header, _), _) if header.event_type.is_control() => {
-                self.position.at.offset = self.position.after(&header);
-                self.skips_large = true;
-                return Ok(());
-            }
-            (DumpPart::Continue(_), _) if self.skips_large => return Ok(()),
-            (DumpPart::End(_), _) if self.skips_large => {
-                self.skips_large = false;
-                return Ok(());
-            }
-            (DumpPart::EndOfDump, _) | (_, None) => return Ok(()),
-            (DumpPart::Event(header, event), Some(assembler)) => {
-                let after = self.position.after(&header);
-                self.position.at.offset = after;
-                assembler.event(event, after)
-            }
-            (DumpPart::Begin(header, head), Some(assembler)) => {
-                self.position.at.offset = self.position.after(&header);
-                assembler.large_part(head)
-            }
-            (DumpPart::Continue(bytes), Some(assembler)) => assembler.large_part(bytes),
-            (DumpPart::End(bytes), Some(assembler)) => assembler
-                .large_part(bytes)
-                .and_then(|()| assembler.end_large(self.position.at.offset)),
-        };
-        assembled.map_err(|cause| ReceiverError::Transaction { at, cause })
-    }
-
-    /// Applies a control event.
-    fn control(&mut self, header: &EventHeader, event: &[u8]) -> Result<(), ReceiverError> {
-        if header.event_type == EventType::HEARTBEAT {
-            return Ok(());
-        }
-        let change = self.position.control(header, event)?;
-        let Some(format) = self.position.format.clone() else {
-            return Ok(());
-        };
-        let assembler = self.assembler.get_or_insert_with(|| {
-            let options = AssemblerOptions {
-                source: self.options.number,
-                source_server_id: self.facts.server_id,
-                source_first_timestamp: 0,
-                has_gtids: self.facts.has_gtids,
-                first_run: 0,
-                filter: self.facts.filter(&FilterConfig::default()),
-                spill_dir: self.options.spill_dir.clone(),
-                spill_size: self.options.spill_size,
-            };
-            Assembler::new(options, format.clone())
-        });
-        if matches!(change, Change::File | Change::Format) {
-            let at = &self.position.at;
-            assembler.set_format(format);
-            assembler.start_file(at.file.clone(), at.offset);
-        }
-        Ok(())
-    }
-
-    /// Compares the newest transaction; `None` before the one that was received.
-    fn verdict(&mut self) -> Option<Verdict> {
-        let batch = self.assembler.as_mut()?.take_batch()?;
-        let transaction = batch.transactions.last()?;
-        let (file, end) = (&batch.source_end.file, transaction.source_offset);
-        let is_same_file = *file == self.last.file;
-        if is_same_file && end < self.last.end {
-            return None;
-        }
-        let is_same_end = is_same_file && end == self.last.end;
-        if is_same_end && transaction.history_digest() == self.last.digest {
-            return Some(Verdict::Same);
-        }
-        Some(Verdict::Other(format!(
-            "another transaction ({}, committed at {} seconds since 1970, ending at {file}:{end})",
-            transaction.identity,
-            transaction.commit_time_us / 1_000_000
-        )))
-    }
 }
 
 /// Verifies that the source has executed all transactions of its own that are in `executed`, the
@@ -313,7 +267,6 @@ pub(super) async fn verify_executed(
         Some(lost) => Err(ReceiverError::History {
             expected: format!("its own transactions {lost}, which the relay log contains"),
             found: "a binlog without them".to_owned(),
-            record: None,
         }),
     }
 }

@@ -1,7 +1,7 @@
 //! That a source's history has changed is recorded in the data directory, in `history-changed.NAME`.
 //!
 //! Without the record, a source that has lost transactions would look right again as soon as its binlog
-//! has grown past them. An administrator removes the file.
+//! has grown past them. `binrelay continue` removes the file.
 //!
 //! The file has two lines: what was expected, and what was found.
 
@@ -32,7 +32,6 @@ pub(super) fn check(data_dir: &Path, name: &str) -> Result<(), ReceiverError> {
             Err(ReceiverError::History {
                 expected: expected.to_owned(),
                 found: found.trim_end().to_owned(),
-                record: Some(path),
             })
         }
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
@@ -43,13 +42,15 @@ pub(super) fn check(data_dir: &Path, name: &str) -> Result<(), ReceiverError> {
     }
 }
 
-/// Records a changed history, and returns the error with the file's name. A file that cannot be written is
-/// reported, and the source fails all the same.
+/// Whether a change of the source's history is recorded, or that cannot be determined.
+pub fn has_changed_history(data_dir: &Path, name: &str) -> bool {
+    check(data_dir, name).is_err()
+}
+
+/// Records a changed history, and returns the error. A file that cannot be written is reported, and the source
+/// fails all the same.
 pub(super) fn keep(data_dir: &Path, name: &str, error: ReceiverError) -> ReceiverError {
-    let ReceiverError::History {
-        expected, found, ..
-    } = error
-    else {
+    let ReceiverError::History { expected, found } = error else {
         return error;
     };
     let path = path(data_dir, name);
@@ -59,10 +60,21 @@ pub(super) fn keep(data_dir: &Path, name: &str, error: ReceiverError) -> Receive
     if let Err(error) = &written {
         tracing::error!(source = name, "{error}");
     }
-    ReceiverError::History {
-        expected,
-        found,
-        record: written.is_ok().then_some(path),
+    ReceiverError::History { expected, found }
+}
+
+/// Removes the record.
+///
+/// # Errors
+/// When the file cannot be removed.
+pub(super) fn remove(data_dir: &Path, name: &str) -> Result<(), ReceiverError> {
+    let path = path(data_dir, name);
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(ReceiverError::setup(
+            format!("cannot remove {}: {error}", path.display()),
+            "correct the permissions of the directory",
+        )),
+        _ => Ok(()),
     }
 }
 
@@ -71,20 +83,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn recorded_change_fails_until_the_file_is_removed() {
+    fn recorded_change_fails_until_it_is_removed() {
         let dir = tempfile::tempdir().unwrap();
         assert!(check(dir.path(), "m1").is_ok());
         let error = ReceiverError::History {
             expected: "a transaction".to_owned(),
             found: "another\none".to_owned(),
-            record: None,
         };
         let kept = keep(dir.path(), "m1", error).to_string();
         assert!(kept.contains("expected a transaction, found another one."));
-        assert!(kept.contains("history-changed.m1"), "{kept}");
         assert_eq!(check(dir.path(), "m1").unwrap_err().to_string(), kept);
         assert!(check(dir.path(), "m2").is_ok());
-        fs::remove_file(path(dir.path(), "m1")).unwrap();
+        remove(dir.path(), "m1").unwrap();
+        remove(dir.path(), "m1").unwrap();
         assert!(check(dir.path(), "m1").is_ok());
     }
 

@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::error::ReceiverError;
 use super::facts::SourceFacts;
+use crate::gtid::Uuid;
 
 /// Which server answered at each source that is connected now.
 #[derive(Debug, Default)]
@@ -43,6 +44,14 @@ impl Identities {
         }
         known.push((source, facts.clone()));
         Ok(())
+    }
+
+    /// The server_uuids of the servers that answer at the other sources now.
+    pub(super) fn other_uuids(&self, source: u16) -> Vec<Uuid> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let others = known.iter().filter(|(other, _)| *other != source);
+        let uuids = others.filter_map(|(_, facts)| facts.server_uuid.as_deref());
+        uuids.filter_map(|uuid| uuid.parse().ok()).collect()
     }
 
     /// Forgets the server of `source`: its connection is closed, and the address may move.

@@ -10,6 +10,7 @@ use super::connect::connect;
 use super::error::ReceiverError;
 use super::facts::SourceFacts;
 use super::first_contact::explore;
+use super::history::is_same_server;
 use super::log_alignment::align_with_log;
 use super::options::{ReceiverContext, ReceiverOptions};
 use super::resume::missing;
@@ -60,7 +61,8 @@ pub(super) fn followed_elsewhere(
     })
 }
 
-/// Finds the path of the server that answers. A new one is aligned with the log first.
+/// Finds the path of the server that answers. A new one is aligned with the log first. `before` is the server
+/// that answered before, if one did since the relay's start.
 ///
 /// # Errors
 /// When it cannot be asked, or it cannot be determined what of its binlog was delivered.
@@ -68,6 +70,7 @@ pub(super) async fn answering_path(
     options: &ReceiverOptions,
     context: &ReceiverContext,
     facts: &SourceFacts,
+    before: Option<&SourceFacts>,
 ) -> Result<AnsweringPath, ReceiverError> {
     let progress = first_progress(options, context);
     if facts.follows_by_gtid(&options.config) || progress.position.is_unknown() {
@@ -84,6 +87,10 @@ pub(super) async fn answering_path(
         return Ok(AnsweringPath::Known(path));
     }
     if progress.server_id == 0 || progress.server_id == facts.server_id {
+        return Ok(AnsweringPath::Known(options.number));
+    }
+    let before = before.filter(|before| before.server_id == progress.server_id);
+    if is_same_server(options, facts, before, &progress).await? {
         return Ok(AnsweringPath::Known(options.number));
     }
     if progress.reading_back {

@@ -9,7 +9,7 @@ use super::identities::Identities;
 use super::read_back::ReadBack;
 use crate::config::SourceConfig;
 use crate::gtid::Uuid;
-use crate::log_thread::{Paths, QueuedBatch};
+use crate::log_thread::{Paths, Queued};
 use crate::relay_log::RelayLog;
 
 /// The settings of one receiver.
@@ -33,7 +33,7 @@ pub struct ReceiverOptions {
 #[derive(Debug, Clone)]
 pub struct Queue {
     /// Accepts finished batches.
-    pub batches: mpsc::Sender<QueuedBatch>,
+    pub batches: mpsc::Sender<Queued>,
     /// The memory that queued batches may use, in KiB.
     pub memory: Arc<Semaphore>,
     /// The initial number of permits of `memory`, in KiB.

@@ -4,6 +4,7 @@ use super::dump_request::StartPoint;
 use super::error::ReceiverError;
 use super::facts::SourceFacts;
 use super::first_contact::first_contact;
+use super::history;
 use super::options::{ReceiverContext, ReceiverOptions};
 use crate::config::SourceStart;
 use crate::flavor::Flavor;
@@ -39,11 +40,13 @@ pub(super) fn check_kind(expected: IdentityKind, facts: &SourceFacts) -> Result<
 }
 
 /// Where to resume: after the last durable transaction, or at the configured start. Also returns the
-/// source's [`SourceProgress::first_timestamp`].
+/// source's [`SourceProgress::first_timestamp`]. `before` is the server that answered before, if one did since
+/// the relay's start.
 pub(super) async fn start_point(
     options: &ReceiverOptions,
     context: &ReceiverContext,
     facts: &SourceFacts,
+    before: Option<&SourceFacts>,
 ) -> Result<(StartPoint, u32), ReceiverError> {
     let known = {
         let state = context.log.state();
@@ -55,15 +58,18 @@ pub(super) async fn start_point(
     };
     let executed = context.log.state().executed.clone();
     if !facts.follows_by_gtid(&options.config) {
-        if progress.server_id != 0 && progress.server_id != facts.server_id {
+        if progress.server_id != 0
+            && progress.server_id != facts.server_id
+            && !history::is_same_server(options, facts, before, &progress).await?
+        {
             return Err(ReceiverError::setup(
                 format!(
                     "the source is another server: it has server_id {} instead of {}, and position \
                      {} is not valid there",
                     facts.server_id, progress.server_id, progress.position
                 ),
-                "point the address to the old server again, or follow by GTID \
-                 (auto_position = true)",
+                "point the address to the old server again; if the replicas have everything up to a \
+                 position of this server, run binrelay continue SOURCE --at FILE:POS",
             ));
         }
         let start = StartPoint::File(progress.position);
@@ -105,8 +111,9 @@ async fn join(
                 "the start of this source is after transactions that the relay log never had: \
                  {missing}"
             ),
-            "configure an earlier start, or start with an empty data_dir while all sources are up \
-             and seed the replicas again",
+            "configure an earlier start; if the replicas have the changes of these transactions, run \
+             binrelay continue SOURCE --at earliest; otherwise start with an empty data_dir while all \
+             sources are up and seed the replicas again",
         ));
     }
     Ok(contact.progress)
@@ -126,7 +133,9 @@ fn check_history(context: &ReceiverContext, has_start: bool) -> Result<(), Recei
     Err(ReceiverError::setup(
         "the source joins a relay log that began without it, and without GTIDs its old \
          transactions cannot be distinguished from new ones",
-        "start with an empty data_dir while all sources are up, and seed the replicas again",
+        "if the replicas have everything up to a position of the source, run binrelay continue SOURCE \
+         --at FILE:POS; otherwise start with an empty data_dir while all sources are up, and seed the \
+         replicas again",
     ))
 }
 

@@ -53,6 +53,8 @@ pub struct LastError {
     pub message: String,
     /// The time of the error.
     pub at: SystemTime,
+    /// Since when the source streams again.
+    pub resolved_at: Option<SystemTime>,
 }
 
 /// One source's counters and state. The counters change at most once per batch of events.
@@ -216,7 +218,7 @@ impl SourceStatus {
     }
 
     /// The source's end, as it was reported last.
-    pub(super) fn source_end(&self) -> Option<SourceEnd> {
+    pub fn source_end(&self) -> Option<SourceEnd> {
         let end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
         end.as_ref().map(|reported| reported.end.clone())
     }
@@ -264,6 +266,11 @@ impl SourceStatus {
         if !(connection.state == SourceState::Failed && state == SourceState::Connecting) {
             connection.state = state;
         }
+        if let Some(error) = &mut connection.last_error
+            && state == SourceState::Streaming
+        {
+            error.resolved_at.get_or_insert_with(SystemTime::now);
+        }
     }
 
     /// The number in the log of the path that is followed, or was followed last; `None` before the first
@@ -280,19 +287,20 @@ impl SourceStatus {
         self.connection().facts = Some(facts.clone());
     }
 
-    /// Records the error that stopped a receiver.
-    pub fn note_error(&self, error: &ReceiverError) {
+    /// Records the error that stopped the receiver of `source`.
+    pub fn note_error(&self, error: &ReceiverError, source: &str) {
         let state = match error.is_failure() {
             true => SourceState::Failed,
             false => SourceState::Connecting,
         };
         let mut connection = self.connection();
         connection.state = state;
-        let (code, message) = (error.code(), error.to_line());
+        let (code, message) = (error.code(), error.to_line(source));
         connection.last_error = Some(LastError {
             code,
             message,
             at: SystemTime::now(),
+            resolved_at: None,
         });
     }
 

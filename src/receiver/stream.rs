@@ -12,7 +12,7 @@ use super::status::{SourceState, SourceStatus};
 use crate::binlog::EventType;
 use crate::binlog::event::EventHeader;
 use crate::connection::Connection;
-use crate::log_thread::{QueuedBatch, SourceCounters};
+use crate::log_thread::{Queued, QueuedBatch, SourceCounters};
 use crate::position::SourcePosition;
 use crate::transaction::{Assembler, AssemblerOptions, TransactionBatch, TransactionError};
 
@@ -163,11 +163,11 @@ impl Stream<'_> {
         let memory = queue.memory.clone().acquire_many_owned(memory_kib).await;
         let memory = memory.map_err(|_| ReceiverError::LogClosed)?;
         let source = self.options.number;
-        let queued = QueuedBatch {
+        let queued = Queued::Batch(QueuedBatch {
             batch,
             source,
             memory,
-        };
+        });
         let room = queue.batches.reserve().await;
         let room = room.map_err(|_| ReceiverError::LogClosed)?;
         self.ledger.queued.fetch_add(1, Ordering::Release);

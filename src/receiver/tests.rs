@@ -96,6 +96,7 @@ impl Relay {
                 context.clone(),
                 Arc::clone(ledger),
                 Arc::clone(status),
+                mpsc::channel(1).1,
                 stop.subscribe(),
             ));
         }

@@ -10,12 +10,13 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use super::error::RelayError;
 use super::open::{Relay, log_dir, source_names};
 use super::supervisor::{Stage, StageEnd, Supervisor};
-use crate::admin;
+use crate::admin::{self, Answering};
 use crate::config::FlavorChoice;
-use crate::log_thread::{LogThread, QueuedBatch, SourceCounters};
+use crate::log_thread::{LogThread, Queued, SourceCounters};
 use crate::receiver::control;
 use crate::receiver::{
-    self, Identities, Queue, ReadBack, ReceiverContext, ReceiverOptions, SourceStatus,
+    self, ContinueRequest, Identities, Queue, ReadBack, ReceiverContext, ReceiverOptions,
+    SourceStatus,
 };
 use crate::relay_log::recover::Recovered;
 use crate::relay_log::{Condition, LogOptions, RelayLog};
@@ -41,6 +42,8 @@ impl Relay {
             self.config.relay.listen
         );
         receiver::announce_filters(self.data_dir.path(), &self.config.sources);
+        let started = self.recovered.as_ref().map(started).unwrap_or_default();
+        receiver::announce_starts(self.data_dir.path(), &self.config.sources, &started);
         let pipeline = Pipeline::new(&self, shutdown.clone());
         let resumed = match self.recovered {
             Some(recovered) => Some(pipeline.resume(recovered)?),
@@ -64,7 +67,12 @@ impl Relay {
             let log: Option<Arc<RelayLog>> = slot.borrow().clone();
             parts.report(log.as_deref(), replicas.report())
         };
-        let answering = admin::serve(self.admin, Arc::new(report), shutdown.clone());
+        let answering = Answering {
+            report: Arc::new(report),
+            data_dir: self.data_dir.path().to_owned(),
+            sources: Arc::new(pipeline.deciding.clone()),
+        };
+        let answering = admin::serve(self.admin, answering, shutdown.clone());
         supervisor.spawn(Stage::AdminLoop, until_stopped(answering));
         let stopping = pipeline.log_options.stopping.clone();
         let mut stop = shutdown;
@@ -83,6 +91,13 @@ impl Relay {
     }
 }
 
+/// The names of the sources of which the log has a position.
+fn started(recovered: &Recovered) -> Vec<String> {
+    let sources = recovered.sources.iter();
+    let started = sources.filter(|(_, progress)| !progress.position.is_unknown());
+    started.map(|(name, _)| name.to_string()).collect()
+}
+
 /// A stage that returns at shutdown only.
 async fn until_stopped(stage: impl Future<Output = ()>) -> StageEnd {
     stage.await;
@@ -94,6 +109,10 @@ struct Pipeline {
     log_options: LogOptions,
     flavor: FlavorChoice,
     receivers: Vec<(ReceiverOptions, Arc<SourceStatus>)>,
+    /// By name: where an administrator's decisions are sent to, and, in the same order, where the receivers get
+    /// them.
+    deciding: Vec<(String, mpsc::Sender<ContinueRequest>)>,
+    requests: Vec<mpsc::Receiver<ContinueRequest>>,
     parts: Arc<Parts>,
     identities: Arc<Identities>,
     shutdown: watch::Receiver<bool>,
@@ -128,6 +147,11 @@ impl Pipeline {
             (options, source.status.clone())
         });
         let receivers = receivers.collect();
+        let channels = config.sources.iter().map(|source| {
+            let (sender, receiver) = mpsc::channel(1);
+            ((source.name.clone(), sender), receiver)
+        });
+        let (deciding, requests) = channels.unzip();
         Self {
             log_options: LogOptions {
                 log_dir,
@@ -139,6 +163,8 @@ impl Pipeline {
             },
             flavor: config.relay.flavor,
             receivers,
+            deciding,
+            requests,
             parts: Arc::new(parts),
             identities: Arc::new(Identities::default()),
             shutdown,
@@ -199,7 +225,7 @@ impl Pipeline {
         &self,
         writer: LogThread,
         supervisor: &mut Supervisor,
-    ) -> Result<mpsc::Sender<QueuedBatch>, RelayError> {
+    ) -> Result<mpsc::Sender<Queued>, RelayError> {
         let (batches, queue) = mpsc::channel(QUEUE_LEN);
         let sources = self.parts.sources.iter();
         let ledgers: Vec<_> = sources.map(|source| source.ledger.clone()).collect();
@@ -222,7 +248,8 @@ impl Pipeline {
     }
 
     fn start_receivers(self, context: ReceiverContext, supervisor: &mut Supervisor) {
-        for ((options, status), source) in self.receivers.into_iter().zip(&self.parts.sources) {
+        let receivers = self.receivers.into_iter().zip(self.requests);
+        for (((options, status), requests), source) in receivers.zip(&self.parts.sources) {
             let (config, shutdown) = (source.config.clone(), self.shutdown.clone());
             let stage = Stage::ControlConnection(config.name.clone());
             let watching = control::watch_source_end(config, status.clone(), shutdown);
@@ -233,6 +260,7 @@ impl Pipeline {
                 context.clone(),
                 source.ledger.clone(),
                 status,
+                requests,
                 self.shutdown.clone(),
             );
             supervisor.spawn(stage, async {

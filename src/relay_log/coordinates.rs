@@ -170,7 +170,7 @@ pub fn gtid_position_at(
         if let Record::Transaction { transaction, .. } = &record
             && let Identity::MariaDb(gtid) = index.identity(transaction)?
         {
-            state.record(gtid);
+            state.record_again(gtid);
         }
         // Later records are not needed, and may not be written yet.
         if log_end >= end {

@@ -299,6 +299,29 @@ impl<'a> IndexReader<'a> {
         })
     }
 
+    /// The interval of a record of counted GTIDs; `None` for other records.
+    ///
+    /// # Errors
+    /// When no record before defines its origin.
+    pub fn counted(&self, record: &Record) -> Result<Option<(Sid, u64, u64)>, LogError> {
+        let Record::CountedGtids {
+            origin,
+            first,
+            last,
+        } = *record
+        else {
+            return Ok(None);
+        };
+        let sid = self.definitions.origin(origin);
+        let sid = sid.ok_or_else(|| self.undefined("origin", origin))?;
+        Ok(Some((sid, first, last)))
+    }
+
+    /// The UUID and tag with this number, if a record before defines it.
+    pub fn origin(&self, number: u32) -> Option<Sid> {
+        self.definitions.origin(number)
+    }
+
     fn undefined(&self, what: &'static str, number: u32) -> LogError {
         self.damage(
             self.next.saturating_sub(1),

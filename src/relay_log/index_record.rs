@@ -14,14 +14,24 @@ pub use error::RecordError;
 pub use header::IndexHeader;
 
 use crate::gtid::MariaDbGtid;
-use crate::identity::Fingerprint;
+use crate::identity::{CopyEvidence, Fingerprint};
 use crate::merge::pairing::Delivered;
 use crate::position::RecordNumber;
 
 /// Bytes of the header and of each record.
 pub const RECORD_LEN: usize = 64;
-/// The version of the format. A reader refuses any other.
-pub const VERSION: u16 = 2;
+/// The version of the format that is written.
+pub const VERSION: u16 = 3;
+/// The oldest version that is read. What it lacks counts as unknown.
+const OLDEST_VERSION: u16 = 2;
+/// Flag of a transaction with a GTID: its times are whole seconds.
+const IN_SECONDS: u8 = 4;
+/// Flag of a transaction with a GTID: its source has logged no change in it.
+const WITHOUT_CHANGES: u8 = 8;
+/// Flag of an appended transaction of MariaDB: its GTID was delivered before.
+const IS_AGAIN: u8 = 16;
+/// Microseconds in a second.
+const SECOND_US: u64 = 1_000_000;
 /// Bytes of text in one record.
 const TEXT_LEN: usize = 48;
 
@@ -53,8 +63,8 @@ pub enum RecordedIdentity {
         origin: u32,
         /// The number after the colon.
         gno: u64,
-        /// See [`Recorded::commit_time_us`].
-        commit_time_us: u64,
+        /// What copies are compared by.
+        evidence: CopyEvidence,
     },
     /// MariaDB.
     MariaDb {
@@ -62,8 +72,8 @@ pub enum RecordedIdentity {
         domain_id: u32,
         /// The GTID's sequence number.
         seq_no: u64,
-        /// See [`Recorded::commit_time_us`].
-        commit_time_us: u64,
+        /// What copies are compared by.
+        evidence: CopyEvidence,
     },
     /// MySQL without GTIDs.
     Anonymous(Fingerprint),
@@ -83,8 +93,8 @@ impl Recorded {
     /// [`crate::transaction::Transaction::commit_time_us`].
     pub fn commit_time_us(&self) -> u64 {
         match self.identity {
-            RecordedIdentity::MySql { commit_time_us, .. }
-            | RecordedIdentity::MariaDb { commit_time_us, .. } => commit_time_us,
+            RecordedIdentity::MySql { evidence, .. }
+            | RecordedIdentity::MariaDb { evidence, .. } => evidence.commit_time_us,
             RecordedIdentity::Anonymous(fingerprint) => match fingerprint.commit_timestamp {
                 0 => u64::from(fingerprint.timestamp) * 1_000_000,
                 commit_time_us => commit_time_us,
@@ -177,6 +187,8 @@ pub enum Record {
         emptied: bool,
         /// Without GTIDs: whether its source may have logged it twice.
         may_be_repetition: bool,
+        /// MariaDB: whether its GTID was delivered before: its origin has executed it again.
+        is_again: bool,
     },
     /// 2: a copy of a delivered transaction was dropped.
     Copy {
@@ -217,13 +229,14 @@ pub enum Record {
         /// Its history.
         history: SourceHistory,
     },
-    /// 7: MariaDB: the newest GTID of a domain on this source's path, carried over from the file
-    /// before.
+    /// 7: MariaDB: a GTID that this source has sent, carried over from the file before.
     SourceGtid {
         /// The source's progress.
         step: Step,
         /// The GTID.
         gtid: MariaDbGtid,
+        /// Whether it is the highest of its domain and server, not the newest of its domain.
+        is_highest: bool,
     },
     /// 8: a part of a source's name in the configuration.
     SourceName {
@@ -270,6 +283,10 @@ pub enum Record {
         is_aligned: bool,
         /// Whether a server has logged statements of the origin as rows.
         formats_differ: bool,
+        /// Whether the path began again at a position that an administrator chose.
+        begins_again: bool,
+        /// The queue also has what the path itself delivered before this record.
+        own_until: RecordNumber,
     },
     /// 17: without GTIDs: a transaction that the path skipped.
     PathSkipped {
@@ -291,6 +308,22 @@ pub enum Record {
         key: PathKey,
         /// The transaction.
         fingerprint: Fingerprint,
+    },
+    /// 20: MySQL with GTIDs: an interval of GTIDs that count as delivered by decision of an administrator. No
+    /// file of the log contains them. Carried over into every later file.
+    CountedGtids {
+        /// The number of UUID and tag.
+        origin: u32,
+        /// The first gno.
+        first: u64,
+        /// The last gno.
+        last: u64,
+    },
+    /// 21: MariaDB: with this file a new history of a server begins, which was accepted by an administrator:
+    /// its sequence numbers may occur again.
+    NewHistory {
+        /// The server_id.
+        server_id: u32,
     },
     /// 22: a part of the description of a temporary table that is open.
     OpenTemporaryTable(TextPart),
@@ -355,6 +388,8 @@ impl Record {
             Record::PathSkipped { .. } => "path skipped",
             Record::PathNewest { .. } => "path newest",
             Record::PathAgain { .. } => "path again",
+            Record::CountedGtids { .. } => "counted GTIDs",
+            Record::NewHistory { .. } => "new history",
             Record::OpenTemporaryTable(_) => "open temporary table",
             Record::DroppedTemporaryTable(_) => "dropped temporary table",
         }

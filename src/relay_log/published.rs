@@ -7,8 +7,9 @@ use tokio::sync::watch;
 use super::files::LogDir;
 use super::index_record::SourceHistory;
 use super::reader::FIRST_EVENT;
-use crate::gtid::{GtidPosition, MariaDbGtid};
-use crate::identity::{Executed, Identity};
+use crate::gtid::{BinlogState, GtidPosition, MariaDbGtid};
+use crate::identity::Executed;
+use crate::merge::PathProgress;
 use crate::position::{RelayLogPosition, SourcePosition};
 
 /// How far one source has been received: everything up to here is durable under the `sync` policy.
@@ -20,6 +21,8 @@ pub struct SourceProgress {
     pub server_id: u32,
     /// MariaDB: the newest GTID of each domain that this source sent.
     pub gtid_position: GtidPosition,
+    /// MariaDB: the highest GTID of each domain and server that this source sent.
+    pub sent: BinlogState,
     /// MySQL without GTIDs: when the source's first file that was read was created, in seconds
     /// since 1970 by its clock, if files before it are lost, else 0.
     pub first_timestamp: u32,
@@ -82,13 +85,27 @@ impl SourceProgress {
         }
     }
 
-    /// The GTID, if this source already sent an equal or higher one of the same domain and server.
-    pub fn goes_back_to(&self, identity: Identity) -> Option<MariaDbGtid> {
-        let Identity::MariaDb(gtid) = identity else {
-            return None;
-        };
-        let newest = self.gtid_position.get(gtid.domain_id)?;
-        (newest.server_id == gtid.server_id && gtid.seq_no <= newest.seq_no).then_some(gtid)
+    /// Records which server answers at the source. Another server's binlog is another path.
+    pub(super) fn set_server(&mut self, server_id: u32) {
+        if self.server_id != server_id && self.server_id != 0 {
+            self.sent = BinlogState::new();
+        }
+        self.server_id = server_id;
+    }
+
+    /// MariaDB: records that the server has sent this GTID.
+    pub(super) fn note_gtid(&mut self, gtid: MariaDbGtid) {
+        self.gtid_position.set(gtid);
+        self.sent.record_again(gtid);
+    }
+
+    /// The progress, as the merge needs it.
+    pub fn path(&self) -> PathProgress<'_> {
+        PathProgress {
+            server_id: self.server_id,
+            last: self.last.as_ref().map(|last| (&last.file, last.end)),
+            sent: &self.sent,
+        }
     }
 }
 

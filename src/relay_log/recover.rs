@@ -18,7 +18,7 @@ use super::reader::{FileHead, LogFile};
 use super::replay_pairing::replay_pairing;
 use super::temporary_table;
 use crate::binlog::FormatDescription;
-use crate::gtid::Uuid;
+use crate::gtid::{GtidSet, Uuid};
 use crate::identity::{Executed, Identity, IdentityKind, history_digest};
 use crate::merge::halves::{HalfChange, OpenHalves};
 use crate::merge::pairing::Pairing;
@@ -46,6 +46,8 @@ pub struct Recovered {
     pub source_names: Vec<Arc<str>>,
     /// Each source's progress, by its name.
     pub sources: HashMap<Arc<str>, SourceProgress>,
+    /// MySQL: GTIDs that count as delivered by decision of an administrator. They are in `executed` and `purged`.
+    pub counted: GtidSet,
     /// Without GTIDs: the state of each path's queues.
     pub pairing: Pairing,
     /// The two-part operations whose second part has not arrived.
@@ -81,7 +83,8 @@ pub fn recover(log_dir: &LogDir, source_names: &[Arc<str>]) -> Result<Option<Rec
     let mut repairs = Vec::new();
     let (durable, good) = find_ends(log_dir, last, &head, &binding, &mut repairs)?;
     let mut index = IndexReader::open(&log_dir.index_path(last))?;
-    index.skip_head()?; // It defines all sources.
+    while index.next_number() * (RECORD_LEN as u64) < good.index && index.next_record()?.is_some() {
+    }
     let source_names = with_removed(source_names, &index);
     index.seek(1)?;
     let mut recovered = Recovered {
@@ -92,6 +95,7 @@ pub fn recover(log_dir: &LogDir, source_names: &[Arc<str>]) -> Result<Option<Rec
         files,
         source_names,
         sources: HashMap::new(),
+        counted: GtidSet::new(),
         pairing: Pairing::new([]),
         halves: OpenHalves::default(),
         temporary_tables: TemporaryTables::default(),
@@ -116,17 +120,19 @@ pub fn recover(log_dir: &LogDir, source_names: &[Arc<str>]) -> Result<Option<Rec
     let numbers = ConfiguredNumbers::of(&index, &recovered.source_names);
     let tables = std::mem::take(&mut recovered.temporary_tables);
     recovered.temporary_tables = tables.renumbered(|source| numbers.find(source));
+    if let Executed::MySql(purged) = &mut recovered.purged {
+        purged.union_with(&recovered.counted);
+    }
     settle(&log_dir.log_path(last), durable.log, good.log)?;
     settle(&log_dir.index_path(last), durable.index, good.index)?;
     if recovered.sources.values().any(|source| source.reading_back) {
         forget(log_dir, &recovered.files)?;
         return Ok(None);
     }
-    add_unnamed(&mut recovered);
     Ok(Some(recovered))
 }
 
-/// The configured names, and after them those that the head of the newest index has besides.
+/// The configured names, and after them the others that the records of the newest index have defined.
 fn with_removed(configured: &[Arc<str>], index: &IndexReader<'_>) -> Vec<Arc<str>> {
     let mut names = configured.to_vec();
     let mut known: Vec<(u16, &[u8])> = index.source_names().collect();
@@ -137,15 +143,6 @@ fn with_removed(configured: &[Arc<str>], index: &IndexReader<'_>) -> Vec<Arc<str
         }
     }
     names
-}
-
-/// Adds the names of sources that the newest index defines after its head.
-fn add_unnamed(recovered: &mut Recovered) {
-    let names = &mut recovered.source_names;
-    let mut added: Vec<Arc<str>> = recovered.sources.keys().cloned().collect();
-    added.retain(|name| !names.contains(name));
-    added.sort_unstable();
-    names.append(&mut added);
 }
 
 /// Removes a log that had not begun: it has no transactions. The next start creates it again.
@@ -326,6 +323,9 @@ fn replay(
         if let Some(change) = temporary_table::change(&record, &mut table) {
             recovered.temporary_tables.apply(change);
         }
+        if let Some((sid, first, last)) = index.counted(&record)? {
+            recovered.counted.insert_interval(sid, first, last);
+        }
         if let Some(step) = record.step() {
             replay_step(index, &record, step, recovered)?;
         }
@@ -364,26 +364,20 @@ fn replay_step(
 ) -> Result<(), LogError> {
     let progress = recovered.sources.entry(index.name_of(step)?).or_default();
     let position = index.position(step)?;
+    progress.set_server(step.source_server_id);
     if let Some(transaction) = record.transaction() {
         let identity = index.identity(transaction)?;
+        if let Identity::MariaDb(gtid) = identity {
+            progress.note_gtid(gtid);
+        }
         let commit_time_us = transaction.commit_time_us();
         let digest = history_digest(&identity, transaction.server_id, commit_time_us);
         progress.note_last(&position.file, position.offset, digest);
     }
     progress.position = position;
-    progress.server_id = step.source_server_id;
     match record {
-        Record::Transaction { transaction, .. }
-        | Record::Copy { transaction, .. }
-        | Record::Ignored { transaction, .. }
-        | Record::BeforeStart { transaction, .. } => {
-            let identity = index.identity(transaction)?;
-            if let Identity::MariaDb(gtid) = identity {
-                progress.gtid_position.set(gtid);
-            }
-            if matches!(record, Record::Transaction { .. }) {
-                recovered.executed.record(&identity);
-            }
+        Record::Transaction { transaction, .. } => {
+            recovered.executed.deliver(&index.identity(transaction)?);
         }
         Record::SourceMoved { history, last, .. } => {
             progress.set_history(history);
@@ -392,7 +386,14 @@ fn replay_step(
             }
         }
         Record::SourceRestarted { history, .. } => progress.set_history(history),
-        Record::SourceGtid { gtid, .. } => progress.gtid_position.set(*gtid),
+        Record::SourceGtid {
+            gtid, is_highest, ..
+        } => match is_highest {
+            true => {
+                progress.sent.record_again(*gtid);
+            }
+            false => progress.gtid_position.set(*gtid),
+        },
         _ => {}
     }
     Ok(())

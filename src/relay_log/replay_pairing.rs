@@ -144,6 +144,8 @@ fn states(head: &[Record], path: &Path) -> Result<Vec<PathState>, LogError> {
                 before,
                 is_aligned,
                 formats_differ,
+                begins_again,
+                own_until,
             } => states.push(PathState {
                 path: key.path,
                 origin: key.origin,
@@ -151,6 +153,8 @@ fn states(head: &[Record], path: &Path) -> Result<Vec<PathState>, LogError> {
                 before: *before,
                 is_aligned: *is_aligned,
                 formats_differ: *formats_differ,
+                begins_again: *begins_again,
+                own_until: *own_until,
                 skipped: Vec::new(),
                 repetitions: Repetitions::default(),
             }),

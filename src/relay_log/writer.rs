@@ -2,6 +2,7 @@
 //!
 //! The writer knows files, records, sync and publication, and nothing about how the merge decides.
 
+mod decisions;
 mod error;
 mod events;
 mod finish;
@@ -448,7 +449,7 @@ impl Writer {
         let (fresh, sources) = (&mut self.fresh, &self.sources);
         self.log.publish(end, |state| {
             for identity in fresh.drain(..) {
-                state.executed.record(&identity);
+                state.executed.deliver(&identity);
             }
             sources.clone_to(&mut state.sources);
             if state.files.last() != Some(&end.file) {

@@ -7,7 +7,7 @@ use super::spill::SpillFile;
 use super::temporary_tables::TemporaryTableStatement;
 use crate::binlog::FormatDescription;
 use crate::binlog::mysql_gtid::LogicalClock;
-use crate::identity::{Identity, history_digest};
+use crate::identity::{CopyEvidence, Identity, history_digest};
 use crate::position::SourcePosition;
 
 /// Which part of a two-part operation (XA, two-phase ALTER) a transaction is.
@@ -40,8 +40,16 @@ pub struct Transaction {
     pub timestamp: u32,
     /// When it committed on its origin, in microseconds since 1970: MySQL's
     /// original_commit_timestamp; where the source writes none (MariaDB, MySQL before 8.0), the
-    /// timestamp in the opener's header, which has whole seconds. Re-logging preserves both.
+    /// timestamp in the opener's header, which has whole seconds. Re-logging preserves only
+    /// original_commit_timestamp.
     pub commit_time_us: u64,
+    /// The earliest timestamp in the headers of its events, in seconds since 1970, events that the
+    /// filter dropped included; 0 when unknown.
+    pub earliest: u32,
+    /// The latest one.
+    pub latest: u32,
+    /// Whether its source has logged a change in it, not only its GTID.
+    pub has_changes: bool,
     /// MySQL: the source's logical clock for it; `None` from MySQL 5.6 and MariaDB.
     pub clock: Option<LogicalClock>,
     /// MariaDB: the source's group commit id, if it has one.
@@ -81,6 +89,16 @@ impl Transaction {
     /// See [`history_digest`].
     pub fn history_digest(&self) -> u64 {
         history_digest(&self.identity, self.server_id, self.commit_time_us)
+    }
+
+    /// The properties by which a copy of it is recognised, if it has a GTID.
+    pub fn evidence(&self) -> CopyEvidence {
+        CopyEvidence {
+            commit_time_us: self.commit_time_us,
+            earliest: self.earliest,
+            latest: self.latest,
+            has_changes: self.has_changes,
+        }
     }
 
     /// Whether it is empty; never true for a transaction from the assembler.

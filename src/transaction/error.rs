@@ -89,8 +89,8 @@ pub enum TransactionError {
     #[error(
         "the source lost changes that its binlog should hold here (Incident event {number}: \
          {message}); its own replicas stop with error 1590, but the event has no GTID, so the relay \
-         cannot forward it; start with an empty data_dir and a start after this position, and seed \
-         the replicas again from this source"
+         cannot forward it; give the replicas the data of this source, then run binrelay continue SOURCE \
+         --at FILE:POS with the position after this event"
     )]
     Incident {
         /// 1: events were lost.

@@ -2,11 +2,11 @@
 
 use std::borrow::Cow;
 
-use crate::binlog::event::{EventHeader, FLAG_THREAD_SPECIFIC, HEADER_LEN};
+use crate::binlog::event::{CHECKSUM_LEN, EventHeader, FLAG_THREAD_SPECIFIC, HEADER_LEN};
 use crate::binlog::query::Query;
 use crate::binlog::status_variables::StatusVariables;
 use crate::binlog::{EventError, EventType, compressed};
-use crate::filter::{TemporaryTableChange, temporary_table_change};
+use crate::filter::{TemporaryTableChange, changed_tables, temporary_table_change};
 
 /// The most bytes of a compressed statement that are read: its beginning, with the tables' names.
 const EXPANDED_MAX: usize = 1024 * 1024;
@@ -23,6 +23,54 @@ pub struct TemporaryTableStatement {
     pub timestamp: u32,
     /// The change.
     pub change: TemporaryTableChange,
+}
+
+/// A statement of a transaction, with what it shows of its session's temporary tables.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionStatement {
+    /// The session, on the transaction's origin.
+    pub thread_id: u32,
+    /// How it changes temporary tables; `None` if it uses none.
+    pub temporary: Option<TemporaryTableChange>,
+    /// If it uses none: the tables that it changes, as far as that is certain.
+    pub changed: Vec<Box<[u8]>>,
+}
+
+/// The statements in `events`, whole events of a transaction as the relay log has them, except for
+/// those that use temporary tables and do not change which there are.
+pub fn session_statements(
+    events: &[u8],
+    mariadb: bool,
+) -> impl Iterator<Item = SessionStatement> + '_ {
+    let mut rest = events;
+    let events = std::iter::from_fn(move || {
+        let header = EventHeader::parse(rest).ok()?;
+        let (event, after) = rest.split_at_checked((header.event_size as usize).max(HEADER_LEN))?;
+        rest = after;
+        Some((header, event))
+    });
+    events.filter_map(move |(header, event)| {
+        let body = event.get(HEADER_LEN..event.len().checked_sub(CHECKSUM_LEN)?)?;
+        if depends_on_session(&header) {
+            let statement = read(&header, body, true, mariadb).ok()??;
+            return Some(SessionStatement {
+                thread_id: statement.thread_id,
+                temporary: Some(statement.change),
+                changed: Vec::new(),
+            });
+        }
+        if header.event_type != EventType::QUERY {
+            return None;
+        }
+        let query = Query::parse(header.event_type, body).ok()?;
+        let variables = StatusVariables::parse(query.status_variables).ok()?;
+        let changed = changed_tables(query.statement, true, query.database, &variables, mariadb);
+        Some(SessionStatement {
+            thread_id: query.thread_id,
+            temporary: None,
+            changed,
+        })
+    })
 }
 
 /// Whether an event is a statement that depends on its session's temporary tables.

@@ -142,8 +142,8 @@ fn every_row_is_a_message_of_the_program() {
 /// The words of a message that an administrator may have to look up: `--options`, keys and variables
 /// with underscores, SQL of two or more words in capitals.
 fn advised(message: &str) -> BTreeSet<String> {
-    // An equals sign ends a statement.
-    let message = message.replace('=', " , ");
+    // An equals sign ends a statement, and FILE:POS is an argument.
+    let message = message.replace('=', " , ").replace("FILE:POS", "…");
     let parts: Vec<&str> = message
         .split(|c: char| !(c.is_ascii_alphanumeric() || "_-*.".contains(c)))
         .collect();

@@ -6,10 +6,10 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::support;
 use crate::support::relay::run_binrelay;
 use crate::support::servers::{Kind, Server};
 use crate::support::topology::{Mode, Topology, TopologyOptions};
+use crate::support::{self, Profile};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn mariadb_restored_from_an_older_copy() {
@@ -56,6 +56,82 @@ async fn mysql_56_after_reset_master() {
     reset(Kind::MySql56, Mode::MySqlNoGtids).await;
 }
 
+/// The relay is stopped meanwhile, and M1's binlog grows past the position that was received.
+#[tokio::test(flavor = "multi_thread")]
+async fn restored_while_the_relay_is_stopped() {
+    if support::profile() == Profile::Gate {
+        return;
+    }
+    for (kind, mode) in WITHOUT_AUTO_POSITION {
+        restored_meanwhile(kind, mode, 60).await;
+    }
+    restored_meanwhile(Kind::MySql, Mode::MySqlAutoPosition, 60).await;
+    restored_meanwhile(Kind::MariaDb, Mode::MariaDbSlavePos, 60).await;
+}
+
+/// With the default `connect_retry_max` M1's binlog has grown before it is looked at again.
+#[tokio::test(flavor = "multi_thread")]
+async fn restored_with_the_default_retry() {
+    if support::profile() == Profile::Gate {
+        return;
+    }
+    for (kind, mode) in WITHOUT_AUTO_POSITION {
+        let _turn = support::turn();
+        let mut topology = start(kind, mode).await;
+        let mut sources = topology.relay.options.sources.clone();
+        sources.iter_mut().for_each(|source| source.extra.clear());
+        topology.relay.terminate();
+        topology.relay.restart_with(sources);
+        topology.relay.wait_streaming().await;
+        let copy = copy_m1(&mut topology).await;
+        restore_m1(&mut topology, copy.path()).await;
+        insert(&topology.m1, 60).await;
+        assert_fails(&mut topology, 5).await;
+    }
+}
+
+/// M1 loses only its last transactions, as with sync_binlog=0 in a power cut.
+#[tokio::test(flavor = "multi_thread")]
+async fn binlog_without_its_last_transactions() {
+    if support::profile() == Profile::Gate {
+        return;
+    }
+    for (kind, mode) in WITHOUT_AUTO_POSITION {
+        let _turn = support::turn();
+        let mut topology = start(kind, mode).await;
+        let file = topology.m1.log_files().pop().expect("a binlog file");
+        let len = std::fs::metadata(&file).expect("the binlog file").len();
+        insert(&topology.m1, 3).await;
+        topology.settle(60).await;
+        wait_received(&topology, |m1| m1["seconds_behind"] == 0).await;
+        topology.m1.kill9();
+        let file = std::fs::OpenOptions::new().write(true).open(&file);
+        let file = file.expect("the binlog file is opened");
+        file.set_len(len).expect("the binlog file is truncated");
+        topology.m1.restart().await;
+        insert(&topology.m1, 1).await;
+        assert_fails(&mut topology, 20).await;
+    }
+}
+
+/// Kinds and modes in which only a position shows a source's history.
+const WITHOUT_AUTO_POSITION: [(Kind, Mode); 3] = [
+    (Kind::MariaDb, Mode::MariaDbFilePosition),
+    (Kind::MySql, Mode::MySqlNoGtids),
+    (Kind::MySql56, Mode::MySqlNoGtids),
+];
+
+async fn restored_meanwhile(kind: Kind, mode: Mode, rows: u32) {
+    let _turn = support::turn();
+    let mut topology = start(kind, mode).await;
+    let copy = copy_m1(&mut topology).await;
+    topology.relay.terminate();
+    restore_m1(&mut topology, copy.path()).await;
+    insert(&topology.m1, rows).await;
+    topology.relay.restart();
+    assert_fails(&mut topology, 5).await;
+}
+
 async fn start(kind: Kind, mode: Mode) -> Topology {
     let mut options = TopologyOptions::new(mode, support::seed());
     options.master_kind = kind;
@@ -83,28 +159,43 @@ async fn insert(server: &Server, rows: u32) {
 async fn restored(kind: Kind, mode: Mode) {
     let _turn = support::turn();
     let mut topology = start(kind, mode).await;
+    let copy = copy_m1(&mut topology).await;
+    restore_m1(&mut topology, copy.path()).await;
+    insert(&topology.m1, 5).await;
+    assert_fails(&mut topology, 35).await;
+}
+
+/// A copy of M1's data; afterwards M1 has written more, which the relay has received.
+async fn copy_m1(topology: &mut Topology) -> tempfile::TempDir {
     topology.m1.terminate();
     let copy = tempfile::tempdir_in("/tmp").expect("a directory in /tmp");
     copy_directory(&topology.m1.data_dir(), &copy.path().join("data"));
     topology.restart_m1().await;
     insert(&topology.m1, 10).await;
     topology.settle(60).await;
-    // M1's own path must have delivered these rows, or copies of them: only that shows its history.
-    let received = |status: &serde_json::Value| {
-        let m1 = &status["sources"][0];
+    wait_received(topology, |m1| {
         m1["file"] != "mysql-bin.000001" && m1["seconds_behind"] == 0
-    };
-    topology
-        .relay
-        .wait_status("the relay has M1's newest rows", 60, received)
-        .await;
+    })
+    .await;
+    copy
+}
 
+/// M1 is replaced by its copy.
+async fn restore_m1(topology: &mut Topology, copy: &Path) {
     topology.m1.terminate();
     std::fs::remove_dir_all(topology.m1.data_dir()).expect("the data directory is removed");
-    copy_directory(&copy.path().join("data"), &topology.m1.data_dir());
+    copy_directory(&copy.join("data"), &topology.m1.data_dir());
     topology.m1.restart().await;
-    insert(&topology.m1, 5).await;
-    assert_fails(&mut topology, 35).await;
+}
+
+/// M1's own path must have delivered its newest rows, or copies of them: only that shows its history.
+async fn wait_received(topology: &Topology, received: impl Fn(&serde_json::Value) -> bool) {
+    topology
+        .relay
+        .wait_status("the relay has M1's newest rows", 60, |status| {
+            received(&status["sources"][0])
+        })
+        .await;
 }
 
 async fn reset(kind: Kind, mode: Mode) {

@@ -22,8 +22,11 @@ mod support;
 
 mod accounts;
 mod any_of_three;
+mod changed_server_id;
+mod come_and_go;
 mod compression;
 mod control_connection;
+mod copies;
 mod dump;
 mod dump_malformed;
 mod dump_options;
@@ -48,6 +51,7 @@ mod moved_replica;
 mod no_gtids;
 mod no_gtids_start;
 mod old_files;
+mod random_histories;
 #[cfg(any(has_mysql_5_5, has_mysql_5_7))]
 mod real_old_servers;
 mod refusals;
@@ -64,4 +68,5 @@ mod temporary_tables;
 #[cfg(has_mysql_5_7)]
 mod two_relays;
 mod until_gtid;
+mod ways_back;
 mod without_log_slave_updates;

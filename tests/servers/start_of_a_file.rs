@@ -54,13 +54,14 @@ async fn check(kind: Kind, mode: Mode) {
     options.start = Some(format!("{name}:4"));
     let mut options = RelayOptions::new(vec![options]);
     options.replicate_do_db = Vec::new();
-    let relay = Relay::start(options);
+    let mut relay = Relay::start(options);
     relay.wait_streaming().await;
     let config = relay.config();
     let output = run_binrelay(&["check", "--config", config.to_str().unwrap()]);
     let text = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{text}");
     assert!(text.contains(&format!("begins at {name}:4")), "{text}");
+    warn_of_another_start(&mut relay).await;
 
     let from_relay = mode.start_at("relay-bin");
     attach(&replica, RELAY_HOST, relay.port, &from_relay, "").await;
@@ -75,6 +76,26 @@ async fn check(kind: Kind, mode: Mode) {
         let set = set.unwrap_or_default().replace('\n', "");
         assert_eq!(executed.trim_matches('"').replace("\\n", ""), set);
     }
+}
+
+/// Another `start` has no effect: `run` and `check` warn of it.
+async fn warn_of_another_start(relay: &mut Relay) {
+    let former = relay.options.sources.clone();
+    let mut sources = former.clone();
+    sources[0].start = Some("latest".to_owned());
+    relay.terminate();
+    relay.restart_with(sources);
+    relay.wait_streaming().await;
+    let warning = "start = \"latest\" has no effect";
+    assert!(relay.log().contains(warning), "{}", relay.log());
+    let config = relay.config();
+    let output = run_binrelay(&["check", "--config", config.to_str().unwrap()]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(3), "{text}");
+    assert!(text.contains(warning), "{text}");
+    relay.terminate();
+    relay.restart_with(former);
+    relay.wait_streaming().await;
 }
 
 /// Stops a replica, and makes it forget whom it followed.

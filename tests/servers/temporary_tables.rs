@@ -51,7 +51,7 @@ async fn other_kinds_and_modes_killed_with_an_open_table() {
     if profile() == Profile::Long {
         for (kind, mode) in [
             (Kind::MariaDb, Mode::MariaDbSlavePos),
-            // By GTID, 11.8 does not show its own replicas either that it was restarted.
+            // By GTID, 11.8 does not show its own replicas that it was restarted, so they differ.
             (Kind::MariaDb118, Mode::MariaDbFilePosition),
             (Kind::MariaDb105, Mode::MariaDbFilePosition),
             (Kind::MySql, Mode::MySqlNoGtids),

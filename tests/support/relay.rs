@@ -338,6 +338,13 @@ impl Relay {
         self.spawn();
     }
 
+    /// As `restart`, with other sources.
+    pub fn restart_with(&mut self, sources: Vec<SourceOptions>) {
+        self.options.sources = sources;
+        self.write_config();
+        self.restart();
+    }
+
     pub fn assert_running(&mut self) {
         let child = self.child.as_mut().expect("the relay was started");
         if let Some(status) = child.try_wait().expect("the relay can be waited for") {

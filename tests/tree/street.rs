@@ -65,7 +65,7 @@ const STREET: &[(&str, &str)] = &[
         "status",
         "config gtid identity position relay_log log_thread receiver sender",
     ),
-    ("admin", "fault config status"),
+    ("admin", "fault config receiver status"),
     ("data_dir", "gtid atomic_file"),
     (
         "relay",

@@ -76,6 +76,10 @@ struct FileCheck {
 impl FileCheck {
     fn run(&mut self, binding: &LogBinding, executed: &mut Executed) -> Result<(), Stop> {
         let head = FileHead::read(&self.log_path).map_err(Stop::Unreadable)?;
+        // An index that cannot be read is reported below.
+        if let Ok(index) = IndexReader::open(&self.index_path) {
+            let _ = apply_decisions(index, &head.previous, executed);
+        }
         if head.previous != *executed {
             let what = format!(
                 "the file lists [{}] as the transactions before it, expected [{}]",
@@ -169,7 +173,12 @@ impl FileCheck {
     ) -> Result<(), Stop> {
         let record = &read.record;
         let log_end = record.step().map_or(0, |step| u64::from(step.log_end));
-        let Record::Transaction { transaction, .. } = record else {
+        let Record::Transaction {
+            transaction,
+            is_again,
+            ..
+        } = record
+        else {
             if log_end != self.report.verified_to {
                 let what = format!(
                     "{} record of log offset {log_end}, expected {}",
@@ -200,18 +209,20 @@ impl FileCheck {
             let offset = found.start;
             return Err(Stop::Log(Fault { offset, what }));
         }
-        self.count(&found, executed);
+        self.count(&found, *is_again, executed);
         self.report.verified_to = found.end;
         Ok(())
     }
 
-    fn count(&mut self, found: &FoundTransaction, executed: &mut Executed) {
+    fn count(&mut self, found: &FoundTransaction, is_again: bool, executed: &mut Executed) {
         self.report.transactions += 1;
-        if !matches!(found.identity, Identity::Anonymous(_)) && !executed.record(&found.identity) {
-            let what = format!(
-                "transaction {} is already in the log, or precedes it",
-                found.identity
-            );
+        let has_gtid = !matches!(found.identity, Identity::Anonymous(_));
+        if has_gtid && executed.deliver(&found.identity) == is_again {
+            let what = match is_again {
+                false => "is already in the log, or precedes it",
+                true => "is neither in the log nor precedes it, but its record says so",
+            };
+            let what = format!("transaction {} {what}", found.identity);
             self.problem_in_log(found.start, what);
         }
         // MySQL 5.6 writes no clocks; such a transaction still counts.
@@ -383,6 +394,31 @@ impl FileCheck {
             self.report.problems.push(Problem { path, offset, what });
         }
     }
+}
+
+/// Applies the decisions of an administrator with which the file begins to `executed`, the transactions
+/// before the file. `listed` are those that the file lists.
+fn apply_decisions(
+    mut index: IndexReader<'_>,
+    listed: &Executed,
+    executed: &mut Executed,
+) -> Result<(), LogError> {
+    for record in index.read_head()? {
+        if let Some((sid, first, last)) = index.counted(&record)?
+            && let Executed::MySql(set) = executed
+        {
+            set.insert_interval(sid, first, last);
+        }
+        if let (
+            Record::NewHistory { server_id },
+            Executed::MariaDb(state),
+            Executed::MariaDb(new),
+        ) = (&record, &mut *executed, listed)
+        {
+            state.begin_again(*server_id, new);
+        }
+    }
+    Ok(())
 }
 
 fn read_error(error: InspectError) -> Stop {

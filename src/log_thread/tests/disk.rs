@@ -98,7 +98,7 @@ fn write_that_waits_for_disk_space_gives_up_when_the_relay_stops() {
 /// The running log thread, with its queue.
 struct Appending {
     runtime: tokio::runtime::Runtime,
-    queue: mpsc::Sender<QueuedBatch>,
+    queue: mpsc::Sender<Queued>,
     counters: Vec<Arc<SourceCounters>>,
     thread: thread::JoinHandle<()>,
 }
@@ -125,11 +125,11 @@ impl Appending {
     fn send(&self, batch: TransactionBatch) {
         let memory = Arc::new(Semaphore::new(1));
         let memory = memory.try_acquire_owned().unwrap();
-        let sending = self.queue.send(QueuedBatch {
+        let sending = self.queue.send(Queued::Batch(QueuedBatch {
             source: batch.source,
             batch,
             memory,
-        });
+        }));
         self.runtime.block_on(sending).unwrap();
     }
 }

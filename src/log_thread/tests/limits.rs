@@ -339,29 +339,3 @@ fn large_transaction_is_whole_or_absent() {
     assert!(found.len() == 2 && found[1].rest == expected);
     assert_eq!(len(2), recovered(&options).end.offset);
 }
-
-/// A copy on another path does not go back; a transaction that the same path sends again does.
-#[test]
-fn path_on_which_gtids_go_back_is_detected() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut log_thread = create(&options(dir.path()), Flavor::MariaDb);
-    let [mut one, mut other] = [0, 1].map(|number| TestSource::new(number, Flavor::MariaDb));
-    let transaction = |number| group(Flavor::MariaDb, 80, number, "", Shape::Small);
-    append_all(
-        &mut log_thread,
-        &one.deliver(&[transaction(4), transaction(5)]),
-    )
-    .unwrap();
-    let goes_back = |log_thread: &LogThread, source: usize, batch: &TransactionBatch| {
-        let state = log_thread.log().state();
-        let found = state.sources[source].goes_back_to(batch.transactions[0].identity);
-        found.map(|gtid| gtid.to_string())
-    };
-    log_thread.commit().unwrap();
-    let copy = other.deliver(&[transaction(5)]);
-    assert_eq!(goes_back(&log_thread, 1, &copy), None);
-    let again = one.deliver(&[transaction(4)]);
-    assert_eq!(goes_back(&log_thread, 0, &again).as_deref(), Some("0-80-4"));
-    let next = one.deliver(&[transaction(6)]);
-    assert_eq!(goes_back(&log_thread, 0, &next), None);
-}

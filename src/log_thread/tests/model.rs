@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::read_back::{Found, transactions, without_position};
 use super::*;
+use crate::gtid::BinlogState;
 use crate::relay_log::LastReceived;
 
 #[derive(Debug, Clone)]
@@ -153,6 +154,9 @@ impl History {
                 let progress = &mut self.model.sources[*source];
                 progress.position.file = batch.source_end.file.clone();
                 progress.position.offset = 4;
+                if progress.server_id != server_id {
+                    progress.sent = BinlogState::new();
+                }
                 progress.server_id = server_id;
             }
             Op::ReplaceServer { source } => self.sources[*source].replace_server(),
@@ -181,11 +185,29 @@ impl History {
             let identity = transaction.identity;
             let own = transaction.server_id == OWN;
             let new = !own && self.model.executed.record(&identity);
+            let progress = &mut self.model.sources[source];
+            if progress.server_id != batch.source_server_id {
+                progress.sent = BinlogState::new();
+            }
+            let sent = &progress.sent;
+            let is_again = match identity {
+                Identity::MariaDb(gtid) => !own && !new && sent.contains(&gtid),
+                _ => false,
+            };
+            let is_direct = transaction.server_id == batch.source_server_id;
+            if is_again && is_direct {
+                self.model.executed.deliver(&identity);
+            }
+            let new = new || (is_again && is_direct);
             match decision {
-                Decision::New(_) => assert!(new),
-                Decision::Duplicate => assert!(!new && !own),
+                Decision::New(placement) => {
+                    assert!(new);
+                    assert_eq!(placement.is_again, is_again);
+                }
+                Decision::Duplicate => assert!(!new && !own && !is_again),
+                Decision::Repeated => assert!(!new && is_again && !is_direct),
                 Decision::Own => assert!(own),
-                Decision::Repeated
+                Decision::Resent
                 | Decision::BeforeStart
                 | Decision::BeforeOrigin
                 | Decision::Cleanup => {
@@ -217,6 +239,7 @@ impl History {
             progress.server_id = batch.source_server_id;
             if let Identity::MariaDb(gtid) = identity {
                 progress.gtid_position.set(gtid);
+                progress.sent.record_again(gtid);
             }
         }
         batch.recycle();

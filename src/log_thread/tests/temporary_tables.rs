@@ -170,7 +170,26 @@ fn newer_transactions_by_a_peer_are_noticed() {
         &m2.deliver(&[statement(80, 2, "INSERT INTO t VALUES (1)")]),
     );
     let tables = &log_thread.temporary_tables;
-    assert!(tables.was_late(80, make::TIMESTAMP - 1) && !tables.was_late(80, make::TIMESTAMP));
+    assert!(tables.was_late(80, make::TIMESTAMP) && !tables.was_late(80, make::TIMESTAMP + 1));
+}
+
+#[test]
+fn a_new_session_shows_itself_on_any_path() {
+    let dir = fast_dir();
+    let options = options(dir.path());
+    let (mut log_thread, _, mut m2) = started(&options);
+    let uses = statement(80, 2, "INSERT INTO t VALUES (1)");
+    append(&mut log_thread, &m2.deliver(&[uses]));
+    assert_eq!(drops(&log_thread), [false], "its own table");
+    let without = make::query(80, "test", "INSERT INTO t VALUES (1)");
+    let base = make::mysql_group(80, gtid(80, "", 3), clock(2, 3), vec![without]);
+    append(&mut log_thread, &m2.deliver(&[base]));
+    assert_eq!(drops(&log_thread), [false, true], "a base table");
+    let create = |gno| statement(80, gno, "CREATE TEMPORARY TABLE t (a INT)");
+    append(&mut log_thread, &m2.deliver(&[create(4)]));
+    assert_eq!(drops(&log_thread), [false, true]);
+    append(&mut log_thread, &m2.deliver(&[create(5)]));
+    assert_eq!(drops(&log_thread), [false, true, true], "another one");
 }
 
 #[test]

@@ -50,6 +50,8 @@ pub(super) struct Queue<'a> {
     pub(super) window: &'a VecDeque<Delivered>,
     /// Where the queue continues in the ledger after the window.
     pub(super) rest: Option<RecordNumber>,
+    /// See [`super::path::PathState::own_until`].
+    pub(super) own_until: RecordNumber,
     pub(super) skipped: &'a VecDeque<Delivered>,
     /// Whether a peer logs rows where the origin logs statements, and the origin's own path has sent
     /// the arrival or all entries.
@@ -213,7 +215,8 @@ impl Queue<'_> {
         };
         let mut found = None;
         let mut accept = |entry: Delivered| {
-            if entry.path != arrival.path && wanted(&entry) {
+            let is_of_queue = entry.path != arrival.path || entry.record < self.own_until;
+            if is_of_queue && wanted(&entry) {
                 found = Some(entry);
             }
             found.is_none()

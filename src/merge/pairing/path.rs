@@ -31,6 +31,11 @@ pub struct PathState {
     pub is_aligned: bool,
     /// Whether a server has logged statements of the origin as rows, on any path.
     pub formats_differ: bool,
+    /// Whether the path began again at a position that an administrator chose.
+    pub begins_again: bool,
+    /// The queue also has what the path itself delivered before this record of the ledger: with a changed
+    /// history, its source may send it again. The first record, where it has not changed.
+    pub own_until: RecordNumber,
     /// The skipped entries, oldest first.
     pub skipped: Vec<Delivered>,
     /// Transactions that may be logged again.
@@ -50,6 +55,11 @@ pub(super) struct Path {
     pub(super) is_aligned: bool,
     /// Whether a server has logged statements of the origin as rows, on any path.
     pub(super) formats_differ: bool,
+    /// Whether the path began again at a position that an administrator chose: until it is aligned, its source
+    /// need not have the entries of the queue.
+    begins_again: bool,
+    /// See [`PathState::own_until`].
+    own_until: RecordNumber,
     /// The timestamp of the newest transaction that was paired although one server logged it as
     /// statements and the other as rows.
     other_format_at: Option<u32>,
@@ -76,6 +86,8 @@ impl Path {
             before: state.before,
             is_aligned: state.is_aligned,
             formats_differ: state.formats_differ,
+            begins_again: state.begins_again,
+            own_until: state.own_until,
             repetitions: state.repetitions,
             ..Self::default()
         }
@@ -90,9 +102,34 @@ impl Path {
             before: self.before,
             is_aligned: self.is_aligned,
             formats_differ: self.formats_differ,
+            begins_again: self.begins_again,
+            own_until: self.own_until,
             skipped: self.skipped.iter().copied().collect(),
             repetitions: self.repetitions.clone(),
         }
+    }
+
+    /// Begins again at another position of the source's binlog.
+    pub(super) fn begin_again(&mut self) {
+        self.is_aligned = false;
+        self.begins_again = true;
+        self.repetitions = Repetitions::default();
+        (self.other_format_at, self.new_at, self.uncertain_at) = (None, None, None);
+    }
+
+    /// Begins again with another history, which may repeat anything from record `first` up to `end`.
+    pub(super) fn begin_history(&mut self, first: RecordNumber, end: RecordNumber) {
+        *self = Self {
+            formats_differ: self.formats_differ,
+            begins_again: true,
+            own_until: end,
+            ..Self::starting_at(first)
+        };
+    }
+
+    /// Whether the position at which it began again has not been aligned with the queue yet.
+    pub(super) fn is_beginning_again(&self) -> bool {
+        self.begins_again && !self.is_aligned
     }
 
     /// Whether the queue has no entries.
@@ -131,9 +168,9 @@ impl Path {
         ledger: &impl Ledger,
     ) -> Result<(), Unaligned> {
         if let (true, Some(rest)) = (self.window.is_empty(), self.rest) {
-            let window = &mut self.window;
+            let (window, own_until) = (&mut self.window, self.own_until);
             let mut accept = |delivered: Delivered| {
-                if delivered.path != path {
+                if delivered.path != path || delivered.record < own_until {
                     window.push_back(delivered);
                 }
                 window.len() < WINDOW_LEN
@@ -155,6 +192,7 @@ impl Path {
         let queue = Queue {
             window: &self.window,
             rest: self.rest,
+            own_until: self.own_until,
             skipped: &self.skipped,
             formats_differ: has_order && self.is_aligned && self.formats_differ,
         };
@@ -172,7 +210,7 @@ impl Path {
     ) -> Result<Paired, Unaligned> {
         let fingerprint = &arrival.fingerprint;
         // Transactions that are lost on their origin itself can only be skipped.
-        let may_have_lost = has_lost && !self.is_aligned;
+        let may_have_lost = has_lost && !self.is_aligned || self.is_beginning_again();
         match found {
             Found::First { other_format } => self.pair_first(other_format, fingerprint),
             Found::Skipped(index) => self.forget_skipped(index),
@@ -245,9 +283,11 @@ impl Path {
         let Some(rest) = self.rest else {
             return Ok(());
         };
+        let own_until = self.own_until;
         let mut accept = |entry: Delivered| {
             let is_before = entry.record < record;
-            if is_before && entry.path != arrival.path {
+            let is_of_queue = entry.path != arrival.path || entry.record < own_until;
+            if is_before && is_of_queue {
                 self.remember_skipped(entry, entry.path == by);
             }
             is_before

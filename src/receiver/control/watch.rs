@@ -126,11 +126,12 @@ impl Watcher {
 
 /// Compares the server with that of the dump, which may have reconnected elsewhere meanwhile.
 fn check_same_server(facts: &SourceFacts, settings: &ServerSettings) -> Result<(), ControlError> {
-    let is_same_uuid = match (&facts.server_uuid, &settings.server_uuid) {
+    let is_same = match (&facts.server_uuid, &settings.server_uuid) {
+        // A server_id may change while the server runs.
         (Some(expected), Some(found)) => expected == found,
-        _ => true,
+        _ => facts.server_id == settings.server_id,
     };
-    if facts.server_id == settings.server_id && is_same_uuid {
+    if is_same {
         return Ok(());
     }
     Err(ControlError::OtherServer {

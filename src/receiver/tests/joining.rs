@@ -77,7 +77,7 @@ async fn contact(start: SourceStart, binlog: Binlog, way: Way) -> Result<FirstCo
     };
     let options = receiver_options(0, config, "/nowhere".as_ref());
     let contact = first_contact(&options, &Identities::default()).await;
-    contact.map_err(|error| error.to_line())
+    contact.map_err(|error| error.to_line("m1"))
 }
 
 fn start_at(position: u64) -> SourceStart {
@@ -303,7 +303,7 @@ async fn source_between_two_gtid_modes_is_refused() {
     ] {
         let error = facts_in(mode).await.unwrap_err();
         assert!(error.is_failure(), "{error}");
-        let line = error.to_line();
+        let line = error.to_line("m1");
         assert!(line.contains(&format!("gtid_mode = {mode},")), "{line}");
         assert!(line.contains(action), "{line}");
     }

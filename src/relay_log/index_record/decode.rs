@@ -2,11 +2,11 @@
 
 use super::bytes::{self, RecordBytes, get_u8, get_u16, get_u32, get_u64};
 use super::{
-    LastRecorded, PathKey, Record, RecordError, Recorded, RecordedIdentity, SourceHistory, Step,
-    TEXT_LEN, TextPart,
+    IN_SECONDS, IS_AGAIN, LastRecorded, PathKey, Record, RecordError, Recorded, RecordedIdentity,
+    SECOND_US, SourceHistory, Step, TEXT_LEN, TextPart, WITHOUT_CHANGES,
 };
 use crate::gtid::MariaDbGtid;
-use crate::identity::{Fingerprint, IdentityKind};
+use crate::identity::{CopyEvidence, Fingerprint, IdentityKind};
 use crate::merge::pairing::Delivered;
 use crate::position::RecordNumber;
 
@@ -22,7 +22,11 @@ impl Record {
             let log = "a relay log with GTIDs";
             return Err(RecordError::KindOfOther { kind: code, log });
         }
-        if matches!(code, 7 | 13..=15) && kind != IdentityKind::MariaDb {
+        if code == 20 && kind != IdentityKind::MySql {
+            let log = "a relay log of MariaDB, or without GTIDs";
+            return Err(RecordError::KindOfOther { kind: code, log });
+        }
+        if matches!(code, 7 | 13..=15 | 21) && kind != IdentityKind::MariaDb {
             let log = "a relay log of MySQL";
             return Err(RecordError::KindOfOther { kind: code, log });
         }
@@ -44,34 +48,20 @@ impl Record {
                     server_id: get_u32(record, 32),
                     seq_no: get_u64(record, 24),
                 },
+                is_highest: flags(record, 1)? != 0,
             },
             8..=12 => definition(record, code)?,
             13 => Record::KeptAlter(alter(record)),
             14 => Record::EmptiedAlter(alter(record)),
             15 => Record::EndedAlter(alter(record)),
-            16 => Record::PathQueue {
-                key: path(record),
-                cursor: record_number(record),
-                before: get_u64(record, 40),
-                is_aligned: flags(record, 3)? & 1 != 0,
-                formats_differ: flags(record, 3)? & 2 != 0,
+            16..=19 => path_record(record, code)?,
+            20 => Record::CountedGtids {
+                origin: get_u32(record, 4),
+                first: get_u64(record, 16),
+                last: get_u64(record, 24),
             },
-            17 => Record::PathSkipped {
-                key: path(record),
-                delivered: Delivered {
-                    record: record_number(record),
-                    fingerprint: fingerprint(record),
-                    path: get_u16(record, 4),
-                    may_be_repetition: false,
-                },
-            },
-            18 => Record::PathNewest {
-                key: path(record),
-                fingerprint: fingerprint(record),
-            },
-            19 => Record::PathAgain {
-                key: path(record),
-                fingerprint: fingerprint(record),
+            21 => Record::NewHistory {
+                server_id: get_u32(record, 4),
             },
             22 => Record::OpenTemporaryTable(text(record)?),
             23 => Record::DroppedTemporaryTable(text(record)?),
@@ -81,17 +71,25 @@ impl Record {
 }
 
 fn transaction(record: &RecordBytes, code: u8, kind: IdentityKind) -> Result<Record, RecordError> {
-    let (step, transaction) = (step(record)?, recorded(record, kind));
+    let of_gtid = match kind {
+        IdentityKind::Anonymous => 0,
+        IdentityKind::MySql | IdentityKind::MariaDb => IN_SECONDS | WITHOUT_CHANGES,
+    };
+    let of_new = match (code, kind) {
+        (1, IdentityKind::MariaDb) => 0b11 | IS_AGAIN,
+        (1, _) => 0b11,
+        _ => 0,
+    };
+    let flags = flags(record, of_gtid | of_new)?;
+    let (step, transaction) = (step(record)?, recorded(record, kind, flags));
     Ok(match code {
-        1 => {
-            let flags = flags(record, 0b11)?;
-            Record::Transaction {
-                step,
-                transaction,
-                emptied: flags & 1 != 0,
-                may_be_repetition: flags & 2 != 0,
-            }
-        }
+        1 => Record::Transaction {
+            step,
+            transaction,
+            emptied: flags & 1 != 0,
+            may_be_repetition: flags & 2 != 0,
+            is_again: flags & IS_AGAIN != 0,
+        },
         2 => Record::Copy { step, transaction },
         3 => Record::Ignored { step, transaction },
         _ => Record::BeforeStart { step, transaction },
@@ -111,6 +109,40 @@ fn definition(record: &RecordBytes, code: u8) -> Result<Record, RecordError> {
         10 => Record::Origin { number, text },
         11 => Record::EmptiedXa(text),
         _ => Record::EndedXa(text),
+    })
+}
+
+fn path_record(record: &RecordBytes, code: u8) -> Result<Record, RecordError> {
+    Ok(match code {
+        16 => Record::PathQueue {
+            key: path(record),
+            cursor: record_number(record),
+            before: get_u64(record, 4),
+            is_aligned: flags(record, 7)? & 1 != 0,
+            formats_differ: flags(record, 7)? & 2 != 0,
+            begins_again: flags(record, 7)? & 4 != 0,
+            own_until: RecordNumber {
+                file: get_u64(record, 40),
+                record: get_u64(record, 48),
+            },
+        },
+        17 => Record::PathSkipped {
+            key: path(record),
+            delivered: Delivered {
+                record: record_number(record),
+                fingerprint: fingerprint(record),
+                path: get_u16(record, 4),
+                may_be_repetition: false,
+            },
+        },
+        18 => Record::PathNewest {
+            key: path(record),
+            fingerprint: fingerprint(record),
+        },
+        _ => Record::PathAgain {
+            key: path(record),
+            fingerprint: fingerprint(record),
+        },
     })
 }
 
@@ -157,19 +189,18 @@ fn step(record: &RecordBytes) -> Result<Step, RecordError> {
     Ok(step)
 }
 
-fn recorded(record: &RecordBytes, kind: IdentityKind) -> Recorded {
+fn recorded(record: &RecordBytes, kind: IdentityKind, flags: u8) -> Recorded {
     let (second, number) = (get_u32(record, 12), get_u64(record, 24));
-    let commit_time_us = get_u64(record, 40);
     let identity = match kind {
         IdentityKind::MySql => RecordedIdentity::MySql {
             origin: second,
             gno: number,
-            commit_time_us,
+            evidence: evidence(record, flags),
         },
         IdentityKind::MariaDb => RecordedIdentity::MariaDb {
             domain_id: second,
             seq_no: number,
-            commit_time_us,
+            evidence: evidence(record, flags),
         },
         IdentityKind::Anonymous => RecordedIdentity::Anonymous(Fingerprint {
             commit_timestamp: number,
@@ -181,6 +212,28 @@ fn recorded(record: &RecordBytes, kind: IdentityKind) -> Recorded {
     Recorded {
         identity,
         server_id: get_u32(record, 32),
+    }
+}
+
+/// What copies are compared by. In format 2 the earliest timestamp is 0: nothing is known of the
+/// events.
+fn evidence(record: &RecordBytes, flags: u8) -> CopyEvidence {
+    let (commit_time_us, latest) = match flags & IN_SECONDS {
+        0 => {
+            let commit_time_us = get_u64(record, 40);
+            let seconds = u32::try_from(commit_time_us / SECOND_US);
+            (commit_time_us, seconds.unwrap_or(u32::MAX))
+        }
+        _ => (
+            u64::from(get_u32(record, 40)) * SECOND_US,
+            get_u32(record, 44),
+        ),
+    };
+    CopyEvidence {
+        commit_time_us,
+        earliest: get_u32(record, 36),
+        latest,
+        has_changes: flags & WITHOUT_CHANGES == 0,
     }
 }
 

@@ -2,10 +2,13 @@
 
 use super::bytes::{Fields, RecordBytes};
 use super::{
-    LastRecorded, PathKey, Record, Recorded, RecordedIdentity, SourceHistory, Step, TextPart,
+    IN_SECONDS, IS_AGAIN, LastRecorded, PathKey, Record, Recorded, RecordedIdentity, SECOND_US,
+    SourceHistory, Step, TextPart, WITHOUT_CHANGES,
 };
 use crate::gtid::MariaDbGtid;
-use crate::identity::Fingerprint;
+use crate::identity::{CopyEvidence, Fingerprint};
+use crate::merge::pairing::Delivered;
+use crate::position::RecordNumber;
 
 impl Record {
     /// The record's bytes.
@@ -16,24 +19,27 @@ impl Record {
                 transaction,
                 emptied,
                 may_be_repetition,
+                is_again,
             } => {
-                let flags = u8::from(*emptied) | u8::from(*may_be_repetition) << 1;
-                recorded(1, step, transaction).put(1, &[flags]).seal()
+                let emptied = u8::from(*emptied);
+                let may_be_repetition = u8::from(*may_be_repetition) << 1;
+                let is_again = u8::from(*is_again) * IS_AGAIN;
+                recorded(1, emptied | may_be_repetition | is_again, step, transaction)
             }
-            Record::Copy { step, transaction } => recorded(2, step, transaction).seal(),
-            Record::Ignored { step, transaction } => recorded(3, step, transaction).seal(),
-            Record::BeforeStart { step, transaction } => recorded(4, step, transaction).seal(),
+            Record::Copy { step, transaction } => recorded(2, 0, step, transaction),
+            Record::Ignored { step, transaction } => recorded(3, 0, step, transaction),
+            Record::BeforeStart { step, transaction } => recorded(4, 0, step, transaction),
             Record::SourceMoved {
                 step,
                 history,
                 last,
             } => with_last(moved(5, step, history), last.as_ref()).seal(),
             Record::SourceRestarted { step, history } => moved(6, step, history).seal(),
-            Record::SourceGtid { step, gtid } => self::step(7, step)
-                .put_u32(12, gtid.domain_id)
-                .put_u64(24, gtid.seq_no)
-                .put_u32(32, gtid.server_id)
-                .seal(),
+            Record::SourceGtid {
+                step,
+                gtid,
+                is_highest,
+            } => source_gtid(step, gtid, *is_highest),
             Record::SourceName { source, text } => text_of(8, text).put_u16(2, *source).seal(),
             Record::SourceFile {
                 source,
@@ -55,20 +61,13 @@ impl Record {
                 before,
                 is_aligned,
                 formats_differ,
-            } => path(16, key)
-                .put(1, &[u8::from(*is_aligned) | u8::from(*formats_differ) << 1])
-                .put_u64(16, cursor.file)
-                .put_u64(24, cursor.record)
-                .put_u64(40, *before)
-                .seal(),
-            Record::PathSkipped { key, delivered } => {
-                let mut fields = fingerprint(path(17, key), &delivered.fingerprint);
-                fields
-                    .put_u16(4, delivered.path)
-                    .put_u64(16, delivered.record.file)
-                    .put_u64(24, delivered.record.record)
-                    .seal()
+                begins_again,
+                own_until,
+            } => {
+                let flags = [*is_aligned, *formats_differ, *begins_again];
+                path_queue(key, cursor, *before, flags, own_until)
             }
+            Record::PathSkipped { key, delivered } => path_skipped(key, delivered),
             Record::PathNewest {
                 key,
                 fingerprint: newest,
@@ -77,10 +76,46 @@ impl Record {
                 key,
                 fingerprint: again,
             } => fingerprint(path(19, key), again).seal(),
+            Record::CountedGtids {
+                origin,
+                first,
+                last,
+            } => Fields::new(20)
+                .put_u32(4, *origin)
+                .put_u64(16, *first)
+                .put_u64(24, *last)
+                .seal(),
+            Record::NewHistory { server_id } => Fields::new(21).put_u32(4, *server_id).seal(),
             Record::OpenTemporaryTable(table) => text_of(22, table).seal(),
             Record::DroppedTemporaryTable(table) => text_of(23, table).seal(),
         }
     }
+}
+
+fn path_queue(
+    key: &PathKey,
+    cursor: &RecordNumber,
+    before: u64,
+    flags: [bool; 3],
+    own_until: &RecordNumber,
+) -> RecordBytes {
+    let [first, second, third] = flags.map(u8::from);
+    path(16, key)
+        .put(1, &[first | second << 1 | third << 2])
+        .put_u64(4, before)
+        .put_u64(16, cursor.file)
+        .put_u64(24, cursor.record)
+        .put_u64(40, own_until.file)
+        .put_u64(48, own_until.record)
+        .seal()
+}
+
+fn path_skipped(key: &PathKey, delivered: &Delivered) -> RecordBytes {
+    fingerprint(path(17, key), &delivered.fingerprint)
+        .put_u16(4, delivered.path)
+        .put_u64(16, delivered.record.file)
+        .put_u64(24, delivered.record.record)
+        .seal()
 }
 
 fn step(kind: u8, step: &Step) -> Fields {
@@ -96,29 +131,25 @@ fn step(kind: u8, step: &Step) -> Fields {
     fields
 }
 
-fn recorded(kind: u8, step: &Step, transaction: &Recorded) -> Fields {
+fn recorded(kind: u8, flags: u8, step: &Step, transaction: &Recorded) -> RecordBytes {
     let mut fields = self::step(kind, step);
     fields.put_u32(32, transaction.server_id);
-    match transaction.identity {
+    let evidence_flags = match transaction.identity {
         RecordedIdentity::MySql {
             origin,
             gno,
-            commit_time_us,
+            evidence,
         } => {
-            fields
-                .put_u32(12, origin)
-                .put_u64(24, gno)
-                .put_u64(40, commit_time_us);
+            fields.put_u32(12, origin).put_u64(24, gno);
+            self::evidence(&mut fields, &evidence)
         }
         RecordedIdentity::MariaDb {
             domain_id,
             seq_no,
-            commit_time_us,
+            evidence,
         } => {
-            fields
-                .put_u32(12, domain_id)
-                .put_u64(24, seq_no)
-                .put_u64(40, commit_time_us);
+            fields.put_u32(12, domain_id).put_u64(24, seq_no);
+            self::evidence(&mut fields, &evidence)
         }
         RecordedIdentity::Anonymous(fingerprint) => {
             fields
@@ -126,9 +157,46 @@ fn recorded(kind: u8, step: &Step, transaction: &Recorded) -> Fields {
                 .put_u64(24, fingerprint.commit_timestamp)
                 .put_u32(36, fingerprint.timestamp)
                 .put_u64(40, fingerprint.content);
+            0
+        }
+    };
+    fields.put(1, &[flags | evidence_flags]).seal()
+}
+
+/// Writes what copies are compared by; returns its flags. An exact commit time leaves no space for
+/// the latest timestamp: it is not after the commit, unless a client has set the time. Then nothing
+/// is known of the events.
+fn evidence(fields: &mut Fields, evidence: &CopyEvidence) -> u8 {
+    let seconds = evidence.commit_time_us / SECOND_US;
+    let without_changes = match evidence.has_changes {
+        true => 0,
+        false => WITHOUT_CHANGES,
+    };
+    match u32::try_from(seconds) {
+        Ok(seconds) if !evidence.is_exact() => {
+            fields
+                .put_u32(36, evidence.earliest)
+                .put_u32(40, seconds)
+                .put_u32(44, evidence.latest);
+            IN_SECONDS | without_changes
+        }
+        _ => {
+            if u64::from(evidence.latest) <= seconds {
+                fields.put_u32(36, evidence.earliest);
+            }
+            fields.put_u64(40, evidence.commit_time_us);
+            without_changes
         }
     }
-    fields
+}
+
+fn source_gtid(step: &Step, gtid: &MariaDbGtid, is_highest: bool) -> RecordBytes {
+    self::step(7, step)
+        .put(1, &[u8::from(is_highest)])
+        .put_u32(12, gtid.domain_id)
+        .put_u64(24, gtid.seq_no)
+        .put_u32(32, gtid.server_id)
+        .seal()
 }
 
 fn moved(kind: u8, step: &Step, history: &SourceHistory) -> Fields {

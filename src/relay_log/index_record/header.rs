@@ -1,7 +1,7 @@
 //! The header of a commit index, which binds it to its log file.
 
 use super::bytes::{self, Fields, RecordBytes};
-use super::{RecordError, VERSION};
+use super::{OLDEST_VERSION, RecordError, VERSION};
 use crate::gtid::Uuid;
 use crate::identity::IdentityKind;
 
@@ -55,7 +55,7 @@ impl IndexHeader {
         }
         bytes::verify(record)?;
         match bytes::get_u16(record, 4) {
-            VERSION => {}
+            OLDEST_VERSION..=VERSION => {}
             other => return Err(RecordError::Version(other)),
         }
         let kind = match bytes::get_u8(record, 6) {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::gtid::MariaDbGtid;
+use crate::gtid::{GtidSet, MariaDbGtid};
 use crate::identity::{Executed, Identity};
 use crate::merge::Decision;
 use crate::merge::halves::{HalfChange, OpenHalves};
@@ -33,6 +33,10 @@ pub struct CarriedOver<'a> {
     pub temporary_tables: &'a TemporaryTables,
     /// Whether the new file's format description makes replicas drop their temporary tables.
     pub ends_temporary_tables: bool,
+    /// MySQL: GTIDs that count as delivered by decision of an administrator, and are in no file.
+    pub counted: &'a GtidSet,
+    /// MariaDB: the server of which a new history begins with the file.
+    pub new_history: Option<u32>,
 }
 
 /// The end of a commit index, where records are added.
@@ -64,6 +68,18 @@ impl IndexTail {
             for state in &carried.paths {
                 stage_path(state, &mut head);
             }
+        }
+        for (sid, first, last) in carried.counted.iter_intervals() {
+            let origin = names.origin(sid, &mut head);
+            let counted = Record::CountedGtids {
+                origin,
+                first,
+                last,
+            };
+            stage(&counted, &mut head);
+        }
+        if let Some(server_id) = carried.new_history {
+            stage(&Record::NewHistory { server_id }, &mut head);
         }
         for change in carried.halves.changes() {
             stage_half(&change, &mut head);
@@ -172,12 +188,14 @@ pub(super) fn record_of(
             transaction: recorded,
             emptied: transaction.emptied || placement.empties,
             may_be_repetition: placement.may_be_repetition,
+            is_again: placement.is_again,
         },
         Decision::BeforeStart => Record::BeforeStart {
             step,
             transaction: recorded,
         },
-        Decision::Duplicate | Decision::Repeated => Record::Copy {
+        // One that is sent again from the same position is not written.
+        Decision::Duplicate | Decision::Repeated | Decision::Resent => Record::Copy {
             step,
             transaction: recorded,
         },
@@ -190,17 +208,17 @@ pub(super) fn record_of(
 
 /// The transaction as a record has it.
 fn recorded(transaction: &Transaction, names: &mut Names, out: &mut Vec<u8>) -> Recorded {
-    let commit_time_us = transaction.commit_time_us;
+    let evidence = transaction.evidence();
     let identity = match transaction.identity {
         Identity::MySql(gtid) => RecordedIdentity::MySql {
             origin: names.origin(gtid.sid, out),
             gno: gtid.gno,
-            commit_time_us,
+            evidence,
         },
         Identity::MariaDb(gtid) => RecordedIdentity::MariaDb {
             domain_id: gtid.domain_id,
             seq_no: gtid.seq_no,
-            commit_time_us,
+            evidence,
         },
         Identity::Anonymous(fingerprint) => RecordedIdentity::Anonymous(fingerprint),
     };
@@ -241,6 +259,8 @@ fn stage_path(state: &PathState, out: &mut Vec<u8>) {
         before: state.before,
         is_aligned: state.is_aligned,
         formats_differ: state.formats_differ,
+        begins_again: state.begins_again,
+        own_until: state.own_until,
     };
     stage(&queue, out);
     for delivered in &state.skipped {
@@ -287,9 +307,15 @@ fn checkpoint(
         durable_to: log_end,
         durable_records: 0,
     };
-    for gtid in progress.gtid_position.iter() {
+    let newest = progress.gtid_position.iter().map(|gtid| (gtid, false));
+    for (gtid, is_highest) in newest.chain(progress.sent.iter().map(|gtid| (gtid, true))) {
         let gtid: MariaDbGtid = gtid;
-        stage(&Record::SourceGtid { step, gtid }, out);
+        let record = Record::SourceGtid {
+            step,
+            gtid,
+            is_highest,
+        };
+        stage(&record, out);
     }
     let moved = Record::SourceMoved {
         step,

@@ -45,6 +45,16 @@ impl Sources {
         progress.ok_or_else(|| unknown(source, &self.log))
     }
 
+    /// Replaces the progress of a source.
+    pub(super) fn replace(
+        &mut self,
+        source: u16,
+        progress: SourceProgress,
+    ) -> Result<(), LogError> {
+        *self.get_mut(source)? = progress;
+        Ok(())
+    }
+
     /// The first source whose position is known.
     pub(super) fn first_known(&self) -> Option<u16> {
         let mut known = (0u16..).zip(&self.progress);
@@ -70,9 +80,10 @@ impl Sources {
     ) -> Result<(), LogError> {
         let progress = self.get_mut(batch.source)?;
         let (file, end) = (&batch.source_end.file, transaction.source_offset);
+        progress.set_server(batch.source_server_id);
         progress.note_last(file, end, transaction.history_digest());
         if let Identity::MariaDb(gtid) = transaction.identity {
-            progress.gtid_position.set(gtid);
+            progress.note_gtid(gtid);
         }
         self.move_to(batch, end)
     }
@@ -88,7 +99,7 @@ impl Sources {
             progress.position.file = batch.source_end.file.clone();
         }
         progress.position.offset = offset;
-        progress.server_id = batch.source_server_id;
+        progress.set_server(batch.source_server_id);
         Ok(())
     }
 

@@ -78,6 +78,7 @@ impl Assembler {
             EventType::QUERY => Some(Query::parse(event_type, body)?),
             _ => None,
         };
+        open.note_evidence(header, query.as_ref());
         self.boundary = self
             .boundary
             .after(event_type, query.as_ref(), without_opener);

@@ -60,7 +60,10 @@ impl Assembler {
             identity,
             server_id: open.header.server_id,
             timestamp: open.header.timestamp,
-            commit_time_us: open.commit_time_us,
+            commit_time_us: open.evidence.commit_time_us,
+            earliest: open.evidence.earliest,
+            latest: open.evidence.latest,
+            has_changes: open.evidence.has_changes,
             clock: open.clock,
             // The opener of an empty group has no commit id.
             commit_id: open.commit_id.filter(|_| !(emptied && open.standalone)),

@@ -6,7 +6,7 @@ use crate::binlog::mysql_gtid::LogicalClock;
 use crate::binlog::query::Query;
 use crate::binlog::xa_prepare::XaPrepare;
 use crate::binlog::{EventType, Opener};
-use crate::identity::{Fingerprint, Identity};
+use crate::identity::{CopyEvidence, Fingerprint, Identity};
 use crate::transaction::batch::Half;
 use crate::transaction::error::TransactionError;
 use crate::transaction::temporary_tables::TemporaryTableStatement;
@@ -17,8 +17,8 @@ pub(super) struct Open {
     /// The header of its first event.
     pub(super) header: EventHeader,
     pub(super) identity: Identity,
-    /// See [`crate::transaction::batch::Transaction::commit_time_us`].
-    pub(super) commit_time_us: u64,
+    /// What is known of it so far.
+    pub(super) evidence: CopyEvidence,
     pub(super) clock: Option<LogicalClock>,
     pub(super) commit_id: Option<u64>,
     pub(super) transaction_length: Option<u64>,
@@ -44,10 +44,15 @@ pub(super) struct Open {
 impl Open {
     /// `header` is that of the transaction's first event.
     pub(super) fn without_gtid(header: EventHeader) -> Self {
+        let mut evidence = CopyEvidence {
+            commit_time_us: u64::from(header.timestamp) * 1_000_000,
+            ..CopyEvidence::default()
+        };
+        evidence.note_event(header.timestamp);
         Self {
             header,
             identity: Identity::Anonymous(Fingerprint::default()),
-            commit_time_us: u64::from(header.timestamp) * 1_000_000,
+            evidence,
             clock: None,
             commit_id: None,
             transaction_length: None,
@@ -70,8 +75,11 @@ impl Open {
         self.transaction_length = opener.transaction_length();
         match opener {
             Opener::MySql(opener) => {
-                if let Some(commit_time_us) = opener.original_commit_time_us {
-                    self.commit_time_us = commit_time_us;
+                // 0: a replica of a server before 8.0 does not know it.
+                if let Some(commit_time_us) =
+                    opener.original_commit_time_us.filter(|time| *time != 0)
+                {
+                    self.evidence.commit_time_us = commit_time_us;
                 }
                 self.digested = self.identity == Identity::Anonymous(Fingerprint::default());
             }
@@ -88,6 +96,23 @@ impl Open {
                     },
                 });
             }
+        }
+    }
+
+    /// Records the event's timestamp, and whether it changes something.
+    pub(super) fn note_evidence(&mut self, header: &EventHeader, query: Option<&Query<'_>>) {
+        self.evidence.note_event(header.timestamp);
+        if !self.evidence.has_changes {
+            self.evidence.has_changes = match query {
+                Some(query) => !query.is_transaction_keyword() || query.ended_xid().is_some(),
+                None => !matches!(
+                    header.event_type,
+                    EventType::XID
+                        | EventType::IGNORABLE
+                        | EventType::VIEW_CHANGE
+                        | EventType::TRANSACTION_CONTEXT
+                ),
+            };
         }
     }
 

@@ -1,0 +1,65 @@
+//! `binrelay continue`: how a source that has failed continues.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use anyhow::{Context, anyhow};
+use binrelay::admin::{self, Decided};
+use binrelay::config::{Config, SourceStart};
+
+use super::stdout::Stdout;
+use super::{Outcome, WrongUsage, status};
+
+/// Decide how a failed source continues
+///
+/// The message of the failed source names the command. Without options the source is tried again where it
+/// was; after a changed history, only if its binlog was restored. The running relay verifies the decision,
+/// records it, and prints what counts as delivered.
+#[derive(Debug, clap::Args)]
+pub struct ContinueArgs {
+    /// Name of the source, as in the configuration
+    #[arg(value_name = "SOURCE")]
+    pub source: String,
+    /// Position in the source's binlog: FILE:POS, earliest or latest; what lies before counts as delivered
+    #[arg(long, value_name = "FILE:POS")]
+    pub at: Option<String>,
+    /// Accept that the source's binlog was reset, or that the source was restored from an older copy
+    #[arg(long)]
+    pub new_history: bool,
+    /// Configuration file of the relay; only the path of its socket is used
+    #[arg(long, value_name = "FILE", required_unless_present = "socket")]
+    pub config: Option<PathBuf>,
+    /// Unix socket of the relay
+    #[arg(long, value_name = "SOCKET", conflicts_with = "config")]
+    pub socket: Option<PathBuf>,
+}
+
+/// Has the running relay carry out the decision, and prints its answer.
+pub fn run(args: ContinueArgs) -> anyhow::Result<Outcome> {
+    if let Some(at) = &args.at
+        && SourceStart::parse(at).is_none()
+    {
+        let expected = "--at: expected FILE:POS, earliest or latest";
+        return Err(WrongUsage(format!("{expected}, found {at:?}")).into());
+    }
+    let socket = match (&args.socket, &args.config) {
+        (Some(socket), _) => socket.clone(),
+        (None, Some(config)) => Config::load_without_secrets(config)?.admin.socket,
+        (None, None) => {
+            return Err(WrongUsage("expected --config or --socket".to_owned()).into());
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let asking = admin::ask_continue(&socket, &args.source, args.at, args.new_history);
+    let decided = runtime.block_on(asking);
+    match decided.with_context(|| status::no_answer(&socket))? {
+        Decided::Done(text) => {
+            let mut out = Stdout::lock();
+            writeln!(out, "{}: {text}", args.source)?;
+            Ok(Outcome::Done)
+        }
+        Decided::Refused(text) => Err(anyhow!("{}: {text}", args.source)),
+    }
+}

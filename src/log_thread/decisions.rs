@@ -1,0 +1,66 @@
+//! A source that an administrator continues at another position.
+//!
+//! The decision is written into the head of a new log file: the source's position, the transactions that count
+//! as delivered, and, without GTIDs, that the source's path begins again. So it is durable as a whole, or not
+//! at all.
+
+use std::sync::Arc;
+
+use super::queue::{Continuation, DeliveredChange, SourceCounters};
+use super::{LogThread, not_configured};
+use crate::identity::Executed;
+use crate::position::RecordNumber;
+use crate::relay_log::LogError;
+
+impl LogThread {
+    /// Continues a source at another position; answers when that is durable. A refusal of the source's
+    /// transactions ends.
+    pub(super) fn continue_source(
+        &mut self,
+        continuation: Continuation,
+        counters: &[Arc<SourceCounters>],
+    ) -> Result<(), LogError> {
+        let Continuation {
+            source,
+            progress,
+            new_history,
+            change,
+            done,
+        } = continuation;
+        let counters = counters.get(usize::from(source));
+        let counters = counters.ok_or_else(|| not_configured(&self.log, source))?;
+        let mut new_server = None;
+        match &change {
+            DeliveredChange::None => {}
+            DeliveredChange::Counted(gtids) => {
+                self.counted.union_with(gtids);
+                self.merge.count_delivered(gtids);
+            }
+            DeliveredChange::NewHistory(server_id, before) => {
+                self.merge.begin_history(*server_id, before);
+                new_server = Some(*server_id);
+            }
+        }
+        let first = self.log.log().state().files.first().copied();
+        let begin = RecordNumber {
+            file: first.unwrap_or_default(),
+            record: 0,
+        };
+        let repeats = new_history.then(|| (begin, self.log.next_record()));
+        self.merge.begin_path(source, progress.server_id, repeats);
+        self.log.replace_progress(source, progress)?;
+        self.start_file_with(new_server)?;
+        let purged = match (&change, self.log.log().state().purged.clone()) {
+            (DeliveredChange::Counted(gtids), Executed::MySql(mut purged)) => {
+                purged.union_with(gtids);
+                Some(Executed::MySql(purged))
+            }
+            _ => None,
+        };
+        self.log.replace_executed(self.merge.executed(), purged);
+        counters.refusal.send_replace(None);
+        // The administrator may have stopped waiting.
+        let _ = done.send(());
+        Ok(())
+    }
+}

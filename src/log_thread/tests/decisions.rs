@@ -1,0 +1,139 @@
+//! Decisions of an administrator survive restarts, and so does the progress of sources that were removed from the
+//! configuration.
+
+use tokio::sync::oneshot;
+
+use super::*;
+use crate::gtid::{BinlogState, GtidSet};
+use crate::relay_log::SourceProgress;
+
+/// Continues source 0 at `bin.000009:4`; the receiver of the answer is dropped.
+fn continue_at(thread: &mut LogThread, new_history: bool, change: DeliveredChange) {
+    let counters: Vec<Arc<SourceCounters>> = (0..SOURCES).map(|_| Arc::default()).collect();
+    let refusal = &counters[0].refusal;
+    refusal.send_replace(Some(RefusalNote::Other("refused".to_owned())));
+    let progress = SourceProgress {
+        position: SourcePosition::new("bin.000009", 4),
+        server_id: 80,
+        ..SourceProgress::default()
+    };
+    let continuation = Continuation {
+        source: 0,
+        progress,
+        new_history,
+        change,
+        done: oneshot::channel().0,
+    };
+    thread.continue_source(continuation, &counters).unwrap();
+    assert_eq!(*refusal.borrow(), None, "the refusal ends");
+}
+
+fn append(thread: &mut LogThread, source: &mut TestSource, numbers: &[u64]) -> Vec<Decision> {
+    let (flavor, server_id) = (source.flavor, source.server_id);
+    let groups = numbers
+        .iter()
+        .map(|number| group(flavor, server_id, *number, "a", Shape::Small));
+    let batch = source.deliver(&groups.collect::<Vec<_>>());
+    let decided = batch.transactions.iter();
+    let decided = decided.map(|transaction| thread.append(&batch, transaction).unwrap());
+    let decided = decided.collect();
+    thread.commit().unwrap();
+    decided
+}
+
+fn is_new(decisions: &[Decision]) -> Vec<bool> {
+    let new = decisions.iter();
+    new.map(|decision| matches!(decision, Decision::New(_)))
+        .collect()
+}
+
+#[test]
+fn counted_gtids_are_purged_and_survive_restarts_and_rotations() {
+    let dir = fast_dir();
+    let options = options(dir.path());
+    let mut thread = create(&options, Flavor::MySql);
+    let mut source = TestSource::new(0, Flavor::MySql);
+    append(&mut thread, &mut source, &[1, 2]);
+    let counted: GtidSet = "11111111-2222-3333-4444-555555555555:1-5:8"
+        .parse()
+        .unwrap();
+    let change = DeliveredChange::Counted(counted.clone());
+    continue_at(&mut thread, false, change);
+    append(&mut thread, &mut source, &[3]);
+    let state = thread.log().state().clone();
+    assert_eq!(state.purged, Executed::MySql(counted.clone()));
+    assert!(counted.is_subset_of(state.executed.as_mysql().unwrap()));
+    drop(thread);
+    for _ in 0..2 {
+        let recovered = recovered(&options);
+        assert_eq!(recovered.executed, state.executed);
+        assert_eq!(recovered.purged, state.purged);
+        let mut thread = LogThread::resume(options.clone(), recovered).unwrap();
+        thread.close().unwrap();
+    }
+}
+
+#[test]
+fn position_of_a_continued_source_has_no_newest_transaction() {
+    for flavor in [Flavor::MySql, Flavor::MariaDb] {
+        let dir = fast_dir();
+        let options = options(dir.path());
+        let mut thread = create(&options, flavor);
+        let mut source = TestSource::new(0, flavor);
+        append(&mut thread, &mut source, &[1]);
+        continue_at(&mut thread, false, DeliveredChange::None);
+        drop(thread);
+        let progress = recovered(&options).sources["m0"].clone();
+        assert_eq!(progress.position, SourcePosition::new("bin.000009", 4));
+        assert_eq!(progress.last, None);
+    }
+}
+
+#[test]
+fn gtids_of_a_server_may_occur_again_in_its_new_history() {
+    let dir = fast_dir();
+    let options = options(dir.path());
+    let mut thread = create(&options, Flavor::MariaDb);
+    let mut source = TestSource::new(0, Flavor::MariaDb);
+    let mut peer = TestSource::new(1, Flavor::MariaDb);
+    append(&mut thread, &mut source, &[1, 2, 3]);
+    append(&mut thread, &mut peer, &[1]);
+    let before: BinlogState = "1-80-1,1-81-9".parse().unwrap();
+    continue_at(&mut thread, true, DeliveredChange::NewHistory(80, before));
+    let again = append(&mut thread, &mut source, &[2, 3]);
+    assert_eq!(is_new(&again), [true, true]);
+    let executed = thread.log().state().executed.clone();
+    assert_eq!(
+        executed,
+        Executed::MariaDb("1-81-1,1-80-3".parse().unwrap())
+    );
+    drop(thread);
+    assert_eq!(recovered(&options).executed, executed);
+}
+
+#[test]
+fn removed_source_continues_where_it_was() {
+    for flavor in [Flavor::MySql, Flavor::MariaDb] {
+        let dir = fast_dir();
+        let all = options(dir.path());
+        let mut thread = create(&all, flavor);
+        let mut source = TestSource::new(0, flavor);
+        append(&mut thread, &mut source, &[1, 2]);
+        thread.close().unwrap();
+        drop(thread);
+        let before = recovered(&all).sources["m0"].clone();
+        assert!(before.last.is_some());
+        // Opened more than once without it, and with the others in another order.
+        let fewer = LogOptions {
+            source_names: vec!["m2".into(), "m1".into()],
+            ..all.clone()
+        };
+        for _ in 0..2 {
+            resume(&fewer).close().unwrap();
+        }
+        let recovered = recovered(&all);
+        assert_eq!(recovered.sources["m0"], before);
+        let thread = LogThread::resume(all.clone(), recovered).unwrap();
+        assert_eq!(thread.log().state().sources[0], before);
+    }
+}

@@ -1,0 +1,256 @@
+//! Copies of transactions with GTIDs: whether a transaction whose GTID was delivered is the one that
+//! was delivered.
+//!
+//! The newest delivered transactions of each origin are in memory ([`recent`]). Older ones are read
+//! from the commit indexes ([`DeliveredGtids`]) into a window for each path and origin ([`window`]),
+//! which moves through the indexes as the path does.
+
+mod origin;
+mod recent;
+#[cfg(test)]
+mod tests;
+mod window;
+
+pub use origin::GtidOrigin;
+pub use window::WINDOW_LEN;
+
+use std::sync::Arc;
+
+use self::recent::Recent;
+use self::window::Window;
+use crate::gtid::BinlogState;
+use crate::identity::{CopyEvidence, Executed, Identity};
+use crate::position::{RecordNumber, SourcePosition};
+use crate::transaction::{Transaction, TransactionBatch};
+
+/// The most windows, 4 MiB. The window that was used least recently is replaced.
+const WINDOWS_MAX: usize = 32;
+
+/// The progress of a path: what its source has sent so far.
+#[derive(Debug, Clone, Copy)]
+pub struct PathProgress<'a> {
+    /// The server that sent it; 0 if unknown.
+    pub server_id: u32,
+    /// File and end offset of the newest transaction.
+    pub last: Option<(&'a Arc<str>, u64)>,
+    /// MariaDB: the highest GTID of each domain and server.
+    pub sent: &'a BinlogState,
+}
+
+/// A delivered transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeliveredGtid {
+    /// Its number in its origin.
+    pub number: u64,
+    /// What a copy is compared with.
+    pub evidence: CopyEvidence,
+    /// Its record.
+    pub record: RecordNumber,
+}
+
+/// How far the commit indexes were read for one origin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GtidCursor {
+    /// The first record that was not read.
+    pub next: RecordNumber,
+    /// MySQL: the number of the origin in that index, once its definition was read.
+    pub origin_number: Option<u32>,
+}
+
+/// All delivered transactions with GTIDs, in order.
+pub trait DeliveredGtids {
+    /// The beginning of the index that has the record of the transaction's first delivery; `None`
+    /// when none has.
+    ///
+    /// # Errors
+    /// A message, when the log cannot be read.
+    fn locate(&self, identity: &Identity) -> Result<Option<RecordNumber>, String>;
+
+    /// Passes the delivered transactions of `origin` from `cursor` on to `accept`, in order, until it
+    /// returns false or there are no more, and moves `cursor` past them.
+    ///
+    /// # Errors
+    /// A message, when the log cannot be read.
+    fn read_gtids(
+        &self,
+        cursor: &mut GtidCursor,
+        origin: &GtidOrigin,
+        accept: &mut dyn FnMut(DeliveredGtid) -> bool,
+    ) -> Result<(), String>;
+
+    /// Source, source position and relay log position of a delivered transaction, as text.
+    ///
+    /// # Errors
+    /// A message, when the log cannot be read.
+    fn describe(&self, record: RecordNumber) -> Result<String, String>;
+}
+
+/// The classification of a transaction whose GTID was delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Known {
+    /// A copy of the delivered one, which its path sends for the first time.
+    Copy,
+    /// The path sends again what it has sent from the same position: it was resumed before that.
+    Resent,
+    /// The path has another copy of it, at a later position: the source, a peer of the origin, has
+    /// executed it twice.
+    Repeated,
+    /// The origin itself has executed it again, under the same GTID; or the only source has.
+    ExecutedAgain,
+    /// Another transaction with the same GTID.
+    Contradiction(CopyEvidence),
+}
+
+/// What is known of the delivered transactions.
+#[derive(Debug)]
+pub struct Copies {
+    recent: Recent,
+    /// The one that was used last is the last.
+    windows: Vec<Window>,
+    /// The transactions before the log, of which there are no records.
+    before: Executed,
+    /// Whether there is only one path, so that no copy can arrive by another.
+    has_one_path: bool,
+}
+
+impl Copies {
+    /// Nothing but that the transactions of `before` have no records.
+    pub fn new(before: Executed) -> Self {
+        Self {
+            recent: Recent::new(),
+            windows: Vec::new(),
+            before,
+            has_one_path: false,
+        }
+    }
+
+    /// Says whether there is only one path.
+    pub fn set_one_path(&mut self, has_one_path: bool) {
+        self.has_one_path = has_one_path;
+    }
+
+    /// Records a new transaction as delivered.
+    pub fn note(&mut self, identity: &Identity, evidence: CopyEvidence) {
+        if let Some((origin, number)) = GtidOrigin::split(identity) {
+            self.recent.note(&origin, number, evidence);
+        }
+    }
+
+    /// Classifies a transaction whose GTID was delivered.
+    ///
+    /// # Errors
+    /// A message, when the delivered transactions cannot be read.
+    pub fn classify(
+        &mut self,
+        batch: &TransactionBatch,
+        transaction: &Transaction,
+        path: &PathProgress<'_>,
+        ledger: &impl DeliveredGtids,
+    ) -> Result<Known, String> {
+        let delivered = self.find(batch.source, &transaction.identity, ledger)?;
+        if let Some(delivered) = delivered
+            && transaction.evidence().contradicts(&delivered)
+        {
+            return Ok(Known::Contradiction(delivered));
+        }
+        // A MySQL server executes no GTID twice.
+        let Identity::MariaDb(gtid) = transaction.identity else {
+            return Ok(Known::Copy);
+        };
+        // The positions of another server at the same address cannot be compared.
+        if path.server_id != batch.source_server_id || !path.sent.contains(&gtid) {
+            return Ok(Known::Copy);
+        }
+        let is_later = path.last.is_none_or(|(file, offset)| {
+            let end = SourcePosition::new(batch.source_end.file.clone(), transaction.source_offset);
+            SourcePosition::new(file.clone(), offset).precedes(&end)
+        });
+        let is_direct = gtid.server_id == batch.source_server_id;
+        Ok(match is_direct || self.has_one_path {
+            _ if !is_later => Known::Resent,
+            true => Known::ExecutedAgain,
+            false => Known::Repeated,
+        })
+    }
+
+    fn find(
+        &mut self,
+        path: u16,
+        identity: &Identity,
+        ledger: &impl DeliveredGtids,
+    ) -> Result<Option<CopyEvidence>, String> {
+        let Some((origin, number)) = GtidOrigin::split(identity) else {
+            return Ok(None);
+        };
+        if let Some(evidence) = self.recent.find(&origin, number) {
+            return Ok(Some(evidence));
+        }
+        if self.before.contains(identity) {
+            return Ok(None);
+        }
+        self.use_window(path, origin);
+        let Some(window) = self.windows.last_mut() else {
+            return Ok(None);
+        };
+        let found = window.find(identity, number, ledger)?;
+        Ok(found.map(|delivered| delivered.evidence))
+    }
+
+    /// Makes the window of the path and origin the last.
+    fn use_window(&mut self, path: u16, origin: GtidOrigin) {
+        let is_it = |window: &Window| window.path == path && window.origin == origin;
+        if self.windows.last().is_some_and(is_it) {
+            return;
+        }
+        let window = match self.windows.iter().position(is_it) {
+            Some(at) => self.windows.remove(at),
+            None => {
+                if self.windows.len() == WINDOWS_MAX {
+                    self.windows.remove(0);
+                }
+                Window::new(path, origin)
+            }
+        };
+        self.windows.push(window);
+    }
+}
+
+/// Source, source position, relay log position and times of the delivered transaction; a message
+/// instead, if its record cannot be read.
+pub(super) fn describe_delivered(
+    identity: &Identity,
+    evidence: &CopyEvidence,
+    ledger: &impl DeliveredGtids,
+) -> String {
+    let find = || -> Result<Option<String>, String> {
+        let Some((origin, number)) = GtidOrigin::split(identity) else {
+            return Ok(None);
+        };
+        let found = Window::new(0, origin).find(identity, number, ledger)?;
+        found.map(|found| ledger.describe(found.record)).transpose()
+    };
+    let coordinates = match find() {
+        Ok(Some(coordinates)) => coordinates,
+        Ok(None) => "its position is no longer recorded".to_owned(),
+        Err(error) => format!("its position cannot be read: {error}"),
+    };
+    format!("{coordinates}, {}", times(evidence))
+}
+
+/// The time of a transaction, as text.
+pub(super) fn times(evidence: &CopyEvidence) -> String {
+    if evidence.is_exact() {
+        let (seconds, us) = (
+            evidence.commit_time_us / 1_000_000,
+            evidence.commit_time_us % 1_000_000,
+        );
+        return format!("committed at {seconds}.{us:06} (seconds since 1970)");
+    }
+    match evidence.earliest == evidence.latest {
+        true => format!("logged at {} (seconds since 1970)", evidence.latest),
+        false => format!(
+            "logged from {} to {} (seconds since 1970)",
+            evidence.earliest, evidence.latest
+        ),
+    }
+}

@@ -1,0 +1,232 @@
+//! Windows against a model, and the decisions on transactions whose GTID was delivered.
+
+use std::cell::Cell;
+use std::collections::HashMap;
+
+use proptest::prelude::*;
+
+use super::window::WINDOW_LEN;
+use super::*;
+use crate::gtid::MariaDbGtid;
+
+/// A log in memory: files of delivered transactions, with the highest numbers before each file.
+#[derive(Debug, Default)]
+struct Log {
+    files: Vec<Vec<(u32, u64, CopyEvidence)>>,
+    reads: Cell<usize>,
+}
+
+impl Log {
+    fn before(&self, file: u64) -> HashMap<u32, u64> {
+        let mut highest = HashMap::new();
+        for (server, number, _) in self.files.iter().take(file as usize - 1).flatten() {
+            let entry = highest.entry(*server).or_insert(0);
+            *entry = (*number).max(*entry);
+        }
+        highest
+    }
+}
+
+fn server_of(origin: &GtidOrigin) -> u32 {
+    match origin {
+        GtidOrigin::MariaDb { server_id, .. } => *server_id,
+        GtidOrigin::MySql(_) => panic!("a log of MariaDB"),
+    }
+}
+
+impl DeliveredGtids for Log {
+    fn locate(&self, identity: &Identity) -> Result<Option<RecordNumber>, String> {
+        let (origin, number) = GtidOrigin::split(identity).unwrap();
+        let files = (1..=self.files.len() as u64).rev();
+        let lacks = |file: &u64| {
+            let highest = self.before(*file).get(&server_of(&origin)).copied();
+            highest.is_none_or(|highest| highest < number)
+        };
+        Ok(files
+            .into_iter()
+            .find(lacks)
+            .map(|file| RecordNumber { file, record: 0 }))
+    }
+
+    fn read_gtids(
+        &self,
+        cursor: &mut GtidCursor,
+        origin: &GtidOrigin,
+        accept: &mut dyn FnMut(DeliveredGtid) -> bool,
+    ) -> Result<(), String> {
+        loop {
+            let next = cursor.next;
+            let file = &self.files[next.file as usize - 1];
+            for (at, (server, number, evidence)) in
+                file.iter().enumerate().skip(next.record as usize)
+            {
+                self.reads.set(self.reads.get() + 1);
+                cursor.next.record = at as u64 + 1;
+                let entry = DeliveredGtid {
+                    number: *number,
+                    evidence: *evidence,
+                    record: RecordNumber {
+                        file: next.file,
+                        record: at as u64,
+                    },
+                };
+                if *server == server_of(origin) && !accept(entry) {
+                    return Ok(());
+                }
+            }
+            if next.file as usize == self.files.len() {
+                return Ok(());
+            }
+            cursor.next = RecordNumber {
+                file: next.file + 1,
+                record: 0,
+            };
+        }
+    }
+
+    fn describe(&self, record: RecordNumber) -> Result<String, String> {
+        Ok(format!("{record:?}"))
+    }
+}
+
+fn gtid(server_id: u32, seq_no: u64) -> Identity {
+    Identity::MariaDb(MariaDbGtid {
+        domain_id: 0,
+        server_id,
+        seq_no,
+    })
+}
+
+fn evidence(time: u32) -> CopyEvidence {
+    CopyEvidence {
+        commit_time_us: u64::from(time) * 1_000_000,
+        earliest: time,
+        latest: time,
+        has_changes: true,
+    }
+}
+
+/// Two origins, numbers ascending with gaps and small displacements, in files of any length.
+fn logs() -> impl Strategy<Value = Log> {
+    let steps = prop::collection::vec((0..2u32, 1..3u64, 0..4usize, 0..300usize), 1..4000);
+    steps.prop_map(|steps| {
+        let mut log = Log {
+            files: vec![Vec::new()],
+            ..Log::default()
+        };
+        let mut highest = [0, 0];
+        for (at, (server, gap, displaced, cut)) in steps.into_iter().enumerate() {
+            if cut == 0 {
+                log.files.push(Vec::new());
+            }
+            highest[server as usize] += gap;
+            let file = log.files.last_mut().unwrap();
+            let place = file.len().saturating_sub(displaced);
+            file.insert(
+                place,
+                (server, highest[server as usize], evidence(at as u32 + 1)),
+            );
+        }
+        log
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+
+    /// Whatever a path asks for, in whatever order, is found exactly if it is in the log.
+    #[test]
+    fn window_finds_what_the_log_has(
+        log in logs(),
+        asked in prop::collection::vec((0..2u32, 0..4000u64), 0..60),
+        from in 0..2000u64,
+    ) {
+        let mut windows = HashMap::new();
+        let mut model = HashMap::new();
+        for (server, number, evidence) in log.files.iter().flatten() {
+            model.insert((*server, *number), *evidence);
+        }
+        let run = (from..from + 1500).flat_map(|number| [(0, number), (1, number)]);
+        for (server, number) in asked.into_iter().chain(run) {
+            let identity = gtid(server, number);
+            let (origin, _) = GtidOrigin::split(&identity).unwrap();
+            let window = windows.entry(server).or_insert_with(|| Window::new(0, origin));
+            let found = window.find(&identity, number, &log).unwrap();
+            let found = found.map(|found| found.evidence);
+            prop_assert_eq!(found, model.get(&(server, number)).copied());
+        }
+    }
+}
+
+fn ascending(count: u64) -> Log {
+    let file = |first: u64| {
+        (first..first + 1000)
+            .map(|number| (1, number, evidence(number as u32)))
+            .collect()
+    };
+    Log {
+        files: (0..count / 1000).map(|at| file(at * 1000 + 1)).collect(),
+        ..Log::default()
+    }
+}
+
+#[test]
+fn path_that_reads_in_order_reads_the_log_once() {
+    let log = ascending(30_000);
+    let (origin, _) = GtidOrigin::split(&gtid(1, 1)).unwrap();
+    let mut window = Window::new(0, origin);
+    for number in 20_001..=30_000 {
+        let found = window.find(&gtid(1, number), number, &log).unwrap();
+        assert_eq!(found.unwrap().evidence, evidence(number as u32));
+    }
+    assert!(log.reads.get() <= 10_000, "{}", log.reads.get());
+}
+
+#[test]
+fn transactions_without_a_record_are_searched_nearby_only() {
+    let mut log = ascending(10_000);
+    for file in &mut log.files {
+        file.retain(|(_, number, _)| number % 2 == 0);
+    }
+    let (origin, _) = GtidOrigin::split(&gtid(1, 1)).unwrap();
+    let mut window = Window::new(0, origin);
+    for number in (1..10_000).step_by(2) {
+        let found = window.find(&gtid(1, number), number, &log).unwrap();
+        assert_eq!(found, None);
+    }
+    // Those at the beginning of a file need more.
+    assert!(log.reads.get() < 5_000 * 150, "{}", log.reads.get());
+}
+
+#[test]
+fn windows_are_bounded() {
+    let log = ascending(3_000);
+    let mut copies = Copies::new(Executed::MariaDb(BinlogState::new()));
+    for path in 0..100 {
+        assert!(copies.find(path, &gtid(1, 7), &log).unwrap().is_some());
+    }
+    assert_eq!(copies.windows.len(), WINDOWS_MAX);
+    let entries = |window: &Window| window.len();
+    assert!(
+        copies
+            .windows
+            .iter()
+            .map(entries)
+            .all(|len| len <= WINDOW_LEN)
+    );
+}
+
+#[test]
+fn transactions_before_the_log_are_not_searched() {
+    let mut before = BinlogState::new();
+    before.record(MariaDbGtid {
+        domain_id: 0,
+        server_id: 1,
+        seq_no: 500,
+    });
+    let log = ascending(1_000);
+    let mut copies = Copies::new(Executed::MariaDb(before));
+    assert_eq!(copies.find(0, &gtid(1, 500), &log), Ok(None));
+    assert_eq!(log.reads.get(), 0);
+    assert!(copies.find(0, &gtid(1, 501), &log).unwrap().is_some());
+}

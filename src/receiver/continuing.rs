@@ -1,0 +1,390 @@
+//! The ways back: how a source that has failed continues by decision of an administrator.
+//!
+//! | | what is verified | what changes |
+//! |---|---|---|
+//! | at its position | after a changed history: the newest transaction that was received is in its binlog again | the record of the changed history is removed |
+//! | at another position | with GTIDs: that all transactions before it were delivered; without: that it is not before the last one | the source's position; MySQL: GTIDs that the log lacks count as delivered |
+//! | with a new history | MySQL: no GTID is used again; MariaDB, and without GTIDs: the first transaction was not received before | as above; MariaDB: GTIDs of the server may occur again |
+//!
+//! Replicas must never lack a transaction silently. MySQL's are refused by `gtid_purged`. MariaDB's would not be, so
+//! nothing that the log lacks is skipped there. Without GTIDs nothing can be verified, and the answer says so.
+
+use tokio::sync::oneshot;
+
+use super::connect::{connect, within};
+use super::error::ReceiverError;
+use super::facts::SourceFacts;
+use super::first_contact::{FirstContact, explore};
+use super::history;
+use super::history_record;
+use super::options::{ReceiverContext, ReceiverOptions};
+use super::rereading::Rereading;
+use super::resume;
+use crate::config::SourceStart;
+use crate::connection::Connection;
+use crate::gtid::{GtidPosition, GtidSet, Uuid};
+use crate::identity::{Executed, IdentityKind};
+use crate::log_thread::{Continuation, DeliveredChange, Queued, SourceCounters};
+use crate::relay_log::{SourceProgress, was_recorded};
+
+/// Where a source continues.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContinueFrom {
+    /// The position; `None` is where it was.
+    pub at: Option<SourceStart>,
+    /// Whether its changed history is accepted.
+    pub new_history: bool,
+}
+
+/// A decision, and where its result is awaited.
+#[derive(Debug)]
+pub struct ContinueRequest {
+    /// Where to continue.
+    pub from: ContinueFrom,
+    /// The result, as text: what was decided, or why it is refused.
+    pub answer: oneshot::Sender<Result<String, String>>,
+}
+
+/// Carries out a decision; returns what was decided.
+///
+/// # Errors
+/// When the source cannot continue there; nothing has changed then.
+pub(super) async fn continue_source(
+    options: &ReceiverOptions,
+    context: &ReceiverContext,
+    counters: &SourceCounters,
+    from: &ContinueFrom,
+) -> Result<String, ReceiverError> {
+    counters.wait_until_committed().await;
+    let (progress, executed) = {
+        let state = context.log.state();
+        let progress = state.sources.get(usize::from(options.number)).cloned();
+        if state.sources.iter().any(|source| source.reading_back) {
+            return Err(ReceiverError::setup(
+                "the relay log has not begun: a source is still read up to its start",
+                "wait until the relay log has begun, and repeat the command",
+            ));
+        }
+        (progress.unwrap_or_default(), state.executed.clone())
+    };
+    let decision = Decision {
+        options,
+        context,
+        old: progress,
+        executed,
+        new_history: from.new_history,
+    };
+    let (dir, name) = (&context.log.log_dir().dir, options.config.name.as_str());
+    let changed = history_record::check(dir, name);
+    let text = match (&from.at, from.new_history, changed) {
+        (None, false, changed) => decision.at_its_position(counters, changed).await?,
+        (Some(_), false, Err(error)) => return Err(error),
+        (at, _, _) => {
+            let at = at.clone().unwrap_or(SourceStart::Earliest);
+            decision.at_another(at).await?
+        }
+    };
+    history_record::remove(dir, name)?;
+    Ok(text)
+}
+
+/// A decision under way.
+struct Decision<'a> {
+    options: &'a ReceiverOptions,
+    context: &'a ReceiverContext,
+    /// Where the source was.
+    old: SourceProgress,
+    /// All transactions of the log.
+    executed: Executed,
+    new_history: bool,
+}
+
+impl Decision<'_> {
+    /// The source continues where it was.
+    async fn at_its_position(
+        &self,
+        counters: &SourceCounters,
+        changed: Result<(), ReceiverError>,
+    ) -> Result<String, ReceiverError> {
+        if let Err(error) = changed {
+            let (mut connection, facts) = connect(self.options).await?;
+            if !history::is_restored(self.options, &self.old).await? {
+                return Err(error);
+            }
+            history::verify_executed(&mut connection, &facts, &self.executed).await?;
+        }
+        // A refusal ends; the same transaction is decided on again.
+        counters.refusal.send_replace(None);
+        Ok(match self.old.position.is_unknown() {
+            true => "it is connected again".to_owned(),
+            false => format!("it continues at {}", self.old.position),
+        })
+    }
+
+    /// The source continues at `at`.
+    async fn at_another(&self, at: SourceStart) -> Result<String, ReceiverError> {
+        let mut options = self.options.clone();
+        let by_gtid = options.config.auto_position;
+        options.config.start = at;
+        if matches!(options.config.start, SourceStart::FilePosition(_)) {
+            options.config.auto_position = None;
+        }
+        let (mut connection, facts) = connect(&options).await?;
+        resume::check_kind(self.executed.kind(), &facts)?;
+        let identities = &self.context.identities;
+        identities.note(options.number, &facts, options.server_id)?;
+        if self.new_history {
+            self.check_gtids(&mut connection, &facts).await?;
+        }
+        let contact = explore(&mut connection, &options, facts).await?;
+        options.config.auto_position = by_gtid;
+        let mut warnings = Vec::new();
+        let change = match (&contact.before, &self.executed) {
+            (Executed::MySql(before), Executed::MySql(executed)) => {
+                let mut missing = before.clone();
+                missing.subtract(executed);
+                warnings.extend(counted_text(&missing));
+                DeliveredChange::Counted(missing)
+            }
+            (Executed::MariaDb(before), Executed::MariaDb(_)) if self.new_history => {
+                self.check_missing(&contact.before)?;
+                self.check_first(&contact).await?;
+                warnings.push(MARIADB_NEW_HISTORY.to_owned());
+                DeliveredChange::NewHistory(contact.facts.server_id, before.clone())
+            }
+            (before, _) => {
+                self.check_missing(before)?;
+                self.check_without_gtids(&contact).await?;
+                warnings.extend(self.unverified_text(&contact));
+                DeliveredChange::None
+            }
+        };
+        let progress = self.progress(contact);
+        let position = progress.position.clone();
+        self.record(progress, change).await?;
+        let mut text = format!("it continues at {position}; what lies before counts as delivered");
+        for warning in warnings {
+            text.push('\n');
+            text.push_str(&warning);
+        }
+        Ok(text)
+    }
+
+    /// Refuses a position before which are transactions that the log never had.
+    fn check_missing(&self, before: &Executed) -> Result<(), ReceiverError> {
+        match resume::missing(before, &self.executed) {
+            None => Ok(()),
+            Some(missing) => Err(ReceiverError::setup(
+                format!(
+                    "before this position are transactions that the relay log never had: {missing}"
+                ),
+                "wait until another source has delivered them, or choose an earlier position; if they \
+                 are lost, seed the replicas again",
+            )),
+        }
+    }
+
+    /// Without GTIDs, what is before the last position was delivered, and would be delivered again.
+    async fn check_without_gtids(&self, contact: &FirstContact) -> Result<(), ReceiverError> {
+        if self.executed != Executed::Anonymous {
+            return Ok(());
+        }
+        if self.new_history {
+            return self.check_first(contact).await;
+        }
+        let at = &contact.progress.position;
+        let is_same_server = self.old.server_id == contact.facts.server_id;
+        if is_same_server && at.precedes(&self.old.position) {
+            return Err(ReceiverError::setup(
+                format!(
+                    "{at} is before {}, up to which the source was received: transactions between the two \
+                     would be delivered twice",
+                    self.old.position
+                ),
+                "choose a later position; if the source's binlog was reset, add --new-history",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Refuses a position from which the source's binlog still is the history that was received.
+    async fn check_first(&self, contact: &FirstContact) -> Result<(), ReceiverError> {
+        // A connection cannot be reused after an aborted dump.
+        let (mut connection, facts) = connect(self.options).await?;
+        let from = &contact.progress.position;
+        let mut reading = Rereading::request(&mut connection, self.options, &facts, from).await?;
+        while let Some(batch) = reading.next(&mut connection).await? {
+            let mut transactions = batch.transactions.iter();
+            let own = transactions.find(|found| found.server_id == facts.server_id);
+            let Some(own) = own else {
+                continue;
+            };
+            let digest = own.history_digest();
+            let source = match self.executed {
+                Executed::Anonymous => Some(self.options.config.name.clone()),
+                Executed::MySql(_) | Executed::MariaDb(_) => None,
+            };
+            let (log_dir, files) = {
+                let state = self.context.log.state();
+                (self.context.log.log_dir().clone(), state.files.clone())
+            };
+            let looking = tokio::task::spawn_blocking(move || {
+                was_recorded(&log_dir, &files, digest, source.as_deref())
+            });
+            let found = looking.await.map_err(|_| ReceiverError::LogClosed)?;
+            let is_old = found.map_err(|error| {
+                ReceiverError::setup(error.to_string(), "run binrelay verify DATA_DIR")
+            })?;
+            if !is_old {
+                return Ok(());
+            }
+            return Err(ReceiverError::setup(
+                format!(
+                    "the transaction of the source that ends at {}:{} was received before: its changed \
+                     history begins later",
+                    batch.source_end.file, own.source_offset
+                ),
+                "give the position after the last transaction that was received, as --at FILE:POS: a \
+                 restored server began a new binlog file when it was started, so it is the beginning of \
+                 that file (FILE:4), unless the server was restored to a later state",
+            ));
+        }
+        Ok(())
+    }
+
+    /// MySQL: refuses a changed history in which GTIDs are used a second time, or will be.
+    async fn check_gtids(
+        &self,
+        connection: &mut Connection,
+        facts: &SourceFacts,
+    ) -> Result<(), ReceiverError> {
+        let Executed::MySql(delivered) = &self.executed else {
+            return Ok(());
+        };
+        let reading = async {
+            let executed = ask_set(connection, "SELECT @@GLOBAL.gtid_executed").await?;
+            let purged = ask_set(connection, "SELECT @@GLOBAL.gtid_purged").await?;
+            Ok((executed, purged))
+        };
+        let (executed, purged) = within(self.options.config.read_timeout, reading).await?;
+        let others = self.context.identities.other_uuids(self.options.number);
+        let uuid = facts.server_uuid.as_deref();
+        let own = uuid.and_then(|uuid| uuid.parse::<Uuid>().ok());
+        let mut repeated = GtidSet::new();
+        for (sid, first, last) in delivered.iter_intervals() {
+            let is_own = Some(sid.uuid) == own;
+            let mut interval = GtidSet::new();
+            interval.insert_interval(sid, first, last);
+            // It will assign its own GTIDs that it lacks again.
+            let mut lacked = interval.clone();
+            lacked.subtract(&executed);
+            if is_own {
+                repeated.union_with(&lacked);
+            }
+            // Those in its binlog may be other transactions, unless a peer is their origin.
+            if is_own || !others.contains(&sid.uuid) {
+                interval.subtract(&purged);
+                interval.subtract(&lacked);
+                repeated.union_with(&interval);
+            }
+        }
+        if repeated.is_empty() {
+            return Ok(());
+        }
+        Err(ReceiverError::setup(
+            format!(
+                "the source uses GTIDs again that the relay log contains, or will use them: {repeated}. \
+                 Replicas that have them skip the new transactions"
+            ),
+            "give the source the data of another master and a new server_uuid: restore a dump or copy of \
+             that master, stop the server, remove its auto.cnf, start it, run RESET BINARY LOGS AND GTIDS \
+             (before MySQL 8.4: RESET MASTER) and SET GLOBAL gtid_purged to the dump's GTIDs (of a copy: \
+             its former gtid_executed), and run binrelay continue SOURCE --new-history again; or seed the \
+             replicas again",
+        ))
+    }
+
+    /// Without GTIDs: what cannot be verified.
+    fn unverified_text(&self, contact: &FirstContact) -> Option<String> {
+        let is_anonymous = self.executed.kind() == IdentityKind::Anonymous;
+        let (old, at) = (&self.old.position, &contact.progress.position);
+        (is_anonymous && old != at).then(|| {
+            let before = match old.is_unknown() {
+                true => "before that position".to_owned(),
+                false => format!("between {old} and {at}"),
+            };
+            format!(
+                "warning: without GTIDs it cannot be verified that the replicas have the source's \
+                 transactions {before}; compare their tables with the source's (CHECKSUM TABLE)"
+            )
+        })
+    }
+
+    /// The progress to record.
+    fn progress(&self, contact: FirstContact) -> SourceProgress {
+        let first_timestamp = match self.old.position.is_unknown() {
+            true => contact.progress.first_timestamp,
+            false => self.old.first_timestamp,
+        };
+        let gtid_position = match &contact.before {
+            Executed::MariaDb(state) => state.position(),
+            Executed::MySql(_) | Executed::Anonymous => GtidPosition::new(),
+        };
+        SourceProgress {
+            first_timestamp,
+            gtid_position,
+            last: None,
+            reading_back: false,
+            ..contact.progress
+        }
+    }
+
+    /// Has the decision recorded in the log.
+    async fn record(
+        &self,
+        progress: SourceProgress,
+        change: DeliveredChange,
+    ) -> Result<(), ReceiverError> {
+        let is_known = !self.old.position.is_unknown();
+        let is_other_server = is_known && self.old.server_id != progress.server_id;
+        let new_history = self.new_history || is_other_server;
+        let (done, recorded) = oneshot::channel();
+        let continuation = Continuation {
+            source: self.options.number,
+            progress,
+            new_history,
+            change,
+            done,
+        };
+        let queue = &self.context.queue.batches;
+        let queued = Queued::Continuation(Box::new(continuation));
+        let sent = queue.send(queued).await;
+        sent.map_err(|_| ReceiverError::LogClosed)?;
+        recorded.await.map_err(|_| ReceiverError::LogClosed)
+    }
+}
+
+const MARIADB_NEW_HISTORY: &str = "warning: a replica that follows the relay by GTID can skip transactions of the new history; let such \
+     replicas follow by file and position (MASTER_USE_GTID=no). Changes that the source has lost remain on \
+     the replicas: compare their tables with the source's (CHECKSUM TABLE)";
+
+/// MySQL: the consequences of counting GTIDs as delivered.
+fn counted_text(missing: &GtidSet) -> Option<String> {
+    (!missing.is_empty()).then(|| {
+        format!(
+            "warning: the relay log never had {missing}; they count as delivered now and are in the relay's \
+             gtid_purged, so replicas that lack them are refused (error 1236). On each replica that has \
+             their changes, or does not need them: SET GLOBAL gtid_purged = '+{missing}' (before MySQL 8.0 \
+             commit an empty transaction for each: SET gtid_next); seed the others again"
+        )
+    })
+}
+
+async fn ask_set(connection: &mut Connection, sql: &str) -> Result<GtidSet, ReceiverError> {
+    let answer = connection.query(sql).await?;
+    let text = answer.single().unwrap_or_default();
+    text.parse().map_err(|cause| ReceiverError::Gtid {
+        what: "the source's GTID sets",
+        cause,
+    })
+}

@@ -1,0 +1,143 @@
+//! Reading a source's binlog again: its transactions are assembled, but not recorded.
+
+use super::connect::within;
+use super::dump_position::{Change, DumpPosition};
+use super::dump_request::{dump_file, prepare};
+use super::error::ReceiverError;
+use super::facts::SourceFacts;
+use super::listening::Listening;
+use super::options::ReceiverOptions;
+use super::packets::{DumpPart, next_part};
+use crate::binlog::EventType;
+use crate::binlog::event::EventHeader;
+use crate::config::FilterConfig;
+use crate::connection::{Connection, Phase};
+use crate::position::SourcePosition;
+use crate::protocol::command::BINLOG_DUMP_NON_BLOCK;
+use crate::transaction::{Assembler, AssemblerOptions, TransactionBatch};
+
+/// A dump that is read without recording it.
+pub(super) struct Rereading<'a> {
+    options: &'a ReceiverOptions,
+    facts: &'a SourceFacts,
+    pub(super) position: DumpPosition,
+    listening: Listening,
+    /// `None` before the first format description.
+    assembler: Option<Assembler>,
+    /// Whether the event that arrives in parts is a control event.
+    skips_large: bool,
+}
+
+impl<'a> Rereading<'a> {
+    /// Requests the source's binlog from `from` up to its present end.
+    pub(super) async fn request(
+        connection: &mut Connection,
+        options: &'a ReceiverOptions,
+        facts: &'a SourceFacts,
+        from: &SourcePosition,
+    ) -> Result<Self, ReceiverError> {
+        prepare(connection, options, facts).await?;
+        let dump = dump_file(options, facts, BINLOG_DUMP_NON_BLOCK, from)?;
+        within(options.config.read_timeout, async {
+            Ok(connection.write_command(&dump).await?)
+        })
+        .await?;
+        connection.set_phase(Phase::Dump);
+        Ok(Self {
+            options,
+            facts,
+            position: DumpPosition::new(),
+            listening: Listening::new(options.config.read_timeout),
+            assembler: None,
+            skips_large: false,
+        })
+    }
+
+    /// The next transactions; `None` at the end.
+    pub(super) async fn next(
+        &mut self,
+        connection: &mut Connection,
+    ) -> Result<Option<TransactionBatch>, ReceiverError> {
+        loop {
+            while let Some(part) = next_part(connection, &self.position)? {
+                if matches!(part, DumpPart::EndOfDump) {
+                    return Ok(None);
+                }
+                self.part(part)?;
+                let assembler = self.assembler.as_mut();
+                let batch = assembler.and_then(Assembler::take_batch);
+                if let Some(batch) = batch.filter(|batch| !batch.is_empty()) {
+                    return Ok(Some(batch));
+                }
+            }
+            self.listening.heard(connection);
+            self.listening.fill(connection).await?;
+        }
+    }
+
+    /// Handles an event, or a part of one.
+    fn part(&mut self, part: DumpPart<'_>) -> Result<(), ReceiverError> {
+        let at = self.position.at.clone();
+        let assembled = match (part, &mut self.assembler) {
+            (DumpPart::Event(header, event), _) if header.event_type.is_control() => {
+                return self.control(&header, event);
+            }
+            // A list of GTIDs.
+            (DumpPart::Begin(header, _), _) if header.event_type.is_control() => {
+                self.position.at.offset = self.position.after(&header);
+                self.skips_large = true;
+                return Ok(());
+            }
+            (DumpPart::Continue(_), _) if self.skips_large => return Ok(()),
+            (DumpPart::End(_), _) if self.skips_large => {
+                self.skips_large = false;
+                return Ok(());
+            }
+            (DumpPart::EndOfDump, _) | (_, None) => return Ok(()),
+            (DumpPart::Event(header, event), Some(assembler)) => {
+                let after = self.position.after(&header);
+                self.position.at.offset = after;
+                assembler.event(event, after)
+            }
+            (DumpPart::Begin(header, head), Some(assembler)) => {
+                self.position.at.offset = self.position.after(&header);
+                assembler.large_part(head)
+            }
+            (DumpPart::Continue(bytes), Some(assembler)) => assembler.large_part(bytes),
+            (DumpPart::End(bytes), Some(assembler)) => assembler
+                .large_part(bytes)
+                .and_then(|()| assembler.end_large(self.position.at.offset)),
+        };
+        assembled.map_err(|cause| ReceiverError::Transaction { at, cause })
+    }
+
+    /// Applies a control event.
+    fn control(&mut self, header: &EventHeader, event: &[u8]) -> Result<(), ReceiverError> {
+        if header.event_type == EventType::HEARTBEAT {
+            return Ok(());
+        }
+        let change = self.position.control(header, event)?;
+        let Some(format) = self.position.format.clone() else {
+            return Ok(());
+        };
+        let assembler = self.assembler.get_or_insert_with(|| {
+            let options = AssemblerOptions {
+                source: self.options.number,
+                source_server_id: self.facts.server_id,
+                source_first_timestamp: 0,
+                has_gtids: self.facts.has_gtids,
+                first_run: 0,
+                filter: self.facts.filter(&FilterConfig::default()),
+                spill_dir: self.options.spill_dir.clone(),
+                spill_size: self.options.spill_size,
+            };
+            Assembler::new(options, format.clone())
+        });
+        if matches!(change, Change::File | Change::Format) {
+            let at = &self.position.at;
+            assembler.set_format(format);
+            assembler.start_file(at.file.clone(), at.offset);
+        }
+        Ok(())
+    }
+}
