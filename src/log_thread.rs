@@ -16,6 +16,7 @@
 
 mod decisions;
 mod error;
+mod paths;
 mod queue;
 mod source;
 mod temporary_tables;
@@ -23,6 +24,7 @@ mod temporary_tables;
 mod tests;
 
 pub use error::{AppendError, Refusal};
+pub use paths::{NewPath, Paths};
 pub use queue::{Continuation, DeliveredChange, Queued, QueuedBatch, RefusalNote, SourceCounters};
 
 use std::sync::Arc;
@@ -61,6 +63,7 @@ pub struct LogThread {
     merge: Merge,
     /// By source number. Invariant: one for each name in the log's options.
     sources: Vec<Source>,
+    paths: Arc<Paths>,
     /// Those on the replicas.
     temporary_tables: TemporaryTables,
     /// MySQL: GTIDs that count as delivered by decision of an administrator.
@@ -169,11 +172,13 @@ impl LogThread {
         let sources = options.source_names.iter().cloned().map(Source::new);
         let sources = sources.collect();
         let carried = carried_over(&merge, &temporary_tables, &counted, opened.number);
+        let paths = Arc::new(Paths::new(&options.source_names));
         let log = Writer::open(options, format, opened, &carried)?;
         Ok(Self {
             log,
             merge,
             sources,
+            paths,
             temporary_tables,
             counted,
         })
@@ -182,6 +187,22 @@ impl LogThread {
     /// The published log.
     pub fn log(&self) -> &Arc<RelayLog> {
         self.log.log()
+    }
+
+    /// The names of the paths, to which others are added.
+    pub fn paths(&self) -> &Arc<Paths> {
+        &self.paths
+    }
+
+    /// Adds the paths that were not added yet. A new file begins, whose index defines them.
+    fn add_paths(&mut self) -> Result<(), LogError> {
+        let first = self.log.first_record();
+        for path in self.paths.from(self.sources.len()) {
+            self.merge.add_path(first, &path.before);
+            self.sources.push(Source::new(path.name.clone()));
+            self.log.add_source(path.name);
+        }
+        self.start_file()
     }
 
     /// Processes the next transaction of `batch` in the four steps. It is neither durable nor
@@ -372,10 +393,18 @@ impl LogThread {
         let mut next = Some(first);
         while let Some(queued) = next {
             match queued {
-                Queued::Batch(QueuedBatch { batch, memory }) => {
+                Queued::Batch(queued) => {
+                    let QueuedBatch {
+                        batch,
+                        source,
+                        memory,
+                    } = queued;
                     len += batch.len();
-                    let source = counters.get(usize::from(batch.source));
+                    let source = counters.get(usize::from(source));
                     let source = source.ok_or_else(|| not_configured(&self.log, batch.source))?;
+                    if usize::from(batch.source) >= self.sources.len() {
+                        self.add_paths()?;
+                    }
                     self.append_batch(&batch, source)?;
                     source.taken.fetch_add(1, Ordering::Relaxed);
                     batch.recycle();

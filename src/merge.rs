@@ -82,7 +82,7 @@ impl Merge {
 
     /// Says that there is only one source.
     pub fn set_one_source(&mut self) {
-        self.copies.set_one_path();
+        self.copies.set_one_path(true);
     }
 
     /// All transactions delivered so far.
@@ -109,6 +109,21 @@ impl Merge {
     /// As [`Pairing::begin_origin`].
     pub fn begin_origin(&mut self, server_id: u32, has_lost: bool) {
         self.pairing.begin_origin(server_id, has_lost);
+    }
+
+    /// As [`Pairing::pass_before`]: each transaction that is dropped without a copy counts.
+    pub fn pass_before(&mut self, source: u16, origin: u32) {
+        self.pairing.pass_before(source, origin);
+    }
+
+    /// Adds the next path. `first` is the log's first record, `before` how many transactions of which
+    /// origin precede it on the path.
+    pub fn add_path(&mut self, first: RecordNumber, before: &[(u32, u64)]) {
+        self.copies.set_one_path(false);
+        let path = self.pairing.add_path(first);
+        for (origin, count) in before {
+            self.pairing.begin_after(path, *origin, *count);
+        }
     }
 
     /// Counts GTIDs of MySQL as delivered, by decision of an administrator.

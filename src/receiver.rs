@@ -37,6 +37,8 @@ mod history;
 mod history_record;
 mod identities;
 mod listening;
+mod log_alignment;
+mod moved_address;
 mod old_servers;
 mod options;
 mod packets;

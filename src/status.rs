@@ -158,7 +158,9 @@ impl Parts {
     pub fn report(&self, log: Option<&RelayLog>, replicas: Vec<ReplicaReport>) -> Report {
         let state = log.map(|log| log.state().clone());
         let sources = self.sources.iter().enumerate().map(|(number, source)| {
-            let progress = state.as_ref().and_then(|state| state.sources.get(number));
+            // Another server may answer at its address: that one's binlog is another path.
+            let path = source.status.path().map_or(number, usize::from);
+            let progress = state.as_ref().and_then(|state| state.sources.get(path));
             SourceReport {
                 only_here: state
                     .as_ref()

@@ -15,6 +15,8 @@ use crate::transaction::TransactionBatch;
 pub struct QueuedBatch {
     /// The transactions.
     pub batch: TransactionBatch,
+    /// The configured source that they are from: its number. That of the batch is its path's.
+    pub source: u16,
     /// Released when the batch is in the log.
     pub memory: OwnedSemaphorePermit,
 }

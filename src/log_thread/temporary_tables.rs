@@ -133,6 +133,7 @@ impl LogThread {
             && self.merge.executed().kind() == IdentityKind::Anonymous
         {
             self.change_temporary_tables(changes.clone());
+            self.merge.pass_before(batch.source, transaction.server_id);
             return Ok(Decision::Cleanup);
         }
         let mut decision = self.merge_decision(batch, transaction)?;

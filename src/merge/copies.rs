@@ -124,9 +124,9 @@ impl Copies {
         }
     }
 
-    /// Says that there is only one path.
-    pub fn set_one_path(&mut self) {
-        self.has_one_path = true;
+    /// Says whether there is only one path.
+    pub fn set_one_path(&mut self, has_one_path: bool) {
+        self.has_one_path = has_one_path;
     }
 
     /// Records a new transaction as delivered.

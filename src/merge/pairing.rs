@@ -111,6 +111,21 @@ impl Pairing {
             .or_insert_with(|| Path::starting_at(unseen_from))
     }
 
+    /// Adds a path whose queues begin at record `unseen_from` of the ledger, and returns its number.
+    pub fn add_path(&mut self, unseen_from: RecordNumber) -> u16 {
+        self.sources.push(Source {
+            server_id: 0,
+            unseen_from,
+        });
+        let path = (self.sources.len() - 1) as u16;
+        // The states of these queues must be stored, because the next index's are not at its beginning.
+        let origins: HashSet<u32> = self.paths.keys().map(|(_, origin)| *origin).collect();
+        for origin in origins {
+            self.path(path, origin);
+        }
+        path
+    }
+
     /// Records a restart of the path's server, which may have been killed.
     pub fn note_restart(&mut self, path: u16) {
         let of_path = self.paths.iter_mut().filter(|((of, _), _)| *of == path);

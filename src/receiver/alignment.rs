@@ -23,6 +23,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::binlog_reading::read_binlog;
 use super::connect::{connect, within};
 use super::error::ReceiverError;
+use super::facts::SourceFacts;
 use super::first_contact::FirstContact;
 use super::options::ReceiverOptions;
 use crate::config::SourceStart;
@@ -34,7 +35,7 @@ use crate::transaction::TransactionBatch;
 /// A path: a source that has answered.
 struct Path<'a> {
     options: &'a ReceiverOptions,
-    server_id: u32,
+    facts: &'a SourceFacts,
     /// Where its binlog begins.
     first: SourcePosition,
     /// Its start, if it is after that.
@@ -126,7 +127,7 @@ pub(super) async fn align<'a>(
 impl<'a> Path<'a> {
     async fn new(
         options: &'a ReceiverOptions,
-        contact: &FirstContact,
+        contact: &'a FirstContact,
     ) -> Result<Self, ReceiverError> {
         let (mut connection, _) = connect(options).await?;
         let asking = async {
@@ -140,7 +141,7 @@ impl<'a> Path<'a> {
         let logs_updates = within(options.config.read_timeout, asking).await?;
         Ok(Self {
             options,
-            server_id: contact.facts.server_id,
+            facts: &contact.facts,
             first: contact.progress.position.clone(),
             start: contact.read_back_to.clone(),
             is_purged: contact.progress.first_timestamp != 0,
@@ -167,7 +168,7 @@ impl<'a> Path<'a> {
                 on_path.is_after_start |= !is_before;
             }
         };
-        read_binlog(self.options, &self.first, &mut accept).await
+        read_binlog(self.options, self.facts, &self.first, &mut accept).await
     }
 
     /// Reads its binlog again, and searches it for the beginnings of the others.
@@ -196,13 +197,13 @@ impl<'a> Path<'a> {
                 }
             }
         };
-        read_binlog(self.options, &self.first, &mut accept).await?;
+        read_binlog(self.options, self.facts, &self.first, &mut accept).await?;
         Ok(compared)
     }
 }
 
 /// The transactions of a batch that are not the relay's own: origin, end and identity.
-fn transactions(
+pub(super) fn transactions(
     batch: &TransactionBatch,
     own_server_id: u32,
 ) -> impl Iterator<Item = (u32, SourcePosition, Fingerprint)> + '_ {
@@ -243,7 +244,9 @@ impl Pair<'_> {
         };
         match search.anchor() {
             // The origin's own binlog omits nothing. So it begins after those that the other has before.
-            Anchor::At { skipped, .. } if skipped > 0 && self.path.server_id == origin => Ok(0),
+            Anchor::At { skipped, .. } if skipped > 0 && self.path.facts.server_id == origin => {
+                Ok(0)
+            }
             Anchor::At { before, .. } => Ok(before),
             Anchor::Ambiguous => Err(self.looks_alike(origin)),
             Anchor::Absent => {
@@ -259,7 +262,7 @@ impl Pair<'_> {
 
     /// As [`Pair::precedents`], where `other` has no transaction of the origin.
     fn precedents_of_absent(&self, origin: u32, on_path: &OnPath) -> Result<u64, ReceiverError> {
-        let is_own = self.other.server_id == origin;
+        let is_own = self.other.facts.server_id == origin;
         // Its binlog was read again after `path` was read.
         if is_own && !self.of_other.origins.contains(&origin) {
             return Ok(on_path.beginning.len());

@@ -24,8 +24,9 @@ pub(super) async fn contradiction(
     let mut awaited: Option<(SourcePosition, u64)> = None;
     loop {
         let received = {
+            let path = status.path().unwrap_or(number);
             let state = context.log.state();
-            let progress = state.sources.get(usize::from(number));
+            let progress = state.sources.get(usize::from(path));
             progress.map(|progress| (progress.position.clone(), progress.server_id))
         };
         let reports = status.end_reports();

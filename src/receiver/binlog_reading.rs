@@ -15,17 +15,19 @@ use crate::position::SourcePosition;
 use crate::protocol::command::BINLOG_DUMP_NON_BLOCK;
 use crate::transaction::{Assembler, AssemblerOptions, TransactionBatch};
 
-/// Passes the transactions of the source's binlog from `from` up to its end on to `accept`. Connects for
-/// that: a connection cannot be reused after a dump.
+/// Passes the transactions of the binlog of the server `expected` from `from` up to its end on to `accept`.
+/// Connects for that: a connection cannot be reused after a dump.
 ///
 /// # Errors
 /// When the source cannot be read, or has no transactions without GTIDs.
 pub(super) async fn read_binlog(
     options: &ReceiverOptions,
+    expected: &SourceFacts,
     from: &SourcePosition,
     accept: &mut (dyn FnMut(&TransactionBatch) + Send),
 ) -> Result<(), ReceiverError> {
     let (mut connection, facts) = connect(options).await?;
+    facts.check_server(expected)?;
     prepare(&mut connection, options, &facts).await?;
     let dump = dump_file(options, &facts, BINLOG_DUMP_NON_BLOCK, from)?;
     within(options.config.read_timeout, async {

@@ -83,6 +83,9 @@ pub enum ReceiverError {
         /// What is there.
         found: String,
     },
+    /// Another server answers at the address than the one that is expected, and it is not followed here.
+    #[error("{0}")]
+    Elsewhere(String),
     /// A GTID set or position that the source sent cannot be read.
     #[error("{what}: {cause}")]
     Gtid {
@@ -136,7 +139,7 @@ impl ReceiverError {
             ReceiverError::Transaction { cause, .. } => {
                 !matches!(cause, TransactionError::Spill { .. })
             }
-            ReceiverError::Stream { .. } => false,
+            ReceiverError::Stream { .. } | ReceiverError::Elsewhere(_) => false,
             ReceiverError::Flavor { .. }
             | ReceiverError::Setup { .. }
             | ReceiverError::History { .. }
@@ -204,7 +207,8 @@ mod tests {
             ReceiverError::Source(_) => &["source"],
             ReceiverError::Ended { .. }
             | ReceiverError::Silent(_)
-            | ReceiverError::Stream { .. } => &[],
+            | ReceiverError::Stream { .. }
+            | ReceiverError::Elsewhere(_) => &[],
             ReceiverError::Transaction { .. } => &["transaction"],
             ReceiverError::Flavor { .. } => &["flavor"],
             ReceiverError::Setup { .. } => &["setup", "other server"],
@@ -245,6 +249,7 @@ mod tests {
                 found: Flavor::MariaDb,
                 version: text(),
             },
+            ReceiverError::Elsewhere(text()),
             ReceiverError::setup("what", "remedy"),
             ReceiverError::History {
                 expected: text(),

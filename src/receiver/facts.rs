@@ -33,6 +33,25 @@ pub struct SourceFacts {
 }
 
 impl SourceFacts {
+    /// Identifies the server: its server_uuid, or else its server_id.
+    pub(super) fn server_key(&self) -> String {
+        match &self.server_uuid {
+            Some(uuid) => uuid.clone(),
+            None => self.server_id.to_string(),
+        }
+    }
+
+    /// Fails if it is not the server `expected`: the address was moved meanwhile.
+    pub(super) fn check_server(&self, expected: &SourceFacts) -> Result<(), ReceiverError> {
+        if self.server_id == expected.server_id && self.server_uuid == expected.server_uuid {
+            return Ok(());
+        }
+        Err(ReceiverError::Elsewhere(format!(
+            "server_id {} answers at the address, but a moment ago it was {}",
+            self.server_id, expected.server_id
+        )))
+    }
+
     /// How the source's transactions are identified.
     pub fn identity_kind(&self) -> IdentityKind {
         match (self.flavor, self.has_gtids) {

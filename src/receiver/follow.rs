@@ -4,12 +4,13 @@ use tokio::sync::watch;
 
 use super::binlog_check;
 use super::connect::{connect, within};
-use super::dump_request;
+use super::dump_request::{self, StartPoint};
 use super::error::ReceiverError;
 use super::facts::SourceFacts;
 use super::history;
 use super::history_record;
 use super::identities::Identities;
+use super::moved_address::{AnsweringPath, answering_path, followed_elsewhere};
 use super::options::{ReceiverContext, ReceiverOptions};
 use super::resume;
 use super::status::SourceStatus;
@@ -89,13 +90,30 @@ async fn open(
     resume::check_kind(kind, &facts)?;
     context
         .identities
-        .note(options.number, &facts, options.server_id)?;
+        .note(options.number, &facts, options.server_id)
+        .map_err(|error| followed_elsewhere(options, context, &facts).unwrap_or(error))?;
     warn(options, &context.identities, &facts);
     let before = status.facts();
     status.set_facts(&facts);
-    let (start, first_timestamp) =
-        resume::start_point(options, context, &facts, before.as_ref()).await?;
-    verify_history(&mut connection, options, context, &facts).await?;
+    let (path, start, first_timestamp) =
+        match answering_path(options, context, &facts, before.as_ref()).await? {
+            AnsweringPath::Known(path) => {
+                let of_path = ReceiverOptions {
+                    number: path,
+                    ..options.clone()
+                };
+                let (start, first) =
+                    resume::start_point(&of_path, context, &facts, before.as_ref()).await?;
+                verify_history(&mut connection, &of_path, context, &facts).await?;
+                (path, start, first)
+            }
+            AnsweringPath::New {
+                path,
+                begin,
+                first_timestamp,
+            } => (path, StartPoint::File(begin), first_timestamp),
+        };
+    status.set_path(path);
     dump_request::prepare(&mut connection, options, &facts).await?;
     tracing::info!(
         source = %options.config.name,
@@ -114,6 +132,7 @@ async fn open(
         connection,
         facts,
         first_timestamp,
+        path,
     })
 }
 

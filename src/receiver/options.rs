@@ -9,7 +9,7 @@ use super::identities::Identities;
 use super::read_back::ReadBack;
 use crate::config::SourceConfig;
 use crate::gtid::Uuid;
-use crate::log_thread::Queued;
+use crate::log_thread::{Paths, Queued};
 use crate::relay_log::RelayLog;
 
 /// The settings of one receiver.
@@ -49,6 +49,8 @@ pub struct ReceiverContext {
     pub queue: Queue,
     /// Which server answered at each source.
     pub identities: Arc<Identities>,
+    /// The names of the log's paths.
+    pub paths: Arc<Paths>,
     /// Without GTIDs: sources that are read from before their start.
     pub read_back: Arc<ReadBack>,
 }

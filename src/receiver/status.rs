@@ -16,6 +16,9 @@ const CAUGHT_UP_AFTER: Duration = Duration::from_millis(500);
 /// A source's end that was reported longer ago is not used.
 const END_AGE_MAX: Duration = END_INTERVAL.saturating_mul(5);
 
+/// No number of a path.
+const NO_PATH: u32 = u32::MAX;
+
 /// The state of a receiver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SourceState {
@@ -76,6 +79,8 @@ pub struct SourceStatus {
     /// How often it was reported.
     end_reports: AtomicU64,
     made: Instant,
+    /// The path that is followed; [`NO_PATH`] before the first connection.
+    path: AtomicU32,
     connection: Mutex<ConnectionStatus>,
 }
 
@@ -123,6 +128,7 @@ impl Default for SourceStatus {
             heartbeats: Mutex::default(),
             end: Mutex::new(None),
             end_reports: AtomicU64::new(0),
+            path: AtomicU32::new(NO_PATH),
             made: Instant::now(),
             connection: Mutex::new(connection),
         }
@@ -265,6 +271,16 @@ impl SourceStatus {
         {
             error.resolved_at.get_or_insert_with(SystemTime::now);
         }
+    }
+
+    /// The number in the log of the path that is followed, or was followed last; `None` before the first
+    /// connection.
+    pub fn path(&self) -> Option<u16> {
+        u16::try_from(self.path.load(Ordering::Relaxed)).ok()
+    }
+
+    pub(super) fn set_path(&self, path: u16) {
+        self.path.store(path.into(), Ordering::Relaxed);
     }
 
     pub(super) fn set_facts(&self, facts: &SourceFacts) {

@@ -26,6 +26,8 @@ pub(super) struct Dump {
     pub(super) facts: SourceFacts,
     /// See [`crate::relay_log::SourceProgress::first_timestamp`].
     pub(super) first_timestamp: u32,
+    /// The number of the path in the log, see [`crate::log_thread::Paths`].
+    pub(super) path: u16,
 }
 
 /// How an event that arrives in parts is handled.
@@ -72,7 +74,7 @@ pub(super) async fn stream(
 ) -> ReceiverError {
     let (facts, mut connection) = (dump.facts, dump.connection);
     let assembler_options = AssemblerOptions {
-        source: options.number,
+        source: dump.path,
         source_server_id: facts.server_id,
         source_first_timestamp: dump.first_timestamp,
         has_gtids: facts.has_gtids,
@@ -85,7 +87,7 @@ pub(super) async fn stream(
         options,
         context,
         ledger,
-        start: context.read_back.start_of(options.number),
+        start: context.read_back.start_of(dump.path),
         status,
         position: DumpPosition::new(),
         assembler: None,
@@ -160,7 +162,12 @@ impl Stream<'_> {
         let memory_kib = batch_kib(&batch).min(queue.memory_kib);
         let memory = queue.memory.clone().acquire_many_owned(memory_kib).await;
         let memory = memory.map_err(|_| ReceiverError::LogClosed)?;
-        let queued = Queued::Batch(QueuedBatch { batch, memory });
+        let source = self.options.number;
+        let queued = Queued::Batch(QueuedBatch {
+            batch,
+            source,
+            memory,
+        });
         let room = queue.batches.reserve().await;
         let room = room.map_err(|_| ReceiverError::LogClosed)?;
         self.ledger.queued.fetch_add(1, Ordering::Release);

@@ -81,6 +81,7 @@ impl Relay {
                 memory_kib: 1024,
             },
             identities: Arc::default(),
+            paths: writer.paths().clone(),
             read_back: Arc::new(ReadBack::new(Vec::new())),
         };
         let runtime = tokio::runtime::Handle::current();

@@ -204,6 +204,7 @@ impl Pipeline {
             return supervisor.drain().await;
         };
         let log = writer.log().clone();
+        let paths = writer.paths().clone();
         let end = log.published();
         tracing::info!(
             "the relay log is open at {}:{}",
@@ -220,6 +221,7 @@ impl Pipeline {
                 memory_kib: QUEUE_KIB,
             },
             identities: self.identities.clone(),
+            paths,
             read_back: Arc::new(read_back),
         };
         self.start_receivers(context, supervisor);

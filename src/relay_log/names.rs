@@ -30,6 +30,13 @@ impl Names {
         }
     }
 
+    /// Adds a source with the next number.
+    pub(super) fn add_source(&mut self, name: Arc<str>) {
+        self.sources.push(name);
+        self.defined.push(false);
+        self.files.push((Arc::from(""), 0));
+    }
+
     /// For the next index: nothing is defined in it yet.
     pub(super) fn restarted(&self) -> Self {
         Self::new(self.sources.clone())

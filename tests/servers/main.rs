@@ -47,6 +47,7 @@ mod loss_of_master;
 mod loss_of_relay;
 mod matrix;
 mod mixed_versions;
+mod moved_address;
 mod moved_replica;
 mod no_gtids;
 mod no_gtids_start;

@@ -111,22 +111,22 @@ struct Mark {
 }
 
 /// Of each origin, how many rows and how many updates.
-type Has = [(u64, u64); 2];
+pub type Has = [(u64, u64); 2];
 
-struct Pair {
-    masters: [Server; 2],
-    replica: Server,
+pub struct Pair {
+    pub masters: [Server; 2],
+    pub replica: Server,
     marks: Vec<[Mark; 2]>,
 }
 
 /// Clients that write on both masters.
-struct Writers {
+pub struct Writers {
     stop: Arc<AtomicBool>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
 }
 
 impl Writers {
-    fn start(pair: &[Server; 2]) -> Writers {
+    pub fn start(pair: &[Server; 2]) -> Writers {
         let stop = Arc::new(AtomicBool::new(false));
         let write = |(server, id): (&Server, u32)| {
             let (opts, stop) = (server.opts(), Arc::clone(&stop));
@@ -150,7 +150,7 @@ impl Writers {
         Writers { stop, tasks }
     }
 
-    async fn finish(self) {
+    pub async fn finish(self) {
         self.stop.store(true, Ordering::SeqCst);
         for task in self.tasks {
             task.await.expect("a client that wrote");
@@ -158,7 +158,7 @@ impl Writers {
     }
 }
 
-async fn has(server: &Server) -> Has {
+pub async fn has(server: &Server) -> Has {
     let mut conn = server.connect().await;
     has_by(&mut conn).await
 }
@@ -203,7 +203,7 @@ async fn mark(server: &Server) -> Mark {
 }
 
 impl Pair {
-    async fn start(kind: Kind, format: &'static str) -> Pair {
+    pub async fn start(kind: Kind, format: &'static str) -> Pair {
         let master = |id: u32| {
             let mut options = ServerOptions::new(id);
             options.binlog_format = Some(format);
@@ -227,7 +227,7 @@ impl Pair {
     }
 
     /// Load with marks at which the masters differ.
-    async fn fill(&mut self) {
+    pub async fn fill(&mut self) {
         let [m1, m2] = &self.masters;
         let writers = Writers::start(&self.masters);
         for _ in 0..6 {
@@ -241,7 +241,7 @@ impl Pair {
     }
 
     /// Waits until the masters are equal.
-    async fn settle(&self) {
+    pub async fn settle(&self) {
         let [m1, m2] = &self.masters;
         let deadline = Deadline::after_secs(60);
         while has(m1).await != has(m2).await {
@@ -250,7 +250,7 @@ impl Pair {
         }
     }
 
-    async fn purge(&self, purged: [usize; 2]) {
+    pub async fn purge(&self, purged: [usize; 2]) {
         for (at, mark) in purged.into_iter().enumerate().filter(|(_, mark)| *mark > 0) {
             let file = &self.marks[mark][at].file;
             let sql = format!("PURGE BINARY LOGS TO '{file}'");
@@ -279,7 +279,7 @@ impl Pair {
     }
 
     /// The replica has these, and follows nothing.
-    async fn seed_replica(&self, has: Has) {
+    pub async fn seed_replica(&self, has: Has) {
         let reset = match self.replica.kind.says_replica() {
             true => "STOP REPLICA; RESET REPLICA ALL",
             false => "STOP SLAVE; RESET SLAVE ALL",
@@ -301,6 +301,14 @@ impl Pair {
             ));
         }
         self.replica.sql(&sql).await;
+    }
+
+    /// What precedes each master's first file, where it was purged to these marks.
+    pub fn before_files(&self, purged: [usize; 2]) -> [Has; 2] {
+        [0, 1].map(|at| match purged[at] {
+            0 => [(0, 0); 2],
+            mark => self.marks[mark][at].has,
+        })
     }
 
     /// What a replica has that was seeded at these starts.
@@ -341,7 +349,7 @@ impl Pair {
     }
 
     /// Waits until the replica has what the masters have.
-    async fn wait_equal(&self, relay: &Relay, what: &str) {
+    pub async fn wait_equal(&self, relay: &Relay, what: &str) {
         let expected = has(&self.masters[0]).await;
         let deadline = Deadline::after_secs(40);
         loop {

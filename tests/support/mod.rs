@@ -24,6 +24,7 @@ pub mod tables;
 pub mod throttle;
 pub mod topology;
 pub mod turns;
+pub mod virtual_ip;
 
 use std::time::{Duration, Instant};
 

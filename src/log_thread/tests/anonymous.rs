@@ -392,3 +392,64 @@ fn log_that_had_not_begun_is_created_again() {
     let copies = m2.deliver(&[insert(80, 1), insert(80, 2), insert(80, 3)]);
     assert_eq!(append_all(&mut log_thread, &copies), [false, false, true]);
 }
+
+/// Another server answers at the address of M1, and has copies of what M1 has sent, and older
+/// transactions.
+#[test]
+fn path_that_is_added_is_recovered_at_any_record() {
+    let dir = tempfile::tempdir().unwrap();
+    let whole = options_for(dir.path());
+    let mut log_thread = create_anonymous(&whole, Vec::new());
+    let sent: Vec<_> = (1..=3).map(|number| insert(80, number)).collect();
+    assert_eq!(
+        append_all(&mut log_thread, &source(0).deliver(&sent)),
+        [true; 3]
+    );
+    log_thread.commit().unwrap();
+    let path = log_thread.paths().add(NewPath {
+        name: "m0@other".into(),
+        before: vec![(80, 2)],
+    });
+    assert_eq!(usize::from(path), whole.source_names.len());
+    assert_eq!(log_thread.paths().number_of("m0@other"), Some(path));
+    log_thread.add_paths().unwrap();
+    let other: Vec<_> = [8, 9, 1, 2, 3, 4].map(|number| insert(80, number)).into();
+    let batch = || source(path).deliver(&other);
+    let is_new = append_all(&mut log_thread, &batch());
+    assert_eq!(is_new, [false, false, false, false, false, true]);
+    log_thread.commit().unwrap();
+    drop(log_thread);
+    let expected: Vec<String> = (1..=4)
+        .map(|number| format!("insert into t values ({number})"))
+        .collect();
+    assert_eq!(statements(&whole), expected);
+
+    let index = fs::read(whole.log_dir.index_path(2)).unwrap();
+    let records = index.len() / RECORD_LEN;
+    for cut in records - other.len()..=records {
+        let dir = tempfile::tempdir().unwrap();
+        let options = options_for(dir.path());
+        for entry in fs::read_dir(&whole.log_dir.dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_file() {
+                fs::copy(&path, options.log_dir.dir.join(path.file_name().unwrap())).unwrap();
+            }
+        }
+        fs::remove_file(options.log_dir.durable_path()).unwrap();
+        let index = index.get(..cut * RECORD_LEN).unwrap();
+        fs::write(options.log_dir.index_path(2), index).unwrap();
+        let mut log_thread = resume(&options);
+        let number = log_thread.paths().number_of("m0@other");
+        assert_eq!(number, Some(path), "cut at record {cut}");
+        let done = log_thread.log().state().sources[usize::from(path)].clone();
+        let batch = batch();
+        for transaction in &batch.transactions {
+            if transaction.source_offset > done.position.offset {
+                log_thread.append(&batch, transaction).unwrap();
+            }
+        }
+        log_thread.commit().unwrap();
+        drop(log_thread);
+        assert_eq!(statements(&options), expected, "cut at record {cut}");
+    }
+}

@@ -125,9 +125,11 @@ impl Appending {
     fn send(&self, batch: TransactionBatch) {
         let memory = Arc::new(Semaphore::new(1));
         let memory = memory.try_acquire_owned().unwrap();
-        let sending = self
-            .queue
-            .send(Queued::Batch(QueuedBatch { batch, memory }));
+        let sending = self.queue.send(Queued::Batch(QueuedBatch {
+            source: batch.source,
+            batch,
+            memory,
+        }));
         self.runtime.block_on(sending).unwrap();
     }
 }

@@ -103,13 +103,15 @@ impl Search {
         }
     }
 
-    /// Adds the next transaction of the path that is searched.
-    pub fn add(&mut self, fingerprint: &Fingerprint) {
+    /// Adds the next transaction of the path that is searched. Returns whether the beginning has it, too.
+    pub fn add(&mut self, fingerprint: &Fingerprint) -> bool {
         let content = content(fingerprint);
-        if self.kept.len() < KEPT_LEN && self.contents.contains(&content) {
+        let is_common = self.contents.contains(&content);
+        if self.kept.len() < KEPT_LEN && is_common {
             self.kept.push((self.len, content));
         }
         self.len += 1;
+        is_common
     }
 
     /// Where the beginning is.
@@ -193,7 +195,9 @@ mod tests {
             .chars()
             .for_each(|one| first.add(&fingerprint(one)));
         let mut search = Search::new(&first);
-        path.chars().for_each(|one| search.add(&fingerprint(one)));
+        for one in path.chars() {
+            search.add(&fingerprint(one));
+        }
         search.anchor()
     }
 
@@ -237,7 +241,9 @@ mod tests {
         let mut beginning = Beginning::default();
         (5..9_000).for_each(|time| beginning.add(&committed(time)));
         let mut search = Search::new(&beginning);
-        (1..20_000).for_each(|time| search.add(&committed(time)));
+        for time in 1..20_000 {
+            search.add(&committed(time));
+        }
         assert_eq!(search.anchor(), at(4, 0));
         assert_eq!(beginning.len(), 8_995);
     }

@@ -1,5 +1,7 @@
 //! Writing commit index records.
 
+use std::sync::Arc;
+
 use crate::gtid::{GtidSet, MariaDbGtid};
 use crate::identity::{Executed, Identity};
 use crate::merge::Decision;
@@ -107,6 +109,11 @@ impl IndexTail {
     /// Records in the file.
     pub(super) fn written_records(&self) -> u64 {
         self.tail.written / RECORD_LEN as u64
+    }
+
+    /// Adds a source with the next number. The next index must begin before its first step.
+    pub(super) fn add_source(&mut self, name: Arc<str>) {
+        self.names.add_source(name);
     }
 
     /// The names, to begin the next index with.

@@ -21,6 +21,11 @@ impl Sources {
         Self { progress, log }
     }
 
+    /// Adds a source that has sent nothing, with the next number.
+    pub(super) fn add(&mut self) {
+        self.progress.push(SourceProgress::default());
+    }
+
     pub(super) fn as_slice(&self) -> &[SourceProgress] {
         &self.progress
     }

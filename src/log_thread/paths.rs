@@ -1,0 +1,64 @@
+//! The names of all paths, and those that are added while the relay runs.
+//!
+//! A path is the binlog of one server. Most sources have one. Where another server answers at a source's
+//! address (a virtual IP that was moved), and positions of one are not valid on the other, its binlog is a
+//! path of its own, named `SOURCE@SERVER`. It is added to the log with its first batch.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// The paths of a log, by number.
+#[derive(Debug)]
+pub struct Paths {
+    paths: Mutex<Vec<NewPath>>,
+}
+
+/// A path, as it is added to the log.
+#[derive(Debug, Clone)]
+pub struct NewPath {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Without GTIDs: the origins of the first transactions on the path that were delivered before the
+    /// log's first record, and how many they are.
+    pub before: Vec<(u32, u64)>,
+}
+
+impl Paths {
+    /// Those of a log that was opened.
+    pub(super) fn new(names: &[Arc<str>]) -> Self {
+        let known = |name: &Arc<str>| NewPath {
+            name: name.clone(),
+            before: Vec::new(),
+        };
+        Self {
+            paths: Mutex::new(names.iter().map(known).collect()),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<NewPath>> {
+        self.paths.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The number of the path with this name.
+    pub fn number_of(&self, name: &str) -> Option<u16> {
+        let paths = self.lock();
+        let mut numbered = (0u16..).zip(paths.iter());
+        numbered.find_map(|(number, path)| (*path.name == *name).then_some(number))
+    }
+
+    /// Adds a path, and returns its number. It is in the log once a batch of it is.
+    pub fn add(&self, path: NewPath) -> u16 {
+        let mut paths = self.lock();
+        paths.push(path);
+        (paths.len() - 1) as u16
+    }
+
+    /// The names, by number.
+    pub fn names(&self) -> Vec<Arc<str>> {
+        self.lock().iter().map(|path| path.name.clone()).collect()
+    }
+
+    /// The paths from this number on.
+    pub(super) fn from(&self, number: usize) -> Vec<NewPath> {
+        self.lock().get(number..).unwrap_or_default().to_vec()
+    }
+}

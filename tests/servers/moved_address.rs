@@ -1,0 +1,161 @@
+//! A virtual IP that is moved between two masters whose positions are not valid on each other, under load:
+//! the relay follows the server that answers, and its replica has every row once.
+
+use crate::starts::{Pair, Writers, has};
+use crate::support;
+use crate::support::relay::{RELAY_HOST, Relay, RelayOptions, SourceOptions};
+use crate::support::replication::{StartAt, attach, retry_each_second};
+use crate::support::servers::Kind;
+use crate::support::topology::run_for;
+use crate::support::virtual_ip::VirtualIp;
+use crate::support::{Profile, profile};
+
+/// What differs from run to run.
+#[derive(Clone, Copy, Debug)]
+struct Setup {
+    kind: Kind,
+    /// Whether a second source has M2's own address.
+    has_fixed_m2: bool,
+    /// The marks to which the masters are purged before the relay's start.
+    purged: [usize; 2],
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mysql_56_from_one_master_to_the_other() {
+    moves(Setup {
+        kind: Kind::MySql56,
+        has_fixed_m2: false,
+        purged: [2, 1],
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mysql_97_from_one_master_to_the_other() {
+    moves(Setup {
+        kind: Kind::MySql,
+        has_fixed_m2: false,
+        purged: [1, 2],
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mariadb_from_one_master_to_the_other() {
+    moves(Setup {
+        kind: Kind::MariaDb,
+        has_fixed_m2: false,
+        purged: [1, 2],
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mysql_56_to_another_source() {
+    moves(Setup {
+        kind: Kind::MySql56,
+        has_fixed_m2: true,
+        purged: [0, 0],
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mysql_97_to_another_source() {
+    if profile() == Profile::Long {
+        moves(Setup {
+            kind: Kind::MySql,
+            has_fixed_m2: true,
+            purged: [1, 2],
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mariadb_to_another_source() {
+    if profile() == Profile::Long {
+        moves(Setup {
+            kind: Kind::MariaDb,
+            has_fixed_m2: true,
+            purged: [2, 1],
+        })
+        .await;
+    }
+}
+
+fn relay(pair: &Pair, address: &VirtualIp, setup: &Setup) -> Relay {
+    let mut sources = vec![SourceOptions::at("m1", address.port)];
+    if setup.has_fixed_m2 {
+        sources.push(SourceOptions::of("m2", &pair.masters[1]));
+    }
+    if setup.kind.is_mariadb() {
+        for source in &mut sources {
+            source.auto_position = Some(false);
+        }
+    }
+    let mut options = RelayOptions::new(sources);
+    options.replicate_do_db = Vec::new();
+    Relay::start(options)
+}
+
+async fn moves(setup: Setup) {
+    let _turn = support::turn();
+    let mut pair = Pair::start(setup.kind, "MIXED").await;
+    pair.fill().await;
+    pair.purge(setup.purged).await;
+    let mut at_start = pair.before_files(setup.purged);
+    if !setup.has_fixed_m2 {
+        at_start[1] = [(0, 0); 2];
+    }
+    let most = |at: usize| {
+        let [one, two] = [at_start[0][at], at_start[1][at]];
+        (one.0.max(two.0), one.1.max(two.1))
+    };
+    pair.seed_replica([most(0), most(1)]).await;
+    let ports = [pair.masters[0].port, pair.masters[1].port];
+    let address = VirtualIp::of(ports[0]).await;
+    let mut relay = relay(&pair, &address, &setup);
+    relay.wait_streaming().await;
+    let first = StartAt::first_file("relay-bin");
+    let retry = retry_each_second(setup.kind);
+    attach(&pair.replica, RELAY_HOST, relay.port, &first, retry).await;
+    let count = match profile() {
+        Profile::Gate => 4,
+        Profile::Long => 40,
+    };
+    let writers = Writers::start(&pair.masters);
+    for number in 1..=count {
+        run_for(300).await;
+        address.move_to(ports[number % 2]);
+        let id = pair.masters[number % 2].options.server_id;
+        let is_parked = setup.has_fixed_m2 && number % 2 == 1;
+        let follows = |status: &serde_json::Value| {
+            let m1 = &status["sources"][0];
+            match is_parked {
+                true => {
+                    m1["state"] == "connecting"
+                        && m1["last_error"]["message"].as_str().is_some_and(|message| {
+                            message.contains("another source of this relay follows")
+                        })
+                }
+                false => m1["state"] == "streaming" && m1["server_id"] == id,
+            }
+        };
+        relay
+            .wait_status(&format!("{setup:?}: move {number}"), 30, follows)
+            .await;
+        if number % 7 == 3 {
+            relay.kill9();
+            relay.restart();
+        }
+    }
+    run_for(200).await;
+    writers.finish().await;
+    pair.settle().await;
+    pair.wait_equal(&relay, &format!("{setup:?}")).await;
+    run_for(300).await;
+    assert_eq!(has(&pair.replica).await, has(&pair.masters[0]).await);
+    relay.terminate();
+    relay.verify();
+}
