@@ -93,6 +93,18 @@ pub(super) async fn answering_path(
     if is_same_server(options, facts, before, &progress).await? {
         return Ok(AnsweringPath::Known(options.number));
     }
+    new_path(options, context, facts, (name, known), &progress).await
+}
+
+/// The path of a server that was not followed at this address before; `known` is its number if it has one
+/// already, `progress` that of the server before it.
+async fn new_path(
+    options: &ReceiverOptions,
+    context: &ReceiverContext,
+    facts: &SourceFacts,
+    (name, known): (String, Option<u16>),
+    progress: &SourceProgress,
+) -> Result<AnsweringPath, ReceiverError> {
     if progress.reading_back {
         return Err(ReceiverError::setup(
             format!(
