@@ -75,8 +75,8 @@ const TOPICS: [Topic; 8] = [
 ];
 
 /// The commands, in the order of `binrelay --help`. A test compares them with clap's.
-const COMMANDS: [&str; 8] = [
-    "run", "check", "status", "dump", "verify", "position", "attach", "help",
+const COMMANDS: [&str; 9] = [
+    "run", "check", "status", "continue", "dump", "verify", "position", "attach", "help",
 ];
 
 fn names() -> Vec<PossibleValue> {

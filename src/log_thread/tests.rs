@@ -23,11 +23,12 @@ use crate::binlog::FormatDescription;
 use crate::binlog::format_description::Checksum;
 use crate::config::SyncPolicy;
 use crate::flavor::Flavor;
-use crate::identity::Identity;
+use crate::identity::{Executed, Identity};
 use crate::merge::Decision;
 use crate::position::SourcePosition;
 use crate::relay_log::recover::{Recovered, recover};
-use crate::relay_log::{LogDir, reader};
+use crate::relay_log::{LogDir, LogOptions, SourceProgress, reader};
+
 use crate::transaction::test_events::{self as make, clock, gtid};
 use crate::transaction::{Assembler, AssemblerOptions, TransactionBatch};
 

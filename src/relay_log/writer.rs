@@ -11,6 +11,7 @@ mod head;
 mod index_tail;
 mod options;
 mod own_format;
+mod source_moves;
 mod sources;
 mod spill_copy;
 mod tail;
@@ -305,52 +306,6 @@ impl Writer {
         self.stage_step(batch.source, |step, names, out| {
             record_of(decision, transaction, step, names, out)
         })
-    }
-
-    /// Records when the first file that was read of `batch`'s source was begun, if that was not
-    /// known. Returns whether it was not. It must precede the source's first transaction, because
-    /// replay classifies that one with it.
-    ///
-    /// # Errors
-    /// As [`Writer::write`].
-    pub fn record_first_timestamp(&mut self, batch: &TransactionBatch) -> Result<bool, LogError> {
-        let is_news = self.sources.note_first_timestamp(batch)?;
-        if is_news {
-            self.record_position(batch.source)?;
-        }
-        Ok(is_news)
-    }
-
-    /// Records the position of `batch`'s source, which moved without a transaction.
-    ///
-    /// # Errors
-    /// As [`Writer::write`].
-    pub fn move_source(&mut self, batch: &TransactionBatch) -> Result<(), LogError> {
-        self.sources.move_to(batch, batch.source_end.offset)?;
-        self.record_position(batch.source)
-    }
-
-    /// Records that a source's server was restarted. Its position does not change.
-    ///
-    /// # Errors
-    /// As [`Writer::write`].
-    pub fn record_restart(&mut self, source: u16) -> Result<(), LogError> {
-        let history = self.sources.get(source)?.history();
-        self.stage_step(source, |step, _, _| Record::SourceRestarted {
-            step,
-            history,
-        })?;
-        Ok(())
-    }
-
-    fn record_position(&mut self, source: u16) -> Result<(), LogError> {
-        let history = self.sources.get(source)?.history();
-        self.stage_step(source, |step, _, _| Record::SourceMoved {
-            step,
-            history,
-            last: None,
-        })?;
-        Ok(())
     }
 
     fn stage_step(

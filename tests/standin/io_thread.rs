@@ -57,8 +57,8 @@ pub struct IoThread {
     /// GTIDs of whole transactions.
     pub executed: GtidSet,
     pub heartbeats: usize,
-    /// Servers say when they were started; the relay must not, since a replica drops its temporary
-    /// tables then.
+    /// Servers say when they were started, and replicas drop their temporary tables then; the relay says so
+    /// only when a source's restart has ended all those that are open.
     pub accepts_created: bool,
     boundary: Boundary,
     /// The position after the first ROTATE of the connection.

@@ -1,0 +1,133 @@
+//! Beginning and continuing a log.
+
+use std::sync::Arc;
+
+use super::paths::Paths;
+use super::source::Source;
+use super::{LogThread, carried_over};
+use crate::binlog::FormatDescription;
+use crate::gtid::{GtidSet, Uuid};
+use crate::identity::Executed;
+use crate::merge::Merge;
+use crate::merge::halves::OpenHalves;
+use crate::merge::pairing::Pairing;
+use crate::merge::pairing::anchor::Precedents;
+use crate::merge::temporary_tables::TemporaryTables;
+use crate::position::RecordNumber;
+use crate::relay_log::recover::Recovered;
+use crate::relay_log::{LogError, LogOptions, LogState, OpenedLog, SourceProgress, Writer};
+
+impl LogThread {
+    /// Creates a log whose first file lists `purged` as the transactions before it. `progress` has
+    /// the start of each source.
+    ///
+    /// # Errors
+    /// When the files cannot be created.
+    pub fn create(
+        options: LogOptions,
+        format: &FormatDescription,
+        purged: Executed,
+        progress: Vec<SourceProgress>,
+    ) -> Result<Self, LogError> {
+        Self::create_after(options, format, purged, progress, &[])
+    }
+
+    /// As [`LogThread::create`], without GTIDs: `precedents` are the transactions that precede another
+    /// source's first file.
+    ///
+    /// # Errors
+    /// As [`LogThread::create`].
+    pub fn create_after(
+        options: LogOptions,
+        format: &FormatDescription,
+        purged: Executed,
+        mut progress: Vec<SourceProgress>,
+        precedents: &[Precedents],
+    ) -> Result<Self, LogError> {
+        progress.resize(options.source_names.len(), SourceProgress::default());
+        let begin = RecordNumber { file: 1, record: 0 };
+        let mut pairing = Pairing::new(options.source_names.iter().map(|_| begin));
+        for one in precedents {
+            pairing.begin_after(one.path, one.origin, one.count);
+        }
+        let halves = OpenHalves::default();
+        let merge = Merge::new(
+            options.server_id,
+            purged.clone(),
+            purged.clone(),
+            pairing,
+            halves,
+        );
+        let opened = OpenedLog {
+            log_id: Uuid::random(),
+            state: LogState {
+                executed: purged.clone(),
+                purged,
+                files: Vec::new(),
+                sources: progress,
+            },
+            number: 1,
+        };
+        let tables = TemporaryTables::default();
+        Self::open(options, format, opened, merge, (tables, GtidSet::new()))
+    }
+
+    /// Continues a recovered log, in a new file. The names in `options` are replaced by those that the log has.
+    ///
+    /// # Errors
+    /// When the files cannot be created.
+    pub fn resume(mut options: LogOptions, recovered: Recovered) -> Result<Self, LogError> {
+        options.source_names = recovered.source_names;
+        let progress = options.source_names.iter();
+        let progress = progress.map(|name| recovered.sources.get(name).cloned());
+        let progress = progress.map(Option::unwrap_or_default).collect();
+        Writer::close_recovered(&options, recovered.end)?;
+        let merge = Merge::new(
+            options.server_id,
+            recovered.executed.clone(),
+            recovered.purged.clone(),
+            recovered.pairing,
+            recovered.halves,
+        );
+        let opened = OpenedLog {
+            log_id: recovered.log_id,
+            state: LogState {
+                executed: recovered.executed,
+                purged: recovered.purged,
+                files: recovered.files,
+                sources: progress,
+            },
+            number: recovered.end.file + 1,
+        };
+        let kept = (recovered.temporary_tables, recovered.counted);
+        Self::open(options, &recovered.format, opened, merge, kept)
+    }
+
+    fn open(
+        options: LogOptions,
+        format: &FormatDescription,
+        opened: OpenedLog,
+        mut merge: Merge,
+        (temporary_tables, counted): (TemporaryTables, GtidSet),
+    ) -> Result<Self, LogError> {
+        for progress in &opened.state.sources {
+            merge.begin_origin(progress.server_id, progress.first_timestamp != 0);
+        }
+        if options.source_names.len() == 1 {
+            merge.set_one_source();
+        }
+        let sources = options.source_names.iter().cloned().map(Source::new);
+        let sources = sources.collect();
+        let carried = carried_over(&merge, &temporary_tables, &counted, opened.number);
+        let paths = Arc::new(Paths::new(&options.source_names));
+        let log = Writer::open(options, format, opened, &carried)?;
+        Ok(Self {
+            log,
+            merge,
+            sources,
+            paths,
+            temporary_tables,
+            counted,
+        })
+    }
+}
