@@ -42,7 +42,7 @@ impl Writer {
         Ok(())
     }
 
-    fn record_position(&mut self, source: u16) -> Result<(), LogError> {
+    pub(super) fn record_position(&mut self, source: u16) -> Result<(), LogError> {
         let history = self.sources.get(source)?.history();
         self.stage_step(source, |step, _, _| Record::SourceMoved {
             step,
