@@ -2,7 +2,7 @@
 //! path precede another path's first file.
 //!
 //! Such transactions count as delivered, as everything does that is before any source's start. The binlogs
-//! no longer show them on the other path, so they are found by order ([`anchor`]): a common transaction
+//! no longer show them on the other path, so they are found by order ([`anchor`](crate::merge::pairing::anchor)): a common transaction
 //! anchors the two. All binlogs are read twice from their first files up to their ends; only the
 //! beginning of each path is kept in memory.
 //!

@@ -4,7 +4,7 @@
 //! in its binlog, transaction by transaction. But where files were purged before the log began, its binlog
 //! may have transactions that are older than the log: they count as delivered. And if it has purged files
 //! itself, transactions that were never delivered may be lost. Both is decided by order, with a transaction
-//! that the log and the binlog have in common; see [`anchor`].
+//! that the log and the binlog have in common; see [`anchor`](crate::merge::pairing::anchor).
 
 use std::collections::BTreeMap;
 
