@@ -163,11 +163,17 @@ impl Decider {
         positions: &[PathPosition],
     ) -> Result<Decision, AttachError> {
         if let Held::Gtids(gtids) = &held {
+            if part.has_new_history()? {
+                return Err(AttachError::NewHistory);
+            }
             check_lost(state, gtids)?;
             check_delivered(state, gtids)?;
         }
         let paths: Vec<&str> = positions.iter().map(|position| &*position.source).collect();
         let found = continuation(part, &held, &paths)?;
+        if found.again > 0 {
+            return Err(AttachError::RepeatedGtids(found.again));
+        }
         self.check_copies(state, &found, positions)?;
         if found.missing == 0 {
             return Ok(Decision::At {

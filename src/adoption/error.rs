@@ -136,6 +136,18 @@ pub enum AttachError {
         /// Another one.
         second: u32,
     },
+    /// GTIDs do not identify all transactions.
+    #[error(
+        "{0} transactions in the relay log repeat GTIDs, so it is not known which of them the \
+         replica has; use a new data_dir, or follow by GTID"
+    )]
+    RepeatedGtids(u64),
+    /// GTIDs occur in two histories.
+    #[error(
+        "a new history of a source was accepted within the relay log, so GTIDs do not show what the \
+         replica has; begin with an empty data_dir"
+    )]
+    NewHistory,
     /// A position was wanted, and there is none.
     #[error(
         "no position is exact: {missing} transactions before {from} are missing on the replica, \

@@ -16,7 +16,7 @@ use super::reader::{FIRST_EVENT, FileHead, LogFile};
 use super::writer::BridgeWriter;
 use crate::binlog::mariadb_gtid::MariaDbGtidEvent;
 use crate::binlog::rotate::Rotate;
-use crate::binlog::{EventType, event};
+use crate::binlog::{EventType, FormatDescription, event};
 use crate::gtid::GtidPosition;
 use crate::identity::Executed;
 use crate::position::RelayLogPosition;
@@ -208,7 +208,12 @@ pub fn write(
     let path = part.log_dir.dir.join(name(number));
     let next = continuation.from;
     let head = FileHead::read(&part.log_dir.log_path(next.file))?;
-    let mut writer = BridgeWriter::create(part.log_dir, path, server_id, &head.format, executed)?;
+    // Its reader may have temporary tables, which live on.
+    let format = FormatDescription {
+        created: 0,
+        ..head.format.clone()
+    };
+    let mut writer = BridgeWriter::create(part.log_dir, path, server_id, &format, executed)?;
     let mut checked = next.file;
     part.visit::<LogError>(&mut |visited| {
         let Some(logged) = visited.logged.filter(|logged| !held.has(logged)) else {

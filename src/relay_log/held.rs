@@ -78,6 +78,8 @@ pub struct Logged {
     pub server_id: u32,
     /// Whether the filter left only an empty transaction.
     pub emptied: bool,
+    /// MariaDB: whether its GTID was delivered before, so that the GTID does not identify it.
+    pub is_again: bool,
 }
 
 /// The part of a log that is read: it may still grow.
@@ -154,6 +156,7 @@ impl LogPart<'_> {
                 Record::Transaction {
                     transaction,
                     emptied,
+                    is_again,
                     ..
                 } => Some(Logged {
                     record: at,
@@ -163,6 +166,7 @@ impl LogPart<'_> {
                     identity: index.identity(transaction)?,
                     server_id: transaction.server_id,
                     emptied: *emptied,
+                    is_again: *is_again,
                 }),
                 _ => None,
             };
@@ -175,6 +179,22 @@ impl LogPart<'_> {
             })?;
         }
         Ok(())
+    }
+
+    /// Whether the history of a server changed within the log, so that GTIDs may occur in it again.
+    ///
+    /// # Errors
+    /// When an index cannot be read.
+    pub fn has_new_history(&self) -> Result<bool, LogError> {
+        for number in self.files.iter().filter(|number| **number <= self.end.file) {
+            let mut index = IndexReader::open(&self.log_dir.index_path(*number))?;
+            while let Some(read) = next_record(&mut index, *number == self.end.file)? {
+                if matches!(read.record, Record::NewHistory { .. }) {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
     }
 
     /// The number of bytes of the newest index whose steps are up to the published end.
@@ -218,6 +238,8 @@ pub struct Continuation {
     pub missing: u64,
     /// Their bytes.
     pub missing_len: u64,
+    /// Transactions whose GTID was delivered before: whether the replica has them is not known.
+    pub again: u64,
     /// By server_id: transactions in the log, and how many of them the replica has.
     pub origins: BTreeMap<u32, (u64, u64)>,
     /// The origins of all transactions on the paths that were asked about.
@@ -242,6 +264,7 @@ pub fn continuation(
         },
         missing: 0,
         missing_len: 0,
+        again: 0,
         origins: BTreeMap::new(),
         on_paths: BTreeSet::new(),
     };
@@ -255,6 +278,7 @@ pub fn continuation(
         };
         let (all, of_replica) = found.origins.entry(logged.server_id).or_default();
         *all += 1;
+        found.again += u64::from(logged.is_again);
         if !held.has(logged) {
             lacking += 1;
             lacking_len += logged.end - logged.begin;
