@@ -13,7 +13,7 @@ use super::servers::{
     REPL_PASSWORD, REPL_USER, Server, UNPRIVILEGED_USER, free_port, numbered_files, signal,
     wait_limited,
 };
-use super::{Deadline, tail};
+use super::{Deadline, directories, tail};
 
 /// The relay's own server_id in every test.
 pub const RELAY_SERVER_ID: u32 = 900;
@@ -173,8 +173,8 @@ impl Relay {
     pub fn start(options: RelayOptions) -> Relay {
         let directory = tempfile::Builder::new()
             .prefix("br-relay-")
-            .tempdir_in("/tmp")
-            .expect("a temporary directory in /tmp");
+            .tempdir_in(directories::base())
+            .expect("a temporary directory");
         let path = directory.path().to_path_buf();
         let mut relay = Relay {
             port: free_port(),

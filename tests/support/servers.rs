@@ -13,7 +13,7 @@ use tempfile::TempDir;
 pub use super::kind::Kind;
 use super::programs::tools_server;
 pub use super::programs::{free_port, get, numbered_files, program, signal, wait_limited};
-use super::{Deadline, tail};
+use super::{Deadline, directories, tail};
 
 /// The account that replicas, and the relay, use on a server.
 pub const REPL_USER: &str = "repl";
@@ -99,8 +99,8 @@ impl Server {
     ) -> Server {
         let directory = tempfile::Builder::new()
             .prefix("br-")
-            .tempdir_in("/tmp")
-            .expect("a temporary directory in /tmp");
+            .tempdir_in(directories::base())
+            .expect("a temporary directory");
         let path = directory.path().to_path_buf();
         let data = path.join("data");
         if kind == Kind::MySql && options.extra.iter().any(|option| option == FOLD_NAMES) {

@@ -1,4 +1,4 @@
-//! Tests that start servers take turns: on a small machine more than two at once would starve each other. Two
+//! Tests that start servers take turns: on a small machine more than three at once would starve each other. Three
 //! together take much less time than one after the other, because each often waits for its servers.
 //!
 //! The turns are locks on files in the temporary directory, so that it does not matter whether tests are
@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::number_from_env;
 
 /// How many tests with servers may run at the same time unless BINRELAY_TURNS says otherwise.
-const TURNS: u64 = 2;
+const TURNS: u64 = 3;
 
 /// Held while servers run.
 pub struct Turn(Vec<File>);
