@@ -74,6 +74,8 @@ pub struct Answering {
     pub sources: Arc<Vec<(String, mpsc::Sender<ContinueRequest>)>>,
     /// Finds where replicas continue.
     pub adoption: Arc<Adoption>,
+    /// Disconnects all replicas; they connect again by themselves.
+    pub disconnect_replicas: Arc<dyn Fn() + Send + Sync>,
 }
 
 /// Opens the socket. The socket of a killed relay is replaced; one that answers is not.
@@ -202,6 +204,8 @@ async fn decide(
              remove it from the configuration and restart the relay"
         ));
     }
+    // GTIDs that count as delivered are only asked for when a dump starts.
+    let counts = at.is_some() && !report.relay.gtid_executed.is_empty();
     let (answer, answered) = oneshot::channel();
     let request = ContinueRequest {
         from: ContinueFrom { at, new_history },
@@ -214,7 +218,12 @@ async fn decide(
         answered.map_err(|_| "the relay is stopping".to_owned())?
     };
     match tokio::time::timeout(CONTINUE_TIMEOUT, deciding).await {
-        Ok(Ok(text)) => Decided::Done(text),
+        Ok(Ok(text)) => {
+            if counts {
+                (answering.disconnect_replicas)();
+            }
+            Decided::Done(text)
+        }
         Ok(Err(text)) => refused(text),
         Err(_) => {
             refused("it takes longer than expected; binrelay status shows the result".to_owned())

@@ -130,6 +130,7 @@ impl Merge {
     pub fn count_delivered(&mut self, gtids: &GtidSet) {
         if let Executed::MySql(executed) = &mut self.executed {
             executed.union_with(gtids);
+            self.copies.count_before(gtids);
         }
     }
 

@@ -98,13 +98,7 @@ pub async fn run(
                         refuse(tcp, no_log_yet());
                         continue;
                     };
-                    let place = match admission.admit(peer.ip()) {
-                        Ok(place) => place,
-                        Err(error) => {
-                            refuse(tcp, error);
-                            continue;
-                        }
-                    };
+                    let place = admission.admit(peer.ip());
                     let environment = SessionEnvironment {
                         options: options.clone(),
                         log,

@@ -12,7 +12,9 @@ use crate::position::RelayLogPosition;
 use crate::relay_log::bridge::{self, Bridge, ServedFile};
 use crate::relay_log::coordinates::start_for_position;
 use crate::relay_log::held::{Continuation, Held, LogPart, continuation};
-use crate::relay_log::held_paths::{PathPosition, held_of_mariadb, held_without_gtids};
+use crate::relay_log::held_paths::{
+    PathPosition, check_paths, held_of_mariadb, held_without_gtids,
+};
 use crate::relay_log::{LogState, RelayLog};
 
 /// A request, with all that is needed to decide on it.
@@ -97,6 +99,7 @@ impl Decider {
         for position in positions {
             self.check_received(state, position)?;
         }
+        check_paths(part, positions)?;
         let found = match state.executed.kind() {
             IdentityKind::Anonymous => {
                 held_without_gtids(part, &self.source_names, self.server_id, positions)?
@@ -147,6 +150,9 @@ impl Decider {
         state: &LogState,
         gtids: &Executed,
     ) -> Result<(), AttachError> {
+        if part.has_new_history()? {
+            return Err(AttachError::NewHistory);
+        }
         check_lost(state, gtids)?;
         check_domains(part, gtids)?;
         if let Executed::MariaDb(gtids) = gtids {

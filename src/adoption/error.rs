@@ -139,7 +139,7 @@ pub enum AttachError {
     /// GTIDs do not identify all transactions.
     #[error(
         "{0} transactions in the relay log repeat GTIDs, so it is not known which of them the \
-         replica has; use a new data_dir, or follow by GTID"
+         replica has; begin with an empty data_dir"
     )]
     RepeatedGtids(u64),
     /// GTIDs occur in two histories.

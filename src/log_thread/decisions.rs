@@ -21,6 +21,7 @@ impl LogThread {
         counters: &[Arc<SourceCounters>],
     ) -> Result<(), LogError> {
         let Continuation {
+            path,
             source,
             progress,
             new_history,
@@ -47,8 +48,11 @@ impl LogThread {
             record: 0,
         };
         let repeats = new_history.then(|| (begin, self.log.next_record()));
-        self.merge.begin_path(source, progress.server_id, repeats);
-        self.log.replace_progress(source, progress)?;
+        if new_history {
+            self.end_sessions(path, progress.server_id);
+        }
+        self.merge.begin_path(path, progress.server_id, repeats);
+        self.log.replace_progress(path, progress)?;
         self.start_file_with(new_server)?;
         let purged = match (&change, self.log.log().state().purged.clone()) {
             (DeliveredChange::Counted(gtids), Executed::MySql(mut purged)) => {

@@ -68,8 +68,16 @@ impl LogThread {
             },
             number: 1,
         };
+        let has_one_path = options.source_names.len() == 1;
         let tables = TemporaryTables::default();
-        Self::open(options, format, opened, merge, (tables, GtidSet::new()))
+        Self::open(
+            options,
+            format,
+            opened,
+            merge,
+            (tables, GtidSet::new()),
+            has_one_path,
+        )
     }
 
     /// Continues a recovered log, in a new file. The names in `options` are replaced by those that the log has.
@@ -77,6 +85,7 @@ impl LogThread {
     /// # Errors
     /// When the files cannot be created.
     pub fn resume(mut options: LogOptions, recovered: Recovered) -> Result<Self, LogError> {
+        let has_one_path = has_one_path(&options.source_names, &recovered.source_names);
         options.source_names = recovered.source_names;
         let progress = options.source_names.iter();
         let progress = progress.map(|name| recovered.sources.get(name).cloned());
@@ -100,7 +109,14 @@ impl LogThread {
             number: recovered.end.file + 1,
         };
         let kept = (recovered.temporary_tables, recovered.counted);
-        Self::open(options, &recovered.format, opened, merge, kept)
+        Self::open(
+            options,
+            &recovered.format,
+            opened,
+            merge,
+            kept,
+            has_one_path,
+        )
     }
 
     fn open(
@@ -109,11 +125,12 @@ impl LogThread {
         opened: OpenedLog,
         mut merge: Merge,
         (temporary_tables, counted): (TemporaryTables, GtidSet),
+        has_one_path: bool,
     ) -> Result<Self, LogError> {
         for progress in &opened.state.sources {
             merge.begin_origin(progress.server_id, progress.first_timestamp != 0);
         }
-        if options.source_names.len() == 1 {
+        if has_one_path {
             merge.set_one_source();
         }
         let sources = options.source_names.iter().cloned().map(Source::new);
@@ -130,4 +147,17 @@ impl LogThread {
             counted,
         })
     }
+}
+
+/// Whether all transactions come by one path: there is one source, no server but one has answered at its
+/// address, and others that the log knows were removed.
+fn has_one_path(configured: &[Arc<str>], known: &[Arc<str>]) -> bool {
+    let [only] = configured else {
+        return false;
+    };
+    let is_of_only = |name: &Arc<str>| {
+        let rest = name.strip_prefix(&**only);
+        rest.is_some_and(|rest| rest.starts_with('@'))
+    };
+    !known.iter().any(is_of_only)
 }

@@ -52,6 +52,13 @@ impl Paths {
         (paths.len() - 1) as u16
     }
 
+    /// Replaces what precedes the log on a path of which no batch is in the log yet.
+    pub fn align(&self, number: u16, before: Vec<(u32, u64)>) {
+        if let Some(path) = self.lock().get_mut(usize::from(number)) {
+            path.before = before;
+        }
+    }
+
     /// The names, by number.
     pub fn names(&self) -> Vec<Arc<str>> {
         self.lock().iter().map(|path| path.name.clone()).collect()

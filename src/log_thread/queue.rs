@@ -24,7 +24,9 @@ pub struct QueuedBatch {
 /// A source that continues at another position, by decision of an administrator.
 #[derive(Debug)]
 pub struct Continuation {
-    /// The source's number.
+    /// The number of the path that continues.
+    pub path: u16,
+    /// The number of its configured source.
     pub source: u16,
     /// The position, and the GTIDs before it. It has no newest transaction.
     pub progress: SourceProgress,
@@ -127,18 +129,6 @@ impl From<Refusal> for RefusalNote {
 }
 
 impl SourceCounters {
-    /// Forgets a refusal because of a reused GTID, so that the source can be followed again: an
-    /// administrator has removed the record of it. Nothing of the source may be in the queue.
-    pub fn forget_reused(&self) {
-        self.refusal.send_if_modified(|refusal| {
-            let is_reused = matches!(refusal, Some(RefusalNote::Reused { .. }));
-            if is_reused {
-                *refusal = None;
-            }
-            is_reused
-        });
-    }
-
     /// Waits until every batch of the source that is in the queue now is in the log and committed:
     /// until then, the source's position in the log is not the one to resume from.
     pub async fn wait_until_committed(&self) {

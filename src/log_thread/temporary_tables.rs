@@ -44,6 +44,13 @@ impl LogThread {
         Ok(())
     }
 
+    /// Records that the server with server_id `own` on this path has begun a new history: its sessions have ended.
+    pub(super) fn end_sessions(&mut self, path: u16, own: u32) {
+        let elsewhere = |origin| origin != own && self.log.follows(origin);
+        let changes = self.temporary_tables.changes_of_restart(path, elsewhere);
+        self.change_temporary_tables(changes);
+    }
+
     /// Records the end of sessions that a new transaction proves, on whichever path it arrives.
     ///
     /// Only with GTIDs, which show that it is new. A MySQL peer without GTIDs logs itself that the

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use self::recent::Recent;
 use self::window::Window;
-use crate::gtid::BinlogState;
+use crate::gtid::{BinlogState, GtidSet};
 use crate::identity::{CopyEvidence, Executed, Identity};
 use crate::position::{RecordNumber, SourcePosition};
 use crate::transaction::{Transaction, TransactionBatch};
@@ -127,6 +127,13 @@ impl Copies {
     /// Says whether there is only one path.
     pub fn set_one_path(&mut self, has_one_path: bool) {
         self.has_one_path = has_one_path;
+    }
+
+    /// MySQL: these GTIDs count as delivered, and have no records.
+    pub fn count_before(&mut self, gtids: &GtidSet) {
+        if let Executed::MySql(before) = &mut self.before {
+            before.union_with(gtids);
+        }
     }
 
     /// Records a new transaction as delivered.

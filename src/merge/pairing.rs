@@ -118,12 +118,17 @@ impl Pairing {
             unseen_from,
         });
         let path = (self.sources.len() - 1) as u16;
-        // The states of these queues must be stored, because the next index's are not at its beginning.
+        self.begin_queues(path);
+        path
+    }
+
+    /// Begins the queues of a new path. Their states must be stored, because those of the next index are not at
+    /// its beginning.
+    pub fn begin_queues(&mut self, path: u16) {
         let origins: HashSet<u32> = self.paths.keys().map(|(_, origin)| *origin).collect();
         for origin in origins {
             self.path(path, origin);
         }
-        path
     }
 
     /// Records a restart of the path's server, which may have been killed.

@@ -56,9 +56,10 @@ pub(super) async fn continue_source(
     from: &ContinueFrom,
 ) -> Result<String, ReceiverError> {
     counters.wait_until_committed().await;
+    let path = answering(options, context).await?;
     let (progress, executed) = {
         let state = context.log.state();
-        let progress = state.sources.get(usize::from(options.number)).cloned();
+        let progress = state.sources.get(usize::from(path)).cloned();
         if state.sources.iter().any(|source| source.reading_back) {
             return Err(ReceiverError::setup(
                 "the relay log has not begun: a source is still read up to its start",
@@ -70,6 +71,7 @@ pub(super) async fn continue_source(
     let decision = Decision {
         options,
         context,
+        path,
         old: progress,
         executed,
         new_history: from.new_history,
@@ -88,11 +90,33 @@ pub(super) async fn continue_source(
     Ok(text)
 }
 
+/// The number of the path of the server that answers: another one than the source's first if its address was moved.
+async fn answering(
+    options: &ReceiverOptions,
+    context: &ReceiverContext,
+) -> Result<u16, ReceiverError> {
+    let prefix = format!("{}@", options.config.name);
+    let names = context.paths.names();
+    if !names.iter().any(|name| name.starts_with(&prefix)) {
+        return Ok(options.number);
+    }
+    let (_connection, facts) = connect(options).await?;
+    let name = format!("{prefix}{}", facts.server_key());
+    let path = context.paths.number_of(&name).filter(|path| {
+        let state = context.log.state();
+        let progress = state.sources.get(usize::from(*path));
+        progress.is_some_and(|progress| !progress.position.is_unknown())
+    });
+    Ok(path.unwrap_or(options.number))
+}
+
 /// A decision under way.
 struct Decision<'a> {
     options: &'a ReceiverOptions,
     context: &'a ReceiverContext,
-    /// Where the source was.
+    /// The number of the path that continues.
+    path: u16,
+    /// Where it was.
     old: SourceProgress,
     /// All transactions of the log.
     executed: Executed,
@@ -350,6 +374,7 @@ impl Decision<'_> {
         let new_history = self.new_history || is_other_server;
         let (done, recorded) = oneshot::channel();
         let continuation = Continuation {
+            path: self.path,
             source: self.options.number,
             progress,
             new_history,

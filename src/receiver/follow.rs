@@ -37,13 +37,12 @@ pub(super) async fn follow(
     let mut refusal = ledger.refusal.subscribe();
     let mut condition = context.log.follow_condition();
     if matches!(*refusal.borrow(), Some(RefusalNote::Reused { .. })) {
-        // The record was removed. What the log has refused is still to be dropped.
-        tokio::select! {
-            () = ledger.wait_until_committed() => ledger.forget_reused(),
-            _ = condition.wait_for(|now| matches!(now, Condition::Failed(_))) => {
-                return ReceiverError::LogClosed;
-            }
-        }
+        // It could not be recorded, or the record was removed by hand: only a decision ends it.
+        return history_record::keep(
+            &context.log.log_dir().dir,
+            name,
+            refused(&mut refusal).await,
+        );
     }
     let streaming = async {
         // Without GTIDs, what is received again because it is not in the log yet would be logged twice.
@@ -54,11 +53,13 @@ pub(super) async fn follow(
         }
     };
     tokio::select! {
-        error = streaming => error,
-        error = binlog_check::contradiction(options.number, context, status) => error,
+        // A refusal must be recorded, even if the stream ends at the same time.
+        biased;
         error = refused(&mut refusal) => {
             history_record::keep(&context.log.log_dir().dir, name, error)
         }
+        error = streaming => error,
+        error = binlog_check::contradiction(options.number, context, status) => error,
         // A source that has nothing to send would not notice.
         _ = condition.wait_for(|now| matches!(now, Condition::Failed(_))) => {
             ReceiverError::LogClosed
@@ -148,8 +149,11 @@ async fn verify_history(
         let progress = state.sources.get(usize::from(options.number)).cloned();
         (progress.unwrap_or_default(), state.executed.clone())
     };
-    history::verify_last(options, facts, &progress).await?;
-    let executed = without_sent(executed, &progress, facts.server_id);
+    let executed = match history::verify_last(options, facts, &progress).await? {
+        true => without_sent(executed, &progress, facts.server_id),
+        // Only what the server has executed shows its history.
+        false => executed,
+    };
     history::verify_executed(connection, facts, &executed).await
 }
 

@@ -49,7 +49,8 @@ enum Verdict {
 }
 
 /// Verifies that the source's binlog contains the newest transaction that was received from it.
-/// `progress` is the point at which it is resumed.
+/// `progress` is the point at which it is resumed. Returns whether that is proved; it is not where the
+/// transaction's file was purged, for example.
 ///
 /// # Errors
 /// [`ReceiverError::History`] when it does not; others when the source cannot be asked.
@@ -57,17 +58,17 @@ pub(super) async fn verify_last(
     options: &ReceiverOptions,
     facts: &SourceFacts,
     progress: &SourceProgress,
-) -> Result<(), ReceiverError> {
+) -> Result<bool, ReceiverError> {
     let Some(last) = &progress.last else {
-        return Ok(());
+        return Ok(false);
     };
     let is_other_server = progress.server_id != facts.server_id;
     if is_other_server || last.begin > u64::from(u32::MAX) {
-        return Ok(());
+        return Ok(false);
     }
     let verdict = read_last(options, last).await?;
     let found = match verdict {
-        Verdict::Same => return Ok(()),
+        Verdict::Same => return Ok(true),
         Verdict::Other(found) => found,
         Verdict::Ended(at) => format!("the end of its binlog at {at}"),
         Verdict::NoFile(error) => {
@@ -80,7 +81,7 @@ pub(super) async fn verify_last(
                  that was received",
                 last.file
             );
-            return Ok(());
+            return Ok(false);
         }
     };
     let (file, end) = (&last.file, last.end);

@@ -133,13 +133,17 @@ async fn new_path(
         ));
     }
     let is_anonymous = contact.facts.identity_kind() == IdentityKind::Anonymous;
+    let before = match is_anonymous {
+        true => align_with_log(options, context, &contact).await?,
+        false => Vec::new(),
+    };
     let path = match known {
-        Some(path) => path,
+        // Nothing of it is in the log yet, and files may have been purged since.
+        Some(path) => {
+            context.paths.align(path, before);
+            path
+        }
         None => {
-            let before = match is_anonymous {
-                true => align_with_log(options, context, &contact).await?,
-                false => Vec::new(),
-            };
             let name = name.into();
             context.paths.add(NewPath { name, before })
         }

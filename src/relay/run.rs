@@ -64,6 +64,13 @@ impl Relay {
         );
         supervisor.spawn(Stage::AcceptLoop, until_stopped(accepting));
         let (parts, slot) = (pipeline.parts.clone(), log_slot.subscribe());
+        let connected = replicas.clone();
+        let disconnect_replicas = move || {
+            let clients = connected.clients();
+            for client in clients.iter().filter(|client| client.replica().is_some()) {
+                connected.kill(client.id);
+            }
+        };
         let report = move || {
             let log: Option<Arc<RelayLog>> = slot.borrow().clone();
             parts.report(log.as_deref(), replicas.report())
@@ -74,6 +81,7 @@ impl Relay {
             data_dir: self.data_dir.path().to_owned(),
             sources: Arc::new(pipeline.deciding.clone()),
             adoption: Arc::new(adoption),
+            disconnect_replicas: Arc::new(disconnect_replicas),
         };
         let answering = admin::serve(self.admin, answering, shutdown.clone());
         supervisor.spawn(Stage::AdminLoop, until_stopped(answering));

@@ -79,9 +79,52 @@ pub enum PathError {
         /// Their number.
         count: u64,
     },
+    /// An administrator continued the path at another position.
+    #[error(
+        "{0} was continued at another position by binrelay continue, so its positions do not show what the \
+         replica has; use coordinates of another source, or seed the replica from the relay's replicas"
+    )]
+    Continued(Arc<str>),
+    /// Another server has answered at the source's address.
+    #[error(
+        "another server has answered at the address of {0}, so it is not known to which one the position \
+         belongs; use coordinates of another source, or a GTID set"
+    )]
+    Moved(Arc<str>),
     /// An index cannot be read.
     #[error(transparent)]
     Log(#[from] LogError),
+}
+
+/// Refuses positions of a source that do not show what a replica has: of one whose path is not the whole of
+/// one server's binlog.
+///
+/// # Errors
+/// See [`PathError`].
+pub fn check_paths(part: &LogPart<'_>, positions: &[PathPosition]) -> Result<(), PathError> {
+    for file in part.files.iter().filter(|file| **file <= part.end.file) {
+        let mut index = IndexReader::open(&part.log_dir.index_path(*file))?;
+        let head = index.read_head()?;
+        for position in positions {
+            let source = &position.source;
+            let number = index.source_number(source);
+            let is_continued = |record: &Record| match record {
+                Record::PathQueue {
+                    key, begins_again, ..
+                } => *begins_again && Some(key.path) == number,
+                _ => false,
+            };
+            if head.iter().any(is_continued) {
+                return Err(PathError::Continued(source.clone()));
+            }
+            let moved = format!("{source}@");
+            let mut names = index.source_names();
+            if names.any(|(_, name)| name.starts_with(moved.as_bytes())) {
+                return Err(PathError::Moved(source.clone()));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The state of one path while its records are read.

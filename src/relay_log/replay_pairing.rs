@@ -47,6 +47,11 @@ pub(super) fn replay_pairing(
             pairing.restore(state);
         }
     }
+    for (number, name) in (0u16..).zip(source_names) {
+        if index.source_number(name).is_none() {
+            pairing.begin_queues(number);
+        }
+    }
     index.seek(1)?;
     while index.next_number() * (RECORD_LEN as u64) < index_end {
         let Some(read) = index.next_record()? else {

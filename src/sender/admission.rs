@@ -18,9 +18,9 @@ use crate::protocol::error_code::ER_CON_COUNT_ERROR;
 pub struct ConnectionLimits {
     /// The most clients that have logged in; as many may be logging in.
     pub total: usize,
-    /// The most connections of one address.
+    /// The most clients of one address that have logged in; as many may be logging in.
     pub per_address: usize,
-    /// How many accounts with a privilege may log in beyond `total`.
+    /// How many accounts with a privilege may log in beyond each of these.
     pub reserved: usize,
 }
 
@@ -34,9 +34,11 @@ pub struct Admission {
 #[derive(Debug, Default)]
 struct State {
     next: u64,
-    /// The oldest one first. Invariant: `addresses` counts these and those that have logged in.
+    /// The oldest one first.
     waiting: BTreeMap<u64, Waiting>,
+    /// Those that have logged in.
     logged_in: usize,
+    /// The same, by address.
     addresses: HashMap<IpAddr, usize>,
 }
 
@@ -51,7 +53,6 @@ impl State {
         if let Some(waiting) = self.waiting.remove(&number) {
             // It may have ended by itself.
             let _ = waiting.evict.send(());
-            self.leave(waiting.address);
         }
     }
 
@@ -64,11 +65,12 @@ impl State {
         }
     }
 
-    /// The connection of an address that has waited longest.
-    fn oldest_of(&self, address: IpAddr) -> Option<u64> {
-        let mut waiting = self.waiting.iter();
-        let found = waiting.find(|(_, waiting)| waiting.address == address);
-        found.map(|(number, _)| *number)
+    /// The number of an address's connections that wait, and the one that has waited longest.
+    fn waiting_of(&self, address: IpAddr) -> (usize, Option<u64>) {
+        let waiting = self.waiting.iter();
+        let mut of_address = waiting.filter(|(_, waiting)| waiting.address == address);
+        let oldest = of_address.next().map(|(number, _)| *number);
+        (of_address.count() + usize::from(oldest.is_some()), oldest)
     }
 }
 
@@ -82,17 +84,12 @@ impl Admission {
     }
 
     /// A place for a new connection, and when it is taken by another.
-    ///
-    /// # Errors
-    /// The error for the client, if its address has too many that have logged in.
-    pub fn admit(self: &Arc<Self>, address: IpAddr) -> Result<(Place, Eviction), ServerError> {
+    pub fn admit(self: &Arc<Self>, address: IpAddr) -> (Place, Eviction) {
         let address = address.to_canonical();
         let mut state = self.state();
-        let of_address = state.addresses.get(&address).copied().unwrap_or_default();
-        if of_address >= self.limits.per_address {
-            let Some(oldest) = state.oldest_of(address) else {
-                return Err(too_many("Too many connections from this address"));
-            };
+        if let (count, Some(oldest)) = state.waiting_of(address)
+            && count >= self.limits.per_address
+        {
             state.evict(oldest);
         }
         if state.waiting.len() >= self.limits.total
@@ -104,13 +101,12 @@ impl Admission {
         state.next += 1;
         let (evict, evicted) = oneshot::channel();
         state.waiting.insert(number, Waiting { address, evict });
-        *state.addresses.entry(address).or_default() += 1;
         let place = Place {
             admission: self.clone(),
             address,
             step: Step::Waiting(number),
         };
-        Ok((place, Eviction(evicted)))
+        (place, Eviction(evicted))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -146,15 +142,20 @@ impl Place {
             return Ok(());
         };
         let limits = self.admission.limits;
-        let total = match is_privileged {
-            true => limits.total + limits.reserved,
-            false => limits.total,
+        let reserved = match is_privileged {
+            true => limits.reserved,
+            false => 0,
         };
         let mut state = self.admission.state();
-        if state.logged_in >= total || state.waiting.remove(&number).is_none() {
+        let of_address = state.addresses.get(&self.address).copied();
+        if of_address.unwrap_or_default() >= limits.per_address + reserved {
+            return Err(too_many("Too many connections from this address"));
+        }
+        if state.logged_in >= limits.total + reserved || state.waiting.remove(&number).is_none() {
             return Err(too_many("Too many connections"));
         }
         state.logged_in += 1;
+        *state.addresses.entry(self.address).or_default() += 1;
         drop(state);
         self.step = Step::LoggedIn;
         Ok(())

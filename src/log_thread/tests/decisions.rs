@@ -18,6 +18,7 @@ fn continue_at(thread: &mut LogThread, new_history: bool, change: DeliveredChang
         ..SourceProgress::default()
     };
     let continuation = Continuation {
+        path: 0,
         source: 0,
         progress,
         new_history,

@@ -115,6 +115,7 @@ impl Path {
     pub(super) fn begin_again(&mut self) {
         self.is_aligned = false;
         self.begins_again = true;
+        self.before = 0;
         self.repetitions = Repetitions::default();
         (self.other_format_at, self.new_at, self.uncertain_at) = (None, None, None);
     }

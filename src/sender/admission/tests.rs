@@ -19,11 +19,9 @@ fn is_evicted(eviction: &mut Eviction) -> bool {
 #[test]
 fn oldest_silent_connection_of_an_address_makes_way() {
     let admission = Admission::new(LIMITS);
-    let mut held: Vec<_> = (0..3)
-        .map(|_| admission.admit(address(1)).unwrap())
-        .collect();
-    let (mut other, _eviction) = admission.admit(address(2)).unwrap();
-    let mut newest = admission.admit(address(1)).unwrap();
+    let mut held: Vec<_> = (0..3).map(|_| admission.admit(address(1))).collect();
+    let (mut other, _eviction) = admission.admit(address(2));
+    let mut newest = admission.admit(address(1));
     let evicted: Vec<bool> = held
         .iter_mut()
         .map(|(_, eviction)| is_evicted(eviction))
@@ -45,32 +43,35 @@ fn clients_that_have_logged_in_stay() {
     let admission = Admission::new(LIMITS);
     let mut held = Vec::new();
     for _ in 0..3 {
-        let (mut place, mut eviction) = admission.admit(address(1)).unwrap();
+        let (mut place, mut eviction) = admission.admit(address(1));
         place.log_in(false).unwrap();
         assert!(!is_evicted(&mut eviction));
         held.push((place, eviction));
     }
-    let refused = admission.admit(address(1)).unwrap_err();
-    assert_eq!(
-        (refused.code, refused.message.as_str()),
-        (1040, "Too many connections from this address")
-    );
+    let (mut place, mut eviction) = admission.admit(address(1));
+    assert!(!is_evicted(&mut eviction));
+    let refused = place.log_in(false).unwrap_err();
+    let text = "Too many connections from this address";
+    assert_eq!((refused.code, refused.message.as_str()), (1040, text));
+    place.log_in(true).unwrap();
     held.pop();
-    admission.admit(address(1)).unwrap();
+    drop(place);
+    let (mut place, _eviction) = admission.admit(address(1));
+    place.log_in(false).unwrap();
 }
 
 #[test]
 fn flood_of_many_addresses_takes_the_places_of_its_oldest() {
     let admission = Admission::new(LIMITS);
     let mut flood: Vec<_> = (0..200)
-        .map(|last| admission.admit(address(last)).unwrap())
+        .map(|last| admission.admit(address(last)))
         .collect();
     let evicted = flood
         .iter_mut()
         .filter_map(|(_, eviction)| is_evicted(eviction).then_some(()))
         .count();
     assert_eq!(evicted, 196);
-    let (mut place, _eviction) = admission.admit(address(201)).unwrap();
+    let (mut place, _eviction) = admission.admit(address(201));
     place.log_in(true).unwrap();
 }
 
@@ -79,7 +80,7 @@ fn places_are_reserved_for_privileged_accounts() {
     let admission = Admission::new(LIMITS);
     let mut held = Vec::new();
     let mut log_in = |last: u8, is_privileged: bool| {
-        let (mut place, eviction) = admission.admit(address(last)).unwrap();
+        let (mut place, eviction) = admission.admit(address(last));
         let outcome = place.log_in(is_privileged);
         held.push((place, eviction));
         outcome.map_err(|error| error.code)
@@ -101,8 +102,8 @@ async fn eviction_is_noticed_before_the_login_only() {
         per_address: 1,
         ..LIMITS
     });
-    let (first, eviction) = admission.admit(address(1)).unwrap();
-    let (mut second, other) = admission.admit(address(1)).unwrap();
+    let (first, eviction) = admission.admit(address(1));
+    let (mut second, other) = admission.admit(address(1));
     eviction.happened().await;
     drop(first);
     second.log_in(true).unwrap();

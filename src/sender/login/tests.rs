@@ -78,7 +78,7 @@ pub(super) async fn serve(mut options: LoginOptions, with_tls: bool) -> Server {
             per_address: 1,
             reserved: 0,
         };
-        let (mut place, _eviction) = Admission::new(limits).admit(address.ip()).unwrap();
+        let (mut place, _eviction) = Admission::new(limits).admit(address.ip());
         login(tcp, 77, &options, &mut place).await
     });
     Server {
