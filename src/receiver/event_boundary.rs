@@ -1,4 +1,4 @@
-//! Whether an event begins at a position of a source's file.
+//! Whether an event begins at a position of a source's file, and which file is the oldest.
 //!
 //! A dump that is requested from within an event is sent as if it were events: its bytes look like damage.
 //! Only reading the file from its beginning distinguishes that from real damage.
@@ -10,7 +10,7 @@ use super::error::ReceiverError;
 use super::listening::Listening;
 use super::options::ReceiverOptions;
 use super::packets::{DumpPart, next_part};
-use crate::connection::Phase;
+use crate::connection::{Connection, Phase};
 use crate::position::SourcePosition;
 use crate::protocol::command::BINLOG_DUMP_NON_BLOCK;
 
@@ -25,16 +25,11 @@ pub(super) async fn begins_event(
     options: &ReceiverOptions,
     position: &SourcePosition,
 ) -> Result<bool, ReceiverError> {
-    // A connection cannot be reused after an aborted dump.
-    let (mut connection, facts) = connect(options).await?;
-    prepare(&mut connection, options, &facts).await?;
-    let from = SourcePosition::new(position.file.clone(), FIRST_EVENT);
-    let dump = dump_file(options, &facts, BINLOG_DUMP_NON_BLOCK, &from)?;
-    within(options.config.read_timeout, async {
-        Ok(connection.write_command(&dump).await?)
-    })
+    let mut connection = dump_from(
+        options,
+        &SourcePosition::new(position.file.clone(), FIRST_EVENT),
+    )
     .await?;
-    connection.set_phase(Phase::Dump);
     let mut listening = Listening::new(options.config.read_timeout);
     let mut reached = DumpPosition::new();
     loop {
@@ -57,4 +52,48 @@ pub(super) async fn begins_event(
         listening.heard(&connection);
         listening.fill(&mut connection).await?;
     }
+}
+
+/// The beginning of the source's oldest file.
+///
+/// # Errors
+/// When the source cannot be asked, or sends no file.
+pub(super) async fn oldest_file(
+    options: &ReceiverOptions,
+) -> Result<SourcePosition, ReceiverError> {
+    let mut connection = dump_from(options, &SourcePosition::new("", FIRST_EVENT)).await?;
+    let mut listening = Listening::new(options.config.read_timeout);
+    let mut reached = DumpPosition::new();
+    loop {
+        while let Some(part) = next_part(&mut connection, &reached)? {
+            match part {
+                DumpPart::Event(header, event) if header.event_type.is_control() => {
+                    reached.control(&header, event)?;
+                }
+                DumpPart::EndOfDump => return Err(ReceiverError::Ended { at: reached.at }),
+                _ => {}
+            }
+            if !reached.at.file.is_empty() {
+                return Ok(SourcePosition::new(reached.at.file, FIRST_EVENT));
+            }
+        }
+        listening.heard(&connection);
+        listening.fill(&mut connection).await?;
+    }
+}
+
+/// Requests a dump up to the source's end. A connection cannot be reused after an aborted dump.
+async fn dump_from(
+    options: &ReceiverOptions,
+    from: &SourcePosition,
+) -> Result<Connection, ReceiverError> {
+    let (mut connection, facts) = connect(options).await?;
+    prepare(&mut connection, options, &facts).await?;
+    let dump = dump_file(options, &facts, BINLOG_DUMP_NON_BLOCK, from)?;
+    within(options.config.read_timeout, async {
+        Ok(connection.write_command(&dump).await?)
+    })
+    .await?;
+    connection.set_phase(Phase::Dump);
+    Ok(connection)
 }

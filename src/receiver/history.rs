@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep};
 
 use super::connect::connect;
 use super::error::ReceiverError;
-use super::event_boundary::begins_event;
+use super::event_boundary::{begins_event, oldest_file};
 use super::facts::SourceFacts;
 use super::options::ReceiverOptions;
 use super::rereading::Rereading;
@@ -72,6 +72,21 @@ pub(super) async fn verify_last(
         Verdict::Other(found) => found,
         Verdict::Ended(at) => format!("the end of its binlog at {at}"),
         Verdict::NoFile(error) => {
+            let oldest = oldest_file(options).await?;
+            let end = SourcePosition::new(last.file.clone(), last.end);
+            if oldest.file != end.file && oldest.precedes(&end) {
+                // A purge removes the oldest files only.
+                return Err(ReceiverError::History {
+                    expected: format!(
+                        "its file {}, from which transactions were received",
+                        last.file
+                    ),
+                    found: format!(
+                        "a binlog that begins with {} and has no such file",
+                        oldest.file
+                    ),
+                });
+            }
             if last.file == progress.position.file && !facts.follows_by_gtid(&options.config) {
                 return Err(ReceiverError::Source(error));
             }
