@@ -119,6 +119,19 @@ pub struct Pair {
     marks: Vec<[Mark; 2]>,
 }
 
+/// "Deadlock found", with the applier of what the other master wrote.
+const ER_LOCK_DEADLOCK: u16 = 1213;
+
+async fn write(conn: &mut mysql_async::Conn, sql: &str) {
+    loop {
+        match conn.query_drop(sql).await {
+            Ok(()) => return,
+            Err(mysql_async::Error::Server(error)) if error.code == ER_LOCK_DEADLOCK => {}
+            Err(error) => panic!("{sql}: {error}"),
+        }
+    }
+}
+
 /// Clients that write on both masters.
 pub struct Writers {
     stop: Arc<AtomicBool>,
@@ -128,7 +141,7 @@ pub struct Writers {
 impl Writers {
     pub fn start(pair: &[Server; 2]) -> Writers {
         let stop = Arc::new(AtomicBool::new(false));
-        let write = |(server, id): (&Server, u32)| {
+        let start = |(server, id): (&Server, u32)| {
             let (opts, stop) = (server.opts(), Arc::clone(&stop));
             tokio::spawn(async move {
                 let mut conn = mysql_async::Conn::new(opts).await.expect("a client");
@@ -137,16 +150,16 @@ impl Writers {
                         "INSERT INTO test.t SELECT {id}, COALESCE(MAX(seq), 0) + 1 FROM test.t WHERE \
                          origin = {id}"
                     );
-                    conn.query_drop(sql).await.expect("an insert");
+                    write(&mut conn, &sql).await;
                     for _ in 0..2 {
                         let sql = format!("UPDATE test.counters SET n = n + 1 WHERE origin = {id}");
-                        conn.query_drop(sql).await.expect("an update");
+                        write(&mut conn, &sql).await;
                     }
                     tokio::time::sleep(Duration::from_millis(4)).await;
                 }
             })
         };
-        let tasks = pair.iter().zip(IDS).map(write).collect();
+        let tasks = pair.iter().zip(IDS).map(start).collect();
         Writers { stop, tasks }
     }
 
