@@ -18,7 +18,6 @@
 mod alignment;
 mod before_position;
 mod binlog_check;
-mod binlog_reading;
 mod check;
 mod connect;
 mod continuing;

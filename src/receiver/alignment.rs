@@ -20,12 +20,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::binlog_reading::read_binlog;
 use super::connect::{connect, within};
 use super::error::ReceiverError;
 use super::facts::SourceFacts;
 use super::first_contact::FirstContact;
 use super::options::ReceiverOptions;
+use super::rereading::read_binlog;
 use crate::config::SourceStart;
 use crate::identity::{Fingerprint, Identity};
 use crate::merge::pairing::anchor::{Anchor, Beginning, Precedents, Search};

@@ -20,7 +20,7 @@ use super::history_record;
 use super::options::{ReceiverContext, ReceiverOptions};
 use super::rereading::Rereading;
 use super::resume;
-use crate::config::SourceStart;
+use crate::config::{FilterConfig, SourceStart};
 use crate::connection::Connection;
 use crate::gtid::{GtidPosition, GtidSet, Uuid};
 use crate::identity::{Executed, IdentityKind};
@@ -236,7 +236,9 @@ impl Decision<'_> {
         // A connection cannot be reused after an aborted dump.
         let (mut connection, facts) = connect(self.options).await?;
         let from = &contact.progress.position;
-        let mut reading = Rereading::request(&mut connection, self.options, &facts, from).await?;
+        let everything = FilterConfig::default();
+        let mut reading =
+            Rereading::request(&mut connection, self.options, &facts, from, &everything).await?;
         while let Some(batch) = reading.next(&mut connection).await? {
             let mut transactions = batch.transactions.iter();
             let own = transactions.find(|found| found.server_id == facts.server_id);

@@ -7,11 +7,11 @@ use super::error::ReceiverError;
 use super::facts::SourceFacts;
 use super::old_servers::is_unknown_variable;
 use super::options::ReceiverOptions;
-use crate::connection::{Connection, ConnectionError};
+use crate::connection::{Connection, ConnectionError, Phase};
 use crate::flavor::Flavor;
 use crate::gtid::{GtidPosition, GtidSet};
 use crate::position::SourcePosition;
-use crate::protocol::command::{self, BinlogDump, BinlogDumpGtid};
+use crate::protocol::command::{self, BINLOG_DUMP_NON_BLOCK, BinlogDump, BinlogDumpGtid};
 
 /// MariaDB: the dump includes annotate-rows events. (MySQL uses the same bit for something else.)
 const SEND_ANNOTATE_ROWS: u16 = 0x02;
@@ -37,6 +37,26 @@ impl fmt::Display for StartPoint {
             StartPoint::File(position) => write!(f, "{position}"),
         }
     }
+}
+
+/// Requests the source's binlog from `from` up to its present end. The connection cannot be reused afterwards.
+///
+/// # Errors
+/// When the source cannot be asked, or the position is too large for a request.
+pub(super) async fn request_to_end(
+    connection: &mut Connection,
+    options: &ReceiverOptions,
+    facts: &SourceFacts,
+    from: &SourcePosition,
+) -> Result<(), ReceiverError> {
+    prepare(connection, options, facts).await?;
+    let dump = dump_file(options, facts, BINLOG_DUMP_NON_BLOCK, from)?;
+    within(options.config.read_timeout, async {
+        Ok(connection.write_command(&dump).await?)
+    })
+    .await?;
+    connection.set_phase(Phase::Dump);
+    Ok(())
 }
 
 /// Sends the session settings a source needs before a dump.

@@ -3,19 +3,15 @@
 //! A dump that is requested from within an event is sent as if it were events: its bytes look like damage.
 //! Only reading the file from its beginning distinguishes that from real damage.
 
-use super::connect::{connect, within};
+use super::connect::connect;
 use super::dump_position::DumpPosition;
-use super::dump_request::{dump_file, prepare};
+use super::dump_request::{FIRST_EVENT, request_to_end};
 use super::error::ReceiverError;
 use super::listening::Listening;
 use super::options::ReceiverOptions;
 use super::packets::{DumpPart, next_part};
-use crate::connection::{Connection, Phase};
+use crate::connection::Connection;
 use crate::position::SourcePosition;
-use crate::protocol::command::BINLOG_DUMP_NON_BLOCK;
-
-/// The offset of a file's first event.
-const FIRST_EVENT: u64 = 4;
 
 /// Whether an event of the source's file begins at `position`, or the file ends there. Reads the file up to it.
 ///
@@ -82,18 +78,12 @@ pub(super) async fn oldest_file(
     }
 }
 
-/// Requests a dump up to the source's end. A connection cannot be reused after an aborted dump.
+/// Requests a dump over a connection of its own.
 async fn dump_from(
     options: &ReceiverOptions,
     from: &SourcePosition,
 ) -> Result<Connection, ReceiverError> {
     let (mut connection, facts) = connect(options).await?;
-    prepare(&mut connection, options, &facts).await?;
-    let dump = dump_file(options, &facts, BINLOG_DUMP_NON_BLOCK, from)?;
-    within(options.config.read_timeout, async {
-        Ok(connection.write_command(&dump).await?)
-    })
-    .await?;
-    connection.set_phase(Phase::Dump);
+    request_to_end(&mut connection, options, &facts, from).await?;
     Ok(connection)
 }

@@ -26,7 +26,7 @@ pub fn announce_filters(data_dir: &Path, sources: &[SourceConfig]) {
             String::new()
         }
     };
-    let before = parse(&before);
+    let before = by_source(&before);
     let mut now = String::new();
     for source in sources {
         let (name, filter) = (source.name.as_str(), source.filter.to_string());
@@ -45,7 +45,8 @@ pub fn announce_filters(data_dir: &Path, sources: &[SourceConfig]) {
     }
 }
 
-fn parse(text: &str) -> BTreeMap<&str, &str> {
+/// The lines of such a file, by the sources' names. Others are ignored.
+pub(super) fn by_source(text: &str) -> BTreeMap<&str, &str> {
     text.lines()
         .filter_map(|line| line.split_once('\t'))
         .collect()
@@ -61,9 +62,9 @@ mod tests {
         let path = dir.path().join("filters");
         fs::write(&path, "m1\tnone\nm2\treplicate_do_db = [\"a\"]\n").unwrap();
         let text = fs::read_to_string(&path).unwrap();
-        let found = parse(&text);
+        let found = by_source(&text);
         assert_eq!(found["m1"], "none");
         assert_eq!(found["m2"], "replicate_do_db = [\"a\"]");
-        assert!(parse("part of a li").is_empty());
+        assert!(by_source("part of a li").is_empty());
     }
 }

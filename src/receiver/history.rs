@@ -22,6 +22,7 @@ use super::event_boundary::{begins_event, oldest_file};
 use super::facts::SourceFacts;
 use super::options::ReceiverOptions;
 use super::rereading::Rereading;
+use crate::config::FilterConfig;
 use crate::connection::Connection;
 use crate::gtid::{BinlogState, GtidSet, Uuid};
 use crate::identity::Executed;
@@ -185,7 +186,9 @@ async fn read_at(
 ) -> Result<Verdict, ReceiverError> {
     // A connection cannot be reused after an aborted dump.
     let (mut connection, facts) = connect(options).await?;
-    let mut reading = Rereading::request(&mut connection, options, &facts, begin).await?;
+    let everything = FilterConfig::default();
+    let mut reading =
+        Rereading::request(&mut connection, options, &facts, begin, &everything).await?;
     match find_last(&mut reading, &mut connection, last).await {
         Err(ReceiverError::Source(error)) if is_unknown_file(&error.message) => {
             Ok(Verdict::NoFile(error))

@@ -9,10 +9,10 @@
 use std::collections::BTreeMap;
 
 use super::alignment::transactions;
-use super::binlog_reading::read_binlog;
 use super::error::ReceiverError;
 use super::first_contact::FirstContact;
 use super::options::{ReceiverContext, ReceiverOptions};
+use super::rereading::read_binlog;
 use crate::merge::pairing::anchor::{Anchor, Beginning, Search};
 use crate::merge::pairing::{Delivered, Ledger};
 use crate::position::RecordNumber;

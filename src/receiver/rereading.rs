@@ -1,8 +1,8 @@
 //! Reading a source's binlog again: its transactions are assembled, but not recorded.
 
-use super::connect::within;
+use super::connect::connect;
 use super::dump_position::{Change, DumpPosition};
-use super::dump_request::{dump_file, prepare};
+use super::dump_request::request_to_end;
 use super::error::ReceiverError;
 use super::facts::SourceFacts;
 use super::listening::Listening;
@@ -11,15 +11,37 @@ use super::packets::{DumpPart, next_part};
 use crate::binlog::EventType;
 use crate::binlog::event::EventHeader;
 use crate::config::FilterConfig;
-use crate::connection::{Connection, Phase};
+use crate::connection::Connection;
 use crate::position::SourcePosition;
-use crate::protocol::command::BINLOG_DUMP_NON_BLOCK;
 use crate::transaction::{Assembler, AssemblerOptions, TransactionBatch};
+
+/// Passes the transactions of the binlog of the server `expected` from `from` up to its end on to `accept`, as the
+/// source's rules filter them. Connects for that: a connection cannot be reused after a dump.
+///
+/// # Errors
+/// When the source cannot be read, or another server answers.
+pub(super) async fn read_binlog(
+    options: &ReceiverOptions,
+    expected: &SourceFacts,
+    from: &SourcePosition,
+    accept: &mut (dyn FnMut(&TransactionBatch) + Send),
+) -> Result<(), ReceiverError> {
+    let (mut connection, facts) = connect(options).await?;
+    facts.check_server(expected)?;
+    let filter = &options.config.filter;
+    let mut reading = Rereading::request(&mut connection, options, &facts, from, filter).await?;
+    while let Some(batch) = reading.next(&mut connection).await? {
+        accept(&batch);
+        batch.recycle();
+    }
+    Ok(())
+}
 
 /// A dump that is read without recording it.
 pub(super) struct Rereading<'a> {
     options: &'a ReceiverOptions,
     facts: &'a SourceFacts,
+    filter: &'a FilterConfig,
     pub(super) position: DumpPosition,
     listening: Listening,
     /// `None` before the first format description.
@@ -29,23 +51,19 @@ pub(super) struct Rereading<'a> {
 }
 
 impl<'a> Rereading<'a> {
-    /// Requests the source's binlog from `from` up to its present end.
+    /// Requests the source's binlog from `from` up to its present end. The transactions are filtered by `filter`.
     pub(super) async fn request(
         connection: &mut Connection,
         options: &'a ReceiverOptions,
         facts: &'a SourceFacts,
         from: &SourcePosition,
+        filter: &'a FilterConfig,
     ) -> Result<Self, ReceiverError> {
-        prepare(connection, options, facts).await?;
-        let dump = dump_file(options, facts, BINLOG_DUMP_NON_BLOCK, from)?;
-        within(options.config.read_timeout, async {
-            Ok(connection.write_command(&dump).await?)
-        })
-        .await?;
-        connection.set_phase(Phase::Dump);
+        request_to_end(connection, options, facts, from).await?;
         Ok(Self {
             options,
             facts,
+            filter,
             position: DumpPosition::new(),
             listening: Listening::new(options.config.read_timeout),
             assembler: None,
@@ -127,7 +145,7 @@ impl<'a> Rereading<'a> {
                 source_first_timestamp: 0,
                 has_gtids: self.facts.has_gtids,
                 first_run: 0,
-                filter: self.facts.filter(&FilterConfig::default()),
+                filter: self.facts.filter(self.filter),
                 spill_dir: self.options.spill_dir.clone(),
                 spill_size: self.options.spill_size,
             };

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use super::filter_changes::by_source;
 use crate::atomic_file;
 use crate::config::SourceConfig;
 
@@ -21,7 +22,7 @@ pub fn changed_starts<'a>(
     started: &[String],
 ) -> Vec<(&'a str, String)> {
     let text = fs::read_to_string(path(data_dir)).unwrap_or_default();
-    let before = parse(&text);
+    let before = by_source(&text);
     let changed = sources.iter().filter_map(|source| {
         let name = source.name.as_str();
         let now = source.start.to_string();
@@ -45,7 +46,7 @@ pub fn announce_starts(data_dir: &Path, sources: &[SourceConfig], started: &[Str
     }
     let path = path(data_dir);
     let text = fs::read_to_string(&path).unwrap_or_default();
-    let mut starts: BTreeMap<String, String> = parse(&text)
+    let mut starts: BTreeMap<String, String> = by_source(&text)
         .into_iter()
         .map(|(name, start)| (name.to_owned(), start.to_owned()))
         .collect();
@@ -68,12 +69,6 @@ pub fn announce_starts(data_dir: &Path, sources: &[SourceConfig], started: &[Str
 
 fn path(data_dir: &Path) -> std::path::PathBuf {
     data_dir.join("starts")
-}
-
-fn parse(text: &str) -> BTreeMap<&str, &str> {
-    text.lines()
-        .filter_map(|line| line.split_once('\t'))
-        .collect()
 }
 
 #[cfg(test)]
