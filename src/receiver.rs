@@ -49,6 +49,7 @@ mod scan;
 mod shared_domain;
 mod source_end;
 mod source_queries;
+mod source_retention;
 mod start_changes;
 mod status;
 mod stream;

@@ -6,12 +6,12 @@
 //! ```
 //! [`run`] accepts, within the limits of `admission`; `login` authenticates; `session` is one client's command loop. SQL: `queries`
 //! answers a statement, with `sql`, `cursor` and `expression` reading it, `shows`, `set_statement`,
-//! `kill`, `variables` and `information_schema` answering it, and `binlog_events` and `event_info`
+//! `kill`, `purge_statement` (with `datetime`), `variables` and `information_schema` answering it, and `binlog_events` and `event_info`
 //! listing a file's events. Dumps: `dump_request` finds where a stream starts and `stream` runs it:
 //! `block_reader` reads the log, `walk` decides event by event, `until` where MariaDB's UNTIL ends it,
 //! `old_replicas` and `without_checksums` change events for clients that do not know them,
 //! `dump_output` writes to the client.
-//! `refusals` and `sql_errors` contain the errors of real servers; `replicas` is the registry of
+//! `known` records which log files replicas need. `refusals` and `sql_errors` contain the errors of real servers; `replicas` is the registry of
 //! connected clients.
 //!
 //! A sender reads the published part of the relay log, and nothing else of the relay.
@@ -23,6 +23,7 @@ mod block_reader;
 mod budget;
 mod control_events;
 mod cursor;
+mod datetime;
 mod dump_output;
 mod dump_request;
 mod environment;
@@ -31,8 +32,10 @@ mod expression;
 mod failed_logins;
 mod information_schema;
 mod kill;
+mod known;
 pub mod login;
 mod old_replicas;
+mod purge_statement;
 mod queries;
 mod refusals;
 mod replicas;
@@ -66,6 +69,7 @@ pub use admission::ConnectionLimits;
 pub use environment::SenderOptions;
 use environment::{SessionEnvironment, stopping};
 use failed_logins::FailedLogins;
+pub use known::remember_all;
 pub use replicas::{ReplicaReport, Replicas};
 
 /// Pause after accepting a client failed, e.g. because no file descriptors are left.

@@ -3,6 +3,7 @@
 //! The names are those of the JSON that scripts rely on; unknown values are null.
 
 mod only_here;
+mod space;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -30,7 +31,7 @@ pub struct Report {
 }
 
 /// The relay itself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct RelayReport {
     /// binrelay's version.
     pub version: String,
@@ -54,6 +55,19 @@ pub struct RelayReport {
     pub uptime_seconds: u64,
     /// Why the log is not `running`.
     pub last_error: Option<ErrorReport>,
+    /// Bytes of all log files and their indexes.
+    #[serde(default)]
+    pub log_bytes: Option<u64>,
+    /// Free bytes of the file system of `data_dir`.
+    #[serde(default)]
+    pub disk_free_bytes: Option<u64>,
+    /// In how many seconds it is full at the rate of the last hour; null if it is not being filled, or the rate is
+    /// not known.
+    #[serde(default)]
+    pub disk_full_seconds: Option<u64>,
+    /// What an administrator should know although the log is running.
+    #[serde(default)]
+    pub degraded: Vec<String>,
 }
 
 /// One source.
@@ -223,6 +237,7 @@ impl Parts {
                 .unwrap_or_default(),
             uptime_seconds: self.started.elapsed().as_secs(),
             last_error: error.map(|message| ErrorReport::new(0, message, SystemTime::now())),
+            ..self.space(log, state)
         }
     }
 }
@@ -297,6 +312,7 @@ impl Report {
     /// Whether an administrator must look: the log is not running, or a source is not streaming.
     pub fn is_degraded(&self) -> bool {
         self.relay.state != "running"
+            || !self.relay.degraded.is_empty()
             || self
                 .sources
                 .iter()

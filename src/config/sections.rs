@@ -37,6 +37,7 @@ const LOG: &[&str] = &[
     "sync",
     "expire_after",
     "max_total_size",
+    "keep_for_replicas",
     "spill_size",
 ];
 
@@ -206,9 +207,9 @@ fn read_log(root: &mut Section<'_, '_>) -> LogConfig {
         .duration("expire_after", Duration::ZERO..=DURATION_MAX)
         .unwrap_or(Duration::from_secs(7 * 86_400));
     let max_total_size = section.size("max_total_size", 4096..=1 << 60);
-    for key in ["expire_after", "max_total_size"] {
-        section.warn_not_served(key, "old log files are not removed");
-    }
+    let keep_for_replicas = section
+        .duration("keep_for_replicas", Duration::ZERO..=DURATION_MAX)
+        .unwrap_or(Duration::from_secs(86_400));
     if max_total_size.is_some_and(|total| total < max_size) {
         let expected = format!("no less than max_size ({})", show_size(max_size));
         section.expected("max_total_size", &expected);
@@ -222,6 +223,7 @@ fn read_log(root: &mut Section<'_, '_>) -> LogConfig {
         sync,
         expire_after: (!expire_after.is_zero()).then_some(expire_after),
         max_total_size,
+        keep_for_replicas,
         spill_size,
     }
 }

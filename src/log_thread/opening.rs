@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::paths::Paths;
+use super::retention::FollowedPaths;
 use super::source::Source;
 use super::{LogThread, carried_over};
 use crate::binlog::FormatDescription;
@@ -68,7 +69,7 @@ impl LogThread {
             },
             number: 1,
         };
-        let has_one_path = options.source_names.len() == 1;
+        let configured = options.source_names.clone();
         let tables = TemporaryTables::default();
         Self::open(
             options,
@@ -76,7 +77,7 @@ impl LogThread {
             opened,
             merge,
             (tables, GtidSet::new()),
-            has_one_path,
+            configured,
         )
     }
 
@@ -85,8 +86,7 @@ impl LogThread {
     /// # Errors
     /// When the files cannot be created.
     pub fn resume(mut options: LogOptions, recovered: Recovered) -> Result<Self, LogError> {
-        let has_one_path = has_one_path(&options.source_names, &recovered.source_names);
-        options.source_names = recovered.source_names;
+        let configured = std::mem::replace(&mut options.source_names, recovered.source_names);
         let progress = options.source_names.iter();
         let progress = progress.map(|name| recovered.sources.get(name).cloned());
         let progress = progress.map(Option::unwrap_or_default).collect();
@@ -109,14 +109,7 @@ impl LogThread {
             number: recovered.end.file + 1,
         };
         let kept = (recovered.temporary_tables, recovered.counted);
-        Self::open(
-            options,
-            &recovered.format,
-            opened,
-            merge,
-            kept,
-            has_one_path,
-        )
+        Self::open(options, &recovered.format, opened, merge, kept, configured)
     }
 
     fn open(
@@ -125,8 +118,9 @@ impl LogThread {
         opened: OpenedLog,
         mut merge: Merge,
         (temporary_tables, counted): (TemporaryTables, GtidSet),
-        has_one_path: bool,
+        configured: Vec<Arc<str>>,
     ) -> Result<Self, LogError> {
+        let has_one_path = has_one_path(&configured, &options.source_names);
         for progress in &opened.state.sources {
             merge.begin_origin(progress.server_id, progress.first_timestamp != 0);
         }
@@ -136,9 +130,12 @@ impl LogThread {
         let sources = options.source_names.iter().cloned().map(Source::new);
         let sources = sources.collect();
         let carried = carried_over(&merge, &temporary_tables, &counted, opened.number);
+        let followed = FollowedPaths::new(configured);
         let paths = Arc::new(Paths::new(&options.source_names));
         let log = Writer::open(options, format, opened, &carried)?;
+        followed.report(&log, &carried.paths);
         Ok(Self {
+            followed,
             log,
             merge,
             sources,

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use super::error::ReceiverError;
 use super::facts::SourceFacts;
 use super::source_end::{END_INTERVAL, SourceEnd};
+use super::source_retention::RetentionStatus;
 use crate::identity::Executed;
 use crate::position::SourcePosition;
 
@@ -79,6 +80,8 @@ pub struct SourceStatus {
     /// How often it was reported.
     end_reports: AtomicU64,
     made: Instant,
+    /// How long the source keeps its binlogs.
+    pub(super) retention: RetentionStatus,
     /// The path that is followed; [`NO_PATH`] before the first connection.
     path: AtomicU32,
     connection: Mutex<ConnectionStatus>,
@@ -130,12 +133,25 @@ impl Default for SourceStatus {
             end_reports: AtomicU64::new(0),
             path: AtomicU32::new(NO_PATH),
             made: Instant::now(),
+            retention: RetentionStatus::default(),
             connection: Mutex::new(connection),
         }
     }
 }
 
 impl SourceStatus {
+    /// Whether the source logs what it replicates; `None` if it does not say.
+    pub fn logs_updates(&self) -> Option<bool> {
+        self.retention.logs_updates()
+    }
+
+    /// What endangers the relay's way through the source's binlogs, if it is at `needed`.
+    pub fn retention_warnings(&self, needed: Option<&str>) -> Vec<String> {
+        let end = self.source_end().and_then(|end| end.position);
+        let newest = end.as_ref().map(|end| &*end.file);
+        self.retention.warnings(needed, newest)
+    }
+
     fn connection(&self) -> MutexGuard<'_, ConnectionStatus> {
         self.connection
             .lock()

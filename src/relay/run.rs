@@ -9,6 +9,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::error::RelayError;
 use super::open::{Relay, log_dir, source_names};
+use super::retention::{self, Keeper};
 use super::supervisor::{Stage, StageEnd, Supervisor};
 use crate::admin::{self, Answering};
 use crate::adoption::{Adoption, AdoptionOptions};
@@ -20,7 +21,7 @@ use crate::receiver::{
     SourceStatus,
 };
 use crate::relay_log::recover::Recovered;
-use crate::relay_log::{Condition, LogOptions, RelayLog, bridge};
+use crate::relay_log::{Condition, LogOptions, RelayLog, RetentionOptions, bridge, purge};
 use crate::sender::{self, Replicas};
 use crate::status::{Parts, SourceParts};
 
@@ -28,6 +29,8 @@ use crate::status::{Parts, SourceParts};
 const QUEUE_LEN: usize = 64;
 /// The most memory that they may use, in KiB.
 const QUEUE_KIB: u32 = 16 * 1024;
+/// Bytes of the disk that are reserved for the commit index and the list of files.
+const RESERVE_LEN: u64 = 8 * 1024 * 1024;
 
 impl Relay {
     /// Runs until `shutdown` is true, then stops the stages.
@@ -63,6 +66,12 @@ impl Relay {
             shutdown.clone(),
         );
         supervisor.spawn(Stage::AcceptLoop, until_stopped(accepting));
+        let keeper = Keeper {
+            parts: pipeline.parts.clone(),
+            replicas: replicas.clone(),
+        };
+        let keeping = retention::run(keeper, log_slot.subscribe(), shutdown.clone());
+        supervisor.spawn(Stage::Retention, until_stopped(keeping));
         let (parts, slot) = (pipeline.parts.clone(), log_slot.subscribe());
         let connected = replicas.clone();
         let disconnect_replicas = move || {
@@ -181,6 +190,13 @@ impl Pipeline {
                 max_size: config.log.max_size,
                 sync: config.log.sync,
                 source_names: source_names(config),
+                retention: RetentionOptions {
+                    expire_after: config.log.expire_after,
+                    max_total_size: config.log.max_total_size,
+                    keep_for_replicas: config.log.keep_for_replicas,
+                    max_file_size: config.log.max_size,
+                },
+                reserve: RESERVE_LEN,
                 stopping: Arc::new(AtomicBool::new(false)),
             },
             flavor: config.relay.flavor,
@@ -300,7 +316,9 @@ impl Pipeline {
         for repair in &recovered.repairs {
             tracing::warn!("recovery: {repair}");
         }
-        bridge::remove_useless(&self.log_options.log_dir, &recovered.files)?;
+        let log_dir = &self.log_options.log_dir;
+        purge::delete_leftovers(log_dir, &recovered.files, recovered.log_id)?;
+        bridge::remove_useless(log_dir, &recovered.files)?;
         Ok(LogThread::resume(self.log_options.clone(), recovered)?)
     }
 

@@ -1,6 +1,7 @@
 //! The answer to a statement.
 
 use super::binlog_events::EventListing;
+use super::variables::Warning;
 use crate::protocol::response::ColumnKind;
 
 /// The answer to a statement; errors are [`ServerError`](crate::protocol::ServerError)s.
@@ -8,6 +9,8 @@ use crate::protocol::response::ColumnKind;
 pub enum Answer {
     /// No rows.
     Ok,
+    /// No rows; SHOW WARNINGS has these.
+    Warned(Vec<Warning>),
     /// Rows.
     Rows {
         /// Names and types.

@@ -9,6 +9,7 @@ use super::cursor::Cursor;
 use super::expression;
 use super::information_schema;
 use super::kill;
+use super::purge_statement;
 use super::set_statement;
 use super::shows;
 use super::sql::{self, Token};
@@ -47,6 +48,7 @@ pub fn answer(
     let Some(first) = cursor.next() else {
         return Err(ServerError::new(1065, "Query was empty"));
     };
+    let is_show = first.is("SHOW");
     let answered = match first {
         Token::Word(word) => match word.to_ascii_uppercase().as_str() {
             "SELECT" => match information_schema::select(cursor.clone()) {
@@ -55,6 +57,8 @@ pub fn answer(
             },
             "SHOW" => shows::show(cursor, &context)?,
             "KILL" => kill::kill(cursor, &caller)?,
+            "PURGE" => purge_statement::purge(cursor, &context)?,
+            "FLUSH" => purge_statement::flush(cursor, &context)?,
             "SET" => {
                 let assignments = set_statement::parse(cursor, &context)?;
                 return match assignments {
@@ -78,6 +82,12 @@ pub fn answer(
         },
         _ => None,
     };
+    match &answered {
+        Some(Answer::Warned(warnings)) => variables.warnings.clone_from(warnings),
+        // SHOW WARNINGS may be repeated.
+        _ if is_show => {}
+        _ => variables.warnings.clear(),
+    }
     answered.ok_or_else(|| not_supported(relay.flavor, text))
 }
 

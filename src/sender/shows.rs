@@ -8,7 +8,7 @@ use super::replicas::Replica;
 use super::sql::{Token, matches_like};
 use super::sql_errors::missing_privilege;
 use super::statement_context::StatementContext;
-use super::variables;
+use super::variables::{self, Warning};
 use crate::binlog::format_description::version_numbers;
 use crate::flavor::Flavor;
 use crate::protocol::ServerError;
@@ -60,13 +60,11 @@ pub fn show(mut cursor: Cursor<'_>, context: &StatementContext<'_>) -> Outcome {
     if cursor.eat("PROCESSLIST") {
         return Ok(cursor.is_done().then(|| process_list(context)));
     }
-    if cursor.eat("WARNINGS") || cursor.eat("ERRORS") {
-        let columns = [
-            ("Level", ColumnKind::Text),
-            ("Code", ColumnKind::Integer),
-            ("Message", ColumnKind::Text),
-        ];
-        return Ok(Some(rows(&columns, Vec::new())));
+    if cursor.eat("WARNINGS") {
+        return Ok(Some(warnings(&context.variables.warnings)));
+    }
+    if cursor.eat("ERRORS") {
+        return Ok(Some(warnings(&[])));
     }
     if cursor.eat("DATABASES") || cursor.eat("SCHEMAS") {
         let columns = [("Database", ColumnKind::Text)];
@@ -83,6 +81,22 @@ fn rows(columns: &[(&str, ColumnKind)], rows: Vec<Row>) -> Answer {
         columns: columns.collect(),
         rows,
     }
+}
+
+fn warnings(warnings: &[Warning]) -> Answer {
+    let columns = [
+        ("Level", ColumnKind::Text),
+        ("Code", ColumnKind::Integer),
+        ("Message", ColumnKind::Text),
+    ];
+    let row = |warning: &Warning| -> Row {
+        vec![
+            Some("Warning".to_owned()),
+            Some(warning.code.to_string()),
+            Some(warning.message.clone()),
+        ]
+    };
+    rows(&columns, warnings.iter().map(row).collect())
 }
 
 /// The names that a statement selects.

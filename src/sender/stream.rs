@@ -23,6 +23,7 @@ use crate::protocol::ServerError;
 use crate::protocol::error_code::{ER_CONNECTION_KILLED, ER_SERVER_SHUTDOWN};
 use crate::relay_log::bridge::ServedFile;
 use crate::relay_log::reader::{FIRST_EVENT, LogFile};
+use crate::relay_log::retention::pins::Pin;
 use crate::relay_log::{LogError, RelayLog, RelayLogPosition};
 
 /// The resources of a dump.
@@ -38,6 +39,8 @@ pub struct DumpContext {
     pub client: Arc<Client>,
     /// The replica in the registry.
     pub replica: Arc<Replica>,
+    /// Keeps the files that it has not sent yet.
+    pub pin: Pin,
     /// True when the relay is stopping.
     pub shutdown: watch::Receiver<bool>,
 }
@@ -58,6 +61,7 @@ struct Dump<'a> {
     log: Arc<RelayLog>,
     server_id: u32,
     replica: Arc<Replica>,
+    pin: Pin,
     start: DumpStart,
     wording: Wording,
     walk: Walk,
@@ -87,6 +91,7 @@ impl<'a> Dump<'a> {
             log: context.log,
             server_id: context.server_id,
             replica: context.replica,
+            pin: context.pin,
             wording,
             walk,
             file: start.file,
@@ -213,6 +218,7 @@ impl<'a> Dump<'a> {
         };
         self.file = ServedFile::Log(next.file);
         let file = self.open()?;
+        self.pin.move_to(next.file);
         let format = self.read_format(&file)?;
         let name = self.file.name(self.log.log_dir());
         self.walk.start_file(name.clone());

@@ -19,6 +19,17 @@ const SESSION_BYTES_MAX: usize = 2 << 20;
 pub struct SessionVariables {
     user: BTreeMap<String, Value>,
     system: BTreeMap<String, Value>,
+    /// Those of the last statement, for SHOW WARNINGS.
+    pub warnings: Vec<Warning>,
+}
+
+/// A warning of a statement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Warning {
+    /// Its error number.
+    pub code: u16,
+    /// Its text.
+    pub message: String,
 }
 
 /// A session has set too many variables; they have been reset.

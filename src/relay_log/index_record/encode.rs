@@ -63,9 +63,10 @@ impl Record {
                 formats_differ,
                 begins_again,
                 own_until,
+                lost_until,
             } => {
                 let flags = [*is_aligned, *formats_differ, *begins_again];
-                path_queue(key, cursor, *before, flags, own_until)
+                path_queue(key, [cursor, own_until], *before, flags, *lost_until)
             }
             Record::PathSkipped { key, delivered } => path_skipped(key, delivered),
             Record::PathNewest { key, fingerprint } => path_of(18, key, fingerprint),
@@ -84,10 +85,10 @@ impl Record {
 
 fn path_queue(
     key: &PathKey,
-    cursor: &RecordNumber,
+    [cursor, own_until]: [&RecordNumber; 2],
     before: u64,
     flags: [bool; 3],
-    own_until: &RecordNumber,
+    lost_until: u32,
 ) -> RecordBytes {
     let [first, second, third] = flags.map(u8::from);
     path(16, key)
@@ -95,6 +96,7 @@ fn path_queue(
         .put_u64(4, before)
         .put_u64(16, cursor.file)
         .put_u64(24, cursor.record)
+        .put_u32(36, lost_until)
         .put_u64(40, own_until.file)
         .put_u64(48, own_until.record)
         .seal()

@@ -163,6 +163,7 @@ fn path_records() -> [Record; 4] {
                 file: 1 << 35,
                 record: 1 << 36,
             },
+            lost_until: 1 << 31,
         },
         Record::PathSkipped {
             key,

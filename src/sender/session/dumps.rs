@@ -9,6 +9,7 @@ use crate::protocol::command::RegisterReplica;
 use crate::protocol::error_code::{ER_ACCESS_DENIED_ERROR, ER_UNKNOWN_ERROR};
 use crate::sender::dump_output::DumpEnd;
 use crate::sender::dump_request::{DumpRequest, DumpStart, find_start};
+use crate::sender::known::{described, remember, sent_up_to};
 use crate::sender::replicas::Replica;
 use crate::sender::sql_errors::missing_privilege;
 use crate::sender::stream::{self, DumpContext};
@@ -70,6 +71,9 @@ impl Session {
         self.environment
             .replicas
             .end_older_dumps(flavor, &client, &replica);
+        // Nothing is removed while the start is being found.
+        let log = self.environment.log.clone();
+        let pin = log.pin(described(&client, &replica));
         let start = match self.find_start(request).await {
             Ok(start) => start,
             Err(error) => {
@@ -78,6 +82,8 @@ impl Session {
                 return Ok(Flow::End);
             }
         };
+        pin.move_to(start.begins_at().file);
+        remember(&log, &client, &replica, start.begins_at());
         tracing::info!(
             peer = self.connection.peer_name(),
             server_id = replica.server_id,
@@ -90,12 +96,17 @@ impl Session {
             log: self.environment.log.clone(),
             server_id: self.environment.options.server_id,
             write_timeout: self.environment.options.write_timeout,
-            client,
-            replica,
+            client: client.clone(),
+            replica: replica.clone(),
+            pin,
             shutdown: self.environment.shutdown.clone(),
         };
         let peer = self.connection.peer_name().to_owned();
-        match stream::run(&mut self.connection, context, start).await {
+        let end = stream::run(&mut self.connection, context, start).await;
+        if let Some(sent) = sent_up_to(&log, &replica) {
+            remember(&log, &client, &replica, sent);
+        }
+        match end {
             DumpEnd::Complete => return Ok(Flow::Continue),
             DumpEnd::Gone(error) => return Err(error),
             DumpEnd::Cut => {}

@@ -60,6 +60,13 @@ impl Session {
                     .wait(self.connection.write_ok(&OkPacket::default()))
                     .await
             }
+            Ok(Answer::Warned(warnings)) => {
+                let ok = OkPacket {
+                    warnings: warnings.len() as u16,
+                    ..OkPacket::default()
+                };
+                patience.wait(self.connection.write_ok(&ok)).await
+            }
             Ok(Answer::Rows { columns, rows }) => {
                 let columns: Vec<Column<'_>> = columns
                     .iter()
