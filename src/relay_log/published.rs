@@ -18,7 +18,7 @@ use crate::merge::PathProgress;
 use crate::position::{RelayLogPosition, SourcePosition};
 
 /// The number of the first file of a log.
-const FIRST_FILE: u64 = 1;
+pub(super) const FIRST_FILE: u64 = 1;
 
 /// How far one source has been received: everything up to here is durable under the `sync` policy.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -58,11 +58,9 @@ pub(super) fn add(log_dir: &LogDir, files: &[u64]) -> Result<(), LogError> {
     for file in files {
         let mut index = IndexReader::open(&log_dir.index_path(*file))?;
         while let Some(read) = index.next_record()? {
-            // Copies and ignored ones are not later than the transactions that they are copies of.
             let transaction = match &read.record {
                 Record::Transaction { transaction, .. }
-                | Record::BeforeStart { transaction, .. }
-                | Record::Ignored { transaction, .. } => transaction,
+                | Record::BeforeStart { transaction, .. } => transaction,
                 _ => continue,
             };
             let seconds = match transaction.identity {

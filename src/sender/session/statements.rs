@@ -88,6 +88,10 @@ impl Session {
     /// Sends the rows of SHOW BINLOG EVENTS; each batch is written before the next one is read.
     async fn list_events(&mut self, listing: EventListing) -> Result<(), ConnectionError> {
         let columns = binlog_events::COLUMNS.map(|(name, kind)| Column { name, kind });
+        let _pin = (self.environment.log).pin(format!(
+            "connection {} (SHOW BINLOG EVENTS)",
+            self.registration.client.id
+        ));
         let mut has_columns = false;
         let mut listing = Some(listing);
         while let Some(mut rest) = listing.take() {
