@@ -11,6 +11,8 @@ mod limits;
 mod mark;
 mod model;
 mod read_back;
+mod retention;
+mod retention_model;
 mod temporary_tables;
 mod xa;
 

@@ -57,6 +57,7 @@ mod random_histories;
 mod real_old_servers;
 mod refusals;
 mod repeated_copies;
+mod retention;
 mod runtime_errors;
 #[cfg(any(has_mysql_5_5, has_mysql_5_7))]
 mod semi_sync_plugins;

@@ -438,16 +438,20 @@ impl Path {
             lose(&entry);
         }
         if let Some(rest) = self.rest.filter(|rest| *rest < first) {
+            let mut next = None;
             let mut accept = |entry: Delivered| {
-                let is_lost = entry.record < first;
-                if is_lost && (entry.path != path || entry.record < own_until) {
-                    lose(&entry);
+                if entry.path == path && entry.record >= own_until {
+                    return true;
                 }
-                is_lost
+                match entry.record < first {
+                    true => lose(&entry),
+                    false => next = Some(entry.record),
+                }
+                next.is_none()
             };
             let read = ledger.read(rest, origin, &mut accept);
             read.map_err(Unaligned::Ledger)?;
-            self.rest = Some(first);
+            self.rest = next;
         }
         self.lost_until = until;
         Ok(())

@@ -69,7 +69,7 @@ mod tests {
         let at = |seconds| begin + Duration::from_secs(seconds);
         assert_eq!(space.full_in(at(0), 100), None);
         // 1 byte a second, after an hour without use.
-        for second in 0..7200u64 {
+        for second in 0..=7200u64 {
             space.note(at(second), 100_000 - second.saturating_sub(3600));
         }
         assert_eq!(space.full_in(at(7200), 96_400), Some(96_400));
