@@ -1,5 +1,6 @@
 //! What is recorded about replicas, so that the log files that they need are kept.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::replicas::{Client, Replica, Replicas};
@@ -29,6 +30,15 @@ pub fn remember(log: &RelayLog, client: &Client, replica: &Replica, end: RelayLo
         let names = (host(client, replica), client.user.clone());
         let known = seen(replica.server_id, uuid, names, end);
         log.retention().replicas.note(known);
+    }
+}
+
+/// Writes what is recorded, if it has changed. A failure is reported, and it is attempted again.
+pub async fn save(log: &Arc<RelayLog>) {
+    let log = log.clone();
+    let saving = tokio::task::spawn_blocking(move || log.retention().replicas.save());
+    if let Ok(Err(error)) = saving.await {
+        tracing::warn!("what the replicas were sent cannot be recorded: {error}");
     }
 }
 

@@ -10,8 +10,8 @@ use serde_json::Value;
 
 use crate::support::programs::program;
 use crate::support::raw_client::RawClient;
-use crate::support::relay::{RELAY_HOST, Relay, UNPRIVILEGED_USER};
-use crate::support::servers::{Kind, REPL_PASSWORD, REPL_USER, Server};
+use crate::support::relay::{RELAY_HOST, Relay};
+use crate::support::servers::{Kind, REPL_PASSWORD, REPL_USER, Server, UNPRIVILEGED_USER};
 use crate::support::topology::{Mode, Topology, TopologyOptions};
 use crate::support::{self, Profile};
 

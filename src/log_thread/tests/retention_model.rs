@@ -145,7 +145,9 @@ impl World {
                 let file = files[at % files.len()];
                 let end = RelayLogPosition { file, offset: 4 };
                 let known = seen(11, None, ("h".to_owned(), "u".to_owned()), end);
-                self.log_thread().log().retention().replicas.note(known);
+                let replicas = &self.log_thread().log().retention().replicas;
+                replicas.note(known);
+                replicas.save().unwrap();
                 self.replica = Some(file);
             }
             Op::Enforce { expired } => {

@@ -9,7 +9,7 @@ use crate::protocol::command::RegisterReplica;
 use crate::protocol::error_code::{ER_ACCESS_DENIED_ERROR, ER_UNKNOWN_ERROR};
 use crate::sender::dump_output::DumpEnd;
 use crate::sender::dump_request::{DumpRequest, DumpStart, find_start};
-use crate::sender::known::{described, remember, sent_up_to};
+use crate::sender::known::{described, remember, save, sent_up_to};
 use crate::sender::replicas::Replica;
 use crate::sender::sql_errors::missing_privilege;
 use crate::sender::stream::{self, DumpContext};
@@ -84,6 +84,7 @@ impl Session {
         };
         pin.move_to(start.begins_at().file);
         remember(&log, &client, &replica, start.begins_at());
+        save(&log).await;
         tracing::info!(
             peer = self.connection.peer_name(),
             server_id = replica.server_id,
