@@ -11,7 +11,7 @@
 //! `block_reader` reads the log, `walk` decides event by event, `until` where MariaDB's UNTIL ends it,
 //! `old_replicas` and `without_checksums` change events for clients that do not know them,
 //! `dump_output` writes to the client.
-//! `known` records which log files replicas need. `refusals` and `sql_errors` contain the errors of real servers; `replicas` is the registry of
+//! `known` records which log files replicas need, as far as they have not certainly `received` them. `refusals` and `sql_errors` contain the errors of real servers; `replicas` is the registry of
 //! connected clients.
 //!
 //! A sender reads the published part of the relay log, and nothing else of the relay.
@@ -37,6 +37,7 @@ pub mod login;
 mod old_replicas;
 mod purge_statement;
 mod queries;
+mod received;
 mod refusals;
 mod replicas;
 mod session;

@@ -1,6 +1,6 @@
 //! Removing old log files while the relay runs, and recording what its replicas need.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::watch;
@@ -21,6 +21,8 @@ const INTERVAL_MIN: Duration = Duration::from_millis(200);
 pub(super) struct Keeper {
     pub(super) parts: Arc<Parts>,
     pub(super) replicas: Arc<Replicas>,
+    /// The warnings about sources that were logged.
+    pub(super) logged: Mutex<Vec<String>>,
 }
 
 /// Compares the limits with the files until the relay stops.
@@ -88,6 +90,13 @@ impl Keeper {
                 log.retention().note_source(name, is_at_end, oldest, newest);
             }
         }
+        let warnings = self.parts.source_warnings(&state);
+        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        for warning in warnings.iter().filter(|warning| !logged.contains(warning)) {
+            tracing::warn!("{warning}");
+        }
+        *logged = warnings;
+        drop(logged);
         for source in &self.parts.sources {
             if let Some(logs_updates) = source.status.logs_updates() {
                 log.retention()

@@ -1,7 +1,7 @@
 //! Starts the stages, waits, and stops them.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use tokio::runtime::Handle;
@@ -69,6 +69,7 @@ impl Relay {
         let keeper = Keeper {
             parts: pipeline.parts.clone(),
             replicas: replicas.clone(),
+            logged: Mutex::default(),
         };
         let keeping = retention::run(keeper, log_slot.subscribe(), shutdown.clone());
         supervisor.spawn(Stage::Retention, until_stopped(keeping));

@@ -90,7 +90,7 @@ pub fn enforce(log: &RelayLog, now: SystemTime) -> Result<Purged, LogError> {
         max_total: options.max_total_size,
     };
     let plan = plan(&files, &limits, &needs);
-    warn(log, &files, &limits, &needs, &plan);
+    warn(log, now, (&files, &limits, &needs), &plan);
     purge(log, &plan, &mut |_| {})
 }
 
@@ -265,8 +265,13 @@ pub fn delete_leftovers(log_dir: &LogDir, files: &[u64], log_id: Uuid) -> Result
 }
 
 /// Warns of what is removed although it is needed, of what will be with the next file, and of replicas that
-/// have lost what they need.
-fn warn(log: &RelayLog, files: &[FileFacts], limits: &Limits, needs: &[Need], now: &Plan) {
+/// have lost what they need, and were seen recently.
+fn warn(
+    log: &RelayLog,
+    at: SystemTime,
+    (files, limits, needs): (&[FileFacts], &Limits, &[Need]),
+    now: &Plan,
+) {
     let name = |number| log.log_dir().file_name(number);
     let mut warnings = Vec::new();
     let mut say = |needs: &[Need], when: &str| {
@@ -301,7 +306,9 @@ fn warn(log: &RelayLog, files: &[FileFacts], limits: &Limits, needs: &[Need], no
     say(&endangered, "will soon be removed");
     let oldest = files.first().map_or(0, |file| file.number);
     for replica in log.retention().replicas.list() {
-        if replica.file < oldest {
+        if replica.file < oldest
+            && replica.was_seen_within(at, log.retention().options.keep_for_replicas)
+        {
             warnings.push(format!(
                 "replica {} ({}) was sent the log up to {}:{}, and what follows was removed: seed it again",
                 replica.server_id,

@@ -54,3 +54,24 @@ impl Reserve {
         fs::remove_file(&self.path).is_ok()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reserve_is_filled_once_and_freed_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("relay-bin.reserve");
+        let len = BLOCK_LEN as u64 + 7;
+        let reserve = Reserve::new(path.clone(), len);
+        assert!(!reserve.release());
+        // What a killed process has left of it is replaced.
+        fs::write(&path, b"part").unwrap();
+        reserve.fill();
+        assert_eq!(fs::metadata(&path).unwrap().len(), len);
+        assert!(reserve.release() && !path.exists() && !reserve.release());
+        Reserve::new(path.clone(), 0).fill();
+        assert!(!path.exists());
+    }
+}

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::replicas::{Client, Replica, Replicas};
 use crate::position::RelayLogPosition;
 use crate::relay_log::RelayLog;
+use crate::relay_log::reader::FIRST_EVENT;
 use crate::relay_log::retention::known_replicas::seen;
 
 /// A reader, as an administrator recognises it.
@@ -42,11 +43,17 @@ pub async fn save(log: &Arc<RelayLog>) {
     }
 }
 
-/// Up to where the log was sent to the replica; `None` while it reads a bridge.
-pub fn sent_up_to(log: &RelayLog, replica: &Replica) -> Option<RelayLogPosition> {
+/// Up to where the replica has certainly received the log; `None` while it reads a bridge.
+pub fn received_up_to(log: &RelayLog, replica: &Replica) -> Option<RelayLogPosition> {
     let (file, offset) = replica.progress.coordinates();
-    let file = log.log_dir().file_number(&file)?;
-    Some(RelayLogPosition { file, offset })
+    let sent = log.log_dir().file_number(&file)?;
+    Some(match replica.progress.oldest_unreceived() {
+        Some(file) => RelayLogPosition {
+            file,
+            offset: FIRST_EVENT,
+        },
+        None => RelayLogPosition { file: sent, offset },
+    })
 }
 
 /// Records this about all connected replicas.
@@ -56,7 +63,7 @@ pub fn remember_all(log: &RelayLog, replicas: &Replicas) {
             continue;
         };
         if replica.progress.dumping.load(Relaxed)
-            && let Some(end) = sent_up_to(log, &replica)
+            && let Some(end) = received_up_to(log, &replica)
         {
             remember(log, &client, &replica, end);
         }

@@ -234,6 +234,7 @@ fn log_files(context: &StatementContext<'_>) -> Result<Answer, ServerError> {
     let has_encrypted = context.relay.flavor == Flavor::MySql
         && version_numbers(log.server_version()) >= (8, 0, 14);
     let mut found = Vec::new();
+    let _pin = log.pin(format!("connection {}", context.caller.connection_id));
     let files = log.state().files.clone();
     for number in files {
         let size = coordinates::readable_end(log, number)

@@ -216,6 +216,9 @@ impl<'a> Dump<'a> {
             },
             ServedFile::Bridge(bridge) => bridge.next,
         };
+        if let ServedFile::Log(left) = self.file {
+            self.replica.progress.leave_file(left);
+        }
         self.file = ServedFile::Log(next.file);
         let file = self.open()?;
         self.pin.move_to(next.file);

@@ -35,14 +35,7 @@ impl Parts {
                 ));
             }
         }
-        for (number, source) in self.sources.iter().enumerate() {
-            let path = source.status.path().map_or(number, usize::from);
-            let position = state.sources.get(path).map(|progress| &progress.position);
-            let needed = position.filter(|at| !at.is_unknown()).map(|at| &*at.file);
-            let warnings = source.status.retention_warnings(needed);
-            let name = &source.config.name;
-            degraded.extend(warnings.iter().map(|text| format!("source {name}: {text}")));
-        }
+        degraded.extend(self.source_warnings(state));
         RelayReport {
             log_bytes: facts.map(|files| files.iter().map(|file| file.len).sum()),
             disk_free_bytes: free,
@@ -50,6 +43,20 @@ impl Parts {
             degraded,
             ..RelayReport::default()
         }
+    }
+
+    /// What endangers the relay's way through the binlogs of its sources.
+    pub fn source_warnings(&self, state: &LogState) -> Vec<String> {
+        let mut found = Vec::new();
+        for (number, source) in self.sources.iter().enumerate() {
+            let path = source.status.path().map_or(number, usize::from);
+            let position = state.sources.get(path).map(|progress| &progress.position);
+            let needed = position.filter(|at| !at.is_unknown()).map(|at| &*at.file);
+            let warnings = source.status.retention_warnings(needed);
+            let name = &source.config.name;
+            found.extend(warnings.iter().map(|text| format!("source {name}: {text}")));
+        }
+        found
     }
 
     /// Each source's name, and whether it is followed up to its end.

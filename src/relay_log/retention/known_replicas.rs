@@ -42,6 +42,16 @@ pub struct KnownReplica {
 }
 
 impl KnownReplica {
+    /// Whether it was connected within `time` before `now`; also if the clock was set back since.
+    pub fn was_seen_within(&self, now: SystemTime, time: Duration) -> bool {
+        self.seconds_away(now) < time.as_secs()
+    }
+
+    fn seconds_away(&self, now: SystemTime) -> u64 {
+        let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+        now.as_secs().saturating_sub(self.last_seen)
+    }
+
     fn is_same(&self, other: &KnownReplica) -> bool {
         self.server_id == other.server_id && self.server_uuid == other.server_uuid
     }
@@ -164,10 +174,8 @@ impl KnownReplicas {
 
     /// What those need that were seen within `keep`.
     pub(super) fn needs(&self, now: SystemTime, keep: Duration) -> Vec<Need> {
-        let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let table = self.lock();
-        let is_kept =
-            |replica: &&KnownReplica| now.saturating_sub(replica.last_seen) < keep.as_secs();
+        let is_kept = |replica: &&KnownReplica| replica.was_seen_within(now, keep);
         let needs = table.replicas.iter().filter(is_kept).map(|replica| Need {
             file: replica.file,
             kind: NeedKind::Replica,
@@ -175,7 +183,7 @@ impl KnownReplicas {
                 "replica {} ({}), last seen {} s ago",
                 replica.server_id,
                 replica.host,
-                now.saturating_sub(replica.last_seen)
+                replica.seconds_away(now)
             ),
         });
         needs.collect()

@@ -9,7 +9,7 @@ use crate::protocol::command::RegisterReplica;
 use crate::protocol::error_code::{ER_ACCESS_DENIED_ERROR, ER_UNKNOWN_ERROR};
 use crate::sender::dump_output::DumpEnd;
 use crate::sender::dump_request::{DumpRequest, DumpStart, find_start};
-use crate::sender::known::{described, remember, save, sent_up_to};
+use crate::sender::known::{described, received_up_to, remember, save};
 use crate::sender::replicas::Replica;
 use crate::sender::sql_errors::missing_privilege;
 use crate::sender::stream::{self, DumpContext};
@@ -104,7 +104,7 @@ impl Session {
         };
         let peer = self.connection.peer_name().to_owned();
         let end = stream::run(&mut self.connection, context, start).await;
-        if let Some(sent) = sent_up_to(&log, &replica) {
+        if let Some(sent) = received_up_to(&log, &replica) {
             remember(&log, &client, &replica, sent);
         }
         match end {
