@@ -9,6 +9,7 @@ mod events;
 mod finish;
 mod head;
 mod index_tail;
+mod limits;
 mod options;
 mod own_format;
 mod source_moves;
@@ -33,7 +34,7 @@ use self::sources::Sources;
 use self::tail::{Disk, Tail};
 use super::durable_mark::{Durable, DurableMark};
 use super::error::LogError;
-use super::index_record::{RECORD_LEN, Record, Step};
+use super::index_record::{Record, Step};
 use super::ledger::IndexLedger;
 use super::names::Names;
 use super::published::{LogState, RelayLog, SourceProgress};
@@ -48,11 +49,6 @@ use crate::identity::Identity;
 use crate::merge::Decision;
 use crate::position::{RecordNumber, RelayLogPosition};
 use crate::transaction::{Transaction, TransactionBatch};
-
-/// Bytes reserved at the end of a file for the closing ROTATE and for headers that grow.
-const CLOSING_RESERVE: u64 = 64 * 1024;
-/// An index with more bytes than this, and than its log file, is full.
-const INDEX_LEN_MAX: u64 = 16 * 1024 * 1024;
 
 /// A log that is opened for writing: its state, and the file with which it continues.
 #[derive(Debug)]
@@ -271,38 +267,6 @@ impl Writer {
         !batch.before_start && self.sources.end_reading_back()
     }
 
-    /// Whether a new file must begin before `len` bytes can be appended.
-    ///
-    /// # Errors
-    /// When no file can hold them.
-    pub fn is_full(&self, len: u64) -> Result<bool, WriteError> {
-        if !fits(0, len) {
-            return Err(WriteError::TooLarge { len });
-        }
-        let end = self.tail.end();
-        let is_full = end >= self.options.max_size || !fits(end, len);
-        Ok(is_full && self.has_transactions || self.is_index_full())
-    }
-
-    /// Whether a new file must begin because of the size of the index: copies and empty files of sources make
-    /// it grow beside a log file that does not.
-    pub fn is_index_full(&self) -> bool {
-        let added = (self.index.records() - self.index.head_records) * RECORD_LEN as u64;
-        let max = self.tail.end().max(INDEX_LEN_MAX);
-        added >= max.min(self.options.max_size)
-    }
-
-    /// Checks that `len` bytes fit into the current file.
-    ///
-    /// # Errors
-    /// When they do not.
-    pub fn check_fits(&self, len: u64) -> Result<(), WriteError> {
-        match fits(self.tail.end(), len) {
-            true => Ok(()),
-            false => Err(WriteError::TooLarge { len }),
-        }
-    }
-
     /// Appends a transaction's events, if it is new, and its record. Neither is durable or
     /// published before [`Writer::commit`]. Returns the record's number.
     ///
@@ -495,9 +459,4 @@ fn open_retention(options: &LogOptions) -> Result<Retention, LogError> {
     let replicas = KnownReplicas::open(path.clone());
     let replicas = replicas.map_err(|cause| LogError::io("read", &path, cause))?;
     Ok(Retention::new(options.retention, replicas))
-}
-
-/// Whether `len` bytes fit after `end`: offsets in binlog events have 32 bits.
-fn fits(end: u64, len: u64) -> bool {
-    end.saturating_add(len) <= u64::from(u32::MAX) - CLOSING_RESERVE
 }

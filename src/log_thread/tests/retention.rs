@@ -95,7 +95,7 @@ fn log_recovers_from_a_crash_at_every_step_of_a_removal() {
             let resumed = LogThread::resume(options.clone(), found).unwrap();
             assert_eq!(resumed.log().state().executed, executed, "{flavor} {step}");
         }
-        // The log goes on, and is right after a restart, too.
+        // The log continues, and is right after a restart, too.
         let mut m1 = TestSource::new(0, flavor);
         let batch = m1.deliver(&[group(flavor, 80, 99, "", Shape::Small)]);
         log_thread.append(&batch, &batch.transactions[0]).unwrap();
