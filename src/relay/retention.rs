@@ -19,10 +19,10 @@ const INTERVAL_MIN: Duration = Duration::from_millis(200);
 
 /// What is compared.
 pub(super) struct Keeper {
-    pub(super) parts: Arc<Parts>,
-    pub(super) replicas: Arc<Replicas>,
+    parts: Arc<Parts>,
+    replicas: Arc<Replicas>,
     /// The warnings about sources that were logged.
-    pub(super) logged: Mutex<Vec<String>>,
+    logged: Mutex<Vec<String>>,
 }
 
 /// Compares the limits with the files until the relay stops.
@@ -67,6 +67,14 @@ pub(super) async fn run(
 }
 
 impl Keeper {
+    pub(super) fn new(parts: Arc<Parts>, replicas: Arc<Replicas>) -> Self {
+        Self {
+            parts,
+            replicas,
+            logged: Mutex::default(),
+        }
+    }
+
     fn step(&self, log: &RelayLog) -> Result<(), String> {
         self.note_sources(log);
         sender::remember_all(log, &self.replicas);

@@ -1,7 +1,7 @@
 //! Starts the stages, waits, and stops them.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use tokio::runtime::Handle;
@@ -66,11 +66,7 @@ impl Relay {
             shutdown.clone(),
         );
         supervisor.spawn(Stage::AcceptLoop, until_stopped(accepting));
-        let keeper = Keeper {
-            parts: pipeline.parts.clone(),
-            replicas: replicas.clone(),
-            logged: Mutex::default(),
-        };
+        let keeper = Keeper::new(pipeline.parts.clone(), replicas.clone());
         let keeping = retention::run(keeper, log_slot.subscribe(), shutdown.clone());
         supervisor.spawn(Stage::Retention, until_stopped(keeping));
         let (parts, slot) = (pipeline.parts.clone(), log_slot.subscribe());

@@ -48,6 +48,19 @@ impl Session {
         self.variables.first_text(&names)?.parse().ok()
     }
 
+    /// The replica of this client, whose dump has this server_id.
+    fn dumping(&self, server_id: u32) -> Replica {
+        let registered = self.registration.client.replica();
+        let registered = registered.as_ref();
+        Replica {
+            server_id,
+            server_uuid: self.replica_uuid(),
+            report_host: registered.map_or_else(String::new, |known| known.report_host.clone()),
+            report_port: registered.map_or(0, |known| known.report_port),
+            ..Replica::default()
+        }
+    }
+
     /// Serves a dump until it ends.
     pub(super) async fn dump(&mut self, request: DumpRequest) -> Result<Flow, ConnectionError> {
         self.connection.set_phase(Phase::Stream);
@@ -56,16 +69,7 @@ impl Session {
             return Ok(Flow::End);
         }
         let client = self.registration.client.clone();
-        let registered = client.replica();
-        let replica = Replica {
-            server_id: request.server_id,
-            server_uuid: self.replica_uuid(),
-            report_host: registered
-                .as_ref()
-                .map_or_else(String::new, |known| known.report_host.clone()),
-            report_port: registered.map_or(0, |known| known.report_port),
-            ..Replica::default()
-        };
+        let replica = self.dumping(request.server_id);
         let flavor = Flavor::of_version(self.environment.log.server_version());
         let replica = self.environment.replicas.set_replica(&client, replica);
         self.environment
