@@ -20,7 +20,7 @@ const WATCH_PAUSE: Duration = Duration::from_secs(1);
 /// Show the state of a running relay, its sources and its replicas
 ///
 /// Queries the relay over its Unix socket. Exits with 3 when the relay answers but something is
-/// wrong, such as a source that is not streaming.
+/// degraded, such as a source that is not streaming.
 #[derive(Debug, clap::Args)]
 pub struct StatusArgs {
     /// Configuration file of the relay; only the path of its socket is used
@@ -95,6 +95,9 @@ fn render(report: &Report) -> String {
     text.push_str(&format!("purged    {}\n", or_dash(&relay.gtid_purged)));
     if let Some(error) = &relay.last_error {
         text.push_str(&format!("error     {}\n", escaped(&error.message)));
+    }
+    for reason in &relay.degraded {
+        text.push_str(&format!("degraded  {}\n", escaped(reason)));
     }
     text.push_str(&format!("\n{}\n", sources(report)));
     for source in &report.sources {

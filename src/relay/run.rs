@@ -156,6 +156,7 @@ impl Pipeline {
             server_uuid,
             started: Instant::now(),
             sources: sources.collect(),
+            alert: config.alert,
         };
         let receivers = (0u16..).zip(&parts.sources).map(|(number, source)| {
             let options = ReceiverOptions {

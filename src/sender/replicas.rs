@@ -13,7 +13,7 @@ use crate::flavor::Flavor;
 use crate::gtid::Uuid;
 
 /// One connected replica, as the status shows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReplicaReport {
     /// Its server_id.
     pub server_id: u32,
