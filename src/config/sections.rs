@@ -15,7 +15,7 @@ use super::settings::{
 };
 use super::settings::{LimitsConfig, LogConfig, RelayConfig, SourceConfig, SyncPolicy};
 use super::values::{DURATION_MAX, is_listen_address, is_uuid, show_size};
-use super::{filter_rules, source, user};
+use super::{filter_rules, password, source, user};
 use crate::flavor::Flavor;
 
 const SECTIONS: &[&str] = &[
@@ -298,7 +298,11 @@ fn read_tls(root: &mut Section<'_, '_>) -> ListenerTlsConfig {
 }
 
 fn read_admin(root: &mut Section<'_, '_>, data_dir: &Path) -> AdminConfig {
-    let mut section = root.subsection("admin", "[admin]".to_owned(), &["socket", "http"]);
+    let mut section = root.subsection(
+        "admin",
+        "[admin]".to_owned(),
+        &["socket", "http", "http_token", "http_token_file"],
+    );
     let socket: PathBuf = section
         .path("socket", "the path of a unix socket")
         .unwrap_or_else(|| data_dir.join("binrelay.sock"));
@@ -316,8 +320,16 @@ fn read_admin(root: &mut Section<'_, '_>, data_dir: &Path) -> AdminConfig {
     let http = section
         .string_if("http", ADDRESS, is_address)
         .and_then(|text| text.parse().ok());
-    if http.is_some() {
-        section.warn_not_served("http", "nothing listens there");
+    let http_token = password::read_http_token(&mut section);
+    if http.is_some_and(|at: SocketAddr| !at.ip().is_loopback()) && http_token.is_none() {
+        section.refuse(
+            "http",
+            "an address that other machines reach needs http_token or http_token_file",
+        );
     }
-    AdminConfig { socket, http }
+    AdminConfig {
+        socket,
+        http,
+        http_token,
+    }
 }

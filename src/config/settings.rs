@@ -288,6 +288,8 @@ pub struct ListenerTlsConfig {
 pub struct AdminConfig {
     /// The unix socket for `binrelay status`. Default `data_dir/binrelay.sock`.
     pub socket: PathBuf,
-    /// Address for metrics and health checks; accepted, but has no effect yet.
+    /// Address for the page, metrics and health checks; `None` = none.
     pub http: Option<SocketAddr>,
+    /// What clients must present there. Invariant: `Some` unless `http` is a loopback address.
+    pub http_token: Option<Secret>,
 }

@@ -223,6 +223,14 @@ impl Replicas {
         }
     }
 
+    /// Ends the sessions of all replicas; they connect again by themselves.
+    pub fn disconnect_replicas(&self) {
+        let clients = self.clients();
+        for client in clients.iter().filter(|client| client.replica().is_some()) {
+            self.kill(client.id);
+        }
+    }
+
     /// Records that a client is this replica.
     pub fn set_replica(&self, client: &Client, replica: Replica) -> Arc<Replica> {
         let replica = Arc::new(replica);
