@@ -102,7 +102,25 @@ fn render(report: &Report) -> String {
             text.push_str(&format!("{}: {}\n", source.name, error_line(error)));
         }
     }
+    text.push_str(&semi_sync_lines(report));
     text.push_str(&format!("\n{}\n", replicas(report)));
+    text
+}
+
+/// What semi-sync replication does not do that is configured.
+fn semi_sync_lines(report: &Report) -> String {
+    let mut text = String::new();
+    for source in &report.sources {
+        if let Some(problem) = &source.semi_sync_problem {
+            text.push_str(&format!("{}: {}\n", source.name, escaped(problem)));
+        }
+    }
+    if report.relay.semi_sync_wait.as_deref() == Some("timed_out") {
+        text.push_str(
+            "semi-sync: transactions are acknowledged to the sources without the replicas, which did not \
+             acknowledge in time (semi_sync_timeout), until they have caught up\n",
+        );
+    }
     text
 }
 

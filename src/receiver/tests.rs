@@ -83,6 +83,7 @@ impl Relay {
             identities: Arc::default(),
             paths: writer.paths().clone(),
             read_back: Arc::new(ReadBack::new(Vec::new())),
+            acknowledged: Arc::default(),
         };
         let runtime = tokio::runtime::Handle::current();
         let known = ledgers.clone();

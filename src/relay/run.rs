@@ -20,7 +20,9 @@ use crate::receiver::{
     SourceStatus,
 };
 use crate::relay_log::recover::Recovered;
-use crate::relay_log::{Condition, LogOptions, RelayLog, bridge};
+use crate::relay_log::{
+    Condition, LogOptions, RelayLog, ReplicaAcknowledgements, ReplicaWait, bridge,
+};
 use crate::sender::{self, Replicas};
 use crate::status::{Parts, SourceParts};
 
@@ -53,7 +55,7 @@ impl Relay {
         // If there is a log already, the first client that is answered finds it.
         let log = resumed.as_ref().map(|writer| writer.log().clone());
         let log_slot = watch::Sender::new(log);
-        let replicas = Arc::new(Replicas::default());
+        let replicas = Arc::new(Replicas::new(pipeline.acknowledged.clone()));
         let mut supervisor = Supervisor::new(shutdown.clone());
         let accepting = sender::run(
             self.listener,
@@ -137,6 +139,7 @@ struct Pipeline {
     requests: Vec<mpsc::Receiver<ContinueRequest>>,
     parts: Arc<Parts>,
     identities: Arc<Identities>,
+    acknowledged: Arc<ReplicaAcknowledgements>,
     shutdown: watch::Receiver<bool>,
 }
 
@@ -146,6 +149,10 @@ impl Pipeline {
         let server_uuid = relay.data_dir.server_uuid();
         let server_id = config.relay.server_id;
         let log_dir = log_dir(config);
+        let acknowledged = Arc::new(ReplicaAcknowledgements::new(ReplicaWait {
+            replicas: config.relay.semi_sync_wait_for_replicas as usize,
+            timeout: config.relay.semi_sync_timeout,
+        }));
         let sources = config.sources.iter().map(|source| SourceParts {
             config: source.clone(),
             status: Arc::new(SourceStatus::default()),
@@ -156,6 +163,7 @@ impl Pipeline {
             server_uuid,
             started: Instant::now(),
             sources: sources.collect(),
+            acknowledged: acknowledged.clone(),
         };
         let receivers = (0u16..).zip(&parts.sources).map(|(number, source)| {
             let options = ReceiverOptions {
@@ -189,6 +197,7 @@ impl Pipeline {
             requests,
             parts: Arc::new(parts),
             identities: Arc::new(Identities::default()),
+            acknowledged,
             shutdown,
         }
     }
@@ -231,6 +240,7 @@ impl Pipeline {
             identities: self.identities.clone(),
             paths,
             read_back: Arc::new(read_back),
+            acknowledged: self.acknowledged.clone(),
         };
         self.start_receivers(context, supervisor);
         supervisor.wait_for_shutdown().await?;
