@@ -6,9 +6,9 @@
 //! acknowledgement:     │ EF │ position (8, little-endian) │ file name │
 //! ```
 //! An acknowledgement goes from the replica to the source on the connection of the dump. Its packet
-//! number is 0. The number of the source's next packet after an event with flag 1 is 1, in MySQL and
-//! MariaDB alike; MySQL's and MariaDB's compressed packets differ. An acknowledgement of a position is
-//! one of everything before it. (`plugin/semisync` of MySQL, `sql/semisync_master.cc` of MariaDB.)
+//! number is 0. The number of the source's next packet after an event with flag 1 is 1; of a compressed
+//! packet it is 0 in MySQL and 1 in MariaDB. An acknowledgement of a position is one of everything before
+//! it. (`plugin/semisync` of MySQL, `sql/semisync_master.cc` of MariaDB.)
 
 use super::InvalidMessage;
 

@@ -19,11 +19,14 @@ use super::connect::within;
 use super::control::SemiSync;
 use super::dump_request::FIRST_EVENT;
 use super::error::ReceiverError;
+use super::facts::SourceFacts;
 use super::old_servers::{first_known, is_unknown_variable};
 use super::options::{ReceiverContext, ReceiverOptions};
 use super::semi_sync_status::{SemiSyncStatus, problem};
 use super::status::SourceStatus;
+use crate::binlog::format_description::version_numbers;
 use crate::connection::Connection;
+use crate::flavor::Flavor;
 use crate::log_thread::{RefusalNote, SourceCounters};
 use crate::position::{RelayLogPosition, SourcePosition};
 use crate::protocol::semi_sync::Acknowledgement;
@@ -105,6 +108,8 @@ pub(super) struct Acknowledgements<'a> {
     newest: SourcePosition,
     /// Whether that is since the last batch was passed on.
     is_wanted: bool,
+    /// See [`Acknowledgements::note_skipped`].
+    acknowledges_skipped: bool,
     /// Passed on. Bounded: entries have different `batches`, and the queue of batches is bounded.
     waiting: VecDeque<Wanted>,
     /// Durable here. Bounded as `waiting`: entries have different ends of the log.
@@ -127,10 +132,14 @@ impl<'a> Acknowledgements<'a> {
         context: &ReceiverContext,
         counters: &SourceCounters,
         status: &'a SourceStatus,
+        facts: &SourceFacts,
     ) -> Self {
+        let takes_any =
+            facts.flavor == Flavor::MariaDb || version_numbers(&facts.version) >= (5, 7, 0);
         Self {
             newest: SourcePosition::default(),
             is_wanted: false,
+            acknowledges_skipped: takes_any && context.is_published_durable,
             waiting: VecDeque::new(),
             durable: VecDeque::new(),
             due: None,
@@ -142,6 +151,17 @@ impl<'a> Acknowledgements<'a> {
             write_timeout: options.config.read_timeout,
             status: &status.semi_sync,
             packet: Vec::new(),
+        }
+    }
+
+    /// The source's dump has moved to `at`, outside any transaction, without an event: it has skipped
+    /// transactions that the relay said it has. MySQL since 8.0 does not count them as acknowledged, and its
+    /// clients would wait until another one, or its timeout.
+    ///
+    /// MySQL before 5.7 would take this for the answer to its next event.
+    pub(super) fn note_skipped(&mut self, at: &SourcePosition) {
+        if self.acknowledges_skipped && self.newest != *at {
+            self.want(at, true);
         }
     }
 

@@ -105,7 +105,7 @@ pub(super) async fn stream(
         has_news: true,
         acknowledgements: dump
             .is_semi_sync
-            .then(|| Acknowledgements::new(options, context, ledger, status)),
+            .then(|| Acknowledgements::new(options, context, ledger, status, &facts)),
         wants_acknowledgement: false,
     };
     loop {
@@ -338,6 +338,7 @@ impl Stream<'_> {
                 self.position.at
             );
         }
+        let before = self.position.at.offset;
         let change = self.position.control(header, event)?;
         if header.event_type == EventType::HEARTBEAT {
             self.status.note_heartbeat(&self.position.at);
@@ -348,6 +349,11 @@ impl Stream<'_> {
             Change::Position => {
                 if let Some(assembler) = &mut self.assembler {
                     assembler.move_to(self.position.at.offset);
+                }
+                let has_moved = self.position.at.offset != before && !self.is_in_transaction();
+                if let Some(acknowledgements) = self.acknowledgements.as_mut().filter(|_| has_moved)
+                {
+                    acknowledgements.note_skipped(&self.position.at);
                 }
                 Ok(false)
             }

@@ -12,7 +12,7 @@ use super::open::{Relay, log_dir, source_names};
 use super::supervisor::{Stage, StageEnd, Supervisor};
 use crate::admin::{self, Answering};
 use crate::adoption::{Adoption, AdoptionOptions};
-use crate::config::{Config, FlavorChoice, Privilege, UserConfig};
+use crate::config::{Config, FlavorChoice, Privilege, SyncPolicy, UserConfig};
 use crate::log_thread::{LogThread, Queued, SourceCounters};
 use crate::receiver::control;
 use crate::receiver::{
@@ -241,6 +241,7 @@ impl Pipeline {
             paths,
             read_back: Arc::new(read_back),
             acknowledged: self.acknowledged.clone(),
+            is_published_durable: self.log_options.sync == SyncPolicy::Commit,
         };
         self.start_receivers(context, supervisor);
         supervisor.wait_for_shutdown().await?;

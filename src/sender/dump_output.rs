@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::environment::stopping;
 use super::replicas::{Client, KillReason, killed};
 use crate::connection::{Connection, ConnectionError};
+use crate::flavor::Flavor;
 use crate::protocol::ServerError;
 use crate::protocol::framing::PacketPart;
 use crate::protocol::handshake::SERVER_STATUS_AUTOCOMMIT;
@@ -182,10 +183,14 @@ impl<'a> DumpOutput<'a> {
         }
     }
 
-    /// The packet that was written last asks for an acknowledgement: the compressed packets' numbers
-    /// continue as the packets' own.
-    pub fn continue_after_asking(&mut self) {
-        self.connection.set_compressed_sequence(1);
+    /// The packet that was written last asks for an acknowledgement: compressed packets are numbered from
+    /// the beginning, which differs between the servers.
+    pub fn continue_after_asking(&mut self, flavor: Flavor) {
+        let first = match flavor {
+            Flavor::MySql => 0,
+            Flavor::MariaDb => 1,
+        };
+        self.connection.set_compressed_sequence(first);
     }
 
     /// Frees memory that is not needed at the end of the log, down to `len` bytes.

@@ -20,6 +20,7 @@ use super::walk::{Walk, WalkError};
 use super::without_checksums;
 use crate::binlog::{EventError, EventType, FormatDescription};
 use crate::connection::Connection;
+use crate::flavor::Flavor;
 use crate::protocol::ServerError;
 use crate::protocol::error_code::{ER_CONNECTION_KILLED, ER_SERVER_SHUTDOWN};
 use crate::protocol::semi_sync::MAGIC;
@@ -333,7 +334,8 @@ impl<'a> Dump<'a> {
         self.check_interrupted()?;
         let written = self.output.write_pending().await?;
         if self.walk.packets.take_asked() {
-            self.output.continue_after_asking();
+            let flavor = Flavor::of_version(self.log.server_version());
+            self.output.continue_after_asking(flavor);
         }
         let progress = &self.replica.progress;
         progress.set_coordinates(self.walk.file_name(), self.offset);

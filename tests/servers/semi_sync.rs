@@ -11,60 +11,11 @@ use crate::support::relay::{RELAY_HOST, Relay, RelayOptions, SourceOptions};
 use crate::support::replication::{
     assert_healthy, attach, retry_each_second, settle, start_replica, stop_replica,
 };
+use crate::support::semi_sync::{Words, global_status, replica_extra};
 use crate::support::servers::{Kind, Server, ServerOptions};
 use crate::support::tables::assert_same_tables;
 use crate::support::topology::{Mode, pause, replica_options};
 use crate::support::{SeedNote, seed};
-
-/// The words of a kind of server for the two sides.
-pub struct Words {
-    pub source: &'static str,
-    replica: &'static str,
-}
-
-impl Words {
-    pub fn of(kind: Kind) -> Words {
-        match kind {
-            Kind::MySql => Words {
-                source: "source",
-                replica: "replica",
-            },
-            _ => Words {
-                source: "master",
-                replica: "slave",
-            },
-        }
-    }
-}
-
-/// Options of a server with semi-sync on both sides. A commit waits for ten minutes: what is acknowledged
-/// to a client was acknowledged by a replica.
-pub fn server_extra(kind: Kind) -> Vec<String> {
-    let Words { source, replica } = Words::of(kind);
-    let mut options = vec![
-        format!("--loose-rpl-semi-sync-{source}-enabled=1"),
-        format!("--loose-rpl-semi-sync-{source}-timeout=600000"),
-        format!("--loose-rpl-semi-sync-{source}-wait-point=AFTER_SYNC"),
-        format!("--loose-rpl-semi-sync-{replica}-enabled=1"),
-    ];
-    if kind == Kind::MySql {
-        options.push(
-            "--plugin-load-add=rpl_semi_sync_source=semisync_source.so;\
-             rpl_semi_sync_replica=semisync_replica.so"
-                .to_owned(),
-        );
-    }
-    options
-}
-
-/// A value of SHOW GLOBAL STATUS.
-pub async fn global_status(server: &Server, name: &str) -> String {
-    let rows: Vec<(String, String)> = server
-        .rows(&format!("SHOW GLOBAL STATUS LIKE '{name}'"))
-        .await;
-    assert_eq!(rows.len(), 1, "{server}: {name}");
-    rows[0].1.clone()
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn mysql() {
@@ -89,7 +40,7 @@ struct Stand {
 impl Stand {
     async fn start(kind: Kind, mode: Mode) -> Stand {
         let mut of_replica = replica_options(kind, 11);
-        of_replica.extra = server_extra(kind);
+        of_replica.extra = replica_extra(kind);
         let (source, replica) = tokio::join!(
             Server::start(kind, ServerOptions::new(86)),
             Server::start(kind, of_replica),

@@ -5,13 +5,13 @@
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use super::semi_sync::{Words, global_status, server_extra};
 use crate::support;
 use crate::support::binlog_text::count_gtids;
 use crate::support::load::{Load, LoadReport, assert_acknowledged};
 use crate::support::replication::{
     kill_replicating, retry_each_second, settle, start_replica, stop_replica, write_mark,
 };
+use crate::support::semi_sync::{Words, global_status, master_extra, replica_extra};
 use crate::support::topology::{Mode, Topology, TopologyOptions, run_for};
 use crate::support::{SeedNote, seed, seeds};
 
@@ -31,8 +31,8 @@ async fn start(mode: Mode) -> Topology {
     options.attach_extra = retry_each_second(kind);
     options.log_extra = vec!["max_size = \"1MiB\"".to_owned()];
     options.source_extra = vec!["semi_sync = true".to_owned()];
-    options.master_extra = server_extra(kind);
-    options.replica_extra = server_extra(kind);
+    options.master_extra = master_extra(kind);
+    options.replica_extra = replica_extra(kind);
     Topology::start(options).await
 }
 

@@ -1,9 +1,9 @@
 //! Replicas of each kind that have semi-sync enabled acknowledge transactions to the relay.
 
-use super::semi_sync::global_status;
 use crate::support;
 use crate::support::relay::{RELAY_HOST, Relay, RelayOptions, SourceOptions};
 use crate::support::replication::{assert_healthy, attach, settle, stop_replica};
+use crate::support::semi_sync::global_status;
 use crate::support::servers::{Kind, Server, ServerOptions};
 use crate::support::tables::assert_same_tables;
 use crate::support::topology::{Mode, replica_options};
