@@ -28,7 +28,8 @@ pub struct SemiSync {
     replica: Arc<Replica>,
     /// The newest acknowledgement that was asked for and has not arrived.
     asked: Option<Asked>,
-    /// No acknowledgement may name a later position.
+    /// The end of what was sent, or skipped because the replica has it. No acknowledgement may name a later
+    /// position.
     sent: Option<RelayLogPosition>,
 }
 
@@ -61,6 +62,7 @@ impl SemiSync {
 
     /// Everything up to `end`, the published end, was sent or skipped.
     pub fn sent(&mut self, end: RelayLogPosition, region: SentRegion) {
+        self.sent = Some(end);
         if region.asks {
             let from = match region.has_transactions {
                 true => end,
@@ -70,7 +72,6 @@ impl SemiSync {
                 },
             };
             self.asked = Some(Asked { from, end });
-            self.sent = Some(end);
         } else if !region.has_sent {
             // The replica has what was skipped.
             match &mut self.asked {

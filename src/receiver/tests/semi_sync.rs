@@ -2,10 +2,11 @@
 
 use std::time::Instant;
 
-use super::binlog::{Binlog, mysql};
+use super::binlog::{Asked, Binlog, Packet, mysql};
 use super::following::WAYS;
 use super::source::{FakeSource, SemiSyncPlugin};
 use super::*;
+use crate::binlog::EventHeader;
 use crate::relay_log::{RelayLogPosition, ReplicaWait};
 
 async fn source(binlog: Binlog, plugin: Option<SemiSyncPlugin>) -> FakeSource {
@@ -40,15 +41,17 @@ async fn until_acknowledged(relay: &Relay, source: &FakeSource) {
     for (one, next) in positions.iter().zip(&positions[1..]) {
         assert!(!next.precedes(one), "{next} after {one}");
     }
-    let boundaries = source.state().binlog.boundaries();
-    for position in positions
-        .iter()
-        .filter(|position| position.file == end.file)
-    {
-        let is_boundary = boundaries
-            .iter()
-            .any(|(offset, _)| *offset == position.offset);
-        assert!(is_boundary || position.offset == 4, "{position}");
+    let first = Asked::File(SourcePosition::new("bin.000001", 4));
+    let packets = source.state().binlog.dump(&first);
+    for position in positions {
+        let is_end = |packet: &Packet| packet.durable.as_ref() == Some(&position);
+        let is_control = |packet: &Packet| {
+            let header = EventHeader::parse(&packet.event).unwrap();
+            header.event_type.is_control() && u64::from(header.log_pos) == position.offset
+        };
+        let is_boundary =
+            position.offset == 4 || packets.iter().any(is_end) || packets.iter().any(is_control);
+        assert!(is_boundary, "{position}");
     }
 }
 
