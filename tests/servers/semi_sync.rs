@@ -160,7 +160,7 @@ async fn follow(kind: Kind, mode: Mode, prepare: &str, problem: &str) {
     stand.insert(3).await;
     assert_eq!(stand.of_source("no_tx").await, "0");
 
-    // Off and on again at the source: the dump goes on.
+    // Off and on again at the source: the dump continues.
     let reconnects = stand.relay.source_status("m")["reconnects"].clone();
     stand.enable(false).await;
     stand.insert(4).await;
