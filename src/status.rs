@@ -2,6 +2,7 @@
 //!
 //! The names are those of the JSON that scripts rely on; unknown values are null.
 
+mod degraded;
 mod only_here;
 
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use std::time::{Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::SourceConfig;
+use crate::config::{AlertConfig, SourceConfig};
 use crate::gtid::Uuid;
 use crate::identity::Executed;
 use crate::log_thread::SourceCounters;
@@ -33,7 +34,7 @@ pub struct Report {
 }
 
 /// The relay itself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RelayReport {
     /// binrelay's version.
     pub version: String,
@@ -61,10 +62,13 @@ pub struct RelayReport {
     pub semi_sync_wait: Option<String>,
     /// Why the log is not `running`.
     pub last_error: Option<ErrorReport>,
+    /// What an administrator must look at, a sentence each; empty when all is well.
+    #[serde(default)]
+    pub degraded: Vec<String>,
 }
 
 /// One source.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceReport {
     /// The channel's name.
     pub name: String,
@@ -96,6 +100,9 @@ pub struct SourceReport {
     pub bytes_received: u64,
     /// Connections lost or not established since the relay's start.
     pub reconnects: u64,
+    /// Since its newest packet, heartbeats included; null before the first one.
+    #[serde(default)]
+    pub silent_seconds: Option<u64>,
     /// Whether the source waits for the relay's acknowledgements.
     pub semi_sync: bool,
     /// Acknowledgements sent to the source since the relay's start.
@@ -166,6 +173,8 @@ pub struct Parts {
     pub sources: Vec<SourceParts>,
     /// What the replicas have acknowledged.
     pub acknowledged: Arc<ReplicaAcknowledgements>,
+    /// What makes the relay degraded.
+    pub alert: AlertConfig,
 }
 
 impl Parts {
@@ -183,11 +192,13 @@ impl Parts {
                 ..source.report(state.as_ref(), progress)
             }
         });
-        Report {
+        let mut report = Report {
             relay: self.relay(log, state.as_ref()),
             sources: sources.collect(),
             replicas,
-        }
+        };
+        report.relay.degraded = degraded::reasons(&report, &self.alert);
+        report
     }
 
     /// How many transactions no other source has.
@@ -242,6 +253,7 @@ impl Parts {
                 if has_timed_out { TIMED_OUT } else { "on" }.to_owned()
             }),
             last_error: error.map(|message| ErrorReport::new(0, message, SystemTime::now())),
+            degraded: Vec::new(),
         }
     }
 }
@@ -283,6 +295,7 @@ impl SourceParts {
             },
             bytes_received: self.status.bytes_received.load(Ordering::Relaxed),
             reconnects: self.status.reconnects.load(Ordering::Relaxed),
+            silent_seconds: self.status.silent_seconds(),
             semi_sync: self.status.semi_sync.is_active(),
             semi_sync_acks: self
                 .status
@@ -319,14 +332,8 @@ fn utc(time: SystemTime) -> String {
 }
 
 impl Report {
-    /// Whether an administrator must look: the log is not running, a source is not streaming, or sources
-    /// are acknowledged to without the replicas that should be waited for.
+    /// Whether an administrator must look.
     pub fn is_degraded(&self) -> bool {
-        self.relay.state != "running"
-            || self.relay.semi_sync_wait.as_deref() == Some(TIMED_OUT)
-            || self
-                .sources
-                .iter()
-                .any(|source| source.state != SourceState::Streaming.name())
+        !self.relay.degraded.is_empty()
     }
 }

@@ -215,7 +215,6 @@ fn all_settings_are_read() {
         [
             "[log] expire_after: accepted, but has no effect yet: old log files are not removed",
             "[log] max_total_size: accepted, but has no effect yet: old log files are not removed",
-            "[admin] http: accepted, but has no effect yet: nothing listens there",
         ]
     );
 }
