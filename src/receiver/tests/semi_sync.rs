@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use super::binlog::{Asked, Binlog, Packet, mysql};
+use super::binlog::{Asked, Binlog, Packet, heartbeat, mysql};
 use super::following::WAYS;
-use super::source::{FakeSource, SemiSyncPlugin};
+use super::source::{FakeSource, Plan, SemiSyncPlugin, Then};
 use super::*;
 use crate::binlog::EventHeader;
 use crate::relay_log::{RelayLogPosition, ReplicaWait};
@@ -110,6 +110,35 @@ async fn copies_and_filtered_and_own_transactions_are_acknowledged() {
         })
         .await;
     relay.stop().await;
+}
+
+/// MySQL since 8.0 does not count what it skips as acknowledged, but reports its position.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_source_skips_is_acknowledged() {
+    let source = source(
+        Binlog::sample(Flavor::MySql, 86),
+        Some(SemiSyncPlugin::Transactions),
+    )
+    .await;
+    let end = source.state().binlog.end();
+    let skip_last = move |packets: &mut Vec<Packet>| {
+        let mut ends = (0..packets.len()).rev();
+        let mut next_end = || ends.find(|index| packets[*index].ends.is_some()).unwrap();
+        next_end();
+        let last_sent = next_end();
+        packets.truncate(last_sent + 1);
+        packets.push(Packet {
+            event: heartbeat(&end.file, end.offset, true),
+            durable: None,
+            reached: None,
+            ends: None,
+        });
+    };
+    source.plan(Plan::edit(skip_last, Then::Nothing));
+    let config = config(&source, "m1");
+    let relay = Relay::start(Flavor::MySql, vec![config], vec![at_start(86)]);
+    until_acknowledged(&relay, &source).await;
+    assert_eq!(relay.stop().await.len(), 5);
 }
 
 #[tokio::test(flavor = "multi_thread")]
