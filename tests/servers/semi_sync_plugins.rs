@@ -39,7 +39,6 @@ fn with_semi_sync(options: ServerOptions) -> ServerOptions {
         .extra(
             "--plugin-load=rpl_semi_sync_master=semisync_master.so;rpl_semi_sync_slave=semisync_slave.so",
         )
-        .extra("--loose-rpl-semi-sync-master-enabled=1")
         .extra("--loose-rpl-semi-sync-slave-enabled=1")
         .extra(format!(
             "--loose-rpl-semi-sync-master-timeout={SEMI_SYNC_TIMEOUT_MS}"
@@ -68,8 +67,9 @@ async fn semi_sync_plugins(kind: Kind, mode: Mode) {
         options.binlog_format = Some("MIXED");
         options
     };
+    let of_source = options(86).extra("--loose-rpl-semi-sync-master-enabled=1");
     let (source, behind, direct) = tokio::join!(
-        Server::start(kind, options(86)),
+        Server::start(kind, of_source),
         Server::start(kind, options(11)),
         Server::start(kind, options(12)),
     );
