@@ -78,6 +78,12 @@ pub(super) fn read<'t>(
              before it is durable, found true",
         );
     }
+    if semi_sync && matches!(sync, SyncPolicy::Interval(_)) {
+        section.warn(
+            "semi_sync",
+            "[log] sync is a duration, so each acknowledgement waits for the next sync",
+        );
+    }
     let (connect_retry, connect_retry_max) = read_retry(&mut section);
     let read_timeout = section
         .duration(

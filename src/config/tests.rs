@@ -215,6 +215,8 @@ fn all_settings_are_read() {
         [
             "[log] expire_after: accepted, but has no effect yet: old log files are not removed",
             "[log] max_total_size: accepted, but has no effect yet: old log files are not removed",
+            "[source \"m1\"] semi_sync: [log] sync is a duration, so each acknowledgement waits for the next \
+             sync",
         ]
     );
 }
