@@ -137,7 +137,9 @@ impl<'a> Dump<'a> {
                 published.offset
             };
             self.clear_at_end_if_far(is_complete, end);
-            self.walk.packets.ask_at((!is_complete).then_some(end));
+            // A client that does not wait at the end may send a command next.
+            let asks = !is_complete && !self.start.non_blocking;
+            self.walk.packets.ask_at(asks.then_some(end));
             while self.offset < end {
                 self.send_block(&file, end).await?;
             }
