@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use binrelay::config::{Config, FlavorChoice};
-use binrelay::receiver::{Identities, ReceiverOptions, changed_starts, check_source};
+use binrelay::receiver::{self, Identities, ReceiverOptions, changed_starts, check_source};
 use binrelay::relay_log::{LogDir, started_sources};
 use binrelay::tls::install_crypto_provider;
 
@@ -66,6 +66,7 @@ fn check_sources(config: &Config) -> anyhow::Result<Outcome> {
         FlavorChoice::Fixed(flavor) => Some(flavor),
         FlavorChoice::Auto => None,
     };
+    receiver::read_offered_tls(&config.relay.data_dir, &config.sources);
     let mut kind = None;
     let (mut good, mut bad, mut warnings) = (0, 0, 0);
     let mut out = Stdout::lock();

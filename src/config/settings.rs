@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::flavor::Flavor;
 use crate::position::SourcePosition;
 use crate::secret::{PasswordHash, Secret};
-use crate::tls::ClientTls;
+use crate::tls::{ClientTls, OfferedTls};
 
 /// A whole configuration, checked.
 #[derive(Debug, Clone)]
@@ -210,6 +210,13 @@ pub struct SourceConfig {
     pub compression: SourceCompression,
     /// How the connection is encrypted.
     pub tls: ClientTls,
+    /// Whether the source has offered TLS before; shared by all copies. Not a setting: it is learnt.
+    pub offered_tls: OfferedTls,
+    /// Without TLS: whether the password may be sent under the RSA key that the source sends. Default
+    /// false.
+    pub get_source_public_key: bool,
+    /// Without TLS: PEM file of the source's RSA key, under which the password may be sent.
+    pub source_public_key_file: Option<PathBuf>,
     /// Which of its changes are kept: its own `[source.filter]`, or else a copy of `[filter]`.
     pub filter: FilterConfig,
 }

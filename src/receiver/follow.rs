@@ -118,10 +118,11 @@ async fn open(
     dump_request::prepare(&mut connection, options, &facts).await?;
     tracing::info!(
         source = %options.config.name,
-        "{} {}, server_id {}: following from {start}",
+        "{} {}, server_id {}: following from {start}; TLS: {}",
         facts.flavor,
         facts.version,
-        facts.server_id
+        facts.server_id,
+        facts.tls
     );
     within(options.config.read_timeout, async {
         let dump = dump_request::request(&mut connection, options, &facts, &start).await?;

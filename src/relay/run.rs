@@ -45,6 +45,7 @@ impl Relay {
         receiver::announce_filters(self.data_dir.path(), &self.config.sources);
         let started = self.recovered.as_ref().map(started).unwrap_or_default();
         receiver::announce_starts(self.data_dir.path(), &self.config.sources, &started);
+        receiver::keep_offered_tls(self.data_dir.path(), &self.config.sources);
         let pipeline = Pipeline::new(&self, shutdown.clone());
         let resumed = match self.recovered {
             Some(recovered) => Some(pipeline.resume(recovered)?),

@@ -36,7 +36,7 @@ use binrelay::binlog::xa_prepare::XaPrepare;
 use binrelay::binlog::{EventType, compressed, json_diff, load_data};
 use binrelay::filter::{Filter, RuleLists};
 use binrelay::gtid::{BinlogState, GtidSet};
-use binrelay::protocol::auth::{ClientAuth, Secret};
+use binrelay::protocol::auth::{ClientAuth, Protection, Secret, ServerKey};
 use binrelay::protocol::command::Command;
 use binrelay::protocol::framing::{FrameReader, READ_BUFFER_MIN};
 use binrelay::protocol::handshake::{Greeting, HandshakeResponse, SslRequest};
@@ -131,7 +131,12 @@ fn damaged_logins_cause_no_panic() {
             }
             trial.damage(&conversation.name, payload, &mut |bytes| {
                 let (plugin, scramble) = (&greeting.auth_plugin, &greeting.scramble);
-                let mut auth = ClientAuth::new(plugin, scramble, &password, false);
+                let mut auth = ClientAuth::new(
+                    plugin,
+                    scramble,
+                    &password,
+                    Protection::Plain(ServerKey::Requested),
+                );
                 for before in &from_server[..index] {
                     let _ = auth.on_packet(before);
                 }

@@ -18,6 +18,7 @@ mod support;
 
 mod config_errors;
 mod fuzz_smoke;
+mod hostile_sources;
 mod old_dual_masters;
 mod old_servers;
 mod process;

@@ -30,7 +30,7 @@ use binrelay::binlog::{CHECKSUM_LEN, EventType, HEADER_LEN, MAGIC, Opener};
 use binrelay::filter::{Filter, RuleLists};
 use binrelay::flavor::Flavor;
 use binrelay::gtid::{BinlogState, Gtid, GtidPosition, GtidSet, MariaDbGtid, Tag, Uuid};
-use binrelay::protocol::auth::{ClientAuth, Secret};
+use binrelay::protocol::auth::{ClientAuth, Protection, Secret, ServerKey};
 use binrelay::protocol::command::Command;
 use binrelay::protocol::framing::{FrameReader, PacketPart, READ_BUFFER_MIN};
 use binrelay::protocol::handshake::{Greeting, HandshakeResponse, SCRAMBLE_LENGTH, SslRequest};
@@ -399,9 +399,14 @@ pub fn fuzz_packets(data: &[u8]) {
         assert!(!format!("{dump:?}").is_empty());
     }
     let password = Secret::new("secret");
-    for encrypted in [false, true] {
+    for protection in [
+        Protection::Plain(ServerKey::Requested),
+        Protection::UnverifiedTls,
+        Protection::VerifiedTls,
+    ] {
         for plugin in ["mysql_native_password", "caching_sha2_password", "other"] {
-            let mut auth = ClientAuth::new(plugin, &[7; SCRAMBLE_LENGTH], &password, encrypted);
+            let mut auth =
+                ClientAuth::new(plugin, &[7; SCRAMBLE_LENGTH], &password, protection.clone());
             let _ = auth.response();
             // Length-prefixed packets, for the many-step plugins.
             let mut rest = data;

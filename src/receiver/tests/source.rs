@@ -21,7 +21,7 @@ use crate::protocol::framing::put_packet;
 use crate::protocol::handshake::{COLLATION_UTF8MB4, Greeting, HandshakeResponse};
 use crate::protocol::response::{Column, OkPacket};
 use crate::protocol::{ServerError, StoredPassword};
-use crate::tls::{ClientTls, TlsMode};
+use crate::tls::{ClientTls, OfferedTls, TlsMode};
 
 const PASSWORD: &str = "correct horse";
 
@@ -173,6 +173,9 @@ pub(crate) fn config(name: &str, port: u16) -> SourceConfig {
             cert: None,
             key: None,
         },
+        offered_tls: OfferedTls::default(),
+        get_source_public_key: false,
+        source_public_key_file: None,
         filter: FilterConfig::default(),
     }
 }

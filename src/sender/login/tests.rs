@@ -4,11 +4,11 @@ use super::*;
 use crate::connection::client::{ConnectOptions, connect};
 use crate::connection::{ConnectionErrorCause, Phase};
 use crate::protocol::StoredPassword;
-use crate::protocol::auth::{AuthPlugin, Secret};
+use crate::protocol::auth::{AuthPlugin, Protection, Secret, ServerKey};
 use crate::protocol::command::Command;
 use crate::protocol::response::parse_error;
 use crate::sender::admission::{Admission, ConnectionLimits};
-use crate::tls::{ClientTls, PasswordKey, TlsMode, server_config};
+use crate::tls::{ClientTls, OfferedTls, PasswordKey, TlsMode, server_config};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -103,6 +103,8 @@ pub(super) fn client(
             mode,
             ..ClientTls::default()
         },
+        offered_tls: OfferedTls::default(),
+        server_key: ServerKey::Requested,
         compression: None,
         connect_timeout: Duration::from_secs(10),
         read_buffer_size: 4096,
@@ -374,7 +376,12 @@ async fn a_client_with_another_plugin_is_switched() {
         let server = serve(options(default), false).await;
         let (mut connection, switch) = answer_greeting(&server, capabilities, named).await;
         let secret = Secret::new("secret");
-        let mut auth = crate::protocol::auth::ClientAuth::new("", &[1; 20], &secret, false);
+        let mut auth = crate::protocol::auth::ClientAuth::new(
+            "",
+            &[1; 20],
+            &secret,
+            Protection::Plain(ServerKey::Requested),
+        );
         let crate::protocol::auth::AuthStep::Send(answer) = auth.on_packet(&switch).unwrap() else {
             panic!("no switch: {switch:?}")
         };
