@@ -15,7 +15,8 @@ use super::stdout::Stdout;
 ///
 /// Reads the configuration as run would, connects to each source, and reports what would not work
 /// and how to fix it, missing privileges included. It changes nothing. Exits with 3 when the relay
-/// would run, but with warnings or without some of its sources.
+/// would run, but with warnings or without some of its sources; a configuration file that others can
+/// read is only reported.
 #[derive(Debug, clap::Args)]
 pub struct CheckArgs {
     /// Configuration file (TOML)
@@ -34,6 +35,12 @@ pub fn run(_args: CheckArgs, config: Config) -> anyhow::Result<Outcome> {
     )?;
     for warning in &config.warnings {
         writeln!(out, "{file}: warning: {warning}")?;
+    }
+    if config.exposes_passwords() {
+        writeln!(
+            out,
+            "{file}: warning: it contains passwords and is world-readable; run chmod 640 on it"
+        )?;
     }
     out.flush()?;
     let log_dir = LogDir {

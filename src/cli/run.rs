@@ -28,6 +28,10 @@ pub fn run(_args: RunArgs, config: Config) -> anyhow::Result<Outcome> {
     for warning in &config.warnings {
         tracing::warn!(file = %config.path.display(), "{warning}");
     }
+    if config.exposes_passwords() {
+        let path = config.path.display();
+        tracing::warn!("{path} contains passwords and is world-readable; run chmod 640 on it");
+    }
     // The log has everybody's data.
     rustix::process::umask(Mode::RWXO | Mode::WGRP);
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -31,8 +32,18 @@ pub struct Config {
     pub admin: AdminConfig,
     /// Settings that are allowed but probably not intended: a sentence each, with section and key.
     pub warnings: Vec<String>,
+    /// Whether the file itself contains a password or a hash of one.
+    pub holds_passwords: bool,
     /// The file this was read from.
     pub path: PathBuf,
+}
+
+impl Config {
+    /// Whether the file contains passwords and any user of the machine can read it.
+    pub fn exposes_passwords(&self) -> bool {
+        let is_world_readable = |found: std::fs::Metadata| found.permissions().mode() & 0o004 != 0;
+        self.holds_passwords && self.path.metadata().is_ok_and(is_world_readable)
+    }
 }
 
 /// `[relay]`.

@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use crate::support::Deadline;
-use crate::support::relay::{Relay, RelayOptions, SourceOptions};
+use crate::support::relay::{Relay, RelayOptions, SourceOptions, run_binrelay};
 use crate::support::servers::{free_port, signal};
 
 /// A relay whose source cannot be reached.
@@ -59,4 +59,28 @@ fn files_are_not_for_other_users() {
     found.retain(|(path, mode)| mode & shared(path) != 0);
     assert!(found.is_empty(), "for other users: {found:?}");
     relay.terminate();
+}
+
+/// Passwords in a configuration file that every user can read are reported, by `run` and by `check`.
+#[test]
+fn world_readable_configuration_with_passwords_is_reported() {
+    const WARNING: &str = "contains passwords and is world-readable";
+    let mut relay = relay();
+    let config = relay.config();
+    for (mode, is_reported) in [(0o644, true), (0o640, false)] {
+        let permissions = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(&config, permissions).expect("permissions");
+        relay.kill9();
+        let before = relay.log().matches(WARNING).count();
+        relay.restart();
+        let logged = relay.log().matches(WARNING).count() > before;
+        assert_eq!(logged, is_reported, "{mode:o}: {}", relay.log());
+        let output = run_binrelay(&["check", "--config", config.to_str().expect("a path")]);
+        let printed = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(
+            printed.contains(WARNING),
+            is_reported,
+            "{mode:o}: {printed}"
+        );
+    }
 }

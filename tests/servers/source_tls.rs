@@ -58,14 +58,14 @@ async fn mysql() {
     assert_eq!(tls_of(&source, &requested).await.unwrap(), "none");
 
     empty_cache().await;
-    let unverified = "TLSv1.3 TLS_AES_256_GCM_SHA384, certificate not verified";
+    let unverified = "TLSv1.3 TLS_AES_128_GCM_SHA256, certificate not verified";
     assert_eq!(tls_of(&source, "").await.unwrap(), unverified);
     empty_cache().await;
     let verified = format!("tls = {{ mode = \"verify_ca\", ca = {:?} }}", pem("ca.pem"));
     let tls = tls_of(&source, &verified).await.unwrap();
     assert_eq!(
         tls,
-        "TLSv1.3 TLS_AES_256_GCM_SHA384, certificate verified (verify_ca)"
+        "TLSv1.3 TLS_AES_128_GCM_SHA256, certificate verified (verify_ca)"
     );
 }
 
