@@ -10,9 +10,11 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use super::error::RelayError;
 use super::open::{Relay, log_dir, source_names};
 use super::supervisor::{Stage, StageEnd, Supervisor};
+use super::systemd;
 use crate::admin::{self, Answering};
 use crate::adoption::{Adoption, AdoptionOptions};
 use crate::config::{Config, FlavorChoice, Privilege, UserConfig};
+use crate::fault;
 use crate::log_thread::{LogThread, Queued, SourceCounters};
 use crate::receiver::control;
 use crate::receiver::{
@@ -65,7 +67,7 @@ impl Relay {
         );
         supervisor.spawn(Stage::AcceptLoop, until_stopped(accepting));
         let (parts, slot) = (pipeline.parts.clone(), log_slot.subscribe());
-        let connected = replicas.clone();
+        let (connected, connected_to_report) = (replicas.clone(), replicas.clone());
         let disconnect_replicas = move || {
             let clients = connected.clients();
             for client in clients.iter().filter(|client| client.replica().is_some()) {
@@ -86,10 +88,17 @@ impl Relay {
         };
         let answering = admin::serve(self.admin, answering, shutdown.clone());
         supervisor.spawn(Stage::AdminLoop, until_stopped(answering));
+        let reporting = systemd::report(
+            pipeline.parts.clone(),
+            connected_to_report,
+            shutdown.clone(),
+        );
+        supervisor.spawn(Stage::ServiceManager, until_stopped(reporting));
         let stopping = pipeline.log_options.stopping.clone();
         let mut stop = shutdown;
         let watching = async move {
             let _ = stop.wait_for(|stop| *stop).await;
+            fault::stall("shutdown").await;
             stopping.store(true, Ordering::Relaxed);
         };
         supervisor.spawn(Stage::ShutdownWatcher, until_stopped(watching));
