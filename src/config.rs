@@ -54,7 +54,15 @@ impl Config {
     /// # Errors
     /// As [`Config::load`].
     pub fn load_without_secrets(path: &Path) -> Result<Config, ConfigError> {
-        sections::parse(&read_file(path)?, path, false)
+        Config::parse_without_secrets(&read_file(path)?, path)
+    }
+
+    /// As [`Config::parse`], but reads no other file and no variable.
+    ///
+    /// # Errors
+    /// All problems found in it.
+    pub fn parse_without_secrets(text: &str, path: &Path) -> Result<Config, ConfigError> {
+        sections::parse(text, path, false)
     }
 
     /// Reads a configuration from its text; `path` is for messages and for relative paths.
