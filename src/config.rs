@@ -9,6 +9,7 @@
 //! the configuration file.
 #![doc = include_str!("config/options.md")]
 
+mod address_range;
 mod error;
 mod filter_rules;
 mod password;
@@ -28,6 +29,7 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
+pub use self::address_range::AddressRange;
 pub use self::error::{ConfigError, Problem};
 pub use self::settings::{
     AdminConfig, CompressionChoice, Config, FilterConfig, FlavorChoice, ListenerTlsConfig,

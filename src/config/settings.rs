@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::address_range::AddressRange;
 use crate::flavor::Flavor;
 use crate::position::SourcePosition;
 use crate::secret::{PasswordHash, Secret};
@@ -254,6 +255,8 @@ pub struct UserConfig {
     pub name: String,
     /// The password or its hashes; the empty password when none is given.
     pub password: UserPassword,
+    /// From which addresses clients may log in as this user; empty = from all.
+    pub hosts: Vec<AddressRange>,
     /// The user's privileges, without repetitions; at least one. Default replication.
     pub privileges: Vec<Privilege>,
 }

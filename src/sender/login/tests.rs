@@ -35,6 +35,7 @@ pub(super) fn account(name: &str, password: StoredPassword) -> Account {
     Account {
         name: name.to_owned(),
         password,
+        hosts: Vec::new(),
         privileges: Privileges {
             replication: true,
             admin: false,
@@ -419,4 +420,43 @@ async fn an_error_replaces_the_greeting() {
     assert_eq!(error.phase, Phase::Greeting);
     assert_eq!(error.server_error().unwrap().code, ER_CON_COUNT_ERROR);
     serving.await.unwrap();
+}
+
+#[tokio::test]
+async fn accounts_are_for_the_hosts_that_they_allow() {
+    let with_hosts = |name: &str, hosts: &[&str]| Account {
+        hosts: hosts.iter().map(|text| text.parse().unwrap()).collect(),
+        ..account(name, StoredPassword::from_plaintext("secret"))
+    };
+    let elsewhere = with_hosts("elsewhere", &["10.0.0.0/8", "::1"]);
+    let here = with_hosts("here", &["127.0.0.0/8"]);
+    let all = vec![elsewhere.clone(), here];
+    for (accounts, user, code) in [
+        (all.clone(), "here", None),
+        (
+            all,
+            "elsewhere",
+            Some((1045, "Access denied for user 'elsewhere'@'127.0.0.1'")),
+        ),
+        (
+            vec![elsewhere],
+            "elsewhere",
+            Some((
+                1130,
+                "Host '127.0.0.1' is not allowed to connect to this MySQL server",
+            )),
+        ),
+    ] {
+        let server = serve(options_with(accounts, AuthPlugin::Native), false).await;
+        let options = client(server.address, user, "secret", TlsMode::Disabled);
+        match (connect(&options).await, code) {
+            (Ok(_), None) => {}
+            (Err(error), Some((code, text))) => {
+                let error = error.server_error().unwrap();
+                assert_eq!(error.code, code);
+                assert!(error.message.starts_with(text), "{error}");
+            }
+            (outcome, _) => panic!("{user}: {outcome:?}"),
+        }
+    }
 }

@@ -235,6 +235,7 @@ impl TestSender {
         let account = |name: &str, replication| Account {
             name: name.to_owned(),
             password: StoredPassword::from_plaintext("secret"),
+            hosts: Vec::new(),
             privileges: Privileges {
                 replication,
                 admin: false,
