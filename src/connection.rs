@@ -96,6 +96,20 @@ impl Connection {
         matches!(self.stream.stream(), Stream::Tls(_))
     }
 
+    /// The version and cipher of TLS, such as `TLSv1.3 TLS_AES_256_GCM_SHA384`; None without TLS.
+    pub fn encryption(&self) -> Option<String> {
+        let Stream::Tls(stream) = self.stream.stream() else {
+            return None;
+        };
+        let (_, session) = stream.get_ref();
+        let version = session.protocol_version()?.as_str().unwrap_or_default();
+        let suite = session.negotiated_cipher_suite()?.suite();
+        // OpenSSL's and the servers' names.
+        let version = version.replace("TLSv1_", "TLSv1.");
+        let suite = suite.as_str().unwrap_or_default();
+        Some(format!("{version} {}", suite.replace("TLS13_", "TLS_")))
+    }
+
     /// The certificate that the peer presented, in DER.
     pub fn peer_certificate(&self) -> Option<&[u8]> {
         let Stream::Tls(stream) = self.stream.stream() else {

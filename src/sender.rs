@@ -66,10 +66,14 @@ use crate::protocol::error_code::ER_CON_COUNT_ERROR;
 use crate::relay_log::RelayLog;
 use admission::Admission;
 pub use admission::ConnectionLimits;
+pub use answer::Answer;
 pub use environment::SenderOptions;
 use environment::{SessionEnvironment, stopping};
 use failed_logins::FailedLogins;
+pub use queries::answer as answer_statement;
 pub use replicas::{ReplicaReport, Replicas};
+pub use statement_context::Caller;
+pub use variables::{RelayView, SessionVariables};
 
 /// Pause after accepting a client failed, e.g. because no file descriptors are left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);

@@ -100,6 +100,10 @@ pub struct SourceReport {
     pub bytes_received: u64,
     /// Connections lost or not established since the relay's start.
     pub reconnects: u64,
+    /// The protection of its connection: TLS version, cipher and verification, or `none`; null before
+    /// the first connection.
+    #[serde(default)]
+    pub tls: Option<String>,
     /// Since its newest packet, heartbeats included; null before the first one.
     #[serde(default)]
     pub silent_seconds: Option<u64>,
@@ -278,6 +282,7 @@ impl SourceParts {
             state: state_name.to_owned(),
             server_id: facts.as_ref().map(|facts| facts.server_id),
             server_uuid: facts.as_ref().and_then(|facts| facts.server_uuid.clone()),
+            tls: facts.as_ref().map(|facts| facts.tls.clone()),
             server_version: facts.map(|facts| facts.version),
             file: progress.map(|progress| progress.position.file.to_string()),
             position: progress.map(|progress| progress.position.offset),

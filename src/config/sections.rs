@@ -90,7 +90,7 @@ pub(super) fn parse(text: &str, path: &Path, reads_secrets: bool) -> Result<Conf
         problems.sort_by_key(|problem| problem.at);
         return Err(ConfigError::Invalid(problems));
     }
-    let warnings = reader.warnings;
+    let (warnings, holds_passwords) = (reader.warnings, reader.holds_passwords);
     let path = path.to_owned();
     Ok(Config {
         relay,
@@ -103,6 +103,7 @@ pub(super) fn parse(text: &str, path: &Path, reads_secrets: bool) -> Result<Conf
         tls,
         admin,
         warnings,
+        holds_passwords,
         path,
     })
 }

@@ -264,7 +264,7 @@ fn facts(server_id: u32) -> SourceFacts {
         server_id,
         server_uuid: None,
         has_gtids: true,
-        offers_tls: false,
+        tls: "none".to_owned(),
         folds_case: false,
         writes_to_domain: None,
     }

@@ -116,6 +116,7 @@ fn sender_options(config: &Config, data_dir: &DataDir) -> Result<SenderOptions, 
             UserPassword::Plain(password) => StoredPassword::from_plaintext(password.expose()),
             UserPassword::Hashes(hashes) => StoredPassword::from_hashes(hashes),
         },
+        hosts: user.hosts.clone(),
         privileges: Privileges {
             replication: user.privileges.contains(&Privilege::Replication),
             admin: user.privileges.contains(&Privilege::Admin),

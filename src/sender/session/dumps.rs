@@ -122,7 +122,7 @@ impl Session {
         let variables = self.variables.clone();
         let found = tokio::task::spawn_blocking(move || {
             let uuid = environment.options.server_uuid;
-            find_start(&environment.log, uuid, &request, &variables)
+            find_start(&environment.log, uuid, request, &variables)
         });
         found.await.unwrap_or_else(|_| {
             let text = "the start of the dump could not be found: internal error";
