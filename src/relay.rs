@@ -10,6 +10,7 @@
 mod error;
 mod open;
 mod run;
+mod source_rows;
 mod supervisor;
 
 pub use error::RelayError;

@@ -9,6 +9,8 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use super::counters::Counters;
+use crate::connection::Traffic;
 use crate::flavor::Flavor;
 use crate::gtid::Uuid;
 
@@ -59,6 +61,8 @@ pub struct Client {
     pub ip: Option<IpAddr>,
     /// The peer's port.
     pub port: u16,
+    /// Its bytes.
+    pub traffic: Arc<Traffic>,
     since: Instant,
     kill: watch::Sender<Option<KillReason>>,
     replica: Mutex<Option<Arc<Replica>>>,
@@ -103,6 +107,8 @@ pub struct Replica {
     pub report_host: String,
     /// Its `report_port`.
     pub report_port: u16,
+    /// Whether its dump was requested with a GTID set (MySQL).
+    pub by_gtid_set: bool,
     /// The progress of its dump; zeros before it starts.
     pub progress: DumpProgress,
 }
@@ -148,6 +154,8 @@ impl DumpProgress {
 #[derive(Debug)]
 pub struct Replicas {
     clients: Mutex<BTreeMap<u32, Arc<Client>>>,
+    /// The counters of SHOW STATUS.
+    pub counters: Counters,
     since: Instant,
 }
 
@@ -155,6 +163,7 @@ impl Default for Replicas {
     fn default() -> Self {
         Self {
             clients: Mutex::default(),
+            counters: Counters::default(),
             since: Instant::now(),
         }
     }
@@ -170,7 +179,9 @@ pub struct Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        self.registry.lock().remove(&self.client.id);
+        let mut clients = self.registry.lock();
+        clients.remove(&self.client.id);
+        self.registry.counters.note_end(&self.client.traffic);
     }
 }
 
@@ -190,17 +201,22 @@ impl Replicas {
         id: u32,
         user: String,
         peer: Option<std::net::SocketAddr>,
+        traffic: Arc<Traffic>,
     ) -> Registration {
         let client = Arc::new(Client {
             id,
             user,
             ip: peer.map(|peer| peer.ip()),
             port: peer.map_or(0, |peer| peer.port()),
+            traffic,
             since: Instant::now(),
             kill: watch::Sender::new(None),
             replica: Mutex::new(None),
         });
-        self.lock().insert(id, client.clone());
+        let mut clients = self.lock();
+        clients.insert(id, client.clone());
+        self.counters.note_clients(clients.len());
+        drop(clients);
         Registration {
             registry: self.clone(),
             client,

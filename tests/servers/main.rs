@@ -65,6 +65,7 @@ mod shared_domain;
 mod slow_replica;
 mod start_of_a_file;
 mod starts;
+mod statements;
 mod temporary_tables;
 #[cfg(has_mysql_5_7)]
 mod two_relays;

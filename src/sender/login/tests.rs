@@ -37,7 +37,7 @@ pub(super) fn account(name: &str, password: StoredPassword) -> Account {
         password,
         privileges: Privileges {
             replication: true,
-            admin: false,
+            ..Privileges::default()
         },
     }
 }

@@ -2,9 +2,14 @@
 
 use super::*;
 use crate::flavor::Flavor;
+use crate::sender::environment::HostNames;
 use crate::sender::login::Privileges;
 use crate::sender::replicas::Replicas;
-use crate::sender::tests::fixture::{RELAY_UUID, SERVER_ID, TestLog, UUID, WRITE_TIMEOUT};
+use crate::sender::source_rows::{SourceRow, SourceRows};
+use crate::sender::tests::fixture::{
+    RELAY_UUID, SERVER_ID, TestLog, UUID, WRITE_TIMEOUT, host_names,
+};
+use crate::sender::waits::Waits;
 
 /// A session without a connection.
 pub(super) struct Asker {
@@ -13,6 +18,11 @@ pub(super) struct Asker {
     variables: SessionVariables,
     replicas: Replicas,
     privileges: Privileges,
+    host: HostNames,
+    pub(super) sources: Vec<SourceRow>,
+    /// Instead of the log's.
+    pub(super) version: Option<&'static str>,
+    has_log: bool,
 }
 
 impl Asker {
@@ -29,15 +39,24 @@ impl Asker {
             replicas: Replicas::default(),
             privileges: Privileges {
                 replication: true,
-                admin: false,
+                ..Privileges::default()
             },
+            host: host_names(),
+            sources: Vec::new(),
+            version: None,
+            has_log: true,
         }
     }
 
     pub(super) fn ask(&mut self, text: &str) -> Result<Answer, ServerError> {
         let log = self.log.log();
+        let sources = self.sources.clone();
+        let waits = Waits::default();
         let relay = RelayView {
-            log: &log,
+            log: self.has_log.then_some(&*log),
+            version: self.version.unwrap_or(log.server_version()),
+            host: &self.host,
+            sources: &SourceRows::new(move || sources.clone()),
             flavor: self.flavor,
             server_id: SERVER_ID,
             server_uuid: RELAY_UUID.parse().unwrap(),
@@ -49,6 +68,7 @@ impl Asker {
             user: "repl",
             host: "10.0.0.9",
             privileges: self.privileges,
+            waits: &waits,
         };
         answer(text, relay, &mut self.variables, caller)
     }
@@ -188,10 +208,10 @@ fn statements_of_clients_at_login_are_answered() {
         ["@@version_comment"]
     );
     let connector = "/* mysql-connector-j */SELECT  @@session.auto_increment_increment AS \
-        auto_increment_increment, @@character_set_client AS cs, @@max_allowed_packet,@@socket";
+        auto_increment_increment, @@character_set_client AS cs, @@max_allowed_packet,@@nope";
     assert_eq!(
         asker.error(connector),
-        (1193, "Unknown system variable 'socket'".to_owned())
+        (1193, "Unknown system variable 'nope'".to_owned())
     );
     let mysql_async = "SELECT @@max_allowed_packet,@@wait_timeout";
     assert_eq!(asker.row(mysql_async), "1073741824|28800");
@@ -229,7 +249,7 @@ fn unsupported_statements_are_refused() {
         ("SET GLOBAL read_only = 0", 1227),
         ("SET nope = 1", 1193),
         ("SELECT nope()", 1305),
-        ("SELECT * FROM mysql.user", 1235),
+        ("SELECT * FROM mysql.user", 1146),
         ("INSERT INTO t VALUES (1)", 1235),
         ("SELECT 'open", 1235),
         ("SELECT", 1235),
