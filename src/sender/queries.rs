@@ -138,6 +138,8 @@ fn select(
 #[cfg(test)]
 mod costly;
 #[cfg(test)]
+mod monitoring;
+#[cfg(test)]
 mod recorded;
 #[cfg(test)]
 mod tests;

@@ -17,12 +17,12 @@ pub(super) struct Asker {
     pub(super) flavor: Flavor,
     variables: SessionVariables,
     replicas: Replicas,
-    privileges: Privileges,
+    pub(super) privileges: Privileges,
     host: HostNames,
     pub(super) sources: Vec<SourceRow>,
     /// Instead of the log's.
     pub(super) version: Option<&'static str>,
-    has_log: bool,
+    pub(super) has_log: bool,
 }
 
 impl Asker {
@@ -74,7 +74,7 @@ impl Asker {
     }
 
     /// The one row of an answer, `|` between values.
-    fn row(&mut self, text: &str) -> String {
+    pub(super) fn row(&mut self, text: &str) -> String {
         match self.ask(text) {
             Ok(Answer::Rows { rows, .. }) => {
                 assert!(rows.len() < 2, "{text}: {rows:?}");
@@ -88,14 +88,14 @@ impl Asker {
         }
     }
 
-    fn names(&mut self, text: &str) -> Vec<String> {
+    pub(super) fn names(&mut self, text: &str) -> Vec<String> {
         match self.ask(text) {
             Ok(Answer::Rows { columns, .. }) => columns.into_iter().map(|(name, _)| name).collect(),
             other => panic!("{text}: {other:?}"),
         }
     }
 
-    fn error(&mut self, text: &str) -> (u16, String) {
+    pub(super) fn error(&mut self, text: &str) -> (u16, String) {
         let error = self.ask(text).unwrap_err();
         (error.code, error.message)
     }
