@@ -71,17 +71,19 @@ pub(super) async fn serve(
     };
     let peer = client.connection.peer_name().to_owned();
     let compression = client.compression.map_or("none", Compression::name);
-    tracing::info!(
-        connection_id,
-        peer,
-        user = client.user,
-        %compression,
-        "client logged in"
-    );
+    // Accounts that cannot do anything are those of monitoring and load balancers, which come every few seconds.
+    let is_quiet = !client.privileges.replication && !client.privileges.admin;
+    if is_quiet {
+        tracing::debug!(connection_id, peer, user = client.user, %compression, "client logged in");
+    } else {
+        tracing::info!(connection_id, peer, user = client.user, %compression, "client logged in");
+    }
     let mut session = Session::new(client, connection_id, environment);
-    match session.run().await {
-        Ok(()) => tracing::info!(connection_id, peer, "client disconnected"),
-        Err(error) => tracing::info!(connection_id, %error, "client disconnected"),
+    match (session.run().await, is_quiet) {
+        (Ok(()), true) => tracing::debug!(connection_id, peer, "client disconnected"),
+        (Ok(()), false) => tracing::info!(connection_id, peer, "client disconnected"),
+        (Err(error), true) => tracing::debug!(connection_id, %error, "client disconnected"),
+        (Err(error), false) => tracing::info!(connection_id, %error, "client disconnected"),
     }
 }
 

@@ -80,8 +80,8 @@ pub fn not_supported(flavor: Flavor, statement: &str) -> ServerError {
         ER_NOT_SUPPORTED_YET,
         format!(
             "This is binrelay, a binlog relay for {flavor} replicas: it holds no tables, and \
-             answers only the statements that replicas send and SHOW statements about \
-             replication; not supported: '{start}'"
+             answers only the statements that replicas send and those that HELP lists; \
+             not supported: '{start}'"
         ),
     )
 }
