@@ -17,6 +17,7 @@ mod standin;
 mod support;
 
 mod config_errors;
+mod config_file;
 mod fuzz_smoke;
 mod http;
 mod old_dual_masters;
