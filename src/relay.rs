@@ -11,6 +11,7 @@
 mod error;
 mod open;
 mod run;
+mod source_rows;
 mod supervisor;
 mod systemd;
 

@@ -185,16 +185,12 @@ impl Parts {
     /// The snapshot. There is no `log` until the first source has answered.
     pub fn report(&self, log: Option<&RelayLog>, replicas: Vec<ReplicaReport>) -> Report {
         let state = log.map(|log| log.state().clone());
-        let sources = self.sources.iter().enumerate().map(|(number, source)| {
-            // Another server may answer at its address: that one's binlog is another path.
-            let path = source.status.path().map_or(number, usize::from);
-            let progress = state.as_ref().and_then(|state| state.sources.get(path));
-            SourceReport {
-                only_here: state
-                    .as_ref()
-                    .and_then(|state| self.only_here(number, state)),
-                ..source.report(state.as_ref(), progress)
-            }
+        let sources = self.sources.iter().enumerate();
+        let sources = sources.map(|(number, source)| SourceReport {
+            only_here: state
+                .as_ref()
+                .and_then(|state| self.only_here(number, state)),
+            ..source.report_in(number, state.as_ref())
         });
         let mut report = Report {
             relay: self.relay(log, state.as_ref()),
@@ -263,6 +259,14 @@ impl Parts {
 }
 
 impl SourceParts {
+    /// The report of the source with this number in the configuration, without `only_here`.
+    pub fn report_in(&self, number: usize, state: Option<&LogState>) -> SourceReport {
+        // Another server may answer at its address: that one's binlog is another path.
+        let path = self.status.path().map_or(number, usize::from);
+        let progress = state.and_then(|state| state.sources.get(path));
+        self.report(state, progress)
+    }
+
     fn report(&self, state: Option<&LogState>, progress: Option<&SourceProgress>) -> SourceReport {
         let progress = progress.filter(|progress| !progress.position.is_unknown());
         let facts = self.status.facts();

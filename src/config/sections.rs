@@ -26,6 +26,8 @@ const RELAY: &[&str] = &[
     "server_id",
     "data_dir",
     "listen",
+    "report_host",
+    "report_port",
     "flavor",
     "server_uuid",
     "compression",
@@ -133,6 +135,15 @@ fn read_relay(root: &mut Section<'_, '_>) -> RelayConfig {
             is_listen_address,
         )
         .unwrap_or("0.0.0.0:3306");
+    const REPORT_HOST: &str = "a host name or address of 1 to 60 characters, without spaces";
+    let report_host = section.string_if("report_host", REPORT_HOST, |host| {
+        (1..=60).contains(&host.len())
+            && !host.contains(|c: char| c.is_whitespace() || c.is_control())
+    });
+    let report_host = report_host.map(str::to_owned);
+    let report_port = section
+        .number("report_port", 1..=65_535)
+        .and_then(|port| u16::try_from(port).ok());
     let flavor = match section.choice("flavor", &["auto", "mysql", "mariadb"]) {
         Some(1) => FlavorChoice::Fixed(Flavor::MySql),
         Some(2) => FlavorChoice::Fixed(Flavor::MariaDb),
@@ -164,6 +175,8 @@ fn read_relay(root: &mut Section<'_, '_>) -> RelayConfig {
         server_id,
         data_dir,
         listen: listen.to_owned(),
+        report_host,
+        report_port,
         flavor,
         server_uuid,
         compression,

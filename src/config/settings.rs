@@ -59,6 +59,10 @@ pub struct RelayConfig {
     /// Where replicas and SQL clients connect: `HOST:PORT`. The host may be a name; an IPv6 address is
     /// written in brackets. Default `0.0.0.0:3306`.
     pub listen: String,
+    /// The name that sources show for this replica; `None` = the machine's.
+    pub report_host: Option<String>,
+    /// The port that sources show for this replica; `None` = that of `listen`.
+    pub report_port: Option<u16>,
     /// The server family. Default: that of the first source.
     pub flavor: FlavorChoice,
     /// The relay's `server_uuid` in lower case; `None` = kept in `data_dir/auto.cnf`.
@@ -274,7 +278,7 @@ pub struct UserConfig {
     pub password: UserPassword,
     /// From which addresses clients may log in as this user; empty = from all.
     pub hosts: Vec<AddressRange>,
-    /// The user's privileges, without repetitions; at least one. Default replication.
+    /// The user's privileges, without repetitions; without any, it may only log in. Default replication.
     pub privileges: Vec<Privilege>,
 }
 
@@ -291,7 +295,9 @@ pub enum UserPassword {
 /// A privilege of a user of the relay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Privilege {
-    /// Follow the relay as a replica.
+    /// See the state of the relay, its sources and its clients.
+    Monitor,
+    /// Follow the relay as a replica; includes `Monitor`.
     Replication,
     /// Run administrative statements.
     Admin,

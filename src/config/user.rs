@@ -62,14 +62,18 @@ fn read_user<'t>(
         .to_owned();
     let has_password = password::USER_KEYS.iter().any(|key| section.has(key));
     let password = password::read_user(&mut section);
-    if !has_password {
+    let privileges = read_privileges(&mut section);
+    // What the others show is no secret, and checks of load balancers send no password.
+    let has_power = privileges
+        .iter()
+        .any(|privilege| *privilege != Privilege::Monitor);
+    if !has_password && has_power {
         let warning = format!(
             "{}: has no password, so anyone can log in as this user",
             section.label()
         );
         section.reader().warnings.push(warning);
     }
-    let privileges = read_privileges(&mut section);
     UserConfig {
         name,
         password,
@@ -102,7 +106,8 @@ fn read_hosts(section: &mut Section<'_, '_>) -> Vec<AddressRange> {
 }
 
 fn read_privileges(section: &mut Section<'_, '_>) -> Vec<Privilege> {
-    const EXPECTED: &str = "a list of \"replication\" and \"admin\", at least one of them";
+    const EXPECTED: &str =
+        "a list of \"replication\", \"admin\" and \"monitor\", which may be empty";
     let default = vec![Privilege::Replication];
     let Some(names) = section.strings("privileges", EXPECTED) else {
         return default;
@@ -112,6 +117,7 @@ fn read_privileges(section: &mut Section<'_, '_>) -> Vec<Privilege> {
         let privilege = match *name {
             "replication" => Privilege::Replication,
             "admin" => Privilege::Admin,
+            "monitor" => Privilege::Monitor,
             other => {
                 let message = format!("expected {EXPECTED}, found \"{}\" in it", shortened(other));
                 section.refuse("privileges", &message);
@@ -121,12 +127,6 @@ fn read_privileges(section: &mut Section<'_, '_>) -> Vec<Privilege> {
         if !privileges.contains(&privilege) {
             privileges.push(privilege);
         }
-    }
-    if privileges.is_empty() {
-        section.refuse(
-            "privileges",
-            &format!("expected {EXPECTED}, found an empty list"),
-        );
     }
     privileges
 }

@@ -36,6 +36,8 @@ impl ReceiverOptions {
             config: config.clone(),
             server_id,
             server_uuid: Uuid::random(),
+            // A check is not a replica to be found.
+            report: (String::new(), 0),
             spill_dir: PathBuf::new(),
             spill_size: 0,
         }

@@ -223,6 +223,7 @@ pub(crate) fn receiver_options(
     spool: &std::path::Path,
 ) -> ReceiverOptions {
     ReceiverOptions {
+        report: ("relay.example".to_owned(), 3306),
         number,
         config,
         server_id: OWN,

@@ -9,6 +9,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::error::RelayError;
 use super::open::{Relay, log_dir, source_names};
+use super::source_rows::source_rows;
 use super::supervisor::{Stage, StageEnd, Supervisor};
 use super::systemd;
 use crate::admin::{self, Answering};
@@ -66,6 +67,7 @@ impl Relay {
             Arc::new(self.sender),
             log_slot.subscribe(),
             replicas.clone(),
+            source_rows(pipeline.parts.clone(), log_slot.subscribe()),
             shutdown.clone(),
         );
         supervisor.spawn(Stage::AcceptLoop, until_stopped(accepting));
@@ -184,6 +186,10 @@ impl Pipeline {
                 config: source.config.clone(),
                 server_id,
                 server_uuid,
+                report: (
+                    relay.sender.host.report_host.clone(),
+                    relay.sender.host.report_port,
+                ),
                 spill_dir: log_dir.spool_path(),
                 spill_size: usize::try_from(config.log.spill_size).unwrap_or(usize::MAX),
             };

@@ -68,6 +68,7 @@ mod slow_replica;
 mod source_tls;
 mod start_of_a_file;
 mod starts;
+mod statements;
 mod temporary_tables;
 #[cfg(has_mysql_5_7)]
 mod two_relays;

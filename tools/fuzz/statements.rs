@@ -12,7 +12,10 @@ use binrelay::log_thread::LogThread;
 use binrelay::protocol::ServerError;
 use binrelay::relay_log::{LogDir, LogOptions};
 use binrelay::sender::login::Privileges;
-use binrelay::sender::{Answer, Caller, RelayView, Replicas, SessionVariables, answer_statement};
+use binrelay::sender::{
+    Answer, Caller, HostNames, RelayView, Replicas, SessionVariables, SourceRow, SourceRows, Waits,
+    answer_statement,
+};
 
 use super::scratch;
 
@@ -61,14 +64,20 @@ pub fn fuzz_sql(data: &[u8]) {
         let log = log_of(flavor).log();
         let replicas = Replicas::new(Default::default());
         let mut variables = SessionVariables::default();
+        let sources = SourceRows::new(|| vec![SourceRow::default()]);
+        let host = HostNames::default();
         for statement in text.split('\n') {
             let relay = RelayView {
-                log,
+                log: Some(log),
+                version: log.server_version(),
                 flavor,
                 server_id: 900,
                 server_uuid: Uuid([9; 16]),
                 write_timeout: Duration::from_secs(60),
+                host: &host,
+                sources: &sources,
             };
+            let waits = Waits::default();
             let caller = Caller {
                 replicas: &replicas,
                 connection_id: 77,
@@ -76,8 +85,10 @@ pub fn fuzz_sql(data: &[u8]) {
                 host: "10.0.0.9",
                 privileges: Privileges {
                     replication: true,
+                    monitor: false,
                     admin: data.len() % 2 == 0,
                 },
+                waits: &waits,
             };
             check(
                 statement,
@@ -98,7 +109,7 @@ fn check(statement: &str, answer: Result<Answer, ServerError>) {
             assert!(names <= statement.len().max(1 << 20));
             assert!(values.sum::<usize>() <= ANSWER_LEN_MAX);
         }
-        Ok(Answer::Ok | Answer::Events(_)) => {}
+        Ok(Answer::Ok | Answer::Events(_) | Answer::Wait(_)) => {}
         Err(error) => {
             assert_ne!(error.code, 0);
             // A part of the statement at most.

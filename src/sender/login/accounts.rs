@@ -14,6 +14,15 @@ pub struct Privileges {
     pub replication: bool,
     /// Run statements that change something.
     pub admin: bool,
+    /// See the state of the relay.
+    pub monitor: bool,
+}
+
+impl Privileges {
+    /// Whether the account may see the state of the relay, its sources and its clients.
+    pub fn sees_status(self) -> bool {
+        self.replication || self.admin || self.monitor
+    }
 }
 
 /// An account that may log in.

@@ -25,7 +25,13 @@ pub(super) struct Server {
 fn key_dir() -> &'static std::path::Path {
     static DIR: std::sync::LazyLock<tempfile::TempDir> = std::sync::LazyLock::new(|| {
         let dir = tempfile::tempdir().unwrap();
-        PasswordKey::open(dir.path()).unwrap();
+        // It is in the directory when it can be read.
+        assert!(
+            !PasswordKey::open(dir.path())
+                .unwrap()
+                .public_pem()
+                .is_empty()
+        );
         dir
     });
     DIR.path()
@@ -38,7 +44,7 @@ pub(super) fn account(name: &str, password: StoredPassword) -> Account {
         hosts: Vec::new(),
         privileges: Privileges {
             replication: true,
-            admin: false,
+            ..Privileges::default()
         },
     }
 }

@@ -18,7 +18,7 @@ use crate::protocol::command::{self, BinlogDump, BinlogDumpGtid};
 use crate::protocol::response::{is_eof, is_error, parse_error};
 use crate::relay_log::{LogDir, LogOptions, RelayLog};
 use crate::sender::login::{Account, Accounts, Privileges};
-use crate::sender::{ConnectionLimits, Replicas, SenderOptions};
+use crate::sender::{ConnectionLimits, HostNames, Replicas, SenderOptions, SourceRows};
 use crate::tls::{ClientTls, OfferedTls, PasswordKey, TlsMode, server_config};
 use crate::transaction::{Assembler, AssemblerOptions};
 use std::sync::Arc;
@@ -211,6 +211,19 @@ impl TestLog {
     }
 }
 
+/// What the relay is called.
+pub fn host_names() -> HostNames {
+    HostNames {
+        host_name: "relay.example".to_owned(),
+        port: 3306,
+        report_host: "reported.example".to_owned(),
+        report_port: 3307,
+        data_dir: "/var/lib/binrelay/".to_owned(),
+        base_dir: "/usr/".to_owned(),
+        max_log_size: 1 << 30,
+    }
+}
+
 /// A sender on a port of its own.
 pub struct TestSender {
     pub port: u16,
@@ -238,12 +251,14 @@ impl TestSender {
             hosts: Vec::new(),
             privileges: Privileges {
                 replication,
-                admin: false,
+                ..Privileges::default()
             },
         };
         let options = SenderOptions {
             server_id: SERVER_ID,
             server_uuid: RELAY_UUID.parse().unwrap(),
+            flavor: None,
+            host: host_names(),
             accounts: Arc::new(Accounts::new(
                 vec![account("repl", true), account("nobody", false)],
                 PasswordKey::open(dir.path()).unwrap(),
@@ -269,6 +284,7 @@ impl TestSender {
             Arc::new(options),
             log_slot,
             replicas.clone(),
+            SourceRows::new(Vec::new),
             stop,
         ));
         TestSender {
