@@ -9,6 +9,7 @@ mod dump;
 mod help;
 mod last_of;
 mod logging;
+mod missing;
 mod position;
 mod run;
 mod status;
@@ -51,6 +52,7 @@ enum Command {
     Verify(verify::VerifyArgs),
     Position(position::PositionArgs),
     Attach(attach::AttachArgs),
+    Missing(missing::MissingArgs),
     Help(help::HelpArgs),
 }
 
@@ -128,6 +130,10 @@ fn execute(arguments: Arguments) -> anyhow::Result<Outcome> {
         Command::Attach(args) => {
             let config = Config::load_without_secrets(&args.config)?;
             attach::run(args, config)
+        }
+        Command::Missing(args) => {
+            let config = Config::load_without_secrets(&args.config)?;
+            missing::run(args, config)
         }
         Command::Help(args) => help::run(args, Arguments::command()),
     }

@@ -225,7 +225,7 @@ impl Pair {
         let path = ServedFile::Bridge(written).path(part.log_dir);
         let name = bridge::name(written.number);
         let named = bridge::named(part.log_dir, name.as_bytes()).unwrap();
-        assert_eq!((named, written.next), (Some(written), found.from));
+        assert_eq!((named, written.next), (Some(written), Some(found.from)));
         let head = FileHead::read(&path).unwrap();
         if executed != Executed::Anonymous {
             assert_eq!(head.previous, executed);

@@ -29,10 +29,10 @@ const WAIT_TIMEOUT: usize = 28_800;
 /// Time limit for closing a connection.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-const ER_UNKNOWN_SYSTEM_VARIABLE: u16 = 1193;
+pub(super) const ER_UNKNOWN_SYSTEM_VARIABLE: u16 = 1193;
 /// Error codes of a statement that the user may not execute: ER_TABLEACCESS_DENIED_ERROR and
 /// ER_SPECIFIC_ACCESS_DENIED_ERROR.
-const DENIED: [u16; 2] = [1142, 1227];
+pub(super) const DENIED: [u16; 2] = [1142, 1227];
 
 /// Why a control connection is not available.
 #[derive(Debug, thiserror::Error)]
@@ -261,7 +261,10 @@ impl ControlConnection {
         let _ = within(CLOSE_TIMEOUT, self.connection.disconnect()).await;
     }
 
-    async fn query(&mut self, statement: &'static str) -> Result<Vec<Row>, ControlError> {
+    pub(super) async fn query(
+        &mut self,
+        statement: &'static str,
+    ) -> Result<Vec<Row>, ControlError> {
         within(self.read_timeout, self.connection.query(statement)).await
     }
 }
@@ -301,14 +304,14 @@ async fn within<T>(
     }
 }
 
-fn text_at(row: &Row, column: usize) -> Option<String> {
+pub(super) fn text_at(row: &Row, column: usize) -> Option<String> {
     match row.as_ref(column)? {
         Value::Bytes(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
         _ => None,
     }
 }
 
-fn unreadable(question: &'static str, answer: &str) -> ControlError {
+pub(super) fn unreadable(question: &'static str, answer: &str) -> ControlError {
     ControlError::Answer {
         question,
         answer: answer.chars().take(80).collect(),

@@ -71,6 +71,7 @@ fn records(kind: IdentityKind) -> Vec<Record> {
             step,
             transaction,
             emptied: true,
+            altered: true,
             may_be_repetition: true,
             is_again: false,
         },
@@ -78,6 +79,7 @@ fn records(kind: IdentityKind) -> Vec<Record> {
             step,
             transaction,
             emptied: false,
+            altered: false,
             may_be_repetition: false,
             is_again: false,
         },
@@ -373,6 +375,7 @@ fn only_mariadb_executes_a_gtid_again() {
         step: step(),
         transaction: recorded(kind),
         emptied: false,
+        altered: false,
         may_be_repetition: false,
         is_again: true,
     };
