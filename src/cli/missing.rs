@@ -142,19 +142,28 @@ fn print_rescue(rescue: &Rescue, source: &str, out: &mut impl Write) -> io::Resu
         "-- {path} has {count} of them. Nothing else may change them on {source} meanwhile."
     )?;
     writeln!(out, "-- On {source}, as a replica of this relay:")?;
-    for line in &rescue.statements {
-        writeln!(out, "{line}")?;
-    }
+    print_lines(&rescue.statements, out)?;
+    writeln!(
+        out,
+        "-- When the replica status shows that its SQL thread has stopped without an error at position {}:",
+        rescue.end_position
+    )?;
+    print_lines(&rescue.after_statements, out)?;
     match &rescue.command {
-        Some(command) => writeln!(out, "-- Or in a shell:\n-- {command}")?,
+        Some(command) => {
+            writeln!(out, "-- Or instead of that, in a shell:\n-- {command}")?;
+            for line in &rescue.after_command {
+                writeln!(out, "-- {line}")?;
+            }
+        }
         None => writeln!(
             out,
             "-- There is no other way without GTIDs: a client's statements would get the server_id of {source}"
         )?,
     }
-    writeln!(out, "-- Afterwards:")?;
-    for line in &rescue.afterwards {
-        writeln!(out, "{line}")?;
-    }
-    Ok(())
+    print_lines(&rescue.before_following, out)
+}
+
+fn print_lines(lines: &[String], out: &mut impl Write) -> io::Result<()> {
+    lines.iter().try_for_each(|line| writeln!(out, "{line}"))
 }

@@ -100,8 +100,12 @@ pub struct Rescue {
     pub transactions: u64,
     /// The statements with which the source applies it as a replica of the relay; comments begin with `--`.
     pub statements: Vec<String>,
+    /// The statements after it has applied everything.
+    pub after_statements: Vec<String>,
     /// The shell command with which a client applies it; null where that cannot be right.
     pub command: Option<String>,
-    /// What is to be done after that, as comments and statements.
-    pub afterwards: Vec<String>,
+    /// The statements after the command.
+    pub after_command: Vec<String>,
+    /// What else to do before the source follows another one of the sources again.
+    pub before_following: Vec<String>,
 }

@@ -68,7 +68,9 @@ impl Writing<'_> {
         Ok(Some(Rescue {
             statements: self.statements(&file, end),
             command: self.command(&path),
-            afterwards: self.afterwards(listing),
+            after_statements: self.after_statements(),
+            after_command: self.after_command(listing),
+            before_following: self.positions(),
             path,
             file,
             end_position: end,
@@ -150,49 +152,35 @@ impl Writing<'_> {
         ))
     }
 
-    fn afterwards(&self, listing: &Listing) -> Vec<String> {
+    fn after_statements(&self) -> Vec<String> {
         let replica = match self.words() {
             Words::Master => "SLAVE",
             Words::Source => "REPLICA",
         };
-        let mut lines = vec![
-            format!(
-                "-- As a replica: when SHOW {} STATUS shows that the SQL thread has stopped without an error at the \
-                 end of the file:",
-                match self.flavor() {
-                    Flavor::MariaDb => "ALL SLAVES",
-                    Flavor::MySql => replica,
-                }
-            ),
-            self.of_channel(&format!("STOP {replica}"), ""),
-            match self.flavor() {
-                Flavor::MariaDb => format!("RESET {replica} '{CHANNEL}' ALL;"),
-                Flavor::MySql => self.of_channel(&format!("RESET {replica} ALL"), ""),
-            },
-        ];
-        lines.extend(self.slave_pos_line(listing));
-        lines.extend(self.positions());
-        lines
+        let reset = match self.flavor() {
+            Flavor::MariaDb => format!("RESET {replica} '{CHANNEL}' ALL;"),
+            Flavor::MySql => self.of_channel(&format!("RESET {replica} ALL"), ""),
+        };
+        vec![self.of_channel(&format!("STOP {replica}"), ""), reset]
     }
 
     /// MariaDB: statements of a client do not change `gtid_slave_pos`.
-    fn slave_pos_line(&self, listing: &Listing) -> Vec<String> {
-        let Executed::MariaDb(_) = &self.known.executed else {
+    fn after_command(&self, listing: &Listing) -> Vec<String> {
+        if !matches!(self.known.executed, Executed::MariaDb(_)) {
             return Vec::new();
-        };
+        }
+        let last = listing.last.values();
         let Some(slave_pos) = self.slave_pos else {
-            return vec![
-                "-- After the command instead: SET GLOBAL gtid_slave_pos to the last GTIDs of each domain in the \
-                 file, while replication is stopped"
-                    .to_owned(),
-            ];
+            let last: Vec<String> = last.map(ToString::to_string).collect();
+            return vec![format!(
+                "-- SET GLOBAL gtid_slave_pos to its value with these GTIDs instead of those of their domains: {}",
+                last.join(",")
+            )];
         };
         let mut position = slave_pos.clone();
-        for gtid in listing.last.values() {
-            position.set(*gtid);
-        }
+        last.for_each(|gtid| position.set(*gtid));
         vec![
-            "-- After the command instead, while replication is stopped:".to_owned(),
+            "STOP ALL SLAVES;".to_owned(),
             format!("SET GLOBAL gtid_slave_pos='{position}';"),
         ]
     }
@@ -218,8 +206,8 @@ impl Writing<'_> {
         let positions = others.map(|(name, progress)| {
             let at = &progress.position;
             format!(
-                "-- If {name} returns with this binlog, {source} has it up to here, so before {source} follows \
-                 it by file and position again: {statement} {word}_LOG_FILE='{}', {word}_LOG_POS={};",
+                "-- If {name} returns with its binlog, {source} has it up to here, and follows it by file and \
+                 position from there: {statement} {word}_LOG_FILE='{}', {word}_LOG_POS={};",
                 at.file,
                 at.offset,
                 source = self.request.source,

@@ -399,7 +399,7 @@ fn format_2_is_read_too() {
         head_records: 1,
     }
     .encode();
-    for (version, is_read) in [(1, false), (2, true), (3, true), (4, false)] {
+    for (version, is_read) in [(1, false), (2, true), (3, true), (4, true), (5, false)] {
         bytes[4] = version;
         let checksum = crc32fast::hash(&bytes[..RECORD_LEN - 4]);
         bytes[RECORD_LEN - 4..].copy_from_slice(&checksum.to_le_bytes());

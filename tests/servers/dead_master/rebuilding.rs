@@ -1,0 +1,130 @@
+//! M1 is rebuilt from a copy of M2, and both are a pair again.
+
+use std::path::Path;
+use std::process::Command;
+
+use mysql_async::Row;
+use serde_json::Value;
+
+use crate::support::relay::run_binrelay;
+use crate::support::replication::{StartAt, attach, retry_each_second};
+use crate::support::servers::Server;
+use crate::support::topology::{Mode, Topology, run_for};
+
+/// A copy of M2's data becomes M1, with an empty binlog.
+pub(super) async fn rebuild_m1(topology: &mut Topology, mode: Mode) {
+    let kind = topology.m2.kind;
+    topology.m2.terminate();
+    copy_directory(&topology.m2.data_dir(), &topology.m1.data_dir());
+    // A new server has a new UUID.
+    let _ = std::fs::remove_file(topology.m1.data_dir().join("auto.cnf"));
+    topology
+        .m1
+        .options
+        .extra
+        .push("--skip-slave-start".to_owned());
+    topology
+        .m2
+        .options
+        .extra
+        .push("--skip-slave-start".to_owned());
+    topology.m1.restart().await;
+    topology.m2.restart().await;
+    let executed = match (kind.is_mysql(), mode.has_gtids()) {
+        (true, true) => topology.m1.value("SELECT @@GLOBAL.gtid_executed").await,
+        _ => None,
+    };
+    let (all, reset) = match (kind.says_replica(), kind.is_mariadb()) {
+        (true, _) => (
+            "STOP REPLICA; RESET REPLICA ALL",
+            "RESET BINARY LOGS AND GTIDS",
+        ),
+        (false, true) => ("STOP ALL SLAVES; RESET SLAVE ALL", "RESET MASTER"),
+        (false, false) => ("STOP SLAVE; RESET SLAVE ALL", "RESET MASTER"),
+    };
+    topology.m1.sql(&format!("{all}; {reset}")).await;
+    if let Some(executed) = executed {
+        let sql = format!("SET GLOBAL gtid_purged = '{executed}'");
+        topology.m1.sql(&sql).await;
+    }
+    let (at_m1, at_m2) = match mode {
+        Mode::MySqlAutoPosition => (StartAt::AutoPosition, StartAt::AutoPosition),
+        _ => (StartAt::first_file("mysql-bin"), end_of(&topology.m2).await),
+    };
+    if mode == Mode::MariaDbSlavePos {
+        // M1 has what M2 had written as well.
+        let position = topology.m2.value("SELECT @@GLOBAL.gtid_current_pos").await;
+        let sql = format!(
+            "SET GLOBAL gtid_slave_pos='{}'",
+            position.unwrap_or_default()
+        );
+        topology.m1.sql(&sql).await;
+    }
+    topology.m2.sql(all).await;
+    let extra = retry_each_second(kind);
+    attach(&topology.m1, "127.0.0.1", topology.m2.port, &at_m2, extra).await;
+    attach(&topology.m2, "127.0.0.1", topology.m1.port, &at_m1, extra).await;
+    write(&topology.m1, 1).await;
+    write(&topology.m2, 2).await;
+    accept(topology).await;
+    write(&topology.m1, 3).await;
+    write(&topology.m2, 4).await;
+    topology.settle(90).await;
+    for server in [&topology.m1, &topology.replicas[0]] {
+        for database in ["test", "other"] {
+            crate::support::tables::assert_same_tables(&topology.m2, server, database).await;
+        }
+    }
+    topology.relay.assert_running();
+    topology.relay.terminate();
+    topology.relay.verify();
+}
+
+async fn write(server: &Server, n: u64) {
+    let sql = format!("INSERT INTO test.ledger VALUES ({})", 1_000_000 + n);
+    server.sql(&sql).await;
+}
+
+/// The relay follows the new M1, after what its message says if it has one.
+async fn accept(topology: &Topology) {
+    let decided = |status: &Value| {
+        let m1 = &status["sources"][0];
+        m1["state"] == "streaming" || m1["state"] == "failed"
+    };
+    topology
+        .relay
+        .wait_status("m1 is decided", 60, decided)
+        .await;
+    let m1 = topology.relay.source_status("m1");
+    if m1["state"] == "failed" {
+        println!("m1: {}", m1["last_error"]["message"]);
+        let at_end = |status: &Value| status["sources"][1]["seconds_behind"] == 0;
+        topology
+            .relay
+            .wait_status("m2 is not behind", 60, at_end)
+            .await;
+        let config = topology.relay.config();
+        let config = config.to_str().expect("a UTF-8 path");
+        let arguments = ["continue", "m1", "--new-history", "--config", config];
+        let output = run_binrelay(&arguments);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{errors}");
+    }
+    run_for(100).await;
+    topology.relay.wait_streaming().await;
+}
+
+async fn end_of(server: &Server) -> StartAt {
+    let sql = match server.kind.says_replica() {
+        true => "SHOW BINARY LOG STATUS",
+        false => "SHOW MASTER STATUS",
+    };
+    let rows = server.rows::<Row>(sql).await;
+    StartAt::FilePosition(rows[0].get(0).unwrap(), rows[0].get(1).unwrap())
+}
+
+fn copy_directory(from: &Path, to: &Path) {
+    let status = Command::new("cp").arg("-a").args([from, to]).status();
+    let status = status.expect("cp can be run");
+    assert!(status.success(), "cp -a {from:?} {to:?}: {status}");
+}
