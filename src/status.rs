@@ -182,11 +182,16 @@ impl Parts {
             Executed::Anonymous => None,
             Executed::MySql(executed) => {
                 let sources = self.sources.iter().enumerate();
-                let ends: Vec<Option<Executed>> = sources
+                let others: Vec<(Option<Uuid>, Option<Executed>)> = sources
                     .filter(|(other, _)| *other != number)
-                    .map(|(_, source)| source.status.source_end()?.executed)
+                    .map(|(_, source)| {
+                        let uuid = source.status.facts().and_then(|facts| facts.server_uuid);
+                        let end = source.status.source_end().and_then(|end| end.executed);
+                        (uuid.and_then(|uuid| uuid.parse().ok()), end)
+                    })
                     .collect();
-                only_here::mysql(executed, ends.iter().map(Option::as_ref))
+                let others = others.iter().map(|(uuid, end)| (*uuid, end.as_ref()));
+                only_here::mysql(executed, others)
             }
             Executed::MariaDb(_) => {
                 let paths: Vec<usize> = (0..)

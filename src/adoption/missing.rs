@@ -32,6 +32,7 @@ use super::{AdoptionOptions, RETRY, WAIT, source};
 use crate::config::FilterConfig;
 use crate::flavor::Flavor;
 use crate::identity::{Executed, IdentityKind};
+use crate::position::RelayLogPosition;
 use crate::relay_log::held::LogPart;
 use crate::relay_log::held_paths::PathPosition;
 use crate::relay_log::{LogState, RelayLog};
@@ -46,6 +47,11 @@ pub(super) async fn find(
     let config = source(options, &request.source)?;
     let kind = log.state().executed.kind();
     let by_hand = by_hand(options, kind, &request)?;
+    // The log at a moment before the source is asked: what the source writes later is not missing there.
+    let before = (kind != IdentityKind::Anonymous).then(|| {
+        let (part, state) = LogPart::published(&log);
+        (part.end, state)
+    });
     // GTIDs keep a MySQL server from applying a transaction twice.
     let is_exclusive =
         request.writes && kind != IdentityKind::MySql && !request.replication_stopped;
@@ -72,6 +78,7 @@ pub(super) async fn find(
         host: config.host.clone(),
         port: config.port,
         log,
+        before,
         request,
     });
     if is_exclusive {
@@ -138,6 +145,9 @@ fn has_unreadable(expected: &'static str, found: &str) -> MissingError {
 #[derive(Debug)]
 struct Finder {
     log: Arc<RelayLog>,
+    /// With GTIDs, the published end and the state before the source was asked. Without, the source's binlog
+    /// must have been received to the end that it has reported.
+    before: Option<(RelayLogPosition, LogState)>,
     question: Question,
     has_filter: bool,
     address: Address,
@@ -187,7 +197,17 @@ impl Finder {
     }
 
     fn find(&self) -> Result<Missing, MissingError> {
-        let (part, state) = LogPart::published(&self.log);
+        let (part, state) = match &self.before {
+            None => LogPart::published(&self.log),
+            Some((end, state)) => {
+                let part = LogPart {
+                    log_dir: self.log.log_dir(),
+                    files: state.files.clone(),
+                    end: *end,
+                };
+                (part, state.clone())
+            }
+        };
         let known = self.question.answer(&part, &state)?;
         let listing = Listing::read(&part, &known)?;
         if let Some((server_id, count)) = listing.gap(&known) {

@@ -1,19 +1,30 @@
 //! How many transactions only one source has: those that would be lost with it.
 
-use crate::gtid::{BinlogState, GtidSet};
+use crate::gtid::{BinlogState, GtidSet, Uuid};
 use crate::identity::Executed;
 
 /// The transactions of the relay log that none of the `others` has: `executed` minus their
 /// `gtid_executed`. They can only have come from the remaining source. `None` if there are no others,
-/// or one has not reported.
+/// or one has not reported. What another source has executed first is there even if it has not reported it yet:
+/// `others` also has their UUIDs.
 pub(super) fn mysql<'a>(
     executed: &GtidSet,
-    others: impl IntoIterator<Item = Option<&'a Executed>>,
+    others: impl IntoIterator<Item = (Option<Uuid>, Option<&'a Executed>)>,
 ) -> Option<u64> {
-    let mut rest = None;
-    for other in others {
+    let mut rest: Option<GtidSet> = None;
+    for (uuid, other) in others {
         let other = other?.as_mysql()?;
-        rest.get_or_insert_with(|| executed.clone()).subtract(other);
+        let rest = rest.get_or_insert_with(|| executed.clone());
+        rest.subtract(other);
+        let own = rest
+            .iter_intervals()
+            .filter(|(sid, ..)| Some(sid.uuid) == uuid);
+        let own: Vec<_> = own.collect();
+        for (sid, first, last) in own {
+            let mut interval = GtidSet::new();
+            interval.insert_interval(sid, first, last);
+            rest.subtract(&interval);
+        }
     }
     rest.map(|rest| u64::try_from(rest.count()).unwrap_or(u64::MAX))
 }
@@ -105,14 +116,19 @@ mod tests {
         let executed = set(&format!("{A}:1-100,{B}:1-50"));
         let of = |text: &str| Executed::MySql(set(text));
         let peer = of(&format!("{A}:1-90,{B}:1-50"));
-        assert_eq!(mysql(&executed, [Some(&peer)]), Some(10));
+        assert_eq!(mysql(&executed, [(None, Some(&peer))]), Some(10));
         let third = of(&format!("{A}:1-95,{B}:1-20"));
-        assert_eq!(mysql(&executed, [Some(&peer), Some(&third)]), Some(5));
-        assert_eq!(mysql(&executed, [Some(&peer), None]), None);
+        let both = [(None, Some(&peer)), (None, Some(&third))];
+        assert_eq!(mysql(&executed, both), Some(5));
+        assert_eq!(mysql(&executed, [(None, Some(&peer)), (None, None)]), None);
         assert_eq!(mysql(&executed, []), None);
         // It may have more than has been received.
         let ahead = of(&format!("{A}:1-200,{B}:1-60"));
-        assert_eq!(mysql(&executed, [Some(&ahead)]), Some(0));
+        assert_eq!(mysql(&executed, [(None, Some(&ahead))]), Some(0));
+        // Its newest ones have arrived since it has reported.
+        let before = of(&format!("{A}:1-90,{B}:1-45"));
+        let uuid = B.parse().ok();
+        assert_eq!(mysql(&executed, [(uuid, Some(&before))]), Some(10));
     }
 
     #[test]

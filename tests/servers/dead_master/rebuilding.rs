@@ -6,10 +6,10 @@ use std::process::Command;
 use mysql_async::Row;
 use serde_json::Value;
 
-use crate::support::relay::run_binrelay;
+use crate::support::relay::{SourceOptions, run_binrelay};
 use crate::support::replication::{StartAt, attach, retry_each_second};
 use crate::support::servers::Server;
-use crate::support::topology::{Mode, Topology, run_for};
+use crate::support::topology::{Mode, Topology};
 
 /// A copy of M2's data becomes M1, with an empty binlog.
 pub(super) async fn rebuild_m1(topology: &mut Topology, mode: Mode) {
@@ -30,10 +30,15 @@ pub(super) async fn rebuild_m1(topology: &mut Topology, mode: Mode) {
         .push("--skip-slave-start".to_owned());
     topology.m1.restart().await;
     topology.m2.restart().await;
-    let executed = match (kind.is_mysql(), mode.has_gtids()) {
-        (true, true) => topology.m1.value("SELECT @@GLOBAL.gtid_executed").await,
-        _ => None,
+    let variables = match (kind.is_mysql(), mode.has_gtids()) {
+        (true, true) => ("gtid_executed", "gtid_purged"),
+        (true, false) => ("version", ""),
+        (false, _) => ("gtid_binlog_state", "gtid_binlog_state"),
     };
+    let executed = topology
+        .m1
+        .value(&format!("SELECT @@GLOBAL.{}", variables.0))
+        .await;
     let (all, reset) = match (kind.says_replica(), kind.is_mariadb()) {
         (true, _) => (
             "STOP REPLICA; RESET REPLICA ALL",
@@ -43,8 +48,12 @@ pub(super) async fn rebuild_m1(topology: &mut Topology, mode: Mode) {
         (false, false) => ("STOP SLAVE; RESET SLAVE ALL", "RESET MASTER"),
     };
     topology.m1.sql(&format!("{all}; {reset}")).await;
-    if let Some(executed) = executed {
-        let sql = format!("SET GLOBAL gtid_purged = '{executed}'");
+    if !variables.1.is_empty() {
+        let sql = format!(
+            "SET GLOBAL {} = '{}'",
+            variables.1,
+            executed.unwrap_or_default()
+        );
         topology.m1.sql(&sql).await;
     }
     let (at_m1, at_m2) = match mode {
@@ -63,10 +72,9 @@ pub(super) async fn rebuild_m1(topology: &mut Topology, mode: Mode) {
     topology.m2.sql(all).await;
     let extra = retry_each_second(kind);
     attach(&topology.m1, "127.0.0.1", topology.m2.port, &at_m2, extra).await;
+    // Before M1 writes anything that could reach the relay by M2.
+    accept(topology, mode).await;
     attach(&topology.m2, "127.0.0.1", topology.m1.port, &at_m1, extra).await;
-    write(&topology.m1, 1).await;
-    write(&topology.m2, 2).await;
-    accept(topology).await;
     write(&topology.m1, 3).await;
     write(&topology.m2, 4).await;
     topology.settle(90).await;
@@ -85,24 +93,26 @@ async fn write(server: &Server, n: u64) {
     server.sql(&sql).await;
 }
 
-/// The relay follows the new M1, after what its message says if it has one.
-async fn accept(topology: &Topology) {
-    let decided = |status: &Value| {
-        let m1 = &status["sources"][0];
-        m1["state"] == "streaming" || m1["state"] == "failed"
+/// The relay follows the new M1: on MariaDB as a source with a new name, otherwise as its message says.
+async fn accept(topology: &mut Topology, mode: Mode) {
+    let failed = |status: &Value| status["sources"][0]["state"] == "failed";
+    topology.relay.wait_status("m1 is failed", 60, failed).await;
+    let at_end = |status: &Value| {
+        let m2 = &status["sources"][1];
+        m2["state"] == "streaming" && m2["seconds_behind"] == 0
     };
     topology
         .relay
-        .wait_status("m1 is decided", 60, decided)
+        .wait_status("m2 is not behind", 60, at_end)
         .await;
-    let m1 = topology.relay.source_status("m1");
-    if m1["state"] == "failed" {
-        println!("m1: {}", m1["last_error"]["message"]);
-        let at_end = |status: &Value| status["sources"][1]["seconds_behind"] == 0;
-        topology
-            .relay
-            .wait_status("m2 is not behind", 60, at_end)
-            .await;
+    if topology.m2.kind.is_mariadb() {
+        let mut new = SourceOptions::of("m1-rebuilt", &topology.m1);
+        new.auto_position = mode.auto_position();
+        let mut sources = topology.relay.options.sources.clone();
+        sources[0] = new;
+        topology.relay.terminate();
+        topology.relay.restart_with(sources);
+    } else {
         let config = topology.relay.config();
         let config = config.to_str().expect("a UTF-8 path");
         let arguments = ["continue", "m1", "--new-history", "--config", config];
@@ -110,7 +120,6 @@ async fn accept(topology: &Topology) {
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{errors}");
     }
-    run_for(100).await;
     topology.relay.wait_streaming().await;
 }
 
