@@ -220,8 +220,8 @@ pub fn write(
     Ok(bridge)
 }
 
-/// Writes a rescue with the transactions that `contains` selects, for a source that has `executed`.
-/// Returns it, and the end of its last transaction.
+/// Writes a rescue with the transactions that `contains` selects. Returns it, and the end of its last
+/// transaction. `executed` is for the file's head.
 ///
 /// # Errors
 /// As [`write()`].

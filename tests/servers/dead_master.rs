@@ -364,7 +364,8 @@ async fn by_command(m2: &Server, rescue: &Value) {
     let files = tempfile::tempdir_in("/tmp").expect("a directory in /tmp");
     let output = binlog_tool(m2.kind, files.path()).arg(path).output();
     let output = output.expect("the binlog tool can be run");
-    assert!(output.status.success(), "{output:?}");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
     let socket = m2.data_dir().with_file_name("s");
     let mut client = program(m2.kind, "client")
         .args(["--binary-mode", "--user=root"])

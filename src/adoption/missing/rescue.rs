@@ -58,8 +58,13 @@ impl Writing<'_> {
         let contains = |logged: &Logged| {
             !logged.emptied && (with_altered || !logged.altered) && !self.known.has(logged)
         };
-        let executed = &self.known.executed;
-        let written = bridge::write_rescue(self.part, self.relay_server_id, executed, &contains);
+        // mariadb-binlog refuses a file that begins with a GTID of a domain and continues with lower ones, as where
+        // masters share a domain.
+        let head = match &self.known.executed {
+            Executed::MariaDb(_) => Executed::empty(Flavor::MariaDb),
+            executed => executed.clone(),
+        };
+        let written = bridge::write_rescue(self.part, self.relay_server_id, &head, &contains);
         let (written, end) = written?;
         let file = bridge::name(written.number);
         let path = log_dir.dir.join(&file).display().to_string();
