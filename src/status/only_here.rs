@@ -41,9 +41,7 @@ pub(super) fn mariadb<'a>(
     own: &BinlogState,
     others: impl Iterator<Item = (u32, &'a BinlogState)> + Clone,
 ) -> Option<u64> {
-    if others.clone().next().is_none() {
-        return None;
-    }
+    others.clone().next()?;
     let mut count = 0;
     for newest in own.iter() {
         // What another source has executed first is not only here.

@@ -51,7 +51,7 @@ pub(super) async fn ask(config: &SourceConfig, looks_twice: bool) -> Result<Aske
 }
 
 /// A connection is not active if it receives nothing, and has applied everything, or waits for the rest of
-/// a transaction that was cut off. With several appliers, waiting does not show that they have ended.
+/// a transaction. With several appliers, waiting does not show that they have ended.
 fn active_ones(now: &Replication, before: Option<&Replication>) -> Vec<ReplicaConnection> {
     let connections = now.connections.iter().flatten().enumerate();
     let active = connections.filter(|(number, connection)| {

@@ -260,7 +260,7 @@ impl Question {
         for PathPosition { source, at } in &self.by_hand.replica_of {
             let number = self.names.iter().position(|name| name == source);
             let other = number.and_then(|number| state.sources.get(number));
-            // What is after everything that was received is no boundary, but the log has nothing after it.
+            // After everything that was received there is no known boundary, but nothing of the log either.
             let is_beyond = other.is_some_and(|other| other.position.precedes(at));
             if !is_beyond && found.at_boundary.get(source) != Some(&true) {
                 return Err(MissingError::Boundary {
