@@ -4,14 +4,17 @@
 
 mod attach;
 mod check;
+mod config_file;
 mod continue_source;
 mod dump;
 mod help;
 mod last_of;
+mod list;
 mod logging;
 mod missing;
 mod position;
 mod run;
+mod search;
 mod status;
 mod stdout;
 mod verify;
@@ -19,7 +22,7 @@ mod verify;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use binrelay::config::{Config, ConfigError};
+use binrelay::config::ConfigError;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 
@@ -50,6 +53,8 @@ enum Command {
     Continue(continue_source::ContinueArgs),
     Dump(dump::DumpArgs),
     Verify(verify::VerifyArgs),
+    List(list::ListArgs),
+    Search(search::SearchArgs),
     Position(position::PositionArgs),
     Attach(attach::AttachArgs),
     Missing(missing::MissingArgs),
@@ -112,27 +117,35 @@ fn execute(arguments: Arguments) -> anyhow::Result<Outcome> {
     logging::start(&arguments.logging, default_level)?;
     match arguments.command {
         Command::Run(args) => {
-            let config = Config::load(&args.config)?;
+            let config = args.config.load()?;
             run::run(args, config)
         }
         Command::Check(args) => {
-            let config = Config::load(&args.config)?;
+            let config = args.config.load()?;
             check::run(args, config)
         }
         Command::Status(args) => status::run(args),
         Command::Continue(args) => continue_source::run(args),
         Command::Dump(args) => dump::run(args),
         Command::Verify(args) => verify::run(args),
+        Command::List(args) => {
+            let config = args.config.load_without_secrets()?;
+            list::run(args, &config)
+        }
+        Command::Search(args) => {
+            let config = args.config.load_without_secrets()?;
+            search::run(args, &config)
+        }
         Command::Position(args) => {
-            let config = Config::load_without_secrets(&args.config)?;
+            let config = args.config.load_without_secrets()?;
             position::run(args, config)
         }
         Command::Attach(args) => {
-            let config = Config::load_without_secrets(&args.config)?;
+            let config = args.config.load_without_secrets()?;
             attach::run(args, config)
         }
         Command::Missing(args) => {
-            let config = Config::load_without_secrets(&args.config)?;
+            let config = args.config.load_without_secrets()?;
             missing::run(args, config)
         }
         Command::Help(args) => help::run(args, Arguments::command()),

@@ -30,9 +30,9 @@ use zeroize::Zeroizing;
 
 pub use self::error::{ConfigError, Problem};
 pub use self::settings::{
-    AdminConfig, CompressionChoice, Config, FilterConfig, FlavorChoice, ListenerTlsConfig,
-    LogConfig, Privilege, RelayConfig, SourceCompression, SourceConfig, SourceStart, SyncPolicy,
-    UserConfig, UserPassword,
+    AdminConfig, AlertConfig, CompressionChoice, Config, FilterConfig, FlavorChoice,
+    ListenerTlsConfig, LogConfig, Privilege, RelayConfig, SourceCompression, SourceConfig,
+    SourceStart, SyncPolicy, UserConfig, UserPassword,
 };
 
 /// The largest configuration file that is read, in bytes.

@@ -2,6 +2,7 @@
 //!
 //! The names are those of the JSON that scripts rely on; unknown values are null.
 
+mod degraded;
 mod only_here;
 
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use std::time::{Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::SourceConfig;
+use crate::config::{AlertConfig, SourceConfig};
 use crate::gtid::Uuid;
 use crate::identity::Executed;
 use crate::log_thread::SourceCounters;
@@ -30,7 +31,7 @@ pub struct Report {
 }
 
 /// The relay itself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RelayReport {
     /// binrelay's version.
     pub version: String,
@@ -54,10 +55,13 @@ pub struct RelayReport {
     pub uptime_seconds: u64,
     /// Why the log is not `running`.
     pub last_error: Option<ErrorReport>,
+    /// What an administrator must look at, a sentence each; empty when all is well.
+    #[serde(default)]
+    pub degraded: Vec<String>,
 }
 
 /// One source.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceReport {
     /// The channel's name.
     pub name: String,
@@ -89,6 +93,9 @@ pub struct SourceReport {
     pub bytes_received: u64,
     /// Connections lost or not established since the relay's start.
     pub reconnects: u64,
+    /// Since its newest packet, heartbeats included; null before the first one.
+    #[serde(default)]
+    pub silent_seconds: Option<u64>,
     /// Whether transactions are acknowledged to the source.
     pub semi_sync: bool,
     /// Transactions in the relay log that no other source has; null where that is not known.
@@ -151,6 +158,8 @@ pub struct Parts {
     pub started: Instant,
     /// The sources, in the order of the configuration.
     pub sources: Vec<SourceParts>,
+    /// What makes the relay degraded.
+    pub alert: AlertConfig,
 }
 
 impl Parts {
@@ -168,11 +177,13 @@ impl Parts {
                 ..source.report(state.as_ref(), progress)
             }
         });
-        Report {
+        let mut report = Report {
             relay: self.relay(log, state.as_ref()),
             sources: sources.collect(),
             replicas,
-        }
+        };
+        report.relay.degraded = degraded::reasons(&report, &self.alert);
+        report
     }
 
     /// How many transactions no other source has. Each source is the server that answers now: another one at
@@ -234,6 +245,7 @@ impl Parts {
                 .unwrap_or_default(),
             uptime_seconds: self.started.elapsed().as_secs(),
             last_error: error.map(|message| ErrorReport::new(0, message, SystemTime::now())),
+            degraded: Vec::new(),
         }
     }
 }
@@ -275,6 +287,7 @@ impl SourceParts {
             },
             bytes_received: self.status.bytes_received.load(Ordering::Relaxed),
             reconnects: self.status.reconnects.load(Ordering::Relaxed),
+            silent_seconds: self.status.silent_seconds(),
             semi_sync: false,
             is_refused: self.ledger.refusal.borrow().is_some(),
             only_here: None,
@@ -305,12 +318,8 @@ fn utc(time: SystemTime) -> String {
 }
 
 impl Report {
-    /// Whether an administrator must look: the log is not running, or a source is not streaming.
+    /// Whether an administrator must look.
     pub fn is_degraded(&self) -> bool {
-        self.relay.state != "running"
-            || self
-                .sources
-                .iter()
-                .any(|source| source.state != SourceState::Streaming.name())
+        !self.relay.degraded.is_empty()
     }
 }

@@ -1,7 +1,6 @@
 //! `binrelay check`: whether a configuration works.
 
 use std::io::Write;
-use std::path::PathBuf;
 
 use binrelay::config::{Config, FlavorChoice};
 use binrelay::receiver::{Identities, ReceiverOptions, changed_starts, check_source};
@@ -9,6 +8,7 @@ use binrelay::relay_log::{LogDir, started_sources};
 use binrelay::tls::install_crypto_provider;
 
 use super::Outcome;
+use super::config_file::ConfigFile;
 use super::stdout::Stdout;
 
 /// Check a configuration and every source it names
@@ -18,9 +18,8 @@ use super::stdout::Stdout;
 /// would run, but with warnings or without some of its sources.
 #[derive(Debug, clap::Args)]
 pub struct CheckArgs {
-    /// Configuration file (TOML)
-    #[arg(long, value_name = "FILE")]
-    pub config: PathBuf,
+    #[command(flatten)]
+    pub config: ConfigFile,
 }
 
 /// Prints the warnings about a valid configuration, then checks its sources.

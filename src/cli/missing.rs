@@ -1,7 +1,6 @@
 //! `binrelay missing`: what the relay log has and a source lacks.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
 
 use anyhow::Context;
 use binrelay::admin;
@@ -11,6 +10,7 @@ use binrelay::adoption::{
 use binrelay::config::Config;
 
 use super::attach::{check_source, no_answer};
+use super::config_file::ConfigFile;
 use super::stdout::Stdout;
 use super::{Outcome, WrongUsage};
 
@@ -21,9 +21,8 @@ use super::{Outcome, WrongUsage};
 /// transactions to a binlog file, and prints how SOURCE applies them. See binrelay help rescue.
 #[derive(Debug, clap::Args)]
 pub struct MissingArgs {
-    /// Configuration file of the relay
-    #[arg(long, value_name = "FILE")]
-    pub config: PathBuf,
+    #[command(flatten)]
+    pub config: ConfigFile,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,

@@ -1,7 +1,5 @@
 //! `binrelay run`: the relay itself, in the foreground.
 
-use std::path::PathBuf;
-
 use anyhow::Context;
 use binrelay::config::Config;
 use binrelay::relay::Relay;
@@ -10,6 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::Outcome;
+use super::config_file::ConfigFile;
 
 /// Run the relay in the foreground until SIGTERM or SIGINT
 ///
@@ -18,9 +17,8 @@ use super::Outcome;
 /// transactions that it has received completely, and stops. Messages are logged to stderr.
 #[derive(Debug, clap::Args)]
 pub struct RunArgs {
-    /// Configuration file (TOML)
-    #[arg(long, value_name = "FILE")]
-    pub config: PathBuf,
+    #[command(flatten)]
+    pub config: ConfigFile,
 }
 
 /// Logs the configuration's warnings and runs the relay.

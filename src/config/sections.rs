@@ -10,14 +10,16 @@ use super::error::ConfigError;
 use super::reader::Reader;
 use super::section::{Section, value_offset};
 use super::settings::ListenerTlsConfig;
-use super::settings::{AdminConfig, CompressionChoice, Config, FilterConfig, FlavorChoice};
+use super::settings::{
+    AdminConfig, AlertConfig, CompressionChoice, Config, FilterConfig, FlavorChoice,
+};
 use super::settings::{LimitsConfig, LogConfig, RelayConfig, SourceConfig, SyncPolicy};
 use super::values::{DURATION_MAX, is_listen_address, is_uuid, show_size};
-use super::{filter_rules, source, user};
+use super::{filter_rules, password, source, user};
 use crate::flavor::Flavor;
 
 const SECTIONS: &[&str] = &[
-    "relay", "log", "filter", "source", "user", "limits", "tls", "admin",
+    "relay", "log", "filter", "source", "user", "limits", "alert", "tls", "admin",
 ];
 
 const RELAY: &[&str] = &[
@@ -78,6 +80,7 @@ pub(super) fn parse(text: &str, path: &Path, reads_secrets: bool) -> Result<Conf
     let sources = read_sources(&mut root, &filter);
     let users = user::read_all(&mut root);
     let limits = read_limits(&mut root, relay.max_connections);
+    let alert = read_alert(&mut root);
     let tls = read_tls(&mut root);
     let admin = read_admin(&mut root, &relay.data_dir);
     let mut problems = reader.problems;
@@ -94,6 +97,7 @@ pub(super) fn parse(text: &str, path: &Path, reads_secrets: bool) -> Result<Conf
         sources,
         users,
         limits,
+        alert,
         tls,
         admin,
         warnings,
@@ -180,6 +184,17 @@ fn read_limits(root: &mut Section<'_, '_>, of_relay: Option<u32>) -> LimitsConfi
         max_connections_per_address: per_address.unwrap_or(50),
         reserved_connections: reserved_connections.unwrap_or(10),
         login_timeout: login_timeout.unwrap_or(Duration::from_secs(10)),
+    }
+}
+
+fn read_alert(root: &mut Section<'_, '_>) -> AlertConfig {
+    let keys = &["replica_lag", "source_silent"];
+    let mut section = root.subsection("alert", "[alert]".to_owned(), keys);
+    let replica_lag = section.duration("replica_lag", Duration::from_secs(1)..=DURATION_MAX);
+    let source_silent = section.duration("source_silent", Duration::from_secs(1)..=DURATION_MAX);
+    AlertConfig {
+        replica_lag: replica_lag.unwrap_or(Duration::from_secs(300)),
+        source_silent: source_silent.unwrap_or(Duration::from_secs(120)),
     }
 }
 
@@ -283,7 +298,11 @@ fn read_tls(root: &mut Section<'_, '_>) -> ListenerTlsConfig {
 }
 
 fn read_admin(root: &mut Section<'_, '_>, data_dir: &Path) -> AdminConfig {
-    let mut section = root.subsection("admin", "[admin]".to_owned(), &["socket", "http"]);
+    let mut section = root.subsection(
+        "admin",
+        "[admin]".to_owned(),
+        &["socket", "http", "http_token", "http_token_file"],
+    );
     let socket: PathBuf = section
         .path("socket", "the path of a unix socket")
         .unwrap_or_else(|| data_dir.join("binrelay.sock"));
@@ -301,8 +320,16 @@ fn read_admin(root: &mut Section<'_, '_>, data_dir: &Path) -> AdminConfig {
     let http = section
         .string_if("http", ADDRESS, is_address)
         .and_then(|text| text.parse().ok());
-    if http.is_some() {
-        section.warn_not_served("http", "nothing listens there");
+    let http_token = password::read_http_token(&mut section);
+    if http.is_some_and(|at: SocketAddr| !at.ip().is_loopback()) && http_token.is_none() {
+        section.refuse(
+            "http",
+            "an address that other machines reach needs http_token or http_token_file",
+        );
     }
-    AdminConfig { socket, http }
+    AdminConfig {
+        socket,
+        http,
+        http_token,
+    }
 }

@@ -25,6 +25,8 @@ pub struct Config {
     pub users: Vec<UserConfig>,
     /// `[limits]`: what clients may take.
     pub limits: LimitsConfig,
+    /// `[alert]`: what makes the relay degraded.
+    pub alert: AlertConfig,
     /// `[tls]`: the listener's certificate.
     pub tls: ListenerTlsConfig,
     /// `[admin]`: where the relay reports its state.
@@ -68,6 +70,15 @@ pub struct LimitsConfig {
     pub reserved_connections: u32,
     /// Time limit of a client's login. Default 10 s.
     pub login_timeout: Duration,
+}
+
+/// `[alert]`: what makes `status` degraded.
+#[derive(Debug, Clone, Copy)]
+pub struct AlertConfig {
+    /// A replica that is further behind. Default 5 min.
+    pub replica_lag: Duration,
+    /// A source that has sent nothing for longer, not even a heartbeat. Default 2 min.
+    pub source_silent: Duration,
 }
 
 /// To whom the listener offers compression of the protocol.
@@ -277,6 +288,8 @@ pub struct ListenerTlsConfig {
 pub struct AdminConfig {
     /// The unix socket for `binrelay status`. Default `data_dir/binrelay.sock`.
     pub socket: PathBuf,
-    /// Address for metrics and health checks; accepted, but has no effect yet.
+    /// Address for the page, metrics and health checks; `None` = none.
     pub http: Option<SocketAddr>,
+    /// What clients must present there. Invariant: `Some` unless `http` is a loopback address.
+    pub http_token: Option<Secret>,
 }

@@ -213,7 +213,6 @@ fn all_settings_are_read() {
             "[log] max_total_size: accepted, but has no effect yet: old log files are not removed",
             "[source \"m1\"] semi_sync: accepted, but has no effect yet: transactions are not \
              acknowledged to this source",
-            "[admin] http: accepted, but has no effect yet: nothing listens there",
         ]
     );
 }

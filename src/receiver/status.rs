@@ -74,6 +74,8 @@ pub struct SourceStatus {
     /// When the newest heartbeat arrived, in milliseconds since `made`; 0 before the first one.
     heartbeat_at: AtomicU64,
     heartbeats: Mutex<Heartbeats>,
+    /// When the newest packet arrived, in milliseconds since `made`; 0 before the first one.
+    heard_at: AtomicU64,
     /// The source's own end.
     end: Mutex<Option<ReportedEnd>>,
     /// How often it was reported.
@@ -126,6 +128,7 @@ impl Default for SourceStatus {
             waiting_since: AtomicU64::new(0),
             heartbeat_at: AtomicU64::new(0),
             heartbeats: Mutex::default(),
+            heard_at: AtomicU64::new(0),
             end: Mutex::new(None),
             end_reports: AtomicU64::new(0),
             path: AtomicU32::new(NO_PATH),
@@ -244,6 +247,7 @@ impl SourceStatus {
     /// A heartbeat arrived, when the dump was at `position`.
     pub(super) fn note_heartbeat(&self, position: &SourcePosition) {
         self.heartbeat_at.store(self.now(), Ordering::Relaxed);
+        self.heard_at.store(self.now(), Ordering::Relaxed);
         let mut heartbeats = self.lock_heartbeats();
         heartbeats.count += 1;
         heartbeats.position = position.clone();
@@ -326,6 +330,13 @@ impl SourceStatus {
 
     pub(super) fn count_bytes(&self, bytes: u64) {
         self.bytes_received.fetch_add(bytes, Ordering::Relaxed);
+        self.heard_at.store(self.now(), Ordering::Relaxed);
+    }
+
+    /// Seconds since the newest packet, heartbeats included; `None` before the first one.
+    pub fn silent_seconds(&self) -> Option<u64> {
+        let heard_at = self.heard_at.load(Ordering::Relaxed);
+        (heard_at > 0).then(|| self.now().saturating_sub(heard_at) / 1000)
     }
 
     /// The source has sent part of a transaction.

@@ -13,6 +13,7 @@ use super::supervisor::{Stage, StageEnd, Supervisor};
 use crate::admin::{self, Answering};
 use crate::adoption::{Adoption, AdoptionOptions};
 use crate::config::{Config, FlavorChoice, Privilege, UserConfig};
+use crate::http;
 use crate::log_thread::{LogThread, Queued, SourceCounters};
 use crate::receiver::control;
 use crate::receiver::{
@@ -22,7 +23,7 @@ use crate::receiver::{
 use crate::relay_log::recover::Recovered;
 use crate::relay_log::{Condition, LogOptions, RelayLog, bridge};
 use crate::sender::{self, Replicas};
-use crate::status::{Parts, SourceParts};
+use crate::status::{Parts, Report, SourceParts};
 
 /// The most batches that wait for the relay log.
 const QUEUE_LEN: usize = 64;
@@ -65,23 +66,23 @@ impl Relay {
         supervisor.spawn(Stage::AcceptLoop, until_stopped(accepting));
         let (parts, slot) = (pipeline.parts.clone(), log_slot.subscribe());
         let connected = replicas.clone();
-        let disconnect_replicas = move || {
-            let clients = connected.clients();
-            for client in clients.iter().filter(|client| client.replica().is_some()) {
-                connected.kill(client.id);
-            }
-        };
         let report = move || {
             let log: Option<Arc<RelayLog>> = slot.borrow().clone();
             parts.report(log.as_deref(), replicas.report())
         };
+        let report: Arc<dyn Fn() -> Report + Send + Sync> = Arc::new(report);
+        if let Some(listener) = self.http {
+            let token = self.config.admin.http_token.clone();
+            let answering = http::serve(listener, token, report.clone(), shutdown.clone());
+            supervisor.spawn(Stage::HttpLoop, until_stopped(answering));
+        }
         let adoption = Adoption::new(adoption_options(&self.config), log_slot.subscribe());
         let answering = Answering {
-            report: Arc::new(report),
+            report,
             data_dir: self.data_dir.path().to_owned(),
             sources: Arc::new(pipeline.deciding.clone()),
             adoption: Arc::new(adoption),
-            disconnect_replicas: Arc::new(disconnect_replicas),
+            disconnect_replicas: Arc::new(move || connected.disconnect_replicas()),
         };
         let answering = admin::serve(self.admin, answering, shutdown.clone());
         supervisor.spawn(Stage::AdminLoop, until_stopped(answering));
@@ -156,6 +157,7 @@ impl Pipeline {
             server_uuid,
             started: Instant::now(),
             sources: sources.collect(),
+            alert: config.alert,
         };
         let receivers = (0u16..).zip(&parts.sources).map(|(number, source)| {
             let options = ReceiverOptions {

@@ -13,7 +13,7 @@ use crate::flavor::Flavor;
 use crate::gtid::Uuid;
 
 /// One connected replica, as the status shows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReplicaReport {
     /// Its server_id.
     pub server_id: u32,
@@ -220,6 +220,14 @@ impl Replicas {
                 true
             }
             None => false,
+        }
+    }
+
+    /// Ends the sessions of all replicas; they connect again by themselves.
+    pub fn disconnect_replicas(&self) {
+        let clients = self.clients();
+        for client in clients.iter().filter(|client| client.replica().is_some()) {
+            self.kill(client.id);
         }
     }
 

@@ -13,6 +13,7 @@ pub mod directories;
 pub mod filter_rules;
 pub mod fingerprints;
 pub mod foreign_clients;
+pub mod http;
 pub mod kind;
 pub mod load;
 pub mod programs;
