@@ -80,7 +80,7 @@ pub(super) async fn rebuild_m1(topology: &mut Topology, mode: Mode) {
     topology.settle(90).await;
 }
 
-/// M1 was not lost: it is started with its data, and has some transactions that nobody else has. By file and
+/// M1 was not lost: it is started with its data, and has some transactions that no other server has. By file and
 /// position, M2 follows it from where `missing` has said.
 pub(super) async fn return_m1(topology: &mut Topology, mode: Mode, found: &Value) {
     let at = match mode {
