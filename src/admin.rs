@@ -1,4 +1,4 @@
-//! The unix socket that answers `binrelay status`, `continue`, `position` and `attach`: each client sends one JSON
+//! The unix socket that answers `binrelay status`, `continue`, `position`, `attach` and `missing`: each client sends one JSON
 //! object as a line, gets one as the answer, and the connection is closed. A client that sends nothing gets
 //! the status.
 
@@ -14,7 +14,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::adoption::{Adoption, Answer, AttachRequest};
+use crate::adoption::{Adoption, Answer, AttachRequest, MissingAnswer, MissingRequest};
 use crate::config::SourceStart;
 use crate::fault;
 use crate::receiver::{ContinueFrom, ContinueRequest, has_changed_history};
@@ -51,6 +51,8 @@ pub enum Request {
     },
     /// Where a replica continues; for an [`Answer`].
     Attach(AttachRequest),
+    /// What a source lacks; for a [`MissingAnswer`].
+    Missing(MissingRequest),
 }
 
 /// The answer to a decision.
@@ -158,6 +160,9 @@ async fn answer(mut client: UnixStream, answering: &Answering) -> io::Result<()>
         Ok(Request::Attach(request)) => {
             serde_json::to_vec(&answering.adoption.answer(request).await)?
         }
+        Ok(Request::Missing(request)) => {
+            serde_json::to_vec(&answering.adoption.missing(request).await)?
+        }
         Err(error) => serde_json::to_vec(&Decided::Refused(format!(
             "the request cannot be read ({error}): use a client of the relay's version"
         )))?,
@@ -256,6 +261,14 @@ pub async fn ask(socket: &Path) -> io::Result<Report> {
 /// As [`ask`].
 pub async fn ask_to_attach(socket: &Path, wanted: AttachRequest) -> io::Result<Answer> {
     exchange(socket, &Request::Attach(wanted), ATTACH_TIMEOUT).await
+}
+
+/// Asks the relay at `socket` what a source lacks.
+///
+/// # Errors
+/// As [`ask`].
+pub async fn ask_missing(socket: &Path, wanted: MissingRequest) -> io::Result<MissingAnswer> {
+    exchange(socket, &Request::Missing(wanted), ATTACH_TIMEOUT).await
 }
 
 /// Has the relay at `socket` carry out a decision about a source.

@@ -12,6 +12,7 @@ mod help;
 mod last_of;
 mod list;
 mod logging;
+mod missing;
 mod position;
 mod run;
 mod search;
@@ -57,6 +58,7 @@ enum Command {
     Search(search::SearchArgs),
     Position(position::PositionArgs),
     Attach(attach::AttachArgs),
+    Missing(missing::MissingArgs),
     Generate(generate::GenerateArgs),
     Help(help::HelpArgs),
 }
@@ -143,6 +145,10 @@ fn execute(arguments: Arguments) -> anyhow::Result<Outcome> {
         Command::Attach(args) => {
             let config = args.config.load_without_secrets()?;
             attach::run(args, config)
+        }
+        Command::Missing(args) => {
+            let config = args.config.load_without_secrets()?;
+            missing::run(args, config)
         }
         Command::Generate(args) => generate::run(&args, Arguments::command()),
         Command::Help(args) => help::run(args, Arguments::command()),

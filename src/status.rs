@@ -201,24 +201,35 @@ impl Parts {
         report
     }
 
-    /// How many transactions no other source has.
+    /// How many transactions no other source has. Each source is the server that answers now: another one at
+    /// its address, or a source that was removed, may be gone.
     fn only_here(&self, number: usize, state: &LogState) -> Option<u64> {
-        let is_other = |(other, _): &(usize, _)| *other != number;
         match &state.executed {
             Executed::Anonymous => None,
             Executed::MySql(executed) => {
                 let sources = self.sources.iter().enumerate();
-                let ends: Vec<Option<Executed>> = sources
+                let others: Vec<(Option<Uuid>, Option<Executed>)> = sources
                     .filter(|(other, _)| *other != number)
-                    .map(|(_, source)| source.status.source_end()?.executed)
+                    .map(|(_, source)| {
+                        let uuid = source.status.facts().and_then(|facts| facts.server_uuid);
+                        let end = source.status.source_end().and_then(|end| end.executed);
+                        (uuid.and_then(|uuid| uuid.parse().ok()), end)
+                    })
                     .collect();
-                only_here::mysql(executed, ends.iter().map(Option::as_ref))
+                let others = others.iter().map(|(uuid, end)| (*uuid, end.as_ref()));
+                only_here::mysql(executed, others)
             }
-            Executed::MariaDb(executed) => {
-                let server_id = state.sources.get(number)?.server_id;
-                let others = state.sources.iter().enumerate().filter(is_other);
-                let sent = others.map(|(_, other)| (other.server_id, &other.sent));
-                only_here::mariadb(executed, server_id, sent)
+            Executed::MariaDb(_) => {
+                let paths: Vec<usize> = (0..)
+                    .zip(&self.sources)
+                    .map(|(number, source)| source.status.path().map_or(number, usize::from))
+                    .collect();
+                let of = |number: usize| state.sources.get(*paths.get(number)?);
+                let own = of(number)?;
+                let others = (0..paths.len()).filter(|other| *other != number);
+                let others = others.filter_map(of);
+                let sent = others.map(|other| (other.server_id, &other.sent));
+                only_here::mariadb(own.server_id, &own.sent, sent)
             }
         }
     }

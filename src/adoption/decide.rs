@@ -46,7 +46,7 @@ pub(super) enum Decision {
 impl Decider {
     /// `boundaries` are the sources that have confirmed their positions.
     pub(super) fn decide(&self, boundaries: &BTreeSet<Arc<str>>) -> Result<Decision, AttachError> {
-        let (part, state) = self.part();
+        let (part, state) = LogPart::published(&self.log);
         match &self.place {
             Place::Gtids(gtids) if self.makes_bridge => {
                 self.check_gtids(&part, &state, gtids)?;
@@ -73,20 +73,6 @@ impl Decider {
                 self.continue_after(&part, &state, held, &[])
             }
         }
-    }
-
-    /// The published part, and the state at that moment: both are changed under one lock.
-    fn part(&self) -> (LogPart<'_>, LogState) {
-        let (end, state) = {
-            let state = self.log.state();
-            (self.log.published(), state.clone())
-        };
-        let part = LogPart {
-            log_dir: self.log.log_dir(),
-            files: state.files.clone(),
-            end,
-        };
-        (part, state)
     }
 
     fn held_on_paths(

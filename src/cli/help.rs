@@ -27,7 +27,7 @@ struct Topic {
     text: &'static str,
 }
 
-const TOPICS: [Topic; 8] = [
+const TOPICS: [Topic; 9] = [
     Topic {
         name: "options",
         about: "The configuration file: every key, its default and its meaning",
@@ -42,6 +42,11 @@ const TOPICS: [Topic; 8] = [
         name: "adoption",
         about: "Attaching replicas of an existing pair, step by step",
         text: include_str!("../adoption/adoption.md"),
+    },
+    Topic {
+        name: "rescue",
+        about: "A master is lost for good: giving the survivor what only the relay has",
+        text: include_str!("../adoption/rescue.md"),
     },
     Topic {
         name: "messages",
@@ -75,9 +80,9 @@ const TOPICS: [Topic; 8] = [
 ];
 
 /// The commands, in the order of `binrelay --help`. A test compares them with clap's.
-const COMMANDS: [&str; 12] = [
+const COMMANDS: [&str; 13] = [
     "run", "check", "status", "continue", "dump", "verify", "list", "search", "position", "attach",
-    "generate", "help",
+    "missing", "generate", "help",
 ];
 
 fn names() -> Vec<PossibleValue> {

@@ -21,8 +21,10 @@
 
 mod connection;
 mod grants;
+mod replication;
 mod watch;
 
 pub use connection::{ControlConnection, ControlError, SemiSync, ServerSettings};
 pub use grants::Grants;
+pub use replication::{ReplicaConnection, Replication};
 pub use watch::watch_source_end;

@@ -4,6 +4,9 @@
 //! order of the log, and ends with a ROTATE to that position. A replica that starts at
 //! `bridge.000001:4` continues in the log by itself. Bridges are not in the list of log files: only
 //! a replica that names one reads it. A bridge is kept as long as the log file that it leads to.
+//!
+//! A *rescue* is a bridge for a source: it has what the source lacks, and leads nowhere, because a source
+//! must not follow the log. Its ROTATE leads to its own end. It is kept until an administrator removes it.
 
 use std::fs;
 use std::io;
@@ -11,7 +14,7 @@ use std::path::PathBuf;
 
 use super::error::LogError;
 use super::files::LogDir;
-use super::held::{Continuation, Held, LogPart};
+use super::held::{Continuation, Held, LogPart, Logged};
 use super::reader::{FIRST_EVENT, FileHead, LogFile};
 use super::writer::BridgeWriter;
 use crate::binlog::mariadb_gtid::MariaDbGtidEvent;
@@ -38,8 +41,8 @@ pub enum ServedFile {
 pub struct Bridge {
     /// Its number.
     pub number: u64,
-    /// Where its readers continue in the log.
-    pub next: RelayLogPosition,
+    /// Where its readers continue in the log; `None` for a rescue, at whose end they wait.
+    pub next: Option<RelayLogPosition>,
 }
 
 impl ServedFile {
@@ -82,7 +85,7 @@ pub fn named(log_dir: &LogDir, name: &[u8]) -> Result<Option<Bridge>, LogError> 
         Err(LogError::Io { cause, .. }) if cause.kind() == io::ErrorKind::NotFound => Ok(None),
         file => Ok(Some(Bridge {
             number,
-            next: end_of(&file?, log_dir)?,
+            next: end_of(&file?, log_dir, number)?,
         })),
     }
 }
@@ -91,8 +94,12 @@ fn open(log_dir: &LogDir, number: u64) -> Result<LogFile, LogError> {
     LogFile::open(&log_dir.dir.join(name(number)))
 }
 
-/// Where the ROTATE at the bridge's end leads.
-fn end_of(file: &LogFile, log_dir: &LogDir) -> Result<RelayLogPosition, LogError> {
+/// Where the ROTATE at the end of the bridge with this number leads; `None` to itself.
+fn end_of(
+    file: &LogFile,
+    log_dir: &LogDir,
+    number: u64,
+) -> Result<Option<RelayLogPosition>, LogError> {
     let (mut offset, len) = (FIRST_EVENT, file.file_len()?);
     while offset < len {
         let header = file.header_at(offset)?;
@@ -100,11 +107,14 @@ fn end_of(file: &LogFile, log_dir: &LogDir) -> Result<RelayLogPosition, LogError
             let rotate = file.event_at(offset)?;
             let parsed = Rotate::parse(event::body(&rotate, true));
             let next = parsed.ok().and_then(|rotate| {
-                let number = log_dir.file_number(std::str::from_utf8(rotate.file).ok()?)?;
-                Some(RelayLogPosition {
-                    file: number,
+                let target = std::str::from_utf8(rotate.file).ok()?;
+                if number_of(target) == Some(number) {
+                    return Some(None);
+                }
+                Some(Some(RelayLogPosition {
+                    file: log_dir.file_number(target)?,
                     offset: rotate.position,
-                })
+                }))
             });
             return next.ok_or_else(|| incomplete(file, offset));
         }
@@ -203,33 +213,58 @@ pub fn write(
     executed: &Executed,
     continuation: &Continuation,
 ) -> Result<Bridge, LogError> {
+    let next = continuation.from;
+    let is_before = |logged: &Logged| (logged.file, logged.end) <= (next.file, next.offset);
+    let contains = |logged: &Logged| !held.has(logged) && is_before(logged);
+    let (bridge, _) = write_file(part, server_id, executed, Some(next), &contains)?;
+    Ok(bridge)
+}
+
+/// Writes a rescue with the transactions that `contains` selects. Returns it, and the end of its last
+/// transaction. `executed` is for the file's head.
+///
+/// # Errors
+/// As [`write()`].
+pub fn write_rescue(
+    part: &LogPart<'_>,
+    server_id: u32,
+    executed: &Executed,
+    contains: &dyn Fn(&Logged) -> bool,
+) -> Result<(Bridge, u64), LogError> {
+    write_file(part, server_id, executed, None, contains)
+}
+
+fn write_file(
+    part: &LogPart<'_>,
+    server_id: u32,
+    executed: &Executed,
+    next: Option<RelayLogPosition>,
+    contains: &dyn Fn(&Logged) -> bool,
+) -> Result<(Bridge, u64), LogError> {
     let (numbers, _) = list(part.log_dir)?;
     let number = numbers.last().map_or(1, |last| last + 1);
     let path = part.log_dir.dir.join(name(number));
-    let next = continuation.from;
-    let head = FileHead::read(&part.log_dir.log_path(next.file))?;
+    let newest = next.map_or(part.end.file, |next| next.file);
+    let head = FileHead::read(&part.log_dir.log_path(newest))?;
     // Its reader may have temporary tables, which live on.
     let format = FormatDescription {
         created: 0,
         ..head.format.clone()
     };
     let mut writer = BridgeWriter::create(part.log_dir, path, server_id, &format, executed)?;
-    let mut checked = next.file;
+    let mut checked = newest;
     part.visit::<LogError>(&mut |visited| {
-        let Some(logged) = visited.logged.filter(|logged| !held.has(logged)) else {
+        let Some(logged) = visited.logged.filter(|logged| contains(logged)) else {
             return Ok(());
         };
-        if (logged.file, logged.end) > (next.file, next.offset) {
-            return Ok(());
-        }
         if logged.file != checked {
             check_format(part.log_dir, logged.file, &head)?;
             checked = logged.file;
         }
         writer.append(&logged)
     })?;
-    writer.close(next)?;
-    Ok(Bridge { number, next })
+    let end = writer.close(next)?;
+    Ok((Bridge { number, next }, end))
 }
 
 /// One file must be able to hold the events of both.
@@ -258,8 +293,9 @@ pub fn remove_useless(log_dir: &LogDir, files: &[u64]) -> Result<(), LogError> {
     }
     let (numbers, mut useless) = list(log_dir)?;
     for number in numbers {
-        let leads_to = open(log_dir, number).and_then(|file| end_of(&file, log_dir));
-        let is_needed = leads_to.is_ok_and(|next| files.contains(&next.file));
+        let leads_to = open(log_dir, number).and_then(|file| end_of(&file, log_dir, number));
+        let is_needed =
+            leads_to.is_ok_and(|next| next.is_none_or(|next| files.contains(&next.file)));
         if !is_needed {
             useless.push(log_dir.dir.join(name(number)));
         }

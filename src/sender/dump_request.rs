@@ -210,8 +210,10 @@ fn named_file(log: &RelayLog, name: &[u8], wording: Wording) -> Result<ServedFil
     let found = bridge::named(log.log_dir(), name).map_err(|error| unreadable(&error))?;
     // The log may have lost its end under another `sync` policy than "commit".
     let found = found.filter(|bridge| {
-        let end = coordinates::readable_end(log, bridge.next.file);
-        end.is_ok_and(|end| end.is_some_and(|end| bridge.next.offset <= end))
+        bridge.next.is_none_or(|next| {
+            let end = coordinates::readable_end(log, next.file);
+            end.is_ok_and(|end| end.is_some_and(|end| next.offset <= end))
+        })
     });
     let found = found.map(ServedFile::Bridge);
     found.ok_or_else(|| wording.unknown_file())

@@ -132,12 +132,12 @@ impl<'a> Dump<'a> {
             let published = *follow.borrow_and_update();
             let is_complete = match self.file {
                 ServedFile::Log(number) => published.file > number,
-                ServedFile::Bridge(_) => true,
+                // A rescue leads nowhere: its reader waits at its end.
+                ServedFile::Bridge(bridge) => bridge.next.is_some(),
             };
-            let end = if is_complete {
-                file.file_len().map_err(|error| self.unreadable(&error))?
-            } else {
-                published.offset
+            let end = match self.file {
+                ServedFile::Log(_) if !is_complete => published.offset,
+                _ => file.file_len().map_err(|error| self.unreadable(&error))?,
             };
             self.clear_at_end_if_far(is_complete, end);
             // A client that does not wait at the end may send a command next.
@@ -282,12 +282,17 @@ impl<'a> Dump<'a> {
 
     /// Continues at the start of the next file, or, after a bridge, where it leads.
     fn next_file(&mut self) -> Result<Arc<LogFile>, DumpEnd> {
+        let after = |number| RelayLogPosition {
+            file: number + 1,
+            offset: FIRST_EVENT,
+        };
         let next = match self.file {
-            ServedFile::Log(number) => RelayLogPosition {
-                file: number + 1,
-                offset: FIRST_EVENT,
-            },
+            ServedFile::Log(number) => Some(after(number)),
             ServedFile::Bridge(bridge) => bridge.next,
+        };
+        let Some(next) = next else {
+            let coordinates = self.coordinates(self.offset);
+            return Err(DumpEnd::Refused(self.wording.no_next_file(&coordinates)));
         };
         self.file = ServedFile::Log(next.file);
         let file = self.open()?;

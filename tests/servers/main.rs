@@ -28,6 +28,7 @@ mod come_and_go;
 mod compression;
 mod control_connection;
 mod copies;
+mod dead_master;
 mod dump;
 mod dump_malformed;
 mod dump_options;

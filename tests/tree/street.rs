@@ -64,7 +64,7 @@ const STREET: &[(&str, &str)] = &[
     // Reads the log, and asks sources beside their dumps.
     (
         "adoption",
-        "flavor config gtid binlog identity position relay_log receiver",
+        "flavor config one_line gtid binlog identity position relay_log receiver inspect",
     ),
     (
         "status",

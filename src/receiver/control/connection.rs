@@ -14,6 +14,7 @@ use crate::flavor::Flavor;
 use crate::identity::Executed;
 use crate::position::SourcePosition;
 use crate::protocol::command::COM_QUIT;
+use crate::protocol::response::TextResult;
 use crate::receiver::connect::log_in;
 use crate::receiver::gtid_mode::GtidMode;
 use crate::receiver::source_end::SourceEnd;
@@ -24,15 +25,15 @@ use crate::tls::install_crypto_provider;
 const READ_BUFFER_LEN: usize = 16 << 10;
 
 /// A row of an answer; `None` is NULL.
-type Row = Vec<Option<Vec<u8>>>;
+pub(super) type Row = Vec<Option<Vec<u8>>>;
 
 /// Time limit for closing a connection.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-const ER_UNKNOWN_SYSTEM_VARIABLE: u16 = 1193;
+pub(super) const ER_UNKNOWN_SYSTEM_VARIABLE: u16 = 1193;
 /// Error codes of a statement that the user may not execute: ER_TABLEACCESS_DENIED_ERROR and
 /// ER_SPECIFIC_ACCESS_DENIED_ERROR.
-const DENIED: [u16; 2] = [1142, 1227];
+pub(super) const DENIED: [u16; 2] = [1142, 1227];
 
 /// Why a control connection is not available.
 #[derive(Debug, thiserror::Error)]
@@ -281,9 +282,20 @@ impl ControlConnection {
         let _ = timeout(CLOSE_TIMEOUT, self.connection.write_command(&[COM_QUIT])).await;
     }
 
-    async fn query(&mut self, statement: &'static str) -> Result<Vec<Row>, ControlError> {
+    pub(super) async fn query(
+        &mut self,
+        statement: &'static str,
+    ) -> Result<Vec<Row>, ControlError> {
+        Ok(self.query_result(statement).await?.rows)
+    }
+
+    /// As [`ControlConnection::query`], with the names of the columns.
+    pub(super) async fn query_result(
+        &mut self,
+        statement: &'static str,
+    ) -> Result<TextResult, ControlError> {
         match timeout(self.read_timeout, self.connection.query(statement)).await {
-            Ok(answer) => Ok(answer?.rows),
+            Ok(answer) => Ok(answer?),
             Err(_) => Err(ControlError::TimedOut(self.read_timeout)),
         }
     }
@@ -304,20 +316,20 @@ fn semi_sync(is_enabled: Option<bool>) -> SemiSync {
     }
 }
 
-fn text_at(row: &Row, column: usize) -> Option<String> {
+pub(super) fn text_at(row: &Row, column: usize) -> Option<String> {
     let bytes = row.get(column)?.as_deref()?;
     Some(String::from_utf8_lossy(bytes).into_owned())
 }
 
 /// The code of the server's error, if it is one.
-fn server_code(error: &ControlError) -> Option<u16> {
+pub(super) fn server_code(error: &ControlError) -> Option<u16> {
     match error {
         ControlError::Connection(error) => Some(error.server_error()?.code),
         _ => None,
     }
 }
 
-fn unreadable(question: &'static str, answer: &str) -> ControlError {
+pub(super) fn unreadable(question: &'static str, answer: &str) -> ControlError {
     ControlError::Answer {
         question,
         answer: answer.chars().take(80).collect(),

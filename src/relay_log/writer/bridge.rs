@@ -168,18 +168,30 @@ impl<'a> BridgeWriter<'a> {
         Ok(size as u64)
     }
 
-    /// Ends the bridge: readers continue at `next` in the log.
+    /// Ends the bridge, and returns the end of its last transaction. Readers continue at `next` in the
+    /// log, or, without it, wait at the bridge's end: its ROTATE leads to that.
     ///
     /// # Errors
     /// When it cannot be written, synced or renamed.
-    pub fn close(mut self, next: RelayLogPosition) -> Result<(), LogError> {
-        let name = self.log_dir.file_name(next.file);
-        let closing = rotate::leading_to(now(), self.server_id, 0, &name, next.offset);
+    pub fn close(mut self, next: Option<RelayLogPosition>) -> Result<u64, LogError> {
+        let end = self.tail.end();
+        let closing = match next {
+            Some(next) => {
+                let name = self.log_dir.file_name(next.file);
+                rotate::leading_to(now(), self.server_id, 0, &name, next.offset)
+            }
+            None => {
+                let name = self.path.file_name().unwrap_or_default().to_string_lossy();
+                let leading = |to| rotate::leading_to(now(), self.server_id, 0, &name, to);
+                leading(end + leading(0).len() as u64)
+            }
+        };
         stage_control(&mut self.tail, closing)?;
         self.tail.write_all()?;
         self.tail.sync()?;
         std::fs::rename(&self.tail.path, &self.path)
             .map_err(|cause| LogError::io("rename", &self.tail.path, cause))?;
-        sync_dir(&self.log_dir.dir)
+        sync_dir(&self.log_dir.dir)?;
+        Ok(end)
     }
 }
