@@ -16,8 +16,11 @@ use crate::gtid::Uuid;
 use crate::identity::Executed;
 use crate::log_thread::SourceCounters;
 use crate::receiver::{SourceState, SourceStatus};
-use crate::relay_log::{Condition, LogState, RelayLog, SourceProgress};
+use crate::relay_log::{Condition, LogState, RelayLog, ReplicaAcknowledgements, SourceProgress};
 use crate::sender::ReplicaReport;
+
+/// `semi_sync_wait` after a timeout.
+const TIMED_OUT: &str = "timed_out";
 
 /// The whole answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +56,10 @@ pub struct RelayReport {
     pub gtid_purged: String,
     /// Since the start.
     pub uptime_seconds: u64,
+    /// Whether acknowledgements to the sources wait for replicas (`semi_sync_wait_for_replicas`): `on`, or
+    /// `timed_out` until the replicas have caught up; null when that is not configured.
+    #[serde(default)]
+    pub semi_sync_wait: Option<String>,
     /// Why the log is not `running`.
     pub last_error: Option<ErrorReport>,
     /// What an administrator must look at, a sentence each; empty when all is well.
@@ -100,8 +107,14 @@ pub struct SourceReport {
     /// Since its newest packet, heartbeats included; null before the first one.
     #[serde(default)]
     pub silent_seconds: Option<u64>,
-    /// Whether transactions are acknowledged to the source.
+    /// Whether the source waits for the relay's acknowledgements.
     pub semi_sync: bool,
+    /// Acknowledgements sent to the source since the relay's start.
+    #[serde(default)]
+    pub semi_sync_acks: u64,
+    /// Why the source does not wait although `semi_sync` is set.
+    #[serde(default)]
+    pub semi_sync_problem: Option<String>,
     /// Transactions in the relay log that no other source has; null where that is not known.
     pub only_here: Option<u64>,
     /// The newest error.
@@ -162,6 +175,8 @@ pub struct Parts {
     pub started: Instant,
     /// The sources, in the order of the configuration.
     pub sources: Vec<SourceParts>,
+    /// What the replicas have acknowledged.
+    pub acknowledged: Arc<ReplicaAcknowledgements>,
     /// What makes the relay degraded.
     pub alert: AlertConfig,
 }
@@ -237,6 +252,10 @@ impl Parts {
                 .map(|state| state.purged.to_text())
                 .unwrap_or_default(),
             uptime_seconds: self.started.elapsed().as_secs(),
+            semi_sync_wait: self.acknowledged.are_waited_for().then(|| {
+                let has_timed_out = self.acknowledged.have_timed_out();
+                if has_timed_out { TIMED_OUT } else { "on" }.to_owned()
+            }),
             last_error: error.map(|message| ErrorReport::new(0, message, SystemTime::now())),
             degraded: Vec::new(),
         }
@@ -282,7 +301,13 @@ impl SourceParts {
             bytes_received: self.status.bytes_received.load(Ordering::Relaxed),
             reconnects: self.status.reconnects.load(Ordering::Relaxed),
             silent_seconds: self.status.silent_seconds(),
-            semi_sync: false,
+            semi_sync: self.status.semi_sync.is_active(),
+            semi_sync_acks: self
+                .status
+                .semi_sync
+                .acknowledgements
+                .load(Ordering::Relaxed),
+            semi_sync_problem: self.status.semi_sync.problem().map(str::to_owned),
             is_refused: self.ledger.refusal.borrow().is_some(),
             only_here: None,
             last_error: self.status.last_error().map(|error| ErrorReport {

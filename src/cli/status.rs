@@ -104,7 +104,19 @@ fn render(report: &Report) -> String {
             text.push_str(&format!("{}: {}\n", source.name, error_line(error)));
         }
     }
+    text.push_str(&semi_sync_lines(report));
     text.push_str(&format!("\n{}\n", replicas(report)));
+    text
+}
+
+/// Why sources do not wait for acknowledgements that are configured.
+fn semi_sync_lines(report: &Report) -> String {
+    let mut text = String::new();
+    for source in &report.sources {
+        if let Some(problem) = &source.semi_sync_problem {
+            text.push_str(&format!("{}: {}\n", source.name, escaped(problem)));
+        }
+    }
     text
 }
 

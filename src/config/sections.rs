@@ -31,6 +31,8 @@ const RELAY: &[&str] = &[
     "compression",
     "replica_write_timeout",
     "max_connections",
+    "semi_sync_wait_for_replicas",
+    "semi_sync_timeout",
 ];
 
 const LOG: &[&str] = &[
@@ -77,7 +79,7 @@ pub(super) fn parse(text: &str, path: &Path, reads_secrets: bool) -> Result<Conf
     let relay = read_relay(&mut root);
     let log = read_log(&mut root);
     let filter = filter_rules::read(&mut root, "[filter]".to_owned());
-    let sources = read_sources(&mut root, &filter);
+    let sources = read_sources(&mut root, &filter, log.sync);
     let users = user::read_all(&mut root);
     let limits = read_limits(&mut root, relay.max_connections);
     let alert = read_alert(&mut root);
@@ -153,6 +155,11 @@ fn read_relay(root: &mut Section<'_, '_>) -> RelayConfig {
         .unwrap_or(Duration::from_secs(60));
     // Its name before there was [limits].
     let max_connections = section.number("max_connections", 1..=100_000);
+    let semi_sync_wait_for_replicas = section.number("semi_sync_wait_for_replicas", 0..=1000);
+    let semi_sync_timeout = section.duration(
+        "semi_sync_timeout",
+        Duration::from_millis(100)..=Duration::from_secs(86_400),
+    );
     RelayConfig {
         server_id,
         data_dir,
@@ -162,6 +169,8 @@ fn read_relay(root: &mut Section<'_, '_>) -> RelayConfig {
         compression,
         replica_write_timeout,
         max_connections,
+        semi_sync_wait_for_replicas: semi_sync_wait_for_replicas.unwrap_or(0),
+        semi_sync_timeout: semi_sync_timeout.unwrap_or(Duration::from_secs(10)),
     }
 }
 
@@ -261,7 +270,11 @@ fn read_sync(section: &mut Section<'_, '_>) -> SyncPolicy {
     }
 }
 
-fn read_sources(root: &mut Section<'_, '_>, filter: &FilterConfig) -> Vec<SourceConfig> {
+fn read_sources(
+    root: &mut Section<'_, '_>,
+    filter: &FilterConfig,
+    sync: SyncPolicy,
+) -> Vec<SourceConfig> {
     let tables = root.tables("source");
     if tables.is_empty() && !root.has("source") {
         root.refuse(
@@ -271,7 +284,7 @@ fn read_sources(root: &mut Section<'_, '_>, filter: &FilterConfig) -> Vec<Source
     }
     let mut sources: Vec<SourceConfig> = Vec::new();
     for (index, (table, offset)) in tables.into_iter().enumerate() {
-        let source = source::read(root.reader(), (table, offset), index + 1, filter);
+        let source = source::read(root.reader(), (table, offset), index + 1, filter, sync);
         let is_repeated = sources.iter().any(|other| other.name == source.name);
         if is_repeated && !source.name.is_empty() {
             let message = format!("expected a unique name, found \"{}\" again", source.name);

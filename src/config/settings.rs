@@ -69,6 +69,11 @@ pub struct RelayConfig {
     pub replica_write_timeout: Duration,
     /// `max_connections` of [`LimitsConfig`], under its name before there was `[limits]`.
     pub max_connections: Option<u32>,
+    /// Semi-sync: how many replicas must have acknowledged a transaction before the relay acknowledges it
+    /// to its source. Default 0.
+    pub semi_sync_wait_for_replicas: u32,
+    /// How long that is waited for. Default 10 s.
+    pub semi_sync_timeout: Duration,
 }
 
 /// `[limits]`.
@@ -220,7 +225,8 @@ pub struct SourceConfig {
     /// Whether the dump is requested by GTID set. `None` = decided by the source's GTID mode and
     /// `start`. Never contradicts `start`.
     pub auto_position: Option<bool>,
-    /// Whether to register as a semi-synchronous replica. Default false.
+    /// Whether to acknowledge transactions to it (semi-sync). Default false; never true with
+    /// [`SyncPolicy::Never`].
     pub semi_sync: bool,
     /// The first delay before reconnecting. Default 1 s, never more than `connect_retry_max`.
     pub connect_retry: Duration,

@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::reader::{Reader, shortened};
 use super::section::Section;
-use super::settings::{FilterConfig, SourceCompression, SourceConfig, SourceStart};
+use super::settings::{FilterConfig, SourceCompression, SourceConfig, SourceStart, SyncPolicy};
 use super::values::DURATION_MAX;
 use super::{filter_rules, password};
 use crate::position::SourcePosition;
@@ -47,6 +47,7 @@ pub(super) fn read<'t>(
     (table, offset): (&'t DeTable<'t>, usize),
     number: usize,
     global_filter: &FilterConfig,
+    sync: SyncPolicy,
 ) -> SourceConfig {
     let label = |of: &str| label(of, table, number);
     let mut section = Section::open(reader, label("source"), Some(table), Some(offset), KEYS);
@@ -73,10 +74,17 @@ pub(super) fn read<'t>(
     let start = read_start(&mut section);
     let auto_position = read_auto_position(&mut section, &start);
     let semi_sync = section.boolean("semi_sync").unwrap_or(false);
-    if semi_sync {
-        section.warn_not_served(
+    if semi_sync && sync == SyncPolicy::Never {
+        section.refuse(
             "semi_sync",
-            "transactions are not acknowledged to this source",
+            "expected false with [log] sync = \"never\", because nothing would be acknowledged \
+             before it is durable, found true",
+        );
+    }
+    if semi_sync && matches!(sync, SyncPolicy::Interval(_)) {
+        section.warn(
+            "semi_sync",
+            "[log] sync is a duration, so each acknowledgement waits for the next sync",
         );
     }
     let (connect_retry, connect_retry_max) = read_retry(&mut section);

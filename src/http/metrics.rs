@@ -161,6 +161,9 @@ fn of_sources(families: &mut Families<'_>, sources: &[SourceReport]) -> fmt::Res
     let help = "Connections to the source that were lost or not established";
     let reconnects = by_source(|source| source.reconnects);
     families.counters(("source_reconnects", help), reconnects)?;
+    let help = "Semi-sync acknowledgements sent to the source";
+    let acknowledgements = by_source(|source| source.semi_sync_acks);
+    families.counters(("semi_sync_acks", help), acknowledgements)?;
     type Value = fn(&SourceReport) -> Option<u64>;
     let gauges: [(&str, &str, Value); 3] = [
         (

@@ -11,6 +11,7 @@ use super::first_contact::explore;
 use super::identities::Identities;
 use super::options::ReceiverOptions;
 use super::resume;
+use super::semi_sync_status::problem;
 use crate::config::SourceConfig;
 use crate::flavor::Flavor;
 use crate::gtid::Uuid;
@@ -172,10 +173,8 @@ fn control_warnings(
                 .unwrap_or("SHOW GRANTS, and grant REPLICATION CLIENT or BINLOG MONITOR")
         ));
     }
-    if options.config.semi_sync && answers.settings.semi_sync == SemiSync::NotLoaded {
-        warnings.push(
-            "semi_sync is true, but the source has not loaded its semi-sync plugin".to_owned(),
-        );
+    if options.config.semi_sync && answers.settings.semi_sync != SemiSync::On {
+        warnings.push(problem(answers.settings.semi_sync).to_owned());
     }
     warnings
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::error::ReceiverError;
 use super::facts::SourceFacts;
+use super::semi_sync_status::SemiSyncStatus;
 use super::source_end::{END_INTERVAL, SourceEnd};
 use crate::identity::Executed;
 use crate::position::SourcePosition;
@@ -84,6 +85,8 @@ pub struct SourceStatus {
     /// The path that is followed; [`NO_PATH`] before the first connection.
     path: AtomicU32,
     connection: Mutex<ConnectionStatus>,
+    /// Semi-sync replication.
+    pub semi_sync: SemiSyncStatus,
 }
 
 /// The part of the status that changes only on connect and disconnect.
@@ -134,6 +137,7 @@ impl Default for SourceStatus {
             path: AtomicU32::new(NO_PATH),
             made: Instant::now(),
             connection: Mutex::new(connection),
+            semi_sync: SemiSyncStatus::default(),
         }
     }
 }

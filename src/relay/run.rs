@@ -13,7 +13,7 @@ use super::supervisor::{Stage, StageEnd, Supervisor};
 use super::systemd;
 use crate::admin::{self, Answering};
 use crate::adoption::{Adoption, AdoptionOptions};
-use crate::config::{Config, FlavorChoice, Privilege, UserConfig};
+use crate::config::{Config, FlavorChoice, Privilege, SyncPolicy, UserConfig};
 use crate::fault;
 use crate::http;
 use crate::log_thread::{LogThread, Queued, SourceCounters};
@@ -23,7 +23,9 @@ use crate::receiver::{
     SourceStatus,
 };
 use crate::relay_log::recover::Recovered;
-use crate::relay_log::{Condition, LogOptions, RelayLog, bridge};
+use crate::relay_log::{
+    Condition, LogOptions, RelayLog, ReplicaAcknowledgements, ReplicaWait, bridge,
+};
 use crate::sender::{self, Replicas};
 use crate::status::{Parts, Report, SourceParts};
 
@@ -57,7 +59,7 @@ impl Relay {
         // If there is a log already, the first client that is answered finds it.
         let log = resumed.as_ref().map(|writer| writer.log().clone());
         let log_slot = watch::Sender::new(log);
-        let replicas = Arc::new(Replicas::default());
+        let replicas = Arc::new(Replicas::new(pipeline.acknowledged.clone()));
         let mut supervisor = Supervisor::new(shutdown.clone());
         let accepting = sender::run(
             self.listener,
@@ -150,6 +152,7 @@ struct Pipeline {
     requests: Vec<mpsc::Receiver<ContinueRequest>>,
     parts: Arc<Parts>,
     identities: Arc<Identities>,
+    acknowledged: Arc<ReplicaAcknowledgements>,
     shutdown: watch::Receiver<bool>,
 }
 
@@ -159,6 +162,10 @@ impl Pipeline {
         let server_uuid = relay.data_dir.server_uuid();
         let server_id = config.relay.server_id;
         let log_dir = log_dir(config);
+        let acknowledged = Arc::new(ReplicaAcknowledgements::new(ReplicaWait {
+            replicas: config.relay.semi_sync_wait_for_replicas as usize,
+            timeout: config.relay.semi_sync_timeout,
+        }));
         let sources = config.sources.iter().map(|source| SourceParts {
             config: source.clone(),
             status: Arc::new(SourceStatus::default()),
@@ -169,6 +176,7 @@ impl Pipeline {
             server_uuid,
             started: Instant::now(),
             sources: sources.collect(),
+            acknowledged: acknowledged.clone(),
             alert: config.alert,
         };
         let receivers = (0u16..).zip(&parts.sources).map(|(number, source)| {
@@ -203,6 +211,7 @@ impl Pipeline {
             requests,
             parts: Arc::new(parts),
             identities: Arc::new(Identities::default()),
+            acknowledged,
             shutdown,
         }
     }
@@ -245,6 +254,8 @@ impl Pipeline {
             identities: self.identities.clone(),
             paths,
             read_back: Arc::new(read_back),
+            acknowledged: self.acknowledged.clone(),
+            is_published_durable: self.log_options.sync == SyncPolicy::Commit,
         };
         self.start_receivers(context, supervisor);
         supervisor.wait_for_shutdown().await?;

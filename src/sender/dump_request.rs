@@ -140,6 +140,8 @@ pub struct DumpStart {
     pub support: EventSupport,
     /// How the client handles checksums.
     pub checksums: ChecksumAwareness,
+    /// Whether the client acknowledges events, which then have a header for that.
+    pub is_semi_sync: bool,
 }
 
 /// Finds the start of a stream. Reads files.
@@ -184,6 +186,7 @@ pub fn find_start(
         annotate_rows: flag || flavor == Flavor::MySql,
         support,
         checksums,
+        is_semi_sync: is_semi_sync(variables),
     };
     match (request.set.take(), connect_state) {
         (Some(set), _) if flavor == Flavor::MySql => {
@@ -369,6 +372,12 @@ fn unreadable(error: &LogError) -> ServerError {
         ER_MASTER_FATAL_ERROR_READING_BINLOG,
         format!("I/O error reading log event: {error}"),
     )
+}
+
+/// Whether the session has requested a semi-synchronous dump.
+pub fn is_semi_sync(variables: &SessionVariables) -> bool {
+    let value = variables.first_text(&["rpl_semi_sync_replica", "rpl_semi_sync_slave"]);
+    value.is_some_and(|value| value.parse().is_ok_and(|value: i64| value != 0))
 }
 
 fn heartbeat_period(variables: &SessionVariables) -> Option<Duration> {

@@ -1,6 +1,6 @@
 //! What an administrator must look at.
 
-use super::{Report, SourceReport};
+use super::{Report, SourceReport, TIMED_OUT};
 use crate::config::AlertConfig;
 use crate::receiver::SourceState;
 use crate::sender::ReplicaReport;
@@ -10,6 +10,13 @@ pub(super) fn reasons(report: &Report, alert: &AlertConfig) -> Vec<String> {
     let mut reasons = Vec::new();
     if report.relay.state != "running" {
         reasons.push(format!("the relay log is {}", report.relay.state));
+    }
+    if report.relay.semi_sync_wait.as_deref() == Some(TIMED_OUT) {
+        reasons.push(
+            "semi-sync: transactions are acknowledged to the sources without the replicas, which did not \
+             acknowledge in time"
+                .to_owned(),
+        );
     }
     let sources = report.sources.iter();
     reasons.extend(sources.filter_map(|source| of_source(source, alert)));
@@ -102,8 +109,11 @@ mod tests {
         ];
         let mut report = report(sources, vec![replica(Some(301))]);
         report.relay.state = "disk_full".to_owned();
+        report.relay.semi_sync_wait = Some(TIMED_OUT.to_owned());
         let expected = [
             "the relay log is disk_full",
+            "semi-sync: transactions are acknowledged to the sources without the replicas, which did not \
+             acknowledge in time",
             "source m1 is streaming and has sent nothing for 121 s",
             "source m1 is connecting and has sent nothing for 500 s",
             "source m1 is connecting",

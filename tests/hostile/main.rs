@@ -41,6 +41,7 @@ use binrelay::protocol::command::Command;
 use binrelay::protocol::framing::{FrameReader, READ_BUFFER_MIN};
 use binrelay::protocol::handshake::{Greeting, HandshakeResponse, SslRequest};
 use binrelay::protocol::response::{QueryResponseReader, ResultLimits};
+use binrelay::protocol::semi_sync::{Acknowledgement, split_event};
 use binrelay::transaction::Assembler;
 use damage::Trial;
 use recorded::KINDS;
@@ -73,6 +74,8 @@ fn damaged_packets_of_clients_cause_no_panic() {
             trial.damage(&conversation.name, payload, &mut |bytes| {
                 let _ = SslRequest::decode(bytes);
                 let _ = HandshakeResponse::decode(bytes);
+                let _ = Acknowledgement::decode(bytes);
+                let _ = split_event(bytes);
                 if let Ok(Command::BinlogDumpGtid(dump)) = Command::parse(bytes) {
                     let _ = GtidSet::decode(dump.set);
                     let _ = ReceivedGtidSet::decode(dump.set);

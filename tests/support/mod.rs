@@ -21,6 +21,7 @@ pub mod raw_client;
 pub mod relay;
 pub mod replication;
 pub mod same_binlog;
+pub mod semi_sync;
 pub mod servers;
 pub mod tables;
 pub mod throttle;

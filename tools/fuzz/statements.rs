@@ -59,7 +59,7 @@ pub fn fuzz_sql(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     for flavor in [Flavor::MySql, Flavor::MariaDb] {
         let log = log_of(flavor).log();
-        let replicas = Replicas::default();
+        let replicas = Replicas::new(Default::default());
         let mut variables = SessionVariables::default();
         for statement in text.split('\n') {
             let relay = RelayView {

@@ -164,8 +164,6 @@ impl ControlConnection {
         };
         let number = |name: &str| variables.get(name)?.parse().ok();
         let version = variables.get("version").cloned().unwrap_or_default();
-        let enabled =
-            is_on("rpl_semi_sync_source_enabled").or_else(|| is_on("rpl_semi_sync_master_enabled"));
         Ok(ServerSettings {
             flavor: Flavor::of_version(&version),
             version,
@@ -178,11 +176,10 @@ impl ControlConnection {
                 .and_then(|mode| GtidMode::parse(mode)),
             gtid_domain_id: number("gtid_domain_id"),
             read_only: is_on("read_only").unwrap_or(false),
-            semi_sync: match enabled {
-                None => SemiSync::NotLoaded,
-                Some(false) => SemiSync::Off,
-                Some(true) => SemiSync::On,
-            },
+            semi_sync: semi_sync(
+                is_on("rpl_semi_sync_source_enabled")
+                    .or_else(|| is_on("rpl_semi_sync_master_enabled")),
+            ),
         })
     }
 
@@ -260,6 +257,25 @@ impl ControlConnection {
         }
     }
 
+    /// Asks for the state of semi-sync replication.
+    ///
+    /// # Errors
+    /// When the connection fails.
+    pub async fn semi_sync(&mut self) -> Result<SemiSync, ControlError> {
+        let rows = self
+            .query(
+                "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('rpl_semi_sync_master_enabled', \
+                 'rpl_semi_sync_source_enabled')",
+            )
+            .await?;
+        let values = rows.iter().filter_map(|row| text_at(row, 1));
+        Ok(semi_sync(
+            values
+                .map(|value| !matches!(value.as_str(), "OFF" | "0"))
+                .reduce(|one, other| one || other),
+        ))
+    }
+
     /// Closes the connection with COM_QUIT, so that the server does not log it as aborted.
     pub async fn close(mut self) {
         let _ = timeout(CLOSE_TIMEOUT, self.connection.write_command(&[COM_QUIT])).await;
@@ -277,6 +293,14 @@ impl ServerSettings {
     /// The version's numbers: (10, 11, 6).
     pub fn version_numbers(&self) -> (u32, u32, u32) {
         version_numbers(&self.version)
+    }
+}
+
+fn semi_sync(is_enabled: Option<bool>) -> SemiSync {
+    match is_enabled {
+        None => SemiSync::NotLoaded,
+        Some(false) => SemiSync::Off,
+        Some(true) => SemiSync::On,
     }
 }
 

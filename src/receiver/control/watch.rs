@@ -123,6 +123,11 @@ impl Watcher {
             );
         }
         self.is_end_hidden = is_end_hidden;
+        if self.config.semi_sync {
+            let semi_sync = connection.semi_sync().await?;
+            let status = &self.status.semi_sync;
+            status.note_source(semi_sync, &self.config.name);
+        }
         self.status.set_source_end(Some(end));
         Ok(())
     }

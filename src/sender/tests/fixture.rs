@@ -261,7 +261,7 @@ impl TestSender {
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let replicas = Arc::new(Replicas::default());
+        let replicas = Arc::new(Replicas::new(Arc::default()));
         let (log, log_slot) = watch::channel(log);
         let (shutdown, stop) = watch::channel(false);
         let task = tokio::spawn(crate::sender::run(
