@@ -2,8 +2,6 @@
 
 use thiserror::Error;
 
-use super::mysql::Sid;
-
 /// The most characters of the input that an error repeats.
 const EXCERPT_CHARS: usize = 48;
 
@@ -52,7 +50,7 @@ impl GtidError {
     }
 
     /// An encoding that has a source twice.
-    pub(super) fn repeated_source(sid: Sid) -> GtidError {
+    pub(super) fn repeated_source(sid: &dyn std::fmt::Display) -> GtidError {
         GtidError::Binary {
             structure: "GTID set",
             expected: "each source once",

@@ -62,7 +62,7 @@ impl ReceivedGtidSet {
             _ => None,
         });
         match repeated {
-            Some(sid) => Err(GtidError::repeated_source(sid)),
+            Some(sid) => Err(GtidError::repeated_source(&sid)),
             None => Ok(set),
         }
     }

@@ -134,6 +134,8 @@ impl ReceiverError {
             ReceiverError::Connection(error) => match &error.cause {
                 ConnectionErrorCause::Server(error) => FATAL_CODES.contains(&error.code),
                 ConnectionErrorCause::TlsNotOffered
+                | ConnectionErrorCause::TlsNoLongerOffered
+                | ConnectionErrorCause::CertificateProof
                 | ConnectionErrorCause::CompressionNotOffered
                 | ConnectionErrorCause::TlsSettings(_)
                 | ConnectionErrorCause::Authentication(_) => true,

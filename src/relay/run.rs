@@ -100,13 +100,7 @@ impl Relay {
             shutdown.clone(),
         );
         supervisor.spawn(Stage::ServiceManager, until_stopped(reporting));
-        let stopping = pipeline.log_options.stopping.clone();
-        let mut stop = shutdown;
-        let watching = async move {
-            let _ = stop.wait_for(|stop| *stop).await;
-            fault::stall("shutdown").await;
-            stopping.store(true, Ordering::Relaxed);
-        };
+        let watching = watch_shutdown(pipeline.log_options.stopping.clone(), shutdown);
         supervisor.spawn(Stage::ShutdownWatcher, until_stopped(watching));
         let outcome = pipeline.run(resumed, &log_slot, &mut supervisor).await;
         if outcome.is_err() {
@@ -116,6 +110,13 @@ impl Relay {
         drop(self.data_dir);
         outcome
     }
+}
+
+/// Makes the log thread give up waiting for disk space when the relay stops.
+async fn watch_shutdown(stopping: Arc<AtomicBool>, mut shutdown: watch::Receiver<bool>) {
+    let _ = shutdown.wait_for(|stop| *stop).await;
+    fault::stall("shutdown").await;
+    stopping.store(true, Ordering::Relaxed);
 }
 
 /// The names of the sources of which the log has a position.

@@ -119,7 +119,9 @@ async fn preferred_does_not_return_to_plain_text() {
     let refused = |status: &serde_json::Value| {
         let error = &status["sources"][0]["last_error"]["message"];
         let error = error.as_str().unwrap_or_default();
-        error.contains("has offered TLS before") && error.contains("mode = \"disabled\"")
+        error.contains("has offered TLS before")
+            && error.contains("mode = \"disabled\"")
+            && status["sources"][0]["state"] == "failed"
     };
     relay.wait_status("refused", 30, refused).await;
     relay.kill9();
