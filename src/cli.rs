@@ -7,6 +7,7 @@ mod check;
 mod config_file;
 mod continue_source;
 mod dump;
+mod generate;
 mod help;
 mod last_of;
 mod list;
@@ -56,6 +57,7 @@ enum Command {
     Search(search::SearchArgs),
     Position(position::PositionArgs),
     Attach(attach::AttachArgs),
+    Generate(generate::GenerateArgs),
     Help(help::HelpArgs),
 }
 
@@ -142,6 +144,7 @@ fn execute(arguments: Arguments) -> anyhow::Result<Outcome> {
             let config = args.config.load_without_secrets()?;
             attach::run(args, config)
         }
+        Command::Generate(args) => generate::run(&args, Arguments::command()),
         Command::Help(args) => help::run(args, Arguments::command()),
     }
 }

@@ -75,9 +75,9 @@ const TOPICS: [Topic; 8] = [
 ];
 
 /// The commands, in the order of `binrelay --help`. A test compares them with clap's.
-const COMMANDS: [&str; 11] = [
+const COMMANDS: [&str; 12] = [
     "run", "check", "status", "continue", "dump", "verify", "list", "search", "position", "attach",
-    "help",
+    "generate", "help",
 ];
 
 fn names() -> Vec<PossibleValue> {
