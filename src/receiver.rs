@@ -60,6 +60,7 @@ pub(crate) mod tests;
 
 pub use before_position::transactions_before;
 pub use check::{CheckedSource, check_source};
+pub use connect::{keep_offered_tls, read_offered_tls};
 pub use continuing::{ContinueFrom, ContinueRequest};
 pub use error::ReceiverError;
 pub use facts::SourceFacts;

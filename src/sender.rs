@@ -23,6 +23,7 @@ mod binlog_events;
 mod block_reader;
 mod budget;
 mod control_events;
+mod counters;
 mod cursor;
 mod dump_output;
 mod dump_request;
@@ -30,27 +31,38 @@ mod environment;
 mod event_info;
 mod expression;
 mod failed_logins;
+mod functions;
+mod grants;
+mod help;
 mod information_schema;
 mod kill;
 pub mod login;
 mod old_replicas;
+mod operators;
 mod packets;
+mod process_list;
 mod queries;
 mod refusals;
+mod relay_view;
+mod replica_status;
 mod replicas;
+mod select_list;
 mod semi_sync;
 mod session;
 mod set_statement;
 mod shows;
+mod source_rows;
 mod sql;
 mod sql_errors;
 mod statement_context;
+mod status_counters;
 mod stream;
 #[cfg(test)]
 mod tests;
 mod until;
 mod value;
 mod variables;
+mod waits;
 mod walk;
 mod without_checksums;
 
@@ -62,14 +74,22 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::protocol::ServerError;
-use crate::protocol::error_code::ER_CON_COUNT_ERROR;
 use crate::relay_log::RelayLog;
 use admission::Admission;
 pub use admission::ConnectionLimits;
-pub use environment::SenderOptions;
+pub use answer::Answer;
+use counters::Counters;
+pub use environment::{HostNames, SenderOptions};
 use environment::{SessionEnvironment, stopping};
 use failed_logins::FailedLogins;
+pub use queries::answer as answer_statement;
+pub use relay_view::RelayView;
 pub use replicas::{ReplicaReport, Replicas};
+pub use source_rows::{SourceRow, SourceRowError, SourceRowState, SourceRows};
+use sql_errors::no_log_yet;
+pub use statement_context::Caller;
+pub use variables::SessionVariables;
+pub use waits::Waits;
 
 /// Pause after accepting a client failed, e.g. because no file descriptors are left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
@@ -78,12 +98,14 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Accepts and serves clients until `shutdown` is true, and returns when all have disconnected.
 ///
-/// Before there is a log, clients are refused with an error that makes replicas retry.
+/// Before there is a log, statements about the relay itself are answered if the flavor is configured;
+/// everything else is refused with an error that makes replicas retry.
 pub async fn run(
     listener: TcpListener,
     options: Arc<SenderOptions>,
     log: watch::Receiver<Option<Arc<RelayLog>>>,
     replicas: Arc<Replicas>,
+    sources: SourceRows,
     mut shutdown: watch::Receiver<bool>,
 ) {
     let admission = Admission::new(options.limits);
@@ -96,17 +118,18 @@ pub async fn run(
                 Ok((tcp, peer)) => {
                     crate::fault::inject("accept_loop");
                     connection_id = connection_id.wrapping_add(1).max(1);
-                    let log = log.borrow().clone();
-                    let Some(log) = log else {
+                    Counters::count(&replicas.counters.connections);
+                    if log.borrow().is_none() && options.flavor.is_none() {
                         refuse(tcp, no_log_yet());
                         continue;
-                    };
+                    }
                     let place = admission.admit(peer.ip());
                     let environment = SessionEnvironment {
                         options: options.clone(),
-                        log,
+                        log: log.clone(),
                         replicas: replicas.clone(),
                         failed_logins: failed_logins.clone(),
+                        sources: sources.clone(),
                         shutdown: shutdown.clone(),
                     };
                     sessions.spawn(session::serve(tcp, connection_id, place, environment));
@@ -139,13 +162,4 @@ pub async fn run(
 
 fn refuse(tcp: TcpStream, error: ServerError) {
     tokio::spawn(async move { login::refuse(tcp, &error).await });
-}
-
-/// The error before any source was reached. Replicas retry after it.
-fn no_log_yet() -> ServerError {
-    ServerError::new(
-        ER_CON_COUNT_ERROR,
-        "binrelay has not reached any of its sources yet and does not know whether it serves \
-         MySQL or MariaDB; try again later",
-    )
 }

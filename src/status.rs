@@ -100,6 +100,10 @@ pub struct SourceReport {
     pub bytes_received: u64,
     /// Connections lost or not established since the relay's start.
     pub reconnects: u64,
+    /// The protection of its connection: TLS version, cipher and verification, or `none`; null before
+    /// the first connection.
+    #[serde(default)]
+    pub tls: Option<String>,
     /// Since its newest packet, heartbeats included; null before the first one.
     #[serde(default)]
     pub silent_seconds: Option<u64>,
@@ -181,16 +185,12 @@ impl Parts {
     /// The snapshot. There is no `log` until the first source has answered.
     pub fn report(&self, log: Option<&RelayLog>, replicas: Vec<ReplicaReport>) -> Report {
         let state = log.map(|log| log.state().clone());
-        let sources = self.sources.iter().enumerate().map(|(number, source)| {
-            // Another server may answer at its address: that one's binlog is another path.
-            let path = source.status.path().map_or(number, usize::from);
-            let progress = state.as_ref().and_then(|state| state.sources.get(path));
-            SourceReport {
-                only_here: state
-                    .as_ref()
-                    .and_then(|state| self.only_here(number, state)),
-                ..source.report(state.as_ref(), progress)
-            }
+        let sources = self.sources.iter().enumerate();
+        let sources = sources.map(|(number, source)| SourceReport {
+            only_here: state
+                .as_ref()
+                .and_then(|state| self.only_here(number, state)),
+            ..source.report_in(number, state.as_ref())
         });
         let mut report = Report {
             relay: self.relay(log, state.as_ref()),
@@ -259,6 +259,14 @@ impl Parts {
 }
 
 impl SourceParts {
+    /// The report of the source with this number in the configuration, without `only_here`.
+    pub fn report_in(&self, number: usize, state: Option<&LogState>) -> SourceReport {
+        // Another server may answer at its address: that one's binlog is another path.
+        let path = self.status.path().map_or(number, usize::from);
+        let progress = state.and_then(|state| state.sources.get(path));
+        self.report(state, progress)
+    }
+
     fn report(&self, state: Option<&LogState>, progress: Option<&SourceProgress>) -> SourceReport {
         let progress = progress.filter(|progress| !progress.position.is_unknown());
         let facts = self.status.facts();
@@ -278,6 +286,7 @@ impl SourceParts {
             state: state_name.to_owned(),
             server_id: facts.as_ref().map(|facts| facts.server_id),
             server_uuid: facts.as_ref().and_then(|facts| facts.server_uuid.clone()),
+            tls: facts.as_ref().map(|facts| facts.tls.clone()),
             server_version: facts.map(|facts| facts.version),
             file: progress.map(|progress| progress.position.file.to_string()),
             position: progress.map(|progress| progress.position.offset),

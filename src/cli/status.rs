@@ -97,6 +97,9 @@ fn render(report: &Report) -> String {
     }
     text.push_str(&format!("\n{}\n", sources(report)));
     for source in &report.sources {
+        if let Some(tls) = &source.tls {
+            text.push_str(&format!("{}: TLS: {tls}\n", source.name));
+        }
         if let Some(error) = &source.last_error {
             text.push_str(&format!("{}: {}\n", source.name, error_line(error)));
         }

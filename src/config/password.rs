@@ -37,7 +37,10 @@ pub(super) fn read_user(section: &mut Section<'_, '_>) -> UserPassword {
         return UserPassword::Plain(Secret::default());
     }
     match section.has(HASH) {
-        true => UserPassword::Hashes(read_hashes(section)),
+        true => {
+            section.reader().holds_passwords = true;
+            UserPassword::Hashes(read_hashes(section))
+        }
         false => UserPassword::Plain(read_plain(section)),
     }
 }
@@ -84,6 +87,7 @@ fn has_at_most_one(section: &mut Section<'_, '_>, keys: &[&'static str]) -> bool
 
 fn read_plain(section: &mut Section<'_, '_>) -> Secret {
     if let Some(text) = section.string("password", "a string") {
+        section.reader().holds_passwords |= !text.is_empty();
         return Secret::new(text.to_owned());
     }
     from_file(

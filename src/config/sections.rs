@@ -26,6 +26,8 @@ const RELAY: &[&str] = &[
     "server_id",
     "data_dir",
     "listen",
+    "report_host",
+    "report_port",
     "flavor",
     "server_uuid",
     "compression",
@@ -90,7 +92,7 @@ pub(super) fn parse(text: &str, path: &Path, reads_secrets: bool) -> Result<Conf
         problems.sort_by_key(|problem| problem.at);
         return Err(ConfigError::Invalid(problems));
     }
-    let warnings = reader.warnings;
+    let (warnings, holds_passwords) = (reader.warnings, reader.holds_passwords);
     let path = path.to_owned();
     Ok(Config {
         relay,
@@ -103,6 +105,7 @@ pub(super) fn parse(text: &str, path: &Path, reads_secrets: bool) -> Result<Conf
         tls,
         admin,
         warnings,
+        holds_passwords,
         path,
     })
 }
@@ -132,6 +135,15 @@ fn read_relay(root: &mut Section<'_, '_>) -> RelayConfig {
             is_listen_address,
         )
         .unwrap_or("0.0.0.0:3306");
+    const REPORT_HOST: &str = "a host name or address of 1 to 60 characters, without spaces";
+    let report_host = section.string_if("report_host", REPORT_HOST, |host| {
+        (1..=60).contains(&host.len())
+            && !host.contains(|c: char| c.is_whitespace() || c.is_control())
+    });
+    let report_host = report_host.map(str::to_owned);
+    let report_port = section
+        .number("report_port", 1..=65_535)
+        .and_then(|port| u16::try_from(port).ok());
     let flavor = match section.choice("flavor", &["auto", "mysql", "mariadb"]) {
         Some(1) => FlavorChoice::Fixed(Flavor::MySql),
         Some(2) => FlavorChoice::Fixed(Flavor::MariaDb),
@@ -163,6 +175,8 @@ fn read_relay(root: &mut Section<'_, '_>) -> RelayConfig {
         server_id,
         data_dir,
         listen: listen.to_owned(),
+        report_host,
+        report_port,
         flavor,
         server_uuid,
         compression,

@@ -2,13 +2,15 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::address_range::AddressRange;
 use crate::flavor::Flavor;
 use crate::position::SourcePosition;
 use crate::secret::{PasswordHash, Secret};
-use crate::tls::ClientTls;
+use crate::tls::{ClientTls, OfferedTls};
 
 /// A whole configuration, checked.
 #[derive(Debug, Clone)]
@@ -33,8 +35,18 @@ pub struct Config {
     pub admin: AdminConfig,
     /// Settings that are allowed but probably not intended: a sentence each, with section and key.
     pub warnings: Vec<String>,
+    /// Whether the file itself contains a password or a hash of one.
+    pub holds_passwords: bool,
     /// The file this was read from.
     pub path: PathBuf,
+}
+
+impl Config {
+    /// Whether the file contains passwords and any user of the machine can read it.
+    pub fn exposes_passwords(&self) -> bool {
+        let is_world_readable = |found: std::fs::Metadata| found.permissions().mode() & 0o004 != 0;
+        self.holds_passwords && self.path.metadata().is_ok_and(is_world_readable)
+    }
 }
 
 /// `[relay]`.
@@ -47,6 +59,10 @@ pub struct RelayConfig {
     /// Where replicas and SQL clients connect: `HOST:PORT`. The host may be a name; an IPv6 address is
     /// written in brackets. Default `0.0.0.0:3306`.
     pub listen: String,
+    /// The name that sources show for this replica; `None` = the machine's.
+    pub report_host: Option<String>,
+    /// The port that sources show for this replica; `None` = that of `listen`.
+    pub report_port: Option<u16>,
     /// The server family. Default: that of the first source.
     pub flavor: FlavorChoice,
     /// The relay's `server_uuid` in lower case; `None` = kept in `data_dir/auto.cnf`.
@@ -227,6 +243,13 @@ pub struct SourceConfig {
     pub compression: SourceCompression,
     /// How the connection is encrypted.
     pub tls: ClientTls,
+    /// Whether the source has offered TLS before; shared by all copies. Not a setting: it is learnt.
+    pub offered_tls: OfferedTls,
+    /// Without TLS: whether the password may be sent under the RSA key that the source sends. Default
+    /// false.
+    pub get_source_public_key: bool,
+    /// Without TLS: PEM file of the source's RSA key, under which the password may be sent.
+    pub source_public_key_file: Option<PathBuf>,
     /// Which of its changes are kept: its own `[source.filter]`, or else a copy of `[filter]`.
     pub filter: FilterConfig,
 }
@@ -253,7 +276,9 @@ pub struct UserConfig {
     pub name: String,
     /// The password or its hashes; the empty password when none is given.
     pub password: UserPassword,
-    /// The user's privileges, without repetitions; at least one. Default replication.
+    /// From which addresses clients may log in as this user; empty = from all.
+    pub hosts: Vec<AddressRange>,
+    /// The user's privileges, without repetitions; without any, it may only log in. Default replication.
     pub privileges: Vec<Privilege>,
 }
 
@@ -270,7 +295,9 @@ pub enum UserPassword {
 /// A privilege of a user of the relay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Privilege {
-    /// Follow the relay as a replica.
+    /// See the state of the relay, its sources and its clients.
+    Monitor,
+    /// Follow the relay as a replica; includes `Monitor`.
     Replication,
     /// Run administrative statements.
     Admin,

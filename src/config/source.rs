@@ -1,6 +1,7 @@
 //! `[[source]]`: the servers that the relay follows.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use toml::de::{DeTable, DeValue};
@@ -11,7 +12,7 @@ use super::settings::{FilterConfig, SourceCompression, SourceConfig, SourceStart
 use super::values::DURATION_MAX;
 use super::{filter_rules, password};
 use crate::position::SourcePosition;
-use crate::tls::{ClientTls, TlsMode};
+use crate::tls::{ClientTls, OfferedTls, TlsMode};
 
 const KEYS: &[&str] = &[
     "name",
@@ -27,6 +28,8 @@ const KEYS: &[&str] = &[
     "connect_retry",
     "connect_retry_max",
     "read_timeout",
+    "get_source_public_key",
+    "source_public_key_file",
     "compression",
     "tls",
     "filter",
@@ -84,6 +87,7 @@ pub(super) fn read<'t>(
         _ => SourceCompression::Off,
     };
     let password = password::read(&mut section);
+    let (get_source_public_key, source_public_key_file) = read_server_key(&mut section);
     let tls = read_tls(&mut section, label("source.tls"));
     let filter = if section.has("filter") {
         filter_rules::read(&mut section, label("source.filter"))
@@ -104,8 +108,19 @@ pub(super) fn read<'t>(
         read_timeout,
         compression,
         tls,
+        offered_tls: OfferedTls::default(),
+        get_source_public_key,
+        source_public_key_file,
         filter,
     }
+}
+
+fn read_server_key(section: &mut Section<'_, '_>) -> (bool, Option<PathBuf>) {
+    let is_requested = section.boolean("get_source_public_key").unwrap_or(false);
+    (
+        is_requested,
+        section.readable_file("source_public_key_file"),
+    )
 }
 
 /// `[source "m1"]`, or `[source #1]` if it has no valid name.

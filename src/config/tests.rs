@@ -244,6 +244,19 @@ fn semi_sync_needs_a_log_that_is_synced() {
 }
 
 #[test]
+fn only_accounts_that_read_the_log_need_a_password() {
+    let warned = |privileges: &str| {
+        let user = format!("[[user]]\nname = \"u\"\nprivileges = {privileges}\n");
+        let config = parse_with(&user).unwrap();
+        (config.users[0].privileges.len(), config.warnings.len())
+    };
+    assert_eq!(warned("[]"), (0, 0));
+    assert_eq!(warned("[\"monitor\"]"), (1, 0));
+    assert_eq!(warned("[\"monitor\", \"replication\"]"), (2, 1));
+    assert_eq!(warned("[\"admin\"]"), (1, 1));
+}
+
+#[test]
 fn starts_of_all_forms_are_read() {
     let start = |text: &str| {
         parse_with(&format!("start = \"{text}\"")).map(|mut config| config.sources.remove(0).start)

@@ -36,6 +36,8 @@ impl ReceiverOptions {
             config: config.clone(),
             server_id,
             server_uuid: Uuid::random(),
+            // A check is not a replica to be found.
+            report: (String::new(), 0),
             spill_dir: PathBuf::new(),
             spill_size: 0,
         }
@@ -84,7 +86,7 @@ pub async fn check_source(
         ..options.clone()
     };
     let by_gtid = facts.follows_by_gtid(&options.config);
-    let asked = ask(&options.config, facts.offers_tls).await;
+    let asked = ask(&options.config).await;
     let contact = match explore(&mut connection, &stranger, facts).await {
         Ok(contact) => contact,
         Err(error) => return Err(with_statement(error, asked.as_ref().ok())),
@@ -104,8 +106,8 @@ pub async fn check_source(
     Ok(CheckedSource {
         kind: facts.identity_kind(),
         summary: format!(
-            "ok: {} {}, server_id {}, followed {way}; a first start begins {start}",
-            facts.flavor, facts.version, facts.server_id
+            "ok: {} {}, server_id {}, followed {way}; TLS: {}; a first start begins {start}",
+            facts.flavor, facts.version, facts.server_id, facts.tls
         ),
         warnings: shared_domain
             .into_iter()
@@ -123,8 +125,8 @@ struct Answers {
     shows_end: bool,
 }
 
-async fn ask(config: &SourceConfig, offers_tls: bool) -> Result<Answers, ControlError> {
-    let mut connection = ControlConnection::open(config, offers_tls).await?;
+async fn ask(config: &SourceConfig) -> Result<Answers, ControlError> {
+    let mut connection = ControlConnection::open(config).await?;
     let settings = connection.settings().await?;
     let answers = Answers {
         grants: connection.grants().await?,

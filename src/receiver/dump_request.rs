@@ -116,7 +116,10 @@ pub(super) async fn prepare(
                 sent => sent?,
             }
         }
-        let register = command::register_slave(options.server_id, "", 0);
+        let register = {
+            let (host, port) = &options.report;
+            command::register_slave(options.server_id, host, *port)
+        };
         match connection.exchange(&register).await {
             Ok(_) => Ok(()),
             // The login succeeded, so the password is not the cause.

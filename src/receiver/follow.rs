@@ -125,10 +125,11 @@ async fn open(
     let source_side = within(options.config.read_timeout, negotiating).await?;
     tracing::info!(
         source = %options.config.name,
-        "{} {}, server_id {}: following from {start}",
+        "{} {}, server_id {}: following from {start}; TLS: {}",
         facts.flavor,
         facts.version,
-        facts.server_id
+        facts.server_id,
+        facts.tls
     );
     within(options.config.read_timeout, async {
         let dump = dump_request::request(&mut connection, options, &facts, &start).await?;

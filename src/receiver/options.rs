@@ -23,6 +23,8 @@ pub struct ReceiverOptions {
     pub server_id: u32,
     /// The relay's own server_uuid.
     pub server_uuid: Uuid,
+    /// The name and the port that the source shows for this replica.
+    pub report: (String, u16),
     /// `data_dir/spool`.
     pub spill_dir: PathBuf,
     /// Transactions larger than this, in bytes, are assembled in `spill_dir`.

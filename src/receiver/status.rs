@@ -257,6 +257,11 @@ impl SourceStatus {
         heartbeats.position = position.clone();
     }
 
+    /// How many heartbeats arrived since the relay's start.
+    pub fn heartbeat_count(&self) -> u64 {
+        self.lock_heartbeats().count
+    }
+
     /// The heartbeats so far.
     pub(super) fn heartbeats(&self) -> Heartbeats {
         self.lock_heartbeats().clone()

@@ -223,6 +223,7 @@ pub(crate) fn receiver_options(
     spool: &std::path::Path,
 ) -> ReceiverOptions {
     ReceiverOptions {
+        report: ("relay.example".to_owned(), 3306),
         number,
         config,
         server_id: OWN,
@@ -264,7 +265,7 @@ fn facts(server_id: u32) -> SourceFacts {
         server_id,
         server_uuid: None,
         has_gtids: true,
-        offers_tls: false,
+        tls: "none".to_owned(),
         folds_case: false,
         writes_to_domain: None,
     }

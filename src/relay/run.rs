@@ -9,10 +9,13 @@ use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::error::RelayError;
 use super::open::{Relay, log_dir, source_names};
+use super::source_rows::source_rows;
 use super::supervisor::{Stage, StageEnd, Supervisor};
+use super::systemd;
 use crate::admin::{self, Answering};
 use crate::adoption::{Adoption, AdoptionOptions};
 use crate::config::{Config, FlavorChoice, Privilege, SyncPolicy, UserConfig};
+use crate::fault;
 use crate::http;
 use crate::log_thread::{LogThread, Queued, SourceCounters};
 use crate::receiver::control;
@@ -48,6 +51,7 @@ impl Relay {
         receiver::announce_filters(self.data_dir.path(), &self.config.sources);
         let started = self.recovered.as_ref().map(started).unwrap_or_default();
         receiver::announce_starts(self.data_dir.path(), &self.config.sources, &started);
+        receiver::keep_offered_tls(self.data_dir.path(), &self.config.sources);
         let pipeline = Pipeline::new(&self, shutdown.clone());
         let resumed = match self.recovered {
             Some(recovered) => Some(pipeline.resume(recovered)?),
@@ -63,11 +67,13 @@ impl Relay {
             Arc::new(self.sender),
             log_slot.subscribe(),
             replicas.clone(),
+            source_rows(pipeline.parts.clone(), log_slot.subscribe()),
             shutdown.clone(),
         );
         supervisor.spawn(Stage::AcceptLoop, until_stopped(accepting));
         let (parts, slot) = (pipeline.parts.clone(), log_slot.subscribe());
         let connected = replicas.clone();
+        let connected_to_report = replicas.clone();
         let report = move || {
             let log: Option<Arc<RelayLog>> = slot.borrow().clone();
             parts.report(log.as_deref(), replicas.report())
@@ -88,10 +94,17 @@ impl Relay {
         };
         let answering = admin::serve(self.admin, answering, shutdown.clone());
         supervisor.spawn(Stage::AdminLoop, until_stopped(answering));
+        let reporting = systemd::report(
+            pipeline.parts.clone(),
+            connected_to_report,
+            shutdown.clone(),
+        );
+        supervisor.spawn(Stage::ServiceManager, until_stopped(reporting));
         let stopping = pipeline.log_options.stopping.clone();
         let mut stop = shutdown;
         let watching = async move {
             let _ = stop.wait_for(|stop| *stop).await;
+            fault::stall("shutdown").await;
             stopping.store(true, Ordering::Relaxed);
         };
         supervisor.spawn(Stage::ShutdownWatcher, until_stopped(watching));
@@ -173,6 +186,10 @@ impl Pipeline {
                 config: source.config.clone(),
                 server_id,
                 server_uuid,
+                report: (
+                    relay.sender.host.report_host.clone(),
+                    relay.sender.host.report_port,
+                ),
                 spill_dir: log_dir.spool_path(),
                 spill_size: usize::try_from(config.log.spill_size).unwrap_or(usize::MAX),
             };

@@ -9,6 +9,8 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use super::counters::Counters;
+use crate::connection::Traffic;
 use crate::flavor::Flavor;
 use crate::gtid::Uuid;
 use crate::relay_log::ReplicaAcknowledgements;
@@ -63,6 +65,8 @@ pub struct Client {
     pub ip: Option<IpAddr>,
     /// The peer's port.
     pub port: u16,
+    /// Its bytes.
+    pub traffic: Arc<Traffic>,
     since: Instant,
     kill: watch::Sender<Option<KillReason>>,
     replica: Mutex<Option<Arc<Replica>>>,
@@ -109,6 +113,8 @@ pub struct Replica {
     pub report_port: u16,
     /// Whether it has requested a semi-synchronous dump.
     pub is_semi_sync: bool,
+    /// Whether its dump was requested with a GTID set (MySQL).
+    pub by_gtid_set: bool,
     /// The progress of its dump; zeros before it starts.
     pub progress: DumpProgress,
 }
@@ -156,6 +162,8 @@ impl DumpProgress {
 #[derive(Debug)]
 pub struct Replicas {
     clients: Mutex<BTreeMap<u32, Arc<Client>>>,
+    /// The counters of SHOW STATUS.
+    pub counters: Counters,
     since: Instant,
     /// What they have acknowledged (semi-sync).
     pub acknowledged: Arc<ReplicaAcknowledgements>,
@@ -171,7 +179,9 @@ pub struct Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        self.registry.lock().remove(&self.client.id);
+        let mut clients = self.registry.lock();
+        clients.remove(&self.client.id);
+        self.registry.counters.note_end(&self.client.traffic);
     }
 }
 
@@ -184,6 +194,7 @@ impl Replicas {
     pub fn new(acknowledged: Arc<ReplicaAcknowledgements>) -> Self {
         Self {
             clients: Mutex::default(),
+            counters: Counters::default(),
             since: Instant::now(),
             acknowledged,
         }
@@ -200,17 +211,22 @@ impl Replicas {
         id: u32,
         user: String,
         peer: Option<std::net::SocketAddr>,
+        traffic: Arc<Traffic>,
     ) -> Registration {
         let client = Arc::new(Client {
             id,
             user,
             ip: peer.map(|peer| peer.ip()),
             port: peer.map_or(0, |peer| peer.port()),
+            traffic,
             since: Instant::now(),
             kill: watch::Sender::new(None),
             replica: Mutex::new(None),
         });
-        self.lock().insert(id, client.clone());
+        let mut clients = self.lock();
+        clients.insert(id, client.clone());
+        self.counters.note_clients(clients.len());
+        drop(clients);
         Registration {
             registry: self.clone(),
             client,

@@ -71,6 +71,8 @@ struct Dump<'a> {
     /// The end of the part of the current file that passed through `walk`; never past the
     /// published end.
     offset: u64,
+    /// Whether the walk was reduced to the transactions that the log does not have yet.
+    has_forgotten: bool,
     blocks: BlockReader,
     output: DumpOutput<'a>,
     /// In a semi-synchronous dump.
@@ -78,11 +80,11 @@ struct Dump<'a> {
 }
 
 impl<'a> Dump<'a> {
-    fn new(connection: &'a mut Connection, context: DumpContext, start: DumpStart) -> Self {
+    fn new(connection: &'a mut Connection, context: DumpContext, mut start: DumpStart) -> Self {
         let version = context.log.server_version();
         let wording = Wording::of_version(version);
         let name = start.file.name(context.log.log_dir());
-        let mut walk = Walk::new(&start, context.server_id, wording, name);
+        let mut walk = Walk::new(&mut start, context.server_id, wording, name);
         walk.packets.frames.set_sequence(connection.sequence());
         let begin_semi_sync = || {
             let position = match start.file {
@@ -114,6 +116,7 @@ impl<'a> Dump<'a> {
             file: start.file,
             offset: start.position,
             start,
+            has_forgotten: false,
             blocks: BlockReader::default(),
             output,
             semi_sync,
@@ -157,6 +160,7 @@ impl<'a> Dump<'a> {
                 return self.send_eof().await;
             }
             self.replica.progress.at_end.store(true, Relaxed);
+            self.forget_passed();
             self.blocks.release_memory();
             self.output.release_memory(2 * INLINE_READ_MAX);
             self.wait(&mut follow).await?;
@@ -189,6 +193,25 @@ impl<'a> Dump<'a> {
             }
         }
         Ok(())
+    }
+
+    /// At the end of the log: what the replica had of it need not be remembered any longer. Only once,
+    /// because what is left then is usually nothing, and otherwise transactions that may still arrive.
+    fn forget_passed(&mut self) {
+        if self.has_forgotten || !self.walk.skips_a_set() {
+            return;
+        }
+        let executed = {
+            let state = self.log.state();
+            let end = self.log.published();
+            // The published end belongs to the state while it is locked.
+            let is_passed = self.file == ServedFile::Log(end.file) && self.offset == end.offset;
+            state.executed.as_mysql().filter(|_| is_passed).cloned()
+        };
+        if let Some(executed) = executed {
+            self.walk.forget(&executed);
+            self.has_forgotten = true;
+        }
     }
 
     fn open(&self) -> Result<Arc<LogFile>, DumpEnd> {

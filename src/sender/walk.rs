@@ -10,6 +10,7 @@ use super::until::{FLAG_UNTIL_REACHED, Until};
 use super::without_checksums::{self, Form, HEAD_LEN, Rewriting};
 use crate::binlog::mariadb_gtid::MariaDbGtidEvent;
 use crate::binlog::{EventError, EventHeader, EventType, HEADER_LEN, Opener, event};
+use crate::gtid::GtidSet;
 use crate::protocol::ServerError;
 use crate::relay_log::coordinates::SkipKind;
 use crate::relay_log::reader::FIRST_EVENT;
@@ -88,8 +89,8 @@ pub struct Walk {
 }
 
 impl Walk {
-    /// A walk that starts as `start` says.
-    pub fn new(start: &DumpStart, server_id: u32, wording: Wording, file_name: String) -> Self {
+    /// A walk that starts as `start` says. It takes the transactions to skip from it.
+    pub fn new(start: &mut DumpStart, server_id: u32, wording: Wording, file_name: String) -> Self {
         Self {
             packets: Packets::new(start.is_semi_sync, start.position > FIRST_EVENT),
             timestamp: 0,
@@ -98,7 +99,7 @@ impl Walk {
             server_id,
             wording,
             file_name,
-            skip: start.skip.clone(),
+            skip: std::mem::replace(&mut start.skip, SkipRule::Nothing),
             until: start.until.clone(),
             annotate_rows: start.annotate_rows,
             support: start.support,
@@ -276,6 +277,19 @@ impl Walk {
     pub fn end_region(&mut self, position: u64, out: &mut Vec<u8>) -> Result<(), WalkError> {
         self.report_skipped(position, out)?;
         self.check_end(position, out)
+    }
+
+    /// MySQL: whether transactions are skipped that the replica had when the dump began.
+    pub fn skips_a_set(&self) -> bool {
+        matches!(&self.skip, SkipRule::Set(set) if !set.is_empty())
+    }
+
+    /// The walk has passed the transactions in `passed`: those of them that the replica had need not be
+    /// remembered any longer. They do not come again.
+    pub fn forget(&mut self, passed: &GtidSet) {
+        if let SkipRule::Set(set) = &mut self.skip {
+            set.remove(passed);
+        }
     }
 
     /// Between two transactions: ends the walk if the replica wants no more.

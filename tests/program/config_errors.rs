@@ -241,7 +241,7 @@ fn faults_in_other_sections_are_named() {
     refused(
         &with(&format!("{user}password = \"p\"\nprivileges = [\"super\"]")),
         "config.toml:11: [user \"u\"] privileges: expected a list of \"replication\" and \
-         \"admin\", at least one of them, found \"super\" in it",
+         \"admin\" and \"monitor\", which may be empty, found \"super\" in it",
     );
     refused(
         &with(&format!("{user}password_hash = \"*0123\"")),

@@ -19,6 +19,7 @@ mod support;
 mod config_errors;
 mod config_file;
 mod fuzz_smoke;
+mod hostile_sources;
 mod http;
 mod old_dual_masters;
 mod old_servers;

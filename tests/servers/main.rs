@@ -65,8 +65,10 @@ mod semi_sync_plugins;
 mod semi_sync_replicas;
 mod shared_domain;
 mod slow_replica;
+mod source_tls;
 mod start_of_a_file;
 mod starts;
+mod statements;
 mod temporary_tables;
 #[cfg(has_mysql_5_7)]
 mod two_relays;

@@ -75,7 +75,7 @@ const STREET: &[(&str, &str)] = &[
     ("data_dir", "gtid atomic_file"),
     (
         "relay",
-        "secret tls config gtid protocol identity position relay_log log_thread receiver sender \
+        "fault secret tls config gtid protocol identity position relay_log log_thread receiver sender \
          adoption status admin http data_dir",
     ),
     // The program sees the whole library; of the stages it starts none itself but through `relay`.

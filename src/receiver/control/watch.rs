@@ -98,8 +98,12 @@ impl Watcher {
         let (connection, settings) = match &mut self.open {
             Some(open) => open,
             None => {
-                let opening = ControlConnection::open(&self.config, facts.offers_tls);
-                let mut connection = opening.await?;
+                let mut connection = ControlConnection::open(&self.config).await?;
+                tracing::debug!(
+                    source = %self.config.name,
+                    "the control connection is open; TLS: {}",
+                    connection.tls()
+                );
                 let settings = connection.settings().await?;
                 self.open.insert((connection, settings))
             }

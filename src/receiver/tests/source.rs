@@ -22,7 +22,7 @@ use crate::protocol::handshake::{COLLATION_UTF8MB4, Greeting, HandshakeResponse}
 use crate::protocol::response::{Column, OkPacket};
 use crate::protocol::semi_sync::Acknowledgement;
 use crate::protocol::{ServerError, StoredPassword};
-use crate::tls::{ClientTls, TlsMode};
+use crate::tls::{ClientTls, OfferedTls, TlsMode};
 
 const PASSWORD: &str = "correct horse";
 
@@ -192,6 +192,9 @@ pub(crate) fn config(name: &str, port: u16) -> SourceConfig {
             cert: None,
             key: None,
         },
+        offered_tls: OfferedTls::default(),
+        get_source_public_key: false,
+        source_public_key_file: None,
         filter: FilterConfig::default(),
     }
 }

@@ -47,6 +47,7 @@ fn answered(asker: &mut Asker, statement: &str) -> Answered {
         Ok(Answer::Ok) => Answered::Ok,
         Ok(Answer::Rows { columns, .. }) => Answered::Rows(columns.len()),
         Ok(Answer::Events(_)) => Answered::Rows(6),
+        Ok(Answer::Wait(wait)) => panic!("{statement}: {wait:?}"),
         Err(_) => Answered::Error,
     }
 }
