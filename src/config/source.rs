@@ -73,20 +73,7 @@ pub(super) fn read<'t>(
         .and_then(|port| u16::try_from(port).ok());
     let start = read_start(&mut section);
     let auto_position = read_auto_position(&mut section, &start);
-    let semi_sync = section.boolean("semi_sync").unwrap_or(false);
-    if semi_sync && sync == SyncPolicy::Never {
-        section.refuse(
-            "semi_sync",
-            "expected false with [log] sync = \"never\", because nothing would be acknowledged \
-             before it is durable, found true",
-        );
-    }
-    if semi_sync && matches!(sync, SyncPolicy::Interval(_)) {
-        section.warn(
-            "semi_sync",
-            "[log] sync is a duration, so each acknowledgement waits for the next sync",
-        );
-    }
+    let semi_sync = read_semi_sync(&mut section, sync);
     let (connect_retry, connect_retry_max) = read_retry(&mut section);
     let read_timeout = section
         .duration(
@@ -231,6 +218,24 @@ fn read_auto_position(section: &mut Section<'_, '_>, start: &SourceStart) -> Opt
         _ => {}
     }
     Some(auto_position)
+}
+
+fn read_semi_sync(section: &mut Section<'_, '_>, sync: SyncPolicy) -> bool {
+    let semi_sync = section.boolean("semi_sync").unwrap_or(false);
+    if semi_sync && sync == SyncPolicy::Never {
+        section.refuse(
+            "semi_sync",
+            "expected false with [log] sync = \"never\", because nothing would be acknowledged \
+             before it is durable, found true",
+        );
+    }
+    if semi_sync && matches!(sync, SyncPolicy::Interval(_)) {
+        section.warn(
+            "semi_sync",
+            "[log] sync is a duration, so each acknowledgement waits for the next sync",
+        );
+    }
+    semi_sync
 }
 
 fn read_retry(section: &mut Section<'_, '_>) -> (Duration, Duration) {
