@@ -17,6 +17,7 @@ use super::shows;
 use super::sql::{self, Token};
 use super::sql_errors::{not_supported, unknown_database};
 use super::statement_context::{Caller, StatementContext};
+use super::value::Value;
 use super::variables::SessionVariables;
 use crate::protocol::ServerError;
 

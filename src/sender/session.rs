@@ -207,6 +207,7 @@ impl Session {
                 return Ok(Flow::Continue);
             }
         };
+        Counters::count(&self.environment.replicas.counters.dumps);
         self.dump(request).await
     }
 

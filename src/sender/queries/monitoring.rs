@@ -72,7 +72,7 @@ fn each_source_is_a_row() {
 }
 
 #[test]
-fn the_columns_are_those_of_the_version() {
+fn the_columns_are_those_of_the_mysql_version() {
     let mut asker = asker(Flavor::MySql);
     for (version, statement, count, first, last) in [
         (
@@ -113,6 +113,10 @@ fn the_columns_are_those_of_the_version() {
         );
         assert_eq!(ends, (count, first, last), "{version}");
     }
+}
+
+#[test]
+fn the_columns_are_those_of_the_mariadb_version() {
     let mut asker = self::asker(Flavor::MariaDb);
     for (version, statement, count, last) in [
         (
