@@ -17,6 +17,7 @@ use super::shows;
 use super::sql::{self, Token};
 use super::sql_errors::{not_supported, unknown_database};
 use super::statement_context::{Caller, StatementContext};
+use super::value::Value;
 use super::variables::SessionVariables;
 use crate::protocol::ServerError;
 
@@ -115,10 +116,15 @@ fn select(
         let Some(value) = expression::evaluate(&mut cursor, context, &mut budget)? else {
             return Ok(None);
         };
-        let mut name = text.get(start..cursor.end).unwrap_or_default().to_owned();
-        if let Some(alias) = alias(&mut cursor) {
-            name = alias;
-        }
+        let name = text.get(start..cursor.end).unwrap_or_default().to_owned();
+        let name = match alias(&mut cursor) {
+            Some(alias) => alias,
+            // A text is its own name, without its quotes.
+            None => match &value {
+                Value::Text(text) if name.starts_with(['\'', '"']) => text.clone(),
+                _ => name,
+            },
+        };
         columns.push((name, value.kind()));
         row.push(value.into_text());
         if !cursor.eat_symbol(',') {

@@ -42,6 +42,13 @@ pub fn show(
     context: &StatementContext<'_>,
 ) -> Result<Option<Answer>, ServerError> {
     let flavor = context.relay.flavor;
+    if let (Flavor::MySql, Some(span)) = (flavor, cursor.peek())
+        && span.token.is("ALL")
+    {
+        // Tools take a server that knows this for MariaDB.
+        let near = text.get(span.start..).unwrap_or_default();
+        return Err(syntax_error(flavor, near));
+    }
     let Some(request) = parse(cursor, flavor) else {
         return Ok(None);
     };

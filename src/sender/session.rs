@@ -209,6 +209,7 @@ impl Session {
         };
         // It may be of 16 MiB, and a dump may last for months.
         drop(payload);
+        Counters::count(&self.environment.replicas.counters.dumps);
         self.dump(request).await
     }
 

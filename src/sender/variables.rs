@@ -235,11 +235,7 @@ fn of_host(relay: &RelayView<'_>) -> Vec<Variable> {
 
 fn mysql(relay: &RelayView<'_>) -> Vec<Variable> {
     let numbers = version_numbers(relay.version);
-    let mut variables = vec![
-        global("server_uuid", text(relay.server_uuid.to_string())),
-        local("transaction_isolation", text("REPEATABLE-READ")),
-        local("transaction_read_only", number(0)),
-    ];
+    let mut variables = vec![global("server_uuid", text(relay.server_uuid.to_string()))];
     // One thread writes what all sources send.
     if numbers >= (5, 6, 3) {
         variables.push(global("slave_parallel_workers", number(0)));
@@ -248,6 +244,10 @@ fn mysql(relay: &RelayView<'_>) -> Vec<Variable> {
     if (5, 6, 2) <= numbers && numbers < (8, 3, 0) {
         // Positions are in files of the data directory.
         variables.push(global("master_info_repository", text("FILE")));
+    }
+    if numbers >= (5, 7, 20) {
+        variables.push(local("transaction_isolation", text("REPEATABLE-READ")));
+        variables.push(local("transaction_read_only", number(0)));
     }
     if numbers >= (5, 7, 8) {
         variables.push(global("super_read_only", number(1)));

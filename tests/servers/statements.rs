@@ -199,7 +199,13 @@ async fn compare(kind: Kind) {
         };
         if !is_right {
             let (ours, theirs) = (ours.outline(), theirs.outline());
-            findings.push(format!("{statement}\n  relay:  {ours}\n  server: {theirs}"));
+            let why = match rule {
+                Rule::Here(code, why) => format!(" (here {code}: {why})"),
+                _ => String::new(),
+            };
+            findings.push(format!(
+                "{statement}{why}\n  relay:  {ours}\n  server: {theirs}"
+            ));
         }
     }
     assert!(findings.is_empty(), "{kind}:\n{}", findings.join("\n"));
@@ -390,6 +396,7 @@ async fn before_the_first_contact(kind: Kind, at: StartAt) {
         .await;
     source.kill9();
     let mut options = RelayOptions::new(vec![SourceOptions::of("m1", &source)]);
+    options.replicate_do_db = Vec::new();
     options
         .relay_extra
         .push(format!("flavor = \"{}\"", kind.flavor()));

@@ -66,7 +66,6 @@ impl Session {
             self.farewell(&no_log_yet()).await;
             return Ok(Flow::End);
         };
-        Counters::count(&self.environment.replicas.counters.dumps);
         let client = self.registration.client.clone();
         let registered = client.replica();
         let replica = Replica {
