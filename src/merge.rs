@@ -138,8 +138,13 @@ impl Merge {
     pub fn begin_history(&mut self, server_id: u32, before: &BinlogState) {
         if let Executed::MariaDb(executed) = &mut self.executed {
             executed.begin_again(server_id, before);
-            self.copies.forget(server_id);
+            self.copies.forget(server_id, before);
         }
+    }
+
+    /// MariaDB: a new history of a server had begun after `before` when the log was recovered.
+    pub fn restore_history(&mut self, server_id: u32, before: &BinlogState) {
+        self.copies.forget(server_id, before);
     }
 
     /// As [`Pairing::begin_again`].

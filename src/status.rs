@@ -177,7 +177,7 @@ impl Parts {
 
     /// How many transactions no other source has.
     fn only_here(&self, number: usize, state: &LogState) -> Option<u64> {
-        let is_other = |(other, _): &(usize, _)| *other != number;
+        let is_other = |(other, _): &(usize, &SourceParts)| *other != number;
         match &state.executed {
             Executed::Anonymous => None,
             Executed::MySql(executed) => {
@@ -189,9 +189,16 @@ impl Parts {
                 only_here::mysql(executed, ends.iter().map(Option::as_ref))
             }
             Executed::MariaDb(executed) => {
-                let server_id = state.sources.get(number)?.server_id;
-                let others = state.sources.iter().enumerate().filter(is_other);
-                let sent = others.map(|(_, other)| (other.server_id, &other.sent));
+                let path = |other: usize, source: &SourceParts| {
+                    let path = source.status.path().map_or(other, usize::from);
+                    state.sources.get(path)
+                };
+                let server_id = path(number, self.sources.get(number)?)?.server_id;
+                let others = self.sources.iter().enumerate().filter(is_other);
+                let sent = others.filter_map(|(other, source)| {
+                    let progress = path(other, source)?;
+                    Some((progress.server_id, &progress.sent))
+                });
                 only_here::mariadb(executed, server_id, sent)
             }
         }

@@ -91,13 +91,16 @@ impl LogThread {
         let progress = progress.map(|name| recovered.sources.get(name).cloned());
         let progress = progress.map(Option::unwrap_or_default).collect();
         Writer::close_recovered(&options, recovered.end)?;
-        let merge = Merge::new(
+        let mut merge = Merge::new(
             options.server_id,
             recovered.executed.clone(),
             recovered.purged.clone(),
             recovered.pairing,
             recovered.halves,
         );
+        for (server_id, before) in &recovered.new_histories {
+            merge.restore_history(*server_id, before);
+        }
         let opened = OpenedLog {
             log_id: recovered.log_id,
             state: LogState {

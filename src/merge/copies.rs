@@ -144,11 +144,15 @@ impl Copies {
     }
 
     /// Forgets the transactions of a MariaDB server whose new history was accepted: its GTIDs are assigned
-    /// again.
-    pub fn forget(&mut self, server_id: u32) {
+    /// again, after those of `before`.
+    pub fn forget(&mut self, server_id: u32, before: &BinlogState) {
         self.recent.retain(|origin| !origin.is_server(server_id));
         self.windows
             .retain(|window| !window.origin.is_server(server_id));
+        // Their records are read: those of the new history have some.
+        if let Executed::MariaDb(before_log) = &mut self.before {
+            before_log.begin_again(server_id, before);
+        }
     }
 
     /// Classifies a transaction whose GTID was delivered.

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
+use tokio::sync::watch;
+
 use super::error::ReceiverError;
 use super::facts::SourceFacts;
 use crate::gtid::Uuid;
@@ -13,6 +15,8 @@ pub struct Identities {
     pub(super) known: Mutex<Vec<(u16, SourceFacts)>>,
     /// The server_ids for which the shared-domain warning was logged.
     pub(super) warned: Mutex<BTreeSet<u32>>,
+    /// The sources that must leave the server that answers at their address to its own source.
+    displaced: watch::Sender<BTreeSet<u16>>,
 }
 
 impl Identities {
@@ -54,8 +58,40 @@ impl Identities {
         uuids.filter_map(|uuid| uuid.parse().ok()).collect()
     }
 
+    /// The source at whose address the server with this server_id answers.
+    pub(super) fn holder(&self, server_id: u32) -> Option<u16> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = known.iter();
+        let found = known.find(|(_, facts)| facts.server_id == server_id);
+        found.map(|(source, _)| *source)
+    }
+
+    /// Ends the connection of `source`, whose address was moved to the server of another source.
+    pub(super) fn displace(&self, source: u16) {
+        self.displaced.send_modify(|displaced| {
+            displaced.insert(source);
+        });
+        self.forget_server(source);
+    }
+
+    /// Waits until the source is displaced.
+    pub(super) async fn displaced(&self, source: u16) {
+        let mut displaced = self.displaced.subscribe();
+        let waited = displaced.wait_for(|displaced| displaced.contains(&source));
+        let is_displaced = waited.await.is_ok();
+        if !is_displaced {
+            std::future::pending::<()>().await;
+        }
+    }
+
     /// Forgets the server of `source`: its connection is closed, and the address may move.
     pub fn forget(&self, source: u16) {
+        self.displaced
+            .send_if_modified(|displaced| displaced.remove(&source));
+        self.forget_server(source);
+    }
+
+    fn forget_server(&self, source: u16) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.retain(|(other, _)| *other != source);
     }

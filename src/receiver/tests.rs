@@ -288,3 +288,18 @@ fn equal_server_ids_are_refused() {
     identities.forget(0);
     identities.note(2, &facts(1), 900).unwrap();
 }
+
+#[tokio::test]
+async fn source_is_displaced_until_it_is_forgotten() {
+    let identities = Identities::default();
+    identities.note(0, &facts(2), 900).unwrap();
+    assert_eq!(identities.holder(2), Some(0));
+    identities.displace(0);
+    identities.note(1, &facts(2), 900).unwrap();
+    identities.displaced(0).await;
+    identities.forget(0);
+    let limit = Duration::from_millis(20);
+    let waited = tokio::time::timeout(limit, identities.displaced(0)).await;
+    assert!(waited.is_err(), "it may connect again");
+    assert_eq!(identities.holder(2), Some(1));
+}

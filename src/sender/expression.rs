@@ -57,13 +57,13 @@ fn nested(
                 arguments.push(argument);
                 cursor.eat_symbol(',');
             }
-            call(context, word, arguments)?
+            call(context, word, arguments, budget)?
         }
         Token::Word(word) => match word.to_ascii_uppercase().as_str() {
             "NULL" => Value::Null,
             "TRUE" => Value::Number("1".to_owned()),
             "FALSE" => Value::Number("0".to_owned()),
-            "CURRENT_USER" => call(context, word, Vec::new())?,
+            "CURRENT_USER" => call(context, word, Vec::new(), budget)?,
             _ => return Ok(None),
         },
         Token::Symbol(_) => return Ok(None),
@@ -93,6 +93,7 @@ fn call(
     context: &StatementContext<'_>,
     name: &str,
     arguments: Vec<Value>,
+    budget: &mut Budget,
 ) -> Result<Value, ServerError> {
     let relay = &context.relay;
     let upper = name.to_ascii_uppercase();
@@ -107,6 +108,7 @@ fn call(
         }
         ("CURRENT_USER", []) => Value::Text(format!("{}@%", context.caller.user)),
         ("BINLOG_GTID_POS", [file, position]) if relay.flavor == Flavor::MariaDb => {
+            budget.look_up()?;
             binlog_gtid_pos(context, file.clone(), position.clone())
         }
         ("BINLOG_GTID_POS" | "UNIX_TIMESTAMP" | "NOW", _) => {

@@ -30,7 +30,18 @@ fn continue_at(thread: &mut LogThread, new_history: bool, change: DeliveredChang
 }
 
 fn append(thread: &mut LogThread, source: &mut TestSource, numbers: &[u64]) -> Vec<Decision> {
-    let (flavor, server_id) = (source.flavor, source.server_id);
+    let server_id = source.server_id;
+    append_of(thread, source, server_id, numbers)
+}
+
+/// Transactions of the server with this server_id arrive from `source`.
+fn append_of(
+    thread: &mut LogThread,
+    source: &mut TestSource,
+    server_id: u32,
+    numbers: &[u64],
+) -> Vec<Decision> {
+    let flavor = source.flavor;
     let groups = numbers
         .iter()
         .map(|number| group(flavor, server_id, *number, "a", Shape::Small));
@@ -110,6 +121,50 @@ fn gtids_of_a_server_may_occur_again_in_its_new_history() {
     );
     drop(thread);
     assert_eq!(recovered(&options).executed, executed);
+}
+
+#[test]
+fn peers_copies_of_a_new_history_are_no_repetitions_and_are_compared() {
+    let dir = fast_dir();
+    let options = options(dir.path());
+    // Numbers up to 2 are before the log, too.
+    let before_log = Executed::MariaDb("1-80-2".parse().unwrap());
+    let progress = vec![SourceProgress::default(); SOURCES];
+    let created = LogThread::create(
+        options.clone(),
+        &format(Flavor::MariaDb),
+        before_log,
+        progress,
+    );
+    let mut thread = created.unwrap();
+    let mut source = TestSource::new(0, Flavor::MariaDb);
+    let mut peer = TestSource::new(1, Flavor::MariaDb);
+    append(&mut thread, &mut source, &[3, 4, 5]);
+    append_of(&mut thread, &mut peer, 80, &[3, 4, 5]);
+    let change = DeliveredChange::NewHistory(80, BinlogState::new());
+    continue_at(&mut thread, true, change);
+    append(&mut thread, &mut source, &[1, 2, 3]);
+    let copies = append_of(&mut thread, &mut peer, 80, &[1]);
+    assert_eq!(copies, [Decision::Duplicate]);
+    for _ in 0..2 {
+        thread.close().unwrap();
+        drop(thread);
+        thread = resume(&options);
+    }
+    let copies = append_of(&mut thread, &mut peer, 80, &[2]);
+    assert_eq!(copies, [Decision::Duplicate]);
+    // Another transaction with the number of one that is in the log now.
+    let mut other = group(Flavor::MariaDb, 80, 2, "a", Shape::Small);
+    for event in &mut other {
+        event[..4].copy_from_slice(&77u32.to_le_bytes());
+        crate::binlog::event::write_checksum(event).unwrap();
+    }
+    let batch = peer.deliver(&[other]);
+    let refused = thread.append(&batch, &batch.transactions[0]);
+    assert!(
+        matches!(refused, Err(AppendError::Refused(_))),
+        "{refused:?}"
+    );
 }
 
 #[test]
