@@ -100,10 +100,16 @@ impl Merge {
         &self.pairing
     }
 
-    /// To be called when the relay log begins a new file: logical clocks start at 1 again.
-    pub fn start_file(&mut self) {
+    /// To be called when the relay log begins file `number`: logical clocks start at 1 again. For `server_ids` see
+    /// [`Pairing::start_file`].
+    pub fn start_file(&mut self, number: u64, server_ids: impl IntoIterator<Item = u32>) {
         self.clock = ClockMap::new();
         self.group = None;
+        let begin = RecordNumber {
+            file: number,
+            record: 0,
+        };
+        self.pairing.start_file(begin, server_ids);
     }
 
     /// As [`Pairing::begin_origin`].

@@ -135,6 +135,12 @@ impl Path {
         self.begins_again && !self.is_aligned
     }
 
+    /// The record of the first entry, or one before it; `None` if there are no entries.
+    pub(super) fn first_record(&self) -> Option<RecordNumber> {
+        let first = self.window.front().map(|first| first.record);
+        first.or(self.rest)
+    }
+
     /// Whether the queue has no entries.
     pub(super) fn is_empty(&self) -> bool {
         self.window.is_empty() && self.rest.is_none()

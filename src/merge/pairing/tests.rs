@@ -45,6 +45,7 @@ struct Log {
     /// The newest file's index: the states in its head, and its steps.
     head: Vec<PathState>,
     head_at: RecordNumber,
+    head_servers: Vec<u32>,
     steps: Vec<Recorded>,
 }
 
@@ -73,6 +74,7 @@ impl Log {
             delivered: Vec::new(),
             head: Vec::new(),
             head_at: start(),
+            head_servers: vec![0; paths],
             steps: Vec::new(),
         }
     }
@@ -128,7 +130,15 @@ impl Log {
     fn rotate(&mut self) {
         self.head_at = self.next_record();
         self.head = self.pairing.states(self.head_at).collect();
+        self.start_file();
         self.steps.clear();
+    }
+
+    fn start_file(&mut self) {
+        let server_ids = self.pairing.sources.iter().map(|source| source.server_id);
+        self.head_servers = server_ids.collect();
+        let servers = self.head_servers.clone();
+        self.pairing.start_file(self.head_at, servers);
     }
 
     /// The relay is restarted: only the newest index and the ledger remain.
@@ -136,6 +146,8 @@ impl Log {
         let paths = self.pairing.sources.len();
         let purged = std::mem::take(&mut self.pairing.purged);
         self.pairing = Pairing::new(vec![self.head_at; paths]);
+        self.pairing
+            .start_file(self.head_at, self.head_servers.clone());
         for state in std::mem::take(&mut self.head) {
             self.pairing.restore(state);
         }

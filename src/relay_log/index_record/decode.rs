@@ -78,7 +78,7 @@ fn transaction(record: &RecordBytes, code: u8, kind: IdentityKind) -> Result<Rec
     let of_new = match (code, kind) {
         (1, IdentityKind::MariaDb) => 0b11 | IS_AGAIN,
         (1, _) => 0b11,
-        (3, IdentityKind::Anonymous) => 1,
+        (3, _) => 1,
         _ => 0,
     };
     let flags = flags(record, of_gtid | of_new)?;

@@ -25,6 +25,12 @@ impl Writer {
         self.sources.forget_sent(server_id, before);
     }
 
+    /// The server_ids of the sources' own servers, by source number; 0 where it is not known.
+    pub fn server_ids(&self) -> impl Iterator<Item = u32> + '_ {
+        let sources = self.sources.as_slice().iter();
+        sources.map(|source| source.server_id)
+    }
+
     /// Publishes other sets of transactions: all that count as delivered, and those of them that are in no file.
     pub fn replace_executed(&self, executed: &Executed, purged: Option<Executed>) {
         let mut state = self.log.state();

@@ -11,7 +11,8 @@ use mysql_async::prelude::Queryable;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
-use super::{Beginning, Master, Plan, Step};
+use super::follower::{Attachments, Follower};
+use super::{Address, Beginning, Master, Plan, Step};
 use crate::support::Deadline;
 use crate::support::programs::{binlog_tool, program};
 use crate::support::relay::{RELAY_HOST, Relay, RelayOptions, SourceOptions};
@@ -22,6 +23,7 @@ use crate::support::replication::{
 use crate::support::servers::{Kind, Server};
 use crate::support::tables::{checksum_tables, differences};
 use crate::support::topology::{Mode, TopologyOptions, master_options, replica_options, run_for};
+use crate::support::virtual_ip::VirtualIp;
 
 /// The last file of a fresh relay log.
 const RELAY_LOG: &str = "relay-bin";
@@ -41,7 +43,12 @@ pub struct Pair {
     relay: Relay,
     relay_runs: bool,
     replica: Server,
+    /// The one that is attached later, if there is one.
+    follower: Option<Follower>,
+    /// The address of the source m1, and the master that has it.
+    address: Option<(VirtualIp, Master)>,
     copies: [Option<TempDir>; 2],
+    pub attachments: Attachments,
 }
 
 impl Pair {
@@ -65,19 +72,36 @@ impl Pair {
             Beginning::Earliest => None,
             Beginning::Middle => Some(grow_old(&mut masters, mode).await),
         };
+        let address = match plan.address {
+            Address::Fixed => None,
+            Address::Virtual | Address::OnlyVirtual => {
+                Some((VirtualIp::of(masters[0].port).await, 0))
+            }
+        };
         let mut sources = Vec::new();
         for (name, master) in ["m1", "m2"].into_iter().zip(&masters) {
-            let mut source = SourceOptions::of(name, master);
+            let mut source = match &address {
+                Some((address, _)) if name == "m1" => SourceOptions::at(name, address.port),
+                _ => SourceOptions::of(name, master),
+            };
             source.auto_position = mode.auto_position();
             source.start = seeded.as_ref().map(|_| "latest".to_owned());
             sources.push(source);
+        }
+        if plan.address == Address::OnlyVirtual {
+            sources.pop();
         }
         let relay = Relay::start(RelayOptions {
             replicate_do_db: Vec::new(),
             ..RelayOptions::new(sources)
         });
         relay.wait_streaming().await;
-        let replica = start_replica(kind, mode, seeded.as_ref()).await;
+        let copy = seeded.as_ref().map(TempDir::path);
+        let replica = start_replica(kind, mode, 11, copy).await;
+        let follower = match plan.has_attachment() {
+            true => Some(Follower::start(kind, mode, &masters[0], copy).await),
+            false => None,
+        };
         let at = mode.start_at(RELAY_LOG);
         attach(
             &replica,
@@ -94,8 +118,17 @@ impl Pair {
             relay,
             relay_runs: true,
             replica,
+            follower,
+            address,
             copies: [None, None],
+            attachments: Attachments::default(),
         }
+    }
+
+    /// The relay's replicas.
+    fn replicas(&self) -> impl Iterator<Item = &Server> {
+        let attached = self.follower.iter().filter(|one| one.is_attached);
+        std::iter::once(&self.replica).chain(attached.map(|one| &one.server))
     }
 
     pub async fn step(&mut self, step: Step) {
@@ -124,6 +157,33 @@ impl Pair {
             Step::Copy(master) => self.copy(master).await,
             Step::Restore(master) => self.restore(master).await,
             Step::Reset(master) => self.reset(master).await,
+            Step::MoveAddress => self.move_address().await,
+            Step::Attach { lag } => self.attach(lag).await,
+        }
+    }
+
+    async fn move_address(&mut self) {
+        let (address, at) = self.address.as_mut().expect("a virtual address");
+        *at = 1 - *at;
+        address.move_to(self.masters[*at].port);
+        run_for(500).await;
+    }
+
+    async fn attach(&mut self, lag: bool) {
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut writers = Vec::new();
+        for server in &self.masters {
+            writers.push(write_until(server.connect().await, stop.clone()));
+        }
+        run_for(300).await;
+        let follower = self.follower.as_mut().expect("the plan has an attachment");
+        let (m1, relay) = (&self.masters[0], &self.relay);
+        let count = follower.attach(m1, relay, self.mode, lag).await;
+        self.attachments.add(count);
+        run_for(200).await;
+        stop.store(true, Ordering::Relaxed);
+        for writer in writers {
+            writer.await.expect("the writer ends");
         }
     }
 
@@ -142,8 +202,10 @@ impl Pair {
         let deadline = Deadline::after_secs(secs);
         loop {
             let mut has_all = true;
-            for writer in writers {
-                has_all &= has_mark(&self.replica, writer, mark).await;
+            for replica in self.replicas() {
+                for writer in writers {
+                    has_all &= has_mark(replica, writer, mark).await;
+                }
             }
             if has_all || deadline.passed() || self.complaint().await.is_some() {
                 return has_all;
@@ -295,10 +357,17 @@ impl Pair {
         if let Some(source) = failed {
             return Some(format!("{}: {}", source["name"], source["last_error"]));
         }
-        let replica = replica_status(&self.replica).await;
-        let is_stopped = replica.sql_running != "Yes" || replica.io_running == "No";
-        (is_stopped && (replica.sql_errno != 0 || replica.io_errno != 0))
-            .then(|| format!("the replica: {} {}", replica.sql_error, replica.io_error))
+        let complaint = complaint_of(&self.replica).await;
+        let follower = self.follower.as_ref().filter(|one| one.is_attached);
+        let attached = match follower {
+            Some(follower) => complaint_of(&follower.server).await,
+            None => None,
+        };
+        assert!(
+            attached.is_none() || complaint.is_some(),
+            "the attached replica stopped, and no other one did: {attached:?}"
+        );
+        complaint.map(|complaint| format!("the replica: {complaint}"))
     }
 
     /// The outcome, if something is wrong: the steps that follow are not taken.
@@ -339,9 +408,17 @@ impl Pair {
 
     /// How the replica differs from the masters: from both if they differ, too.
     async fn differences(&self) -> Vec<String> {
+        let mut all = Vec::new();
+        for replica in self.replicas() {
+            all.extend(self.differences_of(replica).await);
+        }
+        all
+    }
+
+    async fn differences_of(&self, replica: &Server) -> Vec<String> {
         let mut least = Vec::new();
         for database in ["test", "lost"] {
-            let mut there = checksum_tables(&self.replica, database).await;
+            let mut there = checksum_tables(replica, database).await;
             there.retain(|name, _| !name.starts_with("mark_"));
             let mut found = Vec::new();
             for master in &self.masters {
@@ -363,10 +440,20 @@ impl Pair {
         for master in &self.masters {
             known.extend(master.rows(query).await);
         }
-        let there: Vec<String> = self.replica.rows(query).await;
-        let foreign: Vec<&String> = there.iter().filter(|row| !known.contains(row)).collect();
-        assert!(foreign.is_empty(), "rows that no master has: {foreign:?}");
+        for replica in self.replicas() {
+            let there: Vec<String> = replica.rows(query).await;
+            let foreign: Vec<&String> = there.iter().filter(|row| !known.contains(row)).collect();
+            assert!(foreign.is_empty(), "rows that no master has: {foreign:?}");
+        }
     }
+}
+
+/// What a replica says is wrong.
+async fn complaint_of(replica: &Server) -> Option<String> {
+    let status = replica_status(replica).await;
+    let is_stopped = status.sql_running != "Yes" || status.io_running == "No";
+    (is_stopped && (status.sql_errno != 0 || status.io_errno != 0))
+        .then(|| format!("{} {}", status.sql_error, status.io_error))
 }
 
 async fn settle_masters(masters: &[Server; 2]) {
@@ -399,8 +486,13 @@ async fn resume_stopped(master: &Server, mode: Mode) {
 }
 
 /// A fresh replica, or one with a copy of M1's data.
-async fn start_replica(kind: Kind, mode: Mode, seeded: Option<&TempDir>) -> Server {
-    let mut options = replica_options(kind, 11);
+pub async fn start_replica(
+    kind: Kind,
+    mode: Mode,
+    server_id: u32,
+    seeded: Option<&Path>,
+) -> Server {
+    let mut options = replica_options(kind, server_id);
     options.gtid = mode.has_gtids();
     let Some(copy) = seeded else {
         return Server::start(kind, options).await;
@@ -409,7 +501,7 @@ async fn start_replica(kind: Kind, mode: Mode, seeded: Option<&TempDir>) -> Serv
     options = options.extra("--skip-slave-start");
     let replica = Server::start_prepared(kind, options, |data| {
         std::fs::remove_dir_all(data).expect("the data directory is removed");
-        copy_directory(&copy.path().join("data"), data);
+        copy_directory(&copy.join("data"), data);
         let _ = std::fs::remove_file(data.join("auto.cnf"));
     })
     .await;
@@ -455,11 +547,17 @@ fn statement(writer: u32, number: u32) -> String {
     }
 }
 
-async fn purge(server: &Server) {
-    server.sql("FLUSH BINARY LOGS").await;
+/// The name of a master's newest binlog file.
+pub fn newest_file(server: &Server) -> String {
     let files = server.log_files();
     let newest = files.last().and_then(|path| path.file_name());
     let newest = newest.expect("a binlog file").to_string_lossy();
+    newest.into_owned()
+}
+
+async fn purge(server: &Server) {
+    server.sql("FLUSH BINARY LOGS").await;
+    let newest = newest_file(server);
     server
         .sql(&format!("PURGE BINARY LOGS TO '{newest}'"))
         .await;
