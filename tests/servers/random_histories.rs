@@ -8,13 +8,15 @@
 //! runs that many.
 
 mod follower;
+mod outcome;
 mod pair;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use self::follower::Attachments;
-use self::pair::{Outcome, Pair};
+use self::outcome::Outcome;
+use self::pair::Pair;
 use crate::support::servers::Kind;
 use crate::support::topology::Mode;
 use crate::support::{self, SeedNote, seeds};
