@@ -17,6 +17,7 @@
 mod decisions;
 mod error;
 mod opening;
+mod own_transactions;
 mod paths;
 mod queue;
 mod source;
@@ -26,7 +27,9 @@ mod tests;
 
 pub use error::{AppendError, Refusal};
 pub use paths::{NewPath, PathKind, Paths};
-pub use queue::{Continuation, DeliveredChange, Queued, QueuedBatch, RefusalNote, SourceCounters};
+pub use queue::{
+    Continuation, DeliveredChange, OwnUnsent, Queued, QueuedBatch, RefusalNote, SourceCounters,
+};
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -294,6 +297,7 @@ impl LogThread {
                 Queued::Continuation(continuation) => {
                     self.continue_source(*continuation, counters)?;
                 }
+                Queued::OwnUnsent(question) => self.answer_own_unsent(*question, counters)?,
             }
             next = if len < GROUP_LEN_MAX {
                 queue.try_recv().ok()

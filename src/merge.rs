@@ -163,6 +163,16 @@ impl Merge {
         self.pairing.begin_again(source, server_id, new_history);
     }
 
+    /// As [`Pairing::own_unsent`].
+    pub fn own_unsent(
+        &mut self,
+        path: u16,
+        server_id: u32,
+        ledger: &impl Ledger,
+    ) -> Option<RecordNumber> {
+        self.pairing.own_unsent(path, server_id, ledger)
+    }
+
     /// As [`Pairing::note_restart`].
     pub fn note_restart(&mut self, source: u16) {
         self.pairing.note_restart(source);

@@ -178,6 +178,20 @@ impl Pairing {
         }
     }
 
+    /// The record of the first transaction of the path's own server, `origin`, that another path has delivered and
+    /// this one has not sent; `None` also where it need not send it.
+    pub fn own_unsent(
+        &mut self,
+        path: u16,
+        origin: u32,
+        ledger: &impl Ledger,
+    ) -> Option<RecordNumber> {
+        let has_lost = self.purged.contains(&origin);
+        let queue = self.paths.get_mut(&(path, origin))?;
+        queue.fill(path, origin, ledger).ok()?;
+        queue.unsent(has_lost)
+    }
+
     /// Whether only the origin's own paths can have delivered the entries of the arrival's queue. A path that has
     /// delivered nothing for so long, for example because its source was removed, has not.
     fn others_are_direct(&self, arrival: &Arrival) -> bool {

@@ -12,6 +12,7 @@ use super::history_record;
 use super::identities::Identities;
 use super::moved_address::{AnsweringPath, answering_path, displaced, followed_elsewhere, reclaim};
 use super::options::{ReceiverContext, ReceiverOptions};
+use super::own_transactions;
 use super::resume;
 use super::status::SourceStatus;
 use super::stream::{self, Dump};
@@ -61,6 +62,7 @@ pub(super) async fn follow(
         error = displaced(options, context) => error,
         error = streaming => error,
         error = binlog_check::contradiction(options.number, context, status) => error,
+        error = own_transactions::watch(options, context, status) => error,
         // A source that has nothing to send would not notice.
         _ = condition.wait_for(|now| matches!(now, Condition::Failed(_))) => {
             ReceiverError::LogClosed

@@ -39,7 +39,7 @@ impl Identities {
         }
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.retain(|(other, _)| *other != source);
-        if known.iter().any(|(_, other)| other.server_id == server_id) {
+        if known.iter().any(|(_, other)| is_same(other, facts)) {
             return Err(ReceiverError::setup(
                 format!("the source has server_id {server_id}, like another source of this relay"),
                 "give each server a server_id of its own, or remove the source that is the same \
@@ -58,11 +58,11 @@ impl Identities {
         uuids.filter_map(|uuid| uuid.parse().ok()).collect()
     }
 
-    /// The source at whose address the server with this server_id answers.
-    pub(super) fn holder(&self, server_id: u32) -> Option<u16> {
+    /// The source at whose address this server answers.
+    pub(super) fn holder(&self, server: &SourceFacts) -> Option<u16> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let mut known = known.iter();
-        let found = known.find(|(_, facts)| facts.server_id == server_id);
+        let found = known.find(|(_, facts)| is_same(facts, server));
         found.map(|(source, _)| *source)
     }
 
@@ -95,4 +95,10 @@ impl Identities {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.retain(|(other, _)| *other != source);
     }
+}
+
+/// Whether two servers are the same, also if its server_id was changed meanwhile, or seem to be.
+fn is_same(one: &SourceFacts, other: &SourceFacts) -> bool {
+    let has_same_uuid = one.server_uuid.is_some() && one.server_uuid == other.server_uuid;
+    one.server_id == other.server_id || has_same_uuid
 }

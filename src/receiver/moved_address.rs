@@ -55,7 +55,7 @@ pub(super) fn reclaim(
         let progress = state.sources.get(usize::from(source));
         progress.map_or(0, |progress| progress.server_id)
     };
-    let holder = context.identities.holder(facts.server_id);
+    let holder = context.identities.holder(facts);
     let guest = holder.filter(|holder| {
         let own = server_of(*holder);
         *holder != options.number && own != 0 && own != facts.server_id

@@ -3,6 +3,7 @@
 
 use tokio::sync::oneshot;
 
+use super::anonymous::{append_all, create_anonymous, insert, source};
 use super::*;
 use crate::gtid::{BinlogState, GtidSet};
 use crate::relay_log::SourceProgress;
@@ -192,4 +193,57 @@ fn removed_source_continues_where_it_was() {
         let thread = LogThread::resume(all.clone(), recovered).unwrap();
         assert_eq!(thread.log().state().sources[0], before);
     }
+}
+
+#[test]
+fn source_that_has_lost_its_own_transaction_is_refused() {
+    let dir = fast_dir();
+    let options = options(dir.path());
+    let mut log_thread = create_anonymous(&options, Vec::new());
+    let (mut m0, mut m1) = (source(0), source(1));
+    append_all(&mut log_thread, &m0.deliver(&[xid_insert(80, 1)]));
+    append_all(
+        &mut log_thread,
+        &m1.deliver(&[xid_insert(80, 1), xid_insert(80, 2)]),
+    );
+    log_thread.commit().unwrap();
+    let counters: Vec<Arc<SourceCounters>> = (0..SOURCES).map(|_| Arc::default()).collect();
+    let mut ask = |log_thread: &mut LogThread, refused| {
+        let (done, mut answered) = tokio::sync::oneshot::channel();
+        let question = OwnUnsent {
+            path: 0,
+            source: 0,
+            refused,
+            done,
+        };
+        log_thread.answer_own_unsent(question, &counters).unwrap();
+        answered.try_recv().unwrap()
+    };
+    let unsent = ask(&mut log_thread, None).unwrap();
+    let end = SourcePosition::new("bin.000001", 900);
+    // It has arrived meanwhile.
+    append_all(&mut log_thread, &m0.deliver(&[xid_insert(80, 2)]));
+    assert_eq!(ask(&mut log_thread, Some((unsent, end.clone()))), None);
+    append_all(&mut log_thread, &m1.deliver(&[xid_insert(80, 3)]));
+    log_thread.commit().unwrap();
+    let unsent = ask(&mut log_thread, None).unwrap();
+    assert_eq!(ask(&mut log_thread, Some((unsent, end))), Some(unsent));
+    let refusal = counters[0].refusal.borrow().clone();
+    let Some(RefusalNote::Reused { expected, found }) = refusal else {
+        panic!("{refusal:?}");
+    };
+    assert!(
+        expected.contains("from m1, ending at bin.000001:"),
+        "{expected}"
+    );
+    assert!(found.contains("bin.000001:900"), "{found}");
+    assert_eq!(*counters[1].refusal.borrow(), None);
+}
+
+/// As [`insert`], into a transactional table.
+fn xid_insert(origin: u32, number: u32) -> Vec<Vec<u8>> {
+    let mut group = insert(origin, number);
+    group.pop();
+    group.push(make::xid(origin));
+    group
 }

@@ -18,7 +18,7 @@ use crate::support::programs::{binlog_tool, program};
 use crate::support::relay::{RELAY_HOST, Relay, RelayOptions, SourceOptions};
 use crate::support::replication::{
     StartAt, attach, dual_masters, has_mark, kill_replicating, resume_from_peer, retry_each_second,
-    settle, write_mark,
+    settle, wait_for_table, write_mark,
 };
 use crate::support::servers::{Kind, Server};
 use crate::support::topology::{Mode, TopologyOptions, master_options, replica_options, run_for};
@@ -57,6 +57,7 @@ impl Pair {
              CREATE TABLE test.history (id INT PRIMARY KEY AUTO_INCREMENT, writer INT, v INT)",
         )
         .await;
+        wait_for_table(&m2, "test", "history").await;
         let mut masters = [m1, m2];
         settle_masters(&masters).await;
         let seeded = match plan.beginning {
@@ -352,6 +353,11 @@ async fn grow_old(masters: &mut [Server; 2], mode: Mode) -> TempDir {
     for master in masters.iter() {
         purge(master).await;
     }
+    // The masters' own positions are in the new files as well.
+    for master in masters.iter() {
+        write(master, 1).await;
+    }
+    settle_masters(masters).await;
     masters[0].terminate();
     let directory = tempfile::tempdir_in("/tmp").expect("a directory in /tmp");
     copy_directory(&masters[0].data_dir(), &directory.path().join("data"));
