@@ -39,7 +39,18 @@ impl Identities {
         }
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.retain(|(other, _)| *other != source);
-        if known.iter().any(|(_, other)| is_same(other, facts)) {
+        let other = known.iter().find(|(_, other)| is_same(other, facts));
+        if other.is_some_and(|(_, other)| other.server_id != server_id) {
+            return Err(ReceiverError::setup(
+                format!(
+                    "the source has server_uuid {}, like another source of this relay",
+                    facts.server_uuid.as_deref().unwrap_or_default()
+                ),
+                "remove the source that is the same server, or, if one is a copy of the other, remove \
+                 auto.cnf on one of them and restart it",
+            ));
+        }
+        if other.is_some() {
             return Err(ReceiverError::setup(
                 format!("the source has server_id {server_id}, like another source of this relay"),
                 "give each server a server_id of its own, or remove the source that is the same \

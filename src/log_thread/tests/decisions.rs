@@ -208,7 +208,7 @@ fn source_that_has_lost_its_own_transaction_is_refused() {
     );
     log_thread.commit().unwrap();
     let counters: Vec<Arc<SourceCounters>> = (0..SOURCES).map(|_| Arc::default()).collect();
-    let mut ask = |log_thread: &mut LogThread, refused| {
+    let ask = |log_thread: &mut LogThread, refused| {
         let (done, mut answered) = tokio::sync::oneshot::channel();
         let question = OwnUnsent {
             path: 0,
@@ -233,7 +233,7 @@ fn source_that_has_lost_its_own_transaction_is_refused() {
         panic!("{refusal:?}");
     };
     assert!(
-        expected.contains("from m1, ending at bin.000001:"),
+        expected.contains("from m1, ending at bin.000002:"),
         "{expected}"
     );
     assert!(found.contains("bin.000001:900"), "{found}");

@@ -299,7 +299,7 @@ fn a_peers_cleanup_after_the_position_of_a_replica_is_no_lost_transaction() {
         vec![query]
     };
     let create = session("CREATE TEMPORARY TABLE t (a INT)");
-    append(&mut log_thread, &m1.deliver(&[create.clone()]));
+    append(&mut log_thread, &m1.deliver(std::slice::from_ref(&create)));
     let copy = m2.deliver(&[create]);
     append(&mut log_thread, &copy);
     let cleanup = m2.deliver(&[session(CLEANUP)]);

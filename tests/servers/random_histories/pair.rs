@@ -70,15 +70,16 @@ impl Pair {
                 Some((VirtualIp::of(masters[0].port).await, 0))
             }
         };
-        let mut sources = Vec::new();
-        for (name, master) in ["m1", "m2"].into_iter().zip(&masters) {
-            let mut source = match &address {
-                Some((address, _)) if name == "m1" => SourceOptions::at(name, address.port),
-                _ => SourceOptions::of(name, master),
-            };
+        let m1 = address
+            .as_ref()
+            .map_or(masters[0].port, |(address, _)| address.port);
+        let mut sources = vec![
+            SourceOptions::at("m1", m1),
+            SourceOptions::of("m2", &masters[1]),
+        ];
+        for source in &mut sources {
             source.auto_position = mode.auto_position();
             source.start = seeded.as_ref().map(|_| "latest".to_owned());
-            sources.push(source);
         }
         if plan.address == Address::OnlyVirtual {
             sources.pop();
