@@ -70,20 +70,8 @@ impl Pair {
                 Some((VirtualIp::of(masters[0].port).await, 0))
             }
         };
-        let m1 = address
-            .as_ref()
-            .map_or(masters[0].port, |(address, _)| address.port);
-        let mut sources = vec![
-            SourceOptions::at("m1", m1),
-            SourceOptions::of("m2", &masters[1]),
-        ];
-        for source in &mut sources {
-            source.auto_position = mode.auto_position();
-            source.start = seeded.as_ref().map(|_| "latest".to_owned());
-        }
-        if plan.address == Address::OnlyVirtual {
-            sources.pop();
-        }
+        let m1_port = address.as_ref().map(|(address, _)| address.port);
+        let sources = sources(plan, &masters, m1_port);
         let relay = Relay::start(RelayOptions {
             replicate_do_db: Vec::new(),
             ..RelayOptions::new(sources)
@@ -338,6 +326,23 @@ impl Pair {
             attach(peer, "127.0.0.1", server.port, &at, extra).await;
         }
     }
+}
+
+/// The relay's sources; `m1_port` is that of the virtual address.
+fn sources(plan: &Plan, masters: &[Server; 2], m1_port: Option<u16>) -> Vec<SourceOptions> {
+    let mut sources = vec![
+        SourceOptions::at("m1", m1_port.unwrap_or(masters[0].port)),
+        SourceOptions::of("m2", &masters[1]),
+    ];
+    for source in &mut sources {
+        source.auto_position = plan.mode.auto_position();
+        let is_middle = plan.beginning == Beginning::Middle;
+        source.start = is_middle.then(|| "latest".to_owned());
+    }
+    if plan.address == Address::OnlyVirtual {
+        sources.pop();
+    }
+    sources
 }
 
 async fn settle_masters(masters: &[Server; 2]) {
