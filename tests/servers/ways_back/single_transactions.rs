@@ -55,7 +55,7 @@ async fn incident_of_mariadb() {
 async fn lose_rows(master: &Server) {
     master
         .sql(
-            "CREATE TABLE test.my (v VARCHAR(200)) ENGINE=MyISAM; \
+            "USE test; CREATE TABLE my (v VARCHAR(200)) ENGINE=MyISAM; \
              SET GLOBAL max_binlog_stmt_cache_size=4096; SET GLOBAL binlog_stmt_cache_size=4096",
         )
         .await;
