@@ -96,6 +96,20 @@ impl Connection {
         matches!(self.stream.stream(), Stream::Tls(_))
     }
 
+    /// The version and cipher of TLS, such as `TLSv1.3 TLS_AES_256_GCM_SHA384`; None without TLS.
+    pub fn encryption(&self) -> Option<String> {
+        let Stream::Tls(stream) = self.stream.stream() else {
+            return None;
+        };
+        let (_, session) = stream.get_ref();
+        let version = session.protocol_version()?.as_str().unwrap_or_default();
+        let suite = session.negotiated_cipher_suite()?.suite();
+        // OpenSSL's and the servers' names.
+        let version = version.replace("TLSv1_", "TLSv1.");
+        let suite = suite.as_str().unwrap_or_default();
+        Some(format!("{version} {}", suite.replace("TLS13_", "TLS_")))
+    }
+
     /// The certificate that the peer presented, in DER.
     pub fn peer_certificate(&self) -> Option<&[u8]> {
         let Stream::Tls(stream) = self.stream.stream() else {
@@ -253,6 +267,18 @@ impl Connection {
         self.frames.accept_any_sequence();
     }
 
+    /// From now on, both directions have packet numbers of their own, and those of the packets to read
+    /// are ignored: the dump is semi-synchronous, see [`crate::protocol::semi_sync`].
+    pub fn begin_semi_sync(&mut self) {
+        self.stream.begin_semi_sync();
+        self.frames.ignore_sequence();
+    }
+
+    /// In a semi-synchronous dump, sets the number of the next compressed packet to write.
+    pub fn set_compressed_sequence(&mut self, sequence: u8) {
+        self.stream.set_sent_sequence(sequence);
+    }
+
     // Writing.
 
     /// Frames a packet and sends it with the next [`Connection::flush`], or earlier when the buffer
@@ -267,6 +293,17 @@ impl Connection {
             self.write_output().await?;
         }
         Ok(())
+    }
+
+    /// In a semi-synchronous dump, writes and flushes a packet with the number 0.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub async fn write_acknowledgement(&mut self, payload: &[u8]) -> Result<(), ConnectionError> {
+        let mut sequence = 0;
+        put_packet(&mut self.output, &mut sequence, payload);
+        self.stream.set_sent_sequence(0);
+        self.flush().await
     }
 
     /// Sends bytes that are already framed, after the buffered ones. Does not change the packet

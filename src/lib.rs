@@ -39,6 +39,7 @@ pub mod fault;
 pub mod filter;
 pub mod flavor;
 pub mod gtid;
+pub mod http;
 pub mod identity;
 pub mod inspect;
 pub mod like;

@@ -258,6 +258,9 @@ impl LogThread {
                 }
                 Err(_) => self.commit(),
             };
+            if outcome.is_ok() && self.log.is_durable() {
+                counters.iter().for_each(|source| source.note_durable());
+            }
             if let Err(error) = outcome {
                 fail(self.log(), &error);
                 // Dropping the receiver closes the queue: the sources stop. Transactions that are

@@ -9,6 +9,7 @@
 //!   `dump_request` requests the dump.
 //! - `stream`: packets become batches of transactions for the relay log; `packets`,
 //!   `dump_position`, `listening`.
+//! - `semi_sync`: acknowledges what is durable to sources that wait for it.
 //! - `before_position`: what precedes a position, for a replica that followed the source.
 //! - `continuing`: an administrator's decision to continue a source at another position.
 //! - `control`: a second connection, which asks for the source's own end and for privileges.
@@ -47,6 +48,8 @@ mod rereading;
 mod resume;
 mod retry;
 mod scan;
+mod semi_sync;
+mod semi_sync_status;
 mod shared_domain;
 mod source_end;
 mod source_queries;
@@ -58,6 +61,7 @@ pub(crate) mod tests;
 
 pub use before_position::transactions_before;
 pub use check::{CheckedSource, check_source};
+pub use connect::{keep_offered_tls, read_offered_tls};
 pub use continuing::{ContinueFrom, ContinueRequest};
 pub use error::ReceiverError;
 pub use facts::SourceFacts;
@@ -70,6 +74,7 @@ pub use identities::Identities;
 pub use options::{Queue, ReceiverContext, ReceiverOptions};
 pub use read_back::ReadBack;
 pub use retry::run;
+pub use semi_sync_status::SemiSyncStatus;
 pub use source_end::SourceEnd;
 pub use start_changes::{announce_starts, changed_starts};
 pub use status::{LastError, SourceState, SourceStatus};

@@ -5,12 +5,14 @@
 //! ```
 //!
 //! `open` acquires the data directory, the log and the sockets; `run` starts the stages, and
-//! `supervisor` watches them: a stage that ends when it should not ends the process.
+//! `supervisor` watches them: a stage that ends when it should not ends the process. `systemd`
+//! reports to systemd.
 
 mod error;
 mod open;
 mod run;
 mod supervisor;
+mod systemd;
 
 pub use error::RelayError;
 pub use open::Relay;

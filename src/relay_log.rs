@@ -24,6 +24,7 @@ pub mod reader;
 mod recorded;
 pub mod recover;
 mod replay_pairing;
+mod replica_acknowledgements;
 mod temporary_table;
 mod writer;
 
@@ -32,6 +33,7 @@ pub use error::{IndexMismatch, LogError};
 pub use files::LogDir;
 pub use published::{Condition, LastReceived, LogState, RelayLog, SourceProgress};
 pub use recorded::{started_sources, was_recorded};
+pub use replica_acknowledgements::{ReplicaAcknowledgements, ReplicaWait, Satisfied};
 pub use writer::{CarriedOver, LogOptions, OpenedLog, WriteError, Writer};
 
 pub use crate::position::{RelayLogPosition, SourcePosition};

@@ -8,7 +8,8 @@
 //! answers a statement, with `sql`, `cursor` and `expression` reading it, `shows`, `set_statement`,
 //! `kill`, `variables` and `information_schema` answering it, and `binlog_events` and `event_info`
 //! listing a file's events. Dumps: `dump_request` finds where a stream starts and `stream` runs it:
-//! `block_reader` reads the log, `walk` decides event by event, `until` where MariaDB's UNTIL ends it,
+//! `block_reader` reads the log, `walk` decides event by event, `packets` frames the events, `semi_sync` records
+//! acknowledgements, `until` where MariaDB's UNTIL ends it,
 //! `old_replicas` and `without_checksums` change events for clients that do not know them,
 //! `dump_output` writes to the client.
 //! `refusals` and `sql_errors` contain the errors of real servers; `replicas` is the registry of
@@ -33,9 +34,11 @@ mod information_schema;
 mod kill;
 pub mod login;
 mod old_replicas;
+mod packets;
 mod queries;
 mod refusals;
 mod replicas;
+mod semi_sync;
 mod session;
 mod set_statement;
 mod shows;
@@ -63,10 +66,14 @@ use crate::protocol::error_code::ER_CON_COUNT_ERROR;
 use crate::relay_log::RelayLog;
 use admission::Admission;
 pub use admission::ConnectionLimits;
+pub use answer::Answer;
 pub use environment::SenderOptions;
 use environment::{SessionEnvironment, stopping};
 use failed_logins::FailedLogins;
+pub use queries::answer as answer_statement;
 pub use replicas::{ReplicaReport, Replicas};
+pub use statement_context::Caller;
+pub use variables::{RelayView, SessionVariables};
 
 /// Pause after accepting a client failed, e.g. because no file descriptors are left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);

@@ -2,6 +2,7 @@
 //!
 //! The names are those of the JSON that scripts rely on; unknown values are null.
 
+mod degraded;
 mod only_here;
 
 use std::sync::Arc;
@@ -10,13 +11,16 @@ use std::time::{Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::SourceConfig;
+use crate::config::{AlertConfig, SourceConfig};
 use crate::gtid::Uuid;
 use crate::identity::Executed;
 use crate::log_thread::SourceCounters;
 use crate::receiver::{SourceState, SourceStatus};
-use crate::relay_log::{Condition, LogState, RelayLog, SourceProgress};
+use crate::relay_log::{Condition, LogState, RelayLog, ReplicaAcknowledgements, SourceProgress};
 use crate::sender::ReplicaReport;
+
+/// `semi_sync_wait` after a timeout.
+const TIMED_OUT: &str = "timed_out";
 
 /// The whole answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,7 +34,7 @@ pub struct Report {
 }
 
 /// The relay itself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RelayReport {
     /// binrelay's version.
     pub version: String,
@@ -52,12 +56,19 @@ pub struct RelayReport {
     pub gtid_purged: String,
     /// Since the start.
     pub uptime_seconds: u64,
+    /// Whether acknowledgements to the sources wait for replicas (`semi_sync_wait_for_replicas`): `on`, or
+    /// `timed_out` until the replicas have caught up; null when that is not configured.
+    #[serde(default)]
+    pub semi_sync_wait: Option<String>,
     /// Why the log is not `running`.
     pub last_error: Option<ErrorReport>,
+    /// What an administrator must look at, a sentence each; empty when all is well.
+    #[serde(default)]
+    pub degraded: Vec<String>,
 }
 
 /// One source.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceReport {
     /// The channel's name.
     pub name: String,
@@ -89,8 +100,21 @@ pub struct SourceReport {
     pub bytes_received: u64,
     /// Connections lost or not established since the relay's start.
     pub reconnects: u64,
-    /// Whether transactions are acknowledged to the source.
+    /// The protection of its connection: TLS version, cipher and verification, or `none`; null before
+    /// the first connection.
+    #[serde(default)]
+    pub tls: Option<String>,
+    /// Since its newest packet, heartbeats included; null before the first one.
+    #[serde(default)]
+    pub silent_seconds: Option<u64>,
+    /// Whether the source waits for the relay's acknowledgements.
     pub semi_sync: bool,
+    /// Acknowledgements sent to the source since the relay's start.
+    #[serde(default)]
+    pub semi_sync_acks: u64,
+    /// Why the source does not wait although `semi_sync` is set.
+    #[serde(default)]
+    pub semi_sync_problem: Option<String>,
     /// Transactions in the relay log that no other source has; null where that is not known.
     pub only_here: Option<u64>,
     /// The newest error.
@@ -151,6 +175,10 @@ pub struct Parts {
     pub started: Instant,
     /// The sources, in the order of the configuration.
     pub sources: Vec<SourceParts>,
+    /// What the replicas have acknowledged.
+    pub acknowledged: Arc<ReplicaAcknowledgements>,
+    /// What makes the relay degraded.
+    pub alert: AlertConfig,
 }
 
 impl Parts {
@@ -168,11 +196,13 @@ impl Parts {
                 ..source.report(state.as_ref(), progress)
             }
         });
-        Report {
+        let mut report = Report {
             relay: self.relay(log, state.as_ref()),
             sources: sources.collect(),
             replicas,
-        }
+        };
+        report.relay.degraded = degraded::reasons(&report, &self.alert);
+        report
     }
 
     /// How many transactions no other source has.
@@ -229,7 +259,12 @@ impl Parts {
                 .map(|state| state.purged.to_text())
                 .unwrap_or_default(),
             uptime_seconds: self.started.elapsed().as_secs(),
+            semi_sync_wait: self.acknowledged.are_waited_for().then(|| {
+                let has_timed_out = self.acknowledged.have_timed_out();
+                if has_timed_out { TIMED_OUT } else { "on" }.to_owned()
+            }),
             last_error: error.map(|message| ErrorReport::new(0, message, SystemTime::now())),
+            degraded: Vec::new(),
         }
     }
 }
@@ -254,6 +289,7 @@ impl SourceParts {
             state: state_name.to_owned(),
             server_id: facts.as_ref().map(|facts| facts.server_id),
             server_uuid: facts.as_ref().and_then(|facts| facts.server_uuid.clone()),
+            tls: facts.as_ref().map(|facts| facts.tls.clone()),
             server_version: facts.map(|facts| facts.version),
             file: progress.map(|progress| progress.position.file.to_string()),
             position: progress.map(|progress| progress.position.offset),
@@ -271,7 +307,14 @@ impl SourceParts {
             },
             bytes_received: self.status.bytes_received.load(Ordering::Relaxed),
             reconnects: self.status.reconnects.load(Ordering::Relaxed),
-            semi_sync: false,
+            silent_seconds: self.status.silent_seconds(),
+            semi_sync: self.status.semi_sync.is_active(),
+            semi_sync_acks: self
+                .status
+                .semi_sync
+                .acknowledgements
+                .load(Ordering::Relaxed),
+            semi_sync_problem: self.status.semi_sync.problem().map(str::to_owned),
             is_refused: self.ledger.refusal.borrow().is_some(),
             only_here: None,
             last_error: self.status.last_error().map(|error| ErrorReport {
@@ -301,12 +344,8 @@ fn utc(time: SystemTime) -> String {
 }
 
 impl Report {
-    /// Whether an administrator must look: the log is not running, or a source is not streaming.
+    /// Whether an administrator must look.
     pub fn is_degraded(&self) -> bool {
-        self.relay.state != "running"
-            || self
-                .sources
-                .iter()
-                .any(|source| source.state != SourceState::Streaming.name())
+        !self.relay.degraded.is_empty()
     }
 }

@@ -8,6 +8,7 @@ use binrelay::admin;
 use binrelay::adoption::{Answer, AttachRequest, Attachment, Coordinates, ReplicaPlace};
 use binrelay::config::Config;
 
+use super::config_file::ConfigFile;
 use super::last_of::last_of;
 use super::stdout::Stdout;
 use super::{Outcome, WrongUsage};
@@ -20,9 +21,8 @@ use super::{Outcome, WrongUsage};
 /// transactions, and the replica starts there.
 #[derive(Debug, clap::Args)]
 pub struct AttachArgs {
-    /// Configuration file of the relay
-    #[arg(long, value_name = "FILE")]
-    pub config: PathBuf,
+    #[command(flatten)]
+    pub config: ConfigFile,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,

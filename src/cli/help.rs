@@ -75,8 +75,9 @@ const TOPICS: [Topic; 8] = [
 ];
 
 /// The commands, in the order of `binrelay --help`. A test compares them with clap's.
-const COMMANDS: [&str; 9] = [
-    "run", "check", "status", "continue", "dump", "verify", "position", "attach", "help",
+const COMMANDS: [&str; 12] = [
+    "run", "check", "status", "continue", "dump", "verify", "list", "search", "position", "attach",
+    "generate", "help",
 ];
 
 fn names() -> Vec<PossibleValue> {
@@ -151,10 +152,13 @@ mod tests {
             let option = format!("`--{}", option.get_long().unwrap_or_default());
             assert!(operation.contains(&option), "operation.md: no {option}`");
         }
+        // Options that several commands have, before the first command.
+        let common = operation.split("\n## ").next().unwrap_or_default();
         for command in program.get_subcommands() {
             let text = section(operation, command.get_name());
             for option in command.get_arguments() {
-                if is_built_in(option) || option.is_global_set() {
+                let is_common = |long| common.contains(&format!("`--{long}"));
+                if is_built_in(option) || option.get_long().is_some_and(is_common) {
                     continue;
                 }
                 let shown = match option.get_long() {

@@ -2,6 +2,7 @@
 
 use toml::de::{DeTable, DeValue};
 
+use super::address_range::AddressRange;
 use super::password;
 use super::reader::{Reader, shortened};
 use super::section::{Section, value_offset};
@@ -14,6 +15,7 @@ const KEYS: &[&str] = &[
     "password_env",
     "password_hash",
     "privileges",
+    "hosts",
 ];
 
 /// Reads all users.
@@ -71,8 +73,32 @@ fn read_user<'t>(
     UserConfig {
         name,
         password,
+        hosts: read_hosts(&mut section),
         privileges,
     }
+}
+
+fn read_hosts(section: &mut Section<'_, '_>) -> Vec<AddressRange> {
+    const EXPECTED: &str = "a list of addresses and ranges, such as [\"10.0.0.0/8\", \"::1\"]";
+    let Some(texts) = section.strings("hosts", EXPECTED) else {
+        return Vec::new();
+    };
+    if texts.is_empty() {
+        let message = format!("expected {EXPECTED}, found an empty list");
+        section.refuse("hosts", &message);
+    }
+    let mut hosts = Vec::new();
+    for text in texts {
+        match text.parse() {
+            Ok(range) => hosts.push(range),
+            Err(_) => {
+                let found = shortened(text);
+                let message = format!("expected {EXPECTED}, found \"{found}\" in it");
+                section.refuse("hosts", &message);
+            }
+        }
+    }
+    hosts
 }
 
 fn read_privileges(section: &mut Section<'_, '_>) -> Vec<Privilege> {

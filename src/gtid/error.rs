@@ -2,6 +2,8 @@
 
 use thiserror::Error;
 
+use super::mysql::Sid;
+
 /// The most characters of the input that an error repeats.
 const EXCERPT_CHARS: usize = 48;
 
@@ -46,6 +48,16 @@ impl GtidError {
             expected,
             at,
             found,
+        }
+    }
+
+    /// An encoding that has a source twice.
+    pub(super) fn repeated_source(sid: Sid) -> GtidError {
+        GtidError::Binary {
+            structure: "GTID set",
+            expected: "each source once",
+            at: 0,
+            found: format!("{sid} again"),
         }
     }
 

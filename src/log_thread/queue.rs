@@ -93,6 +93,8 @@ pub struct SourceCounters {
     pub taken: AtomicU64,
     /// Batches after which the log was committed.
     pub committed: watch::Sender<u64>,
+    /// Batches whose transactions, or records that they were left out, are on disk.
+    pub durable: watch::Sender<u64>,
     /// Why the log refuses this source's transactions, once it does.
     pub refusal: watch::Sender<Option<RefusalNote>>,
 }
@@ -107,6 +109,7 @@ impl Default for SourceCounters {
             queued: AtomicU64::new(0),
             taken: AtomicU64::new(0),
             committed: watch::Sender::new(0),
+            durable: watch::Sender::new(0),
             refusal: watch::Sender::new(None),
         }
     }
@@ -158,8 +161,17 @@ impl SourceCounters {
 
     /// Notes that the log was committed after all batches that were taken from the queue.
     pub(super) fn note_commit(&self) {
+        self.note_taken(&self.committed);
+    }
+
+    /// Notes that everything that was committed is on disk.
+    pub(super) fn note_durable(&self) {
+        self.note_taken(&self.durable);
+    }
+
+    fn note_taken(&self, mark: &watch::Sender<u64>) {
         let taken = self.taken.load(Ordering::Relaxed);
-        self.committed.send_if_modified(|count| {
+        mark.send_if_modified(|count| {
             let is_new = *count != taken;
             *count = taken;
             is_new

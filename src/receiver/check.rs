@@ -11,6 +11,7 @@ use super::first_contact::explore;
 use super::identities::Identities;
 use super::options::ReceiverOptions;
 use super::resume;
+use super::semi_sync_status::problem;
 use crate::config::SourceConfig;
 use crate::flavor::Flavor;
 use crate::gtid::Uuid;
@@ -83,7 +84,7 @@ pub async fn check_source(
         ..options.clone()
     };
     let by_gtid = facts.follows_by_gtid(&options.config);
-    let asked = ask(&options.config, facts.offers_tls).await;
+    let asked = ask(&options.config).await;
     let contact = match explore(&mut connection, &stranger, facts).await {
         Ok(contact) => contact,
         Err(error) => return Err(with_statement(error, asked.as_ref().ok())),
@@ -103,8 +104,8 @@ pub async fn check_source(
     Ok(CheckedSource {
         kind: facts.identity_kind(),
         summary: format!(
-            "ok: {} {}, server_id {}, followed {way}; a first start begins {start}",
-            facts.flavor, facts.version, facts.server_id
+            "ok: {} {}, server_id {}, followed {way}; TLS: {}; a first start begins {start}",
+            facts.flavor, facts.version, facts.server_id, facts.tls
         ),
         warnings: shared_domain
             .into_iter()
@@ -122,8 +123,8 @@ struct Answers {
     shows_end: bool,
 }
 
-async fn ask(config: &SourceConfig, offers_tls: bool) -> Result<Answers, ControlError> {
-    let mut connection = ControlConnection::open(config, offers_tls).await?;
+async fn ask(config: &SourceConfig) -> Result<Answers, ControlError> {
+    let mut connection = ControlConnection::open(config).await?;
     let settings = connection.settings().await?;
     let answers = Answers {
         grants: connection.grants().await?,
@@ -172,10 +173,8 @@ fn control_warnings(
                 .unwrap_or("SHOW GRANTS, and grant REPLICATION CLIENT or BINLOG MONITOR")
         ));
     }
-    if options.config.semi_sync && answers.settings.semi_sync == SemiSync::NotLoaded {
-        warnings.push(
-            "semi_sync is true, but the source has not loaded its semi-sync plugin".to_owned(),
-        );
+    if options.config.semi_sync && answers.settings.semi_sync != SemiSync::On {
+        warnings.push(problem(answers.settings.semi_sync).to_owned());
     }
     warnings
 }

@@ -4,6 +4,7 @@ use tokio::sync::watch;
 
 use super::binlog_check;
 use super::connect::{connect, within};
+use super::control::SemiSync;
 use super::dump_request::{self, StartPoint};
 use super::error::ReceiverError;
 use super::facts::SourceFacts;
@@ -14,6 +15,7 @@ use super::moved_address::{AnsweringPath, answering_path, displaced, followed_el
 use super::options::{ReceiverContext, ReceiverOptions};
 use super::own_transactions;
 use super::resume;
+use super::semi_sync;
 use super::status::SourceStatus;
 use super::stream::{self, Dump};
 use crate::connection::{Connection, Phase};
@@ -53,7 +55,7 @@ pub(super) async fn follow(
             Err(error) => history_record::keep(data_dir, name, error),
         }
     };
-    tokio::select! {
+    let error = tokio::select! {
         // A refusal must be recorded, even if the stream ends at the same time.
         biased;
         error = refused(&mut refusal) => {
@@ -63,11 +65,14 @@ pub(super) async fn follow(
         error = streaming => error,
         error = binlog_check::contradiction(options.number, context, status) => error,
         error = own_transactions::watch(options, context, status) => error,
+        error = semi_sync::plugin_loaded(status) => error,
         // A source that has nothing to send would not notice.
         _ = condition.wait_for(|now| matches!(now, Condition::Failed(_))) => {
             ReceiverError::LogClosed
         }
-    }
+    };
+    status.semi_sync.end_dump();
+    error
 }
 
 async fn refused(refusal: &mut watch::Receiver<Option<RefusalNote>>) -> ReceiverError {
@@ -125,12 +130,15 @@ async fn open(
         };
     status.set_path(path);
     dump_request::prepare(&mut connection, options, &facts).await?;
+    let negotiating = semi_sync::negotiate(&mut connection, options);
+    let source_side = within(options.config.read_timeout, negotiating).await?;
     tracing::info!(
         source = %options.config.name,
-        "{} {}, server_id {}: following from {start}",
+        "{} {}, server_id {}: following from {start}; TLS: {}",
         facts.flavor,
         facts.version,
-        facts.server_id
+        facts.server_id,
+        facts.tls
     );
     within(options.config.read_timeout, async {
         let dump = dump_request::request(&mut connection, options, &facts, &start).await?;
@@ -138,8 +146,16 @@ async fn open(
     })
     .await?;
     connection.set_phase(Phase::Dump);
+    let is_semi_sync = source_side != SemiSync::NotLoaded;
+    if is_semi_sync {
+        connection.begin_semi_sync();
+    }
+    if options.config.semi_sync {
+        status.semi_sync.begin_dump(source_side);
+    }
     Ok(Dump {
         connection,
+        is_semi_sync,
         facts,
         first_timestamp,
         path,
@@ -163,7 +179,7 @@ async fn verify_history(
         // Only what the server has executed shows its history.
         false => executed,
     };
-    history::verify_executed(connection, facts, &executed).await
+    history::verify_executed(connection, options, facts, &executed).await
 }
 
 /// `executed` without what the server itself has sent. MariaDB: after a transaction was executed again,

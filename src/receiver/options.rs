@@ -10,7 +10,7 @@ use super::read_back::ReadBack;
 use crate::config::SourceConfig;
 use crate::gtid::Uuid;
 use crate::log_thread::{Paths, Queued};
-use crate::relay_log::RelayLog;
+use crate::relay_log::{RelayLog, ReplicaAcknowledgements};
 
 /// The settings of one receiver.
 #[derive(Debug, Clone)]
@@ -53,4 +53,8 @@ pub struct ReceiverContext {
     pub paths: Arc<Paths>,
     /// Without GTIDs: sources that are read from before their start.
     pub read_back: Arc<ReadBack>,
+    /// Semi-sync: what the relay's replicas have acknowledged.
+    pub acknowledged: Arc<ReplicaAcknowledgements>,
+    /// Whether everything that is published is on disk (`sync = "commit"`).
+    pub is_published_durable: bool,
 }

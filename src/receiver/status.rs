@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::error::ReceiverError;
 use super::facts::SourceFacts;
+use super::semi_sync_status::SemiSyncStatus;
 use super::source_end::{END_INTERVAL, SourceEnd};
 use crate::identity::Executed;
 use crate::position::SourcePosition;
@@ -74,6 +75,8 @@ pub struct SourceStatus {
     /// When the newest heartbeat arrived, in milliseconds since `made`; 0 before the first one.
     heartbeat_at: AtomicU64,
     heartbeats: Mutex<Heartbeats>,
+    /// When the newest packet arrived, in milliseconds since `made`; 0 before the first one.
+    heard_at: AtomicU64,
     /// The source's own end.
     end: Mutex<Option<ReportedEnd>>,
     /// How often it was reported.
@@ -82,6 +85,8 @@ pub struct SourceStatus {
     /// The path that is followed; [`NO_PATH`] before the first connection.
     path: AtomicU32,
     connection: Mutex<ConnectionStatus>,
+    /// Semi-sync replication.
+    pub semi_sync: SemiSyncStatus,
 }
 
 /// The part of the status that changes only on connect and disconnect.
@@ -126,11 +131,13 @@ impl Default for SourceStatus {
             waiting_since: AtomicU64::new(0),
             heartbeat_at: AtomicU64::new(0),
             heartbeats: Mutex::default(),
+            heard_at: AtomicU64::new(0),
             end: Mutex::new(None),
             end_reports: AtomicU64::new(0),
             path: AtomicU32::new(NO_PATH),
             made: Instant::now(),
             connection: Mutex::new(connection),
+            semi_sync: SemiSyncStatus::default(),
         }
     }
 }
@@ -244,6 +251,7 @@ impl SourceStatus {
     /// A heartbeat arrived, when the dump was at `position`.
     pub(super) fn note_heartbeat(&self, position: &SourcePosition) {
         self.heartbeat_at.store(self.now(), Ordering::Relaxed);
+        self.heard_at.store(self.now(), Ordering::Relaxed);
         let mut heartbeats = self.lock_heartbeats();
         heartbeats.count += 1;
         heartbeats.position = position.clone();
@@ -326,6 +334,13 @@ impl SourceStatus {
 
     pub(super) fn count_bytes(&self, bytes: u64) {
         self.bytes_received.fetch_add(bytes, Ordering::Relaxed);
+        self.heard_at.store(self.now(), Ordering::Relaxed);
+    }
+
+    /// Seconds since the newest packet, heartbeats included; `None` before the first one.
+    pub fn silent_seconds(&self) -> Option<u64> {
+        let heard_at = self.heard_at.load(Ordering::Relaxed);
+        (heard_at > 0).then(|| self.now().saturating_sub(heard_at) / 1000)
     }
 
     /// The source has sent part of a transaction.

@@ -6,6 +6,7 @@ mod following;
 mod histories;
 mod joining;
 mod reconnecting;
+mod semi_sync;
 pub(crate) mod source;
 
 use std::sync::Arc;
@@ -29,7 +30,7 @@ use crate::identity::Executed;
 use crate::identity::Identity;
 use crate::log_thread::{LogThread, SourceCounters};
 use crate::position::SourcePosition;
-use crate::relay_log::{LogDir, LogOptions, SourceProgress};
+use crate::relay_log::{LogDir, LogOptions, ReplicaAcknowledgements, SourceProgress};
 use crate::transaction::test_events as make;
 
 const OWN: u32 = 900;
@@ -61,8 +62,28 @@ impl Relay {
     }
 
     fn behind(before: Executed, configs: Vec<SourceConfig>, progress: Vec<SourceProgress>) -> Self {
+        Self::with(
+            before,
+            configs,
+            progress,
+            SyncPolicy::Commit,
+            Arc::default(),
+        )
+    }
+
+    fn with(
+        before: Executed,
+        configs: Vec<SourceConfig>,
+        progress: Vec<SourceProgress>,
+        sync: SyncPolicy,
+        acknowledged: Arc<ReplicaAcknowledgements>,
+    ) -> Self {
         let dir = tempfile::tempdir_in("/dev/shm").unwrap_or_else(|_| tempfile::tempdir().unwrap());
-        let options = log_options(dir.path(), configs.iter().map(|config| &*config.name));
+        let names = configs.iter().map(|config| &*config.name);
+        let options = LogOptions {
+            sync,
+            ..log_options(dir.path(), names)
+        };
         std::fs::create_dir_all(options.log_dir.spool_path()).unwrap();
         let format = match before.flavor() {
             Flavor::MySql => make::mysql_format(Checksum::Crc32),
@@ -83,6 +104,8 @@ impl Relay {
             identities: Arc::default(),
             paths: writer.paths().clone(),
             read_back: Arc::new(ReadBack::new(Vec::new())),
+            acknowledged,
+            is_published_durable: sync == SyncPolicy::Commit,
         };
         let runtime = tokio::runtime::Handle::current();
         let known = ledgers.clone();
@@ -241,7 +264,7 @@ fn facts(server_id: u32) -> SourceFacts {
         server_id,
         server_uuid: None,
         has_gtids: true,
-        offers_tls: false,
+        tls: "none".to_owned(),
         folds_case: false,
         writes_to_domain: None,
     }

@@ -8,6 +8,7 @@ use super::error::RelayError;
 use crate::admin;
 use crate::config::{Config, FlavorChoice, Privilege, UserPassword};
 use crate::data_dir::DataDir;
+use crate::http;
 use crate::protocol::StoredPassword;
 use crate::relay_log::LogDir;
 use crate::relay_log::recover::{Recovered, recover};
@@ -23,6 +24,7 @@ pub struct Relay {
     pub(super) recovered: Option<Recovered>,
     pub(super) listener: TcpListener,
     pub(super) admin: UnixListener,
+    pub(super) http: Option<TcpListener>,
     pub(super) sender: SenderOptions,
 }
 
@@ -66,12 +68,20 @@ impl Relay {
                 path: socket.clone(),
                 cause,
             })?;
+        let http = match config.admin.http {
+            Some(address) => Some(http::bind(address).await.map_err(|cause| {
+                let address = address.to_string();
+                RelayError::Http { address, cause }
+            })?),
+            None => None,
+        };
         Ok(Self {
             config,
             data_dir,
             recovered,
             listener,
             admin,
+            http,
             sender,
         })
     }
@@ -106,6 +116,7 @@ fn sender_options(config: &Config, data_dir: &DataDir) -> Result<SenderOptions, 
             UserPassword::Plain(password) => StoredPassword::from_plaintext(password.expose()),
             UserPassword::Hashes(hashes) => StoredPassword::from_hashes(hashes),
         },
+        hosts: user.hosts.clone(),
         privileges: Privileges {
             replication: user.privileges.contains(&Privilege::Replication),
             admin: user.privileges.contains(&Privilege::Admin),

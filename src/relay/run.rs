@@ -10,9 +10,12 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use super::error::RelayError;
 use super::open::{Relay, log_dir, source_names};
 use super::supervisor::{Stage, StageEnd, Supervisor};
+use super::systemd;
 use crate::admin::{self, Answering};
 use crate::adoption::{Adoption, AdoptionOptions};
-use crate::config::{Config, FlavorChoice, Privilege, UserConfig};
+use crate::config::{Config, FlavorChoice, Privilege, SyncPolicy, UserConfig};
+use crate::fault;
+use crate::http;
 use crate::log_thread::{LogThread, Queued, SourceCounters};
 use crate::receiver::control;
 use crate::receiver::{
@@ -20,9 +23,11 @@ use crate::receiver::{
     SourceStatus,
 };
 use crate::relay_log::recover::Recovered;
-use crate::relay_log::{Condition, LogOptions, RelayLog, bridge};
+use crate::relay_log::{
+    Condition, LogOptions, RelayLog, ReplicaAcknowledgements, ReplicaWait, bridge,
+};
 use crate::sender::{self, Replicas};
-use crate::status::{Parts, SourceParts};
+use crate::status::{Parts, Report, SourceParts};
 
 /// The most batches that wait for the relay log.
 const QUEUE_LEN: usize = 64;
@@ -45,6 +50,7 @@ impl Relay {
         receiver::announce_filters(self.data_dir.path(), &self.config.sources);
         let started = self.recovered.as_ref().map(started).unwrap_or_default();
         receiver::announce_starts(self.data_dir.path(), &self.config.sources, &started);
+        receiver::keep_offered_tls(self.data_dir.path(), &self.config.sources);
         let pipeline = Pipeline::new(&self, shutdown.clone());
         let resumed = match self.recovered {
             Some(recovered) => Some(pipeline.resume(recovered)?),
@@ -53,7 +59,7 @@ impl Relay {
         // If there is a log already, the first client that is answered finds it.
         let log = resumed.as_ref().map(|writer| writer.log().clone());
         let log_slot = watch::Sender::new(log);
-        let replicas = Arc::new(Replicas::default());
+        let replicas = Arc::new(Replicas::new(pipeline.acknowledged.clone()));
         let mut supervisor = Supervisor::new(shutdown.clone());
         let accepting = sender::run(
             self.listener,
@@ -65,30 +71,38 @@ impl Relay {
         supervisor.spawn(Stage::AcceptLoop, until_stopped(accepting));
         let (parts, slot) = (pipeline.parts.clone(), log_slot.subscribe());
         let connected = replicas.clone();
-        let disconnect_replicas = move || {
-            let clients = connected.clients();
-            for client in clients.iter().filter(|client| client.replica().is_some()) {
-                connected.kill(client.id);
-            }
-        };
+        let connected_to_report = replicas.clone();
         let report = move || {
             let log: Option<Arc<RelayLog>> = slot.borrow().clone();
             parts.report(log.as_deref(), replicas.report())
         };
+        let report: Arc<dyn Fn() -> Report + Send + Sync> = Arc::new(report);
+        if let Some(listener) = self.http {
+            let token = self.config.admin.http_token.clone();
+            let answering = http::serve(listener, token, report.clone(), shutdown.clone());
+            supervisor.spawn(Stage::HttpLoop, until_stopped(answering));
+        }
         let adoption = Adoption::new(adoption_options(&self.config), log_slot.subscribe());
         let answering = Answering {
-            report: Arc::new(report),
+            report,
             data_dir: self.data_dir.path().to_owned(),
             sources: Arc::new(pipeline.deciding.clone()),
             adoption: Arc::new(adoption),
-            disconnect_replicas: Arc::new(disconnect_replicas),
+            disconnect_replicas: Arc::new(move || connected.disconnect_replicas()),
         };
         let answering = admin::serve(self.admin, answering, shutdown.clone());
         supervisor.spawn(Stage::AdminLoop, until_stopped(answering));
+        let reporting = systemd::report(
+            pipeline.parts.clone(),
+            connected_to_report,
+            shutdown.clone(),
+        );
+        supervisor.spawn(Stage::ServiceManager, until_stopped(reporting));
         let stopping = pipeline.log_options.stopping.clone();
         let mut stop = shutdown;
         let watching = async move {
             let _ = stop.wait_for(|stop| *stop).await;
+            fault::stall("shutdown").await;
             stopping.store(true, Ordering::Relaxed);
         };
         supervisor.spawn(Stage::ShutdownWatcher, until_stopped(watching));
@@ -137,6 +151,7 @@ struct Pipeline {
     requests: Vec<mpsc::Receiver<ContinueRequest>>,
     parts: Arc<Parts>,
     identities: Arc<Identities>,
+    acknowledged: Arc<ReplicaAcknowledgements>,
     shutdown: watch::Receiver<bool>,
 }
 
@@ -146,6 +161,10 @@ impl Pipeline {
         let server_uuid = relay.data_dir.server_uuid();
         let server_id = config.relay.server_id;
         let log_dir = log_dir(config);
+        let acknowledged = Arc::new(ReplicaAcknowledgements::new(ReplicaWait {
+            replicas: config.relay.semi_sync_wait_for_replicas as usize,
+            timeout: config.relay.semi_sync_timeout,
+        }));
         let sources = config.sources.iter().map(|source| SourceParts {
             config: source.clone(),
             status: Arc::new(SourceStatus::default()),
@@ -156,6 +175,8 @@ impl Pipeline {
             server_uuid,
             started: Instant::now(),
             sources: sources.collect(),
+            acknowledged: acknowledged.clone(),
+            alert: config.alert,
         };
         let receivers = (0u16..).zip(&parts.sources).map(|(number, source)| {
             let options = ReceiverOptions {
@@ -189,6 +210,7 @@ impl Pipeline {
             requests,
             parts: Arc::new(parts),
             identities: Arc::new(Identities::default()),
+            acknowledged,
             shutdown,
         }
     }
@@ -231,6 +253,8 @@ impl Pipeline {
             identities: self.identities.clone(),
             paths,
             read_back: Arc::new(read_back),
+            acknowledged: self.acknowledged.clone(),
+            is_published_durable: self.log_options.sync == SyncPolicy::Commit,
         };
         self.start_receivers(context, supervisor);
         supervisor.wait_for_shutdown().await?;

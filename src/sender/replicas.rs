@@ -11,9 +11,10 @@ use tokio::sync::watch;
 
 use crate::flavor::Flavor;
 use crate::gtid::Uuid;
+use crate::relay_log::ReplicaAcknowledgements;
 
 /// One connected replica, as the status shows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReplicaReport {
     /// Its server_id.
     pub server_id: u32,
@@ -37,6 +38,9 @@ pub struct ReplicaReport {
     pub connected_seconds: u64,
     /// Whether it sends semi-sync acknowledgements.
     pub semi_sync: bool,
+    /// Acknowledgements received over this connection.
+    #[serde(default)]
+    pub semi_sync_acks: u64,
 }
 
 /// Why a connection is ended from outside.
@@ -103,6 +107,8 @@ pub struct Replica {
     pub report_host: String,
     /// Its `report_port`.
     pub report_port: u16,
+    /// Whether it has requested a semi-synchronous dump.
+    pub is_semi_sync: bool,
     /// The progress of its dump; zeros before it starts.
     pub progress: DumpProgress,
 }
@@ -120,6 +126,8 @@ pub struct DumpProgress {
     pub bytes_sent: AtomicU64,
     /// The timestamp of the last event sent; 0 if none was sent.
     pub timestamp: AtomicU32,
+    /// Acknowledgements received (semi-sync).
+    pub acknowledgements: AtomicU64,
 }
 
 impl DumpProgress {
@@ -149,15 +157,8 @@ impl DumpProgress {
 pub struct Replicas {
     clients: Mutex<BTreeMap<u32, Arc<Client>>>,
     since: Instant,
-}
-
-impl Default for Replicas {
-    fn default() -> Self {
-        Self {
-            clients: Mutex::default(),
-            since: Instant::now(),
-        }
-    }
+    /// What they have acknowledged (semi-sync).
+    pub acknowledged: Arc<ReplicaAcknowledgements>,
 }
 
 /// Removes a client from the registry when its session ends.
@@ -177,6 +178,15 @@ impl Drop for Registration {
 impl Replicas {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<u32, Arc<Client>>> {
         self.clients.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An empty registry.
+    pub fn new(acknowledged: Arc<ReplicaAcknowledgements>) -> Self {
+        Self {
+            clients: Mutex::default(),
+            since: Instant::now(),
+            acknowledged,
+        }
     }
 
     /// Seconds since the registry was created.
@@ -223,6 +233,14 @@ impl Replicas {
         }
     }
 
+    /// Ends the sessions of all replicas; they connect again by themselves.
+    pub fn disconnect_replicas(&self) {
+        let clients = self.clients();
+        for client in clients.iter().filter(|client| client.replica().is_some()) {
+            self.kill(client.id);
+        }
+    }
+
     /// Records that a client is this replica.
     pub fn set_replica(&self, client: &Client, replica: Replica) -> Arc<Replica> {
         let replica = Arc::new(replica);
@@ -252,6 +270,15 @@ impl Replicas {
                 other.kill.send_replace(Some(KillReason::SameReplica));
             }
         }
+    }
+
+    /// How many replicas have a running semi-synchronous dump.
+    pub fn semi_sync_count(&self) -> usize {
+        let clients = self.clients();
+        let replicas = clients.iter().filter_map(|client| client.replica());
+        replicas
+            .filter(|replica| replica.is_semi_sync && replica.progress.dumping.load(Relaxed))
+            .count()
     }
 
     /// The replicas with a running dump, by connection id.
@@ -289,7 +316,8 @@ fn report_of(client: &Client, replica: &Replica) -> ReplicaReport {
         seconds_behind,
         bytes_sent: progress.bytes_sent.load(Relaxed),
         connected_seconds: client.connected_seconds(),
-        semi_sync: false,
+        semi_sync: replica.is_semi_sync,
+        semi_sync_acks: progress.acknowledgements.load(Relaxed),
     }
 }
 

@@ -168,7 +168,7 @@ impl Session {
                     return Ok(());
                 }
             };
-            if let Flow::End = self.command(&command).await? {
+            if let Flow::End = self.command(command).await? {
                 return Ok(());
             }
         }
@@ -183,8 +183,8 @@ impl Session {
         })
     }
 
-    async fn command(&mut self, payload: &[u8]) -> Result<Flow, ConnectionError> {
-        let command = match Command::parse(payload) {
+    async fn command(&mut self, payload: Vec<u8>) -> Result<Flow, ConnectionError> {
+        let command = match Command::parse(&payload) {
             Ok(command) => command,
             Err(error) => return self.malformed(&error).await,
         };
@@ -201,6 +201,8 @@ impl Session {
                 return Ok(Flow::Continue);
             }
         };
+        // It may be of 16 MiB, and a dump may last for months.
+        drop(payload);
         self.dump(request).await
     }
 

@@ -171,8 +171,30 @@ fn status(context: &StatementContext<'_>) -> Vec<(String, String)> {
         let seconds = own.connected_seconds().to_string();
         values.push(("Connection_seconds".to_owned(), seconds));
     }
+    values.extend(semi_sync_status(context));
     values.sort();
     values
+}
+
+/// How many replicas acknowledge, and whether those that are waited for do so in time.
+fn semi_sync_status(context: &StatementContext<'_>) -> [(String, String); 2] {
+    let replicas = context.caller.replicas;
+    let numbers = version_numbers(context.relay.log.server_version());
+    let role = match context.relay.flavor {
+        Flavor::MySql if numbers >= (8, 0, 26) => "source",
+        _ => "master",
+    };
+    let is_on = !replicas.acknowledged.have_timed_out();
+    [
+        (
+            format!("Rpl_semi_sync_{role}_clients"),
+            replicas.semi_sync_count().to_string(),
+        ),
+        (
+            format!("Rpl_semi_sync_{role}_status"),
+            if is_on { "ON" } else { "OFF" }.to_owned(),
+        ),
+    ]
 }
 
 /// Checks the privilege to see the log's coordinates; its name depends on the flavor.

@@ -15,15 +15,18 @@ use super::dump_output::{DumpEnd, DumpOutput, Interruption, Wakeup};
 use super::dump_request::{ChecksumAwareness, DumpStart, EventSupport};
 use super::refusals::{DumpCoordinates, Wording};
 use super::replicas::{Client, KillReason, Replica};
+use super::semi_sync::SemiSync;
 use super::walk::{Walk, WalkError};
 use super::without_checksums;
 use crate::binlog::{EventError, EventType, FormatDescription};
 use crate::connection::Connection;
+use crate::flavor::Flavor;
 use crate::protocol::ServerError;
 use crate::protocol::error_code::{ER_CONNECTION_KILLED, ER_SERVER_SHUTDOWN};
+use crate::protocol::semi_sync::MAGIC;
 use crate::relay_log::bridge::ServedFile;
 use crate::relay_log::reader::{FIRST_EVENT, LogFile};
-use crate::relay_log::{LogError, RelayLog, RelayLogPosition};
+use crate::relay_log::{LogError, RelayLog, RelayLogPosition, ReplicaAcknowledgements};
 
 /// The resources of a dump.
 #[derive(Debug)]
@@ -38,6 +41,8 @@ pub struct DumpContext {
     pub client: Arc<Client>,
     /// The replica in the registry.
     pub replica: Arc<Replica>,
+    /// What all replicas have acknowledged (semi-sync).
+    pub acknowledged: Arc<ReplicaAcknowledgements>,
     /// True when the relay is stopping.
     pub shutdown: watch::Receiver<bool>,
 }
@@ -50,7 +55,7 @@ pub async fn run(connection: &mut Connection, context: DumpContext, start: DumpS
     replica.progress.dumping.store(true, Relaxed);
     let outcome = dump.run().await;
     replica.progress.dumping.store(false, Relaxed);
-    dump.output.finish(dump.walk.frames.sequence());
+    dump.output.finish(dump.walk.packets.frames.sequence());
     outcome.map_or_else(|end| end, |()| DumpEnd::Complete)
 }
 
@@ -66,17 +71,36 @@ struct Dump<'a> {
     /// The end of the part of the current file that passed through `walk`; never past the
     /// published end.
     offset: u64,
+    /// Whether the walk was reduced to the transactions that the log does not have yet.
+    has_forgotten: bool,
     blocks: BlockReader,
     output: DumpOutput<'a>,
+    /// In a semi-synchronous dump.
+    semi_sync: Option<SemiSync>,
 }
 
 impl<'a> Dump<'a> {
-    fn new(connection: &'a mut Connection, context: DumpContext, start: DumpStart) -> Self {
+    fn new(connection: &'a mut Connection, context: DumpContext, mut start: DumpStart) -> Self {
         let version = context.log.server_version();
         let wording = Wording::of_version(version);
         let name = start.file.name(context.log.log_dir());
-        let mut walk = Walk::new(&start, context.server_id, wording, name);
-        walk.frames.set_sequence(connection.sequence());
+        let mut walk = Walk::new(&mut start, context.server_id, wording, name);
+        walk.packets.frames.set_sequence(connection.sequence());
+        let begin_semi_sync = || {
+            let position = match start.file {
+                ServedFile::Log(file) => Some(RelayLogPosition {
+                    file,
+                    offset: start.position,
+                }),
+                ServedFile::Bridge(_) => None,
+            };
+            let (id, replica) = (context.client.id, context.replica.clone());
+            SemiSync::new(context.acknowledged, id, replica, position)
+        };
+        let semi_sync = start.is_semi_sync.then(begin_semi_sync);
+        if start.is_semi_sync {
+            connection.begin_semi_sync();
+        }
         let output = DumpOutput::new(
             connection,
             &context.client,
@@ -92,8 +116,10 @@ impl<'a> Dump<'a> {
             file: start.file,
             offset: start.position,
             start,
+            has_forgotten: false,
             blocks: BlockReader::default(),
             output,
+            semi_sync,
         }
     }
 
@@ -114,6 +140,9 @@ impl<'a> Dump<'a> {
                 published.offset
             };
             self.clear_at_end_if_far(is_complete, end);
+            // A client that does not wait at the end may send a command next.
+            let asks = !is_complete && !self.start.non_blocking;
+            self.walk.packets.ask_at(asks.then_some(end));
             while self.offset < end {
                 self.send_block(&file, end).await?;
             }
@@ -122,6 +151,7 @@ impl<'a> Dump<'a> {
                 return Err(self.end(error).await);
             }
             self.write_out().await?;
+            self.note_sent(published, is_complete);
             if is_complete {
                 file = self.next_file()?;
                 continue;
@@ -130,9 +160,57 @@ impl<'a> Dump<'a> {
                 return self.send_eof().await;
             }
             self.replica.progress.at_end.store(true, Relaxed);
+            self.forget_passed();
             self.blocks.release_memory();
             self.output.release_memory(2 * INLINE_READ_MAX);
             self.wait(&mut follow).await?;
+        }
+    }
+
+    /// Everything up to the end of a file, or up to the published end, was sent or skipped.
+    fn note_sent(&mut self, published: RelayLogPosition, is_complete: bool) {
+        if let Some(semi_sync) = self.semi_sync.as_mut().filter(|_| !is_complete) {
+            semi_sync.sent(published, self.walk.packets.take_region());
+        }
+    }
+
+    /// Handles what the replica has sent.
+    fn receive(&mut self) -> Result<(), DumpEnd> {
+        let Some(semi_sync) = &mut self.semi_sync else {
+            // A command (COM_QUIT, most likely) ends the dump.
+            return Err(DumpEnd::Cut);
+        };
+        while let Some(packet) = self.output.received()? {
+            if packet.first() != Some(&MAGIC) {
+                return Err(DumpEnd::Cut);
+            }
+            if let Err(problem) = semi_sync.received(packet, self.log.log_dir()) {
+                tracing::warn!(
+                    server_id = self.replica.server_id,
+                    "semi-sync: a replica has sent {problem}; it was disconnected"
+                );
+                return Err(DumpEnd::Cut);
+            }
+        }
+        Ok(())
+    }
+
+    /// At the end of the log: what the replica had of it need not be remembered any longer. Only once,
+    /// because what is left then is usually nothing, and otherwise transactions that may still arrive.
+    fn forget_passed(&mut self) {
+        if self.has_forgotten || !self.walk.skips_a_set() {
+            return;
+        }
+        let executed = {
+            let state = self.log.state();
+            let end = self.log.published();
+            // The published end belongs to the state while it is locked.
+            let is_passed = self.file == ServedFile::Log(end.file) && self.offset == end.offset;
+            state.executed.as_mysql().filter(|_| is_passed).cloned()
+        };
+        if let Some(executed) = executed {
+            self.walk.forget(&executed);
+            self.has_forgotten = true;
         }
     }
 
@@ -280,6 +358,10 @@ impl<'a> Dump<'a> {
         }
         self.check_interrupted()?;
         let written = self.output.write_pending().await?;
+        if self.walk.packets.take_asked() {
+            let flavor = Flavor::of_version(self.log.server_version());
+            self.output.continue_after_asking(flavor);
+        }
         let progress = &self.replica.progress;
         progress.set_coordinates(self.walk.file_name(), self.offset);
         progress.timestamp.store(self.walk.timestamp, Relaxed);
@@ -318,8 +400,11 @@ impl<'a> Dump<'a> {
     }
 
     async fn send_eof(&mut self) -> Result<(), DumpEnd> {
-        let sequence = self.output.write_eof(self.walk.frames.sequence()).await?;
-        self.walk.frames.set_sequence(sequence);
+        let sequence = self
+            .output
+            .write_eof(self.walk.packets.frames.sequence())
+            .await?;
+        self.walk.packets.frames.set_sequence(sequence);
         Ok(())
     }
 
@@ -334,6 +419,7 @@ impl<'a> Dump<'a> {
             match self.output.wait(follow, due).await? {
                 Wakeup::Published => return Ok(()),
                 Wakeup::Interrupted => {}
+                Wakeup::Received => self.receive()?,
                 Wakeup::Heartbeat => {
                     let put = self
                         .walk

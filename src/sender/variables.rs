@@ -196,6 +196,8 @@ fn of_both_flavors(relay: &RelayView<'_>) -> Vec<Variable> {
         local("net_write_timeout", number(relay.write_timeout.as_secs())),
         global("performance_schema", number(0)),
         global("read_only", number(1)),
+        // A replica with semi-sync expects another form of packets if this exists, whatever its value.
+        global("rpl_semi_sync_master_enabled", number(1)),
         global("server_id", number(relay.server_id)),
         local("sql_auto_is_null", number(0)),
         local("sql_log_bin", number(1)),
@@ -251,6 +253,9 @@ fn mysql(relay: &RelayView<'_>) -> Vec<Variable> {
         variables.push(global("binlog_row_metadata", text("MINIMAL")));
         variables.push(global("binlog_row_value_options", text("")));
     }
+    if numbers >= (8, 0, 26) {
+        variables.push(global("rpl_semi_sync_source_enabled", number(1)));
+    }
     if numbers < (8, 0, 3) {
         variables.push(local("query_cache_size", number(0)));
         variables.push(local("query_cache_type", text("OFF")));
@@ -299,6 +304,8 @@ const SWITCHES: &[&str] = &[
     "log_slave_updates",
     "performance_schema",
     "read_only",
+    "rpl_semi_sync_master_enabled",
+    "rpl_semi_sync_source_enabled",
     "sql_auto_is_null",
     "sql_log_bin",
     "sql_quote_show_create",

@@ -21,7 +21,7 @@ pub const PUBLIC_KEY_FILE: &str = "public_key.pem";
 /// Permission bits of the private key.
 const PRIVATE_KEY_MODE: u32 = 0o600;
 /// Permission bits of the public key.
-const PUBLIC_KEY_MODE: u32 = 0o644;
+const PUBLIC_KEY_MODE: u32 = 0o640;
 /// Characters in a line of PEM.
 const PEM_LINE_LENGTH: usize = 64;
 

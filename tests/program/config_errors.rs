@@ -350,10 +350,13 @@ fn wrong_usage_is_reported_in_one_line() {
     .expect("written");
     for (args, expected) in [
         (&[][..], "requires a subcommand"),
-        (&["run"], "--config <FILE>"),
         (&["run", "--confg", "x"], "'--config'"),
         (&["restart"], "'restart'"),
-        (&["status"], "--config <FILE>"),
+        (&["search"], "--gtid <GTID>|--datetime <TIME>"),
+        (
+            &["search", "--config", "config.toml", "--gtid", "7"],
+            "expected one GTID",
+        ),
         (
             &["status", "--config", "a", "--socket", "b"],
             "cannot be used with",

@@ -58,11 +58,14 @@ mod real_old_servers;
 mod refusals;
 mod repeated_copies;
 mod runtime_errors;
+mod semi_sync;
+mod semi_sync_losses;
 #[cfg(any(has_mysql_5_5, has_mysql_5_7))]
 mod semi_sync_plugins;
 mod semi_sync_replicas;
 mod shared_domain;
 mod slow_replica;
+mod source_tls;
 mod start_of_a_file;
 mod starts;
 mod temporary_tables;

@@ -71,17 +71,18 @@ const STREET: &[(&str, &str)] = &[
         "config gtid identity position relay_log log_thread receiver sender",
     ),
     ("admin", "fault config adoption receiver status"),
+    ("http", "fault secret sender status"),
     ("data_dir", "gtid atomic_file"),
     (
         "relay",
-        "secret tls config gtid protocol identity position relay_log log_thread receiver sender \
-         adoption status admin data_dir",
+        "fault secret tls config gtid protocol identity position relay_log log_thread receiver sender \
+         adoption status admin http data_dir",
     ),
     // The program sees the whole library; of the stages it starts none itself but through `relay`.
     (
         "cli",
         "flavor secret tls one_line config gtid protocol binlog identity position filter transaction merge \
-         relay_log log_thread connection receiver sender inspect adoption status admin data_dir \
+         relay_log log_thread connection receiver sender inspect adoption status admin http data_dir \
          relay",
     ),
     ("main", "cli"),

@@ -4,7 +4,9 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
+use crate::latency::Latencies;
 use crate::source::Source;
+use crate::support::servers::Kind;
 
 /// What was measured in one case: seconds, a number for each round.
 pub struct Figures {
@@ -78,6 +80,7 @@ fn median(seconds: &[f64]) -> f64 {
 pub struct Report {
     is_json: bool,
     ratios: Vec<String>,
+    latencies: Vec<String>,
     cases: Vec<Value>,
 }
 
@@ -86,6 +89,7 @@ impl Report {
         Report {
             is_json,
             ratios: Vec::new(),
+            latencies: Vec::new(),
             cases: Vec::new(),
         }
     }
@@ -161,6 +165,27 @@ impl Report {
         }
     }
 
+    /// How long a commit takes.
+    pub fn add_latencies(&mut self, kind: Kind, figures: &Latencies) {
+        let (replica, relay) = (median(&figures.replica), median(&figures.relay));
+        let clients = figures.clients;
+        self.latencies.push(format!(
+            "{:<14} {clients:>2} clients  {:>8.3} ms, {:.2} of the time with a server ({:.3} ms)",
+            kind.name(),
+            relay * 1e3,
+            relay / replica,
+            replica * 1e3
+        ));
+        self.cases.push(json!({
+            "server": kind.name(),
+            "case": "commit",
+            "clients": clients,
+            "reference_seconds": figures.replica,
+            "seconds": figures.relay,
+            "time_to_reference": relay / replica,
+        }));
+    }
+
     pub fn finish(self) {
         if self.is_json {
             println!("{:#}", json!({ "cases": self.cases }));
@@ -169,6 +194,12 @@ impl Report {
         println!("\nSpeed of binrelay (1.00: as fast)");
         for ratio in self.ratios {
             println!("  {ratio}");
+        }
+        if !self.latencies.is_empty() {
+            println!("\nCommits with binrelay as the only semi-synchronous replica");
+        }
+        for latency in self.latencies {
+            println!("  {latency}");
         }
     }
 }

@@ -98,8 +98,12 @@ impl Watcher {
         let (connection, settings) = match &mut self.open {
             Some(open) => open,
             None => {
-                let opening = ControlConnection::open(&self.config, facts.offers_tls);
-                let mut connection = opening.await?;
+                let mut connection = ControlConnection::open(&self.config).await?;
+                tracing::debug!(
+                    source = %self.config.name,
+                    "the control connection is open; TLS: {}",
+                    connection.tls()
+                );
                 let settings = connection.settings().await?;
                 self.open.insert((connection, settings))
             }
@@ -119,6 +123,11 @@ impl Watcher {
             );
         }
         self.is_end_hidden = is_end_hidden;
+        if self.config.semi_sync {
+            let semi_sync = connection.semi_sync().await?;
+            let status = &self.status.semi_sync;
+            status.note_source(semi_sync, &self.config.name);
+        }
         self.status.set_source_end(Some(end));
         Ok(())
     }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use crate::atomic_file::NO_FOLLOW;
 use crate::relay_log::error::LogError;
 use crate::relay_log::published::{Condition, RelayLog};
 
@@ -36,6 +37,7 @@ impl Tail {
             .truncate(true)
             // Contains user data; must not be world-readable.
             .mode(0o640)
+            .custom_flags(NO_FOLLOW)
             .open(&path)
             .map_err(|cause| LogError::io("create", &path, cause))?;
         Ok(Self {

@@ -26,7 +26,7 @@ impl Asker {
             log,
             flavor,
             variables: SessionVariables::default(),
-            replicas: Replicas::default(),
+            replicas: Replicas::new(std::sync::Arc::default()),
             privileges: Privileges {
                 replication: true,
                 admin: false,
@@ -118,20 +118,18 @@ fn statements_of_mysql_replicas_are_answered() {
     ));
     assert_eq!(asker.variables.user_text("Replica_UUID").unwrap(), UUID);
     let unknown = |name: &str| (1193, format!("Unknown system variable '{name}'"));
+    assert_eq!(
+        asker.error("SELECT @@global.gtid_domain_id"),
+        unknown("gtid_domain_id")
+    );
+    // The plug-ins before and since MySQL 8.0.26.
     for name in [
         "rpl_semi_sync_source_enabled",
         "rpl_semi_sync_master_enabled",
-        "gtid_domain_id",
     ] {
-        assert_eq!(
-            asker.error(&format!("SELECT @@global.{name}")),
-            unknown(name)
-        );
+        assert_eq!(asker.row(&format!("SELECT @@global.{name}")), "1");
     }
-    assert_eq!(
-        asker.row("SHOW VARIABLES LIKE 'rpl_semi_sync_master_enabled'"),
-        ""
-    );
+    asker.ok("SET @rpl_semi_sync_replica = 1, @rpl_semi_sync_slave = 1");
 }
 
 #[test]
@@ -167,11 +165,14 @@ fn statements_of_mariadb_replicas_are_answered() {
         asker.row("SELECT @@gtid_binlog_pos, @@gtid_binlog_state"),
         "0-1-1,3-2-9|0-1-1,3-2-9"
     );
-    // A replica with semi-sync expects other packets if the variable exists.
     let semi_sync = "SHOW VARIABLES LIKE 'rpl_semi_sync_master_enabled'";
-    assert_eq!(asker.row(semi_sync), "");
-    let semi_sync = "SELECT @@global.rpl_semi_sync_master_enabled";
-    assert_eq!(asker.error(semi_sync).0, 1193);
+    assert_eq!(asker.row(semi_sync), "rpl_semi_sync_master_enabled|ON");
+    assert_eq!(
+        asker.row("SELECT @@global.rpl_semi_sync_master_enabled"),
+        "1"
+    );
+    let newer = "SELECT @@global.rpl_semi_sync_source_enabled";
+    assert_eq!(asker.error(newer).0, 1193);
     asker.ok("SET @rpl_semi_sync_slave=1");
     assert_eq!(asker.error("SELECT @@server_uuid").0, 1193);
 }

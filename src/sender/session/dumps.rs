@@ -8,7 +8,7 @@ use crate::protocol::ServerError;
 use crate::protocol::command::RegisterReplica;
 use crate::protocol::error_code::{ER_ACCESS_DENIED_ERROR, ER_UNKNOWN_ERROR};
 use crate::sender::dump_output::DumpEnd;
-use crate::sender::dump_request::{DumpRequest, DumpStart, find_start};
+use crate::sender::dump_request::{DumpRequest, DumpStart, find_start, is_semi_sync};
 use crate::sender::replicas::Replica;
 use crate::sender::sql_errors::missing_privilege;
 use crate::sender::stream::{self, DumpContext};
@@ -63,6 +63,7 @@ impl Session {
                 .as_ref()
                 .map_or_else(String::new, |known| known.report_host.clone()),
             report_port: registered.map_or(0, |known| known.report_port),
+            is_semi_sync: is_semi_sync(&self.variables),
             ..Replica::default()
         };
         let flavor = Flavor::of_version(self.environment.log.server_version());
@@ -84,6 +85,7 @@ impl Session {
             file = start.file.name(self.environment.log.log_dir()),
             position = start.position,
             by_gtid = start.by_gtid,
+            semi_sync = start.is_semi_sync,
             "dump started"
         );
         let context = DumpContext {
@@ -92,6 +94,7 @@ impl Session {
             write_timeout: self.environment.options.write_timeout,
             client,
             replica,
+            acknowledged: self.environment.replicas.acknowledged.clone(),
             shutdown: self.environment.shutdown.clone(),
         };
         let peer = self.connection.peer_name().to_owned();
@@ -119,7 +122,7 @@ impl Session {
         let variables = self.variables.clone();
         let found = tokio::task::spawn_blocking(move || {
             let uuid = environment.options.server_uuid;
-            find_start(&environment.log, uuid, &request, &variables)
+            find_start(&environment.log, uuid, request, &variables)
         });
         found.await.unwrap_or_else(|_| {
             let text = "the start of the dump could not be found: internal error";

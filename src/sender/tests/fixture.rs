@@ -13,13 +13,13 @@ use crate::identity::Executed;
 use crate::log_thread::LogThread;
 use crate::protocol::ServerError;
 use crate::protocol::StoredPassword;
-use crate::protocol::auth::Secret;
+use crate::protocol::auth::{Secret, ServerKey};
 use crate::protocol::command::{self, BinlogDump, BinlogDumpGtid};
 use crate::protocol::response::{is_eof, is_error, parse_error};
 use crate::relay_log::{LogDir, LogOptions, RelayLog};
 use crate::sender::login::{Account, Accounts, Privileges};
 use crate::sender::{ConnectionLimits, Replicas, SenderOptions};
-use crate::tls::{ClientTls, PasswordKey, TlsMode, server_config};
+use crate::tls::{ClientTls, OfferedTls, PasswordKey, TlsMode, server_config};
 use crate::transaction::{Assembler, AssemblerOptions};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -235,6 +235,7 @@ impl TestSender {
         let account = |name: &str, replication| Account {
             name: name.to_owned(),
             password: StoredPassword::from_plaintext("secret"),
+            hosts: Vec::new(),
             privileges: Privileges {
                 replication,
                 admin: false,
@@ -260,7 +261,7 @@ impl TestSender {
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let replicas = Arc::new(Replicas::default());
+        let replicas = Arc::new(Replicas::new(Arc::default()));
         let (log, log_slot) = watch::channel(log);
         let (shutdown, stop) = watch::channel(false);
         let task = tokio::spawn(crate::sender::run(
@@ -312,6 +313,8 @@ impl TestSender {
                 mode: TlsMode::Disabled,
                 ..ClientTls::default()
             },
+            offered_tls: OfferedTls::default(),
+            server_key: ServerKey::Requested,
             compression,
             connect_timeout: Duration::from_secs(10),
             read_buffer_size: 64 << 10,
