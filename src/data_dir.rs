@@ -4,6 +4,7 @@
 //! data_dir/
 //!   auto.cnf     the relay's server_uuid, as mysqld keeps it
 //!   history-changed.NAME   why a source is failed until an administrator decides (`binrelay continue`)
+//!   history-reserve.NAME   becomes that file if it cannot be written, because the disk is full
 //!   LOCK         held by the running process
 //!   spool/       large transactions being assembled; emptied at start
 //! ```

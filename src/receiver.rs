@@ -41,6 +41,7 @@ mod log_alignment;
 mod moved_address;
 mod old_servers;
 mod options;
+mod own_transactions;
 mod packets;
 mod read_back;
 mod rereading;

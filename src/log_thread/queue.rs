@@ -7,6 +7,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 use super::error::Refusal;
 use crate::gtid::{BinlogState, GtidSet};
 use crate::merge::MergeError;
+use crate::position::{RecordNumber, SourcePosition};
 use crate::relay_log::SourceProgress;
 use crate::transaction::TransactionBatch;
 
@@ -49,6 +50,21 @@ pub enum DeliveredChange {
     NewHistory(u32, BinlogState),
 }
 
+/// Without GTIDs: the question which of its own server's transactions a path has not sent, although another one has
+/// delivered them.
+#[derive(Debug)]
+pub struct OwnUnsent {
+    /// The number of the path.
+    pub path: u16,
+    /// The number of its configured source.
+    pub source: u16,
+    /// The source is refused if that is still this one, although the path has reached the end of its binlog, which
+    /// was this position when the transaction had been delivered.
+    pub refused: Option<(RecordNumber, SourcePosition)>,
+    /// For the record of the first such transaction.
+    pub done: oneshot::Sender<Option<RecordNumber>>,
+}
+
 /// What receivers send to the log thread.
 #[derive(Debug)]
 pub enum Queued {
@@ -56,6 +72,8 @@ pub enum Queued {
     Batch(QueuedBatch),
     /// A decision about a source.
     Continuation(Box<Continuation>),
+    /// A question.
+    OwnUnsent(Box<OwnUnsent>),
 }
 
 /// Per-source counters, and the refusal that stops the source.

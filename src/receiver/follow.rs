@@ -11,8 +11,9 @@ use super::facts::SourceFacts;
 use super::history;
 use super::history_record;
 use super::identities::Identities;
-use super::moved_address::{AnsweringPath, answering_path, followed_elsewhere};
+use super::moved_address::{AnsweringPath, answering_path, displaced, followed_elsewhere, reclaim};
 use super::options::{ReceiverContext, ReceiverOptions};
+use super::own_transactions;
 use super::resume;
 use super::semi_sync;
 use super::status::SourceStatus;
@@ -33,35 +34,37 @@ pub(super) async fn follow(
     connections: u64,
 ) -> ReceiverError {
     let name = options.config.name.as_str();
-    if let Err(error) = history_record::check(&context.log.log_dir().dir, name) {
+    let data_dir = &context.log.log_dir().dir;
+    if let Err(error) = history_record::check(data_dir, name) {
         return error;
     }
     let mut refusal = ledger.refusal.subscribe();
     let mut condition = context.log.follow_condition();
     if matches!(*refusal.borrow(), Some(RefusalNote::Reused { .. })) {
         // It could not be recorded, or the record was removed by hand: only a decision ends it.
-        return history_record::keep(
-            &context.log.log_dir().dir,
-            name,
-            refused(&mut refusal).await,
-        );
+        return history_record::keep(data_dir, name, refused(&mut refusal).await);
+    }
+    if let Err(error) = history_record::reserve(data_dir, name) {
+        return error;
     }
     let streaming = async {
         // Without GTIDs, what is received again because it is not in the log yet would be logged twice.
         ledger.wait_until_committed().await;
         match open(options, context, status).await {
             Ok(dump) => stream::stream(dump, options, context, ledger, status, connections).await,
-            Err(error) => history_record::keep(&context.log.log_dir().dir, name, error),
+            Err(error) => history_record::keep(data_dir, name, error),
         }
     };
     let error = tokio::select! {
         // A refusal must be recorded, even if the stream ends at the same time.
         biased;
         error = refused(&mut refusal) => {
-            history_record::keep(&context.log.log_dir().dir, name, error)
+            history_record::keep(data_dir, name, error)
         }
+        error = displaced(options, context) => error,
         error = streaming => error,
         error = binlog_check::contradiction(options.number, context, status) => error,
+        error = own_transactions::watch(options, context, status) => error,
         error = semi_sync::plugin_loaded(status) => error,
         // A source that has nothing to send would not notice.
         _ = condition.wait_for(|now| matches!(now, Condition::Failed(_))) => {
@@ -94,9 +97,15 @@ async fn open(
     let (mut connection, facts) = connect(options).await?;
     let kind = context.log.state().executed.kind();
     resume::check_kind(kind, &facts)?;
-    context
-        .identities
-        .note(options.number, &facts, options.server_id)
+    let note = || {
+        let identities = &context.identities;
+        identities.note(options.number, &facts, options.server_id)
+    };
+    note()
+        .or_else(|error| match reclaim(options, context, &facts) {
+            true => note(),
+            false => Err(error),
+        })
         .map_err(|error| followed_elsewhere(options, context, &facts).unwrap_or(error))?;
     warn(options, &context.identities, &facts);
     let before = status.facts();

@@ -312,3 +312,31 @@ fn equal_server_ids_are_refused() {
     identities.forget(0);
     identities.note(2, &facts(1), 900).unwrap();
 }
+
+/// Two dumps of one relay from one server: it would end the older one.
+#[test]
+fn server_whose_server_id_was_changed_is_the_same() {
+    let identities = Identities::default();
+    let server = |server_id| SourceFacts {
+        server_uuid: Some("5e2e1dd6-0000-0000-0000-000000000001".to_owned()),
+        ..facts(server_id)
+    };
+    identities.note(0, &server(18), 900).unwrap();
+    assert!(identities.note(1, &server(118), 900).is_err());
+    identities.note(0, &server(118), 900).unwrap();
+}
+
+#[tokio::test]
+async fn source_is_displaced_until_it_is_forgotten() {
+    let identities = Identities::default();
+    identities.note(0, &facts(2), 900).unwrap();
+    assert_eq!(identities.holder(&facts(2)), Some(0));
+    identities.displace(0);
+    identities.note(1, &facts(2), 900).unwrap();
+    identities.displaced(0).await;
+    identities.forget(0);
+    let limit = Duration::from_millis(20);
+    let waited = tokio::time::timeout(limit, identities.displaced(0)).await;
+    assert!(waited.is_err(), "it may connect again");
+    assert_eq!(identities.holder(&facts(2)), Some(1));
+}

@@ -17,6 +17,7 @@ use super::files::LogDir;
 use super::held::{Continuation, Held, LogPart, Logged};
 use super::reader::{FIRST_EVENT, FileHead, LogFile};
 use super::writer::BridgeWriter;
+use crate::atomic_file;
 use crate::binlog::mariadb_gtid::MariaDbGtidEvent;
 use crate::binlog::rotate::Rotate;
 use crate::binlog::{EventType, FormatDescription, event};
@@ -26,6 +27,8 @@ use crate::position::RelayLogPosition;
 
 /// The part of a bridge's name before the dot. It is not available as the log's own name.
 pub const BASENAME: &str = "bridge";
+/// Permission bits of the file with the newest number.
+const NEWEST_MODE: u32 = 0o640;
 
 /// A file that replicas may read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -201,6 +204,42 @@ fn list(log_dir: &LogDir) -> Result<(Vec<u64>, Vec<PathBuf>), LogError> {
     Ok((numbers, incomplete))
 }
 
+/// The file with the highest number that was ever assigned.
+fn newest_path(log_dir: &LogDir) -> PathBuf {
+    log_dir.dir.join(format!("{BASENAME}.newest"))
+}
+
+/// Assigns the next number, durably. None is assigned twice, even if bridges are removed: a replica that has not
+/// finished one would continue in the middle of another.
+fn next_number(log_dir: &LogDir) -> Result<u64, LogError> {
+    let path = newest_path(log_dir);
+    let assigned = match fs::read_to_string(&path) {
+        Ok(text) => match text.trim_end().parse::<u32>() {
+            Ok(number) => u64::from(number),
+            Err(_) => {
+                return Err(LogError::Unexpected {
+                    path,
+                    offset: 0,
+                    found: text.chars().take(20).collect(),
+                    expected: "the number of the newest bridge; write the highest number into the file that \
+                               a bridge of this relay ever had",
+                });
+            }
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+        Err(cause) => return Err(LogError::io("read", &path, cause)),
+    };
+    let (numbers, _) = list(log_dir)?;
+    let number = numbers.last().copied().unwrap_or_default().max(assigned) + 1;
+    let text = format!("{number}\n");
+    atomic_file::replace(&path, text.as_bytes(), NEWEST_MODE).map_err(|error| LogError::Io {
+        action: error.operation,
+        path: error.path,
+        cause: error.cause,
+    })?;
+    Ok(number)
+}
+
 /// Writes a bridge with the transactions that a replica lacks before `continuation`. `executed` are
 /// those that it has, for the file's head.
 ///
@@ -241,8 +280,7 @@ fn write_file(
     next: Option<RelayLogPosition>,
     contains: &dyn Fn(&Logged) -> bool,
 ) -> Result<(Bridge, u64), LogError> {
-    let (numbers, _) = list(part.log_dir)?;
-    let number = numbers.last().map_or(1, |last| last + 1);
+    let number = next_number(part.log_dir)?;
     let path = part.log_dir.dir.join(name(number));
     let newest = next.map_or(part.end.file, |next| next.file);
     let head = FileHead::read(&part.log_dir.log_path(newest))?;
@@ -252,7 +290,7 @@ fn write_file(
         ..head.format.clone()
     };
     let mut writer = BridgeWriter::create(part.log_dir, path, server_id, &format, executed)?;
-    let mut checked = newest;
+    let (mut checked, mut copied) = (newest, newest);
     part.visit::<LogError>(&mut |visited| {
         let Some(logged) = visited.logged.filter(|logged| contains(logged)) else {
             return Ok(());
@@ -261,10 +299,41 @@ fn write_file(
             check_format(part.log_dir, logged.file, &head)?;
             checked = logged.file;
         }
+        check_temporary_tables(part, &writer, (copied, logged.file))?;
+        copied = logged.file;
         writer.append(&logged)
     })?;
+    if let Some(next) = next {
+        check_temporary_tables(part, &writer, (copied, next.file))?;
+    }
     let end = writer.close(next)?;
     Ok((Bridge { number, next }, end))
+}
+
+/// A bridge cannot end temporary tables, as a log file does with whose head the replicas drop theirs: none of the
+/// files after the first one of `files` up to the second may do that if the bridge has used some.
+fn check_temporary_tables(
+    part: &LogPart<'_>,
+    writer: &BridgeWriter<'_>,
+    (after, up_to): (u64, u64),
+) -> Result<(), LogError> {
+    if !writer.uses_temporary_tables() {
+        return Ok(());
+    }
+    let between = |number: &&u64| after < **number && **number <= up_to;
+    for number in part.files.iter().filter(between) {
+        let path = part.log_dir.log_path(*number);
+        if FileHead::read(&path)?.format.created != 0 {
+            return Err(LogError::Unexpected {
+                path,
+                offset: FIRST_EVENT,
+                found: "the end of temporary tables, which transactions before it use".to_owned(),
+                expected: "none between the transactions that the replica lacks; let the replica follow its \
+                           source a little further, or use a newer dump",
+            });
+        }
+    }
+    Ok(())
 }
 
 /// One file must be able to hold the events of both.

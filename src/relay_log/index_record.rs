@@ -208,6 +208,8 @@ pub enum Record {
         step: Step,
         /// The transaction.
         transaction: Recorded,
+        /// Without GTIDs: whether it drops temporary tables of another server's ended sessions.
+        is_cleanup: bool,
     },
     /// 4: a transaction without a GTID that is before its source's start, and counts as
     /// delivered.

@@ -114,13 +114,13 @@ impl Evaluation<'_, '_> {
                 let Some(arguments) = self.arguments(cursor, depth)? else {
                     return Ok(None);
                 };
-                functions::call(self.context, word, arguments)?
+                functions::call(self.context, word, arguments, self.budget)?
             }
             Token::Word(word) => match word.to_ascii_uppercase().as_str() {
                 "NULL" => Value::Null,
                 "TRUE" => Value::Number("1".to_owned()),
                 "FALSE" => Value::Number("0".to_owned()),
-                "CURRENT_USER" => functions::call(self.context, word, Vec::new())?,
+                "CURRENT_USER" => functions::call(self.context, word, Vec::new(), self.budget)?,
                 _ => match self.row {
                     Some(row) => column(row, word)?,
                     None => return Ok(None),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::budget::Budget;
 use super::replicas::now_seconds;
 use super::source_rows::SourceRow;
 use super::sql_errors::{malformed_gtid_set, no_such_function, shortened};
@@ -27,7 +28,12 @@ type Outcome = Result<Value, ServerError>;
 ///
 /// # Errors
 /// It does not exist, or its arguments are wrong.
-pub fn call(context: &StatementContext<'_>, name: &str, arguments: Vec<Value>) -> Outcome {
+pub fn call(
+    context: &StatementContext<'_>,
+    name: &str,
+    arguments: Vec<Value>,
+    budget: &mut Budget,
+) -> Outcome {
     let relay = &context.relay;
     let upper = name.to_ascii_uppercase();
     Ok(match (upper.as_str(), arguments.as_slice()) {
@@ -59,6 +65,7 @@ pub fn call(context: &StatementContext<'_>, name: &str, arguments: Vec<Value>) -
         ("IS_USED_LOCK", [_]) => Value::Null,
         ("IS_FREE_LOCK", [_]) => Value::Number("1".to_owned()),
         ("BINLOG_GTID_POS", [file, position]) if relay.flavor == Flavor::MariaDb => {
+            budget.look_up()?;
             binlog_gtid_pos(context, file, position)?
         }
         _ if is_gtid_function(context, &upper) => gtid_function(context, &upper, &arguments)?,

@@ -490,3 +490,21 @@ fn a_rescue_leads_nowhere_and_is_kept() {
         assert!(path.exists());
     }
 }
+
+#[test]
+fn no_number_is_used_twice() {
+    let mut pair = Pair::new(Kind::MySql, false);
+    for op in [Op::Commit(1), Op::Receive(1), Op::Commit(0), Op::Receive(0)] {
+        pair.run(&op);
+    }
+    let log = pair.log_thread.as_ref().unwrap().log().clone();
+    let log_dir = log.log_dir();
+    for number in [1, 2] {
+        pair.attach(1);
+        // Bridges are removed with the files that they lead to, or by hand.
+        let unused = bridge::named(log_dir, bridge::name(number).as_bytes());
+        assert_eq!(unused.unwrap(), None);
+        let newest = fs::read_to_string(log_dir.dir.join("bridge.newest")).unwrap();
+        assert_eq!(newest, format!("{number}\n"));
+    }
+}

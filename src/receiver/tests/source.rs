@@ -323,8 +323,8 @@ fn values(state: &State, sql: &str) -> Vec<(&'static str, String)> {
         match binlog.flavor {
             Flavor::MySql if !sql.contains("server_uuid") => {}
             Flavor::MySql => {
-                let uuid = "01010101-0101-0101-0101-010101010101";
-                row.push(("server_uuid", uuid.to_owned()));
+                let uuid = format!("01010101-0101-0101-0101-{:012}", binlog.server_id);
+                row.push(("server_uuid", uuid));
                 if sql.contains("gtid_mode") {
                     row.push(("gtid_mode", state.gtid_mode.to_owned()));
                 }

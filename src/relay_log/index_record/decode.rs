@@ -78,6 +78,7 @@ fn transaction(record: &RecordBytes, code: u8, kind: IdentityKind) -> Result<Rec
     let of_new = match (code, kind) {
         (1, IdentityKind::MariaDb) => 0b11 | IS_AGAIN | ALTERED,
         (1, _) => 0b11 | ALTERED,
+        (3, _) => 1,
         _ => 0,
     };
     let flags = flags(record, of_gtid | of_new)?;
@@ -92,7 +93,11 @@ fn transaction(record: &RecordBytes, code: u8, kind: IdentityKind) -> Result<Rec
             is_again: flags & IS_AGAIN != 0,
         },
         2 => Record::Copy { step, transaction },
-        3 => Record::Ignored { step, transaction },
+        3 => Record::Ignored {
+            step,
+            transaction,
+            is_cleanup: flags & 1 != 0,
+        },
         _ => Record::BeforeStart { step, transaction },
     })
 }

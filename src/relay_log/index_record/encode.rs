@@ -30,7 +30,11 @@ impl Record {
                 recorded(1, flags, step, transaction)
             }
             Record::Copy { step, transaction } => recorded(2, 0, step, transaction),
-            Record::Ignored { step, transaction } => recorded(3, 0, step, transaction),
+            Record::Ignored {
+                step,
+                transaction,
+                is_cleanup,
+            } => recorded(3, u8::from(*is_cleanup), step, transaction),
             Record::BeforeStart { step, transaction } => recorded(4, 0, step, transaction),
             Record::SourceMoved {
                 step,

@@ -84,7 +84,11 @@ fn records(kind: IdentityKind) -> Vec<Record> {
             is_again: false,
         },
         Record::Copy { step, transaction },
-        Record::Ignored { step, transaction },
+        Record::Ignored {
+            step,
+            transaction,
+            is_cleanup: kind == IdentityKind::Anonymous,
+        },
         Record::SourceMoved {
             step,
             history,

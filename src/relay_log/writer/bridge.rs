@@ -31,6 +31,8 @@ pub struct BridgeWriter<'a> {
     /// The log file that is being copied from, by its number.
     source: Option<(u64, LogFile)>,
     sequence: i64,
+    /// Whether a transaction has used temporary tables.
+    uses_temporary_tables: bool,
 }
 
 impl<'a> BridgeWriter<'a> {
@@ -57,7 +59,13 @@ impl<'a> BridgeWriter<'a> {
             path,
             source: None,
             sequence: 0,
+            uses_temporary_tables: false,
         })
+    }
+
+    /// Whether a transaction of the bridge has used temporary tables.
+    pub fn uses_temporary_tables(&self) -> bool {
+        self.uses_temporary_tables
     }
 
     /// Appends a transaction of the log.
@@ -137,6 +145,7 @@ impl<'a> BridgeWriter<'a> {
     fn copy_event(&mut self, log: &LogFile, offset: u64) -> Result<u64, LogError> {
         let header = log.header_at(offset)?;
         let size = header.event_size as usize;
+        self.uses_temporary_tables |= header.flags & event::FLAG_THREAD_SPECIFIC != 0;
         let damage = |cause| LogError::Event {
             path: log.path().to_owned(),
             offset,

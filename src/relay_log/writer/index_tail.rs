@@ -203,6 +203,7 @@ pub(super) fn record_of(
         Decision::BeforeOrigin | Decision::Own | Decision::Cleanup => Record::Ignored {
             step,
             transaction: recorded,
+            is_cleanup: *decision == Decision::Cleanup,
         },
     }
 }
