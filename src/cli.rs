@@ -4,6 +4,7 @@
 
 mod attach;
 mod check;
+mod conflicts;
 mod continue_source;
 mod dump;
 mod help;
@@ -51,6 +52,7 @@ enum Command {
     Verify(verify::VerifyArgs),
     Position(position::PositionArgs),
     Attach(attach::AttachArgs),
+    Conflicts(conflicts::ConflictsArgs),
     Help(help::HelpArgs),
 }
 
@@ -129,6 +131,7 @@ fn execute(arguments: Arguments) -> anyhow::Result<Outcome> {
             let config = Config::load_without_secrets(&args.config)?;
             attach::run(args, config)
         }
+        Command::Conflicts(args) => conflicts::run(args),
         Command::Help(args) => help::run(args, Arguments::command()),
     }
 }

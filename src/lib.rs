@@ -33,6 +33,7 @@ pub mod adoption;
 pub mod atomic_file;
 pub mod binlog;
 pub mod config;
+pub mod conflicts;
 pub mod connection;
 pub mod data_dir;
 pub mod fault;

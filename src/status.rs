@@ -11,6 +11,7 @@ use std::time::{Instant, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use crate::config::SourceConfig;
+use crate::conflicts::Conflicts;
 use crate::gtid::Uuid;
 use crate::identity::Executed;
 use crate::log_thread::SourceCounters;
@@ -54,6 +55,9 @@ pub struct RelayReport {
     pub uptime_seconds: u64,
     /// Why the log is not `running`.
     pub last_error: Option<ErrorReport>,
+    /// Conflicts of the sources since the start; null where they are not detected.
+    #[serde(default)]
+    pub conflicts: Option<u64>,
 }
 
 /// One source.
@@ -151,6 +155,8 @@ pub struct Parts {
     pub started: Instant,
     /// The sources, in the order of the configuration.
     pub sources: Vec<SourceParts>,
+    /// Their conflicts; `None` where these are not detected.
+    pub conflicts: Option<Arc<Conflicts>>,
 }
 
 impl Parts {
@@ -223,6 +229,7 @@ impl Parts {
                 .unwrap_or_default(),
             uptime_seconds: self.started.elapsed().as_secs(),
             last_error: error.map(|message| ErrorReport::new(0, message, SystemTime::now())),
+            conflicts: self.conflicts.as_ref().map(|found| found.count()),
         }
     }
 }

@@ -39,7 +39,7 @@ pub struct StatusArgs {
 
 /// Asks the relay and prints its report.
 pub fn run(args: StatusArgs) -> anyhow::Result<Outcome> {
-    let socket = socket(&args)?;
+    let socket = socket(args.socket.as_deref(), args.config.as_deref())?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -93,6 +93,9 @@ fn render(report: &Report) -> String {
     ));
     text.push_str(&format!("executed  {}\n", or_dash(&relay.gtid_executed)));
     text.push_str(&format!("purged    {}\n", or_dash(&relay.gtid_purged)));
+    if let Some(conflicts @ 1..) = relay.conflicts {
+        text.push_str(&format!("conflicts {conflicts} (binrelay conflicts)\n"));
+    }
     if let Some(error) = &relay.last_error {
         text.push_str(&format!("error     {}\n", escaped(&error.message)));
     }
@@ -205,9 +208,9 @@ fn error_line(error: &ErrorReport) -> String {
 }
 
 /// The socket named on the command line, or the configuration's.
-fn socket(args: &StatusArgs) -> anyhow::Result<PathBuf> {
-    match (&args.socket, &args.config) {
-        (Some(socket), _) => Ok(socket.clone()),
+pub(super) fn socket(socket: Option<&Path>, config: Option<&Path>) -> anyhow::Result<PathBuf> {
+    match (socket, config) {
+        (Some(socket), _) => Ok(socket.to_owned()),
         (None, Some(config)) => Ok(Config::load_without_secrets(config)?.admin.socket),
         (None, None) => Err(super::WrongUsage("expected --config or --socket".to_owned()).into()),
     }

@@ -29,6 +29,7 @@ const RELAY: &[&str] = &[
     "compression",
     "replica_write_timeout",
     "max_connections",
+    "detect_conflicts",
 ];
 
 const LOG: &[&str] = &[
@@ -146,6 +147,7 @@ fn read_relay(root: &mut Section<'_, '_>) -> RelayConfig {
             Duration::from_secs(1)..=Duration::from_secs(86_400),
         )
         .unwrap_or(Duration::from_secs(60));
+    let detect_conflicts = section.boolean("detect_conflicts").unwrap_or(true);
     // Its name before there was [limits].
     let max_connections = section.number("max_connections", 1..=100_000);
     RelayConfig {
@@ -157,6 +159,7 @@ fn read_relay(root: &mut Section<'_, '_>) -> RelayConfig {
         compression,
         replica_write_timeout,
         max_connections,
+        detect_conflicts,
     }
 }
 

@@ -55,6 +55,8 @@ pub struct RelayConfig {
     pub replica_write_timeout: Duration,
     /// `max_connections` of [`LimitsConfig`], under its name before there was `[limits]`.
     pub max_connections: Option<u32>,
+    /// Whether conflicts of the sources are detected. Default true.
+    pub detect_conflicts: bool,
 }
 
 /// `[limits]`.

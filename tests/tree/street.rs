@@ -66,22 +66,27 @@ const STREET: &[(&str, &str)] = &[
         "adoption",
         "flavor config gtid binlog identity position relay_log receiver",
     ),
+    // Reads the log as a sender does, and asks sources beside their dumps.
+    (
+        "conflicts",
+        "one_line config binlog identity position relay_log receiver inspect",
+    ),
     (
         "status",
-        "config gtid identity position relay_log log_thread receiver sender",
+        "config gtid identity position relay_log log_thread receiver sender conflicts",
     ),
-    ("admin", "fault config adoption receiver status"),
+    ("admin", "fault config adoption receiver conflicts status"),
     ("data_dir", "gtid atomic_file"),
     (
         "relay",
         "secret tls config gtid protocol identity position relay_log log_thread receiver sender \
-         adoption status admin data_dir",
+         adoption conflicts status admin data_dir",
     ),
     // The program sees the whole library; of the stages it starts none itself but through `relay`.
     (
         "cli",
         "flavor secret tls one_line config gtid protocol binlog identity position filter transaction merge \
-         relay_log log_thread connection receiver sender inspect adoption status admin data_dir \
+         relay_log log_thread connection receiver sender inspect adoption conflicts status admin data_dir \
          relay",
     ),
     ("main", "cli"),

@@ -29,6 +29,9 @@ const WAIT_TIMEOUT: usize = 28_800;
 /// Time limit for closing a connection.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// The column `Key` in the answer to SHOW COLUMNS.
+const KEY_COLUMN: usize = 3;
+
 const ER_UNKNOWN_SYSTEM_VARIABLE: u16 = 1193;
 /// Error codes of a statement that the user may not execute: ER_TABLEACCESS_DENIED_ERROR and
 /// ER_SPECIFIC_ACCESS_DENIED_ERROR.
@@ -87,6 +90,10 @@ pub struct ServerSettings {
     pub read_only: bool,
     /// Semi-sync replication.
     pub semi_sync: SemiSync,
+    /// `log_slave_updates` or `log_replica_updates`.
+    pub logs_replicated: bool,
+    /// `auto_increment_increment` and `auto_increment_offset`.
+    pub auto_increment: (u64, u64),
 }
 
 /// The source's side of semi-sync replication.
@@ -145,7 +152,8 @@ impl ControlConnection {
                 "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('version', 'server_id', \
                  'server_uuid', 'log_bin', 'lower_case_table_names', 'gtid_mode', \
                  'gtid_domain_id', 'read_only', 'rpl_semi_sync_master_enabled', \
-                 'rpl_semi_sync_source_enabled')",
+                 'rpl_semi_sync_source_enabled', 'log_slave_updates', 'log_replica_updates', \
+                 'auto_increment_increment', 'auto_increment_offset')",
             )
             .await?;
         let variables: HashMap<String, String> = rows
@@ -157,6 +165,12 @@ impl ControlConnection {
             Some(!matches!(value.as_str(), "OFF" | "0"))
         };
         let number = |name: &str| variables.get(name)?.parse().ok();
+        let counted = |name: &str| {
+            variables
+                .get(name)
+                .and_then(|v| v.parse().ok())
+                .unwrap_or(1)
+        };
         let version = variables.get("version").cloned().unwrap_or_default();
         let enabled =
             is_on("rpl_semi_sync_source_enabled").or_else(|| is_on("rpl_semi_sync_master_enabled"));
@@ -172,6 +186,13 @@ impl ControlConnection {
                 .and_then(|mode| GtidMode::parse(mode)),
             gtid_domain_id: number("gtid_domain_id"),
             read_only: is_on("read_only").unwrap_or(false),
+            logs_replicated: is_on("log_replica_updates")
+                .or_else(|| is_on("log_slave_updates"))
+                .unwrap_or(false),
+            auto_increment: (
+                counted("auto_increment_increment"),
+                counted("auto_increment_offset"),
+            ),
             semi_sync: match enabled {
                 None => SemiSync::NotLoaded,
                 Some(false) => SemiSync::Off,
@@ -254,6 +275,32 @@ impl ControlConnection {
             Ok(executed) => Ok(Some(executed)),
             Err(_) => Err(unreadable(question, &text)),
         }
+    }
+
+    /// Asks for the columns of a table: for each, whether it is in the primary key. `None` if the server
+    /// does not show the table to this user.
+    ///
+    /// # Errors
+    /// When the connection fails.
+    pub async fn key_columns(
+        &mut self,
+        database: &str,
+        table: &str,
+    ) -> Result<Option<Vec<bool>>, ControlError> {
+        let quoted = |name: &str| format!("`{}`", name.replace('`', "``"));
+        let statement = format!(
+            "SHOW COLUMNS FROM {} FROM {}",
+            quoted(table),
+            quoted(database)
+        );
+        let asked = self.connection.query(statement);
+        let rows: Vec<Row> = match within(self.read_timeout, asked).await {
+            Err(ControlError::Driver(Error::Server(_))) => return Ok(None),
+            answer => answer?,
+        };
+        let is_in_key = |row: &Row| text_at(row, KEY_COLUMN).as_deref() == Some("PRI");
+        let columns: Vec<bool> = rows.iter().map(is_in_key).collect();
+        Ok((!columns.is_empty()).then_some(columns))
     }
 
     /// Closes the connection with COM_QUIT, so that the server does not log it as aborted.
