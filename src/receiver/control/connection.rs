@@ -15,6 +15,7 @@ use crate::config::SourceConfig;
 use crate::flavor::Flavor;
 use crate::identity::Executed;
 use crate::position::SourcePosition;
+use crate::receiver::auto_increment::AutoIncrement;
 use crate::receiver::connect::CONNECT_TIMEOUT;
 use crate::receiver::gtid_mode::GtidMode;
 use crate::receiver::source_end::SourceEnd;
@@ -92,8 +93,8 @@ pub struct ServerSettings {
     pub semi_sync: SemiSync,
     /// `log_slave_updates` or `log_replica_updates`.
     pub logs_replicated: bool,
-    /// `auto_increment_increment` and `auto_increment_offset`.
-    pub auto_increment: (u64, u64),
+    /// How AUTO_INCREMENT values are generated.
+    pub auto_increment: AutoIncrement,
 }
 
 /// The source's side of semi-sync replication.
@@ -189,10 +190,10 @@ impl ControlConnection {
             logs_replicated: is_on("log_replica_updates")
                 .or_else(|| is_on("log_slave_updates"))
                 .unwrap_or(false),
-            auto_increment: (
-                counted("auto_increment_increment"),
-                counted("auto_increment_offset"),
-            ),
+            auto_increment: AutoIncrement {
+                increment: counted("auto_increment_increment"),
+                offset: counted("auto_increment_offset"),
+            },
             semi_sync: match enabled {
                 None => SemiSync::NotLoaded,
                 Some(false) => SemiSync::Off,
