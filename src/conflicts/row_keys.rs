@@ -159,7 +159,7 @@ fn keyed(
 ) -> Result<KeyedTable, EventError> {
     let columns = Columns::of_map(map)?;
     let mut until = None;
-    let key = match primary_key(map) {
+    let mut key = match primary_key(map) {
         Ok(Some(key)) => key,
         _ => match ask(map) {
             Some(shown) if is_of(&shown, &columns) => shown.key,
@@ -169,6 +169,8 @@ fn keyed(
             }
         },
     };
+    // A source shows the columns in the order of the table.
+    key.sort_unstable();
     Ok(KeyedTable {
         database: map.database.to_vec(),
         table: map.table.to_vec(),

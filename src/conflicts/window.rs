@@ -17,7 +17,7 @@
 mod tests;
 
 use std::cell::Cell;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque, hash_map};
 use std::rc::Rc;
 
 use crate::identity::Identity;
@@ -100,7 +100,8 @@ pub struct Window {
     entries: VecDeque<Option<Entry>>,
     /// Several transactions without GTIDs may look alike.
     by_identity: HashMap<(Identity, u32), Vec<u64>>,
-    by_key: HashMap<Key, Vec<u64>>,
+    /// By key and path.
+    by_key: HashMap<(Key, usize), Writers>,
     keys: usize,
     /// Counts arrivals.
     clock: u64,
@@ -121,6 +122,8 @@ struct Path {
     open: VecDeque<u64>,
     /// Those of them whose keys were not read.
     unread: VecDeque<u64>,
+    /// The transactions of its server that other paths have delivered, but not this one, in order.
+    pending: VecDeque<u64>,
 }
 
 /// How far one server has seen another's transactions.
@@ -258,6 +261,7 @@ impl Window {
             }
         };
         self.drop_passed(own_path);
+        self.drop_arrived(own_path);
         self.limit();
         pairs
     }
@@ -287,6 +291,9 @@ impl Window {
         }
         let id = self.first + self.entries.len() as u64;
         self.by_identity.entry(key).or_default().push(id);
+        if path != own_path {
+            self.paths.get_mut(own_path)?.pending.push_back(id);
+        }
         self.entries.push_back(Some(Entry {
             written,
             own_path,
@@ -299,9 +306,18 @@ impl Window {
     }
 
     /// A copy of an unknown transaction. With GTIDs it is older than all that are remembered. Without, it may
-    /// be the copy of a statement as rows: the server then counts as having seen everything.
+    /// be the copy of a statement as rows, or of partial row images: the server then counts as having seen everything. On its
+    /// own path it may be the oldest that has not arrived there, which is forgotten.
     fn note_unknown(&mut self, identity: &Identity, own_path: usize, path: usize) {
-        if path == own_path || !matches!(identity, Identity::Anonymous(_)) {
+        if !matches!(identity, Identity::Anonymous(_)) {
+            return;
+        }
+        if path == own_path {
+            let pending = self.paths.get_mut(path).map(|path| &mut path.pending);
+            if let Some(id) = pending.and_then(VecDeque::pop_front) {
+                self.remove(id);
+            }
+            self.drop_passed(own_path);
             return;
         }
         let newest = self.paths.get(own_path).map_or(0, |own| own.newest);
@@ -402,11 +418,16 @@ impl Window {
         let Some(entry) = self.entry_mut(id) else {
             return;
         };
+        let (own_path, number) = (entry.own_path, entry.number.get());
         let keys = read(&entry.written);
         entry.keys = Some(keys.clone());
         self.keys += keys.len();
         for key in keys {
-            self.by_key.entry(key).or_default().push(id);
+            let writer = Writer { number, id };
+            self.by_key
+                .entry((key, own_path))
+                .and_modify(|writers| writers.add(writer))
+                .or_insert(Writers::One(writer));
         }
     }
 
@@ -416,31 +437,25 @@ impl Window {
             return pairs;
         };
         for key in entry.keys.iter().flatten() {
-            let ids = self.by_key.get(key).map(Vec::as_slice).unwrap_or_default();
-            if ids.len() < 2 {
-                continue;
-            }
-            let mut newest: Vec<Option<&Entry>> = vec![None; self.paths.len()];
-            let others = ids.iter().filter_map(|id| self.entry(*id));
-            for other in others.filter(|other| other.own_path != entry.own_path) {
-                let is_newest = newest.get(other.own_path).is_some_and(|known| {
-                    known.is_none_or(|known| known.number.get() < other.number.get())
-                });
-                if is_newest
-                    && !entry.had_seen(other)
-                    && !other.had_seen(entry)
-                    && let Some(slot) = newest.get_mut(other.own_path)
-                {
-                    *slot = Some(other);
-                }
-            }
-            pairs.extend(newest.into_iter().flatten().map(|other| Pair {
+            let others = (0..self.paths.len()).filter(|path| *path != entry.own_path);
+            let writers = others.filter_map(|path| self.by_key.get(&(*key, path)));
+            let newest = writers.filter_map(|writers| self.newest_concurrent(entry, writers));
+            pairs.extend(newest.map(|other| Pair {
                 writes: [other.written.clone(), entry.written.clone()],
                 paths: [other.own_path, entry.own_path],
                 key: *key,
             }));
         }
         pairs
+    }
+
+    fn newest_concurrent(&self, entry: &Entry, writers: &Writers) -> Option<&Entry> {
+        let newest_first = writers.as_slices().into_iter().rev();
+        let newest_first = newest_first.flat_map(|writers| writers.iter().rev());
+        let others = newest_first.filter_map(|writer| self.entry(writer.id));
+        // Peers apply each server's transactions in their order: what is before one that was seen, was seen too.
+        let mut unseen = others.take_while(|other| !entry.had_seen(other));
+        unseen.find(|other| !other.had_seen(entry))
     }
 
     /// Forgets the transactions of a server that all other servers have seen.
@@ -484,6 +499,19 @@ impl Window {
                     path.unread.push_front(id);
                 }
                 break;
+            }
+        }
+    }
+
+    /// Drops from the pending ones those that have arrived on their own path.
+    fn drop_arrived(&mut self, own_path: usize) {
+        let is_pending = |entry: &Entry| entry.number.get() == NOT_YET;
+        while let Some(path) = self.paths.get(own_path)
+            && let Some(id) = path.pending.front()
+            && !self.entry(*id).is_some_and(is_pending)
+        {
+            if let Some(path) = self.paths.get_mut(own_path) {
+                path.pending.pop_front();
             }
         }
     }
@@ -532,11 +560,21 @@ impl Window {
             distinguishing(&entry.written.identity),
             entry.written.server_id,
         );
-        remove_id(&mut self.by_identity, &identity, id);
+        if let Some(same) = self.by_identity.get_mut(&identity) {
+            same.retain(|known| *known != id);
+            if same.is_empty() {
+                self.by_identity.remove(&identity);
+            }
+        }
         let keys = entry.keys.unwrap_or_default();
         self.keys -= keys.len();
-        for key in &keys {
-            remove_id(&mut self.by_key, key, id);
+        let (own_path, number) = (entry.own_path, entry.number.get());
+        for key in keys {
+            if let hash_map::Entry::Occupied(mut writers) = self.by_key.entry((key, own_path))
+                && writers.get_mut().remove(number)
+            {
+                writers.remove();
+            }
         }
         while let Some(None) = self.entries.front() {
             self.entries.pop_front();
@@ -545,13 +583,48 @@ impl Window {
     }
 }
 
-fn remove_id<K: Eq + std::hash::Hash>(map: &mut HashMap<K, Vec<u64>>, key: &K, id: u64) {
-    let Some(ids) = map.get_mut(key) else {
-        return;
-    };
-    ids.retain(|known| *known != id);
-    if ids.is_empty() {
-        map.remove(key);
+/// A transaction of a server that changed a key.
+#[derive(Debug, Clone, Copy)]
+struct Writer {
+    number: u64,
+    id: u64,
+}
+
+/// The transactions of a server that changed a key, by number. Most keys have one.
+#[derive(Debug)]
+enum Writers {
+    One(Writer),
+    Many(VecDeque<Writer>),
+}
+
+impl Writers {
+    fn as_slices(&self) -> [&[Writer]; 2] {
+        match self {
+            Writers::One(writer) => [std::slice::from_ref(writer), &[]],
+            Writers::Many(writers) => writers.as_slices().into(),
+        }
+    }
+
+    fn add(&mut self, writer: Writer) {
+        if let Writers::One(first) = self {
+            *self = Writers::Many(VecDeque::from([*first]));
+        }
+        if let Writers::Many(writers) = self {
+            let at = writers.partition_point(|known| known.number < writer.number);
+            writers.insert(at, writer);
+        }
+    }
+
+    /// Returns whether it was the last one.
+    fn remove(&mut self, number: u64) -> bool {
+        match self {
+            Writers::One(writer) => writer.number == number,
+            Writers::Many(writers) => {
+                let found = writers.binary_search_by_key(&number, |known| known.number);
+                found.ok().and_then(|at| writers.remove(at));
+                writers.is_empty()
+            }
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use std::io::Read;
 use mysql_async::Row;
 use mysql_async::prelude::Queryable;
 
+use crate::report::Measured;
 use crate::support::servers::{Kind, Server, ServerOptions};
 
 /// Clients that load single-row transactions at the same time, so that commits form groups.
@@ -50,7 +51,18 @@ pub struct Source {
 
 impl Source {
     pub async fn load(kind: Kind, data_set: DataSet) -> Source {
-        let mut options = ServerOptions::new(86);
+        Source::load_with(data_set, kind, ServerOptions::new(86)).await
+    }
+
+    /// Of master 1 or 2, which writes rows of its own.
+    pub async fn load_master(kind: Kind, data_set: DataSet, number: u32) -> Source {
+        let options = ServerOptions::new(if number == 1 { 86 } else { 18 })
+            .extra("--auto-increment-increment=2")
+            .extra(format!("--auto-increment-offset={number}"));
+        Source::load_with(data_set, kind, options).await
+    }
+
+    async fn load_with(data_set: DataSet, kind: Kind, mut options: ServerOptions) -> Source {
         options.binlog_format = Some("ROW");
         options.gtid = kind == Kind::MySql;
         let server = Server::start(kind, options).await;
@@ -85,6 +97,16 @@ impl Source {
             data_set,
             files,
             gtid_executed,
+        }
+    }
+
+    /// What its binlog has.
+    pub fn measured(&self) -> Measured {
+        Measured {
+            kind: self.server.kind,
+            data_set: self.data_set,
+            bytes: self.bytes(),
+            files: self.files.len(),
         }
     }
 
