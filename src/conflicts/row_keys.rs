@@ -5,6 +5,9 @@
 //! a source. A table map is remembered byte for byte with the path that delivered it, so that each table is asked for once:
 //! after every DDL statement a server numbers the table anew, and its table maps differ.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};

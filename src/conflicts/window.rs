@@ -343,7 +343,12 @@ impl Window {
         };
         match number.get() {
             NOT_YET => seen.pending = Some(number),
-            number => seen.newest = seen.newest.max(number),
+            number => {
+                seen.newest = seen.newest.max(number);
+                // What was pending is before this one, so it would have arrived on its own path, too. Without
+                // GTIDs it was a changed copy of another one.
+                seen.pending = None;
+            }
         }
     }
 

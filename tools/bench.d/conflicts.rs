@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use crate::Options;
 use crate::measure::KeyPair;
-use crate::report::{Figures, Measured, Report};
-use crate::source::{DataSet, Source};
+use crate::report::{Figures, Report};
+use crate::source::{DataSet, Measured, Source};
 use crate::support::Deadline;
 use crate::support::relay::{Relay, RelayOptions, SourceOptions};
 use crate::support::servers::Kind;

@@ -4,16 +4,7 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
-use crate::source::DataSet;
-use crate::support::servers::Kind;
-
-/// The binlogs that are received.
-pub struct Measured {
-    pub kind: Kind,
-    pub data_set: DataSet,
-    pub bytes: u64,
-    pub files: usize,
-}
+use crate::source::Measured;
 
 /// What was measured in one case: seconds, a number for each round.
 pub struct Figures {

@@ -6,7 +6,6 @@ use std::io::Read;
 use mysql_async::Row;
 use mysql_async::prelude::Queryable;
 
-use crate::report::Measured;
 use crate::support::servers::{Kind, Server, ServerOptions};
 
 /// Clients that load single-row transactions at the same time, so that commits form groups.
@@ -36,6 +35,14 @@ impl fmt::Display for DataSet {
             DataSet::LargeRows(count) => write!(f, "{count} rows of 1 MiB"),
         }
     }
+}
+
+/// The binlogs that are received.
+pub struct Measured {
+    pub kind: Kind,
+    pub data_set: DataSet,
+    pub bytes: u64,
+    pub files: usize,
 }
 
 /// A server that has written its data set and writes nothing more.

@@ -373,3 +373,48 @@ fn unknown_copies_do_not_end_the_detection() {
     model.read_all();
     assert_eq!(model.reported, [(1, 2, 2)]);
 }
+
+/// Without GTIDs, M2 logs something else than M1 for a transaction of M1 that was in conflict: it is delivered as
+/// another one of M1, and never arrives on M1's path.
+#[test]
+fn changed_copies_do_not_end_the_detection() {
+    let mut model = Model::new(2, false, UNLIMITED);
+    model.step(write(0, 1));
+    model.step(Step::Read(0));
+    let identity = Identity::Anonymous(Fingerprint {
+        content: 99,
+        ..Fingerprint::default()
+    });
+    let written = Written {
+        identity,
+        server_id: 1,
+        file: 1,
+        begin: 0,
+        end: 0,
+        delivered_by: 1,
+        emptied: false,
+        commit_time_us: 0,
+        position: SourcePosition::default(),
+    };
+    let changed = Arrival {
+        path: 1,
+        position: SourcePosition::default(),
+        delivered: Some(written),
+        identity,
+        server_id: 1,
+    };
+    model.window.arrive(changed, &mut |_| Vec::new());
+    model.applied[1][0] = 1;
+    let next = [
+        write(0, 2),
+        Step::Replicate(1, 0),
+        Step::Read(0),
+        Step::Read(1),
+    ];
+    next.into_iter().for_each(|step| model.step(step));
+    for step in [write(0, 3), write(1, 3)] {
+        model.step(step);
+    }
+    model.read_all();
+    assert_eq!(model.reported, [(2, 3, 3)]);
+}
