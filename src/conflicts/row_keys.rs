@@ -3,7 +3,7 @@
 //!
 //! The columns of the primary key are in the table map where its metadata are full; else the caller asks
 //! a source. A table map is remembered byte for byte with the path that delivered it, so that each table is asked for once:
-//! after every DDL statement a server numbers the table anew, and its table maps differ.
+//! after every DDL statement a server assigns a new number to the table, and its table maps differ.
 
 #[cfg(test)]
 mod tests;

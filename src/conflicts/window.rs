@@ -13,23 +13,22 @@
 //! The window may begin to read at any step, and reports nothing that is not concurrent: it uses a transaction only if it has
 //! seen its first delivery, and each copy of that comes later.
 
+mod entry;
 #[cfg(test)]
 mod tests;
+mod transactions;
+mod writers;
+
+pub use transactions::{Arrival, Key, Pair, Written};
 
 use std::cell::Cell;
 use std::collections::{HashMap, VecDeque, hash_map};
 use std::rc::Rc;
 
+use self::entry::{Entry, FORGOTTEN, NOT_YET, Path, Seen};
+use self::writers::{Writer, Writers};
 use crate::identity::Identity;
 use crate::position::SourcePosition;
-
-/// A changed key, or a whole row of a table without one: the hash of database, table and values.
-pub type Key = u128;
-
-/// The number of a transaction that has not arrived on its own path.
-const NOT_YET: u64 = u64::MAX;
-/// The number of a transaction that was forgotten before it arrived on its own path.
-const FORGOTTEN: u64 = 0;
 
 /// How much is remembered.
 #[derive(Debug, Clone, Copy)]
@@ -38,55 +37,6 @@ pub struct Limits {
     pub transactions: usize,
     /// Keys, of all transactions together.
     pub keys: usize,
-}
-
-/// Where a transaction is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Written {
-    /// What identifies it.
-    pub identity: Identity,
-    /// The server_id of its server.
-    pub server_id: u32,
-    /// The relay log file.
-    pub file: u64,
-    /// The offset at which it begins in that file.
-    pub begin: u32,
-    /// The offset of its end.
-    pub end: u32,
-    /// The path that delivered it.
-    pub delivered_by: usize,
-    /// Whether the filter has left nothing of it.
-    pub emptied: bool,
-    /// When it committed, in microseconds since 1970; 0 if unknown.
-    pub commit_time_us: u64,
-    /// The end in its server's own binlog; unknown until it has arrived on its own path.
-    pub position: SourcePosition,
-}
-
-/// A transaction on a path.
-#[derive(Debug, Clone)]
-pub struct Arrival {
-    /// The path.
-    pub path: usize,
-    /// The position of the path after it.
-    pub position: SourcePosition,
-    /// The transaction, if this is its first delivery.
-    pub delivered: Option<Written>,
-    /// What identifies it.
-    pub identity: Identity,
-    /// The server_id of its server.
-    pub server_id: u32,
-}
-
-/// Two concurrent transactions and a key that both changed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pair {
-    /// The transaction that arrived first on its own path, and the other.
-    pub writes: [Written; 2],
-    /// The paths of their servers.
-    pub paths: [usize; 2],
-    /// The key.
-    pub key: Key,
 }
 
 /// The transactions that can still be concurrent with one that arrives, and their keys.
@@ -106,67 +56,6 @@ pub struct Window {
     /// Counts arrivals.
     clock: u64,
     forgotten: u64,
-}
-
-#[derive(Debug, Default)]
-struct Path {
-    /// 0 until it is known.
-    server_id: u32,
-    /// The number of the newest transaction of its server.
-    newest: u64,
-    /// By path: what this server has seen of the other's.
-    seen: Vec<Seen>,
-    /// The same, shared by the transactions that began with it.
-    snapshot: Option<Rc<[Seen]>>,
-    /// The transactions of its server that not all other paths have passed, in order.
-    open: VecDeque<u64>,
-    /// Those of them whose keys were not read.
-    unread: VecDeque<u64>,
-    /// The transactions of its server that other paths have delivered, but not this one, in order.
-    pending: VecDeque<u64>,
-}
-
-/// How far one server has seen another's transactions.
-#[derive(Debug, Clone, Default)]
-struct Seen {
-    newest: u64,
-    /// The newest one that had not arrived on its own path: it comes after all that had.
-    pending: Option<Rc<Cell<u64>>>,
-}
-
-impl Seen {
-    fn covers(&self, number: u64) -> bool {
-        let pending = self.pending.as_ref();
-        self.newest >= number || pending.is_some_and(|pending| pending.get() >= number)
-    }
-}
-
-#[derive(Debug)]
-struct Entry {
-    written: Written,
-    /// Its server's path.
-    own_path: usize,
-    number: Rc<Cell<u64>>,
-    /// By path: when it arrived; 0 before that.
-    arrived: Vec<u64>,
-    /// By path: what its server had seen when it was executed.
-    seen: Option<Rc<[Seen]>>,
-    keys: Option<Vec<Key>>,
-}
-
-impl Entry {
-    fn arrived_on(&self, path: usize) -> u64 {
-        self.arrived.get(path).copied().unwrap_or(0)
-    }
-
-    /// Whether the server of this transaction had seen `other` when it executed it. Both have
-    /// arrived on their own paths.
-    fn had_seen(&self, other: &Entry) -> bool {
-        let there = other.arrived_on(self.own_path);
-        let seen = self.seen.as_ref().and_then(|seen| seen.get(other.own_path));
-        (there != 0 && there < self.arrived_on(self.own_path))
-            || seen.is_some_and(|seen| seen.covers(other.number.get()))
-    }
 }
 
 impl Window {
@@ -325,6 +214,7 @@ impl Window {
             && let Some(seen) = path.seen.get_mut(own_path)
         {
             seen.newest = newest;
+            seen.pending = None;
             path.snapshot = None;
         }
         self.drop_passed(own_path);
@@ -584,51 +474,6 @@ impl Window {
         while let Some(None) = self.entries.front() {
             self.entries.pop_front();
             self.first += 1;
-        }
-    }
-}
-
-/// A transaction of a server that changed a key.
-#[derive(Debug, Clone, Copy)]
-struct Writer {
-    number: u64,
-    id: u64,
-}
-
-/// The transactions of a server that changed a key, by number. Most keys have one.
-#[derive(Debug)]
-enum Writers {
-    One(Writer),
-    Many(VecDeque<Writer>),
-}
-
-impl Writers {
-    fn as_slices(&self) -> [&[Writer]; 2] {
-        match self {
-            Writers::One(writer) => [std::slice::from_ref(writer), &[]],
-            Writers::Many(writers) => writers.as_slices().into(),
-        }
-    }
-
-    fn add(&mut self, writer: Writer) {
-        if let Writers::One(first) = self {
-            *self = Writers::Many(VecDeque::from([*first]));
-        }
-        if let Writers::Many(writers) = self {
-            let at = writers.partition_point(|known| known.number < writer.number);
-            writers.insert(at, writer);
-        }
-    }
-
-    /// Returns whether it was the last one.
-    fn remove(&mut self, number: u64) -> bool {
-        match self {
-            Writers::One(writer) => writer.number == number,
-            Writers::Many(writers) => {
-                let found = writers.binary_search_by_key(&number, |known| known.number);
-                found.ok().and_then(|at| writers.remove(at));
-                writers.is_empty()
-            }
         }
     }
 }

@@ -13,7 +13,8 @@ impl AutoIncrement {
     /// Whether two masters can generate the same value: `offset + n × increment` for any n.
     fn meets(self, other: Self) -> bool {
         let divisor = greatest_common_divisor(self.increment, other.increment);
-        self.start().abs_diff(other.start()) % divisor.max(1) == 0
+        let distance = self.start().abs_diff(other.start());
+        distance.is_multiple_of(divisor.max(1))
     }
 
     /// A server ignores an offset that is greater than the increment.

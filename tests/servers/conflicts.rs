@@ -342,7 +342,7 @@ async fn mysql_56_planted_conflicts_are_reported_and_nothing_else() {
     exactly_the_planted_conflicts_are_reported(Mode::MySqlNoGtids, mysql_56).await;
 }
 
-/// Where a master does not log what it replicates, nobody can see whether it had the other's transaction. AUTO_INCREMENT
+/// Where a master does not log what it replicates, no one can see whether it had the other's transaction. AUTO_INCREMENT
 /// values of two masters that are the same are found beforehand.
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_reported_where_a_master_does_not_log_what_it_replicates() {

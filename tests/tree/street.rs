@@ -14,6 +14,7 @@ const TESTS: &[(&str, &str)] = &[
     ("log_thread", "flavor config filter"),
     ("sender", "filter log_thread"),
     ("inspect", "config filter log_thread"),
+    ("conflicts", "gtid"),
 ];
 
 /// The one-way street: a module and what it may import, each line only from lines above it, so
