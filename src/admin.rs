@@ -1,4 +1,4 @@
-//! The unix socket that answers `binrelay status`, `continue`, `position`, `attach` and `missing`: each client sends one JSON
+//! The unix socket that answers `binrelay status`, `continue`, `position`, `attach`, `missing` and `conflicts`: each client sends one JSON
 //! object as a line, gets one as the answer, and the connection is closed. A client that sends nothing gets
 //! the status.
 
@@ -16,6 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
 use crate::adoption::{Adoption, Answer, AttachRequest, MissingAnswer, MissingRequest};
 use crate::config::SourceStart;
+use crate::conflicts::{ConflictReport, Conflicts};
 use crate::fault;
 use crate::receiver::{ContinueFrom, ContinueRequest, has_changed_history};
 use crate::status::Report;
@@ -57,6 +58,8 @@ pub enum Request {
     Attach(AttachRequest),
     /// What a source lacks; for a [`MissingAnswer`].
     Missing(MissingRequest),
+    /// The conflicts of the sources; for a [`ConflictReport`].
+    Conflicts,
 }
 
 /// The answer to a decision.
@@ -80,6 +83,8 @@ pub struct Answering {
     pub sources: Arc<Vec<(String, mpsc::Sender<ContinueRequest>)>>,
     /// Finds where replicas continue.
     pub adoption: Arc<Adoption>,
+    /// The conflicts of the sources; `None` where they are not detected.
+    pub conflicts: Option<Arc<Conflicts>>,
     /// Disconnects all replicas; they connect again by themselves.
     pub disconnect_replicas: Arc<dyn Fn() + Send + Sync>,
 }
@@ -211,6 +216,11 @@ async fn answer(
         Ok(Request::Missing(request)) => {
             serde_json::to_vec(&answering.adoption.missing(request).await)?
         }
+        Ok(Request::Conflicts) => {
+            let conflicts = answering.conflicts.as_ref();
+            let report = conflicts.map(|found| found.report());
+            serde_json::to_vec(&report.unwrap_or_default())?
+        }
         Err(error) => serde_json::to_vec(&Decided::Refused(format!(
             "the request cannot be read ({error}): use a client of the relay's version"
         )))?,
@@ -301,6 +311,14 @@ fn behind(answering: &Answering, report: &Report, source: &str) -> Option<String
 /// When no relay answers there, or its answer cannot be read.
 pub async fn ask(socket: &Path) -> io::Result<Report> {
     exchange(socket, &Request::Status, ANSWER_TIMEOUT).await
+}
+
+/// Asks the relay at `socket` for the conflicts of its sources.
+///
+/// # Errors
+/// As [`ask`].
+pub async fn ask_conflicts(socket: &Path) -> io::Result<ConflictReport> {
+    exchange(socket, &Request::Conflicts, ANSWER_TIMEOUT).await
 }
 
 /// Asks the relay at `socket` to attach a replica.

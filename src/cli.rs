@@ -5,6 +5,7 @@
 mod attach;
 mod check;
 mod config_file;
+mod conflicts;
 mod continue_source;
 mod dump;
 mod generate;
@@ -59,6 +60,7 @@ enum Command {
     Position(position::PositionArgs),
     Attach(attach::AttachArgs),
     Missing(missing::MissingArgs),
+    Conflicts(conflicts::ConflictsArgs),
     Generate(generate::GenerateArgs),
     Help(help::HelpArgs),
 }
@@ -150,6 +152,7 @@ fn execute(arguments: Arguments) -> anyhow::Result<Outcome> {
             let config = args.config.load_without_secrets()?;
             missing::run(args, config)
         }
+        Command::Conflicts(args) => conflicts::run(args),
         Command::Generate(args) => generate::run(&args, Arguments::command()),
         Command::Help(args) => help::run(args, Arguments::command()),
     }

@@ -43,3 +43,4 @@ pub use error::InspectError;
 pub use file_event::{ChecksumState, EventBytes, FileEvent};
 pub use gtid_selection::GtidSelection;
 pub use reader::{EVENT_KEPT_MAX, EventReader};
+pub use row_json::image_json;

@@ -17,6 +17,7 @@
 //! Each source has its own receiver; a problem with one does not affect the others.
 
 mod alignment;
+mod auto_increment;
 mod before_position;
 mod binlog_check;
 mod check;
@@ -59,6 +60,7 @@ mod stream;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub use auto_increment::{AutoIncrement, auto_increment_collision};
 pub use before_position::transactions_before;
 pub use check::{CheckedSource, check_source};
 pub use connect::{keep_offered_tls, read_offered_tls};

@@ -12,6 +12,7 @@ use std::time::{Instant, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use crate::config::{AlertConfig, SourceConfig};
+use crate::conflicts::Conflicts;
 use crate::gtid::Uuid;
 use crate::identity::Executed;
 use crate::log_thread::SourceCounters;
@@ -62,6 +63,9 @@ pub struct RelayReport {
     pub semi_sync_wait: Option<String>,
     /// Why the log is not `running`.
     pub last_error: Option<ErrorReport>,
+    /// Conflicts of the sources since the start; null where they are not detected.
+    #[serde(default)]
+    pub conflicts: Option<u64>,
     /// What an administrator must look at, a sentence each; empty when all is well.
     #[serde(default)]
     pub degraded: Vec<String>,
@@ -175,6 +179,8 @@ pub struct Parts {
     pub started: Instant,
     /// The sources, in the order of the configuration.
     pub sources: Vec<SourceParts>,
+    /// Their conflicts; `None` where these are not detected.
+    pub conflicts: Option<Arc<Conflicts>>,
     /// What the replicas have acknowledged.
     pub acknowledged: Arc<ReplicaAcknowledgements>,
     /// What makes the relay degraded.
@@ -264,6 +270,7 @@ impl Parts {
                 if has_timed_out { TIMED_OUT } else { "on" }.to_owned()
             }),
             last_error: error.map(|message| ErrorReport::new(0, message, SystemTime::now())),
+            conflicts: self.conflicts.as_ref().map(|found| found.count()),
             degraded: Vec::new(),
         }
     }

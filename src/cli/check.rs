@@ -3,7 +3,9 @@
 use std::io::Write;
 
 use binrelay::config::{Config, FlavorChoice};
-use binrelay::receiver::{self, Identities, ReceiverOptions, changed_starts, check_source};
+use binrelay::receiver::{
+    self, Identities, ReceiverOptions, auto_increment_collision, changed_starts, check_source,
+};
 use binrelay::relay_log::{LogDir, started_sources};
 use binrelay::tls::install_crypto_provider;
 
@@ -76,12 +78,15 @@ fn check_sources(config: &Config) -> anyhow::Result<Outcome> {
     let mut kind = None;
     let (mut good, mut bad, mut warnings) = (0, 0, 0);
     let mut out = Stdout::lock();
+    let mut masters = Vec::new();
     for (number, source) in (0u16..).zip(&config.sources) {
         let options = ReceiverOptions::of_check(number, source, config.relay.server_id);
         match runtime.block_on(check_source(&options, &identities, flavor, kind)) {
             Ok(found) => {
                 good += 1;
                 kind.get_or_insert(found.kind);
+                let settings = found.auto_increment;
+                masters.extend(settings.map(|settings| (source.name.clone(), settings)));
                 writeln!(out, "source {}: {}", source.name, found.summary)?;
                 for warning in &found.warnings {
                     warnings += 1;
@@ -100,6 +105,11 @@ fn check_sources(config: &Config) -> anyhow::Result<Outcome> {
         }
         out.flush()?;
     }
+    if let Some(warning) = auto_increment_collision(&masters) {
+        warnings += 1;
+        writeln!(out, "warning: {warning}")?;
+    }
+    out.flush()?;
     Ok(match (good, bad) {
         (_, 0) if warnings == 0 => Outcome::Done,
         (0, 1..) => Outcome::Failed,

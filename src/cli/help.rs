@@ -27,7 +27,7 @@ struct Topic {
     text: &'static str,
 }
 
-const TOPICS: [Topic; 9] = [
+const TOPICS: [Topic; 10] = [
     Topic {
         name: "options",
         about: "The configuration file: every key, its default and its meaning",
@@ -64,6 +64,11 @@ const TOPICS: [Topic; 9] = [
         text: include_str!("../merge/without_gtids.md"),
     },
     Topic {
+        name: "write-conflicts",
+        about: "The same key written on two masters: what is reported, and what is not",
+        text: include_str!("../conflicts/conflicts.md"),
+    },
+    Topic {
         name: "format",
         about: "The files in data_dir, the order of writes, and recovery",
         text: concat!(
@@ -80,9 +85,21 @@ const TOPICS: [Topic; 9] = [
 ];
 
 /// The commands, in the order of `binrelay --help`. A test compares them with clap's.
-const COMMANDS: [&str; 13] = [
-    "run", "check", "status", "continue", "dump", "verify", "list", "search", "position", "attach",
-    "missing", "generate", "help",
+const COMMANDS: [&str; 14] = [
+    "run",
+    "check",
+    "status",
+    "continue",
+    "dump",
+    "verify",
+    "list",
+    "search",
+    "position",
+    "attach",
+    "missing",
+    "conflicts",
+    "generate",
+    "help",
 ];
 
 fn names() -> Vec<PossibleValue> {
@@ -93,7 +110,7 @@ fn names() -> Vec<PossibleValue> {
 
 /// The list of topics, as the help of the program ends.
 pub(super) fn topic_list() -> String {
-    let lines = TOPICS.map(|topic| format!("  {:<14} {}\n", topic.name, topic.about));
+    let lines = TOPICS.map(|topic| format!("  {:<15} {}\n", topic.name, topic.about));
     format!(
         "Topics (binrelay help TOPIC):\n{}",
         lines.concat().trim_end()

@@ -89,6 +89,9 @@ fn render(report: &Report) -> String {
     ));
     text.push_str(&format!("executed  {}\n", or_dash(&relay.gtid_executed)));
     text.push_str(&format!("purged    {}\n", or_dash(&relay.gtid_purged)));
+    if let Some(conflicts @ 1..) = relay.conflicts {
+        text.push_str(&format!("conflicts {conflicts} (binrelay conflicts)\n"));
+    }
     if let Some(error) = &relay.last_error {
         text.push_str(&format!("error     {}\n", escaped(&error.message)));
     }

@@ -33,6 +33,7 @@ const RELAY: &[&str] = &[
     "compression",
     "replica_write_timeout",
     "max_connections",
+    "detect_conflicts",
     "semi_sync_wait_for_replicas",
     "semi_sync_timeout",
 ];
@@ -164,6 +165,7 @@ fn read_relay(root: &mut Section<'_, '_>) -> RelayConfig {
             Duration::from_secs(1)..=Duration::from_secs(86_400),
         )
         .unwrap_or(Duration::from_secs(60));
+    let detect_conflicts = section.boolean("detect_conflicts").unwrap_or(true);
     // Its name before there was [limits].
     let max_connections = section.number("max_connections", 1..=100_000);
     let semi_sync_wait_for_replicas = section.number("semi_sync_wait_for_replicas", 0..=1000);
@@ -182,6 +184,7 @@ fn read_relay(root: &mut Section<'_, '_>) -> RelayConfig {
         compression,
         replica_write_timeout,
         max_connections,
+        detect_conflicts,
         semi_sync_wait_for_replicas: semi_sync_wait_for_replicas.unwrap_or(0),
         semi_sync_timeout: semi_sync_timeout.unwrap_or(Duration::from_secs(10)),
     }

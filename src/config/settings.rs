@@ -73,6 +73,8 @@ pub struct RelayConfig {
     pub replica_write_timeout: Duration,
     /// `max_connections` of [`LimitsConfig`], under its name before there was `[limits]`.
     pub max_connections: Option<u32>,
+    /// Whether conflicts of the sources are detected. Default true.
+    pub detect_conflicts: bool,
     /// Semi-sync: how many replicas must have acknowledged a transaction before the relay acknowledges it
     /// to its source. Default 0.
     pub semi_sync_wait_for_replicas: u32,

@@ -116,6 +116,16 @@ fn of_relay(families: &mut Families<'_>, report: &Report) -> fmt::Result {
         .encode_info(&build)?;
     let help = "How many things an administrator must look at";
     families.gauge(("degraded", help), None, relay.degraded.len() as u64)?;
+    if let Some(conflicts) = relay.conflicts {
+        let help = "Keys that two sources have changed at the same time";
+        let family = families.encoder.encode_descriptor(
+            "conflicts",
+            help,
+            None,
+            ConstCounter::<u64>::TYPE,
+        )?;
+        ConstCounter::new(conflicts).encode(family)?;
+    }
     let help = "Time since the start";
     families.gauge(("uptime", help), Some(&Unit::Seconds), relay.uptime_seconds)
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use rand::Rng;
 
+use super::auto_increment::AutoIncrement;
 use super::connect::connect;
 use super::control::{ControlConnection, ControlError, Grants, SemiSync, ServerSettings};
 use super::error::ReceiverError;
@@ -26,6 +27,8 @@ pub struct CheckedSource {
     pub summary: String,
     /// As text: problems that do not prevent following the source, and how to fix them.
     pub warnings: Vec<String>,
+    /// How it generates AUTO_INCREMENT values, if clients may write to it.
+    pub auto_increment: Option<AutoIncrement>,
 }
 
 impl ReceiverOptions {
@@ -103,7 +106,10 @@ pub async fn check_source(
         false => format!("at {}", contact.progress.position),
     };
     let facts = &contact.facts;
+    let settings = asked.as_ref().ok().map(|answers| &answers.settings);
+    let writable = settings.filter(|settings| !settings.read_only);
     Ok(CheckedSource {
+        auto_increment: writable.map(|settings| settings.auto_increment),
         kind: facts.identity_kind(),
         summary: format!(
             "ok: {} {}, server_id {}, followed {way}; TLS: {}; a first start begins {start}",

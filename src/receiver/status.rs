@@ -81,6 +81,8 @@ pub struct SourceStatus {
     end: Mutex<Option<ReportedEnd>>,
     /// How often it was reported.
     end_reports: AtomicU64,
+    /// Whether the source logs what it replicates, and when it said so.
+    logs_replicated: Mutex<Option<(bool, Instant)>>,
     made: Instant,
     /// The path that is followed; [`NO_PATH`] before the first connection.
     path: AtomicU32,
@@ -134,6 +136,7 @@ impl Default for SourceStatus {
             heard_at: AtomicU64::new(0),
             end: Mutex::new(None),
             end_reports: AtomicU64::new(0),
+            logs_replicated: Mutex::new(None),
             path: AtomicU32::new(NO_PATH),
             made: Instant::now(),
             connection: Mutex::new(connection),
@@ -222,6 +225,23 @@ impl SourceStatus {
     /// How often the source has reported its end.
     pub(super) fn end_reports(&self) -> u64 {
         self.end_reports.load(Ordering::Relaxed)
+    }
+
+    /// Whether the source logs what it replicates (`log_slave_updates`), and when it last said so;
+    /// `None` if it was never asked. Kept while it is away.
+    pub fn logs_replicated(&self) -> Option<(bool, Instant)> {
+        *self
+            .logs_replicated
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Records whether the source logs what it replicates.
+    pub(super) fn set_logs_replicated(&self, logs: bool) {
+        *self
+            .logs_replicated
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some((logs, Instant::now()));
     }
 
     /// The source's end, as it was reported last.

@@ -15,6 +15,7 @@ use super::systemd;
 use crate::admin::{self, Answering};
 use crate::adoption::{Adoption, AdoptionOptions};
 use crate::config::{Config, FlavorChoice, Privilege, SyncPolicy, UserConfig};
+use crate::conflicts::{Finder, Sources};
 use crate::fault;
 use crate::http;
 use crate::log_thread::{LogThread, Queued, SourceCounters};
@@ -90,6 +91,7 @@ impl Relay {
             data_dir: self.data_dir.path().to_owned(),
             sources: Arc::new(pipeline.deciding.clone()),
             adoption: Arc::new(adoption),
+            conflicts: pipeline.parts.conflicts.clone(),
             disconnect_replicas: Arc::new(move || connected.disconnect_replicas()),
         };
         let answering = admin::serve(self.admin, answering, shutdown.clone());
@@ -180,6 +182,9 @@ impl Pipeline {
             sources: sources.collect(),
             acknowledged: acknowledged.clone(),
             alert: config.alert,
+            // One source cannot be in conflict.
+            conflicts: (config.relay.detect_conflicts && config.sources.len() > 1)
+                .then(Arc::default),
         };
         let receivers = (0u16..).zip(&parts.sources).map(|(number, source)| {
             let options = ReceiverOptions {
@@ -250,6 +255,7 @@ impl Pipeline {
         );
         log_slot.send_replace(Some(log.clone()));
         let batches = self.start_log_thread(writer, supervisor)?;
+        self.start_finder(&log, supervisor)?;
         let context = ReceiverContext {
             log: log.clone(),
             queue: Queue {
@@ -298,6 +304,31 @@ impl Pipeline {
             .map_err(RelayError::Thread)?;
         supervisor.watch_thread(Stage::LogThread, thread);
         Ok(batches)
+    }
+
+    /// Starts the thread that finds conflicts of the sources, where that is configured.
+    fn start_finder(
+        &self,
+        log: &Arc<RelayLog>,
+        supervisor: &mut Supervisor,
+    ) -> Result<(), RelayError> {
+        let Some(conflicts) = self.parts.conflicts.clone() else {
+            return Ok(());
+        };
+        let sources = self.parts.sources.iter();
+        let sources = sources.map(|source| (source.config.clone(), source.status.clone()));
+        let sources = Sources::new(sources.collect(), Handle::current(), self.shutdown.clone());
+        let log = log.clone();
+        let find = move || {
+            Finder::new(log, conflicts, sources).run();
+            StageEnd::Stopped
+        };
+        let thread = std::thread::Builder::new()
+            .name("conflicts".to_owned())
+            .spawn(find)
+            .map_err(RelayError::Thread)?;
+        supervisor.watch_thread(Stage::ConflictFinder, thread);
+        Ok(())
     }
 
     fn start_receivers(self, context: ReceiverContext, supervisor: &mut Supervisor) {

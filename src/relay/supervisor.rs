@@ -40,6 +40,8 @@ pub(super) enum Stage {
     ControlConnection(String),
     /// Writes the relay log.
     LogThread,
+    /// Finds conflicts of the sources.
+    ConflictFinder,
 }
 
 impl fmt::Display for Stage {
@@ -55,6 +57,7 @@ impl fmt::Display for Stage {
                 write!(f, "the control connection of source \"{source}\"")
             }
             Stage::LogThread => f.write_str("the log thread"),
+            Stage::ConflictFinder => f.write_str("the detection of conflicts"),
         }
     }
 }

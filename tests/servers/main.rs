@@ -26,6 +26,7 @@ mod any_of_three;
 mod changed_server_id;
 mod come_and_go;
 mod compression;
+mod conflicts;
 mod control_connection;
 mod copies;
 mod dead_master;

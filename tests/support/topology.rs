@@ -244,8 +244,12 @@ impl Topology {
         }
     }
 
-    /// Every replica has exactly M1's tables of `test`, and nothing of `other`.
+    /// Every replica has exactly M1's tables of `test`, and nothing of `other`; and no conflict was reported, since
+    /// the load has none.
     pub async fn assert_replicas_equal_m1(&self) {
+        if let Ok(status) = self.relay.try_status() {
+            assert_eq!(status["relay"]["conflicts"], 0, "{}", self.relay.log());
+        }
         assert_same_tables(&self.m1, &self.m2, "test").await;
         assert_same_tables(&self.m1, &self.m2, "other").await;
         for replica in &self.replicas {

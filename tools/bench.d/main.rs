@@ -15,6 +15,7 @@
 #[path = "../../tests/support/mod.rs"]
 mod support;
 
+mod conflicts;
 mod latency;
 mod measure;
 mod report;
@@ -88,6 +89,9 @@ pub struct Options {
     /// Connect with TLS, else without
     #[arg(long)]
     tls: bool,
+    /// Also measure what the detection of conflicts costs: two masters, half of the transactions on each
+    #[arg(long)]
+    conflicts: bool,
     /// Print one JSON object to stdout; progress goes to stderr
     #[arg(long)]
     json: bool,
@@ -138,13 +142,16 @@ async fn run(options: &Options) {
                 options,
             };
             let figures = competitors.measure(&mut report).await;
-            report.add(&source, options.tls, figures);
+            report.add(&source.measured(), options.tls, figures);
             if options.keep {
                 report.note(&format!(
                     "the source's data are in {}",
                     source.server.keep().display()
                 ));
             }
+        }
+        if options.conflicts && options.transactions > 0 {
+            conflicts::measure(kind, options, &mut report).await;
         }
     }
     for &kind in options.servers.iter().filter(|_| options.commits > 0) {

@@ -15,6 +15,7 @@ use crate::identity::Executed;
 use crate::position::SourcePosition;
 use crate::protocol::command::COM_QUIT;
 use crate::protocol::response::TextResult;
+use crate::receiver::auto_increment::AutoIncrement;
 use crate::receiver::connect::log_in;
 use crate::receiver::gtid_mode::GtidMode;
 use crate::receiver::source_end::SourceEnd;
@@ -29,6 +30,9 @@ pub(super) type Row = Vec<Option<Vec<u8>>>;
 
 /// Time limit for closing a connection.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The column `Key` in the answer to SHOW COLUMNS.
+const KEY_COLUMN: usize = 3;
 
 pub(super) const ER_UNKNOWN_SYSTEM_VARIABLE: u16 = 1193;
 /// Error codes of a statement that the user may not execute: ER_TABLEACCESS_DENIED_ERROR and
@@ -88,6 +92,10 @@ pub struct ServerSettings {
     pub read_only: bool,
     /// Semi-sync replication.
     pub semi_sync: SemiSync,
+    /// `log_slave_updates` or `log_replica_updates`.
+    pub logs_replicated: bool,
+    /// How AUTO_INCREMENT values are generated.
+    pub auto_increment: AutoIncrement,
 }
 
 /// The source's side of semi-sync replication.
@@ -152,7 +160,8 @@ impl ControlConnection {
                 "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('version', 'server_id', \
                  'server_uuid', 'log_bin', 'lower_case_table_names', 'gtid_mode', \
                  'gtid_domain_id', 'read_only', 'rpl_semi_sync_master_enabled', \
-                 'rpl_semi_sync_source_enabled')",
+                 'rpl_semi_sync_source_enabled', 'log_slave_updates', 'log_replica_updates', \
+                 'auto_increment_increment', 'auto_increment_offset')",
             )
             .await?;
         let variables: HashMap<String, String> = rows
@@ -164,6 +173,12 @@ impl ControlConnection {
             Some(!matches!(value.as_str(), "OFF" | "0"))
         };
         let number = |name: &str| variables.get(name)?.parse().ok();
+        let counted = |name: &str| {
+            variables
+                .get(name)
+                .and_then(|v| v.parse().ok())
+                .unwrap_or(1)
+        };
         let version = variables.get("version").cloned().unwrap_or_default();
         Ok(ServerSettings {
             flavor: Flavor::of_version(&version),
@@ -177,6 +192,13 @@ impl ControlConnection {
                 .and_then(|mode| GtidMode::parse(mode)),
             gtid_domain_id: number("gtid_domain_id"),
             read_only: is_on("read_only").unwrap_or(false),
+            logs_replicated: is_on("log_replica_updates")
+                .or_else(|| is_on("log_slave_updates"))
+                .unwrap_or(false),
+            auto_increment: AutoIncrement {
+                increment: counted("auto_increment_increment"),
+                offset: counted("auto_increment_offset"),
+            },
             semi_sync: semi_sync(
                 is_on("rpl_semi_sync_source_enabled")
                     .or_else(|| is_on("rpl_semi_sync_master_enabled")),
@@ -277,22 +299,44 @@ impl ControlConnection {
         ))
     }
 
+    /// Asks for the columns of a table: for each, whether it is in the primary key. `None` if the server
+    /// does not show the table to this user.
+    ///
+    /// # Errors
+    /// When the connection fails.
+    pub async fn key_columns(
+        &mut self,
+        database: &str,
+        table: &str,
+    ) -> Result<Option<Vec<bool>>, ControlError> {
+        let quoted = |name: &str| format!("`{}`", name.replace('`', "``"));
+        let statement = format!(
+            "SHOW COLUMNS FROM {} FROM {}",
+            quoted(table),
+            quoted(database)
+        );
+        let rows = match self.query(&statement).await {
+            Err(error) if server_code(&error).is_some() => return Ok(None),
+            answer => answer?,
+        };
+        let is_in_key = |row: &Row| text_at(row, KEY_COLUMN).as_deref() == Some("PRI");
+        let columns: Vec<bool> = rows.iter().map(is_in_key).collect();
+        Ok((!columns.is_empty()).then_some(columns))
+    }
+
     /// Closes the connection with COM_QUIT, so that the server does not log it as aborted.
     pub async fn close(mut self) {
         let _ = timeout(CLOSE_TIMEOUT, self.connection.write_command(&[COM_QUIT])).await;
     }
 
-    pub(super) async fn query(
-        &mut self,
-        statement: &'static str,
-    ) -> Result<Vec<Row>, ControlError> {
+    pub(super) async fn query(&mut self, statement: &str) -> Result<Vec<Row>, ControlError> {
         Ok(self.query_result(statement).await?.rows)
     }
 
     /// As [`ControlConnection::query`], with the names of the columns.
     pub(super) async fn query_result(
         &mut self,
-        statement: &'static str,
+        statement: &str,
     ) -> Result<TextResult, ControlError> {
         match timeout(self.read_timeout, self.connection.query(statement)).await {
             Ok(answer) => Ok(answer?),

@@ -110,6 +110,7 @@ impl Watcher {
         };
         check_same_server(&facts, settings)?;
         let end = connection.source_end(settings).await?;
+        self.status.set_logs_replicated(settings.logs_replicated);
         let is_end_hidden = end.position.is_none() && end.executed.is_none();
         if is_end_hidden && !self.is_end_hidden {
             let grants = connection.grants().await?;
