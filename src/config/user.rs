@@ -63,7 +63,7 @@ fn read_user<'t>(
     let has_password = password::USER_KEYS.iter().any(|key| section.has(key));
     let password = password::read_user(&mut section);
     let privileges = read_privileges(&mut section);
-    // What the others show is no secret, and checks of load balancers send no password.
+    // What the others show is not secret, and checks of load balancers send no password.
     let has_power = privileges
         .iter()
         .any(|privilege| *privilege != Privilege::Monitor);
