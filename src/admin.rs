@@ -1,4 +1,4 @@
-//! The unix socket that answers `binrelay status`, `continue`, `position` and `attach`: each client sends one JSON
+//! The unix socket that answers `binrelay status`, `continue`, `position`, `attach`, `missing` and `conflicts`: each client sends one JSON
 //! object as a line, gets one as the answer, and the connection is closed. A client that sends nothing gets
 //! the status.
 
@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
-use crate::adoption::{Adoption, Answer, AttachRequest};
+use crate::adoption::{Adoption, Answer, AttachRequest, MissingAnswer, MissingRequest};
 use crate::config::SourceStart;
+use crate::conflicts::{ConflictReport, Conflicts};
 use crate::fault;
 use crate::receiver::{ContinueFrom, ContinueRequest, has_changed_history};
 use crate::status::Report;
@@ -30,7 +31,11 @@ const REQUEST_LEN_MAX: u64 = 16 * 1024 * 1024;
 /// The largest answer that is accepted, in bytes.
 const REPORT_LEN_MAX: u64 = 64 * 1024 * 1024;
 /// A client that sends nothing within this time wants the status.
-const REQUEST_TIMEOUT: Duration = Duration::from_millis(200);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
+/// The most clients whose requests are read, or whose answers are written, at the same time. Others wait.
+const CLIENTS_MAX: usize = 16;
+/// The most requests to decide or to attach that wait for their results. Others are refused.
+const WAITING_MAX: usize = 64;
 /// Time limit for a decision about a source.
 const CONTINUE_TIMEOUT: Duration = Duration::from_secs(120);
 
@@ -51,6 +56,10 @@ pub enum Request {
     },
     /// Where a replica continues; for an [`Answer`].
     Attach(AttachRequest),
+    /// What a source lacks; for a [`MissingAnswer`].
+    Missing(MissingRequest),
+    /// The conflicts of the sources; for a [`ConflictReport`].
+    Conflicts,
 }
 
 /// The answer to a decision.
@@ -74,6 +83,8 @@ pub struct Answering {
     pub sources: Arc<Vec<(String, mpsc::Sender<ContinueRequest>)>>,
     /// Finds where replicas continue.
     pub adoption: Arc<Adoption>,
+    /// The conflicts of the sources; `None` where they are not detected.
+    pub conflicts: Option<Arc<Conflicts>>,
     /// Disconnects all replicas; they connect again by themselves.
     pub disconnect_replicas: Arc<dyn Fn() + Send + Sync>,
 }
@@ -115,22 +126,28 @@ pub async fn serve(
     answering: Answering,
     mut shutdown: watch::Receiver<bool>,
 ) {
+    let limits = Limits::new();
     loop {
+        let accepting = async {
+            let turn = limits.clients.clone().acquire_owned().await;
+            (turn, listener.accept().await)
+        };
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            accepted = accepting => accepted,
             _ = shutdown.wait_for(|stop| *stop) => return,
         };
         match accepted {
-            Ok((client, _)) => {
+            (turn, Ok((client, _))) => {
                 fault::inject("admin_loop");
-                let answering = answering.clone();
+                let (answering, limits) = (answering.clone(), limits.clone());
                 tokio::spawn(async move {
-                    if let Err(error) = answer(client, &answering).await {
+                    let answered = answer(client, &answering, &limits, turn.ok()).await;
+                    if let Err(error) = answered {
                         tracing::debug!("a client of the admin socket: {error}");
                     }
                 });
             }
-            Err(error) => {
+            (_, Err(error)) => {
                 tracing::warn!("cannot accept a connection on the admin socket: {error}");
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
@@ -138,17 +155,55 @@ pub async fn serve(
     }
 }
 
-async fn answer(mut client: UnixStream, answering: &Answering) -> io::Result<()> {
+/// How much is done at the same time.
+#[derive(Debug, Clone)]
+struct Limits {
+    clients: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
+}
+
+impl Limits {
+    fn new() -> Self {
+        Self {
+            clients: Arc::new(Semaphore::new(CLIENTS_MAX)),
+            waiting: Arc::new(Semaphore::new(WAITING_MAX)),
+        }
+    }
+}
+
+/// The line that a client sends; empty if it sends nothing.
+async fn read_request(reader: impl AsyncRead + Unpin) -> Vec<u8> {
     let mut line = Vec::new();
+    let mut reader = BufReader::new(reader);
+    let first = tokio::time::timeout(REQUEST_TIMEOUT, reader.fill_buf()).await;
+    if matches!(first, Ok(Ok(bytes)) if !bytes.is_empty()) {
+        let mut reader = reader.take(REQUEST_LEN_MAX);
+        let reading = reader.read_until(b'\n', &mut line);
+        let _ = tokio::time::timeout(ANSWER_TIMEOUT, reading).await;
+    }
+    line
+}
+
+/// `turn` ends while a result is waited for.
+async fn answer(
+    mut client: UnixStream,
+    answering: &Answering,
+    limits: &Limits,
+    turn: Option<OwnedSemaphorePermit>,
+) -> io::Result<()> {
     let (reader, mut writer) = client.split();
-    let mut reader = BufReader::new(reader).take(REQUEST_LEN_MAX);
-    let reading = reader.read_until(b'\n', &mut line);
-    let _ = tokio::time::timeout(REQUEST_TIMEOUT, reading).await;
+    let line = read_request(reader).await;
     let request = match line.is_empty() {
         true => Ok(Request::Status),
         false => serde_json::from_slice(&line),
     };
+    let waits = matches!(request, Ok(Request::Continue { .. } | Request::Attach(_)));
+    let _turn = turn.filter(|_| !waits);
+    let waiting = waits.then(|| limits.waiting.try_acquire()).transpose();
     let mut json = match request {
+        Ok(_) if waiting.is_err() => serde_json::to_vec(&Decided::Refused(format!(
+            "{WAITING_MAX} other requests are waiting: repeat the command later"
+        )))?,
         Ok(Request::Status) => serde_json::to_vec(&(answering.report)())?,
         Ok(Request::Continue {
             source,
@@ -157,6 +212,14 @@ async fn answer(mut client: UnixStream, answering: &Answering) -> io::Result<()>
         }) => serde_json::to_vec(&decide(answering, &source, at, new_history).await)?,
         Ok(Request::Attach(request)) => {
             serde_json::to_vec(&answering.adoption.answer(request).await)?
+        }
+        Ok(Request::Missing(request)) => {
+            serde_json::to_vec(&answering.adoption.missing(request).await)?
+        }
+        Ok(Request::Conflicts) => {
+            let conflicts = answering.conflicts.as_ref();
+            let report = conflicts.map(|found| found.report());
+            serde_json::to_vec(&report.unwrap_or_default())?
         }
         Err(error) => serde_json::to_vec(&Decided::Refused(format!(
             "the request cannot be read ({error}): use a client of the relay's version"
@@ -250,12 +313,28 @@ pub async fn ask(socket: &Path) -> io::Result<Report> {
     exchange(socket, &Request::Status, ANSWER_TIMEOUT).await
 }
 
+/// Asks the relay at `socket` for the conflicts of its sources.
+///
+/// # Errors
+/// As [`ask`].
+pub async fn ask_conflicts(socket: &Path) -> io::Result<ConflictReport> {
+    exchange(socket, &Request::Conflicts, ANSWER_TIMEOUT).await
+}
+
 /// Asks the relay at `socket` to attach a replica.
 ///
 /// # Errors
 /// As [`ask`].
 pub async fn ask_to_attach(socket: &Path, wanted: AttachRequest) -> io::Result<Answer> {
     exchange(socket, &Request::Attach(wanted), ATTACH_TIMEOUT).await
+}
+
+/// Asks the relay at `socket` what a source lacks.
+///
+/// # Errors
+/// As [`ask`].
+pub async fn ask_missing(socket: &Path, wanted: MissingRequest) -> io::Result<MissingAnswer> {
+    exchange(socket, &Request::Missing(wanted), ATTACH_TIMEOUT).await
 }
 
 /// Has the relay at `socket` carry out a decision about a source.
@@ -303,6 +382,21 @@ async fn exchange<T: DeserializeOwned>(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn slow_client_is_waited_for() {
+        let (mut client, server) = tokio::io::duplex(100);
+        let reading = tokio::spawn(read_request(server));
+        // A busy machine may keep a client from sending its request at once.
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        client.write_all(b"{\"continue\":").await.unwrap();
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        client.write_all(b"1}\n").await.unwrap();
+        assert_eq!(reading.await.unwrap(), b"{\"continue\":1}\n");
+        let (silent, server) = tokio::io::duplex(100);
+        assert_eq!(read_request(server).await, b"");
+        drop(silent);
+    }
 
     #[tokio::test]
     async fn only_an_unused_socket_is_replaced() {

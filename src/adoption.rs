@@ -14,12 +14,15 @@ mod error;
 mod held;
 mod last_of;
 mod messages;
+mod missing;
 mod statements;
 
 pub use error::AttachError;
 pub use messages::{
     Answer, AttachRequest, Attachment, Coordinates, LoggedFingerprint, OriginEnd, ReplicaPlace,
 };
+
+pub use missing::{Missing, MissingAnswer, MissingRequest, MissingTransaction, Rescue};
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -104,6 +107,18 @@ impl Adoption {
             }
         };
         Ok(self.attachment(&log, decision))
+    }
+
+    /// Finds what a source lacks of the log, and writes a rescue if that is wanted.
+    pub async fn missing(&self, request: MissingRequest) -> MissingAnswer {
+        let _turn = self.turn.lock().await;
+        let Some(log) = self.log.borrow().clone() else {
+            return MissingAnswer::Refused(AttachError::NoLog.to_string());
+        };
+        match missing::find(&self.options, log, self.names(), request).await {
+            Ok(missing) => MissingAnswer::Found(Box::new(missing)),
+            Err(error) => MissingAnswer::Refused(error.to_string()),
+        }
     }
 
     fn names(&self) -> Vec<Arc<str>> {

@@ -1,10 +1,14 @@
-//! Replacing a small file in one step, so that a crash leaves either the old file or the new one,
-//! never a part.
+//! Files in the data directory: how they are opened, and replacing a small one in one step, so that a
+//! crash leaves either the old file or the new one, never a part.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+
+/// The flag for `custom_flags` with which a symbolic link is refused instead of followed: someone else
+/// may have put it there. Whoever creates or truncates a file in the data directory uses it.
+pub const NO_FOLLOW: i32 = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
 
 /// Why a file could not be replaced.
 #[derive(Debug, thiserror::Error)]
@@ -23,7 +27,7 @@ pub struct AtomicFileError {
 ///
 /// The bytes are written to a temporary file in the same directory (`path` with `.new` appended),
 /// which is synced and renamed to `path`; then the directory is synced. The file gets the
-/// permission bits `mode` less the process's umask, also where it replaces a file with other ones.
+/// permission bits `mode`, whatever the process's umask, also where it replaces a file with other ones.
 /// Two concurrent calls for the same path are not supported.
 ///
 /// # Errors
@@ -69,6 +73,8 @@ fn write_new(temporary: &Path, bytes: &[u8], mode: u32) -> Result<(), AtomicFile
         .mode(mode)
         .open(temporary)
         .map_err(|cause| failed("create", temporary, cause))?;
+    file.set_permissions(fs::Permissions::from_mode(mode))
+        .map_err(|cause| failed("set the permissions of", temporary, cause))?;
     file.write_all(bytes)
         .map_err(|cause| failed("write", temporary, cause))?;
     file.sync_all()

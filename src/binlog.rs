@@ -30,6 +30,7 @@ pub mod mysql_gtid;
 pub mod old_servers;
 pub mod opener;
 pub mod payload;
+pub mod primary_key;
 pub mod query;
 pub mod rotate;
 pub mod row_images;

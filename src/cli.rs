@@ -4,13 +4,19 @@
 
 mod attach;
 mod check;
+mod config_file;
+mod conflicts;
 mod continue_source;
 mod dump;
+mod generate;
 mod help;
 mod last_of;
+mod list;
 mod logging;
+mod missing;
 mod position;
 mod run;
+mod search;
 mod status;
 mod stdout;
 mod verify;
@@ -18,7 +24,7 @@ mod verify;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use binrelay::config::{Config, ConfigError};
+use binrelay::config::ConfigError;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 
@@ -49,8 +55,13 @@ enum Command {
     Continue(continue_source::ContinueArgs),
     Dump(dump::DumpArgs),
     Verify(verify::VerifyArgs),
+    List(list::ListArgs),
+    Search(search::SearchArgs),
     Position(position::PositionArgs),
     Attach(attach::AttachArgs),
+    Missing(missing::MissingArgs),
+    Conflicts(conflicts::ConflictsArgs),
+    Generate(generate::GenerateArgs),
     Help(help::HelpArgs),
 }
 
@@ -110,25 +121,39 @@ fn execute(arguments: Arguments) -> anyhow::Result<Outcome> {
     logging::start(&arguments.logging, default_level)?;
     match arguments.command {
         Command::Run(args) => {
-            let config = Config::load(&args.config)?;
+            let config = args.config.load()?;
             run::run(args, config)
         }
         Command::Check(args) => {
-            let config = Config::load(&args.config)?;
+            let config = args.config.load()?;
             check::run(args, config)
         }
         Command::Status(args) => status::run(args),
         Command::Continue(args) => continue_source::run(args),
         Command::Dump(args) => dump::run(args),
         Command::Verify(args) => verify::run(args),
+        Command::List(args) => {
+            let config = args.config.load_without_secrets()?;
+            list::run(args, &config)
+        }
+        Command::Search(args) => {
+            let config = args.config.load_without_secrets()?;
+            search::run(args, &config)
+        }
         Command::Position(args) => {
-            let config = Config::load_without_secrets(&args.config)?;
+            let config = args.config.load_without_secrets()?;
             position::run(args, config)
         }
         Command::Attach(args) => {
-            let config = Config::load_without_secrets(&args.config)?;
+            let config = args.config.load_without_secrets()?;
             attach::run(args, config)
         }
+        Command::Missing(args) => {
+            let config = args.config.load_without_secrets()?;
+            missing::run(args, config)
+        }
+        Command::Conflicts(args) => conflicts::run(args),
+        Command::Generate(args) => generate::run(&args, Arguments::command()),
         Command::Help(args) => help::run(args, Arguments::command()),
     }
 }

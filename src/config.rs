@@ -9,6 +9,7 @@
 //! the configuration file.
 #![doc = include_str!("config/options.md")]
 
+mod address_range;
 mod error;
 mod filter_rules;
 mod password;
@@ -28,11 +29,12 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
+pub use self::address_range::AddressRange;
 pub use self::error::{ConfigError, Problem};
 pub use self::settings::{
-    AdminConfig, CompressionChoice, Config, FilterConfig, FlavorChoice, ListenerTlsConfig,
-    LogConfig, Privilege, RelayConfig, SourceCompression, SourceConfig, SourceStart, SyncPolicy,
-    UserConfig, UserPassword,
+    AdminConfig, AlertConfig, CompressionChoice, Config, FilterConfig, FlavorChoice,
+    ListenerTlsConfig, LogConfig, Privilege, RelayConfig, SourceCompression, SourceConfig,
+    SourceStart, SyncPolicy, UserConfig, UserPassword,
 };
 
 /// The largest configuration file that is read, in bytes.
@@ -54,7 +56,15 @@ impl Config {
     /// # Errors
     /// As [`Config::load`].
     pub fn load_without_secrets(path: &Path) -> Result<Config, ConfigError> {
-        sections::parse(&read_file(path)?, path, false)
+        Config::parse_without_secrets(&read_file(path)?, path)
+    }
+
+    /// As [`Config::parse`], but reads no other file and no variable.
+    ///
+    /// # Errors
+    /// All problems found in it.
+    pub fn parse_without_secrets(text: &str, path: &Path) -> Result<Config, ConfigError> {
+        sections::parse(text, path, false)
     }
 
     /// Reads a configuration from its text; `path` is for messages and for relative paths.

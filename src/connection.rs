@@ -24,6 +24,8 @@ use read_buffer::ReadBuffer;
 use socket2::{SockRef, TcpKeepalive};
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 use stream::Stream;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -45,6 +47,16 @@ pub struct Connection {
     frames: FrameReader,
     output: Vec<u8>,
     write_sequence: u8,
+    traffic: Arc<Traffic>,
+}
+
+/// The bytes of a connection, before compression and encryption.
+#[derive(Debug, Default)]
+pub struct Traffic {
+    /// Bytes read.
+    pub received: AtomicU64,
+    /// Bytes written.
+    pub sent: AtomicU64,
 }
 
 impl std::fmt::Debug for Connection {
@@ -78,7 +90,13 @@ impl Connection {
             frames: FrameReader::new(),
             output: Vec::new(),
             write_sequence: 0,
+            traffic: Arc::default(),
         }
+    }
+
+    /// The connection's counters; they outlive it.
+    pub fn traffic(&self) -> &Arc<Traffic> {
+        &self.traffic
     }
 
     /// The peer's name in errors.
@@ -94,6 +112,20 @@ impl Connection {
     /// True when the connection is encrypted.
     pub fn is_tls(&self) -> bool {
         matches!(self.stream.stream(), Stream::Tls(_))
+    }
+
+    /// The version and cipher of TLS, such as `TLSv1.3 TLS_AES_256_GCM_SHA384`; None without TLS.
+    pub fn encryption(&self) -> Option<String> {
+        let Stream::Tls(stream) = self.stream.stream() else {
+            return None;
+        };
+        let (_, session) = stream.get_ref();
+        let version = session.protocol_version()?.as_str().unwrap_or_default();
+        let suite = session.negotiated_cipher_suite()?.suite();
+        // OpenSSL's and the servers' names.
+        let version = version.replace("TLSv1_", "TLSv1.");
+        let suite = suite.as_str().unwrap_or_default();
+        Some(format!("{version} {}", suite.replace("TLS13_", "TLS_")))
     }
 
     /// The certificate that the peer presented, in DER.
@@ -166,6 +198,7 @@ impl Connection {
             Ok(0) => Err(self.error(ConnectionErrorCause::Closed)),
             Ok(count) => {
                 self.input.filled(count);
+                self.traffic.received.fetch_add(count as u64, Relaxed);
                 Ok(())
             }
             Err(error) => Err(self.error(error)),
@@ -179,6 +212,16 @@ impl Connection {
     /// As [`Connection::fill`].
     pub async fn wait_readable_or_closed(&mut self) -> Result<(), ConnectionError> {
         self.fill().await
+    }
+
+    /// Waits until the peer closes the connection, or sends more than the buffer can hold. What it sends is
+    /// kept for the next read. Cancel-safe.
+    pub async fn wait_closed(&mut self) -> ConnectionError {
+        loop {
+            if let Err(error) = self.fill().await {
+                return error;
+            }
+        }
     }
 
     /// Reads one whole packet of at most `length_max` bytes. For small exchanges: it copies.
@@ -253,6 +296,18 @@ impl Connection {
         self.frames.accept_any_sequence();
     }
 
+    /// From now on, both directions have packet numbers of their own, and those of the packets to read
+    /// are ignored: the dump is semi-synchronous, see [`crate::protocol::semi_sync`].
+    pub fn begin_semi_sync(&mut self) {
+        self.stream.begin_semi_sync();
+        self.frames.ignore_sequence();
+    }
+
+    /// In a semi-synchronous dump, sets the number of the next compressed packet to write.
+    pub fn set_compressed_sequence(&mut self, sequence: u8) {
+        self.stream.set_sent_sequence(sequence);
+    }
+
     // Writing.
 
     /// Frames a packet and sends it with the next [`Connection::flush`], or earlier when the buffer
@@ -269,6 +324,17 @@ impl Connection {
         Ok(())
     }
 
+    /// In a semi-synchronous dump, writes and flushes a packet with the number 0.
+    ///
+    /// # Errors
+    /// I/O errors.
+    pub async fn write_acknowledgement(&mut self, payload: &[u8]) -> Result<(), ConnectionError> {
+        let mut sequence = 0;
+        put_packet(&mut self.output, &mut sequence, payload);
+        self.stream.set_sent_sequence(0);
+        self.flush().await
+    }
+
     /// Sends bytes that are already framed, after the buffered ones. Does not change the packet
     /// numbers. Call [`Connection::flush`] after the last of them.
     ///
@@ -276,6 +342,7 @@ impl Connection {
     /// I/O errors.
     pub async fn write_raw(&mut self, framed: &[u8]) -> Result<(), ConnectionError> {
         self.write_output().await?;
+        self.traffic.sent.fetch_add(framed.len() as u64, Relaxed);
         self.stream
             .write_all(framed)
             .await
@@ -296,7 +363,10 @@ impl Connection {
         while !slices.is_empty() {
             match self.stream.write_vectored(slices).await {
                 Ok(0) => return Err(self.error(io::Error::from(io::ErrorKind::WriteZero))),
-                Ok(count) => IoSlice::advance_slices(&mut slices, count),
+                Ok(count) => {
+                    self.traffic.sent.fetch_add(count as u64, Relaxed);
+                    IoSlice::advance_slices(&mut slices, count);
+                }
                 Err(error) => return Err(self.error(error)),
             }
         }
@@ -316,6 +386,8 @@ impl Connection {
         if self.output.is_empty() {
             return Ok(());
         }
+        let length = self.output.len() as u64;
+        self.traffic.sent.fetch_add(length, Relaxed);
         let written = self.stream.write_all(&self.output).await;
         self.output.clear();
         self.output.shrink_to(2 * WRITE_BUFFER_LIMIT);

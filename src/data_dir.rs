@@ -4,6 +4,7 @@
 //! data_dir/
 //!   auto.cnf     the relay's server_uuid, as mysqld keeps it
 //!   history-changed.NAME   why a source is failed until an administrator decides (`binrelay continue`)
+//!   history-reserve.NAME   becomes that file if it cannot be written, because the disk is full
 //!   LOCK         held by the running process
 //!   spool/       large transactions being assembled; emptied at start
 //! ```
@@ -15,11 +16,13 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 
-use crate::atomic_file::{self, AtomicFileError};
+use crate::atomic_file::{self, AtomicFileError, NO_FOLLOW};
 use crate::gtid::Uuid;
 
+/// How the names of spool files begin; see `transaction/spill.rs`.
+const SPILL_PREFIX: &str = "transaction-";
 /// Permission bits of auto.cnf, which holds no secret.
-const AUTO_CNF_MODE: u32 = 0o644;
+const AUTO_CNF_MODE: u32 = 0o640;
 
 /// Why the data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +50,16 @@ pub enum DataDirError {
     )]
     InUse {
         /// The directory.
+        path: PathBuf,
+    },
+    /// The spool is not a directory of its own.
+    #[error(
+        "{} is a symbolic link, but its files are removed at each start: replace it by a directory; to keep \
+         it on another file system, mount that there",
+        path.display()
+    )]
+    SpoolLink {
+        /// The link.
         path: PathBuf,
     },
     /// auto.cnf does not contain a UUID.
@@ -85,15 +98,11 @@ impl DataDir {
             Some(uuid) => uuid,
             None => auto_cnf(path)?,
         };
-        let spool = path.join("spool");
-        create_dir(&spool)?;
-        let entries = fs::read_dir(&spool).map_err(|cause| io_error("read", &spool, cause))?;
-        for entry in entries {
-            let file = entry
-                .map_err(|cause| io_error("read", &spool, cause))?
-                .path();
-            fs::remove_file(&file).map_err(|cause| io_error("remove", &file, cause))?;
-        }
+        empty_spool(&path.join("spool"))?;
+        // What was created is still there after a crash of the machine.
+        File::open(path)
+            .and_then(|opened| opened.sync_all())
+            .map_err(|cause| io_error("sync the directory", path, cause))?;
         Ok(Self {
             path: path.to_owned(),
             server_uuid,
@@ -129,6 +138,28 @@ fn create_dir(path: &Path) -> Result<(), DataDirError> {
     made.map_err(|cause| io_error("create", path, cause))
 }
 
+/// Creates the directory, or removes what a former process left there: the files that it named itself.
+fn empty_spool(spool: &Path) -> Result<(), DataDirError> {
+    match fs::symlink_metadata(spool) {
+        Ok(found) if found.is_symlink() => {
+            return Err(DataDirError::SpoolLink {
+                path: spool.to_owned(),
+            });
+        }
+        _ => create_dir(spool)?,
+    }
+    let entries = fs::read_dir(spool).map_err(|cause| io_error("read", spool, cause))?;
+    for entry in entries {
+        let entry = entry.map_err(|cause| io_error("read", spool, cause))?;
+        let name = entry.file_name();
+        if name.to_string_lossy().starts_with(SPILL_PREFIX) {
+            let file = entry.path();
+            fs::remove_file(&file).map_err(|cause| io_error("remove", &file, cause))?;
+        }
+    }
+    Ok(())
+}
+
 fn lock(path: &Path) -> Result<File, DataDirError> {
     let file = path.join("LOCK");
     let lock = OpenOptions::new()
@@ -136,6 +167,7 @@ fn lock(path: &Path) -> Result<File, DataDirError> {
         .create(true)
         .truncate(false)
         .mode(0o640)
+        .custom_flags(NO_FOLLOW)
         .open(&file)
         .map_err(|cause| io_error("open", &file, cause))?;
     match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
@@ -190,6 +222,37 @@ mod tests {
         let second = DataDir::open(&path, None).unwrap();
         assert_eq!(second.server_uuid(), uuid);
         assert_eq!(fs::read_dir(path.join("spool")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn spool_removes_only_its_own_files_and_is_not_a_link() {
+        let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let kept = other.path().join("transaction-000001");
+        fs::write(&kept, "kept").unwrap();
+        let spool = dir.path().join("spool");
+        std::os::unix::fs::symlink(other.path(), &spool).unwrap();
+        let error = DataDir::open(dir.path(), None).unwrap_err().to_string();
+        assert!(error.contains("is a symbolic link"), "{error}");
+        assert!(kept.exists());
+
+        fs::remove_file(&spool).unwrap();
+        fs::create_dir(&spool).unwrap();
+        fs::write(spool.join("notes"), "not the relay's").unwrap();
+        DataDir::open(dir.path(), None).unwrap();
+        assert!(spool.join("notes").exists());
+    }
+
+    #[test]
+    fn lock_is_not_a_link() {
+        let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let target = other.path().join("target");
+        std::os::unix::fs::symlink(&target, dir.path().join("LOCK")).unwrap();
+        let error = DataDir::open(dir.path(), None).unwrap_err();
+        assert!(
+            matches!(error, DataDirError::Io { action: "open", .. }),
+            "{error}"
+        );
+        assert!(!target.exists());
     }
 
     #[test]

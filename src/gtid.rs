@@ -15,8 +15,10 @@ pub mod mysql;
 mod mysql_tests;
 mod mysql_text;
 mod mysql_wire;
+mod received;
 mod scan;
 
 pub use error::GtidError;
 pub use mariadb::{BinlogState, GtidPosition, MariaDbGtid};
 pub use mysql::{Gtid, GtidSet, Sid, Tag, Uuid};
+pub use received::ReceivedGtidSet;

@@ -1,9 +1,9 @@
-//! Reading binlog files offline: `binrelay dump` and `binrelay verify`.
+//! Reading binlog files offline: `binrelay dump`, `verify`, `list` and `search`.
 //!
 //! [`EventReader`] reads any binlog file of MySQL or MariaDB, or of the relay, event by event. It
 //! holds at most [`EVENT_KEPT_MAX`] bytes of an event, however large, and allocates no memory by a
 //! length in the file. [`dump`] turns events into lines; [`verify`] compares a relay's log with
-//! itself and with its commit index.
+//! itself and with its commit index; [`catalog`] reads only the indexes.
 //!
 //! # Damage
 //! A file is damaged when it does not begin as a binlog does, and when an event is smaller than its
@@ -19,6 +19,7 @@
 //! log, and in a file that begins with a format description whose log_pos is 0, as a source sends it
 //! before the events from a position on. A log_pos of 0 is always right.
 
+pub mod catalog;
 mod describe;
 mod description;
 pub mod dump;
@@ -42,3 +43,4 @@ pub use error::InspectError;
 pub use file_event::{ChecksumState, EventBytes, FileEvent};
 pub use gtid_selection::GtidSelection;
 pub use reader::{EVENT_KEPT_MAX, EventReader};
+pub use row_json::image_json;

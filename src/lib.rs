@@ -14,7 +14,7 @@
 //! Start reading at [`relay`], which connects the stages. Below the stages are [`protocol`] and
 //! [`connection`] (packets, and the sockets they come from) and [`binlog`] and [`gtid`] (the
 //! contents of events). [`inspect`] reads binlog files offline. The other modules are around the
-//! path: configuration, status, the data directory, and [`adoption`] of replicas.
+//! path: configuration, status, the data directory, [`conflicts`] of the sources, and [`adoption`] of replicas.
 //!
 //! These invariants hold everywhere:
 //!
@@ -33,12 +33,14 @@ pub mod adoption;
 pub mod atomic_file;
 pub mod binlog;
 pub mod config;
+pub mod conflicts;
 pub mod connection;
 pub mod data_dir;
 pub mod fault;
 pub mod filter;
 pub mod flavor;
 pub mod gtid;
+pub mod http;
 pub mod identity;
 pub mod inspect;
 pub mod like;

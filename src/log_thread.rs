@@ -17,6 +17,7 @@
 mod decisions;
 mod error;
 mod opening;
+mod own_transactions;
 mod paths;
 mod queue;
 mod retention;
@@ -26,8 +27,10 @@ mod temporary_tables;
 mod tests;
 
 pub use error::{AppendError, Refusal};
-pub use paths::{NewPath, Paths};
-pub use queue::{Continuation, DeliveredChange, Queued, QueuedBatch, RefusalNote, SourceCounters};
+pub use paths::{NewPath, PathKind, Paths};
+pub use queue::{
+    Continuation, DeliveredChange, OwnUnsent, Queued, QueuedBatch, RefusalNote, SourceCounters,
+};
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -82,7 +85,8 @@ impl LogThread {
         let first = self.log.first_record();
         for path in self.paths.from(self.sources.len()) {
             self.merge.add_path(first, &path.before);
-            self.sources.push(Source::new(path.name.clone()));
+            self.sources
+                .push(Source::new(path.name.clone(), PathKind::Moved));
             self.log.add_source(path.name);
         }
         self.start_file()
@@ -143,7 +147,7 @@ impl LogThread {
     /// Begins the next file. `new_history` is the server of which a new history begins with it.
     fn start_file_with(&mut self, new_history: Option<u32>) -> Result<(), LogError> {
         let next = self.log.next_record().file + 1;
-        self.merge.start_file();
+        self.merge.start_file(next, self.log.server_ids());
         let ends_temporary_tables = self.ends_temporary_tables();
         if ends_temporary_tables {
             self.temporary_tables.clear();
@@ -261,6 +265,9 @@ impl LogThread {
                 }
                 Err(_) => self.commit(),
             };
+            if outcome.is_ok() && self.log.is_durable() {
+                counters.iter().for_each(|source| source.note_durable());
+            }
             let outcome = outcome.and_then(|()| self.serve_requests());
             if let Err(error) = outcome {
                 fail(self.log(), &error);
@@ -302,6 +309,7 @@ impl LogThread {
                 Queued::Continuation(continuation) => {
                     self.continue_source(*continuation, counters)?;
                 }
+                Queued::OwnUnsent(question) => self.answer_own_unsent(*question, counters)?,
             }
             next = if len < GROUP_LEN_MAX {
                 queue.try_recv().ok()

@@ -102,10 +102,16 @@ impl Merge {
         &self.pairing
     }
 
-    /// To be called when the relay log begins a new file: logical clocks start at 1 again.
-    pub fn start_file(&mut self) {
+    /// To be called when the relay log begins file `number`: logical clocks start at 1 again. For `server_ids` see
+    /// [`Pairing::start_file`].
+    pub fn start_file(&mut self, number: u64, server_ids: impl IntoIterator<Item = u32>) {
         self.clock = ClockMap::new();
         self.group = None;
+        let begin = RecordNumber {
+            file: number,
+            record: 0,
+        };
+        self.pairing.start_file(begin, server_ids);
     }
 
     /// As [`Pairing::begin_origin`].
@@ -140,8 +146,13 @@ impl Merge {
     pub fn begin_history(&mut self, server_id: u32, before: &BinlogState) {
         if let Executed::MariaDb(executed) = &mut self.executed {
             executed.begin_again(server_id, before);
-            self.copies.forget(server_id);
+            self.copies.forget(server_id, before);
         }
+    }
+
+    /// MariaDB: a new history of a server had begun after `before` when the log was recovered.
+    pub fn restore_history(&mut self, server_id: u32, before: &BinlogState) {
+        self.copies.forget(server_id, before);
     }
 
     /// As [`Pairing::begin_again`].
@@ -166,6 +177,16 @@ impl Merge {
         ledger: &impl Ledger,
     ) -> Result<(), Unaligned> {
         self.pairing.lose_before(first, ledger)
+    }
+
+    /// As [`Pairing::own_unsent`].
+    pub fn own_unsent(
+        &mut self,
+        path: u16,
+        server_id: u32,
+        ledger: &impl Ledger,
+    ) -> Option<RecordNumber> {
+        self.pairing.own_unsent(path, server_id, ledger)
     }
 
     /// As [`Pairing::note_restart`].

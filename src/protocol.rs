@@ -14,6 +14,7 @@ pub mod error_code;
 pub mod framing;
 pub mod handshake;
 pub mod response;
+pub mod semi_sync;
 mod sha256_crypt;
 mod stored_password;
 mod wire;

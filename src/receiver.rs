@@ -9,6 +9,7 @@
 //!   `dump_request` requests the dump.
 //! - `stream`: packets become batches of transactions for the relay log; `packets`,
 //!   `dump_position`, `listening`.
+//! - `semi_sync`: acknowledges what is durable to sources that wait for it.
 //! - `before_position`: what precedes a position, for a replica that followed the source.
 //! - `continuing`: an administrator's decision to continue a source at another position.
 //! - `control`: a second connection, which asks for the source's own end and for privileges.
@@ -16,6 +17,7 @@
 //! Each source has its own receiver; a problem with one does not affect the others.
 
 mod alignment;
+mod auto_increment;
 mod before_position;
 mod binlog_check;
 mod check;
@@ -40,12 +42,15 @@ mod log_alignment;
 mod moved_address;
 mod old_servers;
 mod options;
+mod own_transactions;
 mod packets;
 mod read_back;
 mod rereading;
 mod resume;
 mod retry;
 mod scan;
+mod semi_sync;
+mod semi_sync_status;
 mod shared_domain;
 mod source_end;
 mod source_queries;
@@ -56,8 +61,10 @@ mod stream;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub use auto_increment::{AutoIncrement, auto_increment_collision};
 pub use before_position::transactions_before;
 pub use check::{CheckedSource, check_source};
+pub use connect::{keep_offered_tls, read_offered_tls};
 pub use continuing::{ContinueFrom, ContinueRequest};
 pub use error::ReceiverError;
 pub use facts::SourceFacts;
@@ -70,6 +77,7 @@ pub use identities::Identities;
 pub use options::{Queue, ReceiverContext, ReceiverOptions};
 pub use read_back::ReadBack;
 pub use retry::run;
+pub use semi_sync_status::SemiSyncStatus;
 pub use source_end::SourceEnd;
 pub use start_changes::{announce_starts, changed_starts};
 pub use status::{LastError, SourceState, SourceStatus};

@@ -27,6 +27,7 @@ mod recorded;
 pub mod recover;
 pub mod removed_until;
 mod replay_pairing;
+mod replica_acknowledgements;
 mod reserve;
 pub mod retention;
 mod temporary_table;
@@ -37,6 +38,7 @@ pub use error::{IndexMismatch, LogError};
 pub use files::LogDir;
 pub use published::{Condition, LastReceived, LogState, RelayLog, SourceProgress};
 pub use recorded::{started_sources, was_recorded};
+pub use replica_acknowledgements::{ReplicaAcknowledgements, ReplicaWait, Satisfied};
 pub use retention::RetentionOptions;
 pub use writer::{CarriedOver, LogOptions, OpenedLog, WriteError, Writer};
 

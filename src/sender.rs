@@ -8,7 +8,8 @@
 //! answers a statement, with `sql`, `cursor` and `expression` reading it, `shows`, `set_statement`,
 //! `kill`, `purge_statement` (with `datetime`), `variables` and `information_schema` answering it, and `binlog_events` and `event_info`
 //! listing a file's events. Dumps: `dump_request` finds where a stream starts and `stream` runs it:
-//! `block_reader` reads the log, `walk` decides event by event, `until` where MariaDB's UNTIL ends it,
+//! `block_reader` reads the log, `walk` decides event by event, `packets` frames the events, `semi_sync` records
+//! acknowledgements, `until` where MariaDB's UNTIL ends it,
 //! `old_replicas` and `without_checksums` change events for clients that do not know them,
 //! `dump_output` writes to the client.
 //! `known` records which log files replicas need, as far as they have not certainly `received` them. `refusals` and `sql_errors` contain the errors of real servers; `replicas` is the registry of
@@ -22,6 +23,7 @@ mod binlog_events;
 mod block_reader;
 mod budget;
 mod control_events;
+mod counters;
 mod cursor;
 mod datetime;
 mod dump_output;
@@ -30,28 +32,41 @@ mod environment;
 mod event_info;
 mod expression;
 mod failed_logins;
+mod functions;
+mod grants;
+mod help;
 mod information_schema;
 mod kill;
 mod known;
 pub mod login;
 mod old_replicas;
+mod operators;
+mod packets;
+mod process_list;
 mod purge_statement;
 mod queries;
 mod received;
 mod refusals;
+mod relay_view;
+mod replica_status;
 mod replicas;
+mod select_list;
+mod semi_sync;
 mod session;
 mod set_statement;
 mod shows;
+mod source_rows;
 mod sql;
 mod sql_errors;
 mod statement_context;
+mod status_counters;
 mod stream;
 #[cfg(test)]
 mod tests;
 mod until;
 mod value;
 mod variables;
+mod waits;
 mod walk;
 mod without_checksums;
 
@@ -63,15 +78,23 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::protocol::ServerError;
-use crate::protocol::error_code::ER_CON_COUNT_ERROR;
 use crate::relay_log::RelayLog;
 use admission::Admission;
 pub use admission::ConnectionLimits;
-pub use environment::SenderOptions;
+pub use answer::Answer;
+use counters::Counters;
+pub use environment::{HostNames, SenderOptions};
 use environment::{SessionEnvironment, stopping};
 use failed_logins::FailedLogins;
 pub use known::remember_all;
+pub use queries::answer as answer_statement;
+pub use relay_view::RelayView;
 pub use replicas::{ReplicaReport, Replicas};
+pub use source_rows::{SourceRow, SourceRowError, SourceRowState, SourceRows};
+use sql_errors::no_log_yet;
+pub use statement_context::Caller;
+pub use variables::SessionVariables;
+pub use waits::Waits;
 
 /// Pause after accepting a client failed, e.g. because no file descriptors are left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
@@ -80,12 +103,14 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Accepts and serves clients until `shutdown` is true, and returns when all have disconnected.
 ///
-/// Before there is a log, clients are refused with an error that makes replicas retry.
+/// Before there is a log, statements about the relay itself are answered if the flavor is configured;
+/// everything else is refused with an error that makes replicas retry.
 pub async fn run(
     listener: TcpListener,
     options: Arc<SenderOptions>,
     log: watch::Receiver<Option<Arc<RelayLog>>>,
     replicas: Arc<Replicas>,
+    sources: SourceRows,
     mut shutdown: watch::Receiver<bool>,
 ) {
     let admission = Admission::new(options.limits);
@@ -98,17 +123,18 @@ pub async fn run(
                 Ok((tcp, peer)) => {
                     crate::fault::inject("accept_loop");
                     connection_id = connection_id.wrapping_add(1).max(1);
-                    let log = log.borrow().clone();
-                    let Some(log) = log else {
+                    Counters::count(&replicas.counters.connections);
+                    if log.borrow().is_none() && options.flavor.is_none() {
                         refuse(tcp, no_log_yet());
                         continue;
-                    };
+                    }
                     let place = admission.admit(peer.ip());
                     let environment = SessionEnvironment {
                         options: options.clone(),
-                        log,
+                        log: log.clone(),
                         replicas: replicas.clone(),
                         failed_logins: failed_logins.clone(),
+                        sources: sources.clone(),
                         shutdown: shutdown.clone(),
                     };
                     sessions.spawn(session::serve(tcp, connection_id, place, environment));
@@ -141,13 +167,4 @@ pub async fn run(
 
 fn refuse(tcp: TcpStream, error: ServerError) {
     tokio::spawn(async move { login::refuse(tcp, &error).await });
-}
-
-/// The error before any source was reached. Replicas retry after it.
-fn no_log_yet() -> ServerError {
-    ServerError::new(
-        ER_CON_COUNT_ERROR,
-        "binrelay has not reached any of its sources yet and does not know whether it serves \
-         MySQL or MariaDB; try again later",
-    )
 }

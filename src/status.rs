@@ -2,6 +2,7 @@
 //!
 //! The names are those of the JSON that scripts rely on; unknown values are null.
 
+mod degraded;
 mod only_here;
 mod space;
 
@@ -11,13 +12,17 @@ use std::time::{Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::SourceConfig;
+use crate::config::{AlertConfig, SourceConfig};
+use crate::conflicts::Conflicts;
 use crate::gtid::Uuid;
 use crate::identity::Executed;
 use crate::log_thread::SourceCounters;
 use crate::receiver::{SourceState, SourceStatus};
-use crate::relay_log::{Condition, LogState, RelayLog, SourceProgress};
+use crate::relay_log::{Condition, LogState, RelayLog, ReplicaAcknowledgements, SourceProgress};
 use crate::sender::ReplicaReport;
+
+/// `semi_sync_wait` after a timeout.
+const TIMED_OUT: &str = "timed_out";
 
 /// The whole answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,7 +36,7 @@ pub struct Report {
 }
 
 /// The relay itself.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RelayReport {
     /// binrelay's version.
     pub version: String,
@@ -53,6 +58,10 @@ pub struct RelayReport {
     pub gtid_purged: String,
     /// Since the start.
     pub uptime_seconds: u64,
+    /// Whether acknowledgements to the sources wait for replicas (`semi_sync_wait_for_replicas`): `on`, or
+    /// `timed_out` until the replicas have caught up; null when that is not configured.
+    #[serde(default)]
+    pub semi_sync_wait: Option<String>,
     /// Why the log is not `running`.
     pub last_error: Option<ErrorReport>,
     /// Bytes of all log files and their indexes.
@@ -65,13 +74,16 @@ pub struct RelayReport {
     /// not known.
     #[serde(default)]
     pub disk_full_seconds: Option<u64>,
-    /// What an administrator should know although the log is running.
+    /// Conflicts of the sources since the start; null where they are not detected.
+    #[serde(default)]
+    pub conflicts: Option<u64>,
+    /// What an administrator must look at, a sentence each; empty when all is well.
     #[serde(default)]
     pub degraded: Vec<String>,
 }
 
 /// One source.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceReport {
     /// The channel's name.
     pub name: String,
@@ -103,8 +115,21 @@ pub struct SourceReport {
     pub bytes_received: u64,
     /// Connections lost or not established since the relay's start.
     pub reconnects: u64,
-    /// Whether transactions are acknowledged to the source.
+    /// The protection of its connection: TLS version, cipher and verification, or `none`; null before
+    /// the first connection.
+    #[serde(default)]
+    pub tls: Option<String>,
+    /// Since its newest packet, heartbeats included; null before the first one.
+    #[serde(default)]
+    pub silent_seconds: Option<u64>,
+    /// Whether the source waits for the relay's acknowledgements.
     pub semi_sync: bool,
+    /// Acknowledgements sent to the source since the relay's start.
+    #[serde(default)]
+    pub semi_sync_acks: u64,
+    /// Why the source does not wait although `semi_sync` is set.
+    #[serde(default)]
+    pub semi_sync_problem: Option<String>,
     /// Transactions in the relay log that no other source has; null where that is not known.
     pub only_here: Option<u64>,
     /// The newest error.
@@ -165,48 +190,64 @@ pub struct Parts {
     pub started: Instant,
     /// The sources, in the order of the configuration.
     pub sources: Vec<SourceParts>,
+    /// Their conflicts; `None` where these are not detected.
+    pub conflicts: Option<Arc<Conflicts>>,
+    /// What the replicas have acknowledged.
+    pub acknowledged: Arc<ReplicaAcknowledgements>,
+    /// What makes the relay degraded.
+    pub alert: AlertConfig,
 }
 
 impl Parts {
     /// The snapshot. There is no `log` until the first source has answered.
     pub fn report(&self, log: Option<&RelayLog>, replicas: Vec<ReplicaReport>) -> Report {
         let state = log.map(|log| log.state().clone());
-        let sources = self.sources.iter().enumerate().map(|(number, source)| {
-            // Another server may answer at its address: that one's binlog is another path.
-            let path = source.status.path().map_or(number, usize::from);
-            let progress = state.as_ref().and_then(|state| state.sources.get(path));
-            SourceReport {
-                only_here: state
-                    .as_ref()
-                    .and_then(|state| self.only_here(number, state)),
-                ..source.report(state.as_ref(), progress)
-            }
+        let sources = self.sources.iter().enumerate();
+        let sources = sources.map(|(number, source)| SourceReport {
+            only_here: state
+                .as_ref()
+                .and_then(|state| self.only_here(number, state)),
+            ..source.report_in(number, state.as_ref())
         });
-        Report {
+        let mut report = Report {
             relay: self.relay(log, state.as_ref()),
             sources: sources.collect(),
             replicas,
-        }
+        };
+        let reasons = degraded::reasons(&report, &self.alert);
+        report.relay.degraded.splice(..0, reasons);
+        report
     }
 
-    /// How many transactions no other source has.
+    /// How many transactions no other source has. Each source is the server that answers now: another one at
+    /// its address, or a source that was removed, may be gone.
     fn only_here(&self, number: usize, state: &LogState) -> Option<u64> {
-        let is_other = |(other, _): &(usize, _)| *other != number;
         match &state.executed {
             Executed::Anonymous => None,
             Executed::MySql(executed) => {
                 let sources = self.sources.iter().enumerate();
-                let ends: Vec<Option<Executed>> = sources
+                let others: Vec<(Option<Uuid>, Option<Executed>)> = sources
                     .filter(|(other, _)| *other != number)
-                    .map(|(_, source)| source.status.source_end()?.executed)
+                    .map(|(_, source)| {
+                        let uuid = source.status.facts().and_then(|facts| facts.server_uuid);
+                        let end = source.status.source_end().and_then(|end| end.executed);
+                        (uuid.and_then(|uuid| uuid.parse().ok()), end)
+                    })
                     .collect();
-                only_here::mysql(executed, ends.iter().map(Option::as_ref))
+                let others = others.iter().map(|(uuid, end)| (*uuid, end.as_ref()));
+                only_here::mysql(executed, others)
             }
-            Executed::MariaDb(executed) => {
-                let server_id = state.sources.get(number)?.server_id;
-                let others = state.sources.iter().enumerate().filter(is_other);
-                let sent = others.map(|(_, other)| (other.server_id, &other.sent));
-                only_here::mariadb(executed, server_id, sent)
+            Executed::MariaDb(_) => {
+                let paths: Vec<usize> = (0..)
+                    .zip(&self.sources)
+                    .map(|(number, source)| source.status.path().map_or(number, usize::from))
+                    .collect();
+                let of = |number: usize| state.sources.get(*paths.get(number)?);
+                let own = of(number)?;
+                let others = (0..paths.len()).filter(|other| *other != number);
+                let others = others.filter_map(of);
+                let sent = others.map(|other| (other.server_id, &other.sent));
+                only_here::mariadb(own.server_id, &own.sent, sent)
             }
         }
     }
@@ -236,13 +277,26 @@ impl Parts {
                 .map(|state| state.purged.to_text())
                 .unwrap_or_default(),
             uptime_seconds: self.started.elapsed().as_secs(),
+            semi_sync_wait: self.acknowledged.are_waited_for().then(|| {
+                let has_timed_out = self.acknowledged.have_timed_out();
+                if has_timed_out { TIMED_OUT } else { "on" }.to_owned()
+            }),
             last_error: error.map(|message| ErrorReport::new(0, message, SystemTime::now())),
+            conflicts: self.conflicts.as_ref().map(|found| found.count()),
             ..self.space(log, state)
         }
     }
 }
 
 impl SourceParts {
+    /// The report of the source with this number in the configuration, without `only_here`.
+    pub fn report_in(&self, number: usize, state: Option<&LogState>) -> SourceReport {
+        // Another server may answer at its address: that one's binlog is another path.
+        let path = self.status.path().map_or(number, usize::from);
+        let progress = state.and_then(|state| state.sources.get(path));
+        self.report(state, progress)
+    }
+
     fn report(&self, state: Option<&LogState>, progress: Option<&SourceProgress>) -> SourceReport {
         let progress = progress.filter(|progress| !progress.position.is_unknown());
         let facts = self.status.facts();
@@ -262,6 +316,7 @@ impl SourceParts {
             state: state_name.to_owned(),
             server_id: facts.as_ref().map(|facts| facts.server_id),
             server_uuid: facts.as_ref().and_then(|facts| facts.server_uuid.clone()),
+            tls: facts.as_ref().map(|facts| facts.tls.clone()),
             server_version: facts.map(|facts| facts.version),
             file: progress.map(|progress| progress.position.file.to_string()),
             position: progress.map(|progress| progress.position.offset),
@@ -279,7 +334,14 @@ impl SourceParts {
             },
             bytes_received: self.status.bytes_received.load(Ordering::Relaxed),
             reconnects: self.status.reconnects.load(Ordering::Relaxed),
-            semi_sync: false,
+            silent_seconds: self.status.silent_seconds(),
+            semi_sync: self.status.semi_sync.is_active(),
+            semi_sync_acks: self
+                .status
+                .semi_sync
+                .acknowledgements
+                .load(Ordering::Relaxed),
+            semi_sync_problem: self.status.semi_sync.problem().map(str::to_owned),
             is_refused: self.ledger.refusal.borrow().is_some(),
             only_here: None,
             last_error: self.status.last_error().map(|error| ErrorReport {
@@ -309,13 +371,8 @@ fn utc(time: SystemTime) -> String {
 }
 
 impl Report {
-    /// Whether an administrator must look: the log is not running, or a source is not streaming.
+    /// Whether an administrator must look.
     pub fn is_degraded(&self) -> bool {
-        self.relay.state != "running"
-            || !self.relay.degraded.is_empty()
-            || self
-                .sources
-                .iter()
-                .any(|source| source.state != SourceState::Streaming.name())
+        !self.relay.degraded.is_empty()
     }
 }

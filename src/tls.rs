@@ -3,6 +3,7 @@
 
 mod client;
 mod error;
+mod offered;
 mod password_key;
 mod pem;
 mod provider;
@@ -11,7 +12,9 @@ mod settings;
 
 pub use client::client_config;
 pub use error::TlsError;
+pub use offered::OfferedTls;
 pub use password_key::{PRIVATE_KEY_FILE, PUBLIC_KEY_FILE, PasswordKey};
+pub use pem::read_public_key;
 pub use provider::install_crypto_provider;
 pub use server::{SERVER_CERTIFICATE_FILE, SERVER_KEY_FILE, ServerTls, server_config};
 pub use settings::{ClientTls, ServerTlsFiles, TlsMode};

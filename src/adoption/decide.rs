@@ -13,8 +13,9 @@ use crate::relay_log::bridge::{self, Bridge, ServedFile};
 use crate::relay_log::coordinates::start_for_position;
 use crate::relay_log::held::{Continuation, Held, LogPart, continuation};
 use crate::relay_log::held_paths::{
-    PathPosition, check_paths, held_of_mariadb, held_without_gtids,
+    HeldOnPaths, PathPosition, check_paths, held_of_mariadb, held_without_gtids,
 };
+use crate::relay_log::reader::{FIRST_EVENT, FileHead};
 use crate::relay_log::{LogState, RelayLog};
 
 /// A request, with all that is needed to decide on it.
@@ -47,7 +48,7 @@ impl Decider {
     /// `boundaries` are the sources that have confirmed their positions.
     pub(super) fn decide(&self, boundaries: &BTreeSet<Arc<str>>) -> Result<Decision, AttachError> {
         let _pin = self.log.pin("binrelay attach or position".to_owned());
-        let (part, state) = self.part();
+        let (part, state) = LogPart::published(&self.log);
         match &self.place {
             Place::Gtids(gtids) if self.makes_bridge => {
                 self.check_gtids(&part, &state, gtids)?;
@@ -58,11 +59,14 @@ impl Decider {
                 self.continue_after(&part, &state, Held::Gtids(gtids.clone()), &[])
             }
             Place::Positions { positions, gtids } => {
-                let held = match gtids {
-                    Some(gtids) => Held::Gtids(gtids.clone()),
-                    None => self.held_on_paths(&part, &state, positions, boundaries)?,
+                let Some(gtids) = gtids else {
+                    let found = self.held_on_paths(&part, &state, positions, boundaries)?;
+                    let ends_sessions = found.ends_sessions;
+                    let decision = self.continue_after(&part, &state, found.held, positions)?;
+                    check_sessions(&part, &decision, ends_sessions)?;
+                    return Ok(decision);
                 };
-                self.continue_after(&part, &state, held, positions)
+                self.continue_after(&part, &state, Held::Gtids(gtids.clone()), positions)
             }
             Place::LastGtids(gtids) => {
                 check_servers(&part, gtids)?;
@@ -76,27 +80,13 @@ impl Decider {
         }
     }
 
-    /// The published part, and the state at that moment: both are changed under one lock.
-    fn part(&self) -> (LogPart<'_>, LogState) {
-        let (end, state) = {
-            let state = self.log.state();
-            (self.log.published(), state.clone())
-        };
-        let part = LogPart {
-            log_dir: self.log.log_dir(),
-            files: state.files.clone(),
-            end,
-        };
-        (part, state)
-    }
-
     fn held_on_paths(
         &self,
         part: &LogPart<'_>,
         state: &LogState,
         positions: &[PathPosition],
         boundaries: &BTreeSet<Arc<str>>,
-    ) -> Result<Held, AttachError> {
+    ) -> Result<HeldOnPaths, AttachError> {
         for position in positions {
             self.check_received(state, position)?;
         }
@@ -117,7 +107,7 @@ impl Decider {
                 });
             }
         }
-        Ok(found.held)
+        Ok(found)
     }
 
     fn check_received(&self, state: &LogState, position: &PathPosition) -> Result<(), AttachError> {
@@ -199,7 +189,7 @@ impl Decider {
         let bridge = self.write_bridge(part, &held, &found)?;
         Ok(Decision::At {
             file: ServedFile::Bridge(bridge),
-            position: crate::relay_log::reader::FIRST_EVENT,
+            position: FIRST_EVENT,
             missing,
             from: found.from,
         })
@@ -257,6 +247,26 @@ impl Decider {
         }
         Ok(())
     }
+}
+
+/// A replica whose former source would still have dropped temporary tables of a killed master must read the
+/// beginning of the file with which the relay log ends them.
+fn check_sessions(
+    part: &LogPart<'_>,
+    decision: &Decision,
+    ends_sessions: Option<Arc<str>>,
+) -> Result<(), AttachError> {
+    let (Some(source_name), Decision::At { from, .. }) = (ends_sessions, decision) else {
+        return Ok(());
+    };
+    for number in part.files.iter().filter(|number| **number <= from.file) {
+        let head = FileHead::read(&part.log_dir.log_path(*number))?;
+        let is_read = *number == from.file && from.offset == FIRST_EVENT;
+        if head.format.created != 0 && !is_read {
+            return Err(AttachError::EndedSessions(source_name));
+        }
+    }
+    Ok(())
 }
 
 /// Everything before the log must be held.

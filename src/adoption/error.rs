@@ -123,6 +123,13 @@ pub enum AttachError {
         /// Its transactions in the log.
         count: u64,
     },
+    /// Temporary tables of a killed master's sessions would remain on the replica.
+    #[error(
+        "temporary tables of a killed master's sessions are still open on the replica: {0} dropped them after \
+         the position, and the relay log ended them before; let the replica follow {0} a little further, or \
+         use a newer dump"
+    )]
+    EndedSessions(Arc<str>),
     /// Several servers write to one domain.
     #[error(
         "a GTID position is not exact here: servers {first} and {second} both write to \

@@ -114,13 +114,17 @@ fn parse(kind: IdentityKind, text: &str) -> Result<At, AttachError> {
     if let Some(gtids) = gtids {
         return Ok(At::Gtids(gtids));
     }
-    let parsed = text.rsplit_once(':').and_then(|(file, offset)| {
-        let offset: u64 = offset.parse().ok()?;
-        (!file.is_empty() && offset >= 4).then(|| SourcePosition::new(file, offset))
-    });
+    let parsed = file_and_position(text);
     parsed
         .map(At::Position)
         .ok_or_else(|| unreadable(kind, text))
+}
+
+/// Parses `FILE:POS`.
+pub(super) fn file_and_position(text: &str) -> Option<SourcePosition> {
+    let (file, offset) = text.rsplit_once(':')?;
+    let offset: u64 = offset.parse().ok()?;
+    (!file.is_empty() && offset >= 4).then(|| SourcePosition::new(file, offset))
 }
 
 fn state_of(position: &GtidPosition) -> BinlogState {

@@ -44,7 +44,7 @@ fn machine_name() -> String {
 
 /// Which words a replica understands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Words {
+pub(super) enum Words {
     /// CHANGE MASTER TO, STOP SLAVE.
     Master,
     /// CHANGE REPLICATION SOURCE TO, STOP REPLICA: MySQL 8.0.23 and later.
@@ -52,6 +52,14 @@ enum Words {
 }
 
 impl Words {
+    /// Those of a server.
+    pub(super) fn of(flavor: Flavor, version: (u32, u32, u32)) -> Self {
+        match flavor {
+            Flavor::MySql if version >= (8, 0, 23) => Words::Source,
+            Flavor::MySql | Flavor::MariaDb => Words::Master,
+        }
+    }
+
     fn stop(self) -> String {
         match self {
             Words::Master => "STOP SLAVE;".to_owned(),
@@ -66,7 +74,7 @@ impl Words {
         }
     }
 
-    fn change(self, address: &Address, options: &str) -> String {
+    pub(super) fn change(self, address: &Address, options: &str) -> String {
         let (statement, word) = match self {
             Words::Master => ("CHANGE MASTER TO", "MASTER"),
             Words::Source => ("CHANGE REPLICATION SOURCE TO", "SOURCE"),
@@ -85,10 +93,7 @@ pub(super) fn attachment(log: &RelayLog, address: &Address, decision: Decision) 
     let version = log.server_version();
     let flavor = Flavor::of_version(version);
     let numbers = version_numbers(version);
-    let words = match flavor {
-        Flavor::MySql if numbers >= (8, 0, 23) => Words::Source,
-        Flavor::MySql | Flavor::MariaDb => Words::Master,
-    };
+    let words = Words::of(flavor, numbers);
     let (options, before) = options(log, &decision, numbers);
     let all = |words: Words| {
         let before = before.iter().cloned();

@@ -253,6 +253,18 @@ fn types_and_rest<'a>(map: &TableMap<'a>) -> Result<(&'a [u8], FieldReader<'a>),
     Ok((types, fields))
 }
 
+/// The optional fields: what follows the null bits. None before MySQL 5.1.18.
+pub(super) fn after_null_bits<'a>(map: &TableMap<'a>) -> Result<FieldReader<'a>, EventError> {
+    let (types, mut fields) = types_and_rest(map)?;
+    if fields.remaining() > 0 {
+        let metadata_len = fields.length_encoded("metadata length")?;
+        let metadata_len = usize::try_from(metadata_len).unwrap_or(usize::MAX);
+        fields.take("metadata", metadata_len)?;
+        fields.take("null bits", types.len().div_ceil(8))?;
+    }
+    Ok(fields)
+}
+
 /// Whether bit `number` of a bitmap is set, the lowest bit of its first byte being bit 0.
 pub(super) fn bit(bitmap: &[u8], number: usize) -> bool {
     bitmap

@@ -8,6 +8,7 @@ use binrelay::admin;
 use binrelay::adoption::{Answer, AttachRequest, Attachment, Coordinates, ReplicaPlace};
 use binrelay::config::Config;
 
+use super::config_file::ConfigFile;
 use super::last_of::last_of;
 use super::stdout::Stdout;
 use super::{Outcome, WrongUsage};
@@ -20,9 +21,8 @@ use super::{Outcome, WrongUsage};
 /// transactions, and the replica starts there.
 #[derive(Debug, clap::Args)]
 pub struct AttachArgs {
-    /// Configuration file of the relay
-    #[arg(long, value_name = "FILE")]
-    pub config: PathBuf,
+    #[command(flatten)]
+    pub config: ConfigFile,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
@@ -95,16 +95,18 @@ pub(super) fn ask(socket: &Path, request: AttachRequest) -> anyhow::Result<Attac
         .enable_all()
         .build()?;
     let asked = runtime.block_on(admin::ask_to_attach(socket, request));
-    let answer = asked.with_context(|| {
-        format!(
-            "no relay answers at {} (is binrelay running?)",
-            socket.display()
-        )
-    })?;
-    match answer {
+    match asked.with_context(|| no_answer(socket))? {
         Answer::Attached(attachment) => Ok(attachment),
         Answer::Refused(reason) => Err(anyhow::Error::msg(reason)),
     }
+}
+
+/// The message when no relay answers.
+pub(super) fn no_answer(socket: &Path) -> String {
+    format!(
+        "no relay answers at {} (is binrelay running?)",
+        socket.display()
+    )
 }
 
 fn print(found: &Attachment, out: &mut impl Write) -> io::Result<()> {

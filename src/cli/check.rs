@@ -1,26 +1,28 @@
 //! `binrelay check`: whether a configuration works.
 
 use std::io::Write;
-use std::path::PathBuf;
 
 use binrelay::config::{Config, FlavorChoice};
-use binrelay::receiver::{Identities, ReceiverOptions, changed_starts, check_source};
+use binrelay::receiver::{
+    self, Identities, ReceiverOptions, auto_increment_collision, changed_starts, check_source,
+};
 use binrelay::relay_log::{LogDir, started_sources};
 use binrelay::tls::install_crypto_provider;
 
 use super::Outcome;
+use super::config_file::ConfigFile;
 use super::stdout::Stdout;
 
 /// Check a configuration and every source it names
 ///
 /// Reads the configuration as run would, connects to each source, and reports what would not work
 /// and how to fix it, missing privileges included. It changes nothing. Exits with 3 when the relay
-/// would run, but with warnings or without some of its sources.
+/// would run, but with warnings or without some of its sources; a configuration file that others can
+/// read is only reported.
 #[derive(Debug, clap::Args)]
 pub struct CheckArgs {
-    /// Configuration file (TOML)
-    #[arg(long, value_name = "FILE")]
-    pub config: PathBuf,
+    #[command(flatten)]
+    pub config: ConfigFile,
 }
 
 /// Prints the warnings about a valid configuration, then checks its sources.
@@ -34,6 +36,12 @@ pub fn run(_args: CheckArgs, config: Config) -> anyhow::Result<Outcome> {
     )?;
     for warning in &config.warnings {
         writeln!(out, "{file}: warning: {warning}")?;
+    }
+    if config.exposes_passwords() {
+        writeln!(
+            out,
+            "{file}: warning: it contains passwords and is world-readable; run chmod 640 on it"
+        )?;
     }
     out.flush()?;
     let log_dir = LogDir {
@@ -66,15 +74,19 @@ fn check_sources(config: &Config) -> anyhow::Result<Outcome> {
         FlavorChoice::Fixed(flavor) => Some(flavor),
         FlavorChoice::Auto => None,
     };
+    receiver::read_offered_tls(&config.relay.data_dir, &config.sources);
     let mut kind = None;
     let (mut good, mut bad, mut warnings) = (0, 0, 0);
     let mut out = Stdout::lock();
+    let mut masters = Vec::new();
     for (number, source) in (0u16..).zip(&config.sources) {
         let options = ReceiverOptions::of_check(number, source, config.relay.server_id);
         match runtime.block_on(check_source(&options, &identities, flavor, kind)) {
             Ok(found) => {
                 good += 1;
                 kind.get_or_insert(found.kind);
+                let settings = found.auto_increment;
+                masters.extend(settings.map(|settings| (source.name.clone(), settings)));
                 writeln!(out, "source {}: {}", source.name, found.summary)?;
                 for warning in &found.warnings {
                     warnings += 1;
@@ -93,6 +105,11 @@ fn check_sources(config: &Config) -> anyhow::Result<Outcome> {
         }
         out.flush()?;
     }
+    if let Some(warning) = auto_increment_collision(&masters) {
+        warnings += 1;
+        writeln!(out, "warning: {warning}")?;
+    }
+    out.flush()?;
     Ok(match (good, bad) {
         (_, 0) if warnings == 0 => Outcome::Done,
         (0, 1..) => Outcome::Failed,

@@ -1,12 +1,12 @@
 //! `binrelay continue`: how a source that has failed continues.
 
 use std::io::Write;
-use std::path::PathBuf;
 
 use anyhow::{Context, anyhow};
 use binrelay::admin::{self, Decided};
-use binrelay::config::{Config, SourceStart};
+use binrelay::config::SourceStart;
 
+use super::config_file::RunningRelay;
 use super::stdout::Stdout;
 use super::{Outcome, WrongUsage, status};
 
@@ -26,12 +26,8 @@ pub struct ContinueArgs {
     /// Accept that the source's binlog was reset, or that the source was restored from an older copy
     #[arg(long)]
     pub new_history: bool,
-    /// Configuration file of the relay; only the path of its socket is used
-    #[arg(long, value_name = "FILE", required_unless_present = "socket")]
-    pub config: Option<PathBuf>,
-    /// Unix socket of the relay
-    #[arg(long, value_name = "SOCKET", conflicts_with = "config")]
-    pub socket: Option<PathBuf>,
+    #[command(flatten)]
+    pub relay: RunningRelay,
 }
 
 /// Has the running relay carry out the decision, and prints its answer.
@@ -42,13 +38,7 @@ pub fn run(args: ContinueArgs) -> anyhow::Result<Outcome> {
         let expected = "--at: expected FILE:POS, earliest or latest";
         return Err(WrongUsage(format!("{expected}, found {at:?}")).into());
     }
-    let socket = match (&args.socket, &args.config) {
-        (Some(socket), _) => socket.clone(),
-        (None, Some(config)) => Config::load_without_secrets(config)?.admin.socket,
-        (None, None) => {
-            return Err(WrongUsage("expected --config or --socket".to_owned()).into());
-        }
-    };
+    let socket = args.relay.socket()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;

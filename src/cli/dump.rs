@@ -93,7 +93,7 @@ pub fn run(args: DumpArgs) -> anyhow::Result<Outcome> {
 }
 
 /// A time with an offset or `Z`, or one in the machine's time zone, as `mysqlbinlog` accepts it.
-fn parse_time(text: &str) -> Result<Timestamp, String> {
+pub(super) fn parse_time(text: &str) -> Result<Timestamp, String> {
     if let Ok(timestamp) = text.parse::<Timestamp>() {
         return Ok(timestamp);
     }

@@ -27,7 +27,7 @@ struct Topic {
     text: &'static str,
 }
 
-const TOPICS: [Topic; 8] = [
+const TOPICS: [Topic; 10] = [
     Topic {
         name: "options",
         about: "The configuration file: every key, its default and its meaning",
@@ -44,6 +44,11 @@ const TOPICS: [Topic; 8] = [
         text: include_str!("../adoption/adoption.md"),
     },
     Topic {
+        name: "rescue",
+        about: "A master is lost for good: giving the survivor what only the relay has",
+        text: include_str!("../adoption/rescue.md"),
+    },
+    Topic {
         name: "messages",
         about: "What each message means and what to do about it",
         text: include_str!("messages.md"),
@@ -57,6 +62,11 @@ const TOPICS: [Topic; 8] = [
         name: "without-gtids",
         about: "Sources that have no GTIDs",
         text: include_str!("../merge/without_gtids.md"),
+    },
+    Topic {
+        name: "write-conflicts",
+        about: "The same key written on two masters: what is reported, and what is not",
+        text: include_str!("../conflicts/conflicts.md"),
     },
     Topic {
         name: "format",
@@ -75,8 +85,21 @@ const TOPICS: [Topic; 8] = [
 ];
 
 /// The commands, in the order of `binrelay --help`. A test compares them with clap's.
-const COMMANDS: [&str; 9] = [
-    "run", "check", "status", "continue", "dump", "verify", "position", "attach", "help",
+const COMMANDS: [&str; 14] = [
+    "run",
+    "check",
+    "status",
+    "continue",
+    "dump",
+    "verify",
+    "list",
+    "search",
+    "position",
+    "attach",
+    "missing",
+    "conflicts",
+    "generate",
+    "help",
 ];
 
 fn names() -> Vec<PossibleValue> {
@@ -87,7 +110,7 @@ fn names() -> Vec<PossibleValue> {
 
 /// The list of topics, as the help of the program ends.
 pub(super) fn topic_list() -> String {
-    let lines = TOPICS.map(|topic| format!("  {:<14} {}\n", topic.name, topic.about));
+    let lines = TOPICS.map(|topic| format!("  {:<15} {}\n", topic.name, topic.about));
     format!(
         "Topics (binrelay help TOPIC):\n{}",
         lines.concat().trim_end()
@@ -151,10 +174,13 @@ mod tests {
             let option = format!("`--{}", option.get_long().unwrap_or_default());
             assert!(operation.contains(&option), "operation.md: no {option}`");
         }
+        // Options that several commands have, before the first command.
+        let common = operation.split("\n## ").next().unwrap_or_default();
         for command in program.get_subcommands() {
             let text = section(operation, command.get_name());
             for option in command.get_arguments() {
-                if is_built_in(option) || option.is_global_set() {
+                let is_common = |long| common.contains(&format!("`--{long}"));
+                if is_built_in(option) || option.get_long().is_some_and(is_common) {
                     continue;
                 }
                 let shown = match option.get_long() {

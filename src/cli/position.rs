@@ -1,13 +1,13 @@
 //! `binrelay position`: translates a source's coordinates into the relay's.
 
 use std::io::Write;
-use std::path::PathBuf;
 
 use binrelay::adoption::{AttachRequest, Coordinates, ReplicaPlace};
 use binrelay::config::Config;
 
 use super::Outcome;
 use super::attach::{ask, check_source};
+use super::config_file::ConfigFile;
 use super::stdout::Stdout;
 
 /// Translate a source's coordinates into the relay's
@@ -17,9 +17,8 @@ use super::stdout::Stdout;
 /// if there is no such position: `attach` then makes a bridge file.
 #[derive(Debug, clap::Args)]
 pub struct PositionArgs {
-    /// Configuration file of the relay
-    #[arg(long, value_name = "FILE")]
-    pub config: PathBuf,
+    #[command(flatten)]
+    pub config: ConfigFile,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,

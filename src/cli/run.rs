@@ -1,7 +1,5 @@
 //! `binrelay run`: the relay itself, in the foreground.
 
-use std::path::PathBuf;
-
 use anyhow::Context;
 use binrelay::config::Config;
 use binrelay::relay::Relay;
@@ -10,23 +8,28 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::Outcome;
+use super::config_file::ConfigFile;
 
 /// Run the relay in the foreground until SIGTERM or SIGINT
 ///
 /// The relay connects to every source in the configuration, writes their transactions to its own
 /// binary log, and serves that log to replicas. On the first SIGTERM or SIGINT it writes the
-/// transactions that it has received completely, and stops. Messages are logged to stderr.
+/// transactions that it has received completely, and stops; a second one ends it at once. Messages
+/// are logged to stderr.
 #[derive(Debug, clap::Args)]
 pub struct RunArgs {
-    /// Configuration file (TOML)
-    #[arg(long, value_name = "FILE")]
-    pub config: PathBuf,
+    #[command(flatten)]
+    pub config: ConfigFile,
 }
 
 /// Logs the configuration's warnings and runs the relay.
 pub fn run(_args: RunArgs, config: Config) -> anyhow::Result<Outcome> {
     for warning in &config.warnings {
         tracing::warn!(file = %config.path.display(), "{warning}");
+    }
+    if config.exposes_passwords() {
+        let path = config.path.display();
+        tracing::warn!("{path} contains passwords and is world-readable; run chmod 640 on it");
     }
     // The log has everybody's data.
     rustix::process::umask(Mode::RWXO | Mode::WGRP);
@@ -56,7 +59,11 @@ pub fn run(_args: RunArgs, config: Config) -> anyhow::Result<Outcome> {
             break;
         }
         shutdown.send_replace(true);
-        running.await??;
+        tokio::select! {
+            ended = running => ended??,
+            _ = terminate.recv() => return Ok(stopped_at_once("SIGTERM")),
+            _ = interrupt.recv() => return Ok(stopped_at_once("SIGINT")),
+        }
         tracing::info!("stopped");
         Ok(Outcome::Done)
     });
@@ -64,6 +71,14 @@ pub fn run(_args: RunArgs, config: Config) -> anyhow::Result<Outcome> {
     // for a disk, must not delay the exit.
     runtime.shutdown_background();
     outcome
+}
+
+/// The second signal: the process ends as if it had been killed.
+fn stopped_at_once(signal: &str) -> Outcome {
+    tracing::warn!(
+        "{signal} while stopping: ended at once; what was not yet durable is fetched again"
+    );
+    Outcome::Failed
 }
 
 /// Logs a panic as one line with its location. The stage that it ends is reported by the relay.

@@ -1,17 +1,17 @@
 //! `binrelay status`: the state of a running relay.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
 use binrelay::admin;
-use binrelay::config::Config;
 use binrelay::one_line::escaped;
 use binrelay::status::{ErrorReport, Report};
 use comfy_table::{ContentArrangement, Table};
 
 use super::Outcome;
+use super::config_file::RunningRelay;
 use super::stdout::Stdout;
 
 /// Pause between two reports of `--watch`.
@@ -20,15 +20,11 @@ const WATCH_PAUSE: Duration = Duration::from_secs(1);
 /// Show the state of a running relay, its sources and its replicas
 ///
 /// Queries the relay over its Unix socket. Exits with 3 when the relay answers but something is
-/// wrong, such as a source that is not streaming.
+/// degraded, such as a source that is not streaming.
 #[derive(Debug, clap::Args)]
 pub struct StatusArgs {
-    /// Configuration file of the relay; only the path of its socket is used
-    #[arg(long, value_name = "FILE", required_unless_present = "socket")]
-    pub config: Option<PathBuf>,
-    /// Unix socket of the relay
-    #[arg(long, value_name = "SOCKET", conflicts_with = "config")]
-    pub socket: Option<PathBuf>,
+    #[command(flatten)]
+    pub relay: RunningRelay,
     /// Print one JSON object instead of tables
     #[arg(long)]
     pub json: bool,
@@ -39,7 +35,7 @@ pub struct StatusArgs {
 
 /// Asks the relay and prints its report.
 pub fn run(args: StatusArgs) -> anyhow::Result<Outcome> {
-    let socket = socket(&args)?;
+    let socket = args.relay.socket()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -93,16 +89,37 @@ fn render(report: &Report) -> String {
     ));
     text.push_str(&format!("executed  {}\n", or_dash(&relay.gtid_executed)));
     text.push_str(&format!("purged    {}\n", or_dash(&relay.gtid_purged)));
+    if let Some(conflicts @ 1..) = relay.conflicts {
+        text.push_str(&format!("conflicts {conflicts} (binrelay conflicts)\n"));
+    }
     if let Some(error) = &relay.last_error {
         text.push_str(&format!("error     {}\n", escaped(&error.message)));
     }
+    for reason in &relay.degraded {
+        text.push_str(&format!("degraded  {}\n", escaped(reason)));
+    }
     text.push_str(&format!("\n{}\n", sources(report)));
     for source in &report.sources {
+        if let Some(tls) = &source.tls {
+            text.push_str(&format!("{}: TLS: {tls}\n", source.name));
+        }
         if let Some(error) = &source.last_error {
             text.push_str(&format!("{}: {}\n", source.name, error_line(error)));
         }
     }
+    text.push_str(&semi_sync_lines(report));
     text.push_str(&format!("\n{}\n", replicas(report)));
+    text
+}
+
+/// Why sources do not wait for acknowledgements that are configured.
+fn semi_sync_lines(report: &Report) -> String {
+    let mut text = String::new();
+    for source in &report.sources {
+        if let Some(problem) = &source.semi_sync_problem {
+            text.push_str(&format!("{}: {}\n", source.name, escaped(problem)));
+        }
+    }
     text
 }
 
@@ -202,13 +219,4 @@ fn error_line(error: &ErrorReport) -> String {
         None => String::new(),
     };
     format!("{message} ({code}{}{ended})", error.at)
-}
-
-/// The socket named on the command line, or the configuration's.
-fn socket(args: &StatusArgs) -> anyhow::Result<PathBuf> {
-    match (&args.socket, &args.config) {
-        (Some(socket), _) => Ok(socket.clone()),
-        (None, Some(config)) => Ok(Config::load_without_secrets(config)?.admin.socket),
-        (None, None) => Err(super::WrongUsage("expected --config or --socket".to_owned()).into()),
-    }
 }

@@ -37,9 +37,34 @@ pub(super) fn read_user(section: &mut Section<'_, '_>) -> UserPassword {
         return UserPassword::Plain(Secret::default());
     }
     match section.has(HASH) {
-        true => UserPassword::Hashes(read_hashes(section)),
+        true => {
+            section.reader().holds_passwords = true;
+            UserPassword::Hashes(read_hashes(section))
+        }
         false => UserPassword::Plain(read_plain(section)),
     }
+}
+
+/// The token of the HTTP listener; `None` when no key is given or the value is refused.
+pub(super) fn read_http_token(section: &mut Section<'_, '_>) -> Option<Secret> {
+    const KEY: &str = "http_token";
+    const FILE: &str = "http_token_file";
+    if !has_at_most_one(section, &[KEY, FILE]) {
+        return None;
+    }
+    let token = match section.string(KEY, "a string") {
+        Some(text) => Secret::new(text),
+        // Without the secrets it is enough that there is one.
+        None if section.has(FILE) && !section.reader().reads_secrets => {
+            return Some(Secret::default());
+        }
+        None => from_file(section, FILE, "the path of a file that holds the token")?,
+    };
+    if token.is_empty() {
+        let key = if section.has(KEY) { KEY } else { FILE };
+        section.refuse(key, "expected a token, found an empty one");
+    }
+    Some(token)
 }
 
 fn has_at_most_one(section: &mut Section<'_, '_>, keys: &[&'static str]) -> bool {
@@ -62,11 +87,16 @@ fn has_at_most_one(section: &mut Section<'_, '_>, keys: &[&'static str]) -> bool
 
 fn read_plain(section: &mut Section<'_, '_>) -> Secret {
     if let Some(text) = section.string("password", "a string") {
+        section.reader().holds_passwords |= !text.is_empty();
         return Secret::new(text.to_owned());
     }
-    from_file(section)
-        .or_else(|| from_variable(section))
-        .unwrap_or_default()
+    from_file(
+        section,
+        "password_file",
+        "the path of a file that holds the password",
+    )
+    .or_else(|| from_variable(section))
+    .unwrap_or_default()
 }
 
 /// One hash, or a list of them: one for each authentication plugin.
@@ -107,9 +137,8 @@ fn read_hashes(section: &mut Section<'_, '_>) -> Vec<PasswordHash> {
     hashes
 }
 
-fn from_file(section: &mut Section<'_, '_>) -> Option<Secret> {
-    const KEY: &str = "password_file";
-    let path = section.path(KEY, "the path of a file that holds the password")?;
+fn from_file(section: &mut Section<'_, '_>, key: &str, expected: &str) -> Option<Secret> {
+    let path = section.path(key, expected)?;
     if !section.reader().reads_secrets {
         return None;
     }
@@ -118,13 +147,13 @@ fn from_file(section: &mut Section<'_, '_>) -> Option<Secret> {
             if is_world_readable {
                 let (label, path) = (section.label().to_owned(), path.display());
                 section.reader().warnings.push(format!(
-                    "{label} {KEY}: {path} is world-readable; run chmod 600 on it"
+                    "{label} {key}: {path} is world-readable; run chmod 600 on it"
                 ));
             }
             Some(secret)
         }
         Err(error) => {
-            section.refuse(KEY, &format!("cannot read {}: {error}", path.display()));
+            section.refuse(key, &format!("cannot read {}: {error}", path.display()));
             None
         }
     }

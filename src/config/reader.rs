@@ -14,6 +14,8 @@ pub(super) struct Reader<'t> {
     path: &'t Path,
     /// Whether files and environment variables that the configuration names are read as well.
     pub(super) reads_secrets: bool,
+    /// Whether the file itself contains a password or a hash of one.
+    pub(super) holds_passwords: bool,
     pub(super) problems: Vec<Problem>,
     pub(super) warnings: Vec<String>,
 }
@@ -24,6 +26,7 @@ impl<'t> Reader<'t> {
             text,
             path,
             reads_secrets,
+            holds_passwords: false,
             problems: Vec::new(),
             warnings: Vec::new(),
         }

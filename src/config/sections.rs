@@ -10,25 +10,32 @@ use super::error::ConfigError;
 use super::reader::Reader;
 use super::section::{Section, value_offset};
 use super::settings::ListenerTlsConfig;
-use super::settings::{AdminConfig, CompressionChoice, Config, FilterConfig, FlavorChoice};
+use super::settings::{
+    AdminConfig, AlertConfig, CompressionChoice, Config, FilterConfig, FlavorChoice,
+};
 use super::settings::{LimitsConfig, LogConfig, RelayConfig, SourceConfig, SyncPolicy};
 use super::values::{DURATION_MAX, is_listen_address, is_uuid, show_size};
-use super::{filter_rules, source, user};
+use super::{filter_rules, password, source, user};
 use crate::flavor::Flavor;
 
 const SECTIONS: &[&str] = &[
-    "relay", "log", "filter", "source", "user", "limits", "tls", "admin",
+    "relay", "log", "filter", "source", "user", "limits", "alert", "tls", "admin",
 ];
 
 const RELAY: &[&str] = &[
     "server_id",
     "data_dir",
     "listen",
+    "report_host",
+    "report_port",
     "flavor",
     "server_uuid",
     "compression",
     "replica_write_timeout",
     "max_connections",
+    "detect_conflicts",
+    "semi_sync_wait_for_replicas",
+    "semi_sync_timeout",
 ];
 
 const LOG: &[&str] = &[
@@ -76,9 +83,10 @@ pub(super) fn parse(text: &str, path: &Path, reads_secrets: bool) -> Result<Conf
     let relay = read_relay(&mut root);
     let log = read_log(&mut root);
     let filter = filter_rules::read(&mut root, "[filter]".to_owned());
-    let sources = read_sources(&mut root, &filter);
+    let sources = read_sources(&mut root, &filter, log.sync);
     let users = user::read_all(&mut root);
     let limits = read_limits(&mut root, relay.max_connections);
+    let alert = read_alert(&mut root);
     let tls = read_tls(&mut root);
     let admin = read_admin(&mut root, &relay.data_dir);
     let mut problems = reader.problems;
@@ -86,7 +94,7 @@ pub(super) fn parse(text: &str, path: &Path, reads_secrets: bool) -> Result<Conf
         problems.sort_by_key(|problem| problem.at);
         return Err(ConfigError::Invalid(problems));
     }
-    let warnings = reader.warnings;
+    let (warnings, holds_passwords) = (reader.warnings, reader.holds_passwords);
     let path = path.to_owned();
     Ok(Config {
         relay,
@@ -95,9 +103,11 @@ pub(super) fn parse(text: &str, path: &Path, reads_secrets: bool) -> Result<Conf
         sources,
         users,
         limits,
+        alert,
         tls,
         admin,
         warnings,
+        holds_passwords,
         path,
     })
 }
@@ -127,6 +137,15 @@ fn read_relay(root: &mut Section<'_, '_>) -> RelayConfig {
             is_listen_address,
         )
         .unwrap_or("0.0.0.0:3306");
+    const REPORT_HOST: &str = "a host name or address of 1 to 60 characters, without spaces";
+    let report_host = section.string_if("report_host", REPORT_HOST, |host| {
+        (1..=60).contains(&host.len())
+            && !host.contains(|c: char| c.is_whitespace() || c.is_control())
+    });
+    let report_host = report_host.map(str::to_owned);
+    let report_port = section
+        .number("report_port", 1..=65_535)
+        .and_then(|port| u16::try_from(port).ok());
     let flavor = match section.choice("flavor", &["auto", "mysql", "mariadb"]) {
         Some(1) => FlavorChoice::Fixed(Flavor::MySql),
         Some(2) => FlavorChoice::Fixed(Flavor::MariaDb),
@@ -147,17 +166,28 @@ fn read_relay(root: &mut Section<'_, '_>) -> RelayConfig {
             Duration::from_secs(1)..=Duration::from_secs(86_400),
         )
         .unwrap_or(Duration::from_secs(60));
+    let detect_conflicts = section.boolean("detect_conflicts").unwrap_or(true);
     // Its name before there was [limits].
     let max_connections = section.number("max_connections", 1..=100_000);
+    let semi_sync_wait_for_replicas = section.number("semi_sync_wait_for_replicas", 0..=1000);
+    let semi_sync_timeout = section.duration(
+        "semi_sync_timeout",
+        Duration::from_millis(100)..=Duration::from_secs(86_400),
+    );
     RelayConfig {
         server_id,
         data_dir,
         listen: listen.to_owned(),
+        report_host,
+        report_port,
         flavor,
         server_uuid,
         compression,
         replica_write_timeout,
         max_connections,
+        detect_conflicts,
+        semi_sync_wait_for_replicas: semi_sync_wait_for_replicas.unwrap_or(0),
+        semi_sync_timeout: semi_sync_timeout.unwrap_or(Duration::from_secs(10)),
     }
 }
 
@@ -181,6 +211,17 @@ fn read_limits(root: &mut Section<'_, '_>, of_relay: Option<u32>) -> LimitsConfi
         max_connections_per_address: per_address.unwrap_or(50),
         reserved_connections: reserved_connections.unwrap_or(10),
         login_timeout: login_timeout.unwrap_or(Duration::from_secs(10)),
+    }
+}
+
+fn read_alert(root: &mut Section<'_, '_>) -> AlertConfig {
+    let keys = &["replica_lag", "source_silent"];
+    let mut section = root.subsection("alert", "[alert]".to_owned(), keys);
+    let replica_lag = section.duration("replica_lag", Duration::from_secs(1)..=DURATION_MAX);
+    let source_silent = section.duration("source_silent", Duration::from_secs(1)..=DURATION_MAX);
+    AlertConfig {
+        replica_lag: replica_lag.unwrap_or(Duration::from_secs(300)),
+        source_silent: source_silent.unwrap_or(Duration::from_secs(120)),
     }
 }
 
@@ -247,7 +288,11 @@ fn read_sync(section: &mut Section<'_, '_>) -> SyncPolicy {
     }
 }
 
-fn read_sources(root: &mut Section<'_, '_>, filter: &FilterConfig) -> Vec<SourceConfig> {
+fn read_sources(
+    root: &mut Section<'_, '_>,
+    filter: &FilterConfig,
+    sync: SyncPolicy,
+) -> Vec<SourceConfig> {
     let tables = root.tables("source");
     if tables.is_empty() && !root.has("source") {
         root.refuse(
@@ -257,7 +302,7 @@ fn read_sources(root: &mut Section<'_, '_>, filter: &FilterConfig) -> Vec<Source
     }
     let mut sources: Vec<SourceConfig> = Vec::new();
     for (index, (table, offset)) in tables.into_iter().enumerate() {
-        let source = source::read(root.reader(), (table, offset), index + 1, filter);
+        let source = source::read(root.reader(), (table, offset), index + 1, filter, sync);
         let is_repeated = sources.iter().any(|other| other.name == source.name);
         if is_repeated && !source.name.is_empty() {
             let message = format!("expected a unique name, found \"{}\" again", source.name);
@@ -285,7 +330,11 @@ fn read_tls(root: &mut Section<'_, '_>) -> ListenerTlsConfig {
 }
 
 fn read_admin(root: &mut Section<'_, '_>, data_dir: &Path) -> AdminConfig {
-    let mut section = root.subsection("admin", "[admin]".to_owned(), &["socket", "http"]);
+    let mut section = root.subsection(
+        "admin",
+        "[admin]".to_owned(),
+        &["socket", "http", "http_token", "http_token_file"],
+    );
     let socket: PathBuf = section
         .path("socket", "the path of a unix socket")
         .unwrap_or_else(|| data_dir.join("binrelay.sock"));
@@ -303,8 +352,16 @@ fn read_admin(root: &mut Section<'_, '_>, data_dir: &Path) -> AdminConfig {
     let http = section
         .string_if("http", ADDRESS, is_address)
         .and_then(|text| text.parse().ok());
-    if http.is_some() {
-        section.warn_not_served("http", "nothing listens there");
+    let http_token = password::read_http_token(&mut section);
+    if http.is_some_and(|at: SocketAddr| !at.ip().is_loopback()) && http_token.is_none() {
+        section.refuse(
+            "http",
+            "an address that other machines reach needs http_token or http_token_file",
+        );
     }
-    AdminConfig { socket, http }
+    AdminConfig {
+        socket,
+        http,
+        http_token,
+    }
 }

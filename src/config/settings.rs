@@ -2,13 +2,15 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::address_range::AddressRange;
 use crate::flavor::Flavor;
 use crate::position::SourcePosition;
 use crate::secret::{PasswordHash, Secret};
-use crate::tls::ClientTls;
+use crate::tls::{ClientTls, OfferedTls};
 
 /// A whole configuration, checked.
 #[derive(Debug, Clone)]
@@ -25,14 +27,26 @@ pub struct Config {
     pub users: Vec<UserConfig>,
     /// `[limits]`: what clients may take.
     pub limits: LimitsConfig,
+    /// `[alert]`: what makes the relay degraded.
+    pub alert: AlertConfig,
     /// `[tls]`: the listener's certificate.
     pub tls: ListenerTlsConfig,
     /// `[admin]`: where the relay reports its state.
     pub admin: AdminConfig,
     /// Settings that are allowed but probably not intended: a sentence each, with section and key.
     pub warnings: Vec<String>,
+    /// Whether the file itself contains a password or a hash of one.
+    pub holds_passwords: bool,
     /// The file this was read from.
     pub path: PathBuf,
+}
+
+impl Config {
+    /// Whether the file contains passwords and any user of the machine can read it.
+    pub fn exposes_passwords(&self) -> bool {
+        let is_world_readable = |found: std::fs::Metadata| found.permissions().mode() & 0o004 != 0;
+        self.holds_passwords && self.path.metadata().is_ok_and(is_world_readable)
+    }
 }
 
 /// `[relay]`.
@@ -45,6 +59,10 @@ pub struct RelayConfig {
     /// Where replicas and SQL clients connect: `HOST:PORT`. The host may be a name; an IPv6 address is
     /// written in brackets. Default `0.0.0.0:3306`.
     pub listen: String,
+    /// The name that sources show for this replica; `None` = the machine's.
+    pub report_host: Option<String>,
+    /// The port that sources show for this replica; `None` = that of `listen`.
+    pub report_port: Option<u16>,
     /// The server family. Default: that of the first source.
     pub flavor: FlavorChoice,
     /// The relay's `server_uuid` in lower case; `None` = kept in `data_dir/auto.cnf`.
@@ -55,6 +73,13 @@ pub struct RelayConfig {
     pub replica_write_timeout: Duration,
     /// `max_connections` of [`LimitsConfig`], under its name before there was `[limits]`.
     pub max_connections: Option<u32>,
+    /// Whether conflicts of the sources are detected. Default true.
+    pub detect_conflicts: bool,
+    /// Semi-sync: how many replicas must have acknowledged a transaction before the relay acknowledges it
+    /// to its source. Default 0.
+    pub semi_sync_wait_for_replicas: u32,
+    /// How long that is waited for. Default 10 s.
+    pub semi_sync_timeout: Duration,
 }
 
 /// `[limits]`.
@@ -68,6 +93,15 @@ pub struct LimitsConfig {
     pub reserved_connections: u32,
     /// Time limit of a client's login. Default 10 s.
     pub login_timeout: Duration,
+}
+
+/// `[alert]`: what makes `status` degraded.
+#[derive(Debug, Clone, Copy)]
+pub struct AlertConfig {
+    /// A replica that is further behind. Default 5 min.
+    pub replica_lag: Duration,
+    /// A source that has sent nothing for longer, not even a heartbeat. Default 2 min.
+    pub source_silent: Duration,
 }
 
 /// To whom the listener offers compression of the protocol.
@@ -199,7 +233,8 @@ pub struct SourceConfig {
     /// Whether the dump is requested by GTID set. `None` = decided by the source's GTID mode and
     /// `start`. Never contradicts `start`.
     pub auto_position: Option<bool>,
-    /// Whether to register as a semi-synchronous replica. Default false.
+    /// Whether to acknowledge transactions to it (semi-sync). Default false; never true with
+    /// [`SyncPolicy::Never`].
     pub semi_sync: bool,
     /// The first delay before reconnecting. Default 1 s, never more than `connect_retry_max`.
     pub connect_retry: Duration,
@@ -212,6 +247,13 @@ pub struct SourceConfig {
     pub compression: SourceCompression,
     /// How the connection is encrypted.
     pub tls: ClientTls,
+    /// Whether the source has offered TLS before; shared by all copies. Not a setting: it is learnt.
+    pub offered_tls: OfferedTls,
+    /// Without TLS: whether the password may be sent under the RSA key that the source sends. Default
+    /// false.
+    pub get_source_public_key: bool,
+    /// Without TLS: PEM file of the source's RSA key, under which the password may be sent.
+    pub source_public_key_file: Option<PathBuf>,
     /// Which of its changes are kept: its own `[source.filter]`, or else a copy of `[filter]`.
     pub filter: FilterConfig,
 }
@@ -238,7 +280,9 @@ pub struct UserConfig {
     pub name: String,
     /// The password or its hashes; the empty password when none is given.
     pub password: UserPassword,
-    /// The user's privileges, without repetitions; at least one. Default replication.
+    /// From which addresses clients may log in as this user; empty = from all.
+    pub hosts: Vec<AddressRange>,
+    /// The user's privileges, without repetitions; without any, it may only log in. Default replication.
     pub privileges: Vec<Privilege>,
 }
 
@@ -255,7 +299,9 @@ pub enum UserPassword {
 /// A privilege of a user of the relay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Privilege {
-    /// Follow the relay as a replica.
+    /// See the state of the relay, its sources and its clients.
+    Monitor,
+    /// Follow the relay as a replica; includes `Monitor`.
     Replication,
     /// Run administrative statements.
     Admin,
@@ -279,6 +325,8 @@ pub struct ListenerTlsConfig {
 pub struct AdminConfig {
     /// The unix socket for `binrelay status`. Default `data_dir/binrelay.sock`.
     pub socket: PathBuf,
-    /// Address for metrics and health checks; accepted, but has no effect yet.
+    /// Address for the page, metrics and health checks; `None` = none.
     pub http: Option<SocketAddr>,
+    /// What clients must present there. Invariant: `Some` unless `http` is a loopback address.
+    pub http_token: Option<Secret>,
 }

@@ -1,17 +1,18 @@
 //! `[[source]]`: the servers that the relay follows.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use toml::de::{DeTable, DeValue};
 
 use super::reader::{Reader, shortened};
 use super::section::Section;
-use super::settings::{FilterConfig, SourceCompression, SourceConfig, SourceStart};
+use super::settings::{FilterConfig, SourceCompression, SourceConfig, SourceStart, SyncPolicy};
 use super::values::DURATION_MAX;
 use super::{filter_rules, password};
 use crate::position::SourcePosition;
-use crate::tls::{ClientTls, TlsMode};
+use crate::tls::{ClientTls, OfferedTls, TlsMode};
 
 const KEYS: &[&str] = &[
     "name",
@@ -27,6 +28,8 @@ const KEYS: &[&str] = &[
     "connect_retry",
     "connect_retry_max",
     "read_timeout",
+    "get_source_public_key",
+    "source_public_key_file",
     "compression",
     "tls",
     "filter",
@@ -44,6 +47,7 @@ pub(super) fn read<'t>(
     (table, offset): (&'t DeTable<'t>, usize),
     number: usize,
     global_filter: &FilterConfig,
+    sync: SyncPolicy,
 ) -> SourceConfig {
     let label = |of: &str| label(of, table, number);
     let mut section = Section::open(reader, label("source"), Some(table), Some(offset), KEYS);
@@ -69,13 +73,7 @@ pub(super) fn read<'t>(
         .and_then(|port| u16::try_from(port).ok());
     let start = read_start(&mut section);
     let auto_position = read_auto_position(&mut section, &start);
-    let semi_sync = section.boolean("semi_sync").unwrap_or(false);
-    if semi_sync {
-        section.warn_not_served(
-            "semi_sync",
-            "transactions are not acknowledged to this source",
-        );
-    }
+    let semi_sync = read_semi_sync(&mut section, sync);
     let (connect_retry, connect_retry_max) = read_retry(&mut section);
     let read_timeout = section
         .duration(
@@ -89,6 +87,7 @@ pub(super) fn read<'t>(
         _ => SourceCompression::Off,
     };
     let password = password::read(&mut section);
+    let (get_source_public_key, source_public_key_file) = read_server_key(&mut section);
     let tls = read_tls(&mut section, label("source.tls"));
     let filter = if section.has("filter") {
         filter_rules::read(&mut section, label("source.filter"))
@@ -109,8 +108,19 @@ pub(super) fn read<'t>(
         read_timeout,
         compression,
         tls,
+        offered_tls: OfferedTls::default(),
+        get_source_public_key,
+        source_public_key_file,
         filter,
     }
+}
+
+fn read_server_key(section: &mut Section<'_, '_>) -> (bool, Option<PathBuf>) {
+    let is_requested = section.boolean("get_source_public_key").unwrap_or(false);
+    (
+        is_requested,
+        section.readable_file("source_public_key_file"),
+    )
 }
 
 /// `[source "m1"]`, or `[source #1]` if it has no valid name.
@@ -208,6 +218,24 @@ fn read_auto_position(section: &mut Section<'_, '_>, start: &SourceStart) -> Opt
         _ => {}
     }
     Some(auto_position)
+}
+
+fn read_semi_sync(section: &mut Section<'_, '_>, sync: SyncPolicy) -> bool {
+    let semi_sync = section.boolean("semi_sync").unwrap_or(false);
+    if semi_sync && sync == SyncPolicy::Never {
+        section.refuse(
+            "semi_sync",
+            "expected false with [log] sync = \"never\", because nothing would be acknowledged \
+             before it is durable, found true",
+        );
+    }
+    if semi_sync && matches!(sync, SyncPolicy::Interval(_)) {
+        section.warn(
+            "semi_sync",
+            "[log] sync is a duration, so each acknowledgement waits for the next sync",
+        );
+    }
+    semi_sync
 }
 
 fn read_retry(section: &mut Section<'_, '_>) -> (Duration, Duration) {

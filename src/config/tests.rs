@@ -31,6 +31,8 @@ fn refusal(text: &str) -> String {
 fn smallest_file_gets_the_defaults() {
     let config = parse_with("").unwrap();
     assert_eq!(config.relay.server_id, 900);
+    assert_eq!(config.relay.semi_sync_wait_for_replicas, 0);
+    assert_eq!(config.relay.semi_sync_timeout, Duration::from_secs(10));
     assert_eq!(config.relay.data_dir, Path::new("/etc/binrelay/data"));
     assert_eq!(config.relay.listen, "0.0.0.0:3306");
     assert_eq!(config.relay.flavor, FlavorChoice::Auto);
@@ -80,6 +82,8 @@ flavor    = "mariadb"
 server_uuid = "3E11FA47-71CA-11E1-9E33-C80AA9429562"
 replica_write_timeout = "2m"
 compression = "on"
+semi_sync_wait_for_replicas = 2
+semi_sync_timeout = "500ms"
 [log]
 basename = "merged.bin"
 max_size = 4096
@@ -212,11 +216,45 @@ fn all_settings_are_read() {
     assert_eq!(
         config.warnings,
         [
-            "[source \"m1\"] semi_sync: accepted, but has no effect yet: transactions are not \
-             acknowledged to this source",
-            "[admin] http: accepted, but has no effect yet: nothing listens there",
+            "[source \"m1\"] semi_sync: [log] sync is a duration, so each acknowledgement waits for the next \
+             sync",
         ]
     );
+}
+
+#[test]
+fn semi_sync_needs_a_log_that_is_synced() {
+    let source = format!("{SOURCE}semi_sync = true\n");
+    let with = |sync: &str| format!("{RELAY}[log]\nsync = \"{sync}\"\n{source}");
+    for sync in ["commit", "100ms"] {
+        assert!(parse(&with(sync)).unwrap().sources[0].semi_sync, "{sync}");
+    }
+    let refused = refusal(&with("never"));
+    assert!(
+        refused.contains("semi_sync: expected false with [log] sync = \"never\""),
+        "{refused}"
+    );
+    let relay = |line: &str| format!("{RELAY}{line}\n{SOURCE}");
+    for line in [
+        "semi_sync_wait_for_replicas = 1001",
+        "semi_sync_timeout = \"10ms\"",
+    ] {
+        let key = line.split(' ').next().unwrap();
+        assert!(refusal(&relay(line)).contains(key), "{line}");
+    }
+}
+
+#[test]
+fn only_accounts_that_read_the_log_need_a_password() {
+    let warned = |privileges: &str| {
+        let user = format!("[[user]]\nname = \"u\"\nprivileges = {privileges}\n");
+        let config = parse_with(&user).unwrap();
+        (config.users[0].privileges.len(), config.warnings.len())
+    };
+    assert_eq!(warned("[]"), (0, 0));
+    assert_eq!(warned("[\"monitor\"]"), (1, 0));
+    assert_eq!(warned("[\"monitor\", \"replication\"]"), (2, 1));
+    assert_eq!(warned("[\"admin\"]"), (1, 1));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use toml::de::{DeTable, DeValue};
 
+use super::address_range::AddressRange;
 use super::password;
 use super::reader::{Reader, shortened};
 use super::section::{Section, value_offset};
@@ -14,6 +15,7 @@ const KEYS: &[&str] = &[
     "password_env",
     "password_hash",
     "privileges",
+    "hosts",
 ];
 
 /// Reads all users.
@@ -60,23 +62,52 @@ fn read_user<'t>(
         .to_owned();
     let has_password = password::USER_KEYS.iter().any(|key| section.has(key));
     let password = password::read_user(&mut section);
-    if !has_password {
+    let privileges = read_privileges(&mut section);
+    // What the others show is not secret, and checks of load balancers send no password.
+    let has_power = privileges
+        .iter()
+        .any(|privilege| *privilege != Privilege::Monitor);
+    if !has_password && has_power {
         let warning = format!(
             "{}: has no password, so anyone can log in as this user",
             section.label()
         );
         section.reader().warnings.push(warning);
     }
-    let privileges = read_privileges(&mut section);
     UserConfig {
         name,
         password,
+        hosts: read_hosts(&mut section),
         privileges,
     }
 }
 
+fn read_hosts(section: &mut Section<'_, '_>) -> Vec<AddressRange> {
+    const EXPECTED: &str = "a list of addresses and ranges, such as [\"10.0.0.0/8\", \"::1\"]";
+    let Some(texts) = section.strings("hosts", EXPECTED) else {
+        return Vec::new();
+    };
+    if texts.is_empty() {
+        let message = format!("expected {EXPECTED}, found an empty list");
+        section.refuse("hosts", &message);
+    }
+    let mut hosts = Vec::new();
+    for text in texts {
+        match text.parse() {
+            Ok(range) => hosts.push(range),
+            Err(_) => {
+                let found = shortened(text);
+                let message = format!("expected {EXPECTED}, found \"{found}\" in it");
+                section.refuse("hosts", &message);
+            }
+        }
+    }
+    hosts
+}
+
 fn read_privileges(section: &mut Section<'_, '_>) -> Vec<Privilege> {
-    const EXPECTED: &str = "a list of \"replication\" and \"admin\", at least one of them";
+    const EXPECTED: &str =
+        "a list of \"replication\", \"admin\" and \"monitor\", which may be empty";
     let default = vec![Privilege::Replication];
     let Some(names) = section.strings("privileges", EXPECTED) else {
         return default;
@@ -86,6 +117,7 @@ fn read_privileges(section: &mut Section<'_, '_>) -> Vec<Privilege> {
         let privilege = match *name {
             "replication" => Privilege::Replication,
             "admin" => Privilege::Admin,
+            "monitor" => Privilege::Monitor,
             other => {
                 let message = format!("expected {EXPECTED}, found \"{}\" in it", shortened(other));
                 section.refuse("privileges", &message);
@@ -95,12 +127,6 @@ fn read_privileges(section: &mut Section<'_, '_>) -> Vec<Privilege> {
         if !privileges.contains(&privilege) {
             privileges.push(privilege);
         }
-    }
-    if privileges.is_empty() {
-        section.refuse(
-            "privileges",
-            &format!("expected {EXPECTED}, found an empty list"),
-        );
     }
     privileges
 }

@@ -2,12 +2,16 @@
 
 use super::{Compression, Connection, ConnectionError, ConnectionErrorCause, Phase};
 use crate::flavor::Flavor;
-use crate::protocol::auth::{AuthStep, ClientAuth, Secret};
+use crate::protocol::StoredPassword;
+use crate::protocol::auth::{
+    AuthPlugin, AuthStep, ClientAuth, Protection, Secret, ServerKey, certificate_proof,
+};
 use crate::protocol::capability::{
     CLIENT_COMPRESS, CLIENT_SIDE, CLIENT_SSL, CLIENT_ZSTD_COMPRESSION,
 };
 use crate::protocol::handshake::{COLLATION_UTF8MB4, Greeting, HandshakeResponse, SslRequest};
-use crate::tls::{ClientTls, TlsMode, client_config};
+use crate::protocol::response::OkPacket;
+use crate::tls::{ClientTls, OfferedTls, TlsMode, client_config};
 use rustls::pki_types::ServerName;
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -17,6 +21,9 @@ const LOGIN_PACKET_LENGTH_MAX: usize = 64 << 10;
 /// The largest packet that the client announces to accept, in bytes: the protocol's maximum, so
 /// that a source sends events of any size.
 const PACKET_LENGTH_MAX: u32 = 1 << 30;
+
+/// The first byte of a message in the last packet of a login that is a certificate proof.
+const PROOF_MARK: u8 = 1;
 
 /// The server to connect to, and how.
 #[derive(Debug, Clone)]
@@ -31,6 +38,10 @@ pub struct ConnectOptions {
     pub password: Secret,
     /// TLS.
     pub tls: ClientTls,
+    /// Whether this server has offered TLS before.
+    pub offered_tls: OfferedTls,
+    /// The RSA key under which the password may be sent without TLS.
+    pub server_key: ServerKey,
     /// The compression to request; the server must offer it.
     pub compression: Option<Compression>,
     /// Timeout of the whole login, from connecting the socket.
@@ -52,6 +63,8 @@ pub struct ServerGreeting {
     pub auth_plugin: String,
     /// See [`crate::protocol::capability`].
     pub capabilities: u32,
+    /// The protection of the connection: TLS version, cipher and verification, or `none`.
+    pub tls: String,
 }
 
 /// Connects and logs in.
@@ -120,15 +133,19 @@ async fn connect_phases(
 
     *phase = Phase::Authentication;
     connection.set_phase(Phase::Authentication);
-    authenticate(&mut connection, options, &greeting).await?;
+    let verification = authenticate(&mut connection, options, &greeting).await?;
     if let Some(algorithm) = options.compression {
         connection.start_compression(algorithm)?;
     }
     connection.set_phase(Phase::Query);
-    Ok((connection, server_greeting(greeting)))
+    let tls = match connection.encryption() {
+        Some(encryption) => format!("{encryption}, {verification}"),
+        None => "none".to_owned(),
+    };
+    Ok((connection, server_greeting(greeting, tls)))
 }
 
-fn server_greeting(greeting: Greeting) -> ServerGreeting {
+fn server_greeting(greeting: Greeting, tls: String) -> ServerGreeting {
     let flavor = Flavor::of_version(&greeting.server_version);
     let version = match flavor {
         Flavor::MariaDb => greeting
@@ -143,6 +160,7 @@ fn server_greeting(greeting: Greeting) -> ServerGreeting {
         connection_id: greeting.connection_id,
         auth_plugin: greeting.auth_plugin,
         capabilities: greeting.capabilities,
+        tls,
     }
 }
 
@@ -168,10 +186,14 @@ async fn start_tls(
         return Ok(());
     };
     if greeting.capabilities & CLIENT_SSL == 0 {
-        if options.tls.mode == TlsMode::Preferred {
-            return Ok(());
-        }
-        return Err(connection.error(ConnectionErrorCause::TlsNotOffered));
+        return match options.tls.mode {
+            // A man in the middle can change the greeting.
+            TlsMode::Preferred if options.offered_tls.is_set() => {
+                Err(connection.error(ConnectionErrorCause::TlsNoLongerOffered))
+            }
+            TlsMode::Preferred => Ok(()),
+            _ => Err(connection.error(ConnectionErrorCause::TlsNotOffered)),
+        };
     }
     let name = ServerName::try_from(options.host.clone())
         .map_err(|error| connection.error(std::io::Error::other(error)))?;
@@ -185,16 +207,45 @@ async fn start_tls(
     connection.upgrade_client(config, name).await
 }
 
+/// How the server's certificate was verified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verification {
+    Nothing,
+    Chain,
+    ChainAndName,
+    /// By the server's proof that it knows the account's password hash: MariaDB 11.4 and later.
+    Password,
+}
+
+impl std::fmt::Display for Verification {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Verification::Nothing => "certificate not verified",
+            Verification::Chain => "certificate verified (verify_ca)",
+            Verification::ChainAndName => "certificate verified (verify_identity)",
+            Verification::Password => "certificate verified (by the account's password)",
+        })
+    }
+}
+
+fn protection(connection: &Connection, options: &ConnectOptions) -> Protection {
+    match options.tls.mode {
+        _ if !connection.is_tls() => Protection::Plain(options.server_key.clone()),
+        TlsMode::VerifyCa | TlsMode::VerifyIdentity => Protection::VerifiedTls,
+        _ => Protection::UnverifiedTls,
+    }
+}
+
 async fn authenticate(
     connection: &mut Connection,
     options: &ConnectOptions,
     greeting: &Greeting,
-) -> Result<(), ConnectionError> {
+) -> Result<Verification, ConnectionError> {
     let mut auth = ClientAuth::new(
         &greeting.auth_plugin,
         &greeting.scramble,
         &options.password,
-        connection.is_tls(),
+        protection(connection, options),
     );
     let response = HandshakeResponse {
         capabilities: capabilities(connection, options, greeting),
@@ -230,7 +281,51 @@ async fn authenticate(
                 connection.flush().await?;
             }
             AuthStep::Read => {}
-            AuthStep::Done(_) => return Ok(()),
+            AuthStep::Done(ok) => {
+                if connection.is_tls() {
+                    options.offered_tls.set();
+                }
+                return verification(connection, options, (greeting, &auth), &ok);
+            }
         }
+    }
+}
+
+/// How the certificate was verified, once the login is done.
+///
+/// MariaDB 11.4 and later prove with their last packet that the certificate is that of a server which
+/// knows the account's password hash. A proof for another certificate than the one that was presented
+/// is sent on by a man in the middle who has a certificate of his own. A missing proof proves nothing:
+/// older servers, and accounts without a password, have none.
+fn verification(
+    connection: &Connection,
+    options: &ConnectOptions,
+    (greeting, auth): (&Greeting, &ClientAuth<'_>),
+    ok: &OkPacket,
+) -> Result<Verification, ConnectionError> {
+    match options.tls.mode {
+        TlsMode::VerifyCa => return Ok(Verification::Chain),
+        TlsMode::VerifyIdentity => return Ok(Verification::ChainAndName),
+        TlsMode::Disabled | TlsMode::Preferred | TlsMode::Required => {}
+    }
+    let (plugin, Some(certificate)) = (auth.plugin(), connection.peer_certificate()) else {
+        return Ok(Verification::Nothing);
+    };
+    if ok.info.first() != Some(&PROOF_MARK) {
+        return Ok(Verification::Nothing);
+    }
+    let stored = StoredPassword::from_plaintext(options.password.expose());
+    let Some(hash) = stored.proof_hash(plugin) else {
+        return Ok(Verification::Nothing);
+    };
+    // client_ed25519 signs a nonce of its own, but the proof is computed from the greeting's scramble.
+    let scramble = match plugin {
+        AuthPlugin::Ed25519 => greeting.scramble.as_slice(),
+        _ => auth.scramble(),
+    };
+    let proof = certificate_proof(hash, scramble, certificate);
+    match proof.eq_ignore_ascii_case(&ok.info) {
+        true => Ok(Verification::Password),
+        false => Err(connection.error(ConnectionErrorCause::CertificateProof)),
     }
 }

@@ -73,9 +73,12 @@ pub(super) struct CompressedStream {
     /// One packet to be sent; `sent` bytes of it were.
     output: Vec<u8>,
     sent: usize,
-    /// The number of the next packet in either direction.
+    /// The number of the next packet in either direction; only of the next one to be sent, if
+    /// `is_semi_sync`.
     sequence: u8,
     any_sequence: bool,
+    /// Whether the numbers of received packets are ignored.
+    is_semi_sync: bool,
 }
 
 fn invalid(text: String) -> io::Error {
@@ -97,6 +100,7 @@ impl CompressedStream {
             sent: 0,
             sequence: 0,
             any_sequence: false,
+            is_semi_sync: false,
         })
     }
 
@@ -109,6 +113,18 @@ impl CompressedStream {
     pub(super) fn begin_command(&mut self) {
         self.sequence = 0;
         self.any_sequence = false;
+        self.is_semi_sync = false;
+    }
+
+    /// From now on, both directions have numbers of their own, and those of received packets are
+    /// ignored: servers differ in them after an acknowledgement.
+    pub(super) fn begin_semi_sync(&mut self) {
+        self.is_semi_sync = true;
+    }
+
+    /// Sets the number of the next packet to send.
+    pub(super) fn set_sent_sequence(&mut self, sequence: u8) {
+        self.sequence = sequence;
     }
 
     /// Accepts any number for the next packet to receive.
@@ -154,14 +170,16 @@ impl CompressedStream {
         let length =
             |a: u8, b: u8, c: u8| usize::from(a) | usize::from(b) << 8 | usize::from(c) << 16;
         let (left, unpacked) = (length(a, b, c), length(d, e, f));
-        if sequence != self.sequence && !self.any_sequence {
-            let expected = self.sequence;
-            return Err(invalid(format!(
-                "compressed packet number {sequence} instead of {expected}"
-            )));
+        if !self.is_semi_sync {
+            if sequence != self.sequence && !self.any_sequence {
+                let expected = self.sequence;
+                return Err(invalid(format!(
+                    "compressed packet number {sequence} instead of {expected}"
+                )));
+            }
+            self.sequence = sequence.wrapping_add(1);
+            self.any_sequence = false;
         }
-        self.sequence = sequence.wrapping_add(1);
-        self.any_sequence = false;
         if unpacked == 0 {
             self.state = State::Stored { left };
             return Ok(());

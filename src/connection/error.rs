@@ -98,6 +98,19 @@ pub enum ConnectionErrorCause {
     /// The settings require TLS and the server does not offer it.
     #[error("TLS is required, but the server does not offer it")]
     TlsNotOffered,
+    /// A server that offered TLS before does not offer it, in mode preferred.
+    #[error(
+        "the server has offered TLS before and does not offer it now: enable TLS on it again, or, if it is to \
+         be followed without TLS, set mode = \"disabled\" in this source's [source.tls]"
+    )]
+    TlsNoLongerOffered,
+    /// The server's proof is for another certificate than the one that it presented.
+    #[error(
+        "the server presented a TLS certificate that is not its own, according to its proof by the account's \
+         password: something between the relay and the server decrypts the connection; if that is intended, \
+         set mode = \"verify_ca\" and ca in this source's [source.tls]"
+    )]
+    CertificateProof,
     /// The settings require compression and the server does not offer it.
     #[error("the server does not offer the configured compression")]
     CompressionNotOffered,

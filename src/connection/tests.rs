@@ -1,10 +1,10 @@
 use super::client::{ConnectOptions, connect};
 use super::*;
 use crate::protocol::ServerError;
-use crate::protocol::auth::Secret;
+use crate::protocol::auth::{Secret, ServerKey};
 use crate::protocol::framing::FRAME_PAYLOAD_MAX;
 use crate::protocol::response::{Column, OkPacket};
-use crate::tls::{ClientTls, server_config};
+use crate::tls::{ClientTls, OfferedTls, server_config};
 use rustls::pki_types::ServerName;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
@@ -286,6 +286,8 @@ async fn a_silent_server_times_out_in_its_phase() {
         user: "repl".to_owned(),
         password: Secret::new("secret"),
         tls: ClientTls::default(),
+        offered_tls: OfferedTls::default(),
+        server_key: ServerKey::Refused,
         compression: None,
         connect_timeout: Duration::from_millis(50),
         read_buffer_size: 1024,

@@ -31,6 +31,20 @@ impl Transport {
         }
     }
 
+    /// See [`CompressedStream::begin_semi_sync`].
+    pub(super) fn begin_semi_sync(&mut self) {
+        if let Transport::Compressed(compressed) = self {
+            compressed.begin_semi_sync();
+        }
+    }
+
+    /// Sets the number of the next compressed packet to send.
+    pub(super) fn set_sent_sequence(&mut self, sequence: u8) {
+        if let Transport::Compressed(compressed) = self {
+            compressed.set_sent_sequence(sequence);
+        }
+    }
+
     /// Accepts any number for the next compressed packet to read.
     pub(super) fn accept_any_sequence(&mut self) {
         if let Transport::Compressed(compressed) = self {

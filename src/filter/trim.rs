@@ -98,6 +98,7 @@ pub struct Trim {
     waiting_start: Option<u64>,
     kept_changes: bool,
     dropped: bool,
+    rewrote: bool,
     /// The body of the last judged event, with another database.
     rewritten: Vec<u8>,
 }
@@ -119,11 +120,17 @@ impl Trim {
         self.waiting_start = None;
         self.kept_changes = false;
         self.dropped = false;
+        self.rewrote = false;
     }
 
     /// Whether the transaction had changes, and all of them were dropped.
     pub fn dropped_all(&self) -> bool {
         self.dropped && !self.kept_changes
+    }
+
+    /// Whether anything of the transaction was dropped or rewritten.
+    pub fn has_altered(&self) -> bool {
+        self.dropped || self.rewrote
     }
 
     /// After [`Verdict::KeepRewritten`]: the bytes to append instead of the body that was judged.
@@ -223,6 +230,7 @@ impl Trim {
         let Some(database) = renamed else {
             return Ok(Verdict::Keep);
         };
+        self.rewrote = true;
         let out = &mut self.rewritten;
         rewrite::query(event_type, body, &query, &variables, database, out)?;
         Ok(Verdict::KeepRewritten)
@@ -255,6 +263,7 @@ impl Trim {
         let Some(database) = renamed else {
             return Ok(Verdict::Keep);
         };
+        self.rewrote = true;
         rewrite::table_map(body, &map, database, &mut self.rewritten)?;
         Ok(Verdict::KeepRewritten)
     }

@@ -49,6 +49,16 @@ impl GtidError {
         }
     }
 
+    /// An encoding that has a source twice.
+    pub(super) fn repeated_source(sid: &dyn std::fmt::Display) -> GtidError {
+        GtidError::Binary {
+            structure: "GTID set",
+            expected: "each source once",
+            at: 0,
+            found: format!("{sid} again"),
+        }
+    }
+
     /// The same error for a part that starts at byte `base` of a larger text.
     pub(super) fn shifted(self, base: usize) -> GtidError {
         match self {

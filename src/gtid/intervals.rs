@@ -100,9 +100,15 @@ impl Intervals {
     }
 
     pub(super) fn subtract(&mut self, other: &Intervals) {
+        self.subtract_sorted(&other.0);
+    }
+
+    /// Removes intervals that are in order, with a gap between neighbours.
+    pub(super) fn subtract_sorted(&mut self, other: &[Interval]) {
         let mut left = Vec::with_capacity(self.0.len());
         for mut rest in self.0.drain(..) {
-            let mut holes = other.0.iter().skip(other.position(rest.start));
+            let first = other.partition_point(|hole| hole.end < rest.start);
+            let mut holes = other.iter().skip(first);
             loop {
                 match holes.next() {
                     Some(hole) if hole.start <= rest.end => {
@@ -128,10 +134,12 @@ impl Intervals {
     }
 
     pub(super) fn is_subset_of(&self, other: &Intervals) -> bool {
-        self.0.iter().all(|i| {
-            let candidate = other.0.get(other.position(i.start));
-            candidate.is_some_and(|o| o.start <= i.start && i.end <= o.end)
-        })
+        self.0.iter().all(|i| other.contains_interval(*i))
+    }
+
+    pub(super) fn contains_interval(&self, wanted: Interval) -> bool {
+        let candidate = self.0.get(self.position(wanted.start));
+        candidate.is_some_and(|i| i.start <= wanted.start && wanted.end <= i.end)
     }
 
     pub(super) fn intersects(&self, other: &Intervals) -> bool {

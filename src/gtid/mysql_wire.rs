@@ -47,34 +47,47 @@ impl GtidSet {
     /// When it is truncated or followed by other bytes, its format is unknown, a source appears
     /// twice, or intervals are empty, out of range or not in order with a gap between neighbours.
     pub fn decode(bytes: &[u8]) -> Result<GtidSet, GtidError> {
-        let mut scanner = ByteScanner::new("GTID set", bytes);
-        let header = scanner.u64("the number of sources (8 bytes)")?;
-        let (tagged, sources) = match header >> FORMAT_SHIFT {
-            0 => (false, header),
-            TAGGED => (true, (header & !(0xff << FORMAT_SHIFT)) >> 8),
-            other => {
-                return Err(scanner.error("format 0 or 1 (tagged)", 7, format!("format {other}")));
-            }
-        };
         let mut set = GtidSet::new();
-        // A false count ends at the first missing byte; no memory is allocated by it.
-        for _ in 0..sources {
-            let at = scanner.at();
-            let uuid = Uuid(scanner.array("a UUID (16 bytes)")?);
-            let tag = if tagged {
-                decode_tag(&mut scanner)?
-            } else {
-                Tag::NONE
-            };
-            let sid = Sid { uuid, tag };
-            let intervals = decode_intervals(&mut scanner)?;
+        for_each_source(bytes, |scanner, sid, at| {
+            let mut intervals = Vec::new();
+            for_each_interval(scanner, |interval| intervals.push(interval))?;
+            let intervals = Intervals::from_unsorted(intervals);
             if !intervals.is_empty() && set.sources.insert(sid, intervals).is_some() {
                 return Err(scanner.error("each source once", at, format!("{sid} again")));
             }
-        }
-        scanner.end()?;
+            Ok(())
+        })?;
         Ok(set)
     }
+}
+
+/// Reads an encoding that fills `bytes`. `read` gets each source and its offset, and must read its
+/// intervals with [`for_each_interval`].
+pub(super) fn for_each_source(
+    bytes: &[u8],
+    mut read: impl FnMut(&mut ByteScanner<'_>, Sid, usize) -> Result<(), GtidError>,
+) -> Result<(), GtidError> {
+    let mut scanner = ByteScanner::new("GTID set", bytes);
+    let header = scanner.u64("the number of sources (8 bytes)")?;
+    let (tagged, sources) = match header >> FORMAT_SHIFT {
+        0 => (false, header),
+        TAGGED => (true, (header & !(0xff << FORMAT_SHIFT)) >> 8),
+        other => {
+            return Err(scanner.error("format 0 or 1 (tagged)", 7, format!("format {other}")));
+        }
+    };
+    // A false count ends at the first missing byte; no memory is allocated by it.
+    for _ in 0..sources {
+        let at = scanner.at();
+        let uuid = Uuid(scanner.array("a UUID (16 bytes)")?);
+        let tag = if tagged {
+            decode_tag(&mut scanner)?
+        } else {
+            Tag::NONE
+        };
+        read(&mut scanner, Sid { uuid, tag }, at)?;
+    }
+    scanner.end()
 }
 
 fn decode_tag(scanner: &mut ByteScanner<'_>) -> Result<Tag, GtidError> {
@@ -88,9 +101,12 @@ fn decode_tag(scanner: &mut ByteScanner<'_>) -> Result<Tag, GtidError> {
     Tag::from_bytes(tag).map_err(|e| scanner.error("a valid tag", at + 1, e.to_string()))
 }
 
-fn decode_intervals(scanner: &mut ByteScanner<'_>) -> Result<Intervals, GtidError> {
+/// Reads the intervals of one source.
+pub(super) fn for_each_interval(
+    scanner: &mut ByteScanner<'_>,
+    mut visit: impl FnMut(Interval),
+) -> Result<(), GtidError> {
     let count = scanner.u64("the number of intervals (8 bytes)")?;
-    let mut intervals = Vec::new();
     let mut previous_end = 0;
     for _ in 0..count {
         let at = scanner.at();
@@ -100,11 +116,11 @@ fn decode_intervals(scanner: &mut ByteScanner<'_>) -> Result<Intervals, GtidErro
             let found = format!("{start} up to {end} (exclusive) after {previous_end}");
             return Err(scanner.error("intervals within range, in order and apart", at, found));
         }
-        intervals.push(Interval {
+        visit(Interval {
             start,
             end: end - 1,
         });
         previous_end = end;
     }
-    Ok(Intervals::from_unsorted(intervals))
+    Ok(())
 }

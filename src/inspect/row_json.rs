@@ -19,6 +19,7 @@
 use jiff::Timestamp as Instant;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
+use serde_json::Value;
 
 use super::description::UNCOMPRESSED_MAX;
 use super::json_text::{JsonText, hex};
@@ -26,7 +27,7 @@ use super::row_text::changes_line;
 use crate::binlog::columns::Columns;
 use crate::binlog::compressed::decompress_column;
 use crate::binlog::row_images::{Cell, RawValue, RowImages, RowsKind};
-use crate::binlog::row_value::Value;
+use crate::binlog::row_value::Value as RowValue;
 use crate::binlog::temporal::Timestamp;
 
 /// The rows of an event, decoded while they are written.
@@ -78,6 +79,12 @@ impl Serialize for JsonRow<'_> {
     }
 }
 
+/// The values of an image, as the lines of `dump --json` show them.
+pub fn image_json(cells: &[Cell<'_>]) -> Vec<Value> {
+    let shown = |cell| serde_json::to_value(JsonCell(cell)).unwrap_or_default();
+    cells.iter().map(shown).collect()
+}
+
 struct Values<'a>(&'a [Cell<'a>]);
 
 impl Serialize for Values<'_> {
@@ -97,7 +104,7 @@ impl Serialize for JsonCell<'_> {
                 Ok(text) => serializer.serialize_str(&text),
                 Err(error) => damaged(error, serializer),
             },
-            RawValue::Bytes(bytes) => match Value::decode(cell.column, bytes) {
+            RawValue::Bytes(bytes) => match RowValue::decode(cell.column, bytes) {
                 Ok(value) => value_json(value, cell.column.unsigned, serializer),
                 Err(error) => damaged(error, serializer),
             },
@@ -112,30 +119,30 @@ fn damaged<S: Serializer>(error: impl ToString, serializer: S) -> Result<S::Ok, 
 }
 
 fn value_json<S: Serializer>(
-    value: Value<'_>,
+    value: RowValue<'_>,
     unsigned: bool,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
     match value {
-        Value::Int { bits, .. } if unsigned => serializer.serialize_u64(bits),
-        Value::Int { bits, width } => serializer.serialize_i64(Value::signed(bits, width)),
-        Value::Float(value) => serializer.serialize_f32(value),
-        Value::Double(value) => serializer.serialize_f64(value),
-        Value::Decimal(text) => serializer.serialize_str(&text),
-        Value::Bit { bytes, .. } => bits(bytes.iter(), bytes, serializer),
-        Value::Set(bytes) => bits(bytes.iter().rev(), bytes, serializer),
-        Value::Enum(number) => serializer.serialize_u64(number),
-        Value::Year(1900) => serializer.serialize_u16(0),
-        Value::Year(year) => serializer.serialize_u16(year),
-        Value::Date(date) => serializer.collect_str(&date),
-        Value::Time(time) => serializer.collect_str(&time),
-        Value::DateTime(time) => serializer.collect_str(&time),
-        Value::Timestamp(timestamp) => serializer.serialize_str(&instant(timestamp)),
-        Value::Bytes(bytes) => JsonText(bytes).serialize(serializer),
-        Value::Geometry(bytes) => serializer.serialize_str(&hex(bytes)),
-        Value::Vector(elements) => serializer.collect_seq(elements),
-        Value::Json(document) => JsonText(&document.into_json()).serialize(serializer),
-        Value::Compressed(bytes) => match decompress_column(bytes, UNCOMPRESSED_MAX) {
+        RowValue::Int { bits, .. } if unsigned => serializer.serialize_u64(bits),
+        RowValue::Int { bits, width } => serializer.serialize_i64(RowValue::signed(bits, width)),
+        RowValue::Float(value) => serializer.serialize_f32(value),
+        RowValue::Double(value) => serializer.serialize_f64(value),
+        RowValue::Decimal(text) => serializer.serialize_str(&text),
+        RowValue::Bit { bytes, .. } => bits(bytes.iter(), bytes, serializer),
+        RowValue::Set(bytes) => bits(bytes.iter().rev(), bytes, serializer),
+        RowValue::Enum(number) => serializer.serialize_u64(number),
+        RowValue::Year(1900) => serializer.serialize_u16(0),
+        RowValue::Year(year) => serializer.serialize_u16(year),
+        RowValue::Date(date) => serializer.collect_str(&date),
+        RowValue::Time(time) => serializer.collect_str(&time),
+        RowValue::DateTime(time) => serializer.collect_str(&time),
+        RowValue::Timestamp(timestamp) => serializer.serialize_str(&instant(timestamp)),
+        RowValue::Bytes(bytes) => JsonText(bytes).serialize(serializer),
+        RowValue::Geometry(bytes) => serializer.serialize_str(&hex(bytes)),
+        RowValue::Vector(elements) => serializer.collect_seq(elements),
+        RowValue::Json(document) => JsonText(&document.into_json()).serialize(serializer),
+        RowValue::Compressed(bytes) => match decompress_column(bytes, UNCOMPRESSED_MAX) {
             Ok(Some(expanded)) => JsonText(&expanded).serialize(serializer),
             Ok(None) => damaged("more than 64 MiB when decompressed", serializer),
             Err(error) => damaged(error, serializer),

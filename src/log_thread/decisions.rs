@@ -39,6 +39,7 @@ impl LogThread {
             }
             DeliveredChange::NewHistory(server_id, before) => {
                 self.merge.begin_history(*server_id, before);
+                self.log.forget_sent(*server_id, before);
                 new_server = Some(*server_id);
             }
         }

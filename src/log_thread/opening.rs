@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::paths::Paths;
+use super::paths::{PathKind, Paths};
 use super::retention::FollowedPaths;
 use super::source::Source;
 use super::{LogThread, carried_over};
@@ -70,6 +70,7 @@ impl LogThread {
             number: 1,
         };
         let configured = options.source_names.clone();
+        let kinds = vec![PathKind::Configured; options.source_names.len()];
         let tables = TemporaryTables::default();
         Self::open(
             options,
@@ -77,7 +78,7 @@ impl LogThread {
             opened,
             merge,
             (tables, GtidSet::new()),
-            configured,
+            (configured, kinds),
         )
     }
 
@@ -87,17 +88,22 @@ impl LogThread {
     /// When the files cannot be created.
     pub fn resume(mut options: LogOptions, recovered: Recovered) -> Result<Self, LogError> {
         let configured = std::mem::replace(&mut options.source_names, recovered.source_names);
+        let kind = |name: &Arc<str>| PathKind::of(name, &configured);
+        let kinds = options.source_names.iter().map(kind).collect();
         let progress = options.source_names.iter();
         let progress = progress.map(|name| recovered.sources.get(name).cloned());
         let progress = progress.map(Option::unwrap_or_default).collect();
         Writer::close_recovered(&options, recovered.end)?;
-        let merge = Merge::new(
+        let mut merge = Merge::new(
             options.server_id,
             recovered.executed.clone(),
             recovered.purged.clone(),
             recovered.pairing,
             recovered.halves,
         );
+        for (server_id, before) in &recovered.new_histories {
+            merge.restore_history(*server_id, before);
+        }
         let opened = OpenedLog {
             log_id: recovered.log_id,
             state: LogState {
@@ -109,7 +115,8 @@ impl LogThread {
             number: recovered.end.file + 1,
         };
         let kept = (recovered.temporary_tables, recovered.counted);
-        Self::open(options, &recovered.format, opened, merge, kept, configured)
+        let kept_paths = (configured, kinds);
+        Self::open(options, &recovered.format, opened, merge, kept, kept_paths)
     }
 
     fn open(
@@ -118,16 +125,20 @@ impl LogThread {
         opened: OpenedLog,
         mut merge: Merge,
         (temporary_tables, counted): (TemporaryTables, GtidSet),
-        configured: Vec<Arc<str>>,
+        (configured, kinds): (Vec<Arc<str>>, Vec<PathKind>),
     ) -> Result<Self, LogError> {
-        let has_one_path = has_one_path(&configured, &options.source_names);
         for progress in &opened.state.sources {
             merge.begin_origin(progress.server_id, progress.first_timestamp != 0);
         }
-        if has_one_path {
+        let live = kinds.iter().filter(|kind| **kind != PathKind::Removed);
+        if live.count() == 1 {
+            // All transactions come by one path.
             merge.set_one_source();
         }
-        let sources = options.source_names.iter().cloned().map(Source::new);
+        let server_ids = opened.state.sources.iter();
+        merge.start_file(opened.number, server_ids.map(|source| source.server_id));
+        let sources = options.source_names.iter().cloned().zip(kinds);
+        let sources = sources.map(|(name, kind)| Source::new(name, kind));
         let sources = sources.collect();
         let carried = carried_over(&merge, &temporary_tables, &counted, opened.number);
         let followed = FollowedPaths::new(configured);
@@ -144,17 +155,4 @@ impl LogThread {
             counted,
         })
     }
-}
-
-/// Whether all transactions come by one path: there is one source, no server but one has answered at its
-/// address, and others that the log knows were removed.
-fn has_one_path(configured: &[Arc<str>], known: &[Arc<str>]) -> bool {
-    let [only] = configured else {
-        return false;
-    };
-    let is_of_only = |name: &Arc<str>| {
-        let rest = name.strip_prefix(&**only);
-        rest.is_some_and(|rest| rest.starts_with('@'))
-    };
-    !known.iter().any(is_of_only)
 }

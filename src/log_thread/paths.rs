@@ -6,6 +6,31 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+/// Why the log knows a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PathKind {
+    /// It is the first path of a configured source.
+    Configured,
+    /// Another server has answered at the address of a configured source.
+    Moved,
+    /// Its source was removed from the configuration: nothing arrives on it.
+    Removed,
+}
+
+impl PathKind {
+    /// The kind of the path with this name; `configured` are the names of the sources.
+    pub(super) fn of(name: &str, configured: &[Arc<str>]) -> Self {
+        if configured.iter().any(|source| **source == *name) {
+            return PathKind::Configured;
+        }
+        let source = name.rsplit_once('@').map(|(source, _)| source);
+        match configured.iter().any(|one| Some(&**one) == source) {
+            true => PathKind::Moved,
+            false => PathKind::Removed,
+        }
+    }
+}
+
 /// The paths of a log, by number.
 #[derive(Debug)]
 pub struct Paths {

@@ -7,6 +7,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 use super::error::Refusal;
 use crate::gtid::{BinlogState, GtidSet};
 use crate::merge::MergeError;
+use crate::position::{RecordNumber, SourcePosition};
 use crate::relay_log::SourceProgress;
 use crate::transaction::TransactionBatch;
 
@@ -49,6 +50,21 @@ pub enum DeliveredChange {
     NewHistory(u32, BinlogState),
 }
 
+/// Without GTIDs: the question which of its own server's transactions a path has not sent, although another one has
+/// delivered them.
+#[derive(Debug)]
+pub struct OwnUnsent {
+    /// The number of the path.
+    pub path: u16,
+    /// The number of its configured source.
+    pub source: u16,
+    /// The source is refused if that is still this one, although the path has reached the end of its binlog, which
+    /// was this position when the transaction had been delivered.
+    pub refused: Option<(RecordNumber, SourcePosition)>,
+    /// For the record of the first such transaction.
+    pub done: oneshot::Sender<Option<RecordNumber>>,
+}
+
 /// What receivers send to the log thread.
 #[derive(Debug)]
 pub enum Queued {
@@ -56,6 +72,8 @@ pub enum Queued {
     Batch(QueuedBatch),
     /// A decision about a source.
     Continuation(Box<Continuation>),
+    /// A question.
+    OwnUnsent(Box<OwnUnsent>),
 }
 
 /// Per-source counters, and the refusal that stops the source.
@@ -75,6 +93,8 @@ pub struct SourceCounters {
     pub taken: AtomicU64,
     /// Batches after which the log was committed.
     pub committed: watch::Sender<u64>,
+    /// Batches whose transactions, or records that they were left out, are on disk.
+    pub durable: watch::Sender<u64>,
     /// Why the log refuses this source's transactions, once it does.
     pub refusal: watch::Sender<Option<RefusalNote>>,
 }
@@ -89,6 +109,7 @@ impl Default for SourceCounters {
             queued: AtomicU64::new(0),
             taken: AtomicU64::new(0),
             committed: watch::Sender::new(0),
+            durable: watch::Sender::new(0),
             refusal: watch::Sender::new(None),
         }
     }
@@ -140,8 +161,17 @@ impl SourceCounters {
 
     /// Notes that the log was committed after all batches that were taken from the queue.
     pub(super) fn note_commit(&self) {
+        self.note_taken(&self.committed);
+    }
+
+    /// Notes that everything that was committed is on disk.
+    pub(super) fn note_durable(&self) {
+        self.note_taken(&self.durable);
+    }
+
+    fn note_taken(&self, mark: &watch::Sender<u64>) {
         let taken = self.taken.load(Ordering::Relaxed);
-        self.committed.send_if_modified(|count| {
+        mark.send_if_modified(|count| {
             let is_new = *count != taken;
             *count = taken;
             is_new

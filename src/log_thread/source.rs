@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::paths::PathKind;
 use crate::identity::Identity;
 use crate::position::SourcePosition;
 use crate::transaction::{Transaction, TransactionBatch};
@@ -11,6 +12,8 @@ use crate::transaction::{Transaction, TransactionBatch};
 pub(super) struct Source {
     /// Its name in the configuration.
     name: Arc<str>,
+    /// Why the log knows it.
+    pub(super) kind: PathKind,
     /// When its server was started, by its own clock; 0 when unknown.
     server_started: u32,
     /// The same, when its server's ended sessions were last considered.
@@ -20,9 +23,10 @@ pub(super) struct Source {
 }
 
 impl Source {
-    pub(super) fn new(name: Arc<str>) -> Self {
+    pub(super) fn new(name: Arc<str>, kind: PathKind) -> Self {
         Self {
             name,
+            kind,
             server_started: 0,
             sessions_began: 0,
             reported_repetitions: false,

@@ -1,7 +1,7 @@
 //! The temporary tables of sessions that ended with their server, see
 //! [`crate::merge::temporary_tables`].
 
-use super::{AppendError, LogThread, Refusal};
+use super::{AppendError, LogThread, PathKind, Refusal};
 use crate::binlog::event::{EventHeader, HEADER_LEN};
 use crate::binlog::query::Query;
 use crate::binlog::{CHECKSUM_LEN, EventType};
@@ -29,9 +29,7 @@ impl LogThread {
         let own = batch.source_server_id;
         let changes = self
             .temporary_tables
-            .changes_of_restart(batch.source, |origin| {
-                origin != own && self.log.follows(origin)
-            });
+            .changes_of_restart(batch.source, |origin| origin != own && self.follows(origin));
         if !changes.is_empty() && self.temporary_tables.was_late(own, created) {
             tracing::error!(
                 "server_id {own} was restarted, and a peer sent its newer transactions first, while \
@@ -46,7 +44,7 @@ impl LogThread {
 
     /// Records that the server with server_id `own` on this path has begun a new history: its sessions have ended.
     pub(super) fn end_sessions(&mut self, path: u16, own: u32) {
-        let elsewhere = |origin| origin != own && self.log.follows(origin);
+        let elsewhere = |origin| origin != own && self.follows(origin);
         let changes = self.temporary_tables.changes_of_restart(path, elsewhere);
         self.change_temporary_tables(changes);
     }
@@ -109,8 +107,14 @@ impl LogThread {
     ) -> Option<(Cleanup, Vec<TableChange>)> {
         let origin = transaction.server_id;
         let is_of_peer = origin != batch.source_server_id && is_cleanup(transaction);
-        (is_of_peer && self.log.follows(origin))
+        (is_of_peer && self.follows(origin))
             .then(|| self.temporary_tables.clean_up(batch.source, transaction))
+    }
+
+    /// Whether the relay itself follows the server with this server_id.
+    fn follows(&self, server_id: u32) -> bool {
+        let mut followed = self.sources.iter().zip(self.log.server_ids());
+        followed.any(|(source, id)| source.kind != PathKind::Removed && id == server_id)
     }
 
     fn merge_decision(

@@ -23,8 +23,10 @@ use crate::identity::{CopyEvidence, Executed, Identity};
 use crate::position::{RecordNumber, SourcePosition};
 use crate::transaction::{Transaction, TransactionBatch};
 
-/// The most windows, 4 MiB. The window that was used least recently is replaced.
-const WINDOWS_MAX: usize = 32;
+/// The most windows. The window that was used least recently is replaced.
+const WINDOWS_MAX: usize = 128;
+/// The most transactions of all windows: 3 MiB. Each window has an equal part.
+const WINDOWS_LEN: usize = 1 << 16;
 
 /// The progress of a path: what its source has sent so far.
 #[derive(Debug, Clone, Copy)]
@@ -144,11 +146,15 @@ impl Copies {
     }
 
     /// Forgets the transactions of a MariaDB server whose new history was accepted: its GTIDs are assigned
-    /// again.
-    pub fn forget(&mut self, server_id: u32) {
+    /// again, after those of `before`.
+    pub fn forget(&mut self, server_id: u32, before: &BinlogState) {
         self.recent.retain(|origin| !origin.is_server(server_id));
         self.windows
             .retain(|window| !window.origin.is_server(server_id));
+        // Their records are read: those of the new history have some.
+        if let Executed::MariaDb(before_log) = &mut self.before {
+            before_log.begin_again(server_id, before);
+        }
     }
 
     /// Classifies a transaction whose GTID was delivered.
@@ -204,9 +210,11 @@ impl Copies {
             return Ok(None);
         }
         self.use_window(path, origin);
+        let len = WINDOWS_LEN / self.windows.len().next_power_of_two();
         let Some(window) = self.windows.last_mut() else {
             return Ok(None);
         };
+        window.set_len(len);
         let found = window.find(identity, number, ledger)?;
         Ok(found.map(|delivered| delivered.evidence))
     }
@@ -223,6 +231,10 @@ impl Copies {
                 if self.windows.len() == WINDOWS_MAX {
                     self.windows.remove(0);
                 }
+                let len = WINDOWS_LEN / (self.windows.len() + 1).next_power_of_two();
+                self.windows
+                    .iter_mut()
+                    .for_each(|window| window.set_len(len));
                 Window::new(path, origin)
             }
         };

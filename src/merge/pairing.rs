@@ -76,6 +76,8 @@ use crate::position::RecordNumber;
 pub struct Pairing {
     sources: Vec<Source>,
     paths: HashMap<(u16, u32), Path>,
+    /// The first record of the newest index.
+    file_begin: RecordNumber,
     /// The server_ids of the sources of which files before the first one that was read are lost.
     purged: HashSet<u32>,
 }
@@ -87,6 +89,8 @@ struct Source {
     server_id: u32,
     /// Where in the ledger the path's queue for another origin would begin.
     unseen_from: RecordNumber,
+    /// Whether a transaction of it counts as delivered since the newest index began.
+    has_delivered: bool,
 }
 
 impl Pairing {
@@ -97,11 +101,24 @@ impl Pairing {
         let source = |unseen_from| Source {
             server_id: 0,
             unseen_from,
+            has_delivered: false,
         };
         Self {
             sources: unseen_from.into_iter().map(source).collect(),
             paths: HashMap::new(),
+            file_begin: RecordNumber::default(),
             purged: HashSet::new(),
+        }
+    }
+
+    /// Begins with the index whose first record is `begin`; `server_ids` are those of the paths, by number, as far
+    /// as they are known. All else that decides is in the states, or follows from the records of this index: so a
+    /// restart of the relay decides in the same way.
+    pub fn start_file(&mut self, begin: RecordNumber, server_ids: impl IntoIterator<Item = u32>) {
+        self.file_begin = begin;
+        for (source, server_id) in self.sources.iter_mut().zip(server_ids) {
+            source.has_delivered = false;
+            source.server_id = server_id;
         }
     }
 
@@ -118,6 +135,7 @@ impl Pairing {
         self.sources.push(Source {
             server_id: 0,
             unseen_from,
+            has_delivered: false,
         });
         let path = (self.sources.len() - 1) as u16;
         self.begin_queues(path);
@@ -167,13 +185,31 @@ impl Pairing {
         }
     }
 
-    /// Whether all other paths are the origin's own, so that only these can have delivered the
-    /// entries of the arrival's queue.
+    /// The record of the first transaction of the path's own server, `origin`, that another path has delivered and
+    /// this one has not sent; `None` also where it need not send it.
+    pub fn own_unsent(
+        &mut self,
+        path: u16,
+        origin: u32,
+        ledger: &impl Ledger,
+    ) -> Option<RecordNumber> {
+        let has_lost = self.purged.contains(&origin);
+        let queue = self.paths.get_mut(&(path, origin))?;
+        queue.fill(path, origin, ledger).ok()?;
+        queue.unsent(has_lost)
+    }
+
+    /// Whether only the origin's own paths can have delivered the entries of the arrival's queue. A path that has
+    /// delivered nothing for so long, for example because its source was removed, has not.
     fn others_are_direct(&self, arrival: &Arrival) -> bool {
+        let queue = self.paths.get(&(arrival.path, arrival.origin));
+        let first = queue.and_then(Path::first_record);
+        let is_of_file = first.is_none_or(|first| first >= self.file_begin);
         let others = (0u16..).zip(&self.sources);
-        others
-            .filter(|(path, _)| *path != arrival.path)
-            .all(|(_, source)| source.server_id == arrival.origin)
+        let mut others = others.filter(|(path, _)| *path != arrival.path);
+        others.all(|(_, source)| {
+            source.server_id == arrival.origin || is_of_file && !source.has_delivered
+        })
     }
 
     /// Records whether files before the first one that was read from the source with `server_id`
@@ -294,6 +330,9 @@ impl Pairing {
             path: arrival.path,
             may_be_repetition,
         };
+        if let Some(source) = self.sources.get_mut(usize::from(arrival.path)) {
+            source.has_delivered = true;
+        }
         let count = self.sources.len() as u16;
         for other in (0..count).filter(|other| *other != arrival.path) {
             self.path(other, arrival.origin).push(delivered);

@@ -235,7 +235,7 @@ fn group_continues_only_without_anything_between() {
         !new(&mut merge, 0, 2, Some(5)),
         "after a transaction without a group"
     );
-    merge.start_file();
+    merge.start_file(2, []);
     assert!(!new(&mut merge, 0, 2, Some(5)), "another file");
 }
 

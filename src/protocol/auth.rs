@@ -37,7 +37,7 @@ pub enum AuthPlugin {
     CachingSha2,
     /// `client_ed25519`: the client's side of MariaDB's `ed25519`.
     Ed25519,
-    /// `mysql_clear_password`: the password itself; only over TLS.
+    /// `mysql_clear_password`: the password itself; only over TLS with a verified certificate.
     Clear,
 }
 
@@ -74,12 +74,22 @@ pub enum AuthError {
     /// The account uses a plugin that is not supported here.
     #[error(
         "the server requires authentication plugin {0:?}; supported are mysql_native_password, \
-         caching_sha2_password, client_ed25519 and, over TLS, mysql_clear_password"
+         caching_sha2_password, client_ed25519 and, over verified TLS, mysql_clear_password"
     )]
     UnsupportedPlugin(String),
-    /// The account's plugin sends the password itself and the connection is not encrypted.
-    #[error("the server requires the clear-text password, which is never sent without TLS")]
-    ClearPasswordWithoutTls,
+    /// The account's plugin sends the password itself, and it is not certain who receives it.
+    #[error(
+        "the server requires the clear-text password, which is only sent over TLS with a verified \
+         certificate: set mode = \"verify_ca\" and ca in this source's [source.tls]"
+    )]
+    ClearPasswordUnverified,
+    /// The password would be encrypted for a key that anyone may have sent; MySQL's error 2061.
+    #[error(
+        "Authentication plugin 'caching_sha2_password' reported error: Authentication requires secure \
+         connection; enable TLS on the source, or set source_public_key_file, or, in a trusted network, \
+         get_source_public_key = true in this [[source]]"
+    )]
+    KeyNotTrusted,
     /// The server's public key cannot encrypt the password.
     #[error("the server's RSA public key cannot be used: {0}")]
     PublicKey(&'static str),
@@ -102,12 +112,35 @@ pub enum AuthStep {
     Done(OkPacket),
 }
 
+/// How far a connection is protected: it decides in which forms the password itself may be sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Protection {
+    /// Not encrypted.
+    Plain(ServerKey),
+    /// TLS with a certificate that was not verified.
+    UnverifiedTls,
+    /// TLS with a verified certificate.
+    VerifiedTls,
+}
+
+/// The RSA key under which the password may be sent without TLS.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum ServerKey {
+    /// None: a server that requires the password is refused.
+    #[default]
+    Refused,
+    /// The key that the server sends, whoever it is.
+    Requested,
+    /// This one, in PEM.
+    Pinned(Vec<u8>),
+}
+
 /// The client's side of an authentication.
 pub struct ClientAuth<'a> {
     password: &'a [u8],
     plugin: AuthPlugin,
     scramble: Vec<u8>,
-    is_encrypted: bool,
+    protection: Protection,
     key_requested: bool,
     rounds: usize,
 }
@@ -115,12 +148,11 @@ pub struct ClientAuth<'a> {
 impl<'a> ClientAuth<'a> {
     /// Begins with the plugin and scramble of the greeting. A plugin that cannot answer the
     /// greeting is replaced by one that can: the server then requests a switch.
-    /// `is_encrypted`: the connection uses TLS.
     pub fn new(
         greeting_plugin: &str,
         scramble: &[u8; SCRAMBLE_LENGTH],
         password: &'a Secret,
-        is_encrypted: bool,
+        protection: Protection,
     ) -> ClientAuth<'a> {
         let plugin = match AuthPlugin::from_name(greeting_plugin) {
             Some(AuthPlugin::CachingSha2) => AuthPlugin::CachingSha2,
@@ -130,7 +162,7 @@ impl<'a> ClientAuth<'a> {
             password: password.expose().as_bytes(),
             plugin,
             scramble: scramble.to_vec(),
-            is_encrypted,
+            protection,
             key_requested: false,
             rounds: 0,
         }
@@ -141,10 +173,15 @@ impl<'a> ClientAuth<'a> {
         self.plugin
     }
 
+    /// The scramble that the current plugin has answered.
+    pub fn scramble(&self) -> &[u8] {
+        &self.scramble
+    }
+
     /// The current plugin's answer to the scramble: for the handshake response, or after a switch.
     ///
     /// # Errors
-    /// The plugin would send the clear-text password over an unencrypted connection.
+    /// The plugin would send the clear-text password to a server that may be anyone.
     pub fn response(&self) -> Result<Zeroizing<Vec<u8>>, AuthError> {
         let bytes = match self.plugin {
             AuthPlugin::Native => scramble_native(&self.scramble, self.password)
@@ -154,8 +191,10 @@ impl<'a> ClientAuth<'a> {
             AuthPlugin::Ed25519 => {
                 create_response_for_ed25519(self.password, &self.scramble).to_vec()
             }
-            AuthPlugin::Clear if self.is_encrypted => return Ok(self.clear_password()),
-            AuthPlugin::Clear => return Err(AuthError::ClearPasswordWithoutTls),
+            AuthPlugin::Clear if self.protection == Protection::VerifiedTls => {
+                return Ok(self.clear_password());
+            }
+            AuthPlugin::Clear => return Err(AuthError::ClearPasswordUnverified),
         };
         Ok(Zeroizing::new(bytes))
     }
@@ -214,14 +253,31 @@ impl<'a> ClientAuth<'a> {
         }
         match data {
             [FAST_AUTH_SUCCESS] => Ok(AuthStep::Read),
-            [FULL_AUTH_NEEDED] if self.is_encrypted => Ok(AuthStep::Send(self.clear_password())),
-            [FULL_AUTH_NEEDED] => {
-                self.key_requested = true;
-                Ok(AuthStep::Send(Zeroizing::new(vec![REQUEST_PUBLIC_KEY])))
-            }
+            [FULL_AUTH_NEEDED] => self.on_full_auth(),
             _ => Err(reader
                 .invalid("a caching_sha2_password state", "another value")
                 .into()),
+        }
+    }
+
+    /// The server does not have the account's hash in memory, and requires the password. Over TLS it
+    /// accepts no other form than the password itself: as a MySQL replica, the relay sends it also where
+    /// the certificate was not verified, because otherwise no source with MySQL's default settings could
+    /// be followed.
+    fn on_full_auth(&mut self) -> Result<AuthStep, AuthError> {
+        let key = match &self.protection {
+            Protection::UnverifiedTls | Protection::VerifiedTls => {
+                return Ok(AuthStep::Send(self.clear_password()));
+            }
+            Protection::Plain(key) => key,
+        };
+        match key {
+            ServerKey::Refused => Err(AuthError::KeyNotTrusted),
+            ServerKey::Pinned(pem) => Ok(AuthStep::Send(self.encrypt_password(pem)?)),
+            ServerKey::Requested => {
+                self.key_requested = true;
+                Ok(AuthStep::Send(Zeroizing::new(vec![REQUEST_PUBLIC_KEY])))
+            }
         }
     }
 

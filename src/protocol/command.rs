@@ -4,7 +4,8 @@
 use super::InvalidMessage;
 use super::wire::WireReader;
 
-const COM_QUIT: u8 = 0x01;
+/// The client is about to close the connection; there is no answer.
+pub const COM_QUIT: u8 = 0x01;
 const COM_INIT_DB: u8 = 0x02;
 const COM_QUERY: u8 = 0x03;
 const COM_STATISTICS: u8 = 0x09;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rand::Rng;
 
+use super::auto_increment::AutoIncrement;
 use super::connect::connect;
 use super::control::{ControlConnection, ControlError, Grants, SemiSync, ServerSettings};
 use super::error::ReceiverError;
@@ -12,6 +13,7 @@ use super::first_contact::explore;
 use super::identities::Identities;
 use super::options::ReceiverOptions;
 use super::resume;
+use super::semi_sync_status::problem;
 use super::source_retention::SourceRetention;
 use crate::config::SourceConfig;
 use crate::flavor::Flavor;
@@ -30,6 +32,8 @@ pub struct CheckedSource {
     pub summary: String,
     /// As text: problems that do not prevent following the source, and how to fix them.
     pub warnings: Vec<String>,
+    /// How it generates AUTO_INCREMENT values, if clients may write to it.
+    pub auto_increment: Option<AutoIncrement>,
 }
 
 impl ReceiverOptions {
@@ -40,6 +44,8 @@ impl ReceiverOptions {
             config: config.clone(),
             server_id,
             server_uuid: Uuid::random(),
+            // A check is not a replica to be found.
+            report: (String::new(), 0),
             spill_dir: PathBuf::new(),
             spill_size: 0,
         }
@@ -88,7 +94,7 @@ pub async fn check_source(
         ..options.clone()
     };
     let by_gtid = facts.follows_by_gtid(&options.config);
-    let asked = ask(&options.config, facts.offers_tls).await;
+    let asked = ask(&options.config).await;
     let contact = match explore(&mut connection, &stranger, facts).await {
         Ok(contact) => contact,
         Err(error) => return Err(with_statement(error, asked.as_ref().ok())),
@@ -105,11 +111,14 @@ pub async fn check_source(
         false => format!("at {}", contact.progress.position),
     };
     let facts = &contact.facts;
+    let settings = asked.as_ref().ok().map(|answers| &answers.settings);
+    let writable = settings.filter(|settings| !settings.read_only);
     Ok(CheckedSource {
+        auto_increment: writable.map(|settings| settings.auto_increment),
         kind: facts.identity_kind(),
         summary: format!(
-            "ok: {} {}, server_id {}, followed {way}; a first start begins {start}",
-            facts.flavor, facts.version, facts.server_id
+            "ok: {} {}, server_id {}, followed {way}; TLS: {}; a first start begins {start}",
+            facts.flavor, facts.version, facts.server_id, facts.tls
         ),
         warnings: shared_domain
             .into_iter()
@@ -128,8 +137,8 @@ struct Answers {
     shows_end: bool,
 }
 
-async fn ask(config: &SourceConfig, offers_tls: bool) -> Result<Answers, ControlError> {
-    let mut connection = ControlConnection::open(config, offers_tls).await?;
+async fn ask(config: &SourceConfig) -> Result<Answers, ControlError> {
+    let mut connection = ControlConnection::open(config).await?;
     let settings = connection.settings().await?;
     let answers = Answers {
         grants: connection.grants().await?,
@@ -189,10 +198,8 @@ fn control_warnings(
             answers.retention.variable
         ));
     }
-    if options.config.semi_sync && answers.settings.semi_sync == SemiSync::NotLoaded {
-        warnings.push(
-            "semi_sync is true, but the source has not loaded its semi-sync plugin".to_owned(),
-        );
+    if options.config.semi_sync && answers.settings.semi_sync != SemiSync::On {
+        warnings.push(problem(answers.settings.semi_sync).to_owned());
     }
     warnings
 }

@@ -135,7 +135,8 @@ impl Decision<'_> {
             if !history::is_restored(self.options, &self.old).await? {
                 return Err(error);
             }
-            history::verify_executed(&mut connection, &facts, &self.executed).await?;
+            let (options, executed) = (self.options, &self.executed);
+            history::verify_executed(&mut connection, options, &facts, executed).await?;
         }
         // A refusal ends; the same transaction is decided on again.
         counters.refusal.send_replace(None);

@@ -1,7 +1,7 @@
 //! The control connection to a source: queries outside the dump connection.
 //!
 //! A dump occupies its connection until it ends, so that a receiver cannot ask its source anything.
-//! This second connection, made with mysql_async, asks for the server's settings, the privileges of
+//! This second connection, which logs in by the same rules, asks for the server's settings, the privileges of
 //! the relay's user, the end of the source's binlog, the source's GTIDs and the state of semi-sync
 //! replication. `binrelay check` uses it once per source; `binrelay run` keeps one open per source
 //! to know how far behind the relay is.
@@ -21,9 +21,10 @@
 
 mod connection;
 mod grants;
-mod tls;
+mod replication;
 mod watch;
 
 pub use connection::{ControlConnection, ControlError, SemiSync, ServerSettings};
 pub use grants::Grants;
+pub use replication::{ReplicaConnection, Replication};
 pub use watch::watch_source_end;

@@ -51,8 +51,32 @@ pub(super) async fn request_to_end(
 ) -> Result<(), ReceiverError> {
     prepare(connection, options, facts).await?;
     let dump = dump_file(options, facts, BINLOG_DUMP_NON_BLOCK, from)?;
+    begin(connection, options, &dump).await
+}
+
+/// MySQL: requests all transactions of the source's binlog that are not in `set`, up to its present end. As
+/// [`request_to_end`] otherwise.
+///
+/// # Errors
+/// When the source cannot be asked.
+pub(super) async fn request_all_but(
+    connection: &mut Connection,
+    options: &ReceiverOptions,
+    facts: &SourceFacts,
+    set: &GtidSet,
+) -> Result<(), ReceiverError> {
+    prepare(connection, options, facts).await?;
+    let dump = dump_gtid(options, BINLOG_DUMP_NON_BLOCK, set);
+    begin(connection, options, &dump).await
+}
+
+async fn begin(
+    connection: &mut Connection,
+    options: &ReceiverOptions,
+    dump: &[u8],
+) -> Result<(), ReceiverError> {
     within(options.config.read_timeout, async {
-        Ok(connection.write_command(&dump).await?)
+        Ok(connection.write_command(dump).await?)
     })
     .await?;
     connection.set_phase(Phase::Dump);
@@ -92,7 +116,10 @@ pub(super) async fn prepare(
                 sent => sent?,
             }
         }
-        let register = command::register_slave(options.server_id, "", 0);
+        let register = {
+            let (host, port) = &options.report;
+            command::register_slave(options.server_id, host, *port)
+        };
         match connection.exchange(&register).await {
             Ok(_) => Ok(()),
             // The login succeeded, so the password is not the cause.

@@ -95,6 +95,11 @@ pub enum ReceiverError {
         #[source]
         cause: GtidError,
     },
+    /// The source has loaded its semi-sync plugin since the dump was requested.
+    #[error(
+        "the source has loaded its semi-sync plugin; connecting again, to acknowledge transactions to it"
+    )]
+    SemiSyncLoaded,
     /// The relay log refuses this source's transactions.
     #[error("{0}")]
     Refused(String),
@@ -129,13 +134,17 @@ impl ReceiverError {
             ReceiverError::Connection(error) => match &error.cause {
                 ConnectionErrorCause::Server(error) => FATAL_CODES.contains(&error.code),
                 ConnectionErrorCause::TlsNotOffered
+                | ConnectionErrorCause::TlsNoLongerOffered
+                | ConnectionErrorCause::CertificateProof
                 | ConnectionErrorCause::CompressionNotOffered
                 | ConnectionErrorCause::TlsSettings(_)
                 | ConnectionErrorCause::Authentication(_) => true,
                 _ => false,
             },
             ReceiverError::Source(error) => FATAL_CODES.contains(&error.code),
-            ReceiverError::Ended { .. } | ReceiverError::Silent(_) => false,
+            ReceiverError::Ended { .. }
+            | ReceiverError::Silent(_)
+            | ReceiverError::SemiSyncLoaded => false,
             ReceiverError::Transaction { cause, .. } => {
                 !matches!(cause, TransactionError::Spill { .. })
             }
@@ -208,6 +217,7 @@ mod tests {
             ReceiverError::Ended { .. }
             | ReceiverError::Silent(_)
             | ReceiverError::Stream { .. }
+            | ReceiverError::SemiSyncLoaded
             | ReceiverError::Elsewhere(_) => &[],
             ReceiverError::Transaction { .. } => &["transaction"],
             ReceiverError::Flavor { .. } => &["flavor"],
@@ -259,6 +269,7 @@ mod tests {
                 what: "text",
                 cause: "x".parse::<crate::gtid::GtidSet>().unwrap_err(),
             },
+            ReceiverError::SemiSyncLoaded,
             ReceiverError::Refused(text()),
             ReceiverError::LogClosed,
         ]

@@ -9,7 +9,6 @@ use crate::connection::client::ServerGreeting;
 use crate::filter::{Filter, RuleLists};
 use crate::flavor::Flavor;
 use crate::identity::IdentityKind;
-use crate::protocol::capability::CLIENT_SSL;
 
 /// A source's answers to the first questions, on the connection that its dump then uses.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,8 +23,9 @@ pub struct SourceFacts {
     pub server_uuid: Option<String>,
     /// MySQL: whether `gtid_mode` is ON. MariaDB transactions have GTIDs (since 10.0).
     pub has_gtids: bool,
-    /// Whether the server offers TLS.
-    pub offers_tls: bool,
+    /// The protection of the connection: version and cipher of TLS and the verification of the
+    /// certificate, or `none`.
+    pub tls: String,
     /// Whether names of databases and tables are case-insensitive.
     pub folds_case: bool,
     /// MariaDB: `gtid_domain_id`, where `read_only` does not keep clients from writing to it.
@@ -144,7 +144,7 @@ impl SourceFacts {
             server_id,
             server_uuid: server_uuid.filter(|uuid| !uuid.is_empty()),
             has_gtids,
-            offers_tls: greeting.capabilities & CLIENT_SSL != 0,
+            tls: greeting.tls.clone(),
             folds_case: text(2) != "0",
             writes_to_domain,
         })

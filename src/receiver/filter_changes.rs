@@ -12,7 +12,7 @@ use crate::atomic_file;
 use crate::config::SourceConfig;
 
 /// Permission bits of the file, which holds no secret.
-const FILE_MODE: u32 = 0o644;
+const FILE_MODE: u32 = 0o640;
 
 /// Logs each source's filter, and a warning if it differs from that of the last run.
 pub fn announce_filters(data_dir: &Path, sources: &[SourceConfig]) {

@@ -4,15 +4,18 @@ use tokio::sync::watch;
 
 use super::binlog_check;
 use super::connect::{connect, within};
+use super::control::SemiSync;
 use super::dump_request::{self, StartPoint};
 use super::error::ReceiverError;
 use super::facts::SourceFacts;
 use super::history;
 use super::history_record;
 use super::identities::Identities;
-use super::moved_address::{AnsweringPath, answering_path, followed_elsewhere};
+use super::moved_address::{AnsweringPath, answering_path, displaced, followed_elsewhere, reclaim};
 use super::options::{ReceiverContext, ReceiverOptions};
+use super::own_transactions;
 use super::resume;
+use super::semi_sync;
 use super::status::SourceStatus;
 use super::stream::{self, Dump};
 use crate::connection::{Connection, Phase};
@@ -31,40 +34,45 @@ pub(super) async fn follow(
     connections: u64,
 ) -> ReceiverError {
     let name = options.config.name.as_str();
-    if let Err(error) = history_record::check(&context.log.log_dir().dir, name) {
+    let data_dir = &context.log.log_dir().dir;
+    if let Err(error) = history_record::check(data_dir, name) {
         return error;
     }
     let mut refusal = ledger.refusal.subscribe();
     let mut condition = context.log.follow_condition();
     if matches!(*refusal.borrow(), Some(RefusalNote::Reused { .. })) {
         // It could not be recorded, or the record was removed by hand: only a decision ends it.
-        return history_record::keep(
-            &context.log.log_dir().dir,
-            name,
-            refused(&mut refusal).await,
-        );
+        return history_record::keep(data_dir, name, refused(&mut refusal).await);
+    }
+    if let Err(error) = history_record::reserve(data_dir, name) {
+        return error;
     }
     let streaming = async {
         // Without GTIDs, what is received again because it is not in the log yet would be logged twice.
         ledger.wait_until_committed().await;
         match open(options, context, status).await {
             Ok(dump) => stream::stream(dump, options, context, ledger, status, connections).await,
-            Err(error) => history_record::keep(&context.log.log_dir().dir, name, error),
+            Err(error) => history_record::keep(data_dir, name, error),
         }
     };
-    tokio::select! {
+    let error = tokio::select! {
         // A refusal must be recorded, even if the stream ends at the same time.
         biased;
         error = refused(&mut refusal) => {
-            history_record::keep(&context.log.log_dir().dir, name, error)
+            history_record::keep(data_dir, name, error)
         }
+        error = displaced(options, context) => error,
         error = streaming => error,
         error = binlog_check::contradiction(options.number, context, status) => error,
+        error = own_transactions::watch(options, context, status) => error,
+        error = semi_sync::plugin_loaded(status) => error,
         // A source that has nothing to send would not notice.
         _ = condition.wait_for(|now| matches!(now, Condition::Failed(_))) => {
             ReceiverError::LogClosed
         }
-    }
+    };
+    status.semi_sync.end_dump();
+    error
 }
 
 async fn refused(refusal: &mut watch::Receiver<Option<RefusalNote>>) -> ReceiverError {
@@ -89,9 +97,15 @@ async fn open(
     let (mut connection, facts) = connect(options).await?;
     let kind = context.log.state().executed.kind();
     resume::check_kind(kind, &facts)?;
-    context
-        .identities
-        .note(options.number, &facts, options.server_id)
+    let note = || {
+        let identities = &context.identities;
+        identities.note(options.number, &facts, options.server_id)
+    };
+    note()
+        .or_else(|error| match reclaim(options, context, &facts) {
+            true => note(),
+            false => Err(error),
+        })
         .map_err(|error| followed_elsewhere(options, context, &facts).unwrap_or(error))?;
     warn(options, &context.identities, &facts);
     let before = status.facts();
@@ -116,12 +130,15 @@ async fn open(
         };
     status.set_path(path);
     dump_request::prepare(&mut connection, options, &facts).await?;
+    let negotiating = semi_sync::negotiate(&mut connection, options);
+    let source_side = within(options.config.read_timeout, negotiating).await?;
     tracing::info!(
         source = %options.config.name,
-        "{} {}, server_id {}: following from {start}",
+        "{} {}, server_id {}: following from {start}; TLS: {}",
         facts.flavor,
         facts.version,
-        facts.server_id
+        facts.server_id,
+        facts.tls
     );
     within(options.config.read_timeout, async {
         let dump = dump_request::request(&mut connection, options, &facts, &start).await?;
@@ -129,8 +146,16 @@ async fn open(
     })
     .await?;
     connection.set_phase(Phase::Dump);
+    let is_semi_sync = source_side != SemiSync::NotLoaded;
+    if is_semi_sync {
+        connection.begin_semi_sync();
+    }
+    if options.config.semi_sync {
+        status.semi_sync.begin_dump(source_side);
+    }
     Ok(Dump {
         connection,
+        is_semi_sync,
         facts,
         first_timestamp,
         path,
@@ -154,7 +179,7 @@ async fn verify_history(
         // Only what the server has executed shows its history.
         false => executed,
     };
-    history::verify_executed(connection, facts, &executed).await
+    history::verify_executed(connection, options, facts, &executed).await
 }
 
 /// `executed` without what the server itself has sent. MariaDB: after a transaction was executed again,

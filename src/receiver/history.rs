@@ -14,7 +14,7 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::connect::connect;
 use super::error::ReceiverError;
@@ -25,7 +25,7 @@ use super::rereading::Rereading;
 use crate::config::FilterConfig;
 use crate::connection::Connection;
 use crate::gtid::{BinlogState, GtidSet, Uuid};
-use crate::identity::Executed;
+use crate::identity::{Executed, Identity};
 use crate::position::SourcePosition;
 use crate::protocol::ServerError;
 use crate::relay_log::{LastReceived, SourceProgress};
@@ -264,13 +264,14 @@ fn is_unknown_position(message: &str) -> bool {
 /// [`ReceiverError::History`] when it has not; others when the source cannot be asked.
 pub(super) async fn verify_executed(
     connection: &mut Connection,
+    options: &ReceiverOptions,
     facts: &SourceFacts,
     executed: &Executed,
 ) -> Result<(), ReceiverError> {
     let lost = match executed {
         Executed::Anonymous => None,
         Executed::MariaDb(state) => lost_mariadb(connection, facts, state).await?,
-        Executed::MySql(set) => lost_mysql(connection, facts, set).await?,
+        Executed::MySql(set) => lost_mysql(connection, options, facts, set).await?,
     };
     match lost {
         None => Ok(()),
@@ -305,6 +306,7 @@ async fn is_semi_sync(connection: &mut Connection) -> Result<bool, ReceiverError
 /// The source's own transactions that it has lost, as a GTID set.
 async fn lost_mysql(
     connection: &mut Connection,
+    options: &ReceiverOptions,
     facts: &SourceFacts,
     set: &GtidSet,
 ) -> Result<Option<String>, ReceiverError> {
@@ -322,6 +324,7 @@ async fn lost_mysql(
         return Ok(None);
     }
     let deadline = Instant::now() + COMMIT_TIMEOUT;
+    let mut is_binlog_read = false;
     loop {
         let answer = connection.query("SELECT @@GLOBAL.gtid_executed").await?;
         let text = answer.single().unwrap_or_default();
@@ -330,6 +333,15 @@ async fn lost_mysql(
             cause,
         })?;
         own.subtract(&executed);
+        if !own.is_empty() && !is_binlog_read && is_semi_sync(connection).await? {
+            is_binlog_read = true;
+            // It may wait for the relay's own acknowledgement. What is in its binlog is not lost: it commits
+            // that, even after a crash.
+            let reading = subtract_logged(&mut own, options, facts, set);
+            if let Ok(Err(error)) = timeout(COMMIT_TIMEOUT, reading).await {
+                tracing::debug!(source = %options.config.name, "the source's binlog: {error}");
+            }
+        }
         if own.is_empty() {
             return Ok(None);
         }
@@ -338,6 +350,36 @@ async fn lost_mysql(
         }
         sleep(COMMIT_INTERVAL).await;
     }
+}
+
+/// Removes from `lost`, a part of `set`, what is in the source's binlog.
+async fn subtract_logged(
+    lost: &mut GtidSet,
+    options: &ReceiverOptions,
+    expected: &SourceFacts,
+    set: &GtidSet,
+) -> Result<(), ReceiverError> {
+    let mut others = set.clone();
+    others.subtract(lost);
+    let (mut connection, facts) = connect(options).await?;
+    facts.check_server(expected)?;
+    let everything = FilterConfig::default();
+    let mut reading =
+        Rereading::request_all_but(&mut connection, options, &facts, &others, &everything).await?;
+    while let Some(batch) = reading.next(&mut connection).await? {
+        let mut found = GtidSet::new();
+        for transaction in &batch.transactions {
+            if let Identity::MySql(gtid) = transaction.identity {
+                found.insert_interval(gtid.sid, gtid.gno, gtid.gno);
+            }
+        }
+        lost.subtract(&found);
+        batch.recycle();
+        if lost.is_empty() {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// The source's own transactions that it has lost: the newest GTID of each domain.

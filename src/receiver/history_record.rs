@@ -3,7 +3,9 @@
 //! Without the record, a source that has lost transactions would look right again as soon as its binlog
 //! has grown past them. `binrelay continue` removes the file.
 //!
-//! The file has two lines: what was expected, and what was found.
+//! The file has two lines: what was expected, and what was found. On a full disk it cannot be written, and without
+//! it the next start of the relay would skip a transaction with a reused GTID silently. So before a source is
+//! followed, `history-reserve.NAME` is written; renaming it needs no space.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -11,13 +13,41 @@ use std::path::{Path, PathBuf};
 
 use super::error::ReceiverError;
 use crate::atomic_file;
+use crate::relay_log::files::sync_dir;
 
 /// Permission bits of the file.
 const MODE: u32 = 0o640;
+/// The text of the reserve.
+const RESERVE: &str = "the binlog that was received from it\na change that could not be described here, \
+                       because the file could not be written: binrelay has logged it\n";
 
 /// The file of the source `name`.
 fn path(data_dir: &Path, name: &str) -> PathBuf {
     data_dir.join(format!("history-changed.{name}"))
+}
+
+/// The file that becomes the record if that cannot be written.
+fn reserve_path(data_dir: &Path, name: &str) -> PathBuf {
+    data_dir.join(format!("history-reserve.{name}"))
+}
+
+/// Writes the reserve, unless it exists. Before that nothing may be received from the source.
+///
+/// # Errors
+/// When it cannot be written, for example because the disk is full.
+pub(super) fn reserve(data_dir: &Path, name: &str) -> Result<(), ReceiverError> {
+    let path = reserve_path(data_dir, name);
+    let is_whole = fs::metadata(&path).is_ok_and(|found| found.len() == RESERVE.len() as u64);
+    if is_whole {
+        return Ok(());
+    }
+    atomic_file::replace(&path, RESERVE.as_bytes(), MODE).map_err(|error| {
+        ReceiverError::setup(
+            error.to_string(),
+            "free disk space, or correct the permissions of the directory: the source is followed once a \
+             change of its history can be recorded",
+        )
+    })
 }
 
 /// Fails if a change of the source's history is recorded.
@@ -47,8 +77,8 @@ pub fn has_changed_history(data_dir: &Path, name: &str) -> bool {
     check(data_dir, name).is_err()
 }
 
-/// Records a changed history, and returns the error. A file that cannot be written is reported, and the source
-/// fails all the same.
+/// Records a changed history, and returns the error. Where the file cannot be written, the reserve takes its
+/// place. If that fails, too, it is reported, and the source fails all the same.
 pub(super) fn keep(data_dir: &Path, name: &str, error: ReceiverError) -> ReceiverError {
     let ReceiverError::History { expected, found } = error else {
         return error;
@@ -59,6 +89,16 @@ pub(super) fn keep(data_dir: &Path, name: &str, error: ReceiverError) -> Receive
     let written = atomic_file::replace(&path, format!("{expected}\n{found}\n").as_bytes(), MODE);
     if let Err(error) = &written {
         tracing::error!(source = name, "{error}");
+        let renamed = fs::rename(reserve_path(data_dir, name), &path);
+        if let Err(error) = &renamed {
+            let path = path.display();
+            tracing::error!(
+                source = name,
+                "cannot rename the reserve to {path}: {error}"
+            );
+        } else if let Err(error) = sync_dir(data_dir) {
+            tracing::error!(source = name, "{error}");
+        }
     }
     ReceiverError::History { expected, found }
 }
@@ -97,6 +137,39 @@ mod tests {
         remove(dir.path(), "m1").unwrap();
         remove(dir.path(), "m1").unwrap();
         assert!(check(dir.path(), "m1").is_ok());
+    }
+
+    #[test]
+    fn change_is_recorded_where_the_record_cannot_be_written() {
+        let dir = tempfile::tempdir().unwrap();
+        reserve(dir.path(), "m1").unwrap();
+        // No temporary file can be created, as on a full disk.
+        fs::create_dir(dir.path().join("history-changed.m1.new")).unwrap();
+        let error = ReceiverError::History {
+            expected: "a transaction".to_owned(),
+            found: "another one".to_owned(),
+        };
+        keep(dir.path(), "m1", error);
+        let recorded = check(dir.path(), "m1").unwrap_err();
+        assert!(matches!(recorded, ReceiverError::History { .. }));
+        assert!(recorded.to_string().contains("binrelay has logged it"));
+        assert!(check(dir.path(), "m2").is_ok());
+        remove(dir.path(), "m1").unwrap();
+        assert!(check(dir.path(), "m1").is_ok());
+    }
+
+    #[test]
+    fn nothing_is_received_without_a_reserve() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("history-reserve.m1.new")).unwrap();
+        assert!(reserve(dir.path(), "m1").is_err());
+        fs::remove_dir(dir.path().join("history-reserve.m1.new")).unwrap();
+        reserve(dir.path(), "m1").unwrap();
+        // One of a killed process that is incomplete is replaced.
+        fs::write(dir.path().join("history-reserve.m1"), "x").unwrap();
+        reserve(dir.path(), "m1").unwrap();
+        let text = fs::read_to_string(dir.path().join("history-reserve.m1")).unwrap();
+        assert_eq!(text, RESERVE);
     }
 
     #[test]

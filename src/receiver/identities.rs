@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
+use tokio::sync::watch;
+
 use super::error::ReceiverError;
 use super::facts::SourceFacts;
 use crate::gtid::Uuid;
@@ -13,6 +15,8 @@ pub struct Identities {
     pub(super) known: Mutex<Vec<(u16, SourceFacts)>>,
     /// The server_ids for which the shared-domain warning was logged.
     pub(super) warned: Mutex<BTreeSet<u32>>,
+    /// The sources that must leave the server that answers at their address to its own source.
+    displaced: watch::Sender<BTreeSet<u16>>,
 }
 
 impl Identities {
@@ -35,7 +39,18 @@ impl Identities {
         }
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.retain(|(other, _)| *other != source);
-        if known.iter().any(|(_, other)| other.server_id == server_id) {
+        let other = known.iter().find(|(_, other)| is_same(other, facts));
+        if other.is_some_and(|(_, other)| other.server_id != server_id) {
+            return Err(ReceiverError::setup(
+                format!(
+                    "the source has server_uuid {}, like another source of this relay",
+                    facts.server_uuid.as_deref().unwrap_or_default()
+                ),
+                "remove the source that is the same server, or, if one is a copy of the other, remove \
+                 auto.cnf on one of them and restart it",
+            ));
+        }
+        if other.is_some() {
             return Err(ReceiverError::setup(
                 format!("the source has server_id {server_id}, like another source of this relay"),
                 "give each server a server_id of its own, or remove the source that is the same \
@@ -54,9 +69,47 @@ impl Identities {
         uuids.filter_map(|uuid| uuid.parse().ok()).collect()
     }
 
+    /// The source at whose address this server answers.
+    pub(super) fn holder(&self, server: &SourceFacts) -> Option<u16> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = known.iter();
+        let found = known.find(|(_, facts)| is_same(facts, server));
+        found.map(|(source, _)| *source)
+    }
+
+    /// Ends the connection of `source`, whose address was moved to the server of another source.
+    pub(super) fn displace(&self, source: u16) {
+        self.displaced.send_modify(|displaced| {
+            displaced.insert(source);
+        });
+        self.forget_server(source);
+    }
+
+    /// Waits until the source is displaced.
+    pub(super) async fn displaced(&self, source: u16) {
+        let mut displaced = self.displaced.subscribe();
+        let waited = displaced.wait_for(|displaced| displaced.contains(&source));
+        let is_displaced = waited.await.is_ok();
+        if !is_displaced {
+            std::future::pending::<()>().await;
+        }
+    }
+
     /// Forgets the server of `source`: its connection is closed, and the address may move.
     pub fn forget(&self, source: u16) {
+        self.displaced
+            .send_if_modified(|displaced| displaced.remove(&source));
+        self.forget_server(source);
+    }
+
+    fn forget_server(&self, source: u16) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.retain(|(other, _)| *other != source);
     }
+}
+
+/// Whether two servers are the same, also if its server_id was changed meanwhile, or seem to be.
+fn is_same(one: &SourceFacts, other: &SourceFacts) -> bool {
+    let has_same_uuid = one.server_uuid.is_some() && one.server_uuid == other.server_uuid;
+    one.server_id == other.server_id || has_same_uuid
 }

@@ -43,6 +43,43 @@ fn first_progress(options: &ReceiverOptions, context: &ReceiverContext) -> Sourc
     progress.cloned().unwrap_or_default()
 }
 
+/// Ends the connection of another source that follows this source's own server, because its address was moved
+/// to that server while this source was not connected. Returns whether there was one.
+pub(super) fn reclaim(
+    options: &ReceiverOptions,
+    context: &ReceiverContext,
+    facts: &SourceFacts,
+) -> bool {
+    let server_of = |source: u16| {
+        let state = context.log.state();
+        let progress = state.sources.get(usize::from(source));
+        progress.map_or(0, |progress| progress.server_id)
+    };
+    let holder = context.identities.holder(facts);
+    let guest = holder.filter(|holder| {
+        let own = server_of(*holder);
+        *holder != options.number && own != 0 && own != facts.server_id
+    });
+    let Some(guest) = guest.filter(|_| server_of(options.number) == facts.server_id) else {
+        return false;
+    };
+    context.identities.displace(guest);
+    true
+}
+
+/// Waits until the server at the source's address is followed by its own source again; returns the error.
+pub(super) async fn displaced(
+    options: &ReceiverOptions,
+    context: &ReceiverContext,
+) -> ReceiverError {
+    context.identities.displaced(options.number).await;
+    ReceiverError::Elsewhere(
+        "the address was moved to the server of another source of this relay, which is connected again: its \
+         transactions arrive there until the address is moved again"
+            .to_owned(),
+    )
+}
+
 /// The error for a server that another source follows, if it is at this source's address because the
 /// address was moved there.
 pub(super) fn followed_elsewhere(

@@ -10,7 +10,7 @@ use super::read_back::ReadBack;
 use crate::config::SourceConfig;
 use crate::gtid::Uuid;
 use crate::log_thread::{Paths, Queued};
-use crate::relay_log::RelayLog;
+use crate::relay_log::{RelayLog, ReplicaAcknowledgements};
 
 /// The settings of one receiver.
 #[derive(Debug, Clone)]
@@ -23,6 +23,8 @@ pub struct ReceiverOptions {
     pub server_id: u32,
     /// The relay's own server_uuid.
     pub server_uuid: Uuid,
+    /// The name and the port that the source shows for this replica.
+    pub report: (String, u16),
     /// `data_dir/spool`.
     pub spill_dir: PathBuf,
     /// Transactions larger than this, in bytes, are assembled in `spill_dir`.
@@ -53,4 +55,8 @@ pub struct ReceiverContext {
     pub paths: Arc<Paths>,
     /// Without GTIDs: sources that are read from before their start.
     pub read_back: Arc<ReadBack>,
+    /// Semi-sync: what the relay's replicas have acknowledged.
+    pub acknowledged: Arc<ReplicaAcknowledgements>,
+    /// Whether everything that is published is on disk (`sync = "commit"`).
+    pub is_published_durable: bool,
 }

@@ -2,7 +2,7 @@
 
 use super::connect::connect;
 use super::dump_position::{Change, DumpPosition};
-use super::dump_request::request_to_end;
+use super::dump_request::{request_all_but, request_to_end};
 use super::error::ReceiverError;
 use super::facts::SourceFacts;
 use super::listening::Listening;
@@ -12,6 +12,7 @@ use crate::binlog::EventType;
 use crate::binlog::event::EventHeader;
 use crate::config::FilterConfig;
 use crate::connection::Connection;
+use crate::gtid::GtidSet;
 use crate::position::SourcePosition;
 use crate::transaction::{Assembler, AssemblerOptions, TransactionBatch};
 
@@ -60,7 +61,23 @@ impl<'a> Rereading<'a> {
         filter: &'a FilterConfig,
     ) -> Result<Self, ReceiverError> {
         request_to_end(connection, options, facts, from).await?;
-        Ok(Self {
+        Ok(Self::of(options, facts, filter))
+    }
+
+    /// MySQL: requests all transactions of the source's binlog that are not in `set`.
+    pub(super) async fn request_all_but(
+        connection: &mut Connection,
+        options: &'a ReceiverOptions,
+        facts: &'a SourceFacts,
+        set: &GtidSet,
+        filter: &'a FilterConfig,
+    ) -> Result<Self, ReceiverError> {
+        request_all_but(connection, options, facts, set).await?;
+        Ok(Self::of(options, facts, filter))
+    }
+
+    fn of(options: &'a ReceiverOptions, facts: &'a SourceFacts, filter: &'a FilterConfig) -> Self {
+        Self {
             options,
             facts,
             filter,
@@ -68,7 +85,7 @@ impl<'a> Rereading<'a> {
             listening: Listening::new(options.config.read_timeout),
             assembler: None,
             skips_large: false,
-        })
+        }
     }
 
     /// The next transactions; `None` at the end.

@@ -64,7 +64,7 @@ mod tests {
             server_id,
             server_uuid: None,
             has_gtids: true,
-            offers_tls: false,
+            tls: "none".to_owned(),
             folds_case: false,
             writes_to_domain: domain,
         }

@@ -12,7 +12,7 @@ use crate::atomic_file;
 use crate::config::SourceConfig;
 
 /// Permission bits of the file, which holds no secret.
-const FILE_MODE: u32 = 0o644;
+const FILE_MODE: u32 = 0o640;
 
 /// Warnings, each with its source's name, about starts that differ from those with which the sources were
 /// started. `started` are the names of the sources of which the log has a position.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::error::ReceiverError;
 use super::facts::SourceFacts;
+use super::semi_sync_status::SemiSyncStatus;
 use super::source_end::{END_INTERVAL, SourceEnd};
 use super::source_retention::RetentionStatus;
 use crate::identity::Executed;
@@ -75,16 +76,22 @@ pub struct SourceStatus {
     /// When the newest heartbeat arrived, in milliseconds since `made`; 0 before the first one.
     heartbeat_at: AtomicU64,
     heartbeats: Mutex<Heartbeats>,
+    /// When the newest packet arrived, in milliseconds since `made`; 0 before the first one.
+    heard_at: AtomicU64,
     /// The source's own end.
     end: Mutex<Option<ReportedEnd>>,
     /// How often it was reported.
     end_reports: AtomicU64,
+    /// Whether the source logs what it replicates, and when it said so.
+    logs_replicated: Mutex<Option<(bool, Instant)>>,
     made: Instant,
     /// How long the source keeps its binlogs.
     pub(super) retention: RetentionStatus,
     /// The path that is followed; [`NO_PATH`] before the first connection.
     path: AtomicU32,
     connection: Mutex<ConnectionStatus>,
+    /// Semi-sync replication.
+    pub semi_sync: SemiSyncStatus,
 }
 
 /// The part of the status that changes only on connect and disconnect.
@@ -129,12 +136,15 @@ impl Default for SourceStatus {
             waiting_since: AtomicU64::new(0),
             heartbeat_at: AtomicU64::new(0),
             heartbeats: Mutex::default(),
+            heard_at: AtomicU64::new(0),
             end: Mutex::new(None),
             end_reports: AtomicU64::new(0),
+            logs_replicated: Mutex::new(None),
             path: AtomicU32::new(NO_PATH),
             made: Instant::now(),
             retention: RetentionStatus::default(),
             connection: Mutex::new(connection),
+            semi_sync: SemiSyncStatus::default(),
         }
     }
 }
@@ -233,6 +243,23 @@ impl SourceStatus {
         self.end_reports.load(Ordering::Relaxed)
     }
 
+    /// Whether the source logs what it replicates (`log_slave_updates`), and when it last said so;
+    /// `None` if it was never asked. Kept while it is away.
+    pub fn logs_replicated(&self) -> Option<(bool, Instant)> {
+        *self
+            .logs_replicated
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Records whether the source logs what it replicates.
+    pub(super) fn set_logs_replicated(&self, logs: bool) {
+        *self
+            .logs_replicated
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some((logs, Instant::now()));
+    }
+
     /// The source's end, as it was reported last.
     pub fn source_end(&self) -> Option<SourceEnd> {
         let end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
@@ -260,9 +287,15 @@ impl SourceStatus {
     /// A heartbeat arrived, when the dump was at `position`.
     pub(super) fn note_heartbeat(&self, position: &SourcePosition) {
         self.heartbeat_at.store(self.now(), Ordering::Relaxed);
+        self.heard_at.store(self.now(), Ordering::Relaxed);
         let mut heartbeats = self.lock_heartbeats();
         heartbeats.count += 1;
         heartbeats.position = position.clone();
+    }
+
+    /// How many heartbeats arrived since the relay's start.
+    pub fn heartbeat_count(&self) -> u64 {
+        self.lock_heartbeats().count
     }
 
     /// The heartbeats so far.
@@ -342,6 +375,13 @@ impl SourceStatus {
 
     pub(super) fn count_bytes(&self, bytes: u64) {
         self.bytes_received.fetch_add(bytes, Ordering::Relaxed);
+        self.heard_at.store(self.now(), Ordering::Relaxed);
+    }
+
+    /// Seconds since the newest packet, heartbeats included; `None` before the first one.
+    pub fn silent_seconds(&self) -> Option<u64> {
+        let heard_at = self.heard_at.load(Ordering::Relaxed);
+        (heard_at > 0).then(|| self.now().saturating_sub(heard_at) / 1000)
     }
 
     /// The source has sent part of a transaction.

@@ -7,7 +7,8 @@ use super::error::ReceiverError;
 use super::facts::SourceFacts;
 use super::listening::Listening;
 use super::options::{ReceiverContext, ReceiverOptions};
-use super::packets::{DumpPart, next_part};
+use super::packets::{DumpPart, next_received};
+use super::semi_sync::Acknowledgements;
 use super::status::{SourceState, SourceStatus};
 use crate::binlog::EventType;
 use crate::binlog::event::EventHeader;
@@ -23,6 +24,8 @@ const BATCH_LEN: usize = 1024 * 1024;
 /// A connection whose dump has been requested.
 pub(super) struct Dump {
     pub(super) connection: Connection,
+    /// Whether each event has a header for semi-sync.
+    pub(super) is_semi_sync: bool,
     pub(super) facts: SourceFacts,
     /// See [`crate::relay_log::SourceProgress::first_timestamp`].
     pub(super) first_timestamp: u32,
@@ -61,6 +64,10 @@ struct Stream<'a> {
     listening: Listening,
     /// Whether anything but heartbeats arrived since the last wait.
     has_news: bool,
+    /// In a semi-synchronous dump.
+    acknowledgements: Option<Acknowledgements<'a>>,
+    /// Whether the source wants an acknowledgement of the event that is being received.
+    wants_acknowledgement: bool,
 }
 
 /// Reads the dump; returns the error that ended it.
@@ -96,11 +103,15 @@ pub(super) async fn stream(
         bytes: 0,
         listening: Listening::new(options.config.read_timeout),
         has_news: true,
+        acknowledgements: dump
+            .is_semi_sync
+            .then(|| Acknowledgements::new(options, context, ledger, status, &facts)),
+        wants_acknowledgement: false,
     };
     loop {
         if let Err(error) = stream.step(&mut connection).await {
             // Transactions that were complete before the error are not lost.
-            let _ = stream.pass_on().await;
+            let _ = stream.pass_on(None).await;
             return error;
         }
     }
@@ -110,15 +121,18 @@ impl Stream<'_> {
     /// Handles everything in the read buffer, then waits for more.
     async fn step(&mut self, connection: &mut Connection) -> Result<(), ReceiverError> {
         let mut has_read = false;
-        while let Some(part) = next_part(connection, &self.position)? {
+        let is_semi_sync = self.acknowledgements.is_some();
+        while let Some(received) = next_received(connection, &self.position, is_semi_sync)? {
             has_read = true;
-            let ends_run = self.part(part)?;
+            let wants_acknowledgement = received.wants_acknowledgement;
+            let ends_run = self.part(received.part)?;
+            self.note_wanted(wants_acknowledgement);
             let is_full = self.assembler.as_ref().is_some_and(|assembler| {
                 assembler.memory_len() > BATCH_LEN || assembler.has_spilled()
             });
             let is_at_start = self.is_at_start();
             if ends_run || is_full || is_at_start {
-                self.pass_on().await?;
+                self.pass_on(Some(connection)).await?;
             }
             if ends_run {
                 self.begin_run();
@@ -127,7 +141,7 @@ impl Stream<'_> {
                 self.pass_start();
             }
         }
-        self.pass_on().await?;
+        self.pass_on(Some(connection)).await?;
         self.status.count_bytes(std::mem::take(&mut self.bytes));
         if has_read {
             self.listening.heard(connection);
@@ -137,7 +151,35 @@ impl Stream<'_> {
         } else if std::mem::take(&mut self.has_news) {
             self.status.set_waiting();
         }
-        self.listening.fill(connection).await
+        self.fill(connection).await
+    }
+
+    /// Reads more of the dump; acknowledges what becomes durable meanwhile.
+    async fn fill(&mut self, connection: &mut Connection) -> Result<(), ReceiverError> {
+        let Some(acknowledgements) = &mut self.acknowledgements else {
+            return self.listening.fill(connection).await;
+        };
+        loop {
+            tokio::select! {
+                biased;
+                () = acknowledgements.due() => {}
+                filled = self.listening.fill(connection) => return filled,
+            }
+            acknowledgements.send(connection).await?;
+        }
+    }
+
+    /// Records that the source wants an acknowledgement of the event whose first part was received last.
+    fn note_wanted(&mut self, wants_acknowledgement: bool) {
+        self.wants_acknowledgement |= wants_acknowledgement;
+        if !self.wants_acknowledgement || self.large != Large::None {
+            return;
+        }
+        self.wants_acknowledgement = false;
+        let is_whole = !self.is_in_transaction();
+        if let Some(acknowledgements) = &mut self.acknowledgements {
+            acknowledgements.want(&self.position.at, is_whole);
+        }
     }
 
     fn is_in_transaction(&self) -> bool {
@@ -146,32 +188,20 @@ impl Stream<'_> {
     }
 
     /// Passes finished transactions on to the relay log, once the queue has memory for them.
-    async fn pass_on(&mut self) -> Result<(), ReceiverError> {
-        let Some(batch) = self.assembler.as_mut().and_then(Assembler::take_batch) else {
-            return Ok(());
-        };
-        if !batch.before_start {
-            self.context.read_back.wait_for_all().await;
+    /// `connection` is that on which acknowledgements are sent meanwhile.
+    async fn pass_on(&mut self, connection: Option<&mut Connection>) -> Result<(), ReceiverError> {
+        if let Some(batch) = self.assembler.as_mut().and_then(Assembler::take_batch) {
+            let queueing = enqueue(batch, self.options, self.context, self.status, self.ledger);
+            match (&mut self.acknowledgements, connection) {
+                (Some(acknowledgements), Some(connection)) => {
+                    acknowledgements.send_during(queueing, connection).await?;
+                }
+                _ => queueing.await?,
+            }
         }
-        let newest = batch
-            .transactions
-            .last()
-            .map(|transaction| transaction.timestamp);
-        self.status.count_batch(batch.transactions.len(), newest);
-        let queue = &self.context.queue;
-        let memory_kib = batch_kib(&batch).min(queue.memory_kib);
-        let memory = queue.memory.clone().acquire_many_owned(memory_kib).await;
-        let memory = memory.map_err(|_| ReceiverError::LogClosed)?;
-        let source = self.options.number;
-        let queued = Queued::Batch(QueuedBatch {
-            batch,
-            source,
-            memory,
-        });
-        let room = queue.batches.reserve().await;
-        let room = room.map_err(|_| ReceiverError::LogClosed)?;
-        self.ledger.queued.fetch_add(1, Ordering::Release);
-        room.send(queued);
+        if let Some(acknowledgements) = &mut self.acknowledgements {
+            acknowledgements.passed_on(self.ledger.queued.load(Ordering::Relaxed));
+        }
         Ok(())
     }
 
@@ -308,6 +338,7 @@ impl Stream<'_> {
                 self.position.at
             );
         }
+        let before = self.position.at.offset;
         let change = self.position.control(header, event)?;
         if header.event_type == EventType::HEARTBEAT {
             self.status.note_heartbeat(&self.position.at);
@@ -318,6 +349,11 @@ impl Stream<'_> {
             Change::Position => {
                 if let Some(assembler) = &mut self.assembler {
                     assembler.move_to(self.position.at.offset);
+                }
+                let has_moved = self.position.at.offset != before && !self.is_in_transaction();
+                if let Some(acknowledgements) = self.acknowledgements.as_mut().filter(|_| has_moved)
+                {
+                    acknowledgements.note_skipped(&self.position.at);
                 }
                 Ok(false)
             }
@@ -346,4 +382,37 @@ impl Stream<'_> {
 /// The memory that a batch uses, in KiB, rounded up.
 fn batch_kib(batch: &TransactionBatch) -> u32 {
     u32::try_from(batch.bytes.len() / 1024 + 1).unwrap_or(u32::MAX)
+}
+
+/// Puts a batch into the queue of the log thread, once that has memory for it.
+async fn enqueue(
+    batch: TransactionBatch,
+    options: &ReceiverOptions,
+    context: &ReceiverContext,
+    status: &SourceStatus,
+    counters: &SourceCounters,
+) -> Result<(), ReceiverError> {
+    if !batch.before_start {
+        context.read_back.wait_for_all().await;
+    }
+    let newest = batch
+        .transactions
+        .last()
+        .map(|transaction| transaction.timestamp);
+    status.count_batch(batch.transactions.len(), newest);
+    let queue = &context.queue;
+    let memory_kib = batch_kib(&batch).min(queue.memory_kib);
+    let memory = queue.memory.clone().acquire_many_owned(memory_kib).await;
+    let memory = memory.map_err(|_| ReceiverError::LogClosed)?;
+    let source = options.number;
+    let queued = Queued::Batch(QueuedBatch {
+        batch,
+        source,
+        memory,
+    });
+    let room = queue.batches.reserve().await;
+    let room = room.map_err(|_| ReceiverError::LogClosed)?;
+    counters.queued.fetch_add(1, Ordering::Release);
+    room.send(queued);
+    Ok(())
 }

@@ -6,6 +6,7 @@ mod following;
 mod histories;
 mod joining;
 mod reconnecting;
+mod semi_sync;
 pub(crate) mod source;
 
 use std::sync::Arc;
@@ -29,7 +30,7 @@ use crate::identity::Executed;
 use crate::identity::Identity;
 use crate::log_thread::{LogThread, SourceCounters};
 use crate::position::SourcePosition;
-use crate::relay_log::{LogDir, LogOptions, SourceProgress};
+use crate::relay_log::{LogDir, LogOptions, ReplicaAcknowledgements, SourceProgress};
 use crate::transaction::test_events as make;
 
 const OWN: u32 = 900;
@@ -61,8 +62,28 @@ impl Relay {
     }
 
     fn behind(before: Executed, configs: Vec<SourceConfig>, progress: Vec<SourceProgress>) -> Self {
+        Self::with(
+            before,
+            configs,
+            progress,
+            SyncPolicy::Commit,
+            Arc::default(),
+        )
+    }
+
+    fn with(
+        before: Executed,
+        configs: Vec<SourceConfig>,
+        progress: Vec<SourceProgress>,
+        sync: SyncPolicy,
+        acknowledged: Arc<ReplicaAcknowledgements>,
+    ) -> Self {
         let dir = tempfile::tempdir_in("/dev/shm").unwrap_or_else(|_| tempfile::tempdir().unwrap());
-        let options = log_options(dir.path(), configs.iter().map(|config| &*config.name));
+        let names = configs.iter().map(|config| &*config.name);
+        let options = LogOptions {
+            sync,
+            ..log_options(dir.path(), names)
+        };
         std::fs::create_dir_all(options.log_dir.spool_path()).unwrap();
         let format = match before.flavor() {
             Flavor::MySql => make::mysql_format(Checksum::Crc32),
@@ -83,6 +104,8 @@ impl Relay {
             identities: Arc::default(),
             paths: writer.paths().clone(),
             read_back: Arc::new(ReadBack::new(Vec::new())),
+            acknowledged,
+            is_published_durable: sync == SyncPolicy::Commit,
         };
         let runtime = tokio::runtime::Handle::current();
         let known = ledgers.clone();
@@ -202,6 +225,7 @@ pub(crate) fn receiver_options(
     spool: &std::path::Path,
 ) -> ReceiverOptions {
     ReceiverOptions {
+        report: ("relay.example".to_owned(), 3306),
         number,
         config,
         server_id: OWN,
@@ -243,7 +267,7 @@ fn facts(server_id: u32) -> SourceFacts {
         server_id,
         server_uuid: None,
         has_gtids: true,
-        offers_tls: false,
+        tls: "none".to_owned(),
         folds_case: false,
         writes_to_domain: None,
     }
@@ -289,4 +313,32 @@ fn equal_server_ids_are_refused() {
     assert!(own.is_failure());
     identities.forget(0);
     identities.note(2, &facts(1), 900).unwrap();
+}
+
+/// Two dumps of one relay from one server: it would end the older one.
+#[test]
+fn server_whose_server_id_was_changed_is_the_same() {
+    let identities = Identities::default();
+    let server = |server_id| SourceFacts {
+        server_uuid: Some("5e2e1dd6-0000-0000-0000-000000000001".to_owned()),
+        ..facts(server_id)
+    };
+    identities.note(0, &server(18), 900).unwrap();
+    assert!(identities.note(1, &server(118), 900).is_err());
+    identities.note(0, &server(118), 900).unwrap();
+}
+
+#[tokio::test]
+async fn source_is_displaced_until_it_is_forgotten() {
+    let identities = Identities::default();
+    identities.note(0, &facts(2), 900).unwrap();
+    assert_eq!(identities.holder(&facts(2)), Some(0));
+    identities.displace(0);
+    identities.note(1, &facts(2), 900).unwrap();
+    identities.displaced(0).await;
+    identities.forget(0);
+    let limit = Duration::from_millis(20);
+    let waited = tokio::time::timeout(limit, identities.displaced(0)).await;
+    assert!(waited.is_err(), "it may connect again");
+    assert_eq!(identities.holder(&facts(2)), Some(1));
 }

@@ -28,6 +28,15 @@ pub enum RelayError {
         #[source]
         cause: io::Error,
     },
+    /// The HTTP listener's address.
+    #[error("cannot listen on {address}: {cause}; set [admin] http to another address or port")]
+    Http {
+        /// As configured.
+        address: String,
+        /// The operating system's error.
+        #[source]
+        cause: io::Error,
+    },
     /// The admin socket.
     #[error("cannot open the admin socket {}: {cause}", path.display())]
     Admin {

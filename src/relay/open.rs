@@ -1,5 +1,6 @@
 //! Opens the data directory, the log and the sockets, before the stages start.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use tokio::net::{TcpListener, UnixListener};
@@ -8,11 +9,12 @@ use super::error::RelayError;
 use crate::admin;
 use crate::config::{Config, FlavorChoice, Privilege, UserPassword};
 use crate::data_dir::DataDir;
+use crate::http;
 use crate::protocol::StoredPassword;
 use crate::relay_log::LogDir;
 use crate::relay_log::recover::{Recovered, recover};
 use crate::sender::login::{Account, Accounts, Privileges};
-use crate::sender::{ConnectionLimits, SenderOptions};
+use crate::sender::{ConnectionLimits, HostNames, SenderOptions};
 use crate::tls::{self, PasswordKey, ServerTlsFiles};
 
 /// A relay with its directory, log and sockets open.
@@ -23,6 +25,7 @@ pub struct Relay {
     pub(super) recovered: Option<Recovered>,
     pub(super) listener: TcpListener,
     pub(super) admin: UnixListener,
+    pub(super) http: Option<TcpListener>,
     pub(super) sender: SenderOptions,
 }
 
@@ -66,12 +69,20 @@ impl Relay {
                 path: socket.clone(),
                 cause,
             })?;
+        let http = match config.admin.http {
+            Some(address) => Some(http::bind(address).await.map_err(|cause| {
+                let address = address.to_string();
+                RelayError::Http { address, cause }
+            })?),
+            None => None,
+        };
         Ok(Self {
             config,
             data_dir,
             recovered,
             listener,
             admin,
+            http,
             sender,
         })
     }
@@ -87,6 +98,37 @@ pub(super) fn log_dir(config: &Config) -> LogDir {
 pub(super) fn source_names(config: &Config) -> Vec<Arc<str>> {
     let names = config.sources.iter();
     names.map(|source| source.name.as_str().into()).collect()
+}
+
+/// The names under which this machine and this replica are shown.
+pub(super) fn host_names(config: &Config) -> HostNames {
+    let host_name = rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned();
+    let listen = config.relay.listen.rsplit_once(':');
+    let port = listen
+        .and_then(|(_, port)| port.parse().ok())
+        .unwrap_or_default();
+    let program = std::env::current_exe().unwrap_or_default();
+    let base_dir = program.ancestors().nth(2).unwrap_or(Path::new("/"));
+    let with_slash = |path: &Path| {
+        let path = path.to_string_lossy();
+        format!("{}/", path.trim_end_matches('/'))
+    };
+    HostNames {
+        report_host: config
+            .relay
+            .report_host
+            .clone()
+            .unwrap_or(host_name.clone()),
+        report_port: config.relay.report_port.unwrap_or(port),
+        host_name,
+        port,
+        data_dir: with_slash(&config.relay.data_dir),
+        base_dir: with_slash(base_dir),
+        max_log_size: config.log.max_size,
+    }
 }
 
 fn sender_options(config: &Config, data_dir: &DataDir) -> Result<SenderOptions, RelayError> {
@@ -106,14 +148,21 @@ fn sender_options(config: &Config, data_dir: &DataDir) -> Result<SenderOptions, 
             UserPassword::Plain(password) => StoredPassword::from_plaintext(password.expose()),
             UserPassword::Hashes(hashes) => StoredPassword::from_hashes(hashes),
         },
+        hosts: user.hosts.clone(),
         privileges: Privileges {
             replication: user.privileges.contains(&Privilege::Replication),
             admin: user.privileges.contains(&Privilege::Admin),
+            monitor: user.privileges.contains(&Privilege::Monitor),
         },
     });
     Ok(SenderOptions {
         server_id: config.relay.server_id,
         server_uuid: data_dir.server_uuid(),
+        flavor: match config.relay.flavor {
+            FlavorChoice::Fixed(flavor) => Some(flavor),
+            FlavorChoice::Auto => None,
+        },
+        host: host_names(config),
         accounts: Arc::new(Accounts::new(
             users.collect(),
             PasswordKey::open(data_dir.path())?,

@@ -10,10 +10,15 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use super::error::RelayError;
 use super::open::{Relay, log_dir, source_names};
 use super::retention::{self, Keeper};
+use super::source_rows::source_rows;
 use super::supervisor::{Stage, StageEnd, Supervisor};
+use super::systemd;
 use crate::admin::{self, Answering};
 use crate::adoption::{Adoption, AdoptionOptions};
-use crate::config::{Config, FlavorChoice, Privilege, UserConfig};
+use crate::config::{Config, FlavorChoice, Privilege, SyncPolicy, UserConfig};
+use crate::conflicts::{Finder, Sources};
+use crate::fault;
+use crate::http;
 use crate::log_thread::{LogThread, Queued, SourceCounters};
 use crate::receiver::control;
 use crate::receiver::{
@@ -21,9 +26,12 @@ use crate::receiver::{
     SourceStatus,
 };
 use crate::relay_log::recover::Recovered;
-use crate::relay_log::{Condition, LogOptions, RelayLog, RetentionOptions, bridge, purge};
+use crate::relay_log::{
+    Condition, LogOptions, RelayLog, ReplicaAcknowledgements, ReplicaWait, RetentionOptions,
+    bridge, purge,
+};
 use crate::sender::{self, Replicas};
-use crate::status::{Parts, SourceParts};
+use crate::status::{Parts, Report, SourceParts};
 
 /// The most batches that wait for the relay log.
 const QUEUE_LEN: usize = 64;
@@ -48,6 +56,7 @@ impl Relay {
         receiver::announce_filters(self.data_dir.path(), &self.config.sources);
         let started = self.recovered.as_ref().map(started).unwrap_or_default();
         receiver::announce_starts(self.data_dir.path(), &self.config.sources, &started);
+        receiver::keep_offered_tls(self.data_dir.path(), &self.config.sources);
         let pipeline = Pipeline::new(&self, shutdown.clone());
         let resumed = match self.recovered {
             Some(recovered) => Some(pipeline.resume(recovered)?),
@@ -56,13 +65,14 @@ impl Relay {
         // If there is a log already, the first client that is answered finds it.
         let log = resumed.as_ref().map(|writer| writer.log().clone());
         let log_slot = watch::Sender::new(log);
-        let replicas = Arc::new(Replicas::default());
+        let replicas = Arc::new(Replicas::new(pipeline.acknowledged.clone()));
         let mut supervisor = Supervisor::new(shutdown.clone());
         let accepting = sender::run(
             self.listener,
             Arc::new(self.sender),
             log_slot.subscribe(),
             replicas.clone(),
+            source_rows(pipeline.parts.clone(), log_slot.subscribe()),
             shutdown.clone(),
         );
         supervisor.spawn(Stage::AcceptLoop, until_stopped(accepting));
@@ -71,32 +81,35 @@ impl Relay {
         supervisor.spawn(Stage::Retention, until_stopped(keeping));
         let (parts, slot) = (pipeline.parts.clone(), log_slot.subscribe());
         let connected = replicas.clone();
-        let disconnect_replicas = move || {
-            let clients = connected.clients();
-            for client in clients.iter().filter(|client| client.replica().is_some()) {
-                connected.kill(client.id);
-            }
-        };
+        let connected_to_report = replicas.clone();
         let report = move || {
             let log: Option<Arc<RelayLog>> = slot.borrow().clone();
             parts.report(log.as_deref(), replicas.report())
         };
+        let report: Arc<dyn Fn() -> Report + Send + Sync> = Arc::new(report);
+        if let Some(listener) = self.http {
+            let token = self.config.admin.http_token.clone();
+            let answering = http::serve(listener, token, report.clone(), shutdown.clone());
+            supervisor.spawn(Stage::HttpLoop, until_stopped(answering));
+        }
         let adoption = Adoption::new(adoption_options(&self.config), log_slot.subscribe());
         let answering = Answering {
-            report: Arc::new(report),
+            report,
             data_dir: self.data_dir.path().to_owned(),
             sources: Arc::new(pipeline.deciding.clone()),
             adoption: Arc::new(adoption),
-            disconnect_replicas: Arc::new(disconnect_replicas),
+            conflicts: pipeline.parts.conflicts.clone(),
+            disconnect_replicas: Arc::new(move || connected.disconnect_replicas()),
         };
         let answering = admin::serve(self.admin, answering, shutdown.clone());
         supervisor.spawn(Stage::AdminLoop, until_stopped(answering));
-        let stopping = pipeline.log_options.stopping.clone();
-        let mut stop = shutdown;
-        let watching = async move {
-            let _ = stop.wait_for(|stop| *stop).await;
-            stopping.store(true, Ordering::Relaxed);
-        };
+        let reporting = systemd::report(
+            pipeline.parts.clone(),
+            connected_to_report,
+            shutdown.clone(),
+        );
+        supervisor.spawn(Stage::ServiceManager, until_stopped(reporting));
+        let watching = watch_shutdown(pipeline.log_options.stopping.clone(), shutdown);
         supervisor.spawn(Stage::ShutdownWatcher, until_stopped(watching));
         let outcome = pipeline.run(resumed, &log_slot, &mut supervisor).await;
         if outcome.is_err() {
@@ -106,6 +119,13 @@ impl Relay {
         drop(self.data_dir);
         outcome
     }
+}
+
+/// Makes the log thread give up waiting for disk space when the relay stops.
+async fn watch_shutdown(stopping: Arc<AtomicBool>, mut shutdown: watch::Receiver<bool>) {
+    let _ = shutdown.wait_for(|stop| *stop).await;
+    fault::stall("shutdown").await;
+    stopping.store(true, Ordering::Relaxed);
 }
 
 /// The names of the sources of which the log has a position.
@@ -143,6 +163,7 @@ struct Pipeline {
     requests: Vec<mpsc::Receiver<ContinueRequest>>,
     parts: Arc<Parts>,
     identities: Arc<Identities>,
+    acknowledged: Arc<ReplicaAcknowledgements>,
     shutdown: watch::Receiver<bool>,
 }
 
@@ -152,6 +173,10 @@ impl Pipeline {
         let server_uuid = relay.data_dir.server_uuid();
         let server_id = config.relay.server_id;
         let log_dir = log_dir(config);
+        let acknowledged = Arc::new(ReplicaAcknowledgements::new(ReplicaWait {
+            replicas: config.relay.semi_sync_wait_for_replicas as usize,
+            timeout: config.relay.semi_sync_timeout,
+        }));
         let sources = config.sources.iter().map(|source| SourceParts {
             config: source.clone(),
             status: Arc::new(SourceStatus::default()),
@@ -162,6 +187,11 @@ impl Pipeline {
             server_uuid,
             started: Instant::now(),
             sources: sources.collect(),
+            acknowledged: acknowledged.clone(),
+            alert: config.alert,
+            // One source cannot be in conflict.
+            conflicts: (config.relay.detect_conflicts && config.sources.len() > 1)
+                .then(Arc::default),
         };
         let receivers = (0u16..).zip(&parts.sources).map(|(number, source)| {
             let options = ReceiverOptions {
@@ -169,6 +199,10 @@ impl Pipeline {
                 config: source.config.clone(),
                 server_id,
                 server_uuid,
+                report: (
+                    relay.sender.host.report_host.clone(),
+                    relay.sender.host.report_port,
+                ),
                 spill_dir: log_dir.spool_path(),
                 spill_size: usize::try_from(config.log.spill_size).unwrap_or(usize::MAX),
             };
@@ -202,6 +236,7 @@ impl Pipeline {
             requests,
             parts: Arc::new(parts),
             identities: Arc::new(Identities::default()),
+            acknowledged,
             shutdown,
         }
     }
@@ -234,6 +269,7 @@ impl Pipeline {
         );
         log_slot.send_replace(Some(log.clone()));
         let batches = self.start_log_thread(writer, supervisor)?;
+        self.start_finder(&log, supervisor)?;
         let context = ReceiverContext {
             log: log.clone(),
             queue: Queue {
@@ -244,6 +280,8 @@ impl Pipeline {
             identities: self.identities.clone(),
             paths,
             read_back: Arc::new(read_back),
+            acknowledged: self.acknowledged.clone(),
+            is_published_durable: self.log_options.sync == SyncPolicy::Commit,
         };
         self.start_receivers(context, supervisor);
         supervisor.wait_for_shutdown().await?;
@@ -280,6 +318,31 @@ impl Pipeline {
             .map_err(RelayError::Thread)?;
         supervisor.watch_thread(Stage::LogThread, thread);
         Ok(batches)
+    }
+
+    /// Starts the thread that finds conflicts of the sources, where that is configured.
+    fn start_finder(
+        &self,
+        log: &Arc<RelayLog>,
+        supervisor: &mut Supervisor,
+    ) -> Result<(), RelayError> {
+        let Some(conflicts) = self.parts.conflicts.clone() else {
+            return Ok(());
+        };
+        let sources = self.parts.sources.iter();
+        let sources = sources.map(|source| (source.config.clone(), source.status.clone()));
+        let sources = Sources::new(sources.collect(), Handle::current(), self.shutdown.clone());
+        let log = log.clone();
+        let find = move || {
+            Finder::new(log, conflicts, sources).run();
+            StageEnd::Stopped
+        };
+        let thread = std::thread::Builder::new()
+            .name("conflicts".to_owned())
+            .spawn(find)
+            .map_err(RelayError::Thread)?;
+        supervisor.watch_thread(Stage::ConflictFinder, thread);
+        Ok(())
     }
 
     fn start_receivers(self, context: ReceiverContext, supervisor: &mut Supervisor) {

@@ -28,6 +28,10 @@ pub(super) enum Stage {
     AcceptLoop,
     /// Answers `binrelay status`.
     AdminLoop,
+    /// Reports to the service manager.
+    ServiceManager,
+    /// Answers HTTP clients.
+    HttpLoop,
     /// Makes the log thread give up waiting for disk space when the relay stops.
     ShutdownWatcher,
     /// Follows the source of this name.
@@ -38,6 +42,8 @@ pub(super) enum Stage {
     Retention,
     /// Writes the relay log.
     LogThread,
+    /// Finds conflicts of the sources.
+    ConflictFinder,
 }
 
 impl fmt::Display for Stage {
@@ -45,6 +51,8 @@ impl fmt::Display for Stage {
         match self {
             Stage::AcceptLoop => f.write_str("the accept loop of the listener"),
             Stage::AdminLoop => f.write_str("the accept loop of the admin socket"),
+            Stage::ServiceManager => f.write_str("the reports to the service manager"),
+            Stage::HttpLoop => f.write_str("the accept loop of the HTTP listener"),
             Stage::ShutdownWatcher => f.write_str("the shutdown watcher"),
             Stage::Receiver(source) => write!(f, "the receiver of source \"{source}\""),
             Stage::ControlConnection(source) => {
@@ -52,6 +60,7 @@ impl fmt::Display for Stage {
             }
             Stage::Retention => f.write_str("the removal of old log files"),
             Stage::LogThread => f.write_str("the log thread"),
+            Stage::ConflictFinder => f.write_str("the detection of conflicts"),
         }
     }
 }

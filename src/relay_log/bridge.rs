@@ -4,6 +4,9 @@
 //! order of the log, and ends with a ROTATE to that position. A replica that starts at
 //! `bridge.000001:4` continues in the log by itself. Bridges are not in the list of log files: only
 //! a replica that names one reads it. A bridge is kept as long as the log file that it leads to.
+//!
+//! A *rescue* is a bridge for a source: it has what the source lacks, and leads nowhere, because a source
+//! must not follow the log. Its ROTATE leads to its own end. It is kept until an administrator removes it.
 
 use std::fs;
 use std::io;
@@ -12,9 +15,10 @@ use std::time::SystemTime;
 
 use super::error::LogError;
 use super::files::LogDir;
-use super::held::{Continuation, Held, LogPart};
+use super::held::{Continuation, Held, LogPart, Logged};
 use super::reader::{FIRST_EVENT, FileHead, LogFile};
 use super::writer::BridgeWriter;
+use crate::atomic_file;
 use crate::binlog::mariadb_gtid::MariaDbGtidEvent;
 use crate::binlog::rotate::Rotate;
 use crate::binlog::{EventType, FormatDescription, event};
@@ -24,6 +28,8 @@ use crate::position::RelayLogPosition;
 
 /// The part of a bridge's name before the dot. It is not available as the log's own name.
 pub const BASENAME: &str = "bridge";
+/// Permission bits of the file with the newest number.
+const NEWEST_MODE: u32 = 0o640;
 
 /// A file that replicas may read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,8 +45,8 @@ pub enum ServedFile {
 pub struct Bridge {
     /// Its number.
     pub number: u64,
-    /// Where its readers continue in the log.
-    pub next: RelayLogPosition,
+    /// Where its readers continue in the log; `None` for a rescue, at whose end they wait.
+    pub next: Option<RelayLogPosition>,
 }
 
 impl ServedFile {
@@ -83,7 +89,7 @@ pub fn named(log_dir: &LogDir, name: &[u8]) -> Result<Option<Bridge>, LogError> 
         Err(LogError::Io { cause, .. }) if cause.kind() == io::ErrorKind::NotFound => Ok(None),
         file => Ok(Some(Bridge {
             number,
-            next: end_of(&file?, log_dir)?,
+            next: end_of(&file?, log_dir, number)?,
         })),
     }
 }
@@ -92,8 +98,12 @@ fn open(log_dir: &LogDir, number: u64) -> Result<LogFile, LogError> {
     LogFile::open(&log_dir.dir.join(name(number)))
 }
 
-/// Where the ROTATE at the bridge's end leads.
-fn end_of(file: &LogFile, log_dir: &LogDir) -> Result<RelayLogPosition, LogError> {
+/// Where the ROTATE at the end of the bridge with this number leads; `None` to itself.
+fn end_of(
+    file: &LogFile,
+    log_dir: &LogDir,
+    number: u64,
+) -> Result<Option<RelayLogPosition>, LogError> {
     let (mut offset, len) = (FIRST_EVENT, file.file_len()?);
     while offset < len {
         let header = file.header_at(offset)?;
@@ -101,11 +111,14 @@ fn end_of(file: &LogFile, log_dir: &LogDir) -> Result<RelayLogPosition, LogError
             let rotate = file.event_at(offset)?;
             let parsed = Rotate::parse(event::body(&rotate, true));
             let next = parsed.ok().and_then(|rotate| {
-                let number = log_dir.file_number(std::str::from_utf8(rotate.file).ok()?)?;
-                Some(RelayLogPosition {
-                    file: number,
+                let target = std::str::from_utf8(rotate.file).ok()?;
+                if number_of(target) == Some(number) {
+                    return Some(None);
+                }
+                Some(Some(RelayLogPosition {
+                    file: log_dir.file_number(target)?,
                     offset: rotate.position,
-                })
+                }))
             });
             return next.ok_or_else(|| incomplete(file, offset));
         }
@@ -192,6 +205,42 @@ fn list(log_dir: &LogDir) -> Result<(Vec<u64>, Vec<PathBuf>), LogError> {
     Ok((numbers, incomplete))
 }
 
+/// The file with the highest number that was ever assigned.
+fn newest_path(log_dir: &LogDir) -> PathBuf {
+    log_dir.dir.join(format!("{BASENAME}.newest"))
+}
+
+/// Assigns the next number, durably. None is assigned twice, even if bridges are removed: a replica that has not
+/// finished one would continue in the middle of another.
+fn next_number(log_dir: &LogDir) -> Result<u64, LogError> {
+    let path = newest_path(log_dir);
+    let assigned = match fs::read_to_string(&path) {
+        Ok(text) => match text.trim_end().parse::<u32>() {
+            Ok(number) => u64::from(number),
+            Err(_) => {
+                return Err(LogError::Unexpected {
+                    path,
+                    offset: 0,
+                    found: text.chars().take(20).collect(),
+                    expected: "the number of the newest bridge; write the highest number into the file that \
+                               a bridge of this relay ever had",
+                });
+            }
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+        Err(cause) => return Err(LogError::io("read", &path, cause)),
+    };
+    let (numbers, _) = list(log_dir)?;
+    let number = numbers.last().copied().unwrap_or_default().max(assigned) + 1;
+    let text = format!("{number}\n");
+    atomic_file::replace(&path, text.as_bytes(), NEWEST_MODE).map_err(|error| LogError::Io {
+        action: error.operation,
+        path: error.path,
+        cause: error.cause,
+    })?;
+    Ok(number)
+}
+
 /// Writes a bridge with the transactions that a replica lacks before `continuation`. `executed` are
 /// those that it has, for the file's head.
 ///
@@ -204,33 +253,88 @@ pub fn write(
     executed: &Executed,
     continuation: &Continuation,
 ) -> Result<Bridge, LogError> {
-    let (numbers, _) = list(part.log_dir)?;
-    let number = numbers.last().map_or(1, |last| last + 1);
-    let path = part.log_dir.dir.join(name(number));
     let next = continuation.from;
-    let head = FileHead::read(&part.log_dir.log_path(next.file))?;
+    let is_before = |logged: &Logged| (logged.file, logged.end) <= (next.file, next.offset);
+    let contains = |logged: &Logged| !held.has(logged) && is_before(logged);
+    let (bridge, _) = write_file(part, server_id, executed, Some(next), &contains)?;
+    Ok(bridge)
+}
+
+/// Writes a rescue with the transactions that `contains` selects. Returns it, and the end of its last
+/// transaction. `executed` is for the file's head.
+///
+/// # Errors
+/// As [`write()`].
+pub fn write_rescue(
+    part: &LogPart<'_>,
+    server_id: u32,
+    executed: &Executed,
+    contains: &dyn Fn(&Logged) -> bool,
+) -> Result<(Bridge, u64), LogError> {
+    write_file(part, server_id, executed, None, contains)
+}
+
+fn write_file(
+    part: &LogPart<'_>,
+    server_id: u32,
+    executed: &Executed,
+    next: Option<RelayLogPosition>,
+    contains: &dyn Fn(&Logged) -> bool,
+) -> Result<(Bridge, u64), LogError> {
+    let number = next_number(part.log_dir)?;
+    let path = part.log_dir.dir.join(name(number));
+    let newest = next.map_or(part.end.file, |next| next.file);
+    let head = FileHead::read(&part.log_dir.log_path(newest))?;
     // Its reader may have temporary tables, which live on.
     let format = FormatDescription {
         created: 0,
         ..head.format.clone()
     };
     let mut writer = BridgeWriter::create(part.log_dir, path, server_id, &format, executed)?;
-    let mut checked = next.file;
+    let (mut checked, mut copied) = (newest, newest);
     part.visit::<LogError>(&mut |visited| {
-        let Some(logged) = visited.logged.filter(|logged| !held.has(logged)) else {
+        let Some(logged) = visited.logged.filter(|logged| contains(logged)) else {
             return Ok(());
         };
-        if (logged.file, logged.end) > (next.file, next.offset) {
-            return Ok(());
-        }
         if logged.file != checked {
             check_format(part.log_dir, logged.file, &head)?;
             checked = logged.file;
         }
+        check_temporary_tables(part, &writer, (copied, logged.file))?;
+        copied = logged.file;
         writer.append(&logged)
     })?;
-    writer.close(next)?;
-    Ok(Bridge { number, next })
+    if let Some(next) = next {
+        check_temporary_tables(part, &writer, (copied, next.file))?;
+    }
+    let end = writer.close(next)?;
+    Ok((Bridge { number, next }, end))
+}
+
+/// A bridge cannot end temporary tables, as a log file does with whose head the replicas drop theirs: none of the
+/// files after the first one of `files` up to the second may do that if the bridge has used some.
+fn check_temporary_tables(
+    part: &LogPart<'_>,
+    writer: &BridgeWriter<'_>,
+    (after, up_to): (u64, u64),
+) -> Result<(), LogError> {
+    if !writer.uses_temporary_tables() {
+        return Ok(());
+    }
+    let between = |number: &&u64| after < **number && **number <= up_to;
+    for number in part.files.iter().filter(between) {
+        let path = part.log_dir.log_path(*number);
+        if FileHead::read(&path)?.format.created != 0 {
+            return Err(LogError::Unexpected {
+                path,
+                offset: FIRST_EVENT,
+                found: "the end of temporary tables, which transactions before it use".to_owned(),
+                expected: "none between the transactions that the replica lacks; let the replica follow its \
+                           source a little further, or use a newer dump",
+            });
+        }
+    }
+    Ok(())
 }
 
 /// One file must be able to hold the events of both.
@@ -248,7 +352,7 @@ fn check_format(log_dir: &LogDir, number: u64, head: &FileHead) -> Result<(), Lo
     })
 }
 
-/// The bridges that can be read: their numbers, where they lead, and when they were written.
+/// The bridges that can be read and lead into the log: their numbers, where to, and when they were written.
 ///
 /// # Errors
 /// When the directory cannot be read.
@@ -260,7 +364,7 @@ pub fn targets(log_dir: &LogDir) -> Result<Vec<(u64, RelayLogPosition, SystemTim
     let targets = numbers.into_iter().filter_map(|number| {
         let file = open(log_dir, number).ok()?;
         let written = fs::metadata(file.path()).ok()?.modified().ok()?;
-        Some((number, end_of(&file, log_dir).ok()?, written))
+        Some((number, end_of(&file, log_dir, number).ok()??, written))
     });
     Ok(targets.collect())
 }
@@ -296,8 +400,9 @@ pub fn remove_useless(log_dir: &LogDir, files: &[u64]) -> Result<(), LogError> {
     }
     let (numbers, mut useless) = list(log_dir)?;
     for number in numbers {
-        let leads_to = open(log_dir, number).and_then(|file| end_of(&file, log_dir));
-        let is_needed = leads_to.is_ok_and(|next| files.contains(&next.file));
+        let leads_to = open(log_dir, number).and_then(|file| end_of(&file, log_dir, number));
+        let is_needed =
+            leads_to.is_ok_and(|next| next.is_none_or(|next| files.contains(&next.file)));
         if !is_needed {
             useless.push(log_dir.dir.join(name(number)));
         }

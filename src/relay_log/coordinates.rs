@@ -11,7 +11,7 @@ use super::index_reader::{IndexReader, NumberedRecord};
 use super::index_record::{RECORD_LEN, Record};
 use super::published::RelayLog;
 use super::reader::{FIRST_EVENT, FileHead, LogFile};
-use crate::gtid::{BinlogState, GtidPosition, GtidSet, MariaDbGtid};
+use crate::gtid::{BinlogState, GtidPosition, MariaDbGtid, ReceivedGtidSet};
 use crate::identity::Identity;
 
 /// The most records without a step that are read to find the next step.
@@ -205,14 +205,14 @@ pub fn first_identity(log: &RelayLog, file: u64) -> Result<Option<Identity>, Log
 ///
 /// # Errors
 /// When a file cannot be read.
-pub fn start_for_set(log: &RelayLog, set: &GtidSet) -> Result<Option<u64>, LogError> {
+pub fn start_for_set(log: &RelayLog, set: &ReceivedGtidSet) -> Result<Option<u64>, LogError> {
     let files = log.state().files.clone();
     for number in files.into_iter().rev() {
         let head = FileHead::read(&log.log_dir().log_path(number))?;
         if head
             .previous
             .as_mysql()
-            .is_some_and(|previous| previous.is_subset_of(set))
+            .is_some_and(|previous| set.contains_all(previous))
         {
             return Ok(Some(number));
         }

@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use super::error::LogError;
 use super::files::{LogDir, sync_dir};
+use crate::atomic_file::NO_FOLLOW;
 use crate::gtid::Uuid;
 
 const LEN: usize = 64;
@@ -140,6 +141,7 @@ impl DurableMark {
             .create(true)
             .truncate(false)
             .mode(0o640)
+            .custom_flags(NO_FOLLOW)
             .open(&path)
             .map_err(|cause| LogError::io("create", &path, cause))?;
         sync_dir(&log_dir.dir)?;

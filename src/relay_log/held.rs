@@ -11,6 +11,7 @@ use super::error::LogError;
 use super::files::LogDir;
 use super::index_reader::{IndexReader, NumberedRecord};
 use super::index_record::{Record, Recorded, Step};
+use super::published::{LogState, RelayLog};
 use super::reader::FIRST_EVENT;
 use crate::identity::{Executed, Identity};
 use crate::position::{RecordNumber, RelayLogPosition};
@@ -86,6 +87,8 @@ pub struct Logged {
     pub server_id: u32,
     /// Whether the filter left only an empty transaction.
     pub emptied: bool,
+    /// Whether the filter dropped or rewrote a part of it.
+    pub altered: bool,
     /// MariaDB: whether its GTID was delivered before, so that the GTID does not identify it.
     pub is_again: bool,
 }
@@ -114,6 +117,22 @@ pub struct Visited<'a> {
     pub at: RecordNumber,
     /// The transaction, if it was appended.
     pub logged: Option<Logged>,
+}
+
+impl<'a> LogPart<'a> {
+    /// The published part, and the state at that moment: both are changed under one lock.
+    pub fn published(log: &'a RelayLog) -> (Self, LogState) {
+        let (end, state) = {
+            let state = log.state();
+            (log.published(), state.clone())
+        };
+        let part = Self {
+            log_dir: log.log_dir(),
+            files: state.files.clone(),
+            end,
+        };
+        (part, state)
+    }
 }
 
 impl LogPart<'_> {
@@ -164,6 +183,7 @@ impl LogPart<'_> {
                 Record::Transaction {
                     transaction,
                     emptied,
+                    altered,
                     is_again,
                     ..
                 } => Some(Logged {
@@ -174,6 +194,7 @@ impl LogPart<'_> {
                     identity: index.identity(transaction)?,
                     server_id: transaction.server_id,
                     emptied: *emptied,
+                    altered: *altered,
                     is_again: *is_again,
                 }),
                 _ => None,

@@ -33,6 +33,8 @@ pub struct HeldOnPaths {
     pub held: Held,
     /// By source: whether its position is certainly between two transactions.
     pub at_boundary: BTreeMap<Arc<str>, bool>,
+    /// A source that has dropped temporary tables of another server's ended sessions after its position.
+    pub ends_sessions: Option<Arc<str>>,
 }
 
 /// Why the records of the paths do not show it.
@@ -147,6 +149,8 @@ struct Path<'a> {
     /// The end of the last transaction before the path's start that is after the position.
     start_after: Option<SourcePosition>,
     lost: u64,
+    /// Statements after the position that drop temporary tables of another server's ended sessions.
+    ended_after: u64,
 }
 
 impl<'a> Path<'a> {
@@ -159,6 +163,7 @@ impl<'a> Path<'a> {
             has_gone_back: false,
             start_after: None,
             lost: 0,
+            ended_after: 0,
         }
     }
 
@@ -280,7 +285,9 @@ pub fn held_without_gtids(
             }
         }
     }
+    let ending = paths.iter().find(|path| path.ended_after > 0);
     Ok(HeldOnPaths {
+        ends_sessions: ending.map(|path| path.position.source.clone()),
         at_boundary: boundaries(paths)?,
         held: Held::Records(replay.held),
     })
@@ -384,6 +391,10 @@ impl Replay {
             (Record::Copy { .. }, Some(paired)) if self.before_start.contains(paired) => {
                 self.late.push((paired, path.position.source.clone()));
             }
+            // The relay log ends these tables itself.
+            (Record::Ignored { is_cleanup, .. }, _) if *is_cleanup => {
+                path.ended_after += u64::from(!is_up_to);
+            }
             (Record::Ignored { transaction, .. }, _) if !is_up_to => {
                 path.lost += u64::from(transaction.server_id != own_server_id);
             }
@@ -416,6 +427,7 @@ pub fn held_of_mariadb(
         Ok(())
     })?;
     Ok(HeldOnPaths {
+        ends_sessions: None,
         at_boundary: boundaries(paths)?,
         held: Held::Gtids(Executed::MariaDb(state)),
     })

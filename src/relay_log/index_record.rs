@@ -21,7 +21,7 @@ use crate::position::RecordNumber;
 /// Bytes of the header and of each record.
 pub const RECORD_LEN: usize = 64;
 /// The version of the format that is written.
-pub const VERSION: u16 = 3;
+pub const VERSION: u16 = 4;
 /// The oldest version that is read. What it lacks counts as unknown.
 const OLDEST_VERSION: u16 = 2;
 /// Flag of a transaction with a GTID: its times are whole seconds.
@@ -30,6 +30,8 @@ const IN_SECONDS: u8 = 4;
 const WITHOUT_CHANGES: u8 = 8;
 /// Flag of an appended transaction of MariaDB: its GTID was delivered before.
 const IS_AGAIN: u8 = 16;
+/// Flag of an appended transaction: the filter dropped or rewrote a part of it.
+const ALTERED: u8 = 32;
 /// Microseconds in a second.
 const SECOND_US: u64 = 1_000_000;
 /// Bytes of text in one record.
@@ -185,6 +187,8 @@ pub enum Record {
         transaction: Recorded,
         /// Whether the filter left only an empty transaction.
         emptied: bool,
+        /// Whether the filter dropped or rewrote a part of it.
+        altered: bool,
         /// Without GTIDs: whether its source may have logged it twice.
         may_be_repetition: bool,
         /// MariaDB: whether its GTID was delivered before: its origin has executed it again.
@@ -204,6 +208,8 @@ pub enum Record {
         step: Step,
         /// The transaction.
         transaction: Recorded,
+        /// Without GTIDs: whether it drops temporary tables of another server's ended sessions.
+        is_cleanup: bool,
     },
     /// 4: a transaction without a GTID that is before its source's start, and counts as
     /// delivered.

@@ -18,7 +18,7 @@ use super::reader::{FileHead, LogFile};
 use super::replay_pairing::replay_pairing;
 use super::temporary_table;
 use crate::binlog::FormatDescription;
-use crate::gtid::{GtidSet, Uuid};
+use crate::gtid::{BinlogState, GtidSet, Uuid};
 use crate::identity::{Executed, Identity, IdentityKind, history_digest};
 use crate::merge::halves::{HalfChange, OpenHalves};
 use crate::merge::pairing::Pairing;
@@ -48,6 +48,8 @@ pub struct Recovered {
     pub sources: HashMap<Arc<str>, SourceProgress>,
     /// MySQL: GTIDs that count as delivered by decision of an administrator. They are in `executed` and `purged`.
     pub counted: GtidSet,
+    /// MariaDB: the servers of which a new history began within the log, and the transactions before it.
+    pub new_histories: Vec<(u32, BinlogState)>,
     /// Without GTIDs: the state of each path's queues.
     pub pairing: Pairing,
     /// The two-part operations whose second part has not arrived.
@@ -96,6 +98,7 @@ pub fn recover(log_dir: &LogDir, source_names: &[Arc<str>]) -> Result<Option<Rec
         source_names,
         sources: HashMap::new(),
         counted: GtidSet::new(),
+        new_histories: Vec::new(),
         pairing: Pairing::new([]),
         halves: OpenHalves::default(),
         temporary_tables: TemporaryTables::default(),
@@ -118,6 +121,9 @@ pub fn recover(log_dir: &LogDir, source_names: &[Arc<str>]) -> Result<Option<Rec
             &mut |_, _, _| Ok(()),
         )?;
     }
+    if index.kind() == IdentityKind::MariaDb {
+        recovered.new_histories = new_histories(log_dir, &recovered.files)?;
+    }
     replay(&mut index, &good, &mut recovered)?;
     let numbers = ConfiguredNumbers::of(&index, &recovered.source_names);
     let tables = std::mem::take(&mut recovered.temporary_tables);
@@ -132,6 +138,27 @@ pub fn recover(log_dir: &LogDir, source_names: &[Arc<str>]) -> Result<Option<Rec
         return Ok(None);
     }
     Ok(Some(recovered))
+}
+
+/// The new histories that begin with one of the files: the server, and the transactions before it.
+fn new_histories(log_dir: &LogDir, files: &[u64]) -> Result<Vec<(u32, BinlogState)>, LogError> {
+    let mut found = Vec::new();
+    for number in files {
+        let head = IndexReader::open(&log_dir.index_path(*number))?.read_head()?;
+        let servers = head.iter().filter_map(|record| match record {
+            Record::NewHistory { server_id } => Some(*server_id),
+            _ => None,
+        });
+        for server_id in servers {
+            let before = FileHead::read(&log_dir.log_path(*number))?.previous;
+            found.extend(
+                before
+                    .as_mariadb()
+                    .map(|before| (server_id, before.clone())),
+            );
+        }
+    }
+    Ok(found)
 }
 
 /// The configured names, and after them the others that the records of the newest index have defined.

@@ -52,6 +52,7 @@ pub(super) fn replay_pairing(
             pairing.begin_queues(number);
         }
     }
+    pairing.start_file(last, server_ids(&head, &numbers, source_names.len()));
     index.seek(1)?;
     while index.next_number() * (RECORD_LEN as u64) < index_end {
         let Some(read) = index.next_record()? else {
@@ -145,6 +146,19 @@ fn arrival(source: u16, step: &Step, transaction: &Recorded) -> Result<Arrival, 
         origin: transaction.server_id,
         fingerprint,
     })
+}
+
+/// The server_ids of the sources' own servers when the index began.
+fn server_ids(head: &[Record], numbers: &ConfiguredNumbers, count: usize) -> Vec<u32> {
+    let mut server_ids = vec![0; count];
+    for record in head {
+        if let Record::SourceMoved { step, .. } = record
+            && let Some(known) = server_ids.get_mut(usize::from(numbers.get(step.source)))
+        {
+            *known = step.source_server_id;
+        }
+    }
+    server_ids
 }
 
 /// Collects the records of each queue; the queue record is the first.

@@ -339,7 +339,8 @@ impl Writer {
         }
     }
 
-    fn is_durable(&self) -> bool {
+    /// Whether everything that was committed is on disk.
+    pub fn is_durable(&self) -> bool {
         self.durable == self.tail.written
             && self.index.durable_records == self.index.written_records()
     }

@@ -2,6 +2,7 @@
 
 use super::binlog_events::EventListing;
 use super::variables::Warning;
+use super::waits::Wait;
 use crate::protocol::response::ColumnKind;
 
 /// The answer to a statement; errors are [`ServerError`](crate::protocol::ServerError)s.
@@ -20,4 +21,19 @@ pub enum Answer {
     },
     /// Rows that are read while they are sent.
     Events(EventListing),
+    /// The statement must wait, and then be evaluated again with the result.
+    Wait(Wait),
+}
+
+impl Answer {
+    /// Rows with these columns.
+    pub fn rows(columns: &[(&str, ColumnKind)], rows: Vec<Vec<Option<String>>>) -> Self {
+        let columns = columns
+            .iter()
+            .map(|(name, kind)| ((*name).to_owned(), *kind));
+        Answer::Rows {
+            columns: columns.collect(),
+            rows,
+        }
+    }
 }

@@ -97,7 +97,7 @@ pub fn parse(
         (0, Flavor::MariaDb) => 1,
         _ => left,
     };
-    let log = context.relay.log;
+    let log = context.relay.log()?;
     let file = coordinates::file_by_name(log, name.as_bytes());
     let file = file.ok_or_else(|| refused("Could not find target log"))?;
     Ok(Some(EventListing {

@@ -14,6 +14,8 @@ pub const DEPTH_MAX: usize = 32;
 pub const COLUMNS_MAX: usize = 4096;
 /// The longest pattern of LIKE, in bytes: no name that it is compared with has more than 64 characters.
 pub const PATTERN_LENGTH_MAX: usize = 1024;
+/// The most look-ups in the relay log's files. Each may read a whole file.
+const LOOK_UPS_MAX: usize = 16;
 /// The most bytes of all values of a statement together.
 const VALUES_LENGTH_MAX: usize = 16 << 20;
 
@@ -23,6 +25,8 @@ const ER_NET_PACKET_TOO_LARGE: u16 = 1153;
 const ER_TOO_LONG_STRING: u16 = 1162;
 /// "Too many columns".
 const ER_TOO_MANY_FIELDS: u16 = 1117;
+/// "This version of the server does not yet support …".
+const ER_TOO_MANY_LOOK_UPS: u16 = 1235;
 /// "Thread stack overrun".
 const ER_STACK_OVERRUN_NEED_MORE: u16 = 1436;
 
@@ -30,6 +34,7 @@ const ER_STACK_OVERRUN_NEED_MORE: u16 = 1436;
 #[derive(Debug)]
 pub struct Budget {
     bytes: usize,
+    look_ups: usize,
 }
 
 impl Budget {
@@ -37,7 +42,20 @@ impl Budget {
     pub fn new() -> Self {
         Self {
             bytes: VALUES_LENGTH_MAX,
+            look_ups: LOOK_UPS_MAX,
         }
+    }
+
+    /// Accounts for a look-up in the relay log's files.
+    ///
+    /// # Errors
+    /// The statement has too many.
+    pub fn look_up(&mut self) -> Result<(), ServerError> {
+        self.look_ups = self.look_ups.checked_sub(1).ok_or_else(|| {
+            let text = format!("A statement may look up {LOOK_UPS_MAX} positions in the relay log");
+            ServerError::new(ER_TOO_MANY_LOOK_UPS, text)
+        })?;
+        Ok(())
     }
 
     /// Accounts for a value.

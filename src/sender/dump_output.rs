@@ -8,7 +8,9 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::environment::stopping;
 use super::replicas::{Client, KillReason, killed};
 use crate::connection::{Connection, ConnectionError};
+use crate::flavor::Flavor;
 use crate::protocol::ServerError;
+use crate::protocol::framing::PacketPart;
 use crate::protocol::handshake::SERVER_STATUS_AUTOCOMMIT;
 use crate::relay_log::RelayLogPosition;
 
@@ -48,6 +50,8 @@ pub enum Wakeup {
     Heartbeat,
     /// See [`DumpOutput::interruption`].
     Interrupted,
+    /// The client has sent something, see [`DumpOutput::received`].
+    Received,
 }
 
 /// Writes to one client.
@@ -137,7 +141,7 @@ impl<'a> DumpOutput<'a> {
     /// Waits until the log grows, a heartbeat is due, or the dump is to end.
     ///
     /// # Errors
-    /// The connection failed, the client sent something, or the log's writer is gone.
+    /// The connection failed, or the log's writer is gone.
     pub async fn wait(
         &mut self,
         published: &mut watch::Receiver<RelayLogPosition>,
@@ -150,19 +154,43 @@ impl<'a> DumpOutput<'a> {
             }
         };
         tokio::select! {
+            // Acknowledgements first: the log may always have grown.
+            biased;
+            received = self.connection.wait_readable_or_closed() => match received {
+                Err(error) => Err(DumpEnd::Gone(error)),
+                Ok(()) => Ok(Wakeup::Received),
+            },
             moved = published.changed() => match moved {
                 Ok(()) => Ok(Wakeup::Published),
                 Err(_) => Err(DumpEnd::Cut),
             },
-            received = self.connection.wait_readable_or_closed() => Err(match received {
-                Err(error) => DumpEnd::Gone(error),
-                // A command (COM_QUIT, most likely) ends the dump.
-                Ok(()) => DumpEnd::Cut,
-            }),
             () = heartbeat => Ok(Wakeup::Heartbeat),
             () = killed(&mut self.kill) => Ok(Wakeup::Interrupted),
             () = stopping(&mut self.shutdown) => Ok(Wakeup::Interrupted),
         }
+    }
+
+    /// The next packet that the client has sent.
+    ///
+    /// # Errors
+    /// The packet is longer than any that is expected, or invalid.
+    pub fn received(&mut self) -> Result<Option<&[u8]>, DumpEnd> {
+        match self.connection.buffered_part() {
+            Ok(None) => Ok(None),
+            Ok(Some(PacketPart::Whole(packet))) => Ok(Some(packet)),
+            Ok(Some(_)) => Err(DumpEnd::Cut),
+            Err(error) => Err(DumpEnd::Gone(error)),
+        }
+    }
+
+    /// The packet that was written last asks for an acknowledgement: compressed packets are numbered from
+    /// the beginning, which differs between the servers.
+    pub fn continue_after_asking(&mut self, flavor: Flavor) {
+        let first = match flavor {
+            Flavor::MySql => 0,
+            Flavor::MariaDb => 1,
+        };
+        self.connection.set_compressed_sequence(first);
     }
 
     /// Frees memory that is not needed at the end of the log, down to `len` bytes.

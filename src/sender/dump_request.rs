@@ -8,7 +8,9 @@ use super::refusals::Wording;
 use super::until::Until;
 use super::variables::SessionVariables;
 use crate::flavor::Flavor;
-use crate::gtid::{BinlogState, GtidPosition, GtidSet, MariaDbGtid, Uuid};
+use crate::gtid::{
+    BinlogState, GtidError, GtidPosition, GtidSet, MariaDbGtid, ReceivedGtidSet, Uuid,
+};
 use crate::identity::{Executed, Identity};
 use crate::protocol::ServerError;
 use crate::protocol::command::{BINLOG_DUMP_NON_BLOCK, BinlogDump, BinlogDumpGtid};
@@ -34,8 +36,8 @@ pub struct DumpRequest {
     pub file: Vec<u8>,
     /// The offset in it.
     pub position: u64,
-    /// COM_BINLOG_DUMP_GTID: the GTID set that the replica has, still encoded.
-    pub set: Option<Vec<u8>>,
+    /// COM_BINLOG_DUMP_GTID: the GTID set that the replica has.
+    pub set: Option<Result<ReceivedGtidSet, GtidError>>,
 }
 
 impl From<BinlogDump<'_>> for DumpRequest {
@@ -57,7 +59,11 @@ impl From<BinlogDumpGtid<'_>> for DumpRequest {
             flags: dump.flags,
             file: dump.file.to_vec(),
             position: dump.position,
-            set: Some(dump.set.to_vec()),
+            // The encoding, of up to 16 MiB, is not needed any longer.
+            set: Some(match dump.set {
+                [] => Ok(ReceivedGtidSet::default()),
+                set => ReceivedGtidSet::decode(set),
+            }),
         }
     }
 }
@@ -91,7 +97,7 @@ pub enum SkipRule {
     /// None.
     Nothing,
     /// MySQL: those in the set.
-    Set(GtidSet),
+    Set(ReceivedGtidSet),
     /// MariaDB: those of each domain up to a GTID.
     UpTo {
         /// The domains whose GTID was not reached yet.
@@ -134,16 +140,18 @@ pub struct DumpStart {
     pub support: EventSupport,
     /// How the client handles checksums.
     pub checksums: ChecksumAwareness,
+    /// Whether the client acknowledges events, which then have a header for that.
+    pub is_semi_sync: bool,
 }
 
 impl DumpStart {
-    /// Where it is in the log; of a bridge, where it leads.
-    pub fn begins_at(&self) -> RelayLogPosition {
+    /// Where it is in the log; of a bridge, where it leads. `None` of one that leads nowhere.
+    pub fn begins_at(&self) -> Option<RelayLogPosition> {
         match self.file {
-            ServedFile::Log(file) => RelayLogPosition {
+            ServedFile::Log(file) => Some(RelayLogPosition {
                 file,
                 offset: self.position,
-            },
+            }),
             ServedFile::Bridge(bridge) => bridge.next,
         }
     }
@@ -156,7 +164,7 @@ impl DumpStart {
 pub fn find_start(
     log: &RelayLog,
     server_uuid: Uuid,
-    request: &DumpRequest,
+    mut request: DumpRequest,
     variables: &SessionVariables,
 ) -> Result<DumpStart, ServerError> {
     let wording = Wording::of_version(log.server_version());
@@ -191,10 +199,12 @@ pub fn find_start(
         annotate_rows: flag || flavor == Flavor::MySql,
         support,
         checksums,
+        is_semi_sync: is_semi_sync(variables),
     };
-    match (&request.set, connect_state) {
+    match (request.set.take(), connect_state) {
         (Some(set), _) if flavor == Flavor::MySql => {
-            start_by_set(&mut start, log, server_uuid, request, set, wording)?;
+            let set = set.map_err(|_| wording.malformed_set())?;
+            start_by_set(&mut start, log, server_uuid, &request.file, set, wording)?;
         }
         (None, Some(state)) => {
             start_by_position(&mut start, log, &state, variables, wording)?;
@@ -213,8 +223,10 @@ fn named_file(log: &RelayLog, name: &[u8], wording: Wording) -> Result<ServedFil
     let found = bridge::named(log.log_dir(), name).map_err(|error| unreadable(&error))?;
     // The log may have lost its end under another `sync` policy than "commit".
     let found = found.filter(|bridge| {
-        let end = coordinates::readable_end(log, bridge.next.file);
-        end.is_ok_and(|end| end.is_some_and(|end| bridge.next.offset <= end))
+        bridge.next.is_none_or(|next| {
+            let end = coordinates::readable_end(log, next.file);
+            end.is_ok_and(|end| end.is_some_and(|end| next.offset <= end))
+        })
     });
     let found = found.map(ServedFile::Bridge);
     found.ok_or_else(|| wording.unknown_file())
@@ -224,54 +236,51 @@ fn start_by_set(
     start: &mut DumpStart,
     log: &RelayLog,
     server_uuid: Uuid,
-    request: &DumpRequest,
-    set: &[u8],
+    file: &[u8],
+    set: ReceivedGtidSet,
     wording: Wording,
 ) -> Result<(), ServerError> {
-    let set = if set.is_empty() {
-        GtidSet::new()
-    } else {
-        GtidSet::decode(set).map_err(|_| wording.malformed_set())?
-    };
     if log.state().executed == Executed::Anonymous {
         // mysqlbinlog sends an empty set; masters without GTIDs then serve it by file.
         start.file = match set.is_empty() {
-            true => named_file(log, &request.file, wording)?,
+            true => named_file(log, file, wording)?,
             false => return Err(wording.gtid_mode_is_off()),
         };
         return Ok(());
     }
     start.by_gtid = true;
-    if !request.file.is_empty() {
-        start.file = named_file(log, &request.file, wording)?;
+    if !file.is_empty() {
+        start.file = named_file(log, file, wording)?;
         return skip_set(start, log, set);
     }
-    let own_is_missing = {
+    let has_own = {
         let state = log.state();
-        let executed = state.executed.as_mysql();
-        set.iter_intervals()
-            .filter(|(sid, ..)| sid.uuid == server_uuid)
-            .any(|(sid, first, last)| {
-                let mut own = GtidSet::new();
-                own.insert_interval(sid, first, last);
-                !executed.is_some_and(|executed| own.is_subset_of(executed))
-            })
+        let none = GtidSet::new();
+        let executed = state.executed.as_mysql().unwrap_or(&none);
+        set.is_subset_of(executed, |sid| sid.uuid == server_uuid)
     };
-    if own_is_missing {
+    if !has_own {
         return Err(wording.replica_is_ahead());
     }
     let missing = missing_of_purged(log, &set);
     if !missing.is_empty() {
-        return Err(wording.purged(&set, &missing));
+        return Err(wording.purged(&set.to_set(), &missing));
     }
     let found = coordinates::start_for_set(log, &set).map_err(|error| unreadable(&error))?;
-    let found = found.ok_or_else(|| wording.purged(&set, &missing_of_purged(log, &set)))?;
+    let found = found.ok_or_else(|| {
+        let missing = missing_of_purged(log, &set);
+        wording.purged(&set.to_set(), &missing)
+    })?;
     start.file = ServedFile::Log(found);
     skip_set(start, log, set)
 }
 
 /// MySQL: the replica has the transactions in `set`.
-fn skip_set(start: &mut DumpStart, log: &RelayLog, set: GtidSet) -> Result<(), ServerError> {
+fn skip_set(
+    start: &mut DumpStart,
+    log: &RelayLog,
+    set: ReceivedGtidSet,
+) -> Result<(), ServerError> {
     if let ServedFile::Log(file) = start.file {
         let first = coordinates::first_identity(log, file).map_err(|error| unreadable(&error))?;
         start.keeps_temporary_tables |= match first {
@@ -283,10 +292,9 @@ fn skip_set(start: &mut DumpStart, log: &RelayLog, set: GtidSet) -> Result<(), S
     Ok(())
 }
 
-fn missing_of_purged(log: &RelayLog, set: &GtidSet) -> GtidSet {
-    let mut missing = log.state().purged.as_mysql().cloned().unwrap_or_default();
-    missing.subtract(set);
-    missing
+fn missing_of_purged(log: &RelayLog, set: &ReceivedGtidSet) -> GtidSet {
+    let purged = log.state().purged.as_mysql().cloned().unwrap_or_default();
+    set.missing_of(&purged)
 }
 
 fn start_by_position(
@@ -379,6 +387,12 @@ fn unreadable(error: &LogError) -> ServerError {
         ER_MASTER_FATAL_ERROR_READING_BINLOG,
         format!("I/O error reading log event: {error}"),
     )
+}
+
+/// Whether the session has requested a semi-synchronous dump.
+pub fn is_semi_sync(variables: &SessionVariables) -> bool {
+    let value = variables.first_text(&["rpl_semi_sync_replica", "rpl_semi_sync_slave"]);
+    value.is_some_and(|value| value.parse().is_ok_and(|value: i64| value != 0))
 }
 
 fn heartbeat_period(variables: &SessionVariables) -> Option<Duration> {

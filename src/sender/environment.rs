@@ -9,10 +9,31 @@ use super::admission::ConnectionLimits;
 use super::failed_logins::FailedLogins;
 use super::login::Accounts;
 use super::replicas::Replicas;
+use super::source_rows::SourceRows;
 use crate::config::CompressionChoice;
+use crate::flavor::Flavor;
 use crate::gtid::Uuid;
 use crate::relay_log::RelayLog;
 use crate::tls::ServerTls;
+
+/// The relay's place in the network and on its machine, as variables show it.
+#[derive(Debug, Clone, Default)]
+pub struct HostNames {
+    /// The machine's name.
+    pub host_name: String,
+    /// The port of the listener.
+    pub port: u16,
+    /// The name that sources show for this replica.
+    pub report_host: String,
+    /// The port that sources show for this replica.
+    pub report_port: u16,
+    /// The data directory.
+    pub data_dir: String,
+    /// The directory of the installation.
+    pub base_dir: String,
+    /// A log file is rotated once it has this many bytes.
+    pub max_log_size: u64,
+}
 
 /// How clients are served.
 #[derive(Debug)]
@@ -21,6 +42,10 @@ pub struct SenderOptions {
     pub server_id: u32,
     /// The relay's own server_uuid.
     pub server_uuid: Uuid,
+    /// The flavor as configured; `None`: that of the first source.
+    pub flavor: Option<Flavor>,
+    /// Names for variables.
+    pub host: HostNames,
     /// The accounts that may log in.
     pub accounts: Arc<Accounts>,
     /// TLS for clients that request it.
@@ -41,11 +66,33 @@ pub struct SenderOptions {
 #[derive(Debug, Clone)]
 pub(super) struct SessionEnvironment {
     pub options: Arc<SenderOptions>,
-    pub log: Arc<RelayLog>,
+    /// `None` before a source has answered for the first time.
+    pub log: watch::Receiver<Option<Arc<RelayLog>>>,
     pub replicas: Arc<Replicas>,
     pub failed_logins: Arc<FailedLogins>,
+    pub sources: SourceRows,
     /// True when the relay stops.
     pub shutdown: watch::Receiver<bool>,
+}
+
+/// The versions that are reported before there is a log: the first source's is not known yet.
+const MYSQL_VERSION: &str = "8.0.0-binrelay";
+const MARIADB_VERSION: &str = "10.5.0-MariaDB-binrelay";
+
+impl SessionEnvironment {
+    /// The relay log, if there is one yet.
+    pub fn log(&self) -> Option<Arc<RelayLog>> {
+        self.log.borrow().clone()
+    }
+
+    /// The version that clients see: that of the log.
+    pub fn version(&self, log: Option<&RelayLog>) -> String {
+        match (log, self.options.flavor) {
+            (Some(log), _) => log.server_version().to_owned(),
+            (None, Some(Flavor::MariaDb)) => MARIADB_VERSION.to_owned(),
+            (None, _) => MYSQL_VERSION.to_owned(),
+        }
+    }
 }
 
 /// Waits until the relay stops; a dropped sender counts as well.

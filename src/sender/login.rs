@@ -25,6 +25,7 @@ pub use error::LoginError;
 use error::{access_denied, not_supported_auth_mode, refused};
 pub use options::LoginOptions;
 use options::{LOGIN_BUFFER_SIZE, LOGIN_PACKET_LENGTH_MAX};
+use std::net::IpAddr;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use zeroize::Zeroizing;
@@ -144,6 +145,11 @@ async fn run_login(
     options: &LoginOptions,
     place: &mut Place,
 ) -> Result<Client, LoginError> {
+    let address = authenticate::client_address(connection);
+    if !options.accounts.allow_host(address) {
+        let error = host_not_allowed(address, &options.server_version);
+        return Err(refused(connection, error));
+    }
     let scramble = new_scramble();
     let tls_capability = if options.tls.is_some() { CLIENT_SSL } else { 0 };
     let greeting = Greeting {
@@ -173,6 +179,22 @@ async fn run_login(
         attributes: response.attributes,
         compression,
     })
+}
+
+/// The error that servers send instead of the greeting to a host that no account allows.
+fn host_not_allowed(address: Option<IpAddr>, server_version: &str) -> ServerError {
+    let host = address.map_or("unknown".to_owned(), |address| {
+        address.to_canonical().to_string()
+    });
+    let server = match Flavor::of_version(server_version) {
+        Flavor::MySql => "MySQL",
+        Flavor::MariaDb => "MariaDB",
+    };
+    let text = format!("Host '{host}' is not allowed to connect to this {server} server");
+    let mut error = ServerError::new(ER_HOST_NOT_PRIVILEGED, text);
+    // The client's capabilities are not known yet.
+    error.sqlstate = String::new();
+    error
 }
 
 /// The algorithm that both sides have, zlib before zstd, as on servers.

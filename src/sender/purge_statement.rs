@@ -45,7 +45,7 @@ pub fn purge(
         return Ok(None);
     }
     check_admin(context)?;
-    let log = context.relay.log;
+    let log = context.relay.log()?;
     if is_to {
         let Some(Token::Text(name)) = cursor.next() else {
             return Ok(None);
@@ -153,7 +153,7 @@ pub fn flush(
         return Ok(None);
     }
     check_admin(context)?;
-    let log = context.relay.log;
+    let log = context.relay.log()?;
     let before = log.published().file;
     log.retention().request_rotation();
     let deadline = SystemTime::now() + ROTATION_TIMEOUT;

@@ -7,18 +7,20 @@ use super::budget::{
 };
 use super::cursor::Cursor;
 use super::expression;
+use super::help;
 use super::information_schema;
 use super::kill;
 use super::purge_statement;
+use super::relay_view::RelayView;
+use super::select_list::alias;
 use super::set_statement;
 use super::shows;
 use super::sql::{self, Token};
 use super::sql_errors::{not_supported, unknown_database};
 use super::statement_context::{Caller, StatementContext};
 use super::value::Value;
-use super::variables::{RelayView, SessionVariables};
+use super::variables::SessionVariables;
 use crate::protocol::ServerError;
-use crate::protocol::response::ColumnKind;
 
 /// Answers a statement.
 ///
@@ -51,16 +53,20 @@ pub fn answer(
     let is_show = first.is("SHOW");
     let answered = match first {
         Token::Word(word) => match word.to_ascii_uppercase().as_str() {
-            "SELECT" => match information_schema::select(cursor.clone()) {
+            "SELECT" => match information_schema::select(text, cursor.clone(), &context)? {
                 Some(answer) => Some(answer),
                 None => select(text, cursor, &context)?,
             },
-            "SHOW" => shows::show(cursor, &context)?,
+            "HELP" => Some(help::answer(relay.flavor)),
+            "SHOW" => shows::show(text, cursor, &context)?,
             "KILL" => kill::kill(cursor, &caller)?,
             "PURGE" => purge_statement::purge(cursor, &context)?,
             "FLUSH" => purge_statement::flush(cursor, &context)?,
             "SET" => {
                 let assignments = set_statement::parse(cursor, &context)?;
+                if let Some(wait) = caller.waits.pending() {
+                    return Ok(Answer::Wait(wait));
+                }
                 return match assignments {
                     Some(assignments) => set_statement::apply(assignments, variables),
                     None => Err(not_supported(relay.flavor, text)),
@@ -82,6 +88,9 @@ pub fn answer(
         },
         _ => None,
     };
+    if let Some(wait) = caller.waits.pending() {
+        return Ok(Answer::Wait(wait));
+    }
     match &answered {
         Some(Answer::Warned(warnings)) => variables.warnings.clone_from(warnings),
         // SHOW WARNINGS may be repeated.
@@ -117,15 +126,16 @@ fn select(
         let Some(value) = expression::evaluate(&mut cursor, context, &mut budget)? else {
             return Ok(None);
         };
-        let mut name = text.get(start..cursor.end).unwrap_or_default().to_owned();
-        if let Some(alias) = alias(&mut cursor) {
-            name = alias;
-        }
-        let kind = match value {
-            Value::Number(_) => ColumnKind::Integer,
-            Value::Null | Value::Text(_) => ColumnKind::Text,
+        let name = text.get(start..cursor.end).unwrap_or_default().to_owned();
+        let name = match alias(&mut cursor) {
+            Some(alias) => alias,
+            // A text is its own name, without its quotes.
+            None => match &value {
+                Value::Text(text) if name.starts_with(['\'', '"']) => text.clone(),
+                _ => name,
+            },
         };
-        columns.push((name, kind));
+        columns.push((name, value.kind()));
         row.push(value.into_text());
         if !cursor.eat_symbol(',') {
             break;
@@ -141,23 +151,10 @@ fn select(
     }))
 }
 
-fn alias(cursor: &mut Cursor<'_>) -> Option<String> {
-    let has_as = cursor.eat("AS");
-    let is_alias = match cursor.peek().map(|span| &span.token) {
-        Some(Token::Word(word)) => {
-            has_as || !matches!(word.to_ascii_uppercase().as_str(), "FROM" | "LIMIT")
-        }
-        Some(Token::Text(_)) => true,
-        _ => false,
-    };
-    match cursor.next_if(is_alias)? {
-        Token::Word(name) | Token::Text(name) => Some(name.clone()),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod costly;
+#[cfg(test)]
+mod monitoring;
 #[cfg(test)]
 mod recorded;
 #[cfg(test)]

@@ -9,12 +9,15 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use super::counters::Counters;
 use super::received::Unreceived;
+use crate::connection::Traffic;
 use crate::flavor::Flavor;
 use crate::gtid::Uuid;
+use crate::relay_log::ReplicaAcknowledgements;
 
 /// One connected replica, as the status shows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReplicaReport {
     /// Its server_id.
     pub server_id: u32,
@@ -38,6 +41,9 @@ pub struct ReplicaReport {
     pub connected_seconds: u64,
     /// Whether it sends semi-sync acknowledgements.
     pub semi_sync: bool,
+    /// Acknowledgements received over this connection.
+    #[serde(default)]
+    pub semi_sync_acks: u64,
 }
 
 /// Why a connection is ended from outside.
@@ -60,6 +66,8 @@ pub struct Client {
     pub ip: Option<IpAddr>,
     /// The peer's port.
     pub port: u16,
+    /// Its bytes.
+    pub traffic: Arc<Traffic>,
     since: Instant,
     kill: watch::Sender<Option<KillReason>>,
     replica: Mutex<Option<Arc<Replica>>>,
@@ -104,6 +112,10 @@ pub struct Replica {
     pub report_host: String,
     /// Its `report_port`.
     pub report_port: u16,
+    /// Whether it has requested a semi-synchronous dump.
+    pub is_semi_sync: bool,
+    /// Whether its dump was requested with a GTID set (MySQL).
+    pub by_gtid_set: bool,
     /// The progress of its dump; zeros before it starts.
     pub progress: DumpProgress,
 }
@@ -123,6 +135,8 @@ pub struct DumpProgress {
     pub bytes_sent: AtomicU64,
     /// The timestamp of the last event sent; 0 if none was sent.
     pub timestamp: AtomicU32,
+    /// Acknowledgements received (semi-sync).
+    pub acknowledgements: AtomicU64,
 }
 
 impl DumpProgress {
@@ -169,16 +183,11 @@ impl DumpProgress {
 #[derive(Debug)]
 pub struct Replicas {
     clients: Mutex<BTreeMap<u32, Arc<Client>>>,
+    /// The counters of SHOW STATUS.
+    pub counters: Counters,
     since: Instant,
-}
-
-impl Default for Replicas {
-    fn default() -> Self {
-        Self {
-            clients: Mutex::default(),
-            since: Instant::now(),
-        }
-    }
+    /// What they have acknowledged (semi-sync).
+    pub acknowledged: Arc<ReplicaAcknowledgements>,
 }
 
 /// Removes a client from the registry when its session ends.
@@ -191,13 +200,25 @@ pub struct Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        self.registry.lock().remove(&self.client.id);
+        let mut clients = self.registry.lock();
+        clients.remove(&self.client.id);
+        self.registry.counters.note_end(&self.client.traffic);
     }
 }
 
 impl Replicas {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<u32, Arc<Client>>> {
         self.clients.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An empty registry.
+    pub fn new(acknowledged: Arc<ReplicaAcknowledgements>) -> Self {
+        Self {
+            clients: Mutex::default(),
+            counters: Counters::default(),
+            since: Instant::now(),
+            acknowledged,
+        }
     }
 
     /// Seconds since the registry was created.
@@ -211,17 +232,22 @@ impl Replicas {
         id: u32,
         user: String,
         peer: Option<std::net::SocketAddr>,
+        traffic: Arc<Traffic>,
     ) -> Registration {
         let client = Arc::new(Client {
             id,
             user,
             ip: peer.map(|peer| peer.ip()),
             port: peer.map_or(0, |peer| peer.port()),
+            traffic,
             since: Instant::now(),
             kill: watch::Sender::new(None),
             replica: Mutex::new(None),
         });
-        self.lock().insert(id, client.clone());
+        let mut clients = self.lock();
+        clients.insert(id, client.clone());
+        self.counters.note_clients(clients.len());
+        drop(clients);
         Registration {
             registry: self.clone(),
             client,
@@ -241,6 +267,14 @@ impl Replicas {
                 true
             }
             None => false,
+        }
+    }
+
+    /// Ends the sessions of all replicas; they connect again by themselves.
+    pub fn disconnect_replicas(&self) {
+        let clients = self.clients();
+        for client in clients.iter().filter(|client| client.replica().is_some()) {
+            self.kill(client.id);
         }
     }
 
@@ -273,6 +307,15 @@ impl Replicas {
                 other.kill.send_replace(Some(KillReason::SameReplica));
             }
         }
+    }
+
+    /// How many replicas have a running semi-synchronous dump.
+    pub fn semi_sync_count(&self) -> usize {
+        let clients = self.clients();
+        let replicas = clients.iter().filter_map(|client| client.replica());
+        replicas
+            .filter(|replica| replica.is_semi_sync && replica.progress.dumping.load(Relaxed))
+            .count()
     }
 
     /// The replicas with a running dump, by connection id.
@@ -310,7 +353,8 @@ fn report_of(client: &Client, replica: &Replica) -> ReplicaReport {
         seconds_behind,
         bytes_sent: progress.bytes_sent.load(Relaxed),
         connected_seconds: client.connected_seconds(),
-        semi_sync: false,
+        semi_sync: replica.is_semi_sync,
+        semi_sync_acks: progress.acknowledgements.load(Relaxed),
     }
 }
 

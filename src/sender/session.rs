@@ -5,6 +5,7 @@ mod state;
 mod statements;
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
@@ -12,6 +13,7 @@ use tokio::time::timeout;
 
 use super::admission::{Eviction, Place};
 use super::answer::Answer;
+use super::counters::Counters;
 use super::dump_request::DumpRequest;
 use super::environment::{SessionEnvironment, stopping};
 use super::kill::kill_client;
@@ -69,17 +71,19 @@ pub(super) async fn serve(
     };
     let peer = client.connection.peer_name().to_owned();
     let compression = client.compression.map_or("none", Compression::name);
-    tracing::info!(
-        connection_id,
-        peer,
-        user = client.user,
-        %compression,
-        "client logged in"
-    );
+    // Accounts that cannot do anything are those of monitoring and load balancers, which come every few seconds.
+    let is_quiet = !client.privileges.replication && !client.privileges.admin;
+    if is_quiet {
+        tracing::debug!(connection_id, peer, user = client.user, %compression, "client logged in");
+    } else {
+        tracing::info!(connection_id, peer, user = client.user, %compression, "client logged in");
+    }
     let mut session = Session::new(client, connection_id, environment);
-    match session.run().await {
-        Ok(()) => tracing::info!(connection_id, peer, "client disconnected"),
-        Err(error) => tracing::info!(connection_id, %error, "client disconnected"),
+    match (session.run().await, is_quiet) {
+        (Ok(()), true) => tracing::debug!(connection_id, peer, "client disconnected"),
+        (Ok(()), false) => tracing::info!(connection_id, peer, "client disconnected"),
+        (Err(error), true) => tracing::debug!(connection_id, %error, "client disconnected"),
+        (Err(error), false) => tracing::info!(connection_id, %error, "client disconnected"),
     }
 }
 
@@ -89,6 +93,7 @@ fn report_failure(
     connection_id: u32,
     error: &LoginError,
 ) {
+    Counters::count(&environment.replicas.counters.aborted_connects);
     if error.is_probe() {
         tracing::debug!(connection_id, %error, "the client disconnected before its login");
         return;
@@ -107,21 +112,22 @@ fn report_failure(
 
 /// `is_local`: whether the client has a loopback address.
 fn login_options(environment: &SessionEnvironment, is_local: bool) -> LoginOptions {
-    let version = environment.log.server_version();
-    let is_new = version_numbers(version) >= (8, 0, 4);
+    let log = environment.log();
+    let version = environment.version(log.as_deref());
+    let is_new = version_numbers(&version) >= (8, 0, 4);
     let compresses = match environment.options.compression {
         CompressionChoice::Auto => !is_local,
         CompressionChoice::On => true,
         CompressionChoice::Off => false,
     };
-    let compression = match Flavor::of_version(version) {
+    let compression = match Flavor::of_version(&version) {
         _ if !compresses => 0,
         Flavor::MySql => CLIENT_COMPRESS | CLIENT_ZSTD_COMPRESSION,
         Flavor::MariaDb => CLIENT_COMPRESS,
     };
     LoginOptions {
-        server_version: greeting_version(version),
-        default_plugin: match Flavor::of_version(version) {
+        server_version: greeting_version(&version),
+        default_plugin: match Flavor::of_version(&version) {
             Flavor::MySql if is_new => AuthPlugin::CachingSha2,
             _ => AuthPlugin::Native,
         },
@@ -168,7 +174,7 @@ impl Session {
                     return Ok(());
                 }
             };
-            if let Flow::End = self.command(&command).await? {
+            if let Flow::End = self.command(command).await? {
                 return Ok(());
             }
         }
@@ -183,8 +189,8 @@ impl Session {
         })
     }
 
-    async fn command(&mut self, payload: &[u8]) -> Result<Flow, ConnectionError> {
-        let command = match Command::parse(payload) {
+    async fn command(&mut self, payload: Vec<u8>) -> Result<Flow, ConnectionError> {
+        let command = match Command::parse(&payload) {
             Ok(command) => command,
             Err(error) => return self.malformed(&error).await,
         };
@@ -201,6 +207,9 @@ impl Session {
                 return Ok(Flow::Continue);
             }
         };
+        // It may be of 16 MiB, and a dump may last for months.
+        drop(payload);
+        Counters::count(&self.environment.replicas.counters.dumps);
         self.dump(request).await
     }
 
@@ -219,8 +228,11 @@ impl Session {
                 self.written(outcome)
             }
             Command::Statistics => {
-                let uptime = self.environment.replicas.uptime_seconds();
-                let text = format!("Uptime: {uptime}  Threads: 1  Questions: 0");
+                let replicas = &self.environment.replicas;
+                let uptime = replicas.uptime_seconds();
+                let threads = replicas.clients().len();
+                let questions = replicas.counters.questions.load(Relaxed);
+                let text = format!("Uptime: {uptime}  Threads: {threads}  Questions: {questions}");
                 let patience = self.patience();
                 let write = async {
                     self.connection.write_packet(text.as_bytes()).await?;

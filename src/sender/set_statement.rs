@@ -103,7 +103,11 @@ fn assignment(
         }
     }
     let target = match cursor.next() {
-        Some(Token::UserVariable(name)) => Assignment::User(name.clone(), Value::Null),
+        Some(Token::UserVariable(name)) => {
+            // Replicas set these before a dump; after this error they retry.
+            context.relay.log()?;
+            Assignment::User(name.clone(), Value::Null)
+        }
         Some(Token::SystemVariable(own_scope, name)) => {
             if own_scope == "global" {
                 scope = "GLOBAL";

@@ -4,10 +4,14 @@ use super::answer::Answer;
 use super::binlog_events;
 use super::budget::PATTERN_LENGTH_MAX;
 use super::cursor::Cursor;
+use super::grants;
+use super::process_list;
+use super::replica_status;
 use super::replicas::Replica;
 use super::sql::{Token, matches_like};
 use super::sql_errors::missing_privilege;
 use super::statement_context::StatementContext;
+use super::status_counters;
 use super::variables::{self, Warning};
 use crate::binlog::format_description::version_numbers;
 use crate::flavor::Flavor;
@@ -16,16 +20,17 @@ use crate::protocol::error_code::ER_UNKNOWN_ERROR;
 use crate::protocol::response::ColumnKind;
 use crate::relay_log::coordinates;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 
-type Row = Vec<Option<String>>;
 type Outcome = Result<Option<Answer>, ServerError>;
 
 /// Answers the rest of a statement that began with SHOW; `None` if it is not supported.
 ///
 /// # Errors
 /// A privilege is missing, or a file cannot be read.
-pub fn show(mut cursor: Cursor<'_>, context: &StatementContext<'_>) -> Outcome {
+pub fn show(text: &str, mut cursor: Cursor<'_>, context: &StatementContext<'_>) -> Outcome {
+    if let Some(answer) = replica_status::show(text, &mut cursor, context)? {
+        return Ok(Some(answer));
+    }
     let _scope = cursor.eat("GLOBAL") || cursor.eat("SESSION") || cursor.eat("LOCAL");
     let _full = cursor.eat("FULL");
     if cursor.eat("VARIABLES") {
@@ -39,9 +44,14 @@ pub fn show(mut cursor: Cursor<'_>, context: &StatementContext<'_>) -> Outcome {
     }
     if cursor.eat("STATUS") {
         return Ok(name_filter(&mut cursor, "Variable_name")
-            .map(|filter| filtered(status(context), &filter)));
+            .map(|filter| filtered(status_counters::all(context), &filter)));
     }
-    if cursor.eat_words(&["MASTER", "STATUS"]) || cursor.eat_words(&["BINARY", "LOG", "STATUS"]) {
+    let log_status_names: [&[_]; 3] = [
+        &["MASTER", "STATUS"],
+        &["BINLOG", "STATUS"],
+        &["BINARY", "LOG", "STATUS"],
+    ];
+    if log_status_names.iter().any(|name| cursor.eat_words(name)) {
         return cursor.is_done().then(|| log_status(context)).transpose();
     }
     if cursor.eat_words(&["BINARY", "LOGS"]) || cursor.eat_words(&["MASTER", "LOGS"]) {
@@ -57,30 +67,61 @@ pub fn show(mut cursor: Cursor<'_>, context: &StatementContext<'_>) -> Outcome {
             .then(|| replicas(context, is_old))
             .transpose();
     }
-    if cursor.eat("PROCESSLIST") {
-        return Ok(cursor.is_done().then(|| process_list(context)));
-    }
     if cursor.eat("WARNINGS") {
         return Ok(Some(warnings(&context.variables.warnings)));
     }
     if cursor.eat("ERRORS") {
         return Ok(Some(warnings(&[])));
     }
-    if cursor.eat("DATABASES") || cursor.eat("SCHEMAS") {
-        let columns = [("Database", ColumnKind::Text)];
-        return Ok(Some(rows(&columns, Vec::new())));
-    }
-    Ok(None)
+    Ok(about_the_server(&mut cursor, context).filter(|_| cursor.is_done()))
 }
 
-fn rows(columns: &[(&str, ColumnKind)], rows: Vec<Row>) -> Answer {
-    let columns = columns
-        .iter()
-        .map(|(name, kind)| ((*name).to_owned(), *kind));
-    Answer::Rows {
-        columns: columns.collect(),
-        rows,
+/// What every server shows of itself.
+fn about_the_server(cursor: &mut Cursor<'_>, context: &StatementContext<'_>) -> Option<Answer> {
+    use ColumnKind::Text;
+    if cursor.eat("PROCESSLIST") {
+        return Some(process_list::show(context));
     }
+    if cursor.eat("GRANTS") {
+        if cursor.eat("FOR") {
+            cursor.eat("CURRENT_USER").then_some(())?;
+            (!cursor.eat_symbol('(') || cursor.eat_symbol(')')).then_some(())?;
+        }
+        return Some(grants::show(context));
+    }
+    let (columns, row): (&[(&str, ColumnKind)], Option<&[&str]>) = if cursor.eat("ENGINES") {
+        let columns = &[
+            ("Engine", Text),
+            ("Support", Text),
+            ("Comment", Text),
+            ("Transactions", Text),
+            ("XA", Text),
+            ("Savepoints", Text),
+        ];
+        const NONE: &str = "Binlog relay, without tables";
+        (
+            columns,
+            Some(&["BINRELAY", "DEFAULT", NONE, "NO", "NO", "NO"]),
+        )
+    } else if cursor.eat_words(&["ENGINE", "INNODB", "STATUS"]) {
+        let columns = &[("Type", Text), ("Name", Text), ("Status", Text)];
+        (columns, Some(&["InnoDB", "", ""]))
+    } else if cursor.eat("PLUGINS") {
+        let columns = &[
+            ("Name", Text),
+            ("Status", Text),
+            ("Type", Text),
+            ("Library", Text),
+            ("License", Text),
+        ];
+        (columns, None)
+    } else if cursor.eat("DATABASES") || cursor.eat("SCHEMAS") {
+        (&[("Database", Text)], None)
+    } else {
+        return None;
+    };
+    let row = row.map(|row| row.iter().map(|text| Some((*text).to_owned())).collect());
+    Some(Answer::rows(columns, row.into_iter().collect()))
 }
 
 fn warnings(warnings: &[Warning]) -> Answer {
@@ -89,14 +130,14 @@ fn warnings(warnings: &[Warning]) -> Answer {
         ("Code", ColumnKind::Integer),
         ("Message", ColumnKind::Text),
     ];
-    let row = |warning: &Warning| -> Row {
+    let row = |warning: &Warning| -> Vec<Option<String>> {
         vec![
             Some("Warning".to_owned()),
             Some(warning.code.to_string()),
             Some(warning.message.clone()),
         ]
     };
-    rows(&columns, warnings.iter().map(row).collect())
+    Answer::rows(&columns, warnings.iter().map(row).collect())
 }
 
 /// The names that a statement selects.
@@ -166,32 +207,12 @@ fn filtered(values: Vec<(String, String)>, filter: &NameFilter) -> Answer {
         ("Variable_name", ColumnKind::Text),
         ("Value", ColumnKind::Text),
     ];
-    rows(&columns, wanted.collect())
-}
-
-fn status(context: &StatementContext<'_>) -> Vec<(String, String)> {
-    let clients = context.caller.replicas.clients();
-    let own = clients
-        .iter()
-        .find(|client| client.id == context.caller.connection_id);
-    let mut values = vec![
-        ("Threads_connected".to_owned(), clients.len().to_string()),
-        (
-            "Uptime".to_owned(),
-            context.caller.replicas.uptime_seconds().to_string(),
-        ),
-    ];
-    if let Some(own) = own {
-        let seconds = own.connected_seconds().to_string();
-        values.push(("Connection_seconds".to_owned(), seconds));
-    }
-    values.sort();
-    values
+    Answer::rows(&columns, wanted.collect())
 }
 
 /// Checks the privilege to see the log's coordinates; its name depends on the flavor.
 fn check_monitor(context: &StatementContext<'_>) -> Result<(), ServerError> {
-    if context.caller.privileges.replication || context.caller.privileges.admin {
+    if context.caller.privileges.sees_status() {
         return Ok(());
     }
     Err(missing_privilege(match context.relay.flavor {
@@ -202,7 +223,7 @@ fn check_monitor(context: &StatementContext<'_>) -> Result<(), ServerError> {
 
 fn log_status(context: &StatementContext<'_>) -> Result<Answer, ServerError> {
     check_monitor(context)?;
-    let log = context.relay.log;
+    let log = context.relay.log()?;
     let end = log.published();
     let mut row = vec![
         Some(log.log_dir().file_name(end.file)),
@@ -225,12 +246,12 @@ fn log_status(context: &StatementContext<'_>) -> Result<Answer, ServerError> {
         row.push(Some(executed.unwrap_or_default()));
         columns.push(("Executed_Gtid_Set", ColumnKind::Text));
     }
-    Ok(rows(&columns, vec![row]))
+    Ok(Answer::rows(&columns, vec![row]))
 }
 
 fn log_files(context: &StatementContext<'_>) -> Result<Answer, ServerError> {
     check_monitor(context)?;
-    let log = context.relay.log;
+    let log = context.relay.log()?;
     let has_encrypted = context.relay.flavor == Flavor::MySql
         && version_numbers(log.server_version()) >= (8, 0, 14);
     let mut found = Vec::new();
@@ -256,11 +277,11 @@ fn log_files(context: &StatementContext<'_>) -> Result<Answer, ServerError> {
     if has_encrypted {
         columns.push(("Encrypted", ColumnKind::Text));
     }
-    Ok(rows(&columns, found))
+    Ok(Answer::rows(&columns, found))
 }
 
 fn replicas(context: &StatementContext<'_>, is_old: bool) -> Result<Answer, ServerError> {
-    if !context.caller.privileges.replication && !context.caller.privileges.admin {
+    if !context.caller.privileges.sees_status() {
         return Err(missing_privilege(match context.relay.flavor {
             Flavor::MySql => "REPLICATION SLAVE",
             Flavor::MariaDb => "REPLICATION MASTER ADMIN",
@@ -305,49 +326,5 @@ fn replicas(context: &StatementContext<'_>, is_old: bool) -> Result<Answer, Serv
             ("Replica_UUID", Text),
         ],
     };
-    Ok(rows(columns, rows_found.collect()))
-}
-
-fn process_list(context: &StatementContext<'_>) -> Answer {
-    let all = context.caller.privileges.admin || context.caller.privileges.replication;
-    let clients = context.caller.replicas.clients();
-    let seen = clients
-        .iter()
-        .filter(|client| all || client.user == context.caller.user);
-    let found = seen.map(|client| {
-        let dump = client
-            .replica()
-            .filter(|replica| replica.progress.dumping.load(Relaxed));
-        let is_own = client.id == context.caller.connection_id;
-        let (command, state) = match &dump {
-            Some(replica) if replica.progress.at_end.load(Relaxed) => {
-                ("Binlog Dump", Some("Source has sent all binlog to replica"))
-            }
-            Some(_) => ("Binlog Dump", Some("Sending binlog event to replica")),
-            None if is_own => ("Query", Some("executing")),
-            None => ("Sleep", None),
-        };
-        vec![
-            Some(client.id.to_string()),
-            Some(client.user.clone()),
-            Some(format!("{}:{}", client.host(), client.port)),
-            None,
-            Some(command.to_owned()),
-            Some(client.connected_seconds().to_string()),
-            state.map(str::to_owned),
-            is_own.then(|| "SHOW PROCESSLIST".to_owned()),
-        ]
-    });
-    use ColumnKind::{Integer, Text};
-    let columns = [
-        ("Id", Integer),
-        ("User", Text),
-        ("Host", Text),
-        ("db", Text),
-        ("Command", Text),
-        ("Time", Integer),
-        ("State", Text),
-        ("Info", Text),
-    ];
-    rows(&columns, found.collect())
+    Ok(Answer::rows(columns, rows_found.collect()))
 }

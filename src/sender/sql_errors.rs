@@ -22,6 +22,50 @@ pub fn unknown_variable(name: &str) -> ServerError {
     )
 }
 
+/// A column that does not exist.
+pub fn unknown_column(name: &str) -> ServerError {
+    let text = format!("Unknown column '{}' in 'field list'", shortened(name));
+    ServerError::new(ER_BAD_FIELD_ERROR, text)
+}
+
+/// A function that does not exist.
+pub fn no_such_function(name: &str) -> ServerError {
+    let text = format!("FUNCTION {} does not exist", shortened(name));
+    ServerError::new(ER_SP_DOES_NOT_EXIST, text)
+}
+
+/// A text that is not a GTID set or position.
+pub fn malformed_gtid_set(text: &str) -> ServerError {
+    let text = format!("Malformed GTID set specification '{}'.", shortened(text));
+    ServerError::new(ER_MALFORMED_GTID_SET_SPECIFICATION, text)
+}
+
+/// A table that does not exist; `schema` is empty where the statement names none.
+pub fn no_such_table(schema: &str, table: &str) -> ServerError {
+    let (schema, table) = (shortened(schema), shortened(table));
+    if schema.is_empty() {
+        return ServerError::new(ER_NO_DB_ERROR, "No database selected");
+    }
+    if schema.eq_ignore_ascii_case("information_schema") {
+        let text = format!("Unknown table '{table}' in information_schema");
+        return ServerError::new(ER_UNKNOWN_TABLE, text);
+    }
+    let text = format!("Table '{schema}.{table}' doesn't exist");
+    ServerError::new(ER_NO_SUCH_TABLE, text)
+}
+
+/// A statement that servers of this flavor do not know either.
+pub fn syntax_error(flavor: Flavor, near: &str) -> ServerError {
+    let near: String = near.chars().take(STATEMENT_LENGTH_MAX).collect();
+    ServerError::new(
+        ER_PARSE_ERROR,
+        format!(
+            "You have an error in your SQL syntax; check the manual that corresponds to your \
+             {flavor} server version for the right syntax to use near '{near}' at line 1"
+        ),
+    )
+}
+
 /// A database that does not exist; the relay has none.
 pub fn unknown_database(name: &str) -> ServerError {
     let text = format!("Unknown database '{}'", shortened(name));
@@ -36,8 +80,8 @@ pub fn not_supported(flavor: Flavor, statement: &str) -> ServerError {
         ER_NOT_SUPPORTED_YET,
         format!(
             "This is binrelay, a binlog relay for {flavor} replicas: it holds no tables, and \
-             answers only the statements that replicas send and SHOW statements about \
-             replication; not supported: '{start}'"
+             answers only the statements that replicas send and those that HELP lists; \
+             not supported: '{start}'"
         ),
     )
 }
@@ -45,6 +89,14 @@ pub fn not_supported(flavor: Flavor, statement: &str) -> ServerError {
 /// A connection that does not exist.
 pub fn no_such_thread(id: &str) -> ServerError {
     ServerError::new(ER_NO_SUCH_THREAD, format!("Unknown thread id: {id}"))
+}
+
+/// The error before any source was reached. Replicas retry after it.
+pub fn no_log_yet() -> ServerError {
+    ServerError::new(
+        ER_CON_COUNT_ERROR,
+        "binrelay has not reached any of its sources yet, so it has no relay log; try again later",
+    )
 }
 
 /// A missing privilege.

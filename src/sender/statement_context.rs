@@ -1,8 +1,10 @@
 //! The data that a statement can read: the relay, its session's variables, its client.
 
 use super::login::Privileges;
+use super::relay_view::RelayView;
 use super::replicas::Replicas;
-use super::variables::{RelayView, SessionVariables};
+use super::variables::SessionVariables;
+use super::waits::Waits;
 
 /// The client that sent a statement.
 #[derive(Debug, Clone, Copy)]
@@ -17,6 +19,8 @@ pub struct Caller<'a> {
     pub host: &'a str,
     /// The account's privileges.
     pub privileges: Privileges,
+    /// The waits of the statement.
+    pub waits: &'a Waits,
 }
 
 /// The data that a statement can read.

@@ -15,16 +15,19 @@ use super::dump_output::{DumpEnd, DumpOutput, Interruption, Wakeup};
 use super::dump_request::{ChecksumAwareness, DumpStart, EventSupport};
 use super::refusals::{DumpCoordinates, Wording};
 use super::replicas::{Client, KillReason, Replica};
+use super::semi_sync::SemiSync;
 use super::walk::{Walk, WalkError};
 use super::without_checksums;
 use crate::binlog::{EventError, EventType, FormatDescription};
 use crate::connection::Connection;
+use crate::flavor::Flavor;
 use crate::protocol::ServerError;
 use crate::protocol::error_code::{ER_CONNECTION_KILLED, ER_SERVER_SHUTDOWN};
+use crate::protocol::semi_sync::MAGIC;
 use crate::relay_log::bridge::ServedFile;
 use crate::relay_log::reader::{FIRST_EVENT, LogFile};
 use crate::relay_log::retention::pins::Pin;
-use crate::relay_log::{LogError, RelayLog, RelayLogPosition};
+use crate::relay_log::{LogError, RelayLog, RelayLogPosition, ReplicaAcknowledgements};
 
 /// The resources of a dump.
 #[derive(Debug)]
@@ -39,6 +42,8 @@ pub struct DumpContext {
     pub client: Arc<Client>,
     /// The replica in the registry.
     pub replica: Arc<Replica>,
+    /// What all replicas have acknowledged (semi-sync).
+    pub acknowledged: Arc<ReplicaAcknowledgements>,
     /// Keeps the files that it has not sent yet.
     pub pin: Pin,
     /// True when the relay is stopping.
@@ -53,7 +58,7 @@ pub async fn run(connection: &mut Connection, context: DumpContext, start: DumpS
     replica.progress.dumping.store(true, Relaxed);
     let outcome = dump.run().await;
     replica.progress.dumping.store(false, Relaxed);
-    dump.output.finish(dump.walk.frames.sequence());
+    dump.output.finish(dump.walk.packets.frames.sequence());
     outcome.map_or_else(|end| end, |()| DumpEnd::Complete)
 }
 
@@ -70,17 +75,36 @@ struct Dump<'a> {
     /// The end of the part of the current file that passed through `walk`; never past the
     /// published end.
     offset: u64,
+    /// Whether the walk was reduced to the transactions that the log does not have yet.
+    has_forgotten: bool,
     blocks: BlockReader,
     output: DumpOutput<'a>,
+    /// In a semi-synchronous dump.
+    semi_sync: Option<SemiSync>,
 }
 
 impl<'a> Dump<'a> {
-    fn new(connection: &'a mut Connection, context: DumpContext, start: DumpStart) -> Self {
+    fn new(connection: &'a mut Connection, context: DumpContext, mut start: DumpStart) -> Self {
         let version = context.log.server_version();
         let wording = Wording::of_version(version);
         let name = start.file.name(context.log.log_dir());
-        let mut walk = Walk::new(&start, context.server_id, wording, name);
-        walk.frames.set_sequence(connection.sequence());
+        let mut walk = Walk::new(&mut start, context.server_id, wording, name);
+        walk.packets.frames.set_sequence(connection.sequence());
+        let begin_semi_sync = || {
+            let position = match start.file {
+                ServedFile::Log(file) => Some(RelayLogPosition {
+                    file,
+                    offset: start.position,
+                }),
+                ServedFile::Bridge(_) => None,
+            };
+            let (id, replica) = (context.client.id, context.replica.clone());
+            SemiSync::new(context.acknowledged, id, replica, position)
+        };
+        let semi_sync = start.is_semi_sync.then(begin_semi_sync);
+        if start.is_semi_sync {
+            connection.begin_semi_sync();
+        }
         let output = DumpOutput::new(
             connection,
             &context.client,
@@ -97,8 +121,10 @@ impl<'a> Dump<'a> {
             file: start.file,
             offset: start.position,
             start,
+            has_forgotten: false,
             blocks: BlockReader::default(),
             output,
+            semi_sync,
         }
     }
 
@@ -111,14 +137,17 @@ impl<'a> Dump<'a> {
             let published = *follow.borrow_and_update();
             let is_complete = match self.file {
                 ServedFile::Log(number) => published.file > number,
-                ServedFile::Bridge(_) => true,
+                // A rescue leads nowhere: its reader waits at its end.
+                ServedFile::Bridge(bridge) => bridge.next.is_some(),
             };
-            let end = if is_complete {
-                file.file_len().map_err(|error| self.unreadable(&error))?
-            } else {
-                published.offset
+            let end = match self.file {
+                ServedFile::Log(_) if !is_complete => published.offset,
+                _ => file.file_len().map_err(|error| self.unreadable(&error))?,
             };
             self.clear_at_end_if_far(is_complete, end);
+            // A client that does not wait at the end may send a command next.
+            let asks = !is_complete && !self.start.non_blocking;
+            self.walk.packets.ask_at(asks.then_some(end));
             while self.offset < end {
                 self.send_block(&file, end).await?;
             }
@@ -127,6 +156,7 @@ impl<'a> Dump<'a> {
                 return Err(self.end(error).await);
             }
             self.write_out().await?;
+            self.note_sent(published, is_complete);
             if is_complete {
                 file = self.next_file()?;
                 continue;
@@ -135,9 +165,57 @@ impl<'a> Dump<'a> {
                 return self.send_eof().await;
             }
             self.replica.progress.at_end.store(true, Relaxed);
+            self.forget_passed();
             self.blocks.release_memory();
             self.output.release_memory(2 * INLINE_READ_MAX);
             self.wait(&mut follow).await?;
+        }
+    }
+
+    /// Everything up to the end of a file, or up to the published end, was sent or skipped.
+    fn note_sent(&mut self, published: RelayLogPosition, is_complete: bool) {
+        if let Some(semi_sync) = self.semi_sync.as_mut().filter(|_| !is_complete) {
+            semi_sync.sent(published, self.walk.packets.take_region());
+        }
+    }
+
+    /// Handles what the replica has sent.
+    fn receive(&mut self) -> Result<(), DumpEnd> {
+        let Some(semi_sync) = &mut self.semi_sync else {
+            // A command (COM_QUIT, most likely) ends the dump.
+            return Err(DumpEnd::Cut);
+        };
+        while let Some(packet) = self.output.received()? {
+            if packet.first() != Some(&MAGIC) {
+                return Err(DumpEnd::Cut);
+            }
+            if let Err(problem) = semi_sync.received(packet, self.log.log_dir()) {
+                tracing::warn!(
+                    server_id = self.replica.server_id,
+                    "semi-sync: a replica has sent {problem}; it was disconnected"
+                );
+                return Err(DumpEnd::Cut);
+            }
+        }
+        Ok(())
+    }
+
+    /// At the end of the log: what the replica had of it need not be remembered any longer. Only once,
+    /// because what is left then is usually nothing, and otherwise transactions that may still arrive.
+    fn forget_passed(&mut self) {
+        if self.has_forgotten || !self.walk.skips_a_set() {
+            return;
+        }
+        let executed = {
+            let state = self.log.state();
+            let end = self.log.published();
+            // The published end belongs to the state while it is locked.
+            let is_passed = self.file == ServedFile::Log(end.file) && self.offset == end.offset;
+            state.executed.as_mysql().filter(|_| is_passed).cloned()
+        };
+        if let Some(executed) = executed {
+            self.walk.forget(&executed);
+            self.has_forgotten = true;
         }
     }
 
@@ -209,12 +287,17 @@ impl<'a> Dump<'a> {
 
     /// Continues at the start of the next file, or, after a bridge, where it leads.
     fn next_file(&mut self) -> Result<Arc<LogFile>, DumpEnd> {
+        let after = |number| RelayLogPosition {
+            file: number + 1,
+            offset: FIRST_EVENT,
+        };
         let next = match self.file {
-            ServedFile::Log(number) => RelayLogPosition {
-                file: number + 1,
-                offset: FIRST_EVENT,
-            },
+            ServedFile::Log(number) => Some(after(number)),
             ServedFile::Bridge(bridge) => bridge.next,
+        };
+        let Some(next) = next else {
+            let coordinates = self.coordinates(self.offset);
+            return Err(DumpEnd::Refused(self.wording.no_next_file(&coordinates)));
         };
         if let ServedFile::Log(left) = self.file {
             self.replica.progress.leave_file(left);
@@ -289,6 +372,10 @@ impl<'a> Dump<'a> {
         }
         self.check_interrupted()?;
         let written = self.output.write_pending().await?;
+        if self.walk.packets.take_asked() {
+            let flavor = Flavor::of_version(self.log.server_version());
+            self.output.continue_after_asking(flavor);
+        }
         let progress = &self.replica.progress;
         progress.set_coordinates(self.walk.file_name(), self.offset);
         progress.timestamp.store(self.walk.timestamp, Relaxed);
@@ -327,8 +414,11 @@ impl<'a> Dump<'a> {
     }
 
     async fn send_eof(&mut self) -> Result<(), DumpEnd> {
-        let sequence = self.output.write_eof(self.walk.frames.sequence()).await?;
-        self.walk.frames.set_sequence(sequence);
+        let sequence = self
+            .output
+            .write_eof(self.walk.packets.frames.sequence())
+            .await?;
+        self.walk.packets.frames.set_sequence(sequence);
         Ok(())
     }
 
@@ -343,6 +433,7 @@ impl<'a> Dump<'a> {
             match self.output.wait(follow, due).await? {
                 Wakeup::Published => return Ok(()),
                 Wakeup::Interrupted => {}
+                Wakeup::Received => self.receive()?,
                 Wakeup::Heartbeat => {
                     let put = self
                         .walk

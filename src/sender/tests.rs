@@ -4,6 +4,7 @@ mod advertised;
 mod compression;
 pub mod fixture;
 mod old_client;
+mod semi_sync;
 mod sessions;
 mod start;
 mod streaming;

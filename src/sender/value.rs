@@ -1,5 +1,7 @@
 //! The values of variables and expressions.
 
+use crate::protocol::response::ColumnKind;
+
 /// A value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Value {
@@ -9,6 +11,8 @@ pub enum Value {
     Number(String),
     /// A text.
     Text(String),
+    /// A time in UTC, as text.
+    Time(String),
 }
 
 impl Value {
@@ -16,7 +20,25 @@ impl Value {
     pub fn into_text(self) -> Option<String> {
         match self {
             Value::Null => None,
-            Value::Number(text) | Value::Text(text) => Some(text),
+            Value::Number(text) | Value::Text(text) | Value::Time(text) => Some(text),
+        }
+    }
+
+    /// The value as text; `None` for NULL.
+    pub fn as_text(&self) -> Option<&str> {
+        match self {
+            Value::Null => None,
+            Value::Number(text) | Value::Text(text) | Value::Time(text) => Some(text),
+        }
+    }
+
+    /// The type of a column with this value.
+    pub fn kind(&self) -> ColumnKind {
+        match self {
+            Value::Number(text) if text.contains('.') => ColumnKind::Decimal,
+            Value::Number(_) => ColumnKind::Integer,
+            Value::Null | Value::Text(_) => ColumnKind::Text,
+            Value::Time(_) => ColumnKind::Time,
         }
     }
 
@@ -24,7 +46,7 @@ impl Value {
     pub fn byte_len(&self) -> usize {
         match self {
             Value::Null => 0,
-            Value::Number(text) | Value::Text(text) => text.len(),
+            Value::Number(text) | Value::Text(text) | Value::Time(text) => text.len(),
         }
     }
 }

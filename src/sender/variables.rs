@@ -1,12 +1,12 @@
 //! The system variables that clients and replicas read, and the variables that a session sets.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
+use super::relay_view::RelayView;
 use super::value::Value;
 use crate::binlog::format_description::version_numbers;
 use crate::flavor::Flavor;
-use crate::gtid::Uuid;
+use crate::identity::Executed;
 use crate::relay_log::RelayLog;
 
 /// The most variables that one session can set.
@@ -114,30 +114,22 @@ pub struct Variable {
     pub value: Value,
 }
 
-/// The relay as statements see it; the values of system variables come from here.
-#[derive(Debug, Clone, Copy)]
-pub struct RelayView<'a> {
-    /// The relay log.
-    pub log: &'a RelayLog,
-    /// Its flavor.
-    pub flavor: Flavor,
-    /// The relay's server_id.
-    pub server_id: u32,
-    /// The relay's server_uuid.
-    pub server_uuid: Uuid,
-    /// A replica that accepts no data for this long is disconnected.
-    pub write_timeout: Duration,
-}
-
 /// The value of `@@version_comment`.
 pub const VERSION_COMMENT: &str = "binrelay, a binlog relay";
 
 /// All system variables, with the session's values.
 pub fn all(relay: &RelayView<'_>, session: &SessionVariables) -> Vec<Variable> {
     let mut variables = of_both_flavors(relay);
+    variables.extend(of_host(relay));
     match relay.flavor {
-        Flavor::MySql => variables.extend(mysql(relay)),
-        Flavor::MariaDb => variables.extend(mariadb(relay)),
+        Flavor::MySql => {
+            variables.extend(mysql(relay));
+            variables.extend(relay.log.into_iter().flat_map(mysql_gtids));
+        }
+        Flavor::MariaDb => {
+            variables.extend(mariadb(relay));
+            variables.extend(relay.log.into_iter().flat_map(mariadb_gtids));
+        }
     }
     for variable in &mut variables {
         if let Some(value) = session.system.get(variable.name) {
@@ -175,9 +167,6 @@ fn local(name: &'static str, value: Value) -> Variable {
 }
 
 fn of_both_flavors(relay: &RelayView<'_>) -> Vec<Variable> {
-    let version = relay.log.server_version();
-    let basename = &relay.log.log_dir().basename;
-    let path = relay.log.log_dir().dir.join(basename);
     vec![
         local("auto_increment_increment", number(1)),
         local("auto_increment_offset", number(1)),
@@ -199,7 +188,6 @@ fn of_both_flavors(relay: &RelayView<'_>) -> Vec<Variable> {
         local("interactive_timeout", number(28800)),
         global("license", text("Apache-2.0")),
         global("log_bin", number(1)),
-        global("log_bin_basename", text(path.to_string_lossy())),
         global("log_slave_updates", number(1)),
         global("lower_case_table_names", number(0)),
         local("max_allowed_packet", number(1 << 30)),
@@ -207,6 +195,8 @@ fn of_both_flavors(relay: &RelayView<'_>) -> Vec<Variable> {
         local("net_write_timeout", number(relay.write_timeout.as_secs())),
         global("performance_schema", number(0)),
         global("read_only", number(1)),
+        // A replica with semi-sync expects another form of packets if this exists, whatever its value.
+        global("rpl_semi_sync_master_enabled", number(1)),
         global("server_id", number(relay.server_id)),
         local("sql_auto_is_null", number(0)),
         local("sql_log_bin", number(1)),
@@ -215,7 +205,7 @@ fn of_both_flavors(relay: &RelayView<'_>) -> Vec<Variable> {
         local("sql_select_limit", number(u64::MAX)),
         global("system_time_zone", text("UTC")),
         local("time_zone", text("SYSTEM")),
-        global("version", text(version)),
+        global("version", text(relay.version)),
         global("version_comment", text(VERSION_COMMENT)),
         global("version_compile_machine", text(std::env::consts::ARCH)),
         global("version_compile_os", text(std::env::consts::OS)),
@@ -225,7 +215,7 @@ fn of_both_flavors(relay: &RelayView<'_>) -> Vec<Variable> {
 
 /// The default of the log's version. The sources decide which format they write.
 fn default_binlog_format(relay: &RelayView<'_>) -> &'static str {
-    let numbers = version_numbers(relay.log.server_version());
+    let numbers = version_numbers(relay.version);
     match relay.flavor {
         Flavor::MySql if numbers >= (5, 7, 7) => "ROW",
         Flavor::MySql => "STATEMENT",
@@ -233,34 +223,52 @@ fn default_binlog_format(relay: &RelayView<'_>) -> &'static str {
     }
 }
 
-fn mysql(relay: &RelayView<'_>) -> Vec<Variable> {
-    let (executed, purged) = {
-        let state = relay.log.state();
-        let set = |set: &crate::identity::Executed| {
-            set.as_mysql()
-                .map(|set| set.to_mysql_string())
-                .unwrap_or_default()
-        };
-        (set(&state.executed), set(&state.purged))
-    };
-    let is_anonymous = relay.log.state().executed == crate::identity::Executed::Anonymous;
-    let gtid_mode = if is_anonymous { "OFF" } else { "ON" };
-    let numbers = version_numbers(relay.log.server_version());
+/// Names of the machine and of the files, as servers show them.
+fn of_host(relay: &RelayView<'_>) -> Vec<Variable> {
+    let host = relay.host;
     let mut variables = vec![
-        global("enforce_gtid_consistency", text(gtid_mode)),
-        global("gtid_executed", text(executed)),
-        global("gtid_mode", text(gtid_mode)),
-        local("gtid_next", text("AUTOMATIC")),
-        global("gtid_owned", text("")),
-        global("gtid_purged", text(purged)),
-        global("server_uuid", text(relay.server_uuid.to_string())),
-        global("super_read_only", number(1)),
-        local("transaction_isolation", text("REPEATABLE-READ")),
-        local("transaction_read_only", number(0)),
+        global("basedir", text(&host.base_dir)),
+        global("datadir", text(&host.data_dir)),
+        global("hostname", text(&host.host_name)),
+        global("max_binlog_size", number(host.max_log_size)),
+        global("port", number(host.port)),
+        global("report_host", text(&host.report_host)),
+        global("report_port", number(host.report_port)),
+        // There is none for SQL clients.
+        global("socket", text("")),
     ];
+    if let Some(log) = relay.log {
+        let path = log.log_dir().dir.join(&log.log_dir().basename);
+        variables.push(global("log_bin_basename", text(path.to_string_lossy())));
+    }
+    variables
+}
+
+fn mysql(relay: &RelayView<'_>) -> Vec<Variable> {
+    let numbers = version_numbers(relay.version);
+    let mut variables = vec![global("server_uuid", text(relay.server_uuid.to_string()))];
+    // One thread writes what all sources send.
+    if numbers >= (5, 6, 3) {
+        variables.push(global("slave_parallel_workers", number(0)));
+        variables.push(global("innodb_read_only", number(1)));
+    }
+    if (5, 6, 2) <= numbers && numbers < (8, 3, 0) {
+        // Positions are in files of the data directory.
+        variables.push(global("master_info_repository", text("FILE")));
+    }
+    if numbers >= (5, 7, 20) {
+        variables.push(local("transaction_isolation", text("REPEATABLE-READ")));
+        variables.push(local("transaction_read_only", number(0)));
+    }
+    if numbers >= (5, 7, 8) {
+        variables.push(global("super_read_only", number(1)));
+    }
     if numbers >= (8, 0, 1) {
         variables.push(global("binlog_row_metadata", text("MINIMAL")));
         variables.push(global("binlog_row_value_options", text("")));
+    }
+    if numbers >= (8, 0, 26) {
+        variables.push(global("rpl_semi_sync_source_enabled", number(1)));
     }
     if numbers < (8, 0, 3) {
         variables.push(local("query_cache_size", number(0)));
@@ -268,37 +276,68 @@ fn mysql(relay: &RelayView<'_>) -> Vec<Variable> {
         variables.push(local("tx_isolation", text("REPEATABLE-READ")));
         variables.push(local("tx_read_only", number(0)));
     }
+    if numbers >= (8, 0, 26) {
+        variables.push(global("log_replica_updates", number(1)));
+        variables.push(global("replica_parallel_workers", number(0)));
+    }
     variables
 }
 
-fn mariadb(relay: &RelayView<'_>) -> Vec<Variable> {
-    let (position, state) = {
-        let log = relay.log.state();
-        let state = log.executed.as_mariadb().cloned().unwrap_or_default();
-        (state.position().to_string(), state.to_string())
+fn mysql_gtids(log: &RelayLog) -> Vec<Variable> {
+    let state = log.state();
+    let set = |set: &Executed| {
+        let set = set.as_mysql().map(|set| set.to_mysql_string());
+        text(set.unwrap_or_default())
     };
+    let gtid_mode = match state.executed {
+        Executed::Anonymous => "OFF",
+        _ => "ON",
+    };
+    vec![
+        global("enforce_gtid_consistency", text(gtid_mode)),
+        global("gtid_executed", set(&state.executed)),
+        global("gtid_mode", text(gtid_mode)),
+        local("gtid_next", text("AUTOMATIC")),
+        global("gtid_owned", text("")),
+        global("gtid_purged", set(&state.purged)),
+    ]
+}
+
+fn mariadb(relay: &RelayView<'_>) -> Vec<Variable> {
+    let numbers = version_numbers(relay.version);
     let mut variables = vec![
         local("gtid_domain_id", number(0)),
-        global("gtid_binlog_pos", text(position.clone())),
-        global("gtid_binlog_state", text(state)),
-        global("gtid_current_pos", text(position)),
         // What arrives from several sources is in the log once.
         global("gtid_ignore_duplicates", number(1)),
         global("gtid_slave_pos", text("")),
         global("gtid_strict_mode", number(0)),
+        global("innodb_read_only", number(1)),
         local("query_cache_size", number(0)),
         local("query_cache_type", text("OFF")),
+        global("slave_parallel_threads", number(0)),
+        global("slave_parallel_workers", number(0)),
         local("tx_isolation", text("REPEATABLE-READ")),
         local("tx_read_only", number(0)),
     ];
-    if version_numbers(relay.log.server_version()) >= (10, 5, 0) {
+    if numbers >= (10, 5, 0) {
         variables.push(global("binlog_row_metadata", text("NO_LOG")));
     }
-    if version_numbers(relay.log.server_version()) >= (11, 1, 1) {
+    if numbers >= (11, 1, 1) {
         variables.push(local("transaction_isolation", text("REPEATABLE-READ")));
         variables.push(local("transaction_read_only", number(0)));
     }
     variables
+}
+
+fn mariadb_gtids(log: &RelayLog) -> Vec<Variable> {
+    let state = log.state();
+    let state = state.executed.as_mariadb().cloned().unwrap_or_default();
+    let position = state.position().to_string();
+    vec![
+        global("gtid_binlog_pos", text(position.clone())),
+        global("gtid_binlog_state", text(state.to_string())),
+        global("gtid_current_pos", text(position)),
+    ]
 }
 
 /// Variables whose 1 or 0 SHOW VARIABLES displays as ON or OFF.
@@ -306,10 +345,14 @@ const SWITCHES: &[&str] = &[
     "autocommit",
     "gtid_ignore_duplicates",
     "gtid_strict_mode",
+    "innodb_read_only",
     "log_bin",
+    "log_replica_updates",
     "log_slave_updates",
     "performance_schema",
     "read_only",
+    "rpl_semi_sync_master_enabled",
+    "rpl_semi_sync_source_enabled",
     "sql_auto_is_null",
     "sql_log_bin",
     "sql_quote_show_create",

@@ -4,14 +4,16 @@
 use super::control_events;
 use super::dump_request::{DumpStart, EventSupport, SkipRule};
 use super::old_replicas;
+use super::packets::Packets;
 use super::refusals::Wording;
 use super::until::{FLAG_UNTIL_REACHED, Until};
 use super::without_checksums::{self, Form, HEAD_LEN, Rewriting};
 use crate::binlog::mariadb_gtid::MariaDbGtidEvent;
 use crate::binlog::{EventError, EventHeader, EventType, HEADER_LEN, Opener, event};
+use crate::gtid::GtidSet;
 use crate::protocol::ServerError;
-use crate::protocol::framing::FrameWriter;
 use crate::relay_log::coordinates::SkipKind;
+use crate::relay_log::reader::FIRST_EVENT;
 
 /// A GTID event larger than this is damaged.
 const GTID_EVENT_LEN_MAX: usize = 64 * 1024;
@@ -57,9 +59,8 @@ enum Fate {
 /// The state of a walk through the log.
 #[derive(Debug)]
 pub struct Walk {
-    /// Splits packets into frames. The packet in it is complete whenever an event begins: checked
-    /// there.
-    pub frames: FrameWriter,
+    /// Makes packets of events.
+    pub packets: Packets,
     /// The timestamp of the event sent last; 0 before the first.
     pub timestamp: u32,
     /// Offset of the newest event.
@@ -88,17 +89,17 @@ pub struct Walk {
 }
 
 impl Walk {
-    /// A walk that starts as `start` says.
-    pub fn new(start: &DumpStart, server_id: u32, wording: Wording, file_name: String) -> Self {
+    /// A walk that starts as `start` says. It takes the transactions to skip from it.
+    pub fn new(start: &mut DumpStart, server_id: u32, wording: Wording, file_name: String) -> Self {
         Self {
-            frames: FrameWriter::new(),
+            packets: Packets::new(start.is_semi_sync, start.position > FIRST_EVENT),
             timestamp: 0,
             last_event: start.position,
             heartbeat_v2: start.heartbeat_v2,
             server_id,
             wording,
             file_name,
-            skip: start.skip.clone(),
+            skip: std::mem::replace(&mut start.skip, SkipRule::Nothing),
             until: start.until.clone(),
             annotate_rows: start.annotate_rows,
             support: start.support,
@@ -120,6 +121,7 @@ impl Walk {
     pub fn start_file(&mut self, file_name: String) {
         self.file_name = file_name;
         self.skipping = false;
+        self.packets.start_file();
     }
 
     /// Appends a packet with one event.
@@ -127,9 +129,29 @@ impl Walk {
     /// # Errors
     /// The packet before is not complete.
     pub fn put_event(&mut self, event: &[u8], out: &mut Vec<u8>) -> Result<(), WalkError> {
-        self.begin_packet(event.len() as u64, out)?;
-        self.frames.put(out, event);
+        self.put_event_of_file(event, None, out)
+    }
+
+    /// As [`Walk::put_event`], for one that replaces the event of the file that ends at `end`.
+    fn put_event_of_file(
+        &mut self,
+        event: &[u8],
+        end: Option<u64>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), WalkError> {
+        self.begin_packet(event.len() as u64, end, out)?;
+        self.packets.put(out, event);
         Ok(())
+    }
+
+    fn begin_packet(
+        &mut self,
+        event_len: u64,
+        end: Option<u64>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), WalkError> {
+        let begun = self.packets.begin(event_len, end, out);
+        begun.map_err(WalkError::Internal)
     }
 
     /// Appends a packet with a checksummed event that was generated for the connection; without
@@ -146,18 +168,6 @@ impl Walk {
             event::remove_checksum(&mut event)?;
         }
         self.put_event(&event, out)
-    }
-
-    /// Begins the packet of an event of `event_len` bytes.
-    fn begin_packet(&mut self, event_len: u64, out: &mut Vec<u8>) -> Result<(), WalkError> {
-        if !self.frames.is_complete() {
-            return Err(WalkError::Internal(
-                "an event begins inside the packet of another one",
-            ));
-        }
-        self.frames.begin(1 + event_len);
-        self.frames.put(out, &[0]);
-        Ok(())
     }
 
     /// Appends a heartbeat: everything before `position` was sent or skipped.
@@ -205,11 +215,12 @@ impl Walk {
                     ));
                 };
                 match self.event_fate {
-                    Fate::Sent => self.frames.put(out, part),
+                    Fate::Sent => self.packets.put(out, part),
                     Fate::Skipped | Fate::Unwanted => {}
                     Fate::Rewritten => {
                         if let Some(rewriting) = &mut self.rewriting {
-                            rewriting.put(part, &mut self.frames, out);
+                            rewriting.put(part, &mut self.packets.frames, out);
+                            self.packets.end_if_complete();
                         }
                     }
                 }
@@ -268,6 +279,19 @@ impl Walk {
         self.check_end(position, out)
     }
 
+    /// MySQL: whether transactions are skipped that the replica had when the dump began.
+    pub fn skips_a_set(&self) -> bool {
+        matches!(&self.skip, SkipRule::Set(set) if !set.is_empty())
+    }
+
+    /// The walk has passed the transactions in `passed`: those of them that the replica had need not be
+    /// remembered any longer. They do not come again.
+    pub fn forget(&mut self, passed: &GtidSet) {
+        if let SkipRule::Set(set) = &mut self.skip {
+            set.remove(passed);
+        }
+    }
+
     /// Between two transactions: ends the walk if the replica wants no more.
     fn check_end(&mut self, position: u64, out: &mut Vec<u8>) -> Result<(), WalkError> {
         let Some(until) = self.until.as_ref().filter(|until| until.is_reached()) else {
@@ -302,6 +326,7 @@ impl Walk {
         if self.support == EventSupport::NoChecksums {
             return self.begin_without_checksum(header, bytes, at, out);
         }
+        let end = Some(at + u64::from(header.event_size));
         let event_type = header.event_type;
         if event_type.is_gtid() {
             self.report_reached(at, out)?;
@@ -329,6 +354,9 @@ impl Walk {
         } else {
             Fate::Sent
         };
+        if !event_type.is_control() {
+            self.packets.note_event(self.event_fate == Fate::Sent);
+        }
         if self.event_fate != Fate::Sent {
             return Ok(());
         }
@@ -339,9 +367,9 @@ impl Walk {
         if is_replaced {
             let replacement = old_replicas::replacement(header, bytes)?;
             self.event_fate = Fate::Unwanted;
-            return self.put_event(&replacement, out);
+            return self.put_event_of_file(&replacement, end, out);
         }
-        self.begin_packet(u64::from(header.event_size), out)
+        self.begin_packet(u64::from(header.event_size), end, out)
     }
 
     /// As [`Walk::begin_event`], for a client that does not know checksums: no GTIDs, so that
@@ -353,15 +381,19 @@ impl Walk {
         at: u64,
         out: &mut Vec<u8>,
     ) -> Result<(), WalkError> {
+        let end = Some(at + u64::from(header.event_size));
+        if !header.event_type.is_control() {
+            self.packets.note_event(true);
+        }
         match without_checksums::form(header, bytes)? {
             Form::Replaced(replacement) => {
                 self.event_fate = Fate::Unwanted;
-                self.put_event(&replacement, out)?;
+                self.put_event_of_file(&replacement, end, out)?;
             }
             Form::Rewritten(rewriting) => {
                 self.event_fate = Fate::Rewritten;
                 self.rewriting = Some(rewriting);
-                self.begin_packet(u64::from(header.event_size), out)?;
+                self.begin_packet(u64::from(header.event_size), end, out)?;
             }
             Form::Unreadable(cause) => {
                 let error = self.wording.unreadable(cause, &self.file_name, at);

@@ -12,6 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::pki_types::pem::PemObject;
 use std::path::Path;
+use std::sync::{Arc, OnceLock};
 use zeroize::Zeroizing;
 
 /// The private key's file in the data directory, PKCS #8 in PEM; mysqld's name for it.
@@ -21,16 +22,20 @@ pub const PUBLIC_KEY_FILE: &str = "public_key.pem";
 /// Permission bits of the private key.
 const PRIVATE_KEY_MODE: u32 = 0o600;
 /// Permission bits of the public key.
-const PUBLIC_KEY_MODE: u32 = 0o644;
+const PUBLIC_KEY_MODE: u32 = 0o640;
 /// Characters in a line of PEM.
 const PEM_LINE_LENGTH: usize = 64;
 
 /// An RSA key pair for passwords.
-pub struct PasswordKey {
+struct KeyPair {
     private: OaepPrivateDecryptingKey,
     private_der: Zeroizing<Vec<u8>>,
     public_pem: String,
 }
+
+/// The RSA key pair for passwords. On the first start a thread generates it, which takes most of the time
+/// of that start; whoever needs the pair waits for it.
+pub struct PasswordKey(Arc<OnceLock<Option<KeyPair>>>);
 
 impl std::fmt::Debug for PasswordKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -42,63 +47,88 @@ impl PasswordKey {
     /// The key pair of a data directory, generated there on the first start.
     ///
     /// # Errors
-    /// A file cannot be read, written or used.
+    /// A file cannot be read or used. If the pair cannot be generated or written, that is logged, and passwords
+    /// cannot be sent without TLS.
     pub fn open(data_dir: &Path) -> Result<PasswordKey, TlsError> {
         let path = data_dir.join(PRIVATE_KEY_FILE);
         if path.exists() {
-            return PasswordKey::read(&path);
+            let pair = KeyPair::read(&path)?;
+            return Ok(PasswordKey(Arc::new(OnceLock::from(Some(pair)))));
         }
-        let failed = |Unspecified| TlsError::PasswordKey;
-        let private = PrivateDecryptingKey::generate(KeySize::Rsa2048).map_err(failed)?;
-        let key = PasswordKey::new(private).map_err(failed)?;
-        let pem = pem("PRIVATE KEY", &key.private_der);
-        // The public key first: an existing private key then implies an existing public one.
-        let public = data_dir.join(PUBLIC_KEY_FILE);
-        atomic_file::replace(&public, key.public_pem.as_bytes(), PUBLIC_KEY_MODE)?;
-        atomic_file::replace(&path, pem.as_bytes(), PRIVATE_KEY_MODE)?;
-        Ok(key)
+        let slot = Arc::new(OnceLock::new());
+        let (filled, data_dir) = (slot.clone(), data_dir.to_owned());
+        let generate = move || {
+            let generated = KeyPair::generate(&data_dir).map_err(|error| {
+                tracing::error!(%error, "no RSA key pair: passwords can only be sent with TLS");
+            });
+            let _ = filled.set(generated.ok());
+        };
+        std::thread::Builder::new()
+            .name("rsa-key".to_owned())
+            .spawn(generate)
+            .map_err(|_| TlsError::PasswordKey)?;
+        Ok(PasswordKey(slot))
     }
 
-    fn read(path: &Path) -> Result<PasswordKey, TlsError> {
-        let what = "an RSA private key (PKCS #8)";
-        let failed = |cause: &dyn std::fmt::Display| read_error(path, what, cause);
-        let der = PrivatePkcs8KeyDer::from_pem_file(path).map_err(|error| failed(&error))?;
-        let private = PrivateDecryptingKey::from_pkcs8(der.secret_pkcs8_der())
-            .map_err(|error| failed(&error))?;
-        PasswordKey::new(private).map_err(|error| failed(&error))
+    fn pair(&self) -> Option<&KeyPair> {
+        self.0.wait().as_ref()
     }
 
-    fn new(private: PrivateDecryptingKey) -> Result<PasswordKey, Unspecified> {
-        let public: PublicKeyX509Der<'_> = private.public_key().as_der()?;
-        let public_pem = pem("PUBLIC KEY", public.as_ref()).to_string();
-        let private_der: Pkcs8V1Der<'_> = private.as_der()?;
-        Ok(PasswordKey {
-            private_der: Zeroizing::new(private_der.as_ref().to_vec()),
-            private: OaepPrivateDecryptingKey::new(private)?,
-            public_pem,
-        })
-    }
-
-    /// The public key in PEM, as it is sent to clients.
+    /// The public key in PEM, as it is sent to clients; empty if there is no key.
     pub fn public_pem(&self) -> &str {
-        &self.public_pem
+        self.pair().map_or("", |pair| &pair.public_pem)
     }
 
     /// A secret that does not change as long as the key pair exists.
     pub fn stable_secret(&self) -> &[u8] {
-        &self.private_der
+        self.pair().map_or(&[], |pair| &pair.private_der)
     }
 
     /// Decrypts what a client encrypted with RSA-OAEP; None if it was not encrypted for this key.
     pub fn decrypt(&self, encrypted: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
-        let mut clear = Zeroizing::new(vec![0; self.private.min_output_size()]);
-        let length = self
-            .private
+        let private = &self.pair()?.private;
+        let mut clear = Zeroizing::new(vec![0; private.min_output_size()]);
+        let length = private
             .decrypt(&OAEP_SHA1_MGF1SHA1, encrypted, &mut clear, None)
             .ok()?
             .len();
         clear.truncate(length);
         Some(clear)
+    }
+}
+
+impl KeyPair {
+    fn generate(data_dir: &Path) -> Result<KeyPair, TlsError> {
+        let failed = |Unspecified| TlsError::PasswordKey;
+        let private = PrivateDecryptingKey::generate(KeySize::Rsa2048).map_err(failed)?;
+        let pair = KeyPair::new(private).map_err(failed)?;
+        let pem = pem("PRIVATE KEY", &pair.private_der);
+        // The public key first: an existing private key then implies an existing public one.
+        let public = data_dir.join(PUBLIC_KEY_FILE);
+        atomic_file::replace(&public, pair.public_pem.as_bytes(), PUBLIC_KEY_MODE)?;
+        let private = data_dir.join(PRIVATE_KEY_FILE);
+        atomic_file::replace(&private, pem.as_bytes(), PRIVATE_KEY_MODE)?;
+        Ok(pair)
+    }
+
+    fn read(path: &Path) -> Result<KeyPair, TlsError> {
+        let what = "an RSA private key (PKCS #8)";
+        let failed = |cause: &dyn std::fmt::Display| read_error(path, what, cause);
+        let der = PrivatePkcs8KeyDer::from_pem_file(path).map_err(|error| failed(&error))?;
+        let private = PrivateDecryptingKey::from_pkcs8(der.secret_pkcs8_der())
+            .map_err(|error| failed(&error))?;
+        KeyPair::new(private).map_err(|error| failed(&error))
+    }
+
+    fn new(private: PrivateDecryptingKey) -> Result<KeyPair, Unspecified> {
+        let public: PublicKeyX509Der<'_> = private.public_key().as_der()?;
+        let public_pem = pem("PUBLIC KEY", public.as_ref()).to_string();
+        let private_der: Pkcs8V1Der<'_> = private.as_der()?;
+        Ok(KeyPair {
+            private_der: Zeroizing::new(private_der.as_ref().to_vec()),
+            private: OaepPrivateDecryptingKey::new(private)?,
+            public_pem,
+        })
     }
 }
 

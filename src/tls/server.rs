@@ -20,7 +20,7 @@ pub const SERVER_CERTIFICATE_FILE: &str = "server-cert.pem";
 pub const SERVER_KEY_FILE: &str = "server-key.pem";
 
 /// Permission bits of a certificate.
-const CERTIFICATE_MODE: u32 = 0o644;
+const CERTIFICATE_MODE: u32 = 0o640;
 /// Permission bits of a private key.
 const KEY_MODE: u32 = 0o600;
 

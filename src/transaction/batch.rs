@@ -66,6 +66,8 @@ pub struct Transaction {
     pub source_offset: u64,
     /// Whether the filter dropped every change, so that only an empty transaction remains.
     pub emptied: bool,
+    /// Whether the filter dropped or rewrote a part of it, so that it is not what its origin executed.
+    pub altered: bool,
     /// Which half of a two-part transaction it is. Not recorded for MariaDB's XA transactions:
     /// MariaDB replicas handle them without help.
     pub half: Option<Half>,

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -75,8 +75,9 @@ impl Spilling {
         let file = OpenOptions::new()
             .read(true)
             .write(true)
-            .create(true)
-            .truncate(true)
+            // The directory was emptied at start: whatever has the name now was put there by others.
+            .create_new(true)
+            .mode(0o600)
             .open(&path)?;
         let file = SpillFile {
             inner: Arc::new(SpillInner { file, path }),

@@ -1,5 +1,6 @@
 //! Assembling events into batches: boundaries, refusals, filtering, spilling, events in parts.
 
+mod altered;
 mod large;
 mod old_servers;
 mod payload;

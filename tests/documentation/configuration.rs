@@ -1,6 +1,7 @@
 //! Every configuration key is in `src/config/options.md`.
 
 use std::fs;
+use std::path::Path;
 
 use crate::{assert_none, binrelay, read};
 
@@ -89,4 +90,29 @@ fn configurations_in_the_documentation_are_accepted() {
         let errors = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{path}: {errors}");
     }
+}
+
+#[test]
+fn configurations_of_the_package_are_accepted() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/package.d");
+    let examples = fs::read_dir(root.join("examples")).expect("a directory");
+    let examples = examples.map(|entry| entry.expect("an entry").path());
+    let mut checked = 0;
+    for path in examples.chain([root.join("binrelay.toml")]) {
+        let output = binrelay(&["status", "--config", path.to_str().expect("UTF-8")]);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(
+            output.status.code(),
+            Some(1),
+            "{}: {errors}",
+            path.display()
+        );
+        assert!(
+            errors.contains("no relay answers"),
+            "{}: {errors}",
+            path.display()
+        );
+        checked += 1;
+    }
+    assert!(checked >= 7, "{checked}");
 }

@@ -62,7 +62,7 @@ fn help_prints_topics_and_commands() {
         assert_eq!(printed, texts.join("\n"), "{topic}");
     }
     for command in [
-        "run", "check", "status", "dump", "verify", "position", "attach", "help",
+        "run", "check", "status", "dump", "verify", "position", "attach", "missing", "help",
     ] {
         let output = binrelay(&["help", command]);
         let text = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -64,6 +64,23 @@ impl Drop for Note<'_> {
     }
 }
 
+/// One test at a time: memory is the process's.
+pub fn turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The memory, in bytes, of what `make` returns, and the most that was used until then.
+pub fn memory_of<T>(make: impl FnOnce() -> T) -> (usize, usize) {
+    let before = MEMORY.current_usage();
+    MEMORY.reset_peak_usage();
+    let made = make();
+    let peak = MEMORY.peak_usage().saturating_sub(before);
+    let kept = MEMORY.current_usage().saturating_sub(before);
+    drop(made);
+    (kept, peak)
+}
+
 /// Counts the inputs and measures their cost. One at a time: memory is the process's.
 pub struct Trial {
     name: &'static str,
@@ -80,12 +97,11 @@ pub struct Trial {
 
 impl Trial {
     pub fn new(name: &'static str, allowance: usize) -> Trial {
-        static TURN: Mutex<()> = Mutex::new(());
         Trial {
             name,
             allowance,
             every_bit_len: EVERY_BIT_LEN,
-            _turn: TURN.lock().unwrap_or_else(PoisonError::into_inner),
+            _turn: turn(),
             started: Instant::now(),
             inputs: 0,
             cuts: 0,

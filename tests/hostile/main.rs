@@ -35,12 +35,13 @@ use binrelay::binlog::status_variables::{StatusVariables, UpdatedDatabases};
 use binrelay::binlog::xa_prepare::XaPrepare;
 use binrelay::binlog::{EventType, compressed, json_diff, load_data};
 use binrelay::filter::{Filter, RuleLists};
-use binrelay::gtid::{BinlogState, GtidSet};
-use binrelay::protocol::auth::{ClientAuth, Secret};
+use binrelay::gtid::{BinlogState, GtidSet, ReceivedGtidSet};
+use binrelay::protocol::auth::{ClientAuth, Protection, Secret, ServerKey};
 use binrelay::protocol::command::Command;
 use binrelay::protocol::framing::{FrameReader, READ_BUFFER_MIN};
 use binrelay::protocol::handshake::{Greeting, HandshakeResponse, SslRequest};
 use binrelay::protocol::response::{QueryResponseReader, ResultLimits};
+use binrelay::protocol::semi_sync::{Acknowledgement, split_event};
 use binrelay::transaction::Assembler;
 use damage::Trial;
 use recorded::KINDS;
@@ -73,13 +74,50 @@ fn damaged_packets_of_clients_cause_no_panic() {
             trial.damage(&conversation.name, payload, &mut |bytes| {
                 let _ = SslRequest::decode(bytes);
                 let _ = HandshakeResponse::decode(bytes);
+                let _ = Acknowledgement::decode(bytes);
+                let _ = split_event(bytes);
                 if let Ok(Command::BinlogDumpGtid(dump)) = Command::parse(bytes) {
                     let _ = GtidSet::decode(dump.set);
+                    let _ = ReceivedGtidSet::decode(dump.set);
                 }
             });
         }
     }
     trial.finish(120);
+}
+
+/// The largest sets that replicas can send, of one source with many gaps and of many sources: both take
+/// less than twice the memory of their encodings, also while they are read.
+#[test]
+fn largest_gtid_sets_take_less_than_twice_their_size() {
+    const LEN: usize = 15_600_000;
+    let _turn = damage::turn();
+    let mut gaps = 1u64.to_le_bytes().to_vec();
+    gaps.extend_from_slice(&[7; 16]);
+    let count = (LEN - 32) as u64 / 16;
+    gaps.extend_from_slice(&count.to_le_bytes());
+    for gno in (1..=count).map(|number| 2 * number) {
+        gaps.extend_from_slice(&gno.to_le_bytes());
+        gaps.extend_from_slice(&(gno + 1).to_le_bytes());
+    }
+    let sources_count = (LEN - 8) as u128 / 40;
+    let mut sources = (sources_count as u64).to_le_bytes().to_vec();
+    for number in 0..sources_count {
+        sources.extend_from_slice(&number.to_be_bytes());
+        for field in [1u64, 1, 6] {
+            sources.extend_from_slice(&field.to_le_bytes());
+        }
+    }
+    for (what, bytes) in [("gaps", gaps), ("sources", sources)] {
+        let (kept, peak) = damage::memory_of(|| {
+            let set = ReceivedGtidSet::decode(&bytes).expect("a set");
+            assert!(!set.is_empty());
+            set
+        });
+        println!("{what}: {} bytes, kept {kept}, peak {peak}", bytes.len());
+        assert!(kept < 2 * bytes.len(), "{what}: {kept}");
+        assert!(peak < 2 * bytes.len(), "{what}: {peak}");
+    }
 }
 
 /// Every packet in its frame, damaged also there.
@@ -131,7 +169,12 @@ fn damaged_logins_cause_no_panic() {
             }
             trial.damage(&conversation.name, payload, &mut |bytes| {
                 let (plugin, scramble) = (&greeting.auth_plugin, &greeting.scramble);
-                let mut auth = ClientAuth::new(plugin, scramble, &password, false);
+                let mut auth = ClientAuth::new(
+                    plugin,
+                    scramble,
+                    &password,
+                    Protection::Plain(ServerKey::Requested),
+                );
                 for before in &from_server[..index] {
                     let _ = auth.on_packet(before);
                 }

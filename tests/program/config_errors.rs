@@ -241,7 +241,7 @@ fn faults_in_other_sections_are_named() {
     refused(
         &with(&format!("{user}password = \"p\"\nprivileges = [\"super\"]")),
         "config.toml:11: [user \"u\"] privileges: expected a list of \"replication\" and \
-         \"admin\", at least one of them, found \"super\" in it",
+         \"admin\" and \"monitor\", which may be empty, found \"super\" in it",
     );
     refused(
         &with(&format!("{user}password_hash = \"*0123\"")),
@@ -350,10 +350,13 @@ fn wrong_usage_is_reported_in_one_line() {
     .expect("written");
     for (args, expected) in [
         (&[][..], "requires a subcommand"),
-        (&["run"], "--config <FILE>"),
         (&["run", "--confg", "x"], "'--config'"),
         (&["restart"], "'restart'"),
-        (&["status"], "--config <FILE>"),
+        (&["search"], "--gtid <GTID>|--datetime <TIME>"),
+        (
+            &["search", "--config", "config.toml", "--gtid", "7"],
+            "expected one GTID",
+        ),
         (
             &["status", "--config", "a", "--socket", "b"],
             "cannot be used with",

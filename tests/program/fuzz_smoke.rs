@@ -1,12 +1,15 @@
 //! The fuzz targets' bodies over seeded inputs: random bytes, valid messages and captured binlogs,
-//! each cut, flipped and spliced. The same sequence on every run; BINRELAY_FUZZ_ROUNDS sets how
-//! many inputs a target gets, BINRELAY_FUZZ_SEED another sequence.
+//! each cut, flipped and spliced. The same sequence on every run; BINRELAY_FUZZ_ROUNDS sets how many
+//! inputs a target gets, or BINRELAY_FUZZ_SECONDS for how long it gets some, BINRELAY_FUZZ_SEED another
+//! sequence. `tools/fuzz/run` runs it for long.
 
 #[path = "../../tools/fuzz/bodies.rs"]
 mod bodies;
+mod text_seeds;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use crate::support::{Profile, profile};
 use binrelay::binlog::event::{self, EventHeader};
@@ -16,10 +19,13 @@ use binrelay::protocol::command;
 use binrelay::protocol::framing::put_packet;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use text_seeds::{configurations, gtid_texts, statements, texts};
 
 /// Inputs for each target, by profile; the gate's take a few seconds unoptimised.
 const ROUNDS_GATE: u64 = 2000;
 const ROUNDS_LONG: u64 = 100_000;
+/// No input may take longer, also unoptimised and on a busy machine.
+const INPUT_LIMIT: Duration = Duration::from_secs(20);
 /// Longest random input, in bytes.
 const RANDOM_LEN_MAX: usize = 400;
 
@@ -172,19 +178,6 @@ fn assembler_stream(choice: u8) -> Vec<u8> {
     stream
 }
 
-fn gtid_texts() -> Vec<Vec<u8>> {
-    [
-        "3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5:7,3e11fa47-71ca-11e1-9e33-c80aa9429563:tag:1-5:x:2",
-        "3E11FA47-71CA-11E1-9E33-C80AA9429562:9223372036854775806",
-        "3e11fa47-71ca-11e1-9e33-c80aa9429562:1-3, \n 3e11fa47-71ca-11e1-9e33-c80aa9429562:4-9",
-        "0-1-100,1-2-18446744073709551615",
-        "0-1-5,0-2-7,4294967295-4294967295-1",
-        "tag_with_32_characters__________",
-    ]
-    .map(|text| text.as_bytes().to_vec())
-    .to_vec()
-}
-
 fn wire_messages() -> Vec<Vec<u8>> {
     let mut messages = Vec::new();
     for text in gtid_texts() {
@@ -266,6 +259,18 @@ fn seeds_of(target: &str, binlogs: &[Vec<u8>]) -> Vec<Vec<u8>> {
         "gtid_wire" => wire_messages(),
         "index_record" => (0..=20).map(|kind| vec![kind; 64]).collect(),
         "frames" | "packets" | "query_response" => packets(),
+        "last_of" => binlogs.to_vec(),
+        "sql" => statements(),
+        "like" => texts(&[
+            "\\%a%b_\\_\0%ab__",
+            "rpl%semi\0rpl_semi_sync",
+            "%a%a%a%a%a%b\0aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+        ]),
+        "configuration" => configurations(),
+        "small_files" => texts(&[
+            "./relay-bin.000001\n./relay-bin.000002\n",
+            "[auto]\nserver-uuid=3e11fa47-71ca-11e1-9e33-c80aa9429562\n",
+        ]),
         other => panic!("no seeds for the target {other}"),
     }
 }
@@ -329,13 +334,28 @@ fn smoke(target: &str) {
             }
         }
     }
-    let rounds = match profile() {
-        Profile::Gate => ROUNDS_GATE,
-        Profile::Long => ROUNDS_LONG,
+    let rounds = match (profile(), target) {
+        // Each writes files and syncs them.
+        (Profile::Gate, "small_files" | "last_of") => ROUNDS_GATE / 10,
+        (Profile::Gate, _) => ROUNDS_GATE,
+        (Profile::Long, _) => ROUNDS_LONG,
     };
-    for _ in 0..number_from_env("BINRELAY_FUZZ_ROUNDS", rounds) {
-        run(target, *body, &input(&mut rng, &seeds));
+    let limit = Duration::from_secs(number_from_env("BINRELAY_FUZZ_SECONDS", 0));
+    let (began, mut done) = (Instant::now(), 0);
+    let rounds = number_from_env("BINRELAY_FUZZ_ROUNDS", rounds);
+    while done < rounds || began.elapsed() < limit {
+        let bytes = input(&mut rng, &seeds);
+        let start = Instant::now();
+        run(target, *body, &bytes);
+        let took = start.elapsed();
+        assert!(
+            took < INPUT_LIMIT,
+            "{target} takes {took:?} for the input {}",
+            bytes.escape_ascii()
+        );
+        done += 1;
     }
+    println!("{target}: {done} inputs in {:.0?}", began.elapsed());
 }
 
 #[test]
@@ -371,6 +391,31 @@ fn listing() {
 #[test]
 fn rows() {
     smoke("rows");
+}
+
+#[test]
+fn sql() {
+    smoke("sql");
+}
+
+#[test]
+fn like() {
+    smoke("like");
+}
+
+#[test]
+fn configuration() {
+    smoke("configuration");
+}
+
+#[test]
+fn small_files() {
+    smoke("small_files");
+}
+
+#[test]
+fn last_of() {
+    smoke("last_of");
 }
 
 #[test]

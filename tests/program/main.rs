@@ -17,7 +17,10 @@ mod standin;
 mod support;
 
 mod config_errors;
+mod config_file;
 mod fuzz_smoke;
+mod hostile_sources;
+mod http;
 mod old_dual_masters;
 mod old_servers;
 mod process;

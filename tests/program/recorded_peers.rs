@@ -17,6 +17,7 @@ use binrelay::binlog::EventType;
 use binrelay::binlog::event::EventHeader;
 use binrelay::binlog::mariadb_gtid::MariaDbGtidEvent;
 use binrelay::binlog::mysql_gtid::MySqlGtidEvent;
+use binrelay::protocol::command::{self, BINLOG_THROUGH_GTID, BinlogDumpGtid};
 use rustix::process::Signal;
 
 const USER: &str = "fixture";
@@ -244,4 +245,71 @@ fn a_recorded_master_reaches_recorded_replicas() {
             assert!(findings.is_empty(), "{}", findings.join("\n"));
         }
     }
+}
+
+fn rss_kib(process: u32, field: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix(field));
+    let number = line.and_then(|line| line.split_whitespace().next());
+    number.expect("a size").parse().expect("a number")
+}
+
+/// Dumps with the largest GTID sets that a packet of 16 MiB holds, of which the log has nothing: they took
+/// 163 MB each. A set of which the log has everything is freed at the end of the log.
+#[test]
+fn large_gtid_sets_of_replicas_take_little_memory() {
+    const SET_LEN: usize = 15_600_000;
+    const DUMPS: u64 = 4;
+    let conversations = recorded::conversations("mysql-9.7", "relay-gtid");
+    let expected = streamed(&conversations);
+    let count = openers(&expected, &conversations);
+    let (port, played) = master(conversations);
+    let mut relay = Relay::start(port, true);
+    relay.wait_kept(count);
+    let mut set = 1u64.to_le_bytes().to_vec();
+    set.extend_from_slice(&[7; 16]);
+    let intervals = (SET_LEN - 32) as u64 / 16;
+    set.extend_from_slice(&intervals.to_le_bytes());
+    for gno in (1..=intervals).map(|number| 2 * number) {
+        set.extend_from_slice(&gno.to_le_bytes());
+        set.extend_from_slice(&(gno + 1).to_le_bytes());
+    }
+    let process = relay.child.id();
+    let before = rss_kib(process, "VmRSS:");
+    let mut clients = Vec::new();
+    for number in 0..DUMPS as u32 {
+        let mut client = RawClient::connect("127.0.0.1", relay.port);
+        client.set_read_timeout(Duration::from_secs(60));
+        client.login(USER, PASSWORD).expect("a login");
+        let uuid = format!("00000000-0000-0000-0000-00000000010{number}");
+        client
+            .prepare_dump(101 + number, Some(&uuid))
+            .expect("prepared");
+        client.command(&command::binlog_dump_gtid(&BinlogDumpGtid {
+            flags: BINLOG_THROUGH_GTID,
+            server_id: 101 + number,
+            file: b"",
+            position: 4,
+            set: &set,
+        }));
+        let mut events = Vec::new();
+        while events.len() < expected.len() {
+            match client.next_event() {
+                Dumped::Event(event) => events.extend(comparable(&event)),
+                other => panic!("{other:?} after {} events", events.len()),
+            }
+        }
+        clients.push(client);
+    }
+    let after = rss_kib(process, "VmRSS:");
+    let peak = rss_kib(process, "VmHWM:");
+    let each = after.saturating_sub(before) * 1024 / DUMPS;
+    println!(
+        "a set of {SET_LEN} bytes: {each} bytes each; peak {} MiB",
+        peak >> 10
+    );
+    assert!(each < 2 * SET_LEN as u64, "{each}");
+    drop(clients);
+    relay.stop();
+    drop(played);
 }

@@ -15,7 +15,9 @@ use crate::support::replication::{
 use crate::support::servers::{Kind, REPL_PASSWORD, REPL_USER, Server, ServerOptions, program};
 use crate::support::topology::{Mode, replica_options, run_for};
 use binrelay::protocol::StoredPassword;
-use binrelay::protocol::auth::{AuthPlugin, AuthStep, ClientAuth, Secret, certificate_proof};
+use binrelay::protocol::auth::{
+    AuthPlugin, AuthStep, ClientAuth, Protection, Secret, certificate_proof,
+};
 use binrelay::protocol::capability::{CLIENT_SIDE, CLIENT_SSL};
 use binrelay::protocol::framing::put_packet;
 use binrelay::protocol::handshake::{COLLATION_UTF8MB4, Greeting, HandshakeResponse, SslRequest};
@@ -299,7 +301,12 @@ impl TlsLogin {
         let mut stream = StreamOwned::new(tls, tcp);
 
         let secret = Secret::new(password.to_owned());
-        let mut auth = ClientAuth::new(&greeting.auth_plugin, &greeting.scramble, &secret, true);
+        let mut auth = ClientAuth::new(
+            &greeting.auth_plugin,
+            &greeting.scramble,
+            &secret,
+            Protection::UnverifiedTls,
+        );
         let response = HandshakeResponse {
             capabilities: request.capabilities,
             packet_length_max: request.packet_length_max,

@@ -186,21 +186,21 @@ async fn return_to_m1(topology: &Topology, replica: &Server, mode: Mode) {
     attach(replica, "127.0.0.1", port, &at, retry).await;
 }
 
-fn stop_and_start(kind: Kind) -> (&'static str, &'static str) {
+pub(crate) fn stop_and_start(kind: Kind) -> (&'static str, &'static str) {
     match kind.says_replica() {
         true => ("STOP REPLICA", "START REPLICA"),
         false => ("STOP SLAVE", "START SLAVE"),
     }
 }
 
-fn stop_applier(kind: Kind) -> &'static str {
+pub(crate) fn stop_applier(kind: Kind) -> &'static str {
     match kind.says_replica() {
         true => "STOP REPLICA SQL_THREAD",
         false => "STOP SLAVE SQL_THREAD",
     }
 }
 
-fn start_applier(kind: Kind) -> &'static str {
+pub(crate) fn start_applier(kind: Kind) -> &'static str {
     match kind.says_replica() {
         true => "START REPLICA SQL_THREAD",
         false => "START SLAVE SQL_THREAD",
@@ -217,7 +217,7 @@ async fn wait_connected(replica: &Server) {
 }
 
 /// What it has applied of its master's binlog, as `FILE:POS`.
-async fn coordinates(replica: &Server) -> String {
+pub(crate) async fn coordinates(replica: &Server) -> String {
     let (sql, word) = match replica.kind.says_replica() {
         true => ("SHOW REPLICA STATUS", "Source"),
         false => ("SHOW SLAVE STATUS", "Master"),
@@ -228,7 +228,7 @@ async fn coordinates(replica: &Server) -> String {
     format!("{file}:{position}")
 }
 
-async fn gtids(replica: &Server) -> String {
+pub(crate) async fn gtids(replica: &Server) -> String {
     let sql = match replica.kind.is_mariadb() {
         true => "SELECT @@GLOBAL.gtid_slave_pos",
         false => "SELECT @@GLOBAL.gtid_executed",
@@ -237,7 +237,7 @@ async fn gtids(replica: &Server) -> String {
     set.replace('\n', "")
 }
 
-fn run_attach(relay: &Relay, arguments: &[&str]) -> Output {
+pub(crate) fn run_attach(relay: &Relay, arguments: &[&str]) -> Output {
     let config = relay.config();
     let config = config.to_str().expect("a UTF-8 path");
     let mut all = vec!["attach", "--json", "--config", config];
@@ -256,7 +256,7 @@ fn attachment(relay: &Relay, arguments: &[&str]) -> Value {
 }
 
 /// Executes the printed statements with the test's address and password.
-async fn execute(replica: &Server, attachment: &Value) {
+pub(crate) async fn execute(replica: &Server, attachment: &Value) {
     execute_at(RELAY_HOST, replica, attachment).await;
 }
 

@@ -17,8 +17,8 @@ fn source_config(relay: &Relay) -> SourceConfig {
 
 /// The end of the server's binlog, and whether the user lacks REPLICATION SLAVE, asked as the relay
 /// asks.
-async fn ask(offers_tls: bool, config: &SourceConfig) -> (SourceEnd, bool) {
-    let mut control = ControlConnection::open(config, offers_tls).await.unwrap();
+async fn ask(config: &SourceConfig) -> (SourceEnd, bool) {
+    let mut control = ControlConnection::open(config).await.unwrap();
     let settings = control.settings().await.unwrap();
     assert_eq!(settings.server_id, 86);
     assert!(settings.log_bin);
@@ -28,14 +28,6 @@ async fn ask(offers_tls: bool, config: &SourceConfig) -> (SourceEnd, bool) {
     let end = control.source_end(&settings).await.unwrap();
     control.close().await;
     (end, lacks_privilege)
-}
-
-/// Whether the server has a certificate by default.
-async fn offers_tls(server: &Server) -> bool {
-    match server.kind {
-        Kind::MySql57 => server.value("SELECT @@have_ssl").await.as_deref() == Some("YES"),
-        kind => matches!(kind, Kind::MySql | Kind::MariaDb118),
-    }
 }
 
 async fn wait_caught_up(relay: &Relay, what: &str) {
@@ -57,8 +49,7 @@ async fn answers_are_those_of_the_server(kind: Kind) {
     let relay = Relay::start(RelayOptions::new(vec![SourceOptions::of("m", &source)]));
     relay.wait_streaming().await;
     let config = source_config(&relay);
-    let offers_tls = offers_tls(&source).await;
-    let (end, lacks_privilege) = ask(offers_tls, &config).await;
+    let (end, lacks_privilege) = ask(&config).await;
     assert!(!lacks_privilege, "{kind}: {REPL_USER}");
     let position = end.position.as_ref().unwrap();
     let last = source.log_files().pop().unwrap();
@@ -83,7 +74,7 @@ async fn answers_are_those_of_the_server(kind: Kind) {
             continue;
         }
         let here = &relay.status()["sources"][0];
-        let (end, _) = ask(offers_tls, &config).await;
+        let (end, _) = ask(&config).await;
         let end = end.position.unwrap();
         assert_eq!(
             (here["file"].as_str(), here["position"].as_u64()),
@@ -209,7 +200,7 @@ async fn tls_modes_are_those_of_the_dump_connection() {
         let mut config = source_config(&relay);
         config.tls.mode = mode;
         config.tls.ca = Some(ca.clone());
-        let opened = ControlConnection::open(&config, true).await;
+        let opened = ControlConnection::open(&config).await;
         let shown = format!("{opened:?}");
         assert_eq!(opened.is_ok(), is_accepted, "{mode:?}: {shown}");
         assert!(!shown.contains(REPL_PASSWORD), "{shown}");

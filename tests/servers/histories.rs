@@ -6,9 +6,11 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use crate::support::programs::free_port;
 use crate::support::relay::run_binrelay;
 use crate::support::servers::{Kind, Server};
 use crate::support::topology::{Mode, Topology, TopologyOptions};
+use crate::support::virtual_ip::VirtualIp;
 use crate::support::{self, Profile};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -54,6 +56,44 @@ async fn mysql_after_reset_of_binary_logs_and_gtids() {
 #[tokio::test(flavor = "multi_thread")]
 async fn mysql_56_after_reset_master() {
     reset(Kind::MySql56, Mode::MySqlNoGtids).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mysql_without_gtids_lost_what_only_its_peer_had_sent() {
+    if support::profile() == Profile::Long {
+        lost_what_its_peer_had_sent(Kind::MySql).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mysql_56_lost_what_only_its_peer_had_sent() {
+    if support::profile() == Profile::Long {
+        lost_what_its_peer_had_sent(Kind::MySql56).await;
+    }
+}
+
+/// The relay cannot reach M1 while it writes what it loses later, so what it has received from M1 itself is still in
+/// M1's binlog.
+async fn lost_what_its_peer_had_sent(kind: Kind) {
+    let _turn = support::turn();
+    let mut topology = start(kind, Mode::MySqlNoGtids).await;
+    let address = VirtualIp::of(topology.m1.port).await;
+    let mut sources = topology.relay.options.sources.clone();
+    sources[0].port = address.port;
+    topology.relay.terminate();
+    topology.relay.restart_with(sources);
+    topology.relay.wait_streaming().await;
+    topology.m1.terminate();
+    let copy = tempfile::tempdir_in("/tmp").expect("a directory in /tmp");
+    copy_directory(&topology.m1.data_dir(), &copy.path().join("data"));
+    address.move_to(free_port());
+    topology.restart_m1().await;
+    insert(&topology.m1, 10).await;
+    topology.settle(60).await;
+    restore_m1(&mut topology, copy.path()).await;
+    address.move_to(topology.m1.port);
+    insert(&topology.m1, 3).await;
+    assert_fails(&mut topology, 5).await;
 }
 
 /// The relay is stopped meanwhile, and M1's binlog grows past the position that was received.

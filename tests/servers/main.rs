@@ -26,8 +26,10 @@ mod any_of_three;
 mod changed_server_id;
 mod come_and_go;
 mod compression;
+mod conflicts;
 mod control_connection;
 mod copies;
+mod dead_master;
 mod dump;
 mod dump_malformed;
 mod dump_options;
@@ -59,13 +61,17 @@ mod refusals;
 mod repeated_copies;
 mod retention;
 mod runtime_errors;
+mod semi_sync;
+mod semi_sync_losses;
 #[cfg(any(has_mysql_5_5, has_mysql_5_7))]
 mod semi_sync_plugins;
 mod semi_sync_replicas;
 mod shared_domain;
 mod slow_replica;
+mod source_tls;
 mod start_of_a_file;
 mod starts;
+mod statements;
 mod temporary_tables;
 #[cfg(has_mysql_5_7)]
 mod two_relays;

@@ -3,6 +3,7 @@
 
 use crate::starts::{Pair, Writers, has};
 use crate::support;
+use crate::support::programs::free_port;
 use crate::support::relay::{RELAY_HOST, Relay, RelayOptions, SourceOptions};
 use crate::support::replication::{StartAt, attach, retry_each_second};
 use crate::support::servers::Kind;
@@ -84,10 +85,10 @@ async fn mariadb_to_another_source() {
     }
 }
 
-fn relay(pair: &Pair, address: &VirtualIp, setup: &Setup) -> Relay {
+fn relay(address: &VirtualIp, of_m2: &VirtualIp, setup: &Setup) -> Relay {
     let mut sources = vec![SourceOptions::at("m1", address.port)];
     if setup.has_fixed_m2 {
-        sources.push(SourceOptions::of("m2", &pair.masters[1]));
+        sources.push(SourceOptions::at("m2", of_m2.port));
     }
     if setup.kind.is_mariadb() {
         for source in &mut sources {
@@ -115,7 +116,8 @@ async fn moves(setup: Setup) {
     pair.seed_replica([most(0), most(1)]).await;
     let ports = [pair.masters[0].port, pair.masters[1].port];
     let address = VirtualIp::of(ports[0]).await;
-    let mut relay = relay(&pair, &address, &setup);
+    let of_m2 = VirtualIp::of(ports[1]).await;
+    let mut relay = relay(&address, &of_m2, &setup);
     relay.wait_streaming().await;
     let first = StartAt::first_file("relay-bin");
     let retry = retry_each_second(setup.kind);
@@ -150,6 +152,9 @@ async fn moves(setup: Setup) {
             relay.restart();
         }
     }
+    if setup.has_fixed_m2 {
+        meets_the_other_source(&relay, &pair, &address, &of_m2).await;
+    }
     run_for(200).await;
     writers.finish().await;
     pair.settle().await;
@@ -158,4 +163,37 @@ async fn moves(setup: Setup) {
     assert_eq!(has(&pair.replica).await, has(&pair.masters[0]).await);
     relay.terminate();
     relay.verify();
+}
+
+/// The virtual IP is moved to M2 while the source m2 cannot be reached: it follows M2 until m2 is back.
+async fn meets_the_other_source(
+    relay: &Relay,
+    pair: &Pair,
+    address: &VirtualIp,
+    of_m2: &VirtualIp,
+) {
+    let [m1, m2] = [&pair.masters[0], &pair.masters[1]];
+    let state = |source: usize, state: &'static str, id: Option<u32>| {
+        move |status: &serde_json::Value| {
+            let source = &status["sources"][source];
+            source["state"] == state && id.is_none_or(|id| source["server_id"] == id)
+        }
+    };
+    of_m2.move_to(free_port());
+    relay
+        .wait_status("m2 is unreachable", 30, state(1, "connecting", None))
+        .await;
+    address.move_to(m2.port);
+    let follows_m2 = state(0, "streaming", Some(m2.options.server_id));
+    relay.wait_status("m1 follows M2", 30, follows_m2).await;
+    run_for(300).await;
+    of_m2.move_to(m2.port);
+    let is_back = state(1, "streaming", Some(m2.options.server_id));
+    relay.wait_status("m2 is back", 30, is_back).await;
+    relay
+        .wait_status("m1 leaves M2 to m2", 30, state(0, "connecting", None))
+        .await;
+    address.move_to(m1.port);
+    let follows_m1 = state(0, "streaming", Some(m1.options.server_id));
+    relay.wait_status("m1 follows M1", 30, follows_m1).await;
 }

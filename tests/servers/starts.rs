@@ -364,7 +364,7 @@ impl Pair {
     /// Waits until the replica has what the masters have.
     pub async fn wait_equal(&self, relay: &Relay, what: &str) {
         let expected = has(&self.masters[0]).await;
-        let deadline = Deadline::after_secs(40);
+        let deadline = Deadline::after_secs(120);
         loop {
             let found = has(&self.replica).await;
             if found == expected {

@@ -1,6 +1,8 @@
 //! For each way in which a source fails: the command that its message names is executed, and afterwards the
 //! replicas equal the masters, without being seeded again. Where their data cannot be right, it is refused.
 
+mod single_transactions;
+
 use std::path::Path;
 use std::process::Command;
 
@@ -72,7 +74,11 @@ async fn start(kind: Kind, mode: Mode) -> Topology {
     options.master_kind = kind;
     options.replica_kind = kind;
     options.replicas = 1;
-    options.attach_extra = retry_each_second(kind);
+    start_with(options).await
+}
+
+async fn start_with(mut options: TopologyOptions) -> Topology {
+    options.attach_extra = retry_each_second(options.replica_kind);
     let topology = Topology::start(options).await;
     topology
         .m1

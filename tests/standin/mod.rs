@@ -13,6 +13,7 @@ pub mod answers;
 pub mod binlog;
 pub mod dump;
 pub mod event;
+pub mod hostile_source;
 pub mod io_thread;
 pub mod reading_55;
 pub mod recordings;

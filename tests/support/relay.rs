@@ -68,6 +68,8 @@ pub struct RelayOptions {
     /// Further lines of `[relay]` and `[log]`.
     pub relay_extra: Vec<String>,
     pub log_extra: Vec<String>,
+    /// Lines of `[admin]`.
+    pub admin_extra: Vec<String>,
     /// Accounts beyond the two of all tests, by name and stored hash; they may replicate.
     pub hashed_users: Vec<(String, String)>,
     /// Copied into the fresh data directory: for measurements, which must not contain the generation of keys.
@@ -83,6 +85,7 @@ impl RelayOptions {
             replicate_do_db: vec!["test".to_owned()],
             relay_extra: Vec::new(),
             log_extra: Vec::new(),
+            admin_extra: Vec::new(),
             hashed_users: Vec::new(),
             data_files: Vec::new(),
         }
@@ -132,6 +135,9 @@ impl RelayOptions {
                 quote(name),
                 quote(REPL_PASSWORD)
             ));
+        }
+        if !self.admin_extra.is_empty() {
+            text.push_str(&format!("\n[admin]\n{}\n", self.admin_extra.join("\n")));
         }
         for (name, hash) in &self.hashed_users {
             text.push_str(&format!(

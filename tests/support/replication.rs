@@ -359,3 +359,19 @@ pub async fn wait_for_table(server: &Server, database: &str, table: &str) {
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
 }
+
+/// The statement that stops a replica.
+pub fn stop_replica(kind: Kind) -> &'static str {
+    match kind.says_replica() {
+        false => "STOP SLAVE",
+        true => "STOP REPLICA",
+    }
+}
+
+/// The statement that starts it again.
+pub fn start_replica(kind: Kind) -> &'static str {
+    match kind.says_replica() {
+        false => "START SLAVE",
+        true => "START REPLICA",
+    }
+}

@@ -86,6 +86,11 @@ pub struct TopologyOptions {
     pub attach_extra: &'static str,
     pub relay_extra: Vec<String>,
     pub log_extra: Vec<String>,
+    /// Further lines of each `[[source]]` section.
+    pub source_extra: Vec<String>,
+    /// Further options of the masters and of the replicas.
+    pub master_extra: Vec<String>,
+    pub replica_extra: Vec<String>,
 }
 
 impl TopologyOptions {
@@ -104,6 +109,9 @@ impl TopologyOptions {
             attach_extra: "",
             relay_extra: Vec::new(),
             log_extra: Vec::new(),
+            source_extra: Vec::new(),
+            master_extra: Vec::new(),
+            replica_extra: Vec::new(),
         }
     }
 
@@ -137,6 +145,7 @@ impl Topology {
         for number in 0..options.replicas {
             let mut replica = replica_options(options.replica_kind, 11 + number);
             replica.gtid = mode.has_gtids();
+            replica.extra.extend(options.replica_extra.iter().cloned());
             replicas.push(Server::start(options.replica_kind, replica).await);
         }
         if options.peered {
@@ -145,6 +154,7 @@ impl Topology {
         let mut sources = vec![SourceOptions::of("m1", &m1), SourceOptions::of("m2", &m2)];
         for source in &mut sources {
             source.auto_position = mode.auto_position();
+            source.extra.extend(options.source_extra.iter().cloned());
         }
         let relay = Relay::start(RelayOptions {
             replicate_do_db: options.replicate_do_db.clone(),
@@ -234,8 +244,12 @@ impl Topology {
         }
     }
 
-    /// Every replica has exactly M1's tables of `test`, and nothing of `other`.
+    /// Every replica has exactly M1's tables of `test`, and nothing of `other`; and no conflict was reported, since
+    /// the load has none.
     pub async fn assert_replicas_equal_m1(&self) {
+        if let Ok(status) = self.relay.try_status() {
+            assert_eq!(status["relay"]["conflicts"], 0, "{}", self.relay.log());
+        }
         assert_same_tables(&self.m1, &self.m2, "test").await;
         assert_same_tables(&self.m1, &self.m2, "other").await;
         for replica in &self.replicas {
@@ -265,6 +279,7 @@ pub fn master_options(options: &TopologyOptions, number: u32) -> ServerOptions {
     server.binlog_format = Some(of_m2.unwrap_or(options.binlog_format()));
     server.log_slave_updates = number == 1 || options.m2_log_slave_updates;
     server.gtid = options.mode.has_gtids();
+    server.extra.extend(options.master_extra.iter().cloned());
     server.readable_by_55 = options.readable_by_55;
     match options.mode {
         // See resume_from_peer.

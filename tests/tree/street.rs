@@ -14,6 +14,7 @@ const TESTS: &[(&str, &str)] = &[
     ("log_thread", "flavor config filter"),
     ("sender", "filter log_thread"),
     ("inspect", "config filter log_thread"),
+    ("conflicts", "gtid"),
 ];
 
 /// The one-way street: a module and what it may import, each line only from lines above it, so
@@ -64,24 +65,30 @@ const STREET: &[(&str, &str)] = &[
     // Reads the log, and asks sources beside their dumps.
     (
         "adoption",
-        "flavor config gtid binlog identity position relay_log receiver",
+        "flavor config one_line gtid binlog identity position relay_log receiver inspect",
+    ),
+    // Reads the log as a sender does, and asks sources beside their dumps.
+    (
+        "conflicts",
+        "one_line config binlog identity position relay_log receiver inspect",
     ),
     (
         "status",
-        "config gtid identity position relay_log log_thread receiver sender",
+        "config gtid identity position relay_log log_thread receiver sender conflicts",
     ),
-    ("admin", "fault config adoption receiver status"),
+    ("admin", "fault config adoption receiver conflicts status"),
+    ("http", "fault secret sender status"),
     ("data_dir", "gtid atomic_file"),
     (
         "relay",
-        "secret tls config gtid protocol identity position relay_log log_thread receiver sender \
-         adoption status admin data_dir",
+        "fault secret tls config gtid protocol identity position relay_log log_thread receiver sender \
+         adoption conflicts status admin http data_dir",
     ),
     // The program sees the whole library; of the stages it starts none itself but through `relay`.
     (
         "cli",
         "flavor secret tls one_line config gtid protocol binlog identity position filter transaction merge \
-         relay_log log_thread connection receiver sender inspect adoption status admin data_dir \
+         relay_log log_thread connection receiver sender inspect adoption conflicts status admin http data_dir \
          relay",
     ),
     ("main", "cli"),

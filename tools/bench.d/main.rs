@@ -15,6 +15,8 @@
 #[path = "../../tests/support/mod.rs"]
 mod support;
 
+mod conflicts;
+mod latency;
 mod measure;
 mod report;
 mod source;
@@ -34,7 +36,9 @@ use support::servers::{self, Kind};
 /// Intake: the source's own `mysqlbinlog --raw` (`mariadb-binlog --raw`) fetches every binlog file, and
 /// `binrelay run` starts with an empty data_dir until its status reports that everything is durable; both are
 /// timed from the program's start. Serving: a client reads the whole log of the source, and then of the relay, and
-/// discards it. Ratios can be compared between machines, absolute figures cannot.
+/// discards it. Commits: how long one takes at the client of a semi-synchronous source (AFTER_SYNC) whose only
+/// replica is the relay, and where it is a server of the same kind. Ratios can be compared between machines, absolute
+/// figures cannot.
 #[derive(Parser)]
 #[command(name = "tools/bench", override_usage = "tools/bench [OPTIONS]")]
 pub struct Options {
@@ -57,6 +61,14 @@ pub struct Options {
         default_value_if("quick", "true", "128")
     )]
     large_mb: u64,
+    /// Commits of each client on a semi-synchronous source, with 1 and with 16 clients; 0 leaves this case out
+    #[arg(
+        long,
+        value_name = "C",
+        default_value_t = 1000,
+        default_value_if("quick", "true", "100")
+    )]
+    commits: u32,
     /// Rounds; the medians are compared
     #[arg(
         long,
@@ -77,6 +89,9 @@ pub struct Options {
     /// Connect with TLS, else without
     #[arg(long)]
     tls: bool,
+    /// Also measure what the detection of conflicts costs: two masters, half of the transactions on each
+    #[arg(long)]
+    conflicts: bool,
     /// Print one JSON object to stdout; progress goes to stderr
     #[arg(long)]
     json: bool,
@@ -127,13 +142,21 @@ async fn run(options: &Options) {
                 options,
             };
             let figures = competitors.measure(&mut report).await;
-            report.add(&source, options.tls, figures);
+            report.add(&source.measured(), options.tls, figures);
             if options.keep {
                 report.note(&format!(
                     "the source's data are in {}",
                     source.server.keep().display()
                 ));
             }
+        }
+        if options.conflicts && options.transactions > 0 {
+            conflicts::measure(kind, options, &mut report).await;
+        }
+    }
+    for &kind in options.servers.iter().filter(|_| options.commits > 0) {
+        for figures in latency::measure(kind, options, &mut report).await {
+            report.add_latencies(kind, &figures);
         }
     }
     report.finish();

@@ -188,13 +188,13 @@ impl Competitors<'_> {
 
 /// The RSA key pair of every relay that is measured. A relay generates its own on its first start, which takes a
 /// random time, up to more than the intake of little data.
-struct KeyPair {
+pub struct KeyPair {
     relay: Relay,
 }
 
 impl KeyPair {
     /// Lets a relay of `program` generate it.
-    fn generate(program: &Path, source: &Source) -> KeyPair {
+    pub fn generate(program: &Path, source: &Source) -> KeyPair {
         let mut options = RelayOptions::new(vec![SourceOptions::of("m1", &source.server)]);
         options.program = program.to_path_buf();
         let mut relay = Relay::start(options);
@@ -202,7 +202,7 @@ impl KeyPair {
         KeyPair { relay }
     }
 
-    fn files(&self) -> Vec<PathBuf> {
+    pub fn files(&self) -> Vec<PathBuf> {
         let data_dir = self.relay.data_dir();
         ["private_key.pem", "public_key.pem"]
             .map(|name| data_dir.join(name))

@@ -4,11 +4,13 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
-use crate::source::Source;
+use crate::latency::Latencies;
+use crate::source::Measured;
+use crate::support::servers::Kind;
 
 /// What was measured in one case: seconds, a number for each round.
 pub struct Figures {
-    /// `intake` or `serving`.
+    /// `intake`, `serving` or `conflicts`.
     pub case: &'static str,
     /// The program that the relay is compared with.
     pub reference_name: &'static str,
@@ -78,6 +80,7 @@ fn median(seconds: &[f64]) -> f64 {
 pub struct Report {
     is_json: bool,
     ratios: Vec<String>,
+    latencies: Vec<String>,
     cases: Vec<Value>,
 }
 
@@ -86,6 +89,7 @@ impl Report {
         Report {
             is_json,
             ratios: Vec::new(),
+            latencies: Vec::new(),
             cases: Vec::new(),
         }
     }
@@ -95,11 +99,16 @@ impl Report {
         eprintln!("{text}");
     }
 
-    pub fn add(&mut self, source: &Source, is_tls: bool, figures: [Figures; 2]) {
-        let (kind, data_set) = (source.server.kind, source.data_set);
-        let (bytes, transactions) = (source.bytes() as f64, data_set.transactions() as f64);
+    pub fn add<const N: usize>(
+        &mut self,
+        measured: &Measured,
+        is_tls: bool,
+        figures: [Figures; N],
+    ) {
+        let (kind, data_set) = (measured.kind, measured.data_set);
+        let (bytes, transactions) = (measured.bytes as f64, data_set.transactions() as f64);
         if !self.is_json {
-            let files = source.files.len();
+            let files = measured.files;
             let tls = if is_tls { "on" } else { "off" };
             println!(
                 "\n{kind}, {data_set}: {:.0} MB of binlog in {files} files, TLS {tls}",
@@ -113,20 +122,20 @@ impl Report {
                 let (mb, per_second) = (bytes / 1e6 / seconds, transactions / seconds);
                 if !self.is_json {
                     println!(
-                        "  {case:<8} {name:<22} {seconds:>8.3} s {mb:>9.1} MB/s {per_second:>9.0} trx/s"
+                        "  {case:<9} {name:<22} {seconds:>8.3} s {mb:>9.1} MB/s {per_second:>9.0} trx/s"
                     );
                 }
             }
             let peak_mb: Vec<u64> = figures.peak_kib.iter().map(|kib| kib / 1024).collect();
-            if !self.is_json && case == "intake" {
+            if !self.is_json && case != "serving" {
                 for (name, peak) in RELAYS.iter().zip(&peak_mb) {
-                    println!("  memory   {name:<22} {peak:>8} MB at most");
+                    println!("  memory    {name:<22} {peak:>8} MB at most");
                 }
             }
             if !self.is_json {
                 for (name, cpu) in RELAYS.iter().zip(&figures.cpu_seconds) {
                     println!(
-                        "  {case:<8} {name:<22} {:>8.3} s of processor time",
+                        "  {case:<9} {name:<22} {:>8.3} s of processor time",
                         median(cpu)
                     );
                 }
@@ -136,7 +145,7 @@ impl Report {
                 None => String::new(),
             };
             self.ratios.push(format!(
-                "{:<14} {data_set:<32} {case:<8} {:.2} of the speed of {}{to_other}",
+                "{:<14} {data_set:<32} {case:<9} {:.2} of the speed of {}{to_other}",
                 kind.name(),
                 figures.speed_to_reference(),
                 figures.reference_name,
@@ -145,7 +154,7 @@ impl Report {
                 "server": kind.name(),
                 "data_set": data_set.to_string(),
                 "transactions": data_set.transactions(),
-                "bytes": source.bytes(),
+                "bytes": measured.bytes,
                 "tls": is_tls,
                 "case": case,
                 "reference": figures.reference_name,
@@ -161,6 +170,27 @@ impl Report {
         }
     }
 
+    /// How long a commit takes.
+    pub fn add_latencies(&mut self, kind: Kind, figures: &Latencies) {
+        let (replica, relay) = (median(&figures.replica), median(&figures.relay));
+        let clients = figures.clients;
+        self.latencies.push(format!(
+            "{:<14} {clients:>2} clients  {:>8.3} ms, {:.2} of the time with a server ({:.3} ms)",
+            kind.name(),
+            relay * 1e3,
+            relay / replica,
+            replica * 1e3
+        ));
+        self.cases.push(json!({
+            "server": kind.name(),
+            "case": "commit",
+            "clients": clients,
+            "reference_seconds": figures.replica,
+            "seconds": figures.relay,
+            "time_to_reference": relay / replica,
+        }));
+    }
+
     pub fn finish(self) {
         if self.is_json {
             println!("{:#}", json!({ "cases": self.cases }));
@@ -169,6 +199,12 @@ impl Report {
         println!("\nSpeed of binrelay (1.00: as fast)");
         for ratio in self.ratios {
             println!("  {ratio}");
+        }
+        if !self.latencies.is_empty() {
+            println!("\nCommits with binrelay as the only semi-synchronous replica");
+        }
+        for latency in self.latencies {
+            println!("  {latency}");
         }
     }
 }

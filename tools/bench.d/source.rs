@@ -37,6 +37,14 @@ impl fmt::Display for DataSet {
     }
 }
 
+/// The binlogs that are received.
+pub struct Measured {
+    pub kind: Kind,
+    pub data_set: DataSet,
+    pub bytes: u64,
+    pub files: usize,
+}
+
 /// A server that has written its data set and writes nothing more.
 pub struct Source {
     pub server: Server,
@@ -50,7 +58,18 @@ pub struct Source {
 
 impl Source {
     pub async fn load(kind: Kind, data_set: DataSet) -> Source {
-        let mut options = ServerOptions::new(86);
+        Source::load_with(data_set, kind, ServerOptions::new(86)).await
+    }
+
+    /// Of master 1 or 2, which writes rows of its own.
+    pub async fn load_master(kind: Kind, data_set: DataSet, number: u32) -> Source {
+        let options = ServerOptions::new(if number == 1 { 86 } else { 18 })
+            .extra("--auto-increment-increment=2")
+            .extra(format!("--auto-increment-offset={number}"));
+        Source::load_with(data_set, kind, options).await
+    }
+
+    async fn load_with(data_set: DataSet, kind: Kind, mut options: ServerOptions) -> Source {
         options.binlog_format = Some("ROW");
         options.gtid = kind == Kind::MySql;
         let server = Server::start(kind, options).await;
@@ -85,6 +104,16 @@ impl Source {
             data_set,
             files,
             gtid_executed,
+        }
+    }
+
+    /// What its binlog has.
+    pub fn measured(&self) -> Measured {
+        Measured {
+            kind: self.server.kind,
+            data_set: self.data_set,
+            bytes: self.bytes(),
+            files: self.files.len(),
         }
     }
 

@@ -1,9 +1,17 @@
 //! The bodies of the fuzz targets: each parses its input, and checks the invariants of everything that
 //! parses.
 //!
-//! The same functions run under `cargo test` (`tests/program/fuzz_smoke.rs`) with seeded inputs. For hours
-//! of them, with cargo-fuzz and a nightly toolchain: `cd tools && cargo +nightly fuzz run events`
-//! (or another name of [`TARGETS`]).
+//! The same functions run under `cargo test` (`tests/program/fuzz_smoke.rs`) with seeded inputs, which are
+//! mutated at random. `tools/fuzz/run` does that for minutes or hours, with the project's own toolchain:
+//!
+//! ```text
+//! tools/fuzz/run --seconds 300               # every target of TARGETS, 300 seconds each
+//! tools/fuzz/run --seconds 3600 sql events   # two of them
+//! ```
+//!
+//! With coverage to guide the mutations, the targets also run under libFuzzer, which needs a nightly toolchain
+//! (`rustup toolchain install nightly`) and cargo-fuzz (`cargo install cargo-fuzz`):
+//! `cargo +nightly fuzz run --fuzz-dir tools/fuzz events`.
 
 #![allow(
     clippy::expect_used,
@@ -12,9 +20,14 @@
     reason = "a fuzz target reports by panicking"
 )]
 
+mod files;
+mod gtids;
 mod index_records;
+#[path = "../../src/cli/last_of.rs"]
+mod last_of;
 mod listing;
 mod row_values;
+mod statements;
 
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -29,17 +42,20 @@ use binrelay::binlog::rows::{RowsHead, TableMap};
 use binrelay::binlog::{CHECKSUM_LEN, EventType, HEADER_LEN, MAGIC, Opener};
 use binrelay::filter::{Filter, RuleLists};
 use binrelay::flavor::Flavor;
-use binrelay::gtid::{BinlogState, Gtid, GtidPosition, GtidSet, MariaDbGtid, Tag, Uuid};
-use binrelay::protocol::auth::{ClientAuth, Secret};
+use binrelay::gtid::BinlogState;
+use binrelay::protocol::auth::{ClientAuth, Protection, Secret, ServerKey};
 use binrelay::protocol::command::Command;
 use binrelay::protocol::framing::{FrameReader, PacketPart, READ_BUFFER_MIN};
 use binrelay::protocol::handshake::{Greeting, HandshakeResponse, SCRAMBLE_LENGTH, SslRequest};
 use binrelay::protocol::response::{OkPacket, QueryResponseReader, ResultLimits, parse_error};
 use binrelay::transaction::{Assembler, AssemblerOptions, TransactionBatch};
 
+pub use files::{fuzz_configuration, fuzz_last_of, fuzz_small_files};
+pub use gtids::{fuzz_gtid_text, fuzz_gtid_wire};
 pub use index_records::fuzz_index_record;
 pub use listing::fuzz_listing;
 pub use row_values::{fuzz_rows, sound_values};
+pub use statements::{fuzz_like, fuzz_sql};
 
 /// A target: its name and its body.
 pub type Target = (&'static str, fn(&[u8]));
@@ -56,6 +72,11 @@ pub const TARGETS: &[Target] = &[
     ("index_record", fuzz_index_record),
     ("listing", fuzz_listing),
     ("rows", fuzz_rows),
+    ("sql", fuzz_sql),
+    ("like", fuzz_like),
+    ("configuration", fuzz_configuration),
+    ("small_files", fuzz_small_files),
+    ("last_of", fuzz_last_of),
 ];
 
 /// The input as an event, and as the body of one of each type.
@@ -399,9 +420,14 @@ pub fn fuzz_packets(data: &[u8]) {
         assert!(!format!("{dump:?}").is_empty());
     }
     let password = Secret::new("secret");
-    for encrypted in [false, true] {
+    for protection in [
+        Protection::Plain(ServerKey::Requested),
+        Protection::UnverifiedTls,
+        Protection::VerifiedTls,
+    ] {
         for plugin in ["mysql_native_password", "caching_sha2_password", "other"] {
-            let mut auth = ClientAuth::new(plugin, &[7; SCRAMBLE_LENGTH], &password, encrypted);
+            let mut auth =
+                ClientAuth::new(plugin, &[7; SCRAMBLE_LENGTH], &password, protection.clone());
             let _ = auth.response();
             // Length-prefixed packets, for the many-step plugins.
             let mut rest = data;
@@ -429,59 +455,4 @@ pub fn fuzz_query_response(data: &[u8]) {
         }
     }
     let _ = QueryResponseReader::new(ResultLimits::default()).push(data);
-}
-
-/// Texts of GTIDs: a value that was read is printed, and read as the same value again.
-pub fn fuzz_gtid_text(data: &[u8]) {
-    let text = String::from_utf8_lossy(data);
-    macro_rules! round_trip {
-        ($($type:ty),*) => {$(
-            if let Ok(value) = text.parse::<$type>() {
-                let printed = value.to_string();
-                let again = printed.parse::<$type>().expect("what is printed is read");
-                assert_eq!(value, again, "{printed}");
-            }
-        )*};
-    }
-    round_trip!(
-        Uuid,
-        Tag,
-        Gtid,
-        GtidSet,
-        MariaDbGtid,
-        GtidPosition,
-        BinlogState
-    );
-    if let Ok(set) = text.parse::<GtidSet>() {
-        check_set(&set);
-        let again: GtidSet = set
-            .to_mysql_string()
-            .parse()
-            .expect("MySQL's own form is read");
-        assert_eq!(set, again);
-    }
-}
-
-/// Encoded GTID sets and lists.
-pub fn fuzz_gtid_wire(data: &[u8]) {
-    if let Ok(set) = GtidSet::decode(data) {
-        check_set(&set);
-    }
-    if let Ok((state, _)) = BinlogState::decode_gtid_list(data) {
-        let mut bytes = Vec::new();
-        state.encode_gtid_list(&mut bytes);
-        let (again, _) = BinlogState::decode_gtid_list(&bytes).expect("what is encoded is read");
-        assert_eq!(state, again);
-    }
-}
-
-fn check_set(set: &GtidSet) {
-    let mut bytes = Vec::new();
-    set.encode(&mut bytes);
-    let again = GtidSet::decode(&bytes).expect("what is encoded is read");
-    assert_eq!(*set, again);
-    assert!(set.is_subset_of(&again));
-    let mut empty = set.clone();
-    empty.subtract(&again);
-    assert!(empty.is_empty() && empty.count() == 0, "{empty}");
 }

@@ -1,4 +1,5 @@
 mod binding;
+mod catalog;
 
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;

@@ -3,6 +3,7 @@
 
 use tokio::sync::oneshot;
 
+use super::anonymous::{append_all, create_anonymous, insert, source};
 use super::*;
 use crate::gtid::{BinlogState, GtidSet};
 use crate::relay_log::SourceProgress;
@@ -30,7 +31,18 @@ fn continue_at(thread: &mut LogThread, new_history: bool, change: DeliveredChang
 }
 
 fn append(thread: &mut LogThread, source: &mut TestSource, numbers: &[u64]) -> Vec<Decision> {
-    let (flavor, server_id) = (source.flavor, source.server_id);
+    let server_id = source.server_id;
+    append_of(thread, source, server_id, numbers)
+}
+
+/// Transactions of the server with this server_id arrive from `source`.
+fn append_of(
+    thread: &mut LogThread,
+    source: &mut TestSource,
+    server_id: u32,
+    numbers: &[u64],
+) -> Vec<Decision> {
+    let flavor = source.flavor;
     let groups = numbers
         .iter()
         .map(|number| group(flavor, server_id, *number, "a", Shape::Small));
@@ -113,6 +125,50 @@ fn gtids_of_a_server_may_occur_again_in_its_new_history() {
 }
 
 #[test]
+fn peers_copies_of_a_new_history_are_no_repetitions_and_are_compared() {
+    let dir = fast_dir();
+    let options = options(dir.path());
+    // Numbers up to 2 are before the log, too.
+    let before_log = Executed::MariaDb("1-80-2".parse().unwrap());
+    let progress = vec![SourceProgress::default(); SOURCES];
+    let created = LogThread::create(
+        options.clone(),
+        &format(Flavor::MariaDb),
+        before_log,
+        progress,
+    );
+    let mut thread = created.unwrap();
+    let mut source = TestSource::new(0, Flavor::MariaDb);
+    let mut peer = TestSource::new(1, Flavor::MariaDb);
+    append(&mut thread, &mut source, &[3, 4, 5]);
+    append_of(&mut thread, &mut peer, 80, &[3, 4, 5]);
+    let change = DeliveredChange::NewHistory(80, BinlogState::new());
+    continue_at(&mut thread, true, change);
+    append(&mut thread, &mut source, &[1, 2, 3]);
+    let copies = append_of(&mut thread, &mut peer, 80, &[1]);
+    assert_eq!(copies, [Decision::Duplicate]);
+    for _ in 0..2 {
+        thread.close().unwrap();
+        drop(thread);
+        thread = resume(&options);
+    }
+    let copies = append_of(&mut thread, &mut peer, 80, &[2]);
+    assert_eq!(copies, [Decision::Duplicate]);
+    // Another transaction with the number of one that is in the log now.
+    let mut other = group(Flavor::MariaDb, 80, 2, "a", Shape::Small);
+    for event in &mut other {
+        event[..4].copy_from_slice(&77u32.to_le_bytes());
+        crate::binlog::event::write_checksum(event).unwrap();
+    }
+    let batch = peer.deliver(&[other]);
+    let refused = thread.append(&batch, &batch.transactions[0]);
+    assert!(
+        matches!(refused, Err(AppendError::Refused(_))),
+        "{refused:?}"
+    );
+}
+
+#[test]
 fn removed_source_continues_where_it_was() {
     for flavor in [Flavor::MySql, Flavor::MariaDb] {
         let dir = fast_dir();
@@ -137,4 +193,57 @@ fn removed_source_continues_where_it_was() {
         let thread = LogThread::resume(all.clone(), recovered).unwrap();
         assert_eq!(thread.log().state().sources[0], before);
     }
+}
+
+#[test]
+fn source_that_has_lost_its_own_transaction_is_refused() {
+    let dir = fast_dir();
+    let options = options(dir.path());
+    let mut log_thread = create_anonymous(&options, Vec::new());
+    let (mut m0, mut m1) = (source(0), source(1));
+    append_all(&mut log_thread, &m0.deliver(&[xid_insert(80, 1)]));
+    append_all(
+        &mut log_thread,
+        &m1.deliver(&[xid_insert(80, 1), xid_insert(80, 2)]),
+    );
+    log_thread.commit().unwrap();
+    let counters: Vec<Arc<SourceCounters>> = (0..SOURCES).map(|_| Arc::default()).collect();
+    let ask = |log_thread: &mut LogThread, refused| {
+        let (done, mut answered) = tokio::sync::oneshot::channel();
+        let question = OwnUnsent {
+            path: 0,
+            source: 0,
+            refused,
+            done,
+        };
+        log_thread.answer_own_unsent(question, &counters).unwrap();
+        answered.try_recv().unwrap()
+    };
+    let unsent = ask(&mut log_thread, None).unwrap();
+    let end = SourcePosition::new("bin.000001", 900);
+    // It has arrived meanwhile.
+    append_all(&mut log_thread, &m0.deliver(&[xid_insert(80, 2)]));
+    assert_eq!(ask(&mut log_thread, Some((unsent, end.clone()))), None);
+    append_all(&mut log_thread, &m1.deliver(&[xid_insert(80, 3)]));
+    log_thread.commit().unwrap();
+    let unsent = ask(&mut log_thread, None).unwrap();
+    assert_eq!(ask(&mut log_thread, Some((unsent, end))), Some(unsent));
+    let refusal = counters[0].refusal.borrow().clone();
+    let Some(RefusalNote::Reused { expected, found }) = refusal else {
+        panic!("{refusal:?}");
+    };
+    assert!(
+        expected.contains("from m1, ending at bin.000002:"),
+        "{expected}"
+    );
+    assert!(found.contains("bin.000001:900"), "{found}");
+    assert_eq!(*counters[1].refusal.borrow(), None);
+}
+
+/// As [`insert`], into a transactional table.
+fn xid_insert(origin: u32, number: u32) -> Vec<Vec<u8>> {
+    let mut group = insert(origin, number);
+    group.pop();
+    group.push(make::xid(origin));
+    group
 }

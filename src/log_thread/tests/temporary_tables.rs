@@ -1,7 +1,11 @@
 //! The temporary tables of sessions that ended with their server.
 
+use super::anonymous::{create_anonymous, source};
 use super::*;
 use crate::binlog::event::{self, FLAG_THREAD_SPECIFIC};
+use crate::relay_log::bridge;
+use crate::relay_log::held::{Held, LogPart, continuation};
+use crate::relay_log::held_paths::{PathPosition, held_without_gtids};
 use crate::relay_log::reader::FileHead;
 
 const CLEANUP: &str = "DROP /*!40005 TEMPORARY */ TABLE IF EXISTS `t`";
@@ -211,4 +215,107 @@ fn a_peers_late_cleanup_is_emptied() {
     let decision = log_thread.append(&batch, &batch.transactions[0]).unwrap();
     assert!(matches!(decision, Decision::New(placement) if !placement.empties));
     assert!(log_thread.temporary_tables.iter().next().is_none());
+}
+
+#[test]
+fn a_peers_restart_ends_the_tables_of_a_removed_source() {
+    let dir = fast_dir();
+    let all = options(dir.path());
+    let mut log_thread = create(&all, Flavor::MySql);
+    let mut m2 = TestSource::new(1, Flavor::MySql);
+    let mut m3 = TestSource::new(2, Flavor::MySql);
+    let insert = statement(82, 1, "INSERT INTO u VALUES (1)");
+    append(&mut log_thread, &m3.deliver(&[insert]));
+    let create = statement(82, 2, "CREATE TEMPORARY TABLE t (a INT)");
+    append(&mut log_thread, &m2.deliver(&[create]));
+    log_thread.close().unwrap();
+    drop(log_thread);
+    let without_m3 = LogOptions {
+        source_names: all.source_names[..2].to_vec(),
+        ..all
+    };
+    let mut log_thread = resume(&without_m3);
+    restart(&mut log_thread, &mut m2, 7);
+    assert_eq!(drops(&log_thread), [false, false, true]);
+}
+
+fn published(log: &RelayLog) -> LogPart<'_> {
+    LogPart {
+        log_dir: log.log_dir(),
+        files: log.state().files.clone(),
+        end: log.published(),
+    }
+}
+
+#[test]
+fn a_bridge_does_not_cross_the_end_of_temporary_tables() {
+    for temporary in [true, false] {
+        let dir = fast_dir();
+        let options = options(dir.path());
+        let mut log_thread = create(&options, Flavor::MySql);
+        let mut m1 = TestSource::new(0, Flavor::MySql);
+        let mut m2 = TestSource::new(1, Flavor::MySql);
+        let insert = |server_id, gno| statement(server_id, gno, "INSERT INTO u VALUES (1)");
+        let plain = make::query(80, "test", "INSERT INTO u VALUES (1)");
+        let plain = make::mysql_group(80, gtid(80, "", 1), clock(0, 1), vec![plain]);
+        let create = |server_id, gno| statement(server_id, gno, "CREATE TEMPORARY TABLE t (a INT)");
+        // The table that is ended is one of a session that the replica lacks, or not.
+        match temporary {
+            true => append(&mut log_thread, &m1.deliver(&[create(80, 1)])),
+            false => append(&mut log_thread, &m1.deliver(&[plain, create(80, 2)])),
+        }
+        append(&mut log_thread, &m2.deliver(&[insert(81, 1)]));
+        restart(&mut log_thread, &mut m1, 7);
+        append(&mut log_thread, &m2.deliver(&[insert(81, 2)]));
+        assert_eq!(drops(&log_thread), [false, true]);
+        let mut held = Executed::empty(Flavor::MySql);
+        for gno in [1, 2] {
+            held.record(&Identity::MySql(gtid(81, "", gno)));
+        }
+        if !temporary {
+            held.record(&Identity::MySql(gtid(80, "", 2)));
+        }
+        let log = log_thread.log().clone();
+        let part = published(&log);
+        let held_gtids = Held::Gtids(held.clone());
+        let found = continuation(&part, &held_gtids, &[]).unwrap();
+        assert_eq!(found.missing, 1);
+        let written = bridge::write(&part, OWN, &held_gtids, &held, &found);
+        assert_eq!(written.is_err(), temporary, "{written:?}");
+    }
+}
+
+/// Without GTIDs the peer's statement is not in the relay log: it is not one that the replica lacks.
+#[test]
+fn a_peers_cleanup_after_the_position_of_a_replica_is_no_lost_transaction() {
+    let dir = fast_dir();
+    let options = options(dir.path());
+    let mut log_thread = create_anonymous(&options, Vec::new());
+    let (mut m1, mut m2) = (source(0), source(1));
+    let session = |text: &str| {
+        let mut query = make::query(80, "test", text);
+        event::set_flags(&mut query, FLAG_THREAD_SPECIFIC).unwrap();
+        event::write_checksum(&mut query).unwrap();
+        vec![query]
+    };
+    let create = session("CREATE TEMPORARY TABLE t (a INT)");
+    append(&mut log_thread, &m1.deliver(std::slice::from_ref(&create)));
+    let copy = m2.deliver(&[create]);
+    append(&mut log_thread, &copy);
+    let cleanup = m2.deliver(&[session(CLEANUP)]);
+    let decision = log_thread.append(&cleanup, &cleanup.transactions[0]);
+    assert_eq!(decision.unwrap(), Decision::Cleanup);
+    log_thread.commit().unwrap();
+    let log = log_thread.log().clone();
+    let held_at = |at: &SourcePosition| {
+        let position = PathPosition {
+            source: "m1".into(),
+            at: at.clone(),
+        };
+        let names = &options.source_names;
+        held_without_gtids(&published(&log), names, OWN, &[position]).unwrap()
+    };
+    let before = held_at(&copy.source_end);
+    assert_eq!(before.ends_sessions.as_deref(), Some("m1"));
+    assert_eq!(held_at(&cleanup.source_end).ends_sessions, None);
 }

@@ -4,7 +4,7 @@ use crate::gtid::Sid;
 use crate::identity::Identity;
 
 /// The part of a GTID that is not its number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum GtidOrigin {
     /// MySQL: UUID and tag.
     MySql(Sid),

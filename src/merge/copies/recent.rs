@@ -1,15 +1,22 @@
 //! The newest delivered transactions, in memory.
 //!
-//! Each origin has a table with a slot for each of its last [`SLOTS`] numbers. So neither recording nor
-//! finding a transaction allocates or searches.
+//! Each origin has a table with a slot for each of its last numbers. So neither recording nor finding a
+//! transaction allocates or searches. All tables have the same number of slots: with more origins (tags; domains
+//! and servers) it is halved, so that the memory stays the same.
+
+use std::collections::HashMap;
 
 use super::GtidOrigin;
 use crate::identity::CopyEvidence;
 
-/// Slots of one table. A power of two.
-const SLOTS: u64 = 1 << 14;
-/// The most tables: 8 MiB. The table that was used least recently is replaced.
-const TABLES_MAX: usize = 16;
+/// The most slots of one table. A power of two.
+const SLOTS_MAX: usize = 1 << 14;
+/// The fewest. A power of two.
+const SLOTS_MIN: usize = 1 << 6;
+/// The most slots of all tables: 8 MiB.
+const SLOTS_OF_ALL: usize = 1 << 18;
+/// The most tables: those of which each has the fewest slots. The one that was used least recently is replaced.
+const TABLES_MAX: usize = SLOTS_OF_ALL / SLOTS_MIN;
 
 /// A transaction; number 0 is none.
 #[derive(Debug, Clone, Copy, Default)]
@@ -26,21 +33,48 @@ struct Table {
     used: u64,
 }
 
+impl Table {
+    fn note(&mut self, slot: Slot) {
+        let at = slot.number as usize & (self.slots.len() - 1);
+        if let Some(place) = self.slots.get_mut(at) {
+            *place = slot;
+        }
+    }
+
+    /// Reduces the table to `len` slots: of two numbers that need the same one, the higher remains.
+    fn shrink(&mut self, len: usize) {
+        let before = std::mem::replace(&mut self.slots, vec![Slot::default(); len]);
+        for slot in before {
+            let at = slot.number as usize & (len - 1);
+            match self.slots.get_mut(at) {
+                Some(place) if place.number < slot.number => *place = slot,
+                _ => {}
+            }
+        }
+    }
+}
+
 /// The newest delivered transactions.
 #[derive(Debug)]
 pub(super) struct Recent {
     tables: Vec<Table>,
+    /// Where each origin's table is.
+    positions: HashMap<GtidOrigin, usize>,
     /// The table that was used last.
     newest: usize,
     uses: u64,
+    /// Slots of each table.
+    slots: usize,
 }
 
 impl Recent {
     pub(super) fn new() -> Self {
         Self {
             tables: Vec::new(),
+            positions: HashMap::new(),
             newest: 0,
             uses: 0,
+            slots: SLOTS_MAX,
         }
     }
 
@@ -49,71 +83,82 @@ impl Recent {
             Some(at) => at,
             None => self.begin(origin),
         };
-        if let Some(slot) = self.slot(at, number) {
-            *slot = Slot { number, evidence };
+        if let Some(table) = self.table(at) {
+            table.note(Slot { number, evidence });
         }
     }
 
     pub(super) fn find(&mut self, origin: &GtidOrigin, number: u64) -> Option<CopyEvidence> {
         let at = self.position(origin)?;
-        let slot = self.slot(at, number)?;
+        let table = self.table(at)?;
+        let slot = table.slots.get(number as usize & (table.slots.len() - 1))?;
         (slot.number == number && number != 0).then_some(slot.evidence)
     }
 
     pub(super) fn retain(&mut self, is_kept: impl Fn(&GtidOrigin) -> bool) {
         self.tables.retain(|table| is_kept(&table.origin));
+        self.newest = 0;
+        let tables = self.tables.iter().enumerate();
+        self.positions = tables.map(|(at, table)| (table.origin, at)).collect();
     }
 
     fn position(&self, origin: &GtidOrigin) -> Option<usize> {
-        let is_it = |table: &Table| table.origin == *origin;
-        if self.tables.get(self.newest).is_some_and(is_it) {
+        let newest = self.tables.get(self.newest);
+        if newest.is_some_and(|table| table.origin == *origin) {
             return Some(self.newest);
         }
-        self.tables.iter().position(is_it)
+        self.positions.get(origin).copied()
     }
 
-    fn slot(&mut self, at: usize, number: u64) -> Option<&mut Slot> {
+    fn table(&mut self, at: usize) -> Option<&mut Table> {
         let table = self.tables.get_mut(at)?;
         if at != self.newest {
             self.newest = at;
             self.uses += 1;
             table.used = self.uses;
         }
-        table.slots.get_mut((number % SLOTS) as usize)
+        Some(table)
     }
 
     /// Begins a table; returns its position.
     fn begin(&mut self, origin: &GtidOrigin) -> usize {
         self.uses += 1;
+        let count = self.tables.len() + 1;
+        while count * self.slots > SLOTS_OF_ALL && self.slots > SLOTS_MIN {
+            self.slots /= 2;
+            let len = self.slots;
+            self.tables.iter_mut().for_each(|table| table.shrink(len));
+        }
         let mut table = Table {
             origin: *origin,
             slots: Vec::new(),
             used: self.uses,
         };
-        if self.tables.len() < TABLES_MAX {
-            table.slots.resize(SLOTS as usize, Slot::default());
+        if count <= TABLES_MAX {
+            table.slots.resize(self.slots, Slot::default());
             self.tables.push(table);
-            return self.tables.len() - 1;
+            self.positions.insert(*origin, count - 1);
+            return count - 1;
         }
-        let mut oldest = 0;
-        for (at, one) in self.tables.iter().enumerate() {
-            let is_older = |other: &Table| one.used < other.used;
-            if self.tables.get(oldest).is_some_and(is_older) {
-                oldest = at;
-            }
-        }
-        if let Some(replaced) = self.tables.get_mut(oldest) {
-            table.slots = std::mem::take(&mut replaced.slots);
-            table.slots.fill(Slot::default());
-            *replaced = table;
-        }
-        oldest
+        let tables = self.tables.iter_mut().enumerate();
+        let oldest = tables.min_by_key(|(_, table)| table.used);
+        let Some((at, oldest)) = oldest else {
+            return 0;
+        };
+        table.slots = std::mem::take(&mut oldest.slots);
+        table.slots.fill(Slot::default());
+        self.positions.remove(&oldest.origin);
+        *oldest = table;
+        self.positions.insert(*origin, at);
+        at
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const SLOTS: u64 = SLOTS_MAX as u64;
 
     fn origin(server_id: u32) -> GtidOrigin {
         GtidOrigin::MariaDb {
@@ -161,17 +206,62 @@ mod tests {
     }
 
     #[test]
+    fn memory_is_bounded_by_shorter_tables() {
+        let mut recent = Recent::new();
+        let count = 1000;
+        for number in 1..=300 {
+            for server in 0..count {
+                recent.note(
+                    &origin(server),
+                    number,
+                    evidence(number + u64::from(server)),
+                );
+            }
+        }
+        let all: usize = recent.tables.iter().map(|table| table.slots.len()).sum();
+        assert!(recent.tables.len() == 1000 && all <= SLOTS_OF_ALL);
+        for server in 0..count {
+            for number in [100, 300] {
+                let expected = Some(evidence(number + u64::from(server)));
+                assert_eq!(recent.find(&origin(server), number), expected);
+            }
+            assert_eq!(recent.find(&origin(server), 40), None);
+        }
+    }
+
+    #[test]
+    fn newest_remain_when_tables_become_shorter() {
+        let mut recent = Recent::new();
+        for number in 1..=SLOTS + 10 {
+            recent.note(&origin(1), number, evidence(number));
+        }
+        for server in 2..=17 {
+            recent.note(&origin(server), 1, evidence(5));
+        }
+        assert_eq!(recent.slots as u64, SLOTS / 2);
+        let (first, last) = (SLOTS / 2 + 11, SLOTS + 10);
+        for number in [first, last] {
+            assert_eq!(recent.find(&origin(1), number), Some(evidence(number)));
+        }
+        assert_eq!(recent.find(&origin(1), first - 1), None);
+    }
+
+    #[test]
     fn tables_are_bounded_and_the_least_recently_used_is_replaced() {
         let mut recent = Recent::new();
         for server in 0..TABLES_MAX as u32 {
             recent.note(&origin(server), 1, evidence(5));
         }
         assert!(recent.find(&origin(0), 1).is_some());
-        recent.note(&origin(99), 1, evidence(9));
+        recent.note(&origin(999_999), 1, evidence(9));
         assert_eq!(recent.tables.len(), TABLES_MAX);
         assert!(recent.find(&origin(0), 1).is_some());
         assert!(recent.find(&origin(1), 1).is_none());
-        assert_eq!(recent.find(&origin(99), 1), Some(evidence(9)));
-        assert!(recent.find(&origin(99), 1 + SLOTS).is_none());
+        assert_eq!(recent.find(&origin(999_999), 1), Some(evidence(9)));
+        assert!(
+            recent
+                .find(&origin(999_999), 1 + SLOTS_MIN as u64)
+                .is_none()
+        );
     }
 }

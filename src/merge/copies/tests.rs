@@ -5,7 +5,6 @@ use std::collections::HashMap;
 
 use proptest::prelude::*;
 
-use super::window::WINDOW_LEN;
 use super::*;
 use crate::gtid::MariaDbGtid;
 
@@ -202,18 +201,20 @@ fn transactions_without_a_record_are_searched_nearby_only() {
 fn windows_are_bounded() {
     let log = ascending(3_000);
     let mut copies = Copies::new(Executed::MariaDb(BinlogState::new()));
-    for path in 0..100 {
+    for path in 0..200 {
         assert!(copies.find(path, &gtid(1, 7), &log).unwrap().is_some());
+        let all: usize = copies.windows.iter().map(Window::len).sum();
+        assert!(all <= WINDOWS_LEN, "{all}");
     }
     assert_eq!(copies.windows.len(), WINDOWS_MAX);
-    let entries = |window: &Window| window.len();
-    assert!(
-        copies
-            .windows
-            .iter()
-            .map(entries)
-            .all(|len| len <= WINDOW_LEN)
-    );
+    // As many paths and origins as that do not read the log again and again.
+    let reads = log.reads.get();
+    for number in 8..250 {
+        for path in 80..200 {
+            assert!(copies.find(path, &gtid(1, number), &log).unwrap().is_some());
+        }
+    }
+    assert_eq!(log.reads.get(), reads);
 }
 
 #[test]

@@ -7,8 +7,6 @@ use crate::identity::Identity;
 
 /// The most transactions of a window.
 pub const WINDOW_LEN: usize = 2048;
-/// Transactions that are read after the one that was wanted: those that are probably next.
-const AHEAD: usize = WINDOW_LEN / 2;
 /// Once so many with higher numbers were read, the wanted one is absent.
 const BEYOND: usize = WINDOW_LEN / 2;
 /// Numbers ascend, but for those that a server executed in parallel: they differ at most by this.
@@ -19,6 +17,8 @@ const DISPLACED_MAX: u64 = 256;
 pub(super) struct Window {
     pub(super) path: u16,
     pub(super) origin: GtidOrigin,
+    /// The most entries.
+    len: usize,
     /// In the order of the log, without omissions.
     entries: VecDeque<DeliveredGtid>,
     /// Where the next transaction is probably found.
@@ -34,10 +34,22 @@ impl Window {
         Self {
             path,
             origin,
+            len: WINDOW_LEN,
             entries: VecDeque::new(),
             hint: 0,
             highest: 0,
             cursor: None,
+        }
+    }
+
+    /// Limits the window to `len` transactions, or [`WINDOW_LEN`].
+    pub(super) fn set_len(&mut self, len: usize) {
+        self.len = len.min(WINDOW_LEN);
+        let excess = self.entries.len().saturating_sub(self.len);
+        if excess > 0 {
+            self.entries.drain(..excess);
+            self.entries.shrink_to(self.len);
+            self.hint = self.hint.saturating_sub(excess);
         }
     }
 
@@ -72,6 +84,7 @@ impl Window {
                 next,
                 origin_number: None,
             }),
+            len: self.len,
             ..Self::new(self.path, self.origin)
         };
         self.read_on(number, ledger)
@@ -96,8 +109,8 @@ impl Window {
         self.entries.get(at).copied()
     }
 
-    /// Reads on until the transaction was found and [`AHEAD`] others after it, or it is certainly
-    /// absent.
+    /// Reads on until the transaction was found and as many others after it as fill half of the window, those that
+    /// are probably next; or it is certainly absent.
     fn read_on(
         &mut self,
         number: u64,
@@ -106,11 +119,11 @@ impl Window {
         let Some(cursor) = &mut self.cursor else {
             return Ok(None);
         };
-        let (entries, highest) = (&mut self.entries, &mut self.highest);
+        let (entries, highest, len) = (&mut self.entries, &mut self.highest, self.len);
         let mut found = None;
         let (mut ahead, mut beyond) = (0, 0);
         ledger.read_gtids(cursor, &self.origin, &mut |entry| {
-            if entries.len() == WINDOW_LEN {
+            if entries.len() >= len {
                 entries.pop_front();
             }
             entries.push_back(entry);
@@ -120,7 +133,7 @@ impl Window {
             if entry.number == number {
                 found.get_or_insert(entry);
             }
-            ahead < AHEAD && (found.is_some() || beyond < BEYOND)
+            ahead < len / 2 && (found.is_some() || beyond < BEYOND)
         })?;
         if found.is_some() {
             self.search(number);

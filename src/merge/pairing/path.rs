@@ -150,6 +150,27 @@ impl Path {
         self.begins_again && !self.is_aligned
     }
 
+    /// The record of the first entry, or one before it; `None` if there are no entries.
+    pub(super) fn first_record(&self) -> Option<RecordNumber> {
+        let first = self.window.front().map(|first| first.record);
+        first.or(self.rest)
+    }
+
+    /// The first entry, if the origin's own path, which this is, must send it. That is not certain of possible
+    /// repetitions, of statements that may have changed no row, of what precedes the path's start, and where one
+    /// server logs statements and another rows. For `has_lost` see [`Path::apply`].
+    pub(super) fn unsent(&self, has_lost: bool) -> Option<RecordNumber> {
+        let may_have_lost = has_lost && !self.is_aligned || self.is_beginning_again();
+        let first = self
+            .window
+            .front()
+            .filter(|_| !may_have_lost && self.before == 0 && !self.formats_differ)?;
+        let must_send = !first.may_be_repetition
+            && !may_be_without_rows(&first.fingerprint)
+            && !is_lone(&first.fingerprint);
+        must_send.then_some(first.record)
+    }
+
     /// Whether the queue has no entries.
     pub(super) fn is_empty(&self) -> bool {
         self.window.is_empty() && self.rest.is_none()

@@ -4,6 +4,8 @@ use std::cell::RefCell;
 
 use proptest::prelude::*;
 
+use std::collections::BTreeMap;
+
 use super::*;
 use crate::identity::Fingerprint;
 
@@ -45,6 +47,7 @@ struct Log {
     /// The newest file's index: the states in its head, and its steps.
     head: Vec<PathState>,
     head_at: RecordNumber,
+    head_servers: Vec<u32>,
     steps: Vec<Recorded>,
 }
 
@@ -73,6 +76,7 @@ impl Log {
             delivered: Vec::new(),
             head: Vec::new(),
             head_at: start(),
+            head_servers: vec![0; paths],
             steps: Vec::new(),
         }
     }
@@ -128,7 +132,15 @@ impl Log {
     fn rotate(&mut self) {
         self.head_at = self.next_record();
         self.head = self.pairing.states(self.head_at).collect();
+        self.start_file();
         self.steps.clear();
+    }
+
+    fn start_file(&mut self) {
+        let server_ids = self.pairing.sources.iter().map(|source| source.server_id);
+        self.head_servers = server_ids.collect();
+        let servers = self.head_servers.clone();
+        self.pairing.start_file(self.head_at, servers);
     }
 
     /// The relay is restarted: only the newest index and the ledger remain.
@@ -136,6 +148,8 @@ impl Log {
         let paths = self.pairing.sources.len();
         let purged = std::mem::take(&mut self.pairing.purged);
         self.pairing = Pairing::new(vec![self.head_at; paths]);
+        self.pairing
+            .start_file(self.head_at, self.head_servers.clone());
         for state in std::mem::take(&mut self.head) {
             self.pairing.restore(state);
         }
@@ -404,4 +418,45 @@ proptest! {
         let found = count(&mut log.delivered.iter().copied());
         prop_assert_eq!(found, expected);
     }
+}
+
+#[test]
+fn own_transactions_that_only_a_peer_has_sent_are_known() {
+    let unsent = |log: &mut Log| log.pairing.own_unsent(0, 1, &log.ledger);
+    let mut log = Log::new(2);
+    assert_eq!(unsent(&mut log), None);
+    log.receive(0, 0, rows(1, 5)).unwrap();
+    assert_eq!(unsent(&mut log), None, "it has sent it");
+    log.receive(1, 0, rows(1, 5)).unwrap();
+    let second = log.next_record();
+    log.receive(1, 0, rows(2, 6)).unwrap();
+    log.receive(1, 0, rows(3, 6)).unwrap();
+    assert_eq!(unsent(&mut log), Some(second));
+    // Its binlog does not have it: it was restored, and continues with others.
+    log.receive(0, 0, rows(9, 8)).unwrap();
+    assert_eq!(unsent(&mut log), Some(second));
+    log.rotate();
+    log.restart();
+    assert_eq!(unsent(&mut log), Some(second));
+    // By decision of an administrator it continues at another position.
+    log.pairing.begin_again(0, 1, None, &BTreeMap::new());
+    assert_eq!(unsent(&mut log), None);
+    // A peer's transactions are not the server's own.
+    assert_eq!(log.pairing.own_unsent(1, 2, &log.ledger), None);
+}
+
+#[test]
+fn transactions_that_a_server_need_not_have_are_not_missed() {
+    let mut log = Log::new(2);
+    let without_effect = Fingerprint {
+        traits: Fingerprint::HAS_STATEMENTS | Fingerprint::MAY_BE_WITHOUT_ROWS,
+        ..rows(1, 5)
+    };
+    log.receive(1, 0, without_effect).unwrap();
+    assert_eq!(log.pairing.own_unsent(0, 1, &log.ledger), None);
+    // Files before the first one that was read are lost.
+    let mut log = Log::new(2);
+    log.pairing.begin_origin(1, true);
+    log.receive(1, 0, rows(1, 5)).unwrap();
+    assert_eq!(log.pairing.own_unsent(0, 1, &log.ledger), None);
 }

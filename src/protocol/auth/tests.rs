@@ -7,6 +7,9 @@ use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 
 const SCRAMBLE: [u8; SCRAMBLE_LENGTH] = *b"abcdefghijklmnopqrst";
 
+/// Without TLS, and without a key for the password.
+const PLAIN: Protection = Protection::Plain(ServerKey::Refused);
+
 fn switch_to(name: &str, data: &[u8]) -> Vec<u8> {
     let mut packet = vec![HEADER_SWITCH];
     put_until_nul(&mut packet, name.as_bytes());
@@ -44,7 +47,7 @@ fn base64(bytes: &[u8]) -> String {
 #[test]
 fn a_native_login_succeeds() {
     let secret = Secret::new("secret");
-    let mut auth = ClientAuth::new("mysql_native_password", &SCRAMBLE, &secret, false);
+    let mut auth = ClientAuth::new("mysql_native_password", &SCRAMBLE, &secret, PLAIN);
     let expected = scramble_native(&SCRAMBLE, b"secret").unwrap();
     assert_eq!(*auth.response().unwrap(), expected);
     let step = auth.on_packet(&OkPacket::default().encode()).unwrap();
@@ -54,16 +57,16 @@ fn a_native_login_succeeds() {
 #[test]
 fn empty_passwords_send_no_hash() {
     let secret = Secret::default();
-    let auth = ClientAuth::new("mysql_native_password", &SCRAMBLE, &secret, false);
+    let auth = ClientAuth::new("mysql_native_password", &SCRAMBLE, &secret, PLAIN);
     assert!(auth.response().unwrap().is_empty());
-    let auth = ClientAuth::new("caching_sha2_password", &SCRAMBLE, &secret, false);
+    let auth = ClientAuth::new("caching_sha2_password", &SCRAMBLE, &secret, PLAIN);
     assert_eq!(*auth.response().unwrap(), [0]);
 }
 
 #[test]
 fn a_caching_sha2_fast_login_succeeds() {
     let secret = Secret::new("secret");
-    let mut auth = ClientAuth::new("caching_sha2_password", &SCRAMBLE, &secret, false);
+    let mut auth = ClientAuth::new("caching_sha2_password", &SCRAMBLE, &secret, PLAIN);
     assert_eq!(
         *auth.response().unwrap(),
         scramble_sha256(&SCRAMBLE, b"secret").unwrap()
@@ -77,53 +80,100 @@ fn a_caching_sha2_fast_login_succeeds() {
 }
 
 #[test]
-fn caching_sha2_full_sends_the_password_over_tls_only() {
+fn caching_sha2_full_sends_the_password_over_tls_or_for_a_trusted_key() {
     let secret = Secret::new("secret");
     let full = [HEADER_MORE_DATA, FULL_AUTH_NEEDED];
-    let mut auth = ClientAuth::new("caching_sha2_password", &SCRAMBLE, &secret, true);
-    assert_eq!(sent(auth.on_packet(&full).unwrap()), b"secret\0");
-    let mut auth = ClientAuth::new("caching_sha2_password", &SCRAMBLE, &secret, false);
-    assert_eq!(sent(auth.on_packet(&full).unwrap()), [REQUEST_PUBLIC_KEY]);
+    let answer = |protection| {
+        let mut auth = ClientAuth::new("caching_sha2_password", &SCRAMBLE, &secret, protection);
+        auth.on_packet(&full)
+    };
+    for tls in [Protection::UnverifiedTls, Protection::VerifiedTls] {
+        assert_eq!(sent(answer(tls).unwrap()), b"secret\0");
+    }
+    assert_eq!(answer(PLAIN).unwrap_err(), AuthError::KeyNotTrusted);
+    let requested = answer(Protection::Plain(ServerKey::Requested));
+    assert_eq!(sent(requested.unwrap()), [REQUEST_PUBLIC_KEY]);
 }
 
+/// A man in the middle of a login without TLS, who begins with either plugin and sends his own key,
+/// requested or not.
 #[test]
-fn caching_sha2_full_by_rsa_decrypts_to_the_password() {
+fn a_key_that_was_not_requested_is_never_used() {
+    let (_, pem) = key_pair();
+    let secret = Secret::new("secret");
+    for (plugin, switches) in [
+        ("caching_sha2_password", false),
+        ("mysql_native_password", true),
+    ] {
+        let mut auth = ClientAuth::new(plugin, &SCRAMBLE, &secret, PLAIN);
+        if switches {
+            auth.on_packet(&encode_switch(AuthPlugin::CachingSha2, &SCRAMBLE))
+                .unwrap();
+        }
+        let mut key = vec![HEADER_MORE_DATA];
+        key.extend_from_slice(pem.as_bytes());
+        assert!(auth.on_packet(&key).is_err(), "{plugin}");
+        let full = [HEADER_MORE_DATA, FULL_AUTH_NEEDED];
+        assert_eq!(auth.on_packet(&full).unwrap_err(), AuthError::KeyNotTrusted);
+        assert!(auth.on_packet(&key).is_err(), "{plugin}");
+    }
+}
+
+/// An RSA key pair, the public key in PEM.
+fn key_pair() -> (OaepPrivateDecryptingKey, String) {
     let private = PrivateDecryptingKey::generate(KeySize::Rsa2048).unwrap();
     let der: PublicKeyX509Der<'_> = private.public_key().as_der().unwrap();
     let pem = format!(
         "-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n",
         base64(der.as_ref())
     );
+    (OaepPrivateDecryptingKey::new(private).unwrap(), pem)
+}
+
+#[test]
+fn caching_sha2_full_by_rsa_decrypts_to_the_password() {
+    let (private, pem) = key_pair();
     let secret = Secret::new("a password longer than the scramble of 20 bytes");
-    let mut auth = ClientAuth::new("caching_sha2_password", &SCRAMBLE, &secret, false);
-    auth.on_packet(&[HEADER_MORE_DATA, FULL_AUTH_NEEDED])
-        .unwrap();
+    let full = [HEADER_MORE_DATA, FULL_AUTH_NEEDED];
+    let requested = Protection::Plain(ServerKey::Requested);
+    let mut auth = ClientAuth::new("caching_sha2_password", &SCRAMBLE, &secret, requested);
+    auth.on_packet(&full).unwrap();
     let mut packet = vec![HEADER_MORE_DATA];
     packet.extend_from_slice(pem.as_bytes());
-    let encrypted = sent(auth.on_packet(&packet).unwrap());
+    let requested = sent(auth.on_packet(&packet).unwrap());
+    let pinned = Protection::Plain(ServerKey::Pinned(pem.into_bytes()));
+    let mut auth = ClientAuth::new("caching_sha2_password", &SCRAMBLE, &secret, pinned);
+    let pinned = sent(auth.on_packet(&full).unwrap());
 
-    let private = OaepPrivateDecryptingKey::new(private).unwrap();
-    let mut clear = vec![0; private.min_output_size()];
-    let clear = private
-        .decrypt(&OAEP_SHA1_MGF1SHA1, &encrypted, &mut clear, None)
-        .unwrap();
-    let clear: Vec<u8> = clear
-        .iter()
-        .zip(SCRAMBLE.iter().cycle())
-        .map(|(byte, mask)| byte ^ mask)
-        .collect();
-    assert_eq!(clear, format!("{}\0", secret.expose()).as_bytes());
+    for encrypted in [requested, pinned] {
+        let mut clear = vec![0; private.min_output_size()];
+        let clear = private
+            .decrypt(&OAEP_SHA1_MGF1SHA1, &encrypted, &mut clear, None)
+            .unwrap();
+        let clear: Vec<u8> = clear
+            .iter()
+            .zip(SCRAMBLE.iter().cycle())
+            .map(|(byte, mask)| byte ^ mask)
+            .collect();
+        assert_eq!(clear, format!("{}\0", secret.expose()).as_bytes());
+    }
 }
 
 #[test]
 fn an_unusable_public_key_is_reported() {
     let secret = Secret::new("secret");
+    let requested = Protection::Plain(ServerKey::Requested);
     for key in [
         "",
         "no key",
         "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n",
     ] {
-        let mut auth = ClientAuth::new("caching_sha2_password", &SCRAMBLE, &secret, false);
+        let mut auth = ClientAuth::new(
+            "caching_sha2_password",
+            &SCRAMBLE,
+            &secret,
+            requested.clone(),
+        );
         auth.on_packet(&[HEADER_MORE_DATA, FULL_AUTH_NEEDED])
             .unwrap();
         let mut packet = vec![HEADER_MORE_DATA];
@@ -139,7 +189,7 @@ fn ed25519_signs_for_the_key_that_mariadb_stores() {
     let stored = "ZIgUREUg5PVgQ6LskhXmO+eZLS0nC8be6HPjYWR4YJY=";
     let nonce: [u8; 32] = std::array::from_fn(|index| index as u8);
     let secret = Secret::new("secret");
-    let mut auth = ClientAuth::new("mysql_native_password", &SCRAMBLE, &secret, false);
+    let mut auth = ClientAuth::new("mysql_native_password", &SCRAMBLE, &secret, PLAIN);
     let signature = sent(
         auth.on_packet(&switch_to("client_ed25519", &nonce))
             .unwrap(),
@@ -158,18 +208,24 @@ fn decode_base64(text: &str) -> Vec<u8> {
 }
 
 #[test]
-fn the_clear_password_is_never_sent_without_tls() {
+fn the_clear_password_is_sent_over_verified_tls_only() {
     let secret = Secret::new("secret");
     let switch = switch_to("mysql_clear_password", b"");
-    let mut auth = ClientAuth::new("mysql_native_password", &SCRAMBLE, &secret, false);
-    assert_eq!(
-        auth.on_packet(&switch).unwrap_err(),
-        AuthError::ClearPasswordWithoutTls
-    );
-    let mut auth = ClientAuth::new("mysql_native_password", &SCRAMBLE, &secret, true);
+    for protection in [
+        PLAIN,
+        Protection::Plain(ServerKey::Requested),
+        Protection::UnverifiedTls,
+    ] {
+        let mut auth = ClientAuth::new("mysql_native_password", &SCRAMBLE, &secret, protection);
+        let error = auth.on_packet(&switch).unwrap_err();
+        assert_eq!(error, AuthError::ClearPasswordUnverified);
+    }
+    let verified = Protection::VerifiedTls;
+    let mut auth = ClientAuth::new("mysql_native_password", &SCRAMBLE, &secret, verified);
     assert_eq!(sent(auth.on_packet(&switch).unwrap()), b"secret\0");
     // Not even a greeting that names the plugin makes the first answer clear text.
-    let auth = ClientAuth::new("mysql_clear_password", &SCRAMBLE, &secret, true);
+    let verified = Protection::VerifiedTls;
+    let auth = ClientAuth::new("mysql_clear_password", &SCRAMBLE, &secret, verified);
     assert_eq!(auth.plugin(), AuthPlugin::Native);
 }
 
@@ -177,12 +233,12 @@ fn the_clear_password_is_never_sent_without_tls() {
 fn a_switch_uses_the_new_scramble() {
     let secret = Secret::new("secret");
     let other = *b"tsrqponmlkjihgfedcba";
-    let mut auth = ClientAuth::new("caching_sha2_password", &SCRAMBLE, &secret, false);
+    let mut auth = ClientAuth::new("caching_sha2_password", &SCRAMBLE, &secret, PLAIN);
     let packet = encode_switch(AuthPlugin::Native, &other);
     let answer = sent(auth.on_packet(&packet).unwrap());
     assert_eq!(answer, scramble_native(&other, b"secret").unwrap());
     for cut in 0..packet.len() - 1 {
-        let mut auth = ClientAuth::new("caching_sha2_password", &SCRAMBLE, &secret, false);
+        let mut auth = ClientAuth::new("caching_sha2_password", &SCRAMBLE, &secret, PLAIN);
         assert!(auth.on_packet(&packet[..cut]).is_err(), "cut at {cut}");
     }
 }
@@ -190,7 +246,7 @@ fn a_switch_uses_the_new_scramble() {
 #[test]
 fn unknown_plugins_and_refusals_are_distinguished() {
     let secret = Secret::new("secret");
-    let mut auth = ClientAuth::new("caching_sha2_password", &SCRAMBLE, &secret, false);
+    let mut auth = ClientAuth::new("caching_sha2_password", &SCRAMBLE, &secret, PLAIN);
     let error = auth
         .on_packet(&switch_to("auth_gssapi_client", b"x"))
         .unwrap_err();
@@ -211,7 +267,7 @@ fn unknown_plugins_and_refusals_are_distinguished() {
 #[test]
 fn an_endless_authentication_is_an_error() {
     let secret = Secret::new("secret");
-    let mut auth = ClientAuth::new("caching_sha2_password", &SCRAMBLE, &secret, false);
+    let mut auth = ClientAuth::new("caching_sha2_password", &SCRAMBLE, &secret, PLAIN);
     let packet = encode_switch(AuthPlugin::Native, &SCRAMBLE);
     let rounds = (0..100)
         .take_while(|_| auth.on_packet(&packet).is_ok())

@@ -56,16 +56,17 @@ pub struct ResultLimits {
     pub columns_max: u64,
     /// Rows.
     pub rows_max: usize,
-    /// Payload of all packets together, in bytes.
+    /// The memory of the whole result, in bytes; no packet may be larger, either. A NULL is one byte on the
+    /// wire, but more in memory.
     pub bytes_max: usize,
 }
 
 impl Default for ResultLimits {
     fn default() -> Self {
         ResultLimits {
-            columns_max: 4096,
+            columns_max: 256,
             rows_max: 100_000,
-            bytes_max: 64 << 20,
+            bytes_max: 32 << 20,
         }
     }
 }
@@ -78,6 +79,9 @@ pub enum QueryResponse {
     /// Rows.
     Rows(TextResult),
 }
+
+/// The size of a value, a row or a column's name in memory beside its bytes.
+const VALUE_SIZE: usize = size_of::<Option<Vec<u8>>>();
 
 #[derive(Debug)]
 enum ReadStep {
@@ -118,7 +122,11 @@ impl QueryResponseReader {
             return Err(parse_error(packet)?.into());
         }
         let reader = WireReader::new("query response", packet);
-        self.bytes = self.bytes.saturating_add(packet.len());
+        let in_memory = match self.step {
+            ReadStep::Rows => VALUE_SIZE.saturating_mul(self.result.columns.len() + 1),
+            _ => VALUE_SIZE,
+        };
+        self.bytes = self.bytes.saturating_add(packet.len() + in_memory);
         if self.bytes > self.limits.bytes_max {
             return Err(too_much(&reader, self.limits.bytes_max, "bytes").into());
         }

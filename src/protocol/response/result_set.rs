@@ -14,6 +14,12 @@ pub enum ColumnKind {
     Text,
     /// LONGLONG.
     Integer,
+    /// NEWDECIMAL.
+    Decimal,
+    /// DOUBLE.
+    Double,
+    /// DATETIME.
+    Time,
 }
 
 /// A column of a served result.
@@ -43,13 +49,22 @@ impl<'a> Column<'a> {
     }
 
     fn encode(&self) -> Vec<u8> {
+        const MYSQL_TYPE_DOUBLE: u8 = 5;
         const MYSQL_TYPE_LONGLONG: u8 = 8;
+        const MYSQL_TYPE_DATETIME: u8 = 12;
+        const MYSQL_TYPE_NEWDECIMAL: u8 = 246;
         const MYSQL_TYPE_VAR_STRING: u8 = 253;
         const COLLATION_BINARY: u8 = 63;
         const BINARY_FLAG: u16 = 128;
-        let (kind, collation, length, flags) = match self.kind {
-            ColumnKind::Text => (MYSQL_TYPE_VAR_STRING, COLLATION_UTF8MB4, 4096u32, 0),
-            ColumnKind::Integer => (MYSQL_TYPE_LONGLONG, COLLATION_BINARY, 21, BINARY_FLAG),
+        const NO_FIXED_DECIMALS: u8 = 31;
+        let binary =
+            |kind, length, decimals| (kind, COLLATION_BINARY, length, BINARY_FLAG, decimals);
+        let (kind, collation, length, flags, decimals) = match self.kind {
+            ColumnKind::Text => (MYSQL_TYPE_VAR_STRING, COLLATION_UTF8MB4, 4096u32, 0, 0),
+            ColumnKind::Integer => binary(MYSQL_TYPE_LONGLONG, 21, 0),
+            ColumnKind::Decimal => binary(MYSQL_TYPE_NEWDECIMAL, 30, 6),
+            ColumnKind::Double => binary(MYSQL_TYPE_DOUBLE, 22, NO_FIXED_DECIMALS),
+            ColumnKind::Time => binary(MYSQL_TYPE_DATETIME, 26, 0),
         };
         let mut out = Vec::new();
         put_length_encoded_bytes(&mut out, b"def");
@@ -62,7 +77,7 @@ impl<'a> Column<'a> {
         out.extend_from_slice(&length.to_le_bytes());
         out.push(kind);
         out.extend_from_slice(&flags.to_le_bytes());
-        out.extend_from_slice(&[0, 0, 0]);
+        out.extend_from_slice(&[decimals, 0, 0]);
         out
     }
 }

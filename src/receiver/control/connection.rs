@@ -4,43 +4,48 @@ use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
 
-use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, Error, Opts, OptsBuilder, Row, SslOpts, Value};
 use tokio::time::timeout;
 
 use super::grants::Grants;
-use super::tls::ssl_opts;
 use crate::binlog::format_description::version_numbers;
 use crate::config::SourceConfig;
+use crate::connection::{Connection, ConnectionError};
 use crate::flavor::Flavor;
 use crate::identity::Executed;
 use crate::position::SourcePosition;
-use crate::receiver::connect::CONNECT_TIMEOUT;
+use crate::protocol::command::COM_QUIT;
+use crate::protocol::response::TextResult;
+use crate::receiver::auto_increment::AutoIncrement;
+use crate::receiver::connect::log_in;
 use crate::receiver::gtid_mode::GtidMode;
 use crate::receiver::source_end::SourceEnd;
 use crate::receiver::source_queries::source_end_statement;
 use crate::receiver::source_retention::SourceRetention;
-use crate::tls::{TlsMode, install_crypto_provider};
+use crate::tls::install_crypto_provider;
 
-/// The largest answer that is accepted, in bytes: a GTID set with many gaps is long.
-const ANSWER_LEN_MAX: usize = 16 * 1024 * 1024;
-/// `wait_timeout` of the session, in seconds: the servers' default.
-const WAIT_TIMEOUT: usize = 28_800;
+/// The connection's read buffer, in bytes: answers are small, but for a GTID set with many gaps.
+const READ_BUFFER_LEN: usize = 16 << 10;
+
+/// A row of an answer; `None` is NULL.
+pub(super) type Row = Vec<Option<Vec<u8>>>;
 
 /// Time limit for closing a connection.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-const ER_UNKNOWN_SYSTEM_VARIABLE: u16 = 1193;
+/// The column `Key` in the answer to SHOW COLUMNS.
+const KEY_COLUMN: usize = 3;
+
+pub(super) const ER_UNKNOWN_SYSTEM_VARIABLE: u16 = 1193;
 /// Error codes of a statement that the user may not execute: ER_TABLEACCESS_DENIED_ERROR and
 /// ER_SPECIFIC_ACCESS_DENIED_ERROR.
-const DENIED: [u16; 2] = [1142, 1227];
+pub(super) const DENIED: [u16; 2] = [1142, 1227];
 
 /// Why a control connection is not available.
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
-    /// mysql_async's error, with the server's error if there is one.
-    #[error("{0}")]
-    Driver(#[from] Error),
+    /// The connection's error, with the server's error if there is one.
+    #[error(transparent)]
+    Connection(#[from] ConnectionError),
     /// No answer in time.
     #[error("timed out after {} s", .0.as_secs_f64())]
     TimedOut(Duration),
@@ -88,6 +93,10 @@ pub struct ServerSettings {
     pub read_only: bool,
     /// Semi-sync replication.
     pub semi_sync: SemiSync,
+    /// `log_slave_updates` or `log_replica_updates`.
+    pub logs_replicated: bool,
+    /// How AUTO_INCREMENT values are generated.
+    pub auto_increment: AutoIncrement,
 }
 
 /// The source's side of semi-sync replication.
@@ -103,37 +112,43 @@ pub enum SemiSync {
 
 /// A connection to a source beside its dump.
 pub struct ControlConnection {
-    connection: Conn,
+    connection: Connection,
+    /// Its id on the server.
+    id: u32,
+    /// Its protection, as [`crate::receiver::SourceFacts`] describes that of the dump.
+    tls: String,
     /// Time limit for each answer.
     read_timeout: Duration,
 }
 
 impl fmt::Debug for ControlConnection {
-    /// Without mysql_async's fields, which show the password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ControlConnection")
-            .field("id", &self.connection.id())
+            .field("id", &self.id)
             .field("read_timeout", &self.read_timeout)
             .finish_non_exhaustive()
     }
 }
 
 impl ControlConnection {
-    /// Connects and logs in, with the TLS mode and the password of the source's dump connection.
-    /// `offers_tls`: whether the server offered TLS to the dump connection. Mode preferred depends
-    /// on it, and an unnecessary attempt would log an aborted connection in the server's error log.
+    /// Connects and logs in, by the rules of the source's dump connection.
     ///
     /// # Errors
     /// When that fails, or takes more than 10 seconds.
-    pub async fn open(config: &SourceConfig, offers_tls: bool) -> Result<Self, ControlError> {
+    pub async fn open(config: &SourceConfig) -> Result<Self, ControlError> {
         install_crypto_provider();
-        let is_plain = config.tls.mode == TlsMode::Preferred && !offers_tls;
-        let tls = ssl_opts(&config.tls).filter(|_| !is_plain);
-        let connecting = Conn::new(opts(config, tls));
+        let (connection, greeting) = log_in(config, None, READ_BUFFER_LEN).await?;
         Ok(Self {
-            connection: within(CONNECT_TIMEOUT, connecting).await?,
+            connection,
+            id: greeting.connection_id,
+            tls: greeting.tls,
             read_timeout: config.read_timeout,
         })
+    }
+
+    /// The connection's protection: TLS version, cipher and verification, or `none`.
+    pub fn tls(&self) -> &str {
+        &self.tls
     }
 
     /// Asks for the server's settings.
@@ -146,7 +161,8 @@ impl ControlConnection {
                 "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('version', 'server_id', \
                  'server_uuid', 'log_bin', 'lower_case_table_names', 'gtid_mode', \
                  'gtid_domain_id', 'read_only', 'rpl_semi_sync_master_enabled', \
-                 'rpl_semi_sync_source_enabled')",
+                 'rpl_semi_sync_source_enabled', 'log_slave_updates', 'log_replica_updates', \
+                 'auto_increment_increment', 'auto_increment_offset')",
             )
             .await?;
         let variables: HashMap<String, String> = rows
@@ -158,9 +174,13 @@ impl ControlConnection {
             Some(!matches!(value.as_str(), "OFF" | "0"))
         };
         let number = |name: &str| variables.get(name)?.parse().ok();
+        let counted = |name: &str| {
+            variables
+                .get(name)
+                .and_then(|v| v.parse().ok())
+                .unwrap_or(1)
+        };
         let version = variables.get("version").cloned().unwrap_or_default();
-        let enabled =
-            is_on("rpl_semi_sync_source_enabled").or_else(|| is_on("rpl_semi_sync_master_enabled"));
         Ok(ServerSettings {
             flavor: Flavor::of_version(&version),
             version,
@@ -173,11 +193,17 @@ impl ControlConnection {
                 .and_then(|mode| GtidMode::parse(mode)),
             gtid_domain_id: number("gtid_domain_id"),
             read_only: is_on("read_only").unwrap_or(false),
-            semi_sync: match enabled {
-                None => SemiSync::NotLoaded,
-                Some(false) => SemiSync::Off,
-                Some(true) => SemiSync::On,
+            logs_replicated: is_on("log_replica_updates")
+                .or_else(|| is_on("log_slave_updates"))
+                .unwrap_or(false),
+            auto_increment: AutoIncrement {
+                increment: counted("auto_increment_increment"),
+                offset: counted("auto_increment_offset"),
             },
+            semi_sync: semi_sync(
+                is_on("rpl_semi_sync_source_enabled")
+                    .or_else(|| is_on("rpl_semi_sync_master_enabled")),
+            ),
         })
     }
 
@@ -213,7 +239,7 @@ impl ControlConnection {
     ) -> Result<Option<SourcePosition>, ControlError> {
         let statement = source_end_statement(settings.flavor, &settings.version);
         let rows = match self.query(statement).await {
-            Err(ControlError::Driver(Error::Server(error))) if DENIED.contains(&error.code) => {
+            Err(error) if server_code(&error).is_some_and(|code| DENIED.contains(&code)) => {
                 return Ok(None);
             }
             answer => answer?,
@@ -236,9 +262,7 @@ impl ControlConnection {
             Flavor::MariaDb => "SELECT @@GLOBAL.gtid_binlog_state",
         };
         let rows = match self.query(question).await {
-            Err(ControlError::Driver(Error::Server(error)))
-                if error.code == ER_UNKNOWN_SYSTEM_VARIABLE =>
-            {
+            Err(error) if server_code(&error) == Some(ER_UNKNOWN_SYSTEM_VARIABLE) => {
                 return Ok(None);
             }
             answer => answer?,
@@ -296,23 +320,75 @@ impl ControlConnection {
     }
 
     /// No rows where the server refuses the statement.
-    async fn query_if_allowed(
-        &mut self,
-        statement: &'static str,
-    ) -> Result<Vec<Row>, ControlError> {
+    async fn query_if_allowed(&mut self, statement: &str) -> Result<Vec<Row>, ControlError> {
         match self.query(statement).await {
-            Err(ControlError::Driver(Error::Server(_))) => Ok(Vec::new()),
+            Err(error) if server_code(&error).is_some() => Ok(Vec::new()),
             answer => answer,
         }
     }
 
-    /// Closes the connection with COM_QUIT, so that the server does not log it as aborted.
-    pub async fn close(self) {
-        let _ = within(CLOSE_TIMEOUT, self.connection.disconnect()).await;
+    /// Asks for the state of semi-sync replication.
+    ///
+    /// # Errors
+    /// When the connection fails.
+    pub async fn semi_sync(&mut self) -> Result<SemiSync, ControlError> {
+        let rows = self
+            .query(
+                "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('rpl_semi_sync_master_enabled', \
+                 'rpl_semi_sync_source_enabled')",
+            )
+            .await?;
+        let values = rows.iter().filter_map(|row| text_at(row, 1));
+        Ok(semi_sync(
+            values
+                .map(|value| !matches!(value.as_str(), "OFF" | "0"))
+                .reduce(|one, other| one || other),
+        ))
     }
 
-    async fn query(&mut self, statement: &'static str) -> Result<Vec<Row>, ControlError> {
-        within(self.read_timeout, self.connection.query(statement)).await
+    /// Asks for the columns of a table: for each, whether it is in the primary key. `None` if the server
+    /// does not show the table to this user.
+    ///
+    /// # Errors
+    /// When the connection fails.
+    pub async fn key_columns(
+        &mut self,
+        database: &str,
+        table: &str,
+    ) -> Result<Option<Vec<bool>>, ControlError> {
+        let quoted = |name: &str| format!("`{}`", name.replace('`', "``"));
+        let statement = format!(
+            "SHOW COLUMNS FROM {} FROM {}",
+            quoted(table),
+            quoted(database)
+        );
+        let rows = match self.query(&statement).await {
+            Err(error) if server_code(&error).is_some() => return Ok(None),
+            answer => answer?,
+        };
+        let is_in_key = |row: &Row| text_at(row, KEY_COLUMN).as_deref() == Some("PRI");
+        let columns: Vec<bool> = rows.iter().map(is_in_key).collect();
+        Ok((!columns.is_empty()).then_some(columns))
+    }
+
+    /// Closes the connection with COM_QUIT, so that the server does not log it as aborted.
+    pub async fn close(mut self) {
+        let _ = timeout(CLOSE_TIMEOUT, self.connection.write_command(&[COM_QUIT])).await;
+    }
+
+    pub(super) async fn query(&mut self, statement: &str) -> Result<Vec<Row>, ControlError> {
+        Ok(self.query_result(statement).await?.rows)
+    }
+
+    /// As [`ControlConnection::query`], with the names of the columns.
+    pub(super) async fn query_result(
+        &mut self,
+        statement: &str,
+    ) -> Result<TextResult, ControlError> {
+        match timeout(self.read_timeout, self.connection.query(statement)).await {
+            Ok(answer) => Ok(answer?),
+            Err(_) => Err(ControlError::TimedOut(self.read_timeout)),
+        }
     }
 }
 
@@ -323,42 +399,28 @@ impl ServerSettings {
     }
 }
 
-fn opts(config: &SourceConfig, tls: Option<SslOpts>) -> Opts {
-    let builder = OptsBuilder::default()
-        .ip_or_hostname(config.host.as_str())
-        .tcp_port(config.port)
-        .user(Some(config.user.as_str()))
-        .pass(Some(config.password.expose()))
-        // The dump connection sends a password in clear text over TLS only.
-        .enable_cleartext_plugin(tls.is_some())
-        .ssl_opts(tls)
-        .prefer_socket(false)
-        .stmt_cache_size(0)
-        // mysql_async queries the server for both unless they are set.
-        .max_allowed_packet(Some(ANSWER_LEN_MAX))
-        .wait_timeout(Some(WAIT_TIMEOUT))
-        .connect_attribute("program_name", "binrelay");
-    builder.into()
-}
-
-async fn within<T>(
-    limit: Duration,
-    answer: impl Future<Output = Result<T, Error>>,
-) -> Result<T, ControlError> {
-    match timeout(limit, answer).await {
-        Ok(answer) => Ok(answer?),
-        Err(_) => Err(ControlError::TimedOut(limit)),
+fn semi_sync(is_enabled: Option<bool>) -> SemiSync {
+    match is_enabled {
+        None => SemiSync::NotLoaded,
+        Some(false) => SemiSync::Off,
+        Some(true) => SemiSync::On,
     }
 }
 
-fn text_at(row: &Row, column: usize) -> Option<String> {
-    match row.as_ref(column)? {
-        Value::Bytes(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
+pub(super) fn text_at(row: &Row, column: usize) -> Option<String> {
+    let bytes = row.get(column)?.as_deref()?;
+    Some(String::from_utf8_lossy(bytes).into_owned())
+}
+
+/// The code of the server's error, if it is one.
+pub(super) fn server_code(error: &ControlError) -> Option<u16> {
+    match error {
+        ControlError::Connection(error) => Some(error.server_error()?.code),
         _ => None,
     }
 }
 
-fn unreadable(question: &'static str, answer: &str) -> ControlError {
+pub(super) fn unreadable(question: &'static str, answer: &str) -> ControlError {
     ControlError::Answer {
         question,
         answer: answer.chars().take(80).collect(),

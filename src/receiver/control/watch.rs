@@ -108,14 +108,19 @@ impl Watcher {
         let (connection, settings) = match &mut self.open {
             Some(open) => open,
             None => {
-                let opening = ControlConnection::open(&self.config, facts.offers_tls);
-                let mut connection = opening.await?;
+                let mut connection = ControlConnection::open(&self.config).await?;
+                tracing::debug!(
+                    source = %self.config.name,
+                    "the control connection is open; TLS: {}",
+                    connection.tls()
+                );
                 let settings = connection.settings().await?;
                 self.open.insert((connection, settings))
             }
         };
         check_same_server(&facts, settings)?;
         let end = connection.source_end(settings).await?;
+        self.status.set_logs_replicated(settings.logs_replicated);
         let is_end_hidden = end.position.is_none() && end.executed.is_none();
         if is_end_hidden && !self.is_end_hidden {
             let grants = connection.grants().await?;
@@ -135,6 +140,11 @@ impl Watcher {
         if is_due {
             self.status.retention.set(connection.retention().await?);
             self.retention_asked = Some(Instant::now());
+        }
+        if self.config.semi_sync {
+            let semi_sync = connection.semi_sync().await?;
+            let status = &self.status.semi_sync;
+            status.note_source(semi_sync, &self.config.name);
         }
         self.status.set_source_end(Some(end));
         Ok(())

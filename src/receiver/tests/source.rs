@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
@@ -20,8 +20,9 @@ use crate::protocol::command::{BINLOG_DUMP_NON_BLOCK, Command};
 use crate::protocol::framing::put_packet;
 use crate::protocol::handshake::{COLLATION_UTF8MB4, Greeting, HandshakeResponse};
 use crate::protocol::response::{Column, OkPacket};
+use crate::protocol::semi_sync::Acknowledgement;
 use crate::protocol::{ServerError, StoredPassword};
-use crate::tls::{ClientTls, TlsMode};
+use crate::tls::{ClientTls, OfferedTls, TlsMode};
 
 const PASSWORD: &str = "correct horse";
 
@@ -66,6 +67,19 @@ impl Plan {
     }
 }
 
+/// How a source is semi-synchronous.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SemiSyncPlugin {
+    /// It asks for acknowledgements of transactions.
+    Transactions,
+    /// It asks for one of every event, and waits for each, as MySQL 5.5 and 5.6 may.
+    EveryEvent,
+    /// It has the variable, but sends no header.
+    NoHeader,
+    /// It sends the header to everyone.
+    Unasked,
+}
+
 /// The source's side, which tests change and look at.
 pub(crate) struct State {
     pub(crate) binlog: Binlog,
@@ -88,6 +102,9 @@ pub(crate) struct State {
     pub(crate) purged: GtidSet,
     /// The value of `gtid_mode`.
     pub(crate) gtid_mode: &'static str,
+    pub(crate) semi_sync: Option<SemiSyncPlugin>,
+    /// The acknowledgements that arrived, and when.
+    pub(crate) acknowledged: Vec<(SourcePosition, Instant)>,
 }
 
 /// A source on a socket of its own.
@@ -125,6 +142,8 @@ impl FakeSource {
             unknown_variables: &[],
             purged: GtidSet::new(),
             gtid_mode: "ON",
+            semi_sync: None,
+            acknowledged: Vec::new(),
         }));
         let shared = state.clone();
         let task = tokio::spawn(async move {
@@ -173,6 +192,9 @@ pub(crate) fn config(name: &str, port: u16) -> SourceConfig {
             cert: None,
             key: None,
         },
+        offered_tls: OfferedTls::default(),
+        get_source_public_key: false,
+        source_public_key_file: None,
         filter: FilterConfig::default(),
     }
 }
@@ -185,6 +207,7 @@ async fn serve(tcp: TcpStream, state: &Mutex<State>) -> Result<(), ConnectionErr
     let mut connection = Connection::new(tcp, "replica".to_owned(), 1 << 16);
     log_in(&mut connection, state).await?;
     let mut connect_state = None;
+    let mut asks_semi_sync = false;
     loop {
         let packet = connection.read_command(1 << 20).await?;
         let command = Command::parse(&packet).unwrap();
@@ -194,6 +217,7 @@ async fn serve(tcp: TcpStream, state: &Mutex<State>) -> Result<(), ConnectionErr
                 if let Some(text) = sql.strip_prefix("SET @slave_connect_state = ") {
                     connect_state = Some(text.trim_matches('\'').parse().unwrap());
                 }
+                asks_semi_sync |= sql.contains("@rpl_semi_sync_slave = 1");
                 answer(&mut connection, state, &sql).await?;
                 continue;
             }
@@ -218,7 +242,7 @@ async fn serve(tcp: TcpStream, state: &Mutex<State>) -> Result<(), ConnectionErr
             }
             other => panic!("a replica sent {other:?}"),
         };
-        return dump(&mut connection, state, asked, flags).await;
+        return dump(&mut connection, state, asked, (flags, asks_semi_sync)).await;
     }
 }
 
@@ -259,6 +283,9 @@ async fn answer(
     state: &Mutex<State>,
     sql: &str,
 ) -> Result<(), ConnectionError> {
+    if sql.starts_with("SELECT @@GLOBAL.rpl_semi_sync") {
+        return answer_semi_sync(connection, state, sql).await;
+    }
     let unknown = lock(state).unknown_variables;
     if unknown.iter().any(|name| sql.contains(name)) {
         let error = ServerError::new(1193, "Unknown system variable");
@@ -296,8 +323,8 @@ fn values(state: &State, sql: &str) -> Vec<(&'static str, String)> {
         match binlog.flavor {
             Flavor::MySql if !sql.contains("server_uuid") => {}
             Flavor::MySql => {
-                let uuid = "01010101-0101-0101-0101-010101010101";
-                row.push(("server_uuid", uuid.to_owned()));
+                let uuid = format!("01010101-0101-0101-0101-{:012}", binlog.server_id);
+                row.push(("server_uuid", uuid));
                 if sql.contains("gtid_mode") {
                     row.push(("gtid_mode", state.gtid_mode.to_owned()));
                 }
@@ -334,7 +361,7 @@ async fn dump(
     connection: &mut Connection,
     state: &Mutex<State>,
     asked: Asked,
-    flags: u16,
+    (flags, asks_semi_sync): (u16, bool),
 ) -> Result<(), ConnectionError> {
     let is_scan = flags & BINLOG_DUMP_NON_BLOCK != 0;
     let (mut packets, plan) = {
@@ -354,6 +381,16 @@ async fn dump(
     };
     if let Some(edit) = plan.edit {
         edit(&mut packets);
+    }
+    let plugin = lock(state).semi_sync;
+    let has_header = match plugin {
+        None | Some(SemiSyncPlugin::NoHeader) => false,
+        Some(SemiSyncPlugin::Unasked) => true,
+        Some(_) => asks_semi_sync,
+    };
+    if has_header {
+        let waits = plugin == Some(SemiSyncPlugin::EveryEvent);
+        return dump_semi_sync(connection, state, &packets, waits).await;
     }
     let mut framed = Vec::new();
     let mut sequence = connection.sequence();
@@ -383,6 +420,62 @@ async fn dump(
             Ok(())
         }
     }
+}
+
+/// MySQL before 8.0.26 and MariaDB have the older name.
+async fn answer_semi_sync(
+    connection: &mut Connection,
+    state: &Mutex<State>,
+    sql: &str,
+) -> Result<(), ConnectionError> {
+    if lock(state).semi_sync.is_none() || !sql.contains("master") {
+        let error = ServerError::new(1193, "Unknown system variable");
+        return connection.write_error(&error).await;
+    }
+    let columns = [Column::text("rpl_semi_sync_master_enabled")];
+    let rows = [vec![Some(b"1".to_vec())]];
+    connection.write_text_result(&columns, &rows).await
+}
+
+/// Sends the packets with the header for semi-sync; `waits_for_each`: each is to be acknowledged.
+async fn dump_semi_sync(
+    connection: &mut Connection,
+    state: &Mutex<State>,
+    packets: &[Packet],
+    waits_for_each: bool,
+) -> Result<(), ConnectionError> {
+    let mut sequence = connection.sequence();
+    connection.begin_semi_sync();
+    for packet in packets {
+        let asks = waits_for_each || packet.ends.is_some();
+        let mut payload = vec![0, 0xEF, u8::from(asks)];
+        payload.extend_from_slice(&packet.event);
+        let mut framed = Vec::new();
+        put_packet(&mut framed, &mut sequence, &payload);
+        connection.write_raw(&framed).await?;
+        connection.flush().await?;
+        if asks {
+            sequence = 1;
+        }
+        if waits_for_each {
+            receive_acknowledgement(connection, state).await?;
+        }
+    }
+    loop {
+        receive_acknowledgement(connection, state).await?;
+    }
+}
+
+async fn receive_acknowledgement(
+    connection: &mut Connection,
+    state: &Mutex<State>,
+) -> Result<(), ConnectionError> {
+    let packet = connection.read_packet(1 << 10).await?;
+    let Acknowledgement { file, position } = Acknowledgement::decode(&packet).unwrap();
+    let file = String::from_utf8(file.to_vec()).unwrap();
+    let at = SourcePosition::new(file, position);
+    lock(state).acknowledged.push((at, Instant::now()));
+    Ok(())
 }
 
 /// The packet as sent on the socket.

@@ -2,8 +2,8 @@
 
 use super::bytes::{self, RecordBytes, get_u8, get_u16, get_u32, get_u64};
 use super::{
-    IN_SECONDS, IS_AGAIN, LastRecorded, PathKey, Record, RecordError, Recorded, RecordedIdentity,
-    SECOND_US, SourceHistory, Step, TEXT_LEN, TextPart, WITHOUT_CHANGES,
+    ALTERED, IN_SECONDS, IS_AGAIN, LastRecorded, PathKey, Record, RecordError, Recorded,
+    RecordedIdentity, SECOND_US, SourceHistory, Step, TEXT_LEN, TextPart, WITHOUT_CHANGES,
 };
 use crate::gtid::MariaDbGtid;
 use crate::identity::{CopyEvidence, Fingerprint, IdentityKind};
@@ -76,8 +76,9 @@ fn transaction(record: &RecordBytes, code: u8, kind: IdentityKind) -> Result<Rec
         IdentityKind::MySql | IdentityKind::MariaDb => IN_SECONDS | WITHOUT_CHANGES,
     };
     let of_new = match (code, kind) {
-        (1, IdentityKind::MariaDb) => 0b11 | IS_AGAIN,
-        (1, _) => 0b11,
+        (1, IdentityKind::MariaDb) => 0b11 | IS_AGAIN | ALTERED,
+        (1, _) => 0b11 | ALTERED,
+        (3, _) => 1,
         _ => 0,
     };
     let flags = flags(record, of_gtid | of_new)?;
@@ -87,11 +88,16 @@ fn transaction(record: &RecordBytes, code: u8, kind: IdentityKind) -> Result<Rec
             step,
             transaction,
             emptied: flags & 1 != 0,
+            altered: flags & ALTERED != 0,
             may_be_repetition: flags & 2 != 0,
             is_again: flags & IS_AGAIN != 0,
         },
         2 => Record::Copy { step, transaction },
-        3 => Record::Ignored { step, transaction },
+        3 => Record::Ignored {
+            step,
+            transaction,
+            is_cleanup: flags & 1 != 0,
+        },
         _ => Record::BeforeStart { step, transaction },
     })
 }

@@ -2,8 +2,8 @@
 
 use super::bytes::{Fields, RecordBytes};
 use super::{
-    IN_SECONDS, IS_AGAIN, LastRecorded, PathKey, Record, Recorded, RecordedIdentity, SECOND_US,
-    SourceHistory, Step, TextPart, WITHOUT_CHANGES,
+    ALTERED, IN_SECONDS, IS_AGAIN, LastRecorded, PathKey, Record, Recorded, RecordedIdentity,
+    SECOND_US, SourceHistory, Step, TextPart, WITHOUT_CHANGES,
 };
 use crate::gtid::MariaDbGtid;
 use crate::identity::{CopyEvidence, Fingerprint};
@@ -18,16 +18,23 @@ impl Record {
                 step,
                 transaction,
                 emptied,
+                altered,
                 may_be_repetition,
                 is_again,
             } => {
                 let emptied = u8::from(*emptied);
                 let may_be_repetition = u8::from(*may_be_repetition) << 1;
                 let is_again = u8::from(*is_again) * IS_AGAIN;
-                recorded(1, emptied | may_be_repetition | is_again, step, transaction)
+                let altered = u8::from(*altered) * ALTERED;
+                let flags = emptied | may_be_repetition | is_again | altered;
+                recorded(1, flags, step, transaction)
             }
             Record::Copy { step, transaction } => recorded(2, 0, step, transaction),
-            Record::Ignored { step, transaction } => recorded(3, 0, step, transaction),
+            Record::Ignored {
+                step,
+                transaction,
+                is_cleanup,
+            } => recorded(3, u8::from(*is_cleanup), step, transaction),
             Record::BeforeStart { step, transaction } => recorded(4, 0, step, transaction),
             Record::SourceMoved {
                 step,

@@ -71,6 +71,7 @@ fn records(kind: IdentityKind) -> Vec<Record> {
             step,
             transaction,
             emptied: true,
+            altered: true,
             may_be_repetition: true,
             is_again: false,
         },
@@ -78,11 +79,16 @@ fn records(kind: IdentityKind) -> Vec<Record> {
             step,
             transaction,
             emptied: false,
+            altered: false,
             may_be_repetition: false,
             is_again: false,
         },
         Record::Copy { step, transaction },
-        Record::Ignored { step, transaction },
+        Record::Ignored {
+            step,
+            transaction,
+            is_cleanup: kind == IdentityKind::Anonymous,
+        },
         Record::SourceMoved {
             step,
             history,
@@ -374,6 +380,7 @@ fn only_mariadb_executes_a_gtid_again() {
         step: step(),
         transaction: recorded(kind),
         emptied: false,
+        altered: false,
         may_be_repetition: false,
         is_again: true,
     };
@@ -397,7 +404,7 @@ fn format_2_is_read_too() {
         head_records: 1,
     }
     .encode();
-    for (version, is_read) in [(1, false), (2, true), (3, true), (4, false)] {
+    for (version, is_read) in [(1, false), (2, true), (3, true), (4, true), (5, false)] {
         bytes[4] = version;
         let checksum = crc32fast::hash(&bytes[..RECORD_LEN - 4]);
         bytes[RECORD_LEN - 4..].copy_from_slice(&checksum.to_le_bytes());

@@ -31,6 +31,8 @@ pub struct BridgeWriter<'a> {
     /// The log file that is being copied from, by its number.
     source: Option<(u64, LogFile)>,
     sequence: i64,
+    /// Whether a transaction has used temporary tables.
+    uses_temporary_tables: bool,
 }
 
 impl<'a> BridgeWriter<'a> {
@@ -57,7 +59,13 @@ impl<'a> BridgeWriter<'a> {
             path,
             source: None,
             sequence: 0,
+            uses_temporary_tables: false,
         })
+    }
+
+    /// Whether a transaction of the bridge has used temporary tables.
+    pub fn uses_temporary_tables(&self) -> bool {
+        self.uses_temporary_tables
     }
 
     /// Appends a transaction of the log.
@@ -137,6 +145,7 @@ impl<'a> BridgeWriter<'a> {
     fn copy_event(&mut self, log: &LogFile, offset: u64) -> Result<u64, LogError> {
         let header = log.header_at(offset)?;
         let size = header.event_size as usize;
+        self.uses_temporary_tables |= header.flags & event::FLAG_THREAD_SPECIFIC != 0;
         let damage = |cause| LogError::Event {
             path: log.path().to_owned(),
             offset,
@@ -168,18 +177,30 @@ impl<'a> BridgeWriter<'a> {
         Ok(size as u64)
     }
 
-    /// Ends the bridge: readers continue at `next` in the log.
+    /// Ends the bridge, and returns the end of its last transaction. Readers continue at `next` in the
+    /// log, or, without it, wait at the bridge's end: its ROTATE leads to that.
     ///
     /// # Errors
     /// When it cannot be written, synced or renamed.
-    pub fn close(mut self, next: RelayLogPosition) -> Result<(), LogError> {
-        let name = self.log_dir.file_name(next.file);
-        let closing = rotate::leading_to(now(), self.server_id, 0, &name, next.offset);
+    pub fn close(mut self, next: Option<RelayLogPosition>) -> Result<u64, LogError> {
+        let end = self.tail.end();
+        let closing = match next {
+            Some(next) => {
+                let name = self.log_dir.file_name(next.file);
+                rotate::leading_to(now(), self.server_id, 0, &name, next.offset)
+            }
+            None => {
+                let name = self.path.file_name().unwrap_or_default().to_string_lossy();
+                let leading = |to| rotate::leading_to(now(), self.server_id, 0, &name, to);
+                leading(end + leading(0).len() as u64)
+            }
+        };
         stage_control(&mut self.tail, closing)?;
         self.tail.write_all()?;
         self.tail.sync()?;
         std::fs::rename(&self.tail.path, &self.path)
             .map_err(|cause| LogError::io("rename", &self.tail.path, cause))?;
-        sync_dir(&self.log_dir.dir)
+        sync_dir(&self.log_dir.dir)?;
+        Ok(end)
     }
 }

@@ -187,6 +187,7 @@ pub(super) fn record_of(
             step,
             transaction: recorded,
             emptied: transaction.emptied || placement.empties,
+            altered: transaction.altered || placement.empties,
             may_be_repetition: placement.may_be_repetition,
             is_again: placement.is_again,
         },
@@ -202,6 +203,7 @@ pub(super) fn record_of(
         Decision::BeforeOrigin | Decision::Own | Decision::Cleanup => Record::Ignored {
             step,
             transaction: recorded,
+            is_cleanup: *decision == Decision::Cleanup,
         },
     }
 }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::gtid::BinlogState;
 use crate::identity::Identity;
 use crate::relay_log::error::LogError;
 use crate::relay_log::published::SourceProgress;
@@ -53,6 +54,13 @@ impl Sources {
     ) -> Result<(), LogError> {
         *self.get_mut(source)? = progress;
         Ok(())
+    }
+
+    /// MariaDB: removes from what the sources have sent the transactions of the server that follow `before`.
+    pub(super) fn forget_sent(&mut self, server_id: u32, before: &BinlogState) {
+        for progress in &mut self.progress {
+            progress.sent.begin_again(server_id, before);
+        }
     }
 
     /// The first source whose position is known.

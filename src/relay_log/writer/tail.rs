@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use crate::atomic_file::NO_FOLLOW;
 use crate::relay_log::error::LogError;
 use crate::relay_log::published::{Condition, RelayLog};
 
@@ -35,6 +36,7 @@ impl Tail {
             .truncate(true)
             // Contains user data; must not be world-readable.
             .mode(0o640)
+            .custom_flags(NO_FOLLOW)
             .open(&path)
             .map_err(|cause| LogError::io("create", &path, cause))?;
         Ok(Self {

@@ -9,10 +9,4 @@ impl Writer {
     pub fn record_temporary_tables(&mut self, changes: &[TableChange]) {
         self.index.stage_temporary_tables(changes);
     }
-
-    /// Whether a source's own server has this server_id.
-    pub fn follows(&self, server_id: u32) -> bool {
-        let mut sources = self.sources.as_slice().iter();
-        sources.any(|source| source.server_id == server_id)
-    }
 }

@@ -1,5 +1,8 @@
 //! The accounts that may log in, and the decoys that unknown users are checked against.
 
+use std::net::IpAddr;
+
+use crate::config::AddressRange;
 use crate::protocol::StoredPassword;
 use crate::tls::PasswordKey;
 use aws_lc_rs::digest;
@@ -11,6 +14,15 @@ pub struct Privileges {
     pub replication: bool,
     /// Run statements that change something.
     pub admin: bool,
+    /// See the state of the relay.
+    pub monitor: bool,
+}
+
+impl Privileges {
+    /// Whether the account may see the state of the relay, its sources and its clients.
+    pub fn sees_status(self) -> bool {
+        self.replication || self.admin || self.monitor
+    }
 }
 
 /// An account that may log in.
@@ -20,8 +32,19 @@ pub struct Account {
     pub name: String,
     /// The stored form of the password.
     pub password: StoredPassword,
+    /// From which addresses clients may log in as this account; empty = from all.
+    pub hosts: Vec<AddressRange>,
     /// The account's privileges.
     pub privileges: Privileges,
+}
+
+impl Account {
+    /// Whether a client with this address may log in as this account. An unknown address may only where
+    /// all may.
+    fn allows(&self, address: Option<IpAddr>) -> bool {
+        let is_in = |address: IpAddr| self.hosts.iter().any(|range| range.contains(address));
+        self.hosts.is_empty() || address.is_some_and(is_in)
+    }
 }
 
 /// All accounts, and the key that protects passwords sent over connections without TLS.
@@ -54,11 +77,18 @@ impl Accounts {
         &self.key
     }
 
-    /// The account of that name, and the password that its answers are checked against. An unknown
+    /// Whether a client with this address may log in as any account.
+    pub fn allow_host(&self, address: Option<IpAddr>) -> bool {
+        let mut accounts = self.accounts.iter();
+        self.accounts.is_empty() || accounts.any(|account| account.allows(address))
+    }
+
+    /// The account of that name for a client with this address, and the password that its answers are checked against. An unknown
     /// user gets the decoy of one of the accounts: always the same one, also after a restart, and
     /// an attacker cannot tell which.
-    pub fn find(&self, user: &str) -> (Option<&Account>, StoredPassword) {
+    pub fn find(&self, user: &str, address: Option<IpAddr>) -> (Option<&Account>, StoredPassword) {
         let account = self.accounts.iter().find(|account| account.name == user);
+        let account = account.filter(|account| account.allows(address));
         let decoy = self.decoy(user);
         let password = account.map_or(decoy, |account| &account.password);
         (account, password.clone())

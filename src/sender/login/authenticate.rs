@@ -7,6 +7,8 @@
 //!                                   └─ else: "full" → password over TLS, or by RSA → OK
 //! ```
 
+use std::net::IpAddr;
+
 use super::accounts::Account;
 use super::error::{LoginError, access_denied, not_supported_auth_mode, refused};
 use super::options::{LOGIN_PACKET_LENGTH_MAX, LoginOptions};
@@ -37,6 +39,11 @@ enum Next {
     Impossible,
 }
 
+/// The client's address, as `hosts` of an account names it.
+pub(super) fn client_address(connection: &Connection) -> Option<IpAddr> {
+    Some(connection.peer_addr()?.ip())
+}
+
 /// Verifies the password and sends the OK.
 pub(super) async fn authenticate<'a>(
     connection: &mut Connection,
@@ -45,7 +52,9 @@ pub(super) async fn authenticate<'a>(
     greeting_scramble: [u8; SCRAMBLE_LENGTH],
     response: &HandshakeResponse,
 ) -> Result<&'a Account, LoginError> {
-    let (found, password) = options.accounts.find(&response.user);
+    let (found, password) = options
+        .accounts
+        .find(&response.user, client_address(connection));
     let (plugin, scramble, answer) = match next(&password, response, options.default_plugin) {
         Next::Answered(plugin) => {
             let answer = response.auth_response.clone();

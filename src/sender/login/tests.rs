@@ -4,11 +4,11 @@ use super::*;
 use crate::connection::client::{ConnectOptions, connect};
 use crate::connection::{ConnectionErrorCause, Phase};
 use crate::protocol::StoredPassword;
-use crate::protocol::auth::{AuthPlugin, Secret};
+use crate::protocol::auth::{AuthPlugin, Protection, Secret, ServerKey};
 use crate::protocol::command::Command;
 use crate::protocol::response::parse_error;
 use crate::sender::admission::{Admission, ConnectionLimits};
-use crate::tls::{ClientTls, PasswordKey, TlsMode, server_config};
+use crate::tls::{ClientTls, OfferedTls, PasswordKey, TlsMode, server_config};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -25,7 +25,13 @@ pub(super) struct Server {
 fn key_dir() -> &'static std::path::Path {
     static DIR: std::sync::LazyLock<tempfile::TempDir> = std::sync::LazyLock::new(|| {
         let dir = tempfile::tempdir().unwrap();
-        PasswordKey::open(dir.path()).unwrap();
+        // It is in the directory when it can be read.
+        assert!(
+            !PasswordKey::open(dir.path())
+                .unwrap()
+                .public_pem()
+                .is_empty()
+        );
         dir
     });
     DIR.path()
@@ -35,9 +41,10 @@ pub(super) fn account(name: &str, password: StoredPassword) -> Account {
     Account {
         name: name.to_owned(),
         password,
+        hosts: Vec::new(),
         privileges: Privileges {
             replication: true,
-            admin: false,
+            ..Privileges::default()
         },
     }
 }
@@ -103,6 +110,8 @@ pub(super) fn client(
             mode,
             ..ClientTls::default()
         },
+        offered_tls: OfferedTls::default(),
+        server_key: ServerKey::Requested,
         compression: None,
         connect_timeout: Duration::from_secs(10),
         read_buffer_size: 4096,
@@ -374,7 +383,12 @@ async fn a_client_with_another_plugin_is_switched() {
         let server = serve(options(default), false).await;
         let (mut connection, switch) = answer_greeting(&server, capabilities, named).await;
         let secret = Secret::new("secret");
-        let mut auth = crate::protocol::auth::ClientAuth::new("", &[1; 20], &secret, false);
+        let mut auth = crate::protocol::auth::ClientAuth::new(
+            "",
+            &[1; 20],
+            &secret,
+            Protection::Plain(ServerKey::Requested),
+        );
         let crate::protocol::auth::AuthStep::Send(answer) = auth.on_packet(&switch).unwrap() else {
             panic!("no switch: {switch:?}")
         };
@@ -412,4 +426,43 @@ async fn an_error_replaces_the_greeting() {
     assert_eq!(error.phase, Phase::Greeting);
     assert_eq!(error.server_error().unwrap().code, ER_CON_COUNT_ERROR);
     serving.await.unwrap();
+}
+
+#[tokio::test]
+async fn accounts_are_for_the_hosts_that_they_allow() {
+    let with_hosts = |name: &str, hosts: &[&str]| Account {
+        hosts: hosts.iter().map(|text| text.parse().unwrap()).collect(),
+        ..account(name, StoredPassword::from_plaintext("secret"))
+    };
+    let elsewhere = with_hosts("elsewhere", &["10.0.0.0/8", "::1"]);
+    let here = with_hosts("here", &["127.0.0.0/8"]);
+    let all = vec![elsewhere.clone(), here];
+    for (accounts, user, code) in [
+        (all.clone(), "here", None),
+        (
+            all,
+            "elsewhere",
+            Some((1045, "Access denied for user 'elsewhere'@'127.0.0.1'")),
+        ),
+        (
+            vec![elsewhere],
+            "elsewhere",
+            Some((
+                1130,
+                "Host '127.0.0.1' is not allowed to connect to this MySQL server",
+            )),
+        ),
+    ] {
+        let server = serve(options_with(accounts, AuthPlugin::Native), false).await;
+        let options = client(server.address, user, "secret", TlsMode::Disabled);
+        match (connect(&options).await, code) {
+            (Ok(_), None) => {}
+            (Err(error), Some((code, text))) => {
+                let error = error.server_error().unwrap();
+                assert_eq!(error.code, code);
+                assert!(error.message.starts_with(text), "{error}");
+            }
+            (outcome, _) => panic!("{user}: {outcome:?}"),
+        }
+    }
 }

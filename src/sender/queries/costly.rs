@@ -39,6 +39,16 @@ fn values_of_a_statement_are_limited_together() {
 }
 
 #[test]
+fn look_ups_in_the_log_are_limited() {
+    let mut asker = Asker::new(Flavor::MariaDb);
+    let look_up = "binlog_gtid_pos('relay-bin.000001',4)";
+    let list = |count: usize| format!("SELECT {}1", format!("{look_up},").repeat(count));
+    assert_eq!(code(&mut asker, &list(16)), 0);
+    assert_eq!(code(&mut asker, &list(17)), 1235);
+    assert_eq!(code(&mut asker, &list(1000)), 1235);
+}
+
+#[test]
 fn long_statements_are_refused() {
     let mut asker = Asker::new(Flavor::MySql);
     let list = |columns: usize| format!("SELECT {}1", "1,".repeat(columns - 1));

@@ -1,5 +1,7 @@
 //! Registering a session's replica, and serving its dumps.
 
+use std::sync::Arc;
+
 use super::state::{Flow, Session};
 use crate::connection::{ConnectionError, Phase};
 use crate::flavor::Flavor;
@@ -7,11 +9,13 @@ use crate::gtid::Uuid;
 use crate::protocol::ServerError;
 use crate::protocol::command::RegisterReplica;
 use crate::protocol::error_code::{ER_ACCESS_DENIED_ERROR, ER_UNKNOWN_ERROR};
+use crate::relay_log::RelayLog;
+use crate::sender::counters::Counters;
 use crate::sender::dump_output::DumpEnd;
-use crate::sender::dump_request::{DumpRequest, DumpStart, find_start};
+use crate::sender::dump_request::{DumpRequest, DumpStart, find_start, is_semi_sync};
 use crate::sender::known::{described, received_up_to, remember, save};
 use crate::sender::replicas::Replica;
-use crate::sender::sql_errors::missing_privilege;
+use crate::sender::sql_errors::{missing_privilege, no_log_yet};
 use crate::sender::stream::{self, DumpContext};
 
 /// A longer `report_host` is truncated to this many characters.
@@ -30,6 +34,9 @@ impl Session {
             );
             return Err(ServerError::new(ER_ACCESS_DENIED_ERROR, text));
         }
+        if self.environment.log().is_none() {
+            return Err(no_log_yet());
+        }
         let host = String::from_utf8_lossy(replica.host);
         let replica = Replica {
             server_id: replica.server_id,
@@ -38,6 +45,7 @@ impl Session {
             report_port: replica.port,
             ..Replica::default()
         };
+        Counters::count(&self.environment.replicas.counters.registrations);
         let client = &self.registration.client;
         self.environment.replicas.set_replica(client, replica);
         Ok(())
@@ -48,15 +56,17 @@ impl Session {
         self.variables.first_text(&names)?.parse().ok()
     }
 
-    /// The replica of this client, whose dump has this server_id.
-    fn dumping(&self, server_id: u32) -> Replica {
+    /// The replica of this client, which has requested this dump.
+    fn dumping(&self, request: &DumpRequest) -> Replica {
         let registered = self.registration.client.replica();
         let registered = registered.as_ref();
         Replica {
-            server_id,
+            server_id: request.server_id,
             server_uuid: self.replica_uuid(),
             report_host: registered.map_or_else(String::new, |known| known.report_host.clone()),
             report_port: registered.map_or(0, |known| known.report_port),
+            is_semi_sync: is_semi_sync(&self.variables),
+            by_gtid_set: request.set.is_some(),
             ..Replica::default()
         }
     }
@@ -68,17 +78,20 @@ impl Session {
             self.farewell(&missing_privilege("REPLICATION SLAVE")).await;
             return Ok(Flow::End);
         }
+        let Some(log) = self.environment.log() else {
+            self.farewell(&no_log_yet()).await;
+            return Ok(Flow::End);
+        };
         let client = self.registration.client.clone();
-        let replica = self.dumping(request.server_id);
-        let flavor = Flavor::of_version(self.environment.log.server_version());
+        let replica = self.dumping(&request);
+        let flavor = Flavor::of_version(log.server_version());
         let replica = self.environment.replicas.set_replica(&client, replica);
         self.environment
             .replicas
             .end_older_dumps(flavor, &client, &replica);
         // Nothing is removed while the start is being found.
-        let log = self.environment.log.clone();
         let pin = log.pin(described(&client, &replica));
-        let start = match self.find_start(request).await {
+        let start = match self.find_start(log.clone(), request).await {
             Ok(start) => start,
             Err(error) => {
                 tracing::warn!(peer = self.connection.peer_name(), %error, "dump refused");
@@ -86,24 +99,28 @@ impl Session {
                 return Ok(Flow::End);
             }
         };
-        pin.move_to(start.begins_at().file);
-        remember(&log, &client, &replica, start.begins_at());
-        save(&log).await;
+        if let Some(begin) = start.begins_at() {
+            pin.move_to(begin.file);
+            remember(&log, &client, &replica, begin);
+            save(&log).await;
+        }
         tracing::info!(
             peer = self.connection.peer_name(),
             server_id = replica.server_id,
-            file = start.file.name(self.environment.log.log_dir()),
+            file = start.file.name(log.log_dir()),
             position = start.position,
             by_gtid = start.by_gtid,
+            semi_sync = start.is_semi_sync,
             "dump started"
         );
         let context = DumpContext {
-            log: self.environment.log.clone(),
+            log: log.clone(),
             server_id: self.environment.options.server_id,
             write_timeout: self.environment.options.write_timeout,
             client: client.clone(),
             replica: replica.clone(),
             pin,
+            acknowledged: self.environment.replicas.acknowledged.clone(),
             shutdown: self.environment.shutdown.clone(),
         };
         let peer = self.connection.peer_name().to_owned();
@@ -130,12 +147,16 @@ impl Session {
         Ok(Flow::End)
     }
 
-    async fn find_start(&self, request: DumpRequest) -> Result<DumpStart, ServerError> {
+    async fn find_start(
+        &self,
+        log: Arc<RelayLog>,
+        request: DumpRequest,
+    ) -> Result<DumpStart, ServerError> {
         let environment = self.environment.clone();
         let variables = self.variables.clone();
         let found = tokio::task::spawn_blocking(move || {
             let uuid = environment.options.server_uuid;
-            find_start(&environment.log, uuid, &request, &variables)
+            find_start(&log, uuid, request, &variables)
         });
         found.await.unwrap_or_else(|_| {
             let text = "the start of the dump could not be found: internal error";

@@ -69,9 +69,12 @@ impl Session {
         environment: SessionEnvironment,
     ) -> Self {
         let peer = client.connection.peer_addr();
-        let registration = environment
-            .replicas
-            .register(connection_id, client.user.clone(), peer);
+        let registration = environment.replicas.register(
+            connection_id,
+            client.user.clone(),
+            peer,
+            client.connection.traffic().clone(),
+        );
         Self {
             host: registration.client.host(),
             registration,

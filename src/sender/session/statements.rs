@@ -7,45 +7,92 @@ use crate::protocol::ServerError;
 use crate::protocol::error_code::ER_UNKNOWN_ERROR;
 use crate::protocol::handshake::SERVER_STATUS_AUTOCOMMIT;
 use crate::protocol::response::{Column, OkPacket};
+use crate::relay_log::RelayLog;
 use crate::sender::answer::Answer;
 use crate::sender::binlog_events::{self, EventListing};
-use crate::sender::environment::SessionEnvironment;
+use crate::sender::counters::Counters;
+use crate::sender::environment::{SessionEnvironment, stopping};
 use crate::sender::queries;
+use crate::sender::relay_view::RelayView;
+use crate::sender::replicas::killed;
 use crate::sender::statement_context::Caller;
-use crate::sender::variables::RelayView;
+use crate::sender::value::Value;
+use crate::sender::waits::{Wait, Waits};
 
 impl Session {
     /// Answers COM_QUERY. Some answers read files, so they are made on a thread for blocking calls.
     pub(super) async fn query(&mut self, text: Vec<u8>) -> Result<(), ConnectionError> {
+        Counters::count(&self.environment.replicas.counters.questions);
+        let text = String::from_utf8_lossy(&text).into_owned();
+        let mut waits = Waits::default();
+        loop {
+            let (answer, answered) = self.evaluate(text.clone(), waits).await;
+            match answer {
+                Ok(Answer::Wait(wait)) => {
+                    let Some(value) = self.wait(&wait).await? else {
+                        return Ok(());
+                    };
+                    waits = answered.with(value);
+                }
+                answer => return self.answer(answer).await,
+            }
+        }
+    }
+
+    /// Evaluates a statement; `waits` are the results of the waits that it has already asked for.
+    async fn evaluate(
+        &mut self,
+        text: String,
+        waits: Waits,
+    ) -> (Result<Answer, ServerError>, Waits) {
         let mut variables = std::mem::take(&mut self.variables);
         let environment = self.environment.clone();
         let (user, host) = (self.user.clone(), self.host.clone());
         let (privileges, connection_id) = (self.privileges, self.registration.client.id);
         let answered = tokio::task::spawn_blocking(move || {
-            let text = String::from_utf8_lossy(&text);
-            let relay = relay_view(&environment);
+            let log = environment.log();
+            let version = environment.version(log.as_deref());
+            let relay = relay_view(&environment, log.as_deref(), &version);
             let caller = Caller {
                 replicas: &environment.replicas,
                 connection_id,
                 user: &user,
                 host: &host,
                 privileges,
+                waits: &waits,
             };
             let answer = queries::answer(&text, relay, &mut variables, caller);
             tracing::debug!(connection_id, %text, refused = answer.is_err(), "statement");
-            (variables, answer)
+            (variables, answer, waits)
         });
-        let answer = match answered.await {
-            Ok((variables, answer)) => {
+        match answered.await {
+            Ok((variables, answer, answered)) => {
                 self.variables = variables;
-                answer
+                (answer, answered)
             }
-            Err(_) => Err(ServerError::new(
-                ER_UNKNOWN_ERROR,
-                "the statement could not be answered: internal error",
-            )),
-        };
-        self.answer(answer).await
+            Err(_) => {
+                let error = ServerError::new(
+                    ER_UNKNOWN_ERROR,
+                    "the statement could not be answered: internal error",
+                );
+                (Err(error), Waits::default())
+            }
+        }
+    }
+
+    /// Waits; `None` when the session ends instead.
+    async fn wait(&mut self, wait: &Wait) -> Result<Option<Value>, ConnectionError> {
+        let mut kill = self.registration.client.follow_kill();
+        let mut shutdown = self.environment.shutdown.clone();
+        let log = self.environment.log();
+        let waiting = wait.run(log.as_deref(), &self.environment.sources);
+        tokio::select! {
+            value = waiting => Ok(Some(value)),
+            () = killed(&mut kill) => Ok(None),
+            () = stopping(&mut shutdown) => Ok(None),
+            // Whatever the client sends now is kept, so this only ends the wait of a client that is gone.
+            error = self.connection.wait_closed() => Err(error),
+        }
     }
 
     /// Sends an answer or an error.
@@ -79,6 +126,8 @@ impl Session {
                 let write = self.connection.write_text_result(&columns, &rows);
                 patience.wait(write).await
             }
+            // Waits end before their statement is answered.
+            Ok(Answer::Wait(_)) => Ok(Ok(())),
             Ok(Answer::Events(listing)) => return self.list_events(listing).await,
             Err(error) => patience.wait(self.connection.write_error(&error)).await,
         };
@@ -88,14 +137,15 @@ impl Session {
     /// Sends the rows of SHOW BINLOG EVENTS; each batch is written before the next one is read.
     async fn list_events(&mut self, listing: EventListing) -> Result<(), ConnectionError> {
         let columns = binlog_events::COLUMNS.map(|(name, kind)| Column { name, kind });
-        let _pin = (self.environment.log).pin(format!(
-            "connection {} (SHOW BINLOG EVENTS)",
-            self.registration.client.id
-        ));
+        let id = self.registration.client.id;
+        let reader = || format!("connection {id} (SHOW BINLOG EVENTS)");
+        let _pin = self.environment.log().map(|log| log.pin(reader()));
         let mut has_columns = false;
         let mut listing = Some(listing);
         while let Some(mut rest) = listing.take() {
-            let log = self.environment.log.clone();
+            let Some(log) = self.environment.log() else {
+                return Ok(());
+            };
             let made = tokio::task::spawn_blocking(move || {
                 let rows = rest.next_rows(&log)?;
                 Ok::<_, ServerError>(rows.map(|rows| (rest, rows)))
@@ -136,10 +186,17 @@ impl Session {
     }
 }
 
-fn relay_view(environment: &SessionEnvironment) -> RelayView<'_> {
+fn relay_view<'a>(
+    environment: &'a SessionEnvironment,
+    log: Option<&'a RelayLog>,
+    version: &'a str,
+) -> RelayView<'a> {
     RelayView {
-        log: &environment.log,
-        flavor: Flavor::of_version(environment.log.server_version()),
+        log,
+        version,
+        flavor: Flavor::of_version(version),
+        host: &environment.options.host,
+        sources: &environment.sources,
         server_id: environment.options.server_id,
         server_uuid: environment.options.server_uuid,
         write_timeout: environment.options.write_timeout,

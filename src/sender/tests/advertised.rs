@@ -51,12 +51,27 @@ const OF_THE_RELAY: &[(&str, &str)] = &[
     ("max_allowed_packet", "1073741824"),
     ("net_write_timeout", "30"),
     ("performance_schema", "OFF"),
+    ("rpl_semi_sync_master_enabled", "ON"),
     ("read_only", "ON"),
     ("server_id", "900"),
     ("version_comment", "binrelay, a binlog relay"),
     ("version_compile_machine", std::env::consts::ARCH),
     ("version_compile_os", std::env::consts::OS),
     ("wait_timeout", "28800"),
+];
+
+/// Names of the machine and of files; no statement reaches InnoDB, and no thread but one writes.
+const OF_THE_HOST: &[(&str, &str)] = &[
+    ("basedir", "/usr/"),
+    ("datadir", "/var/lib/binrelay/"),
+    ("hostname", "relay.example"),
+    ("innodb_read_only", "ON"),
+    ("max_binlog_size", "1073741824"),
+    ("port", "3306"),
+    ("report_host", "reported.example"),
+    ("report_port", "3307"),
+    ("slave_parallel_workers", "0"),
+    ("socket", ""),
 ];
 
 /// As above, on MySQL 9.7.
@@ -70,6 +85,9 @@ const MYSQL: &[(&str, &str)] = &[
     ("gtid_next", "AUTOMATIC"),
     ("gtid_owned", ""),
     ("gtid_purged", ""),
+    ("log_replica_updates", "ON"),
+    ("replica_parallel_workers", "0"),
+    ("rpl_semi_sync_source_enabled", "ON"),
     ("server_uuid", RELAY_UUID),
     ("super_read_only", "ON"),
     ("transaction_isolation", "REPEATABLE-READ"),
@@ -90,12 +108,28 @@ const MARIADB: &[(&str, &str)] = &[
     ("gtid_strict_mode", "OFF"),
     ("query_cache_size", "0"),
     ("query_cache_type", "OFF"),
+    ("slave_parallel_threads", "0"),
     ("tx_isolation", "REPEATABLE-READ"),
     ("tx_read_only", "OFF"),
     ("version", "10.11.19-MariaDB-log"),
 ];
 
-const STATUS: &[&str] = &["Connection_seconds", "Threads_connected", "Uptime"];
+const STATUS: &[&str] = &[
+    "Aborted_connects",
+    "Bytes_received",
+    "Bytes_sent",
+    "Com_binlog_dump",
+    "Connection_seconds",
+    "Connections",
+    "Max_used_connections",
+    "Questions",
+    "Threads_connected",
+    "Threads_running",
+    "Uptime",
+];
+
+/// After those, on MariaDB.
+const STATUS_MARIADB: &[&str] = &["Slave_connections", "Slaves_connected", "Slaves_running"];
 
 /// The relay understands or ignores these requests of a client; it has TLS. Not among them: several
 /// statements in one, prepared statements, LOAD DATA LOCAL, sessions' state in OK packets.
@@ -138,7 +172,7 @@ async fn every_variable_is_true_and_no_other_is_shown() {
         let mut connection = sender.connect("repl").await.unwrap();
         let dir = log.log().log_dir().dir.join("relay-bin");
         let basename = dir.to_string_lossy().into_owned();
-        let mut expected: Vec<_> = [OF_SESSIONS, OF_RESULTS, OF_THE_RELAY, own]
+        let mut expected: Vec<_> = [OF_SESSIONS, OF_RESULTS, OF_THE_RELAY, OF_THE_HOST, own]
             .concat()
             .into_iter()
             .chain([("log_bin_basename", basename.as_str())])
@@ -147,12 +181,7 @@ async fn every_variable_is_true_and_no_other_is_shown() {
         expected.sort();
         let shown = rows(&mut connection, "SHOW GLOBAL VARIABLES").await;
         assert_eq!(shown, expected, "{flavor:?}");
-        for name in [
-            "rpl_semi_sync_master_enabled",
-            "rpl_semi_sync_source_enabled",
-            "protocol_compression_algorithms",
-            "have_ssl",
-        ] {
+        for name in ["protocol_compression_algorithms", "have_ssl"] {
             let statement = format!("SELECT @@GLOBAL.{name}");
             let error = connection.query(&statement).await.unwrap_err();
             assert_eq!(error.server_error().unwrap().code, 1193, "{name}");
@@ -162,14 +191,22 @@ async fn every_variable_is_true_and_no_other_is_shown() {
 
 #[tokio::test]
 async fn every_status_row_and_capability_is_of_something_that_is_served() {
-    for flavor in [Flavor::MySql, Flavor::MariaDb] {
+    for (flavor, role) in [(Flavor::MySql, "source"), (Flavor::MariaDb, "master")] {
         let log = log_of(flavor);
         let sender = TestSender::of(&log).await;
         let (mut connection, greeting) = sender.login("repl").await.unwrap();
         assert_eq!(greeting.capabilities, CAPABILITIES, "{flavor:?}");
         let shown = rows(&mut connection, "SHOW GLOBAL STATUS").await;
         let names: Vec<&str> = shown.iter().map(|(name, _)| name.as_str()).collect();
-        assert_eq!(names, STATUS, "{flavor:?}");
+        let mut expected = match flavor {
+            Flavor::MySql => STATUS.to_vec(),
+            Flavor::MariaDb => [STATUS, STATUS_MARIADB].concat(),
+        };
+        // Those of semi-sync have the name of the role of a source in the version.
+        let semi_sync = ["clients", "status"].map(|row| format!("Rpl_semi_sync_{role}_{row}"));
+        expected.extend(semi_sync.iter().map(String::as_str));
+        expected.sort_unstable();
+        assert_eq!(names, expected, "{flavor:?}");
     }
 }
 

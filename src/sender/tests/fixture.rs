@@ -13,13 +13,13 @@ use crate::identity::Executed;
 use crate::log_thread::LogThread;
 use crate::protocol::ServerError;
 use crate::protocol::StoredPassword;
-use crate::protocol::auth::Secret;
+use crate::protocol::auth::{Secret, ServerKey};
 use crate::protocol::command::{self, BinlogDump, BinlogDumpGtid};
 use crate::protocol::response::{is_eof, is_error, parse_error};
 use crate::relay_log::{LogDir, LogOptions, RelayLog};
 use crate::sender::login::{Account, Accounts, Privileges};
-use crate::sender::{ConnectionLimits, Replicas, SenderOptions};
-use crate::tls::{ClientTls, PasswordKey, TlsMode, server_config};
+use crate::sender::{ConnectionLimits, HostNames, Replicas, SenderOptions, SourceRows};
+use crate::tls::{ClientTls, OfferedTls, PasswordKey, TlsMode, server_config};
 use crate::transaction::{Assembler, AssemblerOptions};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -213,6 +213,19 @@ impl TestLog {
     }
 }
 
+/// What the relay is called.
+pub fn host_names() -> HostNames {
+    HostNames {
+        host_name: "relay.example".to_owned(),
+        port: 3306,
+        report_host: "reported.example".to_owned(),
+        report_port: 3307,
+        data_dir: "/var/lib/binrelay/".to_owned(),
+        base_dir: "/usr/".to_owned(),
+        max_log_size: 1 << 30,
+    }
+}
+
 /// A sender on a port of its own.
 pub struct TestSender {
     pub port: u16,
@@ -237,14 +250,17 @@ impl TestSender {
         let account = |name: &str, replication| Account {
             name: name.to_owned(),
             password: StoredPassword::from_plaintext("secret"),
+            hosts: Vec::new(),
             privileges: Privileges {
                 replication,
-                admin: false,
+                ..Privileges::default()
             },
         };
         let options = SenderOptions {
             server_id: SERVER_ID,
             server_uuid: RELAY_UUID.parse().unwrap(),
+            flavor: None,
+            host: host_names(),
             accounts: Arc::new(Accounts::new(
                 vec![account("repl", true), account("nobody", false)],
                 PasswordKey::open(dir.path()).unwrap(),
@@ -262,7 +278,7 @@ impl TestSender {
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let replicas = Arc::new(Replicas::default());
+        let replicas = Arc::new(Replicas::new(Arc::default()));
         let (log, log_slot) = watch::channel(log);
         let (shutdown, stop) = watch::channel(false);
         let task = tokio::spawn(crate::sender::run(
@@ -270,6 +286,7 @@ impl TestSender {
             Arc::new(options),
             log_slot,
             replicas.clone(),
+            SourceRows::new(Vec::new),
             stop,
         ));
         TestSender {
@@ -314,6 +331,8 @@ impl TestSender {
                 mode: TlsMode::Disabled,
                 ..ClientTls::default()
             },
+            offered_tls: OfferedTls::default(),
+            server_key: ServerKey::Requested,
             compression,
             connect_timeout: Duration::from_secs(10),
             read_buffer_size: 64 << 10,

@@ -72,6 +72,7 @@ impl Assembler {
             spill: finished.spill,
             source_offset: position_after,
             emptied,
+            altered: self.trim.has_altered(),
             half: open.half,
             temporary_tables: open.temporary_tables,
         });

@@ -11,37 +11,35 @@ use mysql_async::prelude::Queryable;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
-use super::{Beginning, Master, Plan, Step};
+use super::follower::{Attachments, Follower};
+use super::{Address, Beginning, Master, Plan, Step};
 use crate::support::Deadline;
 use crate::support::programs::{binlog_tool, program};
 use crate::support::relay::{RELAY_HOST, Relay, RelayOptions, SourceOptions};
 use crate::support::replication::{
-    StartAt, attach, dual_masters, has_mark, kill_replicating, replica_status, resume_from_peer,
-    retry_each_second, settle, write_mark,
+    StartAt, attach, dual_masters, has_mark, kill_replicating, resume_from_peer, retry_each_second,
+    settle, wait_for_table, write_mark,
 };
 use crate::support::servers::{Kind, Server};
-use crate::support::tables::{checksum_tables, differences};
 use crate::support::topology::{Mode, TopologyOptions, master_options, replica_options, run_for};
+use crate::support::virtual_ip::VirtualIp;
 
 /// The last file of a fresh relay log.
 const RELAY_LOG: &str = "relay-bin";
 
-/// The end of a history.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Outcome {
-    Equal,
-    /// With the reason.
-    Loud(String),
-}
-
 pub struct Pair {
     kind: Kind,
-    mode: Mode,
-    masters: [Server; 2],
-    relay: Relay,
-    relay_runs: bool,
-    replica: Server,
+    pub(super) mode: Mode,
+    pub(super) masters: [Server; 2],
+    pub(super) relay: Relay,
+    pub(super) relay_runs: bool,
+    pub(super) replica: Server,
+    /// The one that is attached later, if there is one.
+    pub(super) follower: Option<Follower>,
+    /// The address of the source m1, and the master that has it.
+    address: Option<(VirtualIp, Master)>,
     copies: [Option<TempDir>; 2],
+    pub attachments: Attachments,
 }
 
 impl Pair {
@@ -59,25 +57,32 @@ impl Pair {
              CREATE TABLE test.history (id INT PRIMARY KEY AUTO_INCREMENT, writer INT, v INT)",
         )
         .await;
+        wait_for_table(&m2, "test", "history").await;
         let mut masters = [m1, m2];
         settle_masters(&masters).await;
         let seeded = match plan.beginning {
             Beginning::Earliest => None,
             Beginning::Middle => Some(grow_old(&mut masters, mode).await),
         };
-        let mut sources = Vec::new();
-        for (name, master) in ["m1", "m2"].into_iter().zip(&masters) {
-            let mut source = SourceOptions::of(name, master);
-            source.auto_position = mode.auto_position();
-            source.start = seeded.as_ref().map(|_| "latest".to_owned());
-            sources.push(source);
-        }
+        let address = match plan.address {
+            Address::Fixed => None,
+            Address::Virtual | Address::OnlyVirtual => {
+                Some((VirtualIp::of(masters[0].port).await, 0))
+            }
+        };
+        let m1_port = address.as_ref().map(|(address, _)| address.port);
+        let sources = sources(plan, &masters, m1_port);
         let relay = Relay::start(RelayOptions {
             replicate_do_db: Vec::new(),
             ..RelayOptions::new(sources)
         });
         relay.wait_streaming().await;
-        let replica = start_replica(kind, mode, seeded.as_ref()).await;
+        let copy = seeded.as_ref().map(TempDir::path);
+        let replica = start_replica(kind, mode, 11, copy).await;
+        let follower = match plan.has_attachment() {
+            true => Some(Follower::start(kind, mode, &masters[0], copy).await),
+            false => None,
+        };
         let at = mode.start_at(RELAY_LOG);
         attach(
             &replica,
@@ -94,8 +99,17 @@ impl Pair {
             relay,
             relay_runs: true,
             replica,
+            follower,
+            address,
             copies: [None, None],
+            attachments: Attachments::default(),
         }
+    }
+
+    /// The relay's replicas.
+    pub(super) fn replicas(&self) -> impl Iterator<Item = &Server> {
+        let attached = self.follower.iter().filter(|one| one.is_attached);
+        std::iter::once(&self.replica).chain(attached.map(|one| &one.server))
     }
 
     pub async fn step(&mut self, step: Step) {
@@ -124,6 +138,33 @@ impl Pair {
             Step::Copy(master) => self.copy(master).await,
             Step::Restore(master) => self.restore(master).await,
             Step::Reset(master) => self.reset(master).await,
+            Step::MoveAddress => self.move_address().await,
+            Step::Attach { lag } => self.attach(lag).await,
+        }
+    }
+
+    async fn move_address(&mut self) {
+        let (address, at) = self.address.as_mut().expect("a virtual address");
+        *at = 1 - *at;
+        address.move_to(self.masters[*at].port);
+        run_for(500).await;
+    }
+
+    async fn attach(&mut self, lag: bool) {
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut writers = Vec::new();
+        for server in &self.masters {
+            writers.push(write_until(server.connect().await, stop.clone()));
+        }
+        run_for(300).await;
+        let follower = self.follower.as_mut().expect("the plan has an attachment");
+        let (m1, relay) = (&self.masters[0], &self.relay);
+        let count = follower.attach(m1, relay, self.mode, lag).await;
+        self.attachments.add(count);
+        run_for(200).await;
+        stop.store(true, Ordering::Relaxed);
+        for writer in writers {
+            writer.await.expect("the writer ends");
         }
     }
 
@@ -136,14 +177,16 @@ impl Pair {
     }
 
     /// Waits until the replica has what both masters have written; false when it does not get it.
-    async fn reach(&self, secs: u64) -> bool {
+    pub(super) async fn reach(&self, secs: u64) -> bool {
         let writers = [&self.masters[0], &self.masters[1]];
         let mark = write_mark(&writers).await;
         let deadline = Deadline::after_secs(secs);
         loop {
             let mut has_all = true;
-            for writer in writers {
-                has_all &= has_mark(&self.replica, writer, mark).await;
+            for replica in self.replicas() {
+                for writer in writers {
+                    has_all &= has_mark(replica, writer, mark).await;
+                }
             }
             if has_all || deadline.passed() || self.complaint().await.is_some() {
                 return has_all;
@@ -283,90 +326,23 @@ impl Pair {
             attach(peer, "127.0.0.1", server.port, &at, extra).await;
         }
     }
+}
 
-    /// What the relay or the replica says is wrong.
-    async fn complaint(&self) -> Option<String> {
-        if !self.relay_runs {
-            return None;
-        }
-        let status = self.relay.status();
-        let sources = status["sources"].as_array().cloned().unwrap_or_default();
-        let failed = sources.iter().find(|source| source["state"] == "failed");
-        if let Some(source) = failed {
-            return Some(format!("{}: {}", source["name"], source["last_error"]));
-        }
-        let replica = replica_status(&self.replica).await;
-        let is_stopped = replica.sql_running != "Yes" || replica.io_running == "No";
-        (is_stopped && (replica.sql_errno != 0 || replica.io_errno != 0))
-            .then(|| format!("the replica: {} {}", replica.sql_error, replica.io_error))
+/// The relay's sources; `m1_port` is that of the virtual address.
+fn sources(plan: &Plan, masters: &[Server; 2], m1_port: Option<u16>) -> Vec<SourceOptions> {
+    let mut sources = vec![
+        SourceOptions::at("m1", m1_port.unwrap_or(masters[0].port)),
+        SourceOptions::of("m2", &masters[1]),
+    ];
+    for source in &mut sources {
+        source.auto_position = plan.mode.auto_position();
+        let is_middle = plan.beginning == Beginning::Middle;
+        source.start = is_middle.then(|| "latest".to_owned());
     }
-
-    /// The outcome, if something is wrong: the steps that follow are not taken.
-    pub async fn early_outcome(&self) -> Option<Outcome> {
-        let complaint = self.complaint().await?;
-        self.assert_only_their_rows().await;
-        Some(Outcome::Loud(complaint))
+    if plan.address == Address::OnlyVirtual {
+        sources.pop();
     }
-
-    /// The outcome after all steps.
-    pub async fn outcome(&self) -> Outcome {
-        let reached = self.reach(60).await;
-        if let Some(outcome) = self.early_outcome().await {
-            return outcome;
-        }
-        assert!(
-            reached,
-            "the replica does not have everything, and nothing says why: {:#}",
-            self.relay.status()
-        );
-        let deadline = Deadline::after_secs(30);
-        loop {
-            let found = self.differences().await;
-            if found.is_empty() {
-                return Outcome::Equal;
-            }
-            if let Some(outcome) = self.early_outcome().await {
-                return outcome;
-            }
-            assert!(
-                !deadline.passed(),
-                "a silent difference: {found:#?}\n{}",
-                self.relay.log()
-            );
-            run_for(500).await;
-        }
-    }
-
-    /// How the replica differs from the masters: from both if they differ, too.
-    async fn differences(&self) -> Vec<String> {
-        let mut least = Vec::new();
-        for database in ["test", "lost"] {
-            let mut there = checksum_tables(&self.replica, database).await;
-            there.retain(|name, _| !name.starts_with("mark_"));
-            let mut found = Vec::new();
-            for master in &self.masters {
-                let mut wanted = checksum_tables(master, database).await;
-                wanted.retain(|name, _| !name.starts_with("mark_"));
-                found.push(differences(&wanted, &there));
-            }
-            if found.iter().all(|lines| !lines.is_empty()) {
-                least.extend(found.into_iter().flatten());
-            }
-        }
-        least
-    }
-
-    /// While something is wrong rows may be missing, but none may differ.
-    async fn assert_only_their_rows(&self) {
-        let query = "SELECT CONCAT_WS(',', id, writer, v) FROM test.history";
-        let mut known: Vec<String> = Vec::new();
-        for master in &self.masters {
-            known.extend(master.rows(query).await);
-        }
-        let there: Vec<String> = self.replica.rows(query).await;
-        let foreign: Vec<&String> = there.iter().filter(|row| !known.contains(row)).collect();
-        assert!(foreign.is_empty(), "rows that no master has: {foreign:?}");
-    }
+    sources
 }
 
 async fn settle_masters(masters: &[Server; 2]) {
@@ -383,6 +359,11 @@ async fn grow_old(masters: &mut [Server; 2], mode: Mode) -> TempDir {
     for master in masters.iter() {
         purge(master).await;
     }
+    // The masters' own positions are in the new files as well.
+    for master in masters.iter() {
+        write(master, 1).await;
+    }
+    settle_masters(masters).await;
     masters[0].terminate();
     let directory = tempfile::tempdir_in("/tmp").expect("a directory in /tmp");
     copy_directory(&masters[0].data_dir(), &directory.path().join("data"));
@@ -399,8 +380,13 @@ async fn resume_stopped(master: &Server, mode: Mode) {
 }
 
 /// A fresh replica, or one with a copy of M1's data.
-async fn start_replica(kind: Kind, mode: Mode, seeded: Option<&TempDir>) -> Server {
-    let mut options = replica_options(kind, 11);
+pub async fn start_replica(
+    kind: Kind,
+    mode: Mode,
+    server_id: u32,
+    seeded: Option<&Path>,
+) -> Server {
+    let mut options = replica_options(kind, server_id);
     options.gtid = mode.has_gtids();
     let Some(copy) = seeded else {
         return Server::start(kind, options).await;
@@ -409,7 +395,7 @@ async fn start_replica(kind: Kind, mode: Mode, seeded: Option<&TempDir>) -> Serv
     options = options.extra("--skip-slave-start");
     let replica = Server::start_prepared(kind, options, |data| {
         std::fs::remove_dir_all(data).expect("the data directory is removed");
-        copy_directory(&copy.path().join("data"), data);
+        copy_directory(&copy.join("data"), data);
         let _ = std::fs::remove_file(data.join("auto.cnf"));
     })
     .await;
@@ -455,11 +441,17 @@ fn statement(writer: u32, number: u32) -> String {
     }
 }
 
-async fn purge(server: &Server) {
-    server.sql("FLUSH BINARY LOGS").await;
+/// The name of a master's newest binlog file.
+pub fn newest_file(server: &Server) -> String {
     let files = server.log_files();
     let newest = files.last().and_then(|path| path.file_name());
     let newest = newest.expect("a binlog file").to_string_lossy();
+    newest.into_owned()
+}
+
+async fn purge(server: &Server) {
+    server.sql("FLUSH BINARY LOGS").await;
+    let newest = newest_file(server);
     server
         .sql(&format!("PURGE BINARY LOGS TO '{newest}'"))
         .await;

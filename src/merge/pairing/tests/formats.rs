@@ -194,6 +194,24 @@ fn statement_that_the_peer_has_passed_stops_the_source() {
         Err(Unaligned::Ambiguous { timestamp: 6 })
     );
     assert_eq!(log.receive(1, 0, rows(2, 5)), Ok(Paired::Copy));
+    // Nor does it become certain by a source that was removed, or by restarts of the relay.
+    for restarts in [false, true] {
+        let mut log = Log::new(3);
+        log.receive(2, 0, statement(10, 3)).unwrap();
+        log.receive(0, 0, statement(10, 3)).unwrap();
+        assert_eq!(log.receive(1, 0, rows(1, 3)), Ok(Paired::Copy));
+        log.rotate();
+        if restarts {
+            log.restart();
+        }
+        log.receive(0, 0, statement(12, 5)).unwrap();
+        assert_eq!(
+            log.receive(1, 0, rows(2, 6)),
+            Err(Unaligned::Ambiguous { timestamp: 6 }),
+            "restarts: {restarts}"
+        );
+        assert_eq!(log.receive(1, 0, rows(2, 5)), Ok(Paired::Copy));
+    }
     // A statement that has set a row to the values that it had is not these rows.
     let same_values = of_kinds(statement(13, 5), Fingerprint::UPDATES);
     log.receive(0, 0, same_values).unwrap();

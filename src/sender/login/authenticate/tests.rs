@@ -134,7 +134,7 @@ fn unknown_user_always_gets_the_same_decoy() {
         let accounts = super::super::Accounts::new(accounts, key);
         (0..32)
             .map(|number| {
-                let (found, password) = accounts.find(&format!("unknown{number}"));
+                let (found, password) = accounts.find(&format!("unknown{number}"), None);
                 assert!(found.is_none());
                 password.has(Native)
             })

@@ -1,0 +1,38 @@
+//! Without GTIDs: transactions of a source's own server that other sources have delivered, and it has not sent.
+
+use super::queue::{OwnUnsent, RefusalNote, SourceCounters};
+use super::{LogThread, not_configured};
+use crate::merge::copies::DeliveredGtids;
+use crate::relay_log::LogError;
+
+impl LogThread {
+    /// Answers the question, and refuses the source if it has lost the transaction that is named in it.
+    pub(super) fn answer_own_unsent(
+        &mut self,
+        question: OwnUnsent,
+        counters: &[std::sync::Arc<SourceCounters>],
+    ) -> Result<(), LogError> {
+        let counters = counters.get(usize::from(question.source));
+        let counters = counters.ok_or_else(|| not_configured(&self.log, question.source))?;
+        let server_id = self.log.progress(question.path)?.server_id;
+        let ledger = self.log.ledger();
+        let unsent = self.merge.own_unsent(question.path, server_id, &ledger);
+        if let (Some(unsent), Some((refused, end))) = (unsent, question.refused)
+            && unsent == refused
+            && counters.refusal.borrow().is_none()
+        {
+            let delivered = ledger.describe(unsent);
+            let delivered = delivered.unwrap_or_else(|error| format!("unreadable: {error}"));
+            let note = RefusalNote::Reused {
+                expected: format!(
+                    "its own transaction that another source has delivered ({delivered})"
+                ),
+                found: format!("a binlog without it, up to its end at {end}"),
+            };
+            counters.refusal.send_replace(Some(note));
+        }
+        // The receiver may have connected again meanwhile.
+        let _ = question.done.send(unsent);
+        Ok(())
+    }
+}

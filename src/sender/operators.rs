@@ -1,0 +1,194 @@
+//! The operators of expressions, with the rules of servers for NULL and for comparing numbers with texts.
+
+use std::cmp::Ordering;
+
+use super::budget::PATTERN_LENGTH_MAX;
+use super::cursor::Cursor;
+use super::sql::{Token, matches_like};
+use super::value::Value;
+
+/// A number in a text has no more characters; what is after them is not read.
+const NUMBER_LENGTH_MAX: usize = 400;
+
+/// An operator with two operands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operator {
+    /// `OR`.
+    Or,
+    /// `AND`.
+    And,
+    /// `=`.
+    Equal,
+    /// `<>`, `!=`.
+    NotEqual,
+    /// `<`.
+    Less,
+    /// `<=`.
+    LessOrEqual,
+    /// `>`.
+    Greater,
+    /// `>=`.
+    GreaterOrEqual,
+    /// `LIKE`.
+    Like,
+    /// `NOT LIKE`.
+    NotLike,
+    /// `IN (…)`.
+    In,
+    /// `NOT IN (…)`.
+    NotIn,
+    /// `|`.
+    BitOr,
+    /// `&`.
+    BitAnd,
+}
+
+impl Operator {
+    /// Reads an operator if there is one.
+    pub fn read(cursor: &mut Cursor<'_>) -> Option<Self> {
+        let is_not = cursor.eat("NOT");
+        match cursor.next()? {
+            Token::Word(word) => match (word.to_ascii_uppercase().as_str(), is_not) {
+                ("OR", false) => Some(Operator::Or),
+                ("AND", false) => Some(Operator::And),
+                ("LIKE", false) => Some(Operator::Like),
+                ("LIKE", true) => Some(Operator::NotLike),
+                ("IN", false) => Some(Operator::In),
+                ("IN", true) => Some(Operator::NotIn),
+                _ => None,
+            },
+            Token::Symbol(symbol) if !is_not => match symbol {
+                '=' => Some(Operator::Equal),
+                '!' => cursor.eat_symbol('=').then_some(Operator::NotEqual),
+                '<' if cursor.eat_symbol('>') => Some(Operator::NotEqual),
+                '<' if cursor.eat_symbol('=') => Some(Operator::LessOrEqual),
+                '<' => Some(Operator::Less),
+                '>' if cursor.eat_symbol('=') => Some(Operator::GreaterOrEqual),
+                '>' => Some(Operator::Greater),
+                '|' => Some(Operator::BitOr),
+                '&' => Some(Operator::BitAnd),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// How tightly it binds: `a | b & c = d AND e` is `((a | (b & c)) = d) AND e`.
+    pub fn level(self) -> u8 {
+        match self {
+            Operator::Or => 0,
+            Operator::And => 1,
+            Operator::BitOr => 3,
+            Operator::BitAnd => 4,
+            _ => 2,
+        }
+    }
+}
+
+/// Applies any operator but IN.
+pub fn apply(operator: Operator, left: &Value, right: &Value) -> Value {
+    match operator {
+        Operator::Or | Operator::And => logical(operator == Operator::Or, left, right),
+        Operator::BitOr => bits(left, right, |a, b| a | b),
+        Operator::BitAnd => bits(left, right, |a, b| a & b),
+        Operator::Like => like(left, right, false),
+        Operator::NotLike => like(left, right, true),
+        _ => {
+            let ordering = compare(left, right);
+            truth(ordering.map(|ordering| match operator {
+                Operator::Equal => ordering.is_eq(),
+                Operator::NotEqual => ordering.is_ne(),
+                Operator::Less => ordering.is_lt(),
+                Operator::LessOrEqual => ordering.is_le(),
+                Operator::Greater => ordering.is_gt(),
+                _ => ordering.is_ge(),
+            }))
+        }
+    }
+}
+
+/// Whether a value is in a list; `is_not`: whether it is not.
+pub fn is_in(value: &Value, list: &[Value], is_not: bool) -> Value {
+    let compared: Vec<_> = list.iter().map(|other| compare(value, other)).collect();
+    let is_found = compared.contains(&Some(Ordering::Equal));
+    let is_known = is_found || !compared.contains(&None);
+    truth(is_known.then_some(is_found != is_not))
+}
+
+/// Whether a condition with this value holds.
+pub fn holds(value: &Value) -> bool {
+    is_true(value) == Some(true)
+}
+
+fn truth(value: Option<bool>) -> Value {
+    match value {
+        Some(value) => Value::Number(u8::from(value).to_string()),
+        None => Value::Null,
+    }
+}
+
+fn is_true(value: &Value) -> Option<bool> {
+    value.as_text().map(|text| float(text) != 0.0)
+}
+
+fn logical(is_or: bool, left: &Value, right: &Value) -> Value {
+    let (left, right) = (is_true(left), is_true(right));
+    // One of the two decides alone, even if the other is NULL.
+    if left == Some(is_or) || right == Some(is_or) {
+        return truth(Some(is_or));
+    }
+    truth(left.zip(right).map(|_| !is_or))
+}
+
+fn like(left: &Value, right: &Value, is_not: bool) -> Value {
+    let texts = left.as_text().zip(right.as_text());
+    truth(texts.map(|(text, pattern)| {
+        let is_like = pattern.len() <= PATTERN_LENGTH_MAX && matches_like(text, pattern);
+        is_like != is_not
+    }))
+}
+
+fn compare(left: &Value, right: &Value) -> Option<Ordering> {
+    let (a, b) = left.as_text().zip(right.as_text())?;
+    let is_number = |value: &Value| matches!(value, Value::Number(_));
+    if !is_number(left) && !is_number(right) {
+        // As with the collation of all texts here, which ignores case.
+        return Some(a.to_lowercase().cmp(&b.to_lowercase()));
+    }
+    match (a.parse::<i128>(), b.parse::<i128>()) {
+        (Ok(a), Ok(b)) => Some(a.cmp(&b)),
+        _ => float(a).partial_cmp(&float(b)),
+    }
+}
+
+fn bits(left: &Value, right: &Value, combine: fn(u64, u64) -> u64) -> Value {
+    match left.as_text().zip(right.as_text()) {
+        Some((a, b)) => Value::Number(combine(integer(a), integer(b)).to_string()),
+        None => Value::Null,
+    }
+}
+
+/// The 64 bits of a number.
+fn integer(text: &str) -> u64 {
+    let signed = || text.parse::<i64>().ok().map(i64::cast_unsigned);
+    text.parse()
+        .ok()
+        .or_else(signed)
+        // Rounded, and limited to the type.
+        .unwrap_or_else(|| float(text).round() as u64)
+}
+
+/// The number at the beginning of a text, or 0.
+fn float(text: &str) -> f64 {
+    let text = text.trim_start();
+    let is_part = |c: char| c.is_ascii_digit() || matches!(c, '.' | '-' | '+' | 'e' | 'E');
+    let end = text.find(|c| !is_part(c)).unwrap_or(text.len());
+    let mut end = end.min(NUMBER_LENGTH_MAX);
+    while end > 0 {
+        if let Some(Ok(number)) = text.get(..end).map(str::parse) {
+            return number;
+        }
+        end -= 1;
+    }
+    0.0
+}

@@ -1,0 +1,249 @@
+//! The list of expressions between SELECT and FROM, evaluated for each row of a table, and its groups.
+
+use super::answer::Answer;
+use super::budget::Budget;
+use super::cursor::Cursor;
+use super::expression::{Row, evaluate_in};
+use super::sql::Token;
+use super::statement_context::StatementContext;
+use super::value::Value;
+use crate::protocol::ServerError;
+use crate::protocol::response::ColumnKind;
+
+/// How the values of a group become one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Aggregate {
+    /// They are equal: the group is made by them.
+    None,
+    /// COUNT(*), or of values that are not NULL.
+    Count,
+    /// SUM of integers.
+    Sum,
+}
+
+/// One expression.
+#[derive(Debug)]
+struct Item<'a> {
+    name: String,
+    aggregate: Aggregate,
+    /// Where the expression begins; for aggregates, their argument.
+    start: Cursor<'a>,
+}
+
+/// The expressions of a SELECT.
+#[derive(Debug)]
+pub struct SelectList<'a> {
+    items: Vec<Item<'a>>,
+}
+
+impl<'a> SelectList<'a> {
+    /// Reads the list; `nulls` is a row with all columns of the table. `None` if it is not supported.
+    ///
+    /// # Errors
+    /// An unknown column or function, or the budget is exceeded.
+    pub fn read(
+        text: &str,
+        cursor: &mut Cursor<'a>,
+        context: &StatementContext<'_>,
+        nulls: Row<'_>,
+        budget: &mut Budget,
+    ) -> Result<Option<Self>, ServerError> {
+        let mut items = Vec::new();
+        loop {
+            if let Some(first) = all_columns(cursor) {
+                items.extend(nulls.iter().map(|(name, _)| Item {
+                    name: (*name).to_owned(),
+                    aggregate: Aggregate::None,
+                    start: first.clone(),
+                }));
+            } else {
+                let Some(item) = Item::read(text, cursor, context, nulls, budget)? else {
+                    return Ok(None);
+                };
+                items.push(item);
+            }
+            if !cursor.eat_symbol(',') {
+                return Ok(Some(Self { items }));
+            }
+        }
+    }
+
+    /// The number of columns.
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// The values for one row.
+    ///
+    /// # Errors
+    /// The budget is exceeded.
+    pub fn values(
+        &self,
+        context: &StatementContext<'_>,
+        row: Row<'_>,
+        budget: &mut Budget,
+    ) -> Result<Vec<Value>, ServerError> {
+        let values = self.items.iter().map(|item| {
+            if item
+                .start
+                .peek()
+                .is_some_and(|span| span.token.is_symbol('*'))
+            {
+                let column = row.iter().find(|(name, _)| *name == item.name);
+                let value =
+                    column.map_or(Value::Number("1".to_owned()), |(_, value)| value.clone());
+                return budget.spend(value);
+            }
+            let value = evaluate_in(&mut item.start.clone(), context, Some(row), budget)?;
+            Ok(value.unwrap_or(Value::Null))
+        });
+        values.collect()
+    }
+
+    /// The result of these rows.
+    pub fn answer(&self, rows: Vec<Vec<Value>>, is_grouped: bool, limit: usize) -> Answer {
+        let has_aggregates = self
+            .items
+            .iter()
+            .any(|item| item.aggregate != Aggregate::None);
+        let rows = match (is_grouped || has_aggregates, rows.is_empty()) {
+            (false, _) => rows,
+            (true, true) if is_grouped => rows,
+            (true, true) => vec![self.items.iter().map(Item::of_no_rows).collect()],
+            (true, false) => self.groups(rows),
+        };
+        let kind = |(index, item): (usize, &Item<'_>)| match item.aggregate {
+            Aggregate::Count => ColumnKind::Integer,
+            Aggregate::Sum => ColumnKind::Decimal,
+            Aggregate::None => {
+                let mut values = rows.iter().filter_map(|row| row.get(index));
+                let known = values.find(|value| **value != Value::Null);
+                known.map_or(ColumnKind::Text, Value::kind)
+            }
+        };
+        let kinds: Vec<ColumnKind> = self.items.iter().enumerate().map(kind).collect();
+        let names = self.items.iter().map(|item| item.name.clone());
+        Answer::Rows {
+            columns: names.zip(kinds).collect(),
+            rows: rows
+                .into_iter()
+                .take(limit)
+                .map(|row| row.into_iter().map(Value::into_text).collect())
+                .collect(),
+        }
+    }
+
+    fn groups(&self, rows: Vec<Vec<Value>>) -> Vec<Vec<Value>> {
+        let mut groups: Vec<Vec<Value>> = Vec::new();
+        for row in rows {
+            let is_same = |group: &&mut Vec<Value>| {
+                let values = self.items.iter().zip(group.iter().zip(&row));
+                values
+                    .filter(|(item, _)| item.aggregate == Aggregate::None)
+                    .all(|(_, (a, b))| a == b)
+            };
+            let found = groups.iter_mut().find(is_same);
+            let values = self.items.iter().zip(row);
+            match found {
+                None => groups.push(values.map(|(item, value)| item.first(value)).collect()),
+                Some(group) => {
+                    for (sum, (item, value)) in group.iter_mut().zip(values) {
+                        item.add(sum, value);
+                    }
+                }
+            }
+        }
+        groups
+    }
+}
+
+/// Reads `*`; returns where it is.
+fn all_columns<'a>(cursor: &mut Cursor<'a>) -> Option<Cursor<'a>> {
+    let start = cursor.clone();
+    cursor.eat_symbol('*').then_some(start)
+}
+
+impl<'a> Item<'a> {
+    fn read(
+        text: &str,
+        cursor: &mut Cursor<'a>,
+        context: &StatementContext<'_>,
+        nulls: Row<'_>,
+        budget: &mut Budget,
+    ) -> Result<Option<Self>, ServerError> {
+        let Some(begin) = cursor.peek().map(|span| span.start) else {
+            return Ok(None);
+        };
+        let aggregate = aggregate(cursor);
+        let start = cursor.clone();
+        let is_star = aggregate == Aggregate::Count && cursor.eat_symbol('*');
+        if !is_star && evaluate_in(cursor, context, Some(nulls), budget)?.is_none() {
+            return Ok(None);
+        }
+        if aggregate != Aggregate::None && !cursor.eat_symbol(')') {
+            return Ok(None);
+        }
+        let name = text.get(begin..cursor.end).unwrap_or_default().to_owned();
+        Ok(Some(Self {
+            name: alias(cursor).unwrap_or(name),
+            aggregate,
+            start,
+        }))
+    }
+
+    fn of_no_rows(&self) -> Value {
+        match self.aggregate {
+            Aggregate::Count => Value::Number("0".to_owned()),
+            Aggregate::None | Aggregate::Sum => Value::Null,
+        }
+    }
+
+    fn first(&self, value: Value) -> Value {
+        match (self.aggregate, &value) {
+            (Aggregate::Count, value) => Value::Number(u8::from(*value != Value::Null).to_string()),
+            _ => value,
+        }
+    }
+
+    fn add(&self, sum: &mut Value, value: Value) {
+        let number = |value: &Value| value.as_text().and_then(|text| text.parse::<i128>().ok());
+        let added = match self.aggregate {
+            Aggregate::None => return,
+            Aggregate::Count => i128::from(value != Value::Null),
+            Aggregate::Sum => match number(&value) {
+                Some(value) => value,
+                None => return,
+            },
+        };
+        let total = number(sum).unwrap_or_default().saturating_add(added);
+        *sum = Value::Number(total.to_string());
+    }
+}
+
+/// Reads the name of an aggregate function and its opening parenthesis.
+fn aggregate(cursor: &mut Cursor<'_>) -> Aggregate {
+    for (name, aggregate) in [("COUNT", Aggregate::Count), ("SUM", Aggregate::Sum)] {
+        let mut ahead = cursor.clone();
+        if ahead.eat(name) && ahead.eat_symbol('(') {
+            *cursor = ahead;
+            return aggregate;
+        }
+    }
+    Aggregate::None
+}
+
+/// Reads the name that a statement gives to a column, with or without AS.
+pub fn alias(cursor: &mut Cursor<'_>) -> Option<String> {
+    let has_as = cursor.eat("AS");
+    let is_alias = match cursor.peek().map(|span| &span.token) {
+        Some(Token::Word(word)) => {
+            has_as || !matches!(word.to_ascii_uppercase().as_str(), "FROM" | "LIMIT")
+        }
+        Some(Token::Text(_)) => true,
+        _ => false,
+    };
+    match cursor.next_if(is_alias)? {
+        Token::Word(name) | Token::Text(name) => Some(name.clone()),
+        _ => None,
+    }
+}

@@ -1,0 +1,82 @@
+//! The rows of SHOW STATUS.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::source_rows::SourceRowState;
+use super::statement_context::StatementContext;
+use crate::binlog::format_description::version_numbers;
+use crate::flavor::Flavor;
+
+/// All rows, by name.
+pub fn all(context: &StatementContext<'_>) -> Vec<(String, String)> {
+    let registry = context.caller.replicas;
+    let clients = registry.clients();
+    let own = clients
+        .iter()
+        .find(|client| client.id == context.caller.connection_id);
+    let dumps = clients.iter().filter(|client| {
+        let replica = client.replica();
+        replica.is_some_and(|replica| replica.progress.dumping.load(Relaxed))
+    });
+    let dumps = dumps.count();
+    let counters = &registry.counters;
+    let open = clients.iter().map(|client| &*client.traffic);
+    let (received, sent) = counters.bytes(open);
+    let questions = counters.questions.load(Relaxed);
+    let mut values = vec![
+        ("Aborted_connects", counters.aborted_connects.load(Relaxed)),
+        ("Bytes_received", received),
+        ("Bytes_sent", sent),
+        ("Com_binlog_dump", counters.dumps.load(Relaxed)),
+        ("Connections", counters.connections.load(Relaxed)),
+        ("Max_used_connections", counters.max_used_connections()),
+        ("Questions", questions),
+        ("Threads_connected", clients.len() as u64),
+        // The dumps, and this statement.
+        ("Threads_running", dumps as u64 + 1),
+        ("Uptime", registry.uptime_seconds()),
+    ];
+    if let Some(own) = own {
+        values.push(("Connection_seconds", own.connected_seconds()));
+    }
+    if context.relay.flavor == Flavor::MariaDb {
+        let sources = context.relay.sources.read();
+        let streaming = sources
+            .iter()
+            .filter(|source| source.state == SourceRowState::Streaming);
+        let registered = clients.iter().filter(|client| client.replica().is_some());
+        values.extend([
+            ("Slave_connections", counters.registrations.load(Relaxed)),
+            ("Slaves_connected", registered.count() as u64),
+            ("Slaves_running", streaming.count() as u64),
+        ]);
+    }
+    let mut values: Vec<(String, String)> = values
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value.to_string()))
+        .collect();
+    values.extend(semi_sync_status(context));
+    values.sort();
+    values
+}
+
+/// How many replicas acknowledge, and whether those that are waited for do so in time.
+fn semi_sync_status(context: &StatementContext<'_>) -> [(String, String); 2] {
+    let replicas = context.caller.replicas;
+    let numbers = version_numbers(context.relay.version);
+    let role = match context.relay.flavor {
+        Flavor::MySql if numbers >= (8, 0, 26) => "source",
+        _ => "master",
+    };
+    let is_on = !replicas.acknowledged.have_timed_out();
+    [
+        (
+            format!("Rpl_semi_sync_{role}_clients"),
+            replicas.semi_sync_count().to_string(),
+        ),
+        (
+            format!("Rpl_semi_sync_{role}_status"),
+            if is_on { "ON" } else { "OFF" }.to_owned(),
+        ),
+    ]
+}

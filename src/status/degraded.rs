@@ -1,0 +1,126 @@
+//! What an administrator must look at.
+
+use super::{Report, SourceReport, TIMED_OUT};
+use crate::config::AlertConfig;
+use crate::receiver::SourceState;
+use crate::sender::ReplicaReport;
+
+/// A sentence for each thing that is not as it should be.
+pub(super) fn reasons(report: &Report, alert: &AlertConfig) -> Vec<String> {
+    let mut reasons = Vec::new();
+    if report.relay.state != "running" {
+        reasons.push(format!("the relay log is {}", report.relay.state));
+    }
+    if report.relay.semi_sync_wait.as_deref() == Some(TIMED_OUT) {
+        reasons.push(
+            "semi-sync: transactions are acknowledged to the sources without the replicas, which did not \
+             acknowledge in time"
+                .to_owned(),
+        );
+    }
+    let sources = report.sources.iter();
+    reasons.extend(sources.filter_map(|source| of_source(source, alert)));
+    let replicas = report.replicas.iter();
+    reasons.extend(replicas.filter_map(|replica| of_replica(replica, alert)));
+    reasons
+}
+
+fn of_source(source: &SourceReport, alert: &AlertConfig) -> Option<String> {
+    let (name, state) = (&source.name, &source.state);
+    let silent = source.silent_seconds;
+    let silent = silent.filter(|silent| *silent > alert.source_silent.as_secs());
+    match silent {
+        _ if state == SourceState::Failed.name() => Some(format!("source {name} is failed")),
+        Some(silent) => Some(format!(
+            "source {name} is {state} and has sent nothing for {silent} s"
+        )),
+        None if state != SourceState::Streaming.name() => Some(format!("source {name} is {state}")),
+        None => None,
+    }
+}
+
+fn of_replica(replica: &ReplicaReport, alert: &AlertConfig) -> Option<String> {
+    let behind = replica.seconds_behind?;
+    (behind > alert.replica_lag.as_secs()).then(|| {
+        let ReplicaReport {
+            server_id, host, ..
+        } = replica;
+        format!("replica {server_id} ({host}) is {behind} s behind")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::status::RelayReport;
+
+    const ALERT: AlertConfig = AlertConfig {
+        replica_lag: Duration::from_secs(300),
+        source_silent: Duration::from_secs(120),
+    };
+
+    fn report(sources: Vec<SourceReport>, replicas: Vec<ReplicaReport>) -> Report {
+        let relay = RelayReport {
+            state: "running".to_owned(),
+            ..RelayReport::default()
+        };
+        Report {
+            relay,
+            sources,
+            replicas,
+        }
+    }
+
+    fn source(state: &str, silent_seconds: u64) -> SourceReport {
+        SourceReport {
+            name: "m1".to_owned(),
+            state: state.to_owned(),
+            silent_seconds: Some(silent_seconds),
+            ..SourceReport::default()
+        }
+    }
+
+    fn replica(seconds_behind: Option<u64>) -> ReplicaReport {
+        ReplicaReport {
+            server_id: 11,
+            host: "db11".to_owned(),
+            seconds_behind,
+            ..ReplicaReport::default()
+        }
+    }
+
+    #[test]
+    fn nothing_to_report_when_all_is_well() {
+        let replicas = vec![replica(Some(300)), replica(None)];
+        let report = report(vec![source("streaming", 120)], replicas);
+        assert_eq!(reasons(&report, &ALERT), Vec::<String>::new());
+    }
+
+    #[test]
+    fn each_reason_is_a_sentence() {
+        let sources = vec![
+            source("streaming", 121),
+            source("connecting", 500),
+            source("connecting", 5),
+            source("failed", 500),
+            source("stopped", 0),
+        ];
+        let mut report = report(sources, vec![replica(Some(301))]);
+        report.relay.state = "disk_full".to_owned();
+        report.relay.semi_sync_wait = Some(TIMED_OUT.to_owned());
+        let expected = [
+            "the relay log is disk_full",
+            "semi-sync: transactions are acknowledged to the sources without the replicas, which did not \
+             acknowledge in time",
+            "source m1 is streaming and has sent nothing for 121 s",
+            "source m1 is connecting and has sent nothing for 500 s",
+            "source m1 is connecting",
+            "source m1 is failed",
+            "source m1 is stopped",
+            "replica 11 (db11) is 301 s behind",
+        ];
+        assert_eq!(reasons(&report, &ALERT), expected);
+    }
+}

@@ -1,0 +1,122 @@
+//! Two masters that are semi-synchronous replicas of each other (T2), the relay as a semi-synchronous
+//! replica of both, and its two replicas: what a master has acknowledged to a client is never lost, whether
+//! that master or the relay is killed, nor when the master's data is gone with it.
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use crate::support;
+use crate::support::binlog_text::count_gtids;
+use crate::support::load::{Load, LoadReport, assert_acknowledged};
+use crate::support::replication::{
+    kill_replicating, retry_each_second, settle, start_replica, stop_replica, write_mark,
+};
+use crate::support::semi_sync::{Words, global_status, master_extra, replica_extra};
+use crate::support::topology::{Mode, Topology, TopologyOptions, run_for};
+use crate::support::{Profile, SeedNote, seed, seeds};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mysql() {
+    lose(Mode::MySqlAutoPosition).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mariadb() {
+    lose(Mode::MariaDbFilePosition).await;
+    if support::profile() == Profile::Long {
+        lose(Mode::MariaDbSlavePos).await;
+    }
+}
+
+async fn start(mode: Mode) -> Topology {
+    let kind = mode.kind();
+    let mut options = TopologyOptions::new(mode, seed());
+    options.attach_extra = retry_each_second(kind);
+    options.log_extra = vec!["max_size = \"1MiB\"".to_owned()];
+    options.source_extra = vec!["semi_sync = true".to_owned()];
+    options.master_extra = master_extra(kind);
+    options.replica_extra = replica_extra(kind);
+    Topology::start(options).await
+}
+
+/// Kills the relay and M1 in turn; at last M1 is lost with its data.
+async fn lose(mode: Mode) {
+    let _turn = support::turn();
+    let _note = SeedNote(seed());
+    let mut rng = StdRng::seed_from_u64(seed());
+    let mut topology = start(mode).await;
+    // As many times as there are seeds: in the gate few, otherwise hundreds.
+    let relay_kills = seeds(3, 200).len();
+    let master_kills = seeds(2, 50).len() as u32;
+    let mut reports = vec![lose_relay(&mut topology, &mut rng, relay_kills).await];
+    for round in 0..master_kills {
+        reports.push(lose_m1(&mut topology, &mut rng, round).await);
+    }
+    topology.settle(90).await;
+    topology.assert_replicas_equal_m1().await;
+    assert_on_replicas(&topology, &reports).await;
+    assert_each_gtid_once(&topology, mode);
+
+    // The relay is the only one that acknowledges to M1, and M1 does not return.
+    topology.m2.sql(stop_replica(mode.kind())).await;
+    let load = Load::start(&topology.m1, &topology.load_options(1, 90));
+    load.wait_for(rng.random_range(50..150)).await;
+    topology.m1.kill9();
+    reports.push(load.ended().await);
+    let replicas: Vec<_> = topology.replicas.iter().collect();
+    settle(&[&topology.m2], &replicas, 60).await;
+    assert_on_replicas(&topology, &reports).await;
+    topology.relay.terminate();
+    topology.relay.verify();
+}
+
+/// The relay is killed at random moments, while M1 waits for it alone.
+async fn lose_relay(topology: &mut Topology, rng: &mut StdRng, kills: usize) -> LoadReport {
+    let kind = topology.m1.kind;
+    topology.m2.sql(stop_replica(kind)).await;
+    let words = Words::of(kind);
+    let load = Load::start(&topology.m1, &topology.load_options(1, 0));
+    for _ in 0..kills {
+        load.wait_for(rng.random_range(10..80)).await;
+        run_for(rng.random_range(0..20)).await;
+        topology.relay.kill9();
+        run_for(rng.random_range(0..200)).await;
+        topology.relay.restart();
+    }
+    load.wait_for(20).await;
+    let report = load.finish().await;
+    assert_eq!(report.disconnected, 0, "{report:?}");
+    let no_tx = format!("Rpl_semi_sync_{}_no_tx", words.source);
+    assert_eq!(global_status(&topology.m1, &no_tx).await, "0");
+    topology.m2.sql(start_replica(kind)).await;
+    report
+}
+
+/// M1 is killed at a random moment, and returns.
+async fn lose_m1(topology: &mut Topology, rng: &mut StdRng, round: u32) -> LoadReport {
+    let load = Load::start(&topology.m1, &topology.load_options(1, 1 + round));
+    load.wait_for(rng.random_range(10..80)).await;
+    run_for(rng.random_range(0..20)).await;
+    kill_replicating(&mut topology.m1).await;
+    let report = load.ended().await;
+    assert_eq!(report.disconnected, 4, "all clients of a killed master");
+    topology.restart_m1().await;
+    // Its first commit shows that the relay has come back to it.
+    write_mark(&[&topology.m1]).await;
+    report
+}
+
+async fn assert_on_replicas(topology: &Topology, reports: &[LoadReport]) {
+    for replica in &topology.replicas {
+        for report in reports {
+            assert_acknowledged(replica, report, "").await;
+        }
+    }
+}
+
+/// Every transaction with a GTID is in the log once.
+fn assert_each_gtid_once(topology: &Topology, mode: Mode) {
+    let counts = count_gtids(mode.kind(), &topology.relay.log_files());
+    let twice: Vec<_> = counts.iter().filter(|(_, count)| **count != 1).collect();
+    assert!(!counts.is_empty() && twice.is_empty(), "{twice:?}");
+}

@@ -1,0 +1,127 @@
+//! How long a commit takes at the client of a semi-synchronous source, whose only replica is the relay or
+//! a real server of the same kind.
+
+use std::time::{Duration, Instant};
+
+use mysql_async::prelude::Queryable;
+use tokio::task::JoinSet;
+
+use crate::Options;
+use crate::report::Report;
+use crate::support::Deadline;
+use crate::support::relay::{Relay, RelayOptions, SourceOptions};
+use crate::support::replication::attach;
+use crate::support::semi_sync::{Words, global_status, master_extra, replica_extra};
+use crate::support::servers::{Kind, Server, ServerOptions};
+use crate::support::topology::{Mode, replica_options};
+
+/// How many clients commit at the same time.
+pub const CLIENTS: [u32; 2] = [1, 16];
+
+/// Mean seconds of a commit, a number for each round: of the real replica, and of the relay.
+#[derive(Default)]
+pub struct Latencies {
+    pub clients: u32,
+    pub replica: Vec<f64>,
+    pub relay: Vec<f64>,
+}
+
+impl Latencies {
+    fn of(clients: u32) -> Latencies {
+        Latencies {
+            clients,
+            ..Latencies::default()
+        }
+    }
+}
+
+/// Measures both in turn, round by round; before each, the other one leaves.
+pub async fn measure(kind: Kind, options: &Options, report: &mut Report) -> [Latencies; 2] {
+    let mut figures = CLIENTS.map(Latencies::of);
+    for round in 0..options.rounds {
+        for figures in &mut figures {
+            let replica = with_replica(kind, options.commits, figures.clients).await;
+            let relay = with_relay(kind, options, figures.clients).await;
+            report.note(&format!(
+                "{kind}, {} clients, round {}: a commit takes {:.3} ms with a server as replica, {:.3} ms with \
+                 the relay",
+                figures.clients,
+                round + 1,
+                replica * 1e3,
+                relay * 1e3
+            ));
+            figures.replica.push(replica);
+            figures.relay.push(relay);
+        }
+    }
+    figures
+}
+
+fn mode(kind: Kind) -> Mode {
+    match kind.is_mariadb() {
+        true => Mode::MariaDbFilePosition,
+        false => Mode::MySqlAutoPosition,
+    }
+}
+
+async fn source(kind: Kind) -> Server {
+    let mut options = ServerOptions::new(86);
+    options.extra = master_extra(kind);
+    Server::start(kind, options).await
+}
+
+async fn with_replica(kind: Kind, commits: u32, clients: u32) -> f64 {
+    let source = source(kind).await;
+    let mut options = replica_options(kind, 11);
+    options.extra = replica_extra(kind);
+    let replica = Server::start(kind, options).await;
+    let at = mode(kind).start_at("mysql-bin");
+    attach(&replica, "127.0.0.1", source.port, &at, "").await;
+    commit_time(&source, commits, clients).await
+}
+
+async fn with_relay(kind: Kind, options: &Options, clients: u32) -> f64 {
+    let source = source(kind).await;
+    let mut of_source = SourceOptions::of("m1", &source);
+    of_source.extra.push("semi_sync = true".to_owned());
+    let mut of_relay = RelayOptions::new(vec![of_source]);
+    of_relay.program.clone_from(&options.relay);
+    of_relay.replicate_do_db.clear();
+    let mut relay = Relay::start(of_relay);
+    relay.wait_streaming().await;
+    let took = commit_time(&source, options.commits, clients).await;
+    relay.terminate();
+    took
+}
+
+/// The mean time of a commit, in seconds, when each of `clients` commits so many single-row transactions.
+async fn commit_time(source: &Server, commits: u32, clients: u32) -> f64 {
+    let role = Words::of(source.kind).source;
+    let deadline = Deadline::after_secs(60);
+    while global_status(source, &format!("Rpl_semi_sync_{role}_clients")).await != "1" {
+        assert!(
+            !deadline.passed(),
+            "{source} has no semi-synchronous replica"
+        );
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    source
+        .sql("CREATE DATABASE test; CREATE TABLE test.t (id INT AUTO_INCREMENT PRIMARY KEY, a INT)")
+        .await;
+    let mut running = JoinSet::new();
+    for _ in 0..clients {
+        let mut conn = source.connect().await;
+        running.spawn(async move {
+            let began = Instant::now();
+            for a in 0..commits {
+                let insert = format!("INSERT INTO test.t (a) VALUES ({a})");
+                conn.query_drop(insert).await.expect("a commit");
+            }
+            began.elapsed().as_secs_f64() / f64::from(commits)
+        });
+    }
+    let times = running.join_all().await;
+    let no_tx = format!("Rpl_semi_sync_{role}_no_tx");
+    assert_eq!(global_status(source, &no_tx).await, "0", "all acknowledged");
+    times.iter().sum::<f64>() / f64::from(clients)
+}
