@@ -137,15 +137,7 @@ fn read_relay(root: &mut Section<'_, '_>) -> RelayConfig {
             is_listen_address,
         )
         .unwrap_or("0.0.0.0:3306");
-    const REPORT_HOST: &str = "a host name or address of 1 to 60 characters, without spaces";
-    let report_host = section.string_if("report_host", REPORT_HOST, |host| {
-        (1..=60).contains(&host.len())
-            && !host.contains(|c: char| c.is_whitespace() || c.is_control())
-    });
-    let report_host = report_host.map(str::to_owned);
-    let report_port = section
-        .number("report_port", 1..=65_535)
-        .and_then(|port| u16::try_from(port).ok());
+    let (report_host, report_port) = read_report(&mut section);
     let flavor = match section.choice("flavor", &["auto", "mysql", "mariadb"]) {
         Some(1) => FlavorChoice::Fixed(Flavor::MySql),
         Some(2) => FlavorChoice::Fixed(Flavor::MariaDb),
@@ -189,6 +181,20 @@ fn read_relay(root: &mut Section<'_, '_>) -> RelayConfig {
         semi_sync_wait_for_replicas: semi_sync_wait_for_replicas.unwrap_or(0),
         semi_sync_timeout: semi_sync_timeout.unwrap_or(Duration::from_secs(10)),
     }
+}
+
+/// The host and the port that sources show for the relay.
+fn read_report(section: &mut Section<'_, '_>) -> (Option<String>, Option<u16>) {
+    const HOST: &str = "a host name or address of 1 to 60 characters, without spaces";
+    let host = section.string_if("report_host", HOST, |host| {
+        (1..=60).contains(&host.len())
+            && !host.contains(|c: char| c.is_whitespace() || c.is_control())
+    });
+    let port = section.number("report_port", 1..=65_535);
+    (
+        host.map(str::to_owned),
+        port.and_then(|port| u16::try_from(port).ok()),
+    )
 }
 
 fn read_limits(root: &mut Section<'_, '_>, of_relay: Option<u32>) -> LimitsConfig {

@@ -46,17 +46,7 @@ impl Relay {
     /// # Errors
     /// When the log cannot be created, has failed, or a stage ended unexpectedly.
     pub async fn run(self, shutdown: watch::Receiver<bool>) -> Result<(), RelayError> {
-        tracing::info!(
-            "binrelay {}: server_id {}, data_dir {}, listening on {}",
-            env!("CARGO_PKG_VERSION"),
-            self.config.relay.server_id,
-            self.data_dir.path().display(),
-            self.config.relay.listen
-        );
-        receiver::announce_filters(self.data_dir.path(), &self.config.sources);
-        let started = self.recovered.as_ref().map(started).unwrap_or_default();
-        receiver::announce_starts(self.data_dir.path(), &self.config.sources, &started);
-        receiver::keep_offered_tls(self.data_dir.path(), &self.config.sources);
+        self.announce();
         let pipeline = Pipeline::new(&self, shutdown.clone());
         let resumed = match self.recovered {
             Some(recovered) => Some(pipeline.resume(recovered)?),
@@ -118,6 +108,22 @@ impl Relay {
         let _ = std::fs::remove_file(&self.config.admin.socket);
         drop(self.data_dir);
         outcome
+    }
+
+    /// Logs what runs, and what has changed in the configuration since the last run.
+    fn announce(&self) {
+        let (data_dir, sources) = (self.data_dir.path(), &self.config.sources);
+        tracing::info!(
+            "binrelay {}: server_id {}, data_dir {}, listening on {}",
+            env!("CARGO_PKG_VERSION"),
+            self.config.relay.server_id,
+            data_dir.display(),
+            self.config.relay.listen
+        );
+        receiver::announce_filters(data_dir, sources);
+        let started = self.recovered.as_ref().map(started).unwrap_or_default();
+        receiver::announce_starts(data_dir, sources, &started);
+        receiver::keep_offered_tls(data_dir, sources);
     }
 }
 

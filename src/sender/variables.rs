@@ -252,7 +252,7 @@ fn mysql(relay: &RelayView<'_>) -> Vec<Variable> {
         variables.push(global("slave_parallel_workers", number(0)));
         variables.push(global("innodb_read_only", number(1)));
     }
-    if (5, 6, 2) <= numbers && numbers < (8, 3, 0) {
+    if ((5, 6, 2)..(8, 3, 0)).contains(&numbers) {
         // Positions are in files of the data directory.
         variables.push(global("master_info_repository", text("FILE")));
     }

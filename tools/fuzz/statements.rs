@@ -88,7 +88,7 @@ pub fn fuzz_sql(data: &[u8]) {
                 privileges: Privileges {
                     replication: true,
                     monitor: false,
-                    admin: data.len() % 2 == 0,
+                    admin: data.len().is_multiple_of(2),
                 },
                 waits: &waits,
             };

@@ -22,11 +22,8 @@ impl Record {
                 may_be_repetition,
                 is_again,
             } => {
-                let emptied = u8::from(*emptied);
-                let may_be_repetition = u8::from(*may_be_repetition) << 1;
-                let is_again = u8::from(*is_again) * IS_AGAIN;
-                let altered = u8::from(*altered) * ALTERED;
-                let flags = emptied | may_be_repetition | is_again | altered;
+                let of_kind = (u8::from(*is_again) * IS_AGAIN) | (u8::from(*altered) * ALTERED);
+                let flags = u8::from(*emptied) | (u8::from(*may_be_repetition) << 1) | of_kind;
                 recorded(1, flags, step, transaction)
             }
             Record::Copy { step, transaction } => recorded(2, 0, step, transaction),
@@ -52,10 +49,7 @@ impl Record {
                 source,
                 number,
                 text,
-            } => text_of(9, text)
-                .put_u16(2, *source)
-                .put_u32(4, *number)
-                .seal(),
+            } => source_file(*source, *number, text),
             Record::Origin { number, text } => text_of(10, text).put_u32(4, *number).seal(),
             Record::EmptiedXa(xid) => text_of(11, xid).seal(),
             Record::EndedXa(xid) => text_of(12, xid).seal(),
@@ -88,6 +82,13 @@ impl Record {
             Record::DroppedTemporaryTable(table) => text_of(23, table).seal(),
         }
     }
+}
+
+fn source_file(source: u16, number: u32, text: &TextPart) -> RecordBytes {
+    text_of(9, text)
+        .put_u16(2, source)
+        .put_u32(4, number)
+        .seal()
 }
 
 fn path_queue(

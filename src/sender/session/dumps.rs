@@ -128,6 +128,11 @@ impl Session {
         if let Some(sent) = received_up_to(&log, &replica) {
             remember(&log, &client, &replica, sent);
         }
+        self.end_dump(end, &peer).await
+    }
+
+    /// Tells the client, and the log, why its dump has ended.
+    async fn end_dump(&mut self, end: DumpEnd, peer: &str) -> Result<Flow, ConnectionError> {
         match end {
             DumpEnd::Complete => return Ok(Flow::Continue),
             DumpEnd::Gone(error) => return Err(error),
