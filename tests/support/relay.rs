@@ -1,6 +1,7 @@
 //! The real relay as a child process.
 
 use std::fs::File;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -207,6 +208,9 @@ impl Relay {
     fn write_config(&self) {
         let text = self.options.toml(&self.data_dir(), self.port);
         std::fs::write(self.config(), text).expect("the configuration is written");
+        // It has passwords.
+        let mode = std::fs::Permissions::from_mode(0o600);
+        std::fs::set_permissions(self.config(), mode).expect("its mode is set");
     }
 
     pub fn config(&self) -> PathBuf {
