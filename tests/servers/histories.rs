@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::support::programs::free_port;
 use crate::support::relay::run_binrelay;
+use crate::support::replication::retry_each_second;
 use crate::support::servers::{Kind, Server};
 use crate::support::topology::{Mode, Topology, TopologyOptions};
 use crate::support::virtual_ip::VirtualIp;
@@ -207,6 +208,7 @@ async fn start(kind: Kind, mode: Mode) -> Topology {
     options.master_kind = kind;
     options.replica_kind = kind;
     options.replicas = 1;
+    options.attach_extra = retry_each_second(kind);
     let topology = Topology::start(options).await;
     topology
         .m1
