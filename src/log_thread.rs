@@ -20,6 +20,7 @@ mod opening;
 mod own_transactions;
 mod paths;
 mod queue;
+mod retention;
 mod source;
 mod temporary_tables;
 #[cfg(test)]
@@ -38,6 +39,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
+use self::retention::FollowedPaths;
 use self::source::{Repetition, Source};
 use crate::gtid::GtidSet;
 use crate::identity::IdentityKind;
@@ -64,6 +66,7 @@ pub struct LogThread {
     temporary_tables: TemporaryTables,
     /// MySQL: GTIDs that count as delivered by decision of an administrator.
     counted: GtidSet,
+    followed: FollowedPaths,
 }
 
 impl LogThread {
@@ -150,11 +153,14 @@ impl LogThread {
             self.temporary_tables.clear();
         }
         let carried = carried_over(&self.merge, &self.temporary_tables, &self.counted, next);
-        self.log.start_file(&CarriedOver {
+        let carried = CarriedOver {
             ends_temporary_tables,
             new_history,
             ..carried
-        })
+        };
+        self.log.start_file(&carried)?;
+        self.followed.report(&self.log, &carried.paths);
+        Ok(())
     }
 
     /// Records what is new about the source of `batch`, before its transactions are compared with
@@ -207,7 +213,8 @@ impl LogThread {
     /// When the log fails.
     pub fn move_source(&mut self, batch: &TransactionBatch) -> Result<(), LogError> {
         self.note_ended_sessions(batch)?;
-        if self.log.begins_with(batch) || self.ends_temporary_tables() {
+        let begins = self.log.begins_with(batch) || self.ends_temporary_tables();
+        if begins || self.log.is_index_full() {
             self.start_file()?;
         }
         self.note_source(batch)?;
@@ -261,6 +268,7 @@ impl LogThread {
             if outcome.is_ok() && self.log.is_durable() {
                 counters.iter().for_each(|source| source.note_durable());
             }
+            let outcome = outcome.and_then(|()| self.serve_requests());
             if let Err(error) = outcome {
                 fail(self.log(), &error);
                 // Dropping the receiver closes the queue: the sources stop. Transactions that are
@@ -287,6 +295,7 @@ impl LogThread {
                         memory,
                     } = queued;
                     len += batch.len();
+                    self.followed.note(source, batch.source);
                     let source = counters.get(usize::from(source));
                     let source = source.ok_or_else(|| not_configured(&self.log, batch.source))?;
                     if usize::from(batch.source) >= self.sources.len() {

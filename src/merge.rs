@@ -28,7 +28,9 @@ pub use error::{MergeError, SettleError};
 
 use self::copies::{Copies, Known};
 use self::halves::OpenHalves;
-use self::pairing::{Arrival, Ledger, Paired, Pairing};
+use self::pairing::{Arrival, Ledger, Paired, Pairing, Unaligned};
+
+use std::collections::BTreeMap;
 
 use crate::flavor::Flavor;
 use crate::gtid::{BinlogState, GtidSet};
@@ -159,8 +161,22 @@ impl Merge {
         source: u16,
         server_id: u32,
         new_history: Option<(RecordNumber, RecordNumber)>,
+        removed_until: &BTreeMap<u32, u32>,
     ) {
-        self.pairing.begin_again(source, server_id, new_history);
+        self.pairing
+            .begin_again(source, server_id, new_history, removed_until);
+    }
+
+    /// As [`Pairing::lose_before`].
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub fn lose_before(
+        &mut self,
+        first: RecordNumber,
+        ledger: &impl Ledger,
+    ) -> Result<(), Unaligned> {
+        self.pairing.lose_before(first, ledger)
     }
 
     /// As [`Pairing::own_unsent`].

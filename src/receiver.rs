@@ -54,6 +54,7 @@ mod semi_sync_status;
 mod shared_domain;
 mod source_end;
 mod source_queries;
+mod source_retention;
 mod start_changes;
 mod status;
 mod stream;

@@ -5,11 +5,12 @@
 //! ```
 //!
 //! `open` acquires the data directory, the log and the sockets; `run` starts the stages, and
-//! `supervisor` watches them: a stage that ends when it should not ends the process. `systemd`
-//! reports to systemd.
+//! `supervisor` watches them: a stage that ends when it should not ends the process. `retention` removes old log
+//! files meanwhile, and `systemd` reports to systemd.
 
 mod error;
 mod open;
+mod retention;
 mod run;
 mod source_rows;
 mod supervisor;

@@ -2,7 +2,7 @@
 //!
 //! [`Writer`] appends, syncs and publishes; [`recover`] finds the log's state after a stop;
 //! [`coordinates`] looks up positions, and [`reader`] reads files; [`held`], [`held_paths`] and [`bridge`]
-//! attach replicas that followed something else. The writer knows nothing about
+//! attach replicas that followed something else; [`retention`] and [`purge`] remove old files. The writer knows nothing about
 //! how the merge decides: [`crate::log_thread`] calls both.
 #![doc = include_str!("relay_log/format.md")]
 
@@ -20,11 +20,16 @@ pub mod index_record;
 pub mod ledger;
 mod names;
 mod published;
+pub mod purge;
+mod purged_before;
 pub mod reader;
 mod recorded;
 pub mod recover;
+pub mod removed_until;
 mod replay_pairing;
 mod replica_acknowledgements;
+mod reserve;
+pub mod retention;
 mod temporary_table;
 mod writer;
 
@@ -34,6 +39,7 @@ pub use files::LogDir;
 pub use published::{Condition, LastReceived, LogState, RelayLog, SourceProgress};
 pub use recorded::{started_sources, was_recorded};
 pub use replica_acknowledgements::{ReplicaAcknowledgements, ReplicaWait, Satisfied};
+pub use retention::RetentionOptions;
 pub use writer::{CarriedOver, LogOptions, OpenedLog, WriteError, Writer};
 
 pub use crate::position::{RelayLogPosition, SourcePosition};

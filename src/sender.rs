@@ -6,13 +6,13 @@
 //! ```
 //! [`run`] accepts, within the limits of `admission`; `login` authenticates; `session` is one client's command loop. SQL: `queries`
 //! answers a statement, with `sql`, `cursor` and `expression` reading it, `shows`, `set_statement`,
-//! `kill`, `variables` and `information_schema` answering it, and `binlog_events` and `event_info`
+//! `kill`, `purge_statement` (with `datetime`), `variables` and `information_schema` answering it, and `binlog_events` and `event_info`
 //! listing a file's events. Dumps: `dump_request` finds where a stream starts and `stream` runs it:
 //! `block_reader` reads the log, `walk` decides event by event, `packets` frames the events, `semi_sync` records
 //! acknowledgements, `until` where MariaDB's UNTIL ends it,
 //! `old_replicas` and `without_checksums` change events for clients that do not know them,
 //! `dump_output` writes to the client.
-//! `refusals` and `sql_errors` contain the errors of real servers; `replicas` is the registry of
+//! `known` records which log files replicas need, as far as they have not certainly `received` them. `refusals` and `sql_errors` contain the errors of real servers; `replicas` is the registry of
 //! connected clients.
 //!
 //! A sender reads the published part of the relay log, and nothing else of the relay.
@@ -25,6 +25,7 @@ mod budget;
 mod control_events;
 mod counters;
 mod cursor;
+mod datetime;
 mod dump_output;
 mod dump_request;
 mod environment;
@@ -36,12 +37,15 @@ mod grants;
 mod help;
 mod information_schema;
 mod kill;
+mod known;
 pub mod login;
 mod old_replicas;
 mod operators;
 mod packets;
 mod process_list;
+mod purge_statement;
 mod queries;
+mod received;
 mod refusals;
 mod relay_view;
 mod replica_status;
@@ -82,6 +86,7 @@ use counters::Counters;
 pub use environment::{HostNames, SenderOptions};
 use environment::{SessionEnvironment, stopping};
 use failed_logins::FailedLogins;
+pub use known::remember_all;
 pub use queries::answer as answer_statement;
 pub use relay_view::RelayView;
 pub use replicas::{ReplicaReport, Replicas};

@@ -4,6 +4,7 @@
 
 mod degraded;
 mod only_here;
+mod space;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -63,6 +64,16 @@ pub struct RelayReport {
     pub semi_sync_wait: Option<String>,
     /// Why the log is not `running`.
     pub last_error: Option<ErrorReport>,
+    /// Bytes of all log files and their indexes.
+    #[serde(default)]
+    pub log_bytes: Option<u64>,
+    /// Free bytes of the file system of `data_dir`.
+    #[serde(default)]
+    pub disk_free_bytes: Option<u64>,
+    /// In how many seconds it is full at the rate of the last hour; null if it is not being filled, or the rate is
+    /// not known.
+    #[serde(default)]
+    pub disk_full_seconds: Option<u64>,
     /// Conflicts of the sources since the start; null where they are not detected.
     #[serde(default)]
     pub conflicts: Option<u64>,
@@ -203,7 +214,8 @@ impl Parts {
             sources: sources.collect(),
             replicas,
         };
-        report.relay.degraded = degraded::reasons(&report, &self.alert);
+        let reasons = degraded::reasons(&report, &self.alert);
+        report.relay.degraded.splice(..0, reasons);
         report
     }
 
@@ -271,7 +283,7 @@ impl Parts {
             }),
             last_error: error.map(|message| ErrorReport::new(0, message, SystemTime::now())),
             conflicts: self.conflicts.as_ref().map(|found| found.count()),
-            degraded: Vec::new(),
+            ..self.space(log, state)
         }
     }
 }

@@ -47,6 +47,7 @@ pub(super) enum Decision {
 impl Decider {
     /// `boundaries` are the sources that have confirmed their positions.
     pub(super) fn decide(&self, boundaries: &BTreeSet<Arc<str>>) -> Result<Decision, AttachError> {
+        let _pin = self.log.pin("binrelay attach or position".to_owned());
         let (part, state) = LogPart::published(&self.log);
         match &self.place {
             Place::Gtids(gtids) if self.makes_bridge => {

@@ -9,9 +9,11 @@ use std::collections::{BTreeMap, VecDeque};
 use super::error::AttachError;
 use super::messages::OriginEnd;
 use crate::identity::Fingerprint;
+use crate::merge::pairing::second;
 use crate::position::RecordNumber;
 use crate::relay_log::held::{LogPart, RecordSet};
 use crate::relay_log::index_record::{Record, RecordedIdentity};
+use crate::relay_log::removed_until;
 
 /// The search for the end of one origin's transactions.
 struct Search {
@@ -71,6 +73,7 @@ pub(super) fn held_up_to(part: &LogPart<'_>, ends: &[OriginEnd]) -> Result<Recor
         }
         Ok(())
     })?;
+    check_removed(part, &searches)?;
     let mut ends = BTreeMap::new();
     for (server_id, search) in searches {
         match (search.found, search.count) {
@@ -96,6 +99,21 @@ pub(super) fn held_up_to(part: &LogPart<'_>, ends: &[OriginEnd]) -> Result<Recor
         Ok(())
     })?;
     Ok(held)
+}
+
+/// Refuses a replica that may lack transactions which were removed from the log: the log has no later ones of
+/// their server, and the replica's last one is not certainly later.
+fn check_removed(part: &LogPart<'_>, searches: &BTreeMap<u32, Search>) -> Result<(), AttachError> {
+    for (server_id, until) in removed_until::read(part.log_dir)? {
+        let is_held = searches.get(&server_id).is_some_and(|search| {
+            let newest = search.last.iter().map(second).max();
+            search.is_in_log || newest.is_some_and(|newest| newest > until)
+        });
+        if !is_held {
+            return Err(AttachError::OriginUnknown(server_id));
+        }
+    }
+    Ok(())
 }
 
 /// Passes the transactions that count as delivered to `accept`: the fingerprint, if it can be

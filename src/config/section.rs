@@ -128,17 +128,6 @@ impl<'r, 't> Section<'r, 't> {
         self.reader().warnings.push(warning);
     }
 
-    /// Warns that a key, if present, has no effect in this version.
-    pub(super) fn warn_not_served(&mut self, key: &str, effect: &str) {
-        if self.has(key) {
-            let warning = format!(
-                "{}: accepted, but has no effect yet: {effect}",
-                self.full_key(key)
-            );
-            self.reader().warnings.push(warning);
-        }
-    }
-
     /// Refuses a key with a specific message; for an absent key the line is that of the section's
     /// header.
     pub(super) fn refuse(&mut self, key: &str, message: &str) {

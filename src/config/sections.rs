@@ -44,6 +44,7 @@ const LOG: &[&str] = &[
     "sync",
     "expire_after",
     "max_total_size",
+    "keep_for_replicas",
     "spill_size",
 ];
 
@@ -136,15 +137,7 @@ fn read_relay(root: &mut Section<'_, '_>) -> RelayConfig {
             is_listen_address,
         )
         .unwrap_or("0.0.0.0:3306");
-    const REPORT_HOST: &str = "a host name or address of 1 to 60 characters, without spaces";
-    let report_host = section.string_if("report_host", REPORT_HOST, |host| {
-        (1..=60).contains(&host.len())
-            && !host.contains(|c: char| c.is_whitespace() || c.is_control())
-    });
-    let report_host = report_host.map(str::to_owned);
-    let report_port = section
-        .number("report_port", 1..=65_535)
-        .and_then(|port| u16::try_from(port).ok());
+    let (report_host, report_port) = read_report(&mut section);
     let flavor = match section.choice("flavor", &["auto", "mysql", "mariadb"]) {
         Some(1) => FlavorChoice::Fixed(Flavor::MySql),
         Some(2) => FlavorChoice::Fixed(Flavor::MariaDb),
@@ -188,6 +181,20 @@ fn read_relay(root: &mut Section<'_, '_>) -> RelayConfig {
         semi_sync_wait_for_replicas: semi_sync_wait_for_replicas.unwrap_or(0),
         semi_sync_timeout: semi_sync_timeout.unwrap_or(Duration::from_secs(10)),
     }
+}
+
+/// The host and the port that sources show for the relay.
+fn read_report(section: &mut Section<'_, '_>) -> (Option<String>, Option<u16>) {
+    const HOST: &str = "a host name or address of 1 to 60 characters, without spaces";
+    let host = section.string_if("report_host", HOST, |host| {
+        (1..=60).contains(&host.len())
+            && !host.contains(|c: char| c.is_whitespace() || c.is_control())
+    });
+    let port = section.number("report_port", 1..=65_535);
+    (
+        host.map(str::to_owned),
+        port.and_then(|port| u16::try_from(port).ok()),
+    )
 }
 
 fn read_limits(root: &mut Section<'_, '_>, of_relay: Option<u32>) -> LimitsConfig {
@@ -247,9 +254,9 @@ fn read_log(root: &mut Section<'_, '_>) -> LogConfig {
         .duration("expire_after", Duration::ZERO..=DURATION_MAX)
         .unwrap_or(Duration::from_secs(7 * 86_400));
     let max_total_size = section.size("max_total_size", 4096..=1 << 60);
-    for key in ["expire_after", "max_total_size"] {
-        section.warn_not_served(key, "old log files are not removed");
-    }
+    let keep_for_replicas = section
+        .duration("keep_for_replicas", Duration::ZERO..=DURATION_MAX)
+        .unwrap_or(Duration::from_secs(86_400));
     if max_total_size.is_some_and(|total| total < max_size) {
         let expected = format!("no less than max_size ({})", show_size(max_size));
         section.expected("max_total_size", &expected);
@@ -263,6 +270,7 @@ fn read_log(root: &mut Section<'_, '_>) -> LogConfig {
         sync,
         expire_after: (!expire_after.is_zero()).then_some(expire_after),
         max_total_size,
+        keep_for_replicas,
         spill_size,
     }
 }

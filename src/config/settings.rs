@@ -144,11 +144,13 @@ pub struct LogConfig {
     pub max_size: u64,
     /// When written transactions become durable. Default [`SyncPolicy::Commit`].
     pub sync: SyncPolicy,
-    /// Files whose last event is older than this are deleted; `None` = never. Default 7 days.
+    /// Files that were last written longer ago are deleted; `None` = never. Default 7 days.
     pub expire_after: Option<Duration>,
     /// The oldest files are deleted while all files are larger than this, in bytes; `None` = no
     /// limit. Never less than `max_size`.
     pub max_total_size: Option<u64>,
+    /// A file that a replica needs is kept while it was seen within this time. Default 1 day.
+    pub keep_for_replicas: Duration,
     /// A transaction with more bytes than this waits in `data_dir/spool` instead of memory; 64 KiB
     /// to 64 MiB. Default 4 MiB.
     pub spill_size: u64,

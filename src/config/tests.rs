@@ -49,6 +49,7 @@ fn smallest_file_gets_the_defaults() {
     assert_eq!(config.log.sync, SyncPolicy::Commit);
     assert_eq!(config.log.expire_after, Some(Duration::from_secs(604_800)));
     assert_eq!(config.log.max_total_size, None);
+    assert_eq!(config.log.keep_for_replicas, Duration::from_secs(86_400));
     assert_eq!(config.log.spill_size, 4 << 20);
     assert_eq!(config.filter, FilterConfig::default());
     let source = &config.sources[0];
@@ -89,6 +90,7 @@ max_size = 4096
 sync = "100ms"
 expire_after = 0
 max_total_size = "100GiB"
+keep_for_replicas = "2d"
 spill_size = "64KiB"
 [filter]
 replicate_do_db = ["test", "ss-vps1"]
@@ -170,6 +172,7 @@ fn all_settings_are_read() {
     );
     assert_eq!(config.log.expire_after, None);
     assert_eq!(config.log.max_total_size, Some(100 << 30));
+    assert_eq!(config.log.keep_for_replicas, Duration::from_secs(172_800));
     let limits = config.limits;
     assert_eq!(limits.max_connections, 10);
     assert_eq!(limits.max_connections_per_address, 5);
@@ -213,8 +216,6 @@ fn all_settings_are_read() {
     assert_eq!(
         config.warnings,
         [
-            "[log] expire_after: accepted, but has no effect yet: old log files are not removed",
-            "[log] max_total_size: accepted, but has no effect yet: old log files are not removed",
             "[source \"m1\"] semi_sync: [log] sync is a duration, so each acknowledgement waits for the next \
              sync",
         ]

@@ -10,7 +10,7 @@ use super::queue::{Continuation, DeliveredChange, SourceCounters};
 use super::{LogThread, not_configured};
 use crate::identity::Executed;
 use crate::position::RecordNumber;
-use crate::relay_log::LogError;
+use crate::relay_log::{LogError, removed_until};
 
 impl LogThread {
     /// Continues a source at another position; answers when that is durable. A refusal of the source's
@@ -52,7 +52,9 @@ impl LogThread {
         if new_history {
             self.end_sessions(path, progress.server_id);
         }
-        self.merge.begin_path(path, progress.server_id, repeats);
+        let removed_until = removed_until::read(self.log.log().log_dir())?;
+        self.merge
+            .begin_path(path, progress.server_id, repeats, &removed_until);
         self.log.replace_progress(path, progress)?;
         self.start_file_with(new_server)?;
         let purged = match (&change, self.log.log().state().purged.clone()) {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::paths::{PathKind, Paths};
+use super::retention::FollowedPaths;
 use super::source::Source;
 use super::{LogThread, carried_over};
 use crate::binlog::FormatDescription;
@@ -68,6 +69,7 @@ impl LogThread {
             },
             number: 1,
         };
+        let configured = options.source_names.clone();
         let kinds = vec![PathKind::Configured; options.source_names.len()];
         let tables = TemporaryTables::default();
         Self::open(
@@ -76,7 +78,7 @@ impl LogThread {
             opened,
             merge,
             (tables, GtidSet::new()),
-            kinds,
+            (configured, kinds),
         )
     }
 
@@ -85,9 +87,9 @@ impl LogThread {
     /// # Errors
     /// When the files cannot be created.
     pub fn resume(mut options: LogOptions, recovered: Recovered) -> Result<Self, LogError> {
-        let kind = |name: &Arc<str>| PathKind::of(name, &options.source_names);
-        let kinds = recovered.source_names.iter().map(kind).collect();
-        options.source_names = recovered.source_names;
+        let configured = std::mem::replace(&mut options.source_names, recovered.source_names);
+        let kind = |name: &Arc<str>| PathKind::of(name, &configured);
+        let kinds = options.source_names.iter().map(kind).collect();
         let progress = options.source_names.iter();
         let progress = progress.map(|name| recovered.sources.get(name).cloned());
         let progress = progress.map(Option::unwrap_or_default).collect();
@@ -113,7 +115,8 @@ impl LogThread {
             number: recovered.end.file + 1,
         };
         let kept = (recovered.temporary_tables, recovered.counted);
-        Self::open(options, &recovered.format, opened, merge, kept, kinds)
+        let kept_paths = (configured, kinds);
+        Self::open(options, &recovered.format, opened, merge, kept, kept_paths)
     }
 
     fn open(
@@ -122,7 +125,7 @@ impl LogThread {
         opened: OpenedLog,
         mut merge: Merge,
         (temporary_tables, counted): (TemporaryTables, GtidSet),
-        kinds: Vec<PathKind>,
+        (configured, kinds): (Vec<Arc<str>>, Vec<PathKind>),
     ) -> Result<Self, LogError> {
         for progress in &opened.state.sources {
             merge.begin_origin(progress.server_id, progress.first_timestamp != 0);
@@ -138,9 +141,12 @@ impl LogThread {
         let sources = sources.map(|(name, kind)| Source::new(name, kind));
         let sources = sources.collect();
         let carried = carried_over(&merge, &temporary_tables, &counted, opened.number);
+        let followed = FollowedPaths::new(configured);
         let paths = Arc::new(Paths::new(&options.source_names));
         let log = Writer::open(options, format, opened, &carried)?;
+        followed.report(&log, &carried.paths);
         Ok(Self {
+            followed,
             log,
             merge,
             sources,

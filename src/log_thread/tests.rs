@@ -11,6 +11,8 @@ mod limits;
 mod mark;
 mod model;
 mod read_back;
+mod retention;
+mod retention_model;
 mod temporary_tables;
 mod xa;
 
@@ -59,6 +61,8 @@ fn options(dir: &Path) -> LogOptions {
         max_size: 1 << 30,
         sync: SyncPolicy::Commit,
         source_names: (0..SOURCES).map(|n| format!("m{n}").into()).collect(),
+        retention: crate::relay_log::RetentionOptions::default(),
+        reserve: 0,
         stopping: Arc::new(AtomicBool::new(false)),
     }
 }

@@ -58,13 +58,15 @@ mod delivered;
 mod find;
 mod path;
 mod repetitions;
+mod second;
 
 pub use arrival::{Arrival, Paired, Unaligned};
 pub use delivered::{Delivered, Ledger};
 pub use path::{PathState, WINDOW_LEN};
 pub use repetitions::Repetitions;
+pub use second::second;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use self::path::Path;
 use crate::position::RecordNumber;
@@ -162,17 +164,22 @@ impl Pairing {
     ///
     /// With `new_history` the binlog there is not the one that was received, so it may repeat transactions of other
     /// origins that its server had received before: their queues have everything from the first record of
-    /// `new_history` up to its second, the next record of the ledger. What the server itself commits is new.
+    /// `new_history` up to its second, the next record of the ledger. `removed_until` has the [`second`] of the newest
+    /// transaction of each origin before the first record. What the server itself commits is new.
     pub fn begin_again(
         &mut self,
         path: u16,
         server_id: u32,
         new_history: Option<(RecordNumber, RecordNumber)>,
+        removed_until: &BTreeMap<u32, u32>,
     ) {
         let of_path = self.paths.iter_mut().filter(|((of, _), _)| *of == path);
         for ((_, origin), path) in of_path {
             match new_history {
-                Some((first, end)) if *origin != server_id => path.begin_history(first, end),
+                Some((first, end)) if *origin != server_id => {
+                    let lost_until = removed_until.get(origin).copied().unwrap_or(0);
+                    path.begin_history(first, end, lost_until);
+                }
                 _ => path.begin_again(),
             }
         }
@@ -330,6 +337,25 @@ impl Pairing {
         for other in (0..count).filter(|other| *other != arrival.path) {
             self.path(other, arrival.origin).push(delivered);
         }
+    }
+
+    /// Makes all paths do without the entries of their queues before record `first` of the ledger, which are
+    /// being removed: a transaction that may be a copy of one of them is not aligned any more.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub fn lose_before(
+        &mut self,
+        first: RecordNumber,
+        ledger: &impl Ledger,
+    ) -> Result<(), Unaligned> {
+        for (&(number, origin), path) in &mut self.paths {
+            path.lose_before(number, origin, first, ledger)?;
+        }
+        for source in &mut self.sources {
+            source.unseen_from = source.unseen_from.max(first);
+        }
+        Ok(())
     }
 
     /// Each path's state for each origin, to be stored in the log, see [`Pairing::restore`]. `end`

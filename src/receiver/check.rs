@@ -1,6 +1,7 @@
 //! `binrelay check`: whether a source can be followed, without following it.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use rand::Rng;
 
@@ -13,10 +14,14 @@ use super::identities::Identities;
 use super::options::ReceiverOptions;
 use super::resume;
 use super::semi_sync_status::problem;
+use super::source_retention::SourceRetention;
 use crate::config::SourceConfig;
 use crate::flavor::Flavor;
 use crate::gtid::Uuid;
 use crate::identity::IdentityKind;
+
+/// A source that keeps its binlogs for less than this is warned of.
+const RETENTION_MIN: Duration = Duration::from_secs(86_400);
 
 /// The result of a check.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -127,6 +132,7 @@ pub async fn check_source(
 struct Answers {
     settings: ServerSettings,
     grants: Grants,
+    retention: SourceRetention,
     /// Whether the user may ask for the end of the binlog.
     shows_end: bool,
 }
@@ -136,6 +142,7 @@ async fn ask(config: &SourceConfig) -> Result<Answers, ControlError> {
     let settings = connection.settings().await?;
     let answers = Answers {
         grants: connection.grants().await?,
+        retention: connection.retention().await?,
         shows_end: connection.source_end(&settings).await?.position.is_some(),
         settings,
     };
@@ -179,6 +186,16 @@ fn control_warnings(
             statement
                 .as_deref()
                 .unwrap_or("SHOW GRANTS, and grant REPLICATION CLIENT or BINLOG MONITOR")
+        ));
+    }
+    if let Some(expires) = answers.retention.expires_after
+        && expires < RETENTION_MIN
+    {
+        warnings.push(format!(
+            "the source removes its binlogs after {} s ({}): if it, or the relay, is away for longer, it \
+             cannot be followed further",
+            expires.as_secs(),
+            answers.retention.variable
         ));
     }
     if options.config.semi_sync && answers.settings.semi_sync != SemiSync::On {

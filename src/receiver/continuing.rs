@@ -25,7 +25,7 @@ use crate::connection::Connection;
 use crate::gtid::{GtidPosition, GtidSet, Uuid};
 use crate::identity::{Executed, IdentityKind};
 use crate::log_thread::{Continuation, DeliveredChange, Queued, SourceCounters};
-use crate::relay_log::{SourceProgress, was_recorded};
+use crate::relay_log::{LogError, SourceProgress, removed_until, was_recorded};
 
 /// Where a source continues.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -251,17 +251,37 @@ impl Decision<'_> {
                 Executed::Anonymous => Some(self.options.config.name.clone()),
                 Executed::MySql(_) | Executed::MariaDb(_) => None,
             };
+            let pin = self.context.log.pin("binrelay continue".to_owned());
             let (log_dir, files) = {
                 let state = self.context.log.state();
                 (self.context.log.log_dir().clone(), state.files.clone())
             };
+            let server_id = facts.server_id;
             let looking = tokio::task::spawn_blocking(move || {
-                was_recorded(&log_dir, &files, digest, source.as_deref())
+                let is_old = was_recorded(&log_dir, &files, digest, source.as_deref())?;
+                let removed = removed_until::read(&log_dir)?.get(&server_id).copied();
+                drop(pin);
+                Ok::<_, LogError>((is_old, removed))
             });
             let found = looking.await.map_err(|_| ReceiverError::LogClosed)?;
-            let is_old = found.map_err(|error| {
+            let (is_old, removed) = found.map_err(|error| {
                 ReceiverError::setup(error.to_string(), "run binrelay verify DATA_DIR")
             })?;
+            let seconds = own.commit_time_us / 1_000_000;
+            if let Some(removed) =
+                removed.filter(|removed| !is_old && seconds <= u64::from(*removed))
+            {
+                return Err(ReceiverError::setup(
+                    format!(
+                        "the transaction of the source that ends at {}:{} (committed at {seconds} seconds since \
+                         1970) may have been received before: the relay log had transactions of this server up to \
+                         {removed}, which were removed with its oldest files",
+                        batch.source_end.file, own.source_offset
+                    ),
+                    "give the position of a later transaction of its changed history as --at FILE:POS, or start \
+                     with an empty data_dir and seed the replicas again",
+                ));
+            }
             if !is_old {
                 return Ok(());
             }

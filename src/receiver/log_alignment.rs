@@ -47,6 +47,11 @@ pub(super) async fn align_with_log(
         let mut sources = state.sources.iter();
         sources.all(|progress| progress.first_timestamp == 0)
     };
+    let is_complete = is_complete && !context.log.begins_later();
+    let _pin = context.log.pin(format!(
+        "source {}, which is being aligned",
+        options.config.name
+    ));
     let is_purged = contact.progress.first_timestamp != 0;
     if is_complete && !is_purged {
         return Ok(Vec::new()); // Nothing is lost: all copies will be seen.

@@ -127,7 +127,8 @@ fn check_history(context: &ReceiverContext, has_start: bool) -> Result<(), Recei
         .sources
         .iter()
         .any(|source| source.first_timestamp != 0);
-    if !has_start && !has_lost {
+    drop(state);
+    if !has_start && !has_lost && !context.log.begins_later() {
         return Ok(());
     }
     Err(ReceiverError::setup(

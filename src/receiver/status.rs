@@ -8,6 +8,7 @@ use super::error::ReceiverError;
 use super::facts::SourceFacts;
 use super::semi_sync_status::SemiSyncStatus;
 use super::source_end::{END_INTERVAL, SourceEnd};
+use super::source_retention::RetentionStatus;
 use crate::identity::Executed;
 use crate::position::SourcePosition;
 
@@ -84,6 +85,8 @@ pub struct SourceStatus {
     /// Whether the source logs what it replicates, and when it said so.
     logs_replicated: Mutex<Option<(bool, Instant)>>,
     made: Instant,
+    /// How long the source keeps its binlogs.
+    pub(super) retention: RetentionStatus,
     /// The path that is followed; [`NO_PATH`] before the first connection.
     path: AtomicU32,
     connection: Mutex<ConnectionStatus>,
@@ -139,6 +142,7 @@ impl Default for SourceStatus {
             logs_replicated: Mutex::new(None),
             path: AtomicU32::new(NO_PATH),
             made: Instant::now(),
+            retention: RetentionStatus::default(),
             connection: Mutex::new(connection),
             semi_sync: SemiSyncStatus::default(),
         }
@@ -146,6 +150,18 @@ impl Default for SourceStatus {
 }
 
 impl SourceStatus {
+    /// Whether the source logs what it replicates; `None` if it does not say.
+    pub fn logs_updates(&self) -> Option<bool> {
+        self.retention.logs_updates()
+    }
+
+    /// What endangers the relay's way through the source's binlogs, if it is at `needed`.
+    pub fn retention_warnings(&self, needed: Option<&str>) -> Vec<String> {
+        let end = self.source_end().and_then(|end| end.position);
+        let newest = end.as_ref().map(|end| &*end.file);
+        self.retention.warnings(needed, newest)
+    }
+
     fn connection(&self) -> MutexGuard<'_, ConnectionStatus> {
         self.connection
             .lock()

@@ -213,6 +213,8 @@ fn log_options<'a>(dir: &std::path::Path, names: impl Iterator<Item = &'a str>) 
         max_size: 1 << 30,
         sync: SyncPolicy::Commit,
         source_names: names.map(Arc::from).collect(),
+        retention: crate::relay_log::RetentionOptions::default(),
+        reserve: 0,
         stopping: Arc::new(AtomicBool::new(false)),
     }
 }

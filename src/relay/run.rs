@@ -9,6 +9,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::error::RelayError;
 use super::open::{Relay, log_dir, source_names};
+use super::retention::{self, Keeper};
 use super::source_rows::source_rows;
 use super::supervisor::{Stage, StageEnd, Supervisor};
 use super::systemd;
@@ -26,7 +27,8 @@ use crate::receiver::{
 };
 use crate::relay_log::recover::Recovered;
 use crate::relay_log::{
-    Condition, LogOptions, RelayLog, ReplicaAcknowledgements, ReplicaWait, bridge,
+    Condition, LogOptions, RelayLog, ReplicaAcknowledgements, ReplicaWait, RetentionOptions,
+    bridge, purge,
 };
 use crate::sender::{self, Replicas};
 use crate::status::{Parts, Report, SourceParts};
@@ -35,6 +37,8 @@ use crate::status::{Parts, Report, SourceParts};
 const QUEUE_LEN: usize = 64;
 /// The most memory that they may use, in KiB.
 const QUEUE_KIB: u32 = 16 * 1024;
+/// Bytes of the disk that are reserved for the commit index and the list of files.
+const RESERVE_LEN: u64 = 8 * 1024 * 1024;
 
 impl Relay {
     /// Runs until `shutdown` is true, then stops the stages.
@@ -42,17 +46,7 @@ impl Relay {
     /// # Errors
     /// When the log cannot be created, has failed, or a stage ended unexpectedly.
     pub async fn run(self, shutdown: watch::Receiver<bool>) -> Result<(), RelayError> {
-        tracing::info!(
-            "binrelay {}: server_id {}, data_dir {}, listening on {}",
-            env!("CARGO_PKG_VERSION"),
-            self.config.relay.server_id,
-            self.data_dir.path().display(),
-            self.config.relay.listen
-        );
-        receiver::announce_filters(self.data_dir.path(), &self.config.sources);
-        let started = self.recovered.as_ref().map(started).unwrap_or_default();
-        receiver::announce_starts(self.data_dir.path(), &self.config.sources, &started);
-        receiver::keep_offered_tls(self.data_dir.path(), &self.config.sources);
+        self.announce();
         let pipeline = Pipeline::new(&self, shutdown.clone());
         let resumed = match self.recovered {
             Some(recovered) => Some(pipeline.resume(recovered)?),
@@ -72,6 +66,9 @@ impl Relay {
             shutdown.clone(),
         );
         supervisor.spawn(Stage::AcceptLoop, until_stopped(accepting));
+        let keeper = Keeper::new(pipeline.parts.clone(), replicas.clone());
+        let keeping = retention::run(keeper, log_slot.subscribe(), shutdown.clone());
+        supervisor.spawn(Stage::Retention, until_stopped(keeping));
         let (parts, slot) = (pipeline.parts.clone(), log_slot.subscribe());
         let connected = replicas.clone();
         let connected_to_report = replicas.clone();
@@ -111,6 +108,22 @@ impl Relay {
         let _ = std::fs::remove_file(&self.config.admin.socket);
         drop(self.data_dir);
         outcome
+    }
+
+    /// Logs what runs, and what has changed in the configuration since the last run.
+    fn announce(&self) {
+        let (data_dir, sources) = (self.data_dir.path(), &self.config.sources);
+        tracing::info!(
+            "binrelay {}: server_id {}, data_dir {}, listening on {}",
+            env!("CARGO_PKG_VERSION"),
+            self.config.relay.server_id,
+            data_dir.display(),
+            self.config.relay.listen
+        );
+        receiver::announce_filters(data_dir, sources);
+        let started = self.recovered.as_ref().map(started).unwrap_or_default();
+        receiver::announce_starts(data_dir, sources, &started);
+        receiver::keep_offered_tls(data_dir, sources);
     }
 }
 
@@ -214,6 +227,13 @@ impl Pipeline {
                 max_size: config.log.max_size,
                 sync: config.log.sync,
                 source_names: source_names(config),
+                retention: RetentionOptions {
+                    expire_after: config.log.expire_after,
+                    max_total_size: config.log.max_total_size,
+                    keep_for_replicas: config.log.keep_for_replicas,
+                    max_file_size: config.log.max_size,
+                },
+                reserve: RESERVE_LEN,
                 stopping: Arc::new(AtomicBool::new(false)),
             },
             flavor: config.relay.flavor,
@@ -362,7 +382,9 @@ impl Pipeline {
         for repair in &recovered.repairs {
             tracing::warn!("recovery: {repair}");
         }
-        bridge::remove_useless(&self.log_options.log_dir, &recovered.files)?;
+        let log_dir = &self.log_options.log_dir;
+        purge::delete_leftovers(log_dir, &recovered.files, recovered.log_id)?;
+        bridge::remove_useless(log_dir, &recovered.files)?;
         Ok(LogThread::resume(self.log_options.clone(), recovered)?)
     }
 

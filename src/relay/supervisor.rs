@@ -38,6 +38,8 @@ pub(super) enum Stage {
     Receiver(String),
     /// Asks the source of this name for the end of its binlog.
     ControlConnection(String),
+    /// Removes old log files.
+    Retention,
     /// Writes the relay log.
     LogThread,
     /// Finds conflicts of the sources.
@@ -56,6 +58,7 @@ impl fmt::Display for Stage {
             Stage::ControlConnection(source) => {
                 write!(f, "the control connection of source \"{source}\"")
             }
+            Stage::Retention => f.write_str("the removal of old log files"),
             Stage::LogThread => f.write_str("the log thread"),
             Stage::ConflictFinder => f.write_str("the detection of conflicts"),
         }

@@ -11,6 +11,7 @@
 use std::fs;
 use std::io;
 use std::path::PathBuf;
+use std::time::SystemTime;
 
 use super::error::LogError;
 use super::files::LogDir;
@@ -349,6 +350,43 @@ fn check_format(log_dir: &LogDir, number: u64, head: &FileHead) -> Result<(), Lo
         found: format!("events of version {}", other.format.server_version),
         expected: "the format of the newer files; attach the replica from a newer position or dump",
     })
+}
+
+/// The bridges that can be read and lead into the log: their numbers, where to, and when they were written.
+///
+/// # Errors
+/// When the directory cannot be read.
+pub fn targets(log_dir: &LogDir) -> Result<Vec<(u64, RelayLogPosition, SystemTime)>, LogError> {
+    if log_dir.basename == BASENAME {
+        return Ok(Vec::new());
+    }
+    let (numbers, _) = list(log_dir)?;
+    let targets = numbers.into_iter().filter_map(|number| {
+        let file = open(log_dir, number).ok()?;
+        let written = fs::metadata(file.path()).ok()?.modified().ok()?;
+        Some((number, end_of(&file, log_dir, number).ok()??, written))
+    });
+    Ok(targets.collect())
+}
+
+/// Removes bridges that lead to a log file that was removed.
+///
+/// # Errors
+/// As [`remove_useless`].
+pub fn remove_without_target(log_dir: &LogDir, files: &[u64]) -> Result<(), LogError> {
+    let is_gone = |next: &RelayLogPosition| files.first().is_some_and(|first| next.file < *first);
+    for (number, ..) in targets(log_dir)?
+        .iter()
+        .filter(|(_, next, _)| is_gone(next))
+    {
+        let path = log_dir.dir.join(name(*number));
+        tracing::info!(
+            "{} is removed: the file that it leads to was",
+            path.display()
+        );
+        fs::remove_file(&path).map_err(|cause| LogError::io("remove", &path, cause))?;
+    }
+    Ok(())
 }
 
 /// Removes bridges that lead to a log file that was removed, and incomplete ones. `files` are the

@@ -155,6 +155,17 @@ impl LogError {
             cause,
         }
     }
+
+    /// Whether the disk, or a quota, is full.
+    pub fn is_disk_full(&self) -> bool {
+        let LogError::Io { cause, .. } = self else {
+            return false;
+        };
+        matches!(
+            cause.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+        )
+    }
 }
 
 /// Why a commit index does not belong to its log file.

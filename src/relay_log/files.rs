@@ -67,6 +67,21 @@ impl LogDir {
         self.dir.join(format!("{}.durable", self.basename))
     }
 
+    /// The path of the known replicas, see [`super::retention::known_replicas`].
+    pub fn replicas_path(&self) -> PathBuf {
+        self.dir.join(format!("{}.replicas", self.basename))
+    }
+
+    /// The path of the times of removed transactions, see [`super::removed_until`].
+    pub fn removed_path(&self) -> PathBuf {
+        self.dir.join(format!("{}.removed", self.basename))
+    }
+
+    /// The path of the reserve, see `reserve`.
+    pub fn reserve_path(&self) -> PathBuf {
+        self.dir.join(format!("{}.reserve", self.basename))
+    }
+
     /// The directory of large transactions being assembled.
     pub fn spool_path(&self) -> PathBuf {
         self.dir.join("spool")

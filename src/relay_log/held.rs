@@ -39,9 +39,16 @@ impl Held {
 #[derive(Debug, Clone, Default)]
 pub struct RecordSet {
     files: BTreeMap<u64, Vec<u64>>,
+    /// All records of the files before this number are in the set, too.
+    whole_before: u64,
 }
 
 impl RecordSet {
+    /// Adds all records of the files before `number`.
+    pub fn insert_before(&mut self, number: u64) {
+        self.whole_before = self.whole_before.max(number);
+    }
+
     /// Adds a record.
     pub fn insert(&mut self, record: RecordNumber) {
         let words = self.files.entry(record.file).or_default();
@@ -58,7 +65,8 @@ impl RecordSet {
     pub fn contains(&self, record: RecordNumber) -> bool {
         let words = self.files.get(&record.file);
         let word = words.and_then(|words| words.get((record.record / 64) as usize));
-        word.is_some_and(|word| word & (1 << (record.record % 64)) != 0)
+        let is_whole = record.file < self.whole_before;
+        is_whole || word.is_some_and(|word| word & (1 << (record.record % 64)) != 0)
     }
 }
 

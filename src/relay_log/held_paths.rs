@@ -4,13 +4,14 @@
 //! Each transaction that a path has sent left a record, also where it was dropped as a copy. Without
 //! GTIDs the pairing is replayed, to find the transaction that each copy was paired with.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::error::LogError;
 use super::held::{Held, LogPart, RecordSet};
 use super::index_reader::{IndexReader, NumberedRecord};
 use super::index_record::Record;
+use super::published::FIRST_FILE;
 use super::replay_pairing::replay_pairing;
 use crate::gtid::BinlogState;
 use crate::identity::{Executed, Identity};
@@ -93,6 +94,15 @@ pub enum PathError {
          belongs; use coordinates of another source, or a GTID set"
     )]
     Moved(Arc<str>),
+    /// Files were removed that would show it.
+    #[error(
+        "the relay log begins with {first}: older files were removed, and those that are left do not show which \
+         transactions a replica has at these coordinates; use a newer dump, or coordinates of all sources"
+    )]
+    Removed {
+        /// The oldest file.
+        first: String,
+    },
     /// An index cannot be read.
     #[error(transparent)]
     Log(#[from] LogError),
@@ -241,7 +251,10 @@ pub fn held_without_gtids(
     let mut replay = Replay::default();
     let begin = |file| RecordNumber { file, record: 0 };
     let first = begin(part.files.first().copied().unwrap_or(1));
-    for file in part.files.iter().filter(|file| **file <= part.end.file) {
+    let replayed = first_replayed(part, positions)?;
+    replay.held.insert_before(replayed);
+    let is_read = |file: &&u64| (replayed..=part.end.file).contains(*file);
+    for file in part.files.iter().filter(is_read) {
         let end = part.index_end(*file)?;
         let mut observe =
             |index: &IndexReader<'_>, read: &NumberedRecord, paired: Option<RecordNumber>| {
@@ -277,6 +290,70 @@ pub fn held_without_gtids(
         ends_sessions: ending.map(|path| path.position.source.clone()),
         at_boundary: boundaries(paths)?,
         held: Held::Records(replay.held),
+    })
+}
+
+/// The first file whose pairing can be replayed: its queues begin in files that the log still has. If files were
+/// removed, the paths that were asked about must have sent everything that the files before it have.
+fn first_replayed(part: &LogPart<'_>, positions: &[PathPosition]) -> Result<u64, PathError> {
+    let first = part.files.first().copied().unwrap_or(FIRST_FILE);
+    if first == FIRST_FILE {
+        return Ok(first);
+    }
+    for file in part.files.iter().filter(|file| **file <= part.end.file) {
+        let mut index = IndexReader::open(&part.log_dir.index_path(*file))?;
+        let head = index.read_head()?;
+        let paths: Vec<Option<u16>> = positions
+            .iter()
+            .map(|position| index.source_number(&position.source))
+            .collect();
+        if can_begin(&head, first, *file, &paths) {
+            return Ok(*file);
+        }
+    }
+    Err(PathError::Removed {
+        first: part.log_dir.file_name(first),
+    })
+}
+
+/// Whether the records in the files before `file` are not needed: those of `first` are the oldest.
+fn can_begin(head: &[Record], first: u64, file: u64, asked: &[Option<u16>]) -> bool {
+    // By origin: whether one of the paths has sent all of its transactions before the file.
+    let mut origins: BTreeMap<u32, bool> = BTreeMap::new();
+    let mut skipped: BTreeSet<(u16, u32)> = BTreeSet::new();
+    for record in head {
+        if let Record::PathSkipped { key, .. } = record {
+            skipped.insert((key.path, key.origin));
+        }
+    }
+    for record in head {
+        let Record::PathQueue {
+            key,
+            cursor,
+            lost_until,
+            ..
+        } = record
+        else {
+            continue;
+        };
+        if cursor.file < first {
+            return false;
+        }
+        let has_sent_all =
+            cursor.file >= file && *lost_until == 0 && !skipped.contains(&(key.path, key.origin));
+        let is_asked = asked.contains(&Some(key.path));
+        *origins.entry(key.origin).or_default() |= is_asked && has_sent_all;
+    }
+    // An origin that no other path has sent is delivered by its own path, which has no queue for it.
+    let has_queue = |path: u16, origin: u32| {
+        head.iter().any(|record| match record {
+            Record::PathQueue { key, .. } => (key.path, key.origin) == (path, origin),
+            _ => false,
+        })
+    };
+    origins.iter().all(|(origin, has_sent_all)| {
+        let mut asked = asked.iter().flatten();
+        *has_sent_all || asked.any(|path| !has_queue(*path, *origin))
     })
 }
 

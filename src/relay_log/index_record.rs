@@ -293,6 +293,8 @@ pub enum Record {
         begins_again: bool,
         /// The queue also has what the path itself delivered before this record.
         own_until: RecordNumber,
+        /// The second of the newest entry that was removed with its file; 0 if none was.
+        lost_until: u32,
     },
     /// 17: without GTIDs: a transaction that the path skipped.
     PathSkipped {

@@ -4,13 +4,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
+use super::error::LogError;
 use super::files::LogDir;
 use super::index_record::SourceHistory;
+use super::purged_before::purged_before;
 use super::reader::FIRST_EVENT;
+use super::reserve::Reserve;
+use super::retention::Retention;
+use super::retention::pins::Pin;
 use crate::gtid::{BinlogState, GtidPosition, MariaDbGtid};
 use crate::identity::Executed;
 use crate::merge::PathProgress;
 use crate::position::{RelayLogPosition, SourcePosition};
+
+/// The number of the first file of a log.
+pub(super) const FIRST_FILE: u64 = 1;
 
 /// How far one source has been received: everything up to here is durable under the `sync` policy.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -144,6 +152,11 @@ pub struct RelayLog {
     state: Mutex<LogState>,
     published: watch::Sender<RelayLogPosition>,
     condition: watch::Sender<Condition>,
+    retention: Retention,
+    reserve: Reserve,
+    /// Held while the list of files is replaced. The file that is being added to it: it is in the list on disk,
+    /// and not in the state yet.
+    list: Mutex<Option<u64>>,
 }
 
 impl RelayLog {
@@ -154,6 +167,7 @@ impl RelayLog {
         server_version: String,
         state: LogState,
         end: RelayLogPosition,
+        (retention, reserve): (Retention, Reserve),
     ) -> Arc<Self> {
         let published = watch::Sender::new(end);
         let condition = watch::Sender::new(Condition::Running);
@@ -163,12 +177,98 @@ impl RelayLog {
             state: Mutex::new(state),
             published,
             condition,
+            retention,
+            reserve,
+            list: Mutex::default(),
         })
     }
 
     /// The directory and names of its files.
     pub fn log_dir(&self) -> &LogDir {
         &self.log_dir
+    }
+
+    /// What needs which files, and the limits.
+    pub fn retention(&self) -> &Retention {
+        &self.retention
+    }
+
+    /// The bytes reserved for a full disk.
+    pub(super) fn reserve(&self) -> &Reserve {
+        &self.reserve
+    }
+
+    /// Keeps all files of the log while the result exists; [`Pin::move_to`] releases the older ones. `who` is
+    /// described to an administrator.
+    pub fn pin(&self, who: String) -> Pin {
+        let state = self.state();
+        let first = state.files.first().copied().unwrap_or_default();
+        self.retention.pins.pin(first, who)
+    }
+
+    /// Whether files at the beginning of the log were removed.
+    pub fn begins_later(&self) -> bool {
+        self.state()
+            .files
+            .first()
+            .is_some_and(|first| *first > FIRST_FILE)
+    }
+
+    /// Locks the list of files.
+    fn lock_list(&self) -> MutexGuard<'_, Option<u64>> {
+        self.list.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds file `number` to the list on disk. It is added to the state with the next [`RelayLog::publish`].
+    pub(super) fn list_file(&self, number: u64) -> Result<(), LogError> {
+        let mut adding = self.lock_list();
+        let mut files = self.state().files.clone();
+        files.push(number);
+        self.log_dir.write_list(&files)?;
+        *adding = Some(number);
+        Ok(())
+    }
+
+    /// Removes the files before `keep_from` from the state and from the list on disk, and returns them. Unless
+    /// it `is_forced`, those are kept that a reader has begun to read meanwhile.
+    pub(super) fn remove_files(
+        &self,
+        keep_from: u64,
+        is_forced: bool,
+    ) -> Result<Vec<u64>, LogError> {
+        let adding = self.lock_list();
+        let (removed, before) = {
+            let mut state = self.state();
+            let oldest_read = match is_forced {
+                true => None,
+                false => self.retention.pins.oldest_before(keep_from),
+            };
+            let keep_from = oldest_read.map_or(keep_from, |(file, _)| file);
+            let is_removed = |file: &&u64| **file < keep_from;
+            let removed: Vec<u64> = state.files.iter().filter(is_removed).copied().collect();
+            let kept: Vec<u64> = state.files.iter().skip(removed.len()).copied().collect();
+            let Some(first) = kept.first().filter(|_| !removed.is_empty()) else {
+                return Ok(Vec::new());
+            };
+            let purged = purged_before(&self.log_dir, *first, &state.purged)?;
+            let before = (
+                std::mem::replace(&mut state.files, kept),
+                std::mem::replace(&mut state.purged, purged),
+            );
+            (removed, before)
+        };
+        let mut listed = self.state().files.clone();
+        listed.extend(adding.filter(|number| listed.last() < Some(number)));
+        if let Err(error) = self.log_dir.write_list(&listed) {
+            // Nothing was removed.
+            let mut state = self.state();
+            let (mut files, purged) = before;
+            let newer = files.last().copied().unwrap_or_default();
+            files.extend(state.files.iter().filter(|file| **file > newer).copied());
+            (state.files, state.purged) = (files, purged);
+            return Err(error);
+        }
+        Ok(removed)
     }
 
     /// The version in the format description with which the log began or was reopened: that of a

@@ -174,6 +174,7 @@ fn states(head: &[Record], path: &Path) -> Result<Vec<PathState>, LogError> {
                 formats_differ,
                 begins_again,
                 own_until,
+                lost_until,
             } => states.push(PathState {
                 path: key.path,
                 origin: key.origin,
@@ -183,6 +184,7 @@ fn states(head: &[Record], path: &Path) -> Result<Vec<PathState>, LogError> {
                 formats_differ: *formats_differ,
                 begins_again: *begins_again,
                 own_until: *own_until,
+                lost_until: *lost_until,
                 skipped: Vec::new(),
                 repetitions: Repetitions::default(),
             }),

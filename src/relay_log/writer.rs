@@ -9,6 +9,7 @@ mod events;
 mod finish;
 mod head;
 mod index_tail;
+mod limits;
 mod options;
 mod own_format;
 mod source_moves;
@@ -37,6 +38,9 @@ use super::index_record::{Record, Step};
 use super::ledger::IndexLedger;
 use super::names::Names;
 use super::published::{LogState, RelayLog, SourceProgress};
+use super::reserve::Reserve;
+use super::retention::Retention;
+use super::retention::known_replicas::KnownReplicas;
 use crate::binlog::{FormatDescription, rotate};
 use crate::config::SyncPolicy;
 use crate::flavor::Flavor;
@@ -45,9 +49,6 @@ use crate::identity::Identity;
 use crate::merge::Decision;
 use crate::position::{RecordNumber, RelayLogPosition};
 use crate::transaction::{Transaction, TransactionBatch};
-
-/// Bytes reserved at the end of a file for the closing ROTATE and for headers that grow.
-const CLOSING_RESERVE: u64 = 64 * 1024;
 
 /// A log that is opened for writing: its state, and the file with which it continues.
 #[derive(Debug)]
@@ -111,7 +112,12 @@ impl Writer {
             carried,
             sources: &state.sources,
         };
-        let (tail, index) = begin_file(&options, &file, Names::new(options.source_names.clone()))?;
+        let reserve = Reserve::new(options.log_dir.reserve_path(), options.reserve);
+        let begin = || begin_file(&options, &file, Names::new(options.source_names.clone()));
+        let (tail, index) = match begin() {
+            Err(error) if error.is_disk_full() && reserve.release() => begin()?,
+            begun => begun?,
+        };
         state.files.push(number);
         options.log_dir.write_list(&state.files)?;
         let end = RelayLogPosition {
@@ -121,7 +127,8 @@ impl Writer {
         let source_formats = vec![None; state.sources.len()];
         let sources = Sources::new(state.sources.clone(), options.log_dir.list_path());
         let version = format.server_version.clone();
-        let log = RelayLog::new(options.log_dir.clone(), version, state, end);
+        let shared = (open_retention(&options)?, reserve);
+        let log = RelayLog::new(options.log_dir.clone(), version, state, end, shared);
         let mark = DurableMark::open(&options.log_dir)?;
         let disk = Disk {
             log: log.clone(),
@@ -148,6 +155,7 @@ impl Writer {
         // Without waiting for space: nothing is lost yet, and the start must not hang.
         writer.mark.write(&writer.on_disk())?;
         writer.mark.sync()?;
+        writer.log.reserve().fill();
         Ok(writer)
     }
 
@@ -178,6 +186,11 @@ impl Writer {
     /// When there is no such source: a bug of the caller.
     pub fn progress(&self, source: u16) -> Result<&SourceProgress, LogError> {
         self.sources.get(source)
+    }
+
+    /// The name of a source or path, by number.
+    pub fn source_name(&self, number: u16) -> Option<&Arc<str>> {
+        self.options.source_names.get(usize::from(number))
     }
 
     /// The transactions delivered without GTIDs, up to the next record.
@@ -252,30 +265,6 @@ impl Writer {
     /// recovery creates the log again.
     pub fn begins_with(&mut self, batch: &TransactionBatch) -> bool {
         !batch.before_start && self.sources.end_reading_back()
-    }
-
-    /// Whether a new file must begin before `len` bytes can be appended.
-    ///
-    /// # Errors
-    /// When no file can hold them.
-    pub fn is_full(&self, len: u64) -> Result<bool, WriteError> {
-        if !fits(0, len) {
-            return Err(WriteError::TooLarge { len });
-        }
-        let end = self.tail.end();
-        let is_full = end >= self.options.max_size || !fits(end, len);
-        Ok(is_full && self.has_transactions)
-    }
-
-    /// Checks that `len` bytes fit into the current file.
-    ///
-    /// # Errors
-    /// When they do not.
-    pub fn check_fits(&self, len: u64) -> Result<(), WriteError> {
-        match fits(self.tail.end(), len) {
-            true => Ok(()),
-            false => Err(WriteError::TooLarge { len }),
-        }
     }
 
     /// Appends a transaction's events, if it is new, and its record. Neither is durable or
@@ -368,7 +357,7 @@ impl Writer {
     /// Writes the durable mark, before the data that it describes is published.
     fn write_mark(&self) -> Result<(), LogError> {
         let durable = self.on_disk();
-        self.disk.wait_for_space(|| self.mark.write(&durable))
+        self.disk.write_with_reserve(|| self.mark.write(&durable))
     }
 
     fn on_disk(&self) -> Durable {
@@ -425,7 +414,7 @@ impl Writer {
     /// Writes the staged bytes, the log's first. Nothing is synced.
     fn flush(&mut self) -> Result<(), LogError> {
         self.disk.write(&mut self.tail)?;
-        self.disk.write(&mut self.index.tail)
+        self.disk.write_with_reserve(|| self.index.tail.write_all())
     }
 
     /// Ends the current file and begins the next, whose index begins with `carried`.
@@ -450,10 +439,8 @@ impl Writer {
         let (tail, index) = self
             .disk
             .wait_for_space(|| begin_file(&self.options, &file, self.index.next_names()))?;
-        let mut files = self.log.state().files.clone();
-        files.push(next);
-        self.disk
-            .wait_for_space(|| self.options.log_dir.write_list(&files))?;
+        self.disk.write_with_reserve(|| self.log.list_file(next))?;
+        self.log.reserve().fill();
         self.durable = tail.written;
         self.tail = tail;
         self.index = index;
@@ -462,11 +449,15 @@ impl Writer {
         self.write_mark()?;
         self.mark.sync()?;
         self.publish();
+        self.log.retention().new_file.notify_one();
         Ok(())
     }
 }
 
-/// Whether `len` bytes fit after `end`: offsets in binlog events have 32 bits.
-fn fits(end: u64, len: u64) -> bool {
-    end.saturating_add(len) <= u64::from(u32::MAX) - CLOSING_RESERVE
+/// The replicas that were known before, and the limits.
+fn open_retention(options: &LogOptions) -> Result<Retention, LogError> {
+    let path = options.log_dir.replicas_path();
+    let replicas = KnownReplicas::open(path.clone());
+    let replicas = replicas.map_err(|cause| LogError::io("read", &path, cause))?;
+    Ok(Retention::new(options.retention, replicas))
 }

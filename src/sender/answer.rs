@@ -1,6 +1,7 @@
 //! The answer to a statement.
 
 use super::binlog_events::EventListing;
+use super::variables::Warning;
 use super::waits::Wait;
 use crate::protocol::response::ColumnKind;
 
@@ -9,6 +10,8 @@ use crate::protocol::response::ColumnKind;
 pub enum Answer {
     /// No rows.
     Ok,
+    /// No rows; SHOW WARNINGS has these.
+    Warned(Vec<Warning>),
     /// Rows.
     Rows {
         /// Names and types.

@@ -18,7 +18,7 @@ use crate::protocol::error_code::ER_MASTER_FATAL_ERROR_READING_BINLOG;
 use crate::relay_log::bridge::{self, ServedFile};
 use crate::relay_log::coordinates::{self, PositionError, Skip};
 use crate::relay_log::reader::{FIRST_EVENT, LogFile};
-use crate::relay_log::{LogError, RelayLog};
+use crate::relay_log::{LogError, RelayLog, RelayLogPosition};
 
 /// Dump flag: HEARTBEAT_V2 events may be sent (MySQL), ANNOTATE_ROWS events are wanted (MariaDB).
 const FLAG_HEARTBEAT_V2_OR_ANNOTATE: u16 = 0x2;
@@ -142,6 +142,19 @@ pub struct DumpStart {
     pub checksums: ChecksumAwareness,
     /// Whether the client acknowledges events, which then have a header for that.
     pub is_semi_sync: bool,
+}
+
+impl DumpStart {
+    /// Where it is in the log; of a bridge, where it leads. `None` of one that leads nowhere.
+    pub fn begins_at(&self) -> Option<RelayLogPosition> {
+        match self.file {
+            ServedFile::Log(file) => Some(RelayLogPosition {
+                file,
+                offset: self.position,
+            }),
+            ServedFile::Bridge(bridge) => bridge.next,
+        }
+    }
 }
 
 /// Finds the start of a stream. Reads files.

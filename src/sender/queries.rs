@@ -10,6 +10,7 @@ use super::expression;
 use super::help;
 use super::information_schema;
 use super::kill;
+use super::purge_statement;
 use super::relay_view::RelayView;
 use super::select_list::alias;
 use super::set_statement;
@@ -49,6 +50,7 @@ pub fn answer(
     let Some(first) = cursor.next() else {
         return Err(ServerError::new(1065, "Query was empty"));
     };
+    let is_show = first.is("SHOW");
     let answered = match first {
         Token::Word(word) => match word.to_ascii_uppercase().as_str() {
             "SELECT" => match information_schema::select(text, cursor.clone(), &context)? {
@@ -58,6 +60,8 @@ pub fn answer(
             "HELP" => Some(help::answer(relay.flavor)),
             "SHOW" => shows::show(text, cursor, &context)?,
             "KILL" => kill::kill(cursor, &caller)?,
+            "PURGE" => purge_statement::purge(cursor, &context)?,
+            "FLUSH" => purge_statement::flush(cursor, &context)?,
             "SET" => {
                 let assignments = set_statement::parse(cursor, &context)?;
                 if let Some(wait) = caller.waits.pending() {
@@ -86,6 +90,12 @@ pub fn answer(
     };
     if let Some(wait) = caller.waits.pending() {
         return Ok(Answer::Wait(wait));
+    }
+    match &answered {
+        Some(Answer::Warned(warnings)) => variables.warnings.clone_from(warnings),
+        // SHOW WARNINGS may be repeated.
+        _ if is_show => {}
+        _ => variables.warnings.clear(),
     }
     answered.ok_or_else(|| not_supported(relay.flavor, text))
 }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::counters::Counters;
+use super::received::Unreceived;
 use crate::connection::Traffic;
 use crate::flavor::Flavor;
 use crate::gtid::Uuid;
@@ -128,6 +129,8 @@ pub struct DumpProgress {
     pub at_end: AtomicBool,
     /// The log file, and the offset in it up to which everything was sent.
     coordinates: Mutex<(String, u64)>,
+    /// The files that may not have been received.
+    unreceived: Mutex<Unreceived>,
     /// Bytes sent, protocol headers included.
     pub bytes_sent: AtomicU64,
     /// The timestamp of the last event sent; 0 if none was sent.
@@ -149,6 +152,24 @@ impl DumpProgress {
             file.clone_into(&mut coordinates.0);
         }
         coordinates.1 = position;
+    }
+
+    /// The stream leaves log file `file`.
+    pub fn leave_file(&self, file: u64) {
+        let sent = self.bytes_sent.load(Relaxed);
+        self.lock_unreceived().leave(file, sent, Instant::now());
+    }
+
+    /// The oldest log file that was sent, and may not have been received.
+    pub fn oldest_unreceived(&self) -> Option<u64> {
+        let sent = self.bytes_sent.load(Relaxed);
+        self.lock_unreceived().oldest(sent, Instant::now())
+    }
+
+    fn lock_unreceived(&self) -> MutexGuard<'_, Unreceived> {
+        self.unreceived
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock_coordinates(&self) -> MutexGuard<'_, (String, u64)> {

@@ -12,7 +12,7 @@ use super::sql::{Token, matches_like};
 use super::sql_errors::missing_privilege;
 use super::statement_context::StatementContext;
 use super::status_counters;
-use super::variables;
+use super::variables::{self, Warning};
 use crate::binlog::format_description::version_numbers;
 use crate::flavor::Flavor;
 use crate::protocol::ServerError;
@@ -67,12 +67,18 @@ pub fn show(text: &str, mut cursor: Cursor<'_>, context: &StatementContext<'_>) 
             .then(|| replicas(context, is_old))
             .transpose();
     }
+    if cursor.eat("WARNINGS") {
+        return Ok(Some(warnings(&context.variables.warnings)));
+    }
+    if cursor.eat("ERRORS") {
+        return Ok(Some(warnings(&[])));
+    }
     Ok(about_the_server(&mut cursor, context).filter(|_| cursor.is_done()))
 }
 
 /// What every server shows of itself.
 fn about_the_server(cursor: &mut Cursor<'_>, context: &StatementContext<'_>) -> Option<Answer> {
-    use ColumnKind::{Integer, Text};
+    use ColumnKind::Text;
     if cursor.eat("PROCESSLIST") {
         return Some(process_list::show(context));
     }
@@ -109,9 +115,6 @@ fn about_the_server(cursor: &mut Cursor<'_>, context: &StatementContext<'_>) -> 
             ("License", Text),
         ];
         (columns, None)
-    } else if cursor.eat("WARNINGS") || cursor.eat("ERRORS") {
-        let columns = &[("Level", Text), ("Code", Integer), ("Message", Text)];
-        (columns, None)
     } else if cursor.eat("DATABASES") || cursor.eat("SCHEMAS") {
         (&[("Database", Text)], None)
     } else {
@@ -119,6 +122,22 @@ fn about_the_server(cursor: &mut Cursor<'_>, context: &StatementContext<'_>) -> 
     };
     let row = row.map(|row| row.iter().map(|text| Some((*text).to_owned())).collect());
     Some(Answer::rows(columns, row.into_iter().collect()))
+}
+
+fn warnings(warnings: &[Warning]) -> Answer {
+    let columns = [
+        ("Level", ColumnKind::Text),
+        ("Code", ColumnKind::Integer),
+        ("Message", ColumnKind::Text),
+    ];
+    let row = |warning: &Warning| -> Vec<Option<String>> {
+        vec![
+            Some("Warning".to_owned()),
+            Some(warning.code.to_string()),
+            Some(warning.message.clone()),
+        ]
+    };
+    Answer::rows(&columns, warnings.iter().map(row).collect())
 }
 
 /// The names that a statement selects.
@@ -236,6 +255,7 @@ fn log_files(context: &StatementContext<'_>) -> Result<Answer, ServerError> {
     let has_encrypted = context.relay.flavor == Flavor::MySql
         && version_numbers(log.server_version()) >= (8, 0, 14);
     let mut found = Vec::new();
+    let _pin = log.pin(format!("connection {}", context.caller.connection_id));
     let files = log.state().files.clone();
     for number in files {
         let size = coordinates::readable_end(log, number)

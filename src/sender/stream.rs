@@ -26,6 +26,7 @@ use crate::protocol::error_code::{ER_CONNECTION_KILLED, ER_SERVER_SHUTDOWN};
 use crate::protocol::semi_sync::MAGIC;
 use crate::relay_log::bridge::ServedFile;
 use crate::relay_log::reader::{FIRST_EVENT, LogFile};
+use crate::relay_log::retention::pins::Pin;
 use crate::relay_log::{LogError, RelayLog, RelayLogPosition, ReplicaAcknowledgements};
 
 /// The resources of a dump.
@@ -43,6 +44,8 @@ pub struct DumpContext {
     pub replica: Arc<Replica>,
     /// What all replicas have acknowledged (semi-sync).
     pub acknowledged: Arc<ReplicaAcknowledgements>,
+    /// Keeps the files that it has not sent yet.
+    pub pin: Pin,
     /// True when the relay is stopping.
     pub shutdown: watch::Receiver<bool>,
 }
@@ -63,6 +66,7 @@ struct Dump<'a> {
     log: Arc<RelayLog>,
     server_id: u32,
     replica: Arc<Replica>,
+    pin: Pin,
     start: DumpStart,
     wording: Wording,
     walk: Walk,
@@ -111,6 +115,7 @@ impl<'a> Dump<'a> {
             log: context.log,
             server_id: context.server_id,
             replica: context.replica,
+            pin: context.pin,
             wording,
             walk,
             file: start.file,
@@ -294,8 +299,12 @@ impl<'a> Dump<'a> {
             let coordinates = self.coordinates(self.offset);
             return Err(DumpEnd::Refused(self.wording.no_next_file(&coordinates)));
         };
+        if let ServedFile::Log(left) = self.file {
+            self.replica.progress.leave_file(left);
+        }
         self.file = ServedFile::Log(next.file);
         let file = self.open()?;
+        self.pin.move_to(next.file);
         let format = self.read_format(&file)?;
         let name = self.file.name(self.log.log_dir());
         self.walk.start_file(name.clone());

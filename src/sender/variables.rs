@@ -19,6 +19,17 @@ const SESSION_BYTES_MAX: usize = 2 << 20;
 pub struct SessionVariables {
     user: BTreeMap<String, Value>,
     system: BTreeMap<String, Value>,
+    /// Those of the last statement, for SHOW WARNINGS.
+    pub warnings: Vec<Warning>,
+}
+
+/// A warning of a statement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Warning {
+    /// Its error number.
+    pub code: u16,
+    /// Its text.
+    pub message: String,
 }
 
 /// A session has set too many variables; they have been reset.
@@ -241,7 +252,7 @@ fn mysql(relay: &RelayView<'_>) -> Vec<Variable> {
         variables.push(global("slave_parallel_workers", number(0)));
         variables.push(global("innodb_read_only", number(1)));
     }
-    if (5, 6, 2) <= numbers && numbers < (8, 3, 0) {
+    if ((5, 6, 2)..(8, 3, 0)).contains(&numbers) {
         // Positions are in files of the data directory.
         variables.push(global("master_info_repository", text("FILE")));
     }

@@ -240,7 +240,7 @@ fn faults_in_other_sections_are_named() {
     let user = "[[user]]\nname = \"u\"\n";
     refused(
         &with(&format!("{user}password = \"p\"\nprivileges = [\"super\"]")),
-        "config.toml:11: [user \"u\"] privileges: expected a list of \"replication\" and \
+        "config.toml:11: [user \"u\"] privileges: expected a list of \"replication\", \
          \"admin\" and \"monitor\", which may be empty, found \"super\" in it",
     );
     refused(

@@ -59,6 +59,7 @@ mod random_histories;
 mod real_old_servers;
 mod refusals;
 mod repeated_copies;
+mod retention;
 mod runtime_errors;
 mod semi_sync;
 mod semi_sync_losses;

@@ -287,6 +287,17 @@ fn show(rest: &str, binlog: &Binlog) -> Result<Answer, ErrorPacket> {
             rows.collect(),
         )));
     }
+    if let Some(of_table) = upper.strip_prefix("COLUMNS FROM ") {
+        // The account has no privilege on tables.
+        let table = of_table
+            .split('`')
+            .nth(1)
+            .unwrap_or_default()
+            .to_lowercase();
+        let denied =
+            format!("SELECT command denied to user 'repl'@'localhost' for table '{table}'");
+        return Err(ErrorPacket::new(1142, "42000", denied));
+    }
     let newest = binlog.newest();
     let (names, row): (&[&str], Vec<String>) = match upper.as_str() {
         "MASTER STATUS" => {

@@ -68,6 +68,8 @@ fn relay_log(kind: &str) -> tempfile::TempDir {
         max_size: 4000,
         sync: SyncPolicy::Commit,
         source_names: vec!["m1".into()],
+        retention: crate::relay_log::RetentionOptions::default(),
+        reserve: 0,
         stopping: Arc::new(AtomicBool::new(false)),
     };
     let (format, batches) = batches(kind, dir.path());

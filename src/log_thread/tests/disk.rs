@@ -1,7 +1,6 @@
 //! Full or failing disks, and the thread that appends.
 
 use std::fs::{self, File};
-use std::os::unix::fs::symlink;
 use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -57,7 +56,8 @@ fn new_file_waits_for_disk_space_and_is_then_created() {
     log_thread.commit().unwrap();
     let published = log.published();
     let next = options.log_dir.log_path(2);
-    symlink("/dev/full", &next).unwrap();
+    let full = next.with_added_extension("full");
+    File::create(&full).unwrap();
     let batch = source.deliver(&[small(2)]);
     let appending = thread::spawn(move || {
         append(&mut log_thread, &batch).unwrap();
@@ -65,7 +65,7 @@ fn new_file_waits_for_disk_space_and_is_then_created() {
     });
     wait_until("the disk is full", || is_full(&log));
     assert_eq!((log.published(), log.state().files.len()), (published, 1));
-    fs::remove_file(&next).unwrap();
+    fs::remove_file(&full).unwrap();
     appending.join().unwrap();
     assert_eq!(log.condition(), Condition::Running);
     assert_eq!(transactions(&options.log_dir).len(), 2);

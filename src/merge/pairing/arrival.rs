@@ -58,6 +58,12 @@ pub enum Unaligned {
         /// The second, since 1970.
         timestamp: u32,
     },
+    /// Files of the relay log were removed that the path still needed.
+    #[error(
+        "it may be a copy of a transaction whose record was removed with the relay log's oldest files \
+         (max_total_size, or the source was not followed for longer than expire_after)"
+    )]
+    Removed,
     /// The ledger cannot be read.
     #[error("the record of delivered transactions cannot be read: {0}")]
     Ledger(String),

@@ -6,6 +6,7 @@ use super::arrival::{Arrival, Paired, Unaligned};
 use super::delivered::{Delivered, Ledger};
 use super::find::{Found, Queue, is_lone, may_be_without_rows};
 use super::repetitions::Repetitions;
+use super::second::second;
 use crate::identity::Fingerprint;
 use crate::position::RecordNumber;
 
@@ -36,6 +37,9 @@ pub struct PathState {
     /// The queue also has what the path itself delivered before this record of the ledger: with a changed
     /// history, its source may send it again. The first record, where it has not changed.
     pub own_until: RecordNumber,
+    /// Entries of the queue were removed with their files: the [`second`] of the newest one; 0 if none were. A
+    /// transaction that is not later and not in the queue may be a copy of one of them.
+    pub lost_until: u32,
     /// The skipped entries, oldest first.
     pub skipped: Vec<Delivered>,
     /// Transactions that may be logged again.
@@ -60,6 +64,8 @@ pub(super) struct Path {
     begins_again: bool,
     /// See [`PathState::own_until`].
     own_until: RecordNumber,
+    /// See [`PathState::lost_until`].
+    lost_until: u32,
     /// The timestamp of the newest transaction that was paired although one server logged it as
     /// statements and the other as rows.
     other_format_at: Option<u32>,
@@ -90,6 +96,7 @@ impl Path {
             formats_differ: state.formats_differ,
             begins_again: state.begins_again,
             own_until: state.own_until,
+            lost_until: state.lost_until,
             repetitions: state.repetitions,
             ..Self::default()
         }
@@ -106,6 +113,7 @@ impl Path {
             formats_differ: self.formats_differ,
             begins_again: self.begins_again,
             own_until: self.own_until,
+            lost_until: self.lost_until,
             skipped: self.skipped.iter().copied().collect(),
             repetitions: self.repetitions.clone(),
         }
@@ -115,17 +123,24 @@ impl Path {
     pub(super) fn begin_again(&mut self) {
         self.is_aligned = false;
         self.begins_again = true;
-        self.before = 0;
+        (self.before, self.lost_until) = (0, 0);
         self.repetitions = Repetitions::default();
         (self.other_format_at, self.new_at, self.uncertain_at) = (None, None, None);
     }
 
-    /// Begins again with another history, which may repeat anything from record `first` up to `end`.
-    pub(super) fn begin_history(&mut self, first: RecordNumber, end: RecordNumber) {
+    /// Begins again with another history, which may repeat anything from record `first` up to `end`, and what
+    /// was removed before: its newest transaction is of the second `lost_until`.
+    pub(super) fn begin_history(
+        &mut self,
+        first: RecordNumber,
+        end: RecordNumber,
+        lost_until: u32,
+    ) {
         *self = Self {
             formats_differ: self.formats_differ,
             begins_again: true,
             own_until: end,
+            lost_until,
             ..Self::starting_at(first)
         };
     }
@@ -427,9 +442,50 @@ impl Path {
         }
     }
 
+    /// Removes the entries before record `first` of the ledger, whose files are being removed.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub(super) fn lose_before(
+        &mut self,
+        path: u16,
+        origin: u32,
+        first: RecordNumber,
+        ledger: &impl Ledger,
+    ) -> Result<(), Unaligned> {
+        let (own_until, mut until) = (self.own_until, self.lost_until);
+        let mut lose = |entry: &Delivered| until = until.max(second(&entry.fingerprint)).max(1);
+        while let Some(entry) = self.window.pop_front_if(|entry| entry.record < first) {
+            lose(&entry);
+        }
+        if let Some(rest) = self.rest.filter(|rest| *rest < first) {
+            let mut next = None;
+            let mut accept = |entry: Delivered| {
+                if entry.path == path && entry.record >= own_until {
+                    return true;
+                }
+                match entry.record < first {
+                    true => lose(&entry),
+                    false => next = Some(entry.record),
+                }
+                next.is_none()
+            };
+            let read = ledger.read(rest, origin, &mut accept);
+            read.map_err(Unaligned::Ledger)?;
+            self.rest = next;
+        }
+        self.lost_until = until;
+        Ok(())
+    }
+
     /// Checks that a transaction that was not found is certainly new.
     fn check_new(&self, arrival: &Arrival) -> Result<(), Unaligned> {
         let timestamp = arrival.fingerprint.timestamp;
+        // A copy in another format may be of a later second.
+        let has_lost = self.lost_until > 0;
+        if has_lost && (self.formats_differ || second(&arrival.fingerprint) <= self.lost_until) {
+            return Err(Unaligned::Removed);
+        }
         let others_continued = !self.window.is_empty();
         let has_rows = !may_be_without_rows(&arrival.fingerprint);
         let is_other = self.other_format_at == Some(timestamp);

@@ -4,6 +4,8 @@ use std::cell::RefCell;
 
 use proptest::prelude::*;
 
+use std::collections::BTreeMap;
+
 use super::*;
 use crate::identity::Fingerprint;
 
@@ -437,7 +439,7 @@ fn own_transactions_that_only_a_peer_has_sent_are_known() {
     log.restart();
     assert_eq!(unsent(&mut log), Some(second));
     // By decision of an administrator it continues at another position.
-    log.pairing.begin_again(0, 1, None);
+    log.pairing.begin_again(0, 1, None, &BTreeMap::new());
     assert_eq!(unsent(&mut log), None);
     // A peer's transactions are not the server's own.
     assert_eq!(log.pairing.own_unsent(1, 2, &log.ledger), None);

@@ -20,6 +20,7 @@ use crate::receiver::connect::log_in;
 use crate::receiver::gtid_mode::GtidMode;
 use crate::receiver::source_end::SourceEnd;
 use crate::receiver::source_queries::source_end_statement;
+use crate::receiver::source_retention::SourceRetention;
 use crate::tls::install_crypto_provider;
 
 /// The connection's read buffer, in bytes: answers are small, but for a GTID set with many gaps.
@@ -277,6 +278,52 @@ impl ControlConnection {
             Ok(Executed::MySql(set)) if set.is_empty() => Ok(None),
             Ok(executed) => Ok(Some(executed)),
             Err(_) => Err(unreadable(question, &text)),
+        }
+    }
+
+    /// Asks how long the server keeps its binlogs. What it does not say is not an error.
+    ///
+    /// # Errors
+    /// When the connection fails.
+    pub async fn retention(&mut self) -> Result<SourceRetention, ControlError> {
+        let rows = self.query_if_allowed(
+            "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('binlog_expire_logs_seconds', \
+             'expire_logs_days', 'binlog_expire_logs_auto_purge', 'log_slave_updates', \
+             'log_replica_updates')",
+        );
+        let rows = rows.await?;
+        let value = |name: &str| {
+            let mut rows = rows.iter();
+            let is_it =
+                |row: &&Row| text_at(row, 0).is_some_and(|found| found.eq_ignore_ascii_case(name));
+            rows.find(is_it).and_then(|row| text_at(row, 1))
+        };
+        let number = |name: &str| -> Option<f64> { value(name)?.parse().ok() };
+        let is_off = |text: String| matches!(text.as_str(), "OFF" | "0");
+        let seconds = number("binlog_expire_logs_seconds").filter(|seconds| *seconds > 0.0);
+        let days = number("expire_logs_days").filter(|days| *days > 0.0);
+        let (expires_after, variable) = match (seconds, days) {
+            _ if value("binlog_expire_logs_auto_purge").is_some_and(is_off) => (None, ""),
+            (Some(seconds), _) => (Some(seconds), "binlog_expire_logs_seconds"),
+            (None, Some(days)) => (Some(days * 86_400.0), "expire_logs_days"),
+            (None, None) => (None, ""),
+        };
+        let updates = value("log_replica_updates").or_else(|| value("log_slave_updates"));
+        let files = self.query_if_allowed("SHOW BINARY LOGS").await?;
+        Ok(SourceRetention {
+            expires_after: expires_after
+                .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
+            variable,
+            oldest: files.first().and_then(|row| text_at(row, 0)),
+            logs_updates: updates.map(|text| !is_off(text)),
+        })
+    }
+
+    /// No rows where the server refuses the statement.
+    async fn query_if_allowed(&mut self, statement: &str) -> Result<Vec<Row>, ControlError> {
+        match self.query(statement).await {
+            Err(error) if server_code(&error).is_some() => Ok(Vec::new()),
+            answer => answer,
         }
     }
 

@@ -1,7 +1,7 @@
 //! Keeping the end of a source's binlog up to date while its dump streams.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
@@ -11,6 +11,9 @@ use crate::receiver::facts::SourceFacts;
 use crate::receiver::retry::retry_delay;
 use crate::receiver::source_end::END_INTERVAL;
 use crate::receiver::status::{SourceState, SourceStatus};
+
+/// How often a source is asked how long it keeps its binlogs.
+const RETENTION_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Asks the source for its end every few seconds until the relay stops.
 ///
@@ -26,6 +29,7 @@ pub async fn watch_source_end(
         status,
         open: None,
         failures: 0,
+        retention_asked: None,
         is_end_hidden: false,
     };
     let mut delay = END_INTERVAL;
@@ -47,6 +51,8 @@ struct Watcher {
     open: Option<(ControlConnection, ServerSettings)>,
     /// Failures in this outage.
     failures: u32,
+    /// When the source was last asked how long it keeps its binlogs.
+    retention_asked: Option<Instant>,
     /// Whether it was already logged that the source does not show its end.
     is_end_hidden: bool,
 }
@@ -54,7 +60,11 @@ struct Watcher {
 impl Watcher {
     /// Asks once; returns the delay until the next step.
     async fn step(&mut self) -> Duration {
-        if self.status.state() != SourceState::Streaming {
+        let is_streaming = self.status.state() == SourceState::Streaming;
+        self.status
+            .retention
+            .note_streaming(is_streaming, Instant::now());
+        if !is_streaming {
             self.status.set_source_end(None);
             if let Some((connection, _)) = self.open.take() {
                 connection.close().await;
@@ -124,6 +134,13 @@ impl Watcher {
             );
         }
         self.is_end_hidden = is_end_hidden;
+        let is_due = self
+            .retention_asked
+            .is_none_or(|at| at.elapsed() >= RETENTION_INTERVAL);
+        if is_due {
+            self.status.retention.set(connection.retention().await?);
+            self.retention_asked = Some(Instant::now());
+        }
         if self.config.semi_sync {
             let semi_sync = connection.semi_sync().await?;
             let status = &self.status.semi_sync;

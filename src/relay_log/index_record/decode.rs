@@ -131,6 +131,7 @@ fn path_record(record: &RecordBytes, code: u8) -> Result<Record, RecordError> {
                 file: get_u64(record, 40),
                 record: get_u64(record, 48),
             },
+            lost_until: get_u32(record, 36),
         },
         17 => Record::PathSkipped {
             key: path(record),

@@ -22,11 +22,8 @@ impl Record {
                 may_be_repetition,
                 is_again,
             } => {
-                let emptied = u8::from(*emptied);
-                let may_be_repetition = u8::from(*may_be_repetition) << 1;
-                let is_again = u8::from(*is_again) * IS_AGAIN;
-                let altered = u8::from(*altered) * ALTERED;
-                let flags = emptied | may_be_repetition | is_again | altered;
+                let of_kind = (u8::from(*is_again) * IS_AGAIN) | (u8::from(*altered) * ALTERED);
+                let flags = u8::from(*emptied) | (u8::from(*may_be_repetition) << 1) | of_kind;
                 recorded(1, flags, step, transaction)
             }
             Record::Copy { step, transaction } => recorded(2, 0, step, transaction),
@@ -52,10 +49,7 @@ impl Record {
                 source,
                 number,
                 text,
-            } => text_of(9, text)
-                .put_u16(2, *source)
-                .put_u32(4, *number)
-                .seal(),
+            } => source_file(*source, *number, text),
             Record::Origin { number, text } => text_of(10, text).put_u32(4, *number).seal(),
             Record::EmptiedXa(xid) => text_of(11, xid).seal(),
             Record::EndedXa(xid) => text_of(12, xid).seal(),
@@ -70,9 +64,10 @@ impl Record {
                 formats_differ,
                 begins_again,
                 own_until,
+                lost_until,
             } => {
                 let flags = [*is_aligned, *formats_differ, *begins_again];
-                path_queue(key, cursor, *before, flags, own_until)
+                path_queue(key, [cursor, own_until], *before, flags, *lost_until)
             }
             Record::PathSkipped { key, delivered } => path_skipped(key, delivered),
             Record::PathNewest { key, fingerprint } => path_of(18, key, fingerprint),
@@ -89,12 +84,19 @@ impl Record {
     }
 }
 
+fn source_file(source: u16, number: u32, text: &TextPart) -> RecordBytes {
+    text_of(9, text)
+        .put_u16(2, source)
+        .put_u32(4, number)
+        .seal()
+}
+
 fn path_queue(
     key: &PathKey,
-    cursor: &RecordNumber,
+    [cursor, own_until]: [&RecordNumber; 2],
     before: u64,
     flags: [bool; 3],
-    own_until: &RecordNumber,
+    lost_until: u32,
 ) -> RecordBytes {
     let [first, second, third] = flags.map(u8::from);
     path(16, key)
@@ -102,6 +104,7 @@ fn path_queue(
         .put_u64(4, before)
         .put_u64(16, cursor.file)
         .put_u64(24, cursor.record)
+        .put_u32(36, lost_until)
         .put_u64(40, own_until.file)
         .put_u64(48, own_until.record)
         .seal()

@@ -64,8 +64,6 @@ fn records(kind: IdentityKind) -> Vec<Record> {
         first_timestamp: 1_700_000_000,
         reading_back: true,
     };
-    let text = TextPart::parts(b"name").next().unwrap();
-    let (source, number) = (2, 11);
     let mut records = vec![
         Record::Transaction {
             step,
@@ -104,18 +102,8 @@ fn records(kind: IdentityKind) -> Vec<Record> {
                 digest: u64::MAX - 1,
             }),
         },
-        Record::SourceName { source, text },
-        Record::SourceFile {
-            source,
-            number,
-            text,
-        },
-        Record::Origin { number, text },
-        Record::EmptiedXa(text),
-        Record::EndedXa(text),
-        Record::OpenTemporaryTable(text),
-        Record::DroppedTemporaryTable(text),
     ];
+    records.extend(records_with_text());
     match kind {
         IdentityKind::MySql => records.push(Record::CountedGtids {
             origin: 7,
@@ -130,6 +118,24 @@ fn records(kind: IdentityKind) -> Vec<Record> {
         }
     }
     records
+}
+
+fn records_with_text() -> [Record; 7] {
+    let text = TextPart::parts(b"name").next().unwrap();
+    let (source, number) = (2, 11);
+    [
+        Record::SourceName { source, text },
+        Record::SourceFile {
+            source,
+            number,
+            text,
+        },
+        Record::Origin { number, text },
+        Record::EmptiedXa(text),
+        Record::EndedXa(text),
+        Record::OpenTemporaryTable(text),
+        Record::DroppedTemporaryTable(text),
+    ]
 }
 
 fn mariadb_records() -> [Record; 5] {
@@ -169,6 +175,7 @@ fn path_records() -> [Record; 4] {
                 file: 1 << 35,
                 record: 1 << 36,
             },
+            lost_until: 1 << 31,
         },
         Record::PathSkipped {
             key,

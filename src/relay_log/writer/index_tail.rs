@@ -263,6 +263,7 @@ fn stage_path(state: &PathState, out: &mut Vec<u8>) {
         formats_differ: state.formats_differ,
         begins_again: state.begins_again,
         own_until: state.own_until,
+        lost_until: state.lost_until,
     };
     stage(&queue, out);
     for delivered in &state.skipped {

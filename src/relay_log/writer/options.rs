@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use crate::config::SyncPolicy;
 use crate::relay_log::files::LogDir;
+use crate::relay_log::retention::RetentionOptions;
 
 /// Options of the writer.
 #[derive(Debug, Clone)]
@@ -19,6 +20,10 @@ pub struct LogOptions {
     pub sync: SyncPolicy,
     /// The configured sources' names, by number.
     pub source_names: Vec<Arc<str>>,
+    /// How long files are kept.
+    pub retention: RetentionOptions,
+    /// Bytes of the disk that are reserved for the index and the list of files; 0 for none.
+    pub reserve: u64,
     /// Set to give up a write that waits for disk space.
     pub stopping: Arc<AtomicBool>,
 }

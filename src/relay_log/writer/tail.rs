@@ -1,9 +1,8 @@
 //! A file that grows at its end, and how a full disk is handled.
 
 use std::fs::{File, OpenOptions};
-use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -33,6 +32,12 @@ pub(super) struct Tail {
 
 impl Tail {
     pub(super) fn create(path: PathBuf) -> Result<Self, LogError> {
+        // In tests, a disk is full for a file while there is another one of this name.
+        #[cfg(test)]
+        if path.with_added_extension("full").exists() {
+            let cause = std::io::Error::from_raw_os_error(rustix::io::Errno::NOSPC.raw_os_error());
+            return Err(LogError::io("create", &path, cause));
+        }
         let file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -105,11 +110,9 @@ impl Disk {
         let mut waiting = false;
         loop {
             match attempt() {
-                Err(LogError::Io { path, cause, .. })
-                    if is_disk_full(&cause) && !self.stopping.load(Ordering::Relaxed) =>
-                {
+                Err(error) if error.is_disk_full() && !self.stopping.load(Ordering::Relaxed) => {
                     if !waiting {
-                        self.report_disk_full(&path, &cause);
+                        self.report_disk_full(&error);
                     }
                     waiting = true;
                     std::thread::sleep(DISK_FULL_RETRY);
@@ -118,6 +121,7 @@ impl Disk {
                     if waiting && outcome.is_ok() {
                         tracing::info!("disk space available again, resuming");
                         self.log.set_condition(Condition::Running);
+                        self.log.reserve().fill();
                     }
                     return outcome;
                 }
@@ -125,19 +129,23 @@ impl Disk {
         }
     }
 
-    fn report_disk_full(&self, path: &Path, error: &io::Error) {
-        let message = format!(
-            "cannot write {}: {error}; sources are paused; free disk space",
-            path.display()
-        );
+    /// As [`Disk::wait_for_space`], for what is small and must be written: the reserve is used first.
+    pub(super) fn write_with_reserve<T>(
+        &self,
+        mut attempt: impl FnMut() -> Result<T, LogError>,
+    ) -> Result<T, LogError> {
+        match attempt() {
+            Err(error) if error.is_disk_full() => {
+                self.log.reserve().release();
+                self.wait_for_space(attempt)
+            }
+            outcome => outcome,
+        }
+    }
+
+    fn report_disk_full(&self, error: &LogError) {
+        let message = format!("{error}; sources are paused; free disk space");
         tracing::error!("{message}");
         self.log.set_condition(Condition::DiskFull(message));
     }
-}
-
-fn is_disk_full(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-    )
 }

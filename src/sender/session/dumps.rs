@@ -13,6 +13,7 @@ use crate::relay_log::RelayLog;
 use crate::sender::counters::Counters;
 use crate::sender::dump_output::DumpEnd;
 use crate::sender::dump_request::{DumpRequest, DumpStart, find_start, is_semi_sync};
+use crate::sender::known::{described, received_up_to, remember, save};
 use crate::sender::replicas::Replica;
 use crate::sender::sql_errors::{missing_privilege, no_log_yet};
 use crate::sender::stream::{self, DumpContext};
@@ -55,6 +56,21 @@ impl Session {
         self.variables.first_text(&names)?.parse().ok()
     }
 
+    /// The replica of this client, which has requested this dump.
+    fn dumping(&self, request: &DumpRequest) -> Replica {
+        let registered = self.registration.client.replica();
+        let registered = registered.as_ref();
+        Replica {
+            server_id: request.server_id,
+            server_uuid: self.replica_uuid(),
+            report_host: registered.map_or_else(String::new, |known| known.report_host.clone()),
+            report_port: registered.map_or(0, |known| known.report_port),
+            is_semi_sync: is_semi_sync(&self.variables),
+            by_gtid_set: request.set.is_some(),
+            ..Replica::default()
+        }
+    }
+
     /// Serves a dump until it ends.
     pub(super) async fn dump(&mut self, request: DumpRequest) -> Result<Flow, ConnectionError> {
         self.connection.set_phase(Phase::Stream);
@@ -67,23 +83,14 @@ impl Session {
             return Ok(Flow::End);
         };
         let client = self.registration.client.clone();
-        let registered = client.replica();
-        let replica = Replica {
-            server_id: request.server_id,
-            server_uuid: self.replica_uuid(),
-            report_host: registered
-                .as_ref()
-                .map_or_else(String::new, |known| known.report_host.clone()),
-            report_port: registered.map_or(0, |known| known.report_port),
-            is_semi_sync: is_semi_sync(&self.variables),
-            by_gtid_set: request.set.is_some(),
-            ..Replica::default()
-        };
+        let replica = self.dumping(&request);
         let flavor = Flavor::of_version(log.server_version());
         let replica = self.environment.replicas.set_replica(&client, replica);
         self.environment
             .replicas
             .end_older_dumps(flavor, &client, &replica);
+        // Nothing is removed while the start is being found.
+        let pin = log.pin(described(&client, &replica));
         let start = match self.find_start(log.clone(), request).await {
             Ok(start) => start,
             Err(error) => {
@@ -92,6 +99,11 @@ impl Session {
                 return Ok(Flow::End);
             }
         };
+        if let Some(begin) = start.begins_at() {
+            pin.move_to(begin.file);
+            remember(&log, &client, &replica, begin);
+            save(&log).await;
+        }
         tracing::info!(
             peer = self.connection.peer_name(),
             server_id = replica.server_id,
@@ -102,16 +114,26 @@ impl Session {
             "dump started"
         );
         let context = DumpContext {
-            log,
+            log: log.clone(),
             server_id: self.environment.options.server_id,
             write_timeout: self.environment.options.write_timeout,
-            client,
-            replica,
+            client: client.clone(),
+            replica: replica.clone(),
+            pin,
             acknowledged: self.environment.replicas.acknowledged.clone(),
             shutdown: self.environment.shutdown.clone(),
         };
         let peer = self.connection.peer_name().to_owned();
-        match stream::run(&mut self.connection, context, start).await {
+        let end = stream::run(&mut self.connection, context, start).await;
+        if let Some(sent) = received_up_to(&log, &replica) {
+            remember(&log, &client, &replica, sent);
+        }
+        self.end_dump(end, &peer).await
+    }
+
+    /// Tells the client, and the log, why its dump has ended.
+    async fn end_dump(&mut self, end: DumpEnd, peer: &str) -> Result<Flow, ConnectionError> {
+        match end {
             DumpEnd::Complete => return Ok(Flow::Continue),
             DumpEnd::Gone(error) => return Err(error),
             DumpEnd::Cut => {}

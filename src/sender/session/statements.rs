@@ -107,6 +107,13 @@ impl Session {
                     .wait(self.connection.write_ok(&OkPacket::default()))
                     .await
             }
+            Ok(Answer::Warned(warnings)) => {
+                let ok = OkPacket {
+                    warnings: warnings.len() as u16,
+                    ..OkPacket::default()
+                };
+                patience.wait(self.connection.write_ok(&ok)).await
+            }
             Ok(Answer::Rows { columns, rows }) => {
                 let columns: Vec<Column<'_>> = columns
                     .iter()
@@ -130,6 +137,9 @@ impl Session {
     /// Sends the rows of SHOW BINLOG EVENTS; each batch is written before the next one is read.
     async fn list_events(&mut self, listing: EventListing) -> Result<(), ConnectionError> {
         let columns = binlog_events::COLUMNS.map(|(name, kind)| Column { name, kind });
+        let id = self.registration.client.id;
+        let reader = || format!("connection {id} (SHOW BINLOG EVENTS)");
+        let _pin = self.environment.log().map(|log| log.pin(reader()));
         let mut has_columns = false;
         let mut listing = Some(listing);
         while let Some(mut rest) = listing.take() {

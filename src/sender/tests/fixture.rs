@@ -97,6 +97,8 @@ impl TestLog {
             max_size,
             sync: SyncPolicy::Never,
             source_names: vec![Arc::from("m1")],
+            retention: crate::relay_log::RetentionOptions::default(),
+            reserve: 0,
             stopping: Arc::new(AtomicBool::new(false)),
         };
         let has_gtids = purged != Executed::Anonymous;

@@ -1,0 +1,106 @@
+//! The log thread's part in the removal of old files.
+//!
+//! Without GTIDs, the queues of all paths begin in files that must be kept; how far back, is in the head of the
+//! newest index. If a file is removed all the same, the paths must be able to do without it first: a new file
+//! begins, whose head says so.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::LogThread;
+use crate::merge::pairing::PathState;
+use crate::position::RecordNumber;
+use crate::relay_log::retention::{LogRequests, PathNeed};
+use crate::relay_log::{Condition, LogError, Writer};
+
+/// Which path each configured source sends.
+#[derive(Debug)]
+pub(super) struct FollowedPaths {
+    /// The configured sources' names, by number.
+    configured: Vec<Arc<str>>,
+    /// The path of each source's newest batch; `None` before its first one.
+    current: Vec<Option<u16>>,
+}
+
+impl FollowedPaths {
+    pub(super) fn new(configured: Vec<Arc<str>>) -> Self {
+        let current = vec![None; configured.len()];
+        Self {
+            configured,
+            current,
+        }
+    }
+
+    /// A batch of a source has arrived on `path`.
+    pub(super) fn note(&mut self, source: u16, path: u16) {
+        if let Some(current) = self.current.get_mut(usize::from(source)) {
+            *current = Some(path);
+        }
+    }
+
+    /// Whether the path with this number and name is the one that a configured source sends, as far as that is
+    /// known.
+    fn is_followed(&self, number: u16, name: &str) -> bool {
+        let source = name.split('@').next().unwrap_or(name);
+        let of_source = self.configured.iter().zip(&self.current);
+        let mut found = of_source.filter(|(configured, _)| ***configured == *source);
+        let current = found.next().map(|(_, current)| *current);
+        current.is_some_and(|current| current.is_none_or(|path| path == number))
+    }
+
+    /// Publishes the oldest files that the paths need, as they are in the head of the newest index.
+    pub(super) fn report(&self, log: &Writer, states: &[PathState]) {
+        let mut needs: BTreeMap<u16, PathNeed> = BTreeMap::new();
+        for state in states {
+            let Some(name) = log.source_name(state.path) else {
+                continue;
+            };
+            let file = state.cursor.file;
+            let server_id = log.progress(state.path).map_or(0, |path| path.server_id);
+            let own_file = if server_id == state.origin {
+                file
+            } else {
+                u64::MAX
+            };
+            let need = needs.entry(state.path).or_insert_with(|| PathNeed {
+                name: name.clone(),
+                file,
+                own_file,
+                is_followed: self.is_followed(state.path, name),
+            });
+            need.file = need.file.min(file);
+            need.own_file = need.own_file.min(own_file);
+        }
+        log.log()
+            .retention()
+            .set_paths(needs.into_values().collect());
+    }
+}
+
+impl LogThread {
+    /// Does what was requested since the last group.
+    pub(super) fn serve_requests(&mut self) -> Result<(), LogError> {
+        match self.log().retention().take_requests() {
+            None => Ok(()),
+            Some(requests) => self.serve(requests),
+        }
+    }
+
+    fn serve(&mut self, requests: LogRequests) -> Result<(), LogError> {
+        if self.log().condition() != Condition::Running {
+            return Ok(());
+        }
+        if let Some(number) = requests.lose_before {
+            let first = RecordNumber {
+                file: number,
+                record: 0,
+            };
+            let lost = self.merge.lose_before(first, &self.log.ledger());
+            lost.map_err(|cause| self.log.internal_error(cause.to_string()))?;
+        }
+        if requests.lose_before.is_some() || requests.rotate {
+            self.start_file()?;
+        }
+        Ok(())
+    }
+}

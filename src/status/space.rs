@@ -1,0 +1,78 @@
+//! The size of the log, the space that is left, and what endangers the files that are needed.
+
+use std::time::{Duration, Instant};
+
+use super::{Parts, RelayReport};
+use crate::receiver::SourceState;
+use crate::relay_log::purge::file_facts;
+use crate::relay_log::retention::space::free_bytes;
+use crate::relay_log::{LogState, RelayLog};
+
+/// The disk is nearly full if it will be within this time.
+const NEARLY_FULL_SECONDS: u64 = 3600;
+/// A source is followed up to its end if it is not further behind.
+const AT_END_MAX: Duration = Duration::from_secs(60);
+
+impl Parts {
+    /// The fields about space and retention; the others are empty.
+    pub(super) fn space(&self, log: Option<&RelayLog>, state: Option<&LogState>) -> RelayReport {
+        let (Some(log), Some(state)) = (log, state) else {
+            return RelayReport::default();
+        };
+        let retention = log.retention();
+        let facts = file_facts(log).ok();
+        let free = free_bytes(&log.log_dir().dir).ok();
+        let full_in = free.and_then(|free| retention.space.full_in(Instant::now(), free));
+        let mut degraded = retention.warnings();
+        if let Some(free) = free {
+            let is_low = free < retention.options.max_file_size;
+            if is_low || full_in.is_some_and(|seconds| seconds < NEARLY_FULL_SECONDS) {
+                let when =
+                    full_in.map_or(String::new(), |seconds| format!(", full in {seconds} s"));
+                degraded.push(format!(
+                    "the disk of {} is nearly full: {free} bytes are free{when}",
+                    log.log_dir().dir.display()
+                ));
+            }
+        }
+        degraded.extend(self.source_warnings(state));
+        RelayReport {
+            log_bytes: facts.map(|files| files.iter().map(|file| file.len).sum()),
+            disk_free_bytes: free,
+            disk_full_seconds: full_in,
+            degraded,
+            ..RelayReport::default()
+        }
+    }
+
+    /// What endangers the relay's way through the binlogs of its sources.
+    pub fn source_warnings(&self, state: &LogState) -> Vec<String> {
+        let mut found = Vec::new();
+        for (number, source) in self.sources.iter().enumerate() {
+            let path = source.status.path().map_or(number, usize::from);
+            let position = state.sources.get(path).map(|progress| &progress.position);
+            let needed = position.filter(|at| !at.is_unknown()).map(|at| &*at.file);
+            let warnings = source.status.retention_warnings(needed);
+            let name = &source.config.name;
+            found.extend(warnings.iter().map(|text| format!("source {name}: {text}")));
+        }
+        found
+    }
+
+    /// Each source's name, and whether it is followed up to its end.
+    pub fn followed<'a>(
+        &'a self,
+        state: &'a LogState,
+    ) -> impl Iterator<Item = (&'a str, bool)> + 'a {
+        self.sources.iter().enumerate().map(|(number, source)| {
+            let path = source.status.path().map_or(number, usize::from);
+            let position = state.sources.get(path).map(|progress| &progress.position);
+            let behind = source
+                .status
+                .seconds_behind(position, Some(&state.executed));
+            let is_at_end = behind.is_some_and(|seconds| seconds <= AT_END_MAX.as_secs());
+            let is_streaming = source.status.state() == SourceState::Streaming;
+            (source.config.name.as_str(), is_streaming && is_at_end)
+        })
+    }
+}
