@@ -258,13 +258,14 @@ impl Merge {
                         self.pairing
                             .deliver(arrival, record, placement.may_be_repetition);
                     }
-                    None if self.executed.deliver(&transaction.identity) || placement.is_again => {
-                        self.copies
-                            .note(&transaction.identity, transaction.evidence());
-                    }
                     None => {
-                        let identity = transaction.identity.to_string();
-                        return Err(SettleError { identity });
+                        let identity = &transaction.identity;
+                        let is_new = self.executed.deliver(identity);
+                        if !is_new && !placement.is_again {
+                            let identity = identity.to_string();
+                            return Err(SettleError { identity });
+                        }
+                        self.copies.note(identity, transaction.evidence(), is_new);
                     }
                 }
                 if let Some(change) = &placement.half_change {
@@ -322,6 +323,7 @@ impl Merge {
             return Ok(Classified::Known(Decision::Own));
         }
         let Some(arrival) = arrival(batch, transaction) else {
+            self.check_own_order(batch, transaction, path, ledger)?;
             if self.executed.contains(&transaction.identity) {
                 return self.classify_known(batch, transaction, path, ledger);
             }
@@ -352,6 +354,36 @@ impl Merge {
             Paired::Repeated => Classified::Known(Decision::Repeated),
             Paired::Before => Classified::Known(Decision::BeforeOrigin),
         })
+    }
+
+    /// MariaDB: refuses a transaction of a server whose own path has skipped delivered ones before it.
+    fn check_own_order(
+        &mut self,
+        batch: &TransactionBatch,
+        transaction: &Transaction,
+        path: &PathProgress<'_>,
+        ledger: &impl DeliveredGtids,
+    ) -> Result<(), MergeError> {
+        let (Identity::MariaDb(gtid), Executed::MariaDb(executed)) =
+            (&transaction.identity, &self.executed)
+        else {
+            return Ok(());
+        };
+        // Another server may answer from this transaction on.
+        if path.server_id != batch.source_server_id {
+            return Ok(());
+        }
+        let end = || SourcePosition::new(batch.source_end.file.clone(), transaction.source_offset);
+        let copies = &mut self.copies;
+        let skipped = copies.skipped(batch.source, gtid, path, executed, ledger);
+        match skipped.map_err(|cause| MergeError::Unreadable { end: end(), cause })? {
+            None => Ok(()),
+            Some(skipped) => Err(MergeError::Skipped {
+                gtid: gtid.to_string(),
+                skipped: skipped.to_string(),
+                end: end(),
+            }),
+        }
     }
 
     /// Classifies a transaction whose GTID was delivered.

@@ -120,11 +120,12 @@ impl Default for SourceCounters {
 pub enum RefusalNote {
     /// Another reason, as text.
     Other(String),
-    /// The source sends another transaction under the GTID of a delivered one.
+    /// The source sends another transaction under the GTID of a delivered one, or lacks one of its own that another
+    /// source has delivered.
     Reused {
         /// The GTID and the delivered transaction.
         expected: String,
-        /// The other one.
+        /// The other one, or what it sends instead.
         found: String,
     },
 }
@@ -143,6 +144,12 @@ impl From<Refusal> for RefusalNote {
                     "another transaction with this GTID ({times}, ending at {end}), so a master has \
                      assigned the GTID again"
                 ),
+            },
+            Refusal::Merge(MergeError::Skipped { gtid, skipped, end }) => RefusalNote::Reused {
+                expected: format!(
+                    "its own transaction {skipped}, which another source has delivered"
+                ),
+                found: format!("{gtid} (ending at {end}) in its place"),
             },
             other => RefusalNote::Other(other.to_string()),
         }

@@ -7,6 +7,7 @@
 
 mod origin;
 mod recent;
+mod skipped;
 #[cfg(test)]
 mod tests;
 mod window;
@@ -14,6 +15,7 @@ mod window;
 pub use origin::GtidOrigin;
 pub use window::WINDOW_LEN;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use self::recent::Recent;
@@ -113,6 +115,8 @@ pub struct Copies {
     before: Executed,
     /// Whether there is only one path, so that no copy can arrive by another.
     has_one_path: bool,
+    /// MariaDB: the servers whose new history was accepted.
+    renewed: HashSet<u32>,
 }
 
 impl Copies {
@@ -123,6 +127,7 @@ impl Copies {
             windows: Vec::new(),
             before,
             has_one_path: false,
+            renewed: HashSet::new(),
         }
     }
 
@@ -138,16 +143,17 @@ impl Copies {
         }
     }
 
-    /// Records a new transaction as delivered.
-    pub fn note(&mut self, identity: &Identity, evidence: CopyEvidence) {
+    /// Records a transaction as delivered; `is_new` unless it was executed again.
+    pub fn note(&mut self, identity: &Identity, evidence: CopyEvidence, is_new: bool) {
         if let Some((origin, number)) = GtidOrigin::split(identity) {
-            self.recent.note(&origin, number, evidence);
+            self.recent.note(&origin, number, evidence, is_new);
         }
     }
 
     /// Forgets the transactions of a MariaDB server whose new history was accepted: its GTIDs are assigned
     /// again, after those of `before`.
     pub fn forget(&mut self, server_id: u32, before: &BinlogState) {
+        self.renewed.insert(server_id);
         self.recent.retain(|origin| !origin.is_server(server_id));
         self.windows
             .retain(|window| !window.origin.is_server(server_id));
@@ -209,14 +215,20 @@ impl Copies {
         if self.before.contains(identity) {
             return Ok(None);
         }
-        self.use_window(path, origin);
-        let len = WINDOWS_LEN / self.windows.len().next_power_of_two();
-        let Some(window) = self.windows.last_mut() else {
+        let Some(window) = self.window(path, origin) else {
             return Ok(None);
         };
-        window.set_len(len);
         let found = window.find(identity, number, ledger)?;
         Ok(found.map(|delivered| delivered.evidence))
+    }
+
+    /// The window of the path and origin.
+    fn window(&mut self, path: u16, origin: GtidOrigin) -> Option<&mut Window> {
+        self.use_window(path, origin);
+        let len = WINDOWS_LEN / self.windows.len().next_power_of_two();
+        let window = self.windows.last_mut()?;
+        window.set_len(len);
+        Some(window)
     }
 
     /// Makes the window of the path and origin the last.

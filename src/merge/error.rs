@@ -63,6 +63,19 @@ pub enum MergeError {
         /// Its times.
         times: String,
     },
+    /// MariaDB: a server's binlog lacks a transaction of that server that another source has delivered.
+    #[error(
+        "the relay log has {skipped}, which another source has delivered; the binlog of its own server lacks it, and \
+         has {gtid}, which ends at {end}, in its place"
+    )]
+    Skipped {
+        /// The GTID that arrived.
+        gtid: String,
+        /// A delivered one with a lower number.
+        skipped: String,
+        /// The source's position after the one that arrived.
+        end: SourcePosition,
+    },
     /// It cannot be determined whether a transaction is a copy of the delivered one.
     #[error(
         "the record of delivered transactions, which the transaction that ends at {end} must be \

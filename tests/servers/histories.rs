@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use crate::support::programs::free_port;
 use crate::support::relay::run_binrelay;
+use crate::support::replication::retry_each_second;
 use crate::support::servers::{Kind, Server};
 use crate::support::topology::{Mode, Topology, TopologyOptions};
 use crate::support::virtual_ip::VirtualIp;
-use crate::support::{self, Profile};
+use crate::support::{self, Deadline, Profile};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn mariadb_restored_from_an_older_copy() {
@@ -61,22 +62,28 @@ async fn mysql_56_after_reset_master() {
 #[tokio::test(flavor = "multi_thread")]
 async fn mysql_without_gtids_lost_what_only_its_peer_had_sent() {
     if support::profile() == Profile::Long {
-        lost_what_its_peer_had_sent(Kind::MySql).await;
+        lost_what_its_peer_had_sent(Kind::MySql, Mode::MySqlNoGtids).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn mysql_56_lost_what_only_its_peer_had_sent() {
     if support::profile() == Profile::Long {
-        lost_what_its_peer_had_sent(Kind::MySql56).await;
+        lost_what_its_peer_had_sent(Kind::MySql56, Mode::MySqlNoGtids).await;
     }
+}
+
+/// M1 continues after the numbers that it has lost, so no GTID is used twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn mariadb_by_slave_pos_skips_what_only_its_peer_had_sent() {
+    lost_what_its_peer_had_sent(Kind::MariaDb, Mode::MariaDbSlavePos).await;
 }
 
 /// The relay cannot reach M1 while it writes what it loses later, so what it has received from M1 itself is still in
 /// M1's binlog.
-async fn lost_what_its_peer_had_sent(kind: Kind) {
+async fn lost_what_its_peer_had_sent(kind: Kind, mode: Mode) {
     let _turn = support::turn();
-    let mut topology = start(kind, Mode::MySqlNoGtids).await;
+    let mut topology = start(kind, mode).await;
     let address = VirtualIp::of(topology.m1.port).await;
     let mut sources = topology.relay.options.sources.clone();
     sources[0].port = address.port;
@@ -91,9 +98,33 @@ async fn lost_what_its_peer_had_sent(kind: Kind) {
     insert(&topology.m1, 10).await;
     topology.settle(60).await;
     restore_m1(&mut topology, copy.path()).await;
+    if mode == Mode::MariaDbSlavePos {
+        wait_for_gtids_of_peer(&topology).await;
+        insert(&topology.m1, 3).await;
+    }
     address.move_to(topology.m1.port);
     insert(&topology.m1, 3).await;
     assert_fails(&mut topology, 5).await;
+}
+
+/// M1 has counted what M2 sends, although it ignores its own transactions in that.
+async fn wait_for_gtids_of_peer(topology: &Topology) {
+    let sent = topology.m2.value("SELECT @@GLOBAL.gtid_current_pos").await;
+    let sent = sent.expect("M2's position");
+    let sent = sent.split(',').find(|gtid| gtid.starts_with("86-"));
+    let sent = sent.expect("M2 has replicated from M1");
+    let deadline = Deadline::after_secs(30);
+    loop {
+        let position = topology.m1.value("SELECT @@GLOBAL.gtid_slave_pos").await;
+        if position
+            .as_ref()
+            .is_some_and(|gtids| gtids.split(',').any(|gtid| gtid == sent))
+        {
+            return;
+        }
+        assert!(!deadline.passed(), "{sent} is not in {position:?}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }
 
 /// The relay is stopped meanwhile, and M1's binlog grows past the position that was received.
@@ -177,6 +208,7 @@ async fn start(kind: Kind, mode: Mode) -> Topology {
     options.master_kind = kind;
     options.replica_kind = kind;
     options.replicas = 1;
+    options.attach_extra = retry_each_second(kind);
     let topology = Topology::start(options).await;
     topology
         .m1

@@ -43,7 +43,8 @@ async fn mysql() {
         "{error}"
     );
     let other = tempfile::tempdir().unwrap();
-    binrelay::tls::PasswordKey::open(other.path()).unwrap();
+    let key = binrelay::tls::PasswordKey::open(other.path()).unwrap();
+    assert!(!key.public_pem().is_empty(), "written once it is generated");
     let error = tls_of(&source, &pinned(&other.path().join("public_key.pem"))).await;
     let error = error.unwrap_err().to_string();
     assert!(

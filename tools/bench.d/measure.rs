@@ -198,6 +198,12 @@ impl KeyPair {
         let mut options = RelayOptions::new(vec![SourceOptions::of("m1", &source.server)]);
         options.program = program.to_path_buf();
         let mut relay = Relay::start(options);
+        // It is generated in the background, and the private key is written last.
+        let deadline = Deadline::after_secs(60);
+        while !relay.data_dir().join("private_key.pem").exists() {
+            assert!(!deadline.passed(), "no key pair: {}", relay.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
         relay.terminate();
         KeyPair { relay }
     }

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::read_back::{Found, transactions, without_position};
 use super::*;
-use crate::gtid::BinlogState;
+use crate::gtid::{BinlogState, MariaDbGtid};
 use crate::relay_log::LastReceived;
 
 #[derive(Debug, Clone)]
@@ -178,7 +178,13 @@ impl History {
         assert_eq!(batch.transactions.len(), groups.len());
         for transaction in &batch.transactions {
             let before = log_thread.log().published();
-            let decision = log_thread.append(&batch, transaction).unwrap();
+            let appended = log_thread.append(&batch, transaction);
+            if let Some(skipped) = self.skipped(source, &batch, transaction) {
+                let refusal = appended.unwrap_err().to_string();
+                assert!(refusal.contains(&skipped.to_string()), "{refusal}");
+                break; // The source stops, and what follows is not appended.
+            }
+            let decision = appended.unwrap();
             if log_thread.log().published() != before {
                 self.published = self.model.clone(); // A new file began.
             }
@@ -243,6 +249,38 @@ impl History {
             }
         }
         batch.recycle();
+    }
+
+    /// The highest transaction that the log has between the last one of the path's own server and `next`.
+    fn skipped(
+        &self,
+        source: usize,
+        batch: &TransactionBatch,
+        next: &crate::transaction::Transaction,
+    ) -> Option<MariaDbGtid> {
+        let Identity::MariaDb(next) = next.identity else {
+            return None;
+        };
+        let progress = &self.model.sources[source];
+        let server_id = batch.source_server_id;
+        if progress.server_id != server_id || next.server_id != server_id {
+            return None;
+        }
+        let sent = progress.sent.highest(next.domain_id, server_id)?;
+        let delivered = self
+            .model
+            .log
+            .iter()
+            .filter_map(|(found, _)| match found.identity {
+                Identity::MariaDb(gtid) => Some(gtid),
+                _ => None,
+            });
+        let of_server =
+            |gtid: &MariaDbGtid| (gtid.domain_id, gtid.server_id) == (next.domain_id, server_id);
+        delivered
+            .filter(of_server)
+            .filter(|gtid| sent < gtid.seq_no && gtid.seq_no < next.seq_no)
+            .max_by_key(|gtid| gtid.seq_no)
     }
 
     fn reopen(&mut self, log_thread: &mut LogThread) {

@@ -31,6 +31,8 @@ struct Table {
     slots: Vec<Slot>,
     /// When it was used last, by [`Recent::uses`].
     used: u64,
+    /// The number of the first new transaction: all later ones were noted.
+    first: Option<u64>,
 }
 
 impl Table {
@@ -78,12 +80,22 @@ impl Recent {
         }
     }
 
-    pub(super) fn note(&mut self, origin: &GtidOrigin, number: u64, evidence: CopyEvidence) {
+    /// `is_new`: it was not executed again.
+    pub(super) fn note(
+        &mut self,
+        origin: &GtidOrigin,
+        number: u64,
+        evidence: CopyEvidence,
+        is_new: bool,
+    ) {
         let at = match self.position(origin) {
             Some(at) => at,
             None => self.begin(origin),
         };
         if let Some(table) = self.table(at) {
+            if is_new {
+                table.first.get_or_insert(number);
+            }
             table.note(Slot { number, evidence });
         }
     }
@@ -93,6 +105,31 @@ impl Recent {
         let table = self.table(at)?;
         let slot = table.slots.get(number as usize & (table.slots.len() - 1))?;
         (slot.number == number && number != 0).then_some(slot.evidence)
+    }
+
+    /// The highest noted number between the two.
+    pub(super) fn find_between(&mut self, origin: &GtidOrigin, low: u64, high: u64) -> Option<u64> {
+        let at = self.position(origin)?;
+        let slots = &self.table(at)?.slots;
+        let is_noted = |number: &u64| {
+            let slot = slots.get(*number as usize & (slots.len() - 1));
+            slot.is_some_and(|slot| slot.number == *number)
+        };
+        // Lower ones would be in the same slots.
+        let low = low.max(high.saturating_sub(slots.len() as u64 + 1));
+        (low.saturating_add(1)..high).rev().find(is_noted)
+    }
+
+    /// Whether all transactions after `number` are noted: numbers of new ones ascend, and up to `highest` none needs
+    /// the slot of a lower one.
+    pub(super) fn has_all_after(&self, origin: &GtidOrigin, number: u64, highest: u64) -> bool {
+        let table = self.position(origin).and_then(|at| self.tables.get(at));
+        table.is_some_and(|table| {
+            let has_begun = table
+                .first
+                .is_some_and(|first| first <= number.saturating_add(1));
+            has_begun && highest.saturating_sub(number) <= table.slots.len() as u64
+        })
     }
 
     pub(super) fn retain(&mut self, is_kept: impl Fn(&GtidOrigin) -> bool) {
@@ -133,6 +170,7 @@ impl Recent {
             origin: *origin,
             slots: Vec::new(),
             used: self.uses,
+            first: None,
         };
         if count <= TABLES_MAX {
             table.slots.resize(self.slots, Slot::default());
@@ -178,8 +216,8 @@ mod tests {
     fn last_transactions_of_each_origin_are_found() {
         let mut recent = Recent::new();
         for number in 1..=SLOTS + 10 {
-            recent.note(&origin(1), number, evidence(number));
-            recent.note(&origin(2), number * 2, evidence(number + 7));
+            recent.note(&origin(1), number, evidence(number), true);
+            recent.note(&origin(2), number * 2, evidence(number + 7), true);
         }
         assert_eq!(recent.find(&origin(1), 10), None);
         assert_eq!(recent.find(&origin(1), 11), Some(evidence(11)));
@@ -196,12 +234,12 @@ mod tests {
     #[test]
     fn other_origins_remain_when_one_is_forgotten() {
         let mut recent = Recent::new();
-        recent.note(&origin(1), 7, evidence(5));
-        recent.note(&origin(2), 7, evidence(6));
+        recent.note(&origin(1), 7, evidence(5), true);
+        recent.note(&origin(2), 7, evidence(6), true);
         recent.retain(|origin| !origin.is_server(1));
         assert_eq!(recent.find(&origin(1), 7), None);
         assert_eq!(recent.find(&origin(2), 7), Some(evidence(6)));
-        recent.note(&origin(1), 7, evidence(8));
+        recent.note(&origin(1), 7, evidence(8), true);
         assert_eq!(recent.find(&origin(1), 7), Some(evidence(8)));
     }
 
@@ -215,6 +253,7 @@ mod tests {
                     &origin(server),
                     number,
                     evidence(number + u64::from(server)),
+                    true,
                 );
             }
         }
@@ -233,10 +272,10 @@ mod tests {
     fn newest_remain_when_tables_become_shorter() {
         let mut recent = Recent::new();
         for number in 1..=SLOTS + 10 {
-            recent.note(&origin(1), number, evidence(number));
+            recent.note(&origin(1), number, evidence(number), true);
         }
         for server in 2..=17 {
-            recent.note(&origin(server), 1, evidence(5));
+            recent.note(&origin(server), 1, evidence(5), true);
         }
         assert_eq!(recent.slots as u64, SLOTS / 2);
         let (first, last) = (SLOTS / 2 + 11, SLOTS + 10);
@@ -250,10 +289,10 @@ mod tests {
     fn tables_are_bounded_and_the_least_recently_used_is_replaced() {
         let mut recent = Recent::new();
         for server in 0..TABLES_MAX as u32 {
-            recent.note(&origin(server), 1, evidence(5));
+            recent.note(&origin(server), 1, evidence(5), true);
         }
         assert!(recent.find(&origin(0), 1).is_some());
-        recent.note(&origin(999_999), 1, evidence(9));
+        recent.note(&origin(999_999), 1, evidence(9), true);
         assert_eq!(recent.tables.len(), TABLES_MAX);
         assert!(recent.find(&origin(0), 1).is_some());
         assert!(recent.find(&origin(1), 1).is_none());

@@ -231,3 +231,88 @@ fn transactions_before_the_log_are_not_searched() {
     assert_eq!(log.reads.get(), 0);
     assert!(copies.find(0, &gtid(1, 501), &log).unwrap().is_some());
 }
+
+fn state(server_id: u32, seq_no: u64) -> BinlogState {
+    let mut state = BinlogState::new();
+    state.record(gtid_of(server_id, seq_no));
+    state
+}
+
+/// What server 1's own path has skipped if it sends `next` after `sent`, where `highest` was delivered.
+fn skipped(copies: &mut Copies, log: &Log, sent: u64, next: u64, highest: u64) -> Option<u64> {
+    let sent = state(1, sent);
+    let path = PathProgress {
+        server_id: 1,
+        last: None,
+        sent: &sent,
+    };
+    let found = copies.skipped(0, &gtid_of(1, next), &path, &state(1, highest), log);
+    found.unwrap().map(|gtid| gtid.seq_no)
+}
+
+/// Server 1 has written each third number of a domain that others write to as well.
+#[test]
+fn what_a_server_s_own_path_has_skipped_is_found() {
+    let mut log = ascending(3_000);
+    for file in &mut log.files {
+        file.retain(|(_, number, _)| number % 3 == 0);
+    }
+    let new = || Copies::new(Executed::MariaDb(BinlogState::new()));
+    // After a restart nothing is in memory.
+    let mut noted = new();
+    for (server, number, evidence) in log.files.iter().flatten() {
+        noted.note(&gtid(*server, *number), *evidence, true);
+    }
+    for copies in [&mut noted, &mut new()] {
+        for sent in [3, 990, 999, 1002, 1500, 2994] {
+            assert_eq!(skipped(copies, &log, sent, sent + 1, 3_000), None);
+            assert_eq!(skipped(copies, &log, sent, sent + 3, 3_000), None);
+            let found = skipped(copies, &log, sent, sent + 4, 3_000);
+            assert_eq!(found, Some(sent + 3));
+        }
+        // What arrives is new: all between is in the state.
+        assert_eq!(skipped(copies, &log, 3_000, 3_007, 3_000), None);
+        assert_eq!(skipped(copies, &log, 2_997, 3_007, 3_000), Some(3_000));
+        assert_eq!(skipped(copies, &log, 2_997, 3_007, 2_997), None);
+        // It is executed again.
+        assert_eq!(skipped(copies, &log, 2_997, 5, 3_000), None);
+    }
+    // What is executed again after a restart does not show that the others are in memory.
+    let mut copies = new();
+    copies.note(&gtid(1, 1500), evidence(1), false);
+    assert_eq!(skipped(&mut copies, &log, 1500, 1504, 3_000), Some(1503));
+}
+
+#[test]
+fn other_paths_and_other_histories_skip_nothing() {
+    let log = ascending(1_000);
+    let mut copies = Copies::new(Executed::MariaDb(state(1, 10)));
+    let path = |server_id, sent| PathProgress {
+        server_id,
+        last: None,
+        sent,
+    };
+    let (next, executed) = (gtid_of(1, 20), state(1, 1_000));
+    let nothing = BinlogState::new();
+    let first = copies.skipped(0, &next, &path(1, &nothing), &executed, &log);
+    assert_eq!(first, Ok(None));
+    let sent = state(1, 5);
+    let peer = copies.skipped(0, &next, &path(2, &sent), &executed, &log);
+    assert_eq!(peer, Ok(None));
+    // 5 is before the log, in which there is no record of it.
+    assert_eq!(skipped(&mut copies, &log, 5, 20, 1_000), None);
+    assert_eq!(skipped(&mut copies, &log, 15, 20, 1_000), Some(19));
+    // The records of 16 to 19 are those of a former history.
+    copies.forget(1, &state(1, 15));
+    assert_eq!(skipped(&mut copies, &log, 15, 20, 1_000), None);
+    copies.note(&gtid(1, 18), evidence(1), true);
+    assert_eq!(skipped(&mut copies, &log, 15, 20, 1_000), Some(18));
+}
+
+fn gtid_of(server_id: u32, seq_no: u64) -> MariaDbGtid {
+    MariaDbGtid {
+        domain_id: 0,
+        server_id,
+        seq_no,
+    }
+}

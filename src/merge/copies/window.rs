@@ -90,6 +90,14 @@ impl Window {
         self.read_on(number, ledger)
     }
 
+    /// The highest number of the window between the two.
+    pub(super) fn find_between(&self, low: u64, high: u64) -> Option<u64> {
+        let numbers = self.entries.iter().map(|entry| entry.number);
+        numbers
+            .filter(|number| low < *number && *number < high)
+            .max()
+    }
+
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.entries.len()

@@ -13,7 +13,7 @@ use crate::support::servers::{Kind, Server};
 use crate::support::tables::assert_same_tables;
 use crate::support::throttle::Gate;
 use crate::support::topology::{Mode, Topology, TopologyOptions, replica_options, run_for};
-use crate::support::{self, Profile};
+use crate::support::{self, Deadline, Profile};
 use mysql_async::Row;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -125,8 +125,8 @@ async fn lose_data_dir(kind: Kind, mode: Mode) {
     load_for(&topology, 1, 800).await;
     topology.relay.kill9();
     // It applies what it has received, of a log that is a part of what the masters have.
-    run_for(1500).await;
     let replica = topology.replicas.remove(0);
+    wait_applied(&replica).await;
     let (stop, _) = stop_and_start(kind);
     replica.sql(stop).await;
     load_for(&topology, 2, 300).await;
@@ -140,6 +140,38 @@ async fn lose_data_dir(kind: Kind, mode: Mode) {
     execute(&replica, &found).await;
     load_for(&topology, 3, 300).await;
     assert_same(&topology, &replica).await;
+}
+
+/// Waits until the replica of a lost relay has applied what it has received.
+async fn wait_applied(replica: &Server) {
+    let is_new = replica.kind.says_replica();
+    let (sql, state, position) = match is_new {
+        true => (
+            "SHOW REPLICA STATUS",
+            "Replica_SQL_Running_State",
+            "Exec_Source_Log_Pos",
+        ),
+        false => (
+            "SHOW SLAVE STATUS",
+            "Slave_SQL_Running_State",
+            "Exec_Master_Log_Pos",
+        ),
+    };
+    let deadline = Deadline::after_secs(60);
+    let mut before = None;
+    loop {
+        let rows = replica.rows::<Row>(sql).await;
+        let state: String = rows[0].get(state).expect("the applier's state");
+        let position: u64 = rows[0].get(position).expect("the applier's position");
+        // The thread that has read everything may have left the last transactions to its workers.
+        let has_read = state.contains("has read all relay log");
+        if has_read && before == Some(position) {
+            return;
+        }
+        assert!(!deadline.passed(), "{replica}: {state} at {position}");
+        before = has_read.then_some(position);
+        run_for(1000).await;
+    }
 }
 
 /// M2 does not log what it replicates: its coordinates alone say nothing about M1's transactions.
@@ -210,7 +242,9 @@ async fn dead_master(kind: Kind, mode: Mode) {
 
     // The connection breaks within the bridge, and the relay is started again.
     let gate = Gate::open_to(topology.relay.port).await;
-    gate.hold_after(20_000);
+    let path = topology.relay.data_dir().join(&bridge);
+    let len = std::fs::metadata(path).expect("the bridge's file").len();
+    gate.hold_after((len / 4 * 3).min(20_000));
     let statements = found.to_string();
     let port = format!("_PORT={}", topology.relay.port);
     let through_gate = statements.replace(&port, &format!("_PORT={}", gate.port));
