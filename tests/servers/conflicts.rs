@@ -15,8 +15,12 @@ use crate::support::servers::{REPL_USER, Server};
 use crate::support::topology::{Mode, Topology, TopologyOptions, run_for};
 use crate::support::{self, Deadline, Profile, profile, seed};
 
-/// Rounds of planted conflicts.
-const ROUNDS: u32 = 2;
+/// Rounds of planted conflicts. Without GTIDs a master that overwrites the other's change logs what no one can recognise
+/// as a copy, and the relay stops its source: there is one round, after which no master applies the other's.
+fn rounds(mode: Mode) -> u32 {
+    if mode.has_gtids() { 2 } else { 1 }
+}
+
 /// Conflicts of each sort in a round.
 const OF_EACH_SORT: u32 = 3;
 /// What both masters do to a row, and the two tables: with and without a primary key.
@@ -134,9 +138,13 @@ impl Pair {
         // They are known before the copies arrive.
         let expected = before + u64::from(OF_EACH_SORT) * SORTS.len() as u64 * 2;
         wait_for_count(&self.topology.relay, expected).await;
+    }
+
+    async fn apply_again(&self) {
         for server in self.masters() {
             self.start_applying(server).await;
         }
+        self.topology.settle(60).await;
     }
 
     /// Writes the same rows on both masters in turn, each time after the other's write has arrived.
@@ -282,15 +290,19 @@ async fn exactly_the_planted_conflicts_are_reported(mode: Mode, kind: Option<sup
     });
     pair.write_in_turn().await;
     assert_eq!(count(&pair.topology.relay), 0);
-    for round in 1..=ROUNDS {
+    for round in 1..=rounds(mode) {
         pair.plant(round).await;
+        if mode.has_gtids() {
+            pair.apply_again().await;
+            pair.write_in_turn().await;
+        }
     }
-    pair.topology.settle(60).await;
-    pair.write_in_turn().await;
     for load in loads {
         load.finish().await;
     }
-    pair.topology.settle(60).await;
+    if mode.has_gtids() {
+        pair.topology.settle(60).await;
+    }
     run_for(500).await;
     let relay = &pair.topology.relay;
     let lines = conflicts(relay, &["--json"]);
@@ -310,16 +322,18 @@ async fn exactly_the_planted_conflicts_are_reported(mode: Mode, kind: Option<sup
         .lines()
         .filter(|line| line.contains("conflict: two masters"));
     assert!((1..=6).contains(&warnings.count()), "{log}");
-    nothing_is_repeated_after_a_restart(pair).await;
+    nothing_is_repeated_after_a_restart(pair, mode).await;
 }
 
-async fn nothing_is_repeated_after_a_restart(mut pair: Pair) {
+async fn nothing_is_repeated_after_a_restart(mut pair: Pair, mode: Mode) {
     let relay = &mut pair.topology.relay;
     relay.terminate();
     relay.restart();
     relay.wait_streaming().await;
-    pair.write_in_turn().await;
-    pair.topology.settle(60).await;
+    if mode.has_gtids() {
+        pair.write_in_turn().await;
+        pair.topology.settle(60).await;
+    }
     run_for(500).await;
     assert_eq!(count(&pair.topology.relay), 0);
 }
@@ -357,7 +371,7 @@ async fn nothing_is_reported_where_a_master_does_not_log_what_it_replicates() {
         .await;
     topology.settle(30).await;
     // M2 has M1's row, but its binlog does not show that.
-    for id in 1..10 {
+    for id in 1..5 {
         let mut conn = rows_connection(m1).await;
         conn.query_drop(format!("INSERT INTO test.t VALUES ({id}, 0)"))
             .await

@@ -281,6 +281,11 @@ pub fn master_options(options: &TopologyOptions, number: u32) -> ServerOptions {
     server.gtid = options.mode.has_gtids();
     server.extra.extend(options.master_extra.iter().cloned());
     server.readable_by_55 = options.readable_by_55;
+    if options.master_kind == Kind::MySql {
+        // A deadlock that it does not detect (seen): a client that updates many rows waits for a worker's row, the worker
+        // waits for the preceding worker's commit, and that one waits for a row of the client.
+        server.extra.push("--innodb-lock-wait-timeout=2".to_owned());
+    }
     match options.mode {
         // See resume_from_peer.
         Mode::MariaDbFilePosition => server.extra("--skip-slave-start"),
