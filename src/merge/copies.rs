@@ -200,7 +200,12 @@ impl Copies {
         })
     }
 
-    fn find(
+    /// What copies of a delivered transaction are compared with; `None` when it has no record. `path` is the one
+    /// that looks it up.
+    ///
+    /// # Errors
+    /// A message, when the delivered transactions cannot be read.
+    pub fn find(
         &mut self,
         path: u16,
         identity: &Identity,

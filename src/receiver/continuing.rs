@@ -136,7 +136,8 @@ impl Decision<'_> {
                 return Err(error);
             }
             let (options, executed) = (self.options, &self.executed);
-            history::verify_executed(&mut connection, options, &facts, executed).await?;
+            let log = &self.context.log;
+            history::verify_executed(&mut connection, options, log, &facts, executed).await?;
         }
         // A refusal ends; the same transaction is decided on again.
         counters.refusal.send_replace(None);

@@ -179,7 +179,7 @@ async fn verify_history(
         // Only what the server has executed shows its history.
         false => executed,
     };
-    history::verify_executed(connection, options, facts, &executed).await
+    history::verify_executed(connection, options, &context.log, facts, &executed).await
 }
 
 /// `executed` without what the server itself has sent. MariaDB: after a transaction was executed again,

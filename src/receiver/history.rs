@@ -12,9 +12,7 @@
 //!
 //! Neither holds for another server that answers at the address: with GTIDs only its own history counts.
 
-use std::time::Duration;
-
-use tokio::time::{Instant, sleep, timeout};
+use std::fmt;
 
 use super::connect::connect;
 use super::error::ReceiverError;
@@ -26,16 +24,12 @@ use crate::config::FilterConfig;
 use crate::connection::Connection;
 use crate::gtid::{BinlogState, GtidSet, Uuid};
 use crate::identity::{Executed, Identity};
-use crate::position::SourcePosition;
+use crate::merge::copies::Copies;
+use crate::position::{RecordNumber, SourcePosition};
 use crate::protocol::ServerError;
-use crate::relay_log::{LastReceived, SourceProgress};
-use crate::transaction::{TransactionBatch, TransactionError};
-
-/// A semi-synchronous source sends a transaction before it counts as executed there. It is given this
-/// long to commit.
-const COMMIT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How often it is asked.
-const COMMIT_INTERVAL: Duration = Duration::from_millis(200);
+use crate::relay_log::ledger::IndexLedger;
+use crate::relay_log::{LastReceived, RelayLog, SourceProgress};
+use crate::transaction::{Transaction, TransactionBatch, TransactionError};
 
 /// What the source's binlog has in the place of the newest transaction that was received from it.
 enum Verdict {
@@ -260,105 +254,96 @@ fn is_unknown_position(message: &str) -> bool {
 /// Verifies that the source has executed all transactions of its own that are in `executed`, the
 /// transactions of the relay log.
 ///
+/// It is asked once: a source that has lost some of them looks right again as soon as it has assigned their
+/// GTIDs to others.
+///
 /// # Errors
 /// [`ReceiverError::History`] when it has not; others when the source cannot be asked.
 pub(super) async fn verify_executed(
     connection: &mut Connection,
     options: &ReceiverOptions,
+    log: &RelayLog,
     facts: &SourceFacts,
     executed: &Executed,
 ) -> Result<(), ReceiverError> {
-    let lost = match executed {
-        Executed::Anonymous => None,
-        Executed::MariaDb(state) => lost_mariadb(connection, facts, state).await?,
-        Executed::MySql(set) => lost_mysql(connection, options, facts, set).await?,
-    };
-    match lost {
-        None => Ok(()),
-        // They may be in its binlog, and wait for a replica's acknowledgement.
-        Some(lost) if is_semi_sync(connection).await? => Err(ReceiverError::setup(
-            format!(
-                "the source has not committed its own transactions {lost}, which the relay log contains"
-            ),
-            "if it waits for the acknowledgement of a semi-synchronous replica, attach one; if not, \
-             it was restored from an older copy or lost its newest transactions in a crash: compare \
-             its data with the replicas",
-        )),
-        Some(lost) => Err(ReceiverError::History {
-            expected: format!("its own transactions {lost}, which the relay log contains"),
-            found: "a binlog without them".to_owned(),
-        }),
+    match executed {
+        Executed::Anonymous => Ok(()),
+        Executed::MariaDb(state) => match lost_mariadb(connection, facts, state).await? {
+            None => Ok(()),
+            Some(lost) => Err(lost_transactions(&lost, None)),
+        },
+        Executed::MySql(set) => {
+            let mut lost = not_executed(connection, facts, set).await?;
+            if lost.is_empty() {
+                return Ok(());
+            }
+            let other = subtract_logged(&mut lost, options, log, facts, set).await?;
+            match lost.is_empty() {
+                true => Ok(()),
+                false => Err(lost_transactions(&lost, other)),
+            }
+        }
     }
 }
 
-/// Whether semi-synchronous replication is active on the source.
-async fn is_semi_sync(connection: &mut Connection) -> Result<bool, ReceiverError> {
-    let answer = connection
-        .query("SHOW GLOBAL STATUS LIKE 'Rpl_semi_sync%status'")
-        .await?;
-    Ok((0..answer.rows.len()).any(|row| {
-        let name = answer.value(row, "Variable_name").unwrap_or_default();
-        let is_source = name.contains("master") || name.contains("source");
-        is_source && answer.value(row, "Value").as_deref() == Some("ON")
-    }))
+/// `other`: another transaction that the binlog has under a GTID of `lost`.
+fn lost_transactions(lost: &impl fmt::Display, other: Option<Identity>) -> ReceiverError {
+    ReceiverError::History {
+        expected: format!("its own transactions {lost}, which the relay log contains"),
+        found: match other {
+            None => "a binlog without them".to_owned(),
+            Some(gtid) => format!("a binlog with another transaction {gtid}"),
+        },
+    }
 }
 
-/// The source's own transactions that it has lost, as a GTID set.
-async fn lost_mysql(
+/// MySQL: the source's own transactions in `set` that it has not executed.
+async fn not_executed(
     connection: &mut Connection,
-    options: &ReceiverOptions,
     facts: &SourceFacts,
     set: &GtidSet,
-) -> Result<Option<String>, ReceiverError> {
+) -> Result<GtidSet, ReceiverError> {
+    let mut own = GtidSet::new();
     let uuid = facts.server_uuid.as_deref();
     let Some(uuid) = uuid.and_then(|uuid| uuid.parse::<Uuid>().ok()) else {
-        return Ok(None);
+        return Ok(own);
     };
-    let mut own = GtidSet::new();
     for (sid, first, last) in set.iter_intervals() {
         if sid.uuid == uuid {
             own.insert_interval(sid, first, last);
         }
     }
     if own.is_empty() {
-        return Ok(None);
+        return Ok(own);
     }
-    let deadline = Instant::now() + COMMIT_TIMEOUT;
-    let mut is_binlog_read = false;
-    loop {
-        let answer = connection.query("SELECT @@GLOBAL.gtid_executed").await?;
-        let text = answer.single().unwrap_or_default();
-        let executed: GtidSet = text.parse().map_err(|cause| ReceiverError::Gtid {
-            what: "the source's gtid_executed",
-            cause,
-        })?;
-        own.subtract(&executed);
-        if !own.is_empty() && !is_binlog_read && is_semi_sync(connection).await? {
-            is_binlog_read = true;
-            // It may wait for the relay's own acknowledgement. What is in its binlog is not lost: it commits
-            // that, even after a crash.
-            let reading = subtract_logged(&mut own, options, facts, set);
-            if let Ok(Err(error)) = timeout(COMMIT_TIMEOUT, reading).await {
-                tracing::debug!(source = %options.config.name, "the source's binlog: {error}");
-            }
-        }
-        if own.is_empty() {
-            return Ok(None);
-        }
-        if Instant::now() >= deadline {
-            return Ok(Some(own.to_string()));
-        }
-        sleep(COMMIT_INTERVAL).await;
-    }
+    let answer = connection.query("SELECT @@GLOBAL.gtid_executed").await?;
+    let text = answer.single().unwrap_or_default();
+    let executed: GtidSet = text.parse().map_err(|cause| ReceiverError::Gtid {
+        what: "the source's gtid_executed",
+        cause,
+    })?;
+    own.subtract(&executed);
+    Ok(own)
 }
 
-/// Removes from `lost`, a part of `set`, what is in the source's binlog.
+/// Removes from `lost`, a part of `set`, what is in the source's binlog as it is in the relay log. A source
+/// sends a transaction before it counts as executed there, and a semi-synchronous one then waits for an
+/// acknowledgement, perhaps the relay's own. What is in its binlog it commits, even after a crash.
+///
+/// Returns another transaction that the binlog has under one of the GTIDs.
 async fn subtract_logged(
     lost: &mut GtidSet,
     options: &ReceiverOptions,
+    log: &RelayLog,
     expected: &SourceFacts,
     set: &GtidSet,
-) -> Result<(), ReceiverError> {
+) -> Result<Option<Identity>, ReceiverError> {
+    // Its commit indexes are read.
+    let _pin = log.pin(format!(
+        "source {}, whose history is verified",
+        options.config.name
+    ));
+    let mut recorded = Recorded::new(log, options.number);
     let mut others = set.clone();
     others.subtract(lost);
     let (mut connection, facts) = connect(options).await?;
@@ -366,23 +351,81 @@ async fn subtract_logged(
     let everything = FilterConfig::default();
     let mut reading =
         Rereading::request_all_but(&mut connection, options, &facts, &others, &everything).await?;
+    let mut other = None;
     while let Some(batch) = reading.next(&mut connection).await? {
-        let mut found = GtidSet::new();
         for transaction in &batch.transactions {
-            if let Identity::MySql(gtid) = transaction.identity {
-                found.insert_interval(gtid.sid, gtid.gno, gtid.gno);
+            let identity = transaction.identity;
+            let Identity::MySql(gtid) = identity else {
+                continue;
+            };
+            if !lost.contains(&gtid) {
+                continue;
+            }
+            if recorded.has(transaction)? {
+                let mut found = GtidSet::new();
+                found.insert(gtid);
+                lost.subtract(&found);
+            } else {
+                other.get_or_insert(identity);
             }
         }
-        lost.subtract(&found);
         batch.recycle();
         if lost.is_empty() {
             break;
         }
     }
-    Ok(())
+    Ok(other)
 }
 
-/// The source's own transactions that it has lost: the newest GTID of each domain.
+/// The transactions of the relay log that have records.
+struct Recorded<'a> {
+    log: &'a RelayLog,
+    /// The path that looks them up.
+    path: u16,
+    end: RecordNumber,
+    copies: Copies,
+}
+
+impl<'a> Recorded<'a> {
+    /// Those that are in the log now.
+    fn new(log: &'a RelayLog, path: u16) -> Self {
+        let state = log.state();
+        let newest = state.files.last().copied().unwrap_or(1);
+        Self {
+            log,
+            path,
+            // What is not written yet is not needed.
+            end: RecordNumber {
+                file: newest,
+                record: u64::MAX,
+            },
+            copies: Copies::new(state.purged.clone()),
+        }
+    }
+
+    /// Whether one of them is `transaction`, not only another one with its GTID.
+    fn has(&mut self, transaction: &Transaction) -> Result<bool, ReceiverError> {
+        let ledger = IndexLedger {
+            log_dir: self.log.log_dir(),
+            source_names: &[],
+            end: self.end,
+            staged: &[],
+        };
+        let found = self
+            .copies
+            .find(self.path, &transaction.identity, &ledger)
+            .map_err(|cause| {
+                ReceiverError::setup(
+                    format!("the record of delivered transactions cannot be read: {cause}"),
+                    "run binrelay verify",
+                )
+            })?;
+        Ok(found.is_some_and(|delivered| !transaction.evidence().contradicts(&delivered)))
+    }
+}
+
+/// The source's own transactions that it has lost: the newest GTID of each domain. What waits for a replica's
+/// acknowledgement is not among them: `gtid_binlog_state` has everything that is in the binlog.
 async fn lost_mariadb(
     connection: &mut Connection,
     facts: &SourceFacts,

@@ -4,7 +4,7 @@
 //! As a server does after its timeout: when too few replicas have acknowledged a position in time, nothing
 //! waits for them any more, until they have acknowledged everything that was in the log then.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -49,6 +49,8 @@ pub struct ReplicaAcknowledgements {
 struct State {
     /// By connection id: everything before it was acknowledged.
     replicas: BTreeMap<u32, RelayLogPosition>,
+    /// Connections whose replica has another one now, until their dumps end.
+    replaced: BTreeSet<u32>,
     /// After a timeout: what replicas must acknowledge before they are waited for again.
     catch_up_to: Option<RelayLogPosition>,
 }
@@ -100,6 +102,9 @@ impl ReplicaAcknowledgements {
     /// The replica of the connection `id` has everything before `end`.
     pub fn acknowledge(&self, id: u32, end: RelayLogPosition) {
         let mut state = self.lock();
+        if state.replaced.contains(&id) {
+            return;
+        }
         let known = state.replicas.entry(id).or_insert(end);
         *known = end.max(*known);
         if !self.are_waited_for() {
@@ -129,7 +134,16 @@ impl ReplicaAcknowledgements {
 
     /// The dump of a connection has ended. What it has acknowledged stays acknowledged.
     pub fn forget(&self, id: u32) {
-        self.lock().replicas.remove(&id);
+        let mut state = self.lock();
+        state.replicas.remove(&id);
+        state.replaced.remove(&id);
+    }
+
+    /// The replica of the connection `id` has another one: it is counted only there.
+    pub fn replace(&self, id: u32) {
+        let mut state = self.lock();
+        state.replicas.remove(&id);
+        state.replaced.insert(id);
     }
 
     /// Too few replicas have acknowledged a position in time; `end` is the log's end now.
@@ -194,6 +208,21 @@ mod tests {
         assert!(covers(&replicas, at(1, 900)));
         replicas.acknowledge(3, at(3, 4));
         assert!(!covers(&replicas, at(1, 901)));
+    }
+
+    #[test]
+    fn a_replica_that_has_connected_again_counts_once() {
+        let replicas = waiting_for(2);
+        replicas.acknowledge(1, at(1, 100));
+        replicas.replace(1);
+        replicas.acknowledge(1, at(1, 500));
+        replicas.acknowledge(2, at(1, 500));
+        assert!(!covers(&replicas, at(1, 4)));
+        replicas.acknowledge(3, at(1, 300));
+        assert!(covers(&replicas, at(1, 300)));
+        assert!(!covers(&replicas, at(1, 301)));
+        replicas.forget(1);
+        assert!(replicas.lock().replaced.is_empty());
     }
 
     #[test]

@@ -202,6 +202,7 @@ impl Drop for Registration {
     fn drop(&mut self) {
         let mut clients = self.registry.lock();
         clients.remove(&self.client.id);
+        self.registry.acknowledged.forget(self.client.id);
         self.registry.counters.note_end(&self.client.traffic);
     }
 }
@@ -304,6 +305,7 @@ impl Replicas {
                 Flavor::MariaDb => known.server_id == replica.server_id,
             };
             if is_same && known.progress.dumping.load(Relaxed) {
+                self.acknowledged.replace(other.id);
                 other.kill.send_replace(Some(KillReason::SameReplica));
             }
         }

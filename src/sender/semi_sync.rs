@@ -28,6 +28,8 @@ pub struct SemiSync {
     replica: Arc<Replica>,
     /// The newest acknowledgement that was asked for and has not arrived.
     asked: Option<Asked>,
+    /// Whether transactions were sent since the newest event that asked.
+    has_sent_unasked: bool,
     /// The end of what was sent, or skipped because the replica has it. No acknowledgement may name a later
     /// position.
     sent: Option<RelayLogPosition>,
@@ -56,6 +58,7 @@ impl SemiSync {
             id,
             replica,
             asked: None,
+            has_sent_unasked: false,
             sent: None,
         }
     }
@@ -72,7 +75,11 @@ impl SemiSync {
                 },
             };
             self.asked = Some(Asked { from, end });
-        } else if !region.has_sent {
+            self.has_sent_unasked = false;
+        } else if region.has_sent {
+            // The event at the end was skipped. The next one that asks covers what was sent before it.
+            self.has_sent_unasked = true;
+        } else if !self.has_sent_unasked {
             // The replica has what was skipped.
             match &mut self.asked {
                 Some(asked) => asked.end = end,
@@ -233,6 +240,14 @@ mod tests {
         };
         replica.semi_sync.sent(at(1, 900), unasked);
         assert!(!replica.covers(at(1, 701)));
+        // What is skipped after that does not acknowledge it, nor an older answer.
+        replica.semi_sync.sent(at(1, 950), SKIPPED);
+        replica.receive("relay-bin.000001", 500).unwrap();
+        assert!(!replica.covers(at(1, 701)));
+        replica.semi_sync.sent(at(1, 1000), SENT);
+        assert!(!replica.covers(at(1, 701)));
+        replica.receive("relay-bin.000001", 1000).unwrap();
+        assert!(replica.covers(at(1, 1000)));
     }
 
     #[test]

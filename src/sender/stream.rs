@@ -145,8 +145,10 @@ impl<'a> Dump<'a> {
                 _ => file.file_len().map_err(|error| self.unreadable(&error))?,
             };
             self.clear_at_end_if_far(is_complete, end);
-            // A client that does not wait at the end may send a command next.
-            let asks = !is_complete && !self.start.non_blocking;
+            // A client that does not wait at the end may send a command next. Rescue files are no part of the
+            // log: their end says nothing of it.
+            let is_in_log = matches!(self.file, ServedFile::Log(_));
+            let asks = is_in_log && !is_complete && !self.start.non_blocking;
             self.walk.packets.ask_at(asks.then_some(end));
             while self.offset < end {
                 self.send_block(&file, end).await?;
@@ -156,7 +158,9 @@ impl<'a> Dump<'a> {
                 return Err(self.end(error).await);
             }
             self.write_out().await?;
-            self.note_sent(published, is_complete);
+            if is_in_log && !is_complete {
+                self.note_sent(published);
+            }
             if is_complete {
                 file = self.next_file()?;
                 continue;
@@ -172,9 +176,9 @@ impl<'a> Dump<'a> {
         }
     }
 
-    /// Everything up to the end of a file, or up to the published end, was sent or skipped.
-    fn note_sent(&mut self, published: RelayLogPosition, is_complete: bool) {
-        if let Some(semi_sync) = self.semi_sync.as_mut().filter(|_| !is_complete) {
+    /// Everything up to the published end was sent or skipped.
+    fn note_sent(&mut self, published: RelayLogPosition) {
+        if let Some(semi_sync) = &mut self.semi_sync {
             semi_sync.sent(published, self.walk.packets.take_region());
         }
     }

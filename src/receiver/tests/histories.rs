@@ -3,9 +3,9 @@
 use super::binlog::{Binlog, Packet};
 use super::source::{FakeSource, Plan, Then};
 use super::*;
-use crate::binlog::EventType;
+use crate::binlog::{EventType, event};
 use crate::receiver::connect::connect;
-use crate::receiver::history::verify_last;
+use crate::receiver::history::{verify_executed, verify_last};
 
 const FLAVORS: [Flavor; 2] = [Flavor::MySql, Flavor::MariaDb];
 
@@ -156,4 +156,78 @@ async fn only_errors_about_the_position_are_a_changed_history() {
     let damage = |source: &FakeSource| source.state().scan_plans.push_back(damaged());
     let found = verified(&binlog(Flavor::MySql, 1, 3), damage).await;
     assert!(found.is_err() && !is_history(&found), "{found:?}");
+}
+
+/// Receives everything from a source with transactions 1 to 5; then looks for them after `change`.
+async fn looked_for(flavor: Flavor, change: impl FnOnce(&FakeSource)) -> Result<(), ReceiverError> {
+    let source = FakeSource::start(binlog(flavor, 1, 5)).await;
+    let received = source.state().binlog.executed().to_vec();
+    let relay = Relay::start(flavor, vec![source.config("m1")], vec![at_start(86)]);
+    relay.until_executed(&received).await;
+    change(&source);
+    let spool = tempfile::tempdir().unwrap();
+    let options = receiver_options(0, source.config("m1"), spool.path());
+    let log = relay.context.log.clone();
+    let executed = log.state().executed.clone();
+    let (mut connection, facts) = connect(&options).await?;
+    let verified = verify_executed(&mut connection, &options, &log, &facts, &executed).await;
+    drop(log);
+    relay.stop().await;
+    verified
+}
+
+/// Their events are those of transactions that were committed later.
+fn later(packets: &mut Vec<Packet>) {
+    for packet in packets {
+        let time = make::TIMESTAMP + 100;
+        packet.event[..4].copy_from_slice(&time.to_le_bytes());
+        if packet.event[4] == EventType::GTID.0 {
+            // The lowest byte of the microseconds, after UUID, number and clock.
+            packet.event[HEADER_LEN + 42] ^= 1;
+        }
+        event::write_checksum(&mut packet.event).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn source_that_lost_transactions_has_a_changed_history_at_the_first_look() {
+    for flavor in FLAVORS {
+        looked_for(flavor, |_| ()).await.unwrap();
+        let shorter = |source: &FakeSource| source.state().binlog = binlog(flavor, 1, 3);
+        let verified = looked_for(flavor, shorter).await;
+        assert!(is_history(&verified), "{verified:?}");
+    }
+}
+
+#[tokio::test]
+async fn transactions_that_wait_for_an_acknowledgement_are_not_lost() {
+    let waiting = |source: &FakeSource| source.state().waiting = 2;
+    looked_for(Flavor::MySql, waiting).await.unwrap();
+}
+
+/// The source has assigned the numbers again, and its new transactions wait.
+#[tokio::test]
+async fn other_transactions_under_the_lost_gtids_are_a_changed_history() {
+    let again = |source: &FakeSource| {
+        let mut state = source.state();
+        state.waiting = 2;
+        state.scan_plans.push_back(Plan::edit(later, Then::Eof));
+    };
+    let verified = looked_for(Flavor::MySql, again).await;
+    let text = verified.unwrap_err().to_string();
+    assert!(
+        text.contains("found a binlog with another transaction"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn a_binlog_that_cannot_be_read_proves_nothing() {
+    let broken = |source: &FakeSource| {
+        let mut state = source.state();
+        state.binlog = binlog(Flavor::MySql, 1, 3);
+        state.scan_plans.push_back(damaged());
+    };
+    let verified = looked_for(Flavor::MySql, broken).await;
+    assert!(verified.is_err() && !is_history(&verified), "{verified:?}");
 }

@@ -100,6 +100,8 @@ pub(crate) struct State {
     pub(crate) unknown_variables: &'static [&'static str],
     /// The value of `gtid_purged`.
     pub(crate) purged: GtidSet,
+    /// How many transactions at the end of its binlog it has not executed: they wait for an acknowledgement.
+    pub(crate) waiting: usize,
     /// The value of `gtid_mode`.
     pub(crate) gtid_mode: &'static str,
     pub(crate) semi_sync: Option<SemiSyncPlugin>,
@@ -141,6 +143,7 @@ impl FakeSource {
             silent_to: None,
             unknown_variables: &[],
             purged: GtidSet::new(),
+            waiting: 0,
             gtid_mode: "ON",
             semi_sync: None,
             acknowledged: Vec::new(),
@@ -340,7 +343,9 @@ fn values(state: &State, sql: &str) -> Vec<(&'static str, String)> {
         return vec![("gtid_purged", state.purged.to_string())];
     }
     if sql.contains("gtid_executed") {
-        return vec![("gtid_executed", set_of(binlog.executed()).to_string())];
+        let logged = binlog.executed();
+        let (executed, _) = logged.split_at(logged.len() - state.waiting);
+        return vec![("gtid_executed", set_of(executed).to_string())];
     }
     if sql.contains("gtid_binlog_state") {
         let state = state_of(binlog.executed());
