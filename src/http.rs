@@ -1,12 +1,14 @@
 //! HTTP for monitoring: `/metrics`, `/healthz`, `/readyz`, `/status.json`, `/history.json`, and a page at `/`.
 //!
-//! Everything is read from the [`Report`] that `binrelay status` shows, and nothing can be changed here. Connections
-//! are bounded in number and in time, so that no client can hold the relay's descriptors.
+//! Everything is read from the [`Report`] that `binrelay status` shows, at most a second old, and nothing can be changed
+//! here. Connections are bounded in number and in time, and end with their first answer, so that no client can hold the
+//! relay's descriptors or keep it busy.
 
 mod access;
 mod history;
 mod metrics;
 mod page;
+mod reports;
 
 use std::io;
 use std::net::SocketAddr;
@@ -27,16 +29,17 @@ use tokio::sync::{Semaphore, watch};
 
 use self::access::Access;
 use self::history::History;
+use self::reports::Reports;
 use crate::fault;
 use crate::secret::Secret;
 use crate::status::Report;
 
 /// The most connections at once; more wait in the backlog of the listening socket.
 const CONNECTIONS_MAX: usize = 256;
-/// Time limit for the head of a request, from the connection or the request before.
+/// Time limit for the head of a request, from the connection on.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
-/// Time limit of a connection; clients that want more connect again.
-const CONNECTION_TIMEOUT: Duration = Duration::from_secs(300);
+/// Time limit of a connection, which has one request and its answer.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(30);
 /// Pause after accepting a client failed, e.g. because no file descriptors are left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
@@ -46,7 +49,7 @@ const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=
 /// What is answered, and to whom.
 #[derive(Clone)]
 struct Answering {
-    report: Arc<dyn Fn() -> Report + Send + Sync>,
+    reports: Arc<Reports>,
     history: Arc<History>,
     page: Arc<page::Page>,
 }
@@ -67,8 +70,9 @@ pub async fn serve(
     mut shutdown: watch::Receiver<bool>,
 ) {
     let history = Arc::new(History::default());
-    let sampling = history::sample(history.clone(), report.clone());
-    let router = router(report, history, Access::new(token));
+    let reports = Arc::new(Reports::new(report));
+    let sampling = history::sample(history.clone(), reports.clone());
+    let router = router(reports, history, Access::new(token));
     let accepting = accept(listener, router);
     tokio::select! {
         () = accepting => {}
@@ -77,13 +81,9 @@ pub async fn serve(
     }
 }
 
-fn router(
-    report: Arc<dyn Fn() -> Report + Send + Sync>,
-    history: Arc<History>,
-    access: Access,
-) -> Router {
+fn router(reports: Arc<Reports>, history: Arc<History>, access: Access) -> Router {
     let answering = Answering {
-        report,
+        reports,
         history,
         page: Arc::new(page::Page::new()),
     };
@@ -130,6 +130,7 @@ async fn accept(listener: TcpListener, router: Router) {
 async fn answer(client: TcpStream, router: Router) -> Result<(), hyper::Error> {
     let serving = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
+        .keep_alive(false)
         .header_read_timeout(HEAD_TIMEOUT)
         .serve_connection(TokioIo::new(client), TowerToHyperService::new(router));
     // An error of the client, or the end of its time: the connection is closed either way.
@@ -144,16 +145,26 @@ async fn healthz() -> &'static str {
     "ok\n"
 }
 
+/// The answer when no report could be made.
+const NO_REPORT: (StatusCode, &str) = (
+    StatusCode::INTERNAL_SERVER_ERROR,
+    "the report could not be made; see the log\n",
+);
+
 /// Whether an administrator must look; the reasons are in `/status.json`, which not everybody may read.
 async fn readyz(State(answering): State<Answering>) -> (StatusCode, &'static str) {
-    match (answering.report)().is_degraded() {
-        false => (StatusCode::OK, "ready\n"),
-        true => (StatusCode::SERVICE_UNAVAILABLE, "degraded\n"),
+    match answering.reports.newest().await {
+        Some(report) if report.is_degraded() => (StatusCode::SERVICE_UNAVAILABLE, "degraded\n"),
+        Some(_) => (StatusCode::OK, "ready\n"),
+        None => NO_REPORT,
     }
 }
 
 async fn show_status(State(answering): State<Answering>) -> Response {
-    json(serde_json::to_string(&(answering.report)()))
+    match answering.reports.newest().await {
+        Some(report) => json(serde_json::to_string(&*report)),
+        None => NO_REPORT.into_response(),
+    }
 }
 
 async fn show_history(State(answering): State<Answering>) -> Response {
@@ -168,7 +179,10 @@ fn json(text: serde_json::Result<String>) -> Response {
 }
 
 async fn show_metrics(State(answering): State<Answering>) -> Response {
-    match metrics::text(&(answering.report)()) {
+    let Some(report) = answering.reports.newest().await else {
+        return NO_REPORT.into_response();
+    };
+    match metrics::text(&report) {
         Ok(text) => with_type(OPENMETRICS, text),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }

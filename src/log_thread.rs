@@ -32,6 +32,7 @@ pub use queue::{
     Continuation, DeliveredChange, OwnUnsent, Queued, QueuedBatch, RefusalNote, SourceCounters,
 };
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -66,6 +67,8 @@ pub struct LogThread {
     temporary_tables: TemporaryTables,
     /// MySQL: GTIDs that count as delivered by decision of an administrator.
     counted: GtidSet,
+    /// MariaDB: the servers of which a new history began within the log.
+    earlier_histories: BTreeSet<u32>,
     followed: FollowedPaths,
 }
 
@@ -152,7 +155,8 @@ impl LogThread {
         if ends_temporary_tables {
             self.temporary_tables.clear();
         }
-        let carried = carried_over(&self.merge, &self.temporary_tables, &self.counted, next);
+        let kept = (&self.counted, &self.earlier_histories);
+        let carried = carried_over(&self.merge, &self.temporary_tables, kept, next);
         let carried = CarriedOver {
             ends_temporary_tables,
             new_history,
@@ -160,6 +164,7 @@ impl LogThread {
         };
         self.log.start_file(&carried)?;
         self.followed.report(&self.log, &carried.paths);
+        self.earlier_histories.extend(new_history);
         Ok(())
     }
 
@@ -386,7 +391,7 @@ fn not_configured(log: &Writer, source: u16) -> LogError {
 fn carried_over<'a>(
     merge: &'a Merge,
     temporary_tables: &'a TemporaryTables,
-    counted: &'a GtidSet,
+    (counted, earlier_histories): (&'a GtidSet, &'a BTreeSet<u32>),
     number: u64,
 ) -> CarriedOver<'a> {
     let end = RecordNumber {
@@ -401,6 +406,7 @@ fn carried_over<'a>(
         ends_temporary_tables: false,
         counted,
         new_history: None,
+        earlier_histories,
     }
 }
 

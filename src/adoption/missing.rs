@@ -209,7 +209,7 @@ impl Finder {
             }
         };
         let known = self.question.answer(&part, &state)?;
-        let listing = Listing::read(&part, &known)?;
+        let listing = Listing::read(&part, &known, self.request.with_altered)?;
         if let Some((server_id, count)) = listing.gap(&known) {
             return Err(self.question.gap(server_id, count));
         }
@@ -261,6 +261,14 @@ impl Finder {
                 listing.altered
             ));
         }
+        if listing.own_lost > 0 && self.question.asked.is_ok() {
+            notes.push(format!(
+                "{name} has lost {} of its own transactions: the relay log has them from other sources, and they are \
+                 not in what was received of the binlog of {name}, up to its end; it cannot be given \
+                 them: a replica ignores its own server_id. Rebuild it from a server that has them",
+                listing.own_lost
+            ));
+        }
         if let Some(lost) = &known.lost {
             notes.push(format!(
                 "{name} also lacks transactions that are from before the relay log, or no longer in it: {lost}"
@@ -296,6 +304,7 @@ impl Finder {
             port: self.port,
             version: asked.map_or(self.log.server_version(), |asked| &*asked.settings.version),
             slave_pos: asked.and_then(|asked| asked.replication.slave_pos.as_ref()),
+            is_filtered: self.has_filter || listing.filtered + listing.altered > 0,
             names: &self.question.names,
             part,
             state,

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
+use super::reports::Reports;
 use crate::status::Report;
 
 /// Between two samples.
@@ -82,13 +83,15 @@ impl History {
 }
 
 /// Adds a sample at each interval; it does not return.
-pub(super) async fn sample(history: Arc<History>, report: Arc<dyn Fn() -> Report + Send + Sync>) {
+pub(super) async fn sample(history: Arc<History>, reports: Arc<Reports>) {
     let mut interval = tokio::time::interval(INTERVAL);
     loop {
         interval.tick().await;
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let at = now.map_or(0, |now| now.as_secs());
-        history.add(Sample::of(&report(), at));
+        if let Some(report) = reports.newest().await {
+            history.add(Sample::of(&report, at));
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Beginning and continuing a log.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::paths::{PathKind, Paths};
@@ -77,7 +78,7 @@ impl LogThread {
             format,
             opened,
             merge,
-            (tables, GtidSet::new()),
+            (tables, GtidSet::new(), BTreeSet::new()),
             (configured, kinds),
         )
     }
@@ -114,7 +115,11 @@ impl LogThread {
             },
             number: recovered.end.file + 1,
         };
-        let kept = (recovered.temporary_tables, recovered.counted);
+        let kept = (
+            recovered.temporary_tables,
+            recovered.counted,
+            recovered.earlier_histories,
+        );
         let kept_paths = (configured, kinds);
         Self::open(options, &recovered.format, opened, merge, kept, kept_paths)
     }
@@ -124,7 +129,7 @@ impl LogThread {
         format: &FormatDescription,
         opened: OpenedLog,
         mut merge: Merge,
-        (temporary_tables, counted): (TemporaryTables, GtidSet),
+        (temporary_tables, counted, earlier_histories): (TemporaryTables, GtidSet, BTreeSet<u32>),
         (configured, kinds): (Vec<Arc<str>>, Vec<PathKind>),
     ) -> Result<Self, LogError> {
         for progress in &opened.state.sources {
@@ -140,7 +145,12 @@ impl LogThread {
         let sources = options.source_names.iter().cloned().zip(kinds);
         let sources = sources.map(|(name, kind)| Source::new(name, kind));
         let sources = sources.collect();
-        let carried = carried_over(&merge, &temporary_tables, &counted, opened.number);
+        let carried = carried_over(
+            &merge,
+            &temporary_tables,
+            (&counted, &earlier_histories),
+            opened.number,
+        );
         let followed = FollowedPaths::new(configured);
         let paths = Arc::new(Paths::new(&options.source_names));
         let log = Writer::open(options, format, opened, &carried)?;
@@ -153,6 +163,7 @@ impl LogThread {
             paths,
             temporary_tables,
             counted,
+            earlier_histories,
         })
     }
 }

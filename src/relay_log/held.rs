@@ -210,7 +210,8 @@ impl LogPart<'_> {
         Ok(())
     }
 
-    /// Whether the history of a server changed within the log, so that GTIDs may occur in it again.
+    /// Whether the history of a server changed within the log, so that GTIDs may occur in it again. Later files
+    /// show it even if those before were removed: a replica may have what was in them.
     ///
     /// # Errors
     /// When an index cannot be read.
@@ -218,7 +219,10 @@ impl LogPart<'_> {
         for number in self.files.iter().filter(|number| **number <= self.end.file) {
             let mut index = IndexReader::open(&self.log_dir.index_path(*number))?;
             while let Some(read) = next_record(&mut index, *number == self.end.file)? {
-                if matches!(read.record, Record::NewHistory { .. }) {
+                if matches!(
+                    read.record,
+                    Record::NewHistory { .. } | Record::EarlierHistory { .. }
+                ) {
                     return Ok(true);
                 }
             }

@@ -337,6 +337,12 @@ pub enum Record {
     OpenTemporaryTable(TextPart),
     /// 23: a part of the description of a temporary table that was dropped.
     DroppedTemporaryTable(TextPart),
+    /// 24: MariaDB: a new history of a server began with an earlier file, which may have been removed: GTIDs do not
+    /// show what a replica has. Carried over into every later file.
+    EarlierHistory {
+        /// The server_id.
+        server_id: u32,
+    },
 }
 
 /// A path, and one origin of the transactions on it.
@@ -398,6 +404,7 @@ impl Record {
             Record::PathAgain { .. } => "path again",
             Record::CountedGtids { .. } => "counted GTIDs",
             Record::NewHistory { .. } => "new history",
+            Record::EarlierHistory { .. } => "earlier history",
             Record::OpenTemporaryTable(_) => "open temporary table",
             Record::DroppedTemporaryTable(_) => "dropped temporary table",
         }

@@ -1,7 +1,7 @@
 //! Recovers the log's state after a stop or a crash. The documentation of [`crate::relay_log`]
 //! lists the cases.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -50,6 +50,8 @@ pub struct Recovered {
     pub counted: GtidSet,
     /// MariaDB: the servers of which a new history began within the log, and the transactions before it.
     pub new_histories: Vec<(u32, BinlogState)>,
+    /// MariaDB: those servers, and the ones of which a new history began with a file that was removed.
+    pub earlier_histories: BTreeSet<u32>,
     /// Without GTIDs: the state of each path's queues.
     pub pairing: Pairing,
     /// The two-part operations whose second part has not arrived.
@@ -99,6 +101,7 @@ pub fn recover(log_dir: &LogDir, source_names: &[Arc<str>]) -> Result<Option<Rec
         sources: HashMap::new(),
         counted: GtidSet::new(),
         new_histories: Vec::new(),
+        earlier_histories: BTreeSet::new(),
         pairing: Pairing::new([]),
         halves: OpenHalves::default(),
         temporary_tables: TemporaryTables::default(),
@@ -123,6 +126,9 @@ pub fn recover(log_dir: &LogDir, source_names: &[Arc<str>]) -> Result<Option<Rec
     }
     if index.kind() == IdentityKind::MariaDb {
         recovered.new_histories = new_histories(log_dir, &recovered.files)?;
+        let servers = recovered.new_histories.iter();
+        let servers = servers.map(|(server_id, _)| *server_id);
+        recovered.earlier_histories = servers.collect();
     }
     replay(&mut index, &good, &mut recovered)?;
     let numbers = ConfiguredNumbers::of(&index, &recovered.source_names);
@@ -354,6 +360,9 @@ fn replay(
         }
         if let Some((sid, first, last)) = index.counted(&record)? {
             recovered.counted.insert_interval(sid, first, last);
+        }
+        if let Record::EarlierHistory { server_id } = record {
+            recovered.earlier_histories.insert(server_id);
         }
         if let Some(step) = record.step() {
             replay_step(index, &record, step, recovered)?;

@@ -23,8 +23,14 @@ fn relay(lines: &[&str]) -> (Relay, u16) {
 #[test]
 fn every_path_answers_as_documented() {
     let (mut relay, port) = relay(&[]);
-    let (status, _, body) = get(port, "/healthz", "");
+    let (status, head, body) = get(port, "/healthz", "");
     assert_eq!((status, body.as_str()), (200, "ok\n"));
+    assert!(
+        head.to_ascii_lowercase().contains("connection: close"),
+        "{head}"
+    );
+    // A report is at most a second old: the first one may be from before the first attempt to connect.
+    std::thread::sleep(Duration::from_millis(1_100));
     let (status, _, body) = get(port, "/readyz", "");
     assert_eq!((status, body.as_str()), (503, "degraded\n"));
     let (status, head, body) = get(port, "/metrics", "");
@@ -39,7 +45,11 @@ fn every_path_answers_as_documented() {
     let shown: Value = serde_json::from_str(&body).expect("JSON");
     assert_eq!(status, 200);
     assert_eq!(shown["sources"][0]["name"], "m1");
-    assert_eq!(shown["sources"], relay.status()["sources"]);
+    let fields = |report: &Value| -> Vec<String> {
+        let source = report["sources"][0].as_object().expect("a source");
+        source.keys().cloned().collect()
+    };
+    assert_eq!(fields(&shown), fields(&relay.status()));
     assert_eq!(
         shown["relay"]["degraded"].as_array().map(Vec::len),
         Some(2),

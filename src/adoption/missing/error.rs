@@ -138,6 +138,14 @@ pub(in crate::adoption) enum MissingError {
          written for it; start it"
     )]
     Down { source_name: String, cause: String },
+    /// MariaDB: the source's position would be after transactions that are not written.
+    #[error(
+        "{source_name} lacks {count} transactions of which the relay's filter has dropped a part or everything, \
+         before later ones of the same gtid_domain_id: after the rescue its gtid_slave_pos is past them, and it never \
+         gets them, even if the lost server returns; if that server can return, wait for it; if it never does, \
+         add --with-altered"
+    )]
+    Skips { source_name: String, count: u64 },
     /// An index cannot be read.
     #[error(transparent)]
     Log(#[from] LogError),

@@ -12,6 +12,7 @@ use crate::inspect::{Describer, Description, EventReader};
 use crate::one_line::escaped;
 use crate::relay_log::LogError;
 use crate::relay_log::held::{Held, LogPart, Logged, Visited};
+use crate::relay_log::index_record::Record;
 
 /// The most transactions that are listed: the answer must fit into memory.
 const LISTED_MAX: usize = 10_000;
@@ -37,13 +38,25 @@ pub(super) struct Listing {
     pub(super) transactions: Vec<MissingTransaction>,
     /// By server_id: those that the source lacks, and whether it has a later one.
     origins: BTreeMap<u32, (u64, bool)>,
-    /// MariaDB: the last one of each domain.
+    /// MariaDB: the last one of each domain that a rescue has.
     pub(super) last: BTreeMap<u32, MariaDbGtid>,
+    /// Those that a rescue does not have although others after them are in it; on MariaDB, others of the same
+    /// domain. Afterwards no position tells the source's state: it would skip them for ever.
+    pub(super) skipped: u64,
+    /// Those that a rescue does not have, by domain (0 without MariaDB's GTIDs), since the last one that it has.
+    unwritten: BTreeMap<u32, u64>,
+    /// Without GTIDs: transactions that the source was the first to execute, and that are not in its binlog. They
+    /// are not in the other numbers: it cannot be given them.
+    pub(super) own_lost: u64,
 }
 
 impl Listing {
-    /// Reads the whole log.
-    pub(super) fn read(part: &LogPart<'_>, known: &Known) -> Result<Self, LogError> {
+    /// Reads the whole log. `with_altered`: whether a rescue has altered transactions, too.
+    pub(super) fn read(
+        part: &LogPart<'_>,
+        known: &Known,
+        with_altered: bool,
+    ) -> Result<Self, LogError> {
         let mut listing = Self {
             own: known.server_id.map(|_| 0),
             ..Self::default()
@@ -57,8 +70,10 @@ impl Listing {
                 if let Some((count, has_later)) = listing.origins.get_mut(&logged.server_id) {
                     *has_later |= *count > 0;
                 }
+                listing.own_lost += u64::from(is_own_lost(visited.record, logged, known));
                 return Ok(());
             }
+            listing.note_written(logged, with_altered);
             if logged.emptied {
                 listing.filtered += 1;
                 return Ok(());
@@ -81,8 +96,21 @@ impl Listing {
             *own += u64::from(known.is_own(logged));
         }
         self.origins.entry(logged.server_id).or_default().0 += 1;
+    }
+
+    /// Notes whether a rescue has a transaction that the source lacks.
+    fn note_written(&mut self, logged: &Logged, with_altered: bool) {
+        let domain = match logged.identity {
+            Identity::MariaDb(gtid) => gtid.domain_id,
+            _ => 0,
+        };
+        if logged.emptied || (logged.altered && !with_altered) {
+            *self.unwritten.entry(domain).or_default() += 1;
+            return;
+        }
+        self.skipped += self.unwritten.remove(&domain).unwrap_or_default();
         if let Identity::MariaDb(gtid) = logged.identity {
-            self.last.insert(gtid.domain_id, gtid);
+            self.last.insert(domain, gtid);
         }
     }
 
@@ -100,6 +128,19 @@ impl Listing {
         let found = origins.find(|(_, (_, has_later))| *has_later);
         found.map(|(server_id, (count, _))| (*server_id, *count))
     }
+}
+
+/// Whether the source was the first to execute it, and its binlog does not have it. One that another server may have
+/// logged twice is no other transaction.
+fn is_own_lost(record: &Record, logged: &Logged, known: &Known) -> bool {
+    let is_again = matches!(
+        record,
+        Record::Transaction {
+            may_be_repetition: true,
+            ..
+        }
+    );
+    !is_again && !known.held.has(logged)
 }
 
 fn transaction(
@@ -233,6 +274,48 @@ fn summary(found: &Description, event_type: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::position::RecordNumber;
+
+    fn logged(gtid: &str, emptied: bool, altered: bool) -> Logged {
+        Logged {
+            record: RecordNumber { file: 1, record: 9 },
+            file: 1,
+            begin: 4,
+            end: 5,
+            identity: Identity::MariaDb(gtid.parse().unwrap()),
+            server_id: 80,
+            emptied,
+            altered,
+            is_again: false,
+        }
+    }
+
+    #[test]
+    fn position_after_a_rescue_has_only_what_is_written() {
+        let all = [
+            logged("0-80-1", false, false),
+            logged("0-80-2", false, true),
+            logged("1-80-1", true, false),
+            logged("2-80-1", false, false),
+        ];
+        let note = |transactions: &[Logged], with_altered| {
+            let mut listing = Listing::default();
+            for one in transactions {
+                listing.note_written(one, with_altered);
+            }
+            let last: Vec<String> = listing.last.values().map(ToString::to_string).collect();
+            (last.join(","), listing.skipped)
+        };
+        assert_eq!(note(&all, false), ("0-80-1,2-80-1".to_owned(), 0));
+        assert_eq!(note(&all, true), ("0-80-2,2-80-1".to_owned(), 0));
+        // Another one of the domain, or of the other domain, follows.
+        for (next, unwritten, skipped) in [("0-80-3", 1, 0), ("1-80-2", 1, 1)] {
+            let mut more = all.to_vec();
+            more.push(logged(next, false, false));
+            assert_eq!(note(&more, false).1, unwritten, "{next}");
+            assert_eq!(note(&more, true).1, skipped, "{next}");
+        }
+    }
 
     #[test]
     fn times_have_the_precision_that_is_known() {

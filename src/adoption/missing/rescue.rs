@@ -33,6 +33,9 @@ pub(super) struct Writing<'a> {
     pub(super) version: &'a str,
     /// MariaDB: the source's `gtid_slave_pos`, if it was asked.
     pub(super) slave_pos: Option<&'a GtidPosition>,
+    /// Whether a filter kept something from the log that the source lacks, or may have: then it does not have
+    /// everything up to the position of another source.
+    pub(super) is_filtered: bool,
     /// The sources' names, by number.
     pub(super) names: &'a [Arc<str>],
     pub(super) part: &'a LogPart<'a>,
@@ -43,6 +46,12 @@ pub(super) struct Writing<'a> {
 impl Writing<'_> {
     /// Writes the rescue; `None` if it would be empty.
     pub(super) fn write(&self, listing: &Listing) -> Result<Option<Rescue>, MissingError> {
+        if self.flavor() == Flavor::MariaDb && listing.skipped > 0 && !self.request.with_altered {
+            return Err(MissingError::Skips {
+                source_name: self.request.source.clone(),
+                count: listing.skipped,
+            });
+        }
         let log_dir = self.part.log_dir;
         let with_altered = self.request.with_altered;
         let count = match with_altered {
@@ -191,10 +200,18 @@ impl Writing<'_> {
     }
 
     /// Where the other sources' binlogs are continued by file and position: the source then has everything that
-    /// the relay has received from them.
+    /// the relay has received from them. Not so with a filter: it would skip what the filter has dropped.
     fn positions(&self) -> Vec<String> {
         if self.kind() == IdentityKind::MySql {
             return Vec::new();
+        }
+        if self.is_filtered {
+            let source = &self.request.source;
+            return vec![format!(
+                "-- No position is printed for the return of another source: {source} would skip for ever what the \
+                 relay's filter has dropped or changed. If a lost server returns, compare the data, and rebuild \
+                 one of the two"
+            )];
         }
         let word = match self.words() {
             Words::Master => "MASTER",

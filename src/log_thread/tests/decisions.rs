@@ -7,6 +7,7 @@ use super::anonymous::{append_all, create_anonymous, insert, source};
 use super::*;
 use crate::gtid::{BinlogState, GtidSet};
 use crate::relay_log::SourceProgress;
+use crate::relay_log::held::LogPart;
 
 /// Continues source 0 at `bin.000009:4`; the receiver of the answer is dropped.
 fn continue_at(thread: &mut LogThread, new_history: bool, change: DeliveredChange) {
@@ -122,6 +123,33 @@ fn gtids_of_a_server_may_occur_again_in_its_new_history() {
     );
     drop(thread);
     assert_eq!(recovered(&options).executed, executed);
+}
+
+#[test]
+fn new_history_is_known_after_its_file_was_removed() {
+    let dir = fast_dir();
+    let options = options(dir.path());
+    let mut thread = create(&options, Flavor::MariaDb);
+    let mut source = TestSource::new(0, Flavor::MariaDb);
+    append(&mut thread, &mut source, &[1, 2]);
+    let newest = |thread: &LogThread| {
+        let log = thread.log();
+        let (mut part, _) = LogPart::published(log);
+        part.files.retain(|file| *file == part.end.file);
+        part.has_new_history().unwrap()
+    };
+    assert!(!newest(&thread));
+    let change = DeliveredChange::NewHistory(80, BinlogState::new());
+    continue_at(&mut thread, true, change);
+    assert!(newest(&thread));
+    thread.start_file().unwrap();
+    assert!(newest(&thread));
+    for _ in 0..2 {
+        thread.close().unwrap();
+        drop(thread);
+        thread = resume(&options);
+        assert!(newest(&thread));
+    }
 }
 
 #[test]

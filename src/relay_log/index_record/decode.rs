@@ -26,7 +26,7 @@ impl Record {
             let log = "a relay log of MariaDB, or without GTIDs";
             return Err(RecordError::KindOfOther { kind: code, log });
         }
-        if matches!(code, 7 | 13..=15 | 21) && kind != IdentityKind::MariaDb {
+        if matches!(code, 7 | 13..=15 | 21 | 24) && kind != IdentityKind::MariaDb {
             let log = "a relay log of MySQL";
             return Err(RecordError::KindOfOther { kind: code, log });
         }
@@ -65,6 +65,9 @@ impl Record {
             },
             22 => Record::OpenTemporaryTable(text(record)?),
             23 => Record::DroppedTemporaryTable(text(record)?),
+            24 => Record::EarlierHistory {
+                server_id: get_u32(record, 4),
+            },
             other => return Err(RecordError::Kind(other)),
         })
     }

@@ -80,6 +80,7 @@ impl Record {
             Record::NewHistory { server_id } => Fields::new(21).put_u32(4, *server_id).seal(),
             Record::OpenTemporaryTable(table) => text_of(22, table).seal(),
             Record::DroppedTemporaryTable(table) => text_of(23, table).seal(),
+            Record::EarlierHistory { server_id } => Fields::new(24).put_u32(4, *server_id).seal(),
         }
     }
 }

@@ -138,7 +138,7 @@ fn records_with_text() -> [Record; 7] {
     ]
 }
 
-fn mariadb_records() -> [Record; 5] {
+fn mariadb_records() -> [Record; 6] {
     let gtid: MariaDbGtid = "3-86-12".parse().unwrap();
     [
         Record::SourceGtid {
@@ -150,6 +150,7 @@ fn mariadb_records() -> [Record; 5] {
         Record::EmptiedAlter(gtid),
         Record::EndedAlter(gtid),
         Record::NewHistory { server_id: 86 },
+        Record::EarlierHistory { server_id: 86 },
     ]
 }
 

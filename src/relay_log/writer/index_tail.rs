@@ -1,5 +1,6 @@
 //! Writing commit index records.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::gtid::{GtidSet, MariaDbGtid};
@@ -37,6 +38,8 @@ pub struct CarriedOver<'a> {
     pub counted: &'a GtidSet,
     /// MariaDB: the server of which a new history begins with the file.
     pub new_history: Option<u32>,
+    /// MariaDB: the servers of which a new history began with an earlier file of the log.
+    pub earlier_histories: &'a BTreeSet<u32>,
 }
 
 /// The end of a commit index, where records are added.
@@ -80,6 +83,10 @@ impl IndexTail {
         }
         if let Some(server_id) = carried.new_history {
             stage(&Record::NewHistory { server_id }, &mut head);
+        }
+        for server_id in carried.earlier_histories {
+            let server_id = *server_id;
+            stage(&Record::EarlierHistory { server_id }, &mut head);
         }
         for change in carried.halves.changes() {
             stage_half(&change, &mut head);
