@@ -16,9 +16,6 @@ pub(super) const STAGED_LEN_MAX: usize = 4 * 1024 * 1024;
 /// How long a write is delayed when the disk is full.
 const DISK_FULL_RETRY: Duration = Duration::from_millis(if cfg!(test) { 5 } else { 1000 });
 
-/// The unit tests link a file of the log to /dev/full.
-const CREATE_FLAGS: i32 = if cfg!(test) { 0 } else { NO_FOLLOW };
-
 /// A file that is written at its end only.
 #[derive(Debug)]
 pub(super) struct Tail {
@@ -45,7 +42,7 @@ impl Tail {
             .truncate(true)
             // Contains user data; must not be world-readable.
             .mode(0o640)
-            .custom_flags(CREATE_FLAGS)
+            .custom_flags(NO_FOLLOW)
             .open(&path)
             .map_err(|cause| LogError::io("create", &path, cause))?;
         Ok(Self {
