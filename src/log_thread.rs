@@ -256,6 +256,10 @@ impl LogThread {
         counters: &[Arc<SourceCounters>],
         runtime: &Handle,
     ) {
+        // What was there when the log was opened is on disk.
+        if self.log.is_durable() {
+            self.log().note_durable();
+        }
         loop {
             crate::fault::inject("log_thread");
             let next =
@@ -271,6 +275,7 @@ impl LogThread {
                 Err(_) => self.commit(),
             };
             if outcome.is_ok() && self.log.is_durable() {
+                self.log().note_durable();
                 counters.iter().for_each(|source| source.note_durable());
             }
             let outcome = outcome.and_then(|()| self.serve_requests());

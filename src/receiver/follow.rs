@@ -132,6 +132,10 @@ async fn open(
     dump_request::prepare(&mut connection, options, &facts).await?;
     let negotiating = semi_sync::negotiate(&mut connection, options);
     let source_side = within(options.config.read_timeout, negotiating).await?;
+    let is_semi_sync = source_side != SemiSync::NotLoaded;
+    if is_semi_sync {
+        semi_sync::until_acknowledgeable(&context.log, &context.acknowledged).await;
+    }
     tracing::info!(
         source = %options.config.name,
         "{} {}, server_id {}: following from {start}; TLS: {}",
@@ -146,7 +150,6 @@ async fn open(
     })
     .await?;
     connection.set_phase(Phase::Dump);
-    let is_semi_sync = source_side != SemiSync::NotLoaded;
     if is_semi_sync {
         connection.begin_semi_sync();
     }

@@ -57,6 +57,4 @@ pub struct ReceiverContext {
     pub read_back: Arc<ReadBack>,
     /// Semi-sync: what the relay's replicas have acknowledged.
     pub acknowledged: Arc<ReplicaAcknowledgements>,
-    /// Whether everything that is published is on disk (`sync = "commit"`).
-    pub is_published_durable: bool,
 }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::connect::within;
 use super::control::SemiSync;
@@ -78,6 +78,19 @@ pub(super) async fn negotiate(
     }
 }
 
+/// Waits until a semi-synchronous dump may be requested. A source takes the request itself as the
+/// acknowledgement of everything before its start, so that must be on disk, and acknowledged by the replicas
+/// that are waited for, unless they do not do that in time.
+pub(super) async fn until_acknowledgeable(log: &RelayLog, replicas: &ReplicaAcknowledgements) {
+    let end = log.published();
+    log.until_durable(end).await;
+    let mut satisfied = replicas.follow();
+    let waiting = satisfied.wait_for(|satisfied| satisfied.covers(end));
+    if timeout(replicas.timeout(), waiting).await.is_err() {
+        replicas.time_out(log.published());
+    }
+}
+
 /// Waits until the source has loaded its plugin, if it had not when the dump was requested.
 pub(super) async fn plugin_loaded(status: &SourceStatus) -> ReceiverError {
     status.semi_sync.wait_for_plugin().await;
@@ -139,7 +152,7 @@ impl<'a> Acknowledgements<'a> {
         Self {
             newest: SourcePosition::default(),
             is_wanted: false,
-            acknowledges_skipped: takes_any && context.is_published_durable,
+            acknowledges_skipped: takes_any,
             waiting: VecDeque::new(),
             durable: VecDeque::new(),
             due: None,

@@ -105,7 +105,6 @@ impl Relay {
             paths: writer.paths().clone(),
             read_back: Arc::new(ReadBack::new(Vec::new())),
             acknowledged,
-            is_published_durable: sync == SyncPolicy::Commit,
         };
         let runtime = tokio::runtime::Handle::current();
         let known = ledgers.clone();

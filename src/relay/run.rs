@@ -15,7 +15,7 @@ use super::supervisor::{Stage, StageEnd, Supervisor};
 use super::systemd;
 use crate::admin::{self, Answering};
 use crate::adoption::{Adoption, AdoptionOptions};
-use crate::config::{Config, FlavorChoice, Privilege, SyncPolicy, UserConfig};
+use crate::config::{Config, FlavorChoice, Privilege, UserConfig};
 use crate::conflicts::{Finder, Sources};
 use crate::fault;
 use crate::http;
@@ -287,7 +287,6 @@ impl Pipeline {
             paths,
             read_back: Arc::new(read_back),
             acknowledged: self.acknowledged.clone(),
-            is_published_durable: self.log_options.sync == SyncPolicy::Commit,
         };
         self.start_receivers(context, supervisor);
         supervisor.wait_for_shutdown().await?;

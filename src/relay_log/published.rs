@@ -151,6 +151,8 @@ pub struct RelayLog {
     server_version: String,
     state: Mutex<LogState>,
     published: watch::Sender<RelayLogPosition>,
+    /// An end up to which everything is on disk, once it is known.
+    durable: watch::Sender<Option<RelayLogPosition>>,
     condition: watch::Sender<Condition>,
     retention: Retention,
     reserve: Reserve,
@@ -176,6 +178,7 @@ impl RelayLog {
             server_version,
             state: Mutex::new(state),
             published,
+            durable: watch::Sender::new(None),
             condition,
             retention,
             reserve,
@@ -291,6 +294,25 @@ impl RelayLog {
     /// Follows the published end.
     pub fn follow(&self) -> watch::Receiver<RelayLogPosition> {
         self.published.subscribe()
+    }
+
+    /// Everything that is published now is on disk.
+    pub fn note_durable(&self) {
+        let end = self.published();
+        self.durable.send_if_modified(|durable| {
+            let is_new = *durable != Some(end);
+            *durable = Some(end);
+            is_new
+        });
+    }
+
+    /// Waits until everything before `end` is on disk.
+    pub async fn until_durable(&self, end: RelayLogPosition) {
+        let mut durable = self.durable.subscribe();
+        // It cannot be closed while `self` exists.
+        let _ = durable
+            .wait_for(|durable| durable.is_some_and(|durable| end <= durable))
+            .await;
     }
 
     /// Whether the log can be written.

@@ -226,7 +226,9 @@ async fn a_binlog_that_cannot_be_read_proves_nothing() {
     let broken = |source: &FakeSource| {
         let mut state = source.state();
         state.binlog = binlog(Flavor::MySql, 1, 3);
-        state.scan_plans.push_back(damaged());
+        let purged = Then::Error(1236, "the source has purged required binary logs");
+        let plan = Plan::edit(|packets| packets.truncate(2), purged);
+        state.scan_plans.push_back(plan);
     };
     let verified = looked_for(Flavor::MySql, broken).await;
     assert!(verified.is_err() && !is_history(&verified), "{verified:?}");

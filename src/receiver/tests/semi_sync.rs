@@ -7,6 +7,7 @@ use super::following::WAYS;
 use super::source::{FakeSource, Plan, SemiSyncPlugin, Then};
 use super::*;
 use crate::binlog::EventHeader;
+use crate::receiver::semi_sync::until_acknowledgeable;
 use crate::relay_log::{RelayLogPosition, ReplicaWait};
 
 async fn source(binlog: Binlog, plugin: Option<SemiSyncPlugin>) -> FakeSource {
@@ -241,4 +242,31 @@ async fn events_in_another_form_than_requested_are_an_error() {
             .await;
         assert!(relay.stop().await.is_empty());
     }
+}
+
+/// The request for a dump acknowledges what precedes its start.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dump_is_requested_once_replicas_have_what_precedes_it_or_time_out() {
+    let source = source(Binlog::sample(Flavor::MySql, 86), None).await;
+    let relay = Relay::start(Flavor::MySql, vec![source.config("m1")], vec![at_start(86)]);
+    let expected = source.state().binlog.executed().to_vec();
+    relay.until_executed(&expected).await;
+    let log = relay.context.log.clone();
+    let waiting_for = |timeout| {
+        let wait = ReplicaWait {
+            replicas: 1,
+            timeout,
+        };
+        ReplicaAcknowledgements::new(wait)
+    };
+    let late = waiting_for(Duration::from_millis(50));
+    until_acknowledgeable(&log, &late).await;
+    assert!(late.have_timed_out());
+    let caught_up = waiting_for(Duration::from_secs(3600));
+    caught_up.acknowledge(1, log.published());
+    until_acknowledgeable(&log, &caught_up).await;
+    assert!(!caught_up.have_timed_out());
+    until_acknowledgeable(&log, &ReplicaAcknowledgements::default()).await;
+    drop(log);
+    relay.stop().await;
 }
