@@ -1,5 +1,7 @@
 //! Reads transactions of the log: their keys, and the rows that are in conflict.
 
+use std::time::SystemTime;
+
 use super::index_follower::IndexFollower;
 use super::log_events::{LogEvents, Taken};
 use super::messages::{Conflict, ConflictingWrite};
@@ -75,10 +77,11 @@ impl Describer {
         KeyRead { keys, unreadable }
     }
 
-    /// The conflict, for the administrator; `None` if a transaction was removed with its file.
+    /// The conflict that was found `at`, for the administrator; `None` if a transaction was removed with its file.
     pub fn conflict(
         &mut self,
         pair: &Pair,
+        at: SystemTime,
         follower: &IndexFollower,
         sources: &mut Sources,
     ) -> Option<Conflict> {
@@ -87,7 +90,7 @@ impl Describer {
         let other = self.row(second, pair.key, sources)?;
         let [first_path, second_path] = pair.paths.map(|path| follower.name(path));
         Some(Conflict {
-            at: utc(std::time::SystemTime::now()),
+            at: utc(at),
             database: found.database.clone(),
             table: found.table.clone(),
             key: found.key.clone(),

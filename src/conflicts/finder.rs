@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::describe::{Describer, KeyRead};
 use super::index_follower::{Followed, IndexFollower};
@@ -22,8 +22,10 @@ const LIMITS: Limits = Limits {
 const PAUSE: Duration = Duration::from_millis(100);
 /// How many steps are read before the thread looks whether the relay stops.
 const STEPS_MAX: usize = 10_000;
-/// How many conflicts of one reading are described.
+/// How many conflicts of one reading are described: both transactions are read again.
 const DESCRIBED_MAX: usize = 50;
+/// How many of the waiting ones are kept with what is needed to describe them.
+const WAITING_PAIRS_MAX: usize = 1000;
 /// How many conflicts wait until it is certain that the sources log what they replicate.
 const WAITING_MAX: usize = 100_000;
 /// How long they wait.
@@ -40,7 +42,7 @@ pub struct Finder {
     follower: IndexFollower,
     describer: Describer,
     sources: Sources,
-    waiting: VecDeque<Waiting>,
+    waiting: Queue,
     /// Conflicts that no message in the log has counted, and the newest of them.
     unreported: (u64, Option<Conflict>),
     warned: Option<Instant>,
@@ -52,7 +54,40 @@ pub struct Finder {
 struct Waiting {
     servers: [u32; 2],
     found: Instant,
-    conflict: Option<Conflict>,
+    /// What is described when it is certain. The rows stay in the log until then: they may be large.
+    pair: Option<Box<Pair>>,
+}
+
+/// The conflicts that are not certain yet, in the order in which they were found.
+#[derive(Debug, Default)]
+struct Queue {
+    waiting: VecDeque<Waiting>,
+    /// Those with their pair.
+    pairs: usize,
+}
+
+impl Queue {
+    /// Adds one, without its pair where too many are kept. Returns false if there is no place.
+    fn push(&mut self, pair: Pair, found: Instant) -> bool {
+        if self.waiting.len() >= WAITING_MAX {
+            return false;
+        }
+        let servers = pair.writes.each_ref().map(|write| write.server_id);
+        let is_kept = self.pairs < WAITING_PAIRS_MAX;
+        self.pairs += usize::from(is_kept);
+        self.waiting.push_back(Waiting {
+            servers,
+            found,
+            pair: is_kept.then(|| Box::new(pair)),
+        });
+        true
+    }
+
+    fn pop(&mut self) -> Option<Waiting> {
+        let first = self.waiting.pop_front()?;
+        self.pairs -= usize::from(first.pair.is_some());
+        Some(first)
+    }
 }
 
 impl Finder {
@@ -66,7 +101,7 @@ impl Finder {
             log,
             conflicts,
             sources,
-            waiting: VecDeque::new(),
+            waiting: Queue::default(),
             unreported: (0, None),
             warned: None,
             was_full: false,
@@ -96,7 +131,6 @@ impl Finder {
     fn read_published(&mut self) -> Result<bool, LogError> {
         let end = self.log.published();
         self.describer.set_end(end);
-        let mut described = 0;
         for _ in 0..STEPS_MAX {
             match self.follower.next_step(end)? {
                 Followed::End => return Ok(false),
@@ -114,8 +148,9 @@ impl Finder {
                         self.conflicts.note(|not| not.events += unread);
                     }
                     for pair in pairs {
-                        described += 1;
-                        self.found(&pair, described <= DESCRIBED_MAX);
+                        if !self.waiting.push(pair, Instant::now()) {
+                            self.conflicts.note(|not| not.uncertain += 1);
+                        }
                     }
                 }
             }
@@ -147,27 +182,12 @@ impl Finder {
         }
     }
 
-    fn found(&mut self, pair: &Pair, is_described: bool) {
-        if self.waiting.len() >= WAITING_MAX {
-            self.conflicts.note(|not| not.uncertain += 1);
-            return;
-        }
-        let conflict = match is_described {
-            true => self
-                .describer
-                .conflict(pair, &self.follower, &mut self.sources),
-            false => None,
-        };
-        self.waiting.push_back(Waiting {
-            servers: pair.writes.each_ref().map(|write| write.server_id),
-            found: Instant::now(),
-            conflict,
-        });
-    }
-
-    /// Reports the conflicts that are certain.
+    /// Reports the conflicts that are certain; more of them after the next reading if many must be described.
     fn confirm(&mut self) {
-        while let Some(first) = self.waiting.front() {
+        let mut described = 0;
+        while let Some(first) = self.waiting.waiting.front()
+            && described < DESCRIBED_MAX
+        {
             let found = first.found;
             let logs = first
                 .servers
@@ -177,19 +197,30 @@ impl Finder {
             if !is_certain && !is_over {
                 return;
             }
-            let Some(first) = self.waiting.pop_front() else {
+            let Some(first) = self.waiting.pop() else {
                 return;
             };
             if is_certain {
-                self.unreported.0 += 1;
-                if first.conflict.is_some() {
-                    self.unreported.1.clone_from(&first.conflict);
-                }
-                self.conflicts.add(first.conflict);
+                described += usize::from(first.pair.is_some());
+                self.report(first);
             } else {
                 self.conflicts.note(|not| not.uncertain += 1);
             }
         }
+    }
+
+    fn report(&mut self, certain: Waiting) {
+        let conflict = certain.pair.and_then(|pair| {
+            let at = SystemTime::now().checked_sub(certain.found.elapsed());
+            let at = at.unwrap_or(SystemTime::UNIX_EPOCH);
+            let (describer, sources) = (&mut self.describer, &mut self.sources);
+            describer.conflict(&pair, at, &self.follower, sources)
+        });
+        self.unreported.0 += 1;
+        if conflict.is_some() {
+            self.unreported.1.clone_from(&conflict);
+        }
+        self.conflicts.add(conflict);
     }
 
     /// Logs the conflicts since the last message.
@@ -207,5 +238,41 @@ impl Finder {
             "conflict: two masters have changed the same key, and neither had the other's change: {described}; new \
              conflicts: {count}; run binrelay conflicts"
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conflicts::window::Written;
+    use crate::identity::{Fingerprint, Identity};
+
+    #[test]
+    fn waiting_conflicts_are_bounded() {
+        let written = Written {
+            identity: Identity::Anonymous(Fingerprint::default()),
+            server_id: 80,
+            file: 1,
+            begin: 4,
+            end: 5,
+            delivered_by: 0,
+            emptied: false,
+            commit_time_us: 0,
+            position: Default::default(),
+        };
+        let pair = || Pair {
+            writes: [written.clone(), written.clone()],
+            paths: [0, 1],
+            key: 7,
+        };
+        let mut queue = Queue::default();
+        for _ in 0..WAITING_MAX {
+            assert!(queue.push(pair(), Instant::now()));
+        }
+        assert!(!queue.push(pair(), Instant::now()));
+        assert_eq!(queue.pairs, WAITING_PAIRS_MAX);
+        assert!(queue.pop().unwrap().pair.is_some());
+        assert!(queue.push(pair(), Instant::now()));
+        assert!(queue.waiting.back().unwrap().pair.is_some());
     }
 }

@@ -16,7 +16,7 @@ use twox_hash::XxHash3_128;
 
 use super::window::Key;
 use crate::binlog::EventType;
-use crate::binlog::columns::Columns;
+use crate::binlog::columns::{Column, Columns};
 use crate::binlog::fields::EventError;
 use crate::binlog::primary_key::primary_key;
 use crate::binlog::row_images::{Cell, RawValue, Row, RowImages, RowsKind};
@@ -26,6 +26,8 @@ use crate::binlog::rows::{RowsHead, TableMap};
 const UNCOMPRESSED_MAX: usize = 16 * 1024 * 1024;
 /// How many table maps are remembered.
 const TABLES_MAX: usize = 4096;
+/// The most memory that they take, in bytes.
+const TABLES_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// When a table is asked for again whose primary key no source could tell.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(60);
 
@@ -52,6 +54,15 @@ pub struct KeyedTable {
     until: Option<Instant>,
 }
 
+impl KeyedTable {
+    /// In bytes, about.
+    fn memory(&self) -> usize {
+        let columns = self.columns.columns.len() * size_of::<Column>();
+        let key = self.key.len() * size_of::<usize>();
+        size_of::<Self>() + self.database.len() + self.table.len() + columns + key
+    }
+}
+
 /// A changed row.
 #[derive(Debug)]
 pub struct ChangedRow<'a> {
@@ -71,6 +82,8 @@ pub struct ChangedRow<'a> {
 #[derive(Debug, Default)]
 pub struct RowReader {
     known: HashMap<Vec<u8>, Rc<KeyedTable>>,
+    /// The memory that those take.
+    known_bytes: usize,
     /// By table id: those of the transaction.
     mapped: HashMap<u64, Rc<KeyedTable>>,
     bytes: Vec<u8>,
@@ -101,14 +114,25 @@ impl RowReader {
         let table = match known {
             Some(table) => table.clone(),
             None => {
-                if self.known.len() >= TABLES_MAX {
-                    self.known.clear();
-                }
                 let table = Rc::new(keyed(&map, ask)?);
-                self.known.insert(self.bytes.clone(), table.clone());
+                let len = self.bytes.len() + table.memory();
+                if self.known.len() >= TABLES_MAX || self.known_bytes + len > TABLES_BYTES_MAX {
+                    self.known.clear();
+                    self.known_bytes = 0;
+                }
+                if self
+                    .known
+                    .insert(self.bytes.clone(), table.clone())
+                    .is_none()
+                {
+                    self.known_bytes += len;
+                }
                 table
             }
         };
+        if self.mapped.len() >= TABLES_MAX {
+            self.mapped.clear();
+        }
         self.mapped.insert(map.table_id, table);
         Ok(())
     }

@@ -185,3 +185,20 @@ fn malformed_events_are_errors_or_unreadable() {
     unknown[0] = 9;
     assert_eq!(reader.rows(UPDATE[1], &unknown, &mut |_| true), Ok(false));
 }
+
+#[test]
+fn remembered_table_maps_are_bounded_in_bytes() {
+    let mut reader = RowReader::default();
+    let optional = vec![0; 1024 * 1024];
+    for number in 0..70u64 {
+        let mut map = table_map(7, &optional);
+        map.extend_from_slice(&number.to_le_bytes());
+        reader.begin();
+        reader.table_map(0, &map, &mut |_| None).unwrap();
+        // Repeated, it takes no more.
+        reader.table_map(0, &map, &mut |_| None).unwrap();
+        let len: usize = reader.known.keys().map(Vec::len).sum();
+        assert!(len <= reader.known_bytes && reader.known_bytes <= TABLES_BYTES_MAX);
+    }
+    assert!(reader.known.len() < 10);
+}
