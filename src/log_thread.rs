@@ -47,7 +47,7 @@ use crate::identity::IdentityKind;
 use crate::merge::temporary_tables::TemporaryTables;
 use crate::merge::{Decision, Merge};
 use crate::position::RecordNumber;
-use crate::relay_log::{CarriedOver, Condition, LogError, RelayLog, Writer};
+use crate::relay_log::{CarriedOver, Condition, LogError, RelayLog, Writer, removed_until};
 use crate::transaction::{Transaction, TransactionBatch};
 
 /// The most bytes in one group, before it is made durable.
@@ -85,9 +85,11 @@ impl LogThread {
 
     /// Adds the paths that were not added yet. A new file begins, whose index defines them.
     fn add_paths(&mut self) -> Result<(), LogError> {
-        let first = self.log.first_record();
+        let first = self.log.log().keep_for_path();
+        // After the first file is known: what was removed before it is in the times.
+        let removed_until = removed_until::read(self.log.log().log_dir())?;
         for path in self.paths.from(self.sources.len()) {
-            self.merge.add_path(first, &path.before);
+            self.merge.add_path(first, &path.before, &removed_until);
             self.sources
                 .push(Source::new(path.name.clone(), PathKind::Moved));
             self.log.add_source(path.name);

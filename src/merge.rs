@@ -125,10 +125,15 @@ impl Merge {
     }
 
     /// Adds the next path. `first` is the log's first record, `before` how many transactions of which
-    /// origin precede it on the path.
-    pub fn add_path(&mut self, first: RecordNumber, before: &[(u32, u64)]) {
+    /// origin precede it on the path. For `removed_until` see [`Pairing::begin_queues`].
+    pub fn add_path(
+        &mut self,
+        first: RecordNumber,
+        before: &[(u32, u64)],
+        removed_until: &BTreeMap<u32, u32>,
+    ) {
         self.copies.set_one_path(false);
-        let path = self.pairing.add_path(first);
+        let path = self.pairing.add_path(first, removed_until);
         for (origin, count) in before {
             self.pairing.begin_after(path, *origin, *count);
         }

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use super::queue::{Continuation, DeliveredChange, SourceCounters};
 use super::{LogThread, not_configured};
 use crate::identity::Executed;
-use crate::position::RecordNumber;
 use crate::relay_log::{LogError, removed_until};
 
 impl LogThread {
@@ -43,11 +42,7 @@ impl LogThread {
                 new_server = Some(*server_id);
             }
         }
-        let first = self.log.log().state().files.first().copied();
-        let begin = RecordNumber {
-            file: first.unwrap_or_default(),
-            record: 0,
-        };
+        let begin = self.log.log().keep_for_path();
         let repeats = new_history.then(|| (begin, self.log.next_record()));
         if new_history {
             self.end_sessions(path, progress.server_id);

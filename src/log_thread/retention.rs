@@ -20,6 +20,8 @@ pub(super) struct FollowedPaths {
     configured: Vec<Arc<str>>,
     /// The path of each source's newest batch; `None` before its first one.
     current: Vec<Option<u16>>,
+    /// Why the paths could not do without old files: it was logged.
+    warned: String,
 }
 
 impl FollowedPaths {
@@ -28,6 +30,18 @@ impl FollowedPaths {
         Self {
             configured,
             current,
+            warned: String::new(),
+        }
+    }
+
+    /// Warns once that the paths cannot do without old files: the removal is requested again and again.
+    fn warn(&mut self, cause: String) {
+        if self.warned != cause {
+            tracing::warn!(
+                "old log files cannot be removed, although the limits require it: what the sources without GTIDs \
+                 need of them cannot be determined: {cause}; run binrelay verify"
+            );
+            self.warned = cause;
         }
     }
 
@@ -90,15 +104,19 @@ impl LogThread {
         if self.log().condition() != Condition::Running {
             return Ok(());
         }
+        let mut has_lost = false;
         if let Some(number) = requests.lose_before {
             let first = RecordNumber {
                 file: number,
                 record: 0,
             };
-            let lost = self.merge.lose_before(first, &self.log.ledger());
-            lost.map_err(|cause| self.log.internal_error(cause.to_string()))?;
+            match self.merge.lose_before(first, &self.log.ledger()) {
+                Ok(()) => has_lost = true,
+                // Nothing has changed: the files are kept, and the log continues.
+                Err(cause) => self.followed.warn(cause.to_string()),
+            }
         }
-        if requests.lose_before.is_some() || requests.rotate {
+        if has_lost || requests.rotate {
             self.start_file()?;
         }
         Ok(())

@@ -56,6 +56,7 @@ pub mod anchor;
 mod arrival;
 mod delivered;
 mod find;
+mod loss;
 mod path;
 mod repetitions;
 mod second;
@@ -68,6 +69,7 @@ pub use second::second;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use self::loss::lost_until;
 use self::path::Path;
 use crate::position::RecordNumber;
 
@@ -116,6 +118,10 @@ impl Pairing {
     /// restart of the relay decides in the same way.
     pub fn start_file(&mut self, begin: RecordNumber, server_ids: impl IntoIterator<Item = u32>) {
         self.file_begin = begin;
+        // All paths have a queue of each origin that was seen before.
+        for source in &mut self.sources {
+            source.unseen_from = source.unseen_from.max(begin);
+        }
         for (source, server_id) in self.sources.iter_mut().zip(server_ids) {
             source.has_delivered = false;
             source.server_id = server_id;
@@ -123,32 +129,48 @@ impl Pairing {
     }
 
     fn path(&mut self, path: u16, origin: u32) -> &mut Path {
-        let source = self.sources.get(usize::from(path));
-        let unseen_from = source.map(|source| source.unseen_from).unwrap_or_default();
+        let unseen_from = self.unseen_from(path);
         self.paths
             .entry((path, origin))
-            .or_insert_with(|| Path::starting_at(unseen_from))
+            .or_insert_with(|| Path::starting_at(unseen_from, false, 0))
     }
 
-    /// Adds a path whose queues begin at record `unseen_from` of the ledger, and returns its number.
-    pub fn add_path(&mut self, unseen_from: RecordNumber) -> u16 {
+    /// Adds a path whose queues begin at record `unseen_from` of the ledger, and returns its number. For
+    /// `removed_until` see [`Pairing::begin_queues`].
+    pub fn add_path(
+        &mut self,
+        unseen_from: RecordNumber,
+        removed_until: &BTreeMap<u32, u32>,
+    ) -> u16 {
         self.sources.push(Source {
             server_id: 0,
             unseen_from,
             has_delivered: false,
         });
         let path = (self.sources.len() - 1) as u16;
-        self.begin_queues(path);
+        self.begin_queues(path, removed_until);
         path
     }
 
     /// Begins the queues of a new path. Their states must be stored, because those of the next index are not at
-    /// its beginning.
-    pub fn begin_queues(&mut self, path: u16) {
+    /// its beginning. `removed_until` has the [`second`] of the newest transaction of each origin that was removed
+    /// with the log's oldest files: the path's source may send copies of them.
+    pub fn begin_queues(&mut self, path: u16, removed_until: &BTreeMap<u32, u32>) {
         let origins: HashSet<u32> = self.paths.keys().map(|(_, origin)| *origin).collect();
+        let unseen_from = self.unseen_from(path);
         for origin in origins {
-            self.path(path, origin);
+            let mut of_origin = self.paths.iter().filter(|((_, one), _)| *one == origin);
+            let formats_differ = of_origin.any(|(_, path)| path.formats_differ);
+            let lost_until = lost_until(removed_until, origin);
+            self.paths
+                .entry((path, origin))
+                .or_insert_with(|| Path::starting_at(unseen_from, formats_differ, lost_until));
         }
+    }
+
+    fn unseen_from(&self, path: u16) -> RecordNumber {
+        let source = self.sources.get(usize::from(path));
+        source.map(|source| source.unseen_from).unwrap_or_default()
     }
 
     /// Records a restart of the path's server, which may have been killed.
@@ -177,8 +199,7 @@ impl Pairing {
         for ((_, origin), path) in of_path {
             match new_history {
                 Some((first, end)) if *origin != server_id => {
-                    let lost_until = removed_until.get(origin).copied().unwrap_or(0);
-                    path.begin_history(first, end, lost_until);
+                    path.begin_history(first, end, lost_until(removed_until, *origin));
                 }
                 _ => path.begin_again(),
             }
@@ -343,14 +364,21 @@ impl Pairing {
     /// being removed: a transaction that may be a copy of one of them is not aligned any more.
     ///
     /// # Errors
-    /// When the ledger cannot be read.
+    /// When the ledger cannot be read. Then nothing has changed.
     pub fn lose_before(
         &mut self,
         first: RecordNumber,
         ledger: &impl Ledger,
     ) -> Result<(), Unaligned> {
-        for (&(number, origin), path) in &mut self.paths {
-            path.lose_before(number, origin, first, ledger)?;
+        let mut losses = Vec::with_capacity(self.paths.len());
+        for (&(number, origin), path) in &self.paths {
+            let loss = path.loss_before(number, origin, first, ledger)?;
+            losses.push(((number, origin), loss));
+        }
+        for (key, loss) in losses {
+            if let Some(path) = self.paths.get_mut(&key) {
+                path.lose(loss);
+            }
         }
         for source in &mut self.sources {
             source.unseen_from = source.unseen_from.max(first);

@@ -134,6 +134,7 @@ fn search_log(
     origin: u32,
     beginning: &Beginning,
 ) -> Result<(Beginning, Anchor), ReceiverError> {
+    let _pin = context.log.pin("a path that begins".to_owned());
     let files = context.log.state().files.clone();
     let number = |file: Option<&u64>, record| RecordNumber {
         file: file.copied().unwrap_or(1),

@@ -1,7 +1,6 @@
 //! The commit indexes as the ledger of the transactions delivered without GTIDs.
 
 use std::collections::HashMap;
-use std::io;
 use std::sync::Arc;
 
 use super::error::LogError;
@@ -73,10 +72,7 @@ impl IndexLedger<'_> {
                 index.with_staged(self.end.record.saturating_sub(staged_records), self.staged)
             }
             Ok(index) => index,
-            // Removed with its log file: its transactions count as skipped.
-            Err(LogError::Io { cause, .. }) if cause.kind() == io::ErrorKind::NotFound => {
-                return Ok(Stopped::AtEnd);
-            }
+            // Also if it was removed: then it must not be needed any more (`Pairing::lose_before`).
             Err(error) => return Err(error),
         };
         index.skip_head()?; // It defines all sources.

@@ -15,7 +15,7 @@ use super::retention::pins::Pin;
 use crate::gtid::{BinlogState, GtidPosition, MariaDbGtid};
 use crate::identity::Executed;
 use crate::merge::PathProgress;
-use crate::position::{RelayLogPosition, SourcePosition};
+use crate::position::{RecordNumber, RelayLogPosition, SourcePosition};
 
 /// The number of the first file of a log.
 pub(super) const FIRST_FILE: u64 = 1;
@@ -209,6 +209,15 @@ impl RelayLog {
         self.retention.pins.pin(first, who)
     }
 
+    /// The first record of the oldest index, where the queues of a path begin. No file is removed, whatever forces
+    /// it, before [`Retention::set_paths`] tells what the path needs.
+    pub fn keep_for_path(&self) -> RecordNumber {
+        let state = self.state();
+        let file = state.files.first().copied().unwrap_or(FIRST_FILE);
+        self.retention.begin_path(file);
+        RecordNumber { file, record: 0 }
+    }
+
     /// Whether files at the beginning of the log were removed.
     pub fn begins_later(&self) -> bool {
         self.state()
@@ -232,8 +241,8 @@ impl RelayLog {
         Ok(())
     }
 
-    /// Removes the files before `keep_from` from the state and from the list on disk, and returns them. Unless
-    /// it `is_forced`, those are kept that a reader has begun to read meanwhile.
+    /// Removes the files before `keep_from` from the state and from the list on disk, and returns them. Those are
+    /// kept that a path without GTIDs needs, and, unless it `is_forced`, that a reader has begun to read meanwhile.
     pub(super) fn remove_files(
         &self,
         keep_from: u64,
@@ -247,6 +256,9 @@ impl RelayLog {
                 false => self.retention.pins.oldest_before(keep_from),
             };
             let keep_from = oldest_read.map_or(keep_from, |(file, _)| file);
+            // A path may have begun since the removal was decided.
+            let for_paths = self.retention.oldest_of_paths();
+            let keep_from = keep_from.min(for_paths.unwrap_or(u64::MAX));
             let is_removed = |file: &&u64| **file < keep_from;
             let removed: Vec<u64> = state.files.iter().filter(is_removed).copied().collect();
             let kept: Vec<u64> = state.files.iter().skip(removed.len()).copied().collect();

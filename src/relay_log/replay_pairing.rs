@@ -11,6 +11,7 @@ use super::files::LogDir;
 use super::index_reader::{IndexReader, NumberedRecord};
 use super::index_record::{PathKey, RECORD_LEN, Record, Recorded, RecordedIdentity, Step};
 use super::ledger::{ConfiguredNumbers, IndexLedger, NOT_CONFIGURED};
+use super::removed_until;
 use crate::merge::pairing::{
     Arrival, Delivered, Paired, Pairing, PathState, Repetitions, Unaligned,
 };
@@ -47,10 +48,13 @@ pub(super) fn replay_pairing(
             pairing.restore(state);
         }
     }
-    for (number, name) in (0u16..).zip(source_names) {
-        if index.source_number(name).is_none() {
-            pairing.begin_queues(number);
-        }
+    let numbered = (0u16..).zip(source_names);
+    let new = numbered.filter(|(_, name)| index.source_number(name).is_none());
+    let new: Vec<u16> = new.map(|(number, _)| number).collect();
+    if !new.is_empty() {
+        let removed_until = removed_until::read(log_dir)?;
+        new.iter()
+            .for_each(|number| pairing.begin_queues(*number, &removed_until));
     }
     pairing.start_file(last, server_ids(&head, &numbers, source_names.len()));
     index.seek(1)?;

@@ -74,6 +74,14 @@ pub struct PathNeed {
     pub is_followed: bool,
 }
 
+/// The paths without GTIDs.
+#[derive(Debug, Default)]
+struct PathNeeds {
+    known: Vec<PathNeed>,
+    /// A path is beginning with this file.
+    beginning: Option<u64>,
+}
+
 /// What is known of everything that needs log files, shared by all threads.
 #[derive(Debug)]
 pub struct Retention {
@@ -82,7 +90,7 @@ pub struct Retention {
     /// The replicas that were ever seen.
     pub replicas: KnownReplicas,
     pub(super) pins: Arc<Pins>,
-    paths: Mutex<Vec<PathNeed>>,
+    paths: Mutex<PathNeeds>,
     /// The sources that do not log what they replicate (`log_replica_updates` is off).
     without_updates: Mutex<BTreeSet<String>>,
     /// With GTIDs, by source: the file that was written when it was last at its end.
@@ -130,12 +138,28 @@ impl Retention {
 
     /// Without GTIDs: replaces the needs of the paths. The log thread does, with each new file.
     pub fn set_paths(&self, paths: Vec<PathNeed>) {
-        *lock(&self.paths) = paths;
+        *lock(&self.paths) = PathNeeds {
+            known: paths,
+            beginning: None,
+        };
+    }
+
+    /// Without GTIDs: a path begins with `file`; [`Retention::set_paths`] follows. The caller holds the lock of the
+    /// log's state, so that the file is not being removed.
+    pub(super) fn begin_path(&self, file: u64) {
+        lock(&self.paths).beginning = Some(file);
+    }
+
+    /// Without GTIDs: the oldest file that a path needs, or is beginning with.
+    pub(super) fn oldest_of_paths(&self) -> Option<u64> {
+        let paths = lock(&self.paths);
+        let files = paths.known.iter().map(|path| path.file);
+        files.chain(paths.beginning).min()
     }
 
     /// Without GTIDs: the needs of the paths.
     pub fn paths(&self) -> Vec<PathNeed> {
-        lock(&self.paths).clone()
+        lock(&self.paths).known.clone()
     }
 
     /// Records whether a source logs what it replicates: if not, it sends no copies.
@@ -193,7 +217,7 @@ impl Retention {
                 .filter(|need| need.file >= oldest),
         );
         let without_updates = lock(&self.without_updates).clone();
-        for path in lock(&self.paths).iter().filter(|path| path.is_followed) {
+        for path in self.paths().iter().filter(|path| path.is_followed) {
             let source = path.name.split('@').next().unwrap_or(&path.name);
             let file = match without_updates.contains(source) {
                 true => path.own_file,

@@ -203,14 +203,6 @@ impl Writer {
         }
     }
 
-    /// The first record of the oldest index.
-    pub fn first_record(&self) -> RecordNumber {
-        RecordNumber {
-            file: self.log.state().files.first().copied().unwrap_or(1),
-            record: 0,
-        }
-    }
-
     /// Adds a source with the next number. [`Writer::start_file`] must follow.
     pub fn add_source(&mut self, name: Arc<str>) {
         self.options.source_names.push(name.clone());

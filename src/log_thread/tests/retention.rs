@@ -373,3 +373,54 @@ fn size_of_the_index_begins_a_new_file() {
         "bin.005001"
     );
 }
+
+/// A path that begins while files are being removed finds its first file, even if the size forces the removal.
+#[test]
+fn path_that_begins_during_a_removal_keeps_its_file() {
+    let dir = fast_dir();
+    let options = small_files(dir.path());
+    let log_thread = filled(&options, Flavor::MySql);
+    let log = log_thread.log().clone();
+    let forced = Plan {
+        forced: vec![crate::relay_log::retention::policy::Need {
+            file: 1,
+            kind: NeedKind::Pairing,
+            who: String::new(),
+        }],
+        ..plan_before(4)
+    };
+    let mut begins = |step| {
+        if step == PurgeStep::Recorded {
+            assert_eq!(log.keep_for_path().file, 1);
+        }
+    };
+    assert_eq!(purge::purge(&log, &forced, &mut begins).unwrap().removed, 0);
+    assert_eq!(numbers(&log_thread)[0], 1);
+    log.retention().set_paths(Vec::new());
+    assert_eq!(purge::purge(&log, &forced, &mut |_| {}).unwrap().removed, 3);
+}
+
+/// What a path needs must never be skipped because its file is missing.
+#[test]
+fn missing_index_is_an_error() {
+    use crate::merge::pairing::Ledger as _;
+    let dir = fast_dir();
+    let options = small_files(dir.path());
+    let mut log_thread = create_anonymous(&options, Vec::new());
+    let mut m1 = source(0);
+    for number in 1..=20 {
+        append_all(&mut log_thread, &m1.deliver(&[insert(80, number)]));
+        log_thread.commit().unwrap();
+    }
+    let from = RecordNumber { file: 2, record: 0 };
+    let read = |log_thread: &LogThread| log_thread.log.ledger().read(from, 80, &mut |_| true);
+    assert_eq!(read(&log_thread), Ok(None));
+    std::fs::remove_file(options.log_dir.index_path(2)).unwrap();
+    let error = read(&log_thread).unwrap_err();
+    assert!(error.contains("relay-bin.000002.idx"), "{error}");
+    // Files that cannot be read are kept, and the log continues.
+    log_thread.log().retention().request_loss(4);
+    log_thread.serve_requests().unwrap();
+    append_all(&mut log_thread, &m1.deliver(&[insert(80, 21)]));
+    log_thread.commit().unwrap();
+}

@@ -49,10 +49,10 @@ pub struct PathState {
 /// A queue: the transactions of one origin that other paths delivered and this one has not sent.
 #[derive(Debug, Default)]
 pub(super) struct Path {
-    window: VecDeque<Delivered>,
+    pub(super) window: VecDeque<Delivered>,
     /// The record of the ledger where the queue continues after the window; `None` if the window
     /// has the whole queue.
-    rest: Option<RecordNumber>,
+    pub(super) rest: Option<RecordNumber>,
     skipped: VecDeque<Delivered>,
     /// See [`PathState::before`].
     pub(super) before: u64,
@@ -63,9 +63,9 @@ pub(super) struct Path {
     /// need not have the entries of the queue.
     begins_again: bool,
     /// See [`PathState::own_until`].
-    own_until: RecordNumber,
+    pub(super) own_until: RecordNumber,
     /// See [`PathState::lost_until`].
-    lost_until: u32,
+    pub(super) lost_until: u32,
     /// The timestamp of the newest transaction that was paired although one server logged it as
     /// statements and the other as rows.
     other_format_at: Option<u32>,
@@ -79,10 +79,13 @@ pub(super) struct Path {
 }
 
 impl Path {
-    /// A queue that begins at record `first` of the ledger, and was not read yet.
-    pub(super) fn starting_at(first: RecordNumber) -> Self {
+    /// A queue that begins at record `first` of the ledger, and was not read yet. For `formats_differ` and
+    /// `lost_until` see [`PathState`].
+    pub(super) fn starting_at(first: RecordNumber, formats_differ: bool, lost_until: u32) -> Self {
         Self {
             rest: Some(first),
+            formats_differ,
+            lost_until,
             ..Self::default()
         }
     }
@@ -119,11 +122,12 @@ impl Path {
         }
     }
 
-    /// Begins again at another position of the source's binlog.
+    /// Begins again at another position of the source's binlog. What the queue has lost remains lost: the source
+    /// may have copies of it after that position, too.
     pub(super) fn begin_again(&mut self) {
         self.is_aligned = false;
         self.begins_again = true;
-        (self.before, self.lost_until) = (0, 0);
+        self.before = 0;
         self.repetitions = Repetitions::default();
         (self.other_format_at, self.new_at, self.uncertain_at) = (None, None, None);
     }
@@ -137,11 +141,9 @@ impl Path {
         lost_until: u32,
     ) {
         *self = Self {
-            formats_differ: self.formats_differ,
             begins_again: true,
             own_until: end,
-            lost_until,
-            ..Self::starting_at(first)
+            ..Self::starting_at(first, self.formats_differ, lost_until)
         };
     }
 
@@ -440,42 +442,6 @@ impl Path {
             }),
             false => Ok(()),
         }
-    }
-
-    /// Removes the entries before record `first` of the ledger, whose files are being removed.
-    ///
-    /// # Errors
-    /// When the ledger cannot be read.
-    pub(super) fn lose_before(
-        &mut self,
-        path: u16,
-        origin: u32,
-        first: RecordNumber,
-        ledger: &impl Ledger,
-    ) -> Result<(), Unaligned> {
-        let (own_until, mut until) = (self.own_until, self.lost_until);
-        let mut lose = |entry: &Delivered| until = until.max(second(&entry.fingerprint)).max(1);
-        while let Some(entry) = self.window.pop_front_if(|entry| entry.record < first) {
-            lose(&entry);
-        }
-        if let Some(rest) = self.rest.filter(|rest| *rest < first) {
-            let mut next = None;
-            let mut accept = |entry: Delivered| {
-                if entry.path == path && entry.record >= own_until {
-                    return true;
-                }
-                match entry.record < first {
-                    true => lose(&entry),
-                    false => next = Some(entry.record),
-                }
-                next.is_none()
-            };
-            let read = ledger.read(rest, origin, &mut accept);
-            read.map_err(Unaligned::Ledger)?;
-            self.rest = next;
-        }
-        self.lost_until = until;
-        Ok(())
     }
 
     /// Checks that a transaction that was not found is certainly new.
