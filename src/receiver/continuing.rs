@@ -247,8 +247,10 @@ impl Decision<'_> {
                 continue;
             };
             let digest = own.history_digest();
+            let names = self.context.paths.names();
             let source = match self.executed {
-                Executed::Anonymous => Some(self.options.config.name.clone()),
+                // The server's own path, if the source's address was moved to it.
+                Executed::Anonymous => names.get(usize::from(self.path)).cloned(),
                 Executed::MySql(_) | Executed::MariaDb(_) => None,
             };
             let pin = self.context.log.pin("binrelay continue".to_owned());
