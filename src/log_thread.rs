@@ -29,7 +29,8 @@ mod tests;
 pub use error::{AppendError, Refusal};
 pub use paths::{NewPath, PathKind, Paths};
 pub use queue::{
-    Continuation, DeliveredChange, OwnUnsent, Queued, QueuedBatch, RefusalNote, SourceCounters,
+    Continuation, DeliveredChange, OwnExcused, OwnUnsent, Queued, QueuedBatch, RefusalNote,
+    SourceCounters,
 };
 
 use std::collections::BTreeSet;
@@ -174,7 +175,8 @@ impl LogThread {
     /// others.
     fn note_source(&mut self, batch: &TransactionBatch) -> Result<(), LogError> {
         if batch.source_first_timestamp != 0 && self.log.record_first_timestamp(batch)? {
-            self.merge.begin_origin(batch.source_server_id, true);
+            self.merge
+                .begin_origin(batch.source_server_id, batch.source_first_timestamp);
         }
         self.note_restart(batch)
     }
@@ -322,6 +324,7 @@ impl LogThread {
                     self.continue_source(*continuation, counters)?;
                 }
                 Queued::OwnUnsent(question) => self.answer_own_unsent(*question, counters)?,
+                Queued::OwnExcused(decision) => self.excuse_own(decision)?,
             }
             next = if len < GROUP_LEN_MAX {
                 queue.try_recv().ok()

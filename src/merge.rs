@@ -115,8 +115,8 @@ impl Merge {
     }
 
     /// As [`Pairing::begin_origin`].
-    pub fn begin_origin(&mut self, server_id: u32, has_lost: bool) {
-        self.pairing.begin_origin(server_id, has_lost);
+    pub fn begin_origin(&mut self, server_id: u32, first_timestamp: u32) {
+        self.pairing.begin_origin(server_id, first_timestamp);
     }
 
     /// As [`Pairing::pass_before`]: each transaction that is dropped without a copy counts.
@@ -192,6 +192,23 @@ impl Merge {
         ledger: &impl Ledger,
     ) -> Option<RecordNumber> {
         self.pairing.own_unsent(path, server_id, ledger)
+    }
+
+    /// As [`Pairing::excuse_repeated`].
+    pub fn excuse_repeated(
+        &mut self,
+        path: u16,
+        server_id: u32,
+        record: RecordNumber,
+        ledger: &impl Ledger,
+    ) -> bool {
+        self.pairing
+            .excuse_repeated(path, server_id, record, ledger)
+    }
+
+    /// As [`Pairing::excuse_own`].
+    pub fn excuse_own(&mut self, path: u16, server_id: u32, end: RecordNumber) {
+        self.pairing.excuse_own(path, server_id, end);
     }
 
     /// As [`Pairing::note_restart`].

@@ -133,7 +133,7 @@ impl LogThread {
         (configured, kinds): (Vec<Arc<str>>, Vec<PathKind>),
     ) -> Result<Self, LogError> {
         for progress in &opened.state.sources {
-            merge.begin_origin(progress.server_id, progress.first_timestamp != 0);
+            merge.begin_origin(progress.server_id, progress.first_timestamp);
         }
         let live = kinds.iter().filter(|kind| **kind != PathKind::Removed);
         if live.count() == 1 {

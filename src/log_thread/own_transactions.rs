@@ -1,6 +1,6 @@
 //! Without GTIDs: transactions of a source's own server that other sources have delivered, and it has not sent.
 
-use super::queue::{OwnUnsent, RefusalNote, SourceCounters};
+use super::queue::{OwnExcused, OwnUnsent, RefusalNote, SourceCounters};
 use super::{LogThread, not_configured};
 use crate::merge::copies::DeliveredGtids;
 use crate::relay_log::LogError;
@@ -20,6 +20,9 @@ impl LogThread {
         if let (Some(unsent), Some((refused, end))) = (unsent, question.refused)
             && unsent == refused
             && counters.refusal.borrow().is_none()
+            && !self
+                .merge
+                .excuse_repeated(question.path, server_id, unsent, &ledger)
         {
             let delivered = ledger.describe(unsent);
             let delivered = delivered.unwrap_or_else(|error| format!("unreadable: {error}"));
@@ -33,6 +36,16 @@ impl LogThread {
         }
         // The receiver may have connected again meanwhile.
         let _ = question.done.send(unsent);
+        Ok(())
+    }
+
+    /// By decision of an administrator, the source need not send what others have delivered until now.
+    pub(super) fn excuse_own(&mut self, decision: OwnExcused) -> Result<(), LogError> {
+        let server_id = self.log.progress(decision.path)?.server_id;
+        let end = self.log.next_record();
+        self.merge.excuse_own(decision.path, server_id, end);
+        // The administrator may have stopped waiting.
+        let _ = decision.done.send(());
         Ok(())
     }
 }

@@ -65,6 +65,16 @@ pub struct OwnUnsent {
     pub done: oneshot::Sender<Option<RecordNumber>>,
 }
 
+/// Without GTIDs: the decision that a source need not send the transactions of its own server that others have
+/// delivered until now. It ends with the relay.
+#[derive(Debug)]
+pub struct OwnExcused {
+    /// The number of the path.
+    pub path: u16,
+    /// Answered when it is carried out.
+    pub done: oneshot::Sender<()>,
+}
+
 /// What receivers send to the log thread.
 #[derive(Debug)]
 pub enum Queued {
@@ -74,6 +84,8 @@ pub enum Queued {
     Continuation(Box<Continuation>),
     /// A question.
     OwnUnsent(Box<OwnUnsent>),
+    /// Another decision about a source.
+    OwnExcused(OwnExcused),
 }
 
 /// Per-source counters, and the refusal that stops the source.

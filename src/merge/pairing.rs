@@ -80,8 +80,9 @@ pub struct Pairing {
     paths: HashMap<(u16, u32), Path>,
     /// The first record of the newest index.
     file_begin: RecordNumber,
-    /// The server_ids of the sources of which files before the first one that was read are lost.
-    purged: HashSet<u32>,
+    /// The server_ids of the sources of which files before the first one that was read are lost, and when that
+    /// one was created, in seconds since 1970.
+    purged: HashMap<u32, u32>,
 }
 
 /// The state of one path as a whole.
@@ -109,7 +110,7 @@ impl Pairing {
             sources: unseen_from.into_iter().map(source).collect(),
             paths: HashMap::new(),
             file_begin: RecordNumber::default(),
-            purged: HashSet::new(),
+            purged: HashMap::new(),
         }
     }
 
@@ -214,10 +215,45 @@ impl Pairing {
         origin: u32,
         ledger: &impl Ledger,
     ) -> Option<RecordNumber> {
-        let has_lost = self.purged.contains(&origin);
+        let first_file = self.first_file(origin);
         let queue = self.paths.get_mut(&(path, origin))?;
         queue.fill(path, origin, ledger).ok()?;
-        queue.unsent(has_lost)
+        queue.unsent(first_file)
+    }
+
+    /// Makes [`Pairing::own_unsent`] not return the record any more if a transaction that looks alike was delivered
+    /// shortly before it: a peer that was killed has logged it twice, and a third server has logged both. Returns
+    /// whether there is one. A relay that is started again asks again.
+    pub fn excuse_repeated(
+        &mut self,
+        path: u16,
+        origin: u32,
+        record: RecordNumber,
+        ledger: &impl Ledger,
+    ) -> bool {
+        let Some(queue) = self.paths.get_mut(&(path, origin)) else {
+            return false;
+        };
+        let is_repeated = queue.is_repeated(origin, record, ledger);
+        if is_repeated {
+            let mut next = record;
+            next.record += 1;
+            queue.excuse_before(next);
+        }
+        is_repeated
+    }
+
+    /// Makes [`Pairing::own_unsent`] not return records before `end` any more, by decision of an administrator.
+    /// The queue is unchanged: if they arrive after all, they are copies.
+    pub fn excuse_own(&mut self, path: u16, origin: u32, end: RecordNumber) {
+        if let Some(queue) = self.paths.get_mut(&(path, origin)) {
+            queue.excuse_before(end);
+        }
+    }
+
+    /// When the first file that was read from the server was created, if those before it are lost.
+    fn first_file(&self, server_id: u32) -> Option<u32> {
+        self.purged.get(&server_id).copied()
     }
 
     /// Whether only the origin's own paths can have delivered the entries of the arrival's queue. A path that has
@@ -233,11 +269,12 @@ impl Pairing {
         })
     }
 
-    /// Records whether files before the first one that was read from the source with `server_id`
-    /// are lost.
-    pub fn begin_origin(&mut self, server_id: u32, has_lost: bool) {
-        if has_lost {
-            self.purged.insert(server_id);
+    /// Records when the first file that was read from the source with `server_id` was created, in seconds
+    /// since 1970, if files before it are lost, else 0.
+    pub fn begin_origin(&mut self, server_id: u32, first_timestamp: u32) {
+        if first_timestamp != 0 {
+            let first_file = self.purged.entry(server_id).or_default();
+            *first_file = first_timestamp.max(*first_file);
         }
     }
 
@@ -288,7 +325,7 @@ impl Pairing {
             return Ok(Paired::Before);
         }
         self.advance(arrival, ledger)?;
-        let has_lost = self.purged.contains(&arrival.origin);
+        let first_file = self.first_file(arrival.origin);
         let has_order = arrival.is_direct() || self.others_are_direct(arrival);
         let path = self.path(arrival.path, arrival.origin);
         let formats_differed = path.formats_differ;
@@ -296,7 +333,7 @@ impl Pairing {
         if path.is_repetition(arrival, &found) {
             return Ok(Paired::Repeated);
         }
-        let paired = path.apply(found, arrival, has_lost, ledger)?;
+        let paired = path.apply(found, arrival, first_file, ledger)?;
         if paired == Paired::Copy {
             path.repetitions.note(arrival);
         }

@@ -24,7 +24,7 @@ use crate::config::{FilterConfig, SourceStart};
 use crate::connection::Connection;
 use crate::gtid::{GtidPosition, GtidSet, Uuid};
 use crate::identity::{Executed, IdentityKind};
-use crate::log_thread::{Continuation, DeliveredChange, Queued, SourceCounters};
+use crate::log_thread::{Continuation, DeliveredChange, OwnExcused, Queued, SourceCounters};
 use crate::relay_log::{LogError, SourceProgress, removed_until, was_recorded};
 
 /// Where a source continues.
@@ -138,6 +138,7 @@ impl Decision<'_> {
             let (options, executed) = (self.options, &self.executed);
             let log = &self.context.log;
             history::verify_executed(&mut connection, options, log, &facts, executed).await?;
+            self.excuse_own().await?;
         }
         // A refusal ends; the same transaction is decided on again.
         counters.refusal.send_replace(None);
@@ -145,6 +146,16 @@ impl Decision<'_> {
             true => "it is connected again".to_owned(),
             false => format!("it continues at {}", self.old.position),
         })
+    }
+
+    /// Without GTIDs: what the source's own server lacks of its transactions that others have delivered is accepted.
+    async fn excuse_own(&self) -> Result<(), ReceiverError> {
+        let (done, excused) = oneshot::channel();
+        let path = self.path;
+        let queued = Queued::OwnExcused(OwnExcused { path, done });
+        let sent = self.context.queue.batches.send(queued).await;
+        sent.map_err(|_| ReceiverError::LogClosed)?;
+        excused.await.map_err(|_| ReceiverError::LogClosed)
     }
 
     /// The source continues at `at`.
@@ -248,8 +259,10 @@ impl Decision<'_> {
                 continue;
             };
             let digest = own.history_digest();
+            let names = self.context.paths.names();
             let source = match self.executed {
-                Executed::Anonymous => Some(self.options.config.name.clone()),
+                // The server's own path, if the source's address was moved to it.
+                Executed::Anonymous => names.get(usize::from(self.path)).cloned(),
                 Executed::MySql(_) | Executed::MariaDb(_) => None,
             };
             let pin = self.context.log.pin("binrelay continue".to_owned());

@@ -136,14 +136,7 @@ async fn open(
     if is_semi_sync {
         semi_sync::until_acknowledgeable(&context.log, &context.acknowledged).await;
     }
-    tracing::info!(
-        source = %options.config.name,
-        "{} {}, server_id {}: following from {start}; TLS: {}",
-        facts.flavor,
-        facts.version,
-        facts.server_id,
-        facts.tls
-    );
+    announce(options, &facts, &start);
     within(options.config.read_timeout, async {
         let dump = dump_request::request(&mut connection, options, &facts, &start).await?;
         Ok(connection.write_command(&dump).await?)
@@ -163,6 +156,17 @@ async fn open(
         first_timestamp,
         path,
     })
+}
+
+fn announce(options: &ReceiverOptions, facts: &SourceFacts, start: &StartPoint) {
+    tracing::info!(
+        source = %options.config.name,
+        "{} {}, server_id {}: following from {start}; TLS: {}",
+        facts.flavor,
+        facts.version,
+        facts.server_id,
+        facts.tls
+    );
 }
 
 /// Verifies that the source's binlog is still the one that was received.

@@ -76,12 +76,7 @@ pub fn recover(log_dir: &LogDir, source_names: &[Arc<str>]) -> Result<Option<Rec
     let (Some(first), Some(last)) = (files.first().copied(), files.last().copied()) else {
         return Ok(None);
     };
-    let mut purged = None;
-    for number in files.iter().filter(|number| **number != last) {
-        let head = FileHead::read(&log_dir.log_path(*number))?;
-        binding.check(*number, &head)?;
-        purged.get_or_insert(head.previous);
-    }
+    let purged = check_older(log_dir, &binding, &files, last)?;
     let head = FileHead::read(&log_dir.log_path(last))?;
     binding.check(last, &head)?;
     let mut repairs = Vec::new();
@@ -144,6 +139,22 @@ pub fn recover(log_dir: &LogDir, source_names: &[Arc<str>]) -> Result<Option<Rec
         return Ok(None);
     }
     Ok(Some(recovered))
+}
+
+/// Checks that the files before `last` belong to the log, and returns what is before the first of them.
+fn check_older(
+    log_dir: &LogDir,
+    binding: &LogBinding,
+    files: &[u64],
+    last: u64,
+) -> Result<Option<Executed>, LogError> {
+    let mut purged = None;
+    for number in files.iter().filter(|number| **number != last) {
+        let head = FileHead::read(&log_dir.log_path(*number))?;
+        binding.check(*number, &head)?;
+        purged.get_or_insert(head.previous);
+    }
+    Ok(purged)
 }
 
 /// The new histories that begin with one of the files: the server, and the transactions before it.

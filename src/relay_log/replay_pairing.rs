@@ -120,10 +120,10 @@ fn replay_step(
             pairing.pass_before(source, transaction.server_id);
         }
         Record::SourceMoved { step, history, .. } => {
-            pairing.begin_origin(step.source_server_id, history.first_timestamp != 0);
+            pairing.begin_origin(step.source_server_id, history.first_timestamp);
         }
         Record::SourceRestarted { step, history } => {
-            pairing.begin_origin(step.source_server_id, history.first_timestamp != 0);
+            pairing.begin_origin(step.source_server_id, history.first_timestamp);
             pairing.note_restart(source);
         }
         Record::Copy { step, transaction } if source != NOT_CONFIGURED => {

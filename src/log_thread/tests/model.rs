@@ -228,27 +228,32 @@ impl History {
                 };
                 self.model.log.push((expected(&batch, transaction), origin));
             }
-            let progress = &mut self.model.sources[source];
-            let is_same_file = progress.position.file == batch.source_end.file;
-            progress.last = Some(LastReceived {
-                file: batch.source_end.file.clone(),
-                begin: if is_same_file {
-                    progress.position.offset
-                } else {
-                    4
-                },
-                end: transaction.source_offset,
-                digest: transaction.history_digest(),
-            });
-            progress.position.file = batch.source_end.file.clone();
-            progress.position.offset = transaction.source_offset;
-            progress.server_id = batch.source_server_id;
-            if let Identity::MariaDb(gtid) = identity {
-                progress.gtid_position.set(gtid);
-                progress.sent.record_again(gtid);
-            }
+            self.move_on(source, &batch, transaction);
         }
         batch.recycle();
+    }
+
+    /// The source's progress after a transaction.
+    fn move_on(&mut self, source: usize, batch: &TransactionBatch, transaction: &Transaction) {
+        let progress = &mut self.model.sources[source];
+        let is_same_file = progress.position.file == batch.source_end.file;
+        progress.last = Some(LastReceived {
+            file: batch.source_end.file.clone(),
+            begin: if is_same_file {
+                progress.position.offset
+            } else {
+                4
+            },
+            end: transaction.source_offset,
+            digest: transaction.history_digest(),
+        });
+        progress.position.file = batch.source_end.file.clone();
+        progress.position.offset = transaction.source_offset;
+        progress.server_id = batch.source_server_id;
+        if let Identity::MariaDb(gtid) = transaction.identity {
+            progress.gtid_position.set(gtid);
+            progress.sent.record_again(gtid);
+        }
     }
 
     /// The highest transaction that the log has between the last one of the path's own server and `next`.

@@ -1,12 +1,14 @@
 //! One path's queue of one origin's transactions.
 
+mod unsent;
+
 use std::collections::VecDeque;
 
 use super::arrival::{Arrival, Paired, Unaligned};
 use super::delivered::{Delivered, Ledger};
 use super::find::{Found, Queue, is_lone, may_be_without_rows};
 use super::repetitions::Repetitions;
-use super::second::second;
+use super::second::{may_be_lost, second};
 use crate::identity::Fingerprint;
 use crate::position::RecordNumber;
 
@@ -76,6 +78,8 @@ pub(super) struct Path {
     /// The entry that the newest copy was paired with; `None` if it was without effect.
     pub(super) paired_with: Option<RecordNumber>,
     pub(super) repetitions: Repetitions,
+    /// [`Path::unsent`] does not return entries before this record of the ledger. It decides about no arrival.
+    excused_until: RecordNumber,
 }
 
 impl Path {
@@ -158,21 +162,6 @@ impl Path {
         first.or(self.rest)
     }
 
-    /// The first entry, if the origin's own path, which this is, must send it. That is not certain of possible
-    /// repetitions, of statements that may have changed no row, of what precedes the path's start, and where one
-    /// server logs statements and another rows. For `has_lost` see [`Path::apply`].
-    pub(super) fn unsent(&self, has_lost: bool) -> Option<RecordNumber> {
-        let may_have_lost = has_lost && !self.is_aligned || self.is_beginning_again();
-        let first = self
-            .window
-            .front()
-            .filter(|_| !may_have_lost && self.before == 0 && !self.formats_differ)?;
-        let must_send = !first.may_be_repetition
-            && !may_be_without_rows(&first.fingerprint)
-            && !is_lone(&first.fingerprint);
-        must_send.then_some(first.record)
-    }
-
     /// Whether the queue has no entries.
     pub(super) fn is_empty(&self) -> bool {
         self.window.is_empty() && self.rest.is_none()
@@ -222,8 +211,7 @@ impl Path {
         Ok(())
     }
 
-    /// Where `arrival` is in the queue. `has_order`: the origin's own path has sent it, or all
-    /// entries.
+    /// Where `arrival` is in the queue. `has_order`: the origin's own path has sent it, or all entries.
     pub(super) fn find(
         &self,
         arrival: &Arrival,
@@ -240,18 +228,18 @@ impl Path {
         queue.find(arrival, ledger)
     }
 
-    /// Classifies `arrival`, which was `found` in the queue, and advances the queue. `has_lost`:
-    /// files before the first one that was read from its origin are lost.
+    /// Classifies `arrival`, which was `found` in the queue, and advances the queue. `first_file`: when the
+    /// first file that was read from its origin was created, if those before it are lost.
     pub(super) fn apply(
         &mut self,
         found: Found,
         arrival: &Arrival,
-        has_lost: bool,
+        first_file: Option<u32>,
         ledger: &impl Ledger,
     ) -> Result<Paired, Unaligned> {
         let fingerprint = &arrival.fingerprint;
         // Transactions that are lost on their origin itself can only be skipped.
-        let may_have_lost = has_lost && !self.is_aligned || self.is_beginning_again();
+        let may_have_lost = self.may_have_lost(first_file);
         self.paired_with = None;
         match found {
             Found::First { other_format } => self.pair_first(other_format, fingerprint),
@@ -261,13 +249,13 @@ impl Path {
                 other_format,
             } => {
                 if !may_have_lost {
-                    self.check_skipping(index, arrival)?;
+                    self.check_skipping(index, arrival, first_file)?;
                 }
                 self.skip_to(index, other_format, fingerprint);
             }
             Found::Beyond { record, path } => {
                 if !may_have_lost {
-                    self.check_skipping(usize::MAX, arrival)?;
+                    self.check_skipping(usize::MAX, arrival, first_file)?;
                 }
                 self.jump_to(record, path, arrival, ledger)?;
             }
@@ -403,12 +391,17 @@ impl Path {
     }
 
     /// Checks that this path may have omitted the entries before the one at `index`.
-    fn check_skipping(&self, index: usize, arrival: &Arrival) -> Result<(), Unaligned> {
+    fn check_skipping(
+        &self,
+        index: usize,
+        arrival: &Arrival,
+        first_file: Option<u32>,
+    ) -> Result<(), Unaligned> {
         if arrival.fingerprint.commit_timestamp != 0 {
             return Ok(()); // Every pairing is certain.
         }
         if arrival.is_direct() {
-            return self.check_direct_skipping(index);
+            return self.check_direct_skipping(index, first_file);
         }
         let is_ambiguous = |entry: &Delivered| {
             Some(entry.fingerprint.timestamp) == self.new_at
@@ -425,13 +418,20 @@ impl Path {
     }
 
     /// As [`Path::check_skipping`] for the origin's own path, which omits nothing.
-    fn check_direct_skipping(&self, index: usize) -> Result<(), Unaligned> {
+    fn check_direct_skipping(
+        &self,
+        index: usize,
+        first_file: Option<u32>,
+    ) -> Result<(), Unaligned> {
         // A dropped temporary table: its pairing leaves the queue unchanged.
         let without_effect = |entry: &&Delivered| {
             may_be_without_rows(&entry.fingerprint) && is_lone(&entry.fingerprint)
         };
-        let skipped = self.window.iter().take(index);
-        let Some(missing) = skipped.clone().find(|entry| !without_effect(entry)) else {
+        let may_lack = |entry: &&Delivered| {
+            without_effect(entry) || may_be_lost(&entry.fingerprint, first_file)
+        };
+        let mut skipped = self.window.iter().take(index);
+        let Some(missing) = skipped.find(|entry| !may_lack(entry)) else {
             return Ok(());
         };
         // Entries of several paths need not be in their origin's order.

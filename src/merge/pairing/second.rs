@@ -9,3 +9,9 @@ pub fn second(fingerprint: &Fingerprint) -> u32 {
         microseconds => u32::try_from(microseconds / 1_000_000).unwrap_or(u32::MAX),
     }
 }
+
+/// Whether a transaction was committed before its server's first file that was read, which was created at
+/// `first_file` if files before it are lost. Then its own path need not send it.
+pub(super) fn may_be_lost(fingerprint: &Fingerprint, first_file: Option<u32>) -> bool {
+    first_file.is_some_and(|created| second(fingerprint) <= created)
+}

@@ -10,6 +10,7 @@ use super::*;
 use crate::identity::Fingerprint;
 
 mod formats;
+mod own;
 mod repetitions;
 
 /// A ledger in memory, up to an end.
@@ -263,7 +264,7 @@ fn transactions_after_one_that_only_a_peer_has_are_still_copies() {
 #[test]
 fn transaction_before_its_origins_first_file_is_not_new() {
     let mut log = Log::new(2);
-    log.pairing.begin_origin(1, true);
+    log.pairing.begin_origin(1, 4);
     log.pairing.begin_after(1, 1, 2);
     log.rotate();
     assert_eq!(log.receive(1, 0, rows(1, 900)), Ok(Paired::Before));
@@ -418,47 +419,6 @@ proptest! {
         let found = count(&mut log.delivered.iter().copied());
         prop_assert_eq!(found, expected);
     }
-}
-
-#[test]
-fn own_transactions_that_only_a_peer_has_sent_are_known() {
-    let unsent = |log: &mut Log| log.pairing.own_unsent(0, 1, &log.ledger);
-    let mut log = Log::new(2);
-    assert_eq!(unsent(&mut log), None);
-    log.receive(0, 0, rows(1, 5)).unwrap();
-    assert_eq!(unsent(&mut log), None, "it has sent it");
-    log.receive(1, 0, rows(1, 5)).unwrap();
-    let second = log.next_record();
-    log.receive(1, 0, rows(2, 6)).unwrap();
-    log.receive(1, 0, rows(3, 6)).unwrap();
-    assert_eq!(unsent(&mut log), Some(second));
-    // Its binlog does not have it: it was restored, and continues with others.
-    log.receive(0, 0, rows(9, 8)).unwrap();
-    assert_eq!(unsent(&mut log), Some(second));
-    log.rotate();
-    log.restart();
-    assert_eq!(unsent(&mut log), Some(second));
-    // By decision of an administrator it continues at another position.
-    log.pairing.begin_again(0, 1, None, &BTreeMap::new());
-    assert_eq!(unsent(&mut log), None);
-    // A peer's transactions are not the server's own.
-    assert_eq!(log.pairing.own_unsent(1, 2, &log.ledger), None);
-}
-
-#[test]
-fn transactions_that_a_server_need_not_have_are_not_missed() {
-    let mut log = Log::new(2);
-    let without_effect = Fingerprint {
-        traits: Fingerprint::HAS_STATEMENTS | Fingerprint::MAY_BE_WITHOUT_ROWS,
-        ..rows(1, 5)
-    };
-    log.receive(1, 0, without_effect).unwrap();
-    assert_eq!(log.pairing.own_unsent(0, 1, &log.ledger), None);
-    // Files before the first one that was read are lost.
-    let mut log = Log::new(2);
-    log.pairing.begin_origin(1, true);
-    log.receive(1, 0, rows(1, 5)).unwrap();
-    assert_eq!(log.pairing.own_unsent(0, 1, &log.ledger), None);
 }
 
 /// However a path begins after a removal, what may be a copy of a removed transaction is refused.

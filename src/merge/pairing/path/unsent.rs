@@ -1,0 +1,64 @@
+//! What the origin's own path has not sent, although other paths have delivered it.
+
+use super::Path;
+use crate::merge::pairing::delivered::{Delivered, Ledger};
+use crate::merge::pairing::find::{is_lone, may_be_without_rows};
+use crate::merge::pairing::second::may_be_lost;
+use crate::position::RecordNumber;
+
+impl Path {
+    /// The first entry, if the origin's own path, which this is, must send it. That is not certain of possible
+    /// repetitions, of statements that may have changed no row, of what precedes the path's start, and where one
+    /// server logs statements and another rows. Entries that were committed before the first file, or are excused,
+    /// are passed over. For `first_file` see [`Path::apply`].
+    pub(in crate::merge::pairing) fn unsent(
+        &self,
+        first_file: Option<u32>,
+    ) -> Option<RecordNumber> {
+        if self.may_have_lost(first_file) || self.before > 0 || self.formats_differ {
+            return None;
+        }
+        let first = self.window.iter().find(|entry| {
+            entry.record >= self.excused_until && !may_be_lost(&entry.fingerprint, first_file)
+        })?;
+        let must_send = !first.may_be_repetition
+            && !may_be_without_rows(&first.fingerprint)
+            && !is_lone(&first.fingerprint);
+        must_send.then_some(first.record)
+    }
+
+    /// See [`crate::merge::pairing::Pairing::excuse_own`].
+    pub(in crate::merge::pairing) fn excuse_before(&mut self, end: RecordNumber) {
+        self.excused_until = self.excused_until.max(end);
+    }
+
+    /// Whether a transaction that looks like the entry `record` was delivered before it, in the same file of the
+    /// ledger or the one before it.
+    pub(in crate::merge::pairing) fn is_repeated(
+        &self,
+        origin: u32,
+        record: RecordNumber,
+        ledger: &impl Ledger,
+    ) -> bool {
+        let mut entries = self.window.iter();
+        let Some(entry) = entries.find(|entry| entry.record == record) else {
+            return false;
+        };
+        let from = RecordNumber {
+            file: record.file.saturating_sub(1),
+            record: 0,
+        };
+        let mut is_repeated = false;
+        let mut accept = |before: Delivered| {
+            let is_before = before.record < record;
+            is_repeated = is_before && before.fingerprint.same_content(&entry.fingerprint);
+            is_before && !is_repeated
+        };
+        ledger.read(from, origin, &mut accept).is_ok() && is_repeated
+    }
+
+    /// Whether the origin's own path need not have the entries of the queue.
+    pub(super) fn may_have_lost(&self, first_file: Option<u32>) -> bool {
+        first_file.is_some() && !self.is_aligned || self.is_beginning_again()
+    }
+}
