@@ -130,19 +130,10 @@ async fn open(
         };
     status.set_path(path);
     dump_request::prepare(&mut connection, options, &facts).await?;
-    let negotiating = semi_sync::negotiate(&mut connection, options);
-    let source_side = within(options.config.read_timeout, negotiating).await?;
+    let source_side = negotiate(&mut connection, options, context).await?;
     let is_semi_sync = source_side != SemiSync::NotLoaded;
-    if is_semi_sync {
-        semi_sync::until_acknowledgeable(&context.log, &context.acknowledged).await;
-    }
     announce(options, &facts, &start);
-    within(options.config.read_timeout, async {
-        let dump = dump_request::request(&mut connection, options, &facts, &start).await?;
-        Ok(connection.write_command(&dump).await?)
-    })
-    .await?;
-    connection.set_phase(Phase::Dump);
+    request(&mut connection, options, &facts, &start).await?;
     if is_semi_sync {
         connection.begin_semi_sync();
     }
@@ -167,6 +158,36 @@ fn announce(options: &ReceiverOptions, facts: &SourceFacts, start: &StartPoint) 
         facts.server_id,
         facts.tls
     );
+}
+
+/// Requests the dump.
+async fn request(
+    connection: &mut Connection,
+    options: &ReceiverOptions,
+    facts: &SourceFacts,
+    start: &StartPoint,
+) -> Result<(), ReceiverError> {
+    within(options.config.read_timeout, async {
+        let dump = dump_request::request(connection, options, facts, start).await?;
+        Ok(connection.write_command(&dump).await?)
+    })
+    .await?;
+    connection.set_phase(Phase::Dump);
+    Ok(())
+}
+
+/// Agrees on semi-sync with the source, and waits until the dump may be requested.
+async fn negotiate(
+    connection: &mut Connection,
+    options: &ReceiverOptions,
+    context: &ReceiverContext,
+) -> Result<SemiSync, ReceiverError> {
+    let negotiating = semi_sync::negotiate(connection, options);
+    let source_side = within(options.config.read_timeout, negotiating).await?;
+    if source_side != SemiSync::NotLoaded {
+        semi_sync::until_acknowledgeable(&context.log, &context.acknowledged).await;
+    }
+    Ok(source_side)
 }
 
 /// Verifies that the source's binlog is still the one that was received.

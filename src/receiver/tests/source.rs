@@ -102,6 +102,8 @@ pub(crate) struct State {
     pub(crate) purged: GtidSet,
     /// How many transactions at the end of its binlog it has not executed: they wait for an acknowledgement.
     pub(crate) waiting: usize,
+    /// Its server_uuid, instead of one that no transaction has.
+    pub(crate) uuid: Option<String>,
     /// The value of `gtid_mode`.
     pub(crate) gtid_mode: &'static str,
     pub(crate) semi_sync: Option<SemiSyncPlugin>,
@@ -144,6 +146,7 @@ impl FakeSource {
             unknown_variables: &[],
             purged: GtidSet::new(),
             waiting: 0,
+            uuid: None,
             gtid_mode: "ON",
             semi_sync: None,
             acknowledged: Vec::new(),
@@ -327,7 +330,7 @@ fn values(state: &State, sql: &str) -> Vec<(&'static str, String)> {
             Flavor::MySql if !sql.contains("server_uuid") => {}
             Flavor::MySql => {
                 let uuid = format!("01010101-0101-0101-0101-{:012}", binlog.server_id);
-                row.push(("server_uuid", uuid));
+                row.push(("server_uuid", state.uuid.clone().unwrap_or(uuid)));
                 if sql.contains("gtid_mode") {
                     row.push(("gtid_mode", state.gtid_mode.to_owned()));
                 }
