@@ -114,6 +114,11 @@ impl Connection {
         matches!(self.stream.stream(), Stream::Tls(_))
     }
 
+    /// True when the connection is compressed.
+    pub fn is_compressed(&self) -> bool {
+        matches!(self.stream, Transport::Compressed(_))
+    }
+
     /// The version and cipher of TLS, such as `TLSv1.3 TLS_AES_256_GCM_SHA384`; None without TLS.
     pub fn encryption(&self) -> Option<String> {
         let Stream::Tls(stream) = self.stream.stream() else {

@@ -47,6 +47,8 @@ pub(super) async fn find(
     let config = source(options, &request.source)?;
     let kind = log.state().executed.kind();
     let by_hand = by_hand(options, kind, &request)?;
+    // Its files are read later.
+    let _pin = log.pin("binrelay missing".to_owned());
     // The log at a moment before the source is asked: what the source writes later is not missing there.
     let before = (kind != IdentityKind::Anonymous).then(|| {
         let (part, state) = LogPart::published(&log);

@@ -136,6 +136,19 @@ pub enum LogError {
         /// The list.
         list: PathBuf,
     },
+    /// A file is older than the list, and the relay has not removed it.
+    #[error(
+        "{} is older than the first file in {}, but binrelay has not removed it; restore the list (one file name \
+         per line, from the oldest file on); if the file is not of this log, move it to another directory",
+        path.display(),
+        list.display()
+    )]
+    ListedTooLate {
+        /// The log file or index.
+        path: PathBuf,
+        /// The list.
+        list: PathBuf,
+    },
     /// An invariant is violated: a bug of binrelay. Nothing was written.
     #[error("{}: internal error: {what}", path.display())]
     Internal {

@@ -6,7 +6,8 @@
 //! 4. Each log file is deleted, and then its index.
 //!
 //! A crash after any step leaves a log that begins with its old first file or with its new one. Files that are
-//! older than the list are deleted at the next start, if their index shows that they belong to the log.
+//! older than the list are deleted at the next start, if `relay-bin.removed` says that they were removed, and their
+//! index shows that they belong to the log.
 
 use std::fs;
 use std::io;
@@ -198,9 +199,12 @@ pub fn purge(
     observe(PurgeStep::Listed);
     let count = removed.len() as u64;
     for number in removed {
-        delete(&log.log_dir().log_path(number));
+        // Without its index, a log file would not be recognised at the next start.
+        let is_deleted = delete(&log.log_dir().log_path(number));
         observe(PurgeStep::LogDeleted(number));
-        delete(&log.log_dir().index_path(number));
+        if is_deleted {
+            delete(&log.log_dir().index_path(number));
+        }
         observe(PurgeStep::IndexDeleted(number));
     }
     let files = log.state().files.clone();
@@ -219,49 +223,68 @@ pub fn purge(
     })
 }
 
-/// The file is not in the list any more; what cannot be deleted now is at the next start.
-fn delete(path: &Path) {
+/// The file is not in the list any more; what cannot be deleted now is at the next start. Returns whether it is gone.
+fn delete(path: &Path) -> bool {
     match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => tracing::warn!(
-            "cannot delete {}, which is no longer in the list of log files: {error}; it is deleted at \
-             the next start",
-            path.display()
-        ),
-        _ => {}
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            tracing::warn!(
+                "cannot delete {}, which is no longer in the list of log files: {error}; it is deleted at \
+                 the next start",
+                path.display()
+            );
+            false
+        }
+        _ => true,
     }
 }
 
-/// Deletes files that a removal has left: they are older than the list, and their index belongs to the log.
+/// Deletes files that a removal has left: they are older than the list, `relay-bin.removed` says that they were
+/// removed, and their index belongs to the log.
 ///
 /// # Errors
-/// When the directory cannot be read.
+/// When the directory cannot be read, or there are older files that the relay has not removed: the list has lost them.
 pub fn delete_leftovers(log_dir: &LogDir, files: &[u64], log_id: Uuid) -> Result<(), LogError> {
     let Some(first) = files.first() else {
         return Ok(());
     };
+    let removed_before = removed_until::removed_before(log_dir)?;
     let io = |cause| LogError::io("read", &log_dir.dir, cause);
     for entry in fs::read_dir(&log_dir.dir).map_err(io)? {
         let name = entry.map_err(io)?.file_name();
-        let number = name
-            .to_str()
-            .and_then(|name| log_dir.file_number(name.strip_suffix(".idx")?));
-        let Some(number) = number.filter(|number| number < first) else {
+        let number = name.to_str().and_then(|name| {
+            let of_index = name.strip_suffix(".idx");
+            let number = log_dir.file_number(of_index.unwrap_or(name))?;
+            Some((number, of_index.is_some()))
+        });
+        let Some((number, is_index)) = number.filter(|(number, _)| number < first) else {
             continue;
         };
-        let path = log_dir.index_path(number);
-        let is_ours = IndexReader::open_for_lookup(&path).is_ok_and(|index| {
-            index.header().log_id == log_id && index.header().file_number == number
-        });
-        if is_ours {
-            tracing::info!(
-                "{} and its index are deleted: they were removed from the list before the restart",
-                log_dir.file_name(number)
-            );
-            delete(&log_dir.log_path(number));
-            delete(&path);
+        if number >= removed_before {
+            return Err(LogError::ListedTooLate {
+                path: log_dir.dir.join(name),
+                list: log_dir.list_path(),
+            });
+        }
+        if is_index {
+            delete_leftover(log_dir, number, log_id);
         }
     }
     Ok(())
+}
+
+fn delete_leftover(log_dir: &LogDir, number: u64, log_id: Uuid) {
+    let path = log_dir.index_path(number);
+    let is_ours = IndexReader::open_for_lookup(&path)
+        .is_ok_and(|index| index.header().log_id == log_id && index.header().file_number == number);
+    if is_ours {
+        tracing::info!(
+            "{} and its index are deleted: they were removed from the list before the restart",
+            log_dir.file_name(number)
+        );
+        if delete(&log_dir.log_path(number)) {
+            delete(&path);
+        }
+    }
 }
 
 /// Warns of what is removed although it is needed, of what will be with the next file, and of replicas that

@@ -2,7 +2,8 @@
 //!
 //! What was sent is in the buffers of two operating systems until the replica reads it, and is lost with the
 //! connection. So a file counts as received once more bytes than these buffers hold were sent after it, or the
-//! connection lived for longer than the operating system waits for an acknowledgement (`tcp_retries2`).
+//! connection lived for longer than the operating system waits for an acknowledgement (`tcp_retries2`). On a
+//! compressed connection only the time counts: the buffers hold an unknown number of bytes before compression.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -18,6 +19,8 @@ const TOGETHER: Duration = Duration::from_millis(100);
 #[derive(Debug, Default)]
 pub struct Unreceived {
     left: VecDeque<Left>,
+    /// Whether the connection is compressed.
+    pub is_compressed: bool,
 }
 
 /// The stream has left a file.
@@ -50,8 +53,9 @@ impl Unreceived {
     }
 
     fn release(&mut self, sent: u64, now: Instant) {
+        let is_compressed = self.is_compressed;
         let is_received = |left: &mut Left| {
-            sent.saturating_sub(left.sent) >= BUFFERED_MAX
+            !is_compressed && sent.saturating_sub(left.sent) >= BUFFERED_MAX
                 || now.duration_since(left.at) >= BUFFERED_TIME
         };
         while self.left.pop_front_if(is_received).is_some() {}
@@ -76,5 +80,18 @@ mod tests {
         assert_eq!(unreceived.oldest(BUFFERED_MAX + 2000, at(300)), Some(3));
         assert_eq!(unreceived.oldest(4000, at(1_000_199)), Some(3));
         assert_eq!(unreceived.oldest(4000, at(1_000_200)), None);
+    }
+
+    #[test]
+    fn compressed_file_is_received_after_time_alone() {
+        let begin = Instant::now();
+        let mut unreceived = Unreceived {
+            is_compressed: true,
+            ..Unreceived::default()
+        };
+        unreceived.leave(1, 1000, begin);
+        let sent = 1000 * BUFFERED_MAX;
+        assert_eq!(unreceived.oldest(sent, begin), Some(1));
+        assert_eq!(unreceived.oldest(sent, begin + BUFFERED_TIME), None);
     }
 }

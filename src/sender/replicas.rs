@@ -154,9 +154,14 @@ impl DumpProgress {
         coordinates.1 = position;
     }
 
-    /// The stream leaves log file `file`.
-    pub fn leave_file(&self, file: u64) {
-        let sent = self.bytes_sent.load(Relaxed);
+    /// A dump begins on a connection, which may be compressed.
+    pub fn begin_connection(&self, is_compressed: bool) {
+        self.lock_unreceived().is_compressed = is_compressed;
+    }
+
+    /// The stream leaves log file `file`, of which `pending` bytes are not sent yet.
+    pub fn leave_file(&self, file: u64, pending: u64) {
+        let sent = self.bytes_sent.load(Relaxed) + pending;
         self.lock_unreceived().leave(file, sent, Instant::now());
     }
 

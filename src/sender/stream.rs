@@ -105,6 +105,8 @@ impl<'a> Dump<'a> {
         if start.is_semi_sync {
             connection.begin_semi_sync();
         }
+        let progress = &context.replica.progress;
+        progress.begin_connection(connection.is_compressed());
         let output = DumpOutput::new(
             connection,
             &context.client,
@@ -304,7 +306,8 @@ impl<'a> Dump<'a> {
             return Err(DumpEnd::Refused(self.wording.no_next_file(&coordinates)));
         };
         if let ServedFile::Log(left) = self.file {
-            self.replica.progress.leave_file(left);
+            let pending = self.output.pending.len() as u64;
+            self.replica.progress.leave_file(left, pending);
         }
         self.file = ServedFile::Log(next.file);
         let file = self.open()?;

@@ -171,7 +171,7 @@ fn statement_keeps_what_readers_and_replicas_need_and_says_so() {
     let log = log_thread.log();
     assert_eq!(log.retention().replicas.list()[0].server_id, 12);
     assert_eq!(purge::purge_to(log, 6, now).unwrap().removed, 0);
-    let later = now + Duration::from_secs(1001);
+    let later = now + Duration::from_secs(2000);
     assert_eq!(purge::purge_to(log, u64::MAX, later).unwrap().kept, []);
     // The active file always remains.
     assert_eq!(numbers(&log_thread).len(), 1);
@@ -423,4 +423,27 @@ fn missing_index_is_an_error() {
     log_thread.serve_requests().unwrap();
     append_all(&mut log_thread, &m1.deliver(&[insert(80, 21)]));
     log_thread.commit().unwrap();
+}
+
+/// An administrator has shortened the list: nothing is deleted, and the start is refused.
+#[test]
+fn files_that_an_edited_list_lacks_are_refused_and_kept() {
+    let dir = fast_dir();
+    let options = small_files(dir.path());
+    let log_thread = filled(&options, Flavor::MySql);
+    let log = log_thread.log().clone();
+    purge::purge(&log, &plan_before(3), &mut |_| {}).unwrap();
+    let files = numbers(&log_thread);
+    drop(log_thread);
+    options.log_dir.write_list(&files[2..]).unwrap();
+    let found = recovered(&options);
+    let before = files_of(&options);
+    let start = purge::delete_leftovers(&options.log_dir, &found.files, found.log_id);
+    let error = start.unwrap_err().to_string();
+    assert!(error.contains("binrelay has not removed it"), "{error}");
+    assert!(files_of(&options) == before);
+    options.log_dir.write_list(&files).unwrap();
+    let found = recovered(&options);
+    purge::delete_leftovers(&options.log_dir, &found.files, found.log_id).unwrap();
+    assert!(files_of(&options).contains_key("relay-bin.000003"));
 }

@@ -61,6 +61,8 @@ impl KnownReplica {
 #[derive(Debug)]
 pub struct KnownReplicas {
     path: PathBuf,
+    /// When the relay was started: before that, no replica could connect.
+    opened: SystemTime,
     table: Mutex<Table>,
 }
 
@@ -110,7 +112,11 @@ impl KnownReplicas {
         }
         let saved = replicas.clone();
         let table = Mutex::new(Table { replicas, saved });
-        Ok(Self { path, table })
+        Ok(Self {
+            path,
+            opened: SystemTime::now(),
+            table,
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
@@ -172,10 +178,13 @@ impl KnownReplicas {
         Ok(())
     }
 
-    /// What those need that were seen within `keep`.
+    /// What those need that were seen within `keep`. Until the relay has run for so long, those are all: they could
+    /// not connect while it was stopped.
     pub(super) fn needs(&self, now: SystemTime, keep: Duration) -> Vec<Need> {
         let table = self.lock();
-        let is_kept = |replica: &&KnownReplica| replica.was_seen_within(now, keep);
+        let running = now.duration_since(self.opened).unwrap_or_default();
+        let is_kept =
+            |replica: &&KnownReplica| running < keep || replica.was_seen_within(now, keep);
         let needs = table.replicas.iter().filter(is_kept).map(|replica| Need {
             file: replica.file,
             kind: NeedKind::Replica,
@@ -253,9 +262,10 @@ mod tests {
     #[test]
     fn needs_end_after_the_time_for_which_they_are_kept() {
         let dir = tempfile::tempdir().unwrap();
-        let known = KnownReplicas::open(dir.path().join("x")).unwrap();
-        known.note(replica(1, "", 3));
         let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
+        let mut known = KnownReplicas::open(dir.path().join("x")).unwrap();
+        known.opened = at(0);
+        known.note(replica(1, "", 3));
         let files = |seconds| -> Vec<u64> {
             let needs = known.needs(at(seconds), Duration::from_secs(100));
             needs.iter().map(|need| need.file).collect()
@@ -264,6 +274,18 @@ mod tests {
         assert_eq!(files(1_100), [0u64; 0]);
         // A clock that was set back keeps more.
         assert_eq!(files(1), [3]);
+    }
+
+    /// After a long downtime, replicas must be able to connect before what they need is removed.
+    #[test]
+    fn needs_are_kept_after_a_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
+        let mut known = KnownReplicas::open(dir.path().join("x")).unwrap();
+        known.opened = at(50_000);
+        known.note(replica(1, "", 3));
+        let count = |seconds| known.needs(at(seconds), Duration::from_secs(100)).len();
+        assert_eq!([count(50_000), count(50_099), count(50_100)], [1, 1, 0]);
     }
 
     #[test]
