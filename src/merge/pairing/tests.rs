@@ -150,6 +150,8 @@ impl Log {
         let paths = self.pairing.sources.len();
         let purged = std::mem::take(&mut self.pairing.purged);
         self.pairing = Pairing::new(vec![self.head_at; paths]);
+        // The head of the newest index has it.
+        self.pairing.purged = purged;
         self.pairing
             .start_file(self.head_at, self.head_servers.clone());
         for state in std::mem::take(&mut self.head) {
@@ -159,7 +161,6 @@ impl Log {
             self.replay(step);
         }
         self.ledger.end.file = u64::MAX;
-        self.pairing.purged = purged;
         self.rotate();
     }
 
