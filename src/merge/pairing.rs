@@ -154,7 +154,7 @@ impl Pairing {
     }
 
     /// Begins the queues of a new path. Their states must be stored, because those of the next index are not at
-    /// its beginning. `removed_until` has the [`second`] of the newest transaction of each origin that was removed
+    /// its beginning. `removed_until` has the [`second()`] of the newest transaction of each origin that was removed
     /// with the log's oldest files: the path's source may send copies of them.
     pub fn begin_queues(&mut self, path: u16, removed_until: &BTreeMap<u32, u32>) {
         let origins: HashSet<u32> = self.paths.keys().map(|(_, origin)| *origin).collect();
@@ -187,7 +187,7 @@ impl Pairing {
     ///
     /// With `new_history` the binlog there is not the one that was received, so it may repeat transactions of other
     /// origins that its server had received before: their queues have everything from the first record of
-    /// `new_history` up to its second, the next record of the ledger. `removed_until` has the [`second`] of the newest
+    /// `new_history` up to its second, the next record of the ledger. `removed_until` has the [`second()`] of the newest
     /// transaction of each origin before the first record. What the server itself commits is new.
     pub fn begin_again(
         &mut self,

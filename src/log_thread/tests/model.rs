@@ -179,15 +179,15 @@ impl History {
         for transaction in &batch.transactions {
             let before = log_thread.log().published();
             let appended = log_thread.append(&batch, transaction);
+            if log_thread.log().published() != before {
+                self.published = self.model.clone(); // A new file began.
+            }
             if let Some(skipped) = self.skipped(source, &batch, transaction) {
                 let refusal = appended.unwrap_err().to_string();
                 assert!(refusal.contains(&skipped.to_string()), "{refusal}");
                 break; // The source stops, and what follows is not appended.
             }
             let decision = appended.unwrap();
-            if log_thread.log().published() != before {
-                self.published = self.model.clone(); // A new file began.
-            }
             let identity = transaction.identity;
             let own = transaction.server_id == OWN;
             let new = !own && self.model.executed.record(&identity);
