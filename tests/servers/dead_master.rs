@@ -32,7 +32,7 @@ use crate::support::{SeedNote, seeds};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn mysql_97_without_gtids() {
-    repeat(Kind::MySql, Mode::MySqlNoGtids, 1).await;
+    repeat(Kind::MySql, Mode::MySqlNoGtids, 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -42,7 +42,7 @@ async fn mysql_97_with_gtids() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn mysql_56_without_gtids() {
-    repeat(Kind::MySql56, Mode::MySqlNoGtids, 0).await;
+    repeat(Kind::MySql56, Mode::MySqlNoGtids, 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
