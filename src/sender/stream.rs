@@ -147,8 +147,7 @@ impl<'a> Dump<'a> {
                 _ => file.file_len().map_err(|error| self.unreadable(&error))?,
             };
             self.clear_at_end_if_far(is_complete, end);
-            // A client that does not wait at the end may send a command next. Rescue files are no part of the
-            // log: their end says nothing of it.
+            // A client that does not wait may send a command next; a rescue's end is not that of the log.
             let is_in_log = matches!(self.file, ServedFile::Log(_));
             let asks = is_in_log && !is_complete && !self.start.non_blocking;
             self.walk.packets.ask_at(asks.then_some(end));

@@ -41,7 +41,7 @@ pub(super) struct Listing {
     /// MariaDB: the last one of each domain that a rescue has.
     pub(super) last: BTreeMap<u32, MariaDbGtid>,
     /// Those that a rescue does not have although others after them are in it; on MariaDB, others of the same
-    /// domain. Afterwards no position tells the source's state: it would skip them for ever.
+    /// domain. Afterwards no position tells the source's state: it would skip them forever.
     pub(super) skipped: u64,
     /// Those that a rescue does not have, by domain (0 without MariaDB's GTIDs), since the last one that it has.
     unwritten: BTreeMap<u32, u64>,

@@ -208,7 +208,7 @@ impl Writing<'_> {
         if self.is_filtered {
             let source = &self.request.source;
             return vec![format!(
-                "-- No position is printed for the return of another source: {source} would skip for ever what the \
+                "-- No position is printed for the return of another source: {source} would skip forever what the \
                  relay's filter has dropped or changed. If a lost server returns, compare the data, and rebuild \
                  one of the two"
             )];
