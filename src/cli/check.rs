@@ -6,11 +6,12 @@ use binrelay::config::{Config, FlavorChoice};
 use binrelay::receiver::{
     self, Identities, ReceiverOptions, auto_increment_collision, changed_starts, check_source,
 };
-use binrelay::relay_log::{LogDir, started_sources};
+use binrelay::relay_log::started_sources;
 use binrelay::tls::install_crypto_provider;
 
 use super::Outcome;
 use super::config_file::ConfigFile;
+use super::list::log_dir;
 use super::stdout::Stdout;
 
 /// Check a configuration and every source it names
@@ -44,10 +45,7 @@ pub fn run(_args: CheckArgs, config: Config) -> anyhow::Result<Outcome> {
         )?;
     }
     out.flush()?;
-    let log_dir = LogDir {
-        dir: config.relay.data_dir.clone(),
-        basename: config.log.basename.clone(),
-    };
+    let log_dir = log_dir(&config);
     // A log that cannot be read is reported by run and verify.
     let started = started_sources(&log_dir).unwrap_or_default();
     let changed = changed_starts(&log_dir.dir, &config.sources, &started);
