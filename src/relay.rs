@@ -10,6 +10,7 @@
 
 mod error;
 mod open;
+mod preflight;
 mod retention;
 mod run;
 mod source_rows;
@@ -18,3 +19,4 @@ mod systemd;
 
 pub use error::RelayError;
 pub use open::Relay;
+pub use preflight::{Preflight, preflight};
