@@ -121,7 +121,7 @@ async fn check_names_the_grants(kind: Kind, source: &Server, unprivileged: Sourc
     let statement = format!("GRANT {privilege} ON *.* TO '{UNPRIVILEGED_USER}'@'");
     assert!(text.contains(&statement), "{kind}: {text}");
     for expected in [
-        "warning: binlog_format is STATEMENT",
+        "note: binlog_format is STATEMENT",
         "note: sync_binlog is 0",
         "note: binlog_row_image is MINIMAL",
     ] {
