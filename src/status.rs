@@ -20,6 +20,7 @@ use crate::log_thread::SourceCounters;
 use crate::receiver::{SourceState, SourceStatus};
 use crate::relay_log::{Condition, LogState, RelayLog, ReplicaAcknowledgements, SourceProgress};
 use crate::sender::ReplicaReport;
+use crate::utc;
 
 /// `semi_sync_wait` after a timeout.
 const TIMED_OUT: &str = "timed_out";
@@ -345,7 +346,7 @@ impl SourceParts {
             is_refused: self.ledger.refusal.borrow().is_some(),
             only_here: None,
             last_error: self.status.last_error().map(|error| ErrorReport {
-                resolved_at: error.resolved_at.map(utc),
+                resolved_at: error.resolved_at.map(utc::seconds),
                 ..ErrorReport::new(error.code, error.message, error.at)
             }),
         }
@@ -357,17 +358,10 @@ impl ErrorReport {
         Self {
             code,
             message,
-            at: utc(at),
+            at: utc::seconds(at),
             resolved_at: None,
         }
     }
-}
-
-/// A time as text.
-fn utc(time: SystemTime) -> String {
-    jiff::Timestamp::try_from(time)
-        .map(|time| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
-        .unwrap_or_default()
 }
 
 impl Report {
