@@ -3,6 +3,7 @@
 //! The names are those of the JSON that scripts rely on; unknown values are null.
 
 mod degraded;
+mod missing;
 mod only_here;
 mod space;
 
@@ -32,7 +33,7 @@ pub struct Report {
     pub relay: RelayReport,
     /// Each configured source.
     pub sources: Vec<SourceReport>,
-    /// Each replica that is connected now.
+    /// Each replica that is connected now, then those that were and are `missing`.
     pub replicas: Vec<ReplicaReport>,
 }
 
@@ -210,10 +211,14 @@ impl Parts {
                 .and_then(|state| self.only_here(number, state)),
             ..source.report_in(number, state.as_ref())
         });
+        let missing = log.map(|log| missing::missing(log, &replicas));
         let mut report = Report {
             relay: self.relay(log, state.as_ref()),
             sources: sources.collect(),
-            replicas,
+            replicas: replicas
+                .into_iter()
+                .chain(missing.into_iter().flatten())
+                .collect(),
         };
         let reasons = degraded::reasons(&report, &self.alert);
         report.relay.degraded.splice(..0, reasons);

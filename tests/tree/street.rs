@@ -55,7 +55,7 @@ const STREET: &[(&str, &str)] = &[
     ),
     (
         "sender",
-        "flavor fault secret tls config like gtid protocol binlog identity position transaction \
+        "flavor fault secret tls config like utc gtid protocol binlog identity position transaction \
          relay_log connection",
     ),
     // Files only, no network: neither connection nor receiver nor sender.
