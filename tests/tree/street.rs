@@ -29,6 +29,7 @@ const STREET: &[(&str, &str)] = &[
     ("atomic_file", "data_file"),
     ("like", ""),
     ("one_line", ""),
+    ("utc", ""),
     ("tls", "secret atomic_file"),
     ("config", "flavor secret tls position one_line"),
     ("gtid", ""),
@@ -58,7 +59,7 @@ const STREET: &[(&str, &str)] = &[
     ),
     (
         "sender",
-        "flavor fault secret tls config like gtid protocol binlog identity position transaction \
+        "flavor fault secret tls config like utc gtid protocol binlog identity position transaction \
          relay_log connection",
     ),
     // Files only, no network: neither connection nor receiver nor sender.
@@ -69,16 +70,16 @@ const STREET: &[(&str, &str)] = &[
     // Reads the log, and asks sources beside their dumps.
     (
         "adoption",
-        "flavor config one_line gtid binlog identity position relay_log receiver inspect",
+        "flavor config one_line utc gtid binlog identity position relay_log receiver inspect",
     ),
     // Reads the log as a sender does, and asks sources beside their dumps.
     (
         "conflicts",
-        "one_line config binlog identity position relay_log receiver inspect",
+        "one_line utc config binlog identity position relay_log receiver inspect",
     ),
     (
         "status",
-        "config gtid identity position relay_log log_thread receiver sender conflicts",
+        "config utc gtid identity position relay_log log_thread receiver sender conflicts",
     ),
     ("admin", "fault config adoption receiver conflicts status"),
     ("http", "fault secret sender status"),
@@ -91,7 +92,7 @@ const STREET: &[(&str, &str)] = &[
     // The program sees the whole library; of the stages it starts none itself but through `relay`.
     (
         "cli",
-        "flavor secret tls one_line config gtid protocol binlog identity position filter transaction merge \
+        "flavor secret tls one_line utc config gtid protocol binlog identity position filter transaction merge \
          relay_log log_thread connection receiver sender inspect adoption conflicts status admin http data_dir \
          relay",
     ),
