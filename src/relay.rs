@@ -9,6 +9,7 @@
 //! files meanwhile, and `systemd` reports to systemd.
 
 mod error;
+mod forget;
 mod open;
 mod preflight;
 mod retention;
