@@ -85,11 +85,12 @@ const TOPICS: [Topic; 10] = [
 ];
 
 /// The commands, in the order of `binrelay --help`. A test compares them with clap's.
-const COMMANDS: [&str; 14] = [
+const COMMANDS: [&str; 15] = [
     "run",
     "check",
     "status",
     "continue",
+    "forget",
     "dump",
     "verify",
     "list",

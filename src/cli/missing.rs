@@ -9,7 +9,7 @@ use binrelay::adoption::{
 };
 use binrelay::config::Config;
 
-use super::attach::{check_source, no_answer};
+use super::attach::check_source;
 use super::config_file::ConfigFile;
 use super::stdout::Stdout;
 use super::{Outcome, WrongUsage};
@@ -96,11 +96,11 @@ fn print(found: &Missing, writes: bool, out: &mut impl Write) -> io::Result<()> 
     match total {
         0 => writeln!(
             out,
-            "-- {source} lacks no transaction of the relay log, by {by}"
+            "-- {source} lacks no transaction of the relay log, according to {by}"
         )?,
         _ => writeln!(
             out,
-            "-- {source} lacks {total} transactions ({bytes} bytes) of the relay log, by {by}"
+            "-- {source} lacks {total} transactions ({bytes} bytes) of the relay log, according to {by}"
         )?,
     }
     for note in &found.notes {
