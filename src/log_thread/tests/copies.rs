@@ -153,8 +153,8 @@ fn mariadb_copies_may_have_another_commit_time_within_the_transaction() {
     }
     let error = pair.arrive(1, mariadb(80, 1, [LATE + 1; 3])).unwrap_err();
     assert!(error.contains("0-80-1 was assigned twice"), "{error}");
-    let times = format!("logged from {EARLY} to {LATE}");
-    assert!(error.contains(&times), "{error}");
+    let times = "logged from 2023-11-14T21:56:40Z to 2023-11-14T22:30:00Z";
+    assert!(error.contains(times), "{error}");
     assert!(pair.arrive(1, mariadb(80, 1, [EARLY - 1; 3])).is_err());
 }
 
