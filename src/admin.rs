@@ -262,10 +262,11 @@ async fn decide(
     let refused = |text: String| Decided::Refused(text);
     let at = match at.as_deref().map(SourceStart::parse) {
         None => None,
-        Some(Some(at)) => Some(at),
+        // Nothing would verify a GTID set.
         Some(None | Some(SourceStart::Gtid(_))) => {
             return refused("the position cannot be read".to_owned());
         }
+        Some(Some(at)) => Some(at),
     };
     let mut sources = answering.sources.iter();
     let Some((_, receiver)) = sources.find(|(name, _)| name == source) else {

@@ -109,6 +109,11 @@ fn names() -> Vec<PossibleValue> {
     commands.into_iter().chain(topics).collect()
 }
 
+/// Whether `name` is a topic.
+pub(super) fn is_topic(name: &str) -> bool {
+    TOPICS.iter().any(|topic| topic.name == name)
+}
+
 /// The list of topics, as the help of the program ends.
 pub(super) fn topic_list() -> String {
     let lines = TOPICS.map(|topic| format!("  {:<15} {}\n", topic.name, topic.about));

@@ -11,6 +11,7 @@ use binrelay::config::Config;
 
 use super::attach::check_source;
 use super::config_file::ConfigFile;
+use super::status::no_answer;
 use super::stdout::Stdout;
 use super::{Outcome, WrongUsage};
 
@@ -152,7 +153,8 @@ fn print_rescue(rescue: &Rescue, source: &str, out: &mut impl Write) -> io::Resu
         Some(command) => {
             writeln!(out, "-- Or instead of that, in a shell:\n-- {command}")?;
             for line in &rescue.after_command {
-                writeln!(out, "-- {line}")?;
+                let text = line.strip_prefix("-- ").unwrap_or(line);
+                writeln!(out, "-- {text}")?;
             }
         }
         None => writeln!(
