@@ -16,6 +16,7 @@ mod list;
 mod logging;
 mod missing;
 mod position;
+mod reload;
 mod run;
 mod search;
 mod status;
@@ -55,6 +56,7 @@ enum Command {
     Status(status::StatusArgs),
     Continue(continue_source::ContinueArgs),
     Forget(forget::ForgetArgs),
+    Reload(reload::ReloadArgs),
     Dump(dump::DumpArgs),
     Verify(verify::VerifyArgs),
     List(list::ListArgs),
@@ -133,6 +135,7 @@ fn execute(arguments: Arguments) -> anyhow::Result<Outcome> {
         Command::Status(args) => status::run(args),
         Command::Continue(args) => continue_source::run(args),
         Command::Forget(args) => forget::run(args),
+        Command::Reload(args) => reload::run(args),
         Command::Dump(args) => dump::run(args),
         Command::Verify(args) => verify::run(args),
         Command::List(args) => {

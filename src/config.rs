@@ -10,6 +10,7 @@
 #![doc = include_str!("config/options.md")]
 
 mod address_range;
+mod changes;
 mod error;
 mod filter_rules;
 mod password;
@@ -17,6 +18,7 @@ mod reader;
 mod section;
 mod sections;
 mod settings;
+mod shared_filter;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -30,12 +32,14 @@ use std::path::Path;
 use zeroize::Zeroizing;
 
 pub use self::address_range::AddressRange;
+pub use self::changes::Change;
 pub use self::error::{ConfigError, Problem};
 pub use self::settings::{
     AdminConfig, AlertConfig, CompressionChoice, Config, FilterConfig, FlavorChoice,
     ListenerTlsConfig, LogConfig, Privilege, RelayConfig, SourceCompression, SourceConfig,
     SourceStart, SyncPolicy, UserConfig, UserPassword,
 };
+pub use self::shared_filter::SharedFilter;
 
 /// The largest configuration file that is read, in bytes.
 const FILE_SIZE_MAX: usize = 4 << 20;

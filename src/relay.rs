@@ -11,6 +11,7 @@
 mod error;
 mod forget;
 mod open;
+mod reload;
 mod retention;
 mod run;
 mod source_rows;

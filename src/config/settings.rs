@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::address_range::AddressRange;
+use super::shared_filter::SharedFilter;
 use crate::flavor::Flavor;
 use crate::position::SourcePosition;
 use crate::secret::{PasswordHash, Secret};
@@ -257,7 +258,7 @@ pub struct SourceConfig {
     /// Without TLS: PEM file of the source's RSA key, under which the password may be sent.
     pub source_public_key_file: Option<PathBuf>,
     /// Which of its changes are kept: its own `[source.filter]`, or else a copy of `[filter]`.
-    pub filter: FilterConfig,
+    pub filter: SharedFilter,
 }
 
 /// Where the relay starts to read a source.
@@ -286,6 +287,19 @@ pub struct UserConfig {
     pub hosts: Vec<AddressRange>,
     /// The user's privileges, without repetitions; without any, it may only log in. Default replication.
     pub privileges: Vec<Privilege>,
+}
+
+impl UserConfig {
+    /// Whether both have the same password.
+    pub fn has_password_of(&self, other: &UserConfig) -> bool {
+        match (&self.password, &other.password) {
+            (UserPassword::Plain(one), UserPassword::Plain(other)) => {
+                one.expose() == other.expose()
+            }
+            (UserPassword::Hashes(one), UserPassword::Hashes(other)) => one == other,
+            _ => false,
+        }
+    }
 }
 
 /// How a user of the relay authenticates.

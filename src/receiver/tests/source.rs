@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
 use super::binlog::{Asked, Binlog, Packet, set_of, state_of};
-use crate::config::{FilterConfig, SourceCompression, SourceConfig, SourceStart};
+use crate::config::{SharedFilter, SourceCompression, SourceConfig, SourceStart};
 use crate::connection::{Connection, ConnectionError};
 use crate::flavor::Flavor;
 use crate::gtid::GtidSet;
@@ -30,6 +30,8 @@ const PASSWORD: &str = "correct horse";
 pub(crate) enum Then {
     /// Silence.
     Nothing,
+    /// The packets that were cut off, when the test requests them; then silence.
+    Rest(Arc<Notify>),
     /// The connection is closed when the test requests it.
     Close(Arc<Notify>),
     Eof,
@@ -201,7 +203,7 @@ pub(crate) fn config(name: &str, port: u16) -> SourceConfig {
         offered_tls: OfferedTls::default(),
         get_source_public_key: false,
         source_public_key_file: None,
-        filter: FilterConfig::default(),
+        filter: SharedFilter::default(),
     }
 }
 
@@ -405,12 +407,18 @@ async fn dump(
     for packet in &packets {
         frame(&mut framed, &mut sequence, packet);
     }
-    framed.truncate(plan.cut.unwrap_or(usize::MAX));
+    let rest = framed.split_off(plan.cut.unwrap_or(usize::MAX).min(framed.len()));
     connection.write_raw(&framed).await?;
     connection.flush().await?;
     connection.set_sequence(sequence);
     match plan.then {
         Then::Nothing => std::future::pending().await,
+        Then::Rest(go) => {
+            go.notified().await;
+            connection.write_raw(&rest).await?;
+            connection.flush().await?;
+            std::future::pending().await
+        }
         Then::Close(go) => {
             go.notified().await;
             Ok(())

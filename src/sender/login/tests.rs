@@ -60,7 +60,7 @@ fn options(default_plugin: AuthPlugin) -> LoginOptions {
 pub(super) fn options_with(accounts: Vec<Account>, default_plugin: AuthPlugin) -> LoginOptions {
     let key = PasswordKey::open(key_dir()).unwrap();
     LoginOptions {
-        accounts: Arc::new(Accounts::new(accounts, key)),
+        accounts: Arc::new(Accounts::new(accounts, key.into())),
         tls: None,
         require_tls: false,
         compression: 0,
