@@ -121,31 +121,33 @@ pub struct Answering {
     pub reload: Arc<dyn Fn() -> Reloaded + Send + Sync>,
 }
 
+/// Whether the socket of a killed relay is at the path.
+///
+/// # Errors
+/// When another relay answers there, or something else exists there.
+pub async fn is_left_over(path: &Path) -> io::Result<bool> {
+    let in_use = |text| Err(io::Error::new(io::ErrorKind::AddrInUse, text));
+    match std::fs::symlink_metadata(path) {
+        Ok(found) if !found.file_type().is_socket() => {
+            in_use("a file that is not a socket exists there; set [admin] socket to another path")
+        }
+        Ok(_) => match UnixStream::connect(path).await {
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(true),
+            // A socket that is too busy to answer is still in use.
+            _ => in_use("another binrelay answers there; set [admin] socket to another path"),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// Opens the socket. The socket of a killed relay is replaced; one that answers is not.
 ///
 /// # Errors
 /// When another relay answers there, or the socket cannot be created.
 pub async fn listen(path: &Path) -> io::Result<UnixListener> {
-    let in_use = |text| Err(io::Error::new(io::ErrorKind::AddrInUse, text));
-    match std::fs::symlink_metadata(path) {
-        Ok(found) if !found.file_type().is_socket() => {
-            return in_use(
-                "a file that is not a socket exists there; set [admin] socket to another path",
-            );
-        }
-        Ok(_) => match UnixStream::connect(path).await {
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                std::fs::remove_file(path)?;
-            }
-            // A socket that is too busy to answer is still in use.
-            _ => {
-                return in_use(
-                    "another binrelay answers there; set [admin] socket to another path",
-                );
-            }
-        },
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error),
+    if is_left_over(path).await? {
+        std::fs::remove_file(path)?;
     }
     let listener = UnixListener::bind(path)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;

@@ -1,5 +1,6 @@
 //! The command line: arguments in, one exit status out, and every error as one line.
 #![doc = include_str!("cli/operation.md")]
+#![doc = include_str!("cli/changes.md")]
 #![doc = include_str!("cli/messages.md")]
 
 mod attach;

@@ -12,13 +12,13 @@
 mod address_range;
 mod changes;
 mod error;
+mod filter_config;
 mod filter_rules;
 mod password;
 mod reader;
 mod section;
 mod sections;
 mod settings;
-mod shared_filter;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -34,12 +34,12 @@ use zeroize::Zeroizing;
 pub use self::address_range::AddressRange;
 pub use self::changes::Change;
 pub use self::error::{ConfigError, Problem};
+pub use self::filter_config::{FilterConfig, SharedFilter};
 pub use self::settings::{
-    AdminConfig, AlertConfig, CompressionChoice, Config, FilterConfig, FlavorChoice,
-    ListenerTlsConfig, LogConfig, Privilege, RelayConfig, SourceCompression, SourceConfig,
-    SourceStart, SyncPolicy, UserConfig, UserPassword,
+    AdminConfig, AlertConfig, CompressionChoice, Config, FlavorChoice, ListenerTlsConfig,
+    LogConfig, Privilege, RelayConfig, SourceCompression, SourceConfig, SourceStart, SyncPolicy,
+    UserConfig, UserPassword,
 };
-pub use self::shared_filter::SharedFilter;
 
 /// The largest configuration file that is read, in bytes.
 const FILE_SIZE_MAX: usize = 4 << 20;

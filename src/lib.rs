@@ -36,6 +36,7 @@ pub mod config;
 pub mod conflicts;
 pub mod connection;
 pub mod data_dir;
+pub mod data_file;
 pub mod fault;
 pub mod filter;
 pub mod flavor;

@@ -11,6 +11,7 @@
 mod error;
 mod forget;
 mod open;
+mod preflight;
 mod reload;
 mod retention;
 mod run;
@@ -20,3 +21,4 @@ mod systemd;
 
 pub use error::RelayError;
 pub use open::Relay;
+pub use preflight::{Preflight, preflight};

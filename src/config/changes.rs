@@ -6,11 +6,11 @@ use std::path::PathBuf;
 
 use zeroize::Zeroizing;
 
+use super::filter_config::SharedFilter;
 use super::settings::{
     AdminConfig, AlertConfig, Config, FlavorChoice, LimitsConfig, ListenerTlsConfig, LogConfig,
     RelayConfig, SourceConfig, SyncPolicy, UserConfig, UserPassword,
 };
-use super::shared_filter::SharedFilter;
 use super::values::{show_duration, show_size};
 use crate::secret::{CachingSha2Hash, PasswordHash, Secret};
 

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use toml::de::{DeTable, DeValue};
 
+use super::filter_config::{FilterConfig, SharedFilter};
 use super::reader::{Reader, shortened};
 use super::section::Section;
-use super::settings::{FilterConfig, SourceCompression, SourceConfig, SourceStart, SyncPolicy};
-use super::shared_filter::SharedFilter;
+use super::settings::{SourceCompression, SourceConfig, SourceStart, SyncPolicy};
 use super::values::DURATION_MAX;
 use super::{filter_rules, password};
 use crate::position::SourcePosition;

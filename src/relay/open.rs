@@ -134,15 +134,16 @@ pub(super) fn host_names(config: &Config) -> HostNames {
     }
 }
 
+/// The listener's certificate, if one is configured.
+pub(super) fn tls_files(config: &Config) -> Option<ServerTlsFiles> {
+    let (cert, key) = config.tls.cert.clone().zip(config.tls.key.clone())?;
+    let ca = config.tls.ca.clone();
+    Some(ServerTlsFiles { cert, key, ca })
+}
+
 /// The listener's certificate.
 pub(super) fn tls_of(config: &Config) -> Result<ServerTls, TlsError> {
-    let pair = config.tls.cert.clone().zip(config.tls.key.clone());
-    let files = pair.map(|(cert, key)| ServerTlsFiles {
-        cert,
-        key,
-        ca: config.tls.ca.clone(),
-    });
-    tls::server_config(files.as_ref(), &config.relay.data_dir)
+    tls::server_config(tls_files(config).as_ref(), &config.relay.data_dir)
 }
 
 /// How clients are served. `known` has the stored passwords of accounts that have not changed.

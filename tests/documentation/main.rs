@@ -11,8 +11,10 @@
     reason = "a test fails by panicking"
 )]
 
+mod advice;
 mod configuration;
 mod messages;
+mod monitoring;
 mod rust_literals;
 
 use std::fs;
@@ -40,9 +42,10 @@ fn help_prints_topics_and_commands() {
     let output = binrelay(&["help"]);
     let list = String::from_utf8_lossy(&output.stdout).into_owned();
     assert_eq!(output.status.code(), Some(0));
-    let topics: [(&str, &[&str]); 8] = [
+    let topics: [(&str, &[&str]); 9] = [
         ("options", &["src/config/options.md"]),
         ("operation", &["src/cli/operation.md"]),
+        ("changes", &["src/cli/changes.md"]),
         ("adoption", &["src/adoption/adoption.md"]),
         ("messages", &["src/cli/messages.md"]),
         ("filters", &["src/filter/filters.md"]),
@@ -62,7 +65,8 @@ fn help_prints_topics_and_commands() {
         assert_eq!(printed, texts.join("\n"), "{topic}");
     }
     for command in [
-        "run", "check", "status", "dump", "verify", "position", "attach", "missing", "help",
+        "run", "check", "status", "reload", "forget", "dump", "verify", "position", "attach",
+        "missing", "help",
     ] {
         let output = binrelay(&["help", command]);
         let text = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -21,8 +21,8 @@ async fn configuration_is_reloaded_while_a_replica_is_attached() {
     let _turn = support::turn();
     let kind = Kind::MariaDb;
     let source = Server::start(kind, ServerOptions::new(86)).await;
-    let tables = "CREATE DATABASE test; CREATE TABLE test.kept (a INT PRIMARY KEY); \
-                  CREATE TABLE test.dropped (a INT PRIMARY KEY)";
+    let tables = "CREATE DATABASE test; USE test; CREATE TABLE kept (a INT PRIMARY KEY); \
+                  CREATE TABLE dropped (a INT PRIMARY KEY)";
     source.sql(tables).await;
     let relay = Relay::start(RelayOptions::new(vec![SourceOptions::of("m1", &source)]));
     relay.wait_streaming().await;

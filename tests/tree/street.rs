@@ -25,7 +25,8 @@ const STREET: &[(&str, &str)] = &[
     ("fault", ""),
     ("secret", ""),
     ("position", ""),
-    ("atomic_file", ""),
+    ("data_file", ""),
+    ("atomic_file", "data_file"),
     ("like", ""),
     ("one_line", ""),
     ("utc", ""),
@@ -36,12 +37,15 @@ const STREET: &[(&str, &str)] = &[
     ("binlog", "gtid flavor protocol"),
     ("identity", "flavor gtid binlog"),
     ("filter", "flavor like binlog"),
-    ("transaction", "flavor gtid binlog identity position filter"),
+    (
+        "transaction",
+        "flavor data_file gtid binlog identity position filter",
+    ),
     ("merge", "flavor gtid binlog identity position transaction"),
     // Of `config` only the sync policy, of `merge` what it carries over and decides.
     (
         "relay_log",
-        "flavor config gtid binlog identity position atomic_file transaction merge",
+        "flavor config gtid binlog identity position data_file atomic_file transaction merge",
     ),
     (
         "log_thread",
@@ -50,7 +54,7 @@ const STREET: &[(&str, &str)] = &[
     ("connection", "flavor secret tls protocol"),
     (
         "receiver",
-        "flavor fault secret tls config gtid protocol binlog identity position atomic_file filter \
+        "flavor fault secret tls config gtid protocol binlog identity position data_file atomic_file filter \
          transaction merge relay_log log_thread connection",
     ),
     (
@@ -79,7 +83,7 @@ const STREET: &[(&str, &str)] = &[
     ),
     ("admin", "fault config adoption receiver conflicts status"),
     ("http", "fault secret sender status"),
-    ("data_dir", "gtid atomic_file"),
+    ("data_dir", "gtid data_file atomic_file"),
     (
         "relay",
         "fault secret tls config gtid protocol identity position relay_log log_thread receiver sender \

@@ -30,7 +30,7 @@ const PASSWORD: &str = "correct horse";
 pub(crate) enum Then {
     /// Silence.
     Nothing,
-    /// The packets that were cut off, when the test requests them; then silence.
+    /// The other packets, when the test requests them.
     Rest(Arc<Notify>),
     /// The connection is closed when the test requests it.
     Close(Arc<Notify>),
@@ -63,8 +63,7 @@ impl Plan {
     pub(crate) fn edit(edit: impl FnOnce(&mut Vec<Packet>) + Send + 'static, then: Then) -> Self {
         Self {
             edit: Some(Box::new(edit)),
-            cut: None,
-            then,
+            ..Self::then(then)
         }
     }
 }
@@ -496,7 +495,6 @@ async fn receive_acknowledgement(
 
 /// The packet as sent on the socket.
 pub(crate) fn frame(out: &mut Vec<u8>, sequence: &mut u8, packet: &Packet) {
-    let mut payload = vec![0];
-    payload.extend_from_slice(&packet.event);
+    let payload = [&[0], &packet.event[..]].concat();
     put_packet(out, sequence, &payload);
 }
