@@ -10,6 +10,7 @@ mod formats;
 mod limits;
 mod mark;
 mod model;
+mod overlap;
 mod read_back;
 mod retention;
 mod retention_model;

@@ -17,7 +17,7 @@ const DISK_FULL_RETRY: Duration = Duration::from_millis(if cfg!(test) { 5 } else
 /// A file that is written at its end only.
 #[derive(Debug)]
 pub(super) struct Tail {
-    pub(super) file: DataFile,
+    pub(super) file: Arc<DataFile>,
     pub(super) path: PathBuf,
     /// Bytes in the file.
     pub(super) written: u64,
@@ -37,7 +37,7 @@ impl Tail {
         let file =
             DataFile::create(&path, 0o640).map_err(|cause| LogError::io("create", &path, cause))?;
         Ok(Self {
-            file,
+            file: Arc::new(file),
             path,
             written: 0,
             staged: Vec::new(),
@@ -61,14 +61,35 @@ impl Tail {
     }
 
     pub(super) fn sync(&self) -> Result<(), LogError> {
-        self.file
-            .sync_data()
-            .map_err(|cause| LogError::io("sync", &self.path, cause))
+        self.synced().sync()
+    }
+
+    /// The file, for another thread that syncs it.
+    pub(super) fn synced(&self) -> SyncedFile {
+        SyncedFile {
+            file: self.file.clone(),
+            path: self.path.clone(),
+        }
+    }
+}
+
+/// A file that is made durable, while it may grow.
+#[derive(Debug, Clone)]
+pub(super) struct SyncedFile {
+    file: Arc<DataFile>,
+    pub(super) path: PathBuf,
+}
+
+impl SyncedFile {
+    /// Makes durable what was written before the call.
+    pub(super) fn sync(&self) -> Result<(), LogError> {
+        let synced = self.file.sync_data();
+        synced.map_err(|cause| LogError::io("sync", &self.path, cause))
     }
 }
 
 /// The disk, which may be full: then writing waits until space is free.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Disk {
     /// The log whose condition reports the waiting.
     pub(super) log: Arc<RelayLog>,
