@@ -150,6 +150,8 @@ impl Body {
         spilling.append(rest)?;
         spilling.append(bytes)?;
         self.memory.truncate(opener_end);
+        // What was in memory is not needed again soon: the batch is passed on after this transaction.
+        self.memory.shrink_to_fit();
         self.spilling = Some(spilling);
         Ok(())
     }
