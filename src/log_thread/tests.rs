@@ -7,6 +7,7 @@ mod crash;
 mod decisions;
 mod disk;
 mod formats;
+mod large_events;
 mod limits;
 mod mark;
 mod model;

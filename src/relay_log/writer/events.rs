@@ -8,12 +8,17 @@ use std::path::Path;
 use super::finish::finish;
 use super::spill_copy::SpillCopy;
 use super::tail::{Disk, Tail};
-use crate::binlog::event::EventHeader;
-use crate::binlog::{EventError, EventType, mariadb_gtid, mysql_gtid, query};
+use crate::binlog::event::{self, EventHeader};
+use crate::binlog::{
+    CHECKSUM_LEN, EventError, EventType, HEADER_LEN, mariadb_gtid, mysql_gtid, query,
+};
 use crate::identity::Identity;
 use crate::merge::Placement;
 use crate::relay_log::error::LogError;
 use crate::transaction::{Transaction, TransactionBatch};
+
+/// Events from this size on are written from the batch's memory, without staging them: two writes cost less than the copy.
+const LARGE_LEN: usize = 64 * 1024;
 
 /// Stages a transaction's events at the end of `tail`, and writes them if there are many bytes.
 /// `group_id` is the commit id of its group.
@@ -46,8 +51,7 @@ pub(super) fn stage_transaction(
     opener(source, transaction, placed, start, &mut tail.staged)
         .map_err(|cause| damage(tail, start, cause))?;
     if let Some(events) = in_memory {
-        let rest_start = tail.end();
-        rest(events, rest_start, &mut tail.staged).map_err(|cause| damage(tail, start, cause))?;
+        rest(tail, disk, events)?;
     } else if let Some(spill) = &transaction.spill {
         let mut copy = SpillCopy::new(spill);
         while copy.next(tail)? {
@@ -136,13 +140,52 @@ fn emptied<'a>(
     }
 }
 
-/// Appends the other events of a transaction to `out`; the first of them begins at offset `start`
-/// of the log file.
-fn rest(events: &[u8], start: u64, out: &mut Vec<u8>) -> Result<(), EventError> {
-    let from = out.len();
-    out.extend_from_slice(events);
-    let mut left = staged_from(out, from)?;
-    let mut offset = start;
+/// Stages the other events of a transaction, or writes them where they are large.
+fn rest(tail: &mut Tail, disk: &Disk, events: &[u8]) -> Result<(), LogError> {
+    let start = tail.end();
+    let mut left = events;
+    while !left.is_empty() {
+        let (small, large, after) =
+            up_to_large(left).map_err(|cause| damage(tail, start, cause))?;
+        disk.write_before(tail, small.len())?;
+        stage_small(small, tail).map_err(|cause| damage(tail, start, cause))?;
+        if !large.is_empty() {
+            write_large(tail, disk, large)?;
+        }
+        left = after;
+    }
+    Ok(())
+}
+
+/// Splits events before and after the first large one: the small ones, it, and the others. It is empty if there is
+/// none.
+fn up_to_large(events: &[u8]) -> Result<(&[u8], &[u8], &[u8]), EventError> {
+    let mut small_len = 0;
+    while let Some(left) = events.get(small_len..).filter(|left| !left.is_empty()) {
+        let size = EventHeader::parse(left)?.event_size as usize;
+        let Some((event, after)) = left.split_at_checked(size) else {
+            return Err(EventError::Truncated {
+                event: "event",
+                field: "body",
+                offset: 0,
+                needed: size as u64,
+                found: left.len(),
+            });
+        };
+        if size >= LARGE_LEN {
+            let (small, _) = events.split_at(small_len);
+            return Ok((small, event, after));
+        }
+        small_len += size;
+    }
+    Ok((events, &[], &[]))
+}
+
+/// Stages whole events. They are copied at once, then finished in place.
+fn stage_small(events: &[u8], tail: &mut Tail) -> Result<(), EventError> {
+    let (from, mut offset) = (tail.staged.len(), tail.end());
+    tail.staged.extend_from_slice(events);
+    let mut left = staged_from(&mut tail.staged, from)?;
     while !left.is_empty() {
         let size = EventHeader::parse(left)?.event_size as usize;
         let found = left.len();
@@ -159,6 +202,30 @@ fn rest(events: &[u8], start: u64, out: &mut Vec<u8>) -> Result<(), EventError> 
         finish(event, offset)?;
         left = after;
     }
+    Ok(())
+}
+
+/// Writes a large event without copying it; its checksum is staged.
+fn write_large(tail: &mut Tail, disk: &Disk, event: &[u8]) -> Result<(), LogError> {
+    let start = tail.end();
+    let end = start + event.len() as u64;
+    let (header, body) = event.split_at(HEADER_LEN.min(event.len()));
+    let (body, _) = body.split_at(body.len().saturating_sub(CHECKSUM_LEN));
+    let from = tail.staged.len();
+    tail.staged.extend_from_slice(header);
+    let head = staged_from(&mut tail.staged, from).and_then(|head| {
+        event::set_log_pos(head, end as u32)?;
+        Ok(head)
+    });
+    let mut hasher = crc32fast::Hasher::new();
+    match head {
+        Ok(head) => hasher.update(head),
+        Err(cause) => return Err(damage(tail, start, cause)),
+    }
+    hasher.update(body);
+    disk.write_with(tail, body)?;
+    tail.staged
+        .extend_from_slice(&hasher.finalize().to_le_bytes());
     Ok(())
 }
 
