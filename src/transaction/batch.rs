@@ -62,6 +62,8 @@ pub struct Transaction {
     pub rest: Range<usize>,
     /// The other events of a large transaction.
     pub spill: Option<SpillFile>,
+    /// Whether the events after the opener are as the source has sent them, with checksums that were verified.
+    pub is_verified: bool,
     /// The offset of its end in the source's file, see [`TransactionBatch::source_end`].
     pub source_offset: u64,
     /// Whether the filter dropped every change, so that only an empty transaction remains.
@@ -130,7 +132,7 @@ pub struct TransactionBatch {
     /// The format of the events. They always have a checksum here, whatever the source's setting.
     pub format: Arc<FormatDescription>,
     /// The events, each with four bytes for its checksum; the relay log computes the checksums,
-    /// since it changes the headers.
+    /// since it changes the headers. Only where [`Transaction::is_verified`] says so, the four bytes are one.
     pub bytes: Vec<u8>,
     /// The transactions, in order.
     pub transactions: Vec<Transaction>,

@@ -102,7 +102,7 @@ pub struct Options {
     /// Replicas that discard everything, which are connected to the relay in the measurement at wire speed
     #[arg(long, value_name = "N", default_value_t = 0)]
     replicas: u32,
-    /// Where the relay's data and the floor's file are at wire speed: memory or a disk [default: /dev/shm, if it has
+    /// Where the data of the relay and of the floor are, at wire speed and for commits: memory or a disk [default: /dev/shm, if it has
     /// space]
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,

@@ -1,4 +1,4 @@
-//! How fast the relay takes in what a source sends at wire speed, beside the floor: the same bytes from a socket into
+//! How fast the relay records what a source sends at wire speed, beside the floor: the same bytes from a socket into
 //! a file, with the same syncs.
 
 use std::path::{Path, PathBuf};
@@ -34,7 +34,7 @@ pub async fn measure(source: &Source, options: &Options, report: &mut Report) ->
     let mut floor = Floor::default();
     let mut figures = Figures::new("wire", "the floor, overlapped", programs.len());
     for round in 0..options.rounds {
-        let mut timed = |syncs| socket_to_file(&bytes, directory.path(), syncs);
+        let timed = |syncs| socket_to_file(&bytes, directory.path(), syncs);
         floor.inline.push(timed(Syncs::Inline));
         floor.unsynced.push(timed(Syncs::None));
         figures.reference.push(timed(Syncs::Overlapped));

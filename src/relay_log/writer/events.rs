@@ -51,9 +51,11 @@ pub(super) fn stage_transaction(
     opener(source, transaction, placed, start, &mut tail.staged)
         .map_err(|cause| damage(tail, start, cause))?;
     if let Some(events) = in_memory {
-        rest(tail, disk, events)?;
+        // Those of an emptied transaction are the relay's own.
+        let is_verified = transaction.is_verified && emptied.is_none();
+        rest(tail, disk, events, is_verified)?;
     } else if let Some(spill) = &transaction.spill {
-        let mut copy = SpillCopy::new(spill);
+        let mut copy = SpillCopy::new(spill, transaction.is_verified);
         while copy.next(tail)? {
             disk.write_if_many(tail)?;
         }
@@ -141,7 +143,8 @@ fn emptied<'a>(
 }
 
 /// Stages the other events of a transaction, or writes them where they are large.
-fn rest(tail: &mut Tail, disk: &Disk, events: &[u8]) -> Result<(), LogError> {
+/// `is_verified`: see [`Transaction::is_verified`].
+fn rest(tail: &mut Tail, disk: &Disk, events: &[u8], is_verified: bool) -> Result<(), LogError> {
     let start = tail.end();
     let mut left = events;
     while !left.is_empty() {
@@ -150,7 +153,7 @@ fn rest(tail: &mut Tail, disk: &Disk, events: &[u8]) -> Result<(), LogError> {
         disk.write_before(tail, small.len())?;
         stage_small(small, tail).map_err(|cause| damage(tail, start, cause))?;
         if !large.is_empty() {
-            write_large(tail, disk, large)?;
+            write_large(tail, disk, large, is_verified)?;
         }
         left = after;
     }
@@ -206,27 +209,44 @@ fn stage_small(events: &[u8], tail: &mut Tail) -> Result<(), EventError> {
 }
 
 /// Writes a large event without copying it; its checksum is staged.
-fn write_large(tail: &mut Tail, disk: &Disk, event: &[u8]) -> Result<(), LogError> {
+fn write_large(
+    tail: &mut Tail,
+    disk: &Disk,
+    event: &[u8],
+    is_verified: bool,
+) -> Result<(), LogError> {
     let start = tail.end();
     let end = start + event.len() as u64;
     let (header, body) = event.split_at(HEADER_LEN.min(event.len()));
-    let (body, _) = body.split_at(body.len().saturating_sub(CHECKSUM_LEN));
-    let from = tail.staged.len();
-    tail.staged.extend_from_slice(header);
-    let head = staged_from(&mut tail.staged, from).and_then(|head| {
-        event::set_log_pos(head, end as u32)?;
-        Ok(head)
-    });
-    let mut hasher = crc32fast::Hasher::new();
-    match head {
-        Ok(head) => hasher.update(head),
-        Err(cause) => return Err(damage(tail, start, cause)),
-    }
-    hasher.update(body);
+    let (body, stored) = body.split_at(body.len().saturating_sub(CHECKSUM_LEN));
+    let mut head = [0; HEADER_LEN];
+    event::patch(&mut head, "header", 0, header).map_err(|cause| damage(tail, start, cause))?;
+    event::set_log_pos(&mut head, end as u32).map_err(|cause| damage(tail, start, cause))?;
+    let stored = <[u8; CHECKSUM_LEN]>::try_from(stored).ok();
+    let checksum = match stored.filter(|_| is_verified) {
+        // Nothing but the header has changed.
+        Some(stored) => {
+            let stored = u32::from_le_bytes(stored);
+            event::checksum_with_header(stored, (header, &head), body.len() as u64)
+        }
+        None => hash(&head, body),
+    };
+    debug_assert_eq!(
+        checksum,
+        hash(&head, body),
+        "the checksum of an event at {start}"
+    );
+    tail.staged.extend_from_slice(&head);
     disk.write_with(tail, body)?;
-    tail.staged
-        .extend_from_slice(&hasher.finalize().to_le_bytes());
+    tail.staged.extend_from_slice(&checksum.to_le_bytes());
     Ok(())
+}
+
+fn hash(head: &[u8], body: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(head);
+    hasher.update(body);
+    hasher.finalize()
 }
 
 /// The bytes of `out` after `from`, its length before something was appended.
