@@ -2,12 +2,14 @@
 #![doc = include_str!("cli/operation.md")]
 #![doc = include_str!("cli/messages.md")]
 
+mod argument_error;
 mod attach;
 mod check;
 mod config_file;
 mod conflicts;
 mod continue_source;
 mod dump;
+mod forget;
 mod generate;
 mod help;
 mod last_of;
@@ -53,6 +55,7 @@ enum Command {
     Check(check::CheckArgs),
     Status(status::StatusArgs),
     Continue(continue_source::ContinueArgs),
+    Forget(forget::ForgetArgs),
     Dump(dump::DumpArgs),
     Verify(verify::VerifyArgs),
     List(list::ListArgs),
@@ -130,6 +133,7 @@ fn execute(arguments: Arguments) -> anyhow::Result<Outcome> {
         }
         Command::Status(args) => status::run(args),
         Command::Continue(args) => continue_source::run(args),
+        Command::Forget(args) => forget::run(args),
         Command::Dump(args) => dump::run(args),
         Command::Verify(args) => verify::run(args),
         Command::List(args) => {
@@ -170,15 +174,7 @@ fn report_arguments(error: &clap::Error) -> Outcome {
             Err(error) => report(&error.into()),
         };
     }
-    let lines: Vec<&str> = text
-        .lines()
-        .map(str::trim)
-        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"))
-        .filter(|line| !line.is_empty())
-        .collect();
-    let line = lines.join(" ");
-    let message = line.strip_prefix("error: ").unwrap_or(&line);
-    print_error(&format!("{message} (see binrelay --help)"));
+    print_error(&argument_error::message(error));
     Outcome::WrongUsage
 }
 

@@ -119,6 +119,32 @@ impl DataDir {
     }
 }
 
+/// Whether a process holds the directory, which need not exist. The lock is tried for a moment, and shared, so that two
+/// that ask do not disturb each other.
+///
+/// # Errors
+/// When its lock file cannot be opened.
+pub fn is_in_use(path: &Path) -> Result<bool, DataDirError> {
+    let file = path.join("LOCK");
+    let lock = match data_file::open_to_read(&file) {
+        Ok(lock) => lock,
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) =>
+        {
+            return Ok(false);
+        }
+        Err(cause) => return Err(io_error("open", &file, cause)),
+    };
+    match flock(&lock, FlockOperation::NonBlockingLockShared) {
+        Ok(()) => Ok(false),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(true),
+        Err(cause) => Err(io_error("lock", &file, cause.into())),
+    }
+}
+
 fn io_error(action: &'static str, path: &Path, cause: io::Error) -> DataDirError {
     DataDirError::Io {
         action,
@@ -204,8 +230,10 @@ mod tests {
         let first = DataDir::open(&path, None).unwrap();
         let error = DataDir::open(&path, None).unwrap_err();
         assert!(error.to_string().contains("in use"), "{error}");
+        assert!(is_in_use(&path).unwrap());
         let uuid = first.server_uuid();
         drop(first);
+        assert!(!is_in_use(&path).unwrap() && !is_in_use(dir.path()).unwrap());
         fs::write(path.join("spool/transaction-000001"), "left over").unwrap();
         let second = DataDir::open(&path, None).unwrap();
         assert_eq!(second.server_uuid(), uuid);

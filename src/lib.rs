@@ -58,3 +58,4 @@ pub mod sender;
 pub mod status;
 pub mod tls;
 pub mod transaction;
+pub mod utc;

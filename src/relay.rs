@@ -9,7 +9,9 @@
 //! files meanwhile, and `systemd` reports to systemd.
 
 mod error;
+mod forget;
 mod open;
+mod preflight;
 mod retention;
 mod run;
 mod source_rows;
@@ -18,3 +20,4 @@ mod systemd;
 
 pub use error::RelayError;
 pub use open::Relay;
+pub use preflight::{Preflight, preflight};

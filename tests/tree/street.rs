@@ -29,6 +29,7 @@ const STREET: &[(&str, &str)] = &[
     ("atomic_file", "data_file"),
     ("like", ""),
     ("one_line", ""),
+    ("utc", ""),
     ("tls", "secret atomic_file"),
     ("config", "flavor secret tls position one_line"),
     ("gtid", ""),
@@ -40,7 +41,10 @@ const STREET: &[(&str, &str)] = &[
         "transaction",
         "flavor data_file gtid binlog identity position filter",
     ),
-    ("merge", "flavor gtid binlog identity position transaction"),
+    (
+        "merge",
+        "flavor utc gtid binlog identity position transaction",
+    ),
     // Of `config` only the sync policy, of `merge` what it carries over and decides.
     (
         "relay_log",
@@ -53,12 +57,12 @@ const STREET: &[(&str, &str)] = &[
     ("connection", "flavor secret tls protocol"),
     (
         "receiver",
-        "flavor fault secret tls config gtid protocol binlog identity position data_file atomic_file filter \
+        "flavor fault secret utc tls config gtid protocol binlog identity position data_file atomic_file filter \
          transaction merge relay_log log_thread connection",
     ),
     (
         "sender",
-        "flavor fault secret tls config like gtid protocol binlog identity position transaction \
+        "flavor fault secret tls config like utc gtid protocol binlog identity position transaction \
          relay_log connection",
     ),
     // Files only, no network: neither connection nor receiver nor sender.
@@ -69,16 +73,16 @@ const STREET: &[(&str, &str)] = &[
     // Reads the log, and asks sources beside their dumps.
     (
         "adoption",
-        "flavor config one_line gtid binlog identity position relay_log receiver inspect",
+        "flavor config one_line utc gtid binlog identity position relay_log receiver inspect",
     ),
     // Reads the log as a sender does, and asks sources beside their dumps.
     (
         "conflicts",
-        "one_line config binlog identity position relay_log receiver inspect",
+        "one_line utc config binlog identity position relay_log receiver inspect",
     ),
     (
         "status",
-        "config gtid identity position relay_log log_thread receiver sender conflicts",
+        "config utc gtid identity position relay_log log_thread receiver sender conflicts",
     ),
     ("admin", "fault config adoption receiver conflicts status"),
     ("http", "fault secret sender status"),
@@ -91,7 +95,7 @@ const STREET: &[(&str, &str)] = &[
     // The program sees the whole library; of the stages it starts none itself but through `relay`.
     (
         "cli",
-        "flavor secret tls one_line config gtid protocol binlog identity position filter transaction merge \
+        "flavor secret tls one_line utc config gtid protocol binlog identity position filter transaction merge \
          relay_log log_thread connection receiver sender inspect adoption conflicts status admin http data_dir \
          relay",
     ),
