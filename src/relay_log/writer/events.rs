@@ -160,9 +160,11 @@ fn rest(tail: &mut Tail, disk: &Disk, events: &[u8], is_verified: bool) -> Resul
     Ok(())
 }
 
-/// Splits events before and after the first large one: the small ones, it, and the others. It is empty if there is
+/// Events, split before and after the first large one: the small ones, it, and the others. It is empty if there is
 /// none.
-fn up_to_large(events: &[u8]) -> Result<(&[u8], &[u8], &[u8]), EventError> {
+type AroundLarge<'a> = (&'a [u8], &'a [u8], &'a [u8]);
+
+fn up_to_large(events: &[u8]) -> Result<AroundLarge<'_>, EventError> {
     let mut small_len = 0;
     while let Some(left) = events.get(small_len..).filter(|left| !left.is_empty()) {
         let size = EventHeader::parse(left)?.event_size as usize;
