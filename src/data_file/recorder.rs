@@ -131,6 +131,17 @@ impl Recorder {
         self.calls.load(Ordering::SeqCst)
     }
 
+    /// The number of steps.
+    pub(crate) fn len(&self) -> usize {
+        lock(&self.steps).len()
+    }
+
+    /// The number of operations that were done: a sync is two steps.
+    pub(crate) fn operations(&self) -> usize {
+        let is_begin = |step: &&Step| !matches!(step.operation, Operation::Synced { .. });
+        lock(&self.steps).iter().filter(is_begin).count()
+    }
+
     /// Operations that failed on request.
     pub(crate) fn failed(&self) -> u64 {
         self.failed.load(Ordering::SeqCst)

@@ -59,7 +59,7 @@ pub struct Recovered {
     pub temporary_tables: TemporaryTables,
     /// The end of the newest file.
     pub end: RelayLogPosition,
-    /// A message for each truncation; empty after a clean stop.
+    /// A message for each truncation, and for a damaged durable mark; empty after a clean stop.
     pub repairs: Vec<String>,
 }
 
@@ -78,7 +78,11 @@ pub fn recover(log_dir: &LogDir, source_names: &[Arc<str>]) -> Result<Option<Rec
     let purged = check_older(log_dir, &binding, &files, last)?;
     let head = FileHead::read(&log_dir.log_path(last))?;
     binding.check(last, &head)?;
-    let mut repairs = Vec::new();
+    let mut repairs: Vec<String> = binding
+        .mark_damage()
+        .map(str::to_owned)
+        .into_iter()
+        .collect();
     let (durable, good) = find_ends(log_dir, last, &head, &binding, &mut repairs)?;
     let mut index = IndexReader::open(&log_dir.index_path(last))?;
     while index.next_number() * (RECORD_LEN as u64) < good.index && index.next_record()?.is_some() {
