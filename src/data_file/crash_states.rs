@@ -6,8 +6,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::recorder::{Operation, Step};
+use super::recorder::{Operation, Recorder, Step};
 
 /// The files of a directory, by their paths below it.
 pub(crate) type Files = BTreeMap<PathBuf, Vec<u8>>;
@@ -328,6 +330,35 @@ fn random_fate(len: Option<usize>, random: &mut Random) -> Fate {
     }
 }
 
+/// Records what `run` does in a directory, and calls `check` with every state that a crash could leave, and with
+/// the number that `run` had promised before it. Returns the number of states.
+pub(crate) fn check_all(run: impl FnOnce(&Path, &AtomicU64), check: impl Fn(&Path, u64)) -> usize {
+    let dir = tempfile::tempdir().unwrap();
+    let (recorder, _attached) = Recorder::attach(dir.path());
+    let promised = Arc::new(AtomicU64::new(0));
+    let probed = promised.clone();
+    recorder.set_probe(move || probed.load(Ordering::SeqCst));
+    run(dir.path(), &promised);
+    let (steps, at_end) = (recorder.steps(), recorder.promised());
+    let (mut disk, mut random, mut count) = (Disk::default(), Random(1), 0);
+    let variety = Variety {
+        tears: 64,
+        random: 8,
+        single: true,
+    };
+    for (at, step) in steps.iter().enumerate() {
+        disk.apply(step);
+        let promised = steps.get(at + 1).map_or(at_end, |next| next.promised);
+        for crash in crashes(&disk, variety, &mut random) {
+            let dir = tempfile::tempdir().unwrap();
+            write_to(&crash.files(&disk), dir.path());
+            check(dir.path(), promised);
+            count += 1;
+        }
+    }
+    count
+}
+
 /// Creates the files below `dir`.
 pub(crate) fn write_to(files: &Files, dir: &Path) {
     for (path, bytes) in files {
@@ -340,7 +371,6 @@ pub(crate) fn write_to(files: &Files, dir: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data_file::recorder::Recorder;
     use crate::data_file::{self, DataFile};
 
     fn text(files: &Files) -> Vec<(String, String)> {

@@ -152,8 +152,13 @@ impl Recorder {
         lock(&self.steps).clone()
     }
 
+    /// What the probe returns now.
+    pub(crate) fn promised(&self) -> u64 {
+        lock(&self.probe).as_ref().map_or(0, |probe| probe())
+    }
+
     fn record(&self, operation: Operation) {
-        let promised = lock(&self.probe).as_ref().map_or(0, |probe| probe());
+        let promised = self.promised();
         lock(&self.steps).push(Step {
             operation,
             promised,

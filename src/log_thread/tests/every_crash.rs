@@ -6,6 +6,7 @@
 //! recovered, and the sources are resumed where the recovered log says.
 //! `BINRELAY_PROFILE=long` checks many states of each prefix, and not a sample; `BINRELAY_SEED` repeats a run.
 
+mod injected;
 mod run;
 
 use std::collections::{BTreeSet, HashSet};
@@ -46,7 +47,7 @@ fn check(files: &Files, expected: &Expected<'_>) {
     let dir = fast_dir();
     crash_states::write_to(files, dir.path());
     let (streams, options) = (expected.streams, run::options_in(dir.path()));
-    let (mut log_thread, positions) = start(streams.kind, &options);
+    let (mut log_thread, positions) = start(streams.kind, &options).unwrap();
     let first = options.log_dir.read_list().unwrap()[0];
     assert!(
         first <= expected.removed_before,
@@ -76,7 +77,7 @@ fn check(files: &Files, expected: &Expected<'_>) {
         let from = streams.index_after(source, position);
         let to = (from + SENT_AFTER).min(items.len());
         let mut feeder = run::feeder(streams.kind, source, position);
-        run::send(streams.kind, &mut log_thread, &mut feeder, &items[from..to]);
+        run::send(streams.kind, &mut log_thread, &mut feeder, &items[from..to]).unwrap();
         keys.extend(run::keys(&items[..to]));
     }
     log_thread.close().unwrap();
@@ -178,7 +179,7 @@ fn enumerate(kind: Kind) {
                 random: 2,
                 single: true,
             },
-            8,
+            20,
         ),
     };
     let checked = check_prefixes(&recorded, variety, every, &mut random);

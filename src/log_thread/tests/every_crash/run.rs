@@ -6,14 +6,14 @@ use std::time::SystemTime;
 
 use tokio::sync::oneshot;
 
-use super::super::anonymous::{create_anonymous, insert, source};
+use super::super::anonymous::{insert, source};
 use super::super::read_back::{events, transactions, without_position};
 use super::super::*;
 use crate::binlog::EventType;
 use crate::binlog::event::{self, EventHeader};
 use crate::binlog::query::Query;
 use crate::data_file::crash_states::Random;
-use crate::data_file::recorder::{Recorder, Step};
+use crate::data_file::recorder::{Attached, Recorder, Step};
 use crate::gtid::Gtid;
 use crate::position::RelayLogPosition;
 use crate::relay_log::held::LogPart;
@@ -43,6 +43,9 @@ impl Kind {
         }
     }
 }
+
+/// The error of an operation, whatever its type.
+pub(super) type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
 
 /// A transaction: the master on which it began, and its number there.
 pub(super) type Key = (usize, u64);
@@ -118,10 +121,10 @@ fn name_of(events: &[Vec<u8>]) -> String {
 }
 
 impl Streams {
-    fn new(kind: Kind, random: &mut Random) -> Self {
+    pub(super) fn new(kind: Kind, count: usize, random: &mut Random) -> Self {
         let mut items = [Vec::new(), Vec::new()];
         let (mut committed, mut applied) = ([0; 2], [0; 2]);
-        while items.iter().any(|items| items.len() < ITEMS) {
+        while items.iter().any(|items| items.len() < count) {
             let master = random.below(2);
             let item = match random.below(20) {
                 0 => Item::NextFile,
@@ -191,20 +194,21 @@ pub(super) fn send(
     log_thread: &mut LogThread,
     feeder: &mut TestSource,
     items: &[Item],
-) {
+) -> Outcome {
     for part in items.chunk_by(|one, other| *one != Item::NextFile && *other != Item::NextFile) {
         if part[0] == Item::NextFile {
             let batch = feeder.next_file();
-            log_thread.move_source(&batch).unwrap();
+            log_thread.move_source(&batch)?;
             continue;
         }
         let groups: Vec<_> = keys(part).map(|key| events_of(kind, key)).collect();
         let batch = feeder.deliver(&groups);
         for transaction in &batch.transactions {
-            log_thread.append(&batch, transaction).unwrap();
+            log_thread.append(&batch, transaction)?;
         }
         batch.recycle();
     }
+    Ok(())
 }
 
 /// A transaction in the log.
@@ -271,32 +275,31 @@ fn entries_without_gtids(options: &LogOptions, file: u64) -> Vec<Entry> {
 pub(super) fn options_in(dir: &Path) -> LogOptions {
     LogOptions {
         max_size: 2_500,
+        reserve: 5_000,
         ..options(dir)
     }
 }
 
 /// Opens or creates the log as the relay does; returns each source's position.
-pub(super) fn start(kind: Kind, options: &LogOptions) -> (LogThread, [SourcePosition; 2]) {
+pub(super) fn start(kind: Kind, options: &LogOptions) -> Outcome<(LogThread, [SourcePosition; 2])> {
     let log_dir = &options.log_dir;
-    let Some(found) = recover(log_dir, &options.source_names).unwrap() else {
-        let log_thread = match kind {
-            Kind::Anonymous => create_anonymous(options, Vec::new()),
-            Kind::MySql | Kind::MariaDb => create(options, kind.flavor()),
+    let Some(found) = recover(log_dir, &options.source_names)? else {
+        let (format, executed) = match kind {
+            Kind::Anonymous => (make::mysql56_format(Checksum::Crc32), Executed::Anonymous),
+            Kind::MySql | Kind::MariaDb => (format(kind.flavor()), Executed::empty(kind.flavor())),
         };
-        return (log_thread, Default::default());
+        let log_thread = LogThread::create(options.clone(), &format, executed, Vec::new())?;
+        return Ok((log_thread, Default::default()));
     };
-    purge::delete_leftovers(log_dir, &found.files, found.log_id).unwrap();
-    bridge::remove_useless(log_dir, &found.files).unwrap();
+    purge::delete_leftovers(log_dir, &found.files, found.log_id)?;
+    bridge::remove_useless(log_dir, &found.files)?;
     let positions = ["m0", "m1"].map(|name| {
         let progress = found.sources.get(name);
         progress
             .map(|progress| progress.position.clone())
             .unwrap_or_default()
     });
-    (
-        LogThread::resume(options.clone(), found).unwrap(),
-        positions,
-    )
+    Ok((LogThread::resume(options.clone(), found)?, positions))
 }
 
 /// What was done, and what the log was.
@@ -320,51 +323,34 @@ impl Recorded {
     }
 }
 
-struct Run {
-    streams: Streams,
-    options: LogOptions,
-    recorder: Arc<Recorder>,
+/// A run that goes on.
+pub(super) struct Run {
+    pub(super) streams: Streams,
+    pub(super) options: LogOptions,
+    pub(super) recorder: Arc<Recorder>,
+    _attached: Attached,
     /// The log whose published end is what was promised.
     published: Arc<Mutex<Option<Arc<RelayLog>>>>,
+    /// One of so many steps is something rare.
+    rarity: usize,
     log_thread: Option<LogThread>,
     feeders: [TestSource; 2],
     next: [usize; 2],
     log: Vec<Entry>,
-    logs: Vec<(usize, Vec<Entry>)>,
-    purges: Vec<(usize, u64)>,
+    /// The log at each end so far, with the number of steps up to then.
+    pub(super) logs: Vec<(usize, Vec<Entry>)>,
+    pub(super) purges: Vec<(usize, u64)>,
+    _dir: tempfile::TempDir,
 }
 
 /// Runs until there were enough operations.
 pub(super) fn record(kind: Kind, random: &mut Random) -> Recorded {
-    let dir = fast_dir();
-    let (recorder, _attached) = Recorder::attach(dir.path());
-    let published = Arc::new(Mutex::new(None::<Arc<RelayLog>>));
-    let (probed, newest) = (published.clone(), Mutex::new(0));
-    recorder.set_probe(move || {
-        let end = probed.lock().unwrap().as_ref().map(|log| log.published());
-        let mut newest = newest.lock().unwrap();
-        *newest = end.map_or(*newest, |end| number(end.file, end.offset));
-        *newest
-    });
-    let options = options_in(dir.path());
-    let none = SourcePosition::default();
-    let mut run = Run {
-        streams: Streams::new(kind, random),
-        feeders: [feeder(kind, 0, &none), feeder(kind, 1, &none)],
-        next: [0; 2],
-        options,
-        recorder,
-        published,
-        log_thread: None,
-        log: Vec::new(),
-        logs: Vec::new(),
-        purges: vec![(0, 1)],
-    };
-    run.open();
+    let mut run = Run::new(Streams::new(kind, ITEMS, random), 40);
+    run.open().unwrap();
     while run.recorder.operations() < OPERATIONS_MIN {
-        run.step(random);
+        run.step(random).unwrap();
     }
-    run.close();
+    run.close().unwrap();
     Recorded {
         operations: run.recorder.operations(),
         steps: run.recorder.steps(),
@@ -376,8 +362,40 @@ pub(super) fn record(kind: Kind, random: &mut Random) -> Recorded {
 }
 
 impl Run {
-    fn open(&mut self) {
-        let (log_thread, positions) = start(self.streams.kind, &self.options);
+    pub(super) fn new(streams: Streams, rarity: usize) -> Self {
+        let dir = fast_dir();
+        let (recorder, attached) = Recorder::attach(dir.path());
+        let published = Arc::new(Mutex::new(None::<Arc<RelayLog>>));
+        let (probed, newest) = (published.clone(), Mutex::new(0));
+        recorder.set_probe(move || {
+            let end = probed.lock().unwrap().as_ref().map(|log| log.published());
+            let mut newest = newest.lock().unwrap();
+            *newest = end.map_or(*newest, |end| number(end.file, end.offset));
+            *newest
+        });
+        let none = SourcePosition::default();
+        Self {
+            feeders: [
+                feeder(streams.kind, 0, &none),
+                feeder(streams.kind, 1, &none),
+            ],
+            streams,
+            next: [0; 2],
+            options: options_in(dir.path()),
+            recorder,
+            _attached: attached,
+            published,
+            rarity,
+            log_thread: None,
+            log: Vec::new(),
+            logs: Vec::new(),
+            purges: vec![(0, 1)],
+            _dir: dir,
+        }
+    }
+
+    pub(super) fn open(&mut self) -> Outcome {
+        let (log_thread, positions) = start(self.streams.kind, &self.options)?;
         *self.published.lock().unwrap() = Some(log_thread.log().clone());
         self.log_thread = Some(log_thread);
         for (source, position) in positions.iter().enumerate() {
@@ -385,24 +403,35 @@ impl Run {
             self.next[source] = self.streams.index_after(source, position);
         }
         self.collect();
+        Ok(())
     }
 
     /// Ends the log thread.
-    fn end(&mut self) {
+    pub(super) fn stop(&mut self) {
+        // The probe sees the published end for the last time.
+        self.recorder.promised();
         *self.published.lock().unwrap() = None;
         self.log_thread = None;
+    }
+
+    fn end(&mut self) {
+        self.stop();
         self.collect();
         self.logs.push((self.recorder.len(), self.log.clone()));
     }
 
-    fn close(&mut self) {
-        self.log_thread().close().unwrap();
+    pub(super) fn close(&mut self) -> Outcome {
+        self.log_thread().close()?;
         self.end();
+        Ok(())
     }
 
     /// Notes what is in the files now.
     fn collect(&mut self) {
-        let first = self.options.log_dir.read_list().unwrap()[0];
+        let first = self.options.log_dir.read_list().unwrap().first().copied();
+        let Some(first) = first else {
+            return;
+        };
         self.log.retain(|entry| entry.file < first);
         self.log.extend(entries(self.streams.kind, &self.options));
     }
@@ -411,28 +440,32 @@ impl Run {
         self.log_thread.as_mut().unwrap()
     }
 
-    fn step(&mut self, random: &mut Random) {
+    pub(super) fn step(&mut self, random: &mut Random) -> Outcome {
         for _ in 0..=random.below(3) {
-            self.receive(random.below(2), 1 + random.below(3));
+            self.receive(random.below(2), 1 + random.below(3))?;
         }
-        match random.below(60) {
-            0 => return self.restart(),
-            1 => {
-                self.close();
+        match random.below(self.rarity + self.rarity / 2) {
+            0 => {
+                // Without a commit of what was received last.
+                self.end();
                 return self.open();
             }
-            _ => self.log_thread().commit().unwrap(),
+            1 => {
+                self.close()?;
+                return self.open();
+            }
+            _ => self.log_thread().commit()?,
         }
-        match random.below(40) {
+        match random.below(self.rarity) {
             0..4 => self.purge(),
             4 => self.note_replica(random),
             5 => self.write_rescue(),
             6 => self.decide(),
-            _ => {}
+            _ => Ok(()),
         }
     }
 
-    fn receive(&mut self, source: usize, count: usize) {
+    fn receive(&mut self, source: usize, count: usize) -> Outcome {
         let from = self.next[source];
         let end = (from + count).min(self.streams.items[source].len());
         self.next[source] = end;
@@ -443,49 +476,46 @@ impl Run {
             log_thread,
             &mut self.feeders[source],
             items,
-        );
+        )
     }
 
-    /// Without a commit of what was received last.
-    fn restart(&mut self) {
-        self.end();
-        self.open();
-    }
-
-    fn purge(&mut self) {
+    fn purge(&mut self) -> Outcome {
         self.collect();
         let log = self.log_thread().log().clone();
         let files = log.state().files.clone();
         let Some(at) = files.len().checked_sub(FILES_KEPT) else {
-            return;
+            return Ok(());
         };
         self.purges.push((self.recorder.len(), files[at]));
-        purge::purge_to(&log, files[at], SystemTime::now()).unwrap();
-        self.log_thread().serve_requests().unwrap();
+        // If it fails, it is attempted again later, and the log continues.
+        let _ = purge::purge_to(&log, files[at], SystemTime::now());
+        Ok(self.log_thread().serve_requests()?)
     }
 
-    fn note_replica(&mut self, random: &mut Random) {
+    fn note_replica(&mut self, random: &mut Random) -> Outcome {
         let log = self.log_thread().log().clone();
         let file = log.published().file;
         let id = 11 + random.below(3) as u32;
         let end = RelayLogPosition { file, offset: 4 };
         let replicas = &log.retention().replicas;
         replicas.note(seen(id, None, ("h".to_owned(), "u".to_owned()), end));
-        replicas.save().unwrap();
+        let _ = replicas.save();
         // It needs no file.
         replicas.forget(id, &[]);
+        Ok(())
     }
 
-    fn write_rescue(&mut self) {
+    fn write_rescue(&mut self) -> Outcome {
         let log = self.log_thread().log().clone();
         let (part, state) = LogPart::published(&log);
-        bridge::write_rescue(&part, OWN, &state.executed, &|logged| !logged.emptied).unwrap();
+        let _ = bridge::write_rescue(&part, OWN, &state.executed, &|logged| !logged.emptied);
+        Ok(())
     }
 
     /// An administrator continues a source where it is.
-    fn decide(&mut self) {
+    fn decide(&mut self) -> Outcome {
         if self.streams.kind != Kind::MySql {
-            return;
+            return Ok(());
         }
         let counters: Vec<Arc<SourceCounters>> = (0..SOURCES).map(|_| Arc::default()).collect();
         let progress = self.log_thread().log().state().sources[0].clone();
@@ -497,8 +527,6 @@ impl Run {
             change: DeliveredChange::None,
             done: oneshot::channel().0,
         };
-        self.log_thread()
-            .continue_source(continuation, &counters)
-            .unwrap();
+        Ok(self.log_thread().continue_source(continuation, &counters)?)
     }
 }
