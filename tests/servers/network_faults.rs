@@ -11,7 +11,7 @@ use crate::support::relay::{RELAY_HOST, Relay, RelayOptions, SourceOptions};
 use crate::support::replication::{
     StartAt, assert_never_interrupted, attach, settle, wait_for_table,
 };
-use crate::support::servers::{Kind, Server, ServerOptions};
+use crate::support::servers::{Server, ServerOptions};
 use crate::support::tables::assert_same_tables;
 use crate::support::topology::{Mode, replica_options};
 use crate::support::{self, Profile, profile};
