@@ -42,6 +42,7 @@ mod log_alignment;
 mod moved_address;
 mod old_servers;
 mod options;
+mod own_gtids;
 mod own_transactions;
 mod packets;
 mod read_back;
