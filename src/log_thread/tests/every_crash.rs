@@ -8,12 +8,14 @@
 
 mod injected;
 mod run;
+mod streams;
 
 use std::collections::{BTreeSet, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use self::run::{Entry, Kind, Recorded, Streams, entries, record, start};
+use self::run::{Entry, Recorded, entries, record, start};
+use self::streams::{Kind, Streams, feeder, keys, name, send};
 use super::*;
 use crate::data_file::crash_states::{self, Disk, Files, Random, Variety, crashes};
 
@@ -71,14 +73,14 @@ fn check(files: &Files, expected: &Expected<'_>) {
         "{kept} transactions are kept, {served} were served"
     );
 
-    let mut keys = BTreeSet::new();
+    let mut sent = BTreeSet::new();
     for (source, position) in positions.iter().enumerate() {
         let items = &streams.items[source];
         let from = streams.index_after(source, position);
         let to = (from + SENT_AFTER).min(items.len());
-        let mut feeder = run::feeder(streams.kind, source, position);
-        run::send(streams.kind, &mut log_thread, &mut feeder, &items[from..to]).unwrap();
-        keys.extend(run::keys(&items[..to]));
+        let mut feeder = feeder(streams.kind, source, position);
+        send(streams.kind, &mut log_thread, &mut feeder, &items[from..to]).unwrap();
+        sent.extend(keys(&items[..to]));
     }
     log_thread.close().unwrap();
     drop(log_thread);
@@ -87,10 +89,7 @@ fn check(files: &Files, expected: &Expected<'_>) {
     let all = expected.log[..kept].iter().chain(appended);
     let mut all: Vec<&str> = all.map(|entry| &*entry.name).collect();
     all.sort_unstable();
-    let mut once: Vec<String> = keys
-        .iter()
-        .map(|key| run::name(streams.kind, *key))
-        .collect();
+    let mut once: Vec<String> = sent.iter().map(|key| name(streams.kind, *key)).collect();
     once.sort_unstable();
     assert!(
         all == once,

@@ -7,7 +7,8 @@ use std::path::PathBuf;
 
 use rustix::io::Errno;
 
-use super::run::{Kind, Outcome, Run, Streams};
+use super::run::Run;
+use super::streams::{Kind, Outcome, Streams};
 use super::{Expected, check, is_long, seed};
 use crate::data_file::crash_states::{Crash, Disk, Fate, Files, Random};
 use crate::data_file::recorder::Fault;
