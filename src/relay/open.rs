@@ -14,7 +14,7 @@ use crate::protocol::StoredPassword;
 use crate::relay_log::LogDir;
 use crate::relay_log::recover::{Recovered, recover};
 use crate::sender::login::{Account, Accounts, Privileges};
-use crate::sender::{ConnectionLimits, HostNames, SenderOptions};
+use crate::sender::{ConnectionLimits, HostNames, SenderOptions, StatementLimits};
 use crate::tls::{self, PasswordKey, ServerTlsFiles};
 
 /// A relay with its directory, log and sockets open.
@@ -138,6 +138,11 @@ pub(super) fn tls_files(config: &Config) -> Option<ServerTlsFiles> {
     Some(ServerTlsFiles { cert, key, ca })
 }
 
+/// A size of the configuration in bytes of memory.
+fn size(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}
+
 fn sender_options(config: &Config, data_dir: &DataDir) -> Result<SenderOptions, RelayError> {
     let files = tls_files(config);
     let users = config.users.iter().map(|user| Account {
@@ -174,6 +179,10 @@ fn sender_options(config: &Config, data_dir: &DataDir) -> Result<SenderOptions, 
             total: config.limits.max_connections as usize,
             per_address: config.limits.max_connections_per_address as usize,
             reserved: config.limits.reserved_connections as usize,
+        },
+        statement_limits: StatementLimits {
+            statement_len: size(config.limits.max_statement_size),
+            result_len: size(config.limits.max_result_size),
         },
     })
 }

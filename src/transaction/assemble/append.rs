@@ -31,9 +31,7 @@ impl Assembler {
             ),
         })?;
         let size = around + rewritten.len() as u64;
-        if self.body.len() + size > TRANSACTION_LEN_MAX {
-            return Err(TransactionError::TooLarge);
-        }
+        self.check_len(size)?;
         let event_size = u32::try_from(size).map_err(|_| TransactionError::TooLarge)?;
         let head = EventHeader {
             event_size,
@@ -62,12 +60,19 @@ impl Assembler {
     }
 
     pub(super) fn append(&mut self, bytes: &[u8]) -> Result<(), TransactionError> {
-        if self.body.len() + bytes.len() as u64 > TRANSACTION_LEN_MAX {
-            return Err(TransactionError::TooLarge);
-        }
+        self.check_len(bytes.len() as u64)?;
         self.body
             .append(bytes)
             .map_err(|cause| self.body_error(cause))
+    }
+
+    /// Whether the open transaction may get so many more bytes.
+    fn check_len(&self, more: u64) -> Result<(), TransactionError> {
+        match self.body.len() + more {
+            len if len <= self.len_max => Ok(()),
+            len if len > TRANSACTION_LEN_MAX => Err(TransactionError::TooLarge),
+            _ => Err(TransactionError::OverLimit { max: self.len_max }),
+        }
     }
 
     pub(super) fn body_error(&self, cause: BodyError) -> TransactionError {
