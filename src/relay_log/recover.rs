@@ -78,11 +78,7 @@ pub fn recover(log_dir: &LogDir, source_names: &[Arc<str>]) -> Result<Option<Rec
     let purged = check_older(log_dir, &binding, &files, last)?;
     let head = FileHead::read(&log_dir.log_path(last))?;
     binding.check(last, &head)?;
-    let mut repairs: Vec<String> = binding
-        .mark_damage()
-        .map(str::to_owned)
-        .into_iter()
-        .collect();
+    let mut repairs = Vec::new();
     let (durable, good) = find_ends(log_dir, last, &head, &binding, &mut repairs)?;
     let mut index = IndexReader::open(&log_dir.index_path(last))?;
     while index.next_number() * (RECORD_LEN as u64) < good.index && index.next_record()?.is_some() {
@@ -256,6 +252,7 @@ fn find_ends(
     binding: &LogBinding,
     repairs: &mut Vec<String>,
 ) -> Result<(Ends, Ends), LogError> {
+    repairs.extend(binding.mark_damage().map(str::to_owned));
     let index_path = log_dir.index_path(number);
     let log_path = log_dir.log_path(number);
     let IndexScan { last, damage } = scan_index(&index_path)?;
