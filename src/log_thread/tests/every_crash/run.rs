@@ -223,10 +223,10 @@ impl Run {
 
     /// Ends the log thread.
     pub(super) fn stop(&mut self) {
+        self.log_thread = None;
         // The probe sees the published end for the last time.
         self.recorder.promised();
         *self.published.lock().unwrap() = None;
-        self.log_thread = None;
     }
 
     fn end(&mut self) {
