@@ -82,6 +82,7 @@ use crate::relay_log::RelayLog;
 use admission::Admission;
 pub use admission::ConnectionLimits;
 pub use answer::Answer;
+pub use budget::StatementLimits;
 use counters::Counters;
 pub use environment::{HostNames, SenderOptions};
 use environment::{SessionEnvironment, stopping};

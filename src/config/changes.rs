@@ -43,6 +43,10 @@ impl Config {
             },
             sources: sources.collect(),
             admin: self.admin.clone(),
+            limits: LimitsConfig {
+                max_transaction_size: self.limits.max_transaction_size,
+                ..new.limits
+            },
             ..new.clone()
         }
     }
@@ -221,12 +225,18 @@ fn of_limits(limits: &LimitsConfig) -> Section {
         max_connections_per_address,
         reserved_connections,
         login_timeout,
+        max_statement_size,
+        max_result_size,
+        max_transaction_size,
     } = limits;
     Section::new("[limits]".to_owned())
         .with("max_connections", max_connections)
         .with("max_connections_per_address", max_connections_per_address)
         .with("reserved_connections", reserved_connections)
         .with("login_timeout", show_duration(*login_timeout))
+        .with("max_statement_size", show_size(*max_statement_size))
+        .with("max_result_size", show_size(*max_result_size))
+        .with("max_transaction_size", show_size(*max_transaction_size))
 }
 
 fn of_alert(alert: &AlertConfig) -> Section {

@@ -93,6 +93,12 @@ pub struct LimitsConfig {
     pub reserved_connections: u32,
     /// Time limit of a client's login. Default 10 s.
     pub login_timeout: Duration,
+    /// The longest statement of a client, in bytes. Default 1 MiB.
+    pub max_statement_size: u64,
+    /// The most bytes of a statement's values and of its result. Default 16 MiB.
+    pub max_result_size: u64,
+    /// The largest transaction of a source, in bytes, as it is kept. Default 4 GiB.
+    pub max_transaction_size: u64,
 }
 
 /// `[alert]`: what makes `status` degraded.

@@ -6,6 +6,7 @@ mod copies;
 mod crash;
 mod decisions;
 mod disk;
+mod every_crash;
 mod formats;
 mod large_events;
 mod limits;

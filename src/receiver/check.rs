@@ -53,6 +53,7 @@ impl ReceiverOptions {
             report: (String::new(), 0),
             spill_dir: PathBuf::new(),
             spill_size: 0,
+            max_transaction_size: u64::MAX,
         }
     }
 

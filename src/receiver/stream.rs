@@ -257,6 +257,7 @@ impl Stream<'_> {
         let before_start = self.start.is_some();
         let assembler = self.assembler.get_or_insert_with(|| {
             let mut new = Assembler::new(self.assembler_options.clone(), format.clone());
+            new.limit_transactions(self.options.max_transaction_size);
             new.set_before_start(before_start);
             new
         });

@@ -15,7 +15,7 @@ use crate::protocol::StoredPassword;
 use crate::relay_log::LogDir;
 use crate::relay_log::recover::{Recovered, recover};
 use crate::sender::login::{Account, Accounts, Privileges};
-use crate::sender::{ConnectionLimits, HostNames, SenderOptions};
+use crate::sender::{ConnectionLimits, HostNames, SenderOptions, StatementLimits};
 use crate::tls::{self, PasswordKey, ServerTls, ServerTlsFiles, TlsError};
 
 /// A relay with its directory, log and sockets open.
@@ -141,6 +141,11 @@ pub(super) fn tls_files(config: &Config) -> Option<ServerTlsFiles> {
     Some(ServerTlsFiles { cert, key, ca })
 }
 
+/// A size of the configuration in bytes of memory.
+fn size(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}
+
 /// The listener's certificate.
 pub(super) fn tls_of(config: &Config) -> Result<ServerTls, TlsError> {
     tls::server_config(tls_files(config).as_ref(), &config.relay.data_dir)
@@ -186,6 +191,10 @@ pub(super) fn sender_options(
             total: config.limits.max_connections as usize,
             per_address: config.limits.max_connections_per_address as usize,
             reserved: config.limits.reserved_connections as usize,
+        },
+        statement_limits: StatementLimits {
+            statement_len: size(config.limits.max_statement_size),
+            result_len: size(config.limits.max_result_size),
         },
     }
 }

@@ -226,6 +226,7 @@ impl Pipeline {
                 ),
                 spill_dir: log_dir.spool_path(),
                 spill_size: usize::try_from(config.log.spill_size).unwrap_or(usize::MAX),
+                max_transaction_size: config.limits.max_transaction_size,
             };
             (options, source.status.clone())
         });

@@ -83,6 +83,8 @@ pub struct Assembler {
     moved: bool,
     before_start: bool,
     pool: BufferPool,
+    /// The most bytes of a transaction. Invariant: at most [`TRANSACTION_LEN_MAX`].
+    len_max: u64,
 }
 
 impl Assembler {
@@ -103,7 +105,13 @@ impl Assembler {
             moved: false,
             before_start: false,
             pool: BufferPool::default(),
+            len_max: TRANSACTION_LEN_MAX,
         }
+    }
+
+    /// Refuses transactions of more than `max` bytes, as they are kept.
+    pub fn limit_transactions(&mut self, max: u64) {
+        self.len_max = max.min(TRANSACTION_LEN_MAX);
     }
 
     /// Continues in `file` of the source. An open transaction is dropped: the source was interrupted

@@ -51,6 +51,7 @@ mod matrix;
 mod mixed_versions;
 mod moved_address;
 mod moved_replica;
+mod network_faults;
 mod no_gtids;
 mod no_gtids_start;
 mod old_files;

@@ -60,6 +60,7 @@ impl Session {
                 host: &host,
                 privileges,
                 waits: &waits,
+                limits: environment.options.statement_limits,
             };
             let answer = queries::answer(&text, relay, &mut variables, caller);
             tracing::debug!(connection_id, %text, refused = answer.is_err(), "statement");

@@ -31,9 +31,7 @@ impl Assembler {
             ),
         })?;
         let size = around + rewritten.len() as u64;
-        if self.body.len() + size > TRANSACTION_LEN_MAX {
-            return Err(TransactionError::TooLarge);
-        }
+        self.check_len(size)?;
         let event_size = u32::try_from(size).map_err(|_| TransactionError::TooLarge)?;
         let head = EventHeader {
             event_size,
@@ -62,14 +60,14 @@ impl Assembler {
     }
 
     pub(super) fn append(&mut self, bytes: &[u8]) -> Result<(), TransactionError> {
-        self.check_len(bytes)?;
+        self.check_len(bytes.len() as u64)?;
         let appended = self.body.append(bytes);
         appended.map_err(|cause| self.body_error(cause))
     }
 
     /// Appends bytes of an event as it was received. The transaction is abandoned if its checksum does not match.
     pub(super) fn append_verified(&mut self, bytes: &[u8]) -> Result<(), TransactionError> {
-        self.check_len(bytes)?;
+        self.check_len(bytes.len() as u64)?;
         let appended = self.body.append_verified(bytes);
         appended.map_err(|cause| self.body_error(cause))
     }
@@ -82,10 +80,12 @@ impl Assembler {
         }
     }
 
-    fn check_len(&self, bytes: &[u8]) -> Result<(), TransactionError> {
-        match self.body.len() + bytes.len() as u64 > TRANSACTION_LEN_MAX {
-            true => Err(TransactionError::TooLarge),
-            false => Ok(()),
+    /// Whether the open transaction may get so many more bytes.
+    fn check_len(&self, more: u64) -> Result<(), TransactionError> {
+        match self.body.len() + more {
+            len if len <= self.len_max => Ok(()),
+            len if len > TRANSACTION_LEN_MAX => Err(TransactionError::TooLarge),
+            _ => Err(TransactionError::OverLimit { max: self.len_max }),
         }
     }
 
