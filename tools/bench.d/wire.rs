@@ -21,10 +21,13 @@ pub struct WireSource {
     dump: Arc<Dump>,
 }
 
+type Recording = Arc<Mutex<Vec<u8>>>;
+
 #[derive(Default)]
 struct Dump {
-    /// While it is recorded.
-    recording: Mutex<Vec<u8>>,
+    /// The answer to each dump request of the first run: a relay reads the beginning of a file on another connection
+    /// before it follows the source.
+    recordings: Mutex<Vec<Recording>>,
     /// Once it is complete.
     complete: Mutex<Option<Arc<Vec<u8>>>>,
     /// When the newest dump was requested.
@@ -41,16 +44,19 @@ impl WireSource {
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 let dump = own.clone();
+                let _ = client.set_nodelay(true);
                 thread::spawn(move || dump.serve(client, server_port));
             }
         });
         WireSource { port, dump }
     }
 
-    /// What was recorded is the whole dump; it is sent from now on.
+    /// The longest answer that was recorded is the whole dump; it is sent from now on.
     pub fn finish_recording(&self) -> Arc<Vec<u8>> {
-        let mut recording = self.dump.recording.lock().expect("no panic");
-        let bytes = Arc::new(std::mem::take(&mut *recording));
+        let recordings = std::mem::take(&mut *self.dump.recordings.lock().expect("no panic"));
+        let recorded = recordings.iter();
+        let recorded = recorded.map(|one| std::mem::take(&mut *one.lock().expect("no panic")));
+        let bytes = Arc::new(recorded.max_by_key(Vec::len).expect("a dump was recorded"));
         *self.dump.complete.lock().expect("no panic") = Some(bytes.clone());
         bytes
     }
@@ -67,17 +73,18 @@ impl Dump {
         let Ok(server) = TcpStream::connect(("127.0.0.1", server_port)) else {
             return;
         };
-        let records = Arc::new(Mutex::new(false));
+        let _ = server.set_nodelay(true);
+        let records = Arc::new(Mutex::new(None));
         let (mut from_server, mut to_client) = (
             server.try_clone().expect("a socket"),
             client.try_clone().expect("a socket"),
         );
-        let (own, is_recording) = (self.clone(), records.clone());
+        let recording: Arc<Mutex<Option<Recording>>> = records.clone();
         thread::spawn(move || {
             let mut block = vec![0; BLOCK_LEN];
             while let Ok(len @ 1..) = from_server.read(&mut block) {
-                if *is_recording.lock().expect("no panic") {
-                    let mut recording = own.recording.lock().expect("no panic");
+                if let Some(recording) = &*recording.lock().expect("no panic") {
+                    let mut recording = recording.lock().expect("no panic");
                     recording.extend_from_slice(&block[..len]);
                 }
                 if to_client.write_all(&block[..len]).is_err() {
@@ -95,7 +102,7 @@ impl Dump {
         &self,
         mut client: &TcpStream,
         mut server: &TcpStream,
-        records: &Mutex<bool>,
+        records: &Mutex<Option<Recording>>,
     ) -> std::io::Result<()> {
         loop {
             let mut packet = vec![0; 4];
@@ -116,7 +123,12 @@ impl Dump {
                     client.write_all(&bytes)?;
                     continue;
                 }
-                *records.lock().expect("no panic") = true;
+                let recording = Recording::default();
+                self.recordings
+                    .lock()
+                    .expect("no panic")
+                    .push(recording.clone());
+                *records.lock().expect("no panic") = Some(recording);
             }
             server.write_all(&packet)?;
         }
