@@ -10,6 +10,7 @@
 #![doc = include_str!("config/options.md")]
 
 mod address_range;
+mod channels;
 mod error;
 mod filter_rules;
 mod password;
@@ -30,7 +31,11 @@ use std::path::Path;
 use zeroize::Zeroizing;
 
 pub use self::address_range::AddressRange;
+pub use self::channels::{
+    ChangedSettings, Channel, ChannelChange, ChannelChanges, ChannelsError,
+};
 pub use self::error::{ConfigError, Problem};
+pub use self::password::read_again as read_password_again;
 pub use self::settings::{
     AdminConfig, AlertConfig, CompressionChoice, Config, FilterConfig, FlavorChoice,
     ListenerTlsConfig, LogConfig, Privilege, RelayConfig, SourceCompression, SourceConfig,
