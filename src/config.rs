@@ -31,9 +31,7 @@ use std::path::Path;
 use zeroize::Zeroizing;
 
 pub use self::address_range::AddressRange;
-pub use self::channels::{
-    ChangedSettings, Channel, ChannelChange, ChannelChanges, ChannelsError,
-};
+pub use self::channels::{ChangedSettings, Channel, ChannelChange, ChannelChanges, ChannelsError};
 pub use self::error::{ConfigError, Problem};
 pub use self::password::read_again as read_password_again;
 pub use self::settings::{

@@ -55,6 +55,7 @@ mod semi_sync;
 mod session;
 mod set_statement;
 mod shows;
+mod source_changes;
 mod source_rows;
 mod sql;
 mod sql_errors;
@@ -90,6 +91,9 @@ pub use known::remember_all;
 pub use queries::answer as answer_statement;
 pub use relay_view::RelayView;
 pub use replicas::{ReplicaReport, Replicas};
+pub use source_changes::{
+    ChangedSources, SourceAccess, SourceChange, SourceChangeError, SourceChanges,
+};
 pub use source_rows::{SourceRow, SourceRowError, SourceRowState, SourceRows};
 use sql_errors::no_log_yet;
 pub use statement_context::Caller;
@@ -110,7 +114,7 @@ pub async fn run(
     options: Arc<SenderOptions>,
     log: watch::Receiver<Option<Arc<RelayLog>>>,
     replicas: Arc<Replicas>,
-    sources: SourceRows,
+    sources: SourceAccess,
     mut shutdown: watch::Receiver<bool>,
 ) {
     let admission = Admission::new(options.limits);

@@ -75,7 +75,7 @@ pub(super) async fn find(
         has_filter: options
             .sources
             .iter()
-            .any(|one| one.filter != FilterConfig::default()),
+            .any(|(_, one)| one.filter != FilterConfig::default()),
         address: Address::of(&options.listen, options.user.as_deref()),
         host: config.host.clone(),
         port: config.port,

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use binrelay::config::{Config, FlavorChoice};
+use binrelay::config::{ChannelChanges, Config, FlavorChoice};
 use binrelay::receiver::{
     self, Identities, ReceiverOptions, auto_increment_collision, changed_starts, check_source,
 };
@@ -27,7 +27,11 @@ pub struct CheckArgs {
 }
 
 /// Prints the warnings about a valid configuration, then checks its sources.
-pub fn run(_args: CheckArgs, config: Config) -> anyhow::Result<Outcome> {
+pub fn run(_args: CheckArgs, mut config: Config) -> anyhow::Result<Outcome> {
+    let changes = ChannelChanges::load(&config.relay.data_dir)?;
+    let differences = changes.sentences(&config.sources, &config.relay.data_dir);
+    let wanted = changes.apply(&config.sources, &config.filter).into_iter();
+    config.sources = wanted.map(|source| source.config).collect();
     let mut out = Stdout::lock();
     let file = config.path.display();
     writeln!(
@@ -35,6 +39,9 @@ pub fn run(_args: CheckArgs, config: Config) -> anyhow::Result<Outcome> {
         "{file}: the configuration is valid; sources: {}",
         config.sources.len()
     )?;
+    for difference in &differences {
+        writeln!(out, "{difference}")?;
+    }
     for warning in &config.warnings {
         writeln!(out, "{file}: warning: {warning}")?;
     }

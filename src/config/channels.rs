@@ -138,10 +138,7 @@ impl ChangedSettings {
         replace(&mut self.auto_position, newer.auto_position);
         replace(&mut self.connect_retry, newer.connect_retry);
         replace(&mut self.read_timeout, newer.read_timeout);
-        replace(
-            &mut self.get_source_public_key,
-            newer.get_source_public_key,
-        );
+        replace(&mut self.get_source_public_key, newer.get_source_public_key);
         replace(
             &mut self.source_public_key_file,
             newer.source_public_key_file,
@@ -359,12 +356,8 @@ impl ChannelChanges {
             Some(sentence)
         });
         let stopped = self.channels.iter().filter(|change| change.is_stopped);
-        let stopped = stopped.map(|change| {
-            format!(
-                "source {} is stopped until START, by {file}",
-                change.name
-            )
-        });
+        let stopped = stopped
+            .map(|change| format!("source {} is stopped until START, by {file}", change.name));
         sentences.chain(stopped).collect()
     }
 }
@@ -392,6 +385,64 @@ impl SourceConfig {
             source_public_key_file: None,
             filter: filter.clone(),
         }
+    }
+
+    /// Whether all settings are the same, whatever was learnt about the sources.
+    pub fn has_same_settings(&self, other: &Self) -> bool {
+        let Self {
+            name,
+            host,
+            port,
+            user,
+            password,
+            password_file,
+            start,
+            auto_position,
+            semi_sync,
+            connect_retry,
+            connect_retry_max,
+            read_timeout,
+            compression,
+            tls,
+            offered_tls: _,
+            get_source_public_key,
+            source_public_key_file,
+            filter,
+        } = self;
+        // A password in a file is read for each connection.
+        let is_same_password = match password_file {
+            Some(_) => true,
+            None => password.expose() == other.password.expose(),
+        };
+        is_same_password
+            && (name, host, port, user, password_file)
+                == (
+                    &other.name,
+                    &other.host,
+                    &other.port,
+                    &other.user,
+                    &other.password_file,
+                )
+            && (start, auto_position, semi_sync, compression)
+                == (
+                    &other.start,
+                    &other.auto_position,
+                    &other.semi_sync,
+                    &other.compression,
+                )
+            && (connect_retry, connect_retry_max, read_timeout)
+                == (
+                    &other.connect_retry,
+                    &other.connect_retry_max,
+                    &other.read_timeout,
+                )
+            && (tls, get_source_public_key, source_public_key_file)
+                == (
+                    &other.tls,
+                    &other.get_source_public_key,
+                    &other.source_public_key_file,
+                )
+            && filter == &other.filter
     }
 
     /// Whether a name may be that of a source.
@@ -477,7 +528,8 @@ impl ChannelText {
             host: settings.host.clone(),
             port: settings.port,
             user: settings.user.clone(),
-            password: password.map(|password| PasswordText(Zeroizing::new(password.expose().to_owned()))),
+            password: password
+                .map(|password| PasswordText(Zeroizing::new(password.expose().to_owned()))),
             start: settings.start.as_ref().map(SourceStart::to_string),
             auto_position: settings.auto_position,
             connect_retry: settings.connect_retry.map(show_duration),
@@ -564,7 +616,9 @@ impl TlsText {
             TlsMode::VerifyCa,
             TlsMode::VerifyIdentity,
         ];
-        let mode = modes.into_iter().find(|mode| mode.to_string() == self.mode)?;
+        let mode = modes
+            .into_iter()
+            .find(|mode| mode.to_string() == self.mode)?;
         let verifies = matches!(mode, TlsMode::VerifyCa | TlsMode::VerifyIdentity);
         let is_complete = self.cert.is_some() == self.key.is_some();
         (is_complete && (!verifies || self.ca.is_some())).then_some(ClientTls {
@@ -575,3 +629,6 @@ impl TlsText {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -85,7 +85,7 @@ impl Session {
         let mut kill = self.registration.client.follow_kill();
         let mut shutdown = self.environment.shutdown.clone();
         let log = self.environment.log();
-        let waiting = wait.run(log.as_deref(), &self.environment.sources);
+        let waiting = wait.run(log.as_deref(), &self.environment.sources.rows);
         tokio::select! {
             value = waiting => Ok(Some(value)),
             () = killed(&mut kill) => Ok(None),
@@ -196,7 +196,8 @@ fn relay_view<'a>(
         version,
         flavor: Flavor::of_version(version),
         host: &environment.options.host,
-        sources: &environment.sources,
+        sources: &environment.sources.rows,
+        changes: &environment.sources.changes,
         server_id: environment.options.server_id,
         server_uuid: environment.options.server_uuid,
         write_timeout: environment.options.write_timeout,

@@ -18,7 +18,10 @@ use crate::protocol::command::{self, BinlogDump, BinlogDumpGtid};
 use crate::protocol::response::{is_eof, is_error, parse_error};
 use crate::relay_log::{LogDir, LogOptions, RelayLog};
 use crate::sender::login::{Account, Accounts, Privileges};
-use crate::sender::{ConnectionLimits, HostNames, Replicas, SenderOptions, SourceRows};
+use crate::sender::{
+    ChangedSources, ConnectionLimits, HostNames, Replicas, SenderOptions, SourceAccess,
+    SourceChanges, SourceRows,
+};
 use crate::tls::{ClientTls, OfferedTls, PasswordKey, TlsMode, server_config};
 use crate::transaction::{Assembler, AssemblerOptions};
 use std::sync::Arc;
@@ -286,7 +289,10 @@ impl TestSender {
             Arc::new(options),
             log_slot,
             replicas.clone(),
-            SourceRows::new(Vec::new),
+            SourceAccess {
+                rows: SourceRows::new(Vec::new),
+                changes: SourceChanges::new(|_| Ok(ChangedSources::default())),
+            },
             stop,
         ));
         TestSender {
