@@ -6,7 +6,7 @@
 //! ```
 //! [`run`] accepts, within the limits of `admission`; `login` authenticates; `session` is one client's command loop. SQL: `queries`
 //! answers a statement, with `sql`, `cursor` and `expression` reading it, `shows`, `set_statement`,
-//! `kill`, `purge_statement` (with `datetime`), `variables` and `information_schema` answering it, and `binlog_events` and `event_info`
+//! `kill`, `purge_statement` (with `datetime`), `source_statements` and `change_statement`, `variables` and `information_schema` answering it, and `binlog_events` and `event_info`
 //! listing a file's events. Dumps: `dump_request` finds where a stream starts and `stream` runs it:
 //! `block_reader` reads the log, `walk` decides event by event, `packets` frames the events, `semi_sync` records
 //! acknowledgements, `until` where MariaDB's UNTIL ends it,
@@ -22,6 +22,7 @@ mod answer;
 mod binlog_events;
 mod block_reader;
 mod budget;
+mod change_statement;
 mod control_events;
 mod counters;
 mod cursor;
@@ -56,7 +57,9 @@ mod session;
 mod set_statement;
 mod shows;
 mod source_changes;
+mod source_errors;
 mod source_rows;
+mod source_statements;
 mod sql;
 mod sql_errors;
 mod statement_context;

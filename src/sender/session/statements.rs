@@ -15,6 +15,7 @@ use crate::sender::environment::{SessionEnvironment, stopping};
 use crate::sender::queries;
 use crate::sender::relay_view::RelayView;
 use crate::sender::replicas::killed;
+use crate::sender::source_statements;
 use crate::sender::statement_context::Caller;
 use crate::sender::value::Value;
 use crate::sender::waits::{Wait, Waits};
@@ -62,7 +63,13 @@ impl Session {
                 waits: &waits,
             };
             let answer = queries::answer(&text, relay, &mut variables, caller);
-            tracing::debug!(connection_id, %text, refused = answer.is_err(), "statement");
+            let shown = source_statements::without_password(&text);
+            tracing::debug!(
+                connection_id,
+                text = shown,
+                refused = answer.is_err(),
+                "statement"
+            );
             (variables, answer, waits)
         });
         match answered.await {
