@@ -1,4 +1,4 @@
-//! The unix socket that answers `binrelay status`, `continue`, `position`, `attach`, `missing` and `conflicts`: each client sends one JSON
+//! The unix socket that answers `binrelay status`, `continue`, `forget`, `position`, `attach`, `missing` and `conflicts`: each client sends one JSON
 //! object as a line, gets one as the answer, and the connection is closed. A client that sends nothing gets
 //! the status.
 
@@ -36,6 +36,8 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 const CLIENTS_MAX: usize = 16;
 /// The most requests to decide or to attach that wait for their results. Others are refused.
 const WAITING_MAX: usize = 64;
+/// Time limit for recording that a replica is forgotten.
+const FORGET_TIMEOUT: Duration = Duration::from_secs(30);
 /// Time limit for a decision about a source.
 const CONTINUE_TIMEOUT: Duration = Duration::from_secs(120);
 
@@ -60,6 +62,11 @@ pub enum Request {
     Missing(MissingRequest),
     /// The conflicts of the sources; for a [`ConflictReport`].
     Conflicts,
+    /// A replica does not come back.
+    Forget {
+        /// Its server_id.
+        server_id: u32,
+    },
 }
 
 /// The answer to a decision.
@@ -85,6 +92,28 @@ pub struct Answering {
     pub adoption: Arc<Adoption>,
     /// Disconnects all replicas; they connect again by themselves.
     pub disconnect_replicas: Arc<dyn Fn() + Send + Sync>,
+    /// Forgets the missing replicas with a server_id. It blocks.
+    pub forget: Arc<dyn Fn(u32) -> Decided + Send + Sync>,
+}
+
+/// Whether the socket of a killed relay is at the path.
+///
+/// # Errors
+/// When another relay answers there, or something else exists there.
+pub async fn is_left_over(path: &Path) -> io::Result<bool> {
+    let in_use = |text| Err(io::Error::new(io::ErrorKind::AddrInUse, text));
+    match std::fs::symlink_metadata(path) {
+        Ok(found) if !found.file_type().is_socket() => {
+            in_use("a file that is not a socket exists there; set [admin] socket to another path")
+        }
+        Ok(_) => match UnixStream::connect(path).await {
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(true),
+            // A socket that is too busy to answer is still in use.
+            _ => in_use("another binrelay answers there; set [admin] socket to another path"),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Opens the socket. The socket of a killed relay is replaced; one that answers is not.
@@ -92,26 +121,8 @@ pub struct Answering {
 /// # Errors
 /// When another relay answers there, or the socket cannot be created.
 pub async fn listen(path: &Path) -> io::Result<UnixListener> {
-    let in_use = |text| Err(io::Error::new(io::ErrorKind::AddrInUse, text));
-    match std::fs::symlink_metadata(path) {
-        Ok(found) if !found.file_type().is_socket() => {
-            return in_use(
-                "a file that is not a socket exists there; set [admin] socket to another path",
-            );
-        }
-        Ok(_) => match UnixStream::connect(path).await {
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                std::fs::remove_file(path)?;
-            }
-            // A socket that is too busy to answer is still in use.
-            _ => {
-                return in_use(
-                    "another binrelay answers there; set [admin] socket to another path",
-                );
-            }
-        },
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error),
+    if is_left_over(path).await? {
+        std::fs::remove_file(path)?;
     }
     let listener = UnixListener::bind(path)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;
@@ -218,6 +229,11 @@ async fn answer(
             let conflicts = answering.parts.found_conflicts();
             let report = conflicts.map(|found| found.report());
             serde_json::to_vec(&report.unwrap_or_default())?
+        }
+        Ok(Request::Forget { server_id }) => {
+            let forget = answering.forget.clone();
+            let forgetting = tokio::task::spawn_blocking(move || forget(server_id));
+            serde_json::to_vec(&forgetting.await.map_err(io::Error::other)?)?
         }
         Err(error) => serde_json::to_vec(&Decided::Refused(format!(
             "the request cannot be read ({error}): use a client of the relay's version"
@@ -355,6 +371,15 @@ pub async fn ask_continue(
         new_history,
     };
     exchange(socket, &request, CONTINUE_TIMEOUT + ANSWER_TIMEOUT).await
+}
+
+/// Has the relay at `socket` forget the missing replicas with this server_id.
+///
+/// # Errors
+/// As [`ask`].
+pub async fn ask_to_forget(socket: &Path, server_id: u32) -> io::Result<Decided> {
+    let limit = FORGET_TIMEOUT + ANSWER_TIMEOUT;
+    exchange(socket, &Request::Forget { server_id }, limit).await
 }
 
 /// Sends a request; returns the answer.

@@ -1,14 +1,10 @@
-//! Files in the data directory: how they are opened, and replacing a small one in one step, so that a
-//! crash leaves either the old file or the new one, never a part.
+//! Replacing a small file in one step, so that a crash leaves either the old file or the new one, never a
+//! part.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::io;
 use std::path::{Path, PathBuf};
 
-/// The flag for `custom_flags` with which a symbolic link is refused instead of followed: someone else
-/// may have put it there. Whoever creates or truncates a file in the data directory uses it.
-pub const NO_FOLLOW: i32 = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
+use crate::data_file::{self, DataFile};
 
 /// Why a file could not be replaced.
 #[derive(Debug, thiserror::Error)]
@@ -42,40 +38,35 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), AtomicFileErr
     temporary_name.push(".new");
     let temporary = path.with_file_name(temporary_name);
     let replaced = write_new(&temporary, bytes, mode).and_then(|()| {
-        fs::rename(&temporary, path).map_err(|cause| failed("rename a new file to", path, cause))
+        data_file::rename(&temporary, path)
+            .map_err(|cause| failed("rename a new file to", path, cause))
     });
     if replaced.is_err() {
         // The first error is the one to report; usually the file does not exist.
-        let _ = fs::remove_file(&temporary);
+        let _ = data_file::remove(&temporary);
         return replaced;
     }
     let directory = match path.parent() {
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),
     };
-    File::open(directory)
-        .and_then(|opened| opened.sync_all())
-        .map_err(|cause| failed("sync the directory", directory, cause))
+    data_file::sync_dir(directory).map_err(|cause| failed("sync the directory", directory, cause))
 }
 
 /// Creates the temporary file. One that a killed process left is removed, not reused: its mode
 /// may be another, and another process may have it open.
 fn write_new(temporary: &Path, bytes: &[u8], mode: u32) -> Result<(), AtomicFileError> {
-    match fs::remove_file(temporary) {
+    match data_file::remove(temporary) {
         Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
             return Err(failed("remove", temporary, cause));
         }
         _ => {}
     }
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .open(temporary)
+    let file = DataFile::create_new(temporary, mode)
         .map_err(|cause| failed("create", temporary, cause))?;
-    file.set_permissions(fs::Permissions::from_mode(mode))
+    file.set_mode(mode)
         .map_err(|cause| failed("set the permissions of", temporary, cause))?;
-    file.write_all(bytes)
+    file.write_all_at(bytes, 0)
         .map_err(|cause| failed("write", temporary, cause))?;
     file.sync_all()
         .map_err(|cause| failed("sync", temporary, cause))
@@ -92,6 +83,7 @@ fn failed(operation: &'static str, path: &Path, cause: io::Error) -> AtomicFileE
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::{self, File};
     use std::os::unix::fs::PermissionsExt;
 
     fn names(dir: &Path) -> Vec<String> {

@@ -8,6 +8,7 @@ mod config_file;
 mod conflicts;
 mod continue_source;
 mod dump;
+mod forget;
 mod generate;
 mod help;
 mod last_of;
@@ -53,6 +54,7 @@ enum Command {
     Check(check::CheckArgs),
     Status(status::StatusArgs),
     Continue(continue_source::ContinueArgs),
+    Forget(forget::ForgetArgs),
     Dump(dump::DumpArgs),
     Verify(verify::VerifyArgs),
     List(list::ListArgs),
@@ -130,6 +132,7 @@ fn execute(arguments: Arguments) -> anyhow::Result<Outcome> {
         }
         Command::Status(args) => status::run(args),
         Command::Continue(args) => continue_source::run(args),
+        Command::Forget(args) => forget::run(args),
         Command::Dump(args) => dump::run(args),
         Command::Verify(args) => verify::run(args),
         Command::List(args) => {

@@ -3,20 +3,21 @@
 //! ```text
 //! data_dir/
 //!   auto.cnf     the relay's server_uuid, as mysqld keeps it
+//!   channels.toml   what statements changed about the sources
 //!   history-changed.NAME   why a source is failed until an administrator decides (`binrelay continue`)
 //!   history-reserve.NAME   becomes that file if it cannot be written, because the disk is full
 //!   LOCK         held by the running process
 //!   spool/       large transactions being assembled; emptied at start
 //! ```
 
-use std::fs::{self, File, OpenOptions};
+use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 
-use crate::atomic_file::{self, AtomicFileError, NO_FOLLOW};
+use crate::atomic_file::{self, AtomicFileError};
+use crate::data_file::{self, DataFile};
 use crate::gtid::Uuid;
 
 /// How the names of spool files begin; see `transaction/spill.rs`.
@@ -82,7 +83,7 @@ pub struct DataDir {
     path: PathBuf,
     server_uuid: Uuid,
     /// Held for as long as the process lives.
-    _lock: File,
+    _lock: DataFile,
 }
 
 impl DataDir {
@@ -100,9 +101,7 @@ impl DataDir {
         };
         empty_spool(&path.join("spool"))?;
         // What was created is still there after a crash of the machine.
-        File::open(path)
-            .and_then(|opened| opened.sync_all())
-            .map_err(|cause| io_error("sync the directory", path, cause))?;
+        data_file::sync_dir(path).map_err(|cause| io_error("sync the directory", path, cause))?;
         Ok(Self {
             path: path.to_owned(),
             server_uuid,
@@ -121,6 +120,32 @@ impl DataDir {
     }
 }
 
+/// Whether a process holds the directory, which need not exist. The lock is tried for a moment, and shared, so that two
+/// that ask do not disturb each other.
+///
+/// # Errors
+/// When its lock file cannot be opened.
+pub fn is_in_use(path: &Path) -> Result<bool, DataDirError> {
+    let file = path.join("LOCK");
+    let lock = match data_file::open_to_read(&file) {
+        Ok(lock) => lock,
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) =>
+        {
+            return Ok(false);
+        }
+        Err(cause) => return Err(io_error("open", &file, cause)),
+    };
+    match flock(&lock, FlockOperation::NonBlockingLockShared) {
+        Ok(()) => Ok(false),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(true),
+        Err(cause) => Err(io_error("lock", &file, cause.into())),
+    }
+}
+
 fn io_error(action: &'static str, path: &Path, cause: io::Error) -> DataDirError {
     DataDirError::Io {
         action,
@@ -131,11 +156,7 @@ fn io_error(action: &'static str, path: &Path, cause: io::Error) -> DataDirError
 
 fn create_dir(path: &Path) -> Result<(), DataDirError> {
     // Binlogs contain user data; they must not be world-readable.
-    let made = fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o750)
-        .create(path);
-    made.map_err(|cause| io_error("create", path, cause))
+    data_file::create_dir(path, 0o750).map_err(|cause| io_error("create", path, cause))
 }
 
 /// Creates the directory, or removes what a former process left there: the files that it named itself.
@@ -154,22 +175,16 @@ fn empty_spool(spool: &Path) -> Result<(), DataDirError> {
         let name = entry.file_name();
         if name.to_string_lossy().starts_with(SPILL_PREFIX) {
             let file = entry.path();
-            fs::remove_file(&file).map_err(|cause| io_error("remove", &file, cause))?;
+            data_file::remove(&file).map_err(|cause| io_error("remove", &file, cause))?;
         }
     }
     Ok(())
 }
 
-fn lock(path: &Path) -> Result<File, DataDirError> {
+fn lock(path: &Path) -> Result<DataFile, DataDirError> {
     let file = path.join("LOCK");
-    let lock = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o640)
-        .custom_flags(NO_FOLLOW)
-        .open(&file)
-        .map_err(|cause| io_error("open", &file, cause))?;
+    let lock =
+        DataFile::open_or_create(&file, 0o640).map_err(|cause| io_error("open", &file, cause))?;
     match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(lock),
         Err(rustix::io::Errno::WOULDBLOCK) => Err(DataDirError::InUse {
@@ -216,8 +231,10 @@ mod tests {
         let first = DataDir::open(&path, None).unwrap();
         let error = DataDir::open(&path, None).unwrap_err();
         assert!(error.to_string().contains("in use"), "{error}");
+        assert!(is_in_use(&path).unwrap());
         let uuid = first.server_uuid();
         drop(first);
+        assert!(!is_in_use(&path).unwrap() && !is_in_use(dir.path()).unwrap());
         fs::write(path.join("spool/transaction-000001"), "left over").unwrap();
         let second = DataDir::open(&path, None).unwrap();
         assert_eq!(second.server_uuid(), uuid);

@@ -10,7 +10,9 @@
 
 mod channels;
 mod error;
+mod forget;
 mod open;
+mod preflight;
 mod retention;
 mod run;
 mod source_rows;
@@ -20,3 +22,4 @@ mod systemd;
 pub use channels::ChannelHandle;
 pub use error::RelayError;
 pub use open::Relay;
+pub use preflight::{Preflight, preflight};

@@ -90,10 +90,10 @@ use counters::Counters;
 pub use environment::{HostNames, SenderOptions};
 use environment::{SessionEnvironment, stopping};
 use failed_logins::FailedLogins;
-pub use known::remember_all;
+pub use known::{Forgotten, forget, remember_all};
 pub use queries::answer as answer_statement;
 pub use relay_view::RelayView;
-pub use replicas::{ReplicaReport, Replicas};
+pub use replicas::{ReplicaReport, ReplicaState, Replicas};
 pub use source_changes::{
     ChangedSources, SourceAccess, SourceChange, SourceChangeError, SourceChanges,
 };

@@ -3,6 +3,7 @@
 //! The names are those of the JSON that scripts rely on; unknown values are null.
 
 mod degraded;
+mod missing;
 mod only_here;
 mod source_list;
 mod space;
@@ -24,6 +25,7 @@ use crate::log_thread::SourceCounters;
 use crate::receiver::{ContinueRequest, SourceState, SourceStatus};
 use crate::relay_log::{Condition, LogState, RelayLog, ReplicaAcknowledgements, SourceProgress};
 use crate::sender::ReplicaReport;
+use crate::utc;
 
 /// `semi_sync_wait` after a timeout.
 const TIMED_OUT: &str = "timed_out";
@@ -35,7 +37,7 @@ pub struct Report {
     pub relay: RelayReport,
     /// Each configured source.
     pub sources: Vec<SourceReport>,
-    /// Each replica that is connected now.
+    /// Each replica that is connected now, then those that were and are `missing`.
     pub replicas: Vec<ReplicaReport>,
 }
 
@@ -222,10 +224,14 @@ impl Parts {
                 .and_then(|state| only_here(source, &list, state)),
             ..source.report_in(state.as_ref())
         });
+        let missing = log.map(|log| missing::missing(log, &replicas));
         let mut report = Report {
             relay: self.relay(log, state.as_ref()),
             sources: sources.collect(),
-            replicas,
+            replicas: replicas
+                .into_iter()
+                .chain(missing.into_iter().flatten())
+                .collect(),
         };
         let reasons = degraded::reasons(&report, &self.alert);
         report.relay.degraded.splice(..0, reasons);
@@ -361,7 +367,7 @@ impl SourceParts {
             changed: self.changed.iter().map(|key| (*key).to_owned()).collect(),
             only_here: None,
             last_error: self.status.last_error().map(|error| ErrorReport {
-                resolved_at: error.resolved_at.map(utc),
+                resolved_at: error.resolved_at.map(utc::seconds),
                 ..ErrorReport::new(error.code, error.message, error.at)
             }),
         }
@@ -373,17 +379,10 @@ impl ErrorReport {
         Self {
             code,
             message,
-            at: utc(at),
+            at: utc::seconds(at),
             resolved_at: None,
         }
     }
-}
-
-/// A time as text.
-fn utc(time: SystemTime) -> String {
-    jiff::Timestamp::try_from(time)
-        .map(|time| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
-        .unwrap_or_default()
 }
 
 impl Report {

@@ -1,11 +1,14 @@
 //! `binrelay check`: whether a configuration works.
 
-use std::io::Write;
+use std::fmt::Display;
+use std::io::{self, Write};
 
-use binrelay::config::{ChannelChanges, Config, FlavorChoice};
+use binrelay::config::{ChannelChanges, ChannelsError, Config, FlavorChoice};
 use binrelay::receiver::{
-    self, Identities, ReceiverOptions, auto_increment_collision, changed_starts, check_source,
+    self, CheckedSource, Identities, ReceiverOptions, auto_increment_collision, changed_starts,
+    check_source, not_logging_updates,
 };
+use binrelay::relay::preflight;
 use binrelay::relay_log::started_sources;
 use binrelay::tls::install_crypto_provider;
 
@@ -14,66 +17,116 @@ use super::config_file::ConfigFile;
 use super::list::log_dir;
 use super::stdout::Stdout;
 
-/// Check a configuration and every source it names
+/// Check a configuration, this machine, and every source
 ///
-/// Reads the configuration as run would, connects to each source, and reports what would not work
-/// and how to fix it, missing privileges included. It changes nothing. Exits with 3 when the relay
-/// would run, but with warnings or without some of its sources; a configuration file that others can
-/// read is only reported.
+/// Reads the configuration as run would, tests the data directory, the free space and the addresses
+/// to listen on, connects to each source, and reports what would not work and how to fix it, missing
+/// privileges included. It changes nothing. Exits with 3 when the relay would run, but with warnings
+/// or without some of its sources; notes, and a configuration file that others can read, are only
+/// reported.
 #[derive(Debug, clap::Args)]
 pub struct CheckArgs {
     #[command(flatten)]
     pub config: ConfigFile,
 }
 
-/// Prints the warnings about a valid configuration, then checks its sources.
-pub fn run(_args: CheckArgs, mut config: Config) -> anyhow::Result<Outcome> {
+/// What was printed.
+#[derive(Debug, Default, Clone, Copy)]
+struct Counts {
+    /// `run` would end with an error.
+    problems: usize,
+    warnings: usize,
+    /// Sources that can be followed, and others.
+    good: usize,
+    bad: usize,
+}
+
+/// Prints what was found; `about` is the subject of the lines.
+fn print(
+    out: &mut impl Write,
+    about: &str,
+    word: &str,
+    found: impl IntoIterator<Item = impl Display>,
+) -> io::Result<usize> {
+    let mut count = 0;
+    for text in found {
+        count += 1;
+        writeln!(out, "{about}{word}: {text}")?;
+    }
+    out.flush()?;
+    Ok(count)
+}
+
+/// Makes the sources those that `run` would follow; returns how they differ from the configuration.
+fn apply_changes(config: &mut Config) -> Result<Vec<String>, ChannelsError> {
     let changes = ChannelChanges::load(&config.relay.data_dir)?;
     let differences = changes.sentences(&config.sources, &config.relay.data_dir);
     let wanted = changes.apply(&config.sources, &config.filter).into_iter();
     config.sources = wanted.map(|source| source.config).collect();
-    let mut out = Stdout::lock();
-    let file = config.path.display();
-    writeln!(
-        out,
-        "{file}: the configuration is valid; sources: {}",
-        config.sources.len()
-    )?;
-    for difference in &differences {
-        writeln!(out, "{difference}")?;
-    }
-    for warning in &config.warnings {
-        writeln!(out, "{file}: warning: {warning}")?;
-    }
-    if config.exposes_passwords() {
-        writeln!(
-            out,
-            "{file}: warning: it contains passwords and is world-readable; run chmod 640 on it"
-        )?;
-    }
-    out.flush()?;
-    let log_dir = log_dir(&config);
-    // A log that cannot be read is reported by run and verify.
-    let started = started_sources(&log_dir).unwrap_or_default();
-    let changed = changed_starts(&log_dir.dir, &config.sources, &started);
-    for (source, warning) in &changed {
-        writeln!(out, "source {source}: warning: {warning}")?;
-    }
-    out.flush()?;
-    match check_sources(&config)? {
-        Outcome::Done if !config.warnings.is_empty() || !changed.is_empty() => {
-            Ok(Outcome::Degraded)
-        }
-        outcome => Ok(outcome),
-    }
+    Ok(differences)
 }
 
-/// Connects to each source and prints the result.
-fn check_sources(config: &Config) -> anyhow::Result<Outcome> {
+/// Prints the warnings about a valid configuration, then checks this machine and the sources.
+pub fn run(_args: CheckArgs, mut config: Config) -> anyhow::Result<Outcome> {
     install_crypto_provider();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
+    let mut out = Stdout::lock();
+    let mut counts = Counts::default();
+    let file = format!("{}: ", config.path.display());
+    let changed = apply_changes(&mut config);
+    writeln!(
+        out,
+        "{file}the configuration is valid; sources: {}",
+        config.sources.len()
+    )?;
+    counts.warnings += print(&mut out, &file, "warning", &config.warnings)?;
+    if config.exposes_passwords() {
+        let text = "it contains passwords and is world-readable; run chmod 640 on it";
+        print(&mut out, &file, "warning", [text])?;
+    }
+    match changed {
+        Ok(differences) => print(&mut out, "", "note", differences)?,
+        Err(error) => {
+            counts.problems += 1;
+            print(&mut out, "", "problem", [error])?
+        }
+    };
+    let machine = runtime.block_on(preflight(&config));
+    counts.problems += print(&mut out, "", "problem", machine.problems)?;
+    counts.warnings += print(&mut out, "", "warning", machine.warnings)?;
+    print(&mut out, "", "note", machine.notes)?;
+
+    let log_dir = log_dir(&config);
+    // A log that cannot be read is reported by run and verify.
+    let started = started_sources(&log_dir).unwrap_or_default();
+    for (source, warning) in changed_starts(&log_dir.dir, &config.sources, &started) {
+        let about = format!("source {source}: ");
+        counts.warnings += print(&mut out, &about, "warning", [warning])?;
+    }
+    check_sources(&config, &runtime, &mut out, &mut counts)?;
+    Ok(match counts {
+        Counts { problems: 1.., .. }
+        | Counts {
+            good: 0, bad: 1.., ..
+        } => Outcome::Failed,
+        Counts {
+            warnings: 0,
+            bad: 0,
+            ..
+        } => Outcome::Done,
+        _ => Outcome::Degraded,
+    })
+}
+
+/// Connects to each source and prints the result.
+fn check_sources(
+    config: &Config,
+    runtime: &tokio::runtime::Runtime,
+    out: &mut impl Write,
+    counts: &mut Counts,
+) -> anyhow::Result<()> {
     let identities = Identities::default();
     let flavor = match config.relay.flavor {
         FlavorChoice::Fixed(flavor) => Some(flavor),
@@ -81,43 +134,31 @@ fn check_sources(config: &Config) -> anyhow::Result<Outcome> {
     };
     receiver::read_offered_tls(&config.relay.data_dir, &config.sources);
     let mut kind = None;
-    let (mut good, mut bad, mut warnings) = (0, 0, 0);
-    let mut out = Stdout::lock();
     let mut masters = Vec::new();
+    let mut logging = Vec::new();
     for (number, source) in (0u16..).zip(&config.sources) {
         let options = ReceiverOptions::of_check(number, source, config.relay.server_id);
+        let about = format!("source {}: ", source.name);
         match runtime.block_on(check_source(&options, &identities, flavor, kind)) {
             Ok(found) => {
-                good += 1;
+                counts.good += 1;
+                let CheckedSource { summary, .. } = &found;
+                writeln!(out, "{about}{summary}")?;
+                counts.warnings += print(out, &about, "warning", found.warnings)?;
+                print(out, &about, "note", found.notes)?;
                 kind.get_or_insert(found.kind);
                 let settings = found.auto_increment;
                 masters.extend(settings.map(|settings| (source.name.clone(), settings)));
-                writeln!(out, "source {}: {}", source.name, found.summary)?;
-                for warning in &found.warnings {
-                    warnings += 1;
-                    writeln!(out, "source {}: warning: {warning}", source.name)?;
-                }
+                logging.push((source.name.clone(), found.logs_updates));
             }
             Err(error) => {
-                bad += 1;
-                writeln!(
-                    out,
-                    "source {}: {}",
-                    source.name,
-                    error.to_line(&source.name)
-                )?;
+                counts.bad += 1;
+                writeln!(out, "{about}{}", error.to_line(&source.name))?;
+                out.flush()?;
             }
         }
-        out.flush()?;
     }
-    if let Some(warning) = auto_increment_collision(&masters) {
-        warnings += 1;
-        writeln!(out, "warning: {warning}")?;
-    }
-    out.flush()?;
-    Ok(match (good, bad) {
-        (_, 0) if warnings == 0 => Outcome::Done,
-        (0, 1..) => Outcome::Failed,
-        _ => Outcome::Degraded,
-    })
+    counts.warnings += print(out, "", "warning", auto_increment_collision(&masters))?;
+    print(out, "", "note", not_logging_updates(&logging))?;
+    Ok(())
 }

@@ -5,8 +5,8 @@ use std::io::Write;
 use binrelay::config::Config;
 use binrelay::inspect::catalog::{self, CatalogFile};
 use binrelay::relay_log::LogDir;
+use binrelay::utc;
 use comfy_table::{ContentArrangement, Table};
-use jiff::Timestamp;
 
 use super::Outcome;
 use super::config_file::ConfigFile;
@@ -52,8 +52,8 @@ fn json(file: &CatalogFile) -> serde_json::Value {
         "file": file.file,
         "bytes": file.bytes,
         "transactions": file.transactions,
-        "first": file.first_commit_us.map(utc),
-        "last": file.last_commit_us.map(utc),
+        "first": file.first_commit_us.and_then(utc::microseconds),
+        "last": file.last_commit_us.and_then(utc::microseconds),
         "gtids": file.gtids,
     })
 }
@@ -64,7 +64,7 @@ fn table(files: &[CatalogFile]) -> Table {
     table.set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(["file", "bytes", "transactions", "first", "last", "GTIDs"]);
     for file in files {
-        let time = |us: Option<u64>| us.map_or_else(|| "-".to_owned(), utc);
+        let time = |us: Option<u64>| us.and_then(utc::microseconds).unwrap_or("-".to_owned());
         let gtids = match file.gtids.as_str() {
             "" => "-",
             gtids => gtids,
@@ -79,14 +79,4 @@ fn table(files: &[CatalogFile]) -> Table {
         ]);
     }
     table
-}
-
-/// A time in microseconds since 1970 as text, in UTC.
-pub(super) fn utc(us: u64) -> String {
-    let time = i64::try_from(us).ok();
-    let time = time.and_then(|us| Timestamp::from_microsecond(us).ok());
-    time.map_or_else(
-        || format!("{us} microseconds after 1970"),
-        |time| time.strftime("%Y-%m-%dT%H:%M:%S%.fZ").to_string(),
-    )
 }

@@ -7,11 +7,12 @@ use binrelay::config::Config;
 use binrelay::gtid::{Gtid, MariaDbGtid};
 use binrelay::identity::Identity;
 use binrelay::inspect::catalog::{self, CatalogTransaction, SourcePlace, Wanted};
+use binrelay::utc;
 use jiff::Timestamp;
 
 use super::config_file::ConfigFile;
 use super::dump::parse_time;
-use super::list::{log_dir, utc};
+use super::list::log_dir;
 use super::stdout::Stdout;
 use super::{Outcome, WrongUsage};
 
@@ -91,7 +92,7 @@ fn json(found: &CatalogTransaction) -> serde_json::Value {
         "file": found.file,
         "position": found.begin,
         "end_position": found.end,
-        "committed": utc(found.commit_us),
+        "committed": utc::microseconds(found.commit_us),
         "server_id": found.server_id,
         "filtered": found.emptied,
         "delivered_by": place_json(&found.delivered_by),
@@ -110,7 +111,7 @@ fn print(found: &CatalogTransaction, out: &mut impl Write) -> std::io::Result<()
     writeln!(
         out,
         "committed     {} on server_id {}",
-        utc(found.commit_us),
+        utc::microseconds(found.commit_us).unwrap_or("-".to_owned()),
         found.server_id
     )?;
     if found.emptied {

@@ -109,6 +109,16 @@ fn render(report: &Report) -> String {
     }
     text.push_str(&semi_sync_lines(report));
     text.push_str(&format!("\n{}\n", replicas(report)));
+    for replica in report
+        .replicas
+        .iter()
+        .filter(|one| one.missing_seconds.is_some())
+    {
+        text.push_str(&format!(
+            "{}: missing since {}\n",
+            replica.server_id, replica.last_seen
+        ));
+    }
     text
 }
 
@@ -187,7 +197,10 @@ fn replicas(report: &Report) -> Table {
             replica.state.clone(),
             coordinates(&Some(replica.file.clone()), Some(replica.position)),
             seconds(replica.seconds_behind),
-            replica.bytes_sent.to_string(),
+            match replica.missing_seconds {
+                None => replica.bytes_sent.to_string(),
+                Some(_) => "-".to_owned(),
+            },
         ]);
     }
     table

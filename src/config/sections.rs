@@ -221,11 +221,14 @@ fn read_limits(root: &mut Section<'_, '_>, of_relay: Option<u32>) -> LimitsConfi
 }
 
 fn read_alert(root: &mut Section<'_, '_>) -> AlertConfig {
-    let keys = &["replica_lag", "source_silent"];
+    let keys = &["replica_missing_after", "replica_lag", "source_silent"];
     let mut section = root.subsection("alert", "[alert]".to_owned(), keys);
-    let replica_lag = section.duration("replica_lag", Duration::from_secs(1)..=DURATION_MAX);
-    let source_silent = section.duration("source_silent", Duration::from_secs(1)..=DURATION_MAX);
+    let range = Duration::from_secs(1)..=DURATION_MAX;
+    let replica_missing_after = section.duration("replica_missing_after", range.clone());
+    let replica_lag = section.duration("replica_lag", range.clone());
+    let source_silent = section.duration("source_silent", range);
     AlertConfig {
+        replica_missing_after: replica_missing_after.unwrap_or(Duration::from_secs(300)),
         replica_lag: replica_lag.unwrap_or(Duration::from_secs(300)),
         source_silent: source_silent.unwrap_or(Duration::from_secs(120)),
     }

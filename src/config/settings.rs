@@ -98,6 +98,8 @@ pub struct LimitsConfig {
 /// `[alert]`: what makes `status` degraded.
 #[derive(Debug, Clone, Copy)]
 pub struct AlertConfig {
+    /// A replica that was connected, is not now, and was not forgotten, after this time. Default 5 min.
+    pub replica_missing_after: Duration,
     /// A replica that is further behind. Default 5 min.
     pub replica_lag: Duration,
     /// A source that has sent nothing for longer, not even a heartbeat. Default 2 min.

@@ -7,7 +7,7 @@ use super::log_events::{LogEvents, Taken};
 use super::messages::{Conflict, ConflictingWrite};
 use super::row_keys::{ChangedRow, KeyedTable, RowReader, ShownKey, find};
 use super::sources::Sources;
-use super::text::{truncated, utc, utc_us};
+use super::text::truncated;
 use super::window::{Key, Pair, Written};
 use crate::binlog::EventType;
 use crate::binlog::row_images::{Cell, RowsKind};
@@ -16,6 +16,7 @@ use crate::identity::Identity;
 use crate::inspect::image_json;
 use crate::position::RelayLogPosition;
 use crate::relay_log::LogDir;
+use crate::utc;
 use serde_json::Value;
 
 /// The most keys of one transaction that are read.
@@ -90,7 +91,7 @@ impl Describer {
         let other = self.row(second, pair.key, sources)?;
         let [first_path, second_path] = pair.paths.map(|path| follower.name(path));
         Some(Conflict {
-            at: utc(at),
+            at: utc::seconds(at),
             database: found.database.clone(),
             table: found.table.clone(),
             key: found.key.clone(),
@@ -113,7 +114,10 @@ impl Describer {
             position: written.position.offset,
             relay_file: self.log_dir.file_name(written.file),
             relay_position: u64::from(written.begin),
-            time: utc_us(written.commit_time_us),
+            time: match written.commit_time_us {
+                0 => None,
+                us => utc::microseconds(us),
+            },
             action: found.action.to_owned(),
             before: found.before,
             after: found.after,

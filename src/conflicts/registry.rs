@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use super::messages::{Conflict, ConflictReport, NotCompared};
-use super::text::utc;
+use crate::utc;
 
 /// How many conflicts are listed.
 const LISTED_MAX: usize = 1000;
@@ -50,7 +50,7 @@ impl Conflicts {
         let found = self.found();
         ConflictReport {
             detected: true,
-            since: utc(self.since),
+            since: utc::seconds(self.since),
             count: self.count(),
             conflicts: found.listed.iter().map(|(_, one)| one.clone()).collect(),
             not_compared: found.not_compared,

@@ -204,8 +204,11 @@ fn of_sources(families: &mut Families<'_>, sources: &[SourceReport]) -> fmt::Res
 fn of_replicas(families: &mut Families<'_>, replicas: &[ReplicaReport]) -> fmt::Result {
     let replicas = one_by_server_id(replicas);
     let label = |id: u32| vec![("replica", id.to_string())];
-    let connected = replicas.keys().map(|id| (label(*id), Some(1)));
-    let help = "1 while the replica is connected";
+    let is_connected = |replica: &ReplicaReport| replica.missing_seconds.is_none();
+    let connected = replicas
+        .iter()
+        .map(|(id, replica)| (label(*id), Some(u64::from(is_connected(replica)))));
+    let help = "1 while the replica is connected, 0 if it was once and is not now";
     families.gauges(("replica_connected", help), connected)?;
     let behind = replicas
         .iter()
@@ -214,18 +217,20 @@ fn of_replicas(families: &mut Families<'_>, replicas: &[ReplicaReport]) -> fmt::
     families.gauges(("replica_seconds_behind", help), behind)?;
     let sent = replicas
         .iter()
+        .filter(|(_, replica)| is_connected(replica))
         .map(|(id, replica)| (label(*id), replica.bytes_sent));
     let help = "Bytes sent to the replica over its connection";
     families.counters(("bytes_sent", help), sent)
 }
 
 /// The replicas by server_id: labels must be unique, and clients that only read the log have none. Of two with the
-/// same one, that which is further behind.
+/// same one, that which is connected, and further behind.
 fn one_by_server_id(replicas: &[ReplicaReport]) -> BTreeMap<u32, &ReplicaReport> {
     let mut by_id: BTreeMap<u32, &ReplicaReport> = BTreeMap::new();
     for replica in replicas.iter().filter(|replica| replica.server_id != 0) {
         let kept = by_id.entry(replica.server_id).or_insert(replica);
-        if replica.seconds_behind > kept.seconds_behind {
+        let rank = |one: &ReplicaReport| (one.missing_seconds.is_none(), one.seconds_behind);
+        if rank(replica) > rank(kept) {
             *kept = replica;
         }
     }
@@ -304,7 +309,17 @@ mod tests {
     #[test]
     fn replicas_with_the_same_server_id_are_one_series() {
         let mut report = report();
-        report.replicas = vec![replica(11, Some(2)), replica(11, Some(7)), replica(0, None)];
+        let missing = |server_id| ReplicaReport {
+            missing_seconds: Some(9),
+            ..replica(server_id, None)
+        };
+        report.replicas = vec![
+            replica(11, Some(2)),
+            replica(11, Some(7)),
+            replica(0, None),
+            missing(11),
+            missing(12),
+        ];
         let text = text(&report).unwrap();
         let behind: Vec<&str> = text
             .lines()
@@ -314,5 +329,10 @@ mod tests {
             behind,
             ["binrelay_replica_seconds_behind{replica=\"11\"} 7"]
         );
+        for (id, connected) in [(11, 1), (12, 0)] {
+            let line = format!("binrelay_replica_connected{{replica=\"{id}\"}} {connected}\n");
+            assert!(text.contains(&line), "{text}");
+        }
+        assert!(!text.contains("bytes_sent_total{replica=\"12\"}"), "{text}");
     }
 }

@@ -15,6 +15,7 @@ use super::options::ReceiverOptions;
 use super::resume;
 use super::semi_sync_status::problem;
 use super::source_retention::SourceRetention;
+use super::source_settings::LoggingSettings;
 use crate::config::SourceConfig;
 use crate::flavor::Flavor;
 use crate::gtid::Uuid;
@@ -32,6 +33,10 @@ pub struct CheckedSource {
     pub summary: String,
     /// As text: problems that do not prevent following the source, and how to fix them.
     pub warnings: Vec<String>,
+    /// As text: what matters only in some cases.
+    pub notes: Vec<String>,
+    /// Whether it logs what it replicates, if that is known.
+    pub logs_updates: Option<bool>,
     /// How it generates AUTO_INCREMENT values, if clients may write to it.
     pub auto_increment: Option<AutoIncrement>,
 }
@@ -113,9 +118,14 @@ pub async fn check_source(
     let facts = &contact.facts;
     let settings = asked.as_ref().ok().map(|answers| &answers.settings);
     let writable = settings.filter(|settings| !settings.read_only);
+    let logs_updates = settings.map(|settings| settings.logs_replicated);
+    let logging = asked.as_ref().ok().map(|answers| &answers.logging);
+    let notes = logging.map(|logging| logging.notes(options.config.semi_sync));
     Ok(CheckedSource {
         auto_increment: writable.map(|settings| settings.auto_increment),
         kind: facts.identity_kind(),
+        logs_updates,
+        notes: notes.unwrap_or_default(),
         summary: format!(
             "ok: {} {}, server_id {}, followed {way}; TLS: {}; a first start begins {start}",
             facts.flavor, facts.version, facts.server_id, facts.tls
@@ -133,6 +143,7 @@ struct Answers {
     settings: ServerSettings,
     grants: Grants,
     retention: SourceRetention,
+    logging: LoggingSettings,
     /// Whether the user may ask for the end of the binlog.
     shows_end: bool,
 }
@@ -143,6 +154,7 @@ async fn ask(config: &SourceConfig) -> Result<Answers, ControlError> {
     let answers = Answers {
         grants: connection.grants().await?,
         retention: connection.retention().await?,
+        logging: connection.logging_settings().await?,
         shows_end: connection.source_end(&settings).await?.position.is_some(),
         settings,
     };
@@ -175,7 +187,7 @@ fn control_warnings(
             )];
         }
     };
-    let mut warnings = Vec::new();
+    let mut warnings = answers.logging.warnings();
     if !answers.shows_end {
         let (settings, grants) = (&answers.settings, &answers.grants);
         let version = settings.version_numbers();

@@ -18,6 +18,7 @@ use super::first_contact::{FirstContact, explore};
 use super::history;
 use super::history_record;
 use super::options::{ReceiverContext, ReceiverOptions};
+use super::own_gtids;
 use super::rereading::Rereading;
 use super::resume;
 use crate::config::{FilterConfig, SourceStart};
@@ -142,7 +143,7 @@ impl Decision<'_> {
             }
             let (options, executed) = (self.options, &self.executed);
             let log = &self.context.log;
-            history::verify_executed(&mut connection, options, log, &facts, executed).await?;
+            own_gtids::verify_executed(&mut connection, options, log, &facts, executed).await?;
             self.excuse_own().await?;
         }
         // A refusal ends; the same transaction is decided on again.

@@ -21,6 +21,7 @@
 
 mod connection;
 mod grants;
+mod logging;
 mod replication;
 mod watch;
 

@@ -12,8 +12,8 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::error::ReceiverError;
-use crate::atomic_file;
 use crate::relay_log::files::sync_dir;
+use crate::{atomic_file, data_file};
 
 /// Permission bits of the file.
 const MODE: u32 = 0o640;
@@ -89,7 +89,7 @@ pub(super) fn keep(data_dir: &Path, name: &str, error: ReceiverError) -> Receive
     let written = atomic_file::replace(&path, format!("{expected}\n{found}\n").as_bytes(), MODE);
     if let Err(error) = &written {
         tracing::error!(source = name, "{error}");
-        let renamed = fs::rename(reserve_path(data_dir, name), &path);
+        let renamed = data_file::rename(&reserve_path(data_dir, name), &path);
         if let Err(error) = &renamed {
             let path = path.display();
             tracing::error!(
@@ -109,7 +109,7 @@ pub(super) fn keep(data_dir: &Path, name: &str, error: ReceiverError) -> Receive
 /// When the file cannot be removed.
 pub(super) fn remove(data_dir: &Path, name: &str) -> Result<(), ReceiverError> {
     let path = path(data_dir, name);
-    match fs::remove_file(&path) {
+    match data_file::remove(&path) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(ReceiverError::setup(
             format!("cannot remove {}: {error}", path.display()),
             "correct the permissions of the directory",

@@ -143,17 +143,15 @@ pub(super) fn host_names(config: &Config) -> HostNames {
     }
 }
 
+/// The listener's certificate, if one is configured.
+pub(super) fn tls_files(config: &Config) -> Option<ServerTlsFiles> {
+    let (cert, key) = config.tls.cert.clone().zip(config.tls.key.clone())?;
+    let ca = config.tls.ca.clone();
+    Some(ServerTlsFiles { cert, key, ca })
+}
+
 fn sender_options(config: &Config, data_dir: &DataDir) -> Result<SenderOptions, RelayError> {
-    let files = config
-        .tls
-        .cert
-        .clone()
-        .zip(config.tls.key.clone())
-        .map(|(cert, key)| ServerTlsFiles {
-            cert,
-            key,
-            ca: config.tls.ca.clone(),
-        });
+    let files = tls_files(config);
     let users = config.users.iter().map(|user| Account {
         name: user.name.clone(),
         password: match &user.password {

@@ -9,6 +9,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::channels::{ChannelHandle, ChannelRequest, Channels, ReceiverTemplate};
 use super::error::RelayError;
+use super::forget::forgetting;
 use super::open::{Relay, log_dir, source_names};
 use super::retention::{self, Keeper};
 use super::source_rows::source_rows;
@@ -73,6 +74,7 @@ impl Relay {
         let (parts, slot) = (pipeline.parts.clone(), log_slot.subscribe());
         let connected = replicas.clone();
         let connected_to_report = replicas.clone();
+        let forget = forgetting(log_slot.subscribe(), replicas.clone());
         let report = move || {
             let log: Option<Arc<RelayLog>> = slot.borrow().clone();
             parts.report(log.as_deref(), replicas.report())
@@ -94,6 +96,7 @@ impl Relay {
             parts: pipeline.parts.clone(),
             adoption: Arc::new(adoption),
             disconnect_replicas: Arc::new(move || connected.disconnect_replicas()),
+            forget: Arc::new(forget),
         };
         let answering = admin::serve(self.admin, answering, shutdown.clone());
         supervisor.spawn(Stage::AdminLoop, until_stopped(answering));

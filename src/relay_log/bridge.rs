@@ -18,13 +18,13 @@ use super::files::LogDir;
 use super::held::{Continuation, Held, LogPart, Logged};
 use super::reader::{FIRST_EVENT, FileHead, LogFile};
 use super::writer::BridgeWriter;
-use crate::atomic_file;
 use crate::binlog::mariadb_gtid::MariaDbGtidEvent;
 use crate::binlog::rotate::Rotate;
 use crate::binlog::{EventType, FormatDescription, event};
 use crate::gtid::GtidPosition;
 use crate::identity::Executed;
 use crate::position::RelayLogPosition;
+use crate::{atomic_file, data_file};
 
 /// The part of a bridge's name before the dot. It is not available as the log's own name.
 pub const BASENAME: &str = "bridge";
@@ -384,7 +384,7 @@ pub fn remove_without_target(log_dir: &LogDir, files: &[u64]) -> Result<(), LogE
             "{} is removed: the file that it leads to was",
             path.display()
         );
-        fs::remove_file(&path).map_err(|cause| LogError::io("remove", &path, cause))?;
+        data_file::remove(&path).map_err(|cause| LogError::io("remove", &path, cause))?;
     }
     Ok(())
 }
@@ -412,7 +412,7 @@ pub fn remove_useless(log_dir: &LogDir, files: &[u64]) -> Result<(), LogError> {
             "{} is removed: it leads to no file of the log",
             path.display()
         );
-        fs::remove_file(&path).map_err(|cause| LogError::io("remove", &path, cause))?;
+        data_file::remove(&path).map_err(|cause| LogError::io("remove", &path, cause))?;
     }
     Ok(())
 }

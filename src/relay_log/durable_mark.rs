@@ -13,15 +13,13 @@
 //! itself is synced only at the start, with each new file and at a clean stop, so after a power
 //! failure it may be older than the log: then it proves less, but it is never wrong.
 
-use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::error::LogError;
 use super::files::{LogDir, sync_dir};
-use crate::atomic_file::NO_FOLLOW;
+use crate::data_file::DataFile;
 use crate::gtid::Uuid;
 
 const LEN: usize = 64;
@@ -129,20 +127,14 @@ impl Durable {
 #[derive(Debug)]
 pub(super) struct DurableMark {
     path: PathBuf,
-    file: File,
+    file: DataFile,
 }
 
 impl DurableMark {
     /// Opens the file, which is created if it is missing.
     pub(super) fn open(log_dir: &LogDir) -> Result<Self, LogError> {
         let path = log_dir.durable_path();
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o640)
-            .custom_flags(NO_FOLLOW)
-            .open(&path)
+        let file = DataFile::open_or_create(&path, 0o640)
             .map_err(|cause| LogError::io("create", &path, cause))?;
         sync_dir(&log_dir.dir)?;
         Ok(Self { path, file })

@@ -1,11 +1,11 @@
 //! The relay log's files and their list, `relay-bin.index`, as mysqld keeps it.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use super::error::LogError;
-use crate::atomic_file;
+use crate::{atomic_file, data_file};
 
 /// The list holds only names, but no other user needs it.
 const LIST_MODE: u32 = 0o640;
@@ -142,9 +142,7 @@ impl LogDir {
 /// # Errors
 /// When the directory cannot be opened or synced.
 pub fn sync_dir(dir: &Path) -> Result<(), LogError> {
-    File::open(dir)
-        .and_then(|dir| dir.sync_all())
-        .map_err(|cause| LogError::io("sync", dir, cause))
+    data_file::sync_dir(dir).map_err(|cause| LogError::io("sync", dir, cause))
 }
 
 #[cfg(test)]

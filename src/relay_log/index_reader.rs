@@ -12,6 +12,7 @@ use super::index_record::{
     RecordedIdentity, Step,
 };
 use super::published::LastReceived;
+use crate::data_file;
 use crate::gtid::{Gtid, MariaDbGtid, Sid, Tag, Uuid};
 use crate::identity::{Identity, IdentityKind};
 use crate::position::SourcePosition;
@@ -69,7 +70,8 @@ impl IndexReader<'_> {
     }
 
     fn with_buffer(path: &Path, records: usize) -> Result<Self, LogError> {
-        let file = File::open(path).map_err(|cause| LogError::io("open", path, cause))?;
+        let file =
+            data_file::open_to_read(path).map_err(|cause| LogError::io("open", path, cause))?;
         let mut file = BufReader::with_capacity(RECORD_LEN * records, file);
         let mut bytes = [0; RECORD_LEN];
         file.read_exact(&mut bytes)

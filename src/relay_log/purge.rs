@@ -22,6 +22,7 @@ use super::index_reader::IndexReader;
 use super::published::RelayLog;
 use super::removed_until;
 use super::retention::policy::{FileFacts, Limits, Need, NeedKind, Plan, plan};
+use crate::data_file;
 use crate::gtid::Uuid;
 
 /// The most files of which a warning names those that need them.
@@ -225,7 +226,7 @@ pub fn purge(
 
 /// The file is not in the list any more; what cannot be deleted now is at the next start. Returns whether it is gone.
 fn delete(path: &Path) -> bool {
-    match fs::remove_file(path) {
+    match data_file::remove(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             tracing::warn!(
                 "cannot delete {}, which is no longer in the list of log files: {error}; it is deleted at \

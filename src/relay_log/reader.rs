@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::error::LogError;
 use crate::binlog::event::{self, EventHeader};
 use crate::binlog::{EventType, FormatDescription, HEADER_LEN, MAGIC};
+use crate::data_file;
 use crate::flavor::Flavor;
 use crate::gtid::{BinlogState, GtidSet};
 use crate::identity::Executed;
@@ -32,7 +33,8 @@ impl LogFile {
     /// # Errors
     /// When it cannot be opened or is not a binlog.
     pub fn open(path: &Path) -> Result<Self, LogError> {
-        let file = File::open(path).map_err(|cause| LogError::io("open", path, cause))?;
+        let file =
+            data_file::open_to_read(path).map_err(|cause| LogError::io("open", path, cause))?;
         let log = Self {
             file,
             path: path.to_owned(),

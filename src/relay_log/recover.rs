@@ -2,8 +2,6 @@
 //! lists the cases.
 
 use std::collections::{BTreeSet, HashMap};
-use std::fs::OpenOptions;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -18,6 +16,7 @@ use super::reader::{FileHead, LogFile};
 use super::replay_pairing::replay_pairing;
 use super::temporary_table;
 use crate::binlog::FormatDescription;
+use crate::data_file::{self, DataFile};
 use crate::gtid::{BinlogState, GtidSet, Uuid};
 use crate::identity::{Executed, Identity, IdentityKind, history_digest};
 use crate::merge::halves::{HalfChange, OpenHalves};
@@ -211,7 +210,7 @@ fn forget(log_dir: &LogDir, files: &[u64]) -> Result<(), LogError> {
 }
 
 fn remove(path: &Path) -> Result<(), LogError> {
-    match std::fs::remove_file(path) {
+    match data_file::remove(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         removed => removed.map_err(|cause| LogError::io("remove", path, cause)),
     }
@@ -454,8 +453,8 @@ fn replay_step(
 /// has reported that once, and may regard them as written although they are not on the disk.
 fn settle(path: &Path, durable: u64, len: u64) -> Result<(), LogError> {
     let settle = || {
-        let file = OpenOptions::new().read(true).write(true).open(path)?;
-        if file.metadata()?.len() > len {
+        let file = DataFile::open(path)?;
+        if file.file_len()? > len {
             file.set_len(len)?;
         }
         let mut block = vec![0; REWRITE_LEN];

@@ -1,10 +1,11 @@
 //! Bytes of the disk that are reserved for what must be written although the disk is full: the commit index of
 //! transactions that are in the log already, the list of files, and the files of a removal.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io;
 use std::path::PathBuf;
+
+use crate::data_file::{self, DataFile};
 
 /// Bytes written by one call.
 const BLOCK_LEN: usize = 1024 * 1024;
@@ -27,23 +28,18 @@ impl Reserve {
         let exists = fs::metadata(&self.path).is_ok_and(|found| found.len() == self.len);
         if self.len > 0 && !exists && self.create().is_err() {
             // A part of it would only take the space that is needed now.
-            let _ = fs::remove_file(&self.path);
+            let _ = data_file::remove(&self.path);
         }
     }
 
     fn create(&self) -> io::Result<()> {
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o640)
-            .open(&self.path)?;
+        let file = DataFile::create(&self.path, 0o640)?;
         let zeros = vec![0; BLOCK_LEN];
         let mut left = self.len;
         while left > 0 {
             let (block, _) =
                 zeros.split_at(usize::try_from(left).unwrap_or(BLOCK_LEN).min(BLOCK_LEN));
-            file.write_all(block)?;
+            file.write_all_at(block, self.len - left)?;
             left -= block.len() as u64;
         }
         file.sync_data()
@@ -51,7 +47,7 @@ impl Reserve {
 
     /// Deletes the file; returns whether that has freed space.
     pub fn release(&self) -> bool {
-        fs::remove_file(&self.path).is_ok()
+        data_file::remove(&self.path).is_ok()
     }
 }
 

@@ -400,7 +400,7 @@ impl Writer {
     /// Replaces the log file by `file`, on which writes or syncs may fail.
     #[cfg(test)]
     pub(crate) fn replace_log_file(&mut self, file: std::fs::File) {
-        self.tail.file = file;
+        self.tail.file = file.into();
     }
 
     /// Writes the staged bytes, the log's first. Nothing is synced.

@@ -56,6 +56,39 @@ pub fn received_up_to(log: &RelayLog, replica: &Replica) -> Option<RelayLogPosit
     })
 }
 
+/// The result of forgetting the replicas with one server_id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Forgotten {
+    /// The hosts of those that were forgotten.
+    Hosts(Vec<String>),
+    /// None was missing; whether one is connected, which would be remembered again.
+    None {
+        /// Whether one is connected.
+        is_connected: bool,
+    },
+}
+
+/// Forgets the replicas with this server_id that are not connected, so that no files are kept for them.
+///
+/// # Errors
+/// When what is left cannot be recorded: then they are known again after a restart.
+pub fn forget(log: &RelayLog, replicas: &Replicas, server_id: u32) -> std::io::Result<Forgotten> {
+    let connected = replicas.report();
+    let connected = connected
+        .into_iter()
+        .filter(|one| one.server_id == server_id);
+    let connected: Vec<Option<String>> = connected.map(|one| one.server_uuid).collect();
+    let known = &log.retention().replicas;
+    let forgotten = known.forget(server_id, &connected);
+    if forgotten.is_empty() {
+        let is_connected = !connected.is_empty();
+        return Ok(Forgotten::None { is_connected });
+    }
+    known.save()?;
+    let hosts = forgotten.into_iter().map(|one| one.host).collect();
+    Ok(Forgotten::Hosts(hosts))
+}
+
 /// Records this about all connected replicas.
 pub fn remember_all(log: &RelayLog, replicas: &Replicas) {
     for client in replicas.clients() {

@@ -15,8 +15,31 @@ use crate::connection::Traffic;
 use crate::flavor::Flavor;
 use crate::gtid::Uuid;
 use crate::relay_log::ReplicaAcknowledgements;
+use crate::utc;
 
-/// One connected replica, as the status shows it.
+/// The state of a replica.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReplicaState {
+    /// It is sent what was published before.
+    CatchingUp,
+    /// It was sent everything that is published.
+    Streaming,
+    /// It was connected once, and is not now.
+    Missing,
+}
+
+impl ReplicaState {
+    /// As the status shows it.
+    pub fn name(self) -> &'static str {
+        match self {
+            ReplicaState::CatchingUp => "catching_up",
+            ReplicaState::Streaming => "streaming",
+            ReplicaState::Missing => "missing",
+        }
+    }
+}
+
+/// One replica, as the status shows it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReplicaReport {
     /// Its server_id.
@@ -27,11 +50,11 @@ pub struct ReplicaReport {
     pub host: String,
     /// Its account.
     pub user: String,
-    /// `catching_up` or `streaming`.
+    /// `catching_up`, `streaming`, or `missing`: it was connected once, and is not now.
     pub state: String,
     /// The relay log file that is sent to it.
     pub file: String,
-    /// Offset in that file after the last event sent.
+    /// Offset in that file after the last event sent. Of a missing one: up to where it has certainly received the log.
     pub position: u64,
     /// The age of the last event sent, in seconds; 0 at the end of the log, null when unknown.
     pub seconds_behind: Option<u64>,
@@ -44,6 +67,12 @@ pub struct ReplicaReport {
     /// Acknowledgements received over this connection.
     #[serde(default)]
     pub semi_sync_acks: u64,
+    /// When it was last seen connected, in UTC.
+    #[serde(default)]
+    pub last_seen: String,
+    /// Seconds since then; null while it is connected.
+    #[serde(default)]
+    pub missing_seconds: Option<u64>,
 }
 
 /// Why a connection is ended from outside.
@@ -127,6 +156,8 @@ pub struct DumpProgress {
     pub dumping: AtomicBool,
     /// Whether everything published has been sent.
     pub at_end: AtomicBool,
+    /// When it was last so, in seconds since 1970, before the replica had to catch up; 0 if it never was.
+    left_end: AtomicU64,
     /// The log file, and the offset in it up to which everything was sent.
     coordinates: Mutex<(String, u64)>,
     /// The files that may not have been received.
@@ -152,6 +183,21 @@ impl DumpProgress {
             file.clone_into(&mut coordinates.0);
         }
         coordinates.1 = position;
+    }
+
+    /// The replica has to catch up from now on.
+    pub fn leave_end(&self) {
+        if self.at_end.swap(false, Relaxed) {
+            self.left_end.store(now_seconds(), Relaxed);
+        }
+    }
+
+    /// The age of the last event sent, in seconds; `None` before the first one. After a pause without transactions
+    /// that event is old, but the replica has been behind only since it was last at the end.
+    fn seconds_behind(&self, now: u64) -> Option<u64> {
+        let timestamp = u64::from(self.timestamp.load(Relaxed));
+        let since = timestamp.max(self.left_end.load(Relaxed));
+        (timestamp != 0).then(|| now.saturating_sub(since))
     }
 
     /// A dump begins on a connection, which may be compressed.
@@ -340,10 +386,13 @@ impl Replicas {
 fn report_of(client: &Client, replica: &Replica) -> ReplicaReport {
     let progress = &replica.progress;
     let at_end = progress.at_end.load(Relaxed);
-    let seconds_behind = match progress.timestamp.load(Relaxed) {
-        _ if at_end => Some(0),
-        0 => None,
-        timestamp => Some(now_seconds().saturating_sub(u64::from(timestamp))),
+    let seconds_behind = match at_end {
+        true => Some(0),
+        false => progress.seconds_behind(now_seconds()),
+    };
+    let state = match at_end {
+        true => ReplicaState::Streaming,
+        false => ReplicaState::CatchingUp,
     };
     let (file, position) = progress.coordinates();
     ReplicaReport {
@@ -354,7 +403,7 @@ fn report_of(client: &Client, replica: &Replica) -> ReplicaReport {
             host => host.to_owned(),
         },
         user: client.user.clone(),
-        state: if at_end { "streaming" } else { "catching_up" }.to_owned(),
+        state: state.name().to_owned(),
         file,
         position,
         seconds_behind,
@@ -362,6 +411,8 @@ fn report_of(client: &Client, replica: &Replica) -> ReplicaReport {
         connected_seconds: client.connected_seconds(),
         semi_sync: replica.is_semi_sync,
         semi_sync_acks: progress.acknowledgements.load(Relaxed),
+        last_seen: utc::seconds(SystemTime::now()),
+        missing_seconds: None,
     }
 }
 
@@ -375,4 +426,32 @@ pub(super) fn now_seconds() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replica_is_behind_since_it_was_last_at_the_end() {
+        let progress = DumpProgress::default();
+        let now = now_seconds();
+        assert_eq!(progress.seconds_behind(now), None);
+        progress.timestamp.store(now as u32 - 3600, Relaxed);
+        assert_eq!(
+            progress.seconds_behind(now),
+            Some(3600),
+            "it was never at the end"
+        );
+        progress.at_end.store(true, Relaxed);
+        progress.leave_end();
+        let behind = progress.seconds_behind(now_seconds());
+        assert!(
+            behind < Some(60),
+            "an hour without transactions is no lag: {behind:?}"
+        );
+        progress.left_end.store(now - 900, Relaxed);
+        progress.timestamp.store(now as u32 - 20, Relaxed);
+        assert_eq!(progress.seconds_behind(now), Some(20));
+    }
 }

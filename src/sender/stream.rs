@@ -455,7 +455,7 @@ impl<'a> Dump<'a> {
     fn clear_at_end_if_far(&self, is_complete: bool, end: u64) {
         let far = is_complete || end.saturating_sub(self.offset) > BLOCK_LEN as u64;
         if far {
-            self.replica.progress.at_end.store(false, Relaxed);
+            self.replica.progress.leave_end();
         }
     }
 

@@ -21,7 +21,8 @@ pub(super) fn reasons(report: &Report, alert: &AlertConfig) -> Vec<String> {
     let sources = report.sources.iter();
     reasons.extend(sources.filter_map(|source| of_source(source, alert)));
     let replicas = report.replicas.iter();
-    reasons.extend(replicas.filter_map(|replica| of_replica(replica, alert)));
+    let uptime = report.relay.uptime_seconds;
+    reasons.extend(replicas.filter_map(|replica| of_replica(replica, alert, uptime)));
     reasons
 }
 
@@ -39,14 +40,29 @@ fn of_source(source: &SourceReport, alert: &AlertConfig) -> Option<String> {
     }
 }
 
-fn of_replica(replica: &ReplicaReport, alert: &AlertConfig) -> Option<String> {
+/// A replica could not connect while the relay was stopped, so it is not missing for longer than the relay has run.
+fn of_replica(replica: &ReplicaReport, alert: &AlertConfig, uptime: u64) -> Option<String> {
+    let ReplicaReport {
+        server_id, host, ..
+    } = replica;
+    if let Some(missing) = replica.missing_seconds {
+        let limit = alert.replica_missing_after.as_secs();
+        return (missing.min(uptime) > limit).then(|| {
+            let ReplicaReport {
+                last_seen,
+                file,
+                position,
+                ..
+            } = replica;
+            format!(
+                "replica {server_id} ({host}) is missing since {last_seen}; it has received the log up to \
+                 {file}:{position}: start its replication, or binrelay forget {server_id}"
+            )
+        });
+    }
     let behind = replica.seconds_behind?;
-    (behind > alert.replica_lag.as_secs()).then(|| {
-        let ReplicaReport {
-            server_id, host, ..
-        } = replica;
-        format!("replica {server_id} ({host}) is {behind} s behind")
-    })
+    (behind > alert.replica_lag.as_secs())
+        .then(|| format!("replica {server_id} ({host}) is {behind} s behind"))
 }
 
 #[cfg(test)]
@@ -57,6 +73,7 @@ mod tests {
     use crate::status::RelayReport;
 
     const ALERT: AlertConfig = AlertConfig {
+        replica_missing_after: Duration::from_secs(60),
         replica_lag: Duration::from_secs(300),
         source_silent: Duration::from_secs(120),
     };
@@ -122,5 +139,29 @@ mod tests {
             "replica 11 (db11) is 301 s behind",
         ];
         assert_eq!(reasons(&report, &ALERT), expected);
+    }
+
+    #[test]
+    fn missing_replica_is_a_reason_after_its_time() {
+        let missing = |missing_seconds| ReplicaReport {
+            state: "missing".to_owned(),
+            file: "relay-bin.000003".to_owned(),
+            position: 1234,
+            last_seen: "2026-11-27T06:05:44Z".to_owned(),
+            missing_seconds: Some(missing_seconds),
+            ..replica(None)
+        };
+        let found = |missing_seconds, uptime_seconds| {
+            let mut report = report(Vec::new(), vec![missing(missing_seconds)]);
+            report.relay.uptime_seconds = uptime_seconds;
+            reasons(&report, &ALERT)
+        };
+        assert_eq!(found(60, 1000), Vec::<String>::new());
+        // It was away before the relay was started, too.
+        assert_eq!(found(9000, 60), Vec::<String>::new());
+        let expected = "replica 11 (db11) is missing since 2026-11-27T06:05:44Z; it has received the log up to \
+                        relay-bin.000003:1234: start its replication, or binrelay forget 11";
+        assert_eq!(found(61, 1000), [expected]);
+        assert_eq!(found(9000, 61), [expected]);
     }
 }

@@ -12,7 +12,8 @@ use base64::engine::general_purpose::STANDARD;
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::pki_types::pem::PemObject;
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use tokio::sync::SetOnce;
 use zeroize::Zeroizing;
 
 /// The private key's file in the data directory, PKCS #8 in PEM; mysqld's name for it.
@@ -34,8 +35,8 @@ struct KeyPair {
 }
 
 /// The RSA key pair for passwords. On the first start a thread generates it, which takes most of the time
-/// of that start; whoever needs the pair waits for it.
-pub struct PasswordKey(Arc<OnceLock<Option<KeyPair>>>);
+/// of that start; whoever needs the pair waits for it ([`PasswordKey::ready`]).
+pub struct PasswordKey(Arc<SetOnce<Option<KeyPair>>>);
 
 impl std::fmt::Debug for PasswordKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -53,9 +54,9 @@ impl PasswordKey {
         let path = data_dir.join(PRIVATE_KEY_FILE);
         if path.exists() {
             let pair = KeyPair::read(&path)?;
-            return Ok(PasswordKey(Arc::new(OnceLock::from(Some(pair)))));
+            return Ok(PasswordKey(Arc::new(SetOnce::new_with(Some(Some(pair))))));
         }
-        let slot = Arc::new(OnceLock::new());
+        let slot = Arc::new(SetOnce::new());
         let (filled, data_dir) = (slot.clone(), data_dir.to_owned());
         let generate = move || {
             let generated = KeyPair::generate(&data_dir).map_err(|error| {
@@ -70,21 +71,40 @@ impl PasswordKey {
         Ok(PasswordKey(slot))
     }
 
-    fn pair(&self) -> Option<&KeyPair> {
-        self.0.wait().as_ref()
+    /// A key pair that is still being generated, and what ends that.
+    #[cfg(test)]
+    pub(crate) fn pending(data_dir: &Path) -> (PasswordKey, impl FnOnce()) {
+        let slot = Arc::new(SetOnce::new());
+        let (filled, data_dir) = (slot.clone(), data_dir.to_owned());
+        let finish = move || {
+            assert!(filled.set(KeyPair::generate(&data_dir).ok()).is_ok());
+        };
+        (PasswordKey(slot), finish)
     }
 
-    /// The public key in PEM, as it is sent to clients; empty if there is no key.
+    /// Waits until the pair has been generated, or cannot be. It must not block: the receivers' tasks share
+    /// the threads of those that serve clients.
+    pub async fn ready(&self) {
+        self.0.wait().await;
+    }
+
+    /// `None` if there is no key, or not yet.
+    fn pair(&self) -> Option<&KeyPair> {
+        self.0.get()?.as_ref()
+    }
+
+    /// The public key in PEM, as it is sent to clients; empty if there is no key, or before it is ready.
     pub fn public_pem(&self) -> &str {
         self.pair().map_or("", |pair| &pair.public_pem)
     }
 
-    /// A secret that does not change as long as the key pair exists.
+    /// A secret that does not change as long as the key pair exists; empty before it is ready.
     pub fn stable_secret(&self) -> &[u8] {
         self.pair().map_or(&[], |pair| &pair.private_der)
     }
 
-    /// Decrypts what a client encrypted with RSA-OAEP; None if it was not encrypted for this key.
+    /// Decrypts what a client encrypted with RSA-OAEP; None if it was not encrypted for this key, or the key is not
+    /// ready.
     pub fn decrypt(&self, encrypted: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
         let private = &self.pair()?.private;
         let mut clear = Zeroizing::new(vec![0; private.min_output_size()]);

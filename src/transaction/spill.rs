@@ -1,14 +1,13 @@
 //! Large transactions on disk: a file of its own for each, in `data_dir/spool`.
 
-use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::error::BodyError;
 use crate::binlog::rows;
+use crate::data_file::{self, DataFile};
 
 /// Bytes gathered before they are written to a spill file.
 const WRITE_BUFFER_LEN: usize = 256 * 1024;
@@ -28,14 +27,14 @@ pub struct SpillFile {
 
 #[derive(Debug)]
 struct SpillInner {
-    file: File,
+    file: DataFile,
     path: PathBuf,
 }
 
 impl Drop for SpillInner {
     fn drop(&mut self) {
         // A file that cannot be removed now is removed at the next start.
-        let _ = fs::remove_file(&self.path);
+        let _ = data_file::remove(&self.path);
     }
 }
 
@@ -72,13 +71,8 @@ impl Spilling {
     pub(super) fn create(dir: &Path) -> io::Result<Self> {
         let number = NEXT_SPILL.fetch_add(1, Ordering::Relaxed);
         let path = dir.join(format!("transaction-{number:06}"));
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            // The directory was emptied at start: whatever has the name now was put there by others.
-            .create_new(true)
-            .mode(0o600)
-            .open(&path)?;
+        // The directory was emptied at start: whatever has the name now was put there by others.
+        let file = DataFile::create_new(&path, 0o600)?;
         let file = SpillFile {
             inner: Arc::new(SpillInner { file, path }),
             len: 0,

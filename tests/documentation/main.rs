@@ -11,8 +11,10 @@
     reason = "a test fails by panicking"
 )]
 
+mod advice;
 mod configuration;
 mod messages;
+mod monitoring;
 mod rust_literals;
 
 use std::fs;

@@ -17,7 +17,7 @@ struct Message {
 
 /// The calls that create messages. Of `#[error(…)]` the first literal is the message; of `setup(…)`, too:
 /// the second is the remedy, see [`every_advised_action_is_documented`].
-const OPENERS: [&str; 11] = [
+const OPENERS: [&str; 13] = [
     "#[error(",
     "setup(",
     "fatal(",
@@ -29,6 +29,8 @@ const OPENERS: [&str; 11] = [
     "bail!(",
     ".context(",
     "warnings.push(",
+    "notes.push(",
+    "problems.push(",
 ];
 
 fn messages(sources: &[Source]) -> Vec<Message> {

@@ -1,11 +1,11 @@
 //! Resources that are already in use at the start: the program ends with exit status 1 and one line that
-//! names the resource.
+//! names the resource. `check` names them all beforehand.
 
 use std::net::TcpListener;
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
-use crate::support::relay::{Relay, RelayOptions, SourceOptions, binrelay};
+use crate::support::relay::{Relay, RelayOptions, SourceOptions, binrelay, run_binrelay};
 use crate::support::servers::{free_port, wait_limited};
 
 /// A source where nothing listens: enough for a relay that shall not get that far.
@@ -76,4 +76,71 @@ fn a_port_that_is_taken_is_refused() {
         line.contains(&port.to_string()),
         "the port is missing: {line}"
     );
+}
+
+/// What `check` prints, whose source is not reachable.
+fn check(options: &RelayOptions, data_dir: &std::path::Path, port: u16) -> String {
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("binrelay.toml");
+    std::fs::write(&config, options.toml(data_dir, port)).unwrap();
+    let config = config.to_str().unwrap();
+    let output = run_binrelay(&["check", "--config", config]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    text
+}
+
+fn problems(text: &str) -> Vec<&str> {
+    let lines = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("problem: "));
+    lines.collect()
+}
+
+#[test]
+fn check_names_what_run_would_lack_on_this_machine() {
+    let directory = tempfile::tempdir().unwrap();
+    let (port, http) = (free_port(), free_port());
+    let socket = directory.path().join("socket");
+    let mut options = RelayOptions::new(vec![unreachable_source()]);
+    options.admin_extra = vec![
+        format!("http = \"127.0.0.1:{http}\""),
+        format!("socket = {socket:?}"),
+    ];
+    let data_dir = directory.path().join("new/data");
+    let text = check(&options, &data_dir, port);
+    assert_eq!(problems(&text), [""; 0], "{text}");
+    assert!(!directory.path().join("new").exists(), "nothing is created");
+
+    let _taken = TcpListener::bind(("0.0.0.0", port)).unwrap();
+    let _http = TcpListener::bind(("127.0.0.1", http)).unwrap();
+    std::fs::write(&socket, "not a socket").unwrap();
+    std::fs::write(directory.path().join("file"), "").unwrap();
+    options
+        .log_extra
+        .push("max_total_size = \"1000000GiB\"".to_owned());
+    let text = check(&options, &directory.path().join("file/data"), port);
+    let expected = [
+        "is not a directory; set data_dir to another path".to_owned(),
+        format!(":{port}: Address already in use"),
+        format!("127.0.0.1:{http}: Address already in use"),
+        "a file that is not a socket exists there".to_owned(),
+    ];
+    let found = problems(&text);
+    assert_eq!(found.len(), expected.len(), "{text}");
+    for (problem, expected) in found.iter().zip(&expected) {
+        assert!(problem.contains(expected), "{problem}");
+    }
+    assert!(text.contains("lower max_total_size"), "{text}");
+}
+
+#[test]
+fn check_beside_a_running_relay_does_not_take_its_addresses_for_foreign() {
+    let relay = Relay::start(RelayOptions::new(vec![unreachable_source()]));
+    let config = relay.config();
+    let output = run_binrelay(&["check", "--config", config.to_str().unwrap()]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(problems(&text), [""; 0], "{text}");
+    assert!(text.contains("is in use by a running binrelay"), "{text}");
+    relay.status();
 }

@@ -105,6 +105,12 @@ async fn check_names_the_grants(kind: Kind, source: &Server, unprivileged: Sourc
         let grant = format!("GRANT REPLICATION SLAVE ON *.* TO {UNPRIVILEGED_USER}@'{host}'");
         source.sql(&grant).await;
     }
+    source
+        .sql(
+            "SET GLOBAL binlog_format = 'STATEMENT'; SET GLOBAL sync_binlog = 0; \
+             SET GLOBAL binlog_row_image = 'MINIMAL'",
+        )
+        .await;
     let output = run_binrelay(&["check", "--config", config]);
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(3), "{kind}: {text}");
@@ -114,6 +120,14 @@ async fn check_names_the_grants(kind: Kind, source: &Server, unprivileged: Sourc
     };
     let statement = format!("GRANT {privilege} ON *.* TO '{UNPRIVILEGED_USER}'@'");
     assert!(text.contains(&statement), "{kind}: {text}");
+    for expected in [
+        "note: binlog_format is STATEMENT",
+        "note: sync_binlog is 0",
+        "note: binlog_row_image is MINIMAL",
+    ] {
+        assert!(text.contains(expected), "{kind}: {text}");
+    }
+    assert!(!text.contains("its clock is"), "{kind}: {text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -108,5 +108,5 @@ fn has_replica(status: &serde_json::Value, server_id: u32) -> bool {
     let replicas = status["replicas"].as_array().cloned().unwrap_or_default();
     replicas
         .iter()
-        .any(|replica| replica["server_id"] == server_id)
+        .any(|replica| replica["server_id"] == server_id && replica["state"] != "missing")
 }

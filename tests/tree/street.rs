@@ -25,9 +25,11 @@ const STREET: &[(&str, &str)] = &[
     ("fault", ""),
     ("secret", ""),
     ("position", ""),
-    ("atomic_file", ""),
+    ("data_file", ""),
+    ("atomic_file", "data_file"),
     ("like", ""),
     ("one_line", ""),
+    ("utc", ""),
     ("tls", "secret atomic_file"),
     ("config", "flavor secret tls position one_line"),
     ("gtid", ""),
@@ -35,12 +37,15 @@ const STREET: &[(&str, &str)] = &[
     ("binlog", "gtid flavor protocol"),
     ("identity", "flavor gtid binlog"),
     ("filter", "flavor like binlog"),
-    ("transaction", "flavor gtid binlog identity position filter"),
+    (
+        "transaction",
+        "flavor data_file gtid binlog identity position filter",
+    ),
     ("merge", "flavor gtid binlog identity position transaction"),
     // Of `config` only the sync policy, of `merge` what it carries over and decides.
     (
         "relay_log",
-        "flavor config gtid binlog identity position atomic_file transaction merge",
+        "flavor config gtid binlog identity position data_file atomic_file transaction merge",
     ),
     (
         "log_thread",
@@ -49,12 +54,12 @@ const STREET: &[(&str, &str)] = &[
     ("connection", "flavor secret tls protocol"),
     (
         "receiver",
-        "flavor fault secret tls config gtid protocol binlog identity position atomic_file filter \
+        "flavor fault secret tls config gtid protocol binlog identity position data_file atomic_file filter \
          transaction merge relay_log log_thread connection",
     ),
     (
         "sender",
-        "flavor fault secret tls config like gtid protocol binlog identity position transaction \
+        "flavor fault secret tls config like utc gtid protocol binlog identity position transaction \
          relay_log connection",
     ),
     // Files only, no network: neither connection nor receiver nor sender.
@@ -65,20 +70,20 @@ const STREET: &[(&str, &str)] = &[
     // Reads the log, and asks sources beside their dumps.
     (
         "adoption",
-        "flavor config one_line gtid binlog identity position relay_log receiver inspect",
+        "flavor config one_line utc gtid binlog identity position relay_log receiver inspect",
     ),
     // Reads the log as a sender does, and asks sources beside their dumps.
     (
         "conflicts",
-        "one_line config binlog identity position relay_log receiver inspect",
+        "one_line utc config binlog identity position relay_log receiver inspect",
     ),
     (
         "status",
-        "config gtid identity position relay_log log_thread receiver sender conflicts",
+        "config utc gtid identity position relay_log log_thread receiver sender conflicts",
     ),
     ("admin", "fault config adoption receiver conflicts status"),
     ("http", "fault secret sender status"),
-    ("data_dir", "gtid atomic_file"),
+    ("data_dir", "gtid data_file atomic_file"),
     (
         "relay",
         "fault secret tls config gtid protocol identity position relay_log log_thread receiver sender \
@@ -87,7 +92,7 @@ const STREET: &[(&str, &str)] = &[
     // The program sees the whole library; of the stages it starts none itself but through `relay`.
     (
         "cli",
-        "flavor secret tls one_line config gtid protocol binlog identity position filter transaction merge \
+        "flavor secret tls one_line utc config gtid protocol binlog identity position filter transaction merge \
          relay_log log_thread connection receiver sender inspect adoption conflicts status admin http data_dir \
          relay",
     ),

@@ -2,8 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
-
 use super::messages::MissingTransaction;
 use super::source_has::Known;
 use crate::gtid::MariaDbGtid;
@@ -13,6 +11,7 @@ use crate::one_line::escaped;
 use crate::relay_log::LogError;
 use crate::relay_log::held::{Held, LogPart, Logged, Visited};
 use crate::relay_log::index_record::Record;
+use crate::utc;
 
 /// The most transactions that are listed: the answer must fit into memory.
 const LISTED_MAX: usize = 10_000;
@@ -151,7 +150,7 @@ fn transaction(
 ) -> Result<MissingTransaction, LogError> {
     let at = visited.index.position(visited.step)?;
     let time_us = visited.record.transaction().map(|one| one.commit_time_us());
-    let time = time_us.filter(|us| *us != 0).and_then(time_text);
+    let time = time_us.filter(|us| *us != 0).and_then(utc::microseconds);
     let text = texts.of(part, logged);
     Ok(MissingTransaction {
         file: part.log_dir.file_name(logged.file),
@@ -171,16 +170,6 @@ fn transaction(
         summary: text.summary,
         altered: logged.altered,
     })
-}
-
-/// Microseconds since 1970 as text, in UTC.
-fn time_text(us: u64) -> Option<String> {
-    let time = Timestamp::from_microsecond(i64::try_from(us).ok()?).ok()?;
-    let format = match us % 1_000_000 {
-        0 => "%Y-%m-%dT%H:%M:%SZ",
-        _ => "%Y-%m-%dT%H:%M:%S.%6fZ",
-    };
-    Some(time.strftime(format).to_string())
 }
 
 /// What a transaction does.
@@ -315,13 +304,5 @@ mod tests {
             assert_eq!(note(&more, false).1, unwritten, "{next}");
             assert_eq!(note(&more, true).1, skipped, "{next}");
         }
-    }
-
-    #[test]
-    fn times_have_the_precision_that_is_known() {
-        assert_eq!(time_text(0).as_deref(), Some("1970-01-01T00:00:00Z"));
-        let exact = time_text(1_700_000_000_000_012);
-        assert_eq!(exact.as_deref(), Some("2023-11-14T22:13:20.000012Z"));
-        assert_eq!(time_text(u64::MAX), None);
     }
 }

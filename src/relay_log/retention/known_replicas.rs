@@ -47,13 +47,25 @@ impl KnownReplica {
         self.seconds_away(now) < time.as_secs()
     }
 
-    fn seconds_away(&self, now: SystemTime) -> u64 {
+    /// Seconds since it was last connected; 0 if the clock was set back since.
+    pub fn seconds_away(&self, now: SystemTime) -> u64 {
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
         now.as_secs().saturating_sub(self.last_seen)
     }
 
+    /// When it was last connected.
+    pub fn last_seen_at(&self) -> SystemTime {
+        let since = Duration::from_secs(self.last_seen);
+        UNIX_EPOCH.checked_add(since).unwrap_or(UNIX_EPOCH)
+    }
+
+    /// Whether it is the replica with this server_id and server_uuid.
+    pub fn has_identity(&self, server_id: u32, server_uuid: Option<&str>) -> bool {
+        self.server_id == server_id && self.server_uuid.as_deref() == server_uuid
+    }
+
     fn is_same(&self, other: &KnownReplica) -> bool {
-        self.server_id == other.server_id && self.server_uuid == other.server_uuid
+        self.has_identity(other.server_id, other.server_uuid.as_deref())
     }
 }
 
@@ -149,13 +161,14 @@ impl KnownReplicas {
         table.replicas.push(replica);
     }
 
-    /// Forgets the replicas with this server_id; returns how many there were. [`KnownReplicas::save`] must
-    /// follow.
-    pub fn forget(&self, server_id: u32) -> usize {
+    /// Forgets the replicas with this server_id that are not `connected`, and returns them: they keep no files any
+    /// more. `connected` has the server_uuid of each connected one. [`KnownReplicas::save`] must follow.
+    pub fn forget(&self, server_id: u32, connected: &[Option<String>]) -> Vec<KnownReplica> {
         let mut table = self.lock();
-        let before = table.replicas.len();
-        table.replicas.retain(|known| known.server_id != server_id);
-        before - table.replicas.len()
+        let is_forgotten = |known: &mut KnownReplica| {
+            known.server_id == server_id && !connected.contains(&known.server_uuid)
+        };
+        table.replicas.extract_if(.., is_forgotten).collect()
     }
 
     /// Writes the file, if it differs by more than the time at which replicas were last seen.
@@ -251,7 +264,10 @@ mod tests {
         let again = KnownReplicas::open(path.clone()).unwrap();
         assert_eq!(again.list(), known.list());
         assert_eq!(again.list().len(), 3);
-        assert_eq!(again.forget(2), 2);
+        let connected = [Some("u".to_owned())];
+        assert_eq!(again.forget(2, &connected), [replica(2, "v", 5)]);
+        assert_eq!(again.forget(2, &[]), [replica(2, "u", 6)]);
+        assert_eq!(again.forget(2, &[]), []);
         again.save().unwrap();
         assert_eq!(
             KnownReplicas::open(path).unwrap().list(),

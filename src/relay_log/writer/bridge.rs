@@ -9,6 +9,7 @@ use crate::binlog::event::{self, HEADER_LEN, MAGIC};
 use crate::binlog::mysql_gtid::LogicalClock;
 use crate::binlog::{CHECKSUM_LEN, EventError, EventType, FormatDescription, mariadb_gtid};
 use crate::binlog::{mysql_gtid, rotate};
+use crate::data_file;
 use crate::identity::Executed;
 use crate::position::RelayLogPosition;
 use crate::relay_log::error::LogError;
@@ -198,7 +199,7 @@ impl<'a> BridgeWriter<'a> {
         stage_control(&mut self.tail, closing)?;
         self.tail.write_all()?;
         self.tail.sync()?;
-        std::fs::rename(&self.tail.path, &self.path)
+        data_file::rename(&self.tail.path, &self.path)
             .map_err(|cause| LogError::io("rename", &self.tail.path, cause))?;
         sync_dir(&self.log_dir.dir)?;
         Ok(end)

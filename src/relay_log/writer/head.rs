@@ -1,8 +1,6 @@
 //! The first and last events of a log file.
 
-use std::fs::OpenOptions;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::finish::finish;
@@ -11,6 +9,7 @@ use super::options::LogOptions;
 use super::tail::Tail;
 use crate::binlog::event::{self, EventHeader, MAGIC};
 use crate::binlog::{EventType, FormatDescription, rotate};
+use crate::data_file::DataFile;
 use crate::gtid::{GtidSet, Uuid};
 use crate::identity::Executed;
 use crate::position::RelayLogPosition;
@@ -131,7 +130,7 @@ pub(super) fn close_file(options: &LogOptions, end: RelayLogPosition) -> Result<
         cause,
     })?;
     let write = || -> io::Result<()> {
-        let file = OpenOptions::new().write(true).open(&path)?;
+        let file = DataFile::open(&path)?;
         file.write_all_at(&closing, end.offset)?;
         file.sync_data()
     };

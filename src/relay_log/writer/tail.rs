@@ -1,13 +1,11 @@
 //! A file that grows at its end, and how a full disk is handled.
 
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::atomic_file::NO_FOLLOW;
+use crate::data_file::DataFile;
 use crate::relay_log::error::LogError;
 use crate::relay_log::published::{Condition, RelayLog};
 
@@ -19,7 +17,7 @@ const DISK_FULL_RETRY: Duration = Duration::from_millis(if cfg!(test) { 5 } else
 /// A file that is written at its end only.
 #[derive(Debug)]
 pub(super) struct Tail {
-    pub(super) file: File,
+    pub(super) file: DataFile,
     pub(super) path: PathBuf,
     /// Bytes in the file.
     pub(super) written: u64,
@@ -35,16 +33,9 @@ impl Tail {
             let cause = std::io::Error::from_raw_os_error(rustix::io::Errno::NOSPC.raw_os_error());
             return Err(LogError::io("create", &path, cause));
         }
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            // Contains user data; must not be world-readable.
-            .mode(0o640)
-            .custom_flags(NO_FOLLOW)
-            .open(&path)
-            .map_err(|cause| LogError::io("create", &path, cause))?;
+        // Contains user data; must not be world-readable.
+        let file =
+            DataFile::create(&path, 0o640).map_err(|cause| LogError::io("create", &path, cause))?;
         Ok(Self {
             file,
             path,

@@ -52,6 +52,8 @@ pub(super) async fn authenticate<'a>(
     greeting_scramble: [u8; SCRAMBLE_LENGTH],
     response: &HandshakeResponse,
 ) -> Result<&'a Account, LoginError> {
+    // What an unknown user gets depends on it.
+    options.accounts.key().ready().await;
     let (found, password) = options
         .accounts
         .find(&response.user, client_address(connection));

@@ -8,7 +8,7 @@ use crate::protocol::auth::{AuthPlugin, Protection, Secret, ServerKey};
 use crate::protocol::command::Command;
 use crate::protocol::response::parse_error;
 use crate::sender::admission::{Admission, ConnectionLimits};
-use crate::tls::{ClientTls, OfferedTls, PasswordKey, TlsMode, server_config};
+use crate::tls::{ClientTls, OfferedTls, PRIVATE_KEY_FILE, PasswordKey, TlsMode, server_config};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -25,13 +25,11 @@ pub(super) struct Server {
 fn key_dir() -> &'static std::path::Path {
     static DIR: std::sync::LazyLock<tempfile::TempDir> = std::sync::LazyLock::new(|| {
         let dir = tempfile::tempdir().unwrap();
-        // It is in the directory when it can be read.
-        assert!(
-            !PasswordKey::open(dir.path())
-                .unwrap()
-                .public_pem()
-                .is_empty()
-        );
+        let _ = PasswordKey::open(dir.path()).unwrap();
+        // The private key is written last.
+        while !dir.path().join(PRIVATE_KEY_FILE).exists() {
+            std::thread::sleep(Duration::from_millis(10));
+        }
         dir
     });
     DIR.path()
@@ -153,6 +151,26 @@ async fn every_plugin_logs_in_with_and_without_tls() {
             }
         }
     }
+}
+
+/// Receivers share the threads of logins: at a first start they stood still until the key pair was generated.
+#[tokio::test]
+async fn login_that_waits_for_the_key_pair_does_not_block_its_thread() {
+    let dir = tempfile::tempdir().unwrap();
+    let (key, finish) = PasswordKey::pending(dir.path());
+    let accounts = vec![account("repl", StoredPassword::from_plaintext("secret"))];
+    let options = LoginOptions {
+        accounts: Arc::new(Accounts::new(accounts, key)),
+        ..options(AuthPlugin::CachingSha2)
+    };
+    let server = serve(options, false).await;
+    let connecting = client(server.address, "repl", "secret", TlsMode::Disabled);
+    let connected = tokio::spawn(async move { connect(&connecting).await.map(|_| ()) });
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(!server.outcome.is_finished());
+    finish();
+    connected.await.unwrap().unwrap();
+    assert_eq!(server.outcome.await.unwrap().unwrap().user, "repl");
 }
 
 #[tokio::test]

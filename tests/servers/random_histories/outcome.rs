@@ -111,6 +111,12 @@ impl Pair {
             known.extend(master.rows(query).await);
         }
         for replica in self.replicas() {
+            if !checksum_tables(replica, "test")
+                .await
+                .contains_key("history")
+            {
+                continue; // Everything stopped before its first row.
+            }
             let there: Vec<String> = replica.rows(query).await;
             let foreign: Vec<&String> = there.iter().filter(|row| !known.contains(row)).collect();
             assert!(foreign.is_empty(), "rows that no master has: {foreign:?}");

@@ -123,10 +123,11 @@ fn the_plugin_depends_on_the_account_and_the_client() {
     assert_eq!(next(&sha2, &old, CachingSha2), Next::Impossible);
 }
 
-#[test]
-fn unknown_user_always_gets_the_same_decoy() {
-    let users = |dir: &std::path::Path| {
+#[tokio::test]
+async fn unknown_user_always_gets_the_same_decoy() {
+    let users = async |dir: &std::path::Path| {
         let key = PasswordKey::open(dir).unwrap();
+        key.ready().await;
         let accounts = vec![
             account("a", stored(&[NATIVE])),
             account("b", stored(&[ED25519])),
@@ -141,7 +142,7 @@ fn unknown_user_always_gets_the_same_decoy() {
             .collect::<Vec<bool>>()
     };
     let dir = tempfile::tempdir().unwrap();
-    let first = users(dir.path());
+    let first = users(dir.path()).await;
     assert!(first.contains(&true) && first.contains(&false), "{first:?}");
-    assert_eq!(users(dir.path()), first, "after a restart");
+    assert_eq!(users(dir.path()).await, first, "after a restart");
 }

@@ -1,0 +1,61 @@
+//! How a source logs, and its clock.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::connection::{ControlConnection, ControlError, text_at, unreadable};
+use crate::receiver::source_settings::LoggingSettings;
+
+/// The clock is asked in UTC, whatever the session's time zone is.
+const CLOCK: &str = "SELECT UNIX_TIMESTAMP()";
+
+impl ControlConnection {
+    /// Asks how the server logs, and for its clock.
+    ///
+    /// # Errors
+    /// When the connection fails.
+    pub async fn logging_settings(&mut self) -> Result<LoggingSettings, ControlError> {
+        let clock_ahead = self.clock_ahead().await?;
+        let rows = self
+            .query(
+                "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('binlog_format', 'binlog_row_image', \
+                 'sync_binlog', 'rpl_semi_sync_master_wait_point', 'rpl_semi_sync_source_wait_point')",
+            )
+            .await?;
+        let mut settings = LoggingSettings {
+            clock_ahead,
+            ..LoggingSettings::default()
+        };
+        for row in &rows {
+            let (Some(name), Some(value)) = (text_at(row, 0), text_at(row, 1)) else {
+                continue;
+            };
+            match name.to_ascii_lowercase().as_str() {
+                "binlog_format" => settings.binlog_format = Some(value),
+                "binlog_row_image" => settings.row_image = Some(value),
+                "sync_binlog" => settings.sync_binlog = value.parse().ok(),
+                _ => settings.wait_point = Some(value),
+            }
+        }
+        Ok(settings)
+    }
+
+    /// How many seconds the server's clock is ahead of this machine's: 0 while it can be equal.
+    async fn clock_ahead(&mut self) -> Result<i64, ControlError> {
+        let asked = unix_seconds();
+        let rows = self.query(CLOCK).await?;
+        let answered = unix_seconds();
+        let text = rows.first().and_then(|row| text_at(row, 0));
+        let text = text.unwrap_or_default();
+        let found: i64 = text.parse().map_err(|_| unreadable(CLOCK, &text))?;
+        Ok(match found {
+            _ if found > answered => found.saturating_sub(answered),
+            _ if found < asked => found.saturating_sub(asked),
+            _ => 0,
+        })
+    }
+}
+
+fn unix_seconds() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.map_or(0, |now| i64::try_from(now.as_secs()).unwrap_or(i64::MAX))
+}
