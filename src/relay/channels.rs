@@ -229,9 +229,13 @@ impl Channels {
         let mut removed = Vec::new();
         for channel in &self.channels {
             let config = &channel.parts.config;
-            if !is_wanted(&config.name) {
-                removed.push(config.name.clone());
+            // Its receiver may have ended since, after the request that removed it had given up waiting.
+            let is_ending = channel.orders.activity() == Activity::Remove;
+            if !is_ending && !is_wanted(&config.name) {
                 channel.orders.send(config.clone(), Activity::Remove);
+            }
+            if channel.orders.activity() == Activity::Remove {
+                removed.push(config.name.clone());
             }
         }
         for name in removed {
@@ -290,8 +294,11 @@ impl Channels {
     }
 
     fn find(&self, name: &str) -> Option<&Channel> {
+        let exact = |channel: &&Channel| channel.parts.config.name == name;
+        let similar = |channel: &&Channel| channel.parts.config.name.eq_ignore_ascii_case(name);
         let mut channels = self.channels.iter();
-        channels.find(|channel| channel.parts.config.name.eq_ignore_ascii_case(name))
+        let found = channels.find(exact);
+        found.or_else(|| self.channels.iter().find(similar))
     }
 
     /// Adds a source. Its path in the log may exist: then it continues where it was.
