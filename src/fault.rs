@@ -8,6 +8,7 @@
 //! | `log_thread` | before it waits for the next batch |
 //! | `accept_loop` | when a client connects to the listener |
 //! | `admin_loop` | when a client connects to the admin socket |
+//! | `http_loop` | when a client connects to the HTTP listener |
 //! | `session` | before it greets its client |
 //!
 //! and with `shutdown` a stage does not end when the relay is to stop.

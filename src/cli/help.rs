@@ -85,11 +85,12 @@ const TOPICS: [Topic; 10] = [
 ];
 
 /// The commands, in the order of `binrelay --help`. A test compares them with clap's.
-const COMMANDS: [&str; 14] = [
+const COMMANDS: [&str; 15] = [
     "run",
     "check",
     "status",
     "continue",
+    "forget",
     "dump",
     "verify",
     "list",
@@ -106,6 +107,11 @@ fn names() -> Vec<PossibleValue> {
     let commands = COMMANDS.map(PossibleValue::new);
     let topics = TOPICS.map(|topic| PossibleValue::new(topic.name).help(topic.about));
     commands.into_iter().chain(topics).collect()
+}
+
+/// Whether `name` is a topic.
+pub(super) fn is_topic(name: &str) -> bool {
+    TOPICS.iter().any(|topic| topic.name == name)
 }
 
 /// The list of topics, as the help of the program ends.

@@ -112,7 +112,11 @@ async fn ask_all(sources: &[Source], identities: &Identities) -> Vec<Option<Firs
             None => None,
             Some(Ok(contact)) => Some(contact),
             Some(Err(error)) => {
-                tracing::warn!(source = name, "first contact: {}", error.to_line(name));
+                tracing::warn!(
+                    source = name,
+                    "the source cannot be followed yet: {}",
+                    error.to_line(name)
+                );
                 status.note_error(&error, name);
                 None
             }

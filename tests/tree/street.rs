@@ -41,7 +41,10 @@ const STREET: &[(&str, &str)] = &[
         "transaction",
         "flavor data_file gtid binlog identity position filter",
     ),
-    ("merge", "flavor gtid binlog identity position transaction"),
+    (
+        "merge",
+        "flavor utc gtid binlog identity position transaction",
+    ),
     // Of `config` only the sync policy, of `merge` what it carries over and decides.
     (
         "relay_log",
@@ -54,7 +57,7 @@ const STREET: &[(&str, &str)] = &[
     ("connection", "flavor secret tls protocol"),
     (
         "receiver",
-        "flavor fault secret tls config gtid protocol binlog identity position data_file atomic_file filter \
+        "flavor fault secret utc tls config gtid protocol binlog identity position data_file atomic_file filter \
          transaction merge relay_log log_thread connection",
     ),
     (
