@@ -109,9 +109,9 @@ impl SourceWords {
         }
         Err(missing_privilege(match (self.flavor, statement) {
             (_, Statement::Reset) => "RELOAD",
-            (Flavor::MySql, _) if self.version >= (8, 0, 0) => "SUPER, REPLICATION_SLAVE_ADMIN",
+            (Flavor::MySql, _) if self.version >= (8, 0, 0) => "SUPER or REPLICATION_SLAVE_ADMIN",
             (Flavor::MySql, _) => "SUPER",
-            (Flavor::MariaDb, _) if self.version >= (10, 11, 0) => "REPLICATION SLAVE ADMIN",
+            (Flavor::MariaDb, _) if self.version >= (11, 0, 1) => "REPLICATION SLAVE ADMIN",
             (Flavor::MariaDb, _) if self.version >= (10, 5, 2) => "SUPER, REPLICATION SLAVE ADMIN",
             (Flavor::MariaDb, _) => "SUPER",
         }))

@@ -309,7 +309,7 @@ fn privilege_admin_is_needed() {
             Flavor::MySql,
             "9.7.0",
             "STOP REPLICA",
-            "SUPER, REPLICATION_SLAVE_ADMIN",
+            "SUPER or REPLICATION_SLAVE_ADMIN",
         ),
         (
             Flavor::MySql,
