@@ -12,14 +12,14 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 use crate::adoption::{Adoption, Answer, AttachRequest, MissingAnswer, MissingRequest};
 use crate::config::SourceStart;
-use crate::conflicts::{ConflictReport, Conflicts};
+use crate::conflicts::ConflictReport;
 use crate::fault;
 use crate::receiver::{ContinueFrom, ContinueRequest, has_changed_history};
-use crate::status::Report;
+use crate::status::{Parts, Report};
 
 /// Time limit for one client to send its request, and to read its answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -107,12 +107,10 @@ pub struct Answering {
     pub report: Arc<dyn Fn() -> Report + Send + Sync>,
     /// Where changed histories are recorded.
     pub data_dir: PathBuf,
-    /// By name: the receivers, for decisions.
-    pub sources: Arc<Vec<(String, mpsc::Sender<ContinueRequest>)>>,
+    /// The sources and their conflicts.
+    pub parts: Arc<Parts>,
     /// Finds where replicas continue.
     pub adoption: Arc<Adoption>,
-    /// The conflicts of the sources; `None` where they are not detected.
-    pub conflicts: Option<Arc<Conflicts>>,
     /// Disconnects all replicas; they connect again by themselves.
     pub disconnect_replicas: Arc<dyn Fn() + Send + Sync>,
     /// Forgets the missing replicas with a server_id. It blocks.
@@ -251,7 +249,7 @@ async fn answer(
             serde_json::to_vec(&answering.adoption.missing(request).await)?
         }
         Ok(Request::Conflicts) => {
-            let conflicts = answering.conflicts.as_ref();
+            let conflicts = answering.parts.found_conflicts();
             let report = conflicts.map(|found| found.report());
             serde_json::to_vec(&report.unwrap_or_default())?
         }
@@ -296,8 +294,8 @@ async fn decide(
         }
         Some(Some(at)) => Some(at),
     };
-    let mut sources = answering.sources.iter();
-    let Some((_, receiver)) = sources.find(|(name, _)| name == source) else {
+    let sources = answering.parts.sources.now();
+    let Some(found) = sources.iter().find(|one| one.config.name == source) else {
         return refused(format!(
             "the relay runs without a source {source:?}; restart it with the present configuration"
         ));
@@ -318,11 +316,15 @@ async fn decide(
     let counts = at.is_some() && !report.relay.gtid_executed.is_empty();
     let (answer, answered) = oneshot::channel();
     let request = ContinueRequest {
-        from: ContinueFrom { at, new_history },
+        from: ContinueFrom {
+            at,
+            new_history,
+            counts_missing: true,
+        },
         answer,
     };
     let deciding = async {
-        let sent = receiver.send(request).await;
+        let sent = found.deciding.send(request).await;
         sent.map_err(|_| "the receiver has ended: restart the relay".to_owned())?;
         let answered = answered.await;
         answered.map_err(|_| "the relay is stopping".to_owned())?

@@ -35,6 +35,7 @@ use self::decide::{Decider, Decision};
 use self::statements::Address;
 use crate::config::SourceConfig;
 use crate::relay_log::RelayLog;
+use crate::status::Parts;
 
 /// How long transactions are waited for that the relay is about to receive.
 const WAIT: Duration = Duration::from_secs(10);
@@ -50,24 +51,31 @@ pub struct AdoptionOptions {
     pub listen: String,
     /// The account that replicas use; `None` if none is configured.
     pub user: watch::Receiver<Option<String>>,
-    /// The sources, in the order of the configuration.
-    pub sources: Vec<SourceConfig>,
+    /// The sources' numbers and settings.
+    pub sources: Vec<(u16, SourceConfig)>,
 }
 
 /// Answers requests to attach replicas.
 #[derive(Debug)]
 pub struct Adoption {
+    /// Without sources.
     options: AdoptionOptions,
+    parts: Arc<Parts>,
     log: watch::Receiver<Option<Arc<RelayLog>>>,
     /// One bridge is written at a time: each gets the next number.
     turn: Mutex<()>,
 }
 
 impl Adoption {
-    /// For the relay log in `log`, which is `None` until the first source has answered.
-    pub fn new(options: AdoptionOptions, log: watch::Receiver<Option<Arc<RelayLog>>>) -> Self {
+    /// For the relay log in `log`, which is `None` until the first source has answered, and the sources of `parts`.
+    pub fn new(
+        options: AdoptionOptions,
+        parts: Arc<Parts>,
+        log: watch::Receiver<Option<Arc<RelayLog>>>,
+    ) -> Self {
         Self {
             options,
+            parts,
             log,
             turn: Mutex::new(()),
         }
@@ -81,14 +89,27 @@ impl Adoption {
         }
     }
 
+    /// The settings, with the sources that are followed now.
+    fn options(&self) -> AdoptionOptions {
+        let sources = self.parts.sources.now();
+        let sources = sources.iter();
+        AdoptionOptions {
+            sources: sources
+                .map(|source| (source.number, source.config.clone()))
+                .collect(),
+            ..self.options.clone()
+        }
+    }
+
     async fn attach(&self, request: &AttachRequest) -> Result<Attachment, AttachError> {
         let _turn = self.turn.lock().await;
+        let options = self.options();
         let log = self.log.borrow().clone().ok_or(AttachError::NoLog)?;
-        let place = held::place(&self.options, &log, &request.place).await?;
+        let place = held::place(&options, &log, &request.place).await?;
         let decider = Arc::new(Decider {
             log: log.clone(),
-            server_id: self.options.server_id,
-            source_names: self.names(),
+            server_id: options.server_id,
+            source_names: path_names(&options),
             place,
             makes_bridge: request.makes_bridge,
         });
@@ -99,7 +120,7 @@ impl Adoption {
             let decided = tokio::task::spawn_blocking(move || deciding.decide(&known)).await;
             match decided.unwrap_or(Err(AttachError::Internal)) {
                 Err(AttachError::Boundary { source_name, at }) => {
-                    held::check_boundary(&self.options, &log, &source_name, &at).await?;
+                    held::check_boundary(&options, &log, &source_name, &at).await?;
                     boundaries.insert(source_name);
                 }
                 Err(error) if error.may_pass() && Instant::now() < deadline => sleep(RETRY).await,
@@ -115,15 +136,11 @@ impl Adoption {
         let Some(log) = self.log.borrow().clone() else {
             return MissingAnswer::Refused(AttachError::NoLog.to_string());
         };
-        match missing::find(&self.options, log, self.names(), request).await {
+        let options = self.options();
+        match missing::find(&options, log, path_names(&options), request).await {
             Ok(missing) => MissingAnswer::Found(Box::new(missing)),
             Err(error) => MissingAnswer::Refused(error.to_string()),
         }
-    }
-
-    fn names(&self) -> Vec<Arc<str>> {
-        let names = self.options.sources.iter();
-        names.map(|source| source.name.as_str().into()).collect()
     }
 
     fn attachment(&self, log: &RelayLog, decision: Decision) -> Attachment {
@@ -132,11 +149,18 @@ impl Adoption {
     }
 }
 
-/// The section of the source with this name.
+fn path_names(options: &AdoptionOptions) -> Vec<Arc<str>> {
+    let sources = options.sources.iter();
+    sources
+        .map(|(_, source)| source.name.as_str().into())
+        .collect()
+}
+
+/// The settings of the source with this name.
 fn source<'a>(options: &'a AdoptionOptions, name: &str) -> Result<&'a SourceConfig, AttachError> {
     let mut sources = options.sources.iter();
     sources
-        .find(|source| source.name == name)
+        .find_map(|(_, source)| (source.name == name).then_some(source))
         .ok_or_else(|| AttachError::UnknownSource {
             name: name.to_owned(),
             known: names(options),
@@ -147,15 +171,16 @@ fn names(options: &AdoptionOptions) -> String {
     let names: Vec<&str> = options
         .sources
         .iter()
-        .map(|one| one.name.as_str())
+        .map(|(_, one)| one.name.as_str())
         .collect();
     names.join(", ")
 }
 
 /// The server_id of the source, from what was received from it; 0 if nothing was.
 fn server_id(options: &AdoptionOptions, log: &RelayLog, name: &str) -> u32 {
-    let number = options.sources.iter().position(|one| one.name == name);
+    let mut sources = options.sources.iter();
+    let number = sources.find_map(|(number, one)| (one.name == name).then_some(*number));
     let state = log.state();
-    let progress = number.and_then(|number| state.sources.get(number));
+    let progress = number.and_then(|number| state.sources.get(usize::from(number)));
     progress.map_or(0, |progress| progress.server_id)
 }

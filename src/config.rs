@@ -11,6 +11,7 @@
 
 mod address_range;
 mod changes;
+mod channels;
 mod error;
 mod filter_config;
 mod filter_rules;
@@ -33,8 +34,10 @@ use zeroize::Zeroizing;
 
 pub use self::address_range::AddressRange;
 pub use self::changes::Change;
+pub use self::channels::{ChangedSettings, Channel, ChannelChange, ChannelChanges, ChannelsError};
 pub use self::error::{ConfigError, Problem};
 pub use self::filter_config::{FilterConfig, SharedFilter};
+pub use self::password::read_again as read_password_again;
 pub use self::settings::{
     AdminConfig, AlertConfig, CompressionChoice, Config, FlavorChoice, ListenerTlsConfig,
     LogConfig, Privilege, RelayConfig, SourceCompression, SourceConfig, SourceStart, SyncPolicy,

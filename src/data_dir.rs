@@ -3,6 +3,7 @@
 //! ```text
 //! data_dir/
 //!   auto.cnf     the relay's server_uuid, as mysqld keeps it
+//!   channels.toml   what statements changed about the sources
 //!   history-changed.NAME   why a source is failed until an administrator decides (`binrelay continue`)
 //!   history-reserve.NAME   becomes that file if it cannot be written, because the disk is full
 //!   LOCK         held by the running process

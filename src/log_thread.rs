@@ -16,6 +16,7 @@
 
 mod decisions;
 mod error;
+mod followed_sources;
 mod opening;
 mod own_transactions;
 mod paths;
@@ -27,6 +28,7 @@ mod temporary_tables;
 mod tests;
 
 pub use error::{AppendError, Refusal};
+pub use followed_sources::FollowChange;
 pub use paths::{NewPath, PathKind, Paths};
 pub use queue::{
     Continuation, DeliveredChange, OwnExcused, OwnUnsent, Queued, QueuedBatch, RefusalNote,
@@ -41,6 +43,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
+use self::followed_sources::CounterTable;
 use self::retention::FollowedPaths;
 use self::source::{Repetition, Source};
 use crate::gtid::GtidSet;
@@ -91,8 +94,8 @@ impl LogThread {
         let removed_until = removed_until::read(self.log.log().log_dir())?;
         for path in self.paths.from(self.sources.len()) {
             self.merge.add_path(first, &path.before, &removed_until);
-            self.sources
-                .push(Source::new(path.name.clone(), PathKind::Moved));
+            let kind = PathKind::of(&path.name, &self.followed.names());
+            self.sources.push(Source::new(path.name.clone(), kind));
             self.log.add_source(path.name);
         }
         self.start_file()
@@ -239,7 +242,7 @@ impl LogThread {
     }
 
     /// Writes the group, and has it completed while the next one is appended.
-    fn begin_commit(&mut self, counters: &[Arc<SourceCounters>]) -> Result<(), LogError> {
+    fn begin_commit(&mut self, counters: &CounterTable) -> Result<(), LogError> {
         self.log
             .begin_commit(counters.iter().map(|source| source.batch_count()))
     }
@@ -259,13 +262,14 @@ impl LogThread {
     }
 
     /// Runs until every sender of the queue is dropped, or the log fails. It blocks: run it in a
-    /// thread of its own. `counters` has one entry for each configured source.
+    /// thread of its own. `counters` has one entry for each source that is followed at first.
     pub fn run(
         mut self,
         mut queue: mpsc::Receiver<Queued>,
         counters: &[Arc<SourceCounters>],
         runtime: &Handle,
     ) {
+        let mut counters = CounterTable::new(counters);
         // What was there when the log was opened is on disk.
         if self.log.is_durable() {
             self.log().note_durable();
@@ -275,14 +279,14 @@ impl LogThread {
             let next =
                 runtime.block_on(async { tokio::time::timeout(IDLE_TICK, queue.recv()).await });
             let outcome = match next {
-                Ok(Some(first)) => self.append_group(first, &mut queue, counters),
+                Ok(Some(first)) => self.append_group(first, &mut queue, &mut counters),
                 Ok(None) => {
                     if let Err(error) = self.close() {
                         fail(self.log(), &error);
                     }
                     return;
                 }
-                Err(_) => self.begin_commit(counters),
+                Err(_) => self.begin_commit(&counters),
             };
             if outcome.is_ok() && self.log.is_durable() {
                 self.log().note_durable();
@@ -306,7 +310,7 @@ impl LogThread {
         &mut self,
         first: Queued,
         queue: &mut mpsc::Receiver<Queued>,
-        counters: &[Arc<SourceCounters>],
+        counters: &mut CounterTable,
     ) -> Result<(), LogError> {
         let mut len = 0;
         let mut next = Some(first);
@@ -320,7 +324,7 @@ impl LogThread {
                     } = queued;
                     len += batch.len();
                     self.followed.note(source, batch.source);
-                    let source = counters.get(usize::from(source));
+                    let source = counters.get(source);
                     let source = source.ok_or_else(|| not_configured(&self.log, batch.source))?;
                     if usize::from(batch.source) >= self.sources.len() {
                         self.add_paths()?;
@@ -335,6 +339,7 @@ impl LogThread {
                 }
                 Queued::OwnUnsent(question) => self.answer_own_unsent(*question, counters)?,
                 Queued::OwnExcused(decision) => self.excuse_own(decision)?,
+                Queued::Follow(change) => self.change_followed(*change, counters)?,
             }
             next = if len < GROUP_LEN_MAX {
                 queue.try_recv().ok()

@@ -87,6 +87,11 @@ impl Merge {
         self.copies.set_one_path(true);
     }
 
+    /// Says that there may be more than one source.
+    pub fn set_several_sources(&mut self) {
+        self.copies.set_one_path(false);
+    }
+
     /// All transactions delivered so far.
     pub fn executed(&self) -> &Executed {
         &self.executed

@@ -5,6 +5,7 @@
 //! - `first_start`, `first_contact`: where the very first dump starts; `scan`, `source_queries`.
 //! - `retry`: connection after connection, with a growing delay. A problem that only an
 //!   administrator can resolve is reported as `failed` and retried after the longest delay.
+//! - `orders`: what is to be done, which changes at run time.
 //! - `follow`: one connection. `facts` asks which server answers, `resume` finds where to start,
 //!   `dump_request` requests the dump.
 //! - `stream`: packets become batches of transactions for the relay log; `packets`,
@@ -43,6 +44,7 @@ mod log_alignment;
 mod moved_address;
 mod old_servers;
 mod options;
+mod orders;
 mod own_gtids;
 mod own_transactions;
 mod packets;
@@ -78,6 +80,7 @@ pub use gtid_mode::GtidMode;
 pub use history_record::has_changed_history;
 pub use identities::Identities;
 pub use options::{Queue, ReceiverContext, ReceiverOptions};
+pub use orders::{Activity, Order, OrderSender, Orders};
 pub use read_back::ReadBack;
 pub use retry::run;
 pub use semi_sync_status::SemiSyncStatus;

@@ -6,8 +6,9 @@
 //!
 //! `open` acquires the data directory, the log and the sockets; `run` starts the stages, and
 //! `supervisor` watches them: a stage that ends when it should not ends the process. `retention` removes old log
-//! files meanwhile, and `systemd` reports to systemd.
+//! files meanwhile, `channels` changes the sources, and `systemd` reports to systemd.
 
+mod channels;
 mod error;
 mod forget;
 mod open;
@@ -19,6 +20,7 @@ mod source_rows;
 mod supervisor;
 mod systemd;
 
+pub use channels::ChannelHandle;
 pub use error::RelayError;
 pub use open::Relay;
 pub use preflight::{Preflight, preflight};

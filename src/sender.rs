@@ -6,7 +6,7 @@
 //! ```
 //! [`run`] accepts, within the limits of `admission`; `login` authenticates; `session` is one client's command loop. SQL: `queries`
 //! answers a statement, with `sql`, `cursor` and `expression` reading it, `shows`, `set_statement`,
-//! `kill`, `purge_statement` (with `datetime`), `variables` and `information_schema` answering it, and `binlog_events` and `event_info`
+//! `kill`, `purge_statement` (with `datetime`), `source_statements` and `change_statement`, `variables` and `information_schema` answering it, and `binlog_events` and `event_info`
 //! listing a file's events. Dumps: `dump_request` finds where a stream starts and `stream` runs it:
 //! `block_reader` reads the log, `walk` decides event by event, `packets` frames the events, `semi_sync` records
 //! acknowledgements, `until` where MariaDB's UNTIL ends it,
@@ -22,6 +22,7 @@ mod answer;
 mod binlog_events;
 mod block_reader;
 mod budget;
+mod change_statement;
 mod control_events;
 mod counters;
 mod cursor;
@@ -55,7 +56,10 @@ mod semi_sync;
 mod session;
 mod set_statement;
 mod shows;
+mod source_changes;
+mod source_errors;
 mod source_rows;
+mod source_statements;
 mod sql;
 mod sql_errors;
 mod statement_context;
@@ -91,6 +95,9 @@ pub use known::{Forgotten, forget, remember_all};
 pub use queries::answer as answer_statement;
 pub use relay_view::RelayView;
 pub use replicas::{ReplicaReport, ReplicaState, Replicas};
+pub use source_changes::{
+    ChangedSources, SourceAccess, SourceChange, SourceChangeError, SourceChanges,
+};
 pub use source_rows::{SourceRow, SourceRowError, SourceRowState, SourceRows};
 use sql_errors::no_log_yet;
 pub use statement_context::Caller;
@@ -112,7 +119,7 @@ pub async fn run(
     mut options: watch::Receiver<Arc<SenderOptions>>,
     log: watch::Receiver<Option<Arc<RelayLog>>>,
     replicas: Arc<Replicas>,
-    sources: SourceRows,
+    sources: SourceAccess,
     mut shutdown: watch::Receiver<bool>,
 ) {
     let mut current = options.borrow_and_update().clone();

@@ -5,20 +5,24 @@
 mod degraded;
 mod missing;
 mod only_here;
+mod source_list;
 mod space;
+
+pub use source_list::SourceList;
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
 
 use crate::config::{AlertConfig, SourceConfig};
 use crate::conflicts::Conflicts;
 use crate::gtid::Uuid;
 use crate::identity::Executed;
 use crate::log_thread::SourceCounters;
-use crate::receiver::{SourceState, SourceStatus};
+use crate::receiver::{ContinueRequest, SourceState, SourceStatus};
 use crate::relay_log::{Condition, LogState, RelayLog, ReplicaAcknowledgements, SourceProgress};
 use crate::sender::ReplicaReport;
 use crate::utc;
@@ -139,6 +143,9 @@ pub struct SourceReport {
     /// Whether the relay log refuses the source's transactions.
     #[serde(default)]
     pub is_refused: bool,
+    /// What was changed at run time and differs from the configuration file: its keys, or `added`.
+    #[serde(default)]
+    pub changed: Vec<String>,
 }
 
 /// How a source's transactions were handled.
@@ -173,12 +180,18 @@ pub struct ErrorReport {
 /// The parts of one source that report.
 #[derive(Debug, Clone)]
 pub struct SourceParts {
-    /// Its section of the configuration.
+    /// Its number: that of its first path in the log.
+    pub number: u16,
+    /// Its settings.
     pub config: SourceConfig,
+    /// What differs from the configuration file.
+    pub changed: Vec<&'static str>,
     /// The receiver's state and counters.
     pub status: Arc<SourceStatus>,
     /// The relay log's counters.
     pub ledger: Arc<SourceCounters>,
+    /// Where an administrator's decisions are sent to.
+    pub deciding: mpsc::Sender<ContinueRequest>,
 }
 
 /// The parts of the relay that report.
@@ -191,7 +204,7 @@ pub struct Parts {
     /// When it started.
     pub started: Instant,
     /// The sources, in the order of the configuration.
-    pub sources: Vec<SourceParts>,
+    pub sources: SourceList,
     /// Their conflicts; `None` where these are not detected.
     pub conflicts: Option<Arc<Conflicts>>,
     /// What the replicas have acknowledged.
@@ -204,12 +217,12 @@ impl Parts {
     /// The snapshot. There is no `log` until the first source has answered.
     pub fn report(&self, log: Option<&RelayLog>, replicas: Vec<ReplicaReport>) -> Report {
         let state = log.map(|log| log.state().clone());
-        let sources = self.sources.iter().enumerate();
-        let sources = sources.map(|(number, source)| SourceReport {
+        let list = self.sources.now();
+        let sources = list.iter().map(|source| SourceReport {
             only_here: state
                 .as_ref()
-                .and_then(|state| self.only_here(number, state)),
-            ..source.report_in(number, state.as_ref())
+                .and_then(|state| only_here(source, &list, state)),
+            ..source.report_in(state.as_ref())
         });
         let missing = log.map(|log| missing::missing(log, &replicas));
         let mut report = Report {
@@ -234,37 +247,10 @@ impl Parts {
         *self.alert.lock().unwrap_or_else(PoisonError::into_inner) = alert;
     }
 
-    /// How many transactions no other source has. Each source is the server that answers now: another one at
-    /// its address, or a source that was removed, may be gone.
-    fn only_here(&self, number: usize, state: &LogState) -> Option<u64> {
-        match &state.executed {
-            Executed::Anonymous => None,
-            Executed::MySql(executed) => {
-                let sources = self.sources.iter().enumerate();
-                let others: Vec<(Option<Uuid>, Option<Executed>)> = sources
-                    .filter(|(other, _)| *other != number)
-                    .map(|(_, source)| {
-                        let uuid = source.status.facts().and_then(|facts| facts.server_uuid);
-                        let end = source.status.source_end().and_then(|end| end.executed);
-                        (uuid.and_then(|uuid| uuid.parse().ok()), end)
-                    })
-                    .collect();
-                let others = others.iter().map(|(uuid, end)| (*uuid, end.as_ref()));
-                only_here::mysql(executed, others)
-            }
-            Executed::MariaDb(_) => {
-                let paths: Vec<usize> = (0..)
-                    .zip(&self.sources)
-                    .map(|(number, source)| source.status.path().map_or(number, usize::from))
-                    .collect();
-                let of = |number: usize| state.sources.get(*paths.get(number)?);
-                let own = of(number)?;
-                let others = (0..paths.len()).filter(|other| *other != number);
-                let others = others.filter_map(of);
-                let sent = others.map(|other| (other.server_id, &other.sent));
-                only_here::mariadb(own.server_id, &own.sent, sent)
-            }
-        }
+    /// The conflicts of the sources, where they are detected: one source cannot be in conflict.
+    pub fn found_conflicts(&self) -> Option<&Arc<Conflicts>> {
+        let conflicts = self.conflicts.as_ref();
+        conflicts.filter(|_| self.sources.now().len() > 1)
     }
 
     fn relay(&self, log: Option<&RelayLog>, state: Option<&LogState>) -> RelayReport {
@@ -297,18 +283,47 @@ impl Parts {
                 if has_timed_out { TIMED_OUT } else { "on" }.to_owned()
             }),
             last_error: error.map(|message| ErrorReport::new(0, message, SystemTime::now())),
-            conflicts: self.conflicts.as_ref().map(|found| found.count()),
+            conflicts: self.found_conflicts().map(|found| found.count()),
             ..self.space(log, state)
         }
     }
 }
 
+/// How many transactions only `source` of `list` has. Each source is the server that answers now: another one at
+/// its address, or a source that was removed, may be gone.
+fn only_here(source: &SourceParts, list: &[SourceParts], state: &LogState) -> Option<u64> {
+    let others = list.iter().filter(|other| other.number != source.number);
+    match &state.executed {
+        Executed::Anonymous => None,
+        Executed::MySql(executed) => {
+            let others: Vec<(Option<Uuid>, Option<Executed>)> = others
+                .map(|source| {
+                    let uuid = source.status.facts().and_then(|facts| facts.server_uuid);
+                    let end = source.status.source_end().and_then(|end| end.executed);
+                    (uuid.and_then(|uuid| uuid.parse().ok()), end)
+                })
+                .collect();
+            let others = others.iter().map(|(uuid, end)| (*uuid, end.as_ref()));
+            only_here::mysql(executed, others)
+        }
+        Executed::MariaDb(_) => {
+            let own = state.sources.get(source.path())?;
+            let others = others.filter_map(|other| state.sources.get(other.path()));
+            let sent = others.map(|other| (other.server_id, &other.sent));
+            only_here::mariadb(own.server_id, &own.sent, sent)
+        }
+    }
+}
+
 impl SourceParts {
-    /// The report of the source with this number in the configuration, without `only_here`.
-    pub fn report_in(&self, number: usize, state: Option<&LogState>) -> SourceReport {
-        // Another server may answer at its address: that one's binlog is another path.
-        let path = self.status.path().map_or(number, usize::from);
-        let progress = state.and_then(|state| state.sources.get(path));
+    /// The number of the path that is followed: another one than its first if another server answers at its address.
+    pub fn path(&self) -> usize {
+        self.status.path().unwrap_or(self.number).into()
+    }
+
+    /// The report, without `only_here`.
+    pub fn report_in(&self, state: Option<&LogState>) -> SourceReport {
+        let progress = state.and_then(|state| state.sources.get(self.path()));
         self.report(state, progress)
     }
 
@@ -358,6 +373,7 @@ impl SourceParts {
                 .load(Ordering::Relaxed),
             semi_sync_problem: self.status.semi_sync.problem().map(str::to_owned),
             is_refused: self.ledger.refusal.borrow().is_some(),
+            changed: self.changed.iter().map(|key| (*key).to_owned()).collect(),
             only_here: None,
             last_error: self.status.last_error().map(|error| ErrorReport {
                 resolved_at: error.resolved_at.map(utc::seconds),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use binrelay::admin;
 use binrelay::adoption::{Answer, AttachRequest, Attachment, Coordinates, ReplicaPlace};
-use binrelay::config::Config;
+use binrelay::config::{ChannelChanges, Config, SharedFilter};
 
 use super::config_file::ConfigFile;
 use super::last_of::last_of;
@@ -82,7 +82,12 @@ fn coordinates(arguments: &[String]) -> anyhow::Result<Vec<Coordinates>> {
 
 /// Refuses a name that is not a source's.
 pub(super) fn check_source(config: &Config, name: &str) -> anyhow::Result<()> {
-    let names: Vec<&str> = config.sources.iter().map(|one| one.name.as_str()).collect();
+    // Only the relay's own user may read what was changed at run time; for others, the relay decides.
+    let Ok(changes) = ChannelChanges::load(&config.relay.data_dir) else {
+        return Ok(());
+    };
+    let sources = changes.apply(&config.sources, &SharedFilter::new(config.filter.clone()));
+    let names: Vec<&str> = sources.iter().map(|one| &*one.config.name).collect();
     if names.contains(&name) {
         return Ok(());
     }

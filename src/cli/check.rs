@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::io::{self, Write};
 
-use binrelay::config::{Config, FlavorChoice};
+use binrelay::config::{ChannelChanges, ChannelsError, Config, FlavorChoice, SharedFilter};
 use binrelay::receiver::{
     self, CheckedSource, Identities, ReceiverOptions, auto_increment_collision, changed_starts,
     check_source, not_logging_updates,
@@ -56,8 +56,19 @@ fn print(
     Ok(count)
 }
 
+/// Makes the sources those that `run` would follow; returns how they differ from the configuration.
+fn apply_changes(config: &mut Config) -> Result<Vec<String>, ChannelsError> {
+    let changes = ChannelChanges::load(&config.relay.data_dir)?;
+    let differences = changes.sentences(&config.sources, &config.relay.data_dir);
+    let wanted = changes
+        .apply(&config.sources, &SharedFilter::new(config.filter.clone()))
+        .into_iter();
+    config.sources = wanted.map(|source| source.config).collect();
+    Ok(differences)
+}
+
 /// Prints the warnings about a valid configuration, then checks this machine and the sources.
-pub fn run(_args: CheckArgs, config: Config) -> anyhow::Result<Outcome> {
+pub fn run(_args: CheckArgs, mut config: Config) -> anyhow::Result<Outcome> {
     install_crypto_provider();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -65,6 +76,7 @@ pub fn run(_args: CheckArgs, config: Config) -> anyhow::Result<Outcome> {
     let mut out = Stdout::lock();
     let mut counts = Counts::default();
     let file = format!("{}: ", config.path.display());
+    let changed = apply_changes(&mut config);
     writeln!(
         out,
         "{file}the configuration is valid; sources: {}",
@@ -75,6 +87,13 @@ pub fn run(_args: CheckArgs, config: Config) -> anyhow::Result<Outcome> {
         let text = "it contains passwords and is world-readable; run chmod 640 on it";
         print(&mut out, &file, "note", [text])?;
     }
+    match changed {
+        Ok(differences) => print(&mut out, "", "note", differences)?,
+        Err(error) => {
+            counts.problems += 1;
+            print(&mut out, "", "problem", [error])?
+        }
+    };
     let machine = runtime.block_on(preflight(&config));
     counts.problems += print(&mut out, "", "problem", machine.problems)?;
     counts.warnings += print(&mut out, "", "warning", machine.warnings)?;

@@ -288,6 +288,7 @@ fn of_source(source: &SourceConfig) -> Section {
         port,
         user,
         password,
+        password_file,
         start,
         auto_position,
         semi_sync,
@@ -306,6 +307,7 @@ fn of_source(source: &SourceConfig) -> Section {
         .with("port", port)
         .with("user", user)
         .with_hidden("password", password.expose().to_owned())
+        .with_path("password_file", password_file)
         .with("start", start)
         .with_optional("auto_position", *auto_position)
         .with("semi_sync", semi_sync)

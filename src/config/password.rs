@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
@@ -22,11 +22,25 @@ pub(super) const USER_KEYS: &[&str] =
 /// The longest password read from a file, in bytes; no server accepts one of this size.
 const PASSWORD_SIZE_MAX: usize = 64 << 10;
 
-/// The password of a source; empty when no key is given or the value is refused.
-pub(super) fn read(section: &mut Section<'_, '_>) -> Secret {
-    match has_at_most_one(section, SOURCE_KEYS) {
-        true => read_plain(section),
-        false => Secret::default(),
+/// The password of a source, empty when no key is given or the value is refused; and its file.
+pub(super) fn read(section: &mut Section<'_, '_>) -> (Secret, Option<PathBuf>) {
+    if !has_at_most_one(section, SOURCE_KEYS) {
+        return (Secret::default(), None);
+    }
+    read_plain(section)
+}
+
+/// Reads a password file again.
+///
+/// # Errors
+/// When it cannot be read, or does not hold a password; the message names the file.
+pub fn read_again(path: &Path) -> io::Result<Secret> {
+    match read_password_file(path) {
+        Ok((password, _)) => Ok(password),
+        Err(error) => Err(io::Error::other(format!(
+            "cannot read password_file {}: {error}",
+            path.display()
+        ))),
     }
 }
 
@@ -41,7 +55,7 @@ pub(super) fn read_user(section: &mut Section<'_, '_>) -> UserPassword {
             section.reader().holds_passwords = true;
             UserPassword::Hashes(read_hashes(section))
         }
-        false => UserPassword::Plain(read_plain(section)),
+        false => UserPassword::Plain(read_plain(section).0),
     }
 }
 
@@ -85,18 +99,19 @@ fn has_at_most_one(section: &mut Section<'_, '_>, keys: &[&'static str]) -> bool
     false
 }
 
-fn read_plain(section: &mut Section<'_, '_>) -> Secret {
+/// The password, and its file if it is in one.
+fn read_plain(section: &mut Section<'_, '_>) -> (Secret, Option<PathBuf>) {
+    const KEY: &str = "password_file";
     if let Some(text) = section.string("password", "a string") {
         section.reader().holds_passwords |= !text.is_empty();
-        return Secret::new(text.to_owned());
+        return (Secret::new(text.to_owned()), None);
     }
-    from_file(
-        section,
-        "password_file",
-        "the path of a file that holds the password",
-    )
-    .or_else(|| from_variable(section))
-    .unwrap_or_default()
+    let path = section.path(KEY, "the path of a file that holds the password");
+    let password = match &path {
+        Some(path) => from_path(section, KEY, path),
+        None => from_variable(section),
+    };
+    (password.unwrap_or_default(), path)
 }
 
 /// One hash, or a list of them: one for each authentication plugin.
@@ -139,10 +154,14 @@ fn read_hashes(section: &mut Section<'_, '_>) -> Vec<PasswordHash> {
 
 fn from_file(section: &mut Section<'_, '_>, key: &str, expected: &str) -> Option<Secret> {
     let path = section.path(key, expected)?;
+    from_path(section, key, &path)
+}
+
+fn from_path(section: &mut Section<'_, '_>, key: &str, path: &Path) -> Option<Secret> {
     if !section.reader().reads_secrets {
         return None;
     }
-    match read_password_file(&path) {
+    match read_password_file(path) {
         Ok((secret, is_world_readable)) => {
             if is_world_readable {
                 let (label, path) = (section.label().to_owned(), path.display());

@@ -189,6 +189,8 @@ pub struct SourceConfig {
     pub user: String,
     /// Its password; empty when none is given.
     pub password: Secret,
+    /// The file that it is in; read again for each connection.
+    pub password_file: Option<PathBuf>,
     /// Where to begin when nothing was received from this source yet. Default earliest.
     pub start: SourceStart,
     /// Whether the dump is requested by GTID set. `None` = decided by the source's GTID mode and

@@ -36,6 +36,12 @@ const KEYS: &[&str] = &[
     "filter",
 ];
 
+/// The default of `connect_retry`.
+pub(super) const CONNECT_RETRY: Duration = Duration::from_secs(1);
+/// The default of `connect_retry_max`.
+pub(super) const CONNECT_RETRY_MAX: Duration = Duration::from_secs(60);
+/// The default of `read_timeout`.
+pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// The offset of the first event in a binlog file, after its magic number.
 const FIRST_EVENT: u64 = 4;
 
@@ -81,13 +87,13 @@ pub(super) fn read<'t>(
             "read_timeout",
             Duration::from_secs(1)..=Duration::from_secs(86_400),
         )
-        .unwrap_or(Duration::from_secs(30));
+        .unwrap_or(READ_TIMEOUT);
     let compression = match section.choice("compression", &["off", "zlib", "zstd"]) {
         Some(1) => SourceCompression::Zlib,
         Some(2) => SourceCompression::Zstd,
         _ => SourceCompression::Off,
     };
-    let password = password::read(&mut section);
+    let (password, password_file) = password::read(&mut section);
     let (get_source_public_key, source_public_key_file) = read_server_key(&mut section);
     let tls = read_tls(&mut section, label("source.tls"));
     let filter = if section.has("filter") {
@@ -101,6 +107,7 @@ pub(super) fn read<'t>(
         port: port.unwrap_or(3306),
         user: user.to_owned(),
         password,
+        password_file,
         start,
         auto_position,
         semi_sync,
@@ -132,14 +139,14 @@ fn label(of: &str, table: &DeTable<'_>, number: usize) -> String {
     }
 }
 
-fn is_channel_name(name: &str) -> bool {
+pub(super) fn is_channel_name(name: &str) -> bool {
     (1..=64).contains(&name.len())
         && name
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
 }
 
-fn is_host(host: &str) -> bool {
+pub(super) fn is_host(host: &str) -> bool {
     // A colon is valid only in an IPv6 address; elsewhere a port follows it, which belongs in `port`.
     !host.is_empty()
         && !host.contains(|c: char| c.is_whitespace() || c.is_control() || c == '/')
@@ -244,8 +251,8 @@ fn read_retry(section: &mut Section<'_, '_>) -> (Duration, Duration) {
     let first = section.duration("connect_retry", range.clone());
     let last = section.duration("connect_retry_max", range);
     let (first_or_default, last_or_default) = (
-        first.unwrap_or(Duration::from_secs(1)),
-        last.unwrap_or(Duration::from_secs(60)),
+        first.unwrap_or(CONNECT_RETRY),
+        last.unwrap_or(CONNECT_RETRY_MAX),
     );
     if first_or_default > last_or_default {
         let (key, expected) = match first {

@@ -9,7 +9,7 @@ use super::describe::{Describer, KeyRead};
 use super::index_follower::{Followed, IndexFollower};
 use super::messages::Conflict;
 use super::registry::Conflicts;
-use super::sources::{LogsReplicated, Sources};
+use super::sources::{LogsReplicated, REFRESH, Sources};
 use super::window::{Limits, Pair, Window};
 use crate::relay_log::{LogError, RelayLog};
 
@@ -110,7 +110,12 @@ impl Finder {
 
     /// Runs until the relay stops. It blocks: run it in a thread of its own.
     pub fn run(mut self) {
+        let mut refreshed = Instant::now();
         while !self.sources.is_stopping() {
+            if refreshed.elapsed() > REFRESH {
+                self.sources.refresh();
+                refreshed = Instant::now();
+            }
             let more = match self.read_published() {
                 Ok(more) => more,
                 Err(error) => {

@@ -17,6 +17,8 @@ use crate::receiver::{SourceState, SourceStatus};
 
 /// Time limit for one answer, a new connection included.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often the list of sources is read again.
+pub(super) const REFRESH: Duration = Duration::from_millis(500);
 /// How long a source is not asked after it gave no answer.
 const PAUSE: Duration = Duration::from_secs(30);
 
@@ -31,8 +33,13 @@ pub(super) enum LogsReplicated {
     Unknown,
 }
 
+/// Reads the sources that are followed now.
+pub type ReadSources = Box<dyn Fn() -> Vec<(SourceConfig, Arc<SourceStatus>)> + Send>;
+
 /// The sources, asked on the thread that finds conflicts.
 pub struct Sources {
+    read: ReadSources,
+    /// As they were read last.
     sources: Vec<(SourceConfig, Arc<SourceStatus>)>,
     runtime: Handle,
     shutdown: watch::Receiver<bool>,
@@ -51,19 +58,42 @@ impl fmt::Debug for Sources {
 }
 
 impl Sources {
-    /// The configured ones.
-    pub fn new(
-        sources: Vec<(SourceConfig, Arc<SourceStatus>)>,
-        runtime: Handle,
-        shutdown: watch::Receiver<bool>,
-    ) -> Self {
+    /// Those that `read` reads.
+    pub fn new(read: ReadSources, runtime: Handle, shutdown: watch::Receiver<bool>) -> Self {
         Self {
-            sources,
+            sources: read(),
+            read,
             runtime,
             shutdown,
             open: HashMap::new(),
             pauses: HashMap::new(),
             has_warned: false,
+        }
+    }
+
+    /// Reads the sources again.
+    pub(super) fn refresh(&mut self) {
+        let sources = (self.read)();
+        let address = |(config, _): &(SourceConfig, Arc<SourceStatus>)| {
+            (config.name.clone(), config.host.clone(), config.port)
+        };
+        let is_same = sources
+            .iter()
+            .map(address)
+            .eq(self.sources.iter().map(address));
+        if !is_same {
+            // Their numbers are others.
+            self.open.clear();
+            self.pauses.clear();
+        }
+        self.sources = sources;
+    }
+
+    /// Waits until there is more than one, or the relay is to stop. It blocks.
+    pub fn wait_for_two(&mut self) {
+        while self.sources.len() < 2 && !self.is_stopping() {
+            std::thread::sleep(REFRESH);
+            self.refresh();
         }
     }
 

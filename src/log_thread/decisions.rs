@@ -4,9 +4,8 @@
 //! as delivered, and, without GTIDs, that the source's path begins again. So it is durable as a whole, or not
 //! at all.
 
-use std::sync::Arc;
-
-use super::queue::{Continuation, DeliveredChange, SourceCounters};
+use super::followed_sources::CounterTable;
+use super::queue::{Continuation, DeliveredChange};
 use super::{LogThread, not_configured};
 use crate::identity::Executed;
 use crate::relay_log::{LogError, removed_until};
@@ -17,7 +16,7 @@ impl LogThread {
     pub(super) fn continue_source(
         &mut self,
         continuation: Continuation,
-        counters: &[Arc<SourceCounters>],
+        counters: &CounterTable,
     ) -> Result<(), LogError> {
         let Continuation {
             path,
@@ -27,7 +26,7 @@ impl LogThread {
             change,
             done,
         } = continuation;
-        let counters = counters.get(usize::from(source));
+        let counters = counters.get(source);
         let counters = counters.ok_or_else(|| not_configured(&self.log, source))?;
         let mut new_server = None;
         match &change {

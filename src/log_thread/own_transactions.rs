@@ -1,6 +1,7 @@
 //! Without GTIDs: transactions of a source's own server that other sources have delivered, and it has not sent.
 
-use super::queue::{OwnExcused, OwnUnsent, RefusalNote, SourceCounters};
+use super::followed_sources::CounterTable;
+use super::queue::{OwnExcused, OwnUnsent, RefusalNote};
 use super::{LogThread, not_configured};
 use crate::merge::copies::DeliveredGtids;
 use crate::relay_log::LogError;
@@ -10,9 +11,9 @@ impl LogThread {
     pub(super) fn answer_own_unsent(
         &mut self,
         question: OwnUnsent,
-        counters: &[std::sync::Arc<SourceCounters>],
+        counters: &CounterTable,
     ) -> Result<(), LogError> {
-        let counters = counters.get(usize::from(question.source));
+        let counters = counters.get(question.source);
         let counters = counters.ok_or_else(|| not_configured(&self.log, question.source))?;
         let server_id = self.log.progress(question.path)?.server_id;
         let ledger = self.log.ledger();

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 
 use super::error::Refusal;
+use super::followed_sources::FollowChange;
 use crate::gtid::{BinlogState, GtidSet};
 use crate::merge::MergeError;
 use crate::position::{RecordNumber, SourcePosition};
@@ -87,6 +88,8 @@ pub enum Queued {
     OwnUnsent(Box<OwnUnsent>),
     /// Another decision about a source.
     OwnExcused(OwnExcused),
+    /// A source that is followed from now on, or no more.
+    Follow(Box<FollowChange>),
 }
 
 /// Per-source counters, and the refusal that stops the source.

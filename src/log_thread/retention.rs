@@ -16,7 +16,7 @@ use crate::relay_log::{Condition, LogError, Writer};
 /// Which path each configured source sends.
 #[derive(Debug)]
 pub(super) struct FollowedPaths {
-    /// The configured sources' names, by number.
+    /// The names of the sources that are followed, by number; empty for others.
     configured: Vec<Arc<str>>,
     /// The path of each source's newest batch; `None` before its first one.
     current: Vec<Option<u16>>,
@@ -43,6 +43,31 @@ impl FollowedPaths {
             );
             self.warned = cause;
         }
+    }
+
+    /// A source is followed from now on.
+    pub(super) fn add(&mut self, source: u16, name: Arc<str>) {
+        let at = usize::from(source);
+        if self.configured.len() <= at {
+            self.configured.resize(at + 1, Arc::from(""));
+            self.current.resize(at + 1, None);
+        }
+        if let (Some(known), Some(current)) =
+            (self.configured.get_mut(at), self.current.get_mut(at))
+        {
+            (*known, *current) = (name, None);
+        }
+    }
+
+    /// A source is no longer followed.
+    pub(super) fn remove(&mut self, source: u16) {
+        self.add(source, Arc::from(""));
+    }
+
+    /// The names of the sources that are followed.
+    pub(super) fn names(&self) -> Vec<Arc<str>> {
+        let names = self.configured.iter();
+        names.filter(|name| !name.is_empty()).cloned().collect()
     }
 
     /// A batch of a source has arrived on `path`.

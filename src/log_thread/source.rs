@@ -33,6 +33,11 @@ impl Source {
         }
     }
 
+    /// The name of the path.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Whether the source's server was restarted before it wrote `batch`.
     pub(super) fn has_restarted(&mut self, batch: &TransactionBatch) -> bool {
         // It is 0 in a file that follows another, and when a dump begins within a file.

@@ -6,10 +6,11 @@ use std::time::Duration;
 use super::error::ReceiverError;
 use super::facts::SourceFacts;
 use super::options::ReceiverOptions;
-use crate::config::{SourceCompression, SourceConfig};
+use crate::config::{SourceCompression, SourceConfig, read_password_again};
 use crate::connection::client::{self, ConnectOptions, ServerGreeting};
 use crate::connection::{Compression, Connection, ConnectionError, Phase};
 use crate::protocol::auth::ServerKey;
+use crate::secret::Secret;
 use crate::tls::read_public_key;
 
 /// Time limit for connecting and logging in.
@@ -46,7 +47,7 @@ pub(super) async fn log_in(
         host: config.host.clone(),
         port: config.port,
         user: config.user.clone(),
-        password: config.password.clone(),
+        password: password(config)?,
         tls: config.tls.clone(),
         offered_tls: config.offered_tls.clone(),
         server_key: server_key(config)?,
@@ -55,6 +56,18 @@ pub(super) async fn log_in(
         read_buffer_size,
     };
     client::connect(&connecting).await
+}
+
+/// The password. Its file is read again for each connection: it may have been corrected.
+fn password(config: &SourceConfig) -> Result<Secret, ConnectionError> {
+    let Some(path) = &config.password_file else {
+        return Ok(config.password.clone());
+    };
+    read_password_again(path).map_err(|cause| ConnectionError {
+        peer: address(config),
+        phase: Phase::Authentication,
+        cause: cause.into(),
+    })
 }
 
 /// The RSA key for the password. The file is read again for each connection.

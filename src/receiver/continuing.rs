@@ -36,6 +36,8 @@ pub struct ContinueFrom {
     pub at: Option<SourceStart>,
     /// Whether its changed history is accepted.
     pub new_history: bool,
+    /// MySQL: whether GTIDs before the position that the log lacks count as delivered; it is refused otherwise.
+    pub counts_missing: bool,
 }
 
 /// A decision, and where its result is awaited.
@@ -77,6 +79,7 @@ pub(super) async fn continue_source(
         old: progress,
         executed,
         new_history: from.new_history,
+        counts_missing: from.counts_missing,
     };
     let (dir, name) = (&context.log.log_dir().dir, options.config.name.as_str());
     let changed = history_record::check(dir, name);
@@ -123,6 +126,8 @@ struct Decision<'a> {
     /// All transactions of the log.
     executed: Executed,
     new_history: bool,
+    /// See [`ContinueFrom::counts_missing`].
+    counts_missing: bool,
 }
 
 impl Decision<'_> {
@@ -180,6 +185,9 @@ impl Decision<'_> {
         let mut warnings = Vec::new();
         let change = match (&contact.before, &self.executed) {
             (Executed::MySql(before), Executed::MySql(executed)) => {
+                if !self.counts_missing {
+                    self.check_missing(&contact.before)?;
+                }
                 let mut missing = before.clone();
                 missing.subtract(executed);
                 warnings.extend(counted_text(&missing));

@@ -2,7 +2,7 @@
 //!
 //! All sources are asked at the same time where they start. Transactions before any source's start
 //! count as delivered, so that a copy that arrives by another path is not new. A source that does
-//! not answer now joins later, if nothing is missing then.
+//! not answer now, or is stopped, joins later, if nothing is missing then.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,13 +13,16 @@ use super::alignment::align;
 use super::first_contact::{FirstContact, first_contact};
 use super::identities::Identities;
 use super::options::ReceiverOptions;
-use super::status::SourceStatus;
+use super::status::{SourceState, SourceStatus};
 use crate::binlog::FormatDescription;
 use crate::config::FlavorChoice;
 use crate::identity::{Executed, Identity, IdentityKind};
 use crate::merge::pairing::anchor::Precedents;
 use crate::position::SourcePosition;
 use crate::relay_log::SourceProgress;
+
+/// The pause between rounds when there is no source: one may be added meanwhile.
+const WITHOUT_SOURCES: Duration = Duration::from_secs(60);
 
 /// A source at the very first start: its receiver's settings, and where its errors are reported.
 type Source = (ReceiverOptions, Arc<SourceStatus>);
@@ -66,8 +69,8 @@ pub async fn first_start(
 fn pauses(sources: &[Source]) -> (Duration, Duration) {
     let shortest = |of: fn(&Source) -> Duration| sources.iter().map(of).min();
     (
-        shortest(|(options, _)| options.config.connect_retry).unwrap_or_default(),
-        shortest(|(options, _)| options.config.connect_retry_max).unwrap_or_default(),
+        shortest(|(options, _)| options.config.connect_retry).unwrap_or(WITHOUT_SOURCES),
+        shortest(|(options, _)| options.config.connect_retry_max).unwrap_or(WITHOUT_SOURCES),
     )
 }
 
@@ -97,14 +100,18 @@ async fn precedents(
 
 async fn ask_all(sources: &[Source], identities: &Identities) -> Vec<Option<FirstContact>> {
     let mut contacts = Vec::new();
-    let asking = sources
-        .iter()
-        .map(|(options, _)| first_contact(options, identities));
+    let asking = sources.iter().map(|(options, status)| async {
+        match status.state() {
+            SourceState::Stopped => None,
+            _ => Some(first_contact(options, identities).await),
+        }
+    });
     for (answer, (options, status)) in join_all(asking).await.into_iter().zip(sources) {
         let name = options.config.name.as_str();
         contacts.push(match answer {
-            Ok(contact) => Some(contact),
-            Err(error) => {
+            None => None,
+            Some(Ok(contact)) => Some(contact),
+            Some(Err(error)) => {
                 tracing::warn!(
                     source = name,
                     "the source cannot be followed yet: {}",

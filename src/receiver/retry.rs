@@ -1,4 +1,4 @@
-//! Following a source until the relay stops: connection after connection.
+//! Following a source until the relay stops or the source is removed: connection after connection.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -11,10 +11,11 @@ use super::continuing::{ContinueRequest, continue_source};
 use super::error::ReceiverError;
 use super::follow;
 use super::options::{ReceiverContext, ReceiverOptions};
+use super::orders::{Activity, Orders};
 use super::status::{SourceState, SourceStatus};
 use crate::config::SourceConfig;
 use crate::fault;
-use crate::log_thread::SourceCounters;
+use crate::log_thread::{RefusalNote, SourceCounters};
 
 /// After a connection that lasted this long the delay starts small again.
 const GOOD_CONNECTION: Duration = Duration::from_secs(30);
@@ -25,83 +26,182 @@ enum Ended {
     Failed(ReceiverError),
     /// An administrator has decided how to continue.
     Requested(ContinueRequest),
+    /// There is another order.
+    Ordered,
     /// The relay stops.
     Stopped,
 }
 
-/// Follows the source until the relay stops. `requests` are an administrator's decisions.
-///
-/// # Errors
-/// When the relay log has failed: only a restart helps. All other errors are logged, kept in `status`, and
-/// retried; if the log refused the source's transactions, only after a decision.
-pub async fn run(
+/// One receiver, from its start to its end.
+struct Receiver {
     options: ReceiverOptions,
     context: ReceiverContext,
     ledger: Arc<SourceCounters>,
     status: Arc<SourceStatus>,
-    mut requests: mpsc::Receiver<ContinueRequest>,
-    mut shutdown: watch::Receiver<bool>,
+    requests: mpsc::Receiver<ContinueRequest>,
+    orders: Orders,
+    shutdown: watch::Receiver<bool>,
+    /// Failed attempts since the last good connection.
+    attempts: u32,
+    connections: u64,
+}
+
+/// Follows the source as it is ordered, until it is removed or the relay stops. `requests` are an administrator's
+/// decisions. The settings in `options` are replaced by those of the orders.
+///
+/// # Errors
+/// When the relay log has failed: only a restart helps. All other errors are logged, kept in `status`, and
+/// retried; if the log refused the source's transactions, only after a decision or an order.
+pub async fn run(
+    options: ReceiverOptions,
+    context: ReceiverContext,
+    (ledger, status): (Arc<SourceCounters>, Arc<SourceStatus>),
+    requests: mpsc::Receiver<ContinueRequest>,
+    orders: Orders,
+    shutdown: watch::Receiver<bool>,
 ) -> Result<(), ReceiverError> {
-    let mut attempts = 0u32;
-    let mut connections = 0u64;
-    let mut filter = options.config.filter.follow();
-    let outcome = loop {
-        fault::inject("receiver");
-        filter.mark_unchanged();
-        let began = Instant::now();
-        connections += 1;
-        status.set_state(SourceState::Connecting);
-        let following = follow::follow(&options, &context, &ledger, &status, connections);
-        let mut ended = first_end(following, &status, &mut requests, &mut shutdown).await;
-        context.identities.forget(options.number);
-        if let Ended::Failed(error) = ended {
-            report(&error, &options, &status);
-            if matches!(error, ReceiverError::LogClosed) {
-                break Err(error);
-            }
-            attempts = match began.elapsed() > GOOD_CONNECTION {
-                true => 0,
-                false => attempts + 1,
-            };
-            let delay = retry_delay(&options.config, attempts, error.is_failure());
-            let is_refused = matches!(error, ReceiverError::Refused(_));
-            ended = tokio::select! {
-                () = tokio::time::sleep(delay), if !is_refused => continue,
-                // The error may have been that the former rules could not be evaluated.
-                Ok(()) = filter.changed(), if !is_refused => continue,
-                Some(request) = requests.recv() => Ended::Requested(request),
-                _ = shutdown.wait_for(|stop| *stop) => Ended::Stopped,
-            };
-        }
-        let Ended::Requested(request) = ended else {
-            break Ok(());
-        };
-        attempts = 0;
-        tokio::select! {
-            () = decide(&options, &context, &ledger, request) => {}
-            _ = shutdown.wait_for(|stop| *stop) => break Ok(()),
-        }
+    let mut receiver = Receiver {
+        options,
+        context,
+        ledger,
+        status,
+        requests,
+        orders,
+        shutdown,
+        attempts: 0,
+        connections: 0,
     };
-    status.set_stopped();
+    let outcome = receiver.run().await;
+    receiver.status.set_stopped();
     outcome
 }
 
-/// Waits until following the source ends, an administrator decides, or the relay stops.
-async fn first_end(
-    following: impl Future<Output = ReceiverError>,
-    status: &SourceStatus,
-    requests: &mut mpsc::Receiver<ContinueRequest>,
-    shutdown: &mut watch::Receiver<bool>,
-) -> Ended {
-    let mut following = pin!(following);
-    loop {
+impl Receiver {
+    async fn run(&mut self) -> Result<(), ReceiverError> {
+        loop {
+            let order = self.orders.newest();
+            self.options.config = order.config;
+            self.attempts = 0;
+            let ended = match order.activity {
+                Activity::Remove => {
+                    self.status.note_carried_out(order.number);
+                    return Ok(());
+                }
+                Activity::Stop => {
+                    self.status.set_stopped_by_order();
+                    self.status.note_carried_out(order.number);
+                    self.wait_stopped().await
+                }
+                Activity::Follow => {
+                    self.accept_again().await;
+                    self.status.set_begun();
+                    self.status.note_carried_out(order.number);
+                    self.follow().await?
+                }
+            };
+            if !matches!(ended, Ended::Ordered) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Waits for another order; decisions are carried out meanwhile.
+    async fn wait_stopped(&mut self) -> Ended {
+        loop {
+            let request = tokio::select! {
+                () = self.orders.changed() => return Ended::Ordered,
+                Some(request) = self.requests.recv() => request,
+                _ = self.shutdown.wait_for(|stop| *stop) => return Ended::Stopped,
+            };
+            if self.decide(request).await {
+                return Ended::Stopped;
+            }
+        }
+    }
+
+    /// As after a restart, the log decides again on a transaction that it refused; not on one whose refusal is
+    /// recorded.
+    async fn accept_again(&self) {
+        if matches!(*self.ledger.refusal.borrow(), Some(RefusalNote::Other(_))) {
+            // What follows the refused transaction must not be appended.
+            self.ledger.wait_until_committed().await;
+            self.ledger.refusal.send_replace(None);
+        }
+    }
+
+    /// Connection after connection, until there is another order or the relay stops.
+    async fn follow(&mut self) -> Result<Ended, ReceiverError> {
+        let mut filter = self.options.config.filter.follow();
+        loop {
+            fault::inject("receiver");
+            filter.mark_unchanged();
+            let began = Instant::now();
+            self.connections += 1;
+            self.status.set_state(SourceState::Connecting);
+            let mut ended = self.follow_once().await;
+            self.context.identities.forget(self.options.number);
+            if let Ended::Failed(error) = ended {
+                report(&error, &self.options, &self.status);
+                if matches!(error, ReceiverError::LogClosed) {
+                    return Err(error);
+                }
+                self.attempts = match began.elapsed() > GOOD_CONNECTION {
+                    true => 0,
+                    false => self.attempts + 1,
+                };
+                let delay = retry_delay(&self.options.config, self.attempts, error.is_failure());
+                let is_refused = matches!(error, ReceiverError::Refused(_));
+                ended = tokio::select! {
+                    () = tokio::time::sleep(delay), if !is_refused => continue,
+                    // The error may have been that the former rules could not be evaluated.
+                    Ok(()) = filter.changed(), if !is_refused => continue,
+                    () = self.orders.changed() => Ended::Ordered,
+                    Some(request) = self.requests.recv() => Ended::Requested(request),
+                    _ = self.shutdown.wait_for(|stop| *stop) => Ended::Stopped,
+                };
+            }
+            let Ended::Requested(request) = ended else {
+                return Ok(ended);
+            };
+            self.attempts = 0;
+            if self.decide(request).await {
+                return Ok(Ended::Stopped);
+            }
+        }
+    }
+
+    /// Waits until following the source ends, an administrator decides, there is another order, or the relay stops.
+    async fn follow_once(&mut self) -> Ended {
+        let status = &self.status;
+        let following = follow::follow(
+            &self.options,
+            &self.context,
+            &self.ledger,
+            status,
+            self.connections,
+        );
+        let mut following = pin!(following);
+        loop {
+            tokio::select! {
+                error = &mut following => return Ended::Failed(error),
+                () = self.orders.changed() => {
+                    status.semi_sync.end_dump();
+                    return Ended::Ordered;
+                }
+                Some(request) = self.requests.recv() => match status.state() {
+                    SourceState::Streaming => refuse_streaming(request),
+                    _ => return Ended::Requested(request),
+                },
+                _ = self.shutdown.wait_for(|stop| *stop) => return Ended::Stopped,
+            }
+        }
+    }
+
+    /// Carries out a decision. Returns whether the relay stops instead.
+    async fn decide(&mut self, request: ContinueRequest) -> bool {
         tokio::select! {
-            error = &mut following => return Ended::Failed(error),
-            Some(request) = requests.recv() => match status.state() {
-                SourceState::Streaming => refuse_streaming(request),
-                _ => return Ended::Requested(request),
-            },
-            _ = shutdown.wait_for(|stop| *stop) => return Ended::Stopped,
+            () = decide(&self.options, &self.context, &self.ledger, request) => false,
+            _ = self.shutdown.wait_for(|stop| *stop) => true,
         }
     }
 }

@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use tokio::sync::watch;
+
 use super::error::ReceiverError;
 use super::facts::SourceFacts;
 use super::semi_sync_status::SemiSyncStatus;
@@ -90,6 +92,8 @@ pub struct SourceStatus {
     /// The path that is followed; [`NO_PATH`] before the first connection.
     path: AtomicU32,
     connection: Mutex<ConnectionStatus>,
+    /// The number of the newest order that has been carried out.
+    pub(super) carried_out: watch::Sender<u64>,
     /// Semi-sync replication.
     pub semi_sync: SemiSyncStatus,
 }
@@ -144,6 +148,7 @@ impl Default for SourceStatus {
             made: Instant::now(),
             retention: RetentionStatus::default(),
             connection: Mutex::new(connection),
+            carried_out: watch::Sender::new(0),
             semi_sync: SemiSyncStatus::default(),
         }
     }
@@ -358,6 +363,25 @@ impl SourceStatus {
         if connection.state != SourceState::Failed {
             connection.state = SourceState::Stopped;
         }
+    }
+
+    /// The source is followed again, by order: what it had failed for is tried again.
+    pub fn set_begun(&self) {
+        self.connection().state = SourceState::Connecting;
+    }
+
+    /// The source is not followed, by order.
+    pub fn set_stopped_by_order(&self) {
+        self.connection().state = SourceState::Stopped;
+    }
+
+    /// Forgets the newest error.
+    pub fn clear_error(&self) {
+        self.connection().last_error = None;
+    }
+
+    pub(super) fn note_carried_out(&self, order: u64) {
+        self.carried_out.send_replace(order);
     }
 
     pub(super) fn count_reconnect(&self) {

@@ -6,6 +6,7 @@ mod failures;
 mod following;
 mod histories;
 mod joining;
+mod orders;
 mod reconnecting;
 mod semi_sync;
 pub(crate) mod source;
@@ -44,6 +45,7 @@ struct Relay {
     statuses: Vec<Arc<SourceStatus>>,
     stop: watch::Sender<bool>,
     receivers: JoinSet<Result<(), ReceiverError>>,
+    orders: Vec<OrderSender>,
     thread: std::thread::JoinHandle<()>,
 }
 
@@ -112,16 +114,19 @@ impl Relay {
         let thread = std::thread::spawn(move || writer.run(queue, &known, &runtime));
         let stop = watch::Sender::new(false);
         let mut receivers = JoinSet::new();
+        let mut orders = Vec::new();
         for (number, config) in configs.into_iter().enumerate() {
             let (ledger, status) = (&ledgers[number], &statuses[number]);
+            let order = OrderSender::new(config.clone(), Activity::Follow);
             receivers.spawn(run(
                 receiver_options(number as u16, config, &spool),
                 context.clone(),
-                Arc::clone(ledger),
-                Arc::clone(status),
+                (Arc::clone(ledger), Arc::clone(status)),
                 mpsc::channel(1).1,
+                order.subscribe(),
                 stop.subscribe(),
             ));
+            orders.push(order);
         }
         Self {
             dir,
@@ -130,6 +135,7 @@ impl Relay {
             statuses,
             stop,
             receivers,
+            orders,
             thread,
         }
     }

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::config::ChannelsError;
 use crate::data_dir::DataDirError;
 use crate::relay_log::LogError;
 use crate::tls::TlsError;
@@ -13,6 +14,9 @@ pub enum RelayError {
     /// The data directory.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
+    /// What was changed about the sources at run time.
+    #[error(transparent)]
+    Channels(#[from] ChannelsError),
     /// The relay log.
     #[error(transparent)]
     Log(#[from] LogError),

@@ -5,9 +5,12 @@ use std::sync::Arc;
 
 use tokio::net::{TcpListener, UnixListener};
 
+use super::channels::Configured;
 use super::error::RelayError;
 use crate::admin;
-use crate::config::{Config, FlavorChoice, Privilege, UserConfig, UserPassword};
+use crate::config::{
+    ChannelChanges, Config, FlavorChoice, Privilege, SharedFilter, UserConfig, UserPassword,
+};
 use crate::data_dir::DataDir;
 use crate::gtid::Uuid;
 use crate::http;
@@ -21,7 +24,10 @@ use crate::tls::{self, PasswordKey, ServerTls, ServerTlsFiles, TlsError};
 /// A relay with its directory, log and sockets open.
 #[derive(Debug)]
 pub struct Relay {
+    /// Its sources are those that are followed at first: with what was changed at run time.
     pub(super) config: Config,
+    /// Those of the file, and the changes.
+    pub(super) configured: Configured,
     pub(super) data_dir: DataDir,
     pub(super) recovered: Option<Recovered>,
     pub(super) listener: TcpListener,
@@ -35,14 +41,21 @@ impl Relay {
     ///
     /// # Errors
     /// When one of these fails.
-    pub async fn prepare(config: Config) -> Result<Self, RelayError> {
+    pub async fn prepare(mut config: Config) -> Result<Self, RelayError> {
         tls::install_crypto_provider();
-        let configured = config
+        let server_uuid = config
             .relay
             .server_uuid
             .as_ref()
             .and_then(|uuid| uuid.parse().ok());
-        let data_dir = DataDir::open(&config.relay.data_dir, configured)?;
+        let data_dir = DataDir::open(&config.relay.data_dir, server_uuid)?;
+        let configured = Configured {
+            changes: ChannelChanges::load(data_dir.path())?,
+            filter: SharedFilter::new(config.filter.clone()),
+            sources: std::mem::take(&mut config.sources),
+        };
+        let wanted = configured.wanted().into_iter();
+        config.sources = wanted.map(|source| source.config).collect();
         let recovered = recover(&log_dir(&config), &source_names(&config))?;
         if let (Some(recovered), FlavorChoice::Fixed(flavor)) = (&recovered, config.relay.flavor) {
             let found = recovered.executed.flavor();
@@ -81,6 +94,7 @@ impl Relay {
         };
         Ok(Self {
             config,
+            configured,
             data_dir,
             recovered,
             listener,

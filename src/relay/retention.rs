@@ -93,11 +93,15 @@ impl Keeper {
         let oldest = state.files.first().copied().unwrap_or_default();
         let newest = state.files.last().copied().unwrap_or_default();
         let has_gtids = state.executed != Executed::Anonymous;
-        for (name, is_at_end) in self.parts.followed(&state) {
+        let followed = self.parts.followed(&state);
+        for (name, is_at_end) in &followed {
             if has_gtids {
-                log.retention().note_source(name, is_at_end, oldest, newest);
+                log.retention()
+                    .note_source(name, *is_at_end, oldest, newest);
             }
         }
+        let is_followed = |name: &str| followed.iter().any(|(source, _)| source == name);
+        log.retention().retain_sources(is_followed);
         let warnings = self.parts.source_warnings(&state);
         let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
         for warning in warnings.iter().filter(|warning| !logged.contains(warning)) {
@@ -105,7 +109,7 @@ impl Keeper {
         }
         *logged = warnings;
         drop(logged);
-        for source in &self.parts.sources {
+        for source in self.parts.sources.now().iter() {
             if let Some(logs_updates) = source.status.logs_updates() {
                 log.retention()
                     .note_updates(&source.config.name, logs_updates);

@@ -7,6 +7,7 @@ use std::time::Instant;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 
+use super::channels::{ChannelHandle, ChannelRequest, Channels, ReceiverTemplate};
 use super::error::RelayError;
 use super::forget::forgetting;
 use super::open::{Relay, log_dir, source_names};
@@ -21,18 +22,14 @@ use crate::config::{Config, FlavorChoice};
 use crate::conflicts::{Finder, Sources};
 use crate::fault;
 use crate::http;
-use crate::log_thread::{LogThread, Queued, SourceCounters};
-use crate::receiver::control;
-use crate::receiver::{
-    self, ContinueRequest, Identities, Queue, ReadBack, ReceiverContext, ReceiverOptions,
-    SourceStatus,
-};
+use crate::log_thread::{LogThread, Queued};
+use crate::receiver::{self, FirstStart, Identities, Queue, ReadBack, ReceiverContext};
 use crate::relay_log::recover::Recovered;
 use crate::relay_log::{
     Condition, LogOptions, RelayLog, ReplicaAcknowledgements, ReplicaWait, bridge, purge,
 };
-use crate::sender::{self, Replicas};
-use crate::status::{Parts, Report, SourceParts};
+use crate::sender::{self, Replicas, SourceAccess};
+use crate::status::{Parts, Report, SourceList};
 
 /// The most batches that wait for the relay log.
 const QUEUE_LEN: usize = 64;
@@ -52,6 +49,7 @@ impl Relay {
         hangup: Arc<Notify>,
     ) -> Result<(), RelayError> {
         self.announce();
+        let (handle, requests) = ChannelHandle::new();
         let pipeline = Pipeline::new(&self, shutdown.clone());
         let resumed = match self.recovered {
             Some(recovered) => Some(pipeline.resume(recovered)?),
@@ -75,7 +73,10 @@ impl Relay {
             reloader.sender.subscribe(),
             log_slot.subscribe(),
             replicas.clone(),
-            source_rows(pipeline.parts.clone(), log_slot.subscribe()),
+            SourceAccess {
+                rows: source_rows(pipeline.parts.clone(), log_slot.subscribe()),
+                changes: handle.changes(),
+            },
             shutdown.clone(),
         );
         supervisor.spawn(Stage::AcceptLoop, until_stopped(accepting));
@@ -97,13 +98,12 @@ impl Relay {
             supervisor.spawn(Stage::HttpLoop, until_stopped(answering));
         }
         let options = adoption_options(&self.config, reloader.replica_user.subscribe());
-        let adoption = Adoption::new(options, log_slot.subscribe());
+        let adoption = Adoption::new(options, pipeline.parts.clone(), log_slot.subscribe());
         let answering = Answering {
             report,
             data_dir: self.data_dir.path().to_owned(),
-            sources: Arc::new(pipeline.deciding.clone()),
+            parts: pipeline.parts.clone(),
             adoption: Arc::new(adoption),
-            conflicts: pipeline.parts.conflicts.clone(),
             disconnect_replicas: Arc::new(move || connected.disconnect_replicas()),
             forget: Arc::new(forget),
             reload: Arc::new(move || reloader.reload()),
@@ -118,7 +118,9 @@ impl Relay {
         supervisor.spawn(Stage::ServiceManager, until_stopped(reporting));
         let watching = watch_shutdown(pipeline.log_options.stopping.clone(), shutdown);
         supervisor.spawn(Stage::ShutdownWatcher, until_stopped(watching));
-        let outcome = pipeline.run(resumed, &log_slot, &mut supervisor).await;
+        let outcome = pipeline
+            .run(resumed, &log_slot, requests, &mut supervisor)
+            .await;
         if outcome.is_err() {
             supervisor.abort().await;
         }
@@ -137,10 +139,13 @@ impl Relay {
             data_dir.display(),
             self.config.relay.listen
         );
+        let configured = &self.configured;
+        for sentence in configured.changes.sentences(&configured.sources, data_dir) {
+            tracing::warn!("{sentence}");
+        }
         receiver::announce_filters(data_dir, sources);
         let started = self.recovered.as_ref().map(started).unwrap_or_default();
         receiver::announce_starts(data_dir, sources, &started);
-        receiver::keep_offered_tls(data_dir, sources);
     }
 }
 
@@ -163,7 +168,7 @@ fn adoption_options(config: &Config, user: watch::Receiver<Option<String>>) -> A
         server_id: config.relay.server_id,
         listen: config.relay.listen.clone(),
         user,
-        sources: config.sources.clone(),
+        sources: Vec::new(),
     }
 }
 
@@ -177,11 +182,7 @@ async fn until_stopped(stage: impl Future<Output = ()>) -> StageEnd {
 struct Pipeline {
     log_options: LogOptions,
     flavor: FlavorChoice,
-    receivers: Vec<(ReceiverOptions, Arc<SourceStatus>)>,
-    /// By name: where an administrator's decisions are sent to, and, in the same order, where the receivers get
-    /// them.
-    deciding: Vec<(String, mpsc::Sender<ContinueRequest>)>,
-    requests: Vec<mpsc::Receiver<ContinueRequest>>,
+    channels: Channels,
     parts: Arc<Parts>,
     identities: Arc<Identities>,
     acknowledged: Arc<ReplicaAcknowledgements>,
@@ -198,44 +199,33 @@ impl Pipeline {
             replicas: config.relay.semi_sync_wait_for_replicas as usize,
             timeout: config.relay.semi_sync_timeout,
         }));
-        let sources = config.sources.iter().map(|source| SourceParts {
-            config: source.clone(),
-            status: Arc::new(SourceStatus::default()),
-            ledger: Arc::new(SourceCounters::default()),
-        });
         let parts = Parts {
             server_id,
             server_uuid,
             started: Instant::now(),
-            sources: sources.collect(),
+            sources: SourceList::default(),
             acknowledged: acknowledged.clone(),
             alert: Mutex::new(config.alert),
-            // One source cannot be in conflict.
-            conflicts: (config.relay.detect_conflicts && config.sources.len() > 1)
-                .then(Arc::default),
+            conflicts: config.relay.detect_conflicts.then(Arc::default),
         };
-        let receivers = (0u16..).zip(&parts.sources).map(|(number, source)| {
-            let options = ReceiverOptions {
-                number,
-                config: source.config.clone(),
-                server_id,
-                server_uuid,
-                report: (
-                    relay.sender.host.report_host.clone(),
-                    relay.sender.host.report_port,
-                ),
-                spill_dir: log_dir.spool_path(),
-                spill_size: usize::try_from(config.log.spill_size).unwrap_or(usize::MAX),
-                max_transaction_size: config.limits.max_transaction_size,
-            };
-            (options, source.status.clone())
-        });
-        let receivers = receivers.collect();
-        let channels = config.sources.iter().map(|source| {
-            let (sender, receiver) = mpsc::channel(1);
-            ((source.name.clone(), sender), receiver)
-        });
-        let (deciding, requests) = channels.unzip();
+        let parts = Arc::new(parts);
+        let template = ReceiverTemplate {
+            server_id,
+            server_uuid,
+            report: (
+                relay.sender.host.report_host.clone(),
+                relay.sender.host.report_port,
+            ),
+            spill_dir: log_dir.spool_path(),
+            spill_size: usize::try_from(config.log.spill_size).unwrap_or(usize::MAX),
+            max_transaction_size: config.limits.max_transaction_size,
+        };
+        let channels = Channels::new(
+            relay.data_dir.path().to_owned(),
+            template,
+            relay.configured.clone(),
+            parts.clone(),
+        );
         Self {
             log_options: LogOptions {
                 log_dir,
@@ -248,10 +238,8 @@ impl Pipeline {
                 stopping: Arc::new(AtomicBool::new(false)),
             },
             flavor: config.relay.flavor,
-            receivers,
-            deciding,
-            requests,
-            parts: Arc::new(parts),
+            channels,
+            parts,
             identities: Arc::new(Identities::default()),
             acknowledged,
             shutdown,
@@ -260,12 +248,13 @@ impl Pipeline {
 
     /// Opens the log, starts its thread and the receivers, and waits until all stages have ended.
     async fn run(
-        self,
+        mut self,
         resumed: Option<LogThread>,
         log_slot: &watch::Sender<Option<Arc<RelayLog>>>,
+        mut requests: mpsc::Receiver<ChannelRequest>,
         supervisor: &mut Supervisor,
     ) -> Result<(), RelayError> {
-        let opening = self.open_log(resumed);
+        let opening = self.open_log(resumed, &mut requests);
         let opened = tokio::select! {
             opened = opening => Some(opened?),
             stopped = supervisor.wait_for_shutdown() => {
@@ -299,7 +288,9 @@ impl Pipeline {
             read_back: Arc::new(read_back),
             acknowledged: self.acknowledged.clone(),
         };
-        self.start_receivers(context, supervisor);
+        let (mut channels, shutdown) = (self.channels, self.shutdown);
+        channels.start(context, supervisor.spawner(), shutdown.clone());
+        supervisor.spawn(Stage::SourceChanges, channels.run(requests, shutdown));
         supervisor.wait_for_shutdown().await?;
         supervisor.drain().await?;
         match log.condition() {
@@ -316,8 +307,8 @@ impl Pipeline {
         supervisor: &mut Supervisor,
     ) -> Result<mpsc::Sender<Queued>, RelayError> {
         let (batches, queue) = mpsc::channel(QUEUE_LEN);
-        let sources = self.parts.sources.iter();
-        let ledgers: Vec<_> = sources.map(|source| source.ledger.clone()).collect();
+        let sources = self.parts.sources.now();
+        let ledgers: Vec<_> = sources.iter().map(|one| one.ledger.clone()).collect();
         let (runtime, log) = (Handle::current(), writer.log().clone());
         let senders = batches.downgrade();
         let write = move || {
@@ -345,11 +336,19 @@ impl Pipeline {
         let Some(conflicts) = self.parts.conflicts.clone() else {
             return Ok(());
         };
-        let sources = self.parts.sources.iter();
-        let sources = sources.map(|source| (source.config.clone(), source.status.clone()));
-        let sources = Sources::new(sources.collect(), Handle::current(), self.shutdown.clone());
+        let parts = self.parts.clone();
+        let read = move || {
+            let sources = parts.sources.now();
+            let sources = sources.iter();
+            sources
+                .map(|source| (source.config.clone(), source.status.clone()))
+                .collect()
+        };
+        let mut sources = Sources::new(Box::new(read), Handle::current(), self.shutdown.clone());
         let log = log.clone();
         let find = move || {
+            // One source cannot be in conflict.
+            sources.wait_for_two();
             Finder::new(log, conflicts, sources).run();
             StageEnd::Stopped
         };
@@ -359,32 +358,6 @@ impl Pipeline {
             .map_err(RelayError::Thread)?;
         supervisor.watch_thread(Stage::ConflictFinder, thread);
         Ok(())
-    }
-
-    fn start_receivers(self, context: ReceiverContext, supervisor: &mut Supervisor) {
-        let receivers = self.receivers.into_iter().zip(self.requests);
-        for (((options, status), requests), source) in receivers.zip(&self.parts.sources) {
-            let (config, shutdown) = (source.config.clone(), self.shutdown.clone());
-            let stage = Stage::ControlConnection(config.name.clone());
-            let watching = control::watch_source_end(config, status.clone(), shutdown);
-            supervisor.spawn(stage, until_stopped(watching));
-            let stage = Stage::Receiver(source.config.name.clone());
-            let receiving = receiver::run(
-                options,
-                context.clone(),
-                source.ledger.clone(),
-                status,
-                requests,
-                self.shutdown.clone(),
-            );
-            supervisor.spawn(stage, async {
-                match receiving.await {
-                    Ok(()) => StageEnd::Stopped,
-                    // The source is `failed`, and the others continue.
-                    Err(_) => StageEnd::Finished,
-                }
-            });
-        }
     }
 
     /// Continues the existing log.
@@ -400,14 +373,18 @@ impl Pipeline {
 
     /// The existing log or, when a source has answered, a new one.
     async fn open_log(
-        &self,
+        &mut self,
         resumed: Option<LogThread>,
+        requests: &mut mpsc::Receiver<ChannelRequest>,
     ) -> Result<(LogThread, ReadBack), RelayError> {
         if let Some(writer) = resumed {
             return Ok((writer, ReadBack::new(Vec::new())));
         }
-        let first = receiver::first_start(&self.receivers, self.flavor, &self.identities).await;
-        let options = self.log_options.clone();
+        let first = self.first_start(requests).await;
+        let options = LogOptions {
+            source_names: self.channels.names(),
+            ..self.log_options.clone()
+        };
         let read_back = ReadBack::new(first.read_back_to);
         let writer = LogThread::create_after(
             options,
@@ -417,5 +394,22 @@ impl Pipeline {
             &first.precedents,
         )?;
         Ok((writer, read_back))
+    }
+
+    /// Asks the sources until one has answered. It begins again when they are changed meanwhile.
+    async fn first_start(&mut self, requests: &mut mpsc::Receiver<ChannelRequest>) -> FirstStart {
+        loop {
+            let receivers = self.channels.receivers();
+            let request = tokio::select! {
+                first = receiver::first_start(&receivers, self.flavor, &self.identities) => {
+                    return first;
+                }
+                Some(request) = requests.recv() => request,
+            };
+            for (options, _) in receivers {
+                self.identities.forget(options.number);
+            }
+            self.channels.answer(request).await;
+        }
     }
 }

@@ -17,14 +17,14 @@ pub(super) fn source_rows(
     SourceRows::new(move || {
         let log = log.borrow().clone();
         let state = log.map(|log| log.state().clone());
-        let sources = parts.sources.iter().enumerate();
-        let rows = sources.map(|(number, source)| row(number, source, state.as_ref()));
+        let sources = parts.sources.now();
+        let rows = sources.iter().map(|source| row(source, state.as_ref()));
         rows.collect()
     })
 }
 
-fn row(number: usize, source: &SourceParts, state: Option<&LogState>) -> SourceRow {
-    let report = source.report_in(number, state);
+fn row(source: &SourceParts, state: Option<&LogState>) -> SourceRow {
+    let report = source.report_in(state);
     let (config, status) = (&source.config, &source.status);
     let facts = status.facts();
     let error = status.last_error();

@@ -6,10 +6,11 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
+use std::pin::Pin;
 use std::thread;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::timeout;
 
@@ -38,6 +39,8 @@ pub(super) enum Stage {
     Receiver(String),
     /// Asks the source of this name for the end of its binlog.
     ControlConnection(String),
+    /// Changes the sources.
+    SourceChanges,
     /// Removes old log files.
     Retention,
     /// Reloads the configuration at SIGHUP.
@@ -60,6 +63,7 @@ impl fmt::Display for Stage {
             Stage::ControlConnection(source) => {
                 write!(f, "the control connection of source \"{source}\"")
             }
+            Stage::SourceChanges => f.write_str("the changes of the sources"),
             Stage::Retention => f.write_str("the removal of old log files"),
             Stage::Reload => f.write_str("the reload of the configuration"),
             Stage::LogThread => f.write_str("the log thread"),
@@ -83,16 +87,50 @@ pub(super) struct Supervisor {
     stages: JoinSet<StageEnd>,
     names: HashMap<Id, Stage>,
     shutdown: watch::Receiver<bool>,
+    spawner: Spawner,
+    added: mpsc::UnboundedReceiver<NewStage>,
+}
+
+/// A stage that is started while others run.
+struct NewStage(Stage, Pin<Box<dyn Future<Output = StageEnd> + Send>>);
+
+impl fmt::Debug for NewStage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "NewStage({:?})", self.0)
+    }
+}
+
+/// Starts stages while others run.
+#[derive(Debug, Clone)]
+pub(super) struct Spawner(mpsc::UnboundedSender<NewStage>);
+
+impl Spawner {
+    /// Starts a stage as a task, unless the relay stops.
+    pub(super) fn spawn(
+        &self,
+        stage: Stage,
+        task: impl Future<Output = StageEnd> + Send + 'static,
+    ) {
+        let _ = self.0.send(NewStage(stage, Box::pin(task)));
+    }
 }
 
 impl Supervisor {
     /// Of no stages yet. They are expected to end once `shutdown` is true.
     pub(super) fn new(shutdown: watch::Receiver<bool>) -> Self {
+        let (spawner, added) = mpsc::unbounded_channel();
         Self {
             stages: JoinSet::new(),
             names: HashMap::new(),
             shutdown,
+            spawner: Spawner(spawner),
+            added,
         }
+    }
+
+    /// For stages that are started later; they start while [`Supervisor::wait_for_shutdown`] waits.
+    pub(super) fn spawner(&self) -> Spawner {
+        self.spawner.clone()
     }
 
     /// Starts a stage as a task.
@@ -127,6 +165,7 @@ impl Supervisor {
                 // A dropped sender counts as well.
                 _ = shutdown.wait_for(|stop| *stop) => return Ok(()),
                 Some(ended) = self.stages.join_next_with_id() => self.check(ended)?,
+                Some(NewStage(stage, task)) = self.added.recv() => self.spawn(stage, task),
             }
         }
     }
@@ -140,6 +179,7 @@ impl Supervisor {
     }
 
     async fn drain_within(&mut self, limit: Duration) -> Result<(), RelayError> {
+        self.drop_added();
         let mut outcome = Ok(());
         let draining = async {
             while let Some(ended) = self.stages.join_next_with_id().await {
@@ -164,9 +204,16 @@ impl Supervisor {
     /// Ends all stages at once. The log thread ends by itself when no receiver is left; it gets a
     /// moment for that.
     pub(super) async fn abort(&mut self) {
+        self.drop_added();
         self.stages.abort_all();
         let ending = async { while self.stages.join_next().await.is_some() {} };
         let _ = timeout(ABORT_TIMEOUT, ending).await;
+    }
+
+    /// Stages that were not started hold ends of the queue into the log.
+    fn drop_added(&mut self) {
+        self.added.close();
+        while self.added.try_recv().is_ok() {}
     }
 
     fn check(&mut self, ended: Result<(Id, StageEnd), JoinError>) -> Result<(), RelayError> {

@@ -47,8 +47,8 @@ pub(super) async fn report(
 }
 
 fn describe(parts: &Parts, replicas: &Replicas) -> String {
-    let streaming = parts
-        .sources
+    let sources = parts.sources.now();
+    let streaming = sources
         .iter()
         .filter(|source| source.status.state() == SourceState::Streaming)
         .count();
@@ -56,7 +56,7 @@ fn describe(parts: &Parts, replicas: &Replicas) -> String {
     let replicas = clients.iter().filter(|client| client.replica().is_some());
     format!(
         "sources streaming: {streaming} of {}; replicas: {}",
-        parts.sources.len(),
+        sources.len(),
         replicas.count()
     )
 }

@@ -204,6 +204,11 @@ impl Retention {
         }
     }
 
+    /// With GTIDs: forgets what sources need that are no longer followed.
+    pub fn retain_sources(&self, is_followed: impl Fn(&str) -> bool) {
+        lock(&self.sources).retain(|name, _| is_followed(name));
+    }
+
     /// Asks the log thread to begin a new file.
     pub fn request_rotation(&self) {
         lock(&self.requests).rotate = true;

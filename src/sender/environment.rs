@@ -10,7 +10,7 @@ use super::budget::StatementLimits;
 use super::failed_logins::FailedLogins;
 use super::login::Accounts;
 use super::replicas::Replicas;
-use super::source_rows::SourceRows;
+use super::source_changes::SourceAccess;
 use crate::config::CompressionChoice;
 use crate::flavor::Flavor;
 use crate::gtid::Uuid;
@@ -73,7 +73,7 @@ pub(super) struct SessionEnvironment {
     pub log: watch::Receiver<Option<Arc<RelayLog>>>,
     pub replicas: Arc<Replicas>,
     pub failed_logins: Arc<FailedLogins>,
-    pub sources: SourceRows,
+    pub sources: SourceAccess,
     /// True when the relay stops.
     pub shutdown: watch::Receiver<bool>,
 }

@@ -15,6 +15,11 @@ const TOPICS: &[(&str, &str)] = &[
         "SHOW REPLICA STATUS, one row for each source; `binrelay status` on its machine shows more",
     ),
     (
+        "Changing the sources",
+        "START, STOP and RESET REPLICA … ALL, CHANGE … TO … FOR CHANNEL (or CHANGE MASTER 'name' TO …), with the \
+         privilege admin; `binrelay help operation`",
+    ),
+    (
         "The relay log",
         "SHOW MASTER STATUS, SHOW BINARY LOGS, SHOW BINLOG EVENTS, PURGE BINARY LOGS, FLUSH BINARY LOGS; files: \
          `binrelay dump`, `binrelay verify`",

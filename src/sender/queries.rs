@@ -13,6 +13,7 @@ use super::relay_view::RelayView;
 use super::select_list::alias;
 use super::set_statement;
 use super::shows;
+use super::source_statements;
 use super::sql::{self, Token};
 use super::sql_errors::{not_supported, unknown_database};
 use super::statement_context::{Caller, StatementContext};
@@ -69,6 +70,12 @@ pub fn answer(
                     Some(assignments) => set_statement::apply(assignments, variables),
                     None => Err(not_supported(relay.flavor, text)),
                 };
+            }
+            verb @ ("STOP" | "RESET" | "CHANGE") => {
+                source_statements::answer(verb, text, cursor, &context)?
+            }
+            "START" if !is_harmless(word, cursor.clone()) => {
+                source_statements::answer("START", text, cursor, &context)?
             }
             "USE" => {
                 let name = match cursor.next() {
@@ -156,5 +163,7 @@ mod costly;
 mod monitoring;
 #[cfg(test)]
 mod recorded;
+#[cfg(test)]
+mod source_changes;
 #[cfg(test)]
 mod tests;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::environment::HostNames;
+use super::source_changes::SourceChanges;
 use super::source_rows::SourceRows;
 use super::sql_errors::no_log_yet;
 use crate::flavor::Flavor;
@@ -29,6 +30,8 @@ pub struct RelayView<'a> {
     pub host: &'a HostNames,
     /// The sources.
     pub sources: &'a SourceRows,
+    /// Changes them.
+    pub changes: &'a SourceChanges,
 }
 
 impl<'a> RelayView<'a> {

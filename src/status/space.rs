@@ -48,9 +48,11 @@ impl Parts {
     /// What endangers the relay's way through the binlogs of its sources.
     pub fn source_warnings(&self, state: &LogState) -> Vec<String> {
         let mut found = Vec::new();
-        for (number, source) in self.sources.iter().enumerate() {
-            let path = source.status.path().map_or(number, usize::from);
-            let position = state.sources.get(path).map(|progress| &progress.position);
+        for source in self.sources.now().iter() {
+            let position = state
+                .sources
+                .get(source.path())
+                .map(|progress| &progress.position);
             let needed = position.filter(|at| !at.is_unknown()).map(|at| &*at.file);
             let warnings = source.status.retention_warnings(needed);
             let name = &source.config.name;
@@ -60,19 +62,18 @@ impl Parts {
     }
 
     /// Each source's name, and whether it is followed up to its end.
-    pub fn followed<'a>(
-        &'a self,
-        state: &'a LogState,
-    ) -> impl Iterator<Item = (&'a str, bool)> + 'a {
-        self.sources.iter().enumerate().map(|(number, source)| {
-            let path = source.status.path().map_or(number, usize::from);
-            let position = state.sources.get(path).map(|progress| &progress.position);
+    pub fn followed(&self, state: &LogState) -> Vec<(String, bool)> {
+        let list = self.sources.now();
+        let followed = list.iter().map(|source| {
+            let position = state.sources.get(source.path());
+            let position = position.map(|progress| &progress.position);
             let behind = source
                 .status
                 .seconds_behind(position, Some(&state.executed));
             let is_at_end = behind.is_some_and(|seconds| seconds <= AT_END_MAX.as_secs());
             let is_streaming = source.status.state() == SourceState::Streaming;
-            (source.config.name.as_str(), is_streaming && is_at_end)
-        })
+            (source.config.name.clone(), is_streaming && is_at_end)
+        });
+        followed.collect()
     }
 }

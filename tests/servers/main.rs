@@ -70,6 +70,7 @@ mod semi_sync_plugins;
 mod semi_sync_replicas;
 mod shared_domain;
 mod slow_replica;
+mod source_changes;
 mod source_tls;
 mod start_of_a_file;
 mod starts;

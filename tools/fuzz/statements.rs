@@ -13,8 +13,8 @@ use binrelay::protocol::ServerError;
 use binrelay::relay_log::{LogDir, LogOptions};
 use binrelay::sender::login::Privileges;
 use binrelay::sender::{
-    Answer, Caller, HostNames, RelayView, Replicas, SessionVariables, SourceRow, SourceRows,
-    StatementLimits, Waits, answer_statement,
+    Answer, Caller, ChangedSources, HostNames, RelayView, Replicas, SessionVariables,
+    SourceChanges, SourceRow, SourceRows, StatementLimits, Waits, answer_statement,
 };
 
 use super::scratch;
@@ -67,6 +67,7 @@ pub fn fuzz_sql(data: &[u8]) {
         let replicas = Replicas::new(Default::default());
         let mut variables = SessionVariables::default();
         let sources = SourceRows::new(|| vec![SourceRow::default()]);
+        let changes = SourceChanges::new(|_| Ok(ChangedSources::default()));
         let host = HostNames::default();
         for statement in text.split('\n') {
             let relay = RelayView {
@@ -78,6 +79,7 @@ pub fn fuzz_sql(data: &[u8]) {
                 write_timeout: Duration::from_secs(60),
                 host: &host,
                 sources: &sources,
+                changes: &changes,
             };
             let waits = Waits::default();
             let caller = Caller {

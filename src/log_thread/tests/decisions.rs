@@ -6,6 +6,7 @@ use tokio::sync::oneshot;
 use super::anonymous::{append_all, create_anonymous, insert, source};
 use super::*;
 use crate::gtid::{BinlogState, GtidSet};
+use crate::log_thread::followed_sources::CounterTable;
 use crate::relay_log::SourceProgress;
 use crate::relay_log::held::LogPart;
 
@@ -27,7 +28,8 @@ fn continue_at(thread: &mut LogThread, new_history: bool, change: DeliveredChang
         change,
         done: oneshot::channel().0,
     };
-    thread.continue_source(continuation, &counters).unwrap();
+    let table = CounterTable::new(&counters);
+    thread.continue_source(continuation, &table).unwrap();
     assert_eq!(*refusal.borrow(), None, "the refusal ends");
 }
 
@@ -236,6 +238,7 @@ fn source_that_has_lost_its_own_transaction_is_refused() {
     );
     log_thread.commit().unwrap();
     let counters: Vec<Arc<SourceCounters>> = (0..SOURCES).map(|_| Arc::default()).collect();
+    let table = CounterTable::new(&counters);
     let ask = |log_thread: &mut LogThread, refused| {
         let (done, mut answered) = tokio::sync::oneshot::channel();
         let question = OwnUnsent {
@@ -244,7 +247,7 @@ fn source_that_has_lost_its_own_transaction_is_refused() {
             refused,
             done,
         };
-        log_thread.answer_own_unsent(question, &counters).unwrap();
+        log_thread.answer_own_unsent(question, &table).unwrap();
         answered.try_recv().unwrap()
     };
     let unsent = ask(&mut log_thread, None).unwrap();

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use super::connection::{ControlConnection, ControlError, ServerSettings};
 use crate::config::SourceConfig;
 use crate::receiver::facts::SourceFacts;
+use crate::receiver::orders::{Activity, Orders};
 use crate::receiver::retry::retry_delay;
 use crate::receiver::source_end::END_INTERVAL;
 use crate::receiver::status::{SourceState, SourceStatus};
@@ -15,17 +16,17 @@ use crate::receiver::status::{SourceState, SourceStatus};
 /// How often a source is asked how long it keeps its binlogs.
 const RETENTION_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Asks the source for its end every few seconds until the relay stops.
+/// Asks the source for its end every few seconds until it is removed or the relay stops.
 ///
 /// Only while the dump streams: a source that refuses the dump is not asked a second time with the
 /// same user, and its account is not locked sooner.
 pub async fn watch_source_end(
-    config: SourceConfig,
+    mut orders: Orders,
     status: Arc<SourceStatus>,
     mut shutdown: watch::Receiver<bool>,
 ) {
     let mut watcher = Watcher {
-        config,
+        config: orders.newest().config,
         status,
         open: None,
         failures: 0,
@@ -36,6 +37,15 @@ pub async fn watch_source_end(
     loop {
         tokio::select! {
             () = tokio::time::sleep(delay) => {}
+            () = orders.changed() => {
+                let order = orders.newest();
+                if order.activity == Activity::Remove {
+                    return;
+                }
+                watcher.begin_again(order.config);
+                delay = END_INTERVAL;
+                continue;
+            }
             _ = shutdown.wait_for(|stop| *stop) => return,
         }
         delay = tokio::select! {
@@ -58,6 +68,16 @@ struct Watcher {
 }
 
 impl Watcher {
+    /// The source may be another server now.
+    fn begin_again(&mut self, config: SourceConfig) {
+        self.config = config;
+        self.open = None;
+        self.failures = 0;
+        self.retention_asked = None;
+        self.is_end_hidden = false;
+        self.status.set_source_end(None);
+    }
+
     /// Asks once; returns the delay until the next step.
     async fn step(&mut self) -> Duration {
         let is_streaming = self.status.state() == SourceState::Streaming;

@@ -186,6 +186,7 @@ pub(crate) fn config(name: &str, port: u16) -> SourceConfig {
         port,
         user: "repl".to_owned(),
         password: Secret::new(PASSWORD),
+        password_file: None,
         start: SourceStart::Earliest,
         auto_position: None,
         semi_sync: false,

@@ -6,6 +6,7 @@ use crate::sender::StatementLimits;
 use crate::sender::environment::HostNames;
 use crate::sender::login::Privileges;
 use crate::sender::replicas::Replicas;
+use crate::sender::source_changes::{ChangedSources, SourceChanges};
 use crate::sender::source_rows::{SourceRow, SourceRows};
 use crate::sender::tests::fixture::{
     RELAY_UUID, SERVER_ID, TestLog, UUID, WRITE_TIMEOUT, host_names,
@@ -21,6 +22,7 @@ pub(super) struct Asker {
     pub(super) privileges: Privileges,
     host: HostNames,
     pub(super) sources: Vec<SourceRow>,
+    pub(super) changes: SourceChanges,
     /// Instead of the log's.
     pub(super) version: Option<&'static str>,
     pub(super) has_log: bool,
@@ -45,6 +47,7 @@ impl Asker {
             },
             host: host_names(),
             sources: Vec::new(),
+            changes: SourceChanges::new(|_| Ok(ChangedSources::default())),
             version: None,
             has_log: true,
             limits: StatementLimits::default(),
@@ -60,6 +63,7 @@ impl Asker {
             version: self.version.unwrap_or(log.server_version()),
             host: &self.host,
             sources: &SourceRows::new(move || sources.clone()),
+            changes: &self.changes,
             flavor: self.flavor,
             server_id: SERVER_ID,
             server_uuid: RELAY_UUID.parse().unwrap(),

@@ -15,6 +15,7 @@ use crate::sender::environment::{SessionEnvironment, stopping};
 use crate::sender::queries;
 use crate::sender::relay_view::RelayView;
 use crate::sender::replicas::killed;
+use crate::sender::source_statements;
 use crate::sender::statement_context::Caller;
 use crate::sender::value::Value;
 use crate::sender::waits::{Wait, Waits};
@@ -63,7 +64,13 @@ impl Session {
                 limits: environment.options.statement_limits,
             };
             let answer = queries::answer(&text, relay, &mut variables, caller);
-            tracing::debug!(connection_id, %text, refused = answer.is_err(), "statement");
+            let shown = source_statements::without_password(&text);
+            tracing::debug!(
+                connection_id,
+                text = shown,
+                refused = answer.is_err(),
+                "statement"
+            );
             (variables, answer, waits)
         });
         match answered.await {
@@ -86,7 +93,7 @@ impl Session {
         let mut kill = self.registration.client.follow_kill();
         let mut shutdown = self.environment.shutdown.clone();
         let log = self.environment.log();
-        let waiting = wait.run(log.as_deref(), &self.environment.sources);
+        let waiting = wait.run(log.as_deref(), &self.environment.sources.rows);
         tokio::select! {
             value = waiting => Ok(Some(value)),
             () = killed(&mut kill) => Ok(None),
@@ -197,7 +204,8 @@ fn relay_view<'a>(
         version,
         flavor: Flavor::of_version(version),
         host: &environment.options.host,
-        sources: &environment.sources,
+        sources: &environment.sources.rows,
+        changes: &environment.sources.changes,
         server_id: environment.options.server_id,
         server_uuid: environment.options.server_uuid,
         write_timeout: environment.options.write_timeout,

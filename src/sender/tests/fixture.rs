@@ -19,7 +19,8 @@ use crate::protocol::response::{is_eof, is_error, parse_error};
 use crate::relay_log::{LogDir, LogOptions, RelayLog};
 use crate::sender::login::{Account, Accounts, Privileges};
 use crate::sender::{
-    ConnectionLimits, HostNames, Replicas, SenderOptions, SourceRows, StatementLimits,
+    ChangedSources, ConnectionLimits, HostNames, Replicas, SenderOptions, SourceAccess,
+    SourceChanges, SourceRows, StatementLimits,
 };
 use crate::tls::{ClientTls, OfferedTls, PasswordKey, TlsMode, server_config};
 use crate::transaction::{Assembler, AssemblerOptions};
@@ -289,7 +290,10 @@ impl TestSender {
             tokio::sync::watch::Sender::new(Arc::new(options)).subscribe(),
             log_slot,
             replicas.clone(),
-            SourceRows::new(Vec::new),
+            SourceAccess {
+                rows: SourceRows::new(Vec::new),
+                changes: SourceChanges::new(|_| Ok(ChangedSources::default())),
+            },
             stop,
         ));
         TestSender {

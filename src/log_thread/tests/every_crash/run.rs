@@ -14,6 +14,7 @@ use crate::binlog::event::{self, EventHeader};
 use crate::binlog::query::Query;
 use crate::data_file::crash_states::Random;
 use crate::data_file::recorder::{Attached, Recorder, Step};
+use crate::log_thread::followed_sources::CounterTable;
 use crate::position::RelayLogPosition;
 use crate::relay_log::held::LogPart;
 use crate::relay_log::retention::known_replicas::seen;
@@ -342,6 +343,7 @@ impl Run {
             change: DeliveredChange::None,
             done: oneshot::channel().0,
         };
+        let counters = CounterTable::new(&counters);
         Ok(self.log_thread().continue_source(continuation, &counters)?)
     }
 }

@@ -1,0 +1,83 @@
+//! The sources that are followed: they come and go while the relay runs.
+//!
+//! A source has the number of its first path. A new one gets the next number, one that was removed its old one: its
+//! path continues where it was. The receiver sends nothing before the log thread knows the source, and the log thread
+//! forgets the source after the last batch of it.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::LogThread;
+use super::paths::PathKind;
+use super::queue::SourceCounters;
+use crate::relay_log::LogError;
+
+/// A source that is followed from now on, or no more.
+#[derive(Debug)]
+pub struct FollowChange {
+    /// Its number. Its path must have been added to [`Paths`](super::Paths).
+    pub source: u16,
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its counters; `None` if it is removed.
+    pub counters: Option<Arc<SourceCounters>>,
+    /// Answered when it is carried out.
+    pub done: oneshot::Sender<()>,
+}
+
+/// The counters of the sources, by number.
+#[derive(Debug, Default)]
+pub(super) struct CounterTable(Vec<Option<Arc<SourceCounters>>>);
+
+impl CounterTable {
+    pub(super) fn new(counters: &[Arc<SourceCounters>]) -> Self {
+        Self(counters.iter().cloned().map(Some).collect())
+    }
+
+    pub(super) fn get(&self, source: u16) -> Option<&Arc<SourceCounters>> {
+        self.0.get(usize::from(source))?.as_ref()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<SourceCounters>> {
+        self.0.iter().flatten()
+    }
+
+    fn set(&mut self, source: u16, counters: Option<Arc<SourceCounters>>) {
+        let at = usize::from(source);
+        if self.0.len() <= at {
+            self.0.resize(at + 1, None);
+        }
+        if let Some(slot) = self.0.get_mut(at) {
+            *slot = counters;
+        }
+    }
+}
+
+impl LogThread {
+    /// Carries out a change of the sources that are followed.
+    pub(super) fn change_followed(
+        &mut self,
+        change: FollowChange,
+        counters: &mut CounterTable,
+    ) -> Result<(), LogError> {
+        match &change.counters {
+            Some(_) => self.followed.add(change.source, change.name.clone()),
+            None => self.followed.remove(change.source),
+        }
+        if usize::from(change.source) >= self.sources.len() {
+            self.add_paths()?;
+        }
+        let configured = self.followed.names();
+        for source in &mut self.sources {
+            source.kind = PathKind::of(source.name(), &configured);
+        }
+        if change.counters.is_some() {
+            self.merge.set_several_sources();
+        }
+        counters.set(change.source, change.counters);
+        // Whoever asked may have stopped waiting.
+        let _ = change.done.send(());
+        Ok(())
+    }
+}

@@ -1,0 +1,303 @@
+//! Carrying out the changes that statements and `reload` ask for.
+
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::{Channel, Channels, log_is};
+use crate::config::{ChangedSettings, ChannelChanges, SharedFilter, SourceConfig, SourceStart};
+use crate::identity::Executed;
+use crate::position::SourcePosition;
+use crate::receiver::{self, Activity, ContinueFrom, ContinueRequest};
+use crate::relay_log::Condition;
+use crate::sender::{ChangedSources, SourceChange, SourceChangeError};
+
+/// Time limit for finding a new position in a source's binlog.
+const POSITION_LIMIT: Duration = Duration::from_secs(120);
+
+impl Channels {
+    /// Carries out a statement's change.
+    pub(super) async fn apply(
+        &mut self,
+        change: SourceChange,
+    ) -> Result<ChangedSources, SourceChangeError> {
+        self.check_log()?;
+        match change {
+            SourceChange::Start(names) => self.set_stopped(&names, false).await,
+            SourceChange::Stop(names) => self.set_stopped(&names, true).await,
+            SourceChange::Forget(names) => self.forget(&names),
+            SourceChange::Remove(names) => self.remove_all(&names).await,
+            SourceChange::Change {
+                name,
+                settings,
+                position,
+            } => self.change(&name, *settings, position).await,
+        }
+    }
+
+    /// Applies the sources of a configuration file that was read again.
+    pub(super) async fn configure(
+        &mut self,
+        sources: Vec<SourceConfig>,
+        filter: SharedFilter,
+    ) -> Result<ChangedSources, SourceChangeError> {
+        self.check_log()?;
+        let names = |channels: &[Channel]| -> Vec<SourceConfig> {
+            let configs = channels.iter().map(|channel| channel.parts.config.clone());
+            configs.collect()
+        };
+        let before = names(&self.channels);
+        self.configured.sources = sources;
+        self.configured.filter = filter;
+        let outcome = self.reconcile().await;
+        let after = names(&self.channels);
+        receiver::announce_filters(&self.data_dir, &after);
+        outcome?;
+        let (mut changed, mut unchanged) = (Vec::new(), Vec::new());
+        for source in &after {
+            let old = before.iter().find(|old| old.name == source.name);
+            match old {
+                Some(old) if old.has_same_settings(source) => unchanged.push(source.name.clone()),
+                Some(_) => changed.push(format!("source {} has other settings", source.name)),
+                None => changed.push(format!("source {} is followed", source.name)),
+            }
+        }
+        let is_gone = |old: &&SourceConfig| !after.iter().any(|new| new.name == old.name);
+        let gone = before.iter().filter(is_gone);
+        changed.extend(gone.map(|old| format!("source {} is not followed any longer", old.name)));
+        Ok(ChangedSources {
+            changed,
+            unchanged,
+            warnings: self.sentences(),
+        })
+    }
+
+    /// What was changed at run time and has precedence over the configuration.
+    fn sentences(&self) -> Vec<String> {
+        let configured = &self.configured;
+        configured
+            .changes
+            .sentences(&configured.sources, &self.data_dir)
+    }
+
+    fn check_log(&self) -> Result<(), SourceChangeError> {
+        let condition = self
+            .running
+            .as_ref()
+            .map(|running| running.context.log.condition());
+        match condition {
+            Some(condition @ Condition::Failed(_)) => Err(log_is(&condition)),
+            _ => Ok(()),
+        }
+    }
+
+    /// The sources with these names.
+    fn known(&self, names: &[String]) -> Result<Vec<&Channel>, SourceChangeError> {
+        let find = |name: &String| {
+            self.find(name)
+                .ok_or_else(|| SourceChangeError::Unknown(name.clone()))
+        };
+        names.iter().map(find).collect()
+    }
+
+    /// Those, if none of them is running.
+    fn stopped(&self, names: &[String]) -> Result<Vec<String>, SourceChangeError> {
+        let known = self.known(names)?;
+        match known.iter().find(|channel| channel.is_running()) {
+            Some(running) => Err(SourceChangeError::Running(running.name())),
+            None => Ok(known.iter().map(|channel| channel.name()).collect()),
+        }
+    }
+
+    /// Makes changes durable, then carries them out.
+    async fn commit(&mut self, changes: ChannelChanges) -> Result<(), SourceChangeError> {
+        let saved = changes.save(&self.data_dir);
+        saved.map_err(|error| SourceChangeError::Refused(error.to_string()))?;
+        self.configured.changes = changes;
+        self.reconcile().await
+    }
+
+    async fn set_stopped(
+        &mut self,
+        names: &[String],
+        is_stopped: bool,
+    ) -> Result<ChangedSources, SourceChangeError> {
+        let known = self.known(names)?;
+        let (mut changed, mut unchanged, mut again) = (Vec::new(), Vec::new(), Vec::new());
+        for channel in known {
+            let is_followed = channel.orders.activity() == Activity::Follow;
+            match (is_followed, channel.is_running()) {
+                // It has failed: START tries again at once.
+                (true, false) if !is_stopped => again.push(channel.name()),
+                _ if is_followed != is_stopped => unchanged.push(channel.name()),
+                _ => changed.push(channel.name()),
+            }
+        }
+        let mut changes = self.configured.changes.clone();
+        for name in &changed {
+            changes.change(name, |channel| channel.is_stopped = is_stopped);
+        }
+        if !changed.is_empty() {
+            self.commit(changes).await?;
+        }
+        for name in &again {
+            if let Some(channel) = self.find(name) {
+                let config = channel.parts.config.clone();
+                channel.orders.send(config, Activity::Follow);
+            }
+        }
+        changed.extend(again);
+        for name in &changed {
+            match is_stopped {
+                true => tracing::info!(source = name, "stopped by an administrator"),
+                false => tracing::info!(source = name, "started by an administrator"),
+            }
+        }
+        Ok(ChangedSources {
+            changed,
+            unchanged,
+            warnings: Vec::new(),
+        })
+    }
+
+    fn forget(&self, names: &[String]) -> Result<ChangedSources, SourceChangeError> {
+        let changed = self.stopped(names)?;
+        for channel in self.known(names)? {
+            channel.parts.status.clear_error();
+        }
+        let warnings = changed.iter().map(|name| {
+            format!(
+                "source {name} keeps its position, which belongs to the relay log; to continue at another one, use \
+                 CHANGE with a file and a position"
+            )
+        });
+        Ok(ChangedSources {
+            warnings: warnings.collect(),
+            changed,
+            unchanged: Vec::new(),
+        })
+    }
+
+    async fn remove_all(&mut self, names: &[String]) -> Result<ChangedSources, SourceChangeError> {
+        let names = self.stopped(names)?;
+        let mut changes = self.configured.changes.clone();
+        for name in &names {
+            changes.forget(name);
+            let mut configured = self.configured.sources.iter();
+            if configured.any(|source| source.name == *name) {
+                changes.change(name, |channel| channel.is_removed = true);
+            }
+        }
+        self.commit(changes).await?;
+        for name in &names {
+            tracing::warn!(source = name, "removed by an administrator");
+        }
+        Ok(ChangedSources {
+            changed: names,
+            ..ChangedSources::default()
+        })
+    }
+
+    async fn change(
+        &mut self,
+        name: &str,
+        mut settings: ChangedSettings,
+        position: Option<SourcePosition>,
+    ) -> Result<ChangedSources, SourceChangeError> {
+        let known = self.find(name).map(Channel::name);
+        if known.is_some() {
+            self.stopped(&[name.to_owned()])?;
+        }
+        let name = known.clone().unwrap_or_else(|| name.to_owned());
+        // The name may be that of a source that was removed, in other case.
+        let mut configured = self.configured.sources.iter();
+        let configured = configured.find(|source| source.name.eq_ignore_ascii_case(&name));
+        let name = configured.map_or(name, |source| source.name.clone());
+        let is_added = configured.is_none();
+        let continues = self.continues_at(known.is_some(), &position);
+        if let Some(position) = position.as_ref().filter(|_| known.is_none() || !continues) {
+            settings.start = Some(SourceStart::FilePosition(position.clone()));
+        }
+        let before = self.configured.changes.clone();
+        let mut changes = before.clone();
+        changes.change(&name, |channel| {
+            channel.is_added = is_added;
+            channel.is_removed = false;
+            channel.is_stopped = true;
+            channel.settings.update(settings);
+        });
+        self.commit(changes).await?;
+        let mut warnings = Vec::new();
+        if let Some(position) = position.filter(|_| continues) {
+            match self.continue_at(&name, position).await {
+                Ok(lines) => warnings = lines,
+                Err(error) => {
+                    self.commit(before).await?;
+                    return Err(error);
+                }
+            }
+        }
+        tracing::warn!(source = name, "changed by an administrator");
+        Ok(ChangedSources {
+            changed: vec![name],
+            unchanged: Vec::new(),
+            warnings,
+        })
+    }
+
+    /// Whether a position is a decision that the source continues there: of a source that the log has, and, without
+    /// GTIDs, of one that it does not have yet. Otherwise it is the start of a source.
+    fn continues_at(&self, is_known: bool, position: &Option<SourcePosition>) -> bool {
+        let Some(running) = self.running.as_ref().filter(|_| position.is_some()) else {
+            return false;
+        };
+        is_known || running.context.log.state().executed == Executed::Anonymous
+    }
+
+    /// The source continues at another position, as by `binrelay continue`; returns the warnings.
+    async fn continue_at(
+        &self,
+        name: &str,
+        position: SourcePosition,
+    ) -> Result<Vec<String>, SourceChangeError> {
+        let channel = self
+            .find(name)
+            .ok_or_else(|| SourceChangeError::Unknown(name.to_owned()))?;
+        let condition = self
+            .running
+            .as_ref()
+            .map(|running| running.context.log.condition());
+        if let Some(condition @ Condition::DiskFull(_)) = condition {
+            return Err(log_is(&condition));
+        }
+        let (answer, answered) = oneshot::channel();
+        let request = ContinueRequest {
+            from: ContinueFrom {
+                at: Some(SourceStart::FilePosition(position)),
+                new_history: false,
+                counts_missing: false,
+            },
+            answer,
+        };
+        let deciding = async {
+            let sent = channel.parts.deciding.send(request).await;
+            sent.map_err(|_| "the receiver has ended: restart the relay".to_owned())?;
+            let answered = answered.await;
+            answered.map_err(|_| "the relay is stopping".to_owned())?
+        };
+        match tokio::time::timeout(POSITION_LIMIT, deciding).await {
+            Ok(Ok(text)) => Ok(text.lines().skip(1).map(str::to_owned).collect()),
+            Ok(Err(text)) => Err(SourceChangeError::Refused(text)),
+            Err(_) => Err(SourceChangeError::Refused(format!(
+                "the position was not found within {} s",
+                POSITION_LIMIT.as_secs()
+            ))),
+        }
+    }
+}
+
+impl Channel {
+    fn name(&self) -> String {
+        self.parts.config.name.clone()
+    }
+}
