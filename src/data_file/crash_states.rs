@@ -175,7 +175,7 @@ impl Disk {
         found
     }
 
-    /// The files after a crash, by what became of each pending change.
+    /// The files after a crash, depending on how each pending change ended.
     pub(crate) fn state(&self, fate: &dyn Fn(usize) -> Fate) -> Files {
         let mut names = self.durable.clone();
         for (number, change) in &self.pending {

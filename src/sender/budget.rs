@@ -1,7 +1,6 @@
 //! How much one statement may cost. Any account can send statements, and the relay serves all replicas: a
 //! statement must not take the stack, the memory or the processor from them.
 
-use super::answer::Answer;
 use super::value::Value;
 use crate::protocol::ServerError;
 
@@ -115,24 +114,13 @@ pub fn too_deep() -> ServerError {
     ServerError::new(ER_STACK_OVERRUN_NEED_MORE, text)
 }
 
-/// Checks the size of a result. Events that are read while they are sent need no memory, and are not limited.
-///
-/// # Errors
-/// It is too large.
-pub fn check_result(answer: Answer, limits: StatementLimits) -> Result<Answer, ServerError> {
-    let Answer::Rows { columns, rows } = &answer else {
-        return Ok(answer);
-    };
-    let names = columns.iter().map(|(name, _)| name.len());
-    let values = rows.iter().flatten().flatten().map(String::len);
-    if names.chain(values).sum::<usize>() <= limits.result_len {
-        return Ok(answer);
-    }
+/// A result that is too large.
+pub fn too_large_result(limits: StatementLimits) -> ServerError {
     let text = format!(
         "The result of this statement is longer than {} bytes (max_result_size)",
         limits.result_len
     );
-    Err(ServerError::new(ER_TOO_LONG_STRING, text))
+    ServerError::new(ER_TOO_LONG_STRING, text)
 }
 
 /// A result with too many columns.

@@ -2,7 +2,7 @@
 //! login, and that administrators send.
 
 use super::answer::Answer;
-use super::budget::{Budget, COLUMNS_MAX, TOKENS_MAX, check_result, too_long, too_many_columns};
+use super::budget::{Budget, COLUMNS_MAX, TOKENS_MAX, too_long, too_many_columns};
 use super::cursor::Cursor;
 use super::expression;
 use super::help;
@@ -103,7 +103,7 @@ pub fn answer(
         _ => variables.warnings.clear(),
     }
     let answer = answered.ok_or_else(|| not_supported(relay.flavor, text))?;
-    check_result(answer, caller.limits)
+    answer.check_size(caller.limits)
 }
 
 /// Transaction statements have no effect, because nothing can be changed.

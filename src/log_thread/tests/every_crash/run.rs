@@ -139,7 +139,7 @@ impl Recorded {
     }
 }
 
-/// A run that goes on.
+/// A run that is being recorded.
 pub(super) struct Run {
     pub(super) streams: Streams,
     pub(super) options: LogOptions,
