@@ -25,6 +25,7 @@ pub use messages::{
 pub use missing::{Missing, MissingAnswer, MissingRequest, MissingTransaction, Rescue};
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,7 +36,6 @@ use self::decide::{Decider, Decision};
 use self::statements::Address;
 use crate::config::SourceConfig;
 use crate::relay_log::RelayLog;
-use crate::status::Parts;
 
 /// How long transactions are waited for that the relay is about to receive.
 const WAIT: Duration = Duration::from_secs(10);
@@ -55,27 +55,36 @@ pub struct AdoptionOptions {
     pub sources: Vec<(u16, SourceConfig)>,
 }
 
+/// Reads the numbers and settings of the sources that are followed now.
+pub type ReadSources = Box<dyn Fn() -> Vec<(u16, SourceConfig)> + Send + Sync>;
+
 /// Answers requests to attach replicas.
-#[derive(Debug)]
 pub struct Adoption {
     /// Without sources.
     options: AdoptionOptions,
-    parts: Arc<Parts>,
+    read_sources: ReadSources,
     log: watch::Receiver<Option<Arc<RelayLog>>>,
     /// One bridge is written at a time: each gets the next number.
     turn: Mutex<()>,
 }
 
+impl fmt::Debug for Adoption {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Adoption").finish_non_exhaustive()
+    }
+}
+
 impl Adoption {
-    /// For the relay log in `log`, which is `None` until the first source has answered, and the sources of `parts`.
+    /// For the relay log in `log`, which is `None` until the first source has answered, and the sources that
+    /// are read.
     pub fn new(
         options: AdoptionOptions,
-        parts: Arc<Parts>,
+        read_sources: ReadSources,
         log: watch::Receiver<Option<Arc<RelayLog>>>,
     ) -> Self {
         Self {
             options,
-            parts,
+            read_sources,
             log,
             turn: Mutex::new(()),
         }
@@ -91,12 +100,8 @@ impl Adoption {
 
     /// The settings, with the sources that are followed now.
     fn options(&self) -> AdoptionOptions {
-        let sources = self.parts.sources.now();
-        let sources = sources.iter();
         AdoptionOptions {
-            sources: sources
-                .map(|source| (source.number, source.config.clone()))
-                .collect(),
+            sources: (self.read_sources)(),
             ..self.options.clone()
         }
     }

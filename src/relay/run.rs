@@ -73,10 +73,7 @@ impl Relay {
             reloader.sender.subscribe(),
             log_slot.subscribe(),
             replicas.clone(),
-            SourceAccess {
-                rows: source_rows(pipeline.parts.clone(), log_slot.subscribe()),
-                changes: handle.changes(),
-            },
+            source_access(&pipeline.parts, &log_slot, &handle),
             shutdown.clone(),
         );
         supervisor.spawn(Stage::AcceptLoop, until_stopped(accepting));
@@ -97,8 +94,8 @@ impl Relay {
             let answering = http::serve(listener, token, report.clone(), shutdown.clone());
             supervisor.spawn(Stage::HttpLoop, until_stopped(answering));
         }
-        let options = adoption_options(&self.config, reloader.replica_user.subscribe());
-        let adoption = Adoption::new(options, pipeline.parts.clone(), log_slot.subscribe());
+        let users = reloader.replica_user.subscribe();
+        let adoption = adoption(&self.config, users, &pipeline.parts, &log_slot);
         let answering = Answering {
             report,
             data_dir: self.data_dir.path().to_owned(),
@@ -161,6 +158,38 @@ fn started(recovered: &Recovered) -> Vec<String> {
     let sources = recovered.sources.iter();
     let started = sources.filter(|(_, progress)| !progress.position.is_unknown());
     started.map(|(name, _)| name.to_string()).collect()
+}
+
+/// Where the relay log is, once there is one.
+type LogSlot = watch::Sender<Option<Arc<RelayLog>>>;
+
+/// What sessions see of the sources, and how they change them.
+fn source_access(parts: &Arc<Parts>, log: &LogSlot, handle: &ChannelHandle) -> SourceAccess {
+    SourceAccess {
+        rows: source_rows(parts.clone(), log.subscribe()),
+        changes: handle.changes(),
+    }
+}
+
+fn adoption(
+    config: &Config,
+    user: watch::Receiver<Option<String>>,
+    parts: &Arc<Parts>,
+    log: &LogSlot,
+) -> Adoption {
+    let parts = parts.clone();
+    let read_sources = move || {
+        let sources = parts.sources.now();
+        let sources = sources.iter();
+        sources
+            .map(|source| (source.number, source.config.clone()))
+            .collect()
+    };
+    Adoption::new(
+        adoption_options(config, user),
+        Box::new(read_sources),
+        log.subscribe(),
+    )
 }
 
 fn adoption_options(config: &Config, user: watch::Receiver<Option<String>>) -> AdoptionOptions {

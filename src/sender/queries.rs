@@ -71,11 +71,10 @@ pub fn answer(
                     None => Err(not_supported(relay.flavor, text)),
                 };
             }
-            verb @ ("STOP" | "RESET" | "CHANGE") => {
+            verb @ ("START" | "STOP" | "RESET" | "CHANGE")
+                if !is_harmless(word, cursor.clone()) =>
+            {
                 source_statements::answer(verb, text, cursor, &context)?
-            }
-            "START" if !is_harmless(word, cursor.clone()) => {
-                source_statements::answer("START", text, cursor, &context)?
             }
             "USE" => {
                 let name = match cursor.next() {

@@ -31,7 +31,7 @@ const STREET: &[(&str, &str)] = &[
     ("one_line", ""),
     ("utc", ""),
     ("tls", "secret atomic_file"),
-    ("config", "flavor secret tls position one_line"),
+    ("config", "flavor secret tls position one_line atomic_file"),
     ("gtid", ""),
     ("protocol", "flavor secret gtid"),
     ("binlog", "gtid flavor protocol"),

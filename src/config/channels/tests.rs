@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use super::*;
 use crate::position::SourcePosition;
+use crate::tls::TlsMode;
 
 fn everything() -> ChangedSettings {
     ChangedSettings {

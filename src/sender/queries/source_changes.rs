@@ -130,6 +130,13 @@ fn statements_of_mysql_name_channels() {
             "CHANGE MASTER TO MASTER_LOG_POS=500 FOR CHANNEL 'm1'",
             "change m1 at=bin.000002:500",
         ),
+    ];
+    check(Flavor::MySql, &["m1", "m2"], &cases);
+}
+
+#[test]
+fn impossible_changes_are_refused() {
+    let cases = [
         ("CHANGE MASTER TO MASTER_PORT=1", "error 3079"),
         (
             "CHANGE MASTER TO MASTER_AUTO_POSITION=1, MASTER_LOG_FILE='b.1' FOR CHANNEL 'm1'",
