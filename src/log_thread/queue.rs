@@ -1,6 +1,7 @@
 //! The queue into the log thread, and the per-source counters.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 
@@ -18,6 +19,8 @@ pub struct QueuedBatch {
     pub batch: TransactionBatch,
     /// The configured source that they are from: its number. That of the batch is its path's.
     pub source: u16,
+    /// When it was received.
+    pub received_at: Instant,
     /// Released when the batch is in the log.
     pub memory: OwnedSemaphorePermit,
 }

@@ -88,7 +88,7 @@ impl Relay {
         let forget = forgetting(log_slot.subscribe(), replicas.clone());
         let report = move || {
             let log: Option<Arc<RelayLog>> = slot.borrow().clone();
-            parts.report(log.as_deref(), replicas.report())
+            parts.report(log.as_deref(), &replicas)
         };
         let report: Arc<dyn Fn() -> Report + Send + Sync> = Arc::new(report);
         if let Some(listener) = self.http {

@@ -211,6 +211,15 @@ impl Writer {
         self.index.add_source(name);
     }
 
+    /// What was appended last was received at this time.
+    pub fn note_received(&self, at: Instant) {
+        let end = RelayLogPosition {
+            file: self.number,
+            offset: self.tail.end(),
+        };
+        self.log.timings().follow(end, at);
+    }
+
     /// The number of the next record of the index.
     pub fn next_record(&self) -> RecordNumber {
         RecordNumber {
@@ -338,8 +347,10 @@ impl Writer {
     }
 
     fn sync(&mut self) -> Result<(), LogError> {
+        let began = Instant::now();
         self.tail.sync()?;
         self.index.tail.sync()?;
+        self.log.timings().commit_sync.record(began.elapsed());
         self.durable = self.tail.written;
         self.index.durable_records = self.index.written_records();
         self.last_sync = Instant::now();
