@@ -91,6 +91,8 @@ pub enum Outcome {
     WrongUsage,
     /// The relay or a source answers, but something is wrong (`status` and `check`).
     Degraded,
+    /// The state of a monitoring plug-in (`status --nagios`).
+    Plugin(status::PluginState),
 }
 
 impl Outcome {
@@ -100,6 +102,7 @@ impl Outcome {
             Outcome::Failed => 1,
             Outcome::WrongUsage => 2,
             Outcome::Degraded => 3,
+            Outcome::Plugin(state) => state.exit_status(),
         }
     }
 }
