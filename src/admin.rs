@@ -290,8 +290,11 @@ async fn decide(
     let refused = |text: String| Decided::Refused(text);
     let at = match at.as_deref().map(SourceStart::parse) {
         None => None,
+        // Nothing would verify a GTID set.
+        Some(None | Some(SourceStart::Gtid(_))) => {
+            return refused("the position cannot be read".to_owned());
+        }
         Some(Some(at)) => Some(at),
-        Some(None) => return refused("the position cannot be read".to_owned()),
     };
     let mut sources = answering.sources.iter();
     let Some((_, receiver)) = sources.find(|(name, _)| name == source) else {
@@ -302,12 +305,12 @@ async fn decide(
     let report = (answering.report)();
     if report.relay.state != "running" {
         let state = report.relay.state;
-        return refused(format!("the relay log is {state}: nothing can be recorded"));
+        return refused(not_recordable(&state));
     }
     if new_history && let Some(other) = behind(answering, &report, source) {
         return refused(format!(
             "the source {other} must have delivered everything first: it may still send transactions of the \
-             former history, which would be taken for others; wait until it is streaming and not behind, or \
+             former history, which would be mistaken for other transactions; wait until it is streaming and not behind, or \
              remove it from the configuration and restart the relay"
         ));
     }
@@ -336,6 +339,15 @@ async fn decide(
             refused("it takes longer than expected; binrelay status shows the result".to_owned())
         }
     }
+}
+
+/// Why nothing can be decided while the log is in another state than `running`.
+fn not_recordable(state: &str) -> String {
+    let remedy = match state {
+        "disk_full" => "free disk space and repeat",
+        _ => "see binrelay status",
+    };
+    format!("the relay log is in state {state}, so the decision cannot be recorded; {remedy}")
 }
 
 /// Another source than `source` that may have transactions that are not received. One whose transactions the log

@@ -1,8 +1,10 @@
 //! The command line: arguments in, one exit status out, and every error as one line.
 #![doc = include_str!("cli/operation.md")]
 #![doc = include_str!("cli/changes.md")]
+#![doc = include_str!("cli/monitoring.md")]
 #![doc = include_str!("cli/messages.md")]
 
+mod argument_error;
 mod attach;
 mod check;
 mod config_file;
@@ -180,15 +182,7 @@ fn report_arguments(error: &clap::Error) -> Outcome {
             Err(error) => report(&error.into()),
         };
     }
-    let lines: Vec<&str> = text
-        .lines()
-        .map(str::trim)
-        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"))
-        .filter(|line| !line.is_empty())
-        .collect();
-    let line = lines.join(" ");
-    let message = line.strip_prefix("error: ").unwrap_or(&line);
-    print_error(&format!("{message} (see binrelay --help)"));
+    print_error(&argument_error::message(error));
     Outcome::WrongUsage
 }
 

@@ -27,7 +27,7 @@ struct Topic {
     text: &'static str,
 }
 
-const TOPICS: [Topic; 11] = [
+const TOPICS: [Topic; 12] = [
     Topic {
         name: "options",
         about: "The configuration file: every key, its default and its meaning",
@@ -35,8 +35,13 @@ const TOPICS: [Topic; 11] = [
     },
     Topic {
         name: "operation",
-        about: "Commands, exit statuses, signals, logs, and SQL on the listener",
+        about: "Commands, exit statuses, signals, logs, topologies, limits",
         text: include_str!("operation.md"),
+    },
+    Topic {
+        name: "monitoring",
+        about: "The page, metrics and health checks, SQL on the listener, tools",
+        text: include_str!("monitoring.md"),
     },
     Topic {
         name: "changes",
@@ -113,6 +118,11 @@ fn names() -> Vec<PossibleValue> {
     let commands = COMMANDS.map(PossibleValue::new);
     let topics = TOPICS.map(|topic| PossibleValue::new(topic.name).help(topic.about));
     commands.into_iter().chain(topics).collect()
+}
+
+/// Whether `name` is a topic.
+pub(super) fn is_topic(name: &str) -> bool {
+    TOPICS.iter().any(|topic| topic.name == name)
 }
 
 /// The list of topics, as the help of the program ends.

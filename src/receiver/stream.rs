@@ -404,9 +404,9 @@ impl Stream<'_> {
     }
 }
 
-/// The memory that a batch uses, in KiB, rounded up.
+/// The memory that a batch keeps allocated, in KiB, rounded up.
 fn batch_kib(batch: &TransactionBatch) -> u32 {
-    u32::try_from(batch.bytes.len() / 1024 + 1).unwrap_or(u32::MAX)
+    u32::try_from(batch.memory_len() / 1024 + 1).unwrap_or(u32::MAX)
 }
 
 /// Puts a batch into the queue of the log thread, once that has memory for it.

@@ -251,7 +251,7 @@ impl Assembler {
                 self.digest.more(part);
             }
             if large.is_kept() {
-                self.append(part)?;
+                self.append_part(part)?;
             }
         }
         self.large = Some(large);
