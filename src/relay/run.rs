@@ -82,15 +82,9 @@ impl Relay {
         let keeper = Keeper::new(pipeline.parts.clone(), replicas.clone());
         let keeping = retention::run(keeper, log_slot.subscribe(), shutdown.clone());
         supervisor.spawn(Stage::Retention, until_stopped(keeping));
-        let (parts, slot) = (pipeline.parts.clone(), log_slot.subscribe());
-        let connected = replicas.clone();
-        let connected_to_report = replicas.clone();
+        let (connected, shown) = (replicas.clone(), replicas.clone());
         let forget = forgetting(log_slot.subscribe(), replicas.clone());
-        let report = move || {
-            let log: Option<Arc<RelayLog>> = slot.borrow().clone();
-            parts.report(log.as_deref(), &replicas)
-        };
-        let report: Arc<dyn Fn() -> Report + Send + Sync> = Arc::new(report);
+        let report = reporting(pipeline.parts.clone(), log_slot.subscribe(), replicas);
         if let Some(listener) = self.http {
             let token = self.config.admin.http_token.clone();
             let answering = http::serve(listener, token, report.clone(), shutdown.clone());
@@ -110,12 +104,8 @@ impl Relay {
         };
         let answering = admin::serve(self.admin, answering, shutdown.clone());
         supervisor.spawn(Stage::AdminLoop, until_stopped(answering));
-        let reporting = systemd::report(
-            pipeline.parts.clone(),
-            connected_to_report,
-            shutdown.clone(),
-        );
-        supervisor.spawn(Stage::ServiceManager, until_stopped(reporting));
+        let to_systemd = systemd::report(pipeline.parts.clone(), shown, shutdown.clone());
+        supervisor.spawn(Stage::ServiceManager, until_stopped(to_systemd));
         let watching = watch_shutdown(pipeline.log_options.stopping.clone(), shutdown);
         supervisor.spawn(Stage::ShutdownWatcher, until_stopped(watching));
         let outcome = pipeline.run(resumed, &log_slot, &mut supervisor).await;
@@ -142,6 +132,18 @@ impl Relay {
         receiver::announce_starts(data_dir, sources, &started);
         receiver::keep_offered_tls(data_dir, sources);
     }
+}
+
+/// Makes reports of the state.
+fn reporting(
+    parts: Arc<Parts>,
+    log: watch::Receiver<Option<Arc<RelayLog>>>,
+    replicas: Arc<Replicas>,
+) -> Arc<dyn Fn() -> Report + Send + Sync> {
+    Arc::new(move || {
+        let log = log.borrow().clone();
+        parts.report(log.as_deref(), &replicas)
+    })
 }
 
 /// Makes the log thread give up waiting for disk space when the relay stops.
