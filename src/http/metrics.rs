@@ -389,13 +389,23 @@ mod tests {
         for source in &mut report.sources {
             source.only_here = Some(1);
         }
-        report.replicas = vec![replica(11, Some(0))];
+        report.relay.disk_free_bytes = Some(1);
+        report.replicas = vec![ReplicaReport {
+            bytes_behind: Some(1),
+            ..replica(11, Some(0))
+        }];
         let text = text(&report).unwrap();
         let samples = text
             .lines()
             .filter_map(|line| line.strip_prefix("binrelay_"));
         let served: BTreeSet<&str> = samples
             .map(|sample| sample.split(['{', ' ']).next().unwrap())
+            .map(|name| {
+                let suffixes = ["_seconds_bucket", "_seconds_count", "_seconds_sum"];
+                let is_histogram = suffixes.iter().any(|suffix| name.ends_with(suffix));
+                let end = name.rfind('_').filter(|_| is_histogram);
+                &name[..end.unwrap_or(name.len())]
+            })
             .collect();
         let operation = include_str!("../cli/monitoring.md");
         let (_, table) = operation
