@@ -93,6 +93,8 @@ pub enum Outcome {
     WrongUsage,
     /// The relay or a source answers, but something is wrong (`status` and `check`).
     Degraded,
+    /// The state of a monitoring plug-in (`status --nagios`).
+    Plugin(status::PluginState),
 }
 
 impl Outcome {
@@ -102,6 +104,7 @@ impl Outcome {
             Outcome::Failed => 1,
             Outcome::WrongUsage => 2,
             Outcome::Degraded => 3,
+            Outcome::Plugin(state) => state.exit_status(),
         }
     }
 }

@@ -320,6 +320,7 @@ impl LogThread {
                     let QueuedBatch {
                         batch,
                         source,
+                        received_at,
                         memory,
                     } = queued;
                     len += batch.len();
@@ -330,6 +331,7 @@ impl LogThread {
                         self.add_paths()?;
                     }
                     self.append_batch(&batch, source)?;
+                    self.log.note_received(received_at);
                     source.taken.fetch_add(1, Ordering::Relaxed);
                     batch.recycle();
                     drop(memory);

@@ -32,6 +32,7 @@ mod replica_acknowledgements;
 mod reserve;
 pub mod retention;
 mod temporary_table;
+mod timings;
 mod writer;
 
 pub use batch_count::BatchCount;
@@ -42,6 +43,7 @@ pub use published::{Condition, LastReceived, LogState, RelayLog, SourceProgress}
 pub use recorded::{not_sent_by, started_sources, was_recorded};
 pub use replica_acknowledgements::{ReplicaAcknowledgements, ReplicaWait, Satisfied};
 pub use retention::RetentionOptions;
+pub use timings::{DurationReport, Timings};
 pub use writer::{CarriedOver, LogOptions, OpenedLog, WriteError, Writer};
 
 pub use crate::position::{RelayLogPosition, SourcePosition};

@@ -2,6 +2,7 @@
 //!
 //! The names are those of the JSON that scripts rely on; unknown values are null.
 
+mod bytes_behind;
 mod degraded;
 mod missing;
 mod only_here;
@@ -23,8 +24,10 @@ use crate::gtid::Uuid;
 use crate::identity::Executed;
 use crate::log_thread::SourceCounters;
 use crate::receiver::{ContinueRequest, SourceState, SourceStatus};
-use crate::relay_log::{Condition, LogState, RelayLog, ReplicaAcknowledgements, SourceProgress};
-use crate::sender::ReplicaReport;
+use crate::relay_log::{
+    Condition, DurationReport, LogState, RelayLog, ReplicaAcknowledgements, SourceProgress,
+};
+use crate::sender::{ReplicaReport, Replicas};
 use crate::utc;
 
 /// `semi_sync_wait` after a timeout.
@@ -73,6 +76,21 @@ pub struct RelayReport {
     /// Bytes of all log files and their indexes.
     #[serde(default)]
     pub log_bytes: Option<u64>,
+    /// The number of log files.
+    #[serde(default)]
+    pub log_files: Option<u64>,
+    /// How long syncs of the log take.
+    #[serde(default)]
+    pub commit_sync: DurationReport,
+    /// How long what is received waits until it may be served.
+    #[serde(default)]
+    pub publish_latency: DurationReport,
+    /// Clients that are logged in.
+    #[serde(default)]
+    pub connections: u64,
+    /// Logins that failed since the start.
+    #[serde(default)]
+    pub login_failures: u64,
     /// Free bytes of the file system of `data_dir`.
     #[serde(default)]
     pub disk_free_bytes: Option<u64>,
@@ -215,7 +233,8 @@ pub struct Parts {
 
 impl Parts {
     /// The snapshot. There is no `log` until the first source has answered.
-    pub fn report(&self, log: Option<&RelayLog>, replicas: Vec<ReplicaReport>) -> Report {
+    pub fn report(&self, log: Option<&RelayLog>, clients: &Replicas) -> Report {
+        let mut replicas = clients.report();
         let state = log.map(|log| log.state().clone());
         let list = self.sources.now();
         let sources = list.iter().map(|source| SourceReport {
@@ -224,14 +243,19 @@ impl Parts {
                 .and_then(|state| only_here(source, &list, state)),
             ..source.report_in(state.as_ref())
         });
-        let missing = log.map(|log| missing::missing(log, &replicas));
+        if let Some(log) = log {
+            let missing = missing::missing(log, &replicas);
+            replicas.extend(missing);
+            bytes_behind::set(log, &mut replicas);
+        }
         let mut report = Report {
-            relay: self.relay(log, state.as_ref()),
+            relay: RelayReport {
+                connections: clients.clients().len() as u64,
+                login_failures: clients.counters.login_failures.load(Ordering::Relaxed),
+                ..self.relay(log, state.as_ref())
+            },
             sources: sources.collect(),
-            replicas: replicas
-                .into_iter()
-                .chain(missing.into_iter().flatten())
-                .collect(),
+            replicas,
         };
         let reasons = degraded::reasons(&report, &self.alert());
         report.relay.degraded.splice(..0, reasons);

@@ -1,9 +1,12 @@
 //! `binrelay status`: the state of a running relay.
 
-use std::io::{self, Write};
+mod nagios;
+mod watch;
+
+use std::io::{self, IsTerminal, Write, stdout};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use binrelay::admin;
@@ -14,6 +17,8 @@ use comfy_table::{ContentArrangement, Table};
 use super::Outcome;
 use super::config_file::RunningRelay;
 use super::stdout::Stdout;
+pub use nagios::PluginState;
+use watch::Rates;
 
 /// Pause between two reports of `--watch`.
 const WATCH_PAUSE: Duration = Duration::from_secs(1);
@@ -29,23 +34,35 @@ pub struct StatusArgs {
     /// Print one JSON object instead of tables
     #[arg(long)]
     pub json: bool,
-    /// Print the state again every second until interrupted
+    /// Print the state again every second until interrupted; in a terminal in place, with rates
     #[arg(long)]
     pub watch: bool,
+    /// Print one line and exit as a monitoring plug-in: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN
+    #[arg(long, conflicts_with_all = ["json", "watch"])]
+    pub nagios: bool,
 }
 
 /// Asks the relay and prints its report.
 pub fn run(args: StatusArgs) -> anyhow::Result<Outcome> {
+    if args.nagios {
+        return check(&args);
+    }
     let socket = args.relay.socket()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
+    let in_place = args.watch && !args.json && stdout().is_terminal();
+    let (mut rates, mut last) = (Rates::default(), Instant::now());
     loop {
         let report = runtime
             .block_on(admin::ask(&socket))
             .with_context(|| no_answer(&socket))?;
+        rates.note(&report, last.elapsed());
+        last = Instant::now();
         let mut out = Stdout::lock();
-        if args.json {
+        if in_place {
+            write!(out, "{}", rates.screen(&render(&report)))?;
+        } else if args.json {
             writeln!(out, "{}", serde_json::to_string(&report)?)?;
         } else {
             write!(out, "{}", render(&report))?;
@@ -61,6 +78,22 @@ pub fn run(args: StatusArgs) -> anyhow::Result<Outcome> {
         }
         std::thread::sleep(WATCH_PAUSE);
     }
+}
+
+/// Prints one line as a monitoring plug-in; nothing goes to stderr.
+fn check(args: &StatusArgs) -> anyhow::Result<Outcome> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let (state, line) = match args.relay.socket() {
+        Err(error) => nagios::of_configuration(&error.to_string()),
+        Ok(socket) => match runtime.block_on(admin::ask(&socket)) {
+            Ok(report) => nagios::of_report(&report),
+            Err(error) => nagios::of_error(&error, &socket.display().to_string()),
+        },
+    };
+    writeln!(Stdout::lock(), "{line}")?;
+    Ok(Outcome::Plugin(state))
 }
 
 /// The message when the relay at `socket` did not answer.

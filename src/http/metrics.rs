@@ -5,16 +5,18 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, text::encode};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet, text::encode};
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::{MetricType, TypedMetric};
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::relay_log::DurationReport;
 use crate::sender::ReplicaReport;
-use crate::status::{Report, SourceReport};
+use crate::status::{RelayReport, Report, SourceReport};
 
 /// The states of a source, in the order in which they are listed.
 const SOURCE_STATES: [&str; 4] = ["connecting", "streaming", "stopped", "failed"];
@@ -74,6 +76,21 @@ impl Families<'_> {
         value.encode(family)
     }
 
+    /// A histogram in seconds.
+    fn durations(&mut self, (name, help): (&str, &str), durations: &DurationReport) -> fmt::Result {
+        let seconds = |us: u64| Duration::from_micros(us).as_secs_f64();
+        let classes = durations.classes.iter();
+        let classes: Vec<(f64, u64)> = classes
+            .map(|(bound, count)| (bound.map_or(f64::INFINITY, seconds), *count))
+            .collect();
+        let unit = Some(&Unit::Seconds);
+        let mut family = self
+            .encoder
+            .encode_descriptor(name, help, unit, MetricType::Histogram)?;
+        let sum = seconds(durations.sum_us);
+        family.encode_histogram::<NoLabelSet>(sum, durations.count, &classes, None)
+    }
+
     fn counters(
         &mut self,
         (name, help): (&str, &str),
@@ -127,7 +144,38 @@ fn of_relay(families: &mut Families<'_>, report: &Report) -> fmt::Result {
         ConstCounter::new(conflicts).encode(family)?;
     }
     let help = "Time since the start";
-    families.gauge(("uptime", help), Some(&Unit::Seconds), relay.uptime_seconds)
+    families.gauge(("uptime", help), Some(&Unit::Seconds), relay.uptime_seconds)?;
+    of_log(families, relay)?;
+    let help = "Clients that are logged in";
+    families.gauge(("connections", help), None, relay.connections)?;
+    let help = "Logins that failed";
+    families.counters(
+        ("login_failures", help),
+        [(Vec::new(), relay.login_failures)],
+    )
+}
+
+fn of_log(families: &mut Families<'_>, relay: &RelayReport) -> fmt::Result {
+    let gauges = [
+        (
+            "log_bytes",
+            "Size of all log files with their indexes",
+            relay.log_bytes,
+        ),
+        ("log_files", "The number of log files", relay.log_files),
+        (
+            "disk_free_bytes",
+            "Free space of the file system of data_dir",
+            relay.disk_free_bytes,
+        ),
+    ];
+    for (name, help, value) in gauges {
+        families.gauges((name, help), [(Vec::new(), value)])?;
+    }
+    let help = "Time that a sync of the log takes";
+    families.durations(("commit_sync", help), &relay.commit_sync)?;
+    let help = "Time from the reception of transactions until they may be served";
+    families.durations(("publish_latency", help), &relay.publish_latency)
 }
 
 fn source_label(source: &SourceReport) -> Labels {
@@ -215,6 +263,11 @@ fn of_replicas(families: &mut Families<'_>, replicas: &[ReplicaReport]) -> fmt::
         .map(|(id, replica)| (label(*id), replica.seconds_behind));
     let help = "The age of the last event sent to the replica; 0 at the end of the log";
     families.gauges(("replica_seconds_behind", help), behind)?;
+    let bytes = replicas
+        .iter()
+        .map(|(id, replica)| (label(*id), replica.bytes_behind));
+    let help = "Bytes of the relay log that the replica was not sent yet";
+    families.gauges(("replica_bytes_behind", help), bytes)?;
     let sent = replicas
         .iter()
         .filter(|(_, replica)| is_connected(replica))
@@ -242,7 +295,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::status::{RelayReport, TransactionCounts};
+    use crate::status::TransactionCounts;
 
     fn report() -> Report {
         let relay = RelayReport {
@@ -250,6 +303,14 @@ mod tests {
             flavor: Some("mariadb".to_owned()),
             state: "running".to_owned(),
             uptime_seconds: 60,
+            log_bytes: Some(1 << 40),
+            log_files: Some(3),
+            login_failures: 2,
+            commit_sync: DurationReport {
+                count: 3,
+                sum_us: 2_000_500,
+                classes: vec![(Some(500), 1), (Some(1_000_000), 2), (None, 0)],
+            },
             ..RelayReport::default()
         };
         let source = SourceReport {
@@ -294,6 +355,18 @@ mod tests {
             "# TYPE binrelay_transactions counter",
             "binrelay_transactions_total{source=\"m1\",outcome=\"kept\"} 5",
             "binrelay_source_seconds_behind{source=\"m1\"} 3",
+            "binrelay_log_bytes 1099511627776",
+            "binrelay_log_files 3",
+            "binrelay_connections 0",
+            "binrelay_login_failures_total 2",
+            "# TYPE binrelay_commit_sync_seconds histogram",
+            "# UNIT binrelay_commit_sync_seconds seconds",
+            "binrelay_commit_sync_seconds_sum 2.0005",
+            "binrelay_commit_sync_seconds_count 3",
+            "binrelay_commit_sync_seconds_bucket{le=\"0.0005\"} 1",
+            "binrelay_commit_sync_seconds_bucket{le=\"1.0\"} 3",
+            "binrelay_commit_sync_seconds_bucket{le=\"+Inf\"} 3",
+            "# TYPE binrelay_publish_latency_seconds histogram",
             "# EOF",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}:\n{text}");
@@ -316,13 +389,23 @@ mod tests {
         for source in &mut report.sources {
             source.only_here = Some(1);
         }
-        report.replicas = vec![replica(11, Some(0))];
+        report.relay.disk_free_bytes = Some(1);
+        report.replicas = vec![ReplicaReport {
+            bytes_behind: Some(1),
+            ..replica(11, Some(0))
+        }];
         let text = text(&report).unwrap();
         let samples = text
             .lines()
             .filter_map(|line| line.strip_prefix("binrelay_"));
         let served: BTreeSet<&str> = samples
             .map(|sample| sample.split(['{', ' ']).next().unwrap())
+            .map(|name| {
+                let suffixes = ["_seconds_bucket", "_seconds_count", "_seconds_sum"];
+                let is_histogram = suffixes.iter().any(|suffix| name.ends_with(suffix));
+                let end = name.rfind('_').filter(|_| is_histogram);
+                &name[..end.unwrap_or(name.len())]
+            })
             .collect();
         let operation = include_str!("../cli/monitoring.md");
         let (_, table) = operation

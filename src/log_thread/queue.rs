@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 
@@ -20,6 +21,8 @@ pub struct QueuedBatch {
     pub batch: TransactionBatch,
     /// The configured source that they are from: its number. That of the batch is its path's.
     pub source: u16,
+    /// When it was received.
+    pub received_at: Instant,
     /// Released when the batch is in the log.
     pub memory: OwnedSemaphorePermit,
 }

@@ -1,6 +1,7 @@
 //! The stream of a dump: from packets to batches of transactions for the relay log.
 
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use super::changing_filter::ChangingFilter;
 use super::dump_position::{Change, DumpPosition};
@@ -420,6 +421,7 @@ async fn enqueue(
     if !batch.before_start {
         context.read_back.wait_for_all().await;
     }
+    let received_at = Instant::now();
     let newest = batch
         .transactions
         .last()
@@ -433,6 +435,7 @@ async fn enqueue(
     let queued = Queued::Batch(QueuedBatch {
         batch,
         source,
+        received_at,
         memory,
     });
     let room = queue.batches.reserve().await;

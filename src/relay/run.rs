@@ -80,15 +80,9 @@ impl Relay {
         let keeper = Keeper::new(pipeline.parts.clone(), replicas.clone());
         let keeping = retention::run(keeper, log_slot.subscribe(), shutdown.clone());
         supervisor.spawn(Stage::Retention, until_stopped(keeping));
-        let (parts, slot) = (pipeline.parts.clone(), log_slot.subscribe());
-        let connected = replicas.clone();
-        let connected_to_report = replicas.clone();
+        let (connected, shown) = (replicas.clone(), replicas.clone());
         let forget = forgetting(log_slot.subscribe(), replicas.clone());
-        let report = move || {
-            let log: Option<Arc<RelayLog>> = slot.borrow().clone();
-            parts.report(log.as_deref(), replicas.report())
-        };
-        let report: Arc<dyn Fn() -> Report + Send + Sync> = Arc::new(report);
+        let report = reporting(pipeline.parts.clone(), log_slot.subscribe(), replicas);
         if let Some(listener) = self.http {
             let token = self.config.admin.http_token.clone();
             let answering = http::serve(listener, token, report.clone(), shutdown.clone());
@@ -107,12 +101,8 @@ impl Relay {
         };
         let answering = admin::serve(self.admin, answering, shutdown.clone());
         supervisor.spawn(Stage::AdminLoop, until_stopped(answering));
-        let reporting = systemd::report(
-            pipeline.parts.clone(),
-            connected_to_report,
-            shutdown.clone(),
-        );
-        supervisor.spawn(Stage::ServiceManager, until_stopped(reporting));
+        let to_systemd = systemd::report(pipeline.parts.clone(), shown, shutdown.clone());
+        supervisor.spawn(Stage::ServiceManager, until_stopped(to_systemd));
         let watching = watch_shutdown(pipeline.log_options.stopping.clone(), shutdown);
         supervisor.spawn(Stage::ShutdownWatcher, until_stopped(watching));
         let outcome = pipeline
@@ -144,6 +134,18 @@ impl Relay {
         let started = self.recovered.as_ref().map(started).unwrap_or_default();
         receiver::announce_starts(data_dir, sources, &started);
     }
+}
+
+/// Makes reports of the state.
+fn reporting(
+    parts: Arc<Parts>,
+    log: watch::Receiver<Option<Arc<RelayLog>>>,
+    replicas: Arc<Replicas>,
+) -> Arc<dyn Fn() -> Report + Send + Sync> {
+    Arc::new(move || {
+        let log = log.borrow().clone();
+        parts.report(log.as_deref(), &replicas)
+    })
 }
 
 /// Makes the log thread give up waiting for disk space when the relay stops.

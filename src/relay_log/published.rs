@@ -12,6 +12,7 @@ use super::reader::FIRST_EVENT;
 use super::reserve::Reserve;
 use super::retention::Retention;
 use super::retention::pins::Pin;
+use super::timings::Timings;
 use crate::gtid::{BinlogState, GtidPosition, MariaDbGtid};
 use crate::identity::Executed;
 use crate::merge::PathProgress;
@@ -156,6 +157,7 @@ pub struct RelayLog {
     condition: watch::Sender<Condition>,
     retention: Retention,
     reserve: Reserve,
+    timings: Timings,
     /// Held while the list of files is replaced. The file that is being added to it: it is in the list on disk,
     /// and not in the state yet.
     list: Mutex<Option<u64>>,
@@ -182,6 +184,7 @@ impl RelayLog {
             condition,
             retention,
             reserve,
+            timings: Timings::default(),
             list: Mutex::default(),
         })
     }
@@ -199,6 +202,11 @@ impl RelayLog {
     /// The bytes reserved for a full disk.
     pub(super) fn reserve(&self) -> &Reserve {
         &self.reserve
+    }
+
+    /// How long syncs and publications take.
+    pub fn timings(&self) -> &Timings {
+        &self.timings
     }
 
     /// Keeps all files of the log while the result exists; [`Pin::move_to`] releases the older ones. `who` is
@@ -347,5 +355,6 @@ impl RelayLog {
         let mut state = self.state();
         change(&mut state);
         self.published.send_replace(end);
+        self.timings.note_published(end);
     }
 }

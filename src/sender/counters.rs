@@ -11,6 +11,8 @@ pub struct Counters {
     pub connections: AtomicU64,
     /// Connections that ended before their login was complete.
     pub aborted_connects: AtomicU64,
+    /// Logins that failed, by a wrong password for example. Connections that ended before a login do not count.
+    pub login_failures: AtomicU64,
     /// The most clients that were logged in at the same time.
     max_used_connections: AtomicU64,
     /// Statements.

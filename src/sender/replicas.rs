@@ -58,6 +58,9 @@ pub struct ReplicaReport {
     pub position: u64,
     /// The age of the last event sent, in seconds; 0 at the end of the log, null when unknown.
     pub seconds_behind: Option<u64>,
+    /// Bytes of the relay log that it was not sent yet; null while it reads a bridge.
+    #[serde(default)]
+    pub bytes_behind: Option<u64>,
     /// Bytes sent over this connection.
     pub bytes_sent: u64,
     /// Seconds since it connected.
@@ -409,6 +412,7 @@ fn report_of(client: &Client, replica: &Replica) -> ReplicaReport {
         file,
         position,
         seconds_behind,
+        bytes_behind: None,
         bytes_sent: progress.bytes_sent.load(Relaxed),
         connected_seconds: client.connected_seconds(),
         semi_sync: replica.is_semi_sync,

@@ -98,6 +98,7 @@ fn report_failure(
         tracing::debug!(connection_id, %error, "the client disconnected before its login");
         return;
     }
+    Counters::count(&environment.replicas.counters.login_failures);
     let address = address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
     match environment.failed_logins.record(address, Instant::now()) {
         None => {}

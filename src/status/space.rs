@@ -37,6 +37,9 @@ impl Parts {
         }
         degraded.extend(self.source_warnings(state));
         RelayReport {
+            log_files: Some(state.files.len() as u64),
+            commit_sync: log.timings().commit_sync.report(),
+            publish_latency: log.timings().publish_latency.report(),
             log_bytes: facts.map(|files| files.iter().map(|file| file.len).sum()),
             disk_free_bytes: free,
             disk_full_seconds: full_in,

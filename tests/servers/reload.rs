@@ -41,24 +41,7 @@ async fn configuration_is_reloaded_while_a_replica_is_attached() {
     // 1. Another user, another password, filter and certificate.
     let (cert, key) = certificate(relay.config().parent().expect("a directory"));
     assert!(!is_trusted(&relay, REPL_USER, REPL_PASSWORD, &cert));
-    let original = std::fs::read_to_string(relay.config()).expect("the configuration");
-    let replicating = format!("[[user]]\nname = {REPL_USER:?}\npassword = {REPL_PASSWORD:?}");
-    assert!(original.contains(&replicating));
-    let changed = original.replacen(
-        &replicating,
-        &format!("[[user]]\nname = {REPL_USER:?}\npassword = \"changed\""),
-        1,
-    );
-    let changed = changed.replacen(
-        "[filter]\n",
-        "[filter]\nreplicate_ignore_table = [\"test.dropped\"]\n",
-        1,
-    );
-    let changed = format!(
-        "{changed}\n[[user]]\nname = {NEW_USER:?}\npassword = {NEW_PASSWORD:?}\n\
-         privileges = [\"admin\", \"replication\"]\n\n[tls]\ncert = {cert:?}\nkey = {key:?}\n\n\
-         [alert]\nreplica_missing_after = \"1s\"\n"
-    );
+    let changed = changed(&relay, &cert, &key);
     let output = reload(&relay, &changed);
     for line in [
         "[user \"another\"]: added",
@@ -86,9 +69,19 @@ async fn configuration_is_reloaded_while_a_replica_is_attached() {
     assert_eq!(rows, [1]);
     assert!(!relay.log().contains("reconnecting"), "{}", relay.log());
 
-    // 3. Limits: the replica and one more, with another user than before.
+    check_limits(&relay, &changed);
+    assert_eq!(
+        replica_connection(&relay, NEW_USER, NEW_PASSWORD),
+        connection
+    );
+    assert_never_interrupted(&replica).await;
+    check_missing(&relay, &replica).await;
+}
+
+/// Limits: the replica, and one more.
+fn check_limits(relay: &Relay, changed: &str) {
     let limited = format!("{changed}\n[limits]\nmax_connections = 1\nreserved_connections = 1\n");
-    reload(&relay, &limited);
+    reload(relay, &limited);
     let mut one = RawClient::connect(RELAY_HOST, relay.port);
     one.login(NEW_USER, NEW_PASSWORD)
         .expect("there is one place left");
@@ -96,16 +89,13 @@ async fn configuration_is_reloaded_while_a_replica_is_attached() {
     let refused = too_many.login(NEW_USER, NEW_PASSWORD);
     assert_eq!(refused.expect_err("the limit was lowered").code, 1040);
     drop(one);
-    reload(&relay, &changed);
-    assert_eq!(
-        replica_connection(&relay, NEW_USER, NEW_PASSWORD),
-        connection
-    );
-    assert_never_interrupted(&replica).await;
+    reload(relay, changed);
+}
 
-    // 4. A replica that has left is missing until it is forgotten.
-    assert!(forget(&relay, 11).contains("is connected"));
-    replica.sql(stop_replica(kind)).await;
+/// A replica that has left is missing until it is forgotten.
+async fn check_missing(relay: &Relay, replica: &Server) {
+    assert!(forget(relay, 11).contains("is connected"));
+    replica.sql(stop_replica(Kind::MariaDb)).await;
     relay
         .wait_status("the replica is missing", 30, |status| {
             let degraded = status["relay"]["degraded"].to_string();
@@ -125,11 +115,33 @@ async fn configuration_is_reloaded_while_a_replica_is_attached() {
             .as_u64()
             .is_some_and(|seconds| seconds > 1)
     );
-    assert!(forget(&relay, 11).contains("is forgotten: it is not expected any more"));
+    assert!(forget(relay, 11).contains("is forgotten: it is not expected any more"));
     let status = relay.status();
     assert_eq!(status["replicas"], serde_json::json!([]));
     assert_eq!(status["relay"]["degraded"], serde_json::json!([]));
-    assert!(forget(&relay, 11).contains("forgotten already"));
+    assert!(forget(relay, 11).contains("forgotten already"));
+}
+
+/// The configuration with another user, password, filter and certificate.
+fn changed(relay: &Relay, cert: &str, key: &str) -> String {
+    let original = std::fs::read_to_string(relay.config()).expect("the configuration");
+    let replicating = format!("[[user]]\nname = {REPL_USER:?}\npassword = {REPL_PASSWORD:?}");
+    assert!(original.contains(&replicating));
+    let changed = original.replacen(
+        &replicating,
+        &format!("[[user]]\nname = {REPL_USER:?}\npassword = \"changed\""),
+        1,
+    );
+    let changed = changed.replacen(
+        "[filter]\n",
+        "[filter]\nreplicate_ignore_table = [\"test.dropped\"]\n",
+        1,
+    );
+    format!(
+        "{changed}\n[[user]]\nname = {NEW_USER:?}\npassword = {NEW_PASSWORD:?}\n\
+         privileges = [\"admin\", \"replication\"]\n\n[tls]\ncert = {cert:?}\nkey = {key:?}\n\n\
+         [alert]\nreplica_missing_after = \"1s\"\n"
+    )
 }
 
 /// Writes the configuration, reloads, and returns what is printed.

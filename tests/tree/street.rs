@@ -85,7 +85,7 @@ const STREET: &[(&str, &str)] = &[
         "config utc gtid identity position relay_log log_thread receiver sender conflicts",
     ),
     ("admin", "fault config adoption receiver conflicts status"),
-    ("http", "fault secret sender status"),
+    ("http", "fault secret relay_log sender status"),
     ("data_dir", "gtid data_file atomic_file"),
     (
         "relay",

@@ -128,6 +128,7 @@ impl Appending {
         let sending = self.queue.send(Queued::Batch(QueuedBatch {
             source: batch.source,
             batch,
+            received_at: std::time::Instant::now(),
             memory,
         }));
         self.runtime.block_on(sending).unwrap();

@@ -71,6 +71,7 @@ fn run(dir: tempfile::TempDir, max_size: u64, fault: Option<u64>) -> Run {
         };
         let memory = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
         let queued = QueuedBatch {
+            received_at: std::time::Instant::now(),
             source: batch.source,
             batch,
             memory,

@@ -1,11 +1,23 @@
 //! Records of what is new about a source without a transaction.
 
+use std::time::Instant;
+
 use super::Writer;
+use crate::position::RelayLogPosition;
 use crate::relay_log::error::LogError;
 use crate::relay_log::index_record::Record;
 use crate::transaction::TransactionBatch;
 
 impl Writer {
+    /// What was appended last was received at this time.
+    pub fn note_received(&self, at: Instant) {
+        let end = RelayLogPosition {
+            file: self.number,
+            offset: self.tail.end(),
+        };
+        self.log.timings().follow(end, at);
+    }
+
     /// Records when the first file that was read of `batch`'s source was begun, if that was not
     /// known. Returns whether it was not. It must precede the source's first transaction, because
     /// replay classifies that one with it.

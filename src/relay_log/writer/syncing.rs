@@ -141,7 +141,9 @@ impl Publisher {
         group: &mut Group,
         sync: impl FnOnce(&Files) -> Result<(), LogError>,
     ) -> Result<(), LogError> {
+        let began = Instant::now();
         sync(&group.files)?;
+        self.disk.log.timings().commit_sync.record(began.elapsed());
         self.write_mark(group.files.number, group.end)?;
         self.publish(group);
         self.disk.log.note_durable();
