@@ -19,7 +19,9 @@ use crate::gtid::Uuid;
 use crate::identity::Executed;
 use crate::log_thread::SourceCounters;
 use crate::receiver::{SourceState, SourceStatus};
-use crate::relay_log::{Condition, LogState, RelayLog, ReplicaAcknowledgements, SourceProgress};
+use crate::relay_log::{
+    Condition, LogState, RelayLog, RelayLogPosition, ReplicaAcknowledgements, SourceProgress,
+};
 use crate::sender::ReplicaReport;
 use crate::utc;
 
@@ -203,7 +205,12 @@ pub struct Parts {
 impl Parts {
     /// The snapshot. There is no `log` until the first source has answered.
     pub fn report(&self, log: Option<&RelayLog>, replicas: Vec<ReplicaReport>) -> Report {
-        let state = log.map(|log| log.state().clone());
+        let state_and_end = log.map(|log| {
+            let state = log.state();
+            // The published end belongs to the state while it is locked.
+            (state.clone(), log.published())
+        });
+        let (state, end) = state_and_end.unzip();
         let sources = self.sources.iter().enumerate();
         let sources = sources.map(|(number, source)| SourceReport {
             only_here: state
@@ -213,7 +220,7 @@ impl Parts {
         });
         let missing = log.map(|log| missing::missing(log, &replicas));
         let mut report = Report {
-            relay: self.relay(log, state.as_ref()),
+            relay: self.relay(log, state.as_ref(), end),
             sources: sources.collect(),
             replicas: replicas
                 .into_iter()
@@ -258,8 +265,12 @@ impl Parts {
         }
     }
 
-    fn relay(&self, log: Option<&RelayLog>, state: Option<&LogState>) -> RelayReport {
-        let end = log.map(RelayLog::published);
+    fn relay(
+        &self,
+        log: Option<&RelayLog>,
+        state: Option<&LogState>,
+        end: Option<RelayLogPosition>,
+    ) -> RelayReport {
         let (name, error) = match log.map(RelayLog::condition) {
             None => ("starting", None),
             Some(Condition::Running) => ("running", None),
@@ -287,7 +298,9 @@ impl Parts {
                 let has_timed_out = self.acknowledged.have_timed_out();
                 if has_timed_out { TIMED_OUT } else { "on" }.to_owned()
             }),
-            last_error: error.map(|message| ErrorReport::new(0, message, SystemTime::now())),
+            last_error: log
+                .zip(error)
+                .map(|(log, message)| ErrorReport::new(0, message, log.condition_since())),
             conflicts: self.conflicts.as_ref().map(|found| found.count()),
             ..self.space(log, state)
         }

@@ -39,13 +39,14 @@ pub fn run(_args: RunArgs, config: Config) -> anyhow::Result<Outcome> {
         .context("cannot start the runtime")?;
     log_panics();
     let outcome = runtime.block_on(async {
+        // Recovering the log may take long; a SIGHUP must not end it.
+        let mut hangup = signal(SignalKind::hangup()).context("cannot wait for SIGHUP")?;
         let relay = Relay::prepare(config).await?;
         let shutdown = watch::Sender::new(false);
         let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
         // A task of its own, so that a panic in it is an error like any other.
         let mut running = tokio::spawn(relay.run(shutdown.subscribe()));
-        let mut hangup = signal(SignalKind::hangup()).context("cannot wait for SIGHUP")?;
         loop {
             tokio::select! {
                 ended = &mut running => return Ok(ended?.map(|()| Outcome::Done)?),

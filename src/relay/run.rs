@@ -105,11 +105,12 @@ impl Relay {
         let watching = watch_shutdown(pipeline.log_options.stopping.clone(), shutdown);
         supervisor.spawn(Stage::ShutdownWatcher, until_stopped(watching));
         let outcome = pipeline.run(resumed, &log_slot, &mut supervisor).await;
-        if outcome.is_err() {
-            supervisor.abort().await;
-        }
+        let have_all_ended = outcome.is_ok() || supervisor.abort().await;
         let _ = std::fs::remove_file(&self.config.admin.socket);
-        drop(self.data_dir);
+        if !have_all_ended {
+            // One may still write files: no other relay may use the directory before this process has ended.
+            std::mem::forget(self.data_dir);
+        }
         outcome
     }
 

@@ -168,7 +168,6 @@ impl<'a> Dump<'a> {
             if self.start.non_blocking {
                 return self.send_eof().await;
             }
-            self.replica.progress.at_end.store(true, Relaxed);
             self.forget_passed();
             self.blocks.release_memory();
             self.output.release_memory(2 * INLINE_READ_MAX);
@@ -376,6 +375,7 @@ impl<'a> Dump<'a> {
             return Ok(());
         }
         self.check_interrupted()?;
+        self.replica.progress.begin_sending();
         let next = self.walk.packets.next_sequence();
         let written = self.output.write_pending(next).await?;
         if self.walk.packets.take_asked() {
@@ -434,6 +434,7 @@ impl<'a> Dump<'a> {
         follow: &mut watch::Receiver<RelayLogPosition>,
     ) -> Result<(), DumpEnd> {
         loop {
+            self.replica.progress.reach_end();
             self.check_interrupted()?;
             let due = self.output.heartbeat_due(self.start.heartbeat);
             match self.output.wait(follow, due).await? {

@@ -19,6 +19,15 @@ use crate::sender::statement_context::Caller;
 use crate::sender::value::Value;
 use crate::sender::waits::{Wait, Waits};
 
+/// The statement for the log, unless it may have a password.
+fn loggable(text: &str) -> &str {
+    let upper = text.to_ascii_uppercase();
+    match upper.contains("PASSWORD") || upper.contains("IDENTIFIED") {
+        true => "(a statement that names a password)",
+        false => text,
+    }
+}
+
 impl Session {
     /// Answers COM_QUERY. Some answers read files, so they are made on a thread for blocking calls.
     pub(super) async fn query(&mut self, text: Vec<u8>) -> Result<(), ConnectionError> {
@@ -62,7 +71,8 @@ impl Session {
                 waits: &waits,
             };
             let answer = queries::answer(&text, relay, &mut variables, caller);
-            tracing::debug!(connection_id, %text, refused = answer.is_err(), "statement");
+            let text = loggable(&text);
+            tracing::debug!(connection_id, text, refused = answer.is_err(), "statement");
             (variables, answer, waits)
         });
         match answered.await {
@@ -200,5 +210,21 @@ fn relay_view<'a>(
         server_id: environment.options.server_id,
         server_uuid: environment.options.server_uuid,
         write_timeout: environment.options.write_timeout,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_are_not_logged() {
+        for statement in [
+            "change master to master_Password='secret'",
+            "CREATE USER a IDENTIFIED BY 'secret'",
+        ] {
+            assert!(!loggable(statement).contains("secret"));
+        }
+        assert_eq!(loggable("SELECT 1"), "SELECT 1");
     }
 }
