@@ -1,11 +1,13 @@
 //! `binrelay run`: the relay itself, in the foreground.
 
+use std::sync::Arc;
+
 use anyhow::Context;
 use binrelay::config::Config;
 use binrelay::relay::Relay;
 use rustix::fs::Mode;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::Outcome;
 use super::config_file::ConfigFile;
@@ -46,14 +48,16 @@ pub fn run(_args: RunArgs, config: Config) -> anyhow::Result<Outcome> {
         let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
         // A task of its own, so that a panic in it is an error like any other.
-        let mut running = tokio::spawn(relay.run(shutdown.subscribe()));
+        let reload = Arc::new(Notify::new());
+        let mut running = tokio::spawn(relay.run(shutdown.subscribe(), reload.clone()));
         loop {
             tokio::select! {
                 ended = &mut running => return Ok(ended?.map(|()| Outcome::Done)?),
                 _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
                 _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
                 _ = hangup.recv() => {
-                    tracing::warn!("SIGHUP: ignored; a changed configuration is read at the next start");
+                    tracing::info!("SIGHUP: reading the configuration again");
+                    reload.notify_one();
                     continue;
                 }
             }

@@ -25,6 +25,7 @@ use crate::position::SourcePosition;
 use crate::protocol::ServerError;
 use crate::relay_log::{LastReceived, SourceProgress};
 use crate::transaction::{TransactionBatch, TransactionError};
+use crate::utc;
 
 /// What the source's binlog has in the place of the newest transaction that was received from it.
 enum Verdict {
@@ -221,10 +222,10 @@ fn verdict(batch: &TransactionBatch, last: &LastReceived) -> Option<Verdict> {
     if is_same_end && transaction.history_digest() == last.digest {
         return Some(Verdict::Same);
     }
+    let time = utc::microseconds(transaction.commit_time_us).unwrap_or_default();
     Some(Verdict::Other(format!(
-        "another transaction ({}, committed at {} seconds since 1970, ending at {file}:{end})",
-        transaction.identity,
-        transaction.commit_time_us / 1_000_000
+        "another transaction ({}, committed at {time}, ending at {file}:{end})",
+        transaction.identity
     )))
 }
 

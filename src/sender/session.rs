@@ -160,7 +160,7 @@ impl Session {
         let limit = if self.privileges.replication {
             REPLICA_COMMAND_LENGTH_MAX
         } else {
-            COMMAND_LENGTH_MAX
+            COMMAND_LENGTH_MAX.max(self.environment.options.statement_limits.statement_len + 1)
         };
         let mut kill = self.registration.client.follow_kill();
         let mut shutdown = self.environment.shutdown.clone();
@@ -177,7 +177,7 @@ impl Session {
                 () = killed(&mut kill) => return Ok(()),
                 () = stopping(&mut shutdown) => {
                     let text = "Server shutdown in progress";
-                    self.farewell(&ServerError::new(ER_SERVER_SHUTDOWN, text)).await;
+                    self.send_final_error(&ServerError::new(ER_SERVER_SHUTDOWN, text)).await;
                     return Ok(());
                 }
             };

@@ -13,8 +13,8 @@ use binrelay::protocol::ServerError;
 use binrelay::relay_log::{LogDir, LogOptions};
 use binrelay::sender::login::Privileges;
 use binrelay::sender::{
-    Answer, Caller, HostNames, RelayView, Replicas, SessionVariables, SourceRow, SourceRows, Waits,
-    answer_statement,
+    Answer, Caller, HostNames, RelayView, Replicas, SessionVariables, SourceRow, SourceRows,
+    StatementLimits, Waits, answer_statement,
 };
 
 use super::scratch;
@@ -91,6 +91,7 @@ pub fn fuzz_sql(data: &[u8]) {
                     admin: data.len().is_multiple_of(2),
                 },
                 waits: &waits,
+                limits: StatementLimits::default(),
             };
             check(
                 statement,

@@ -69,6 +69,7 @@ impl Session {
                 host: &host,
                 privileges,
                 waits: &waits,
+                limits: environment.options.statement_limits,
             };
             let answer = queries::answer(&text, relay, &mut variables, caller);
             let text = loggable(&text);
