@@ -34,7 +34,7 @@ const REPORT_LEN_MAX: u64 = 64 * 1024 * 1024;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 /// The most clients whose requests are read, or whose answers are written, at the same time. Others wait.
 const CLIENTS_MAX: usize = 16;
-/// The most requests to decide or to attach that wait for their results. Others are refused.
+/// The most requests to decide, to attach, or for what a source lacks that wait for their results. Others are refused.
 const WAITING_MAX: usize = 64;
 /// Time limit for recording that a replica is forgotten.
 const FORGET_TIMEOUT: Duration = Duration::from_secs(30);
@@ -229,14 +229,17 @@ async fn answer(
         true => Ok(Request::Status),
         false => serde_json::from_slice(&line),
     };
-    let waits = matches!(request, Ok(Request::Continue { .. } | Request::Attach(_)));
+    let waits = matches!(
+        request,
+        Ok(Request::Continue { .. } | Request::Attach(_) | Request::Missing(_))
+    );
     let _turn = turn.filter(|_| !waits);
     let waiting = waits.then(|| limits.waiting.try_acquire()).transpose();
     let mut json = match request {
         Ok(_) if waiting.is_err() => serde_json::to_vec(&Decided::Refused(format!(
             "{WAITING_MAX} other requests are waiting: repeat the command later"
         )))?,
-        Ok(Request::Status) => serde_json::to_vec(&(answering.report)())?,
+        Ok(Request::Status) => serde_json::to_vec(&report(answering).await?)?,
         Ok(Request::Continue {
             source,
             at,
@@ -278,6 +281,13 @@ async fn answer(
     }
 }
 
+/// The status. It is made on a thread for blocking calls, because it reads files.
+async fn report(answering: &Answering) -> io::Result<Report> {
+    let report = answering.report.clone();
+    let reporting = tokio::task::spawn_blocking(move || report());
+    reporting.await.map_err(io::Error::other)
+}
+
 /// Has a source's receiver carry out a decision.
 async fn decide(
     answering: &Answering,
@@ -300,7 +310,10 @@ async fn decide(
             "the relay runs without a source {source:?}; restart it with the present configuration"
         ));
     };
-    let report = (answering.report)();
+    let report = match report(answering).await {
+        Ok(report) => report,
+        Err(error) => return refused(error.to_string()),
+    };
     if report.relay.state != "running" {
         let state = report.relay.state;
         return refused(not_recordable(&state));
@@ -312,8 +325,7 @@ async fn decide(
              remove it from the configuration and restart the relay"
         ));
     }
-    // GTIDs that count as delivered are only asked for when a dump starts.
-    let counts = at.is_some() && !report.relay.gtid_executed.is_empty();
+    let (counted, counting) = oneshot::channel();
     let (answer, answered) = oneshot::channel();
     let request = ContinueRequest {
         from: ContinueFrom {
@@ -321,21 +333,26 @@ async fn decide(
             new_history,
             counts_missing: true,
         },
+        counted,
         answer,
     };
+    // A task of its own: the decision may take longer than the command waits.
+    let disconnect = answering.disconnect_replicas.clone();
+    let disconnecting = tokio::spawn(async move {
+        if counting.await.is_ok() {
+            disconnect();
+        }
+    });
     let deciding = async {
         let sent = found.deciding.send(request).await;
         sent.map_err(|_| "the receiver has ended: restart the relay".to_owned())?;
         let answered = answered.await;
+        // The replicas were disconnected when the command ends.
+        let _ = disconnecting.await;
         answered.map_err(|_| "the relay is stopping".to_owned())?
     };
     match tokio::time::timeout(CONTINUE_TIMEOUT, deciding).await {
-        Ok(Ok(text)) => {
-            if counts {
-                (answering.disconnect_replicas)();
-            }
-            Decided::Done(text)
-        }
+        Ok(Ok(text)) => Decided::Done(text),
         Ok(Err(text)) => refused(text),
         Err(_) => {
             refused("it takes longer than expected; binrelay status shows the result".to_owned())
@@ -455,38 +472,4 @@ async fn exchange<T: DeserializeOwned>(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn slow_client_is_waited_for() {
-        let (mut client, server) = tokio::io::duplex(100);
-        let reading = tokio::spawn(read_request(server));
-        // A busy machine may keep a client from sending its request at once.
-        tokio::time::sleep(Duration::from_millis(600)).await;
-        client.write_all(b"{\"continue\":").await.unwrap();
-        tokio::time::sleep(Duration::from_millis(600)).await;
-        client.write_all(b"1}\n").await.unwrap();
-        assert_eq!(reading.await.unwrap(), b"{\"continue\":1}\n");
-        let (silent, server) = tokio::io::duplex(100);
-        assert_eq!(read_request(server).await, b"");
-        drop(silent);
-    }
-
-    #[tokio::test]
-    async fn only_an_unused_socket_is_replaced() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("sock");
-        let alive = listen(&path).await.unwrap();
-        let error = listen(&path).await.unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
-        drop(alive);
-        listen(&path).await.unwrap();
-
-        let file = dir.path().join("precious");
-        std::fs::write(&file, "kept").unwrap();
-        let error = listen(&file).await.unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
-        assert_eq!(std::fs::read_to_string(&file).unwrap(), "kept");
-    }
-}
+mod tests;

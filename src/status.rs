@@ -25,7 +25,8 @@ use crate::identity::Executed;
 use crate::log_thread::SourceCounters;
 use crate::receiver::{ContinueRequest, SourceState, SourceStatus};
 use crate::relay_log::{
-    Condition, DurationReport, LogState, RelayLog, ReplicaAcknowledgements, SourceProgress,
+    Condition, DurationReport, LogState, RelayLog, RelayLogPosition, ReplicaAcknowledgements,
+    SourceProgress,
 };
 use crate::sender::{ReplicaReport, Replicas};
 use crate::utc;
@@ -235,7 +236,12 @@ impl Parts {
     /// The snapshot. There is no `log` until the first source has answered.
     pub fn report(&self, log: Option<&RelayLog>, clients: &Replicas) -> Report {
         let mut replicas = clients.report();
-        let state = log.map(|log| log.state().clone());
+        let state_and_end = log.map(|log| {
+            let state = log.state();
+            // The published end belongs to the state while it is locked.
+            (state.clone(), log.published())
+        });
+        let (state, end) = state_and_end.unzip();
         let list = self.sources.now();
         let sources = list.iter().map(|source| SourceReport {
             only_here: state
@@ -252,7 +258,7 @@ impl Parts {
             relay: RelayReport {
                 connections: clients.clients().len() as u64,
                 login_failures: clients.counters.login_failures.load(Ordering::Relaxed),
-                ..self.relay(log, state.as_ref())
+                ..self.relay(log, state.as_ref(), end)
             },
             sources: sources.collect(),
             replicas,
@@ -277,8 +283,12 @@ impl Parts {
         conflicts.filter(|_| self.sources.now().len() > 1)
     }
 
-    fn relay(&self, log: Option<&RelayLog>, state: Option<&LogState>) -> RelayReport {
-        let end = log.map(RelayLog::published);
+    fn relay(
+        &self,
+        log: Option<&RelayLog>,
+        state: Option<&LogState>,
+        end: Option<RelayLogPosition>,
+    ) -> RelayReport {
         let (name, error) = match log.map(RelayLog::condition) {
             None => ("starting", None),
             Some(Condition::Running) => ("running", None),
@@ -306,7 +316,9 @@ impl Parts {
                 let has_timed_out = self.acknowledged.have_timed_out();
                 if has_timed_out { TIMED_OUT } else { "on" }.to_owned()
             }),
-            last_error: error.map(|message| ErrorReport::new(0, message, SystemTime::now())),
+            last_error: log
+                .zip(error)
+                .map(|(log, message)| ErrorReport::new(0, message, log.condition_since())),
             conflicts: self.found_conflicts().map(|found| found.count()),
             ..self.space(log, state)
         }

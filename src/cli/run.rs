@@ -41,6 +41,8 @@ pub fn run(_args: RunArgs, config: Config) -> anyhow::Result<Outcome> {
         .context("cannot start the runtime")?;
     log_panics();
     let outcome = runtime.block_on(async {
+        // Recovering the log may take long; a SIGHUP must not end it.
+        let mut hangup = signal(SignalKind::hangup()).context("cannot wait for SIGHUP")?;
         let relay = Relay::prepare(config).await?;
         let shutdown = watch::Sender::new(false);
         let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
@@ -48,7 +50,6 @@ pub fn run(_args: RunArgs, config: Config) -> anyhow::Result<Outcome> {
         // A task of its own, so that a panic in it is an error like any other.
         let reload = Arc::new(Notify::new());
         let mut running = tokio::spawn(relay.run(shutdown.subscribe(), reload.clone()));
-        let mut hangup = signal(SignalKind::hangup()).context("cannot wait for SIGHUP")?;
         loop {
             tokio::select! {
                 ended = &mut running => return Ok(ended?.map(|()| Outcome::Done)?),

@@ -67,7 +67,10 @@ pub(super) fn read_http_token(section: &mut Section<'_, '_>) -> Option<Secret> {
         return None;
     }
     let token = match section.string(KEY, "a string") {
-        Some(text) => Secret::new(text),
+        Some(text) => {
+            section.reader().holds_passwords |= !text.is_empty();
+            Secret::new(text)
+        }
         // Without the secrets it is enough that there is one.
         None if section.has(FILE) && !section.reader().reads_secrets => {
             return Some(Secret::default());

@@ -137,6 +137,9 @@ impl Finder {
         let end = self.log.published();
         self.describer.set_end(end);
         for _ in 0..STEPS_MAX {
+            if self.sources.is_stopping() {
+                return Ok(false);
+            }
             match self.follower.next_step(end)? {
                 Followed::End => return Ok(false),
                 Followed::NewHistory => self.window.clear(),

@@ -74,6 +74,9 @@ pub enum ConnectionErrorCause {
     /// The operating system's error, or that of TLS.
     #[error("{0}")]
     Io(io::Error),
+    /// TLS cannot be used with the peer unless its settings or those of this side are changed.
+    #[error("{0}")]
+    Tls(Box<rustls::Error>),
     /// The peer closed the connection; under TLS with or without close_notify.
     #[error("the peer closed the connection")]
     Closed,
@@ -126,10 +129,39 @@ impl From<io::Error> for ConnectionErrorCause {
     fn from(error: io::Error) -> Self {
         // This is rustls's error for a peer that closed without close_notify, as a killed server
         // does; its text is for programmers. Packets have lengths, so no loss can be hidden.
-        match error.kind() {
-            io::ErrorKind::UnexpectedEof => ConnectionErrorCause::Closed,
+        let tls = error.get_ref().and_then(|error| error.downcast_ref());
+        match (error.kind(), tls) {
+            (io::ErrorKind::UnexpectedEof, _) => ConnectionErrorCause::Closed,
+            (_, Some(tls)) if is_of_settings(tls) => {
+                ConnectionErrorCause::Tls(Box::new(tls.clone()))
+            }
             _ => ConnectionErrorCause::Io(error),
         }
+    }
+}
+
+/// Whether it happens again until settings are changed. Others, such as a damaged record, are those of a network.
+fn is_of_settings(error: &rustls::Error) -> bool {
+    use rustls::AlertDescription as Alert;
+    match error {
+        rustls::Error::InvalidCertificate(_)
+        | rustls::Error::NoCertificatesPresented
+        | rustls::Error::PeerIncompatible(_) => true,
+        rustls::Error::AlertReceived(alert) => matches!(
+            alert,
+            Alert::HandshakeFailure
+                | Alert::BadCertificate
+                | Alert::UnsupportedCertificate
+                | Alert::CertificateRevoked
+                | Alert::CertificateExpired
+                | Alert::CertificateUnknown
+                | Alert::UnknownCA
+                | Alert::AccessDenied
+                | Alert::ProtocolVersion
+                | Alert::InsufficientSecurity
+                | Alert::CertificateRequired
+        ),
+        _ => false,
     }
 }
 
@@ -147,6 +179,37 @@ impl From<AuthError> for ConnectionErrorCause {
         match error {
             AuthError::Protocol(error) => error.into(),
             other => ConnectionErrorCause::Authentication(other),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tls_errors_of_settings_are_distinguished_from_those_of_the_network() {
+        let cause = |error: rustls::Error| {
+            ConnectionErrorCause::from(io::Error::new(io::ErrorKind::InvalidData, error))
+        };
+        for error in [
+            rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer),
+            rustls::Error::PeerIncompatible(
+                rustls::PeerIncompatible::ServerDoesNotSupportTls12Or13,
+            ),
+            rustls::Error::AlertReceived(rustls::AlertDescription::ProtocolVersion),
+        ] {
+            let found = cause(error.clone());
+            assert!(
+                matches!(&found, ConnectionErrorCause::Tls(tls) if **tls == error),
+                "{found:?}"
+            );
+        }
+        for error in [
+            rustls::Error::DecryptError,
+            rustls::Error::AlertReceived(rustls::AlertDescription::InternalError),
+        ] {
+            assert!(matches!(cause(error), ConnectionErrorCause::Io(_)));
         }
     }
 }

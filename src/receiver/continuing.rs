@@ -45,19 +45,25 @@ pub struct ContinueFrom {
 pub struct ContinueRequest {
     /// Where to continue.
     pub from: ContinueFrom,
+    /// Used once GTIDs count as delivered that the log lacks; else dropped. That happens also when no one waits for
+    /// the result any more, or when the decision fails afterwards. Replicas are only refused for lack of these GTIDs
+    /// when they connect: those that are connected must do it again.
+    pub counted: oneshot::Sender<()>,
     /// The result, as text: what was decided, or why it is refused.
     pub answer: oneshot::Sender<Result<String, String>>,
 }
 
-/// Carries out a decision; returns what was decided.
+/// Carries out a decision; returns what was decided. `counted` is that of [`ContinueRequest`].
 ///
 /// # Errors
-/// When the source cannot continue there; nothing has changed then.
+/// When the source cannot continue there; nothing has changed then, unless only the record of a changed history
+/// cannot be removed.
 pub(super) async fn continue_source(
     options: &ReceiverOptions,
     context: &ReceiverContext,
     counters: &SourceCounters,
     from: &ContinueFrom,
+    counted: oneshot::Sender<()>,
 ) -> Result<String, ReceiverError> {
     counters.wait_until_committed().await;
     let path = answering(options, context).await?;
@@ -88,7 +94,7 @@ pub(super) async fn continue_source(
         (Some(_), false, Err(error)) => return Err(error),
         (at, _, _) => {
             let at = at.clone().unwrap_or(SourceStart::Earliest);
-            decision.at_another(at).await?
+            decision.at_another(at, counted).await?
         }
     };
     history_record::remove(dir, name)?;
@@ -166,7 +172,11 @@ impl Decision<'_> {
     }
 
     /// The source continues at `at`.
-    async fn at_another(&self, at: SourceStart) -> Result<String, ReceiverError> {
+    async fn at_another(
+        &self,
+        at: SourceStart,
+        counted: oneshot::Sender<()>,
+    ) -> Result<String, ReceiverError> {
         let mut options = self.options.clone();
         let by_gtid = options.config.auto_position;
         options.config.start = at;
@@ -208,7 +218,11 @@ impl Decision<'_> {
         };
         let progress = self.progress(contact);
         let position = progress.position.clone();
+        let counts = matches!(&change, DeliveredChange::Counted(gtids) if !gtids.is_empty());
         self.record(progress, change).await?;
+        if counts {
+            let _ = counted.send(());
+        }
         let mut text = format!("it continues at {position}; what lies before counts as delivered");
         for warning in warnings {
             text.push('\n');

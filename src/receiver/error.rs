@@ -142,6 +142,7 @@ impl ReceiverError {
                 | ConnectionErrorCause::CertificateProof
                 | ConnectionErrorCause::CompressionNotOffered
                 | ConnectionErrorCause::TlsSettings(_)
+                | ConnectionErrorCause::Tls(_)
                 | ConnectionErrorCause::Authentication(_) => true,
                 _ => false,
             },
@@ -178,6 +179,11 @@ impl ReceiverError {
 
     /// The remedy, where the error's own text does not name it.
     pub fn advice(&self) -> Option<&'static str> {
+        if let ReceiverError::Connection(error) = self
+            && let ConnectionErrorCause::Tls(error) = &error.cause
+        {
+            return Some(tls_advice(error));
+        }
         let error = self.server_error()?;
         if error.message.contains(SAME_REPLICA) {
             return Some(
@@ -221,9 +227,78 @@ impl ReceiverError {
     }
 }
 
+fn tls_advice(error: &rustls::Error) -> &'static str {
+    use rustls::{AlertDescription, CertificateError, Error};
+    match error {
+        Error::InvalidCertificate(
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+        ) => {
+            "set host of this source to a name in its server's certificate, or mode = \"verify_ca\" in its \
+             [source.tls]"
+        }
+        Error::InvalidCertificate(
+            CertificateError::Expired | CertificateError::ExpiredContext { .. },
+        ) => {
+            "renew the certificate of the source's server, or set mode = \"required\" in this source's \
+             [source.tls], which verifies no certificate"
+        }
+        Error::InvalidCertificate(_) | Error::NoCertificatesPresented => {
+            "correct ca in this source's [source.tls], or the certificate of the source's server, or set mode = \
+             \"required\" there, which verifies no certificate"
+        }
+        Error::AlertReceived(
+            AlertDescription::ProtocolVersion
+            | AlertDescription::HandshakeFailure
+            | AlertDescription::InsufficientSecurity,
+        )
+        | Error::PeerIncompatible(_) => {
+            "enable TLS 1.2 or later on the source's server, or set mode = \"disabled\" in this source's \
+             [source.tls]"
+        }
+        _ => {
+            "correct cert and key in this source's [source.tls], or the authorities that the source's server trusts"
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tls_that_needs_other_settings_is_a_failure_with_advice() {
+        use rustls::{CertificateError, Error};
+        for (error, advice) in [
+            (
+                Error::InvalidCertificate(CertificateError::UnknownIssuer),
+                "correct ca in",
+            ),
+            (
+                Error::InvalidCertificate(CertificateError::NotValidForName),
+                "set host",
+            ),
+            (
+                Error::InvalidCertificate(CertificateError::Expired),
+                "renew the certificate",
+            ),
+            (
+                Error::AlertReceived(rustls::AlertDescription::ProtocolVersion),
+                "enable TLS 1.2",
+            ),
+            (
+                Error::AlertReceived(rustls::AlertDescription::CertificateRequired),
+                "correct cert and key",
+            ),
+        ] {
+            let error = ReceiverError::Connection(ConnectionError {
+                peer: "db1:3306".to_owned(),
+                phase: crate::connection::Phase::Tls,
+                cause: ConnectionErrorCause::Tls(Box::new(error)),
+            });
+            assert!(error.is_failure(), "{error}");
+            assert!(error.advice().unwrap().starts_with(advice), "{error}");
+        }
+    }
 
     /// The rows of `messages.md`, Ways back, that a failure must have; none for an error that is retried.
     fn rows(error: &ReceiverError) -> &'static [&'static str] {

@@ -7,6 +7,7 @@
 //! that the log and the binlog have in common; see [`anchor`](crate::merge::pairing::anchor).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::alignment::transactions;
 use super::error::ReceiverError;
@@ -16,6 +17,7 @@ use super::rereading::read_binlog;
 use crate::merge::pairing::anchor::{Anchor, Beginning, Search};
 use crate::merge::pairing::{Delivered, Ledger};
 use crate::position::RecordNumber;
+use crate::relay_log::RelayLog;
 use crate::relay_log::ledger::IndexLedger;
 use crate::transaction::TransactionBatch;
 
@@ -102,7 +104,10 @@ async fn read(
     read_binlog(options, &contact.facts, first, &mut accept).await?;
     let mut origins = BTreeMap::new();
     for (origin, (beginning, first_at)) in beginnings {
-        let (delivered, in_log) = search_log(context, origin, &beginning)?;
+        let (log, names) = (context.log.clone(), context.paths.names());
+        let searching =
+            tokio::task::spawn_blocking(move || search_log(&log, &names, origin, &beginning));
+        let (delivered, in_log) = searching.await.map_err(|_| ReceiverError::LogClosed)??;
         let in_binlog = Search::new(&delivered);
         let of_origin = Origin {
             first_at,
@@ -128,22 +133,23 @@ async fn read(
     Ok(origins)
 }
 
-/// The first transactions of `origin` in the log, and where `beginning` is in the log.
+/// The first transactions of `origin` in the log, and where `beginning` is in the log. `names` are those of its
+/// paths. It reads all commit indexes.
 fn search_log(
-    context: &ReceiverContext,
+    log: &RelayLog,
+    names: &[Arc<str>],
     origin: u32,
     beginning: &Beginning,
 ) -> Result<(Beginning, Anchor), ReceiverError> {
-    let _pin = context.log.pin("a path that begins".to_owned());
-    let files = context.log.state().files.clone();
+    let _pin = log.pin("a path that begins".to_owned());
+    let files = log.state().files.clone();
     let number = |file: Option<&u64>, record| RecordNumber {
         file: file.copied().unwrap_or(1),
         record,
     };
-    let names = context.paths.names();
     let ledger = IndexLedger {
-        log_dir: context.log.log_dir(),
-        source_names: &names,
+        log_dir: log.log_dir(),
+        source_names: names,
         // What is not written yet is not needed.
         end: number(files.last(), u64::MAX),
         staged: &[],

@@ -12,7 +12,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::connect::connect;
+use super::connect::{connect, within};
 use super::error::ReceiverError;
 use super::facts::SourceFacts;
 use super::options::ReceiverOptions;
@@ -20,12 +20,11 @@ use super::rereading::Rereading;
 use crate::config::FilterConfig;
 use crate::connection::Connection;
 use crate::gtid::{BinlogState, GtidSet, Uuid};
-use crate::identity::{Executed, Identity};
+use crate::identity::{CopyEvidence, Executed, Identity};
 use crate::merge::copies::Copies;
 use crate::position::RecordNumber;
 use crate::relay_log::ledger::IndexLedger;
 use crate::relay_log::{RelayLog, SourceProgress, not_sent_by};
-use crate::transaction::Transaction;
 
 /// The error of a source that has purged what is requested.
 const PURGED: u16 = 1236;
@@ -38,18 +37,21 @@ const PURGED: u16 = 1236;
 pub(super) async fn verify_executed(
     connection: &mut Connection,
     options: &ReceiverOptions,
-    log: &RelayLog,
+    log: &Arc<RelayLog>,
     facts: &SourceFacts,
     executed: &Executed,
 ) -> Result<(), ReceiverError> {
+    let limit = options.config.read_timeout;
     match executed {
         Executed::Anonymous => Ok(()),
-        Executed::MariaDb(state) => match lost_mariadb(connection, facts, state).await? {
-            None => Ok(()),
-            Some(lost) => Err(lost_transactions(&lost, None)),
-        },
+        Executed::MariaDb(state) => {
+            match within(limit, lost_mariadb(connection, facts, state)).await? {
+                None => Ok(()),
+                Some(lost) => Err(lost_transactions(&lost, None)),
+            }
+        }
         Executed::MySql(set) => {
-            let lost = not_executed(connection, facts, set).await?;
+            let lost = within(limit, not_executed(connection, facts, set)).await?;
             if lost.is_empty() {
                 return Ok(());
             }
@@ -199,13 +201,13 @@ struct Reread {
 async fn read_again(
     wanted: GtidSet,
     options: &ReceiverOptions,
-    log: &RelayLog,
+    log: &Arc<RelayLog>,
     expected: &SourceFacts,
     set: &GtidSet,
 ) -> Result<Reread, ReceiverError> {
     // Its commit indexes are read.
     let _pin = log.pin(pinned_by(&options.config.name));
-    let mut recorded = Recorded::new(log, options.number);
+    let mut recorded = Recorded::new(log.clone(), options.number);
     let mut others = set.clone();
     others.subtract(&wanted);
     let (mut connection, facts) = connect(options).await?;
@@ -221,30 +223,33 @@ async fn read_again(
     while !reread.missing.is_empty()
         && let Some(batch) = reading.next(&mut connection).await?
     {
-        for transaction in &batch.transactions {
-            reread.compare(transaction, &mut recorded)?;
-        }
+        let sent = batch.transactions.iter();
+        let sent = sent.map(|transaction| (transaction.identity, transaction.evidence()));
+        let wanted: Vec<_> = sent
+            .filter(|(identity, _)| reread.is_wanted(identity))
+            .collect();
         batch.recycle();
+        if !wanted.is_empty() {
+            let compared;
+            (recorded, compared) = recorded.compare(wanted).await?;
+            compared.into_iter().for_each(|one| reread.note(one));
+        }
     }
     Ok(reread)
 }
 
 impl Reread {
-    fn compare(
-        &mut self,
-        transaction: &Transaction,
-        recorded: &mut Recorded<'_>,
-    ) -> Result<(), ReceiverError> {
-        let identity = transaction.identity;
+    fn is_wanted(&self, identity: &Identity) -> bool {
+        matches!(identity, Identity::MySql(gtid) if self.missing.contains(gtid))
+    }
+
+    fn note(&mut self, (identity, is_same): Compared) {
         let Identity::MySql(gtid) = identity else {
-            return Ok(());
+            return;
         };
-        if !self.missing.contains(&gtid) {
-            return Ok(());
-        }
         let mut found = GtidSet::new();
         found.insert(gtid);
-        match recorded.is_same(transaction)? {
+        match is_same {
             Some(true) => self.missing.subtract(&found),
             Some(false) => {
                 self.other.get_or_insert(identity);
@@ -254,24 +259,31 @@ impl Reread {
                 self.unknown.insert(gtid);
             }
         }
-        Ok(())
     }
 }
 
+/// A transaction, and whether the one with its GTID in the relay log is the same; `None` without a record.
+type Compared = (Identity, Option<bool>);
+
 /// The transactions of the relay log that have records.
-struct Recorded<'a> {
-    log: &'a RelayLog,
+struct Recorded {
+    log: Arc<RelayLog>,
     /// The path that looks them up.
     path: u16,
     end: RecordNumber,
     copies: Copies,
 }
 
-impl<'a> Recorded<'a> {
+impl Recorded {
     /// Those that are in the log now.
-    fn new(log: &'a RelayLog, path: u16) -> Self {
-        let state = log.state();
-        let newest = state.files.last().copied().unwrap_or(1);
+    fn new(log: Arc<RelayLog>, path: u16) -> Self {
+        let (newest, purged) = {
+            let state = log.state();
+            (
+                state.files.last().copied().unwrap_or(1),
+                state.purged.clone(),
+            )
+        };
         Self {
             log,
             path,
@@ -280,23 +292,40 @@ impl<'a> Recorded<'a> {
                 file: newest,
                 record: u64::MAX,
             },
-            copies: Copies::new(state.purged.clone()),
+            copies: Copies::new(purged),
         }
     }
 
-    /// Whether the one with the GTID of `transaction` is the same; `None` without a record.
-    fn is_same(&mut self, transaction: &Transaction) -> Result<Option<bool>, ReceiverError> {
+    /// Compares transactions with those of the log. Commit indexes are read, which can take long.
+    async fn compare(
+        mut self,
+        transactions: Vec<(Identity, CopyEvidence)>,
+    ) -> Result<(Self, Vec<Compared>), ReceiverError> {
+        let comparing = tokio::task::spawn_blocking(move || {
+            let compared = transactions.into_iter().map(|(identity, evidence)| {
+                let is_same = self.is_same(&identity, &evidence)?;
+                Ok((identity, is_same))
+            });
+            let compared = compared.collect::<Result<Vec<_>, ReceiverError>>()?;
+            Ok((self, compared))
+        });
+        comparing.await.map_err(|_| ReceiverError::LogClosed)?
+    }
+
+    fn is_same(
+        &mut self,
+        identity: &Identity,
+        evidence: &CopyEvidence,
+    ) -> Result<Option<bool>, ReceiverError> {
         let ledger = IndexLedger {
             log_dir: self.log.log_dir(),
             source_names: &[],
             end: self.end,
             staged: &[],
         };
-        let found = self
-            .copies
-            .find(self.path, &transaction.identity, &ledger)
-            .map_err(|cause| unreadable(&cause))?;
-        Ok(found.map(|delivered| !transaction.evidence().contradicts(&delivered)))
+        let found = self.copies.find(self.path, identity, &ledger);
+        let found = found.map_err(|cause| unreadable(&cause))?;
+        Ok(found.map(|delivered| !evidence.contradicts(&delivered)))
     }
 }
 

@@ -232,8 +232,13 @@ async fn decide(
     request: ContinueRequest,
 ) {
     let source = options.config.name.as_str();
-    let outcome = continue_source(options, context, counters, &request.from).await;
-    let answer = match outcome {
+    let ContinueRequest {
+        from,
+        counted,
+        answer,
+    } = request;
+    let outcome = continue_source(options, context, counters, &from, counted).await;
+    let decided = match outcome {
         Ok(text) => {
             tracing::warn!(source, "continued by an administrator: {text}");
             Ok(text)
@@ -242,7 +247,7 @@ async fn decide(
     };
     context.identities.forget(options.number);
     // The administrator may have stopped waiting.
-    let _ = request.answer.send(answer);
+    let _ = answer.send(decided);
 }
 
 /// `connect_retry`, doubled with each attempt up to `connect_retry_max`, and spread so that many

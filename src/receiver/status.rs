@@ -20,6 +20,9 @@ const CAUGHT_UP_AFTER: Duration = Duration::from_millis(500);
 /// A source's end that was reported longer ago is not used.
 const END_AGE_MAX: Duration = END_INTERVAL.saturating_mul(5);
 
+/// The relay itself does not read what the source sends.
+const NOT_READING: u64 = u64::MAX;
+
 /// No number of a path.
 const NO_PATH: u32 = u32::MAX;
 
@@ -78,7 +81,7 @@ pub struct SourceStatus {
     /// When the newest heartbeat arrived, in milliseconds since `made`; 0 before the first one.
     heartbeat_at: AtomicU64,
     heartbeats: Mutex<Heartbeats>,
-    /// When the newest packet arrived, in milliseconds since `made`; 0 before the first one.
+    /// When the newest packet arrived, in milliseconds since `made`; 0 before the first one, and [`NOT_READING`].
     heard_at: AtomicU64,
     /// The source's own end.
     end: Mutex<Option<ReportedEnd>>,
@@ -315,6 +318,13 @@ impl SourceStatus {
     }
 
     pub(super) fn set_state(&self, state: SourceState) {
+        if state == SourceState::Connecting {
+            // The connection may have ended while nothing was read.
+            let (relaxed, now) = (Ordering::Relaxed, self.now());
+            let _ = self
+                .heard_at
+                .compare_exchange(NOT_READING, now, relaxed, relaxed);
+        }
         let mut connection = self.connection();
         // A failure stays visible until the source streams again.
         if !(connection.state == SourceState::Failed && state == SourceState::Connecting) {
@@ -400,6 +410,11 @@ impl SourceStatus {
     pub(super) fn count_bytes(&self, bytes: u64) {
         self.bytes_received.fetch_add(bytes, Ordering::Relaxed);
         self.heard_at.store(self.now(), Ordering::Relaxed);
+    }
+
+    /// Nothing is read until [`SourceStatus::count_bytes`]: the source is not silent meanwhile.
+    pub(super) fn pause_reading(&self) {
+        self.heard_at.store(NOT_READING, Ordering::Relaxed);
     }
 
     /// Seconds since the newest packet, heartbeats included; `None` before the first one.

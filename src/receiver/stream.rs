@@ -149,8 +149,8 @@ impl Stream<'_> {
                 self.pass_start();
             }
         }
-        self.pass_on(Some(connection)).await?;
         self.status.count_bytes(std::mem::take(&mut self.bytes));
+        self.pass_on(Some(connection)).await?;
         if has_read {
             self.listening.heard(connection);
         }
@@ -199,6 +199,7 @@ impl Stream<'_> {
     /// `connection` is that on which acknowledgements are sent meanwhile.
     async fn pass_on(&mut self, connection: Option<&mut Connection>) -> Result<(), ReceiverError> {
         if let Some(batch) = self.assembler.as_mut().and_then(Assembler::take_batch) {
+            self.status.pause_reading();
             let queueing = enqueue(batch, self.options, self.context, self.status, self.ledger);
             match (&mut self.acknowledgements, connection) {
                 (Some(acknowledgements), Some(connection)) => {
@@ -206,6 +207,7 @@ impl Stream<'_> {
                 }
                 _ => queueing.await?,
             }
+            self.status.count_bytes(std::mem::take(&mut self.bytes));
         }
         if let Some(acknowledgements) = &mut self.acknowledgements {
             acknowledgements.passed_on(self.ledger.queued.load(Ordering::Relaxed));

@@ -108,11 +108,12 @@ impl Relay {
         let outcome = pipeline
             .run(resumed, &log_slot, requests, &mut supervisor)
             .await;
-        if outcome.is_err() {
-            supervisor.abort().await;
-        }
+        let have_all_ended = outcome.is_ok() || supervisor.abort().await;
         let _ = std::fs::remove_file(&self.config.admin.socket);
-        drop(self.data_dir);
+        if !have_all_ended {
+            // One may still write files: no other relay may use the directory before this process has ended.
+            std::mem::forget(self.data_dir);
+        }
         outcome
     }
 

@@ -202,12 +202,12 @@ impl Supervisor {
     }
 
     /// Ends all stages at once. The log thread ends by itself when no receiver is left; it gets a
-    /// moment for that.
-    pub(super) async fn abort(&mut self) {
+    /// moment for that. Returns whether all have ended.
+    pub(super) async fn abort(&mut self) -> bool {
         self.drop_added();
         self.stages.abort_all();
         let ending = async { while self.stages.join_next().await.is_some() {} };
-        let _ = timeout(ABORT_TIMEOUT, ending).await;
+        timeout(ABORT_TIMEOUT, ending).await.is_ok()
     }
 
     /// Stages that were not started hold ends of the queue into the log.

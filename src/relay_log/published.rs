@@ -1,6 +1,8 @@
 //! The published part of the relay log, which other stages use.
 
+use std::mem::discriminant;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use tokio::sync::watch;
 
@@ -8,7 +10,7 @@ use super::error::LogError;
 use super::files::LogDir;
 use super::index_record::SourceHistory;
 use super::purged_before::purged_before;
-use super::reader::FIRST_EVENT;
+use super::reader::{FIRST_EVENT, FileHead};
 use super::reserve::Reserve;
 use super::retention::Retention;
 use super::retention::pins::Pin;
@@ -155,6 +157,8 @@ pub struct RelayLog {
     /// An end up to which everything is on disk, once it is known.
     durable: watch::Sender<Option<RelayLogPosition>>,
     condition: watch::Sender<Condition>,
+    /// Since when it is so.
+    condition_since: Mutex<SystemTime>,
     retention: Retention,
     reserve: Reserve,
     timings: Timings,
@@ -182,6 +186,7 @@ impl RelayLog {
             published,
             durable: watch::Sender::new(None),
             condition,
+            condition_since: Mutex::new(SystemTime::now()),
             retention,
             reserve,
             timings: Timings::default(),
@@ -257,28 +262,27 @@ impl RelayLog {
         is_forced: bool,
     ) -> Result<Vec<u64>, LogError> {
         let adding = self.lock_list();
-        let (removed, before) = {
-            let mut state = self.state();
-            let oldest_read = match is_forced {
-                true => None,
-                false => self.retention.pins.oldest_before(keep_from),
-            };
-            let keep_from = oldest_read.map_or(keep_from, |(file, _)| file);
-            // A path may have begun since the removal was decided.
-            let for_paths = self.retention.oldest_of_paths();
-            let keep_from = keep_from.min(for_paths.unwrap_or(u64::MAX));
-            let is_removed = |file: &&u64| **file < keep_from;
-            let removed: Vec<u64> = state.files.iter().filter(is_removed).copied().collect();
-            let kept: Vec<u64> = state.files.iter().skip(removed.len()).copied().collect();
-            let Some(first) = kept.first().filter(|_| !removed.is_empty()) else {
+        let (removed, before) = loop {
+            let first = self.first_kept(&self.state(), keep_from, is_forced);
+            let Some(first) = first else {
                 return Ok(Vec::new());
             };
-            let purged = purged_before(&self.log_dir, *first, &state.purged)?;
+            // Not while the state is locked: the disk may be slow.
+            let head = FileHead::read(&self.log_dir.log_path(first))?;
+            let mut state = self.state();
+            if self.first_kept(&state, keep_from, is_forced) != Some(first) {
+                continue;
+            }
+            let kept = state.files.iter().copied().filter(|file| *file >= first);
+            let kept: Vec<u64> = kept.collect();
+            let purged = purged_before(head.previous, &state.purged);
+            let removed = state.files.iter().copied().filter(|file| *file < first);
+            let removed: Vec<u64> = removed.collect();
             let before = (
                 std::mem::replace(&mut state.files, kept),
                 std::mem::replace(&mut state.purged, purged),
             );
-            (removed, before)
+            break (removed, before);
         };
         let mut listed = self.state().files.clone();
         listed.extend(adding.filter(|number| listed.last() < Some(number)));
@@ -292,6 +296,22 @@ impl RelayLog {
             return Err(error);
         }
         Ok(removed)
+    }
+
+    /// The first file that is left if the files before `keep_from` are removed; `None` if none can be.
+    fn first_kept(&self, state: &LogState, keep_from: u64, is_forced: bool) -> Option<u64> {
+        let oldest_read = match is_forced {
+            true => None,
+            false => self.retention.pins.oldest_before(keep_from),
+        };
+        let keep_from = oldest_read.map_or(keep_from, |(file, _)| file);
+        // A path may have begun since the removal was decided.
+        let for_paths = self.retention.oldest_of_paths();
+        let keep_from = keep_from.min(for_paths.unwrap_or(u64::MAX));
+        let first = state.files.iter().find(|file| **file >= keep_from);
+        first
+            .copied()
+            .filter(|first| state.files.first() != Some(first))
     }
 
     /// The version in the format description with which the log began or was reopened: that of a
@@ -345,9 +365,23 @@ impl RelayLog {
         self.condition.subscribe()
     }
 
+    /// Since when [`RelayLog::condition`] is of this kind.
+    pub fn condition_since(&self) -> SystemTime {
+        *self.lock_condition_since()
+    }
+
+    fn lock_condition_since(&self) -> MutexGuard<'_, SystemTime> {
+        let since = self.condition_since.lock();
+        since.unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Reports whether the log can be written.
     pub fn set_condition(&self, condition: Condition) {
-        self.condition.send_replace(condition);
+        let mut since = self.lock_condition_since();
+        let before = self.condition.send_replace(condition.clone());
+        if discriminant(&before) != discriminant(&condition) {
+            *since = SystemTime::now();
+        }
     }
 
     pub(super) fn publish(&self, end: RelayLogPosition, change: impl FnOnce(&mut LogState)) {

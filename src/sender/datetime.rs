@@ -3,6 +3,7 @@
 //! | expression | |
 //! |---|---|
 //! | `'2026-11-27 10:00:00'`, `'2026-11-27'`, `20261127100000` | in the session's time zone, which is UTC unless it was set |
+//! | `'2026-11-27 10:00:00+02:00'` | |
 //! | `NOW()`, `SYSDATE()`, `CURRENT_TIMESTAMP`, `CURDATE()`, `CURRENT_DATE`, `UTC_TIMESTAMP()` | |
 //! | `expression - INTERVAL 3 DAY`, `DATE_SUB(expression, INTERVAL 3 DAY)`, with `+` and `DATE_ADD` likewise | `SECOND`, `MINUTE`, `HOUR`, `DAY`, `WEEK`, `MONTH`, `QUARTER`, `YEAR` |
 //! | `FROM_UNIXTIME(seconds)` | |
@@ -70,6 +71,30 @@ impl Instants {
         Ok(Some(SystemTime::from(zoned.timestamp())))
     }
 
+    /// A literal; one with a time zone offset is converted.
+    fn parsed(&self, text: &str) -> Result<DateTime, ServerError> {
+        let trimmed = text.trim();
+        let time = trimmed.get(10..).unwrap_or_default();
+        let (local, zone) = match time.find(['+', '-']) {
+            Some(at) if at > 0 => trimmed.split_at_checked(10 + at).unwrap_or((trimmed, "")),
+            _ => (trimmed, ""),
+        };
+        // The parser accepts, and ignores, more than servers do.
+        let is_part =
+            |c: char| c.is_ascii_digit() || matches!(c, '-' | ':' | '.' | ' ' | 'T' | 't');
+        let is_whole = local.chars().all(is_part);
+        let date_time = local.parse::<DateTime>();
+        let date = || local.parse::<Date>().map(|date| date.at(0, 0, 0, 0));
+        let parsed = date_time.or_else(|_| date()).ok().filter(|_| is_whole);
+        let parsed = parsed.ok_or_else(|| wrong(text))?;
+        if zone.is_empty() {
+            return Ok(parsed);
+        }
+        let instant = offset(zone).and_then(|offset| offset.to_timestamp(parsed).ok());
+        let instant = instant.ok_or_else(|| wrong(text))?;
+        Ok(self.zone.to_datetime(instant))
+    }
+
     fn now(&self) -> DateTime {
         self.zone.to_datetime(Timestamp::now())
     }
@@ -107,7 +132,7 @@ impl Instants {
             return Ok(None);
         };
         let word = match token {
-            Token::Text(text) => return parsed(text).map(Some),
+            Token::Text(text) => return self.parsed(text).map(Some),
             Token::Number(number) => return from_digits(number).map(Some),
             Token::Symbol('(') => {
                 let inner = self.expression(cursor, depth + 1)?;
@@ -155,7 +180,7 @@ impl Instants {
                 cursor.eat_symbol(')').then(|| self.zone.to_datetime(time))
             }
             "TIMESTAMP" | "DATE" if !has_arguments => match cursor.next() {
-                Some(Token::Text(text)) => Some(parsed(text)?),
+                Some(Token::Text(text)) => Some(self.parsed(text)?),
                 _ => None,
             },
             _ => None,
@@ -172,16 +197,10 @@ fn offset(text: &str) -> Option<Offset> {
     };
     let (hours, minutes) = rest.split_once(':')?;
     let (hours, minutes): (i32, i32) = (hours.parse().ok()?, minutes.parse().ok()?);
-    let is_valid = (0..15).contains(&hours) && (0..60).contains(&minutes);
-    let seconds = sign * (hours * 3600 + minutes * 60);
-    Offset::from_seconds(seconds).ok().filter(|_| is_valid)
-}
-
-fn parsed(text: &str) -> Result<DateTime, ServerError> {
-    let trimmed = text.trim();
-    let date_time = trimmed.parse::<DateTime>();
-    let date = || trimmed.parse::<Date>().map(|date| date.at(0, 0, 0, 0));
-    date_time.or_else(|_| date()).map_err(|_| wrong(text))
+    if !(0..15).contains(&hours) || !(0..60).contains(&minutes) {
+        return None;
+    }
+    Offset::from_seconds(sign * (hours * 3600 + minutes * 60)).ok()
 }
 
 /// YYYYMMDD or YYYYMMDDhhmmss.
@@ -281,6 +300,9 @@ mod tests {
             ("", "(DATE_ADD('2025-11-27', INTERVAL 4 QUARTER))", DAY),
             ("+05:00", "FROM_UNIXTIME(1795737600)", DAY),
             ("", "TIMESTAMP '2026-11-27 00:00:01'", DAY + 1),
+            ("", "'2026-11-27 10:00:00+02:00'", DAY + 28_800),
+            ("-07:30", "'2026-11-27T10:00:00.5-01:00'", DAY + 39_600),
+            ("+01:00", "'2026-11-27T10:00:00'", DAY + 32_400),
         ] {
             assert_eq!(read(zone, text), Ok(Some(expected)), "{zone} {text}");
         }
@@ -319,10 +341,18 @@ mod tests {
             "'2026-13-01'",
             "20261",
             "'2026-01-01' - INTERVAL 'x' DAY",
+            "'2026-11-27+02:00'",
+            "'2026-11-27 10:00:00-24'",
+            "'2026-11-27 10:00:00+15:00'",
+            "'2026-11-27 10:00:00Z'",
+            "'2026-11-27 10:00:00[Europe/Berlin]'",
+            "'2026-11-27 10:00:00 +02:00 x'",
         ] {
             assert_eq!(read("", text), Err(1525), "{text}");
         }
-        assert_eq!(read("Europe/Berlin", "NOW()"), Err(1298));
+        for zone in ["Europe/Berlin", "+15:00", "+600000:00", "-0:99999999"] {
+            assert_eq!(read(zone, "NOW()"), Err(1298), "{zone}");
+        }
         assert_eq!(read("", &"(".repeat(200)), Err(1436));
     }
 }

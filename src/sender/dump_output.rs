@@ -26,7 +26,7 @@ pub enum DumpEnd {
     Gone(ConnectionError),
     /// The client accepted no data for too long.
     Stalled,
-    /// The connection ends after this error.
+    /// The connection ends after this error; see [`DumpOutput::finish`].
     Refused(ServerError),
     /// The connection ends without an error, e.g. because a packet was partly written.
     Cut,
@@ -62,6 +62,8 @@ pub struct DumpOutput<'a> {
     shutdown: watch::Receiver<bool>,
     write_timeout: Duration,
     last_write: Instant,
+    /// The number of the packet that can follow what was written; `None` inside a packet.
+    next_sequence: Option<u8>,
     /// Whole frames to write next.
     pub pending: Vec<u8>,
 }
@@ -77,6 +79,7 @@ impl<'a> DumpOutput<'a> {
         // The client's next packet is a command, which starts at packet number 0.
         connection.accept_any_sequence();
         Self {
+            next_sequence: Some(connection.sequence()),
             connection,
             kill: client.follow_kill(),
             shutdown,
@@ -86,18 +89,19 @@ impl<'a> DumpOutput<'a> {
         }
     }
 
-    /// Whether the dump is to end between two packets.
+    /// Whether the dump is to end.
     pub fn interruption(&self) -> Option<Interruption> {
         let killed = self.kill.borrow().map(Interruption::Killed);
         killed.or_else(|| self.shutdown.borrow().then_some(Interruption::Shutdown))
     }
 
-    /// Writes the pending bytes in pieces, each within the time limit, and returns their number.
+    /// Writes the pending bytes in pieces, each within the time limit, and returns their number. `next` is the
+    /// number of the packet that can follow them; `None` if they end inside a packet.
     ///
     /// # Errors
     /// The connection failed, the client accepted no data in time, or the dump was interrupted in
     /// the middle of a packet.
-    pub async fn write_pending(&mut self) -> Result<u64, DumpEnd> {
+    pub async fn write_pending(&mut self, next: Option<u8>) -> Result<u64, DumpEnd> {
         for piece in self.pending.chunks(WRITE_LEN) {
             let write = async {
                 self.connection.write_raw(piece).await?;
@@ -114,6 +118,7 @@ impl<'a> DumpOutput<'a> {
             }
         }
         self.last_write = Instant::now();
+        self.next_sequence = next;
         let written = self.pending.len() as u64;
         self.pending.clear();
         Ok(written)
@@ -127,7 +132,10 @@ impl<'a> DumpOutput<'a> {
         self.connection.set_sequence(sequence);
         let write = self.connection.write_eof(SERVER_STATUS_AUTOCOMMIT);
         match timeout(self.write_timeout, write).await {
-            Ok(Ok(())) => Ok(self.connection.sequence()),
+            Ok(Ok(())) => {
+                self.next_sequence = Some(self.connection.sequence());
+                Ok(self.connection.sequence())
+            }
             Ok(Err(error)) => Err(DumpEnd::Gone(error)),
             Err(_) => Err(DumpEnd::Stalled),
         }
@@ -198,9 +206,21 @@ impl<'a> DumpOutput<'a> {
         self.pending.shrink_to(len);
     }
 
-    /// Leaves the connection with the packet number `sequence`, so that an error or EOF can
-    /// follow.
-    pub fn finish(self, sequence: u8) {
-        self.connection.set_sequence(sequence);
+    /// Leaves the connection so that an error can follow what was written, and returns how the dump ended: without
+    /// an error if only a part of an event was written, because the client would take the error for the event's rest.
+    pub fn finish(self, end: DumpEnd) -> DumpEnd {
+        match (self.next_sequence, end) {
+            (Some(sequence), end) => {
+                self.connection.set_sequence(sequence);
+                end
+            }
+            (None, DumpEnd::Refused(error)) => {
+                let peer = self.connection.peer_name();
+                tracing::warn!(peer, %error, "dump ended inside an event: the connection is closed without the error");
+                DumpEnd::Cut
+            }
+            (None, DumpEnd::Complete) => DumpEnd::Cut,
+            (None, end) => end,
+        }
     }
 }

@@ -80,6 +80,12 @@ impl Packets {
         region
     }
 
+    /// The number of the next packet; `None` inside a packet.
+    pub fn next_sequence(&self) -> Option<u8> {
+        let is_complete = self.frames.is_complete();
+        is_complete.then(|| self.frames.sequence())
+    }
+
     /// Begins the packet of an event of `event_len` bytes that ends at `end` of the file; `None` for one
     /// that is not in the file.
     ///

@@ -17,6 +17,9 @@ use crate::gtid::Uuid;
 use crate::relay_log::ReplicaAcknowledgements;
 use crate::utc;
 
+/// A replica that does not accept the end of the log for so many seconds is not streaming.
+const STREAMING_SECONDS: u64 = 10;
+
 /// The state of a replica.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReplicaState {
@@ -159,9 +162,11 @@ pub struct Replica {
 pub struct DumpProgress {
     /// Whether a dump is running.
     pub dumping: AtomicBool,
-    /// Whether everything published has been sent.
+    /// Whether everything published has been sent, or the replica is not far from that.
     pub at_end: AtomicBool,
-    /// When it was last so, in seconds since 1970, before the replica had to catch up; 0 if it never was.
+    /// Whether something published is not sent yet.
+    is_sending: AtomicBool,
+    /// Since when, in seconds since 1970, after everything was sent; 0 if it never was.
     left_end: AtomicU64,
     /// The log file, and the offset in it up to which everything was sent.
     coordinates: Mutex<(String, u64)>,
@@ -190,16 +195,31 @@ impl DumpProgress {
         coordinates.1 = position;
     }
 
-    /// The replica has to catch up from now on.
-    pub fn leave_end(&self) {
-        if self.at_end.swap(false, Relaxed) {
+    /// Something is about to be sent. The replica may not accept it.
+    pub fn begin_sending(&self) {
+        if !self.is_sending.swap(true, Relaxed) && self.at_end.load(Relaxed) {
             self.left_end.store(now_seconds(), Relaxed);
         }
     }
 
-    /// The age of the last event sent, in seconds; `None` before the first one. After a pause without transactions
+    /// Everything published was sent.
+    pub fn reach_end(&self) {
+        self.at_end.store(true, Relaxed);
+        self.is_sending.store(false, Relaxed);
+    }
+
+    /// The replica has to catch up from now on.
+    pub fn leave_end(&self) {
+        self.begin_sending();
+        self.at_end.store(false, Relaxed);
+    }
+
+    /// 0 when everything was sent; else the age of the last event sent, in seconds; `None` before the first one. After a pause without transactions
     /// that event is old, but the replica has been behind only since it was last at the end.
     fn seconds_behind(&self, now: u64) -> Option<u64> {
+        if self.at_end.load(Relaxed) && !self.is_sending.load(Relaxed) {
+            return Some(0);
+        }
         let timestamp = u64::from(self.timestamp.load(Relaxed));
         let since = timestamp.max(self.left_end.load(Relaxed));
         (timestamp != 0).then(|| now.saturating_sub(since))
@@ -390,12 +410,9 @@ impl Replicas {
 
 fn report_of(client: &Client, replica: &Replica) -> ReplicaReport {
     let progress = &replica.progress;
-    let at_end = progress.at_end.load(Relaxed);
-    let seconds_behind = match at_end {
-        true => Some(0),
-        false => progress.seconds_behind(now_seconds()),
-    };
-    let state = match at_end {
+    let seconds_behind = progress.seconds_behind(now_seconds());
+    let is_near = seconds_behind.is_some_and(|seconds| seconds < STREAMING_SECONDS);
+    let state = match is_near && progress.at_end.load(Relaxed) {
         true => ReplicaState::Streaming,
         false => ReplicaState::CatchingUp,
     };
@@ -449,7 +466,8 @@ mod tests {
             Some(3600),
             "it was never at the end"
         );
-        progress.at_end.store(true, Relaxed);
+        progress.reach_end();
+        assert_eq!(progress.seconds_behind(now), Some(0));
         progress.leave_end();
         let behind = progress.seconds_behind(now_seconds());
         assert!(
@@ -459,5 +477,20 @@ mod tests {
         progress.left_end.store(now - 900, Relaxed);
         progress.timestamp.store(now as u32 - 20, Relaxed);
         assert_eq!(progress.seconds_behind(now), Some(20));
+    }
+
+    #[test]
+    fn replica_that_does_not_accept_the_newest_event_is_behind() {
+        let progress = DumpProgress::default();
+        let now = now_seconds();
+        progress.timestamp.store(now as u32 - 3600, Relaxed);
+        progress.reach_end();
+        progress.begin_sending();
+        progress.left_end.fetch_sub(120, Relaxed);
+        progress.begin_sending();
+        let behind = progress.seconds_behind(now);
+        assert!(behind >= Some(119) && behind < Some(180), "{behind:?}");
+        progress.reach_end();
+        assert_eq!(progress.seconds_behind(now), Some(0));
     }
 }

@@ -8,6 +8,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
+use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -38,6 +39,9 @@ const COMMAND_LENGTH_MAX: usize = 1 << 20;
 const REPLICA_COMMAND_LENGTH_MAX: usize = 16 << 20;
 /// A connection without a command for this long is closed: the default of `wait_timeout`.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(28_800);
+/// A client whose system does not acknowledge data is disconnected this long after the write timeout. Several keepalive
+/// probes must be lost, too.
+const UNREACHABLE_AFTER: Duration = Duration::from_secs(60);
 /// "This command is not supported in the prepared statement protocol yet".
 const ER_UNSUPPORTED_PS: u16 = 1295;
 
@@ -49,6 +53,9 @@ pub(super) async fn serve(
     environment: SessionEnvironment,
 ) {
     crate::fault::inject("session");
+    let limit = environment.options.write_timeout + UNREACHABLE_AFTER;
+    // A socket that refuses it still works; that a client cannot be reached is noticed later.
+    let _ = SockRef::from(&tcp).set_tcp_user_timeout(Some(limit));
     let peer_address = tcp.peer_addr().ok().map(|address| address.ip());
     let is_local = peer_address.is_some_and(|address| address.is_loopback());
     let options = login_options(&environment, is_local);

@@ -225,7 +225,11 @@ fn check_monitor(context: &StatementContext<'_>) -> Result<(), ServerError> {
 fn log_status(context: &StatementContext<'_>) -> Result<Answer, ServerError> {
     check_monitor(context)?;
     let log = context.relay.log()?;
-    let end = log.published();
+    let (executed, end) = {
+        let state = log.state();
+        // The published end belongs to the state while it is locked.
+        (state.executed.clone(), log.published())
+    };
     let mut row = vec![
         Some(log.log_dir().file_name(end.file)),
         Some(end.offset.to_string()),
@@ -239,11 +243,7 @@ fn log_status(context: &StatementContext<'_>) -> Result<Answer, ServerError> {
         ("Binlog_Ignore_DB", ColumnKind::Text),
     ];
     if context.relay.flavor == Flavor::MySql {
-        let executed = log
-            .state()
-            .executed
-            .as_mysql()
-            .map(|set| set.to_mysql_string());
+        let executed = executed.as_mysql().map(|set| set.to_mysql_string());
         row.push(Some(executed.unwrap_or_default()));
         columns.push(("Executed_Gtid_Set", ColumnKind::Text));
     }

@@ -191,14 +191,6 @@ fn answer_of(
     }
 }
 
-/// A statement, for the log: nothing of one that may contain a password.
-pub fn without_password(text: &str) -> &str {
-    match text.to_ascii_uppercase().contains("PASSWORD") {
-        true => "a statement with PASSWORD, which is not shown",
-        false => text,
-    }
-}
-
 /// Warnings of binrelay itself.
 pub(super) fn with_code(texts: Vec<String>) -> impl Iterator<Item = Warning> {
     texts.into_iter().map(|message| Warning {

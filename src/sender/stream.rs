@@ -50,16 +50,15 @@ pub struct DumpContext {
     pub shutdown: watch::Receiver<bool>,
 }
 
-/// Streams until something ends the dump. The connection's packet numbers are left so that an
-/// error or EOF can follow.
+/// Streams until something ends the dump. An error can follow what was written of it.
 pub async fn run(connection: &mut Connection, context: DumpContext, start: DumpStart) -> DumpEnd {
     let mut dump = Dump::new(connection, context, start);
     let replica = dump.replica.clone();
     replica.progress.dumping.store(true, Relaxed);
     let outcome = dump.run().await;
     replica.progress.dumping.store(false, Relaxed);
-    dump.output.finish(dump.walk.packets.frames.sequence());
-    outcome.map_or_else(|end| end, |()| DumpEnd::Complete)
+    let end = outcome.map_or_else(|end| end, |()| DumpEnd::Complete);
+    dump.output.finish(end)
 }
 
 struct Dump<'a> {
@@ -169,7 +168,6 @@ impl<'a> Dump<'a> {
             if self.start.non_blocking {
                 return self.send_eof().await;
             }
-            self.replica.progress.at_end.store(true, Relaxed);
             self.forget_passed();
             self.blocks.release_memory();
             self.output.release_memory(2 * INLINE_READ_MAX);
@@ -377,7 +375,9 @@ impl<'a> Dump<'a> {
             return Ok(());
         }
         self.check_interrupted()?;
-        let written = self.output.write_pending().await?;
+        self.replica.progress.begin_sending();
+        let next = self.walk.packets.next_sequence();
+        let written = self.output.write_pending(next).await?;
         if self.walk.packets.take_asked() {
             let flavor = Flavor::of_version(self.log.server_version());
             self.output.continue_after_asking(flavor);
@@ -389,7 +389,7 @@ impl<'a> Dump<'a> {
         Ok(())
     }
 
-    /// Between two packets: ends the dump with an error if it is to end.
+    /// Ends the dump with an error if it is to end.
     fn check_interrupted(&self) -> Result<(), DumpEnd> {
         Err(DumpEnd::Refused(match self.output.interruption() {
             None => return Ok(()),
@@ -434,6 +434,7 @@ impl<'a> Dump<'a> {
         follow: &mut watch::Receiver<RelayLogPosition>,
     ) -> Result<(), DumpEnd> {
         loop {
+            self.replica.progress.reach_end();
             self.check_interrupted()?;
             let due = self.output.heartbeat_due(self.start.heartbeat);
             match self.output.wait(follow, due).await? {
@@ -453,8 +454,7 @@ impl<'a> Dump<'a> {
 
     /// Reports in the status that the replica has to catch up, if it is far from the end.
     fn clear_at_end_if_far(&self, is_complete: bool, end: u64) {
-        let far = is_complete || end.saturating_sub(self.offset) > BLOCK_LEN as u64;
-        if far {
+        if is_complete || end.saturating_sub(self.offset) > BLOCK_LEN as u64 {
             self.replica.progress.leave_end();
         }
     }

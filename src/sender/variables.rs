@@ -284,22 +284,26 @@ fn mysql(relay: &RelayView<'_>) -> Vec<Variable> {
 }
 
 fn mysql_gtids(log: &RelayLog) -> Vec<Variable> {
-    let state = log.state();
+    // The text can be long: the log's writer must not wait for it.
+    let (executed, purged) = {
+        let state = log.state();
+        (state.executed.clone(), state.purged.clone())
+    };
     let set = |set: &Executed| {
         let set = set.as_mysql().map(|set| set.to_mysql_string());
         text(set.unwrap_or_default())
     };
-    let gtid_mode = match state.executed {
+    let gtid_mode = match executed {
         Executed::Anonymous => "OFF",
         _ => "ON",
     };
     vec![
         global("enforce_gtid_consistency", text(gtid_mode)),
-        global("gtid_executed", set(&state.executed)),
+        global("gtid_executed", set(&executed)),
         global("gtid_mode", text(gtid_mode)),
         local("gtid_next", text("AUTOMATIC")),
         global("gtid_owned", text("")),
-        global("gtid_purged", set(&state.purged)),
+        global("gtid_purged", set(&purged)),
     ]
 }
 
@@ -330,8 +334,8 @@ fn mariadb(relay: &RelayView<'_>) -> Vec<Variable> {
 }
 
 fn mariadb_gtids(log: &RelayLog) -> Vec<Variable> {
-    let state = log.state();
-    let state = state.executed.as_mariadb().cloned().unwrap_or_default();
+    let state = log.state().executed.as_mariadb().cloned();
+    let state = state.unwrap_or_default();
     let position = state.position().to_string();
     vec![
         global("gtid_binlog_pos", text(position.clone())),

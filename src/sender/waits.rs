@@ -91,7 +91,9 @@ impl Wait {
     /// Waits, and returns the function's value: 0 when the condition was met at once, NULL when it never
     /// will be.
     pub async fn run(&self, log: Option<&RelayLog>, sources: &SourceRows) -> Value {
-        let end = self.timeout.map(|timeout| Instant::now() + timeout);
+        // A time limit beyond what the clock can express is none.
+        let limit = |timeout| Instant::now().checked_add(timeout);
+        let end = self.timeout.and_then(limit);
         loop {
             match self.condition.is_met(log, sources) {
                 Some(true) => return Value::Number("0".to_owned()),
@@ -140,4 +142,20 @@ impl Condition {
 fn has_reached(row: &SourceRow, wanted: &SourcePosition) -> bool {
     let reached = row.position.as_ref();
     reached.is_some_and(|here| here == wanted || wanted.precedes(here))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn any_time_limit_is_accepted() {
+        let wait = Wait {
+            condition: Condition::GtidSet(GtidSet::new()),
+            timeout: Some(Duration::MAX),
+            timed_out: Value::Null,
+        };
+        let sources = SourceRows::new(Vec::new);
+        assert_eq!(wait.run(None, &sources).await, Value::Null);
+    }
 }

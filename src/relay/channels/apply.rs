@@ -277,6 +277,8 @@ impl Channels {
                 new_history: false,
                 counts_missing: false,
             },
+            // Nothing is counted.
+            counted: oneshot::channel().0,
             answer,
         };
         let deciding = async {

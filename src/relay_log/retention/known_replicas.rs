@@ -76,6 +76,8 @@ pub struct KnownReplicas {
     /// When the relay was started: before that, no replica could connect.
     opened: SystemTime,
     table: Mutex<Table>,
+    /// Held while the file is written. Tasks wait for the table, which therefore is not locked then.
+    saving: Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -128,6 +130,7 @@ impl KnownReplicas {
             path,
             opened: SystemTime::now(),
             table,
+            saving: Mutex::default(),
         })
     }
 
@@ -171,23 +174,27 @@ impl KnownReplicas {
         table.replicas.extract_if(.., is_forgotten).collect()
     }
 
-    /// Writes the file, if it differs by more than the time at which replicas were last seen.
+    /// Writes the file, if it differs by more than the time at which replicas were last seen. It blocks.
     ///
     /// # Errors
     /// When it cannot be written.
     pub fn save(&self) -> io::Result<()> {
-        let mut table = self.lock();
-        if !table.is_dirty() {
-            return Ok(());
-        }
+        let _saving = self.saving.lock().unwrap_or_else(PoisonError::into_inner);
+        let replicas = {
+            let table = self.lock();
+            if !table.is_dirty() {
+                return Ok(());
+            }
+            table.replicas.clone()
+        };
         let mut text = Vec::new();
-        for replica in &table.replicas {
+        for replica in &replicas {
             serde_json::to_writer(&mut text, replica)?;
             text.push(b'\n');
         }
         let replaced = atomic_file::replace(&self.path, &text, MODE);
         replaced.map_err(|error| io::Error::new(error.cause.kind(), error.to_string()))?;
-        table.saved = table.replicas.clone();
+        self.lock().saved = replicas;
         Ok(())
     }
 
@@ -314,6 +321,24 @@ mod tests {
             KnownReplicas::open(path).unwrap().list(),
             [replica(7, "", 9)]
         );
+    }
+
+    /// A slow disk must not stop the tasks that serve replicas.
+    #[test]
+    fn table_can_be_used_while_the_file_is_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let known = KnownReplicas::open(dir.path().join("relay-bin.replicas")).unwrap();
+        known.note(replica(1, "", 3));
+        let writing = known.saving.lock().unwrap();
+        std::thread::scope(|scope| {
+            let saving = scope.spawn(|| known.save());
+            known.note(replica(2, "", 3));
+            assert_eq!(known.list().len(), 2);
+            drop(writing);
+            saving.join().unwrap().unwrap();
+        });
+        known.save().unwrap();
+        assert!(!known.lock().is_dirty());
     }
 
     /// Positions within one file and times alone are not worth a sync.

@@ -85,17 +85,18 @@ impl RelayPart {
         let Some(log) = context.relay.log else {
             return part;
         };
-        let end = log.published();
+        let (executed, files, end) = {
+            let state = log.state();
+            // The published end belongs to the state while it is locked.
+            (state.executed.clone(), state.files.clone(), log.published())
+        };
         part.file = log.log_dir().file_name(end.file);
         part.position = end.offset;
-        let state = log.state();
-        part.executed = match (state.executed.as_mysql(), state.executed.as_mariadb()) {
+        part.executed = match (executed.as_mysql(), executed.as_mariadb()) {
             (Some(set), _) => set.to_mysql_string(),
             (None, Some(state)) => state.position().to_string(),
             (None, None) => String::new(),
         };
-        let files = state.files.clone();
-        drop(state);
         let sizes = files
             .into_iter()
             .map(|file| coordinates::readable_end(log, file));
