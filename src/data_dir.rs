@@ -126,12 +126,7 @@ impl DataDir {
 /// When its lock file cannot be opened.
 pub fn is_in_use(path: &Path) -> Result<bool, DataDirError> {
     let file = path.join("LOCK");
-    let opened = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .custom_flags(NO_FOLLOW)
-        .open(&file);
-    let lock = match opened {
+    let lock = match fs::File::open(&file) {
         Ok(lock) => lock,
         Err(error)
             if matches!(

@@ -15,6 +15,7 @@
 //! - `control`: a second connection, which asks for the source's own end and for privileges.
 //!
 //! Each source has its own receiver; a problem with one does not affect the others.
+#![doc = include_str!("receiver/semi_sync.md")]
 
 mod alignment;
 mod auto_increment;

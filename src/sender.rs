@@ -16,6 +16,7 @@
 //! connected clients.
 //!
 //! A sender reads the published part of the relay log, and nothing else of the relay.
+#![doc = include_str!("sender/tools.md")]
 
 mod admission;
 mod answer;
@@ -39,6 +40,7 @@ mod information_schema;
 mod kill;
 mod known;
 pub mod login;
+mod name_filter;
 mod old_replicas;
 mod operators;
 mod packets;
@@ -50,6 +52,7 @@ mod refusals;
 mod relay_view;
 mod replica_status;
 mod replicas;
+mod schema_shows;
 mod select_list;
 mod semi_sync;
 mod session;

@@ -27,7 +27,7 @@ struct Topic {
     text: &'static str,
 }
 
-const TOPICS: [Topic; 10] = [
+const TOPICS: [Topic; 12] = [
     Topic {
         name: "options",
         about: "The configuration file: every key, its default and its meaning",
@@ -64,6 +64,16 @@ const TOPICS: [Topic; 10] = [
         text: include_str!("../merge/without_gtids.md"),
     },
     Topic {
+        name: "semi-sync",
+        about: "Semi-synchronous replication with sources and replicas",
+        text: include_str!("../receiver/semi_sync.md"),
+    },
+    Topic {
+        name: "tools",
+        about: "Monitoring, failover managers, load balancers and other tools beside the relay",
+        text: include_str!("../sender/tools.md"),
+    },
+    Topic {
         name: "write-conflicts",
         about: "The same key written on two masters: what is reported, and what is not",
         text: include_str!("../conflicts/conflicts.md"),
@@ -85,11 +95,12 @@ const TOPICS: [Topic; 10] = [
 ];
 
 /// The commands, in the order of `binrelay --help`. A test compares them with clap's.
-const COMMANDS: [&str; 14] = [
+const COMMANDS: [&str; 15] = [
     "run",
     "check",
     "status",
     "continue",
+    "forget",
     "dump",
     "verify",
     "list",

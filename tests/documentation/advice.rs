@@ -55,6 +55,8 @@ fn texts() -> Vec<(String, String)> {
         "README.md",
         "src/cli/messages.md",
         "src/cli/operation.md",
+        "src/receiver/semi_sync.md",
+        "src/sender/tools.md",
         "src/config/options.md",
         "src/adoption/adoption.md",
         "src/adoption/rescue.md",

@@ -42,12 +42,14 @@ fn help_prints_topics_and_commands() {
     let output = binrelay(&["help"]);
     let list = String::from_utf8_lossy(&output.stdout).into_owned();
     assert_eq!(output.status.code(), Some(0));
-    let topics: [(&str, &[&str]); 8] = [
+    let topics: [(&str, &[&str]); 10] = [
         ("options", &["src/config/options.md"]),
         ("operation", &["src/cli/operation.md"]),
         ("adoption", &["src/adoption/adoption.md"]),
         ("messages", &["src/cli/messages.md"]),
         ("filters", &["src/filter/filters.md"]),
+        ("semi-sync", &["src/receiver/semi_sync.md"]),
+        ("tools", &["src/sender/tools.md"]),
         ("without-gtids", &["src/merge/without_gtids.md"]),
         (
             "format",
