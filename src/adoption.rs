@@ -49,7 +49,7 @@ pub struct AdoptionOptions {
     /// `[relay] listen`, which names the relay's address.
     pub listen: String,
     /// The account that replicas use; `None` if none is configured.
-    pub user: Option<String>,
+    pub user: watch::Receiver<Option<String>>,
     /// The sources, in the order of the configuration.
     pub sources: Vec<SourceConfig>,
 }
@@ -127,7 +127,7 @@ impl Adoption {
     }
 
     fn attachment(&self, log: &RelayLog, decision: Decision) -> Attachment {
-        let address = Address::of(&self.options.listen, self.options.user.as_deref());
+        let address = Address::of(&self.options.listen, self.options.user.borrow().as_deref());
         statements::attachment(log, &address, decision)
     }
 }

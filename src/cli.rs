@@ -1,7 +1,10 @@
 //! The command line: arguments in, one exit status out, and every error as one line.
 #![doc = include_str!("cli/operation.md")]
+#![doc = include_str!("cli/changes.md")]
+#![doc = include_str!("cli/monitoring.md")]
 #![doc = include_str!("cli/messages.md")]
 
+mod argument_error;
 mod attach;
 mod check;
 mod config_file;
@@ -16,6 +19,7 @@ mod list;
 mod logging;
 mod missing;
 mod position;
+mod reload;
 mod run;
 mod search;
 mod status;
@@ -55,6 +59,7 @@ enum Command {
     Status(status::StatusArgs),
     Continue(continue_source::ContinueArgs),
     Forget(forget::ForgetArgs),
+    Reload(reload::ReloadArgs),
     Dump(dump::DumpArgs),
     Verify(verify::VerifyArgs),
     List(list::ListArgs),
@@ -133,6 +138,7 @@ fn execute(arguments: Arguments) -> anyhow::Result<Outcome> {
         Command::Status(args) => status::run(args),
         Command::Continue(args) => continue_source::run(args),
         Command::Forget(args) => forget::run(args),
+        Command::Reload(args) => reload::run(args),
         Command::Dump(args) => dump::run(args),
         Command::Verify(args) => verify::run(args),
         Command::List(args) => {
@@ -173,15 +179,7 @@ fn report_arguments(error: &clap::Error) -> Outcome {
             Err(error) => report(&error.into()),
         };
     }
-    let lines: Vec<&str> = text
-        .lines()
-        .map(str::trim)
-        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"))
-        .filter(|line| !line.is_empty())
-        .collect();
-    let line = lines.join(" ");
-    let message = line.strip_prefix("error: ").unwrap_or(&line);
-    print_error(&format!("{message} (see binrelay --help)"));
+    print_error(&argument_error::message(error));
     Outcome::WrongUsage
 }
 

@@ -10,7 +10,9 @@
 #![doc = include_str!("config/options.md")]
 
 mod address_range;
+mod changes;
 mod error;
+mod filter_config;
 mod filter_rules;
 mod password;
 mod reader;
@@ -30,11 +32,13 @@ use std::path::Path;
 use zeroize::Zeroizing;
 
 pub use self::address_range::AddressRange;
+pub use self::changes::Change;
 pub use self::error::{ConfigError, Problem};
+pub use self::filter_config::{FilterConfig, SharedFilter};
 pub use self::settings::{
-    AdminConfig, AlertConfig, CompressionChoice, Config, FilterConfig, FlavorChoice,
-    ListenerTlsConfig, LogConfig, Privilege, RelayConfig, SourceCompression, SourceConfig,
-    SourceStart, SyncPolicy, UserConfig, UserPassword,
+    AdminConfig, AlertConfig, CompressionChoice, Config, FlavorChoice, ListenerTlsConfig,
+    LogConfig, Privilege, RelayConfig, SourceCompression, SourceConfig, SourceStart, SyncPolicy,
+    UserConfig, UserPassword,
 };
 
 /// The largest configuration file that is read, in bytes.

@@ -126,7 +126,7 @@ impl DataDir {
 /// When its lock file cannot be opened.
 pub fn is_in_use(path: &Path) -> Result<bool, DataDirError> {
     let file = path.join("LOCK");
-    let lock = match fs::File::open(&file) {
+    let lock = match data_file::open_to_read(&file) {
         Ok(lock) => lock,
         Err(error)
             if matches!(

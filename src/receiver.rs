@@ -15,12 +15,12 @@
 //! - `control`: a second connection, which asks for the source's own end and for privileges.
 //!
 //! Each source has its own receiver; a problem with one does not affect the others.
-#![doc = include_str!("receiver/semi_sync.md")]
 
 mod alignment;
 mod auto_increment;
 mod before_position;
 mod binlog_check;
+mod changing_filter;
 mod check;
 mod connect;
 mod continuing;
@@ -43,6 +43,7 @@ mod log_alignment;
 mod moved_address;
 mod old_servers;
 mod options;
+mod own_gtids;
 mod own_transactions;
 mod packets;
 mod read_back;
@@ -70,7 +71,7 @@ pub use connect::{keep_offered_tls, read_offered_tls};
 pub use continuing::{ContinueFrom, ContinueRequest};
 pub use error::ReceiverError;
 pub use facts::SourceFacts;
-pub use filter_changes::announce_filters;
+pub use filter_changes::{announce_filters, remember_filters};
 pub use first_contact::FirstContact;
 pub use first_start::{FirstStart, first_start};
 pub use gtid_mode::GtidMode;

@@ -6,6 +6,7 @@
 //! how the merge decides: [`crate::log_thread`] calls both.
 #![doc = include_str!("relay_log/format.md")]
 
+mod batch_count;
 pub mod bridge;
 mod check;
 pub mod coordinates;
@@ -33,11 +34,12 @@ pub mod retention;
 mod temporary_table;
 mod writer;
 
+pub use batch_count::BatchCount;
 pub use check::LogBinding;
 pub use error::{IndexMismatch, LogError};
 pub use files::LogDir;
 pub use published::{Condition, LastReceived, LogState, RelayLog, SourceProgress};
-pub use recorded::{started_sources, was_recorded};
+pub use recorded::{not_sent_by, started_sources, was_recorded};
 pub use replica_acknowledgements::{ReplicaAcknowledgements, ReplicaWait, Satisfied};
 pub use retention::RetentionOptions;
 pub use writer::{CarriedOver, LogOptions, OpenedLog, WriteError, Writer};

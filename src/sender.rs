@@ -16,7 +16,6 @@
 //! connected clients.
 //!
 //! A sender reads the published part of the relay log, and nothing else of the relay.
-#![doc = include_str!("sender/tools.md")]
 
 mod admission;
 mod answer;
@@ -106,17 +105,19 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Accepts and serves clients until `shutdown` is true, and returns when all have disconnected.
 ///
+/// Each connection keeps the options with which it began.
 /// Before there is a log, statements about the relay itself are answered if the flavor is configured;
 /// everything else is refused with an error that makes replicas retry.
 pub async fn run(
     listener: TcpListener,
-    options: Arc<SenderOptions>,
+    mut options: watch::Receiver<Arc<SenderOptions>>,
     log: watch::Receiver<Option<Arc<RelayLog>>>,
     replicas: Arc<Replicas>,
     sources: SourceRows,
     mut shutdown: watch::Receiver<bool>,
 ) {
-    let admission = Admission::new(options.limits);
+    let mut current = options.borrow_and_update().clone();
+    let admission = Admission::new(current.limits);
     let failed_logins = Arc::new(FailedLogins::default());
     let mut sessions = JoinSet::new();
     let mut connection_id: u32 = 0;
@@ -127,13 +128,17 @@ pub async fn run(
                     crate::fault::inject("accept_loop");
                     connection_id = connection_id.wrapping_add(1).max(1);
                     Counters::count(&replicas.counters.connections);
-                    if log.borrow().is_none() && options.flavor.is_none() {
+                    if options.has_changed().unwrap_or(false) {
+                        current = options.borrow_and_update().clone();
+                        admission.set_limits(current.limits);
+                    }
+                    if log.borrow().is_none() && current.flavor.is_none() {
                         refuse(tcp, no_log_yet());
                         continue;
                     }
                     let place = admission.admit(peer.ip());
                     let environment = SessionEnvironment {
-                        options: options.clone(),
+                        options: current.clone(),
                         log: log.clone(),
                         replicas: replicas.clone(),
                         failed_logins: failed_logins.clone(),

@@ -7,8 +7,8 @@ mod missing;
 mod only_here;
 mod space;
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
@@ -197,7 +197,7 @@ pub struct Parts {
     /// What the replicas have acknowledged.
     pub acknowledged: Arc<ReplicaAcknowledgements>,
     /// What makes the relay degraded.
-    pub alert: AlertConfig,
+    pub alert: Mutex<AlertConfig>,
 }
 
 impl Parts {
@@ -220,9 +220,18 @@ impl Parts {
                 .chain(missing.into_iter().flatten())
                 .collect(),
         };
-        let reasons = degraded::reasons(&report, &self.alert);
+        let reasons = degraded::reasons(&report, &self.alert());
         report.relay.degraded.splice(..0, reasons);
         report
+    }
+
+    fn alert(&self) -> AlertConfig {
+        *self.alert.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes what makes the relay degraded.
+    pub fn set_alert(&self, alert: AlertConfig) {
+        *self.alert.lock().unwrap_or_else(PoisonError::into_inner) = alert;
     }
 
     /// How many transactions no other source has. Each source is the server that answers now: another one at

@@ -19,6 +19,11 @@ pub fn microseconds(us: u64) -> Option<String> {
     Some(time.strftime("%Y-%m-%dT%H:%M:%S%.fZ").to_string())
 }
 
+/// A time in seconds since 1970, as servers log it.
+pub fn unix_seconds(seconds: u32) -> String {
+    microseconds(u64::from(seconds) * 1_000_000).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -31,6 +36,8 @@ mod tests {
         assert_eq!(text(0), "1970-01-01T00:00:00Z");
         assert_eq!(text(1_500_000_000_250_000), "2017-07-14T02:40:00.25Z");
         assert_eq!(text(1_500_000_000_000_001), "2017-07-14T02:40:00.000001Z");
+        assert_eq!(unix_seconds(1_500_000_000), "2017-07-14T02:40:00Z");
+        assert_eq!(unix_seconds(u32::MAX), "2106-02-07T06:28:15Z");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! `binrelay attach`: the statements that attach a replica which followed something else.
+//! `binrelay attach`: the statements that attach an existing replica to the relay.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -10,10 +10,11 @@ use binrelay::config::Config;
 
 use super::config_file::ConfigFile;
 use super::last_of::last_of;
+use super::status::no_answer;
 use super::stdout::Stdout;
 use super::{Outcome, WrongUsage};
 
-/// Print the statements that attach a replica which followed something else
+/// Print the statements that attach an existing replica to the relay
 ///
 /// The replica has everything in the binlogs of the named sources up to FILE:POS, or the
 /// transactions of GTIDSET; or everything in its own relay log, RELAYLOG. The running relay finds
@@ -99,14 +100,6 @@ pub(super) fn ask(socket: &Path, request: AttachRequest) -> anyhow::Result<Attac
         Answer::Attached(attachment) => Ok(attachment),
         Answer::Refused(reason) => Err(anyhow::Error::msg(reason)),
     }
-}
-
-/// The message when no relay answers.
-pub(super) fn no_answer(socket: &Path) -> String {
-    format!(
-        "no relay answers at {} (is binrelay running?)",
-        socket.display()
-    )
 }
 
 fn print(found: &Attachment, out: &mut impl Write) -> io::Result<()> {

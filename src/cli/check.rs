@@ -22,8 +22,7 @@ use super::stdout::Stdout;
 /// Reads the configuration as run would, tests the data directory, the free space and the addresses
 /// to listen on, connects to each source, and reports what would not work and how to fix it, missing
 /// privileges included. It changes nothing. Exits with 3 when the relay would run, but with warnings
-/// or without some of its sources; notes, and a configuration file that others can read, are only
-/// reported.
+/// or without some of its sources; notes do not affect the exit status.
 #[derive(Debug, clap::Args)]
 pub struct CheckArgs {
     #[command(flatten)]
@@ -74,7 +73,7 @@ pub fn run(_args: CheckArgs, config: Config) -> anyhow::Result<Outcome> {
     counts.warnings += print(&mut out, &file, "warning", &config.warnings)?;
     if config.exposes_passwords() {
         let text = "it contains passwords and is world-readable; run chmod 640 on it";
-        print(&mut out, &file, "warning", [text])?;
+        print(&mut out, &file, "note", [text])?;
     }
     let machine = runtime.block_on(preflight(&config));
     counts.problems += print(&mut out, "", "problem", machine.problems)?;
@@ -136,8 +135,7 @@ fn check_sources(
             }
             Err(error) => {
                 counts.bad += 1;
-                writeln!(out, "{about}{}", error.to_line(&source.name))?;
-                out.flush()?;
+                print(out, &about, "problem", [error.to_line(&source.name)])?;
             }
         }
     }

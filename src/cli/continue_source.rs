@@ -32,11 +32,8 @@ pub struct ContinueArgs {
 
 /// Has the running relay carry out the decision, and prints its answer.
 pub fn run(args: ContinueArgs) -> anyhow::Result<Outcome> {
-    if let Some(at) = &args.at
-        && SourceStart::parse(at).is_none()
-    {
-        let expected = "--at: expected FILE:POS, earliest or latest";
-        return Err(WrongUsage(format!("{expected}, found {at:?}")).into());
+    if let Some(at) = &args.at {
+        check_position(at)?;
     }
     let socket = args.relay.socket()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -51,5 +48,37 @@ pub fn run(args: ContinueArgs) -> anyhow::Result<Outcome> {
             Ok(Outcome::Done)
         }
         Decided::Refused(text) => Err(anyhow!("{}: {text}", args.source)),
+    }
+}
+
+/// Refuses what is not a position. A GTID set is one in the configuration only: here nothing would verify it.
+fn check_position(at: &str) -> Result<(), WrongUsage> {
+    match SourceStart::parse(at) {
+        None | Some(SourceStart::Gtid(_)) => Err(WrongUsage(format!(
+            "--at: expected FILE:POS, earliest or latest, found {at:?}"
+        ))),
+        Some(_) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_documented_positions_are_accepted() {
+        for at in ["earliest", "latest", "mysql-bin.000010:154", "m1.000001:4"] {
+            assert!(check_position(at).is_ok(), "{at}");
+        }
+        for at in [
+            "",
+            "gtid:0-1-5",
+            "gtid:",
+            "mysql-bin.000010",
+            "first",
+            "m1.000001:3",
+        ] {
+            assert!(check_position(at).is_err(), "{at}");
+        }
     }
 }

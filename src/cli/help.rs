@@ -35,8 +35,18 @@ const TOPICS: [Topic; 12] = [
     },
     Topic {
         name: "operation",
-        about: "Commands, exit statuses, signals, logs, and SQL on the listener",
+        about: "Commands, exit statuses, signals, logs, topologies, limits",
         text: include_str!("operation.md"),
+    },
+    Topic {
+        name: "monitoring",
+        about: "The page, metrics and health checks, SQL on the listener, tools",
+        text: include_str!("monitoring.md"),
+    },
+    Topic {
+        name: "changes",
+        about: "What changes while the relay runs: reload, forgotten replicas, sources that come and go",
+        text: include_str!("changes.md"),
     },
     Topic {
         name: "adoption",
@@ -64,16 +74,6 @@ const TOPICS: [Topic; 12] = [
         text: include_str!("../merge/without_gtids.md"),
     },
     Topic {
-        name: "semi-sync",
-        about: "Semi-synchronous replication with sources and replicas",
-        text: include_str!("../receiver/semi_sync.md"),
-    },
-    Topic {
-        name: "tools",
-        about: "Monitoring, failover managers, load balancers and other tools beside the relay",
-        text: include_str!("../sender/tools.md"),
-    },
-    Topic {
         name: "write-conflicts",
         about: "The same key written on two masters: what is reported, and what is not",
         text: include_str!("../conflicts/conflicts.md"),
@@ -95,12 +95,13 @@ const TOPICS: [Topic; 12] = [
 ];
 
 /// The commands, in the order of `binrelay --help`. A test compares them with clap's.
-const COMMANDS: [&str; 15] = [
+const COMMANDS: [&str; 16] = [
     "run",
     "check",
     "status",
     "continue",
     "forget",
+    "reload",
     "dump",
     "verify",
     "list",
@@ -117,6 +118,11 @@ fn names() -> Vec<PossibleValue> {
     let commands = COMMANDS.map(PossibleValue::new);
     let topics = TOPICS.map(|topic| PossibleValue::new(topic.name).help(topic.about));
     commands.into_iter().chain(topics).collect()
+}
+
+/// Whether `name` is a topic.
+pub(super) fn is_topic(name: &str) -> bool {
+    TOPICS.iter().any(|topic| topic.name == name)
 }
 
 /// The list of topics, as the help of the program ends.
@@ -165,7 +171,7 @@ mod tests {
         assert_eq!(names, COMMANDS);
     }
 
-    /// The text of `operation.md` under the heading of a command.
+    /// The text of `operation.md` and `changes.md` under the heading of a command.
     fn section<'a>(operation: &'a str, command: &str) -> &'a str {
         let heading = format!("## `binrelay {command}`\n");
         let Some((_, rest)) = operation.split_once(&heading) else {
@@ -176,7 +182,11 @@ mod tests {
 
     #[test]
     fn every_command_option_and_argument_is_documented() {
-        let operation = include_str!("operation.md");
+        let operation = concat!(
+            include_str!("operation.md"),
+            "\n",
+            include_str!("changes.md")
+        );
         let program = program();
         for option in program
             .get_arguments()

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use anyhow::anyhow;
 use binrelay::config::Config;
 use binrelay::inspect::catalog::{self, CatalogFile};
 use binrelay::relay_log::LogDir;
@@ -27,7 +28,9 @@ pub struct ListArgs {
 
 /// Prints the files.
 pub fn run(args: ListArgs, config: &Config) -> anyhow::Result<Outcome> {
-    let files = catalog::list(&log_dir(config))?;
+    let log_dir = log_dir(config);
+    require_log(&log_dir)?;
+    let files = catalog::list(&log_dir)?;
     let mut out = Stdout::lock();
     if args.json {
         for file in &files {
@@ -47,6 +50,23 @@ pub(super) fn log_dir(config: &Config) -> LogDir {
     }
 }
 
+/// Refuses a directory in which no relay log has begun.
+pub(super) fn require_log(log_dir: &LogDir) -> anyhow::Result<()> {
+    if !log_dir.read_list()?.is_empty() {
+        return Ok(());
+    }
+    let list = log_dir.list_path();
+    let name = list.file_name().unwrap_or(list.as_os_str()).display();
+    let state = match list.exists() {
+        true => "is empty",
+        false => "does not exist",
+    };
+    Err(anyhow!(
+        "{}: no relay log ({name} {state}); start binrelay, or correct [relay] data_dir",
+        log_dir.dir.display()
+    ))
+}
+
 fn json(file: &CatalogFile) -> serde_json::Value {
     serde_json::json!({
         "file": file.file,
@@ -62,7 +82,14 @@ fn table(files: &[CatalogFile]) -> Table {
     let mut table = Table::new();
     table.load_preset(comfy_table::presets::NOTHING);
     table.set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header(["file", "bytes", "transactions", "first", "last", "GTIDs"]);
+    table.set_header([
+        "file",
+        "bytes",
+        "transactions",
+        "first commit (UTC)",
+        "last commit (UTC)",
+        "GTIDs",
+    ]);
     for file in files {
         let time = |us: Option<u64>| us.and_then(utc::microseconds).unwrap_or("-".to_owned());
         let gtids = match file.gtids.as_str() {
@@ -79,4 +106,31 @@ fn table(files: &[CatalogFile]) -> Table {
         ]);
     }
     table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn directory_without_a_relay_log_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let log_dir = LogDir {
+            dir: dir.path().to_owned(),
+            basename: "relay-bin".to_owned(),
+        };
+        for (list, state) in [(None, "does not exist"), (Some(""), "is empty")] {
+            if let Some(text) = list {
+                std::fs::write(log_dir.list_path(), text).unwrap();
+            }
+            let error = require_log(&log_dir).unwrap_err().to_string();
+            let expected = format!(
+                "{}: no relay log (relay-bin.index {state}); start binrelay, or correct [relay] data_dir",
+                dir.path().display()
+            );
+            assert_eq!(error, expected);
+        }
+        std::fs::write(log_dir.list_path(), "./relay-bin.000001\n").unwrap();
+        assert!(require_log(&log_dir).is_ok());
+    }
 }

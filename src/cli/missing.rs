@@ -9,8 +9,9 @@ use binrelay::adoption::{
 };
 use binrelay::config::Config;
 
-use super::attach::{check_source, no_answer};
+use super::attach::check_source;
 use super::config_file::ConfigFile;
+use super::status::no_answer;
 use super::stdout::Stdout;
 use super::{Outcome, WrongUsage};
 
@@ -96,11 +97,11 @@ fn print(found: &Missing, writes: bool, out: &mut impl Write) -> io::Result<()> 
     match total {
         0 => writeln!(
             out,
-            "-- {source} lacks no transaction of the relay log, by {by}"
+            "-- {source} lacks no transaction of the relay log, according to {by}"
         )?,
         _ => writeln!(
             out,
-            "-- {source} lacks {total} transactions ({bytes} bytes) of the relay log, by {by}"
+            "-- {source} lacks {total} transactions ({bytes} bytes) of the relay log, according to {by}"
         )?,
     }
     for note in &found.notes {
@@ -152,7 +153,8 @@ fn print_rescue(rescue: &Rescue, source: &str, out: &mut impl Write) -> io::Resu
         Some(command) => {
             writeln!(out, "-- Or instead of that, in a shell:\n-- {command}")?;
             for line in &rescue.after_command {
-                writeln!(out, "-- {line}")?;
+                let text = line.strip_prefix("-- ").unwrap_or(line);
+                writeln!(out, "-- {text}")?;
             }
         }
         None => writeln!(

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 
 use super::config_file::ConfigFile;
 use super::dump::parse_time;
-use super::list::log_dir;
+use super::list::{log_dir, require_log};
 use super::stdout::Stdout;
 use super::{Outcome, WrongUsage};
 
@@ -51,6 +51,7 @@ pub fn run(args: SearchArgs, config: &Config) -> anyhow::Result<Outcome> {
         }
     };
     let log_dir = log_dir(config);
+    require_log(&log_dir)?;
     let Some(found) = catalog::find(&log_dir, &wanted)? else {
         let path = log_dir.list_path();
         return Err(anyhow!(

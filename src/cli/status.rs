@@ -1,6 +1,7 @@
 //! `binrelay status`: the state of a running relay.
 
-use std::io::Write;
+use std::io::{self, Write};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
@@ -62,11 +63,20 @@ pub fn run(args: StatusArgs) -> anyhow::Result<Outcome> {
     }
 }
 
+/// The message when the relay at `socket` did not answer.
 pub(super) fn no_answer(socket: &Path) -> String {
-    format!(
-        "no relay answers at {} (is binrelay running?)",
-        socket.display()
-    )
+    // What failed may be the request; only opening the socket shows whether this user may.
+    no_answer_after(socket, UnixStream::connect(socket).err())
+}
+
+fn no_answer_after(socket: &Path, error: Option<io::Error>) -> String {
+    let socket = socket.display();
+    match error {
+        Some(error) if error.kind() == io::ErrorKind::PermissionDenied => format!(
+            "cannot open the socket {socket}: {error}; run this command as root or as the user that runs binrelay"
+        ),
+        _ => format!("no relay answers at {socket} (is binrelay running?)"),
+    }
 }
 
 /// The report as tables.
@@ -182,7 +192,7 @@ fn sources(report: &Report) -> Table {
 fn replicas(report: &Report) -> Table {
     let mut table = table(&[
         "replica",
-        "from",
+        "host",
         "user",
         "state",
         "sent up to",
@@ -232,4 +242,23 @@ fn error_line(error: &ErrorReport) -> String {
         None => String::new(),
     };
     format!("{message} ({code}{}{ended})", error.at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn socket_that_this_user_may_not_open_is_not_a_relay_that_does_not_run() {
+        let socket = Path::new("/var/lib/binrelay/binrelay.sock");
+        let denied = io::Error::from(io::ErrorKind::PermissionDenied);
+        let text = no_answer_after(socket, Some(denied));
+        assert!(text.contains("as root or as the user"), "{text}");
+        assert!(!text.contains("is binrelay running"), "{text}");
+        let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
+        for error in [Some(refused), None] {
+            let text = no_answer_after(socket, error);
+            assert!(text.starts_with("no relay answers at /var"), "{text}");
+        }
+    }
 }

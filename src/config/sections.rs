@@ -7,12 +7,11 @@ use std::time::Duration;
 use toml::de::DeTable;
 
 use super::error::ConfigError;
+use super::filter_config::FilterConfig;
 use super::reader::Reader;
 use super::section::{Section, value_offset};
 use super::settings::ListenerTlsConfig;
-use super::settings::{
-    AdminConfig, AlertConfig, CompressionChoice, Config, FilterConfig, FlavorChoice,
-};
+use super::settings::{AdminConfig, AlertConfig, CompressionChoice, Config, FlavorChoice};
 use super::settings::{LimitsConfig, LogConfig, RelayConfig, SourceConfig, SyncPolicy};
 use super::values::{DURATION_MAX, is_listen_address, is_uuid, show_size};
 use super::{filter_rules, password, source, user};

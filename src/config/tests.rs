@@ -188,17 +188,17 @@ fn all_settings_are_read() {
     assert_eq!(m1.compression, SourceCompression::Zstd);
     assert_eq!(config.relay.compression, CompressionChoice::On);
     assert!(
-        m1.filter.replicate_do_db.is_empty(),
+        m1.filter.current().replicate_do_db.is_empty(),
         "its own filter replaces the global one"
     );
-    assert_eq!(m1.filter.replicate_ignore_db, ["scratch"]);
-    assert_eq!(m2.filter, config.filter);
-    assert_eq!(m2.filter.replicate_do_db, ["test", "ss-vps1"]);
-    assert_eq!(m2.filter.replicate_ignore_table, ["test.t.u"]);
+    assert_eq!(m1.filter.current().replicate_ignore_db, ["scratch"]);
+    assert_eq!(*m2.filter.current(), config.filter);
+    assert_eq!(m2.filter.current().replicate_do_db, ["test", "ss-vps1"]);
+    assert_eq!(m2.filter.current().replicate_ignore_table, ["test.t.u"]);
     let pairs = [("old", "test"), ("a", "b")].map(|(a, b)| (a.to_owned(), b.to_owned()));
-    assert_eq!(m2.filter.replicate_rewrite_db, pairs);
+    assert_eq!(m2.filter.current().replicate_rewrite_db, pairs);
     assert_eq!(
-        m2.filter.to_string(),
+        m2.filter.current().to_string(),
         "replicate_do_db = [\"test\", \"ss-vps1\"], replicate_ignore_table = [\"test.t.u\"], \
          replicate_wild_do_table = [\"test%.%\"], replicate_wild_ignore_table = \
          [\"%.tmp\\\\_%\"], replicate_rewrite_db = [\"old->test\", \"a->b\"]"

@@ -239,6 +239,8 @@ fn one_by_server_id(replicas: &[ReplicaReport]) -> BTreeMap<u32, &ReplicaReport>
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::status::{RelayReport, TransactionCounts};
 
@@ -304,6 +306,31 @@ mod tests {
             !text.contains("replica_"),
             "no family without a value:\n{text}"
         );
+    }
+
+    /// The other direction, for what is not in this report, is tested in `tests/documentation/monitoring.rs`.
+    #[test]
+    fn every_metric_is_documented() {
+        let mut report = report();
+        report.relay.conflicts = Some(1);
+        for source in &mut report.sources {
+            source.only_here = Some(1);
+        }
+        report.replicas = vec![replica(11, Some(0))];
+        let text = text(&report).unwrap();
+        let samples = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("binrelay_"));
+        let served: BTreeSet<&str> = samples
+            .map(|sample| sample.split(['{', ' ']).next().unwrap())
+            .collect();
+        let operation = include_str!("../cli/monitoring.md");
+        let (_, table) = operation
+            .split_once("| metric | labels | meaning |\n")
+            .unwrap();
+        let rows = table.lines().take_while(|line| line.starts_with('|'));
+        let documented: BTreeSet<&str> = rows.filter_map(|row| row.split('`').nth(1)).collect();
+        assert_eq!(served, documented);
     }
 
     #[test]

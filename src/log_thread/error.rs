@@ -26,10 +26,10 @@ pub enum Refusal {
     Write(WriteError),
     /// Replicas would execute its statement with the temporary tables of another session.
     #[error(
-        "{end}: session {thread_id} of server_id {origin} has the number of a session that ended \
-         when this server was killed, and whose temporary tables are still open on the replicas, \
-         because sessions of other sources have temporary tables, too; close those (end the \
-         sessions, or DROP TEMPORARY TABLE), then restart binrelay"
+        "{end}: the session with thread_id {thread_id} of server_id {origin} reuses the thread_id of a \
+         session that ended when this server was killed. Its temporary tables are still open on the \
+         replicas because sessions of other sources also have temporary tables; end those sessions or \
+         drop their tables, then restart binrelay"
     )]
     EndedSession {
         /// The server_id of the session's server.

@@ -32,10 +32,9 @@ impl LogThread {
             .changes_of_restart(batch.source, |origin| origin != own && self.follows(origin));
         if !changes.is_empty() && self.temporary_tables.was_late(own, created) {
             tracing::error!(
-                "server_id {own} was restarted, and a peer sent its newer transactions first, while \
-                 temporary tables of its ended sessions were still open on the replicas: a \
-                 statement that used such a table's name in a session with the same number was \
-                 executed with that table; compare the replicas' data with the source"
+                "The server with server_id {own} was restarted. A peer delivered its new transactions before \
+                 the restart was seen, so replicas may have executed statements with temporary tables of \
+                 ended sessions; compare the replicas' data with the source"
             );
         }
         self.change_temporary_tables(changes);

@@ -24,6 +24,7 @@ use crate::gtid::{BinlogState, GtidSet};
 use crate::identity::{CopyEvidence, Executed, Identity};
 use crate::position::{RecordNumber, SourcePosition};
 use crate::transaction::{Transaction, TransactionBatch};
+use crate::utc;
 
 /// The most windows. The window that was used least recently is replaced.
 const WINDOWS_MAX: usize = 128;
@@ -284,17 +285,15 @@ pub(super) fn describe_delivered(
 /// The time of a transaction, as text.
 pub(super) fn times(evidence: &CopyEvidence) -> String {
     if evidence.is_exact() {
-        let (seconds, us) = (
-            evidence.commit_time_us / 1_000_000,
-            evidence.commit_time_us % 1_000_000,
-        );
-        return format!("committed at {seconds}.{us:06} (seconds since 1970)");
+        let time = utc::microseconds(evidence.commit_time_us).unwrap_or_default();
+        return format!("committed at {time}");
     }
-    match evidence.earliest == evidence.latest {
-        true => format!("logged at {} (seconds since 1970)", evidence.latest),
-        false => format!(
-            "logged from {} to {} (seconds since 1970)",
-            evidence.earliest, evidence.latest
-        ),
+    let (earliest, latest) = (
+        utc::unix_seconds(evidence.earliest),
+        utc::unix_seconds(evidence.latest),
+    );
+    match earliest == latest {
+        true => format!("logged at {latest}"),
+        false => format!("logged from {earliest} to {latest}"),
     }
 }

@@ -3,6 +3,7 @@
 use super::pairing::Unaligned;
 use crate::flavor::Flavor;
 use crate::position::SourcePosition;
+use crate::utc;
 
 /// Why a transaction cannot be merged.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -32,16 +33,17 @@ pub enum MergeError {
     /// It cannot be determined whether a transaction without a GTID is new or a copy.
     #[error(
         "cannot determine whether the transaction of server_id {origin} that ends at {end} and \
-         began at {timestamp} (seconds since 1970) was delivered before: {cause}; compare the \
+         began at {} was delivered before: {cause}; compare the \
          masters' data and make sure all use the same binlog settings (binlog_format, \
          binlog_row_image) and no binlog was reset; if the replicas have this transaction, or do not \
          need it, run binrelay continue SOURCE --at {end}; otherwise start with an empty data_dir and \
-         seed the replicas again, or remove this source"
+         seed the replicas again, or remove this source",
+        utc::unix_seconds(*timestamp)
     )]
     Unaligned {
         /// The server_id of its origin.
         origin: u32,
-        /// When it began there.
+        /// When it began there, in seconds since 1970.
         timestamp: u32,
         /// The source's position after it.
         end: SourcePosition,

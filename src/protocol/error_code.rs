@@ -63,8 +63,6 @@ pub const ER_UNKNOWN_TARGET_BINLOG: u16 = 1373;
 pub const ER_ACCESS_DENIED_NO_PASSWORD_ERROR: u16 = 1698;
 /// A text that is not a GTID set.
 pub const ER_MALFORMED_GTID_SET_SPECIFICATION: u16 = 1772;
-/// Another replica with the same server_id has connected (MariaDB).
-pub const ER_SLAVE_SAME_ID: u16 = 1940;
 /// TLS is required.
 pub const ER_SECURE_TRANSPORT_REQUIRED: u16 = 3159;
 /// The connection was killed (MariaDB's number).

@@ -48,7 +48,7 @@ pub(super) async fn contradiction(
         if end.precedes(&received) {
             return ReceiverError::Stream {
                 at: received,
-                found: format!("the end of the source's binlog at {end}"),
+                found: format!("{end} as the end of its binlog"),
                 expected: "an end that is not before a position that was received",
             };
         }
@@ -58,9 +58,7 @@ pub(super) async fn contradiction(
                 if position.precedes(expected) {
                     return ReceiverError::Stream {
                         at: position,
-                        found: format!(
-                            "heartbeats, and the end of the source's binlog at {expected}"
-                        ),
+                        found: format!("heartbeats, and {expected} as the end of its binlog"),
                         expected: "the events up to that end",
                     };
                 }

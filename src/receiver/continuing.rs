@@ -18,6 +18,7 @@ use super::first_contact::{FirstContact, explore};
 use super::history;
 use super::history_record;
 use super::options::{ReceiverContext, ReceiverOptions};
+use super::own_gtids;
 use super::rereading::Rereading;
 use super::resume;
 use crate::config::{FilterConfig, SourceStart};
@@ -26,6 +27,7 @@ use crate::gtid::{GtidPosition, GtidSet, Uuid};
 use crate::identity::{Executed, IdentityKind};
 use crate::log_thread::{Continuation, DeliveredChange, OwnExcused, Queued, SourceCounters};
 use crate::relay_log::{LogError, SourceProgress, removed_until, was_recorded};
+use crate::utc;
 
 /// Where a source continues.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -137,7 +139,7 @@ impl Decision<'_> {
             }
             let (options, executed) = (self.options, &self.executed);
             let log = &self.context.log;
-            history::verify_executed(&mut connection, options, log, &facts, executed).await?;
+            own_gtids::verify_executed(&mut connection, options, log, &facts, executed).await?;
             self.excuse_own().await?;
         }
         // A refusal ends; the same transaction is decided on again.
@@ -287,10 +289,13 @@ impl Decision<'_> {
             {
                 return Err(ReceiverError::setup(
                     format!(
-                        "the transaction of the source that ends at {}:{} (committed at {seconds} seconds since \
-                         1970) may have been received before: the relay log had transactions of this server up to \
-                         {removed}, which were removed with its oldest files",
-                        batch.source_end.file, own.source_offset
+                        "the transaction of the source that ends at {}:{} (committed at {}) may have been received \
+                         before: the relay log had transactions of this server up to {}, which were removed with its \
+                         oldest files",
+                        batch.source_end.file,
+                        own.source_offset,
+                        utc::microseconds(own.commit_time_us).unwrap_or_default(),
+                        utc::unix_seconds(removed)
                     ),
                     "give the position of a later transaction of its changed history as --at FILE:POS, or start \
                      with an empty data_dir and seed the replicas again",

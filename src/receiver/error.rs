@@ -16,7 +16,7 @@ pub enum ReceiverError {
     #[error(transparent)]
     Connection(#[from] ConnectionError),
     /// The source refused to send its binlog, or stopped sending it.
-    #[error("the source answered: {0}")]
+    #[error("the source returned {0}")]
     Source(ServerError),
     /// The source ended the dump without an error: it is shutting down, or its dump thread was
     /// killed.
@@ -38,7 +38,7 @@ pub enum ReceiverError {
         cause: TransactionError,
     },
     /// The stream contradicts itself.
-    #[error("at {at}: found {found}, expected {expected}")]
+    #[error("at {at}: the source sent {found}, expected {expected}")]
     Stream {
         /// The position before the packet.
         at: SourcePosition,
@@ -119,6 +119,10 @@ const FATAL_CODES: [u16; 11] = [
     1044, 1045, 1130, 1227, 1236, 1698, 1820, 1862, 3118, 3159, 4151,
 ];
 
+/// In the error that a server sends to a replica when another one with the same server_id (MariaDB) or server_uuid
+/// has connected: 1236 (MySQL) or 4052 (MariaDB).
+const SAME_REPLICA: &str = "same server_uuid/server_id";
+
 impl ReceiverError {
     /// A problem in the source's configuration, and how to resolve it.
     pub fn setup(what: impl Into<String>, remedy: impl Into<String>) -> Self {
@@ -160,16 +164,28 @@ impl ReceiverError {
 
     /// The server's error code; 0 if it is not a server error.
     pub fn code(&self) -> u16 {
+        self.server_error().map_or(0, |error| error.code)
+    }
+
+    /// The server's error, if it is one.
+    fn server_error(&self) -> Option<&ServerError> {
         match self {
-            ReceiverError::Connection(error) => error.server_error().map_or(0, |error| error.code),
-            ReceiverError::Source(error) => error.code,
-            _ => 0,
+            ReceiverError::Connection(error) => error.server_error(),
+            ReceiverError::Source(error) => Some(error),
+            _ => None,
         }
     }
 
     /// The remedy, where the error's own text does not name it.
     pub fn advice(&self) -> Option<&'static str> {
-        match self.code() {
+        let error = self.server_error()?;
+        if error.message.contains(SAME_REPLICA) {
+            return Some(
+                "another replica uses this relay's server_id or server_uuid; stop the copy, or give it its own \
+                 [relay] server_id and remove auto.cnf in its data_dir",
+            );
+        }
+        match error.code {
             1045 | 1698 => {
                 Some("correct the user and password of this source, or the account on the source")
             }
@@ -179,8 +195,8 @@ impl ReceiverError {
             1130 => Some("allow this host for the account on the source"),
             1236 => Some(
                 "if the source has purged transactions that the relay still needs, and other sources have \
-                 delivered them or the replicas have their changes, run binrelay continue SOURCE --at \
-                 earliest; if not, seed the replicas again",
+                 delivered them, run binrelay continue SOURCE --at earliest (MySQL also if the replicas have \
+                 their changes); otherwise restore the binlog files on the source, or seed the replicas again",
             ),
             1820 | 1862 | 3118 | 4151 => {
                 Some("set a new password on the source or unlock the account (ALTER USER)")
@@ -308,9 +324,19 @@ mod tests {
         let purged = ReceiverError::Source(ServerError::new(1236, "purged"));
         let line = purged.to_line("m1");
         assert!(
-            line.contains("run binrelay continue m1 --at earliest;"),
+            line.contains("run binrelay continue m1 --at earliest ("),
             "{line}"
         );
         assert!(!line.contains("SOURCE"), "{line}");
+    }
+
+    #[test]
+    fn second_relay_with_the_same_identity_is_not_taken_for_purged_binlogs() {
+        let text = "A replica with the same server_uuid/server_id as this replica has connected to the source";
+        for code in [1236, 4052] {
+            let line = ReceiverError::Source(ServerError::new(code, text)).to_line("m1");
+            assert!(line.contains("remove auto.cnf in its data_dir"), "{line}");
+            assert!(!line.contains("purged"), "{line}");
+        }
     }
 }

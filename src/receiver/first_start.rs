@@ -105,7 +105,11 @@ async fn ask_all(sources: &[Source], identities: &Identities) -> Vec<Option<Firs
         contacts.push(match answer {
             Ok(contact) => Some(contact),
             Err(error) => {
-                tracing::warn!(source = name, "first contact: {}", error.to_line(name));
+                tracing::warn!(
+                    source = name,
+                    "the source cannot be followed yet: {}",
+                    error.to_line(name)
+                );
                 status.note_error(&error, name);
                 None
             }

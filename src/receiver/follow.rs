@@ -13,6 +13,7 @@ use super::history_record;
 use super::identities::Identities;
 use super::moved_address::{AnsweringPath, answering_path, displaced, followed_elsewhere, reclaim};
 use super::options::{ReceiverContext, ReceiverOptions};
+use super::own_gtids;
 use super::own_transactions;
 use super::resume;
 use super::semi_sync;
@@ -207,7 +208,9 @@ async fn verify_history(
         // Only what the server has executed shows its history.
         false => executed,
     };
-    history::verify_executed(connection, options, &context.log, facts, &executed).await
+    let log = &context.log;
+    own_gtids::verify_executed(connection, options, log, facts, &executed).await?;
+    own_gtids::verify_delivered_by_others(options, log, facts, &progress, &executed).await
 }
 
 /// `executed` without what the server itself has sent. MariaDB: after a transaction was executed again,
@@ -232,7 +235,7 @@ fn warn(options: &ReceiverOptions, identities: &Identities, facts: &SourceFacts)
     if let Some(warning) = identities.shared_domain(options.number, facts) {
         tracing::warn!(source = %options.config.name, "{warning}");
     }
-    if let Some(warning) = facts.useless_rules(&options.config.filter) {
+    if let Some(warning) = facts.useless_rules(&options.config.filter.current()) {
         tracing::warn!(source = %options.config.name, "{warning}");
     }
 }

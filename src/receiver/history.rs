@@ -8,11 +8,10 @@
 //!   and compared ([`LastReceived`]). Where its file was purged, or its position cannot be requested,
 //!   this proof is not available.
 //! - The source must have executed all transactions of its own that the relay log contains, whichever
-//!   path delivered them. A source that has lost some of them will assign their GTIDs again.
+//!   path delivered them ([`own_gtids`](super::own_gtids)). A source that has lost some of them will assign their
+//!   GTIDs again.
 //!
 //! Neither holds for another server that answers at the address: with GTIDs only its own history counts.
-
-use std::fmt;
 
 use super::connect::connect;
 use super::error::ReceiverError;
@@ -22,14 +21,11 @@ use super::options::ReceiverOptions;
 use super::rereading::Rereading;
 use crate::config::FilterConfig;
 use crate::connection::Connection;
-use crate::gtid::{BinlogState, GtidSet, Uuid};
-use crate::identity::{Executed, Identity};
-use crate::merge::copies::Copies;
-use crate::position::{RecordNumber, SourcePosition};
+use crate::position::SourcePosition;
 use crate::protocol::ServerError;
-use crate::relay_log::ledger::IndexLedger;
-use crate::relay_log::{LastReceived, RelayLog, SourceProgress};
-use crate::transaction::{Transaction, TransactionBatch, TransactionError};
+use crate::relay_log::{LastReceived, SourceProgress};
+use crate::transaction::{TransactionBatch, TransactionError};
+use crate::utc;
 
 /// What the source's binlog has in the place of the newest transaction that was received from it.
 enum Verdict {
@@ -226,10 +222,10 @@ fn verdict(batch: &TransactionBatch, last: &LastReceived) -> Option<Verdict> {
     if is_same_end && transaction.history_digest() == last.digest {
         return Some(Verdict::Same);
     }
+    let time = utc::microseconds(transaction.commit_time_us).unwrap_or_default();
     Some(Verdict::Other(format!(
-        "another transaction ({}, committed at {} seconds since 1970, ending at {file}:{end})",
-        transaction.identity,
-        transaction.commit_time_us / 1_000_000
+        "another transaction ({}, committed at {time}, ending at {file}:{end})",
+        transaction.identity
     )))
 }
 
@@ -249,205 +245,4 @@ fn is_unknown_position(message: &str) -> bool {
         "log event entry exceeded max_allowed_packet",
     ];
     MESSAGES.iter().any(|text| message.contains(text))
-}
-
-/// Verifies that the source has executed all transactions of its own that are in `executed`, the
-/// transactions of the relay log.
-///
-/// It is asked once: a source that has lost some of them looks right again as soon as it has assigned their
-/// GTIDs to others.
-///
-/// # Errors
-/// [`ReceiverError::History`] when it has not; others when the source cannot be asked.
-pub(super) async fn verify_executed(
-    connection: &mut Connection,
-    options: &ReceiverOptions,
-    log: &RelayLog,
-    facts: &SourceFacts,
-    executed: &Executed,
-) -> Result<(), ReceiverError> {
-    match executed {
-        Executed::Anonymous => Ok(()),
-        Executed::MariaDb(state) => match lost_mariadb(connection, facts, state).await? {
-            None => Ok(()),
-            Some(lost) => Err(lost_transactions(&lost, None)),
-        },
-        Executed::MySql(set) => {
-            let mut lost = not_executed(connection, facts, set).await?;
-            if lost.is_empty() {
-                return Ok(());
-            }
-            let other = subtract_logged(&mut lost, options, log, facts, set).await?;
-            match lost.is_empty() {
-                true => Ok(()),
-                false => Err(lost_transactions(&lost, other)),
-            }
-        }
-    }
-}
-
-/// `other`: another transaction that the binlog has under a GTID of `lost`.
-fn lost_transactions(lost: &impl fmt::Display, other: Option<Identity>) -> ReceiverError {
-    ReceiverError::History {
-        expected: format!("its own transactions {lost}, which the relay log contains"),
-        found: match other {
-            None => "a binlog without them".to_owned(),
-            Some(gtid) => format!("a binlog with another transaction {gtid}"),
-        },
-    }
-}
-
-/// MySQL: the source's own transactions in `set` that it has not executed.
-async fn not_executed(
-    connection: &mut Connection,
-    facts: &SourceFacts,
-    set: &GtidSet,
-) -> Result<GtidSet, ReceiverError> {
-    let mut own = GtidSet::new();
-    let uuid = facts.server_uuid.as_deref();
-    let Some(uuid) = uuid.and_then(|uuid| uuid.parse::<Uuid>().ok()) else {
-        return Ok(own);
-    };
-    for (sid, first, last) in set.iter_intervals() {
-        if sid.uuid == uuid {
-            own.insert_interval(sid, first, last);
-        }
-    }
-    if own.is_empty() {
-        return Ok(own);
-    }
-    let answer = connection.query("SELECT @@GLOBAL.gtid_executed").await?;
-    let text = answer.single().unwrap_or_default();
-    let executed: GtidSet = text.parse().map_err(|cause| ReceiverError::Gtid {
-        what: "the source's gtid_executed",
-        cause,
-    })?;
-    own.subtract(&executed);
-    Ok(own)
-}
-
-/// Removes from `lost`, a part of `set`, what is in the source's binlog as it is in the relay log. A source
-/// sends a transaction before it counts as executed there, and a semi-synchronous one then waits for an
-/// acknowledgement, perhaps the relay's own. What is in its binlog it commits, even after a crash.
-///
-/// Returns another transaction that the binlog has under one of the GTIDs.
-async fn subtract_logged(
-    lost: &mut GtidSet,
-    options: &ReceiverOptions,
-    log: &RelayLog,
-    expected: &SourceFacts,
-    set: &GtidSet,
-) -> Result<Option<Identity>, ReceiverError> {
-    // Its commit indexes are read.
-    let _pin = log.pin(format!(
-        "source {}, whose history is verified",
-        options.config.name
-    ));
-    let mut recorded = Recorded::new(log, options.number);
-    let mut others = set.clone();
-    others.subtract(lost);
-    let (mut connection, facts) = connect(options).await?;
-    facts.check_server(expected)?;
-    let everything = FilterConfig::default();
-    let mut reading =
-        Rereading::request_all_but(&mut connection, options, &facts, &others, &everything).await?;
-    let mut other = None;
-    while let Some(batch) = reading.next(&mut connection).await? {
-        for transaction in &batch.transactions {
-            let identity = transaction.identity;
-            let Identity::MySql(gtid) = identity else {
-                continue;
-            };
-            if !lost.contains(&gtid) {
-                continue;
-            }
-            if recorded.has(transaction)? {
-                let mut found = GtidSet::new();
-                found.insert(gtid);
-                lost.subtract(&found);
-            } else {
-                other.get_or_insert(identity);
-            }
-        }
-        batch.recycle();
-        if lost.is_empty() {
-            break;
-        }
-    }
-    Ok(other)
-}
-
-/// The transactions of the relay log that have records.
-struct Recorded<'a> {
-    log: &'a RelayLog,
-    /// The path that looks them up.
-    path: u16,
-    end: RecordNumber,
-    copies: Copies,
-}
-
-impl<'a> Recorded<'a> {
-    /// Those that are in the log now.
-    fn new(log: &'a RelayLog, path: u16) -> Self {
-        let state = log.state();
-        let newest = state.files.last().copied().unwrap_or(1);
-        Self {
-            log,
-            path,
-            // What is not written yet is not needed.
-            end: RecordNumber {
-                file: newest,
-                record: u64::MAX,
-            },
-            copies: Copies::new(state.purged.clone()),
-        }
-    }
-
-    /// Whether one of them is `transaction`, not only another one with its GTID.
-    fn has(&mut self, transaction: &Transaction) -> Result<bool, ReceiverError> {
-        let ledger = IndexLedger {
-            log_dir: self.log.log_dir(),
-            source_names: &[],
-            end: self.end,
-            staged: &[],
-        };
-        let found = self
-            .copies
-            .find(self.path, &transaction.identity, &ledger)
-            .map_err(|cause| {
-                ReceiverError::setup(
-                    format!("the record of delivered transactions cannot be read: {cause}"),
-                    "run binrelay verify",
-                )
-            })?;
-        Ok(found.is_some_and(|delivered| !transaction.evidence().contradicts(&delivered)))
-    }
-}
-
-/// The source's own transactions that it has lost: the newest GTID of each domain. What waits for a replica's
-/// acknowledgement is not among them: `gtid_binlog_state` has everything that is in the binlog.
-async fn lost_mariadb(
-    connection: &mut Connection,
-    facts: &SourceFacts,
-    state: &BinlogState,
-) -> Result<Option<String>, ReceiverError> {
-    let mut own = state
-        .iter()
-        .filter(|gtid| gtid.server_id == facts.server_id);
-    let Some(first) = own.next() else {
-        return Ok(None);
-    };
-    let answer = connection
-        .query("SELECT @@GLOBAL.gtid_binlog_state")
-        .await?;
-    let text = answer.single().unwrap_or_default();
-    let executed: BinlogState = text.parse().map_err(|cause| ReceiverError::Gtid {
-        what: "the source's gtid_binlog_state",
-        cause,
-    })?;
-    let lost = std::iter::once(first)
-        .chain(own)
-        .filter(|gtid| !executed.contains(gtid));
-    let lost: Vec<String> = lost.map(|gtid| format!("up to {gtid}")).collect();
-    Ok((!lost.is_empty()).then(|| lost.join(", ")))
 }

@@ -44,8 +44,10 @@ pub async fn run(
 ) -> Result<(), ReceiverError> {
     let mut attempts = 0u32;
     let mut connections = 0u64;
+    let mut filter = options.config.filter.follow();
     let outcome = loop {
         fault::inject("receiver");
+        filter.mark_unchanged();
         let began = Instant::now();
         connections += 1;
         status.set_state(SourceState::Connecting);
@@ -65,6 +67,8 @@ pub async fn run(
             let is_refused = matches!(error, ReceiverError::Refused(_));
             ended = tokio::select! {
                 () = tokio::time::sleep(delay), if !is_refused => continue,
+                // The error may have been that the former rules could not be evaluated.
+                Ok(()) = filter.changed(), if !is_refused => continue,
                 Some(request) = requests.recv() => Ended::Requested(request),
                 _ = shutdown.wait_for(|stop| *stop) => Ended::Stopped,
             };

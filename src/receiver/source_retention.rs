@@ -59,12 +59,12 @@ impl RetentionStatus {
     pub(super) fn warnings(&self, needed: Option<&str>, newest: Option<&str>) -> Vec<String> {
         let (retention, longest) = self.with(|known| (known.retention.clone(), known.longest_away));
         let mut warnings = Vec::new();
+        let variable = retention.variable;
         if let Some(expires) = retention.expires_after.filter(|expires| *expires < longest) {
             warnings.push(format!(
-                "it removes its binlogs after {} s ({}), and was not followed for {} s since the relay's start: \
-                 it must keep them longer than it may be away",
+                "the source purges its binlogs after {} s ({variable}), but the relay could not follow it for {} s; \
+                 increase {variable}",
                 expires.as_secs(),
-                retention.variable,
                 longest.as_secs()
             ));
         }

@@ -9,8 +9,9 @@ pub struct LoggingSettings {
     pub row_image: Option<String>,
     /// `sync_binlog`: after how many commits the binlog is synced; 0 never.
     pub sync_binlog: Option<u64>,
-    /// `rpl_semi_sync_source_wait_point` or `rpl_semi_sync_master_wait_point`.
-    pub wait_point: Option<String>,
+    /// `rpl_semi_sync_source_wait_point` or `rpl_semi_sync_master_wait_point`: the name that the server has, and its
+    /// value.
+    pub wait_point: Option<(String, String)>,
     /// How many seconds its clock is ahead of this machine's; negative if it is behind.
     pub clock_ahead: i64,
 }
@@ -57,17 +58,19 @@ impl LoggingSettings {
         }
         if let Some(commits) = self.sync_binlog.filter(|commits| *commits != 1) {
             notes.push(format!(
-                "sync_binlog is {commits}: a crash of its machine can take transactions from its binlog that the \
-                 relay has; the source is then failed when it returns (binrelay help messages, Ways back); \
-                 set it to 1"
+                "sync_binlog is {commits}: if the host crashes, its binlog may lose transactions that the relay \
+                 has already received; the source then fails (state failed) when it returns (binrelay help \
+                 messages, Ways back); set sync_binlog=1"
             ));
         }
-        if semi_sync && self.wait_point.as_deref() == Some("AFTER_COMMIT") {
-            notes.push(
-                "rpl_semi_sync_master_wait_point is AFTER_COMMIT: other clients see a transaction before the \
-                 relay has acknowledged it; set it to AFTER_SYNC"
-                    .to_owned(),
-            );
+        if let Some((variable, value)) = &self.wait_point
+            && semi_sync
+            && value == "AFTER_COMMIT"
+        {
+            notes.push(format!(
+                "{variable} is AFTER_COMMIT: other clients see a transaction before the relay has acknowledged \
+                 it; set it to AFTER_SYNC"
+            ));
         }
         notes
     }
@@ -80,9 +83,9 @@ pub fn not_logging_updates(sources: &[(String, Option<bool>)]) -> Option<String>
     let names: Vec<&str> = silent.map(|(name, _)| name.as_str()).collect();
     (sources.len() > 1 && !names.is_empty()).then(|| {
         format!(
-            "{} do not log what they replicate (log_slave_updates is OFF): while another master is down, they do \
-             not deliver what they had received from it; if the masters replicate from each other, set \
-             log_slave_updates=ON (since MySQL 8.0.26 log_replica_updates) and restart them",
+            "log_slave_updates is OFF on {}: while another master is down, the transactions received from it are \
+             not delivered by them; if the masters replicate from each other, set log_slave_updates=ON (since \
+             MySQL 8.0.26 log_replica_updates) and restart",
             names.join(", ")
         )
     })
@@ -92,12 +95,17 @@ pub fn not_logging_updates(sources: &[(String, Option<bool>)]) -> Option<String>
 mod tests {
     use super::*;
 
+    fn wait_point(value: &str) -> Option<(String, String)> {
+        let variable = "rpl_semi_sync_source_wait_point";
+        Some((variable.to_owned(), value.to_owned()))
+    }
+
     fn sound() -> LoggingSettings {
         LoggingSettings {
             binlog_format: Some("MIXED".to_owned()),
             row_image: Some("FULL".to_owned()),
             sync_binlog: Some(1),
-            wait_point: Some("AFTER_SYNC".to_owned()),
+            wait_point: wait_point("AFTER_SYNC"),
             clock_ahead: 0,
         }
     }
@@ -138,12 +146,14 @@ mod tests {
             binlog_format: Some("STATEMENT".to_owned()),
             row_image: Some("MINIMAL".to_owned()),
             sync_binlog: Some(0),
-            wait_point: Some("AFTER_COMMIT".to_owned()),
+            wait_point: wait_point("AFTER_COMMIT"),
             clock_ahead: 0,
         };
         assert_eq!(settings.warnings(), [""; 0]);
         let notes = settings.notes(true);
         assert_eq!(notes.len(), 4, "{notes:?}");
+        let expected = "rpl_semi_sync_source_wait_point is AFTER_COMMIT";
+        assert!(notes[3].starts_with(expected), "{notes:?}");
         assert_eq!(settings.notes(false).len(), 3, "no semi-sync");
     }
 
@@ -157,6 +167,9 @@ mod tests {
         assert_eq!(of(&[Some(false)]), None);
         assert_eq!(of(&[Some(true), None]), None);
         let note = of(&[Some(true), Some(false)]).unwrap();
-        assert!(note.starts_with("m1 do not"), "{note}");
+        assert!(
+            note.starts_with("log_slave_updates is OFF on m1:"),
+            "{note}"
+        );
     }
 }

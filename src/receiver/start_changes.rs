@@ -1,4 +1,4 @@
-//! Warns when a source's `start` was changed after the source had been started: it has no effect any more.
+//! Warns when a source's `start` was changed after the source had been started: it is used on the first start only.
 //!
 //! `data_dir/starts` remembers with which `start` each source was started: one line per source, with its name, a
 //! tab, its start.
@@ -30,8 +30,8 @@ pub fn changed_starts<'a>(
         let is_started = started.iter().any(|started| started == name);
         is_started.then(|| {
             let text = format!(
-                "start = \"{now}\" has no effect: the source was started with \"{old}\" and continues where it \
-                 was; to continue at another position, run binrelay continue {name} --at {now}"
+                "start = \"{now}\" is ignored: it is used on the first start only. Source {name} was started with \
+                 \"{old}\" and resumes after the last transaction received from it; set start back to \"{old}\""
             );
             (name, text)
         })
@@ -93,8 +93,8 @@ mod tests {
                 panic!("{found:?}");
             };
             assert_eq!(*name, "m1");
-            assert!(text.contains("\"earliest\""), "{text}");
-            assert!(text.contains("continue m1 --at latest"), "{text}");
+            assert!(text.starts_with("start = \"latest\" is ignored"), "{text}");
+            assert!(text.ends_with("set start back to \"earliest\""), "{text}");
             announce_starts(dir.path(), &sources, &started);
         }
         // m2 was not started: now it is, with the new start.

@@ -1,6 +1,7 @@
 //! Receivers against scripted sources on real sockets, with a real relay log behind them.
 
 pub(crate) mod binlog;
+mod changed_filter;
 mod failures;
 mod following;
 mod histories;

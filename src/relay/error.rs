@@ -38,7 +38,11 @@ pub enum RelayError {
         cause: io::Error,
     },
     /// The admin socket.
-    #[error("cannot open the admin socket {}: {cause}", path.display())]
+    #[error(
+        "cannot open the admin socket {}: {cause}; correct the permissions of its directory, or set [admin] \
+         socket to another path",
+        path.display()
+    )]
     Admin {
         /// Its path.
         path: PathBuf,

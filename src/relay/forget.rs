@@ -27,8 +27,8 @@ fn decided(server_id: u32, forgotten: Option<std::io::Result<Forgotten>>) -> Dec
             let hosts = hosts.join(", ");
             tracing::info!("replica {server_id} ({hosts}) is forgotten by an administrator");
             Decided::Done(format!(
-                "replica {server_id} ({hosts}) is forgotten: it is not expected any more, and no log files are kept \
-                 for it"
+                "replica {server_id} ({hosts}) is forgotten: it is no longer reported as missing, and no log files \
+                 are kept for it"
             ))
         }
         Some(Ok(Forgotten::None { is_connected: true })) => Decided::Refused(format!(
@@ -39,7 +39,7 @@ fn decided(server_id: u32, forgotten: Option<std::io::Result<Forgotten>>) -> Dec
              lists the replicas"
         )),
         Some(Err(error)) => Decided::Refused(format!(
-            "replica {server_id} is forgotten, but will be known again after a restart: it cannot be recorded: {error}"
+            "replica {server_id} is forgotten, but will be remembered again after a restart: it cannot be recorded: {error}"
         )),
     }
 }

@@ -1,22 +1,23 @@
 //! Starts the stages, waits, and stops them.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
 
 use super::error::RelayError;
 use super::forget::forgetting;
 use super::open::{Relay, log_dir, source_names};
+use super::reload::{self, Reloader, retention_options};
 use super::retention::{self, Keeper};
 use super::source_rows::source_rows;
 use super::supervisor::{Stage, StageEnd, Supervisor};
 use super::systemd;
 use crate::admin::{self, Answering};
 use crate::adoption::{Adoption, AdoptionOptions};
-use crate::config::{Config, FlavorChoice, Privilege, UserConfig};
+use crate::config::{Config, FlavorChoice};
 use crate::conflicts::{Finder, Sources};
 use crate::fault;
 use crate::http;
@@ -28,8 +29,7 @@ use crate::receiver::{
 };
 use crate::relay_log::recover::Recovered;
 use crate::relay_log::{
-    Condition, LogOptions, RelayLog, ReplicaAcknowledgements, ReplicaWait, RetentionOptions,
-    bridge, purge,
+    Condition, LogOptions, RelayLog, ReplicaAcknowledgements, ReplicaWait, bridge, purge,
 };
 use crate::sender::{self, Replicas};
 use crate::status::{Parts, Report, SourceParts};
@@ -42,11 +42,15 @@ const QUEUE_KIB: u32 = 16 * 1024;
 const RESERVE_LEN: u64 = 8 * 1024 * 1024;
 
 impl Relay {
-    /// Runs until `shutdown` is true, then stops the stages.
+    /// Runs until `shutdown` is true, then stops the stages. `hangup` is notified of each SIGHUP.
     ///
     /// # Errors
     /// When the log cannot be created, has failed, or a stage ended unexpectedly.
-    pub async fn run(self, shutdown: watch::Receiver<bool>) -> Result<(), RelayError> {
+    pub async fn run(
+        self,
+        shutdown: watch::Receiver<bool>,
+        hangup: Arc<Notify>,
+    ) -> Result<(), RelayError> {
         self.announce();
         let pipeline = Pipeline::new(&self, shutdown.clone());
         let resumed = match self.recovered {
@@ -58,9 +62,17 @@ impl Relay {
         let log_slot = watch::Sender::new(log);
         let replicas = Arc::new(Replicas::new(pipeline.acknowledged.clone()));
         let mut supervisor = Supervisor::new(shutdown.clone());
+        let reloader = Arc::new(Reloader::new(
+            self.config.clone(),
+            self.sender,
+            pipeline.parts.clone(),
+            log_slot.subscribe(),
+        ));
+        let reloading = reload::at_signals(reloader.clone(), hangup, shutdown.clone());
+        supervisor.spawn(Stage::Reload, until_stopped(reloading));
         let accepting = sender::run(
             self.listener,
-            Arc::new(self.sender),
+            reloader.sender.subscribe(),
             log_slot.subscribe(),
             replicas.clone(),
             source_rows(pipeline.parts.clone(), log_slot.subscribe()),
@@ -84,7 +96,8 @@ impl Relay {
             let answering = http::serve(listener, token, report.clone(), shutdown.clone());
             supervisor.spawn(Stage::HttpLoop, until_stopped(answering));
         }
-        let adoption = Adoption::new(adoption_options(&self.config), log_slot.subscribe());
+        let options = adoption_options(&self.config, reloader.replica_user.subscribe());
+        let adoption = Adoption::new(options, log_slot.subscribe());
         let answering = Answering {
             report,
             data_dir: self.data_dir.path().to_owned(),
@@ -93,6 +106,7 @@ impl Relay {
             conflicts: pipeline.parts.conflicts.clone(),
             disconnect_replicas: Arc::new(move || connected.disconnect_replicas()),
             forget: Arc::new(forget),
+            reload: Arc::new(move || reloader.reload()),
         };
         let answering = admin::serve(self.admin, answering, shutdown.clone());
         supervisor.spawn(Stage::AdminLoop, until_stopped(answering));
@@ -144,13 +158,11 @@ fn started(recovered: &Recovered) -> Vec<String> {
     started.map(|(name, _)| name.to_string()).collect()
 }
 
-fn adoption_options(config: &Config) -> AdoptionOptions {
-    let mut users = config.users.iter();
-    let replicates = |user: &&UserConfig| user.privileges.contains(&Privilege::Replication);
+fn adoption_options(config: &Config, user: watch::Receiver<Option<String>>) -> AdoptionOptions {
     AdoptionOptions {
         server_id: config.relay.server_id,
         listen: config.relay.listen.clone(),
-        user: users.find(replicates).map(|user| user.name.clone()),
+        user,
         sources: config.sources.clone(),
     }
 }
@@ -197,7 +209,7 @@ impl Pipeline {
             started: Instant::now(),
             sources: sources.collect(),
             acknowledged: acknowledged.clone(),
-            alert: config.alert,
+            alert: Mutex::new(config.alert),
             // One source cannot be in conflict.
             conflicts: (config.relay.detect_conflicts && config.sources.len() > 1)
                 .then(Arc::default),
@@ -230,12 +242,7 @@ impl Pipeline {
                 max_size: config.log.max_size,
                 sync: config.log.sync,
                 source_names: source_names(config),
-                retention: RetentionOptions {
-                    expire_after: config.log.expire_after,
-                    max_total_size: config.log.max_total_size,
-                    keep_for_replicas: config.log.keep_for_replicas,
-                    max_file_size: config.log.max_size,
-                },
+                retention: retention_options(&config.log),
                 reserve: RESERVE_LEN,
                 stopping: Arc::new(AtomicBool::new(false)),
             },

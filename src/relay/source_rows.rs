@@ -58,6 +58,6 @@ fn row(number: usize, source: &SourceParts, state: Option<&LogState>) -> SourceR
                 at: error.at,
             }),
         tls: config.tls.clone(),
-        filter: config.filter.clone(),
+        filter: config.filter.current().as_ref().clone(),
     }
 }

@@ -40,6 +40,8 @@ pub(super) enum Stage {
     ControlConnection(String),
     /// Removes old log files.
     Retention,
+    /// Reloads the configuration at SIGHUP.
+    Reload,
     /// Writes the relay log.
     LogThread,
     /// Finds conflicts of the sources.
@@ -59,6 +61,7 @@ impl fmt::Display for Stage {
                 write!(f, "the control connection of source \"{source}\"")
             }
             Stage::Retention => f.write_str("the removal of old log files"),
+            Stage::Reload => f.write_str("the reload of the configuration"),
             Stage::LogThread => f.write_str("the log thread"),
             Stage::ConflictFinder => f.write_str("the detection of conflicts"),
         }

@@ -381,7 +381,7 @@ pub fn remove_without_target(log_dir: &LogDir, files: &[u64]) -> Result<(), LogE
     {
         let path = log_dir.dir.join(name(*number));
         tracing::info!(
-            "{} is removed: the file that it leads to was",
+            "{}: removed, because the log file that it leads to was removed",
             path.display()
         );
         data_file::remove(&path).map_err(|cause| LogError::io("remove", &path, cause))?;
@@ -409,7 +409,7 @@ pub fn remove_useless(log_dir: &LogDir, files: &[u64]) -> Result<(), LogError> {
     }
     for path in useless {
         tracing::info!(
-            "{} is removed: it leads to no file of the log",
+            "{}: removed, because it is incomplete or leads to no log file",
             path.display()
         );
         data_file::remove(&path).map_err(|cause| LogError::io("remove", &path, cause))?;

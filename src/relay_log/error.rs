@@ -22,7 +22,7 @@ pub enum LogError {
     },
     /// The list of log files has an unexpected line.
     #[error(
-        "{}, line {line}: {found:?} is not the next file of the log {basename:?}; restore the list",
+        "{}, line {line}: found {found:?}, expected {expected:?}; restore the list (one file name per line, without gaps)",
         path.display()
     )]
     List {
@@ -32,8 +32,8 @@ pub enum LogError {
         line: usize,
         /// The line's text.
         found: String,
-        /// The configured base name.
-        basename: String,
+        /// The name of the next file.
+        expected: String,
     },
     /// The list of log files is older than the log.
     #[error(
@@ -49,8 +49,7 @@ pub enum LogError {
     },
     /// A directory holds no relay log, or more than one.
     #[error(
-        "{} has {lists} files NAME.index, the list of a relay log's files, expected one; name the \
-         data_dir of one relay",
+        "{}: found {lists} lists of log files (*.index), expected 1; name the data_dir of one relay",
         path.display()
     )]
     NotOneLog {

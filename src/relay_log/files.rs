@@ -106,11 +106,15 @@ impl LogDir {
                 .file_number(name)
                 .filter(|number| numbers.last().is_none_or(|last| last + 1 == *number));
             let Some(number) = number else {
+                let expected = match numbers.last() {
+                    Some(last) => self.file_name(last + 1),
+                    None => format!("{}.NNNNNN", self.basename),
+                };
                 return Err(LogError::List {
                     path,
                     line: line + 1,
                     found: entry.chars().take(80).collect(),
-                    basename: self.basename.clone(),
+                    expected,
                 });
             };
             numbers.push(number);

@@ -3,7 +3,7 @@
 use super::cursor::Cursor;
 use super::event_info;
 use super::sql::Token;
-use super::sql_errors::missing_privilege;
+use super::sql_errors::missing_user_privilege;
 use super::statement_context::StatementContext;
 use crate::binlog::fields::EventError;
 use crate::binlog::{EventHeader, EventType, HEADER_LEN};
@@ -86,10 +86,11 @@ pub fn parse(
         return Ok(None);
     }
     if !context.caller.privileges.replication && !context.caller.privileges.admin {
-        return Err(missing_privilege(match context.relay.flavor {
+        let on_servers = match context.relay.flavor {
             Flavor::MySql => "REPLICATION SLAVE",
             Flavor::MariaDb => "BINLOG MONITOR",
-        }));
+        };
+        return Err(missing_user_privilege(on_servers, "replication"));
     }
     // MySQL ignores LIMIT 0; MariaDB checks the limit after the first row.
     left = match (left, context.relay.flavor) {

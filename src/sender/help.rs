@@ -16,7 +16,8 @@ const TOPICS: &[(&str, &str)] = &[
     ),
     (
         "The relay log",
-        "SHOW MASTER STATUS, SHOW BINARY LOGS, SHOW BINLOG EVENTS; files: `binrelay dump`, `binrelay verify`",
+        "SHOW MASTER STATUS, SHOW BINARY LOGS, SHOW BINLOG EVENTS, PURGE BINARY LOGS, FLUSH BINARY LOGS; files: \
+         `binrelay dump`, `binrelay verify`",
     ),
     (
         "Replicas and clients",
@@ -24,7 +25,8 @@ const TOPICS: &[(&str, &str)] = &[
     ),
     (
         "Settings and counters",
-        "SHOW VARIABLES, SHOW STATUS, SHOW GRANTS, SELECT of variables and functions",
+        "SHOW VARIABLES, SHOW STATUS, SHOW GRANTS, SHOW DATABASES, SHOW WARNINGS, SHOW ERRORS, SELECT of variables \
+         and functions",
     ),
 ];
 

@@ -8,7 +8,7 @@ use super::answer::Answer;
 use super::cursor::Cursor;
 use super::source_rows::SourceRow;
 use super::sql::Token;
-use super::sql_errors::{missing_privilege, syntax_error};
+use super::sql_errors::{missing_user_privilege, syntax_error};
 use super::statement_context::StatementContext;
 use crate::binlog::format_description::version_numbers;
 use crate::flavor::Flavor;
@@ -58,11 +58,12 @@ pub fn show(
     }
     if !context.caller.privileges.sees_status() {
         let numbers = version_numbers(context.relay.version);
-        return Err(missing_privilege(match flavor {
+        let on_servers = match flavor {
             Flavor::MySql => "SUPER, REPLICATION CLIENT",
             Flavor::MariaDb if numbers < (10, 5, 2) => "SUPER, REPLICATION CLIENT",
             Flavor::MariaDb => "SUPER, SLAVE MONITOR",
-        }));
+        };
+        return Err(missing_user_privilege(on_servers, "monitor"));
     }
     let mut rows = context.relay.sources.read();
     if let Some(name) = &request.channel {

@@ -170,7 +170,7 @@ impl Session {
                 () = killed(&mut kill) => return Ok(()),
                 () = stopping(&mut shutdown) => {
                     let text = "Server shutdown in progress";
-                    self.farewell(&ServerError::new(ER_SERVER_SHUTDOWN, text)).await;
+                    self.send_final_error(&ServerError::new(ER_SERVER_SHUTDOWN, text)).await;
                     return Ok(());
                 }
             };

@@ -9,7 +9,7 @@ use super::process_list;
 use super::replica_status;
 use super::replicas::Replica;
 use super::schema_shows;
-use super::sql_errors::missing_privilege;
+use super::sql_errors::missing_user_privilege;
 use super::statement_context::StatementContext;
 use super::status_counters;
 use super::variables::{self, Warning};
@@ -160,10 +160,11 @@ fn check_monitor(context: &StatementContext<'_>) -> Result<(), ServerError> {
     if context.caller.privileges.sees_status() {
         return Ok(());
     }
-    Err(missing_privilege(match context.relay.flavor {
+    let on_servers = match context.relay.flavor {
         Flavor::MySql => "SUPER, REPLICATION CLIENT",
         Flavor::MariaDb => "SUPER, BINLOG MONITOR",
-    }))
+    };
+    Err(missing_user_privilege(on_servers, "monitor"))
 }
 
 fn log_status(context: &StatementContext<'_>) -> Result<Answer, ServerError> {
@@ -227,10 +228,11 @@ fn log_files(context: &StatementContext<'_>) -> Result<Answer, ServerError> {
 
 fn replicas(context: &StatementContext<'_>, is_old: bool) -> Result<Answer, ServerError> {
     if !context.caller.privileges.sees_status() {
-        return Err(missing_privilege(match context.relay.flavor {
+        let on_servers = match context.relay.flavor {
             Flavor::MySql => "REPLICATION SLAVE",
             Flavor::MariaDb => "REPLICATION MASTER ADMIN",
-        }));
+        };
+        return Err(missing_user_privilege(on_servers, "monitor"));
     }
     let clients = context.caller.replicas.clients();
     let known = clients.iter().filter_map(|client| client.replica());

@@ -99,7 +99,7 @@ pub fn no_log_yet() -> ServerError {
     )
 }
 
-/// A missing privilege.
+/// A missing privilege that no account of the relay can have.
 pub fn missing_privilege(privileges: &str) -> ServerError {
     ServerError::new(
         ER_SPECIFIC_ACCESS_DENIED_ERROR,
@@ -108,4 +108,12 @@ pub fn missing_privilege(privileges: &str) -> ServerError {
              operation"
         ),
     )
+}
+
+/// A missing privilege, by the names that servers have for it. `name` is the one to set in the relay's configuration.
+pub fn missing_user_privilege(privileges: &str, name: &str) -> ServerError {
+    let mut error = missing_privilege(privileges);
+    let place = format!("; on binrelay, privileges = [\"{name}\"] of the [[user]]");
+    error.message.push_str(&place);
+    error
 }

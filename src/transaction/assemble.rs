@@ -137,6 +137,12 @@ impl Assembler {
         self.before_start = before_start;
     }
 
+    /// Applies `filter` to the transactions that follow. Call it outside a transaction, which has one filter as a whole.
+    pub fn set_filter(&mut self, filter: Filter) {
+        self.trim = Trim::new(filter.clone());
+        self.options.filter = filter;
+    }
+
     /// Whether a transaction has begun and not ended.
     pub fn is_in_transaction(&self) -> bool {
         self.boundary != Boundary::Outside
@@ -245,7 +251,7 @@ impl Assembler {
                 self.digest.more(part);
             }
             if large.is_kept() {
-                self.append(part)?;
+                self.append_part(part)?;
             }
         }
         self.large = Some(large);

@@ -173,8 +173,8 @@ fn every_advised_action_is_documented() {
         "src/cli/messages.md",
         "src/config/options.md",
         "src/cli/operation.md",
-        "src/receiver/semi_sync.md",
-        "src/sender/tools.md",
+        "src/cli/changes.md",
+        "src/cli/monitoring.md",
     ];
     let documentation: String = documents.map(read).concat();
     let sources = sources();

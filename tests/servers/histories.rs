@@ -62,26 +62,41 @@ async fn mysql_56_after_reset_master() {
 #[tokio::test(flavor = "multi_thread")]
 async fn mysql_without_gtids_lost_what_only_its_peer_had_sent() {
     if support::profile() == Profile::Long {
-        lost_what_its_peer_had_sent(Kind::MySql, Mode::MySqlNoGtids).await;
+        lost_what_its_peer_had_sent(Kind::MySql, Mode::MySqlNoGtids, 3).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn mysql_56_lost_what_only_its_peer_had_sent() {
     if support::profile() == Profile::Long {
-        lost_what_its_peer_had_sent(Kind::MySql56, Mode::MySqlNoGtids).await;
+        lost_what_its_peer_had_sent(Kind::MySql56, Mode::MySqlNoGtids, 3).await;
     }
 }
 
 /// M1 continues after the numbers that it has lost, so no GTID is used twice.
 #[tokio::test(flavor = "multi_thread")]
 async fn mariadb_by_slave_pos_skips_what_only_its_peer_had_sent() {
-    lost_what_its_peer_had_sent(Kind::MariaDb, Mode::MariaDbSlavePos).await;
+    lost_what_its_peer_had_sent(Kind::MariaDb, Mode::MariaDbSlavePos, 3).await;
+}
+
+/// M1 has assigned all GTIDs that it has lost to other transactions before the relay looks at it: it sends none of
+/// these, and its `gtid_executed` lacks nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn mysql_by_auto_position_assigns_again_what_only_its_peer_had_sent() {
+    lost_what_its_peer_had_sent(Kind::MySql, Mode::MySqlAutoPosition, 30).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mysql_56_by_auto_position_assigns_again_what_only_its_peer_had_sent() {
+    if support::profile() == Profile::Long {
+        lost_what_its_peer_had_sent(Kind::MySql56, Mode::MySqlAutoPosition, 30).await;
+    }
 }
 
 /// The relay cannot reach M1 while it writes what it loses later, so what it has received from M1 itself is still in
 /// M1's binlog.
-async fn lost_what_its_peer_had_sent(kind: Kind, mode: Mode) {
+/// After that it writes `again` transactions before it can be reached.
+async fn lost_what_its_peer_had_sent(kind: Kind, mode: Mode, again: u32) {
     let _turn = support::turn();
     let mut topology = start(kind, mode).await;
     let address = VirtualIp::of(topology.m1.port).await;
@@ -100,7 +115,9 @@ async fn lost_what_its_peer_had_sent(kind: Kind, mode: Mode) {
     restore_m1(&mut topology, copy.path()).await;
     if mode == Mode::MariaDbSlavePos {
         wait_for_gtids_of_peer(&topology).await;
-        insert(&topology.m1, 3).await;
+    }
+    if mode != Mode::MySqlNoGtids {
+        insert(&topology.m1, again).await;
     }
     address.move_to(topology.m1.port);
     insert(&topology.m1, 3).await;

@@ -59,6 +59,7 @@ mod random_histories;
 #[cfg(any(has_mysql_5_5, has_mysql_5_7))]
 mod real_old_servers;
 mod refusals;
+mod reload;
 mod repeated_copies;
 mod retention;
 mod runtime_errors;

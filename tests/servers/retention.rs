@@ -15,13 +15,40 @@ use crate::support::servers::{Kind, REPL_PASSWORD, REPL_USER, Server, UNPRIVILEG
 use crate::support::topology::{Mode, Topology, TopologyOptions};
 use crate::support::{self, Profile};
 
-/// `max_size` and `max_total_size`: more than what a replica may not have received (16 MiB).
-const FILE: u64 = 64 * 1024;
+/// `max_total_size`: more than what a replica may not have received (16 MiB).
 const TOTAL: u64 = 24 * 1024 * 1024;
-/// As many files are written before all servers must have them: what they need is always less than `TOTAL`.
-const STEP: u64 = 60;
-/// Bytes of one transaction's row: each begins a file.
-const ROW: usize = 96 * 1024;
+
+/// How much is written.
+#[derive(Clone, Copy)]
+struct Sizes {
+    /// `max_size`.
+    file: u64,
+    /// Bytes of one transaction's row: each begins a file.
+    row: u64,
+    /// How many files are begun while both replicas follow.
+    rotations: u64,
+    /// As many files are written before all servers must have them: what they need is always less than `TOTAL`.
+    step: u64,
+}
+
+impl Sizes {
+    fn of_profile() -> Sizes {
+        match support::profile() {
+            Profile::Gate => Sizes {
+                file: 128 * 1024,
+                row: 192 * 1024,
+                rotations: 150,
+                step: 30,
+            },
+            Profile::Long => Sizes {
+                file: 64 * 1024,
+                row: 96 * 1024,
+                rotations: 10_000,
+                step: 60,
+            },
+        }
+    }
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn mysql_old_files_are_removed() {
@@ -45,15 +72,12 @@ async fn mariadb_old_files_are_removed() {
 
 async fn remove_under_load(mode: Mode, kind: Kind) {
     let _one_at_a_time = support::exclusive();
-    let rotations = match support::profile() {
-        Profile::Gate => 300,
-        Profile::Long => 10_000,
-    };
+    let sizes = Sizes::of_profile();
     let mut topology = Topology::start(TopologyOptions {
         master_kind: kind,
         replica_kind: kind,
         log_extra: vec![
-            format!("max_size = {FILE}"),
+            format!("max_size = {}", sizes.file),
             format!("max_total_size = {TOTAL}"),
             "keep_for_replicas = \"1h\"".to_owned(),
         ],
@@ -70,20 +94,20 @@ async fn remove_under_load(mode: Mode, kind: Kind) {
     }
     topology.settle(60).await;
     // 1. Both replicas follow: the log is bounded, and begins later and later.
-    for _ in 0..rotations / STEP {
-        write(&topology, STEP).await;
+    for _ in 0..sizes.rotations / sizes.step {
+        write(&topology, sizes, sizes.step).await;
         topology.settle(120).await;
     }
     let begun = first_file(&topology.relay);
-    let fit = TOTAL / ROW as u64;
+    let fit = TOTAL / sizes.row;
     assert!(
-        begun > rotations.saturating_sub(fit),
+        begun > sizes.rotations.saturating_sub(fit),
         "{mode}: the log begins with file {begun}"
     );
     // 2. One was stopped: what it needs is kept.
     let (_, stop, start) = statements(kind);
     topology.replicas[1].sql(stop).await;
-    write(&topology, 16).await;
+    write(&topology, sizes, 16).await;
     let before = first_file(&topology.relay);
     check_purge(&topology, kind, before).await;
     topology.replicas[1].sql(start).await;
@@ -91,7 +115,7 @@ async fn remove_under_load(mode: Mode, kind: Kind) {
     // 3. Nothing needs the old files any more: they are removed; who asks for them is refused.
     let kept = log_names(&topology.relay, kind);
     let last = kept.last().expect("a file").clone();
-    write(&topology, 16).await;
+    write(&topology, sizes, 16).await;
     topology.settle(60).await;
     let statement = format!("PURGE BINARY LOGS TO '{last}'; SHOW WARNINGS");
     let warnings = admin(&topology.relay, kind, &statement);
@@ -109,7 +133,7 @@ async fn remove_under_load(mode: Mode, kind: Kind) {
     let files = log_names(&topology.relay, kind).len();
     admin(&topology.relay, kind, "FLUSH BINARY LOGS; FLUSH LOGS");
     assert_eq!(log_names(&topology.relay, kind).len(), files + 2);
-    write(&topology, 16).await;
+    write(&topology, sizes, 16).await;
     topology.settle(60).await;
     topology.assert_replicas_equal_m1().await;
     topology.relay.assert_running();
@@ -128,15 +152,15 @@ fn statements(kind: Kind) -> (&'static str, &'static str, &'static str) {
 }
 
 /// Writes on both masters until the relay's log has been rotated so often; the disk stays bounded.
-async fn write(topology: &Topology, rotations: u64) {
+async fn write(topology: &Topology, sizes: Sizes, rotations: u64) {
     let transactions = rotations / 2;
-    let writes = [&topology.m1, &topology.m2].map(|master| write_on(master, transactions));
+    let writes = [&topology.m1, &topology.m2].map(|master| write_on(master, sizes, transactions));
     let watching = async {
         loop {
             tokio::time::sleep(Duration::from_millis(200)).await;
             let size = size(&topology.relay);
             // What is written between two checks.
-            assert!(size < TOTAL + 128 * FILE, "{size} bytes");
+            assert!(size < TOTAL + 8 * 1024 * 1024, "{size} bytes");
         }
     };
     let [first, second] = writes;
@@ -146,14 +170,14 @@ async fn write(topology: &Topology, rotations: u64) {
     }
 }
 
-async fn write_on(master: &Server, transactions: u64) {
+async fn write_on(master: &Server, sizes: Sizes, transactions: u64) {
     let mut conn = master.connect().await;
     let table = format!("kept_{}", master.options.server_id);
     for number in 0..transactions {
-        let letter = char::from(b'a' + (number % 26) as u8);
         let sql = format!(
-            "REPLACE INTO test.{table} VALUES ({}, REPEAT('{letter}', {ROW}))",
-            number % 20
+            "REPLACE INTO test.{table} VALUES ({}, CONCAT(UUID(), REPEAT('x', {})))",
+            number % 20,
+            sizes.row
         );
         conn.query_drop(sql)
             .await
@@ -254,7 +278,7 @@ async fn check_purge(topology: &Topology, kind: Kind, first: u64) {
     assert!(log_names(relay, kind).len() > 1, "from {first}");
     let status: Value = relay.status();
     let log_bytes = status["relay"]["log_bytes"].as_u64().expect("a number");
-    assert!(log_bytes.abs_diff(size(relay)) < FILE, "{log_bytes}");
+    assert!(log_bytes.abs_diff(size(relay)) < 64 * 1024, "{log_bytes}");
     assert!(status["relay"]["disk_free_bytes"].as_u64().is_some());
 }
 

@@ -78,7 +78,7 @@ async fn check(kind: Kind, mode: Mode) {
     }
 }
 
-/// Another `start` has no effect: `run` and `check` warn of it.
+/// Another `start` is ignored: `run` and `check` warn of it.
 async fn warn_of_another_start(relay: &mut Relay) {
     let former = relay.options.sources.clone();
     let mut sources = former.clone();
@@ -86,7 +86,7 @@ async fn warn_of_another_start(relay: &mut Relay) {
     relay.terminate();
     relay.restart_with(sources);
     relay.wait_streaming().await;
-    let warning = "start = \"latest\" has no effect";
+    let warning = "start = \"latest\" is ignored";
     assert!(relay.log().contains(warning), "{}", relay.log());
     let config = relay.config();
     let output = run_binrelay(&["check", "--config", config.to_str().unwrap()]);

@@ -144,7 +144,7 @@ async fn tables_of_another_masters_sessions_live_on() {
     let refused = |status: &serde_json::Value| {
         let m1 = &status["sources"][0];
         let error = m1["last_error"].to_string();
-        m1["state"] == "failed" && error.contains("has the number of a session that ended")
+        m1["state"] == "failed" && error.contains("reuses the thread_id of a session that ended")
     };
     topology
         .relay

@@ -11,7 +11,7 @@ use crate::rust_text::{Token, tokens};
 /// logs through the stages before.
 const TESTS: &[(&str, &str)] = &[
     ("merge", "filter"),
-    ("log_thread", "flavor config filter"),
+    ("log_thread", "flavor config data_file filter"),
     ("sender", "filter log_thread"),
     ("inspect", "config filter log_thread"),
     ("conflicts", "gtid"),
@@ -41,11 +41,14 @@ const STREET: &[(&str, &str)] = &[
         "transaction",
         "flavor data_file gtid binlog identity position filter",
     ),
-    ("merge", "flavor gtid binlog identity position transaction"),
+    (
+        "merge",
+        "flavor utc gtid binlog identity position transaction",
+    ),
     // Of `config` only the sync policy, of `merge` what it carries over and decides.
     (
         "relay_log",
-        "flavor config gtid binlog identity position data_file atomic_file transaction merge",
+        "flavor fault config gtid binlog identity position data_file atomic_file transaction merge",
     ),
     (
         "log_thread",
@@ -54,7 +57,7 @@ const STREET: &[(&str, &str)] = &[
     ("connection", "flavor secret tls protocol"),
     (
         "receiver",
-        "flavor fault secret tls config gtid protocol binlog identity position data_file atomic_file filter \
+        "flavor fault secret utc tls config gtid protocol binlog identity position data_file atomic_file filter \
          transaction merge relay_log log_thread connection",
     ),
     (

@@ -187,7 +187,7 @@ impl Writing<'_> {
         let Some(slave_pos) = self.slave_pos else {
             let last: Vec<String> = last.map(ToString::to_string).collect();
             return vec![format!(
-                "-- SET GLOBAL gtid_slave_pos to its value with these GTIDs instead of those of their domains: {}",
+                "-- Set gtid_slave_pos: take its present value, and for each of these domains replace the GTID by: {}",
                 last.join(",")
             )];
         };

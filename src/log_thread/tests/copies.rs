@@ -114,8 +114,8 @@ fn mysql_transaction_with_another_commit_time_is_refused() {
             "was assigned twice",
             "from m0, ending at bin.000001:",
             "relay-bin.000001:",
-            "committed at 1700000000.000007",
-            "committed at 1700000000.000008",
+            "committed at 2023-11-14T22:13:20.000007Z",
+            "committed at 2023-11-14T22:13:20.000008Z",
         ] {
             assert!(error.contains(part), "{part}: {error}");
         }
@@ -153,8 +153,8 @@ fn mariadb_copies_may_have_another_commit_time_within_the_transaction() {
     }
     let error = pair.arrive(1, mariadb(80, 1, [LATE + 1; 3])).unwrap_err();
     assert!(error.contains("0-80-1 was assigned twice"), "{error}");
-    let times = format!("logged from {EARLY} to {LATE}");
-    assert!(error.contains(&times), "{error}");
+    let times = "logged from 2023-11-14T21:56:40Z to 2023-11-14T22:30:00Z";
+    assert!(error.contains(times), "{error}");
     assert!(pair.arrive(1, mariadb(80, 1, [EARLY - 1; 3])).is_err());
 }
 

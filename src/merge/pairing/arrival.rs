@@ -1,6 +1,7 @@
 //! A transaction without a GTID that arrives, and how it is classified.
 
 use crate::identity::Fingerprint;
+use crate::utc;
 
 /// A transaction without a GTID that arrives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,8 +42,9 @@ pub enum Paired {
 pub enum Unaligned {
     /// A peer has a transaction of the origin that the origin's own binlog does not have.
     #[error(
-        "it follows another transaction of the same server, with timestamp {missing_timestamp}, \
-         that is in a peer's binlog but not in this server's own"
+        "it follows another transaction of the same server, from {}, that is in a peer's binlog but not in \
+         this server's own",
+        utc::unix_seconds(*missing_timestamp)
     )]
     Missing {
         /// When the missing transaction began, in seconds since 1970.
@@ -51,8 +53,9 @@ pub enum Unaligned {
     /// One server logged transactions of one origin and one second as statements, another as rows,
     /// and their numbers differ.
     #[error(
-        "one binlog holds more of its server's transactions with timestamp {timestamp} than the \
-         other, and they cannot be matched because one server logs statements and the other rows"
+        "one binlog holds more of its server's transactions from {} than the other, and they cannot be matched \
+         because one server logs statements and the other rows",
+        utc::unix_seconds(*timestamp)
     )]
     Ambiguous {
         /// The second, since 1970.

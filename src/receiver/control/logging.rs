@@ -33,7 +33,7 @@ impl ControlConnection {
                 "binlog_format" => settings.binlog_format = Some(value),
                 "binlog_row_image" => settings.row_image = Some(value),
                 "sync_binlog" => settings.sync_binlog = value.parse().ok(),
-                _ => settings.wait_point = Some(value),
+                name => settings.wait_point = Some((name.to_owned(), value)),
             }
         }
         Ok(settings)

@@ -5,7 +5,8 @@ use super::source::{FakeSource, Plan, Then};
 use super::*;
 use crate::binlog::{EventType, event};
 use crate::receiver::connect::connect;
-use crate::receiver::history::{verify_executed, verify_last};
+use crate::receiver::history::verify_last;
+use crate::receiver::own_gtids::verify_executed;
 
 const FLAVORS: [Flavor; 2] = [Flavor::MySql, Flavor::MariaDb];
 

@@ -1,6 +1,6 @@
 //! Why a record of a commit index cannot be read.
 
-use super::VERSION;
+use super::{OLDEST_VERSION, VERSION};
 
 /// Why a record cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -14,7 +14,7 @@ pub enum RecordError {
         computed: u32,
     },
     /// A kind that this version does not know.
-    #[error("unknown record kind {0}, expected 1 to 19")]
+    #[error("unknown record kind {0}, expected 1 to 24")]
     Kind(u8),
     /// A kind that does not occur in a log of this flavor.
     #[error("record kind {kind} does not occur in {log}")]
@@ -47,7 +47,7 @@ pub enum RecordError {
     Magic,
     /// Another version wrote it.
     #[error(
-        "commit index format {0}, but this version of binrelay reads format {VERSION}; use the \
+        "commit index format {0}, but this version of binrelay reads formats {OLDEST_VERSION} to {VERSION}; use the \
          version that wrote it, or move data_dir away and seed the replicas again"
     )]
     Version(u16),

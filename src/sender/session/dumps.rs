@@ -15,7 +15,7 @@ use crate::sender::dump_output::DumpEnd;
 use crate::sender::dump_request::{DumpRequest, DumpStart, find_start, is_semi_sync};
 use crate::sender::known::{described, received_up_to, remember, save};
 use crate::sender::replicas::Replica;
-use crate::sender::sql_errors::{missing_privilege, no_log_yet};
+use crate::sender::sql_errors::{missing_user_privilege, no_log_yet};
 use crate::sender::stream::{self, DumpContext};
 
 /// A longer `report_host` is truncated to this many characters.
@@ -67,6 +67,7 @@ impl Session {
             report_port: registered.map_or(0, |known| known.report_port),
             is_semi_sync: is_semi_sync(&self.variables),
             by_gtid_set: request.set.is_some(),
+            reads_once: request.ends_at_the_end(),
             ..Replica::default()
         }
     }
@@ -75,11 +76,12 @@ impl Session {
     pub(super) async fn dump(&mut self, request: DumpRequest) -> Result<Flow, ConnectionError> {
         self.connection.set_phase(Phase::Stream);
         if !self.privileges.replication {
-            self.farewell(&missing_privilege("REPLICATION SLAVE")).await;
+            self.send_final_error(&missing_user_privilege("REPLICATION SLAVE", "replication"))
+                .await;
             return Ok(Flow::End);
         }
         let Some(log) = self.environment.log() else {
-            self.farewell(&no_log_yet()).await;
+            self.send_final_error(&no_log_yet()).await;
             return Ok(Flow::End);
         };
         let client = self.registration.client.clone();
@@ -95,7 +97,7 @@ impl Session {
             Ok(start) => start,
             Err(error) => {
                 tracing::warn!(peer = self.connection.peer_name(), %error, "dump refused");
-                self.farewell(&error).await;
+                self.send_final_error(&error).await;
                 return Ok(Flow::End);
             }
         };
@@ -146,7 +148,7 @@ impl Session {
             }
             DumpEnd::Refused(error) => {
                 tracing::warn!(peer, %error, "dump ended");
-                self.farewell(&error).await;
+                self.send_final_error(&error).await;
             }
         }
         Ok(Flow::End)

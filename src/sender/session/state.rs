@@ -103,7 +103,7 @@ impl Session {
     }
 
     /// Sends the final packet; the client may already be gone.
-    pub(super) async fn farewell(&mut self, error: &ServerError) {
+    pub(super) async fn send_final_error(&mut self, error: &ServerError) {
         let _ = timeout(FAREWELL_TIMEOUT, self.connection.write_error(error)).await;
     }
 }

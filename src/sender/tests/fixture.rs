@@ -263,7 +263,7 @@ impl TestSender {
             host: host_names(),
             accounts: Arc::new(Accounts::new(
                 vec![account("repl", true), account("nobody", false)],
-                PasswordKey::open(dir.path()).unwrap(),
+                PasswordKey::open(dir.path()).unwrap().into(),
             )),
             tls: server_config(None, dir.path()).unwrap(),
             require_tls: false,
@@ -283,7 +283,7 @@ impl TestSender {
         let (shutdown, stop) = watch::channel(false);
         let task = tokio::spawn(crate::sender::run(
             listener,
-            Arc::new(options),
+            tokio::sync::watch::Sender::new(Arc::new(options)).subscribe(),
             log_slot,
             replicas.clone(),
             SourceRows::new(Vec::new),

@@ -54,7 +54,7 @@ impl Assembler {
         checksummed: bool,
     ) -> Result<(), TransactionError> {
         if checksummed {
-            return self.append(event);
+            return self.append_verified(event);
         }
         self.append(&counting_checksum(header).encode())?;
         self.append(event::body(event, false))?;
@@ -62,12 +62,31 @@ impl Assembler {
     }
 
     pub(super) fn append(&mut self, bytes: &[u8]) -> Result<(), TransactionError> {
-        if self.body.len() + bytes.len() as u64 > TRANSACTION_LEN_MAX {
-            return Err(TransactionError::TooLarge);
+        self.check_len(bytes)?;
+        let appended = self.body.append(bytes);
+        appended.map_err(|cause| self.body_error(cause))
+    }
+
+    /// Appends bytes of an event as it was received. The transaction is abandoned if its checksum does not match.
+    pub(super) fn append_verified(&mut self, bytes: &[u8]) -> Result<(), TransactionError> {
+        self.check_len(bytes)?;
+        let appended = self.body.append_verified(bytes);
+        appended.map_err(|cause| self.body_error(cause))
+    }
+
+    /// Appends a part of an event that is kept and arrives in parts.
+    pub(super) fn append_part(&mut self, part: &[u8]) -> Result<(), TransactionError> {
+        match self.format.checksum {
+            Checksum::Crc32 => self.append_verified(part),
+            Checksum::None => self.append(part),
         }
-        self.body
-            .append(bytes)
-            .map_err(|cause| self.body_error(cause))
+    }
+
+    fn check_len(&self, bytes: &[u8]) -> Result<(), TransactionError> {
+        match self.body.len() + bytes.len() as u64 > TRANSACTION_LEN_MAX {
+            true => Err(TransactionError::TooLarge),
+            false => Ok(()),
+        }
     }
 
     pub(super) fn body_error(&self, cause: BodyError) -> TransactionError {
