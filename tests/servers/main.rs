@@ -75,7 +75,6 @@ mod start_of_a_file;
 mod starts;
 mod statements;
 mod temporary_tables;
-mod trade;
 #[cfg(has_mysql_5_7)]
 mod two_relays;
 mod until_gtid;
