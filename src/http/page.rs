@@ -17,7 +17,7 @@ impl Page {
         let (script, style) = (hash_of("script"), hash_of("style"));
         Self {
             policy: format!(
-                "default-src 'none'; connect-src 'self'; script-src {script}; style-src {style}; \
+                "default-src 'none'; connect-src 'self'; img-src data:; script-src {script}; style-src {style}; \
                  base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
             ),
         }

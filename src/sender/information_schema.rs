@@ -124,7 +124,7 @@ fn empty(mut cursor: Cursor<'_>) -> Option<Answer> {
     cursor.eat("FROM").then_some(Answer::Rows { columns, rows })
 }
 
-/// `SELECT … FROM … [WHERE …] [GROUP BY …] [LIMIT n]`.
+/// `SELECT … FROM … [WHERE …] [GROUP BY …] [ORDER BY NULL] [LIMIT n]`.
 fn select_rows(
     text: &str,
     mut cursor: Cursor<'_>,
@@ -161,6 +161,10 @@ fn select_rows(
                 break;
             }
         }
+    }
+    // No order is wanted; others are not supported.
+    if cursor.eat_words(&["ORDER", "BY"]) && !cursor.eat("NULL") {
+        return Ok(None);
     }
     let mut limit = usize::MAX;
     if cursor.eat("LIMIT") {

@@ -10,6 +10,7 @@ use super::information_schema;
 use super::kill;
 use super::purge_statement;
 use super::relay_view::RelayView;
+use super::schema_shows;
 use super::select_list::alias;
 use super::set_statement;
 use super::shows;
@@ -83,6 +84,7 @@ pub fn answer(
                 };
                 return Err(unknown_database(name));
             }
+            "DESCRIBE" | "DESC" => return Err(schema_shows::table_error(&mut cursor)),
             "COMMIT" | "ROLLBACK" | "BEGIN" | "START" | "PING" | "DO"
                 if is_harmless(word, cursor.clone()) =>
             {

@@ -2,13 +2,13 @@
 
 use super::answer::Answer;
 use super::binlog_events;
-use super::budget::PATTERN_LENGTH_MAX;
 use super::cursor::Cursor;
 use super::grants;
+use super::name_filter::NameFilter;
 use super::process_list;
 use super::replica_status;
 use super::replicas::Replica;
-use super::sql::{Token, matches_like};
+use super::schema_shows;
 use super::sql_errors::missing_user_privilege;
 use super::statement_context::StatementContext;
 use super::status_counters;
@@ -31,19 +31,24 @@ pub fn show(text: &str, mut cursor: Cursor<'_>, context: &StatementContext<'_>) 
     if let Some(answer) = replica_status::show(text, &mut cursor, context)? {
         return Ok(Some(answer));
     }
+    if let Some(answer) = schema_shows::show(&mut cursor, context)? {
+        return Ok(Some(answer));
+    }
     let _scope = cursor.eat("GLOBAL") || cursor.eat("SESSION") || cursor.eat("LOCAL");
     let _full = cursor.eat("FULL");
     if cursor.eat("VARIABLES") {
-        return Ok(name_filter(&mut cursor, "Variable_name").map(|filter| {
-            let all = variables::all(&context.relay, context.variables);
-            let shown = all
-                .iter()
-                .map(|variable| (variable.name.to_owned(), variables::shown_value(variable)));
-            filtered(shown.collect(), &filter)
-        }));
+        return Ok(
+            NameFilter::read(&mut cursor, "Variable_name").map(|filter| {
+                let all = variables::all(&context.relay, context.variables);
+                let shown = all
+                    .iter()
+                    .map(|variable| (variable.name.to_owned(), variables::shown_value(variable)));
+                filtered(shown.collect(), &filter)
+            }),
+        );
     }
     if cursor.eat("STATUS") {
-        return Ok(name_filter(&mut cursor, "Variable_name")
+        return Ok(NameFilter::read(&mut cursor, "Variable_name")
             .map(|filter| filtered(status_counters::all(context), &filter)));
     }
     let log_status_names: [&[_]; 3] = [
@@ -115,8 +120,6 @@ fn about_the_server(cursor: &mut Cursor<'_>, context: &StatementContext<'_>) -> 
             ("License", Text),
         ];
         (columns, None)
-    } else if cursor.eat("DATABASES") || cursor.eat("SCHEMAS") {
-        (&[("Database", Text)], None)
     } else {
         return None;
     };
@@ -140,68 +143,10 @@ fn warnings(warnings: &[Warning]) -> Answer {
     Answer::rows(&columns, warnings.iter().map(row).collect())
 }
 
-/// The names that a statement selects.
-enum NameFilter {
-    All,
-    Like(String),
-    OneOf(Vec<String>),
-}
-
-/// `LIKE 'pattern'`, `WHERE name = '…'`, `WHERE name IN (…)`, `WHERE name LIKE '…'`, or nothing;
-/// `None` for anything else.
-fn name_filter(cursor: &mut Cursor<'_>, column: &str) -> Option<NameFilter> {
-    if cursor.is_done() {
-        return Some(NameFilter::All);
-    }
-    let mut names = Vec::new();
-    let is_like = if cursor.eat("LIKE") {
-        true
-    } else if cursor.eat_words(&["WHERE", column]) {
-        if cursor.eat("LIKE") {
-            true
-        } else if cursor.eat("IN") {
-            cursor.eat_symbol('(').then_some(())?;
-            loop {
-                names.push(text(cursor)?);
-                if !cursor.eat_symbol(',') {
-                    break;
-                }
-            }
-            (cursor.eat_symbol(')') && cursor.is_done()).then_some(())?;
-            return Some(NameFilter::OneOf(names));
-        } else {
-            cursor.eat_symbol('=').then_some(())?;
-            let mut more = true;
-            while more {
-                names.push(text(cursor)?);
-                more = cursor.eat_words(&["OR", column]) && cursor.eat_symbol('=');
-            }
-            return cursor.is_done().then_some(NameFilter::OneOf(names));
-        }
-    } else {
-        return None;
-    };
-    let pattern = text(cursor)?;
-    let is_like = is_like && pattern.len() <= PATTERN_LENGTH_MAX;
-    (is_like && cursor.is_done()).then_some(NameFilter::Like(pattern))
-}
-
-fn text(cursor: &mut Cursor<'_>) -> Option<String> {
-    match cursor.next()? {
-        Token::Text(text) => Some(text.clone()),
-        _ => None,
-    }
-}
-
 fn filtered(values: Vec<(String, String)>, filter: &NameFilter) -> Answer {
-    let is_wanted = |name: &str| match filter {
-        NameFilter::All => true,
-        NameFilter::Like(pattern) => matches_like(name, pattern),
-        NameFilter::OneOf(names) => names.iter().any(|wanted| wanted.eq_ignore_ascii_case(name)),
-    };
     let wanted = values
         .into_iter()
-        .filter(|(name, _)| is_wanted(name))
+        .filter(|(name, _)| filter.selects(name))
         .map(|(name, value)| vec![Some(name), Some(value)]);
     let columns = [
         ("Variable_name", ColumnKind::Text),

@@ -232,6 +232,8 @@ fn of_host(relay: &RelayView<'_>) -> Vec<Variable> {
         global("hostname", text(&host.host_name)),
         global("max_binlog_size", number(host.max_log_size)),
         global("port", number(host.port)),
+        // Failover managers ask: what was applied is not removed at once.
+        global("relay_log_purge", number(0)),
         global("report_host", text(&host.report_host)),
         global("report_port", number(host.report_port)),
         // There is none for SQL clients.
@@ -310,6 +312,7 @@ fn mysql_gtids(log: &RelayLog) -> Vec<Variable> {
 fn mariadb(relay: &RelayView<'_>) -> Vec<Variable> {
     let numbers = version_numbers(relay.version);
     let mut variables = vec![
+        local("default_master_connection", text("")),
         local("gtid_domain_id", number(0)),
         // What arrives from several sources is in the log once.
         global("gtid_ignore_duplicates", number(1)),
@@ -355,6 +358,7 @@ const SWITCHES: &[&str] = &[
     "log_slave_updates",
     "performance_schema",
     "read_only",
+    "relay_log_purge",
     "rpl_semi_sync_master_enabled",
     "rpl_semi_sync_source_enabled",
     "sql_auto_is_null",

@@ -15,6 +15,7 @@ mod advice;
 mod configuration;
 mod messages;
 mod monitoring;
+mod package;
 mod rust_literals;
 
 use std::fs;

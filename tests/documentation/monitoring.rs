@@ -88,7 +88,7 @@ fn lines_with<'a>(text: &'a str, key: &str) -> Vec<&'a str> {
     lines.filter(|line| line.starts_with(key)).collect()
 }
 
-/// `tools/trade run administration promtool` reads them as Prometheus does; see the test `trade`.
+/// `tools/trade run administration promtool` reads them as Prometheus does.
 #[test]
 fn dashboard_and_rules_are_complete() {
     let dashboard: Value =

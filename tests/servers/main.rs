@@ -55,6 +55,7 @@ mod network_faults;
 mod no_gtids;
 mod no_gtids_start;
 mod old_files;
+mod page;
 mod random_histories;
 #[cfg(any(has_mysql_5_5, has_mysql_5_7))]
 mod real_old_servers;

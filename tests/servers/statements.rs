@@ -1,6 +1,7 @@
 //! The statements that monitoring tools, failover managers and clients send: the relay's answer compared
 //! with that of a real server of the same kind, by columns, types and values.
 
+mod clients;
 mod list;
 
 use mysql_async::consts::ColumnType;
@@ -178,7 +179,7 @@ async fn compare(kind: Kind) {
     let mut theirs = source.connect().await;
     let mut ours = connect(&relay).await;
     let mut findings = Vec::new();
-    for (statement, rule) in STATEMENTS {
+    for (statement, rule) in STATEMENTS.iter().chain(clients::STATEMENTS) {
         let (ours, theirs) = (
             ask(&mut ours, statement).await,
             ask(&mut theirs, statement).await,

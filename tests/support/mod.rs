@@ -8,6 +8,7 @@
 )]
 
 pub mod binlog_text;
+pub mod browser;
 pub mod cross_database;
 pub mod directories;
 pub mod faulty_link;

@@ -39,6 +39,19 @@ pub fn tools_server(arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("tools/server prints UTF-8")
 }
 
+/// A program of a set of `tools/trade`, which is fetched if it is not in the cache.
+pub fn trade(set: &str, program: &str) -> Command {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/trade");
+    let status = Command::new(&script).args(["get", set]).status();
+    assert!(
+        status.as_ref().is_ok_and(ExitStatus::success),
+        "tools/trade get {set}: {status:?}"
+    );
+    let mut command = Command::new(script);
+    command.args(["run", set, program]);
+    command
+}
+
 /// Gets the servers that are not in the cache yet, which prints its progress.
 pub fn get(kinds: &[Kind]) {
     let names = kinds.iter().map(|kind| kind.name());
