@@ -1,4 +1,4 @@
-//! The unix socket that answers `binrelay status`, `continue`, `forget`, `position`, `attach`, `missing` and `conflicts`: each client sends one JSON
+//! The unix socket that answers `binrelay status`, `continue`, `forget`, `reload`, `position`, `attach`, `missing` and `conflicts`: each client sends one JSON
 //! object as a line, gets one as the answer, and the connection is closed. A client that sends nothing gets
 //! the status.
 
@@ -38,6 +38,8 @@ const CLIENTS_MAX: usize = 16;
 const WAITING_MAX: usize = 64;
 /// Time limit for recording that a replica is forgotten.
 const FORGET_TIMEOUT: Duration = Duration::from_secs(30);
+/// Time limit for reading the configuration and the files that it names.
+const RELOAD_TIMEOUT: Duration = Duration::from_secs(60);
 /// Time limit for a decision about a source.
 const CONTINUE_TIMEOUT: Duration = Duration::from_secs(120);
 
@@ -67,6 +69,8 @@ pub enum Request {
         /// Its server_id.
         server_id: u32,
     },
+    /// The configuration is read again; for a [`Reloaded`].
+    Reload,
 }
 
 /// The answer to a decision.
@@ -76,6 +80,23 @@ pub enum Decided {
     /// What was decided.
     Done(String),
     /// Why it was refused.
+    Refused(String),
+}
+
+/// The answer to a request to read the configuration again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reloaded {
+    /// It is in effect, but for what needs a restart: a line for each setting.
+    Done {
+        /// Settings that have changed.
+        changed: Vec<String>,
+        /// Settings that differ from those of the running relay until it is restarted.
+        restart: Vec<String>,
+        /// Settings that are allowed but probably not intended.
+        warnings: Vec<String>,
+    },
+    /// Nothing was changed: a line for each problem, with file, line and key.
     Refused(String),
 }
 
@@ -94,6 +115,8 @@ pub struct Answering {
     pub disconnect_replicas: Arc<dyn Fn() + Send + Sync>,
     /// Forgets the missing replicas with a server_id. It blocks.
     pub forget: Arc<dyn Fn(u32) -> Decided + Send + Sync>,
+    /// Reads the configuration again. It blocks.
+    pub reload: Arc<dyn Fn() -> Reloaded + Send + Sync>,
 }
 
 /// Whether the socket of a killed relay is at the path.
@@ -234,6 +257,11 @@ async fn answer(
             let forget = answering.forget.clone();
             let forgetting = tokio::task::spawn_blocking(move || forget(server_id));
             serde_json::to_vec(&forgetting.await.map_err(io::Error::other)?)?
+        }
+        Ok(Request::Reload) => {
+            let reload = answering.reload.clone();
+            let reloading = tokio::task::spawn_blocking(move || reload());
+            serde_json::to_vec(&reloading.await.map_err(io::Error::other)?)?
         }
         Err(error) => serde_json::to_vec(&Decided::Refused(format!(
             "the request cannot be read ({error}): use a client of the relay's version"
@@ -392,6 +420,14 @@ pub async fn ask_continue(
 pub async fn ask_to_forget(socket: &Path, server_id: u32) -> io::Result<Decided> {
     let limit = FORGET_TIMEOUT + ANSWER_TIMEOUT;
     exchange(socket, &Request::Forget { server_id }, limit).await
+}
+
+/// Has the relay at `socket` read its configuration again.
+///
+/// # Errors
+/// As [`ask`].
+pub async fn ask_to_reload(socket: &Path) -> io::Result<Reloaded> {
+    exchange(socket, &Request::Reload, RELOAD_TIMEOUT + ANSWER_TIMEOUT).await
 }
 
 /// Sends a request; returns the answer.

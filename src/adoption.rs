@@ -50,7 +50,7 @@ pub struct AdoptionOptions {
     /// `[relay] listen`, which names the relay's address.
     pub listen: String,
     /// The account that replicas use; `None` if none is configured.
-    pub user: Option<String>,
+    pub user: watch::Receiver<Option<String>>,
     /// The sources' numbers and settings.
     pub sources: Vec<(u16, SourceConfig)>,
 }
@@ -149,7 +149,7 @@ impl Adoption {
     }
 
     fn attachment(&self, log: &RelayLog, decision: Decision) -> Attachment {
-        let address = Address::of(&self.options.listen, self.options.user.as_deref());
+        let address = Address::of(&self.options.listen, self.options.user.borrow().as_deref());
         statements::attachment(log, &address, decision)
     }
 }

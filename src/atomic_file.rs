@@ -85,6 +85,9 @@ mod tests {
     use super::*;
     use std::fs::{self, File};
     use std::os::unix::fs::PermissionsExt;
+    use std::sync::atomic::Ordering;
+
+    use crate::data_file::crash_states::check_all;
 
     fn names(dir: &Path) -> Vec<String> {
         let entries = fs::read_dir(dir).unwrap();
@@ -106,6 +109,30 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), b"second");
         assert_eq!(mode(&path), 0o600);
         assert_eq!(names(dir.path()), ["key.pem"]);
+    }
+
+    #[test]
+    fn a_crash_leaves_the_old_file_or_the_new_one() {
+        let texts: [&[u8]; 2] = [b"first", b"the second, which is longer"];
+        let count = check_all(
+            |dir, promised| {
+                for (number, text) in (1..).zip(texts) {
+                    replace(&dir.join("a"), text, 0o600).unwrap();
+                    promised.store(number, Ordering::SeqCst);
+                }
+            },
+            |dir, promised| {
+                let found = fs::read(dir.join("a")).ok();
+                let is_allowed = match found.as_deref() {
+                    None => promised == 0,
+                    Some(text) if text == texts[0] => promised <= 1,
+                    Some(text) => text == texts[1],
+                };
+                assert!(is_allowed, "after {promised}: {found:?}");
+                replace(&dir.join("a"), b"third", 0o600).unwrap();
+            },
+        );
+        assert!(count > 100, "{count} states");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The command line: arguments in, one exit status out, and every error as one line.
 #![doc = include_str!("cli/operation.md")]
+#![doc = include_str!("cli/changes.md")]
+#![doc = include_str!("cli/monitoring.md")]
 #![doc = include_str!("cli/messages.md")]
 
 mod argument_error;
@@ -17,6 +19,7 @@ mod list;
 mod logging;
 mod missing;
 mod position;
+mod reload;
 mod run;
 mod search;
 mod status;
@@ -56,6 +59,7 @@ enum Command {
     Status(status::StatusArgs),
     Continue(continue_source::ContinueArgs),
     Forget(forget::ForgetArgs),
+    Reload(reload::ReloadArgs),
     Dump(dump::DumpArgs),
     Verify(verify::VerifyArgs),
     List(list::ListArgs),
@@ -134,6 +138,7 @@ fn execute(arguments: Arguments) -> anyhow::Result<Outcome> {
         Command::Status(args) => status::run(args),
         Command::Continue(args) => continue_source::run(args),
         Command::Forget(args) => forget::run(args),
+        Command::Reload(args) => reload::run(args),
         Command::Dump(args) => dump::run(args),
         Command::Verify(args) => verify::run(args),
         Command::List(args) => {

@@ -10,8 +10,10 @@
 #![doc = include_str!("config/options.md")]
 
 mod address_range;
+mod changes;
 mod channels;
 mod error;
+mod filter_config;
 mod filter_rules;
 mod password;
 mod reader;
@@ -31,13 +33,15 @@ use std::path::Path;
 use zeroize::Zeroizing;
 
 pub use self::address_range::AddressRange;
+pub use self::changes::Change;
 pub use self::channels::{ChangedSettings, Channel, ChannelChange, ChannelChanges, ChannelsError};
 pub use self::error::{ConfigError, Problem};
+pub use self::filter_config::{FilterConfig, SharedFilter};
 pub use self::password::read_again as read_password_again;
 pub use self::settings::{
-    AdminConfig, AlertConfig, CompressionChoice, Config, FilterConfig, FlavorChoice,
-    ListenerTlsConfig, LogConfig, Privilege, RelayConfig, SourceCompression, SourceConfig,
-    SourceStart, SyncPolicy, UserConfig, UserPassword,
+    AdminConfig, AlertConfig, CompressionChoice, Config, FlavorChoice, ListenerTlsConfig,
+    LogConfig, Privilege, RelayConfig, SourceCompression, SourceConfig, SourceStart, SyncPolicy,
+    UserConfig, UserPassword,
 };
 
 /// The largest configuration file that is read, in bytes.

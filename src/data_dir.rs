@@ -222,7 +222,10 @@ fn auto_cnf(dir: &Path) -> Result<Uuid, DataDirError> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::Ordering;
+
     use super::*;
+    use crate::data_file::crash_states::check_all;
 
     #[test]
     fn directory_is_for_one_process_at_a_time_and_keeps_its_uuid() {
@@ -270,6 +273,25 @@ mod tests {
             "{error}"
         );
         assert!(!target.exists());
+    }
+
+    #[test]
+    fn uuid_is_the_same_after_every_crash() {
+        let uuid = std::cell::Cell::new(None);
+        let count = check_all(
+            |dir, promised| {
+                uuid.set(Some(DataDir::open(dir, None).unwrap().server_uuid()));
+                promised.store(1, Ordering::SeqCst);
+                fs::write(dir.join("spool/transaction-000001"), "left over").unwrap();
+                DataDir::open(dir, None).unwrap();
+            },
+            |dir, promised| {
+                let found = [(), ()].map(|()| DataDir::open(dir, None).unwrap().server_uuid());
+                assert_eq!(found[0], found[1]);
+                assert!(promised == 0 || uuid.get() == Some(found[0]));
+            },
+        );
+        assert!(count > 100, "{count} states");
     }
 
     #[test]

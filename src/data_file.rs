@@ -6,6 +6,8 @@
 //! link instead of following it: someone else may have put it there.
 
 #[cfg(test)]
+pub(crate) mod crash_states;
+#[cfg(test)]
 pub(crate) mod recorder;
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};

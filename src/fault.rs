@@ -6,6 +6,7 @@
 //! |---|---|
 //! | `receiver` | before it connects to its source |
 //! | `log_thread` | before it waits for the next batch |
+//! | `log_sync` | before it waits for the next group to sync |
 //! | `accept_loop` | when a client connects to the listener |
 //! | `admin_loop` | when a client connects to the admin socket |
 //! | `http_loop` | when a client connects to the HTTP listener |

@@ -240,6 +240,12 @@ impl LogThread {
         self.log.commit()
     }
 
+    /// Writes the group, and has it completed while the next one is appended.
+    fn begin_commit(&mut self, counters: &CounterTable) -> Result<(), LogError> {
+        self.log
+            .begin_commit(counters.iter().map(|source| source.batch_count()))
+    }
+
     /// As [`Writer::close`].
     ///
     /// # Errors
@@ -279,14 +285,18 @@ impl LogThread {
                     }
                     return;
                 }
-                Err(_) => self.commit(),
+                Err(_) => self.begin_commit(&counters),
             };
             if outcome.is_ok() && self.log.is_durable() {
                 self.log().note_durable();
-                counters.iter().for_each(|source| source.note_durable());
+                counters
+                    .iter()
+                    .for_each(|source| source.batch_count().note_durable());
             }
             let outcome = outcome.and_then(|()| self.serve_requests());
             if let Err(error) = outcome {
+                // What was handed over before the error is published if its sync succeeds; else this error came first.
+                let _ = self.log.finish_commits();
                 fail(self.log(), &error);
                 // Dropping the receiver closes the queue: the sources stop. Transactions that are
                 // already durable are still served.
@@ -336,9 +346,7 @@ impl LogThread {
                 None
             };
         }
-        self.commit()?;
-        counters.iter().for_each(|source| source.note_commit());
-        Ok(())
+        self.begin_commit(counters)
     }
 
     fn append_batch(

@@ -13,6 +13,7 @@ mod error;
 mod forget;
 mod open;
 mod preflight;
+mod reload;
 mod retention;
 mod run;
 mod source_rows;

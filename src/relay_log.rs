@@ -6,6 +6,7 @@
 //! how the merge decides: [`crate::log_thread`] calls both.
 #![doc = include_str!("relay_log/format.md")]
 
+mod batch_count;
 pub mod bridge;
 mod check;
 pub mod coordinates;
@@ -33,6 +34,7 @@ pub mod retention;
 mod temporary_table;
 mod writer;
 
+pub use batch_count::BatchCount;
 pub use check::LogBinding;
 pub use error::{IndexMismatch, LogError};
 pub use files::LogDir;

@@ -86,6 +86,7 @@ use crate::relay_log::RelayLog;
 use admission::Admission;
 pub use admission::ConnectionLimits;
 pub use answer::Answer;
+pub use budget::StatementLimits;
 use counters::Counters;
 pub use environment::{HostNames, SenderOptions};
 use environment::{SessionEnvironment, stopping};
@@ -110,17 +111,19 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Accepts and serves clients until `shutdown` is true, and returns when all have disconnected.
 ///
+/// Each connection keeps the options with which it began.
 /// Before there is a log, statements about the relay itself are answered if the flavor is configured;
 /// everything else is refused with an error that makes replicas retry.
 pub async fn run(
     listener: TcpListener,
-    options: Arc<SenderOptions>,
+    mut options: watch::Receiver<Arc<SenderOptions>>,
     log: watch::Receiver<Option<Arc<RelayLog>>>,
     replicas: Arc<Replicas>,
     sources: SourceAccess,
     mut shutdown: watch::Receiver<bool>,
 ) {
-    let admission = Admission::new(options.limits);
+    let mut current = options.borrow_and_update().clone();
+    let admission = Admission::new(current.limits);
     let failed_logins = Arc::new(FailedLogins::default());
     let mut sessions = JoinSet::new();
     let mut connection_id: u32 = 0;
@@ -131,13 +134,17 @@ pub async fn run(
                     crate::fault::inject("accept_loop");
                     connection_id = connection_id.wrapping_add(1).max(1);
                     Counters::count(&replicas.counters.connections);
-                    if log.borrow().is_none() && options.flavor.is_none() {
+                    if options.has_changed().unwrap_or(false) {
+                        current = options.borrow_and_update().clone();
+                        admission.set_limits(current.limits);
+                    }
+                    if log.borrow().is_none() && current.flavor.is_none() {
                         refuse(tcp, no_log_yet());
                         continue;
                     }
                     let place = admission.admit(peer.ip());
                     let environment = SessionEnvironment {
-                        options: options.clone(),
+                        options: current.clone(),
                         log: log.clone(),
                         replicas: replicas.clone(),
                         failed_logins: failed_logins.clone(),

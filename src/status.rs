@@ -10,8 +10,8 @@ mod space;
 
 pub use source_list::SourceList;
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
@@ -210,7 +210,7 @@ pub struct Parts {
     /// What the replicas have acknowledged.
     pub acknowledged: Arc<ReplicaAcknowledgements>,
     /// What makes the relay degraded.
-    pub alert: AlertConfig,
+    pub alert: Mutex<AlertConfig>,
 }
 
 impl Parts {
@@ -233,9 +233,18 @@ impl Parts {
                 .chain(missing.into_iter().flatten())
                 .collect(),
         };
-        let reasons = degraded::reasons(&report, &self.alert);
+        let reasons = degraded::reasons(&report, &self.alert());
         report.relay.degraded.splice(..0, reasons);
         report
+    }
+
+    fn alert(&self) -> AlertConfig {
+        *self.alert.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes what makes the relay degraded.
+    pub fn set_alert(&self, alert: AlertConfig) {
+        *self.alert.lock().unwrap_or_else(PoisonError::into_inner) = alert;
     }
 
     /// The conflicts of the sources, where they are detected: one source cannot be in conflict.

@@ -75,8 +75,8 @@ pub(super) async fn find(
         has_filter: options
             .sources
             .iter()
-            .any(|(_, one)| one.filter != FilterConfig::default()),
-        address: Address::of(&options.listen, options.user.as_deref()),
+            .any(|(_, one)| *one.filter.current() != FilterConfig::default()),
+        address: Address::of(&options.listen, options.user.borrow().as_deref()),
         host: config.host.clone(),
         port: config.port,
         log,

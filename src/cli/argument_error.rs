@@ -18,7 +18,7 @@ pub fn message(error: &clap::Error) -> String {
         .lines()
         .map(str::trim)
         .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"))
-        .filter(|line| !line.is_empty() && !(suggestion.is_some() && line.starts_with("tip:")))
+        .filter(|line| !(line.is_empty() || suggestion.is_some() && line.starts_with("tip:")))
         .collect();
     let line = lines.join(" ");
     let problem = line.strip_prefix("error: ").unwrap_or(&line);

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use binrelay::admin;
 use binrelay::adoption::{Answer, AttachRequest, Attachment, Coordinates, ReplicaPlace};
-use binrelay::config::{ChannelChanges, Config};
+use binrelay::config::{ChannelChanges, Config, SharedFilter};
 
 use super::config_file::ConfigFile;
 use super::last_of::last_of;
@@ -86,7 +86,7 @@ pub(super) fn check_source(config: &Config, name: &str) -> anyhow::Result<()> {
     let Ok(changes) = ChannelChanges::load(&config.relay.data_dir) else {
         return Ok(());
     };
-    let sources = changes.apply(&config.sources, &config.filter);
+    let sources = changes.apply(&config.sources, &SharedFilter::new(config.filter.clone()));
     let names: Vec<&str> = sources.iter().map(|one| &*one.config.name).collect();
     if names.contains(&name) {
         return Ok(());

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::io::{self, Write};
 
-use binrelay::config::{ChannelChanges, ChannelsError, Config, FlavorChoice};
+use binrelay::config::{ChannelChanges, ChannelsError, Config, FlavorChoice, SharedFilter};
 use binrelay::receiver::{
     self, CheckedSource, Identities, ReceiverOptions, auto_increment_collision, changed_starts,
     check_source, not_logging_updates,
@@ -60,7 +60,9 @@ fn print(
 fn apply_changes(config: &mut Config) -> Result<Vec<String>, ChannelsError> {
     let changes = ChannelChanges::load(&config.relay.data_dir)?;
     let differences = changes.sentences(&config.sources, &config.relay.data_dir);
-    let wanted = changes.apply(&config.sources, &config.filter).into_iter();
+    let wanted = changes
+        .apply(&config.sources, &SharedFilter::new(config.filter.clone()))
+        .into_iter();
     config.sources = wanted.map(|source| source.config).collect();
     Ok(differences)
 }

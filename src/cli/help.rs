@@ -27,7 +27,7 @@ struct Topic {
     text: &'static str,
 }
 
-const TOPICS: [Topic; 10] = [
+const TOPICS: [Topic; 12] = [
     Topic {
         name: "options",
         about: "The configuration file: every key, its default and its meaning",
@@ -35,8 +35,18 @@ const TOPICS: [Topic; 10] = [
     },
     Topic {
         name: "operation",
-        about: "Commands, exit statuses, signals, logs, and SQL on the listener",
+        about: "Commands, exit statuses, signals, logs, topologies, limits",
         text: include_str!("operation.md"),
+    },
+    Topic {
+        name: "monitoring",
+        about: "The page, metrics and health checks, SQL on the listener, tools",
+        text: include_str!("monitoring.md"),
+    },
+    Topic {
+        name: "changes",
+        about: "What changes while the relay runs: reload, forgotten replicas, sources that come and go",
+        text: include_str!("changes.md"),
     },
     Topic {
         name: "adoption",
@@ -85,12 +95,13 @@ const TOPICS: [Topic; 10] = [
 ];
 
 /// The commands, in the order of `binrelay --help`. A test compares them with clap's.
-const COMMANDS: [&str; 15] = [
+const COMMANDS: [&str; 16] = [
     "run",
     "check",
     "status",
     "continue",
     "forget",
+    "reload",
     "dump",
     "verify",
     "list",
@@ -160,7 +171,7 @@ mod tests {
         assert_eq!(names, COMMANDS);
     }
 
-    /// The text of `operation.md` under the heading of a command.
+    /// The text of `operation.md` and `changes.md` under the heading of a command.
     fn section<'a>(operation: &'a str, command: &str) -> &'a str {
         let heading = format!("## `binrelay {command}`\n");
         let Some((_, rest)) = operation.split_once(&heading) else {
@@ -171,7 +182,11 @@ mod tests {
 
     #[test]
     fn every_command_option_and_argument_is_documented() {
-        let operation = include_str!("operation.md");
+        let operation = concat!(
+            include_str!("operation.md"),
+            "\n",
+            include_str!("changes.md")
+        );
         let program = program();
         for option in program
             .get_arguments()

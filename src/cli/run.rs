@@ -1,11 +1,13 @@
 //! `binrelay run`: the relay itself, in the foreground.
 
+use std::sync::Arc;
+
 use anyhow::Context;
 use binrelay::config::Config;
 use binrelay::relay::Relay;
 use rustix::fs::Mode;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::Outcome;
 use super::config_file::ConfigFile;
@@ -44,7 +46,8 @@ pub fn run(_args: RunArgs, config: Config) -> anyhow::Result<Outcome> {
         let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
         // A task of its own, so that a panic in it is an error like any other.
-        let mut running = tokio::spawn(relay.run(shutdown.subscribe()));
+        let reload = Arc::new(Notify::new());
+        let mut running = tokio::spawn(relay.run(shutdown.subscribe(), reload.clone()));
         let mut hangup = signal(SignalKind::hangup()).context("cannot wait for SIGHUP")?;
         loop {
             tokio::select! {
@@ -52,7 +55,8 @@ pub fn run(_args: RunArgs, config: Config) -> anyhow::Result<Outcome> {
                 _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
                 _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
                 _ = hangup.recv() => {
-                    tracing::warn!("SIGHUP: ignored; a changed configuration is read at the next start");
+                    tracing::info!("SIGHUP: reading the configuration again");
+                    reload.notify_one();
                     continue;
                 }
             }

@@ -1,5 +1,6 @@
 //! Ranges of addresses, as `hosts` of a `[[user]]` has them.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
@@ -26,6 +27,17 @@ impl AddressRange {
                 differing.checked_shr(shift(128)).unwrap_or(0) == 0
             }
             _ => false,
+        }
+    }
+}
+
+/// As in the configuration.
+impl fmt::Display for AddressRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bits = if self.address.is_ipv4() { 32 } else { 128 };
+        match self.prefix == bits {
+            true => self.address.fmt(f),
+            false => write!(f, "{}/{}", self.address, self.prefix),
         }
     }
 }

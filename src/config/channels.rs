@@ -22,7 +22,8 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use self::file::{ChannelText, FileText};
-use super::settings::{FilterConfig, SourceCompression, SourceConfig, SourceStart};
+use super::filter_config::SharedFilter;
+use super::settings::{SourceCompression, SourceConfig, SourceStart};
 use super::source::{CONNECT_RETRY, CONNECT_RETRY_MAX, READ_TIMEOUT, is_channel_name, is_host};
 use crate::atomic_file::{self, AtomicFileError};
 use crate::one_line::escaped;
@@ -208,7 +209,7 @@ fn replace<T: Clone>(setting: &mut T, changed: &Option<T>) -> bool {
 
 impl ChannelChange {
     fn is_empty(&self) -> bool {
-        let mut unchanged = SourceConfig::added(&self.name, &FilterConfig::default());
+        let mut unchanged = SourceConfig::added(&self.name, &SharedFilter::default());
         let has_settings = !self.settings.apply(&mut unchanged).is_empty();
         !self.is_stopped && !self.is_removed && !self.is_added && !has_settings
     }
@@ -293,7 +294,7 @@ impl ChannelChanges {
 
     /// The sources: those of the configuration, in their order, with their changes, then those that were added, which
     /// get `filter`.
-    pub fn apply(&self, configured: &[SourceConfig], filter: &FilterConfig) -> Vec<Channel> {
+    pub fn apply(&self, configured: &[SourceConfig], filter: &SharedFilter) -> Vec<Channel> {
         let of_file = configured.iter().filter_map(|source| {
             let mut config = source.clone();
             let Some(change) = self.get(&source.name) else {
@@ -365,7 +366,7 @@ impl ChannelChanges {
 
 impl SourceConfig {
     /// A source that is not configured, with the defaults of `[[source]]`.
-    fn added(name: &str, filter: &FilterConfig) -> Self {
+    fn added(name: &str, filter: &SharedFilter) -> Self {
         Self {
             name: name.to_owned(),
             host: String::new(),
@@ -408,7 +409,7 @@ impl SourceConfig {
             offered_tls: _,
             get_source_public_key,
             source_public_key_file,
-            filter,
+            filter: _, // It changes without another order.
         } = self;
         // A password in a file is read for each connection.
         let is_same_password = match password_file {
@@ -443,7 +444,6 @@ impl SourceConfig {
                     &other.get_source_public_key,
                     &other.source_public_key_file,
                 )
-            && filter == &other.filter
     }
 
     /// Whether a name may be that of a source.

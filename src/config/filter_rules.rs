@@ -1,8 +1,8 @@
 //! `[filter]` and `[source.filter]`: the replication filter rules.
 
+use super::filter_config::FilterConfig;
 use super::reader::shortened;
 use super::section::Section;
-use super::settings::FilterConfig;
 
 const KEYS: &[&str] = &[
     "replicate_do_db",

@@ -7,12 +7,11 @@ use std::time::Duration;
 use toml::de::DeTable;
 
 use super::error::ConfigError;
+use super::filter_config::FilterConfig;
 use super::reader::Reader;
 use super::section::{Section, value_offset};
 use super::settings::ListenerTlsConfig;
-use super::settings::{
-    AdminConfig, AlertConfig, CompressionChoice, Config, FilterConfig, FlavorChoice,
-};
+use super::settings::{AdminConfig, AlertConfig, CompressionChoice, Config, FlavorChoice};
 use super::settings::{LimitsConfig, LogConfig, RelayConfig, SourceConfig, SyncPolicy};
 use super::values::{DURATION_MAX, is_listen_address, is_uuid, show_size};
 use super::{filter_rules, password, source, user};
@@ -53,6 +52,9 @@ const LIMITS: &[&str] = &[
     "max_connections_per_address",
     "reserved_connections",
     "login_timeout",
+    "max_statement_size",
+    "max_result_size",
+    "max_transaction_size",
 ];
 
 /// The longest path of a unix socket, in bytes: `sun_path` less the closing zero (unix(7)).
@@ -212,11 +214,17 @@ fn read_limits(root: &mut Section<'_, '_>, of_relay: Option<u32>) -> LimitsConfi
         "login_timeout",
         Duration::from_secs(1)..=Duration::from_secs(3600),
     );
+    let max_statement_size = section.size("max_statement_size", 1 << 10..=16 << 20);
+    let max_result_size = section.size("max_result_size", 64 << 10..=1 << 30);
+    let max_transaction_size = section.size("max_transaction_size", 1 << 20..=4 << 30);
     LimitsConfig {
         max_connections: max_connections.unwrap_or(200),
         max_connections_per_address: per_address.unwrap_or(50),
         reserved_connections: reserved_connections.unwrap_or(10),
         login_timeout: login_timeout.unwrap_or(Duration::from_secs(10)),
+        max_statement_size: max_statement_size.unwrap_or(1 << 20),
+        max_result_size: max_result_size.unwrap_or(16 << 20),
+        max_transaction_size: max_transaction_size.unwrap_or(4 << 30),
     }
 }
 

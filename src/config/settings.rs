@@ -1,12 +1,12 @@
 //! The settings of a configuration file, one struct for each section.
 
-use std::fmt;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::address_range::AddressRange;
+use super::filter_config::{FilterConfig, SharedFilter};
 use crate::flavor::Flavor;
 use crate::position::SourcePosition;
 use crate::secret::{PasswordHash, Secret};
@@ -93,6 +93,12 @@ pub struct LimitsConfig {
     pub reserved_connections: u32,
     /// Time limit of a client's login. Default 10 s.
     pub login_timeout: Duration,
+    /// The longest statement of a client, in bytes. Default 1 MiB.
+    pub max_statement_size: u64,
+    /// The most bytes of a statement's values and of its result. Default 16 MiB.
+    pub max_result_size: u64,
+    /// The largest transaction of a source, in bytes, as it is kept. Default 4 GiB.
+    pub max_transaction_size: u64,
 }
 
 /// `[alert]`: what makes `status` degraded.
@@ -170,53 +176,6 @@ pub enum SyncPolicy {
     Never,
 }
 
-/// `[filter]` or `[source.filter]`. All lists empty = everything is kept.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct FilterConfig {
-    /// Only these databases are kept, unless the list is empty.
-    pub replicate_do_db: Vec<String>,
-    /// These databases are dropped.
-    pub replicate_ignore_db: Vec<String>,
-    /// These tables are kept; others only if another rule keeps them: `database.table`.
-    pub replicate_do_table: Vec<String>,
-    /// These tables are dropped: `database.table`.
-    pub replicate_ignore_table: Vec<String>,
-    /// As `replicate_do_table`, with `%` and `_` as in LIKE.
-    pub replicate_wild_do_table: Vec<String>,
-    /// As `replicate_ignore_table`, with `%` and `_` as in LIKE.
-    pub replicate_wild_ignore_table: Vec<String>,
-    /// Databases that are renamed before the other rules apply: old and new name.
-    pub replicate_rewrite_db: Vec<(String, String)>,
-}
-
-impl fmt::Display for FilterConfig {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let rewrites = self.replicate_rewrite_db.iter();
-        let rewrites: Vec<String> = rewrites.map(|(a, b)| format!("{a}->{b}")).collect();
-        let lists = [
-            ("replicate_do_db", &self.replicate_do_db),
-            ("replicate_ignore_db", &self.replicate_ignore_db),
-            ("replicate_do_table", &self.replicate_do_table),
-            ("replicate_ignore_table", &self.replicate_ignore_table),
-            ("replicate_wild_do_table", &self.replicate_wild_do_table),
-            (
-                "replicate_wild_ignore_table",
-                &self.replicate_wild_ignore_table,
-            ),
-            ("replicate_rewrite_db", &rewrites),
-        ];
-        let mut separator = "";
-        for (key, list) in lists.into_iter().filter(|(_, list)| !list.is_empty()) {
-            write!(f, "{separator}{key} = {list:?}")?;
-            separator = ", ";
-        }
-        match separator {
-            "" => f.write_str("none, everything is kept"),
-            _ => Ok(()),
-        }
-    }
-}
-
 /// One `[[source]]`.
 #[derive(Debug, Clone)]
 pub struct SourceConfig {
@@ -259,7 +218,7 @@ pub struct SourceConfig {
     /// Without TLS: PEM file of the source's RSA key, under which the password may be sent.
     pub source_public_key_file: Option<PathBuf>,
     /// Which of its changes are kept: its own `[source.filter]`, or else a copy of `[filter]`.
-    pub filter: FilterConfig,
+    pub filter: SharedFilter,
 }
 
 /// Where the relay starts to read a source.
@@ -288,6 +247,19 @@ pub struct UserConfig {
     pub hosts: Vec<AddressRange>,
     /// The user's privileges, without repetitions; without any, it may only log in. Default replication.
     pub privileges: Vec<Privilege>,
+}
+
+impl UserConfig {
+    /// Whether both have the same password.
+    pub fn has_password_of(&self, other: &UserConfig) -> bool {
+        match (&self.password, &other.password) {
+            (UserPassword::Plain(one), UserPassword::Plain(other)) => {
+                one.expose() == other.expose()
+            }
+            (UserPassword::Hashes(one), UserPassword::Hashes(other)) => one == other,
+            _ => false,
+        }
+    }
 }
 
 /// How a user of the relay authenticates.

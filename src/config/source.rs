@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use toml::de::{DeTable, DeValue};
 
+use super::filter_config::{FilterConfig, SharedFilter};
 use super::reader::{Reader, shortened};
 use super::section::Section;
-use super::settings::{FilterConfig, SourceCompression, SourceConfig, SourceStart, SyncPolicy};
+use super::settings::{SourceCompression, SourceConfig, SourceStart, SyncPolicy};
 use super::values::DURATION_MAX;
 use super::{filter_rules, password};
 use crate::position::SourcePosition;
@@ -118,7 +119,7 @@ pub(super) fn read<'t>(
         offered_tls: OfferedTls::default(),
         get_source_public_key,
         source_public_key_file,
-        filter,
+        filter: SharedFilter::new(filter),
     }
 }
 

@@ -43,6 +43,9 @@ fn smallest_file_gets_the_defaults() {
     assert_eq!(limits.max_connections_per_address, 50);
     assert_eq!(limits.reserved_connections, 10);
     assert_eq!(limits.login_timeout, Duration::from_secs(10));
+    assert_eq!(limits.max_statement_size, 1 << 20);
+    assert_eq!(limits.max_result_size, 16 << 20);
+    assert_eq!(limits.max_transaction_size, 4 << 30);
     assert_eq!(config.relay.compression, CompressionChoice::Auto);
     assert_eq!(config.log.basename, "relay-bin");
     assert_eq!(config.log.max_size, 1 << 30);
@@ -133,6 +136,9 @@ max_connections = 10
 max_connections_per_address = 5
 reserved_connections = 0
 login_timeout = "1m"
+max_statement_size = "2KiB"
+max_result_size = "1MiB"
+max_transaction_size = "3MiB"
 [tls]
 required = true
 [admin]
@@ -178,6 +184,9 @@ fn all_settings_are_read() {
     assert_eq!(limits.max_connections_per_address, 5);
     assert_eq!(limits.reserved_connections, 0);
     assert_eq!(limits.login_timeout, Duration::from_secs(60));
+    assert_eq!(limits.max_statement_size, 2 << 10);
+    assert_eq!(limits.max_result_size, 1 << 20);
+    assert_eq!(limits.max_transaction_size, 3 << 20);
     let [m1, m2] = config.sources.as_slice() else {
         panic!("two sources")
     };
@@ -188,17 +197,17 @@ fn all_settings_are_read() {
     assert_eq!(m1.compression, SourceCompression::Zstd);
     assert_eq!(config.relay.compression, CompressionChoice::On);
     assert!(
-        m1.filter.replicate_do_db.is_empty(),
+        m1.filter.current().replicate_do_db.is_empty(),
         "its own filter replaces the global one"
     );
-    assert_eq!(m1.filter.replicate_ignore_db, ["scratch"]);
-    assert_eq!(m2.filter, config.filter);
-    assert_eq!(m2.filter.replicate_do_db, ["test", "ss-vps1"]);
-    assert_eq!(m2.filter.replicate_ignore_table, ["test.t.u"]);
+    assert_eq!(m1.filter.current().replicate_ignore_db, ["scratch"]);
+    assert_eq!(*m2.filter.current(), config.filter);
+    assert_eq!(m2.filter.current().replicate_do_db, ["test", "ss-vps1"]);
+    assert_eq!(m2.filter.current().replicate_ignore_table, ["test.t.u"]);
     let pairs = [("old", "test"), ("a", "b")].map(|(a, b)| (a.to_owned(), b.to_owned()));
-    assert_eq!(m2.filter.replicate_rewrite_db, pairs);
+    assert_eq!(m2.filter.current().replicate_rewrite_db, pairs);
     assert_eq!(
-        m2.filter.to_string(),
+        m2.filter.current().to_string(),
         "replicate_do_db = [\"test\", \"ss-vps1\"], replicate_ignore_table = [\"test.t.u\"], \
          replicate_wild_do_table = [\"test%.%\"], replicate_wild_ignore_table = \
          [\"%.tmp\\\\_%\"], replicate_rewrite_db = [\"old->test\", \"a->b\"]"

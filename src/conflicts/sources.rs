@@ -158,9 +158,10 @@ impl Sources {
 
     /// The name of a database, and those that are renamed to it.
     fn former_names(&self, number: usize, database: &str) -> Vec<String> {
-        let rules = self.sources.get(number).map(|(config, _)| &config.filter);
-        let rules = rules.map(|filter| filter.replicate_rewrite_db.as_slice());
-        let renamed = rules.unwrap_or_default().iter();
+        let source = self.sources.get(number);
+        let rules = source.map(|(config, _)| config.filter.current());
+        let rules = rules.unwrap_or_default();
+        let renamed = rules.replicate_rewrite_db.iter();
         let renamed = renamed.filter(|(_, to)| to == database);
         let former = renamed.map(|(from, _)| from.clone());
         former.chain([database.to_owned()]).collect()

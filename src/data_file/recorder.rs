@@ -131,6 +131,17 @@ impl Recorder {
         self.calls.load(Ordering::SeqCst)
     }
 
+    /// The number of steps.
+    pub(crate) fn len(&self) -> usize {
+        lock(&self.steps).len()
+    }
+
+    /// The number of operations that were done: a sync is two steps.
+    pub(crate) fn operations(&self) -> usize {
+        let is_begin = |step: &&Step| !matches!(step.operation, Operation::Synced { .. });
+        lock(&self.steps).iter().filter(is_begin).count()
+    }
+
     /// Operations that failed on request.
     pub(crate) fn failed(&self) -> u64 {
         self.failed.load(Ordering::SeqCst)
@@ -141,8 +152,13 @@ impl Recorder {
         lock(&self.steps).clone()
     }
 
+    /// What the probe returns now.
+    pub(crate) fn promised(&self) -> u64 {
+        lock(&self.probe).as_ref().map_or(0, |probe| probe())
+    }
+
     fn record(&self, operation: Operation) {
-        let promised = lock(&self.probe).as_ref().map_or(0, |probe| probe());
+        let promised = self.promised();
         lock(&self.steps).push(Step {
             operation,
             promised,

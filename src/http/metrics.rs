@@ -324,7 +324,7 @@ mod tests {
         let served: BTreeSet<&str> = samples
             .map(|sample| sample.split(['{', ' ']).next().unwrap())
             .collect();
-        let operation = include_str!("../cli/operation.md");
+        let operation = include_str!("../cli/monitoring.md");
         let (_, table) = operation
             .split_once("| metric | labels | meaning |\n")
             .unwrap();

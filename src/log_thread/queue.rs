@@ -9,7 +9,7 @@ use super::error::Refusal;
 use crate::gtid::{BinlogState, GtidSet};
 use crate::merge::MergeError;
 use crate::position::{RecordNumber, SourcePosition};
-use crate::relay_log::SourceProgress;
+use crate::relay_log::{BatchCount, SourceProgress};
 use crate::transaction::TransactionBatch;
 
 /// A batch in the queue, with its share of the queue's memory.
@@ -120,9 +120,9 @@ pub struct SourceCounters {
     /// Batches that the log thread has taken from the queue.
     pub taken: AtomicU64,
     /// Batches after which the log was committed.
-    pub committed: watch::Sender<u64>,
+    pub committed: Arc<watch::Sender<u64>>,
     /// Batches whose transactions, or records that they were left out, are on disk.
-    pub durable: watch::Sender<u64>,
+    pub durable: Arc<watch::Sender<u64>>,
     /// Why the log refuses this source's transactions, once it does.
     pub refusal: watch::Sender<Option<RefusalNote>>,
 }
@@ -136,8 +136,8 @@ impl Default for SourceCounters {
             repeated: AtomicU64::new(0),
             queued: AtomicU64::new(0),
             taken: AtomicU64::new(0),
-            committed: watch::Sender::new(0),
-            durable: watch::Sender::new(0),
+            committed: Arc::default(),
+            durable: Arc::default(),
             refusal: watch::Sender::new(None),
         }
     }
@@ -194,22 +194,12 @@ impl SourceCounters {
         let _ = committed.wait_for(|count| *count >= queued).await;
     }
 
-    /// Notes that the log was committed after all batches that were taken from the queue.
-    pub(super) fn note_commit(&self) {
-        self.note_taken(&self.committed);
-    }
-
-    /// Notes that everything that was committed is on disk.
-    pub(super) fn note_durable(&self) {
-        self.note_taken(&self.durable);
-    }
-
-    fn note_taken(&self, mark: &watch::Sender<u64>) {
-        let taken = self.taken.load(Ordering::Relaxed);
-        mark.send_if_modified(|count| {
-            let is_new = *count != taken;
-            *count = taken;
-            is_new
-        });
+    /// The batches that were taken from the queue.
+    pub(super) fn batch_count(&self) -> BatchCount {
+        BatchCount {
+            taken: self.taken.load(Ordering::Relaxed),
+            committed: self.committed.clone(),
+            durable: self.durable.clone(),
+        }
     }
 }

@@ -126,6 +126,9 @@ impl LogThread {
     }
 
     fn serve(&mut self, requests: LogRequests) -> Result<(), LogError> {
+        if let Some(max_size) = requests.max_size {
+            self.log.set_max_size(max_size);
+        }
         if self.log().condition() != Condition::Running {
             return Ok(());
         }

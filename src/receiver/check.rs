@@ -53,6 +53,7 @@ impl ReceiverOptions {
             report: (String::new(), 0),
             spill_dir: PathBuf::new(),
             spill_size: 0,
+            max_transaction_size: u64::MAX,
         }
     }
 
@@ -91,7 +92,7 @@ pub async fn check_source(
     }
     identities.note(options.number, &facts, options.server_id)?;
     let shared_domain = identities.shared_domain(options.number, &facts);
-    let useless_rules = facts.useless_rules(&options.config.filter);
+    let useless_rules = facts.useless_rules(&options.config.filter.current());
     // A source ends the dump of a replica when another with the same server_id connects. A relay
     // with the configured server_id may already be running.
     let stranger = ReceiverOptions {

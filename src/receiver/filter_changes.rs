@@ -27,9 +27,8 @@ pub fn announce_filters(data_dir: &Path, sources: &[SourceConfig]) {
         }
     };
     let before = by_source(&before);
-    let mut now = String::new();
     for source in sources {
-        let (name, filter) = (source.name.as_str(), source.filter.to_string());
+        let (name, filter) = (source.name.as_str(), source.filter.current().to_string());
         tracing::info!(source = name, "filter: {filter}");
         if let Some(old) = before.get(name).filter(|old| ***old != *filter) {
             tracing::warn!(
@@ -38,8 +37,17 @@ pub fn announce_filters(data_dir: &Path, sources: &[SourceConfig]) {
                  filter skipped is not fetched again"
             );
         }
-        now.push_str(&format!("{name}\t{filter}\n"));
     }
+    remember_filters(data_dir, sources);
+}
+
+/// Records each source's filter, with which the next run compares its own.
+pub fn remember_filters(data_dir: &Path, sources: &[SourceConfig]) {
+    let mut now = String::new();
+    for source in sources {
+        now.push_str(&format!("{}\t{}\n", source.name, source.filter.current()));
+    }
+    let path = data_dir.join("filters");
     if let Err(error) = atomic_file::replace(&path, now.as_bytes(), FILE_MODE) {
         tracing::warn!("{error}; a changed filter will not be noticed at the next start");
     }

@@ -235,7 +235,7 @@ fn warn(options: &ReceiverOptions, identities: &Identities, facts: &SourceFacts)
     if let Some(warning) = identities.shared_domain(options.number, facts) {
         tracing::warn!(source = %options.config.name, "{warning}");
     }
-    if let Some(warning) = facts.useless_rules(&options.config.filter) {
+    if let Some(warning) = facts.useless_rules(&options.config.filter.current()) {
         tracing::warn!(source = %options.config.name, "{warning}");
     }
 }

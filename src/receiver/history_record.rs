@@ -114,13 +114,48 @@ pub(super) fn remove(data_dir: &Path, name: &str) -> Result<(), ReceiverError> {
             format!("cannot remove {}: {error}", path.display()),
             "correct the permissions of the directory",
         )),
-        _ => Ok(()),
+        // Otherwise a crash of the machine could bring it back, after the administrator has decided.
+        _ => sync_dir(data_dir)
+            .map_err(|error| ReceiverError::setup(error.to_string(), "repair the disk")),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::Ordering;
+
     use super::*;
+    use crate::data_file::crash_states::check_all;
+
+    #[test]
+    fn change_and_its_removal_survive_a_crash_after_every_operation() {
+        let changed = || ReceiverError::History {
+            expected: "a transaction".to_owned(),
+            found: "another one".to_owned(),
+        };
+        let count = check_all(
+            |dir, promised| {
+                reserve(dir, "m1").unwrap();
+                promised.store(1, Ordering::SeqCst);
+                keep(dir, "m1", changed());
+                promised.store(2, Ordering::SeqCst);
+                reserve(dir, "m2").unwrap();
+                promised.store(3, Ordering::SeqCst);
+                remove(dir, "m1").unwrap();
+                promised.store(4, Ordering::SeqCst);
+            },
+            |dir, promised| {
+                let found = check(dir, "m1").map_err(|error| error.to_string());
+                match (promised, found) {
+                    (0 | 1 | 3 | 4, Ok(())) => {}
+                    (1..=3, Err(found)) => assert_eq!(found, changed().to_string()),
+                    (promised, found) => panic!("after {promised}: {found:?}"),
+                }
+                reserve(dir, "m1").unwrap();
+            },
+        );
+        assert!(count > 100, "{count} states");
+    }
 
     #[test]
     fn recorded_change_fails_until_it_is_removed() {

@@ -29,6 +29,8 @@ pub struct ReceiverOptions {
     pub spill_dir: PathBuf,
     /// Transactions larger than this, in bytes, are assembled in `spill_dir`.
     pub spill_size: usize,
+    /// A larger transaction, in bytes as it is kept, is refused.
+    pub max_transaction_size: u64,
 }
 
 /// The queue into the relay log, shared by all receivers.

@@ -29,8 +29,8 @@ pub(super) async fn read_binlog(
 ) -> Result<(), ReceiverError> {
     let (mut connection, facts) = connect(options).await?;
     facts.check_server(expected)?;
-    let filter = &options.config.filter;
-    let mut reading = Rereading::request(&mut connection, options, &facts, from, filter).await?;
+    let filter = options.config.filter.current();
+    let mut reading = Rereading::request(&mut connection, options, &facts, from, &filter).await?;
     while let Some(batch) = reading.next(&mut connection).await? {
         accept(&batch);
         batch.recycle();

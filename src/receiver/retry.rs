@@ -131,8 +131,10 @@ impl Receiver {
 
     /// Connection after connection, until there is another order or the relay stops.
     async fn follow(&mut self) -> Result<Ended, ReceiverError> {
+        let mut filter = self.options.config.filter.follow();
         loop {
             fault::inject("receiver");
+            filter.mark_unchanged();
             let began = Instant::now();
             self.connections += 1;
             self.status.set_state(SourceState::Connecting);
@@ -151,6 +153,8 @@ impl Receiver {
                 let is_refused = matches!(error, ReceiverError::Refused(_));
                 ended = tokio::select! {
                     () = tokio::time::sleep(delay), if !is_refused => continue,
+                    // The error may have been that the former rules could not be evaluated.
+                    Ok(()) = filter.changed(), if !is_refused => continue,
                     () = self.orders.changed() => Ended::Ordered,
                     Some(request) = self.requests.recv() => Ended::Requested(request),
                     _ = self.shutdown.wait_for(|stop| *stop) => Ended::Stopped,

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
+use super::changing_filter::ChangingFilter;
 use super::dump_position::{Change, DumpPosition};
 use super::error::ReceiverError;
 use super::facts::SourceFacts;
@@ -59,6 +60,7 @@ struct Stream<'a> {
     /// `None` before the first format description.
     assembler: Option<Assembler>,
     assembler_options: AssemblerOptions,
+    filter: ChangingFilter,
     large: Large,
     bytes: u64,
     listening: Listening,
@@ -80,13 +82,14 @@ pub(super) async fn stream(
     connections: u64,
 ) -> ReceiverError {
     let (facts, mut connection) = (dump.facts, dump.connection);
+    let mut filter = ChangingFilter::new(options.config.filter.follow(), facts.clone());
     let assembler_options = AssemblerOptions {
         source: dump.path,
         source_server_id: facts.server_id,
         source_first_timestamp: dump.first_timestamp,
         has_gtids: facts.has_gtids,
         first_run: connections << 32,
-        filter: facts.filter(&options.config.filter),
+        filter: filter.take(),
         spill_dir: options.spill_dir.clone(),
         spill_size: options.spill_size,
     };
@@ -99,6 +102,7 @@ pub(super) async fn stream(
         position: DumpPosition::new(),
         assembler: None,
         assembler_options,
+        filter,
         large: Large::None,
         bytes: 0,
         listening: Listening::new(options.config.read_timeout),
@@ -122,11 +126,14 @@ impl Stream<'_> {
     async fn step(&mut self, connection: &mut Connection) -> Result<(), ReceiverError> {
         let mut has_read = false;
         let is_semi_sync = self.acknowledgements.is_some();
+        self.filter.notice();
+        self.adopt_filter();
         while let Some(received) = next_received(connection, &self.position, is_semi_sync)? {
             has_read = true;
             let wants_acknowledgement = received.wants_acknowledgement;
             let ends_run = self.part(received.part)?;
             self.note_wanted(wants_acknowledgement);
+            self.adopt_filter();
             let is_full = self.assembler.as_ref().is_some_and(|assembler| {
                 assembler.memory_len() > BATCH_LEN || assembler.has_spilled()
             });
@@ -205,6 +212,23 @@ impl Stream<'_> {
         Ok(())
     }
 
+    /// Applies changed rules, once no transaction is being received.
+    fn adopt_filter(&mut self) {
+        if !self.filter.has_changed || self.is_in_transaction() || self.large != Large::None {
+            return;
+        }
+        let filter = self.filter.take();
+        tracing::info!(
+            source = %self.options.config.name,
+            "the changed filter applies to what follows {} in the source's binlog",
+            self.position.at
+        );
+        if let Some(assembler) = &mut self.assembler {
+            assembler.set_filter(filter.clone());
+        }
+        self.assembler_options.filter = filter;
+    }
+
     /// Whether everything before the source's start has been read.
     fn is_at_start(&self) -> bool {
         let at = &self.position.at;
@@ -233,6 +257,7 @@ impl Stream<'_> {
         let before_start = self.start.is_some();
         let assembler = self.assembler.get_or_insert_with(|| {
             let mut new = Assembler::new(self.assembler_options.clone(), format.clone());
+            new.limit_transactions(self.options.max_transaction_size);
             new.set_before_start(before_start);
             new
         });
@@ -379,9 +404,9 @@ impl Stream<'_> {
     }
 }
 
-/// The memory that a batch uses, in KiB, rounded up.
+/// The memory that a batch keeps allocated, in KiB, rounded up.
 fn batch_kib(batch: &TransactionBatch) -> u32 {
-    u32::try_from(batch.bytes.len() / 1024 + 1).unwrap_or(u32::MAX)
+    u32::try_from(batch.memory_len() / 1024 + 1).unwrap_or(u32::MAX)
 }
 
 /// Puts a batch into the queue of the log thread, once that has memory for it.

@@ -1,6 +1,7 @@
 //! Receivers against scripted sources on real sockets, with a real relay log behind them.
 
 pub(crate) mod binlog;
+mod changed_filter;
 mod failures;
 mod following;
 mod histories;
@@ -237,6 +238,7 @@ pub(crate) fn receiver_options(
         server_uuid: Uuid([9; 16]),
         spill_dir: spool.to_owned(),
         spill_size: 1 << 20,
+        max_transaction_size: 4 << 30,
     }
 }
 

@@ -24,7 +24,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::supervisor::{Spawner, Stage, StageEnd};
-use crate::config::{Channel as Wanted, ChannelChanges, FilterConfig, SourceConfig};
+use crate::config::{Channel as Wanted, ChannelChanges, SharedFilter, SourceConfig};
 use crate::gtid::Uuid;
 use crate::log_thread::{FollowChange, NewPath, Queued};
 use crate::receiver::{
@@ -52,6 +52,8 @@ pub(super) struct ReceiverTemplate {
     pub(super) spill_dir: PathBuf,
     /// See [`ReceiverOptions::spill_size`].
     pub(super) spill_size: usize,
+    /// The largest transaction, in bytes.
+    pub(super) max_transaction_size: u64,
 }
 
 /// Where the wanted sources come from.
@@ -60,7 +62,7 @@ pub(super) struct Configured {
     /// The sources of the configuration file.
     pub(super) sources: Vec<SourceConfig>,
     /// The filter of sources that are added.
-    pub(super) filter: FilterConfig,
+    pub(super) filter: SharedFilter,
     /// What was changed at run time.
     pub(super) changes: ChannelChanges,
 }
@@ -179,6 +181,7 @@ impl Channels {
             report: template.report,
             spill_dir: template.spill_dir,
             spill_size: template.spill_size,
+            max_transaction_size: template.max_transaction_size,
         }
     }
 

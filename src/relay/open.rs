@@ -8,15 +8,18 @@ use tokio::net::{TcpListener, UnixListener};
 use super::channels::Configured;
 use super::error::RelayError;
 use crate::admin;
-use crate::config::{ChannelChanges, Config, FlavorChoice, Privilege, UserPassword};
+use crate::config::{
+    ChannelChanges, Config, FlavorChoice, Privilege, SharedFilter, UserConfig, UserPassword,
+};
 use crate::data_dir::DataDir;
+use crate::gtid::Uuid;
 use crate::http;
 use crate::protocol::StoredPassword;
 use crate::relay_log::LogDir;
 use crate::relay_log::recover::{Recovered, recover};
 use crate::sender::login::{Account, Accounts, Privileges};
-use crate::sender::{ConnectionLimits, HostNames, SenderOptions};
-use crate::tls::{self, PasswordKey, ServerTlsFiles};
+use crate::sender::{ConnectionLimits, HostNames, SenderOptions, StatementLimits};
+use crate::tls::{self, PasswordKey, ServerTls, ServerTlsFiles, TlsError};
 
 /// A relay with its directory, log and sockets open.
 #[derive(Debug)]
@@ -48,7 +51,7 @@ impl Relay {
         let data_dir = DataDir::open(&config.relay.data_dir, server_uuid)?;
         let configured = Configured {
             changes: ChannelChanges::load(data_dir.path())?,
-            filter: config.filter.clone(),
+            filter: SharedFilter::new(config.filter.clone()),
             sources: std::mem::take(&mut config.sources),
         };
         let wanted = configured.wanted().into_iter();
@@ -66,7 +69,9 @@ impl Relay {
                 });
             }
         }
-        let sender = sender_options(&config, &data_dir)?;
+        let (tls, key) = (tls_of(&config)?, PasswordKey::open(data_dir.path())?);
+        let uuid = data_dir.server_uuid();
+        let sender = sender_options(&config, tls, uuid, |_| None, Arc::new(key));
         let listener = TcpListener::bind(&config.relay.listen)
             .await
             .map_err(|cause| RelayError::Listen {
@@ -150,14 +155,31 @@ pub(super) fn tls_files(config: &Config) -> Option<ServerTlsFiles> {
     Some(ServerTlsFiles { cert, key, ca })
 }
 
-fn sender_options(config: &Config, data_dir: &DataDir) -> Result<SenderOptions, RelayError> {
-    let files = tls_files(config);
+/// A size of the configuration in bytes of memory.
+fn size(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}
+
+/// The listener's certificate.
+pub(super) fn tls_of(config: &Config) -> Result<ServerTls, TlsError> {
+    tls::server_config(tls_files(config).as_ref(), &config.relay.data_dir)
+}
+
+/// How clients are served. `known` has the stored passwords of accounts that have not changed.
+pub(super) fn sender_options(
+    config: &Config,
+    tls: ServerTls,
+    server_uuid: Uuid,
+    known: impl Fn(&UserConfig) -> Option<StoredPassword>,
+    key: Arc<PasswordKey>,
+) -> SenderOptions {
+    let stored = |user: &UserConfig| match &user.password {
+        UserPassword::Plain(password) => StoredPassword::from_plaintext(password.expose()),
+        UserPassword::Hashes(hashes) => StoredPassword::from_hashes(hashes),
+    };
     let users = config.users.iter().map(|user| Account {
         name: user.name.clone(),
-        password: match &user.password {
-            UserPassword::Plain(password) => StoredPassword::from_plaintext(password.expose()),
-            UserPassword::Hashes(hashes) => StoredPassword::from_hashes(hashes),
-        },
+        password: known(user).unwrap_or_else(|| stored(user)),
         hosts: user.hosts.clone(),
         privileges: Privileges {
             replication: user.privileges.contains(&Privilege::Replication),
@@ -165,19 +187,16 @@ fn sender_options(config: &Config, data_dir: &DataDir) -> Result<SenderOptions, 
             monitor: user.privileges.contains(&Privilege::Monitor),
         },
     });
-    Ok(SenderOptions {
+    SenderOptions {
         server_id: config.relay.server_id,
-        server_uuid: data_dir.server_uuid(),
+        server_uuid,
         flavor: match config.relay.flavor {
             FlavorChoice::Fixed(flavor) => Some(flavor),
             FlavorChoice::Auto => None,
         },
         host: host_names(config),
-        accounts: Arc::new(Accounts::new(
-            users.collect(),
-            PasswordKey::open(data_dir.path())?,
-        )),
-        tls: tls::server_config(files.as_ref(), data_dir.path())?,
+        accounts: Arc::new(Accounts::new(users.collect(), key)),
+        tls,
         require_tls: config.tls.required,
         compression: config.relay.compression,
         write_timeout: config.relay.replica_write_timeout,
@@ -187,5 +206,9 @@ fn sender_options(config: &Config, data_dir: &DataDir) -> Result<SenderOptions, 
             per_address: config.limits.max_connections_per_address as usize,
             reserved: config.limits.reserved_connections as usize,
         },
-    })
+        statement_limits: StatementLimits {
+            statement_len: size(config.limits.max_statement_size),
+            result_len: size(config.limits.max_result_size),
+        },
+    }
 }

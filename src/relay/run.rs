@@ -1,23 +1,24 @@
 //! Starts the stages, waits, and stops them.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
 
 use super::channels::{ChannelHandle, ChannelRequest, Channels, ReceiverTemplate};
 use super::error::RelayError;
 use super::forget::forgetting;
 use super::open::{Relay, log_dir, source_names};
+use super::reload::{self, Reloader, retention_options};
 use super::retention::{self, Keeper};
 use super::source_rows::source_rows;
 use super::supervisor::{Stage, StageEnd, Supervisor};
 use super::systemd;
 use crate::admin::{self, Answering};
 use crate::adoption::{Adoption, AdoptionOptions};
-use crate::config::{Config, FlavorChoice, Privilege, UserConfig};
+use crate::config::{Config, FlavorChoice};
 use crate::conflicts::{Finder, Sources};
 use crate::fault;
 use crate::http;
@@ -25,8 +26,7 @@ use crate::log_thread::{LogThread, Queued};
 use crate::receiver::{self, FirstStart, Identities, Queue, ReadBack, ReceiverContext};
 use crate::relay_log::recover::Recovered;
 use crate::relay_log::{
-    Condition, LogOptions, RelayLog, ReplicaAcknowledgements, ReplicaWait, RetentionOptions,
-    bridge, purge,
+    Condition, LogOptions, RelayLog, ReplicaAcknowledgements, ReplicaWait, bridge, purge,
 };
 use crate::sender::{self, Replicas, SourceAccess};
 use crate::status::{Parts, Report, SourceList};
@@ -39,11 +39,15 @@ const QUEUE_KIB: u32 = 16 * 1024;
 const RESERVE_LEN: u64 = 8 * 1024 * 1024;
 
 impl Relay {
-    /// Runs until `shutdown` is true, then stops the stages.
+    /// Runs until `shutdown` is true, then stops the stages. `hangup` is notified of each SIGHUP.
     ///
     /// # Errors
     /// When the log cannot be created, has failed, or a stage ended unexpectedly.
-    pub async fn run(self, shutdown: watch::Receiver<bool>) -> Result<(), RelayError> {
+    pub async fn run(
+        self,
+        shutdown: watch::Receiver<bool>,
+        hangup: Arc<Notify>,
+    ) -> Result<(), RelayError> {
         self.announce();
         let (handle, requests) = ChannelHandle::new();
         let pipeline = Pipeline::new(&self, shutdown.clone());
@@ -56,9 +60,17 @@ impl Relay {
         let log_slot = watch::Sender::new(log);
         let replicas = Arc::new(Replicas::new(pipeline.acknowledged.clone()));
         let mut supervisor = Supervisor::new(shutdown.clone());
+        let reloader = Arc::new(Reloader::new(
+            self.config.clone(),
+            self.sender,
+            pipeline.parts.clone(),
+            log_slot.subscribe(),
+        ));
+        let reloading = reload::at_signals(reloader.clone(), hangup, shutdown.clone());
+        supervisor.spawn(Stage::Reload, until_stopped(reloading));
         let accepting = sender::run(
             self.listener,
-            Arc::new(self.sender),
+            reloader.sender.subscribe(),
             log_slot.subscribe(),
             replicas.clone(),
             source_access(&pipeline.parts, &log_slot, &handle),
@@ -82,7 +94,8 @@ impl Relay {
             let answering = http::serve(listener, token, report.clone(), shutdown.clone());
             supervisor.spawn(Stage::HttpLoop, until_stopped(answering));
         }
-        let adoption = adoption(&self.config, &pipeline.parts, &log_slot);
+        let users = reloader.replica_user.subscribe();
+        let adoption = adoption(&self.config, users, &pipeline.parts, &log_slot);
         let answering = Answering {
             report,
             data_dir: self.data_dir.path().to_owned(),
@@ -90,6 +103,7 @@ impl Relay {
             adoption: Arc::new(adoption),
             disconnect_replicas: Arc::new(move || connected.disconnect_replicas()),
             forget: Arc::new(forget),
+            reload: Arc::new(move || reloader.reload()),
         };
         let answering = admin::serve(self.admin, answering, shutdown.clone());
         supervisor.spawn(Stage::AdminLoop, until_stopped(answering));
@@ -157,7 +171,12 @@ fn source_access(parts: &Arc<Parts>, log: &LogSlot, handle: &ChannelHandle) -> S
     }
 }
 
-fn adoption(config: &Config, parts: &Arc<Parts>, log: &LogSlot) -> Adoption {
+fn adoption(
+    config: &Config,
+    user: watch::Receiver<Option<String>>,
+    parts: &Arc<Parts>,
+    log: &LogSlot,
+) -> Adoption {
     let parts = parts.clone();
     let read_sources = move || {
         let sources = parts.sources.now();
@@ -167,19 +186,17 @@ fn adoption(config: &Config, parts: &Arc<Parts>, log: &LogSlot) -> Adoption {
             .collect()
     };
     Adoption::new(
-        adoption_options(config),
+        adoption_options(config, user),
         Box::new(read_sources),
         log.subscribe(),
     )
 }
 
-fn adoption_options(config: &Config) -> AdoptionOptions {
-    let mut users = config.users.iter();
-    let replicates = |user: &&UserConfig| user.privileges.contains(&Privilege::Replication);
+fn adoption_options(config: &Config, user: watch::Receiver<Option<String>>) -> AdoptionOptions {
     AdoptionOptions {
         server_id: config.relay.server_id,
         listen: config.relay.listen.clone(),
-        user: users.find(replicates).map(|user| user.name.clone()),
+        user,
         sources: Vec::new(),
     }
 }
@@ -217,7 +234,7 @@ impl Pipeline {
             started: Instant::now(),
             sources: SourceList::default(),
             acknowledged: acknowledged.clone(),
-            alert: config.alert,
+            alert: Mutex::new(config.alert),
             conflicts: config.relay.detect_conflicts.then(Arc::default),
         };
         let parts = Arc::new(parts);
@@ -230,6 +247,7 @@ impl Pipeline {
             ),
             spill_dir: log_dir.spool_path(),
             spill_size: usize::try_from(config.log.spill_size).unwrap_or(usize::MAX),
+            max_transaction_size: config.limits.max_transaction_size,
         };
         let channels = Channels::new(
             relay.data_dir.path().to_owned(),
@@ -244,12 +262,7 @@ impl Pipeline {
                 max_size: config.log.max_size,
                 sync: config.log.sync,
                 source_names: source_names(config),
-                retention: RetentionOptions {
-                    expire_after: config.log.expire_after,
-                    max_total_size: config.log.max_total_size,
-                    keep_for_replicas: config.log.keep_for_replicas,
-                    max_file_size: config.log.max_size,
-                },
+                retention: retention_options(&config.log),
                 reserve: RESERVE_LEN,
                 stopping: Arc::new(AtomicBool::new(false)),
             },

@@ -58,6 +58,6 @@ fn row(source: &SourceParts, state: Option<&LogState>) -> SourceRow {
                 at: error.at,
             }),
         tls: config.tls.clone(),
-        filter: config.filter.clone(),
+        filter: config.filter.current().as_ref().clone(),
     }
 }

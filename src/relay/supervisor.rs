@@ -43,6 +43,8 @@ pub(super) enum Stage {
     SourceChanges,
     /// Removes old log files.
     Retention,
+    /// Reloads the configuration at SIGHUP.
+    Reload,
     /// Writes the relay log.
     LogThread,
     /// Finds conflicts of the sources.
@@ -63,6 +65,7 @@ impl fmt::Display for Stage {
             }
             Stage::SourceChanges => f.write_str("the changes of the sources"),
             Stage::Retention => f.write_str("the removal of old log files"),
+            Stage::Reload => f.write_str("the reload of the configuration"),
             Stage::LogThread => f.write_str("the log thread"),
             Stage::ConflictFinder => f.write_str("the detection of conflicts"),
         }

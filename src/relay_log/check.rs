@@ -14,7 +14,7 @@
 
 use std::io;
 
-use super::durable_mark::Durable;
+use super::durable_mark::{Durable, FoundMark};
 use super::error::{IndexMismatch, LogError};
 use super::files::LogDir;
 use super::index_reader::IndexReader;
@@ -30,6 +30,7 @@ pub struct LogBinding {
     /// `None` if neither the durable mark nor an index has it.
     log_id: Option<Uuid>,
     durable: Option<Durable>,
+    mark_damage: Option<String>,
 }
 
 impl LogBinding {
@@ -40,7 +41,7 @@ impl LogBinding {
     pub fn read(log_dir: &LogDir) -> Result<(Self, Vec<u64>), LogError> {
         // In this order, because `verify` also reads logs that are being written: a file is added
         // to the list before the mark names it.
-        let durable = Durable::read(log_dir)?;
+        let FoundMark { durable, damage } = Durable::read(log_dir)?;
         let files = log_dir.read_list()?;
         let newest = files.last().copied().unwrap_or(0);
         if let Some(durable) = durable
@@ -65,6 +66,7 @@ impl LogBinding {
             newest,
             log_id,
             durable,
+            mark_damage: damage,
         };
         Ok((binding, files))
     }
@@ -72,6 +74,11 @@ impl LogBinding {
     /// The relay log's identity, if the durable mark or an index has it.
     pub fn log_id(&self) -> Option<Uuid> {
         self.log_id
+    }
+
+    /// A message if the durable mark is damaged, so that it proves nothing.
+    pub fn mark_damage(&self) -> Option<&str> {
+        self.mark_damage.as_deref()
     }
 
     /// Bytes of file `number` and records of its index that are known to be on disk.

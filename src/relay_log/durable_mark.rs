@@ -11,7 +11,8 @@
 //! Without it, an older copy of the newest commit index could not be distinguished from one whose
 //! tail was lost in a crash: recovery would truncate transactions that replicas have. The mark
 //! itself is synced only at the start, with each new file and at a clean stop, so after a power
-//! failure it may be older than the log: then it proves less, but it is never wrong.
+//! failure it may be older than the log: then it proves less, but it is never wrong. It may also have parts of two
+//! records, if it was being written to the disk: then it is damaged, proves nothing, and is written again.
 
 use std::io;
 use std::path::PathBuf;
@@ -67,13 +68,14 @@ impl Durable {
         bytes
     }
 
-    fn decode(bytes: &[u8]) -> Option<Self> {
+    /// The record's version and content; `None` if it is damaged.
+    fn decode(bytes: &[u8]) -> Option<(u16, Self)> {
         let (covered, checksum) = bytes.split_last_chunk::<4>()?;
         let is_whole = covered.len() == COVERED_LEN
             && crc32fast::hash(covered) == u32::from_le_bytes(*checksum);
         let (magic, rest) = covered.split_first_chunk::<4>()?;
         let (version, rest) = rest.split_first_chunk::<2>()?;
-        if !is_whole || *magic != MAGIC || u16::from_le_bytes(*version) != VERSION {
+        if !is_whole || *magic != MAGIC {
             return None;
         }
         let (_, rest) = rest.split_first_chunk::<2>()?;
@@ -81,46 +83,73 @@ impl Durable {
         let (file, rest) = rest.split_first_chunk::<8>()?;
         let (log, rest) = rest.split_first_chunk::<8>()?;
         let (records, _) = rest.split_first_chunk::<4>()?;
-        Some(Self {
+        let durable = Self {
             log_id: Uuid(*log_id),
             file: u64::from_le_bytes(*file),
             log: u64::from_le_bytes(*log),
             records: u32::from_le_bytes(*records),
-        })
+        };
+        Some((u16::from_le_bytes(*version), durable))
     }
 
-    /// Reads the mark of a log; `None` when there is none.
+    /// Reads the mark of a log.
     ///
     /// # Errors
-    /// When it cannot be read, or is damaged.
-    pub(super) fn read(log_dir: &LogDir) -> Result<Option<Self>, LogError> {
+    /// When it cannot be read, or has another version.
+    pub(super) fn read(log_dir: &LogDir) -> Result<FoundMark, LogError> {
+        let found = |durable| FoundMark {
+            durable,
+            damage: None,
+        };
         let path = log_dir.durable_path();
         let mut attempts_left = READ_ATTEMPTS;
         loop {
             let bytes = match std::fs::read(&path) {
                 Ok(bytes) => bytes,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(found(None)),
                 Err(cause) => return Err(LogError::io("read", &path, cause)),
             };
             // Created, but not written before a crash. After a power failure the file can have its
             // length without its bytes.
             if bytes.iter().all(|byte| *byte == 0) {
-                return Ok(None);
+                return Ok(found(None));
             }
-            if let Some(durable) = Self::decode(&bytes) {
-                return Ok(Some(durable));
+            match Self::decode(&bytes) {
+                Some((VERSION, durable)) => return Ok(found(Some(durable))),
+                Some((version, _)) => {
+                    return Err(LogError::DurableMark {
+                        path,
+                        found: format!("version {version}"),
+                        expected: format!("version {VERSION}"),
+                    });
+                }
+                None => {}
             }
             attempts_left -= 1;
             if attempts_left == 0 {
-                return Err(LogError::DurableMark {
-                    path,
-                    found: format!("{} bytes that are not a record of this format", bytes.len()),
-                    expected: "a record of 64 bytes with its checksum".to_owned(),
+                let damage = format!(
+                    "{}: {} bytes that are not a record of this format: it is damaged, or was being written when \
+                     the machine stopped; it is not used",
+                    path.display(),
+                    bytes.len()
+                );
+                return Ok(FoundMark {
+                    durable: None,
+                    damage: Some(damage),
                 });
             }
             std::thread::sleep(READ_PAUSE);
         }
     }
+}
+
+/// What is in the file.
+#[derive(Debug)]
+pub(super) struct FoundMark {
+    /// `None` if the file is missing, was never written, or is damaged.
+    pub(super) durable: Option<Durable>,
+    /// If it is damaged: a message.
+    pub(super) damage: Option<String>,
 }
 
 /// The file, open for overwriting.
@@ -168,7 +197,7 @@ mod tests {
             records: 99,
         };
         let bytes = durable.encode();
-        assert_eq!(Durable::decode(&bytes), Some(durable));
+        assert_eq!(Durable::decode(&bytes), Some((VERSION, durable)));
         for bit in 0..LEN * 8 {
             let mut damaged = bytes;
             damaged[bit / 8] ^= 1 << (bit % 8);

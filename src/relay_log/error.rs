@@ -85,7 +85,7 @@ pub enum LogError {
         #[source]
         cause: IndexMismatch,
     },
-    /// The durable mark is damaged, or belongs to another relay log.
+    /// The durable mark has another version, or belongs to another relay log.
     #[error(
         "{}: {found}, expected {expected}; restore the file of this data_dir, or, if the log files \
          and their commit indexes are known to be complete, remove it",

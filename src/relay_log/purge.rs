@@ -64,7 +64,7 @@ fn all_needs(log: &RelayLog, now: SystemTime) -> Result<Vec<Need>, LogError> {
     let oldest = log.state().files.first().copied().unwrap_or_default();
     let retention = log.retention();
     let mut needs = retention.needs(oldest, now);
-    let keep = retention.options.keep_for_bridges();
+    let keep = retention.options().keep_for_bridges();
     for (number, next, written) in bridge::targets(log.log_dir())? {
         let age = now.duration_since(written).unwrap_or_default();
         if age < keep && next.file >= oldest {
@@ -83,7 +83,7 @@ fn all_needs(log: &RelayLog, now: SystemTime) -> Result<Vec<Need>, LogError> {
 /// # Errors
 /// When a file cannot be read or written. Then it is attempted again with the next call.
 pub fn enforce(log: &RelayLog, now: SystemTime) -> Result<Purged, LogError> {
-    let options = log.retention().options;
+    let options = log.retention().options();
     let files = file_facts(log)?;
     let needs = all_needs(log, now)?;
     let expired_before = options.expire_after.and_then(|age| now.checked_sub(age));
@@ -331,7 +331,7 @@ fn warn(
     let oldest = files.first().map_or(0, |file| file.number);
     for replica in log.retention().replicas.list() {
         if replica.file < oldest
-            && replica.was_seen_within(at, log.retention().options.keep_for_replicas)
+            && replica.was_seen_within(at, log.retention().options().keep_for_replicas)
         {
             warnings.push(format!(
                 "replica {} ({}) was sent the log up to {}:{}, and what follows was removed: seed it again",

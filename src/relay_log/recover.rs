@@ -59,7 +59,7 @@ pub struct Recovered {
     pub temporary_tables: TemporaryTables,
     /// The end of the newest file.
     pub end: RelayLogPosition,
-    /// A message for each truncation; empty after a clean stop.
+    /// A message for each truncation, and for a damaged durable mark; empty after a clean stop.
     pub repairs: Vec<String>,
 }
 
@@ -252,6 +252,7 @@ fn find_ends(
     binding: &LogBinding,
     repairs: &mut Vec<String>,
 ) -> Result<(Ends, Ends), LogError> {
+    repairs.extend(binding.mark_damage().map(str::to_owned));
     let index_path = log_dir.index_path(number);
     let log_path = log_dir.log_path(number);
     let IndexScan { last, damage } = scan_index(&index_path)?;

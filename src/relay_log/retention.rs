@@ -57,6 +57,8 @@ impl RetentionOptions {
 pub struct LogRequests {
     /// Begin a new file.
     pub rotate: bool,
+    /// Begin a new file after this many bytes from now on.
+    pub max_size: Option<u64>,
     /// Without GTIDs: no path may need files before this number any more.
     pub lose_before: Option<u64>,
 }
@@ -85,8 +87,7 @@ struct PathNeeds {
 /// What is known of everything that needs log files, shared by all threads.
 #[derive(Debug)]
 pub struct Retention {
-    /// The limits.
-    pub options: RetentionOptions,
+    options: Mutex<RetentionOptions>,
     /// The replicas that were ever seen.
     pub replicas: KnownReplicas,
     pub(super) pins: Arc<Pins>,
@@ -121,7 +122,7 @@ impl Retention {
     /// Nothing is known but the replicas.
     pub fn new(options: RetentionOptions, replicas: KnownReplicas) -> Self {
         Self {
-            options,
+            options: Mutex::new(options),
             replicas,
             pins: Arc::default(),
             paths: Mutex::default(),
@@ -133,6 +134,24 @@ impl Retention {
             space: Space::default(),
             new_file: Notify::new(),
             purging: Mutex::default(),
+        }
+    }
+
+    /// The limits.
+    pub fn options(&self) -> RetentionOptions {
+        *lock(&self.options)
+    }
+
+    /// Changes the limits. The log thread uses another size with its next group, and the files are compared with the
+    /// other limits soon.
+    pub fn change_options(&self, options: RetentionOptions) {
+        let before = std::mem::replace(&mut *lock(&self.options), options);
+        if before.max_file_size != options.max_file_size {
+            lock(&self.requests).max_size = Some(options.max_file_size);
+            self.is_requested.store(true, Ordering::Release);
+        }
+        if before != options {
+            self.new_file.notify_one();
         }
     }
 
@@ -217,7 +236,7 @@ impl Retention {
         let mut needs = self.pins.needs();
         needs.extend(
             self.replicas
-                .needs(now, self.options.keep_for_replicas)
+                .needs(now, self.options().keep_for_replicas)
                 .into_iter()
                 .filter(|need| need.file >= oldest),
         );

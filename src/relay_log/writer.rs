@@ -15,6 +15,7 @@ mod own_format;
 mod source_moves;
 mod sources;
 mod spill_copy;
+mod syncing;
 mod tail;
 mod temporary_tables;
 
@@ -31,8 +32,10 @@ use self::head::{NewFile, begin_file, close_file, now, stage_control};
 use self::index_tail::{IndexTail, record_of};
 use self::own_format::{adapted, own_format};
 use self::sources::Sources;
+use self::syncing::{Files, Group, OnDisk, Publisher, Syncing};
 use self::tail::{Disk, Tail};
-use super::durable_mark::{Durable, DurableMark};
+use super::batch_count::BatchCount;
+use super::durable_mark::DurableMark;
 use super::error::LogError;
 use super::index_record::{Record, Step};
 use super::ledger::IndexLedger;
@@ -45,7 +48,6 @@ use crate::binlog::{FormatDescription, rotate};
 use crate::config::SyncPolicy;
 use crate::flavor::Flavor;
 use crate::gtid::Uuid;
-use crate::identity::Identity;
 use crate::merge::Decision;
 use crate::position::{RecordNumber, RelayLogPosition};
 use crate::transaction::{Transaction, TransactionBatch};
@@ -74,15 +76,16 @@ pub struct Writer {
     number: u64,
     tail: Tail,
     index: IndexTail,
-    mark: DurableMark,
-    /// Bytes of the current file known to be on disk. Invariant: durable ≤ published ≤ written,
-    /// except under the `sync` policies that publish first.
-    durable: u64,
+    /// The two files of the tails.
+    files: Arc<Files>,
+    /// What was appended since the last commit.
+    group: Group,
+    /// Makes groups durable and publishes them. Invariant: durable ≤ published ≤ written, except under the `sync`
+    /// policies that publish first.
+    syncing: Syncing,
     has_transactions: bool,
     /// MariaDB: the commit id of the group that the newest transaction belongs to.
     group_id: u64,
-    /// Identities appended since the last publish.
-    fresh: Vec<Identity>,
     /// Each source's progress, by number. Published with the next commit.
     sources: Sources,
     last_sync: Instant,
@@ -134,8 +137,16 @@ impl Writer {
             log: log.clone(),
             stopping: options.stopping.clone(),
         };
+        let publisher = Publisher {
+            disk: disk.clone(),
+            mark,
+            log_id,
+        };
+        let files = files_of(number, &tail, &index);
         let writer = Self {
-            durable: tail.written,
+            syncing: Syncing::start(publisher, &files, written(&tail, &index))?,
+            group: Group::new(files.clone()),
+            files,
             options,
             log,
             log_id,
@@ -145,16 +156,16 @@ impl Writer {
             number,
             tail,
             index,
-            mark,
             has_transactions: false,
             group_id: 0,
-            fresh: Vec::new(),
             sources,
             last_sync: Instant::now(),
         };
         // Without waiting for space: nothing is lost yet, and the start must not hang.
-        writer.mark.write(&writer.on_disk())?;
-        writer.mark.sync()?;
+        writer
+            .syncing
+            .publisher()
+            .begin_mark(number, writer.written())?;
         writer.log.reserve().fill();
         Ok(writer)
     }
@@ -280,7 +291,7 @@ impl Writer {
             if let Some(change) = &placement.half_change {
                 self.index.stage_half(change);
             }
-            self.fresh.push(transaction.identity);
+            self.group.push(transaction.identity);
             self.has_transactions = true;
         }
         self.sources.note(batch, transaction)?;
@@ -294,29 +305,56 @@ impl Writer {
         source: u16,
         make: impl FnOnce(Step, &mut Names, &mut Vec<u8>) -> Record,
     ) -> Result<RecordNumber, LogError> {
-        let end = (self.tail.end(), self.durable);
+        let end = (self.tail.end(), self.syncing.on_disk());
         let file = self.number;
         let progress = self.sources.get(source)?;
         let record = self.index.stage_step(source, progress, end, make)?;
         Ok(RecordNumber { file, record })
     }
 
-    /// Makes the appended transactions durable (as the `sync` policy says) and publishes them.
+    /// Writes the appended transactions, and has them made durable (as the `sync` policy says) and published, while
+    /// the next ones are appended. `batches` says how much was taken of each source.
     ///
     /// # Errors
-    /// When a write or a sync fails. The writer must no longer be used then: after a failed sync
-    /// the state of the files on disk is unknown.
-    pub fn commit(&mut self) -> Result<(), LogError> {
-        if self.index.tail.staged.is_empty() && self.tail.staged.is_empty() {
+    /// When a write fails, or the sync of an earlier group has failed. The writer must no longer be used then: after a
+    /// failed sync the state of the files on disk is unknown.
+    pub fn begin_commit(
+        &mut self,
+        batches: impl Iterator<Item = BatchCount>,
+    ) -> Result<(), LogError> {
+        let is_idle = self.syncing.is_idle();
+        self.syncing.check()?;
+        if is_idle && self.index.tail.staged.is_empty() && self.tail.staged.is_empty() {
+            batches.for_each(|count| count.note_committed());
             return self.sync_when_due();
         }
         self.flush()?;
+        let end = self.written();
+        self.group.end((&self.files, end), &self.sources, batches);
         match self.options.sync {
-            SyncPolicy::Commit => self.sync()?,
-            SyncPolicy::Interval(_) | SyncPolicy::Never => {}
+            SyncPolicy::Commit => self.syncing.complete(&mut self.group)?,
+            SyncPolicy::Interval(_) | SyncPolicy::Never => {
+                self.syncing.publisher().publish(&mut self.group);
+            }
         }
-        self.publish();
         self.sync_when_due()
+    }
+
+    /// Waits until everything that was committed is published.
+    ///
+    /// # Errors
+    /// When the sync of a group has failed. The writer must no longer be used then.
+    pub fn finish_commits(&mut self) -> Result<(), LogError> {
+        self.syncing.finish()
+    }
+
+    /// As [`Writer::begin_commit`] and [`Writer::finish_commits`].
+    ///
+    /// # Errors
+    /// As those.
+    pub fn commit(&mut self) -> Result<(), LogError> {
+        self.begin_commit([].into_iter())?;
+        self.finish_commits()
     }
 
     /// Syncs data whose sync an interval policy has delayed, if the interval has passed.
@@ -333,32 +371,26 @@ impl Writer {
 
     /// Whether everything that was committed is on disk.
     pub fn is_durable(&self) -> bool {
-        self.durable == self.tail.written
-            && self.index.durable_records == self.index.written_records()
+        self.syncing.on_disk() == self.written()
     }
 
+    fn written(&self) -> OnDisk {
+        written(&self.tail, &self.index)
+    }
+
+    /// Syncs both files, while nothing is handed over to the sync thread.
     fn sync(&mut self) -> Result<(), LogError> {
-        self.tail.sync()?;
-        self.index.tail.sync()?;
-        self.durable = self.tail.written;
-        self.index.durable_records = self.index.written_records();
+        self.files.log.sync()?;
+        self.files.index.sync()?;
         self.last_sync = Instant::now();
-        self.write_mark()
+        self.note_synced()
     }
 
-    /// Writes the durable mark, before the data that it describes is published.
-    fn write_mark(&self) -> Result<(), LogError> {
-        let durable = self.on_disk();
-        self.disk.write_with_reserve(|| self.mark.write(&durable))
-    }
-
-    fn on_disk(&self) -> Durable {
-        Durable {
-            log_id: self.log_id,
-            file: self.number,
-            log: self.durable,
-            records: self.index.durable_records as u32,
-        }
+    /// Everything that was written is on disk.
+    fn note_synced(&mut self) -> Result<(), LogError> {
+        let written = self.written();
+        self.syncing.set_on_disk(written);
+        self.syncing.publisher().write_mark(self.number, written)
     }
 
     /// Commits the staged transactions and makes them durable, whatever the policy is.
@@ -371,36 +403,27 @@ impl Writer {
         // One more record states that everything is durable: the next start need not verify the
         // last group, and does not mistake damage in it for the torn end of a write.
         if let Some(source) = self.sources.first_known()
-            && self.index.durable_records > self.index.head_records
+            && self.index.written_records() > self.index.head_records
         {
             self.record_position(source)?;
             self.flush()?;
             self.sync()?;
         }
-        self.mark.sync()
+        self.syncing.publisher().mark.sync()
     }
 
     fn publish(&mut self) {
-        let end = RelayLogPosition {
-            file: self.number,
-            offset: self.tail.written,
-        };
-        let (fresh, sources) = (&mut self.fresh, &self.sources);
-        self.log.publish(end, |state| {
-            for identity in fresh.drain(..) {
-                state.executed.deliver(&identity);
-            }
-            sources.clone_to(&mut state.sources);
-            if state.files.last() != Some(&end.file) {
-                state.files.push(end.file);
-            }
-        });
+        let end = self.written();
+        self.group
+            .end((&self.files, end), &self.sources, [].into_iter());
+        self.syncing.publisher().publish(&mut self.group);
     }
 
     /// Replaces the log file by `file`, on which writes or syncs may fail.
     #[cfg(test)]
     pub(crate) fn replace_log_file(&mut self, file: std::fs::File) {
-        self.tail.file = file.into();
+        self.tail.file = Arc::new(file.into());
+        self.files = files_of(self.number, &self.tail, &self.index);
     }
 
     /// Writes the staged bytes, the log's first. Nothing is synced.
@@ -420,6 +443,7 @@ impl Writer {
         let closing = rotate::closing(now(), self.options.server_id, 0, &next_name);
         stage_control(&mut self.tail, closing)?;
         self.flush()?;
+        self.finish_commits()?;
         self.sync()?;
         let file = NewFile {
             log_id: self.log_id,
@@ -433,16 +457,31 @@ impl Writer {
             .wait_for_space(|| begin_file(&self.options, &file, self.index.next_names()))?;
         self.disk.write_with_reserve(|| self.log.list_file(next))?;
         self.log.reserve().fill();
-        self.durable = tail.written;
+        self.files = files_of(next, &tail, &index);
         self.tail = tail;
         self.index = index;
         self.number = next;
         self.has_transactions = false;
-        self.write_mark()?;
-        self.mark.sync()?;
+        self.note_synced()?;
+        self.syncing.publisher().mark.sync()?;
         self.publish();
         self.log.retention().new_file.notify_one();
         Ok(())
+    }
+}
+
+fn files_of(number: u64, tail: &Tail, index: &IndexTail) -> Arc<Files> {
+    Arc::new(Files {
+        number,
+        log: tail.synced(),
+        index: index.tail.synced(),
+    })
+}
+
+fn written(tail: &Tail, index: &IndexTail) -> OnDisk {
+    OnDisk {
+        log: tail.written,
+        records: index.written_records(),
     }
 }
 

@@ -27,12 +27,12 @@ pub struct ConnectionLimits {
 /// The connections that there are.
 #[derive(Debug)]
 pub struct Admission {
-    limits: ConnectionLimits,
     state: Mutex<State>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
+    limits: ConnectionLimits,
     next: u64,
     /// The oldest one first.
     waiting: BTreeMap<u64, Waiting>,
@@ -78,9 +78,19 @@ impl Admission {
     /// No connections yet.
     pub fn new(limits: ConnectionLimits) -> Arc<Self> {
         Arc::new(Self {
-            limits,
-            state: Mutex::new(State::default()),
+            state: Mutex::new(State {
+                limits,
+                next: 0,
+                waiting: BTreeMap::new(),
+                logged_in: 0,
+                addresses: HashMap::new(),
+            }),
         })
+    }
+
+    /// Changes the limits for connections and logins from now on.
+    pub fn set_limits(&self, limits: ConnectionLimits) {
+        self.state().limits = limits;
     }
 
     /// A place for a new connection, and when it is taken by another.
@@ -88,11 +98,11 @@ impl Admission {
         let address = address.to_canonical();
         let mut state = self.state();
         if let (count, Some(oldest)) = state.waiting_of(address)
-            && count >= self.limits.per_address
+            && count >= state.limits.per_address
         {
             state.evict(oldest);
         }
-        if state.waiting.len() >= self.limits.total
+        if state.waiting.len() >= state.limits.total
             && let Some(oldest) = state.waiting.keys().next().copied()
         {
             state.evict(oldest);
@@ -141,12 +151,12 @@ impl Place {
         let Step::Waiting(number) = self.step else {
             return Ok(());
         };
-        let limits = self.admission.limits;
+        let mut state = self.admission.state();
+        let limits = state.limits;
         let reserved = match is_privileged {
             true => limits.reserved,
             false => 0,
         };
-        let mut state = self.admission.state();
         let of_address = state.addresses.get(&self.address).copied();
         if of_address.unwrap_or_default() >= limits.per_address + reserved {
             return Err(too_many("Too many connections from this address"));

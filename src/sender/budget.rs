@@ -4,8 +4,6 @@
 use super::value::Value;
 use crate::protocol::ServerError;
 
-/// The longest statement, in bytes.
-pub const STATEMENT_LENGTH_MAX: usize = 1 << 20;
 /// The most tokens of a statement.
 pub const TOKENS_MAX: usize = 16 << 10;
 /// The deepest nesting of an expression.
@@ -16,8 +14,6 @@ pub const COLUMNS_MAX: usize = 4096;
 pub const PATTERN_LENGTH_MAX: usize = 1024;
 /// The most look-ups in the relay log's files. Each may read a whole file.
 const LOOK_UPS_MAX: usize = 16;
-/// The most bytes of all values of a statement together.
-const VALUES_LENGTH_MAX: usize = 16 << 20;
 
 /// "Got a packet bigger than 'max_allowed_packet' bytes".
 const ER_NET_PACKET_TOO_LARGE: u16 = 1153;
@@ -30,18 +26,39 @@ const ER_TOO_MANY_LOOK_UPS: u16 = 1235;
 /// "Thread stack overrun".
 const ER_STACK_OVERRUN_NEED_MORE: u16 = 1436;
 
+/// How large statements and their results may be.
+#[derive(Debug, Clone, Copy)]
+pub struct StatementLimits {
+    /// The longest statement, in bytes.
+    pub statement_len: usize,
+    /// The most bytes of all values of a statement together, and of its result.
+    pub result_len: usize,
+}
+
+impl Default for StatementLimits {
+    /// 1 MiB and 16 MiB.
+    fn default() -> Self {
+        Self {
+            statement_len: 1 << 20,
+            result_len: 16 << 20,
+        }
+    }
+}
+
 /// What is left of a statement's budget while its expressions are evaluated.
 #[derive(Debug)]
 pub struct Budget {
+    bytes_max: usize,
     bytes: usize,
     look_ups: usize,
 }
 
 impl Budget {
     /// The budget of a new statement.
-    pub fn new() -> Self {
+    pub fn new(limits: StatementLimits) -> Self {
         Self {
-            bytes: VALUES_LENGTH_MAX,
+            bytes_max: limits.result_len,
+            bytes: limits.result_len,
             look_ups: LOOK_UPS_MAX,
         }
     }
@@ -70,19 +87,23 @@ impl Budget {
             }
             None => Err(ServerError::new(
                 ER_TOO_LONG_STRING,
-                format!("The values of this statement are longer than {VALUES_LENGTH_MAX} bytes"),
+                format!(
+                    "The values of this statement are longer than {} bytes (max_result_size)",
+                    self.bytes_max
+                ),
             )),
         }
     }
 }
 
 /// A statement that is too long.
-pub fn too_long() -> ServerError {
+pub fn too_long(limits: StatementLimits) -> ServerError {
     ServerError::new(
         ER_NET_PACKET_TOO_LARGE,
         format!(
             "Got a packet bigger than 'max_allowed_packet' bytes: statements may have \
-             {STATEMENT_LENGTH_MAX} bytes and {TOKENS_MAX} words"
+             {} bytes (max_statement_size) and {TOKENS_MAX} words",
+            limits.statement_len
         ),
     )
 }
@@ -91,6 +112,15 @@ pub fn too_long() -> ServerError {
 pub fn too_deep() -> ServerError {
     let text = format!("Thread stack overrun: expressions may be nested {DEPTH_MAX} levels deep");
     ServerError::new(ER_STACK_OVERRUN_NEED_MORE, text)
+}
+
+/// A result that is too large.
+pub fn too_large_result(limits: StatementLimits) -> ServerError {
+    let text = format!(
+        "The result of this statement is longer than {} bytes (max_result_size)",
+        limits.result_len
+    );
+    ServerError::new(ER_TOO_LONG_STRING, text)
 }
 
 /// A result with too many columns.

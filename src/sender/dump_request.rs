@@ -40,6 +40,13 @@ pub struct DumpRequest {
     pub set: Option<Result<ReceivedGtidSet, GtidError>>,
 }
 
+impl DumpRequest {
+    /// Whether the dump ends at the end of the log, instead of waiting for more.
+    pub fn ends_at_the_end(&self) -> bool {
+        self.flags & BINLOG_DUMP_NON_BLOCK != 0 || self.server_id == 0
+    }
+}
+
 impl From<BinlogDump<'_>> for DumpRequest {
     fn from(dump: BinlogDump<'_>) -> Self {
         Self {
@@ -193,7 +200,7 @@ pub fn find_start(
         keeps_temporary_tables: request.position > FIRST_EVENT,
         skip: SkipRule::Nothing,
         until: None,
-        non_blocking: request.flags & BINLOG_DUMP_NON_BLOCK != 0 || request.server_id == 0,
+        non_blocking: request.ends_at_the_end(),
         heartbeat: heartbeat_period(variables),
         heartbeat_v2: flag && flavor == Flavor::MySql && support == EventSupport::All,
         annotate_rows: flag || flavor == Flavor::MySql,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::admission::ConnectionLimits;
+use super::budget::StatementLimits;
 use super::failed_logins::FailedLogins;
 use super::login::Accounts;
 use super::replicas::Replicas;
@@ -60,6 +61,8 @@ pub struct SenderOptions {
     pub login_timeout: Duration,
     /// The limits on connections.
     pub limits: ConnectionLimits,
+    /// The limits on statements.
+    pub statement_limits: StatementLimits,
 }
 
 /// The options, the log, and the state that all sessions share.

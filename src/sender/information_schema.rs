@@ -132,7 +132,7 @@ fn select_rows(
     columns: &[&'static str],
     rows: &Rows,
 ) -> Result<Option<Answer>, ServerError> {
-    let mut budget = Budget::new();
+    let mut budget = Budget::new(context.caller.limits);
     let nulls: Vec<_> = columns.iter().map(|name| (*name, Value::Null)).collect();
     let Some(list) = SelectList::read(text, &mut cursor, context, &nulls, &mut budget)? else {
         return Ok(None);

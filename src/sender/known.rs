@@ -24,9 +24,10 @@ fn host(client: &Client, replica: &Replica) -> String {
     }
 }
 
-/// Records that the replica was sent the log up to `end`. A reader without a server_id does not come back.
+/// Records that the replica was sent the log up to `end`. A reader without a server_id, or that does not wait for more
+/// at the end, does not come back.
 pub fn remember(log: &RelayLog, client: &Client, replica: &Replica, end: RelayLogPosition) {
-    if replica.server_id != 0 {
+    if replica.server_id != 0 && !replica.reads_once {
         let uuid = replica.server_uuid.map(|uuid| uuid.to_string());
         let names = (host(client, replica), client.user.clone());
         let known = seen(replica.server_id, uuid, names, end);

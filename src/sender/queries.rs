@@ -2,9 +2,7 @@
 //! login, and that administrators send.
 
 use super::answer::Answer;
-use super::budget::{
-    Budget, COLUMNS_MAX, STATEMENT_LENGTH_MAX, TOKENS_MAX, too_long, too_many_columns,
-};
+use super::budget::{Budget, COLUMNS_MAX, TOKENS_MAX, too_long, too_many_columns};
 use super::change_statement;
 use super::cursor::Cursor;
 use super::expression;
@@ -34,14 +32,14 @@ pub fn answer(
     variables: &mut SessionVariables,
     caller: Caller<'_>,
 ) -> Result<Answer, ServerError> {
-    if text.len() > STATEMENT_LENGTH_MAX {
-        return Err(too_long());
+    if text.len() > caller.limits.statement_len {
+        return Err(too_long(caller.limits));
     }
     let Some(tokens) = sql::tokenize(text, TOKENS_MAX + 1) else {
         return Err(not_supported(relay.flavor, text));
     };
     if tokens.len() > TOKENS_MAX {
-        return Err(too_long());
+        return Err(too_long(caller.limits));
     }
     let context = StatementContext {
         relay,
@@ -103,7 +101,8 @@ pub fn answer(
         _ if is_show => {}
         _ => variables.warnings.clear(),
     }
-    answered.ok_or_else(|| not_supported(relay.flavor, text))
+    let answer = answered.ok_or_else(|| not_supported(relay.flavor, text))?;
+    answer.check_size(caller.limits)
 }
 
 /// Transaction statements have no effect, because nothing can be changed.
@@ -121,7 +120,7 @@ fn select(
     context: &StatementContext<'_>,
 ) -> Result<Option<Answer>, ServerError> {
     let (mut columns, mut row) = (Vec::new(), Vec::new());
-    let mut budget = Budget::new();
+    let mut budget = Budget::new(context.caller.limits);
     loop {
         if columns.len() == COLUMNS_MAX {
             return Err(too_many_columns());

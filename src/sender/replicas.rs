@@ -145,6 +145,8 @@ pub struct Replica {
     pub is_semi_sync: bool,
     /// Whether its dump was requested with a GTID set (MySQL).
     pub by_gtid_set: bool,
+    /// Whether its dump ends at the end of the log: a tool that reads the log once.
+    pub reads_once: bool,
     /// The progress of its dump; zeros before it starts.
     pub progress: DumpProgress,
 }

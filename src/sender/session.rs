@@ -153,7 +153,7 @@ impl Session {
         let limit = if self.privileges.replication {
             REPLICA_COMMAND_LENGTH_MAX
         } else {
-            COMMAND_LENGTH_MAX
+            COMMAND_LENGTH_MAX.max(self.environment.options.statement_limits.statement_len + 1)
         };
         let mut kill = self.registration.client.follow_kill();
         let mut shutdown = self.environment.shutdown.clone();

@@ -34,7 +34,7 @@ pub fn parse(
     context: &StatementContext<'_>,
 ) -> Result<Option<Vec<Assignment>>, ServerError> {
     let mut changes = Vec::new();
-    let mut budget = Budget::new();
+    let mut budget = Budget::new(context.caller.limits);
     loop {
         if let Some(mut charset) = set_character_set(&mut cursor) {
             changes.append(&mut charset);

@@ -1,5 +1,6 @@
 //! The data that a statement can read: the relay, its session's variables, its client.
 
+use super::budget::StatementLimits;
 use super::login::Privileges;
 use super::relay_view::RelayView;
 use super::replicas::Replicas;
@@ -21,6 +22,8 @@ pub struct Caller<'a> {
     pub privileges: Privileges,
     /// The waits of the statement.
     pub waits: &'a Waits,
+    /// How large the statement and its result may be.
+    pub limits: StatementLimits,
 }
 
 /// The data that a statement can read.

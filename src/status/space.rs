@@ -25,7 +25,7 @@ impl Parts {
         let full_in = free.and_then(|free| retention.space.full_in(Instant::now(), free));
         let mut degraded = retention.warnings();
         if let Some(free) = free {
-            let is_low = free < retention.options.max_file_size;
+            let is_low = free < retention.options().max_file_size;
             if is_low || full_in.is_some_and(|seconds| seconds < NEARLY_FULL_SECONDS) {
                 let when =
                     full_in.map_or(String::new(), |seconds| format!(", full in {seconds} s"));

@@ -83,6 +83,8 @@ pub struct Assembler {
     moved: bool,
     before_start: bool,
     pool: BufferPool,
+    /// The most bytes of a transaction. Invariant: at most [`TRANSACTION_LEN_MAX`].
+    len_max: u64,
 }
 
 impl Assembler {
@@ -103,7 +105,13 @@ impl Assembler {
             moved: false,
             before_start: false,
             pool: BufferPool::default(),
+            len_max: TRANSACTION_LEN_MAX,
         }
+    }
+
+    /// Refuses transactions of more than `max` bytes, as they are kept.
+    pub fn limit_transactions(&mut self, max: u64) {
+        self.len_max = max.min(TRANSACTION_LEN_MAX);
     }
 
     /// Continues in `file` of the source. An open transaction is dropped: the source was interrupted
@@ -135,6 +143,12 @@ impl Assembler {
     pub fn set_before_start(&mut self, before_start: bool) {
         self.moved = true;
         self.before_start = before_start;
+    }
+
+    /// Applies `filter` to the transactions that follow. Call it outside a transaction, which has one filter as a whole.
+    pub fn set_filter(&mut self, filter: Filter) {
+        self.trim = Trim::new(filter.clone());
+        self.options.filter = filter;
     }
 
     /// Whether a transaction has begun and not ended.
@@ -245,7 +259,7 @@ impl Assembler {
                 self.digest.more(part);
             }
             if large.is_kept() {
-                self.append(part)?;
+                self.append_part(part)?;
             }
         }
         self.large = Some(large);

@@ -62,6 +62,8 @@ pub struct Transaction {
     pub rest: Range<usize>,
     /// The other events of a large transaction.
     pub spill: Option<SpillFile>,
+    /// Whether the events after the opener are as the source has sent them, with checksums that were verified.
+    pub is_verified: bool,
     /// The offset of its end in the source's file, see [`TransactionBatch::source_end`].
     pub source_offset: u64,
     /// Whether the filter dropped every change, so that only an empty transaction remains.
@@ -130,7 +132,7 @@ pub struct TransactionBatch {
     /// The format of the events. They always have a checksum here, whatever the source's setting.
     pub format: Arc<FormatDescription>,
     /// The events, each with four bytes for its checksum; the relay log computes the checksums,
-    /// since it changes the headers.
+    /// since it changes the headers. Only where [`Transaction::is_verified`] says so, the four bytes are one.
     pub bytes: Vec<u8>,
     /// The transactions, in order.
     pub transactions: Vec<Transaction>,
@@ -140,13 +142,19 @@ pub struct TransactionBatch {
 impl TransactionBatch {
     /// Returns the batch's memory for the next one.
     pub fn recycle(mut self) {
+        let memory_len = self.memory_len();
         self.transactions.clear();
-        self.pool.give((self.bytes, self.transactions));
+        self.pool.give((self.bytes, self.transactions), memory_len);
     }
 
     /// Bytes of the transactions, spilled ones included.
     pub fn len(&self) -> u64 {
         self.transactions.iter().map(Transaction::len).sum()
+    }
+
+    /// Bytes of memory that it keeps allocated, whatever part of it is used.
+    pub fn memory_len(&self) -> usize {
+        self.bytes.capacity() + self.transactions.capacity() * size_of::<Transaction>()
     }
 
     /// Whether it holds no transaction: then it only moves the source's position.
@@ -165,9 +173,10 @@ type BatchBuffers = (Vec<u8>, Vec<Transaction>);
 
 impl BufferPool {
     /// The most batches whose memory is kept.
-    const KEPT: usize = 4;
-    /// The largest memory that is kept, in bytes.
-    const KEPT_LEN: usize = 2 * 1024 * 1024;
+    const KEPT: usize = 2;
+    /// The largest memory of a batch that is kept, in bytes: twice as much as a batch has before it is passed on, and
+    /// the transactions of as many bytes.
+    const KEPT_LEN: usize = 6 * 1024 * 1024;
 
     pub(super) fn take(&self) -> BatchBuffers {
         self.buffers
@@ -177,9 +186,9 @@ impl BufferPool {
             .unwrap_or_default()
     }
 
-    fn give(&self, buffers: BatchBuffers) {
+    fn give(&self, buffers: BatchBuffers, memory_len: usize) {
         let mut kept = self.buffers.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() < Self::KEPT && buffers.0.capacity() <= Self::KEPT_LEN {
+        if kept.len() < Self::KEPT && memory_len <= Self::KEPT_LEN {
             kept.push(buffers);
         }
     }

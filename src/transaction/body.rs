@@ -37,6 +37,8 @@ pub(super) struct Body {
     /// The other events of the open transaction, once it is larger than `spill_size`.
     /// Invariant: while set, `memory` ends with the opener.
     spilling: Option<Spilling>,
+    /// Whether all events after the opener are as the source has sent them, with checksums that were verified.
+    is_verified: bool,
     spill_dir: PathBuf,
     spill_size: usize,
 }
@@ -49,6 +51,8 @@ pub(super) struct FinishedBody {
     /// The other events, unless they are in `spill`.
     pub(super) rest: Range<usize>,
     pub(super) spill: Option<SpillFile>,
+    /// Whether these events are as the source has sent them, with checksums that were verified.
+    pub(super) is_verified: bool,
 }
 
 impl Body {
@@ -59,6 +63,7 @@ impl Body {
             start: 0,
             opener: Opener::Incomplete,
             spilling: None,
+            is_verified: true,
             spill_dir,
             spill_size,
         }
@@ -78,11 +83,13 @@ impl Body {
     /// Says that all bytes so far are the opener.
     pub(super) fn end_opener(&mut self) {
         self.opener = Opener::Complete(self.memory.len() - self.start);
+        self.is_verified = true;
     }
 
     /// Says that the transaction has no opener; nothing was appended yet.
     pub(super) fn begin_without_opener(&mut self) {
         self.opener = Opener::Absent;
+        self.is_verified = true;
     }
 
     /// Replaces the opener, the only event so far.
@@ -129,7 +136,14 @@ impl Body {
         BodyError::out_of_range(what, end as u64, self.memory.len() as u64)
     }
 
+    /// Appends bytes of an event that is not as the source has sent it, or lacks a checksum.
     pub(super) fn append(&mut self, bytes: &[u8]) -> Result<(), BodyError> {
+        self.is_verified = false;
+        self.append_verified(bytes)
+    }
+
+    /// Appends bytes of an event as the source has sent it, whose checksum is verified before the transaction ends.
+    pub(super) fn append_verified(&mut self, bytes: &[u8]) -> Result<(), BodyError> {
         if let Some(spilling) = &mut self.spilling {
             return Ok(spilling.append(bytes)?);
         }
@@ -150,6 +164,8 @@ impl Body {
         spilling.append(rest)?;
         spilling.append(bytes)?;
         self.memory.truncate(opener_end);
+        // What was in memory is not needed again soon: the batch is passed on after this transaction.
+        self.memory.shrink_to_fit();
         self.spilling = Some(spilling);
         Ok(())
     }
@@ -203,6 +219,7 @@ impl Body {
     /// Sets STMT_END_F in the rows event at `offset` (from the start of the open transaction).
     pub(super) fn end_statement_at(&mut self, offset: u64) -> Result<(), BodyError> {
         let spilled = self.spilled_offset(offset)?;
+        self.is_verified = false;
         if let Some(spilling) = &mut self.spilling {
             return spilling.set_statement_end(spilled);
         }
@@ -232,6 +249,7 @@ impl Body {
             opener,
             rest,
             spill,
+            is_verified: self.is_verified,
         })
     }
 

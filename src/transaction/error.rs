@@ -119,6 +119,15 @@ pub enum TransactionError {
         "a transaction of more than 4 GiB, which no binlog file can hold; split it on the source"
     )]
     TooLarge,
+    /// The transaction is larger than is configured.
+    #[error(
+        "a transaction of more than {max} bytes, the limit of [limits] max_transaction_size; raise it and restart \
+         binrelay: the source continues with this transaction"
+    )]
+    OverLimit {
+        /// The limit, in bytes.
+        max: u64,
+    },
     /// A large transaction cannot be written to the spool directory.
     #[error("cannot write to the spool directory {}: {cause}", dir.display())]
     Spill {

@@ -2,6 +2,7 @@
 
 mod altered;
 mod large;
+mod memory;
 mod old_servers;
 mod payload;
 mod rewritten;

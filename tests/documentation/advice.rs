@@ -55,6 +55,8 @@ fn texts() -> Vec<(String, String)> {
         "README.md",
         "src/cli/messages.md",
         "src/cli/operation.md",
+        "src/cli/changes.md",
+        "src/cli/monitoring.md",
         "src/config/options.md",
         "src/adoption/adoption.md",
         "src/adoption/rescue.md",

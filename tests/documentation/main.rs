@@ -42,9 +42,11 @@ fn help_prints_topics_and_commands() {
     let output = binrelay(&["help"]);
     let list = String::from_utf8_lossy(&output.stdout).into_owned();
     assert_eq!(output.status.code(), Some(0));
-    let topics: [(&str, &[&str]); 8] = [
+    let topics: [(&str, &[&str]); 10] = [
         ("options", &["src/config/options.md"]),
         ("operation", &["src/cli/operation.md"]),
+        ("changes", &["src/cli/changes.md"]),
+        ("monitoring", &["src/cli/monitoring.md"]),
         ("adoption", &["src/adoption/adoption.md"]),
         ("messages", &["src/cli/messages.md"]),
         ("filters", &["src/filter/filters.md"]),
@@ -64,7 +66,8 @@ fn help_prints_topics_and_commands() {
         assert_eq!(printed, texts.join("\n"), "{topic}");
     }
     for command in [
-        "run", "check", "status", "dump", "verify", "position", "attach", "missing", "help",
+        "run", "check", "status", "reload", "forget", "dump", "verify", "position", "attach",
+        "missing", "help",
     ] {
         let output = binrelay(&["help", command]);
         let text = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -173,6 +173,8 @@ fn every_advised_action_is_documented() {
         "src/cli/messages.md",
         "src/config/options.md",
         "src/cli/operation.md",
+        "src/cli/changes.md",
+        "src/cli/monitoring.md",
     ];
     let documentation: String = documents.map(read).concat();
     let sources = sources();

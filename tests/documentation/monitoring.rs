@@ -66,7 +66,7 @@ fn monitoring_names_metrics_that_are_served() {
 
 #[test]
 fn metrics_of_the_documentation_are_served() {
-    let text = read("src/cli/operation.md");
+    let text = read("src/cli/monitoring.md");
     let (_, table) = text
         .split_once("| metric | labels | meaning |\n")
         .expect("a table");

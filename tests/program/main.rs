@@ -25,6 +25,7 @@ mod old_dual_masters;
 mod old_servers;
 mod process;
 mod recorded_peers;
+mod reload;
 mod stage_failures;
 mod standins;
 mod start_errors;

@@ -4,7 +4,6 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 
-use crate::support::Deadline;
 use crate::support::relay::{Relay, RelayOptions, SourceOptions, binrelay, run_binrelay};
 use crate::support::servers::{free_port, signal, wait_limited};
 
@@ -14,19 +13,6 @@ fn relay() -> Relay {
         "m1",
         free_port(),
     )]))
-}
-
-#[test]
-fn sighup_does_not_end_the_relay() {
-    let mut relay = relay();
-    signal(relay.child(), rustix::process::Signal::HUP);
-    let deadline = Deadline::after_secs(20);
-    while !relay.log().contains("SIGHUP: ignored") {
-        assert!(!deadline.passed(), "{}", relay.log());
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
-    relay.assert_running();
-    relay.terminate();
 }
 
 /// Everything below the directory, the directory included.

@@ -200,6 +200,18 @@ fn dead_log_thread_ends_the_process() {
     stage_ends_the_process("log_thread", "the log thread", |_| {});
 }
 
+/// The thread that syncs the log is a part of the log thread.
+#[test]
+fn dead_sync_thread_ends_the_process() {
+    let relay = Directory::with_log();
+    let mut running = relay.start(Some("log_sync"));
+    let output = relay.wait_end(&mut running);
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{log}");
+    let last = log.lines().last().unwrap_or_default();
+    assert!(last.contains("injected fault in log_sync"), "{log}");
+}
+
 #[test]
 fn dead_accept_loop_ends_the_process() {
     let name = "the accept loop of the listener";

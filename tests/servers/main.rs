@@ -51,6 +51,7 @@ mod matrix;
 mod mixed_versions;
 mod moved_address;
 mod moved_replica;
+mod network_faults;
 mod no_gtids;
 mod no_gtids_start;
 mod old_files;
@@ -58,6 +59,7 @@ mod random_histories;
 #[cfg(any(has_mysql_5_5, has_mysql_5_7))]
 mod real_old_servers;
 mod refusals;
+mod reload;
 mod repeated_copies;
 mod retention;
 mod runtime_errors;

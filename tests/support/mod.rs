@@ -10,6 +10,7 @@
 pub mod binlog_text;
 pub mod cross_database;
 pub mod directories;
+pub mod faulty_link;
 pub mod filter_rules;
 pub mod fingerprints;
 pub mod foreign_clients;

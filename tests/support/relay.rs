@@ -73,6 +73,8 @@ pub struct RelayOptions {
     pub admin_extra: Vec<String>,
     /// Accounts beyond the two of all tests, by name and stored hash; they may replicate.
     pub hashed_users: Vec<(String, String)>,
+    /// Where its directory is, instead of [`directories::base`].
+    pub base: Option<PathBuf>,
     /// Copied into the fresh data directory: for measurements, which must not contain the generation of keys.
     pub data_files: Vec<PathBuf>,
 }
@@ -88,6 +90,7 @@ impl RelayOptions {
             log_extra: Vec::new(),
             admin_extra: Vec::new(),
             hashed_users: Vec::new(),
+            base: None,
             data_files: Vec::new(),
         }
     }
@@ -178,9 +181,11 @@ pub struct Relay {
 impl Relay {
     /// Starts a fresh relay and waits until it answers `status`.
     pub fn start(options: RelayOptions) -> Relay {
+        let base = options.base.clone();
+        let base = base.unwrap_or_else(|| directories::base().into());
         let directory = tempfile::Builder::new()
             .prefix("br-relay-")
-            .tempdir_in(directories::base())
+            .tempdir_in(base)
             .expect("a temporary directory");
         let path = directory.path().to_path_buf();
         let mut relay = Relay {

@@ -325,6 +325,24 @@ impl Server {
         child.wait().expect("the server can be waited for");
     }
 
+    /// SIGSTOP: it does nothing any more, and its connections stay open.
+    pub fn pause(&self) {
+        self.signal(rustix::process::Signal::STOP);
+    }
+
+    /// SIGCONT.
+    pub fn resume(&self) {
+        self.signal(rustix::process::Signal::CONT);
+    }
+
+    fn signal(&self, which: rustix::process::Signal) {
+        let child = self.child.as_ref();
+        signal(
+            child.unwrap_or_else(|| panic!("{self}: is not running")),
+            which,
+        );
+    }
+
     /// SIGTERM, and waits for the end.
     pub fn terminate(&mut self) {
         let child = self

@@ -11,7 +11,7 @@ use crate::rust_text::{Token, tokens};
 /// logs through the stages before.
 const TESTS: &[(&str, &str)] = &[
     ("merge", "filter"),
-    ("log_thread", "flavor config filter"),
+    ("log_thread", "flavor config data_file filter"),
     ("sender", "filter log_thread"),
     ("inspect", "config filter log_thread"),
     ("conflicts", "gtid"),
@@ -48,7 +48,7 @@ const STREET: &[(&str, &str)] = &[
     // Of `config` only the sync policy, of `merge` what it carries over and decides.
     (
         "relay_log",
-        "flavor config gtid binlog identity position data_file atomic_file transaction merge",
+        "flavor fault config gtid binlog identity position data_file atomic_file transaction merge",
     ),
     (
         "log_thread",

@@ -86,6 +86,7 @@ async fn with_relay(kind: Kind, options: &Options, clients: u32) -> f64 {
     of_source.extra.push("semi_sync = true".to_owned());
     let mut of_relay = RelayOptions::new(vec![of_source]);
     of_relay.program.clone_from(&options.relay);
+    of_relay.base.clone_from(&options.dir);
     of_relay.replicate_do_db.clear();
     let mut relay = Relay::start(of_relay);
     relay.wait_streaming().await;

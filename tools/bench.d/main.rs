@@ -16,10 +16,13 @@
 mod support;
 
 mod conflicts;
+mod floor;
 mod latency;
 mod measure;
 mod report;
 mod source;
+mod wire;
+mod wire_speed;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -92,6 +95,20 @@ pub struct Options {
     /// Also measure what the detection of conflicts costs: two masters, half of the transactions on each
     #[arg(long)]
     conflicts: bool,
+    /// Also measure against a source at wire speed: the source's binlog, sent from memory, beside the floor, a program
+    /// that only writes the same bytes from a socket into a file with the same syncs
+    #[arg(long)]
+    wire: bool,
+    /// Replicas that discard everything, which are connected to the relay in the measurement at wire speed
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    replicas: u32,
+    /// Where the data of the relay and of the floor are, at wire speed and for commits: memory or a disk [default: /dev/shm, if it has
+    /// space]
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+    /// Leave out what is measured against the real servers
+    #[arg(long)]
+    wire_only: bool,
     /// Print one JSON object to stdout; progress goes to stderr
     #[arg(long)]
     json: bool,
@@ -137,12 +154,19 @@ async fn run(options: &Options) {
         for data_set in [transactions, large].into_iter().flatten() {
             report.note(&format!("{kind}: loading {data_set}"));
             let mut source = Source::load(kind, data_set).await;
-            let competitors = Competitors {
-                source: &source,
-                options,
-            };
-            let figures = competitors.measure(&mut report).await;
-            report.add(&source.measured(), options.tls, figures);
+            if !options.wire_only {
+                let competitors = Competitors {
+                    source: &source,
+                    options,
+                };
+                let figures = competitors.measure(&mut report).await;
+                report.add(&source.measured(), options.tls, figures);
+            }
+            if options.wire || options.wire_only {
+                let (figures, floor) = wire_speed::measure(&source, options, &mut report).await;
+                report.add(&source.measured(), false, [figures]);
+                report.add_floor(&source.measured(), &floor);
+            }
             if options.keep {
                 report.note(&format!(
                     "the source's data are in {}",
@@ -154,7 +178,8 @@ async fn run(options: &Options) {
             conflicts::measure(kind, options, &mut report).await;
         }
     }
-    for &kind in options.servers.iter().filter(|_| options.commits > 0) {
+    let commits = options.commits > 0 && !options.wire_only;
+    for &kind in options.servers.iter().filter(|_| commits) {
         for figures in latency::measure(kind, options, &mut report).await {
             report.add_latencies(kind, &figures);
         }
@@ -163,6 +188,12 @@ async fn run(options: &Options) {
 }
 
 impl Options {
+    /// Where the data of the measurement at wire speed are.
+    fn directory(&self) -> PathBuf {
+        let base = support::directories::base().into();
+        self.dir.clone().unwrap_or(base)
+    }
+
     fn programs(&self) -> Vec<PathBuf> {
         [Some(self.relay.clone()), self.against.clone()]
             .into_iter()

@@ -13,9 +13,9 @@ use crate::support::relay::{Relay, RelayOptions, SourceOptions};
 use crate::support::servers::{Kind, REPL_PASSWORD, REPL_USER, program};
 
 /// No run takes longer, in seconds.
-const RUN_SECS_MAX: u64 = 600;
+pub const RUN_SECS_MAX: u64 = 600;
 /// The server_id of the client that reads logs.
-const CLIENT_SERVER_ID: u32 = 4711;
+pub const CLIENT_SERVER_ID: u32 = 4711;
 const CLIENT_UUID: &str = "00000000-0000-0000-0000-000000004711";
 /// The server ends the dump at the end of its log.
 const BINLOG_DUMP_NON_BLOCK: u16 = 1;

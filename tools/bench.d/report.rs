@@ -23,6 +23,17 @@ pub struct Figures {
     pub peak_kib: Vec<u64>,
 }
 
+/// What the machine needs for the bytes alone, in seconds, a number for each round.
+#[derive(Default)]
+pub struct Floor {
+    /// From a socket into a file, with a sync after each group.
+    pub inline: Vec<f64>,
+    /// The same without syncs.
+    pub unsynced: Vec<f64>,
+    /// From a file to a socket.
+    pub serving: Vec<f64>,
+}
+
 const RELAYS: [&str; 2] = ["binrelay", "the other build"];
 
 impl Figures {
@@ -166,6 +177,32 @@ impl Report {
                 "peak_mb": peak_mb,
                 "speed_to_reference": figures.speed_to_reference(),
                 "speed_to_other": figures.speed_to_other(),
+            }));
+        }
+    }
+
+    /// Beside the case `wire`.
+    pub fn add_floor(&mut self, measured: &Measured, floor: &Floor) {
+        let rows = [
+            ("socket to file, sync inline", "inline", &floor.inline),
+            ("socket to file, no sync", "unsynced", &floor.unsynced),
+            ("file to socket", "serving", &floor.serving),
+        ];
+        for (name, case, seconds) in rows {
+            let mb = measured.bytes as f64 / 1e6;
+            if !self.is_json {
+                let seconds = median(seconds);
+                println!(
+                    "  floor     {name:<28} {seconds:>8.3} s {:>9.1} MB/s",
+                    mb / seconds
+                );
+            }
+            self.cases.push(json!({
+                "server": measured.kind.name(),
+                "data_set": measured.data_set.to_string(),
+                "bytes": measured.bytes,
+                "case": format!("floor, {case}"),
+                "seconds": seconds,
             }));
         }
     }

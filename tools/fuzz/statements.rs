@@ -14,7 +14,7 @@ use binrelay::relay_log::{LogDir, LogOptions};
 use binrelay::sender::login::Privileges;
 use binrelay::sender::{
     Answer, Caller, ChangedSources, HostNames, RelayView, Replicas, SessionVariables,
-    SourceChanges, SourceRow, SourceRows, Waits, answer_statement,
+    SourceChanges, SourceRow, SourceRows, StatementLimits, Waits, answer_statement,
 };
 
 use super::scratch;
@@ -93,6 +93,7 @@ pub fn fuzz_sql(data: &[u8]) {
                     admin: data.len().is_multiple_of(2),
                 },
                 waits: &waits,
+                limits: StatementLimits::default(),
             };
             check(
                 statement,

@@ -59,9 +59,9 @@ fn changes_are_read_as_they_were_written() {
     assert_eq!(names, ["m1", "m2", "m3", "m4"], "m5 has no change");
 
     let mut configured =
-        ["m1", "m2", "m4"].map(|name| SourceConfig::added(name, &FilterConfig::default()));
+        ["m1", "m2", "m4"].map(|name| SourceConfig::added(name, &SharedFilter::default()));
     configured[0].password_file = Some("/old".into());
-    let wanted = read.apply(&configured, &FilterConfig::default());
+    let wanted = read.apply(&configured, &SharedFilter::default());
     let [m1, m2, m3] = &wanted[..] else {
         panic!("{wanted:?}");
     };

@@ -75,6 +75,8 @@ struct FileCheck {
 
 impl FileCheck {
     fn run(&mut self, binding: &LogBinding, executed: &mut Executed) -> Result<(), Stop> {
+        let mark_damage = binding.mark_damage().filter(|_| self.is_newest);
+        self.report.notes.extend(mark_damage.map(str::to_owned));
         let head = FileHead::read(&self.log_path).map_err(Stop::Unreadable)?;
         // An index that cannot be read is reported below.
         if let Ok(index) = IndexReader::open(&self.index_path) {

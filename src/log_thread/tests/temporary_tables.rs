@@ -124,12 +124,13 @@ fn tables_of_other_sources_live_on() {
     );
     restart(&mut log_thread, &mut m1, 7);
     assert_eq!(drops(&log_thread), [false]);
-    // The dead session's number is used again.
+    // The ended session's thread_id is used again.
     let batch = m1.deliver(&[statement(80, 2, "INSERT INTO t VALUES (1)")]);
     let refused = log_thread.append(&batch, &batch.transactions[0]);
     let message = refused.unwrap_err().to_string();
     assert!(
-        message.contains("session 0 of server_id 80 has the number"),
+        message
+            .contains("thread_id 0 of server_id 80 reuses the thread_id of a session that ended"),
         "{message}"
     );
     append(

@@ -7,6 +7,7 @@ use super::following::WAYS;
 use super::source::{FakeSource, Plan, SemiSyncPlugin, Then};
 use super::*;
 use crate::binlog::EventHeader;
+use crate::config::SharedFilter;
 use crate::receiver::semi_sync::until_acknowledgeable;
 use crate::relay_log::{RelayLogPosition, ReplicaWait};
 
@@ -97,7 +98,7 @@ async fn copies_and_filtered_and_own_transactions_are_acknowledged() {
         ..FilterConfig::default()
     };
     let filtered = SourceConfig {
-        filter,
+        filter: SharedFilter::new(filter),
         ..config(&one, "m1")
     };
     // By position: by GTID, it would skip what the relay has already.

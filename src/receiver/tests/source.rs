@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
 use super::binlog::{Asked, Binlog, Packet, set_of, state_of};
-use crate::config::{FilterConfig, SourceCompression, SourceConfig, SourceStart};
+use crate::config::{SharedFilter, SourceCompression, SourceConfig, SourceStart};
 use crate::connection::{Connection, ConnectionError};
 use crate::flavor::Flavor;
 use crate::gtid::GtidSet;
@@ -30,6 +30,8 @@ const PASSWORD: &str = "correct horse";
 pub(crate) enum Then {
     /// Silence.
     Nothing,
+    /// The other packets, when the test requests them.
+    Rest(Arc<Notify>),
     /// The connection is closed when the test requests it.
     Close(Arc<Notify>),
     Eof,
@@ -61,8 +63,7 @@ impl Plan {
     pub(crate) fn edit(edit: impl FnOnce(&mut Vec<Packet>) + Send + 'static, then: Then) -> Self {
         Self {
             edit: Some(Box::new(edit)),
-            cut: None,
-            then,
+            ..Self::then(then)
         }
     }
 }
@@ -202,7 +203,7 @@ pub(crate) fn config(name: &str, port: u16) -> SourceConfig {
         offered_tls: OfferedTls::default(),
         get_source_public_key: false,
         source_public_key_file: None,
-        filter: FilterConfig::default(),
+        filter: SharedFilter::default(),
     }
 }
 
@@ -406,12 +407,18 @@ async fn dump(
     for packet in &packets {
         frame(&mut framed, &mut sequence, packet);
     }
-    framed.truncate(plan.cut.unwrap_or(usize::MAX));
+    let rest = framed.split_off(plan.cut.unwrap_or(usize::MAX).min(framed.len()));
     connection.write_raw(&framed).await?;
     connection.flush().await?;
     connection.set_sequence(sequence);
     match plan.then {
         Then::Nothing => std::future::pending().await,
+        Then::Rest(go) => {
+            go.notified().await;
+            connection.write_raw(&rest).await?;
+            connection.flush().await?;
+            std::future::pending().await
+        }
         Then::Close(go) => {
             go.notified().await;
             Ok(())
@@ -489,7 +496,6 @@ async fn receive_acknowledgement(
 
 /// The packet as sent on the socket.
 pub(crate) fn frame(out: &mut Vec<u8>, sequence: &mut u8, packet: &Packet) {
-    let mut payload = vec![0];
-    payload.extend_from_slice(&packet.event);
+    let payload = [&[0], &packet.event[..]].concat();
     put_packet(out, sequence, &payload);
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::{Channel, Channels, log_is};
-use crate::config::{ChangedSettings, ChannelChanges, FilterConfig, SourceConfig, SourceStart};
+use crate::config::{ChangedSettings, ChannelChanges, SharedFilter, SourceConfig, SourceStart};
 use crate::identity::Executed;
 use crate::position::SourcePosition;
 use crate::receiver::{self, Activity, ContinueFrom, ContinueRequest};
@@ -39,7 +39,7 @@ impl Channels {
     pub(super) async fn configure(
         &mut self,
         sources: Vec<SourceConfig>,
-        filter: FilterConfig,
+        filter: SharedFilter,
     ) -> Result<ChangedSources, SourceChangeError> {
         self.check_log()?;
         let names = |channels: &[Channel]| -> Vec<SourceConfig> {

@@ -3,7 +3,7 @@
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::Channels;
-use crate::config::{FilterConfig, SourceConfig};
+use crate::config::{SharedFilter, SourceConfig};
 use crate::relay::supervisor::StageEnd;
 use crate::sender::{ChangedSources, SourceChange, SourceChangeError, SourceChanges};
 
@@ -15,7 +15,7 @@ enum What {
     /// A statement's change.
     Change(SourceChange),
     /// The configuration file was read again: its sources, and the filter of sources that are added.
-    Configured(Vec<SourceConfig>, FilterConfig),
+    Configured(Vec<SourceConfig>, SharedFilter),
 }
 
 /// A request, and where its result is awaited.
@@ -56,7 +56,7 @@ impl ChannelHandle {
     pub async fn configure(
         &self,
         sources: Vec<SourceConfig>,
-        filter: FilterConfig,
+        filter: SharedFilter,
     ) -> Result<ChangedSources, SourceChangeError> {
         let (answer, answered) = oneshot::channel();
         let what = What::Configured(sources, filter);

@@ -8,12 +8,17 @@ use std::path::Path;
 use super::finish::finish;
 use super::spill_copy::SpillCopy;
 use super::tail::{Disk, Tail};
-use crate::binlog::event::EventHeader;
-use crate::binlog::{EventError, EventType, mariadb_gtid, mysql_gtid, query};
+use crate::binlog::event::{self, EventHeader};
+use crate::binlog::{
+    CHECKSUM_LEN, EventError, EventType, HEADER_LEN, mariadb_gtid, mysql_gtid, query,
+};
 use crate::identity::Identity;
 use crate::merge::Placement;
 use crate::relay_log::error::LogError;
 use crate::transaction::{Transaction, TransactionBatch};
+
+/// Events from this size on are written from the batch's memory, without staging them: two writes cost less than the copy.
+const LARGE_LEN: usize = 64 * 1024;
 
 /// Stages a transaction's events at the end of `tail`, and writes them if there are many bytes.
 /// `group_id` is the commit id of its group.
@@ -46,10 +51,11 @@ pub(super) fn stage_transaction(
     opener(source, transaction, placed, start, &mut tail.staged)
         .map_err(|cause| damage(tail, start, cause))?;
     if let Some(events) = in_memory {
-        let rest_start = tail.end();
-        rest(events, rest_start, &mut tail.staged).map_err(|cause| damage(tail, start, cause))?;
+        // Those of an emptied transaction are the relay's own.
+        let is_verified = transaction.is_verified && emptied.is_none();
+        rest(tail, disk, events, is_verified)?;
     } else if let Some(spill) = &transaction.spill {
-        let mut copy = SpillCopy::new(spill);
+        let mut copy = SpillCopy::new(spill, transaction.is_verified);
         while copy.next(tail)? {
             disk.write_if_many(tail)?;
         }
@@ -136,13 +142,55 @@ fn emptied<'a>(
     }
 }
 
-/// Appends the other events of a transaction to `out`; the first of them begins at offset `start`
-/// of the log file.
-fn rest(events: &[u8], start: u64, out: &mut Vec<u8>) -> Result<(), EventError> {
-    let from = out.len();
-    out.extend_from_slice(events);
-    let mut left = staged_from(out, from)?;
-    let mut offset = start;
+/// Stages the other events of a transaction, or writes them where they are large.
+/// `is_verified`: see [`Transaction::is_verified`].
+fn rest(tail: &mut Tail, disk: &Disk, events: &[u8], is_verified: bool) -> Result<(), LogError> {
+    let start = tail.end();
+    let mut left = events;
+    while !left.is_empty() {
+        let (small, large, after) =
+            up_to_large(left).map_err(|cause| damage(tail, start, cause))?;
+        disk.write_before(tail, small.len())?;
+        stage_small(small, tail).map_err(|cause| damage(tail, start, cause))?;
+        if !large.is_empty() {
+            write_large(tail, disk, large, is_verified)?;
+        }
+        left = after;
+    }
+    Ok(())
+}
+
+/// Events, split before and after the first large one: the small ones, it, and the others. It is empty if there is
+/// none.
+type AroundLarge<'a> = (&'a [u8], &'a [u8], &'a [u8]);
+
+fn up_to_large(events: &[u8]) -> Result<AroundLarge<'_>, EventError> {
+    let mut small_len = 0;
+    while let Some(left) = events.get(small_len..).filter(|left| !left.is_empty()) {
+        let size = EventHeader::parse(left)?.event_size as usize;
+        let Some((event, after)) = left.split_at_checked(size) else {
+            return Err(EventError::Truncated {
+                event: "event",
+                field: "body",
+                offset: 0,
+                needed: size as u64,
+                found: left.len(),
+            });
+        };
+        if size >= LARGE_LEN {
+            let (small, _) = events.split_at(small_len);
+            return Ok((small, event, after));
+        }
+        small_len += size;
+    }
+    Ok((events, &[], &[]))
+}
+
+/// Stages whole events. They are copied at once, then finished in place.
+fn stage_small(events: &[u8], tail: &mut Tail) -> Result<(), EventError> {
+    let (from, mut offset) = (tail.staged.len(), tail.end());
+    tail.staged.extend_from_slice(events);
+    let mut left = staged_from(&mut tail.staged, from)?;
     while !left.is_empty() {
         let size = EventHeader::parse(left)?.event_size as usize;
         let found = left.len();
@@ -160,6 +208,47 @@ fn rest(events: &[u8], start: u64, out: &mut Vec<u8>) -> Result<(), EventError> 
         left = after;
     }
     Ok(())
+}
+
+/// Writes a large event without copying it; its checksum is staged.
+fn write_large(
+    tail: &mut Tail,
+    disk: &Disk,
+    event: &[u8],
+    is_verified: bool,
+) -> Result<(), LogError> {
+    let start = tail.end();
+    let end = start + event.len() as u64;
+    let (header, body) = event.split_at(HEADER_LEN.min(event.len()));
+    let (body, stored) = body.split_at(body.len().saturating_sub(CHECKSUM_LEN));
+    let mut head = [0; HEADER_LEN];
+    event::patch(&mut head, "header", 0, header).map_err(|cause| damage(tail, start, cause))?;
+    event::set_log_pos(&mut head, end as u32).map_err(|cause| damage(tail, start, cause))?;
+    let stored = <[u8; CHECKSUM_LEN]>::try_from(stored).ok();
+    let checksum = match stored.filter(|_| is_verified) {
+        // Nothing but the header has changed.
+        Some(stored) => {
+            let stored = u32::from_le_bytes(stored);
+            event::checksum_with_header(stored, (header, &head), body.len() as u64)
+        }
+        None => hash(&head, body),
+    };
+    debug_assert_eq!(
+        checksum,
+        hash(&head, body),
+        "the checksum of an event at {start}"
+    );
+    tail.staged.extend_from_slice(&head);
+    disk.write_with(tail, body)?;
+    tail.staged.extend_from_slice(&checksum.to_le_bytes());
+    Ok(())
+}
+
+fn hash(head: &[u8], body: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(head);
+    hasher.update(body);
+    hasher.finalize()
 }
 
 /// The bytes of `out` after `from`, its length before something was appended.

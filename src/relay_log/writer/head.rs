@@ -68,7 +68,6 @@ pub(super) fn begin_file(
         tail.write_all()?;
         tail.sync()?;
     }
-    index.durable_records = index.written_records();
     sync_dir(&options.log_dir.dir)?;
     Ok((log, index))
 }

@@ -19,6 +19,7 @@ use crate::relay_log::published::SourceProgress;
 use crate::relay_log::temporary_table;
 use crate::transaction::Transaction;
 
+use super::syncing::OnDisk;
 use super::tail::Tail;
 
 /// The state that a new file's index carries over from the previous file.
@@ -48,8 +49,6 @@ pub(super) struct IndexTail {
     pub(super) tail: Tail,
     /// Records of the head, the header included.
     pub(super) head_records: u64,
-    /// Records known to be on disk. Invariant: at most those written.
-    pub(super) durable_records: u64,
     names: Names,
 }
 
@@ -103,7 +102,6 @@ impl IndexTail {
         Self {
             tail,
             head_records: header.head_records.into(),
-            durable_records: 0,
             names,
         }
     }
@@ -143,21 +141,21 @@ impl IndexTail {
     /// Stages a record about the position of `source`, built by `make`. Returns its number.
     ///
     /// # Errors
-    /// When `durable_to` is after `log_end`: nothing is staged then.
+    /// When more counts as on disk than there is: nothing is staged then.
     pub(super) fn stage_step(
         &mut self,
         source: u16,
         progress: &SourceProgress,
-        (log_end, durable_to): (u64, u64),
+        (log_end, on_disk): (u64, OnDisk),
         make: impl FnOnce(Step, &mut Names, &mut Vec<u8>) -> Record,
     ) -> Result<u64, LogError> {
-        if durable_to > log_end || self.durable_records > self.written_records() {
+        let OnDisk { log, records } = on_disk;
+        if log > log_end || records > self.written_records() {
             return Err(LogError::Internal {
                 path: self.tail.path.clone(),
                 what: format!(
-                    "{durable_to} bytes and {} records count as on disk, but only {log_end} bytes and \
+                    "{log} bytes and {records} records count as on disk, but only {log_end} bytes and \
                      {} records were written",
-                    self.durable_records,
                     self.written_records()
                 ),
             });
@@ -169,8 +167,8 @@ impl IndexTail {
             source_file: self.names.source_file(source, &progress.position.file, out),
             source_offset: progress.position.offset,
             source_server_id: progress.server_id,
-            durable_to: durable_to as u32,
-            durable_records: self.durable_records as u32,
+            durable_to: log as u32,
+            durable_records: records as u32,
         };
         let record = make(step, &mut self.names, out);
         let number = (self.tail.written + out.len() as u64) / RECORD_LEN as u64;

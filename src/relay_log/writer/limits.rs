@@ -23,6 +23,11 @@ impl Writer {
         Ok(is_full && self.has_transactions || self.is_index_full())
     }
 
+    /// A new file begins after this many bytes from now on.
+    pub fn set_max_size(&mut self, max_size: u64) {
+        self.options.max_size = max_size;
+    }
+
     /// Whether a new file must begin because of the size of the index: copies and empty files of sources make
     /// it grow beside a log file that does not.
     pub fn is_index_full(&self) -> bool {

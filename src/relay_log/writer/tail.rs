@@ -11,13 +11,15 @@ use crate::relay_log::published::{Condition, RelayLog};
 
 /// Staged bytes that are written, without a sync, in the middle of a group.
 pub(super) const STAGED_LEN_MAX: usize = 4 * 1024 * 1024;
+/// The most memory that is kept for staged bytes.
+const STAGED_KEPT: usize = 2 * STAGED_LEN_MAX;
 /// How long a write is delayed when the disk is full.
 const DISK_FULL_RETRY: Duration = Duration::from_millis(if cfg!(test) { 5 } else { 1000 });
 
 /// A file that is written at its end only.
 #[derive(Debug)]
 pub(super) struct Tail {
-    pub(super) file: DataFile,
+    pub(super) file: Arc<DataFile>,
     pub(super) path: PathBuf,
     /// Bytes in the file.
     pub(super) written: u64,
@@ -37,7 +39,7 @@ impl Tail {
         let file =
             DataFile::create(&path, 0o640).map_err(|cause| LogError::io("create", &path, cause))?;
         Ok(Self {
-            file,
+            file: Arc::new(file),
             path,
             written: 0,
             staged: Vec::new(),
@@ -57,18 +59,52 @@ impl Tail {
             .map_err(|cause| LogError::io("write", &self.path, cause))?;
         self.written += self.staged.len() as u64;
         self.staged.clear();
+        if self.staged.capacity() > STAGED_KEPT {
+            self.staged.shrink_to(STAGED_LEN_MAX);
+        }
+        Ok(())
+    }
+
+    /// As [`Tail::write_all`], and writes `bytes` after them, which are not copied.
+    fn write_all_and(&mut self, bytes: &[u8]) -> Result<(), LogError> {
+        self.write_all()?;
+        self.file
+            .write_all_at(bytes, self.written)
+            .map_err(|cause| LogError::io("write", &self.path, cause))?;
+        self.written += bytes.len() as u64;
         Ok(())
     }
 
     pub(super) fn sync(&self) -> Result<(), LogError> {
-        self.file
-            .sync_data()
-            .map_err(|cause| LogError::io("sync", &self.path, cause))
+        self.synced().sync()
+    }
+
+    /// The file, for another thread that syncs it.
+    pub(super) fn synced(&self) -> SyncedFile {
+        SyncedFile {
+            file: self.file.clone(),
+            path: self.path.clone(),
+        }
+    }
+}
+
+/// A file that is made durable, while it may grow.
+#[derive(Debug, Clone)]
+pub(super) struct SyncedFile {
+    file: Arc<DataFile>,
+    pub(super) path: PathBuf,
+}
+
+impl SyncedFile {
+    /// Makes durable what was written before the call.
+    pub(super) fn sync(&self) -> Result<(), LogError> {
+        let synced = self.file.sync_data();
+        synced.map_err(|cause| LogError::io("sync", &self.path, cause))
     }
 }
 
 /// The disk, which may be full: then writing waits until space is free.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Disk {
     /// The log whose condition reports the waiting.
     pub(super) log: Arc<RelayLog>,
@@ -80,6 +116,19 @@ impl Disk {
     /// Writes the staged bytes, and waits for space.
     pub(super) fn write(&self, tail: &mut Tail) -> Result<(), LogError> {
         self.wait_for_space(|| tail.write_all())
+    }
+
+    /// Writes the staged bytes and `bytes` after them, and waits for space.
+    pub(super) fn write_with(&self, tail: &mut Tail, bytes: &[u8]) -> Result<(), LogError> {
+        self.wait_for_space(|| tail.write_all_and(bytes))
+    }
+
+    /// As [`Disk::write`], if many bytes are staged, or will be with `more`.
+    pub(super) fn write_before(&self, tail: &mut Tail, more: usize) -> Result<(), LogError> {
+        match tail.staged.len() + more > STAGED_LEN_MAX {
+            true => self.write(tail),
+            false => Ok(()),
+        }
     }
 
     /// As [`Disk::write`], if many bytes are staged.

@@ -110,3 +110,17 @@ async fn eviction_is_noticed_before_the_login_only() {
     let late = tokio::time::timeout(std::time::Duration::from_millis(20), other.happened());
     assert!(late.await.is_err());
 }
+
+#[test]
+fn changed_limits_are_those_of_the_next_login() {
+    let admission = Admission::new(LIMITS);
+    let mut places: Vec<_> = (0..3)
+        .map(|last| admission.admit(address(last)).0)
+        .collect();
+    let mut log_in = |number: usize| places[number].log_in(false).is_ok();
+    assert!(log_in(0) && log_in(1));
+    admission.set_limits(ConnectionLimits { total: 2, ..LIMITS });
+    assert!(!log_in(2));
+    admission.set_limits(LIMITS);
+    assert!(log_in(2));
+}

@@ -1,6 +1,7 @@
 //! The accounts that may log in, and the decoys that unknown users are checked against.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use crate::config::AddressRange;
 use crate::protocol::StoredPassword;
@@ -55,12 +56,12 @@ pub struct Accounts {
     decoys: Vec<StoredPassword>,
     /// The decoy of a relay without accounts.
     last_decoy: StoredPassword,
-    key: PasswordKey,
+    key: Arc<PasswordKey>,
 }
 
 impl Accounts {
     /// The accounts by name; names are unique.
-    pub fn new(accounts: Vec<Account>, key: PasswordKey) -> Accounts {
+    pub fn new(accounts: Vec<Account>, key: Arc<PasswordKey>) -> Accounts {
         Accounts {
             decoys: accounts
                 .iter()
@@ -75,6 +76,17 @@ impl Accounts {
     /// The key that protects passwords sent over connections without TLS.
     pub fn key(&self) -> &PasswordKey {
         &self.key
+    }
+
+    /// The same, for other accounts.
+    pub fn shared_key(&self) -> Arc<PasswordKey> {
+        self.key.clone()
+    }
+
+    /// The stored password of that account, with what was learnt of the password at logins.
+    pub fn stored_password(&self, user: &str) -> Option<StoredPassword> {
+        let account = self.accounts.iter().find(|account| account.name == user);
+        account.map(|account| account.password.clone())
     }
 
     /// Whether a client with this address may log in as any account.

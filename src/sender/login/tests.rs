@@ -58,7 +58,7 @@ fn options(default_plugin: AuthPlugin) -> LoginOptions {
 pub(super) fn options_with(accounts: Vec<Account>, default_plugin: AuthPlugin) -> LoginOptions {
     let key = PasswordKey::open(key_dir()).unwrap();
     LoginOptions {
-        accounts: Arc::new(Accounts::new(accounts, key)),
+        accounts: Arc::new(Accounts::new(accounts, key.into())),
         tls: None,
         require_tls: false,
         compression: 0,
@@ -160,7 +160,7 @@ async fn login_that_waits_for_the_key_pair_does_not_block_its_thread() {
     let (key, finish) = PasswordKey::pending(dir.path());
     let accounts = vec![account("repl", StoredPassword::from_plaintext("secret"))];
     let options = LoginOptions {
-        accounts: Arc::new(Accounts::new(accounts, key)),
+        accounts: Arc::new(Accounts::new(accounts, key.into())),
         ..options(AuthPlugin::CachingSha2)
     };
     let server = serve(options, false).await;

@@ -2,6 +2,7 @@
 
 use super::tests::Asker;
 use crate::flavor::Flavor;
+use crate::sender::StatementLimits;
 
 fn code(asker: &mut Asker, text: &str) -> u16 {
     let code = asker.ask(text).map_or_else(|error| error.code, |_| 0);
@@ -36,6 +37,34 @@ fn values_of_a_statement_are_limited_together() {
     assert_eq!(code(&mut asker, &format!("SELECT a({many}@a)")), 1162);
     let assignments = "@b = @a, ".repeat(1000);
     assert_eq!(code(&mut asker, &format!("SET {assignments}@c = 1")), 1162);
+}
+
+#[test]
+fn configured_limits_hold() {
+    let mut asker = Asker::new(Flavor::MySql);
+    asker.limits = StatementLimits {
+        statement_len: 2_000,
+        result_len: 65_536,
+    };
+    let text = |len: usize| format!("SELECT '{}'", "x".repeat(len - 9));
+    assert_eq!(code(&mut asker, &text(2_000)), 0);
+    assert_eq!(code(&mut asker, &text(2_001)), 1153);
+    asker
+        .ask(&format!("SET @a = '{}'", "x".repeat(1_900)))
+        .unwrap();
+    // Each column has a name of one byte and a value of 1,900.
+    let list = |columns: usize| vec!["@a b"; columns].join(",");
+    assert_eq!(code(&mut asker, &format!("SELECT {}", list(34))), 0);
+    assert_eq!(code(&mut asker, &format!("SELECT {}", list(35))), 1162);
+    assert_eq!(code(&mut asker, "SHOW VARIABLES"), 0);
+    asker.limits.result_len = 1_000;
+    let error = asker.ask("SHOW VARIABLES").unwrap_err();
+    assert_eq!(error.code, 1162);
+    assert!(
+        error.message.contains("1000 bytes (max_result_size)"),
+        "{}",
+        error.message
+    );
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::flavor::Flavor;
+use crate::sender::StatementLimits;
 use crate::sender::environment::HostNames;
 use crate::sender::login::Privileges;
 use crate::sender::replicas::Replicas;
@@ -25,6 +26,7 @@ pub(super) struct Asker {
     /// Instead of the log's.
     pub(super) version: Option<&'static str>,
     pub(super) has_log: bool,
+    pub(super) limits: StatementLimits,
 }
 
 impl Asker {
@@ -48,6 +50,7 @@ impl Asker {
             changes: SourceChanges::new(|_| Ok(ChangedSources::default())),
             version: None,
             has_log: true,
+            limits: StatementLimits::default(),
         }
     }
 
@@ -73,6 +76,7 @@ impl Asker {
             host: "10.0.0.9",
             privileges: self.privileges,
             waits: &waits,
+            limits: self.limits,
         };
         answer(text, relay, &mut self.variables, caller)
     }

@@ -67,6 +67,7 @@ impl Session {
             report_port: registered.map_or(0, |known| known.report_port),
             is_semi_sync: is_semi_sync(&self.variables),
             by_gtid_set: request.set.is_some(),
+            reads_once: request.ends_at_the_end(),
             ..Replica::default()
         }
     }

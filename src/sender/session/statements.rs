@@ -61,6 +61,7 @@ impl Session {
                 host: &host,
                 privileges,
                 waits: &waits,
+                limits: environment.options.statement_limits,
             };
             let answer = queries::answer(&text, relay, &mut variables, caller);
             let shown = source_statements::without_password(&text);

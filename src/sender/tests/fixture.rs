@@ -20,7 +20,7 @@ use crate::relay_log::{LogDir, LogOptions, RelayLog};
 use crate::sender::login::{Account, Accounts, Privileges};
 use crate::sender::{
     ChangedSources, ConnectionLimits, HostNames, Replicas, SenderOptions, SourceAccess,
-    SourceChanges, SourceRows,
+    SourceChanges, SourceRows, StatementLimits,
 };
 use crate::tls::{ClientTls, OfferedTls, PasswordKey, TlsMode, server_config};
 use crate::transaction::{Assembler, AssemblerOptions};
@@ -266,7 +266,7 @@ impl TestSender {
             host: host_names(),
             accounts: Arc::new(Accounts::new(
                 vec![account("repl", true), account("nobody", false)],
-                PasswordKey::open(dir.path()).unwrap(),
+                PasswordKey::open(dir.path()).unwrap().into(),
             )),
             tls: server_config(None, dir.path()).unwrap(),
             require_tls: false,
@@ -278,6 +278,7 @@ impl TestSender {
                 per_address: 50,
                 reserved: 0,
             },
+            statement_limits: StatementLimits::default(),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -286,7 +287,7 @@ impl TestSender {
         let (shutdown, stop) = watch::channel(false);
         let task = tokio::spawn(crate::sender::run(
             listener,
-            Arc::new(options),
+            tokio::sync::watch::Sender::new(Arc::new(options)).subscribe(),
             log_slot,
             replicas.clone(),
             SourceAccess {

@@ -212,8 +212,8 @@ impl Assembler {
         match admission {
             Admission::Drop => Ok(()),
             Admission::Keep => {
-                self.append(&self.with_checksum(header).encode())?;
-                self.append(after_header)
+                self.append_part(&self.with_checksum(header).encode())?;
+                self.append_part(after_header)
             }
             Admission::KeepRewritten => {
                 self.append_rewritten(self.with_checksum(header), body.len())?;

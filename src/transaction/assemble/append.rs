@@ -31,9 +31,7 @@ impl Assembler {
             ),
         })?;
         let size = around + rewritten.len() as u64;
-        if self.body.len() + size > TRANSACTION_LEN_MAX {
-            return Err(TransactionError::TooLarge);
-        }
+        self.check_len(size)?;
         let event_size = u32::try_from(size).map_err(|_| TransactionError::TooLarge)?;
         let head = EventHeader {
             event_size,
@@ -54,7 +52,7 @@ impl Assembler {
         checksummed: bool,
     ) -> Result<(), TransactionError> {
         if checksummed {
-            return self.append(event);
+            return self.append_verified(event);
         }
         self.append(&counting_checksum(header).encode())?;
         self.append(event::body(event, false))?;
@@ -62,12 +60,33 @@ impl Assembler {
     }
 
     pub(super) fn append(&mut self, bytes: &[u8]) -> Result<(), TransactionError> {
-        if self.body.len() + bytes.len() as u64 > TRANSACTION_LEN_MAX {
-            return Err(TransactionError::TooLarge);
+        self.check_len(bytes.len() as u64)?;
+        let appended = self.body.append(bytes);
+        appended.map_err(|cause| self.body_error(cause))
+    }
+
+    /// Appends bytes of an event as it was received. The transaction is abandoned if its checksum does not match.
+    pub(super) fn append_verified(&mut self, bytes: &[u8]) -> Result<(), TransactionError> {
+        self.check_len(bytes.len() as u64)?;
+        let appended = self.body.append_verified(bytes);
+        appended.map_err(|cause| self.body_error(cause))
+    }
+
+    /// Appends a part of an event that is kept and arrives in parts.
+    pub(super) fn append_part(&mut self, part: &[u8]) -> Result<(), TransactionError> {
+        match self.format.checksum {
+            Checksum::Crc32 => self.append_verified(part),
+            Checksum::None => self.append(part),
         }
-        self.body
-            .append(bytes)
-            .map_err(|cause| self.body_error(cause))
+    }
+
+    /// Whether the open transaction may get so many more bytes.
+    fn check_len(&self, more: u64) -> Result<(), TransactionError> {
+        match self.body.len() + more {
+            len if len <= self.len_max => Ok(()),
+            len if len > TRANSACTION_LEN_MAX => Err(TransactionError::TooLarge),
+            _ => Err(TransactionError::OverLimit { max: self.len_max }),
+        }
     }
 
     pub(super) fn body_error(&self, cause: BodyError) -> TransactionError {

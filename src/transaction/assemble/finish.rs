@@ -70,6 +70,7 @@ impl Assembler {
             opener: finished.opener,
             rest: finished.rest,
             spill: finished.spill,
+            is_verified: finished.is_verified,
             source_offset: position_after,
             emptied,
             altered: self.trim.has_altered(),

@@ -13,6 +13,7 @@ fn whole(body: &mut Body) -> Vec<u8> {
         opener,
         rest,
         spill,
+        is_verified: _,
     } = body.finish().unwrap();
     let mut bytes = body.memory[opener.unwrap_or(0..0)].to_vec();
     bytes.extend_from_slice(&body.memory[rest]);

@@ -243,3 +243,37 @@ fn missing_spool_directory_is_an_error_that_names_it() {
     assert!(matches!(error, TransactionError::Spill { .. }), "{error}");
     assert!(error.to_string().contains(dir.to_str().unwrap()), "{error}");
 }
+
+#[test]
+fn transaction_over_the_configured_limit_is_refused_and_a_smaller_one_is_not() {
+    let mut source = Source::mariadb();
+    source.assembler.limit_transactions(2_000);
+    let group = |number, len: usize| {
+        vec![
+            make::mariadb_gtid(86, 0, number, 0, None),
+            make::query(86, "test", &"x".repeat(len)),
+            make::xid(86),
+        ]
+    };
+    source.events(&group(1, 1_500)).unwrap();
+    assert_eq!(source.taken().len(), 1);
+    let error = source.events(&group(2, 2_000)).unwrap_err();
+    assert!(
+        matches!(error, TransactionError::OverLimit { max: 2_000 }),
+        "{error}"
+    );
+    assert!(
+        error.to_string().contains("raise it and restart binrelay"),
+        "{error}"
+    );
+    // A filter that drops it makes it small.
+    let mut source = Source::filtered(make::mariadb_format(Checksum::Crc32));
+    source.assembler.limit_transactions(2_000);
+    let mut dropped = group(3, 3_000);
+    dropped[1] = make::query(86, "other", &"x".repeat(3_000));
+    source.events(&dropped).unwrap();
+    assert_eq!(source.taken().len(), 1);
+    // No limit is higher than that of the format.
+    source.assembler.limit_transactions(u64::MAX);
+    source.events(&group(4, 5_000)).unwrap();
+}

@@ -188,14 +188,29 @@ fn older_list_of_files_is_refused() {
 }
 
 #[test]
-fn damaged_mark_is_refused_and_a_missing_one_is_not() {
+fn damaged_or_missing_mark_proves_nothing_and_one_of_another_version_is_refused() {
     let dir = relay_log("mysql-9.7");
     let path = log_dir(dir.path()).durable_path();
+    let whole = fs::read(&path).unwrap();
     flip(&path, 9);
+    let report = verify(dir.path()).unwrap();
+    assert!(report.is_sound());
+    let noted = &report.files.last().unwrap().notes;
+    assert!(
+        noted[0].contains("not a record of this format"),
+        "{noted:?}"
+    );
+    let recovered = recover::recover(&log_dir(dir.path()), &["m1".into()]);
+    assert_eq!(&recovered.unwrap().unwrap().repairs, noted);
+    let mut other = whole;
+    other[4] = 2;
+    let (covered, checksum) = other.split_at_mut(60);
+    checksum.copy_from_slice(&crc32fast::hash(covered).to_le_bytes());
+    fs::write(&path, other).unwrap();
     assert_refused(
         dir.path(),
         "relay-bin.durable",
-        "not a record of this format",
+        "version 2, expected version 1",
     );
     fs::remove_file(&path).unwrap();
     assert!(verify(dir.path()).unwrap().is_sound());

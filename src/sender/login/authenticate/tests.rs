@@ -132,7 +132,7 @@ async fn unknown_user_always_gets_the_same_decoy() {
             account("a", stored(&[NATIVE])),
             account("b", stored(&[ED25519])),
         ];
-        let accounts = super::super::Accounts::new(accounts, key);
+        let accounts = super::super::Accounts::new(accounts, key.into());
         (0..32)
             .map(|number| {
                 let (found, password) = accounts.find(&format!("unknown{number}"), None);

@@ -1,0 +1,59 @@
+//! `binrelay reload`: the running relay reads its configuration again.
+
+use std::io::Write;
+
+use anyhow::Context;
+use binrelay::admin::{self, Reloaded};
+
+use super::config_file::RunningRelay;
+use super::stdout::Stdout;
+use super::{Outcome, print_error, status};
+
+/// Have the running relay read its configuration again
+///
+/// Users, passwords, certificates, filters, limits, alerts and the sizes of the log change while replicas stay
+/// connected. What needs a restart is named. If the file is broken, nothing is changed. SIGHUP does the same.
+#[derive(Debug, clap::Args)]
+pub struct ReloadArgs {
+    #[command(flatten)]
+    pub relay: RunningRelay,
+}
+
+/// Has the running relay reload, and prints its answer.
+pub fn run(args: ReloadArgs) -> anyhow::Result<Outcome> {
+    let socket = args.relay.socket()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let reloaded = runtime.block_on(admin::ask_to_reload(&socket));
+    let (changed, restart, warnings) = match reloaded.with_context(|| status::no_answer(&socket))? {
+        Reloaded::Done {
+            changed,
+            restart,
+            warnings,
+        } => (changed, restart, warnings),
+        Reloaded::Refused(problems) => {
+            for problem in problems.lines() {
+                print_error(problem);
+            }
+            print_error(
+                "nothing was changed: the relay continues with the configuration that it had",
+            );
+            return Ok(Outcome::WrongUsage);
+        }
+    };
+    let mut out = Stdout::lock();
+    if changed.is_empty() && restart.is_empty() {
+        writeln!(out, "nothing has changed")?;
+    }
+    for (head, lines) in [
+        ("changed", changed),
+        ("needs a restart", restart),
+        ("warning", warnings),
+    ] {
+        for line in lines {
+            writeln!(out, "{head}: {line}")?;
+        }
+    }
+    Ok(Outcome::Done)
+}
