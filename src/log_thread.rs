@@ -28,11 +28,10 @@ mod temporary_tables;
 mod tests;
 
 pub use error::{AppendError, Refusal};
-pub use followed_sources::FollowChange;
 pub use paths::{NewPath, PathKind, Paths};
 pub use queue::{
-    Continuation, DeliveredChange, OwnExcused, OwnUnsent, Queued, QueuedBatch, RefusalNote,
-    SourceCounters,
+    Continuation, DeliveredChange, FollowChange, OwnExcused, OwnUnsent, Queued, QueuedBatch,
+    RefusalNote, SourceCounters,
 };
 
 use std::collections::BTreeSet;

@@ -6,25 +6,10 @@
 
 use std::sync::Arc;
 
-use tokio::sync::oneshot;
-
 use super::LogThread;
 use super::paths::PathKind;
-use super::queue::SourceCounters;
+use super::queue::{FollowChange, SourceCounters};
 use crate::relay_log::LogError;
-
-/// A source that is followed from now on, or no more.
-#[derive(Debug)]
-pub struct FollowChange {
-    /// Its number. Its path must have been added to [`Paths`](super::Paths).
-    pub source: u16,
-    /// Its name.
-    pub name: Arc<str>,
-    /// Its counters; `None` if it is removed.
-    pub counters: Option<Arc<SourceCounters>>,
-    /// Answered when it is carried out.
-    pub done: oneshot::Sender<()>,
-}
 
 /// The counters of the sources, by number.
 #[derive(Debug, Default)]

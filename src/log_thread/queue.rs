@@ -7,7 +7,6 @@ use std::time::Instant;
 use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 
 use super::error::Refusal;
-use super::followed_sources::FollowChange;
 use crate::gtid::{BinlogState, GtidSet};
 use crate::merge::MergeError;
 use crate::position::{RecordNumber, SourcePosition};
@@ -76,6 +75,19 @@ pub struct OwnUnsent {
 pub struct OwnExcused {
     /// The number of the path.
     pub path: u16,
+    /// Answered when it is carried out.
+    pub done: oneshot::Sender<()>,
+}
+
+/// A source that is followed from now on, or no more.
+#[derive(Debug)]
+pub struct FollowChange {
+    /// Its number. Its path must have been added to [`Paths`](super::Paths).
+    pub source: u16,
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its counters; `None` if it is removed.
+    pub counters: Option<Arc<SourceCounters>>,
     /// Answered when it is carried out.
     pub done: oneshot::Sender<()>,
 }

@@ -3,6 +3,7 @@
 
 use super::answer::Answer;
 use super::budget::{Budget, COLUMNS_MAX, TOKENS_MAX, too_long, too_many_columns};
+use super::change_statement;
 use super::cursor::Cursor;
 use super::expression;
 use super::help;
@@ -72,9 +73,8 @@ pub fn answer(
                     None => Err(not_supported(relay.flavor, text)),
                 };
             }
-            verb @ ("START" | "STOP" | "RESET" | "CHANGE")
-                if !is_harmless(word, cursor.clone()) =>
-            {
+            "CHANGE" => change_statement::answer(text, cursor, &context)?,
+            verb @ ("START" | "STOP" | "RESET") if !is_harmless(word, cursor.clone()) => {
                 source_statements::answer(verb, text, cursor, &context)?
             }
             "USE" => {

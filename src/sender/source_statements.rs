@@ -4,7 +4,6 @@
 //! MySQL; on MariaDB about the one without a name, which is here the only source.
 
 use super::answer::Answer;
-use super::change_statement;
 use super::cursor::Cursor;
 use super::source_changes::{ChangedSources, SourceChange};
 use super::source_errors::{SourceWords, Statement};
@@ -41,7 +40,6 @@ pub fn answer(
         "START" => Statement::Start,
         "STOP" => Statement::Stop,
         "RESET" => Statement::Reset,
-        "CHANGE" => return change_statement::answer(text, cursor, context),
         _ => return Ok(None),
     };
     let Some(target) = target(&mut cursor, context.relay.flavor, statement)? else {
