@@ -77,13 +77,7 @@ pub fn answer(
             verb @ ("START" | "STOP" | "RESET") if !is_harmless(word, cursor.clone()) => {
                 source_statements::answer(verb, text, cursor, &context)?
             }
-            "USE" => {
-                let name = match cursor.next() {
-                    Some(Token::Word(name)) => name,
-                    _ => "",
-                };
-                return Err(unknown_database(name));
-            }
+            "USE" => return Err(no_database(&mut cursor)),
             "DESCRIBE" | "DESC" => return Err(schema_shows::table_error(&mut cursor)),
             "COMMIT" | "ROLLBACK" | "BEGIN" | "START" | "PING" | "DO"
                 if is_harmless(word, cursor.clone()) =>
@@ -105,6 +99,14 @@ pub fn answer(
     }
     let answer = answered.ok_or_else(|| not_supported(relay.flavor, text))?;
     answer.check_size(caller.limits)
+}
+
+/// The answer to `USE`.
+fn no_database(cursor: &mut Cursor<'_>) -> ServerError {
+    match cursor.next() {
+        Some(Token::Word(name)) => unknown_database(name),
+        _ => unknown_database(""),
+    }
 }
 
 /// Transaction statements have no effect, because nothing can be changed.
