@@ -84,7 +84,10 @@ const STREET: &[(&str, &str)] = &[
         "status",
         "config utc gtid identity position relay_log log_thread receiver sender conflicts",
     ),
-    ("admin", "fault config adoption receiver conflicts status"),
+    (
+        "admin",
+        "fault config gtid relay_log adoption receiver conflicts status",
+    ),
     ("http", "fault secret relay_log sender status"),
     ("data_dir", "gtid data_file atomic_file"),
     (

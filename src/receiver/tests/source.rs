@@ -1,5 +1,4 @@
-//! A source that plays a script: it logs replicas in, answers their questions, and sends a dump
-//! up to where the script says.
+//! A source that plays a script: it logs replicas in, answers, and sends a dump up to where the script says.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
