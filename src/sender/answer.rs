@@ -7,7 +7,7 @@ use super::waits::Wait;
 use crate::protocol::ServerError;
 use crate::protocol::response::ColumnKind;
 
-/// The answer to a statement; errors are [`ServerError`](crate::protocol::ServerError)s.
+/// The answer to a statement; errors are [`ServerError`]s.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
     /// No rows.

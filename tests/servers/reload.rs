@@ -115,7 +115,7 @@ async fn check_missing(relay: &Relay, replica: &Server) {
             .as_u64()
             .is_some_and(|seconds| seconds > 1)
     );
-    assert!(forget(relay, 11).contains("is forgotten: it is not expected any more"));
+    assert!(forget(relay, 11).contains("is forgotten: it is no longer reported as missing"));
     let status = relay.status();
     assert_eq!(status["replicas"], serde_json::json!([]));
     assert_eq!(status["relay"]["degraded"], serde_json::json!([]));
