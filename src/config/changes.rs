@@ -6,7 +6,6 @@ use std::path::PathBuf;
 
 use zeroize::Zeroizing;
 
-use super::filter_config::SharedFilter;
 use super::settings::{
     AdminConfig, AlertConfig, Config, FlavorChoice, LimitsConfig, ListenerTlsConfig, LogConfig,
     RelayConfig, SourceConfig, SyncPolicy, UserConfig, UserPassword,
@@ -15,18 +14,8 @@ use super::values::{show_duration, show_size};
 use crate::secret::{CachingSha2Hash, PasswordHash, Secret};
 
 impl Config {
-    /// This configuration, with everything of `new` that can change while the relay runs. The rules of its sources are
-    /// not shared with this one.
+    /// This configuration, with everything of `new` that can change while the relay runs.
     pub fn with_changes_of(&self, new: &Config) -> Config {
-        let filter_of = |source: &SourceConfig| {
-            let mut found = new.sources.iter().filter(|one| one.name == source.name);
-            let rules = found.next().unwrap_or(source).filter.current();
-            SharedFilter::new(rules.as_ref().clone())
-        };
-        let sources = self.sources.iter().map(|source| SourceConfig {
-            filter: filter_of(source),
-            ..source.clone()
-        });
         Config {
             relay: RelayConfig {
                 compression: new.relay.compression,
@@ -41,7 +30,6 @@ impl Config {
                 keep_for_replicas: new.log.keep_for_replicas,
                 ..self.log.clone()
             },
-            sources: sources.collect(),
             admin: self.admin.clone(),
             limits: LimitsConfig {
                 max_transaction_size: self.limits.max_transaction_size,

@@ -224,7 +224,14 @@ impl ChannelChanges {
         let path = data_dir.join(FILE);
         let text = match fs::read_to_string(&path) {
             Ok(text) => Zeroizing::new(text),
-            Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
+            Err(cause)
+                if matches!(
+                    cause.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                ) =>
+            {
+                return Ok(Self::default());
+            }
             Err(cause) => return Err(ChannelsError::Read { path, cause }),
         };
         Self::parse(&text).map_err(|problem| ChannelsError::Invalid { path, problem })

@@ -43,9 +43,9 @@ pub enum RelayError {
     },
     /// The admin socket.
     #[error(
-        "cannot open the admin socket {}: {cause}; correct the permissions of its directory, or set [admin] \
-         socket to another path",
-        path.display()
+        "cannot open the admin socket {}: {cause}{}",
+        path.display(),
+        admin_advice(cause)
     )]
     Admin {
         /// Its path.
@@ -93,4 +93,12 @@ pub enum RelayError {
         /// The time limit, in seconds.
         seconds: u64,
     },
+}
+
+/// A socket that is in use has its own advice.
+fn admin_advice(cause: &io::Error) -> &'static str {
+    match cause.kind() {
+        io::ErrorKind::AddrInUse => "",
+        _ => "; correct the permissions of its directory, or set [admin] socket to another path",
+    }
 }

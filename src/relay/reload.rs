@@ -3,22 +3,25 @@
 //! Everything is read and checked before anything is changed, so that a broken file changes nothing. Connections that
 //! exist are kept, with the options with which they began.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, watch};
 
+use super::channels::ChannelHandle;
 use super::open::{sender_options, tls_of};
 use crate::admin::Reloaded;
-use crate::config::{Change, Config, ConfigError, LogConfig, Privilege, UserConfig};
-use crate::receiver;
+use crate::config::{Change, Config, ConfigError, LogConfig, Privilege, SharedFilter, UserConfig};
 use crate::relay_log::{RelayLog, RetentionOptions};
-use crate::sender::SenderOptions;
+use crate::sender::{SenderOptions, SourceChangeError};
 use crate::status::Parts;
 
 /// The parts of the relay whose settings can change.
 pub(super) struct Reloader {
-    /// The configuration that is in effect.
+    /// Held by a reload: the sources are changed in the order of the reloads.
+    reloading: Mutex<()>,
+    /// The configuration that is in effect, without what statements have changed.
     running: Mutex<Config>,
+    channels: ChannelHandle,
     /// For new connections of clients.
     pub(super) sender: watch::Sender<Arc<SenderOptions>>,
     /// The account that replicas use, for the statements that attach one.
@@ -41,12 +44,15 @@ impl Reloader {
     pub(super) fn new(
         config: Config,
         sender: SenderOptions,
+        channels: ChannelHandle,
         parts: Arc<Parts>,
         log: watch::Receiver<Option<Arc<RelayLog>>>,
     ) -> Self {
         Self {
             replica_user: watch::Sender::new(replicating_user(&config)),
             running: Mutex::new(config),
+            reloading: Mutex::default(),
+            channels,
             sender: watch::Sender::new(Arc::new(sender)),
             parts,
             log,
@@ -55,9 +61,13 @@ impl Reloader {
 
     /// Reads the configuration again and applies what can change while the relay runs. It blocks, while files are read.
     pub(super) fn reload(&self) -> Reloaded {
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        match self.prepare(&running) {
-            Ok(prepared) => self.apply(&mut running, prepared),
+        let _one_after_the_other = self
+            .reloading
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let prepared = self.prepare(&self.running());
+        match prepared {
+            Ok(prepared) => self.apply(prepared),
             Err(text) => {
                 for line in text.lines() {
                     tracing::error!(
@@ -99,23 +109,25 @@ impl Reloader {
         })
     }
 
-    fn apply(&self, running: &mut Config, prepared: Prepared) -> Reloaded {
+    fn running(&self) -> MutexGuard<'_, Config> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn apply(&self, prepared: Prepared) -> Reloaded {
         let Prepared {
             mut config,
             sender,
             changed,
             restart,
         } = prepared;
-        for (source, new) in running.sources.iter().zip(&mut config.sources) {
-            source.filter.replace(new.filter.current());
-            new.filter = source.filter.clone();
-        }
-        receiver::remember_filters(&config.relay.data_dir, &config.sources);
+        let mut warnings = config.warnings.clone();
+        warnings.extend(self.change_sources(&mut config));
         self.replica_user.send_replace(replicating_user(&config));
         self.sender.send_replace(Arc::new(sender));
         self.parts.set_alert(config.alert);
-        *running = config;
-        self.change_limits(&running.log);
+        self.change_limits(&config.log);
+        let path = config.path.clone();
+        *self.running() = config;
         tracing::info!("the configuration was reloaded");
         for line in &changed {
             tracing::info!("changed: {line}");
@@ -123,20 +135,41 @@ impl Reloader {
         for line in &restart {
             tracing::warn!("a restart is needed for a changed setting: {line}");
         }
-        for warning in &running.warnings {
-            tracing::warn!(file = %running.path.display(), "{warning}");
+        for warning in &warnings {
+            tracing::warn!(file = %path.display(), "{warning}");
         }
         Reloaded::Done {
             changed,
             restart,
-            warnings: running.warnings.clone(),
+            warnings,
+        }
+    }
+
+    /// The sources of `config` are followed from now on, with its rules; returns what an administrator should know.
+    fn change_sources(&self, config: &mut Config) -> Vec<String> {
+        // Rules change between two transactions, without another connection.
+        for old in &self.running().sources {
+            let mut new = config.sources.iter_mut();
+            if let Some(new) = new.find(|new| new.name == old.name) {
+                old.filter.replace(new.filter.current());
+                new.filter = old.filter.clone();
+            }
+        }
+        let filter = SharedFilter::new(config.filter.clone());
+        match self.channels.configure(config.sources.clone(), filter) {
+            Ok(changed) => changed.warnings,
+            Err(
+                SourceChangeError::Refused(why)
+                | SourceChangeError::Unknown(why)
+                | SourceChangeError::Running(why),
+            ) => vec![format!("sources: {why}")],
         }
     }
 
     /// The log may have been opened with the limits of a configuration before a reload.
     fn log_opened(&self) {
-        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        self.change_limits(&running.log);
+        let log = self.running().log.clone();
+        self.change_limits(&log);
     }
 
     fn change_limits(&self, config: &LogConfig) {

@@ -61,8 +61,13 @@ impl Relay {
         let replicas = Arc::new(Replicas::new(pipeline.acknowledged.clone()));
         let mut supervisor = Supervisor::new(shutdown.clone());
         let reloader = Arc::new(Reloader::new(
-            self.config.clone(),
+            // What statements have changed is not of the file.
+            Config {
+                sources: self.configured.sources.clone(),
+                ..self.config.clone()
+            },
             self.sender,
+            handle.clone(),
             pipeline.parts.clone(),
             log_slot.subscribe(),
         ));

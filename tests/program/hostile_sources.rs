@@ -93,7 +93,7 @@ async fn password_is_sent_where_the_configuration_allows_it() {
         tempfile::tempdir().unwrap(),
     );
     let key = binrelay::tls::PasswordKey::open(other.path()).unwrap();
-    // It is generated in the background.
+    key.ready().await;
     assert!(!key.public_pem().is_empty());
     let pem = other.path().join("public_key.pem");
     let extra = format!("source_public_key_file = {pem:?}\nget_source_public_key = true");

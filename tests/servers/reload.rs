@@ -7,7 +7,9 @@ use std::process::Output;
 use crate::support;
 use crate::support::raw_client::RawClient;
 use crate::support::relay::{RELAY_HOST, Relay, RelayOptions, SourceOptions, run_binrelay};
-use crate::support::replication::{assert_never_interrupted, attach, settle, stop_replica};
+use crate::support::replication::{
+    assert_never_interrupted, attach, settle, stop_replica, wait_for_table,
+};
 use crate::support::servers::{
     Kind, REPL_PASSWORD, REPL_USER, Server, ServerOptions, UNPRIVILEGED_USER,
 };
@@ -70,6 +72,7 @@ async fn configuration_is_reloaded_while_a_replica_is_attached() {
     assert!(!relay.log().contains("reconnecting"), "{}", relay.log());
 
     check_limits(&relay, &changed);
+    check_sources(&relay, &replica, &changed).await;
     assert_eq!(
         replica_connection(&relay, NEW_USER, NEW_PASSWORD),
         connection
@@ -90,6 +93,38 @@ fn check_limits(relay: &Relay, changed: &str) {
     assert_eq!(refused.expect_err("the limit was lowered").code, 1040);
     drop(one);
     reload(relay, changed);
+}
+
+/// Another source is followed, and then not any longer.
+async fn check_sources(relay: &Relay, replica: &Server, changed: &str) {
+    let mut options = ServerOptions::new(18);
+    options.extra = vec!["--gtid-domain-id=1".to_owned()];
+    let other = Server::start(Kind::MariaDb, options).await;
+    other
+        .sql("CREATE DATABASE IF NOT EXISTS test; USE test; CREATE TABLE of_other (a INT PRIMARY KEY)")
+        .await;
+    let source = format!(
+        "[[source]]\nname = \"m2\"\nhost = \"127.0.0.1\"\nport = {}\nuser = {REPL_USER:?}\n\
+         password = {REPL_PASSWORD:?}\n",
+        other.port
+    );
+    let output = reload(relay, &format!("{changed}\n{source}"));
+    assert!(output.contains("[source \"m2\"]: added"), "{output}");
+    relay
+        .wait_status("the other source is followed", 30, |status| {
+            status["sources"][1]["state"] == "streaming"
+        })
+        .await;
+    wait_for_table(replica, "test", "of_other").await;
+    let output = reload(relay, changed);
+    assert!(output.contains("[source \"m2\"]: removed"), "{output}");
+    relay
+        .wait_status("the other source is not followed", 30, |status| {
+            status["sources"]
+                .as_array()
+                .is_some_and(|sources| sources.len() == 1)
+        })
+        .await;
 }
 
 /// A replica that has left is missing until it is forgotten.

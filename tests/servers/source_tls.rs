@@ -44,7 +44,8 @@ async fn mysql() {
     );
     let other = tempfile::tempdir().unwrap();
     let key = binrelay::tls::PasswordKey::open(other.path()).unwrap();
-    assert!(!key.public_pem().is_empty(), "written once it is generated");
+    key.ready().await;
+    assert!(!key.public_pem().is_empty());
     let error = tls_of(&source, &pinned(&other.path().join("public_key.pem"))).await;
     let error = error.unwrap_err().to_string();
     assert!(

@@ -3,6 +3,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use binrelay::protocol::auth::{
@@ -12,7 +13,7 @@ use binrelay::protocol::capability::{CLIENT_SSL, SERVER_SIDE};
 use binrelay::protocol::framing::put_packet;
 use binrelay::protocol::handshake::{COLLATION_UTF8MB4, Greeting, SCRAMBLE_LENGTH};
 use binrelay::protocol::response::{OkPacket, encode_eof};
-use binrelay::tls::{PasswordKey, ServerTls, server_config};
+use binrelay::tls::{PRIVATE_KEY_FILE, PasswordKey, ServerTls, server_config};
 use rustls::{ServerConnection, StreamOwned};
 use tempfile::TempDir;
 
@@ -69,6 +70,16 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// A key pair that has been generated.
+fn key_in(dir: &Path) -> PasswordKey {
+    let _ = PasswordKey::open(dir).expect("a key");
+    // The private key is written last.
+    while !dir.join(PRIVATE_KEY_FILE).exists() {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    PasswordKey::open(dir).expect("a key")
+}
+
 impl HostileSource {
     pub fn start(attack: Attack) -> HostileSource {
         let dir = tempfile::tempdir().expect("a directory");
@@ -76,7 +87,7 @@ impl HostileSource {
         let port = listener.local_addr().expect("an address").port();
         let shared = Arc::new(Shared {
             attack: Mutex::new(attack),
-            key: PasswordKey::open(dir.path()).expect("a key"),
+            key: key_in(dir.path()),
             tls: server_config(None, dir.path()).expect("a certificate"),
             received: Mutex::default(),
             _dir: dir,

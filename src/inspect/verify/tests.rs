@@ -282,8 +282,7 @@ fn missing_log_is_an_error() {
     let refusal = || verify(dir.path()).unwrap_err().to_string();
     let expected = |lists| {
         format!(
-            "{} has {lists} files NAME.index, the list of a relay log's files, expected one; name \
-             the data_dir of one relay",
+            "{}: found {lists} lists of log files (*.index), expected 1; name the data_dir of one relay",
             dir.path().display()
         )
     };

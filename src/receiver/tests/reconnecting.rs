@@ -256,7 +256,7 @@ async fn a_new_connection_waits_until_the_log_has_what_was_received() {
     go.notify_one();
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert_eq!(source.state().asked.len(), 1);
-    relay.ledgers[0].committed.send_modify(|count| *count += 1);
+    relay.ledgers[0].taken.fetch_add(1, Ordering::Release);
     relay
         .until("the second dump", |_| source.state().asked.len() == 2)
         .await;

@@ -48,10 +48,10 @@ impl Channels {
         };
         let before = names(&self.channels);
         self.configured.sources = sources;
-        self.configured.filter = filter;
+        self.configured.filter.replace(filter.current());
         let outcome = self.reconcile().await;
         let after = names(&self.channels);
-        receiver::announce_filters(&self.data_dir, &after);
+        receiver::remember_filters(&self.data_dir, &after);
         outcome?;
         let (mut changed, mut unchanged) = (Vec::new(), Vec::new());
         for source in &after {

@@ -49,20 +49,20 @@ impl ChannelHandle {
 
     /// Applies the sources of a configuration file that was read again: those that are new are followed, those that
     /// are gone are removed, and those that differ get their new settings. What was changed at run time keeps its
-    /// precedence. `filter` is that of sources that are added by statements.
+    /// precedence. `filter` is that of sources that are added by statements. It blocks.
     ///
     /// # Errors
     /// When the relay log has failed, or a change takes too long.
-    pub async fn configure(
+    pub(in crate::relay) fn configure(
         &self,
         sources: Vec<SourceConfig>,
         filter: SharedFilter,
     ) -> Result<ChangedSources, SourceChangeError> {
         let (answer, answered) = oneshot::channel();
         let what = What::Configured(sources, filter);
-        let sent = self.0.send(ChannelRequest { what, answer }).await;
+        let sent = self.0.blocking_send(ChannelRequest { what, answer });
         sent.map_err(|_| stopping())?;
-        answered.await.map_err(|_| stopping())?
+        answered.blocking_recv().map_err(|_| stopping())?
     }
 }
 
