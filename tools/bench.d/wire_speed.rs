@@ -1,6 +1,7 @@
 //! How fast the relay records what a source sends at wire speed, beside the floor: the same bytes from a socket into
 //! a file, with the same syncs.
 
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -64,9 +65,12 @@ async fn time_relay(
     options: &Options,
 ) -> (f64, f64, u64) {
     let mut of_source = SourceOptions::at("m1", wire.port);
-    of_source
-        .extra
-        .push("tls = { mode = \"disabled\" }".to_owned());
+    let of_source_lines = [
+        "tls = { mode = \"disabled\" }",
+        // Whether the server has the account in its cache yet does not matter then.
+        "get_source_public_key = true",
+    ];
+    of_source.extra.extend(of_source_lines.map(str::to_owned));
     let mut of_relay = RelayOptions::new(vec![of_source]);
     of_relay.program = program.to_path_buf();
     of_relay.replicate_do_db.clear();
@@ -122,17 +126,22 @@ fn watch(mark: &PathBuf, stop: &AtomicBool) -> Instant {
 
 /// A replica that discards everything, until the relay ends.
 fn null_replica(port: u16, number: u32, has_uuid: bool) -> thread::JoinHandle<()> {
+    let server_id = CLIENT_SERVER_ID + 1 + number;
+    let uuid = format!("00000000-0000-0000-0000-{server_id:012}");
     thread::spawn(move || {
-        let mut client = RawClient::connect("127.0.0.1", port);
-        client.set_read_timeout(Duration::from_secs(RUN_SECS_MAX));
-        client.login(REPL_USER, REPL_PASSWORD).expect("a login");
-        let server_id = CLIENT_SERVER_ID + 1 + number;
-        let uuid = format!("00000000-0000-0000-0000-{server_id:012}");
-        client
-            .prepare_dump(server_id, has_uuid.then_some(uuid.as_str()))
-            .expect("a session for a dump");
-        client.dump(server_id, "relay-bin.000001", 4, 0);
-        // It ends with an error when the relay does.
-        let _ = client.discard_dump();
+        while TcpStream::connect(("127.0.0.1", port)).is_ok() {
+            let mut client = RawClient::connect("127.0.0.1", port);
+            client.set_read_timeout(Duration::from_secs(RUN_SECS_MAX));
+            client.login(REPL_USER, REPL_PASSWORD).expect("a login");
+            client
+                .prepare_dump(server_id, has_uuid.then_some(uuid.as_str()))
+                .expect("a session for a dump");
+            client.dump(server_id, "relay-bin.000001", 4, 0);
+            // An error while there is no log yet, or when the relay ends.
+            if client.discard_dump().is_ok() {
+                return;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
     })
 }
