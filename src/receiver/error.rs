@@ -201,8 +201,8 @@ impl ReceiverError {
             1130 => Some("allow this host for the account on the source"),
             1236 => Some(
                 "if the source has purged transactions that the relay still needs, and other sources have \
-                 delivered them, run binrelay continue SOURCE --at earliest (MySQL also if the replicas have \
-                 their changes); otherwise restore the binlog files on the source, or seed the replicas again",
+                 delivered them (MySQL: or the replicas have their changes), run binrelay continue SOURCE --at \
+                 earliest; otherwise restore the binlog files on the source, or seed the replicas again",
             ),
             1820 | 1862 | 3118 | 4151 => {
                 Some("set a new password on the source or unlock the account (ALTER USER)")
@@ -399,7 +399,7 @@ mod tests {
         let purged = ReceiverError::Source(ServerError::new(1236, "purged"));
         let line = purged.to_line("m1");
         assert!(
-            line.contains("run binrelay continue m1 --at earliest ("),
+            line.contains("run binrelay continue m1 --at earliest;"),
             "{line}"
         );
         assert!(!line.contains("SOURCE"), "{line}");

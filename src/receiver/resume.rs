@@ -111,9 +111,8 @@ async fn join(
                 "the start of this source is after transactions that the relay log never had: \
                  {missing}"
             ),
-            "configure an earlier start; if other sources deliver these transactions, run binrelay continue \
-             SOURCE --at earliest once they have (MySQL also if the replicas have their changes); otherwise \
-             start with an empty data_dir while all sources are up and seed the replicas again",
+            "configure an earlier start; once other sources have delivered these transactions (MySQL: or if the \
+             replicas have their changes), run binrelay continue SOURCE --at earliest; otherwise start with an empty data_dir while all sources are up and seed the replicas again",
         ));
     }
     Ok(contact.progress)

@@ -15,8 +15,8 @@ use crate::support::servers::{Kind, REPL_PASSWORD, REPL_USER, Server, UNPRIVILEG
 use crate::support::topology::{Mode, Topology, TopologyOptions};
 use crate::support::{self, Profile};
 
-/// `max_total_size`: more than what a replica may not have received (16 MiB).
-const TOTAL: u64 = 24 * 1024 * 1024;
+/// `max_total_size`: more than what a replica may not have received (16 MiB), and the reserve (8 MiB).
+const TOTAL: u64 = 40 * 1024 * 1024;
 
 /// How much is written.
 #[derive(Clone, Copy)]
@@ -37,8 +37,8 @@ impl Sizes {
             Profile::Gate => Sizes {
                 file: 128 * 1024,
                 row: 192 * 1024,
-                rotations: 150,
-                step: 30,
+                rotations: 240,
+                step: 40,
             },
             Profile::Long => Sizes {
                 file: 64 * 1024,

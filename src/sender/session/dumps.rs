@@ -15,7 +15,7 @@ use crate::sender::dump_output::DumpEnd;
 use crate::sender::dump_request::{DumpRequest, DumpStart, find_start, is_semi_sync};
 use crate::sender::known::{described, received_up_to, remember, save};
 use crate::sender::replicas::Replica;
-use crate::sender::sql_errors::{missing_user_privilege, no_log_yet};
+use crate::sender::sql_errors::{missing_privilege, no_log_yet};
 use crate::sender::stream::{self, DumpContext};
 
 /// A longer `report_host` is truncated to this many characters.
@@ -76,7 +76,7 @@ impl Session {
     pub(super) async fn dump(&mut self, request: DumpRequest) -> Result<Flow, ConnectionError> {
         self.connection.set_phase(Phase::Stream);
         if !self.privileges.replication {
-            self.send_final_error(&missing_user_privilege("REPLICATION SLAVE", "replication"))
+            self.send_final_error(&missing_privilege("REPLICATION SLAVE"))
                 .await;
             return Ok(Flow::End);
         }
