@@ -7,7 +7,7 @@ use std::time::Instant;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 
-use super::channels::{ChannelHandle, ChannelRequest, Channels, ReceiverTemplate};
+use super::channels::{ChannelHandle, ChannelRequest, Channels, Configured, ReceiverTemplate};
 use super::error::RelayError;
 use super::forget::forgetting;
 use super::open::{Relay, log_dir, source_names};
@@ -61,11 +61,7 @@ impl Relay {
         let replicas = Arc::new(Replicas::new(pipeline.acknowledged.clone()));
         let mut supervisor = Supervisor::new(shutdown.clone());
         let reloader = Arc::new(Reloader::new(
-            // What statements have changed is not of the file.
-            Config {
-                sources: self.configured.sources.clone(),
-                ..self.config.clone()
-            },
+            file_config(&self.config, &self.configured),
             self.sender,
             handle.clone(),
             pipeline.parts.clone(),
@@ -166,6 +162,14 @@ fn started(recovered: &Recovered) -> Vec<String> {
     let sources = recovered.sources.iter();
     let started = sources.filter(|(_, progress)| !progress.position.is_unknown());
     started.map(|(name, _)| name.to_string()).collect()
+}
+
+/// The configuration without what statements have changed.
+fn file_config(config: &Config, configured: &Configured) -> Config {
+    Config {
+        sources: configured.sources.clone(),
+        ..config.clone()
+    }
 }
 
 /// Where the relay log is, once there is one.

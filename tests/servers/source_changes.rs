@@ -47,6 +47,7 @@ async fn walk(kind: Kind, mode: Mode) {
     options.master_kind = kind;
     options.replica_kind = kind;
     options.replicas = 1;
+    options.attach_extra = retry_each_second(kind);
     let mut m3 = ServerOptions::new(33);
     m3.gtid = mode.has_gtids();
     let (topology, m3) = tokio::join!(Topology::start(options), Server::start(kind, m3));

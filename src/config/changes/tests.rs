@@ -70,8 +70,8 @@ fn what_cannot_change_while_the_relay_runs_stays() {
             "[alert] replica_lag: 5m → 1s",
             "[source \"m1\"] port: 3306 → 5",
             "[source \"m1\"] filter: none, everything is kept → replicate_do_db = [\"a\"]",
-            "[user \"r\"]: added",
             "[source \"m2\"]: added",
+            "[user \"r\"]: added",
         ]
     );
     assert_eq!(
