@@ -27,9 +27,10 @@ impl BatchCount {
     }
 
     fn note(&self, mark: &watch::Sender<u64>) {
+        // A group without batches of its own may still have those of an earlier one: the count never goes back.
         mark.send_if_modified(|count| {
-            let is_new = *count != self.taken;
-            *count = self.taken;
+            let is_new = *count < self.taken;
+            *count = self.taken.max(*count);
             is_new
         });
     }
