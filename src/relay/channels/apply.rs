@@ -42,33 +42,19 @@ impl Channels {
         filter: SharedFilter,
     ) -> Result<ChangedSources, SourceChangeError> {
         self.check_log()?;
-        let names = |channels: &[Channel]| -> Vec<SourceConfig> {
-            let configs = channels.iter().map(|channel| channel.parts.config.clone());
-            configs.collect()
-        };
-        let before = names(&self.channels);
         self.configured.sources = sources;
         self.configured.filter.replace(filter.current());
         let outcome = self.reconcile().await;
-        let after = names(&self.channels);
-        receiver::remember_filters(&self.data_dir, &after);
+        let followed = self.channels.iter();
+        let followed: Vec<_> = followed
+            .map(|channel| channel.parts.config.clone())
+            .collect();
+        receiver::remember_filters(&self.data_dir, &followed);
         outcome?;
-        let (mut changed, mut unchanged) = (Vec::new(), Vec::new());
-        for source in &after {
-            let old = before.iter().find(|old| old.name == source.name);
-            match old {
-                Some(old) if old.has_same_settings(source) => unchanged.push(source.name.clone()),
-                Some(_) => changed.push(format!("source {} has other settings", source.name)),
-                None => changed.push(format!("source {} is followed", source.name)),
-            }
-        }
-        let is_gone = |old: &&SourceConfig| !after.iter().any(|new| new.name == old.name);
-        let gone = before.iter().filter(is_gone);
-        changed.extend(gone.map(|old| format!("source {} is not followed any longer", old.name)));
+        // What has changed in the file is known to whoever has read it.
         Ok(ChangedSources {
-            changed,
-            unchanged,
             warnings: self.sentences(),
+            ..ChangedSources::default()
         })
     }
 
