@@ -2,6 +2,7 @@
 
 pub(crate) mod binlog;
 mod changed_filter;
+mod damage;
 mod failures;
 mod following;
 mod histories;

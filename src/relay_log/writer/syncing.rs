@@ -141,7 +141,10 @@ impl Publisher {
         self.write_mark(group.files.number, group.end)?;
         self.publish(group);
         self.disk.log.note_durable();
-        group.batches.iter().for_each(BatchCount::note_durable);
+        // The memory is used again: a later group without batches of its own must not have these.
+        for count in group.batches.drain(..) {
+            count.note_durable();
+        }
         Ok(())
     }
 
