@@ -184,6 +184,15 @@ impl ReceiverError {
         {
             return Some(tls_advice(error));
         }
+        if let ReceiverError::Transaction { cause, .. } = self
+            && cause.is_damage()
+        {
+            return Some(
+                "it is received again at the next attempt; if it is damaged in the source's binlog (mysqlbinlog \
+                 --verify-binlog-checksum), execute the transaction's changes on the replicas, unless another \
+                 source has delivered it, and run binrelay continue SOURCE --at FILE:POS with its end",
+            );
+        }
         let error = self.server_error()?;
         if error.message.contains(SAME_REPLICA) {
             return Some(

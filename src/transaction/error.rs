@@ -116,7 +116,8 @@ pub enum TransactionError {
     },
     /// The transaction is larger than a binlog file can be.
     #[error(
-        "a transaction of more than 4 GiB, which no binlog file can hold; split it on the source"
+        "a transaction of more than 4 GiB, which no binlog file can hold; execute its changes on the replicas and \
+         run binrelay continue SOURCE --at FILE:POS with its end, and split such transactions on the source"
     )]
     TooLarge,
     /// The transaction is larger than is configured.
@@ -150,6 +151,17 @@ pub enum TransactionError {
 }
 
 impl TransactionError {
+    /// Whether the bytes that were received contradict themselves.
+    pub fn is_damage(&self) -> bool {
+        matches!(
+            self,
+            TransactionError::Event(_)
+                | TransactionError::Size { .. }
+                | TransactionError::NotEnded { .. }
+                | TransactionError::Length { .. }
+        )
+    }
+
     /// The error for an INCIDENT event without a GTID. `body` is the event without header and
     /// checksum.
     pub(super) fn of_incident(body: &[u8]) -> Result<Self, EventError> {

@@ -1,6 +1,8 @@
 //! A virtual IP that is moved between two masters whose positions are not valid on each other, under load:
 //! the relay follows the server that answers, and its replica has every row once.
 
+use std::time::Instant;
+
 use crate::starts::{Pair, Writers, has};
 use crate::support;
 use crate::support::programs::free_port;
@@ -63,23 +65,40 @@ async fn mysql_56_to_another_source() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn mysql_97_to_another_source() {
-    if profile() == Profile::Long {
-        moves(Setup {
-            kind: Kind::MySql,
-            has_fixed_m2: true,
-            purged: [1, 2],
-        })
-        .await;
-    }
+    moves_in_long(Kind::MySql, true, [1, 2]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn mariadb_to_another_source() {
+    moves_in_long(Kind::MariaDb, true, [2, 1]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mariadb_105_from_one_master_to_the_other() {
+    moves_in_long(Kind::MariaDb105, false, [2, 1]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mariadb_105_to_another_source() {
+    moves_in_long(Kind::MariaDb105, true, [1, 2]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mariadb_118_from_one_master_to_the_other() {
+    moves_in_long(Kind::MariaDb118, false, [1, 2]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mariadb_118_to_another_source() {
+    moves_in_long(Kind::MariaDb118, true, [0, 0]).await;
+}
+
+async fn moves_in_long(kind: Kind, has_fixed_m2: bool, purged: [usize; 2]) {
     if profile() == Profile::Long {
         moves(Setup {
-            kind: Kind::MariaDb,
-            has_fixed_m2: true,
-            purged: [2, 1],
+            kind,
+            has_fixed_m2,
+            purged,
         })
         .await;
     }
@@ -126,6 +145,7 @@ async fn moves(setup: Setup) {
         Profile::Gate => 4,
         Profile::Long => 40,
     };
+    let began = Instant::now();
     let writers = Writers::start(&pair.masters);
     for number in 1..=count {
         run_for(300).await;
@@ -160,7 +180,12 @@ async fn moves(setup: Setup) {
     pair.settle().await;
     pair.wait_equal(&relay, &format!("{setup:?}")).await;
     run_for(300).await;
-    assert_eq!(has(&pair.replica).await, has(&pair.masters[0]).await);
+    let has_now = has(&pair.replica).await;
+    assert_eq!(has_now, has(&pair.masters[0]).await);
+    println!(
+        "{setup:?}: {count} moves in {} s under load, data equal: {has_now:?}",
+        began.elapsed().as_secs()
+    );
     relay.terminate();
     relay.verify();
 }
