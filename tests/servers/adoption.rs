@@ -80,11 +80,13 @@ async fn mariadb_118_by_file_and_position() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "BINRELAY_PROFILE=long"]
 async fn mariadb_118_by_slave_pos() {
     repeat(Kind::MariaDb118, Mode::MariaDbSlavePos, By::Gtids, 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "BINRELAY_PROFILE=long"]
 async fn mariadb_105_by_file_and_position() {
     repeat(
         Kind::MariaDb105,
@@ -96,25 +98,25 @@ async fn mariadb_105_by_file_and_position() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "BINRELAY_PROFILE=long"]
 async fn mariadb_105_by_slave_pos() {
     repeat(Kind::MariaDb105, Mode::MariaDbSlavePos, By::Gtids, 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "BINRELAY_PROFILE=long"]
 async fn mysql_56_with_gtids_by_file_and_position() {
     repeat(Kind::MySql56, Mode::MySqlAutoPosition, By::FilePosition, 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "BINRELAY_PROFILE=long"]
 async fn mysql_56_by_auto_position() {
     repeat(Kind::MySql56, Mode::MySqlAutoPosition, By::Gtids, 0).await;
 }
 
 /// One set of servers, and an attachment for each seed: `gate` of them in a normal run, 50 in a long one.
 async fn repeat(kind: Kind, mode: Mode, by: By, gate: u64) {
-    if gate == 0 && support::profile() == support::Profile::Gate {
-        return;
-    }
     let seeds = seeds(gate, 50);
     let _turn = support::turn();
     let began = Instant::now();

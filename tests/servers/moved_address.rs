@@ -64,44 +64,69 @@ async fn mysql_56_to_another_source() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "BINRELAY_PROFILE=long"]
 async fn mysql_97_to_another_source() {
-    moves_in_long(Kind::MySql, true, [1, 2]).await;
+    moves(Setup {
+        kind: Kind::MySql,
+        has_fixed_m2: true,
+        purged: [1, 2],
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "BINRELAY_PROFILE=long"]
 async fn mariadb_to_another_source() {
-    moves_in_long(Kind::MariaDb, true, [2, 1]).await;
+    moves(Setup {
+        kind: Kind::MariaDb,
+        has_fixed_m2: true,
+        purged: [2, 1],
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "BINRELAY_PROFILE=long"]
 async fn mariadb_105_from_one_master_to_the_other() {
-    moves_in_long(Kind::MariaDb105, false, [2, 1]).await;
+    moves(Setup {
+        kind: Kind::MariaDb105,
+        has_fixed_m2: false,
+        purged: [2, 1],
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "BINRELAY_PROFILE=long"]
 async fn mariadb_105_to_another_source() {
-    moves_in_long(Kind::MariaDb105, true, [1, 2]).await;
+    moves(Setup {
+        kind: Kind::MariaDb105,
+        has_fixed_m2: true,
+        purged: [1, 2],
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "BINRELAY_PROFILE=long"]
 async fn mariadb_118_from_one_master_to_the_other() {
-    moves_in_long(Kind::MariaDb118, false, [1, 2]).await;
+    moves(Setup {
+        kind: Kind::MariaDb118,
+        has_fixed_m2: false,
+        purged: [1, 2],
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "BINRELAY_PROFILE=long"]
 async fn mariadb_118_to_another_source() {
-    moves_in_long(Kind::MariaDb118, true, [0, 0]).await;
-}
-
-async fn moves_in_long(kind: Kind, has_fixed_m2: bool, purged: [usize; 2]) {
-    if profile() == Profile::Long {
-        moves(Setup {
-            kind,
-            has_fixed_m2,
-            purged,
-        })
-        .await;
-    }
+    moves(Setup {
+        kind: Kind::MariaDb118,
+        has_fixed_m2: true,
+        purged: [0, 0],
+    })
+    .await;
 }
 
 fn relay(address: &VirtualIp, of_m2: &VirtualIp, setup: &Setup) -> Relay {

@@ -26,14 +26,13 @@ async fn mariadb() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "BINRELAY_PROFILE=long"]
 async fn other_kinds_and_modes() {
-    if support::profile() == support::Profile::Long {
-        check(Kind::MySql56, Mode::MySqlAutoPosition).await;
-        check(Kind::MariaDb105, Mode::MariaDbFilePosition).await;
-        check(Kind::MariaDb105, Mode::MariaDbSlavePos).await;
-        check(Kind::MariaDb118, Mode::MariaDbFilePosition).await;
-        check(Kind::MariaDb118, Mode::MariaDbSlavePos).await;
-    }
+    check(Kind::MySql56, Mode::MySqlAutoPosition).await;
+    check(Kind::MariaDb105, Mode::MariaDbFilePosition).await;
+    check(Kind::MariaDb105, Mode::MariaDbSlavePos).await;
+    check(Kind::MariaDb118, Mode::MariaDbFilePosition).await;
+    check(Kind::MariaDb118, Mode::MariaDbSlavePos).await;
 }
 
 async fn check(kind: Kind, mode: Mode) {

@@ -1,52 +1,50 @@
 //! The same with the kinds and modes that the other tests leave out, in the long profile only.
 
 use super::{assert_status_3, executed_again, insert, peer_of_reset, start};
+use crate::support;
 use crate::support::replication::{assert_healthy, settle};
 use crate::support::servers::Kind;
 use crate::support::tables::assert_same_tables;
 use crate::support::topology::Mode;
-use crate::support::{self, Profile, profile};
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "BINRELAY_PROFILE=long"]
 async fn other_mariadbs_transactions_executed_again() {
-    if profile() == Profile::Long {
-        executed_again(Kind::MariaDb105, Mode::MariaDbFilePosition).await;
-        executed_again(Kind::MariaDb105, Mode::MariaDbSlavePos).await;
-        executed_again(Kind::MariaDb118, Mode::MariaDbFilePosition).await;
-        executed_again(Kind::MariaDb118, Mode::MariaDbSlavePos).await;
-    }
+    executed_again(Kind::MariaDb105, Mode::MariaDbFilePosition).await;
+    executed_again(Kind::MariaDb105, Mode::MariaDbSlavePos).await;
+    executed_again(Kind::MariaDb118, Mode::MariaDbFilePosition).await;
+    executed_again(Kind::MariaDb118, Mode::MariaDbSlavePos).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "BINRELAY_PROFILE=long"]
 async fn mysql_97_without_gtids_transactions_executed_again() {
-    if profile() == Profile::Long {
-        executed_again(Kind::MySql, Mode::MySqlNoGtids).await;
-    }
+    executed_again(Kind::MySql, Mode::MySqlNoGtids).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "BINRELAY_PROFILE=long"]
 async fn mysql_56_without_gtids_transactions_executed_again() {
-    if profile() == Profile::Long {
-        executed_again(Kind::MySql56, Mode::MySqlNoGtids).await;
-    }
+    executed_again(Kind::MySql56, Mode::MySqlNoGtids).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "BINRELAY_PROFILE=long"]
 async fn other_mariadbs_peer_of_a_master_that_was_reset() {
-    if profile() == Profile::Long {
-        peer_of_reset(Kind::MariaDb105, Mode::MariaDbFilePosition).await;
-        peer_of_reset(Kind::MariaDb105, Mode::MariaDbSlavePos).await;
-        peer_of_reset(Kind::MariaDb118, Mode::MariaDbFilePosition).await;
-        peer_of_reset(Kind::MariaDb118, Mode::MariaDbSlavePos).await;
-    }
+    peer_of_reset(Kind::MariaDb105, Mode::MariaDbFilePosition).await;
+    peer_of_reset(Kind::MariaDb105, Mode::MariaDbSlavePos).await;
+    peer_of_reset(Kind::MariaDb118, Mode::MariaDbFilePosition).await;
+    peer_of_reset(Kind::MariaDb118, Mode::MariaDbSlavePos).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "BINRELAY_PROFILE=long"]
 async fn mysql_97_peer_of_a_master_that_was_reset() {
     mysql_peer_of_reset(Kind::MySql).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "BINRELAY_PROFILE=long"]
 async fn mysql_56_peer_of_a_master_that_was_reset() {
     mysql_peer_of_reset(Kind::MySql56).await;
 }
@@ -54,9 +52,6 @@ async fn mysql_56_peer_of_a_master_that_was_reset() {
 /// M1 assigns its GTIDs again. M2, which is pointed to the new binlog, skips those that it has, as each replica
 /// does, and passes the rest on. M1 is failed; the replica has what M2 has.
 async fn mysql_peer_of_reset(kind: Kind) {
-    if profile() == Profile::Gate {
-        return;
-    }
     let _turn = support::turn();
     let (mut topology, _direct) = start(kind, Mode::MySqlAutoPosition, |_| {}).await;
     insert(&topology.m1, "kept", 10).await;

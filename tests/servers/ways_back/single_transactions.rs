@@ -18,10 +18,8 @@ use crate::support::{self, Deadline};
 
 /// An INCIDENT event: M2 stops at it as well. The changes are executed on both.
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "BINRELAY_PROFILE=long"]
 async fn incident_of_mariadb() {
-    if super::is_skipped(false) {
-        return;
-    }
     let _turn = support::turn();
     let mut options = TopologyOptions::new(Mode::MariaDbFilePosition, support::seed());
     options.replicas = 1;
@@ -90,10 +88,8 @@ async fn after_incident(master: &Server) -> String {
 /// M1 logs statements, M2 rows, and M1 executes an INSERT IGNORE without effect. M2's binlog is received first, and
 /// has nothing of it.
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "BINRELAY_PROFILE=long"]
 async fn unaligned_mysql_56() {
-    if super::is_skipped(false) {
-        return;
-    }
     let _turn = support::turn();
     let mut options = TopologyOptions::new(Mode::MySqlNoGtids, 2); // MIXED.
     options.master_kind = Kind::MySql56;
@@ -125,12 +121,14 @@ async fn unaligned_mysql_56() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "BINRELAY_PROFILE=long"]
 async fn damaged_on_mysql() {
     damaged(Kind::MySql, Mode::MySqlNoGtids).await;
     damaged(Kind::MySql56, Mode::MySqlNoGtids).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "BINRELAY_PROFILE=long"]
 async fn damaged_on_mariadb() {
     damaged(Kind::MariaDb, Mode::MariaDbFilePosition).await;
     damaged(Kind::MariaDb, Mode::MariaDbSlavePos).await;
@@ -140,9 +138,6 @@ async fn damaged_on_mariadb() {
 
 /// An event is damaged on M1's disk after M2 has received it, and before the relay has.
 async fn damaged(kind: Kind, mode: Mode) {
-    if super::is_skipped(false) {
-        return;
-    }
     let _turn = support::turn();
     let mut options = TopologyOptions::new(mode, 2); // MIXED.
     options.master_kind = kind;

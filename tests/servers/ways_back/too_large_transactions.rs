@@ -4,43 +4,49 @@
 use mysql_async::Row;
 use serde_json::Value;
 
-use super::{assert_continues, execute, insert, is_skipped, refusal, start_with, wait_for_rows};
+use super::{assert_continues, execute, insert, refusal, start_with, wait_for_rows};
 use crate::support;
 use crate::support::replication::{start_replica, stop_replica, wait_for_table};
 use crate::support::servers::{Kind, Server};
 use crate::support::topology::{Mode, Topology, TopologyOptions};
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "BINRELAY_PROFILE=long"]
 async fn raised_for_mysql_97() {
     raised(Kind::MySql, Mode::MySqlNoGtids).await;
     raised(Kind::MySql, Mode::MySqlAutoPosition).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "BINRELAY_PROFILE=long"]
 async fn raised_for_mysql_56() {
     raised(Kind::MySql56, Mode::MySqlNoGtids).await;
     raised(Kind::MySql56, Mode::MySqlAutoPosition).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "BINRELAY_PROFILE=long"]
 async fn raised_for_mariadb() {
     raised(Kind::MariaDb, Mode::MariaDbFilePosition).await;
     raised(Kind::MariaDb, Mode::MariaDbSlavePos).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "BINRELAY_PROFILE=long"]
 async fn raised_for_other_mariadbs() {
     raised(Kind::MariaDb105, Mode::MariaDbFilePosition).await;
     raised(Kind::MariaDb118, Mode::MariaDbSlavePos).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "BINRELAY_PROFILE=long"]
 async fn skipped_on_mysql_97() {
     skipped(Kind::MySql, Mode::MySqlNoGtids).await;
     skipped(Kind::MySql, Mode::MySqlAutoPosition).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "BINRELAY_PROFILE=long"]
 async fn skipped_on_mysql_56() {
     skipped(Kind::MySql56, Mode::MySqlNoGtids).await;
     skipped(Kind::MySql56, Mode::MySqlAutoPosition).await;
@@ -48,12 +54,14 @@ async fn skipped_on_mysql_56() {
 
 /// Nothing refuses a MariaDB replica that lacks it, so that is asked for explicitly.
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "BINRELAY_PROFILE=long"]
 async fn skipped_on_mariadb() {
     skipped(Kind::MariaDb, Mode::MariaDbFilePosition).await;
     skipped(Kind::MariaDb, Mode::MariaDbSlavePos).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "BINRELAY_PROFILE=long"]
 async fn skipped_on_other_mariadbs() {
     skipped(Kind::MariaDb105, Mode::MariaDbSlavePos).await;
     skipped(Kind::MariaDb118, Mode::MariaDbFilePosition).await;
@@ -102,9 +110,6 @@ async fn wait_refused(topology: &Topology) {
 }
 
 async fn raised(kind: Kind, mode: Mode) {
-    if is_skipped(false) {
-        return;
-    }
     let _turn = support::turn();
     let mut topology = start(kind, mode).await;
     write_large(&topology.m1).await;
@@ -126,9 +131,6 @@ async fn raised(kind: Kind, mode: Mode) {
 }
 
 async fn skipped(kind: Kind, mode: Mode) {
-    if is_skipped(false) {
-        return;
-    }
     let _turn = support::turn();
     let mut topology = start(kind, mode).await;
     write_large(&topology.m1).await;

@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use super::{
-    advised, assert_continues, copy_directory, execute, insert, is_skipped, purge_to, refusal,
-    start, wait_failed, wait_for_rows, wait_m2,
+    advised, assert_continues, copy_directory, execute, insert, purge_to, refusal, start,
+    wait_failed, wait_for_rows, wait_m2,
 };
 use crate::support::programs::free_port;
 use crate::support::replication::{attach, replica_status, retry_each_second};
@@ -15,10 +15,8 @@ use crate::support::{self, Deadline};
 
 /// With GTIDs the relay requests what it lacks, so m1 is failed only if it is connected before M2 has delivered that.
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "BINRELAY_PROFILE=long"]
 async fn purged_mysql_with_gtids() {
-    if is_skipped(false) {
-        return;
-    }
     for kind in [Kind::MySql, Kind::MySql56] {
         let _turn = support::turn();
         let mut topology = start(kind, Mode::MySqlAutoPosition).await;
@@ -53,10 +51,8 @@ async fn purged_mysql_with_gtids() {
 /// With GTIDs, transactions of a reset source would be skipped silently by the replicas: that is refused. The
 /// source gets the data of its peer and a new identity.
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "BINRELAY_PROFILE=long"]
 async fn reset_mysql_with_gtids() {
-    if is_skipped(false) {
-        return;
-    }
     let _turn = support::turn();
     let mut topology = start(Kind::MySql, Mode::MySqlAutoPosition).await;
     topology.m1.sql("RESET BINARY LOGS AND GTIDS").await;
@@ -105,10 +101,8 @@ async fn reset_mysql_with_gtids() {
 /// Transactions that never existed are declared as purged on a master: the relay counts them as delivered, and
 /// replicas that lack them are refused until they do as well.
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "BINRELAY_PROFILE=long"]
 async fn gtid_purged_of_a_source_grew() {
-    if is_skipped(false) {
-        return;
-    }
     let _turn = support::turn();
     let mut topology = start(Kind::MySql, Mode::MySqlAutoPosition).await;
     let purged = "SET GLOBAL gtid_purged = '+11111111-2222-3333-4444-555555555555:1-5'";
