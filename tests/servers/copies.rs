@@ -164,16 +164,8 @@ async fn executed_again(kind: Kind, mode: Mode) {
     // by a master as by the relay.
     topology.replicas[0].sql(stop_replica(kind)).await;
     recover(&topology.m1, from, to).await;
-    // Without GTIDs nothing but the order shows that they are not new.
     if mode.has_gtids() {
-        topology
-            .relay
-            .wait_status("the second executions arrive on both paths", 30, |status| {
-                let repeated =
-                    |number: usize| &status["sources"][number]["transactions"]["repeated"];
-                *repeated(0) == 7 && *repeated(1) == 7
-            })
-            .await;
+        wait_repeated(&topology).await;
     }
     // The relay is resumed while the newest GTID of M1 is an old one.
     topology.relay.terminate();
@@ -181,13 +173,9 @@ async fn executed_again(kind: Kind, mode: Mode) {
     topology.relay.wait_streaming().await;
     insert(&topology.m1, "kept", 3).await;
     topology.replicas[0].sql(start_replica(kind)).await;
-    topology
-        .relay
-        .wait_status("each master has what the other has", 30, |status| {
-            let only_here = |number: usize| &status["sources"][number]["only_here"];
-            *only_here(0) == 0 && *only_here(1) == 0
-        })
-        .await;
+    if mode.has_gtids() {
+        wait_nothing_missing(&topology).await;
+    }
     insert(&topology.m2, "lost", 3).await;
     topology.settle(60).await;
     settle(&[&topology.m1], &[&direct], 60).await;
@@ -213,6 +201,26 @@ async fn executed_again(kind: Kind, mode: Mode) {
     );
     topology.relay.terminate();
     topology.relay.verify();
+}
+
+/// Both paths have delivered the second executions. Without GTIDs they are not known as such.
+async fn wait_repeated(topology: &Topology) {
+    let both = |status: &serde_json::Value| {
+        let repeated = |number: usize| &status["sources"][number]["transactions"]["repeated"];
+        *repeated(0) == 7 && *repeated(1) == 7
+    };
+    let what = "the second executions arrive on both paths";
+    topology.relay.wait_status(what, 30, both).await;
+}
+
+/// Each master has what the other has, as `only_here` shows. Without GTIDs it is null.
+async fn wait_nothing_missing(topology: &Topology) {
+    let both = |status: &serde_json::Value| {
+        let only_here = |number: usize| &status["sources"][number]["only_here"];
+        *only_here(0) == 0 && *only_here(1) == 0
+    };
+    let what = "each master has what the other has";
+    topology.relay.wait_status(what, 30, both).await;
 }
 
 async fn peer_of_reset(kind: Kind, mode: Mode) {

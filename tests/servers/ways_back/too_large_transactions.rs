@@ -143,15 +143,21 @@ async fn skipped(kind: Kind, mode: Mode) {
     execute_on_replica(&topology).await;
     for (source, end) in [("m1", of_m1), ("m2", of_m2)] {
         let mut command = format!("binrelay continue {source} --at {end}");
-        if kind.is_mariadb() {
+        // Once m1 has delivered later transactions, the log is not known to lack an earlier one.
+        let is_known = kind.is_mariadb() && source == "m1";
+        if is_known {
             let refused = refusal(&topology, &command);
             assert!(refused.contains(" --skip-missing, or seed"), "{refused}");
+        }
+        if kind.is_mariadb() {
             command.push_str(" --skip-missing");
         }
         let done = execute(&topology, &command);
         println!("{kind}, {mode}: {done}");
-        if kind.is_mariadb() {
+        if is_known {
             assert!(done.contains("replicas never receive them"), "{done}");
+        } else if kind.is_mariadb() {
+            assert!(!done.contains("cannot be verified"), "{done}");
         } else if mode.has_gtids() {
             count_gtids(&topology.replicas[0], &done).await;
         } else {
