@@ -110,7 +110,13 @@ async fn replicas_are_disconnected_when_gtids_are_counted_although_the_command_h
     });
     let decision = || {
         let answering = answering.clone();
-        tokio::spawn(async move { decide(&answering, "m1", None, true).await })
+        let order = ContinueOrder {
+            source: "m1".to_owned(),
+            at: None,
+            new_history: true,
+            skip_missing: false,
+        };
+        tokio::spawn(async move { decide(&answering, &order).await })
     };
     let deciding = decision();
     let request = requests.recv().await.unwrap();

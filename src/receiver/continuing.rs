@@ -3,11 +3,11 @@
 //! | | what is verified | what changes |
 //! |---|---|---|
 //! | at its position | after a changed history: the newest transaction that was received is in its binlog again | the record of the changed history is removed |
-//! | at another position | with GTIDs: that all transactions before it were delivered; without: that it is not before the last one | the source's position; MySQL: GTIDs that the log lacks count as delivered |
+//! | at another position | with GTIDs: that all transactions before it were delivered; without: that it is not before the last one | the source's position; MySQL: GTIDs that the log lacks count as delivered; MariaDB: only if the administrator says so |
 //! | with a new history | MySQL: no GTID is used again; MariaDB, and without GTIDs: the first transaction was not received before | as above; MariaDB: GTIDs of the server may occur again |
 //!
 //! Replicas must never lack a transaction silently. MySQL's are refused by `gtid_purged`. MariaDB's would not be, so
-//! nothing that the log lacks is skipped there. Without GTIDs nothing can be verified, and the answer says so.
+//! what the log lacks is skipped there only on request. Without GTIDs nothing can be verified, and the answer says so.
 
 use tokio::sync::oneshot;
 
@@ -38,6 +38,8 @@ pub struct ContinueFrom {
     pub new_history: bool,
     /// MySQL: whether GTIDs before the position that the log lacks count as delivered; it is refused otherwise.
     pub counts_missing: bool,
+    /// MariaDB: whether transactions before the position that the log lacks are skipped; it is refused otherwise.
+    pub skips_missing: bool,
 }
 
 /// A decision, and where its result is awaited.
@@ -86,6 +88,7 @@ pub(super) async fn continue_source(
         executed,
         new_history: from.new_history,
         counts_missing: from.counts_missing,
+        skips_missing: from.skips_missing,
     };
     let (dir, name) = (&context.log.log_dir().dir, options.config.name.as_str());
     let changed = history_record::check(dir, name);
@@ -134,6 +137,8 @@ struct Decision<'a> {
     new_history: bool,
     /// See [`ContinueFrom::counts_missing`].
     counts_missing: bool,
+    /// See [`ContinueFrom::skips_missing`].
+    skips_missing: bool,
 }
 
 impl Decision<'_> {
@@ -209,8 +214,11 @@ impl Decision<'_> {
                 warnings.push(MARIADB_NEW_HISTORY.to_owned());
                 DeliveredChange::NewHistory(contact.facts.server_id, before.clone())
             }
-            (before, _) => {
-                self.check_missing(before)?;
+            (before, executed) => {
+                match self.skips_missing {
+                    true => warnings.extend(skipped_text(before, executed)),
+                    false => self.check_missing(before)?,
+                }
                 self.check_without_gtids(&contact).await?;
                 warnings.extend(self.unverified_text(&contact));
                 DeliveredChange::None
@@ -240,7 +248,8 @@ impl Decision<'_> {
                     "before this position are transactions that the relay log never had: {missing}"
                 ),
                 "wait until another source has delivered them, or choose an earlier position; if they \
-                 are lost, seed the replicas again",
+                 are lost, execute their changes on the replicas and run binrelay continue SOURCE --at FILE:POS \
+                 --skip-missing, or seed the replicas again",
             )),
         }
     }
@@ -465,6 +474,16 @@ fn counted_text(missing: &GtidSet) -> Option<String> {
              gtid_purged, so replicas that lack them are refused (error 1236). On each replica that has \
              their changes, or does not need them: SET GLOBAL gtid_purged = '+{missing}' (before MySQL 8.0 \
              commit an empty transaction for each: SET gtid_next); seed the others again"
+        )
+    })
+}
+
+/// MariaDB: what the log lacks and replicas never receive.
+fn skipped_text(before: &Executed, executed: &Executed) -> Option<String> {
+    resume::missing(before, executed).map(|missing| {
+        format!(
+            "warning: the relay log never had transactions of this position: {missing}; replicas never receive \
+             them. Execute their changes on each replica that lacks them, and compare its tables with the source's (CHECKSUM TABLE)"
         )
     })
 }

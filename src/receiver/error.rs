@@ -201,8 +201,10 @@ impl ReceiverError {
             && cause.may_be_of_network()
         {
             return Some(
-                "if it persists, check the file with mysqlbinlog --verify-binlog-checksum on the source; if it is \
-                 good there, something between the source and the relay changes what it sends",
+                "check the file with mysqlbinlog --verify-binlog-checksum on the source: if it is good there, something \
+                 between the source and the relay changes what it sends; if it is damaged, execute the transaction's \
+                 changes on the replicas, unless another source has delivered it, and run binrelay continue SOURCE --at \
+                 FILE:POS with its end",
             );
         }
         let error = self.server_error()?;

@@ -116,7 +116,8 @@ pub enum TransactionError {
     },
     /// The transaction is larger than a binlog file can be.
     #[error(
-        "a transaction of more than 4 GiB, which no binlog file can hold; split it on the source"
+        "a transaction of more than 4 GiB, which no binlog file can hold; execute its changes on the replicas and \
+         run binrelay continue SOURCE --at FILE:POS with its end, and split such transactions on the source"
     )]
     TooLarge,
     /// The transaction is larger than is configured.

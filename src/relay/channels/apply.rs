@@ -262,6 +262,7 @@ impl Channels {
                 at: Some(SourceStart::FilePosition(position)),
                 new_history: false,
                 counts_missing: false,
+                skips_missing: false,
             },
             // Nothing is counted.
             counted: oneshot::channel().0,
