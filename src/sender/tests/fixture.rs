@@ -102,6 +102,7 @@ impl TestLog {
             source_names: vec![Arc::from("m1")],
             retention: crate::relay_log::RetentionOptions::default(),
             reserve: 0,
+            hand_over_min: Duration::ZERO,
             stopping: Arc::new(AtomicBool::new(false)),
         };
         let has_gtids = purged != Executed::Anonymous;
