@@ -40,7 +40,7 @@ fn binlog_of(chain: Chain, count: usize) -> Binlog {
             event.timestamp = latest + number as u32;
         }
         let opener = &mut group[0].body;
-        if number > 1 && opener.len() == 42 {
+        if binlog.gtids {
             opener[17..25].copy_from_slice(&number.to_le_bytes());
         }
         opener[26..34].copy_from_slice(&(number - 1).to_le_bytes());
@@ -110,9 +110,9 @@ fn source_ends_connections(chain: Chain) {
     before.assert_flat(&Usage::of(&relay));
     let mut replica = chain.replica(&relay);
     chain.catch_up(&mut replica, &served);
-    let status = relay.status();
-    let reconnects = status["sources"][0]["reconnects"].as_u64();
-    assert!(reconnects >= Some(count as u64 - 1), "{status:#}");
+    // Some of them have read the newest transaction again, to compare it.
+    let dumps = source.state().dumps;
+    assert!(dumps >= all, "{dumps} dumps with {all} breaks");
     relay.terminate();
     relay.verify();
 }
