@@ -18,7 +18,7 @@ use crate::adoption::{Adoption, Answer, AttachRequest, MissingAnswer, MissingReq
 use crate::config::SourceStart;
 use crate::conflicts::ConflictReport;
 use crate::fault;
-use crate::receiver::{ContinueFrom, ContinueRequest, has_changed_history};
+use crate::receiver::{ContinueFrom, ContinueRequest, Wanted, has_changed_history};
 use crate::status::{Parts, Report};
 
 /// Time limit for one client to send its request, and to read its answer.
@@ -334,6 +334,7 @@ async fn decide(
             counts_missing: true,
         },
         counted,
+        wanted: Wanted::always(),
         answer,
     };
     // A task of its own: the decision may take longer than the command waits.
