@@ -286,7 +286,9 @@ impl Channels {
             true => Activity::Stop,
             false => Activity::Follow,
         };
-        let is_same = before.config.has_same_settings(&wanted.config);
+        // With other rules to follow, those of its own section or those of [filter], it is not.
+        let is_same = before.config.has_same_settings(&wanted.config)
+            && before.config.filter.is_shared_with(&wanted.config.filter);
         let config = match is_same {
             true => before.config.clone(),
             false => self.remembering(wanted.config, Some(&before)),

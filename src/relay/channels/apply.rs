@@ -47,8 +47,15 @@ impl Channels {
         filter: SharedFilter,
     ) -> Result<ChangedSources, SourceChangeError> {
         self.check_log()?;
+        let followed = self.channels.iter().map(|channel| &channel.parts.config);
+        let mut following =
+            followed.filter(|one| one.filter.is_shared_with(&self.configured.filter));
+        match following.any(|one| sources.iter().any(|source| source.name == one.name)) {
+            // It has a section of its own now. It must not see new rules of [filter] before it follows its own.
+            true => self.configured.filter = filter,
+            false => self.configured.filter.replace(filter.current()),
+        }
         self.configured.sources = sources;
-        self.configured.filter.replace(filter.current());
         let outcome = self.reconcile().await;
         let followed = self.channels.iter();
         let followed: Vec<_> = followed

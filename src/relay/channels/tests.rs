@@ -1,6 +1,7 @@
 //! The sources of a running relay, against scripted sources on real sockets, with a real relay log behind them.
 
 mod decisions;
+mod filters;
 
 use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
