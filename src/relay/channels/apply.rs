@@ -212,8 +212,9 @@ impl Channels {
         let configured = configured.find(|source| source.name.eq_ignore_ascii_case(&name));
         let name = configured.map_or(name, |source| source.name.clone());
         let is_added = configured.is_none();
-        let continues = self.continues_at(known.is_some(), &position);
-        if let Some(position) = position.as_ref().filter(|_| known.is_none() || !continues) {
+        let has_path = known.is_some() || self.has_begun(&name);
+        let continues = position.is_some() && self.continues_at(has_path);
+        if let Some(position) = position.as_ref().filter(|_| !has_path || !continues) {
             settings.start = Some(SourceStart::FilePosition(position.clone()));
         }
         let before = self.configured.changes.clone();
@@ -244,13 +245,24 @@ impl Channels {
         })
     }
 
-    /// Whether a position is a decision that the source continues there: of a source that the log has, and, without
-    /// GTIDs, of one that it does not have yet. Otherwise it is the start of a source.
-    fn continues_at(&self, is_known: bool, position: &Option<SourcePosition>) -> bool {
-        let Some(running) = self.running.as_ref().filter(|_| position.is_some()) else {
+    /// Whether the log has a position of a source with this name, which may have been removed.
+    fn has_begun(&self, name: &str) -> bool {
+        let Some(running) = &self.running else {
             return false;
         };
-        is_known || running.context.log.state().executed == Executed::Anonymous
+        let path = running.context.paths.number_of(name).map(usize::from);
+        let state = running.context.log.state();
+        let progress = path.and_then(|path| state.sources.get(path));
+        progress.is_some_and(|progress| !progress.position.is_unknown())
+    }
+
+    /// Whether a position is a decision that the source continues there: of a source that the log has, and, without
+    /// GTIDs, of one that it does not have yet. Otherwise it is the start of a source.
+    fn continues_at(&self, has_path: bool) -> bool {
+        let Some(running) = &self.running else {
+            return false;
+        };
+        has_path || running.context.log.state().executed == Executed::Anonymous
     }
 
     /// The source continues at another position, as by `binrelay continue`; returns the warnings.

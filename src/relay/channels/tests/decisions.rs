@@ -97,3 +97,22 @@ async fn position_that_is_being_recorded_is_not_refused() {
     relay.until_received("m1", &source).await;
     relay.stop().await;
 }
+
+/// Its path is in the log: the position is not a start, which would be ignored.
+#[tokio::test]
+async fn position_of_a_source_that_was_removed_counts() {
+    let (source, mut relay, earlier) = stopped().await;
+    let config = relay.source("m1").config.clone();
+    relay.ask(SourceChange::Remove(vec!["m1".to_owned()])).await;
+    assert!(relay.channels.find("m1").is_none());
+    let nowhere = SourcePosition::new("bin.000001", 7);
+    relay.refused(change(&nowhere)).await;
+    assert!(relay.channels.find("m1").is_none(), "nothing has changed");
+    relay.ask(change(&earlier)).await;
+    assert_eq!(relay.position("m1"), earlier);
+    assert_eq!(relay.source("m1").config.start, config.start);
+    let asked = asked_after_start(&mut relay, &source).await;
+    assert_eq!(asked, Asked::File(earlier));
+    relay.until_received("m1", &source).await;
+    relay.stop().await;
+}
