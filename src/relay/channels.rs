@@ -260,23 +260,25 @@ impl Channels {
                 removed.push(config.name.clone());
             }
         }
+        // What is late for one source must not keep the others as they were.
+        let mut late = Vec::new();
         for name in removed {
-            self.remove(&name, running).await?;
+            late.extend(self.remove(&name, running).await.err());
         }
         for wanted in wanted {
             let name = wanted.config.name.clone();
             let mut channels = self.channels.iter();
             match channels.position(|channel| channel.parts.config.name == name) {
                 Some(at) => orders.extend(self.order(at, wanted)),
-                None => self.add(wanted, running).await?,
+                None => late.extend(self.add(wanted, running).await.err()),
             }
         }
         // Shown before they are carried out: a stopped source must not look as if it were still followed.
         self.publish();
         for (name, number) in orders {
-            self.wait(&name, number).await?;
+            late.extend(self.wait(&name, number).await.err());
         }
-        Ok(())
+        all_of(late)
     }
 
     /// Sends an order to a source, if it is not as it is wanted.
@@ -455,6 +457,24 @@ async fn tell_log_thread(
         Ok(true) => Ok(()),
         Ok(false) => Err(log_is(&running.context.log.condition())),
         Err(_) => Err(late),
+    }
+}
+
+/// What was not carried out, of several sources.
+fn all_of(errors: Vec<SourceChangeError>) -> Result<(), SourceChangeError> {
+    let mut texts: Vec<String> = errors
+        .into_iter()
+        .map(|error| match error {
+            SourceChangeError::Refused(text)
+            | SourceChangeError::Unknown(text)
+            | SourceChangeError::Running(text) => text,
+        })
+        .collect();
+    // If the log has failed it has for all.
+    texts.dedup();
+    match texts.is_empty() {
+        true => Ok(()),
+        false => Err(SourceChangeError::Refused(texts.join("; "))),
     }
 }
 

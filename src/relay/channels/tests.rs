@@ -2,6 +2,7 @@
 
 mod decisions;
 mod filters;
+mod late;
 
 use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
