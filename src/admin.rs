@@ -18,7 +18,7 @@ use crate::adoption::{Adoption, Answer, AttachRequest, MissingAnswer, MissingReq
 use crate::config::SourceStart;
 use crate::conflicts::ConflictReport;
 use crate::fault;
-use crate::receiver::{ContinueFrom, ContinueRequest, has_changed_history};
+use crate::receiver::{ContinueFrom, ContinueRequest, Wanted, has_changed_history};
 use crate::status::{Parts, Report};
 
 /// Time limit for one client to send its request, and to read its answer.
@@ -38,8 +38,9 @@ const CLIENTS_MAX: usize = 16;
 const WAITING_MAX: usize = 64;
 /// Time limit for recording that a replica is forgotten.
 const FORGET_TIMEOUT: Duration = Duration::from_secs(30);
-/// Time limit for reading the configuration and the files that it names.
-const RELOAD_TIMEOUT: Duration = Duration::from_secs(60);
+/// Time limit for reading the configuration and the files that it names, and for changing the sources: each may take
+/// two minutes if the relay is busy.
+const RELOAD_TIMEOUT: Duration = Duration::from_secs(600);
 /// Time limit for a decision about a source.
 const CONTINUE_TIMEOUT: Duration = Duration::from_secs(120);
 
@@ -102,6 +103,8 @@ pub enum Reloaded {
         restart: Vec<String>,
         /// Settings that are allowed but probably not intended.
         warnings: Vec<String>,
+        /// Changes of sources that were not carried out in time: they are as soon as the relay can.
+        late: Vec<String>,
     },
     /// Nothing was changed: a line for each problem, with file, line and key.
     Refused(String),
@@ -336,6 +339,7 @@ async fn decide(answering: &Answering, order: &ContinueOrder) -> Decided {
             skips_missing: order.skip_missing,
         },
         counted,
+        wanted: Wanted::always(),
         answer,
     };
     // A task of its own: the decision may take longer than the command waits.

@@ -66,6 +66,7 @@ mod status;
 mod stream;
 #[cfg(test)]
 pub(crate) mod tests;
+mod withdrawal;
 
 pub use auto_increment::{AutoIncrement, auto_increment_collision};
 pub use before_position::transactions_before;
@@ -89,3 +90,4 @@ pub use source_end::SourceEnd;
 pub use source_settings::{LoggingSettings, not_logging_updates};
 pub use start_changes::{announce_starts, changed_starts};
 pub use status::{LastError, SourceState, SourceStatus};
+pub use withdrawal::{Wanted, Withdrawal, withdrawable};

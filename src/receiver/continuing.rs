@@ -21,6 +21,7 @@ use super::options::{ReceiverContext, ReceiverOptions};
 use super::own_gtids;
 use super::rereading::Rereading;
 use super::resume;
+use super::withdrawal::Wanted;
 use crate::config::{FilterConfig, SourceStart};
 use crate::connection::Connection;
 use crate::gtid::{GtidPosition, GtidSet, Uuid};
@@ -51,11 +52,13 @@ pub struct ContinueRequest {
     /// the result any more, or when the decision fails afterwards. Replicas are only refused for lack of these GTIDs
     /// when they connect: those that are connected must do it again.
     pub counted: oneshot::Sender<()>,
+    /// Whether the decision ends, while it is verified, when no one waits for `answer` any more.
+    pub wanted: Wanted,
     /// The result, as text: what was decided, or why it is refused.
     pub answer: oneshot::Sender<Result<String, String>>,
 }
 
-/// Carries out a decision; returns what was decided. `counted` is that of [`ContinueRequest`].
+/// Carries out a decision; returns what was decided. `counted` and `wanted` are those of [`ContinueRequest`].
 ///
 /// # Errors
 /// When the source cannot continue there; nothing has changed then, unless only the record of a changed history
@@ -65,7 +68,7 @@ pub(super) async fn continue_source(
     context: &ReceiverContext,
     counters: &SourceCounters,
     from: &ContinueFrom,
-    counted: oneshot::Sender<()>,
+    (counted, wanted): (oneshot::Sender<()>, Wanted),
 ) -> Result<String, ReceiverError> {
     counters.wait_until_committed().await;
     let path = answering(options, context).await?;
@@ -97,7 +100,7 @@ pub(super) async fn continue_source(
         (Some(_), false, Err(error)) => return Err(error),
         (at, _, _) => {
             let at = at.clone().unwrap_or(SourceStart::Earliest);
-            decision.at_another(at, counted).await?
+            decision.at_another(at, counted, wanted).await?
         }
     };
     history_record::remove(dir, name)?;
@@ -181,6 +184,7 @@ impl Decision<'_> {
         &self,
         at: SourceStart,
         counted: oneshot::Sender<()>,
+        wanted: Wanted,
     ) -> Result<String, ReceiverError> {
         let mut options = self.options.clone();
         let by_gtid = options.config.auto_position;
@@ -227,7 +231,7 @@ impl Decision<'_> {
         let progress = self.progress(contact);
         let position = progress.position.clone();
         let counts = matches!(&change, DeliveredChange::Counted(gtids) if !gtids.is_empty());
-        self.record(progress, change).await?;
+        self.record(progress, change, wanted).await?;
         if counts {
             let _ = counted.send(());
         }
@@ -441,6 +445,7 @@ impl Decision<'_> {
         &self,
         progress: SourceProgress,
         change: DeliveredChange,
+        wanted: Wanted,
     ) -> Result<(), ReceiverError> {
         let is_known = !self.old.position.is_unknown();
         let is_other_server = is_known && self.old.server_id != progress.server_id;
@@ -455,9 +460,12 @@ impl Decision<'_> {
             done,
         };
         let queue = &self.context.queue.batches;
-        let queued = Queued::Continuation(Box::new(continuation));
-        let sent = queue.send(queued).await;
-        sent.map_err(|_| ReceiverError::LogClosed)?;
+        let place = queue.reserve().await;
+        let place = place.map_err(|_| ReceiverError::LogClosed)?;
+        if !wanted.confirm() {
+            return Err(ReceiverError::setup("it was withdrawn", "repeat it"));
+        }
+        place.send(Queued::Continuation(Box::new(continuation)));
         recorded.await.map_err(|_| ReceiverError::LogClosed)
     }
 }

@@ -239,9 +239,18 @@ async fn decide(
     let ContinueRequest {
         from,
         counted,
-        answer,
+        wanted,
+        mut answer,
     } = request;
-    let outcome = continue_source(options, context, counters, &from, counted).await;
+    let may_be_withdrawn = wanted.may_be_withdrawn();
+    let outcome = tokio::select! {
+        biased;
+        () = answer.closed(), if may_be_withdrawn => {
+            context.identities.forget(options.number);
+            return;
+        }
+        outcome = continue_source(options, context, counters, &from, (counted, wanted)) => outcome,
+    };
     let decided = match outcome {
         Ok(text) => {
             tracing::warn!(source, "continued by an administrator: {text}");
