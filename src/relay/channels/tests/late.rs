@@ -27,6 +27,7 @@ async fn other_sources_change_although_one_is_late() {
     let (answer, answered) = oneshot::channel();
     let request = ContinueRequest {
         from: ContinueFrom {
+            skips_missing: false,
             at: Some(SourceStart::FilePosition(end)),
             new_history: false,
             counts_missing: true,
