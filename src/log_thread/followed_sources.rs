@@ -40,7 +40,9 @@ impl CounterTable {
 }
 
 impl LogThread {
-    /// Carries out a change of the sources that are followed.
+    /// Carries out a change of the sources that are followed. When it is answered, everything that was appended
+    /// before is published: a source that is added again resumes at its published position, and what is sent again
+    /// from an older one would be new without GTIDs.
     pub(super) fn change_followed(
         &mut self,
         change: FollowChange,
@@ -64,6 +66,7 @@ impl LogThread {
             self.forget_read_back(change.source)?;
         }
         counters.set(change.source, change.counters);
+        self.log.commit()?;
         // Whoever asked may have stopped waiting.
         let _ = change.done.send(());
         Ok(())

@@ -28,6 +28,22 @@ fn published(thread: &LogThread, source: usize) -> SourceProgress {
     thread.log().state().sources[source].clone()
 }
 
+/// Without GTIDs a source resumes at its published position: what is not published yet would be sent and delivered
+/// again.
+#[test]
+fn what_a_source_has_sent_is_published_when_it_is_removed() {
+    for is_followed in [false, true] {
+        let dir = fast_dir();
+        let mut thread = create_anonymous(&options(dir.path()), Vec::new());
+        let (mut m1, mut table) = (source(1), table());
+        append_all(&mut thread, &m1.deliver(&[insert(81, 1)]));
+        thread.commit().unwrap();
+        append_all(&mut thread, &m1.deliver(&[insert(81, 2)]));
+        follow(&mut thread, &mut table, 1, is_followed);
+        assert_eq!(published(&thread, 1).position.offset, m1.position);
+    }
+}
+
 fn reading_back(number: u16) -> SourceProgress {
     SourceProgress {
         position: SourcePosition::new("bin.000001", 4),
