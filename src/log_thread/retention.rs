@@ -87,10 +87,12 @@ impl FollowedPaths {
         current.is_some_and(|current| current.is_none_or(|path| path == number))
     }
 
-    /// Publishes the oldest files that the paths need, as they are in the head of the newest index.
+    /// Publishes the oldest files that the paths need, as they are in the head of the newest index. Transactions
+    /// with the relay's own server_id are dropped before they are paired, so that no path needs theirs.
     pub(super) fn report(&self, log: &Writer, states: &[PathState]) {
         let mut needs: BTreeMap<u16, PathNeed> = BTreeMap::new();
-        for state in states {
+        let paired = states.iter();
+        for state in paired.filter(|state| state.origin != log.server_id()) {
             let Some(name) = log.source_name(state.path) else {
                 continue;
             };
