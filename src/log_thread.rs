@@ -323,7 +323,9 @@ impl LogThread {
                         memory,
                     } = queued;
                     len += batch.len();
-                    self.followed.note(source, batch.source);
+                    if self.followed.note(source, batch.source) {
+                        self.followed.publish(self.log.log());
+                    }
                     let source = counters.get(source);
                     let source = source.ok_or_else(|| not_configured(&self.log, batch.source))?;
                     if usize::from(batch.source) >= self.sources.len() {

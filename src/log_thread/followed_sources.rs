@@ -67,6 +67,7 @@ impl LogThread {
         }
         counters.set(change.source, change.counters);
         self.log.commit()?;
+        self.followed.publish(self.log.log());
         // Whoever asked may have stopped waiting.
         let _ = change.done.send(());
         Ok(())

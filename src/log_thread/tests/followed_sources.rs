@@ -1,4 +1,4 @@
-//! Sources that are removed and added again: where they resume.
+//! Sources that are removed and added again: where they resume, and which files they keep.
 
 use tokio::sync::oneshot;
 
@@ -105,4 +105,32 @@ fn removal_before_the_log_begins_does_not_begin_it() {
     drop(thread);
     let outcome = recover(&options.log_dir, &options.source_names).unwrap();
     assert!(outcome.is_none(), "nothing of it was served");
+}
+
+/// Whether M0 and M1 keep the files that they need.
+fn keeping(thread: &LogThread) -> Vec<bool> {
+    let paths = thread.log().retention().paths();
+    paths.iter().map(|path| path.is_followed).collect()
+}
+
+#[test]
+fn removed_source_keeps_no_files_until_it_is_added_again() {
+    let dir = fast_dir();
+    let options = LogOptions {
+        source_names: vec!["m0".into(), "m1".into()],
+        ..options(dir.path())
+    };
+    let mut thread = create_anonymous(&options, Vec::new());
+    append_all(&mut thread, &source(0).deliver(&[insert(80, 1)]));
+    thread.start_file().unwrap();
+    let (needs, mut table) = (thread.log().retention().paths(), table());
+    assert_eq!(keeping(&thread), [true, true]);
+    follow(&mut thread, &mut table, 1, false);
+    assert_eq!(keeping(&thread), [true, false]);
+    thread.start_file().unwrap();
+    follow(&mut thread, &mut table, 1, true);
+    assert_eq!(keeping(&thread), [true, true]);
+    // It still needs the file with M0's transaction.
+    let now = thread.log().retention().paths();
+    assert_eq!((now[1].file, needs[1].file), (1, 1));
 }
