@@ -72,6 +72,7 @@ impl LogThread {
         let _ = change.done.send(());
         Ok(())
     }
+
     /// Without GTIDs: forgets where a removed source was if it was still read up to its start, because nobody knows
     /// the start any more: if the source were followed from there, what precedes its start would be new.
     fn forget_read_back(&mut self, source: u16) -> Result<(), LogError> {
