@@ -7,6 +7,7 @@ mod crash;
 mod decisions;
 mod disk;
 mod every_crash;
+mod followed_sources;
 mod formats;
 mod large_events;
 mod limits;

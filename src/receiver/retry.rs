@@ -44,7 +44,6 @@ struct Receiver {
     shutdown: watch::Receiver<bool>,
     /// Failed attempts since the last good connection.
     attempts: u32,
-    connections: u64,
     damage: Damage,
 }
 
@@ -71,7 +70,6 @@ pub async fn run(
         orders,
         shutdown,
         attempts: 0,
-        connections: 0,
         damage: Damage::default(),
     };
     let outcome = receiver.run().await;
@@ -139,7 +137,6 @@ impl Receiver {
             fault::inject("receiver");
             filter.mark_unchanged();
             let began = Instant::now();
-            self.connections += 1;
             self.status.set_state(SourceState::Connecting);
             let mut ended = self.follow_once().await;
             self.context.identities.forget(self.options.number);
@@ -177,13 +174,7 @@ impl Receiver {
     /// Waits until following the source ends, an administrator decides, there is another order, or the relay stops.
     async fn follow_once(&mut self) -> Ended {
         let status = &self.status;
-        let following = follow::follow(
-            &self.options,
-            &self.context,
-            &self.ledger,
-            status,
-            self.connections,
-        );
+        let following = follow::follow(&self.options, &self.context, &self.ledger, status);
         let mut following = pin!(following);
         loop {
             tokio::select! {

@@ -1,6 +1,6 @@
 //! The stream of a dump: from packets to batches of transactions for the relay log.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use super::changing_filter::ChangingFilter;
@@ -22,6 +22,10 @@ use crate::transaction::{Assembler, AssemblerOptions, TransactionBatch, Transact
 /// Finished transactions are passed on when they reach this many bytes, or when the source has
 /// nothing more to send.
 const BATCH_LEN: usize = 1024 * 1024;
+
+/// The dumps of all sources since the relay's start, which number their runs: a source that is removed and added again
+/// is another one for its receiver, and the same for the log.
+static DUMPS: AtomicU64 = AtomicU64::new(0);
 
 /// A connection whose dump has been requested.
 pub(super) struct Dump {
@@ -81,7 +85,6 @@ pub(super) async fn stream(
     context: &ReceiverContext,
     ledger: &SourceCounters,
     status: &SourceStatus,
-    connections: u64,
 ) -> ReceiverError {
     let (facts, mut connection) = (dump.facts, dump.connection);
     let mut filter = ChangingFilter::new(options.config.filter.follow(), facts.clone());
@@ -90,7 +93,7 @@ pub(super) async fn stream(
         source_server_id: facts.server_id,
         source_first_timestamp: dump.first_timestamp,
         has_gtids: facts.has_gtids,
-        first_run: connections << 32,
+        first_run: (1 + DUMPS.fetch_add(1, Ordering::Relaxed)) << 32,
         filter: filter.take(),
         spill_dir: options.spill_dir.clone(),
         spill_size: options.spill_size,

@@ -359,8 +359,9 @@ impl Channels {
             return Err(is_late(name, limit));
         }
         running.context.identities.forget(number);
-        running.context.read_back.finish(number);
         tell_log_thread(running, (number, name.into()), None, limit).await?;
+        // After the log thread knows it: then the other sources may begin the log.
+        running.context.read_back.finish(number);
         self.channels
             .retain(|channel| channel.parts.number != number);
         Ok(())

@@ -203,6 +203,11 @@ impl Writer {
         self.sources.get(source)
     }
 
+    /// The relay's own server_id.
+    pub fn server_id(&self) -> u32 {
+        self.options.server_id
+    }
+
     /// The name of a source or path, by number.
     pub fn source_name(&self, number: u16) -> Option<&Arc<str>> {
         self.options.source_names.get(usize::from(number))

@@ -27,10 +27,10 @@ async fn other_sources_change_although_one_is_late() {
     let (answer, answered) = oneshot::channel();
     let request = ContinueRequest {
         from: ContinueFrom {
-            skips_missing: false,
             at: Some(SourceStart::FilePosition(end)),
             new_history: false,
             counts_missing: true,
+            skips_missing: false,
         },
         counted: oneshot::channel().0,
         wanted: Wanted::always(),
