@@ -206,6 +206,7 @@ fn log_options(dir: &std::path::Path, sources: &[SourceConfig]) -> LogOptions {
         source_names: sources.iter().map(|one| Arc::from(&*one.name)).collect(),
         retention: RetentionOptions::default(),
         reserve: 0,
+        hand_over_min: Duration::ZERO,
         stopping: Arc::new(AtomicBool::new(false)),
     }
 }
