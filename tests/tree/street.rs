@@ -15,6 +15,7 @@ const TESTS: &[(&str, &str)] = &[
     ("sender", "filter log_thread"),
     ("inspect", "config filter log_thread"),
     ("conflicts", "gtid"),
+    ("relay", "binlog flavor transaction"),
 ];
 
 /// The one-way street: a module and what it may import, each line only from lines above it, so
