@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::error::AttachError;
 use super::held::Place;
 use super::last_of::held_up_to;
+use super::progress;
 use crate::gtid::{BinlogState, GtidSet};
 use crate::identity::{Executed, Identity, IdentityKind};
 use crate::position::RelayLogPosition;
@@ -24,8 +25,6 @@ pub(super) struct Decider {
     pub(super) log: Arc<RelayLog>,
     /// The relay's own server_id.
     pub(super) server_id: u32,
-    /// The configured sources' names, by number.
-    pub(super) source_names: Vec<Arc<str>>,
     pub(super) place: Place,
     pub(super) makes_bridge: bool,
 }
@@ -87,14 +86,13 @@ impl Decider {
         positions: &[PathPosition],
         boundaries: &BTreeSet<Arc<str>>,
     ) -> Result<HeldOnPaths, AttachError> {
+        let paths = part.path_names()?;
         for position in positions {
-            self.check_received(state, position)?;
+            check_received(&paths, state, position)?;
         }
         check_paths(part, positions)?;
         let found = match state.executed.kind() {
-            IdentityKind::Anonymous => {
-                held_without_gtids(part, &self.source_names, self.server_id, positions)?
-            }
+            IdentityKind::Anonymous => held_without_gtids(part, &paths, self.server_id, positions)?,
             IdentityKind::MariaDb | IdentityKind::MySql => held_of_mariadb(part, positions)?,
         };
         for position in positions {
@@ -108,30 +106,6 @@ impl Decider {
             }
         }
         Ok(found)
-    }
-
-    fn check_received(&self, state: &LogState, position: &PathPosition) -> Result<(), AttachError> {
-        let mut names = self.source_names.iter();
-        let number = names.position(|name| *name == position.source);
-        let progress = number.and_then(|number| state.sources.get(number));
-        let received = progress.map(|progress| progress.position.clone());
-        let received = received.unwrap_or_default();
-        let (source_name, at) = (position.source.clone(), position.at.clone());
-        if received.is_unknown() || received.precedes(&at) {
-            return Err(AttachError::Beyond {
-                source_name,
-                at,
-                received,
-            });
-        }
-        if at == received || at.precedes(&received) {
-            return Ok(());
-        }
-        Err(AttachError::OtherBinlog {
-            source_name,
-            at,
-            received,
-        })
     }
 
     /// By GTID: whether the log has what the replica needs next.
@@ -171,7 +145,7 @@ impl Decider {
         if found.again > 0 {
             return Err(AttachError::RepeatedGtids(found.again));
         }
-        self.check_copies(state, &found, positions)?;
+        check_copies(part, state, &found, positions)?;
         if found.missing == 0 {
             return Ok(Decision::At {
                 file: ServedFile::Log(found.from.file),
@@ -219,34 +193,60 @@ impl Decider {
         );
         Ok(bridge)
     }
+}
 
-    /// A source that does not log what it replicates shows nothing of the other sources.
-    fn check_copies(
-        &self,
-        state: &LogState,
-        found: &Continuation,
-        positions: &[PathPosition],
-    ) -> Result<(), AttachError> {
-        let Some(first) = positions.first() else {
-            return Ok(());
-        };
-        let is_named = |name: &Arc<str>| positions.iter().any(|position| position.source == *name);
-        for (name, progress) in self.source_names.iter().zip(&state.sources) {
-            let server_id = progress.server_id;
-            let known = found.origins.get(&server_id).copied();
-            let (count, held) = known.unwrap_or_default();
-            let has_copies = held > 0 || found.on_paths.contains(&server_id);
-            if !is_named(name) && count > 0 && !has_copies {
-                return Err(AttachError::NoCopies {
-                    source_name: first.source.to_string(),
-                    other: name.clone(),
-                    server_id,
-                    count,
-                });
-            }
-        }
-        Ok(())
+fn check_received(
+    paths: &[Arc<str>],
+    state: &LogState,
+    position: &PathPosition,
+) -> Result<(), AttachError> {
+    let received = progress(paths, state, &position.source);
+    let received = received.map(|progress| progress.position.clone());
+    let received = received.unwrap_or_default();
+    let (source_name, at) = (position.source.clone(), position.at.clone());
+    if received.is_unknown() || received.precedes(&at) {
+        return Err(AttachError::Beyond {
+            source_name,
+            at,
+            received,
+        });
     }
+    if at == received || at.precedes(&received) {
+        return Ok(());
+    }
+    Err(AttachError::OtherBinlog {
+        source_name,
+        at,
+        received,
+    })
+}
+
+/// A source that does not log what it replicates shows nothing of the other sources.
+fn check_copies(
+    part: &LogPart<'_>,
+    state: &LogState,
+    found: &Continuation,
+    positions: &[PathPosition],
+) -> Result<(), AttachError> {
+    let Some(first) = positions.first() else {
+        return Ok(());
+    };
+    let is_named = |name: &Arc<str>| positions.iter().any(|position| position.source == *name);
+    for (name, progress) in part.path_names()?.iter().zip(&state.sources) {
+        let server_id = progress.server_id;
+        let known = found.origins.get(&server_id).copied();
+        let (count, held) = known.unwrap_or_default();
+        let has_copies = held > 0 || found.on_paths.contains(&server_id);
+        if !is_named(name) && count > 0 && !has_copies {
+            return Err(AttachError::NoCopies {
+                source_name: first.source.to_string(),
+                other: name.clone(),
+                server_id,
+                count,
+            });
+        }
+    }
+    Ok(())
 }
 
 /// A replica whose former source would still have dropped temporary tables of a killed master must read the

@@ -6,6 +6,7 @@
 //! are the first ones of the log is there a position at which it can start.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::error::LogError;
 use super::files::LogDir;
@@ -136,6 +137,27 @@ impl<'a> LogPart<'a> {
 }
 
 impl LogPart<'_> {
+    /// The names of the paths by number, as in [`LogState::sources`], also of those whose sources are no longer
+    /// followed; an empty name where nothing was received. A list of the sources that are followed is not in this
+    /// order once one was removed or added.
+    ///
+    /// # Errors
+    /// When the newest index cannot be read.
+    pub fn path_names(&self) -> Result<Vec<Arc<str>>, LogError> {
+        let mut index = IndexReader::open(&self.log_dir.index_path(self.end.file))?;
+        // It defines each source at the latest where the source sends something. The head has those before.
+        while next_record(&mut index, true)?.is_some() {}
+        let mut names: Vec<Arc<str>> = Vec::new();
+        for (number, name) in index.source_names() {
+            let number = usize::from(number);
+            names.resize(names.len().max(number + 1), Arc::from(""));
+            if let Some(known) = names.get_mut(number) {
+                *known = String::from_utf8_lossy(name).into();
+            }
+        }
+        Ok(names)
+    }
+
     /// Passes all steps up to the published end to `accept`, in order. Those in the heads of indexes
     /// are passed on only from the first file's.
     ///

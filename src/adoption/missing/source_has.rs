@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::asked::Asked;
 use super::error::MissingError;
 use crate::adoption::error::AttachError;
+use crate::adoption::progress;
 use crate::gtid::{BinlogState, GtidSet};
 use crate::identity::{Executed, Identity, IdentityKind};
 use crate::position::SourcePosition;
@@ -25,8 +26,6 @@ pub(super) struct ByHand {
 #[derive(Debug)]
 pub(super) struct Question {
     pub(super) source: Arc<str>,
-    /// The sources' names, by number.
-    pub(super) names: Vec<Arc<str>>,
     pub(super) relay_server_id: u32,
     /// The source's answers, or why there are none.
     pub(super) asked: Result<Asked, String>,
@@ -129,7 +128,8 @@ impl Question {
         let (gtids, server_id, logs_updates, based_on) = match (&self.by_hand.has, &self.asked) {
             (Some(Executed::MariaDb(given)), _) => (
                 given.clone(),
-                self.progress(state).map(|progress| progress.server_id),
+                progress(&part.path_names()?, state, &self.source)
+                    .map(|progress| progress.server_id),
                 true,
                 "the GTIDs that were given with --has".to_owned(),
             ),
@@ -226,19 +226,15 @@ impl Question {
         Ok(())
     }
 
-    fn progress<'s>(&self, state: &'s LogState) -> Option<&'s SourceProgress> {
-        let number = self.names.iter().position(|name| *name == self.source)?;
-        state.sources.get(number)
-    }
-
     fn without_gtids(&self, part: &LogPart<'_>, state: &LogState) -> Result<Known, MissingError> {
-        let progress = self.progress(state);
-        let progress = progress.filter(|progress| !progress.position.is_unknown());
-        let progress = progress.ok_or_else(|| MissingError::NothingReceived(self.source_name()))?;
-        let received = &progress.position;
+        let paths = part.path_names()?;
+        let own = progress(&paths, state, &self.source);
+        let own = own.filter(|own| !own.position.is_unknown());
+        let own = own.ok_or_else(|| MissingError::NothingReceived(self.source_name()))?;
+        let received = &own.position;
         let mut based_on = match &self.asked {
             Ok(asked) => {
-                self.check_end(asked, progress)?;
+                self.check_end(asked, own)?;
                 format!(
                     "the binlog of {}, which was received to its end",
                     self.source
@@ -256,10 +252,9 @@ impl Question {
         }];
         positions.extend(self.by_hand.replica_of.iter().cloned());
         check_paths(part, &positions)?;
-        let found = held_without_gtids(part, &self.names, self.relay_server_id, &positions)?;
+        let found = held_without_gtids(part, &paths, self.relay_server_id, &positions)?;
         for PathPosition { source, at } in &self.by_hand.replica_of {
-            let number = self.names.iter().position(|name| name == source);
-            let other = number.and_then(|number| state.sources.get(number));
+            let other = progress(&paths, state, source);
             // After everything that was received there is no known boundary, but nothing of the log either.
             let is_beyond = other.is_some_and(|other| other.position.precedes(at));
             if !is_beyond && found.at_boundary.get(source) != Some(&true) {
@@ -270,11 +265,11 @@ impl Question {
             }
             based_on.push_str(&format!(", and the binlog of {source}, applied up to {at}"));
         }
-        self.check_updates(part, state, progress.server_id)?;
+        self.check_updates(part, state, own.server_id)?;
         Ok(Known {
             held: found.held,
             executed: Executed::Anonymous,
-            server_id: Some(progress.server_id),
+            server_id: Some(own.server_id),
             based_on,
             lost: None,
         })
@@ -358,7 +353,8 @@ impl Question {
             }
             Ok(())
         })?;
-        let all = self.names.iter().zip(&state.sources);
+        let paths = part.path_names()?;
+        let all = paths.iter().zip(&state.sources);
         let others = all.filter(|(name, progress)| {
             **name != self.source
                 && progress.server_id != own
