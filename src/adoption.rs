@@ -15,6 +15,7 @@ mod held;
 mod last_of;
 mod messages;
 mod missing;
+mod origin_source;
 mod statements;
 #[cfg(test)]
 mod tests;
@@ -118,6 +119,7 @@ impl Adoption {
         let decider = Arc::new(Decider {
             log: log.clone(),
             server_id: options.server_id,
+            followed: followed(&options),
             place,
             makes_bridge: request.makes_bridge,
         });
@@ -166,6 +168,14 @@ fn source<'a>(options: &'a AdoptionOptions, name: &str) -> Result<&'a SourceConf
             name: name.to_owned(),
             known: names(options),
         })
+}
+
+/// The names of the sources that are followed.
+fn followed(options: &AdoptionOptions) -> Vec<Arc<str>> {
+    let sources = options.sources.iter();
+    sources
+        .map(|(_, source)| source.name.as_str().into())
+        .collect()
 }
 
 fn names(options: &AdoptionOptions) -> String {

@@ -66,15 +66,11 @@ pub(super) async fn find(
     let finder = Arc::new(Finder {
         question: Question {
             source: request.source.as_str().into(),
+            followed: super::followed(options),
             relay_server_id: options.server_id,
             asked,
             by_hand,
         },
-        followed: options
-            .sources
-            .iter()
-            .map(|(_, one)| one.name.as_str().into())
-            .collect(),
         has_filter: options
             .sources
             .iter()
@@ -154,8 +150,6 @@ struct Finder {
     /// must have been received to the end that it has reported.
     before: Option<(RelayLogPosition, LogState)>,
     question: Question,
-    /// The names of the sources that are followed.
-    followed: Vec<Arc<str>>,
     has_filter: bool,
     address: Address,
     /// The address of the source.
@@ -312,7 +306,7 @@ impl Finder {
             version: asked.map_or(self.log.server_version(), |asked| &*asked.settings.version),
             slave_pos: asked.and_then(|asked| asked.replication.slave_pos.as_ref()),
             is_filtered: self.has_filter || listing.filtered + listing.altered > 0,
-            followed: &self.followed,
+            followed: &self.question.followed,
             part,
             state,
             known,

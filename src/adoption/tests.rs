@@ -221,7 +221,7 @@ async fn a_source_that_does_not_log_what_it_replicates_is_refused_in_any_order_o
             let answer = relay.attach(followed, "m2", &at).await;
             assert_refused(
                 answer,
-                "has none of the 3 transactions of m1 (server_id 81)",
+                "of the 3 transactions of server_id 81 (m1) in the relay log",
             );
         }
         assert!(!relay.has_bridge());
@@ -274,4 +274,81 @@ async fn without_gtids_a_source_lacks_what_its_own_path_has_not_sent() {
         let expected = format!("as far as it was received, up to {received};");
         assert!(found.based_on.contains(&expected), "{found:?}");
     }
+}
+
+/// M1's transactions, which its own path has delivered, are in M2's data.
+#[tokio::test]
+async fn a_source_that_was_removed_is_not_forgotten() {
+    for flavor in [Flavor::MySql, Flavor::MariaDb] {
+        let mut relay = TestRelay::new(flavor);
+        let mut at = SourcePosition::default();
+        for number in 1..=3 {
+            relay.send(0, M1, number);
+            at = relay.send(1, M2, number);
+        }
+        let answer = relay.attach(&["m2"], "m2", &at).await;
+        assert_refused(
+            answer,
+            "only coordinates of m1 would show it, which is not a source now",
+        );
+        assert!(!relay.has_bridge());
+        if flavor == Flavor::MySql {
+            let MissingAnswer::Refused(error) = relay.missing(&["m2"], "m2", None).await else {
+                panic!("it does not log what it replicates");
+            };
+            let expected = "not a source now, and must be added again for that: m1";
+            assert!(error.ends_with(expected), "{error}");
+        }
+    }
+}
+
+/// M1 was started with log_slave_updates after M2 had executed some transactions: all of them are in a dump of M1.
+#[tokio::test]
+async fn transactions_from_before_log_slave_updates_are_not_guessed() {
+    for flavor in [Flavor::MySql, Flavor::MariaDb] {
+        let mut relay = TestRelay::new(flavor);
+        let before = relay.send(0, M1, 1);
+        for number in 1..=3 {
+            relay.send(1, M2, number);
+        }
+        let between = relay.send(0, M1, 2);
+        for number in 4..=5 {
+            relay.send(1, M2, number);
+        }
+        let _ = relay.send(0, M2, 4);
+        let after = relay.send(0, M2, 5);
+        let followed = FOLLOWED[0];
+        for at in [&before, &between] {
+            let answer = relay.attach(followed, "m1", at).await;
+            assert_refused(answer, "give the coordinates of m2 as well");
+        }
+        assert!(!relay.has_bridge());
+        let answer = relay.attach(followed, "m1", &after).await;
+        match flavor {
+            Flavor::MySql => {
+                let expected = "later transactions of server_id 82 (m2) than 3 that it lacks";
+                assert_refused(answer, expected);
+            }
+            // Its GTIDs include the lower ones of the same server.
+            Flavor::MariaDb => assert!(matches!(answer, Answer::Attached(_)), "{answer:?}"),
+        }
+    }
+}
+
+/// M1's workers do not keep the order, and it logs some later.
+#[tokio::test]
+async fn transactions_that_a_source_logs_later_are_in_the_bridge() {
+    let mut relay = TestRelay::new(Flavor::MySql);
+    for number in 1..=4 {
+        relay.send(1, M2, number);
+    }
+    relay.send(0, M2, 1);
+    let at = relay.send(0, M2, 3);
+    let answer = relay.attach(FOLLOWED[0], "m1", &at).await;
+    assert_refused(answer, "than 1 that it lacks");
+    relay.send(0, M2, 2);
+    let Answer::Attached(found) = relay.attach(FOLLOWED[0], "m1", &at).await else {
+        panic!("it is known that it lacks one");
+    };
+    assert_eq!(found.bridge_transactions, 1);
 }

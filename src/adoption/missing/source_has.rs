@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::asked::Asked;
 use super::error::MissingError;
 use crate::adoption::error::AttachError;
+use crate::adoption::origin_source::Sources;
 use crate::adoption::progress;
 use crate::gtid::{BinlogState, GtidSet};
 use crate::identity::{Executed, Identity, IdentityKind};
@@ -26,6 +27,8 @@ pub(super) struct ByHand {
 #[derive(Debug)]
 pub(super) struct Question {
     pub(super) source: Arc<str>,
+    /// The names of the sources that are followed.
+    pub(super) followed: Vec<Arc<str>>,
     pub(super) relay_server_id: u32,
     /// The source's answers, or why there are none.
     pub(super) asked: Result<Asked, String>,
@@ -325,25 +328,38 @@ impl Question {
         if others.is_empty() {
             return Ok(());
         }
-        let names: Vec<&str> = others.iter().map(|other| &*other.name).collect();
+        let mut names: Vec<&str> = others.iter().map(|other| &*other.name).collect();
+        names.dedup();
+        let is_removed = |name: &&str| !self.followed.iter().any(|one| **one == **name);
+        let removed: Vec<&str> = names.iter().copied().filter(is_removed).collect();
         Err(MissingError::NoUpdates {
             source_name: self.source_name(),
             others: names.join(", "),
             offer: self.offer(),
+            removed: match removed.is_empty() {
+                true => String::new(),
+                false => format!(
+                    "; not a source now, and must be added again for that: {}",
+                    removed.join(", ")
+                ),
+            },
         })
     }
 
-    /// The other sources that have executed transactions of the log.
+    /// The other servers that have executed transactions of the log, also those that are no longer followed.
     fn others(
         &self,
         part: &LogPart<'_>,
         state: &LogState,
         own: u32,
     ) -> Result<Vec<Other>, MissingError> {
-        let (mut origins, mut on_path) = (BTreeSet::new(), BTreeSet::new());
+        let (mut origins, mut on_path) = (BTreeMap::new(), BTreeSet::new());
         part.visit::<LogError>(&mut |visited| {
-            if let Some(logged) = &visited.logged {
-                origins.insert(logged.server_id);
+            if let Some(logged) = &visited.logged
+                && !origins.contains_key(&logged.server_id)
+            {
+                let delivered_by = visited.index.name_of(visited.step)?;
+                origins.insert(logged.server_id, delivered_by);
             }
             if let Some(transaction) = visited.record.transaction()
                 && !on_path.contains(&transaction.server_id)
@@ -354,18 +370,20 @@ impl Question {
             Ok(())
         })?;
         let paths = part.path_names()?;
-        let all = paths.iter().zip(&state.sources);
-        let others = all.filter(|(name, progress)| {
-            **name != self.source
-                && progress.server_id != own
-                && origins.contains(&progress.server_id)
+        let given = [&*self.source];
+        let sources = Sources {
+            paths: &paths,
+            followed: &self.followed,
+            given: &given,
+        };
+        let others = origins.iter().filter(|(server_id, _)| **server_id != own);
+        let others = others.map(|(server_id, delivered_by)| Other {
+            name: sources.of_origin(state, *server_id, delivered_by).name,
+            server_id: *server_id,
+            is_on_path: on_path.contains(server_id),
         });
-        let others = others.map(|(name, progress)| Other {
-            name: name.clone(),
-            server_id: progress.server_id,
-            is_on_path: on_path.contains(&progress.server_id),
-        });
-        Ok(others.collect())
+        // Of what only its own path has delivered, no other source shows anything.
+        Ok(others.filter(|other| other.name != self.source).collect())
     }
 
     /// The servers that the source replicates from, as far as it shows them.
