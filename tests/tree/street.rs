@@ -14,6 +14,7 @@ const TESTS: &[(&str, &str)] = &[
     ("log_thread", "flavor config data_file filter"),
     ("sender", "filter log_thread"),
     ("inspect", "config filter log_thread"),
+    ("adoption", "log_thread transaction"),
     ("conflicts", "gtid"),
     ("relay", "binlog flavor transaction"),
 ];
