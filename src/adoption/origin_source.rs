@@ -14,9 +14,11 @@ pub(super) struct Sources<'a> {
 
 /// A source whose coordinates decide.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct OriginSource {
-    pub(super) name: Arc<str>,
-    pub(super) is_followed: bool,
+pub struct OriginSource {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Whether it is followed now; else it was removed.
+    pub is_followed: bool,
 }
 
 impl Sources<'_> {
