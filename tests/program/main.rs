@@ -23,6 +23,7 @@ mod hostile_sources;
 mod http;
 mod old_dual_masters;
 mod old_servers;
+mod package;
 mod process;
 mod recorded_peers;
 mod reload;
