@@ -24,7 +24,7 @@ use crate::support::tables::{assert_no_database, assert_same_tables, assert_same
 use crate::support::topology::{
     Mode, Topology, TopologyOptions, gtid_executed, master_options, run_for,
 };
-use crate::support::{self, Deadline, Profile};
+use crate::support::{self, Deadline};
 
 /// The masters' password of `repl` from the morning on.
 const NEW_PASSWORD: &str = "another-secret";
@@ -37,17 +37,15 @@ const AT_ONCE_SECS: u64 = 45;
 const PART: u64 = 60;
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "BINRELAY_PROFILE=long"]
 async fn mysql_97() {
-    if support::profile() == Profile::Long {
-        Day::begin(Mode::MySqlAutoPosition).await.run().await;
-    }
+    Day::begin(Mode::MySqlAutoPosition).await.run().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "BINRELAY_PROFILE=long"]
 async fn mariadb_1011() {
-    if support::profile() == Profile::Long {
-        Day::begin(Mode::MariaDbSlavePos).await.run().await;
-    }
+    Day::begin(Mode::MariaDbSlavePos).await.run().await;
 }
 
 struct Day {

@@ -65,7 +65,7 @@ async fn write_rows(server: &Server, round: u32, count: u32) {
 }
 
 async fn pass_through(mode: Mode) {
-    let _one_at_a_time = support::exclusive();
+    let _turn = support::turn();
     let kind = mode.kind();
     let mut master = Server::start(kind, for_large_rows(ServerOptions::new(86), kind)).await;
     let replica = Server::start(kind, for_large_rows(replica_options(kind, 11), kind)).await;
