@@ -100,28 +100,28 @@ impl Day {
             .await;
         self.start_load(1);
         self.start_load(2);
-        self.go_on("another password").await;
+        self.carry_on("another password").await;
         self.change_the_password().await;
-        self.go_on("another master").await;
+        self.carry_on("another master").await;
         self.replace_m2().await;
-        self.go_on("a third source").await;
+        self.carry_on("a third source").await;
         self.add_and_remove_a_source().await;
-        self.go_on("rotation and PURGE").await;
+        self.carry_on("rotation and PURGE").await;
         self.rotate_and_purge().await;
-        self.go_on("another filter").await;
+        self.carry_on("another filter").await;
         self.reload_a_filter().await;
-        self.go_on("the death of M1").await;
+        self.carry_on("the death of M1").await;
         self.kill_m1().await;
-        self.go_on("KILL").await;
+        self.carry_on("KILL").await;
         self.kill_a_connection().await;
-        self.go_on("an upgrade").await;
+        self.carry_on("an upgrade").await;
         self.upgrade().await;
-        self.go_on("the evening").await;
+        self.carry_on("the evening").await;
         self.compare().await;
     }
 
     /// The load continues for a while, and nothing has happened to the replicas' connections.
-    async fn go_on(&self, before: &str) {
+    async fn carry_on(&self, before: &str) {
         for load in self.loads.iter().flatten() {
             load.wait_for(PART).await;
         }

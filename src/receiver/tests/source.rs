@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
-use super::answers::{values, variables};
+use super::answers::{Server, values, variables};
 use super::binlog::{Asked, Binlog, Packet};
 use crate::config::{SharedFilter, SourceCompression, SourceConfig, SourceStart};
 use crate::connection::{Connection, ConnectionError};
@@ -112,6 +112,19 @@ pub(crate) struct State {
     pub(crate) clock: Option<u64>,
     /// The acknowledgements that arrived, and when.
     pub(crate) acknowledged: Vec<(SourcePosition, Instant)>,
+}
+
+impl State {
+    fn server(&self) -> Server<'_> {
+        Server {
+            binlog: &self.binlog,
+            purged: &self.purged,
+            waiting: self.waiting,
+            uuid: self.uuid.as_deref(),
+            gtid_mode: self.gtid_mode,
+            clock: self.clock,
+        }
+    }
 }
 
 /// A source on a socket of its own.
@@ -309,7 +322,8 @@ async fn answer(
         let mut state = lock(state);
         state.questions += 1;
         let is_silent = state.silent_to.is_some_and(|part| sql.contains(part));
-        (values(&state, sql), variables(&state, sql), is_silent)
+        let server = state.server();
+        (values(&server, sql), variables(&server, sql), is_silent)
     };
     if is_silent {
         return std::future::pending().await;
