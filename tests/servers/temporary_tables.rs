@@ -2,7 +2,7 @@
 //! same number uses that name for a base table and for a temporary table of its own: replicas of the
 //! relay do what a replica of the master does. Temporary tables of other masters' sessions live on.
 //!
-//! `BINRELAY_PROFILE=long cargo test --locked --test servers temporary_tables` runs all kinds.
+//! `BINRELAY_PROFILE=long tools/test --test servers temporary_tables` runs all kinds.
 
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
