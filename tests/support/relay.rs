@@ -1,6 +1,8 @@
 //! The real relay as a child process.
 
 use std::fs::File;
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -29,6 +31,8 @@ pub struct SourceOptions {
     pub host: String,
     pub port: u16,
     pub user: String,
+    /// A file with the password of `user`, instead of that of all tests.
+    pub password_file: Option<PathBuf>,
     /// None: `earliest`, the relay's default.
     pub start: Option<String>,
     pub auto_position: Option<bool>,
@@ -43,6 +47,7 @@ impl SourceOptions {
             host: "127.0.0.1".to_owned(),
             port,
             user: REPL_USER.to_owned(),
+            password_file: None,
             start: None,
             auto_position: None,
             // A killed master is back within seconds; growing to a minute would only cost time.
@@ -77,6 +82,9 @@ pub struct RelayOptions {
     pub hashed_users: Vec<(String, String)>,
     /// Where its directory is, instead of [`directories::base`].
     pub base: Option<PathBuf>,
+    /// Whether the listening socket is kept open while the relay is not running, as systemd does with
+    /// `FileDescriptorStoreMax=`.
+    pub keeps_socket: bool,
     /// Copied into the fresh data directory: for measurements, which must not contain the generation of keys.
     pub data_files: Vec<PathBuf>,
 }
@@ -94,6 +102,7 @@ impl RelayOptions {
             admin_extra: Vec::new(),
             hashed_users: Vec::new(),
             base: None,
+            keeps_socket: false,
             data_files: Vec::new(),
         }
     }
@@ -117,13 +126,16 @@ impl RelayOptions {
             ));
         }
         for source in &self.sources {
+            let password = match &source.password_file {
+                Some(file) => format!("password_file = {file:?}"),
+                None => format!("password = {}", quote(REPL_PASSWORD)),
+            };
             text.push_str(&format!(
-                "\n[[source]]\nname = {}\nhost = {}\nport = {}\nuser = {}\npassword = {}\n",
+                "\n[[source]]\nname = {}\nhost = {}\nport = {}\nuser = {}\n{password}\n",
                 quote(&source.name),
                 quote(&source.host),
                 source.port,
                 quote(&source.user),
-                quote(REPL_PASSWORD)
             ));
             if let Some(start) = &source.start {
                 text.push_str(&format!("start = {}\n", quote(start)));
@@ -176,6 +188,8 @@ pub struct Relay {
     pub port: u16,
     pub options: RelayOptions,
     child: Option<Child>,
+    /// The listening socket, if it is kept.
+    socket: Option<TcpListener>,
     directory: Option<TempDir>,
     path: PathBuf,
     /// The highest VmHWM of processes that have ended already.
@@ -192,10 +206,14 @@ impl Relay {
             .tempdir_in(base)
             .expect("a temporary directory");
         let path = directory.path().to_path_buf();
+        let port = free_port();
+        let listen = || TcpListener::bind(("0.0.0.0", port)).expect("the port is free");
+        let socket = options.keeps_socket.then(listen);
         let mut relay = Relay {
-            port: free_port(),
+            port,
             options,
             child: None,
+            socket,
             directory: Some(directory),
             path,
             peak_kib_before: 0,
@@ -240,10 +258,10 @@ impl Relay {
             .append(true)
             .open(self.stderr_path())
             .expect("the relay's log file opens");
-        let child = Command::new(&self.options.program)
+        let child = self
+            .command()
             .args(["run", "--config"])
             .arg(self.config())
-            .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
             .process_group(0)
@@ -267,6 +285,27 @@ impl Relay {
             );
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// The program, with the listening socket passed as systemd passes it if it is kept.
+    fn command(&self) -> Command {
+        let Some(socket) = &self.socket else {
+            let mut command = Command::new(&self.options.program);
+            command.stdin(Stdio::null());
+            return command;
+        };
+        let socket = socket.try_clone().expect("a socket can be duplicated");
+        let mut command = Command::new("sh");
+        command
+            .args([
+                "-c",
+                "exec 3<&0 </dev/null; LISTEN_PID=$$ exec \"$@\"",
+                "sh",
+            ])
+            .arg(&self.options.program)
+            .env("LISTEN_FDS", "1")
+            .stdin(OwnedFd::from(socket));
+        command
     }
 
     pub fn log(&self) -> String {
