@@ -12,9 +12,9 @@ use crate::old_servers::{CHAINS_57, REPLICA_ID, options_of, started};
 use crate::standin::event::Event;
 use crate::standin::replica::ReplicaStandin;
 use crate::standin::source::SourceStandin;
+use crate::support::Deadline;
 use crate::support::relay::{Relay, RelayOptions, run_binrelay};
 use crate::support::servers::REPL_PASSWORD;
-use crate::support::Deadline;
 
 fn wait(relay: &Relay, what: &str, condition: impl Fn(&Value) -> bool) -> Value {
     let deadline = Deadline::after_secs(60);
