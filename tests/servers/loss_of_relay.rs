@@ -76,6 +76,8 @@ async fn lose_relay(mode: Mode, kind: Kind) {
             replica,
             &[
                 "econnecting",
+                // Killed while the replica connected; it tries again.
+                "rror connecting to",
                 "Error reading packet",
                 "Lost connection",
                 // Killed between the login and the answer to COM_REGISTER_SLAVE; the replica connects again. What
