@@ -125,7 +125,7 @@ pub struct LastRecorded {
     pub begin: u64,
     /// Bytes from there to its end. Invariant: not 0.
     pub len: u32,
-    /// See [`crate::identity::history_digest`].
+    /// See [`crate::identity::HistoryDigest`].
     pub digest: u64,
 }
 

@@ -303,7 +303,7 @@ fn checkpoint(
             source_file: names.source_file(source, &last.file, out),
             begin: last.begin,
             len: u32::try_from(last.end.checked_sub(last.begin)?).ok()?,
-            digest: last.digest,
+            digest: last.digest.value(),
         })
     });
     let step = Step {
