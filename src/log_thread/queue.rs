@@ -27,7 +27,7 @@ pub struct QueuedBatch {
     pub memory: OwnedSemaphorePermit,
 }
 
-/// A source that continues at another position, by decision of an administrator.
+/// A source that continues at another position, by decision of an administrator; or the start of one that joins.
 #[derive(Debug)]
 pub struct Continuation {
     /// The number of the path that continues.
