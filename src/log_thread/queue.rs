@@ -7,7 +7,8 @@ use std::time::Instant;
 use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 
 use super::error::Refusal;
-use crate::gtid::{BinlogState, GtidSet};
+use crate::gtid::{BinlogState, GtidSet, MariaDbGtid};
+use crate::identity::Executed;
 use crate::merge::MergeError;
 use crate::position::{RecordNumber, SourcePosition};
 use crate::relay_log::{BatchCount, SourceProgress};
@@ -39,8 +40,8 @@ pub struct Continuation {
     pub new_history: bool,
     /// How it changes the transactions that count as delivered.
     pub change: DeliveredChange,
-    /// Answered when the decision is durable.
-    pub done: oneshot::Sender<()>,
+    /// Answered when the decision is durable, with the transactions that were delivered before it.
+    pub done: oneshot::Sender<Executed>,
 }
 
 /// How a [`Continuation`] changes the transactions that count as delivered.
@@ -50,6 +51,8 @@ pub enum DeliveredChange {
     None,
     /// MySQL: these GTIDs count as delivered, too.
     Counted(GtidSet),
+    /// MariaDB: so do these, and those of their servers before them.
+    Skipped(Vec<MariaDbGtid>),
     /// MariaDB: a new history of this server begins after these transactions.
     NewHistory(u32, BinlogState),
 }
