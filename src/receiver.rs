@@ -31,6 +31,7 @@ mod damage;
 mod dump_position;
 mod dump_request;
 mod error;
+mod engine_binlog;
 mod event_boundary;
 mod facts;
 mod filter_changes;
