@@ -252,3 +252,28 @@ async fn another_flavor_is_refused() {
     assert!(error.message.contains("a mariadb server"), "{error:?}");
     relay.stop().await;
 }
+
+/// MariaDB 12.3 and later: only a binlog in files has positions.
+#[tokio::test]
+async fn binlog_in_a_storage_engine_is_refused() {
+    let source = FakeSource::start(Binlog::sample(Flavor::MariaDb, 86)).await;
+    source.state().binlog_engine = Some("innodb");
+    let relay = Relay::start(
+        Flavor::MariaDb,
+        vec![source.config("m1")],
+        vec![at_start(86)],
+    );
+    let error = relay.until_failed(0).await;
+    assert!(
+        error.message.contains("binlog_storage_engine=innodb"),
+        "{error:?}"
+    );
+    assert_eq!(source.state().asked, []);
+    source.state().binlog_engine = Some("");
+    relay
+        .until("it streams", |relay| {
+            relay.state(0) == SourceState::Streaming
+        })
+        .await;
+    relay.stop().await;
+}
