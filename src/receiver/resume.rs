@@ -6,9 +6,7 @@ use super::facts::SourceFacts;
 use super::first_contact::first_contact;
 use super::history;
 use super::options::{ReceiverContext, ReceiverOptions};
-use crate::config::SourceStart;
 use crate::flavor::Flavor;
-use crate::gtid::GtidPosition;
 use crate::identity::{Executed, IdentityKind};
 use crate::relay_log::SourceProgress;
 
@@ -77,20 +75,10 @@ pub(super) async fn start_point(
     }
     match (facts.flavor, executed) {
         (Flavor::MySql, Executed::MySql(set)) => Ok((StartPoint::Set(set), 0)),
-        _ => Ok((StartPoint::Position(gtid_position(options, progress)), 0)),
+        // It began with the GTIDs of the configured start. That has no effect any more: the source may have been reset
+        // since.
+        _ => Ok((StartPoint::Position(progress.gtid_position), 0)),
     }
-}
-
-/// MariaDB: the configured start, updated with the GTIDs received since.
-fn gtid_position(options: &ReceiverOptions, progress: SourceProgress) -> GtidPosition {
-    let mut position = match &options.config.start {
-        SourceStart::Gtid(text) => text.parse().unwrap_or_default(),
-        _ => GtidPosition::new(),
-    };
-    for gtid in progress.gtid_position.iter() {
-        position.set(gtid);
-    }
-    position
 }
 
 /// The start of a source that joins a relay log with transactions in it: the log must have had all
