@@ -75,6 +75,8 @@ pub struct RelayOptions {
     pub hashed_users: Vec<(String, String)>,
     /// Where its directory is, instead of [`directories::base`].
     pub base: Option<PathBuf>,
+    /// Its data directory, instead of one in its directory.
+    pub data_dir: Option<PathBuf>,
     /// Copied into the fresh data directory: for measurements, which must not contain the generation of keys.
     pub data_files: Vec<PathBuf>,
 }
@@ -91,6 +93,7 @@ impl RelayOptions {
             admin_extra: Vec::new(),
             hashed_users: Vec::new(),
             base: None,
+            data_dir: None,
             data_files: Vec::new(),
         }
     }
@@ -223,7 +226,8 @@ impl Relay {
     }
 
     pub fn data_dir(&self) -> PathBuf {
-        self.path.join("data")
+        let own = || self.path.join("data");
+        self.options.data_dir.clone().unwrap_or_else(own)
     }
 
     fn stderr_path(&self) -> PathBuf {
@@ -231,6 +235,12 @@ impl Relay {
     }
 
     fn spawn(&mut self) {
+        if let Err(reason) = self.try_spawn() {
+            panic!("binrelay run: {reason}\n{}", self.log_tail());
+        }
+    }
+
+    fn try_spawn(&mut self) -> Result<(), String> {
         let log = File::options()
             .create(true)
             .append(true)
@@ -251,10 +261,7 @@ impl Relay {
             let child = self.child.as_mut().expect("just started");
             if let Some(status) = child.try_wait().expect("the relay can be waited for") {
                 self.child = None;
-                panic!(
-                    "binrelay run: stopped at its start: {status}\n{}",
-                    self.log_tail()
-                );
+                return Err(format!("stopped at its start: {status}"));
             }
             assert!(
                 !deadline.passed(),
@@ -263,6 +270,7 @@ impl Relay {
             );
             std::thread::sleep(Duration::from_millis(20));
         }
+        Ok(())
     }
 
     pub fn log(&self) -> String {
@@ -353,6 +361,17 @@ impl Relay {
         self.spawn();
     }
 
+    /// As `restart`; the reason where it stops by itself, for example without space on its disk.
+    pub fn try_restart(&mut self) -> Result<(), String> {
+        assert!(self.child.is_none(), "the relay is still running");
+        self.try_spawn()
+    }
+
+    /// Whether it was started, and not ended by the test.
+    pub fn is_started(&self) -> bool {
+        self.child.is_some()
+    }
+
     /// As `restart`, with other sources.
     pub fn restart_with(&mut self, sources: Vec<SourceOptions>) {
         self.options.sources = sources;
@@ -416,6 +435,12 @@ impl Relay {
         Some(kib.unwrap_or_else(|| panic!("{path}: no {key}\n{}", self.log_tail())))
     }
 
+    /// How many files, sockets and the like it has open.
+    pub fn open_descriptors(&self) -> usize {
+        let path = format!("/proc/{}/fd", self.child().id());
+        std::fs::read_dir(path).map_or(0, Iterator::count)
+    }
+
     /// Leaves its data where they are when it ends.
     pub fn keep(&mut self) -> &Path {
         if let Some(directory) = self.directory.take() {
@@ -427,6 +452,12 @@ impl Relay {
     /// Its binlog files, oldest first.
     pub fn log_files(&self) -> Vec<PathBuf> {
         numbered_files(&self.data_dir(), "relay-bin")
+    }
+}
+
+impl AsRef<Relay> for Relay {
+    fn as_ref(&self) -> &Relay {
+        self
     }
 }
 

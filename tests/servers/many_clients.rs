@@ -1,0 +1,42 @@
+//! Many clients at once: the memory of each is bounded, and replicas log in while others only knock.
+
+use crate::support::many_clients::ManyClients;
+use crate::support::{self, Profile, profile};
+
+/// Bytes for each client that has logged in and does nothing, and for each replica that receives.
+const IDLE_MAX: u64 = 32 * 1024;
+const STREAMING_MAX: u64 = 300 * 1024;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_of_each_client_is_bounded() {
+    if profile() == Profile::Gate {
+        return;
+    }
+    let _turn = support::exclusive();
+    let limits = "max_connections = 2000\nmax_connections_per_address = 2000";
+    let clients = ManyClients::start(None, limits).await;
+    let idle = clients.idle_bytes(1000);
+    let streaming = clients.streaming_bytes(200, 400).await;
+    println!("1,000 idle clients: {idle} bytes each; 200 replicas: {streaming} bytes each");
+    assert!(idle <= IDLE_MAX, "{idle} bytes for an idle client");
+    assert!(
+        streaming <= STREAMING_MAX,
+        "{streaming} bytes for a replica"
+    );
+    let set = clients.largest_set();
+    println!("{set:?}");
+    assert!(set.peak_kib <= 2 * set.set_kib, "{set:?}");
+    assert!(set.at_end_kib <= set.set_kib / 2, "{set:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replicas_log_in_while_another_address_connects_without_end() {
+    if profile() == Profile::Gate {
+        return;
+    }
+    let _turn = support::exclusive();
+    let clients = ManyClients::start(None, "").await;
+    let figures = clients.knock(300);
+    println!("{figures:?}");
+    assert_eq!(figures.succeeded, figures.logins, "{figures:?}");
+}
