@@ -4,25 +4,22 @@
 
 mod unusual_attachments;
 
-use std::process::Output;
-
 use serde_json::Value;
 
 use crate::support;
+use crate::support::attachment::return_to;
 pub(crate) use crate::support::attachment::{
     coordinates, execute, gtids, run_attach, start_applier, stop_and_start, stop_applier,
 };
-use crate::support::attachment::{execute_at, return_to};
 use crate::support::load::{Load, LoadOptions};
-use crate::support::relay::{RELAY_HOST, Relay, run_binrelay};
+use crate::support::relay::Relay;
 use crate::support::replication::{
-    StartAt, assert_healthy, attach, retry_each_second, settle, wait_for_table,
+    assert_healthy, attach, retry_each_second, settle, wait_for_table,
 };
-use crate::support::servers::{Kind, REPL_PASSWORD, Server};
+use crate::support::servers::{Kind, Server};
 use crate::support::tables::assert_same_tables;
 use crate::support::topology::{Mode, Topology, TopologyOptions, replica_options, run_for};
 use crate::support::{SeedNote, seeds};
-use mysql_async::Row;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 

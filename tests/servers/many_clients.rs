@@ -26,7 +26,9 @@ async fn memory_of_each_client_is_bounded() {
     let set = clients.largest_set();
     println!("{set:?}");
     assert!(set.peak_kib <= 2 * set.set_kib, "{set:?}");
-    assert!(set.at_end_kib <= set.set_kib / 2, "{set:?}");
+    // The log does not have these transactions yet: the set may still be needed.
+    assert!(set.at_end_kib <= set.set_kib * 5 / 4, "{set:?}");
+    assert!(set.after_kib <= set.set_kib / 2, "{set:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::TcpStream;
+use std::panic::catch_unwind;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -130,19 +131,21 @@ fn start(
             thread::spawn(move || {
                 let mut silent: Vec<TcpStream> = Vec::new();
                 while !stop.load(Ordering::Relaxed) {
-                    match attack {
+                    let done = tries.fetch_add(1, Ordering::Relaxed);
+                    // Where the relay ends the connection, the client panics; another one follows.
+                    let _ = catch_unwind(|| match attack {
                         Attack::DeepStatements => deep(port),
-                        Attack::LargeResults => large(port, tries.load(Ordering::Relaxed)),
+                        Attack::LargeResults => large(port, done),
                         Attack::LargeSets => sets(port, 3000 + number, &set),
-                        Attack::SilentConnections => {
-                            silent.extend(connect_from(ATTACKER, port));
-                            if silent.len() > SILENT {
-                                silent.remove(0);
-                            }
-                            thread::sleep(SILENT_EVERY);
+                        Attack::SilentConnections => {}
+                    });
+                    if let Attack::SilentConnections = attack {
+                        silent.extend(connect_from(ATTACKER, port));
+                        if silent.len() > SILENT {
+                            silent.remove(0);
                         }
+                        thread::sleep(SILENT_EVERY);
                     }
-                    tries.fetch_add(1, Ordering::Relaxed);
                 }
             })
         })

@@ -5,7 +5,7 @@ use crate::support::Deadline;
 use crate::support::history_changes::{
     continue_m2, execute, rebuild_from_peer, refusal, reset, wait_failed, wait_m2,
 };
-use crate::support::replication::{has_mark, write_mark};
+use crate::support::replication::{has_mark, stop_replica, write_mark};
 use crate::support::topology::{Mode, run_for};
 
 /// Its row in the table.
@@ -20,9 +20,7 @@ impl Stand {
             return; // Its way back seeds the master again.
         }
         if self.moving_is_direct {
-            self.moving
-                .sql(crate::support::replication::stop_replica(self.setup.kind))
-                .await;
+            self.moving.sql(stop_replica(self.setup.kind)).await;
             self.attach_moving().await;
             assert!(!self.moving_is_direct, "the replica is not attached");
         }
@@ -48,13 +46,13 @@ impl Stand {
             assert!(!deadline.passed(), "M2 does not follow M1's new history");
             run_for(100).await;
         }
-        let message = wait_failed(self, "history has changed").await;
+        let message = wait_failed(&self.relay, "history has changed").await;
         assert!(
             message.contains("binrelay continue m1 --new-history"),
             "{message}"
         );
-        execute(self, "binrelay continue m1 --new-history");
-        continue_m2(self).await;
+        execute(&self.relay, "binrelay continue m1 --new-history");
+        continue_m2(&self.relay).await;
         message
     }
 

@@ -10,8 +10,9 @@ use super::table::sentences;
 use crate::support::attachment::{coordinates, execute, gtids, run_attach};
 use crate::support::faulty_link;
 use crate::support::replication::{
-    kill_replicating, resume_from_peer, start_replica, stop_replica,
+    kill_replicating, replica_status, resume_from_peer, start_replica, stop_replica,
 };
+use crate::support::servers::Server;
 use crate::support::topology::{Mode, run_for};
 
 /// Between two looks at the status, in milliseconds.
@@ -179,7 +180,7 @@ impl Stand {
 }
 
 /// Whether a MariaDB that was killed does not replicate yet.
-async fn is_stopped(server: &crate::support::servers::Server) -> bool {
-    let status = crate::support::replication::replica_status(server).await;
+async fn is_stopped(server: &Server) -> bool {
+    let status = replica_status(server).await;
     status.io_running == "No"
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, OptsBuilder};
 
 use super::plan::Setup;
 use super::table::Table;
@@ -12,6 +12,7 @@ use crate::support::attachment::return_to;
 use crate::support::binlog_text::count_gtids;
 use crate::support::faulty_link::FaultyLink;
 use crate::support::load::{Load, LoadOptions, LoadReport, create_tables};
+use crate::support::raw_client::tcp_opts;
 use crate::support::relay::{RELAY_HOST, Relay, RelayOptions, SourceOptions};
 use crate::support::replication::{
     assert_healthy, attach, dual_masters, retry_each_second, settle, wait_for_table,
@@ -55,12 +56,6 @@ pub struct Stand {
     counted: String,
     /// Descriptors and memory at the first calm point.
     first: Option<(usize, u64)>,
-}
-
-impl AsRef<Relay> for Stand {
-    fn as_ref(&self) -> &Relay {
-        &self.relay
-    }
 }
 
 impl Stand {
@@ -154,7 +149,8 @@ impl Stand {
             panic!("{lost} acknowledged transactions are lost, {twice} GTIDs are there twice");
         }
         self.compare().await;
-        let conflicts = &self.relay.status()["relay"]["conflicts"];
+        let status = self.relay.status();
+        let conflicts = &status["relay"]["conflicts"];
         assert!(
             conflicts.is_null() || conflicts == 0,
             "{conflicts} conflicts: {}",
@@ -222,12 +218,8 @@ impl Stand {
 
     /// Executes a statement on the relay's listener.
     async fn relay_sql(&self, sql: &str) {
-        let opts = OptsBuilder::default()
-            .ip_or_hostname("127.0.0.1")
-            .tcp_port(self.relay.port)
-            .user(Some(UNPRIVILEGED_USER))
-            .pass(Some(REPL_PASSWORD))
-            .prefer_socket(false);
+        let port = self.relay.port;
+        let opts = tcp_opts("127.0.0.1", port, UNPRIVILEGED_USER, REPL_PASSWORD);
         let mut conn = Conn::new(opts).await.expect("the relay's listener");
         conn.query_drop(sql)
             .await
@@ -254,20 +246,20 @@ impl Stand {
     /// Between two parts: old rows and old binlogs go, and the moving replica is M1's or the relay's.
     pub async fn trim(&mut self) {
         let [m1, m2] = &self.masters;
-        let mut statements = String::new();
+        let mut statements = "FLUSH BINARY LOGS".to_owned();
         for database in DATABASES {
             for table in ["children", "items", "progress"] {
-                statements.push_str(&format!("DELETE FROM `{database}`.{table}; "));
+                statements.push_str(&format!("; DELETE FROM `{database}`.{table}"));
             }
         }
         let own: Vec<String> = m1
             .rows(
-                "SELECT CONCAT('DROP TABLE `', table_schema, '`.', table_name) FROM information_schema.tables \
+                "SELECT CONCAT('; DROP TABLE `', table_schema, '`.', table_name) FROM information_schema.tables \
                  WHERE table_schema IN ('test', 'other') AND table_name LIKE 'own!_%' ESCAPE '!'",
             )
             .await;
-        statements.push_str(&own.join("; "));
-        m1.sql(&format!("{statements}; FLUSH BINARY LOGS")).await;
+        statements.push_str(&own.concat());
+        m1.sql(&statements).await;
         m2.sql("FLUSH BINARY LOGS").await;
         // The masters' own positions are in the new files as well.
         self.settle().await;

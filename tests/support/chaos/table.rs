@@ -78,14 +78,14 @@ impl Table {
 
 /// What the status says about a fault.
 pub fn sentences(fault: Fault, status: &Value) -> Vec<String> {
-    let source = match fault {
+    let relay = match fault {
         Fault::KillMaster(number) | Fault::Link(number, _) => {
             return of_source(&status["sources"][number]);
         }
         _ => &status["relay"],
     };
     match fault {
-        Fault::FillDisk if source["state"] == "disk_full" => {
+        Fault::FillDisk if relay["state"] == "disk_full" => {
             vec![format!(
                 "disk_full: {}",
                 text(&source["last_error"]["message"])
