@@ -1,17 +1,15 @@
 //! Many clients at once: the memory of each is bounded, and replicas log in while others only knock.
 
+use crate::support;
 use crate::support::many_clients::ManyClients;
-use crate::support::{self, Profile, profile};
 
 /// Bytes for each client that has logged in and does nothing, and for each replica that receives.
 const IDLE_MAX: u64 = 32 * 1024;
 const STREAMING_MAX: u64 = 300 * 1024;
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "BINRELAY_PROFILE=long"]
 async fn memory_of_each_client_is_bounded() {
-    if profile() == Profile::Gate {
-        return;
-    }
     let _turn = support::exclusive();
     let limits = "max_connections = 2000\nmax_connections_per_address = 2000";
     let clients = ManyClients::start(None, limits).await;
@@ -32,10 +30,8 @@ async fn memory_of_each_client_is_bounded() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "BINRELAY_PROFILE=long"]
 async fn replicas_log_in_while_another_address_connects_without_end() {
-    if profile() == Profile::Gate {
-        return;
-    }
     let _turn = support::exclusive();
     let clients = ManyClients::start(None, "").await;
     let figures = clients.knock(300);
