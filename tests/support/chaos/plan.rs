@@ -124,8 +124,8 @@ impl Plan {
             Fault::KillRelay => random.random_range(0..400),
             Fault::KillMaster(_) | Fault::Detach => random.random_range(100..1500),
             // Longer than the time after which the relay takes a silent source for a dead one, or not.
-            Fault::Link(..) => random.random_range(200..3000),
-            Fault::FillDisk => random.random_range(300..2500),
+            Fault::Link(..) => random.random_range(500..4000),
+            Fault::FillDisk => random.random_range(1500..3500),
         };
         Step {
             fault,

@@ -88,7 +88,7 @@ pub fn sentences(fault: Fault, status: &Value) -> Vec<String> {
         Fault::FillDisk if relay["state"] == "disk_full" => {
             vec![format!(
                 "disk_full: {}",
-                text(&source["last_error"]["message"])
+                text(&relay["last_error"]["message"])
             )]
         }
         Fault::Detach => missing(status),
