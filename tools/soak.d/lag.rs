@@ -32,10 +32,8 @@ pub struct LagMeter {
 /// Of the lags in a time, in milliseconds.
 #[derive(Clone, Copy, Debug)]
 pub struct Lags {
-    pub rows: usize,
     pub p50: f64,
     pub p99: f64,
-    pub max: f64,
 }
 
 impl LagMeter {
@@ -100,10 +98,8 @@ impl LagMeter {
         lags.sort_by(f64::total_cmp);
         let at = |share: f64| lags[((lags.len() - 1) as f64 * share) as usize];
         Lags {
-            rows: lags.len(),
             p50: at(0.5),
             p99: at(0.99),
-            max: at(1.0),
         }
     }
 

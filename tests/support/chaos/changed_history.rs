@@ -22,7 +22,8 @@ impl Stand {
         if self.moving_is_direct {
             self.moving.sql(stop_replica(self.setup.kind)).await;
             self.attach_moving().await;
-            assert!(!self.moving_is_direct, "the replica is not attached");
+            let status = self.relay.status();
+            assert!(!self.moving_is_direct, "not attached: {status:#}");
         }
         self.table.inject(NAME);
         let message = match self.setup.mode {

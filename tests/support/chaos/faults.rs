@@ -172,6 +172,7 @@ impl Stand {
                 return;
             }
             let refusal = String::from_utf8_lossy(&output.stderr);
+            println!("attach m1 {place}: {}", refusal.trim());
             self.table.saw(Fault::Detach.name(), refusal.trim());
             run_for(500).await;
         }
