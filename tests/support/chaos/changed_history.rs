@@ -31,6 +31,7 @@ impl Stand {
             _ => self.reset_without_gtids().await,
         };
         self.table.saw(NAME, &message);
+        self.is_attachable = self.setup.kind.is_mysql();
         self.relay.wait_streaming().await;
         self.calm(part).await;
     }

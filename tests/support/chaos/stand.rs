@@ -45,6 +45,8 @@ pub struct Stand {
     /// Follows M1, or the relay.
     pub(super) moving: Server,
     pub(super) moving_is_direct: bool,
+    /// MariaDB: after a new history, GTIDs do not show what a replica of a master has, and the relay refuses to attach it.
+    pub(super) is_attachable: bool,
     pub(super) loads: [Option<Load>; 2],
     /// Since the last calm point.
     pub(super) reports: Vec<LoadReport>,
@@ -106,6 +108,7 @@ impl Stand {
             fixed,
             moving,
             moving_is_direct: true,
+            is_attachable: true,
             loads: [None, None],
             reports: Vec::new(),
             rounds: 0,
@@ -270,7 +273,7 @@ impl Stand {
             let purge = format!("PURGE BINARY LOGS TO '{newest}'");
             master.sql(&purge).await;
         }
-        if !self.moving_is_direct && self.rounds % 2 == 0 {
+        if !self.moving_is_direct && self.is_attachable && self.rounds % 2 == 0 {
             return_to(&self.masters[0], &self.moving, self.setup.mode).await;
             self.moving_is_direct = true;
         }
