@@ -61,21 +61,21 @@ async fn main() -> ExitCode {
 async fn run(options: &Options) {
     let relay = &options.relay;
     match &options.command {
-        // It shares the machine, like a test.
-        Command::Everything(options) => {
-            let _turn = support::turn();
-            everything::run(options, relay).await;
-        }
         Command::Away(options) => {
             let _one_at_a_time = support::exclusive();
             away::run(options, relay).await;
         }
+        // The others take a turn, like a test: what they compare is measured in the same run.
+        Command::Everything(options) => {
+            let _turn = support::turn();
+            everything::run(options, relay).await;
+        }
         Command::Attacks(options) => {
-            let _one_at_a_time = support::exclusive();
+            let _turn = support::turn();
             attacks::run(options, relay).await;
         }
         Command::Clients => {
-            let _one_at_a_time = support::exclusive();
+            let _turn = support::turn();
             many_clients::run(relay).await;
         }
     }
