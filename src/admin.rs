@@ -18,7 +18,7 @@ use crate::adoption::{Adoption, Answer, AttachRequest, MissingAnswer, MissingReq
 use crate::config::SourceStart;
 use crate::conflicts::ConflictReport;
 use crate::fault;
-use crate::receiver::{ContinueFrom, ContinueRequest, has_changed_history};
+use crate::receiver::{ContinueFrom, ContinueRequest, Wanted, has_changed_history};
 use crate::status::{Parts, Report};
 
 /// Time limit for one client to send its request, and to read its answer.
@@ -38,10 +38,25 @@ const CLIENTS_MAX: usize = 16;
 const WAITING_MAX: usize = 64;
 /// Time limit for recording that a replica is forgotten.
 const FORGET_TIMEOUT: Duration = Duration::from_secs(30);
-/// Time limit for reading the configuration and the files that it names.
-const RELOAD_TIMEOUT: Duration = Duration::from_secs(60);
+/// Time limit for reading the configuration and the files that it names, and for changing the sources: each may take
+/// two minutes if the relay is busy.
+const RELOAD_TIMEOUT: Duration = Duration::from_secs(600);
 /// Time limit for a decision about a source.
 const CONTINUE_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// How a source continues.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContinueOrder {
+    /// Its name.
+    pub source: String,
+    /// A position, as `start` in the configuration; null is where it was.
+    pub at: Option<String>,
+    /// Whether its changed history is accepted.
+    pub new_history: bool,
+    /// MariaDB: whether transactions before the position that the log lacks are skipped.
+    #[serde(default)]
+    pub skip_missing: bool,
+}
 
 /// A client's request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,14 +65,7 @@ pub enum Request {
     /// The status.
     Status,
     /// A decision about a source.
-    Continue {
-        /// Its name.
-        source: String,
-        /// A position, as `start` in the configuration; null is where it was.
-        at: Option<String>,
-        /// Whether its changed history is accepted.
-        new_history: bool,
-    },
+    Continue(ContinueOrder),
     /// Where a replica continues; for an [`Answer`].
     Attach(AttachRequest),
     /// What a source lacks; for a [`MissingAnswer`].
@@ -95,6 +103,8 @@ pub enum Reloaded {
         restart: Vec<String>,
         /// Settings that are allowed but probably not intended.
         warnings: Vec<String>,
+        /// Changes of sources that were not carried out in time: they are as soon as the relay can.
+        late: Vec<String>,
     },
     /// Nothing was changed: a line for each problem, with file, line and key.
     Refused(String),
@@ -231,7 +241,7 @@ async fn answer(
     };
     let waits = matches!(
         request,
-        Ok(Request::Continue { .. } | Request::Attach(_) | Request::Missing(_))
+        Ok(Request::Continue(_) | Request::Attach(_) | Request::Missing(_))
     );
     let _turn = turn.filter(|_| !waits);
     let waiting = waits.then(|| limits.waiting.try_acquire()).transpose();
@@ -240,11 +250,7 @@ async fn answer(
             "{WAITING_MAX} other requests are waiting: repeat the command later"
         )))?,
         Ok(Request::Status) => serde_json::to_vec(&report(answering).await?)?,
-        Ok(Request::Continue {
-            source,
-            at,
-            new_history,
-        }) => serde_json::to_vec(&decide(answering, &source, at, new_history).await)?,
+        Ok(Request::Continue(order)) => serde_json::to_vec(&decide(answering, &order).await)?,
         Ok(Request::Attach(request)) => {
             serde_json::to_vec(&answering.adoption.answer(request).await)?
         }
@@ -289,14 +295,10 @@ async fn report(answering: &Answering) -> io::Result<Report> {
 }
 
 /// Has a source's receiver carry out a decision.
-async fn decide(
-    answering: &Answering,
-    source: &str,
-    at: Option<String>,
-    new_history: bool,
-) -> Decided {
+async fn decide(answering: &Answering, order: &ContinueOrder) -> Decided {
+    let source = order.source.as_str();
     let refused = |text: String| Decided::Refused(text);
-    let at = match at.as_deref().map(SourceStart::parse) {
+    let at = match order.at.as_deref().map(SourceStart::parse) {
         None => None,
         // Nothing would verify a GTID set.
         Some(None | Some(SourceStart::Gtid(_))) => {
@@ -318,7 +320,9 @@ async fn decide(
         let state = report.relay.state;
         return refused(not_recordable(&state));
     }
-    if new_history && let Some(other) = behind(answering, &report, source) {
+    if order.new_history
+        && let Some(other) = behind(answering, &report, source)
+    {
         return refused(format!(
             "the source {other} must have delivered everything first: it may still send transactions of the \
              former history, which would be mistaken for other transactions; wait until it is streaming and not behind, or \
@@ -330,10 +334,12 @@ async fn decide(
     let request = ContinueRequest {
         from: ContinueFrom {
             at,
-            new_history,
+            new_history: order.new_history,
             counts_missing: true,
+            skips_missing: order.skip_missing,
         },
         counted,
+        wanted: Wanted::always(),
         answer,
     };
     // A task of its own: the decision may take longer than the command waits.
@@ -416,18 +422,9 @@ pub async fn ask_missing(socket: &Path, wanted: MissingRequest) -> io::Result<Mi
 ///
 /// # Errors
 /// As [`ask`].
-pub async fn ask_continue(
-    socket: &Path,
-    source: &str,
-    at: Option<String>,
-    new_history: bool,
-) -> io::Result<Decided> {
-    let request = Request::Continue {
-        source: source.to_owned(),
-        at,
-        new_history,
-    };
-    exchange(socket, &request, CONTINUE_TIMEOUT + ANSWER_TIMEOUT).await
+pub async fn ask_continue(socket: &Path, order: ContinueOrder) -> io::Result<Decided> {
+    let limit = CONTINUE_TIMEOUT + ANSWER_TIMEOUT;
+    exchange(socket, &Request::Continue(order), limit).await
 }
 
 /// Has the relay at `socket` forget the missing replicas with this server_id.

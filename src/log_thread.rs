@@ -323,11 +323,13 @@ impl LogThread {
                         memory,
                     } = queued;
                     len += batch.len();
-                    self.followed.note(source, batch.source);
+                    let is_other_path = self.followed.note(source, batch.source);
                     let source = counters.get(source);
                     let source = source.ok_or_else(|| not_configured(&self.log, batch.source))?;
                     if usize::from(batch.source) >= self.sources.len() {
                         self.add_paths()?;
+                    } else if is_other_path {
+                        self.followed.publish(self.log.log());
                     }
                     self.append_batch(&batch, source)?;
                     self.log.note_received(received_at);

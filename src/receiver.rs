@@ -26,6 +26,7 @@ mod check;
 mod connect;
 mod continuing;
 pub mod control;
+mod damage;
 mod dump_position;
 mod dump_request;
 mod error;
@@ -65,6 +66,7 @@ mod status;
 mod stream;
 #[cfg(test)]
 pub(crate) mod tests;
+mod withdrawal;
 
 pub use auto_increment::{AutoIncrement, auto_increment_collision};
 pub use before_position::transactions_before;
@@ -88,3 +90,4 @@ pub use source_end::SourceEnd;
 pub use source_settings::{LoggingSettings, not_logging_updates};
 pub use start_changes::{announce_starts, changed_starts};
 pub use status::{LastError, SourceState, SourceStatus};
+pub use withdrawal::{Wanted, Withdrawal, withdrawable};

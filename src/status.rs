@@ -277,10 +277,11 @@ impl Parts {
         *self.alert.lock().unwrap_or_else(PoisonError::into_inner) = alert;
     }
 
-    /// The conflicts of the sources, where they are detected: one source cannot be in conflict.
+    /// The conflicts of the sources, where they are detected: one source cannot be in conflict, but may have been with
+    /// another that was removed.
     pub fn found_conflicts(&self) -> Option<&Arc<Conflicts>> {
         let conflicts = self.conflicts.as_ref();
-        conflicts.filter(|_| self.sources.now().len() > 1)
+        conflicts.filter(|found| self.sources.now().len() > 1 || found.count() > 0)
     }
 
     fn relay(

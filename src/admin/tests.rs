@@ -5,6 +5,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::*;
 use crate::config::Config;
+use crate::conflicts::Conflicts;
 use crate::relay_log::{ReplicaAcknowledgements, ReplicaWait};
 use crate::status::{SourceList, SourceParts};
 
@@ -110,7 +111,13 @@ async fn replicas_are_disconnected_when_gtids_are_counted_although_the_command_h
     });
     let decision = || {
         let answering = answering.clone();
-        tokio::spawn(async move { decide(&answering, "m1", None, true).await })
+        let order = ContinueOrder {
+            source: "m1".to_owned(),
+            at: None,
+            new_history: true,
+            skip_missing: false,
+        };
+        tokio::spawn(async move { decide(&answering, &order).await })
     };
     let deciding = decision();
     let request = requests.recv().await.unwrap();
@@ -135,4 +142,18 @@ async fn replicas_are_disconnected_when_gtids_are_counted_although_the_command_h
     let _ = request.answer.send(Ok("done".to_owned()));
     assert_eq!(deciding.await.unwrap(), Decided::Done("done".to_owned()));
     disconnections.try_recv().unwrap_err();
+}
+
+/// The dead master was removed after the conflict that its end had caused.
+#[tokio::test]
+async fn conflicts_stay_known_when_one_source_is_left() {
+    let mut parts = parts(mpsc::channel(1).0);
+    let conflicts = Arc::new(Conflicts::default());
+    parts.conflicts = Some(conflicts.clone());
+    assert!(
+        parts.found_conflicts().is_none(),
+        "it cannot be in conflict"
+    );
+    conflicts.add(None);
+    assert_eq!(parts.found_conflicts().map(|found| found.count()), Some(1));
 }

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use anyhow::{Context, anyhow};
-use binrelay::admin::{self, Decided};
+use binrelay::admin::{self, ContinueOrder, Decided};
 use binrelay::config::SourceStart;
 
 use super::config_file::RunningRelay;
@@ -26,6 +26,9 @@ pub struct ContinueArgs {
     /// Accept that the source's binlog was reset, or that the source was restored from an older copy
     #[arg(long)]
     pub new_history: bool,
+    /// MariaDB: skip transactions before --at that the relay log lacks; the replicas must have their changes
+    #[arg(long, requires = "at", conflicts_with = "new_history")]
+    pub skip_missing: bool,
     #[command(flatten)]
     pub relay: RunningRelay,
 }
@@ -39,7 +42,13 @@ pub fn run(args: ContinueArgs) -> anyhow::Result<Outcome> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let asking = admin::ask_continue(&socket, &args.source, args.at, args.new_history);
+    let order = ContinueOrder {
+        source: args.source.clone(),
+        at: args.at,
+        new_history: args.new_history,
+        skip_missing: args.skip_missing,
+    };
+    let asking = admin::ask_continue(&socket, order);
     let decided = runtime.block_on(asking);
     match decided.with_context(|| status::no_answer(&socket))? {
         Decided::Done(text) => {

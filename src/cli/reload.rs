@@ -26,24 +26,26 @@ pub fn run(args: ReloadArgs) -> anyhow::Result<Outcome> {
         .enable_all()
         .build()?;
     let reloaded = runtime.block_on(admin::ask_to_reload(&socket));
-    let (changed, restart, warnings) = match reloaded.with_context(|| status::no_answer(&socket))? {
-        Reloaded::Done {
-            changed,
-            restart,
-            warnings,
-        } => (changed, restart, warnings),
-        Reloaded::Refused(problems) => {
-            for problem in problems.lines() {
-                print_error(problem);
+    let (changed, restart, warnings, late) =
+        match reloaded.with_context(|| status::no_answer(&socket))? {
+            Reloaded::Done {
+                changed,
+                restart,
+                warnings,
+                late,
+            } => (changed, restart, warnings, late),
+            Reloaded::Refused(problems) => {
+                for problem in problems.lines() {
+                    print_error(problem);
+                }
+                print_error(
+                    "nothing was changed: the relay continues with the configuration that it had",
+                );
+                return Ok(Outcome::WrongUsage);
             }
-            print_error(
-                "nothing was changed: the relay continues with the configuration that it had",
-            );
-            return Ok(Outcome::WrongUsage);
-        }
-    };
+        };
     let mut out = Stdout::lock();
-    if changed.is_empty() && restart.is_empty() {
+    if changed.is_empty() && restart.is_empty() && late.is_empty() {
         writeln!(out, "nothing has changed")?;
     }
     for (head, lines) in [
@@ -55,5 +57,11 @@ pub fn run(args: ReloadArgs) -> anyhow::Result<Outcome> {
             writeln!(out, "{head}: {line}")?;
         }
     }
-    Ok(Outcome::Done)
+    for line in &late {
+        print_error(&format!("not in effect yet: {line}"));
+    }
+    Ok(match late.is_empty() {
+        true => Outcome::Done,
+        false => Outcome::Failed,
+    })
 }

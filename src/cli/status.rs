@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use binrelay::admin;
+use binrelay::connection::host_and_port;
 use binrelay::one_line::escaped;
 use binrelay::status::{ErrorReport, Report};
 use comfy_table::{ContentArrangement, Table};
@@ -108,7 +109,11 @@ fn no_answer_after(socket: &Path, error: Option<io::Error>) -> String {
         Some(error) if error.kind() == io::ErrorKind::PermissionDenied => format!(
             "cannot open the socket {socket}: {error}; run this command as root or as the user that runs binrelay"
         ),
-        _ => format!("no relay answers at {socket} (is binrelay running?)"),
+        Some(_) => format!("no relay answers at {socket} (is binrelay running?)"),
+        // It is there.
+        None => format!(
+            "the relay at {socket} is there, but did not answer: what it was asked to do may still be done; see its log"
+        ),
     }
 }
 
@@ -205,7 +210,7 @@ fn sources(report: &Report) -> Table {
     for source in &report.sources {
         table.add_row([
             source.name.clone(),
-            format!("{}:{}", source.host, source.port),
+            host_and_port(&source.host, source.port),
             source.state.clone(),
             source.server_id.map_or("-".to_owned(), |id| id.to_string()),
             coordinates(&source.file, source.position),
@@ -231,6 +236,7 @@ fn replicas(report: &Report) -> Table {
         "sent up to",
         "behind",
         "bytes",
+        "TLS",
     ]);
     for replica in &report.replicas {
         table.add_row([
@@ -244,6 +250,7 @@ fn replicas(report: &Report) -> Table {
                 None => replica.bytes_sent.to_string(),
                 Some(_) => "-".to_owned(),
             },
+            replica.tls.clone().unwrap_or("-".to_owned()),
         ]);
     }
     table
@@ -289,9 +296,11 @@ mod tests {
         assert!(text.contains("as root or as the user"), "{text}");
         assert!(!text.contains("is binrelay running"), "{text}");
         let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
-        for error in [Some(refused), None] {
-            let text = no_answer_after(socket, error);
-            assert!(text.starts_with("no relay answers at /var"), "{text}");
-        }
+        let text = no_answer_after(socket, Some(refused));
+        assert!(text.starts_with("no relay answers at /var"), "{text}");
+        // It is connected to: whatever failed, a relay runs, and may do what it was asked to do.
+        let text = no_answer_after(socket, None);
+        assert!(text.contains("may still be done"), "{text}");
+        assert!(!text.contains("no relay answers"), "{text}");
     }
 }

@@ -238,11 +238,16 @@ impl ChannelChanges {
     }
 
     fn parse(text: &str) -> Result<Self, String> {
-        // The message alone: the text around it may be a password.
         let file: FileText = toml::from_str(text).map_err(|error| {
             let before = error.span().map_or(0, |span| span.start);
             let line = text.get(..before).unwrap_or_default().matches('\n').count() + 1;
-            format!("line {line}: {}", escaped(error.message()))
+            // The text around it may be a password, and so may what other messages say.
+            let names_keys = ["unknown field", "missing field", "duplicate key"];
+            let message = error.message();
+            match names_keys.iter().any(|kind| message.starts_with(kind)) {
+                true => format!("line {line}: {}", escaped(message)),
+                false => format!("line {line} is not a key with a valid value"),
+            }
         })?;
         let channels = file.channel.into_iter().map(ChannelText::read);
         let channels: Vec<ChannelChange> = channels.collect::<Result<_, _>>()?;

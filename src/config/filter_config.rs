@@ -72,6 +72,12 @@ impl SharedFilter {
         self.0.subscribe()
     }
 
+    /// Whether both are the rules of the same source, or of sources that share them: a change of one is seen by the
+    /// other.
+    pub fn is_shared_with(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// Replaces the rules. Those who follow them are woken only if they differ.
     pub fn replace(&self, rules: Arc<FilterConfig>) {
         self.0.send_if_modified(|current| {

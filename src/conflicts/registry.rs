@@ -58,7 +58,7 @@ impl Conflicts {
     }
 
     /// Counts a conflict, and lists it if it could be described.
-    pub(super) fn add(&self, conflict: Option<Conflict>) {
+    pub(crate) fn add(&self, conflict: Option<Conflict>) {
         self.count.fetch_add(1, Ordering::Relaxed);
         let Some(conflict) = conflict else {
             return;

@@ -291,19 +291,22 @@ impl Window {
                 let entry = window.entry(*id);
                 entry.map(|entry| !seen.covers(entry.number.get()))
             };
-            let newest = self.paths.get(other).and_then(|path| path.open.back());
+            let Some(path) = self.paths.get(other) else {
+                continue;
+            };
+            let newest = path.open.back();
             found |= newest.is_some_and(|id| is_after(self, id) == Some(true));
-            while let Some(id) = self.paths.get_mut(other).and_then(|p| p.unread.pop_back()) {
-                match is_after(self, &id) {
-                    Some(true) => self.read_keys(id, read),
-                    Some(false) => {
-                        if let Some(path) = self.paths.get_mut(other) {
-                            path.unread.push_back(id);
-                        }
-                        break;
-                    }
-                    None => {}
-                }
+            let unread = path.unread.iter().rev();
+            let count = unread
+                .take_while(|id| is_after(self, id) != Some(false))
+                .count();
+            let first = path.unread.len() - count;
+            if count > 0
+                && let Some(path) = self.paths.get_mut(other)
+            {
+                // In the order of the log, which is read in blocks: backwards, each one would take a block of its own.
+                let unread = path.unread.split_off(first);
+                unread.into_iter().for_each(|id| self.read_keys(id, read));
             }
         }
         found

@@ -1,15 +1,15 @@
 //! The sources that are followed: they come and go while the relay runs.
 //!
 //! A source has the number of its first path. A new one gets the next number, one that was removed its old one: its
-//! path continues where it was. The receiver sends nothing before the log thread knows the source, and the log thread
-//! forgets the source after the last batch of it.
+//! path continues where it was, unless it was removed while it was still read up to its start. The receiver sends
+//! nothing before the log thread knows the source, and the log thread forgets the source after the last batch of it.
 
 use std::sync::Arc;
 
 use super::LogThread;
 use super::paths::PathKind;
 use super::queue::{FollowChange, SourceCounters};
-use crate::relay_log::LogError;
+use crate::relay_log::{LogError, SourceProgress};
 
 /// The counters of the sources, by number.
 #[derive(Debug, Default)]
@@ -40,7 +40,9 @@ impl CounterTable {
 }
 
 impl LogThread {
-    /// Carries out a change of the sources that are followed.
+    /// Carries out a change of the sources that are followed. When it is answered, everything that was appended
+    /// before is published: a source that is added again resumes at its published position, and what is sent again
+    /// from an older one would be new without GTIDs.
     pub(super) fn change_followed(
         &mut self,
         change: FollowChange,
@@ -60,9 +62,28 @@ impl LogThread {
         if change.counters.is_some() {
             self.merge.set_several_sources();
         }
+        if change.counters.is_none() {
+            self.forget_read_back(change.source)?;
+        }
         counters.set(change.source, change.counters);
+        self.log.commit()?;
+        self.followed.publish(self.log.log());
         // Whoever asked may have stopped waiting.
         let _ = change.done.send(());
         Ok(())
+    }
+
+    /// Without GTIDs: forgets where a removed source was if it was still read up to its start, because nobody knows
+    /// the start any more: if the source were followed from there, what precedes its start would be new.
+    fn forget_read_back(&mut self, source: u16) -> Result<(), LogError> {
+        let progress = self.log.progress(source);
+        if !progress.is_ok_and(|progress| progress.reading_back) {
+            return Ok(());
+        }
+        self.log
+            .replace_progress(source, SourceProgress::default())?;
+        // The newest index must not say any more that the source is read up to its start: with that, recovery
+        // creates the log again, also once the other sources have begun it.
+        self.start_file()
     }
 }

@@ -151,7 +151,7 @@ impl LogThread {
             (&counted, &earlier_histories),
             opened.number,
         );
-        let followed = FollowedPaths::new(configured);
+        let mut followed = FollowedPaths::new(configured);
         let paths = Arc::new(Paths::new(&options.source_names));
         let log = Writer::open(options, format, opened, &carried)?;
         followed.report(&log, &carried.paths);

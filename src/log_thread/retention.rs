@@ -11,7 +11,7 @@ use super::LogThread;
 use crate::merge::pairing::PathState;
 use crate::position::RecordNumber;
 use crate::relay_log::retention::{LogRequests, PathNeed};
-use crate::relay_log::{Condition, LogError, Writer};
+use crate::relay_log::{Condition, LogError, RelayLog, Writer};
 
 /// Which path each configured source sends.
 #[derive(Debug)]
@@ -20,6 +20,8 @@ pub(super) struct FollowedPaths {
     configured: Vec<Arc<str>>,
     /// The path of each source's newest batch; `None` before its first one.
     current: Vec<Option<u16>>,
+    /// What each path needs, as it is in the head of the newest index.
+    needs: BTreeMap<u16, PathNeed>,
     /// Why the paths could not do without old files: it was logged.
     warned: String,
 }
@@ -30,6 +32,7 @@ impl FollowedPaths {
         Self {
             configured,
             current,
+            needs: BTreeMap::new(),
             warned: String::new(),
         }
     }
@@ -70,11 +73,10 @@ impl FollowedPaths {
         names.filter(|name| !name.is_empty()).cloned().collect()
     }
 
-    /// A batch of a source has arrived on `path`.
-    pub(super) fn note(&mut self, source: u16, path: u16) {
-        if let Some(current) = self.current.get_mut(usize::from(source)) {
-            *current = Some(path);
-        }
+    /// A batch of a source has arrived on `path`. Returns whether that is another one than before.
+    pub(super) fn note(&mut self, source: u16, path: u16) -> bool {
+        let current = self.current.get_mut(usize::from(source));
+        current.is_some_and(|current| current.replace(path) != Some(path))
     }
 
     /// Whether the path with this number and name is the one that a configured source sends, as far as that is
@@ -87,10 +89,12 @@ impl FollowedPaths {
         current.is_some_and(|current| current.is_none_or(|path| path == number))
     }
 
-    /// Publishes the oldest files that the paths need, as they are in the head of the newest index.
-    pub(super) fn report(&self, log: &Writer, states: &[PathState]) {
+    /// Publishes the oldest files that the paths need, as they are in the head of the newest index. Transactions
+    /// with the relay's own server_id are dropped before they are paired, so that no path needs theirs.
+    pub(super) fn report(&mut self, log: &Writer, states: &[PathState]) {
         let mut needs: BTreeMap<u16, PathNeed> = BTreeMap::new();
-        for state in states {
+        let paired = states.iter();
+        for state in paired.filter(|state| state.origin != log.server_id()) {
             let Some(name) = log.source_name(state.path) else {
                 continue;
             };
@@ -105,14 +109,23 @@ impl FollowedPaths {
                 name: name.clone(),
                 file,
                 own_file,
-                is_followed: self.is_followed(state.path, name),
+                is_followed: false,
             });
             need.file = need.file.min(file);
             need.own_file = need.own_file.min(own_file);
         }
-        log.log()
-            .retention()
-            .set_paths(needs.into_values().collect());
+        self.needs = needs;
+        self.publish(log.log());
+    }
+
+    /// Publishes what was reported last, with the sources that are followed now.
+    pub(super) fn publish(&self, log: &RelayLog) {
+        let needs = self.needs.iter();
+        let needs = needs.map(|(path, need)| PathNeed {
+            is_followed: self.is_followed(*path, &need.name),
+            ..need.clone()
+        });
+        log.retention().set_paths(needs.collect());
     }
 }
 

@@ -7,6 +7,7 @@ mod crash;
 mod decisions;
 mod disk;
 mod every_crash;
+mod followed_sources;
 mod formats;
 mod large_events;
 mod limits;
@@ -66,6 +67,7 @@ fn options(dir: &Path) -> LogOptions {
         source_names: (0..SOURCES).map(|n| format!("m{n}").into()).collect(),
         retention: crate::relay_log::RetentionOptions::default(),
         reserve: 0,
+        hand_over_min: Duration::ZERO,
         stopping: Arc::new(AtomicBool::new(false)),
     }
 }

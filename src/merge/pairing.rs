@@ -285,9 +285,12 @@ impl Pairing {
     }
 
     /// Records that a transaction of `origin` arrives, which may be one that precedes another
-    /// path's first file. Returns whether it was.
+    /// path's first file. Returns whether it was. It begins no queue: nobody else may have delivered any of the
+    /// origin, as of the relay's own server_id, and a queue that is never read keeps all later files.
     pub fn pass_before(&mut self, path: u16, origin: u32) -> bool {
-        let path = self.path(path, origin);
+        let Some(path) = self.paths.get_mut(&(path, origin)) else {
+            return false;
+        };
         let is_before = path.before > 0;
         path.before = path.before.saturating_sub(1);
         is_before

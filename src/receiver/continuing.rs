@@ -3,11 +3,11 @@
 //! | | what is verified | what changes |
 //! |---|---|---|
 //! | at its position | after a changed history: the newest transaction that was received is in its binlog again | the record of the changed history is removed |
-//! | at another position | with GTIDs: that all transactions before it were delivered; without: that it is not before the last one | the source's position; MySQL: GTIDs that the log lacks count as delivered |
+//! | at another position | with GTIDs: that all transactions before it were delivered; without: that it is not before the last one | the source's position; MySQL: GTIDs that the log lacks count as delivered; MariaDB: only if the administrator says so |
 //! | with a new history | MySQL: no GTID is used again; MariaDB, and without GTIDs: the first transaction was not received before | as above; MariaDB: GTIDs of the server may occur again |
 //!
 //! Replicas must never lack a transaction silently. MySQL's are refused by `gtid_purged`. MariaDB's would not be, so
-//! nothing that the log lacks is skipped there. Without GTIDs nothing can be verified, and the answer says so.
+//! what the log lacks is skipped there only on request. Without GTIDs nothing can be verified, and the answer says so.
 
 use tokio::sync::oneshot;
 
@@ -21,6 +21,7 @@ use super::options::{ReceiverContext, ReceiverOptions};
 use super::own_gtids;
 use super::rereading::Rereading;
 use super::resume;
+use super::withdrawal::Wanted;
 use crate::config::{FilterConfig, SourceStart};
 use crate::connection::Connection;
 use crate::gtid::{GtidPosition, GtidSet, Uuid};
@@ -38,6 +39,8 @@ pub struct ContinueFrom {
     pub new_history: bool,
     /// MySQL: whether GTIDs before the position that the log lacks count as delivered; it is refused otherwise.
     pub counts_missing: bool,
+    /// MariaDB: whether transactions before the position that the log lacks are skipped; it is refused otherwise.
+    pub skips_missing: bool,
 }
 
 /// A decision, and where its result is awaited.
@@ -49,11 +52,13 @@ pub struct ContinueRequest {
     /// the result any more, or when the decision fails afterwards. Replicas are only refused for lack of these GTIDs
     /// when they connect: those that are connected must do it again.
     pub counted: oneshot::Sender<()>,
+    /// Whether the decision ends, while it is verified, when no one waits for `answer` any more.
+    pub wanted: Wanted,
     /// The result, as text: what was decided, or why it is refused.
     pub answer: oneshot::Sender<Result<String, String>>,
 }
 
-/// Carries out a decision; returns what was decided. `counted` is that of [`ContinueRequest`].
+/// Carries out a decision; returns what was decided. `counted` and `wanted` are those of [`ContinueRequest`].
 ///
 /// # Errors
 /// When the source cannot continue there; nothing has changed then, unless only the record of a changed history
@@ -63,7 +68,7 @@ pub(super) async fn continue_source(
     context: &ReceiverContext,
     counters: &SourceCounters,
     from: &ContinueFrom,
-    counted: oneshot::Sender<()>,
+    (counted, wanted): (oneshot::Sender<()>, Wanted),
 ) -> Result<String, ReceiverError> {
     counters.wait_until_committed().await;
     let path = answering(options, context).await?;
@@ -86,6 +91,7 @@ pub(super) async fn continue_source(
         executed,
         new_history: from.new_history,
         counts_missing: from.counts_missing,
+        skips_missing: from.skips_missing,
     };
     let (dir, name) = (&context.log.log_dir().dir, options.config.name.as_str());
     let changed = history_record::check(dir, name);
@@ -94,7 +100,7 @@ pub(super) async fn continue_source(
         (Some(_), false, Err(error)) => return Err(error),
         (at, _, _) => {
             let at = at.clone().unwrap_or(SourceStart::Earliest);
-            decision.at_another(at, counted).await?
+            decision.at_another(at, counted, wanted).await?
         }
     };
     history_record::remove(dir, name)?;
@@ -134,6 +140,8 @@ struct Decision<'a> {
     new_history: bool,
     /// See [`ContinueFrom::counts_missing`].
     counts_missing: bool,
+    /// See [`ContinueFrom::skips_missing`].
+    skips_missing: bool,
 }
 
 impl Decision<'_> {
@@ -176,6 +184,7 @@ impl Decision<'_> {
         &self,
         at: SourceStart,
         counted: oneshot::Sender<()>,
+        wanted: Wanted,
     ) -> Result<String, ReceiverError> {
         let mut options = self.options.clone();
         let by_gtid = options.config.auto_position;
@@ -209,8 +218,11 @@ impl Decision<'_> {
                 warnings.push(MARIADB_NEW_HISTORY.to_owned());
                 DeliveredChange::NewHistory(contact.facts.server_id, before.clone())
             }
-            (before, _) => {
-                self.check_missing(before)?;
+            (before, executed) => {
+                match self.skips_missing {
+                    true => warnings.extend(skipped_text(before, executed)),
+                    false => self.check_missing(before)?,
+                }
                 self.check_without_gtids(&contact).await?;
                 warnings.extend(self.unverified_text(&contact));
                 DeliveredChange::None
@@ -219,7 +231,7 @@ impl Decision<'_> {
         let progress = self.progress(contact);
         let position = progress.position.clone();
         let counts = matches!(&change, DeliveredChange::Counted(gtids) if !gtids.is_empty());
-        self.record(progress, change).await?;
+        self.record(progress, change, wanted).await?;
         if counts {
             let _ = counted.send(());
         }
@@ -240,7 +252,8 @@ impl Decision<'_> {
                     "before this position are transactions that the relay log never had: {missing}"
                 ),
                 "wait until another source has delivered them, or choose an earlier position; if they \
-                 are lost, seed the replicas again",
+                 are lost, execute their changes on the replicas and run binrelay continue SOURCE --at FILE:POS \
+                 --skip-missing, or seed the replicas again",
             )),
         }
     }
@@ -432,6 +445,7 @@ impl Decision<'_> {
         &self,
         progress: SourceProgress,
         change: DeliveredChange,
+        wanted: Wanted,
     ) -> Result<(), ReceiverError> {
         let is_known = !self.old.position.is_unknown();
         let is_other_server = is_known && self.old.server_id != progress.server_id;
@@ -446,9 +460,12 @@ impl Decision<'_> {
             done,
         };
         let queue = &self.context.queue.batches;
-        let queued = Queued::Continuation(Box::new(continuation));
-        let sent = queue.send(queued).await;
-        sent.map_err(|_| ReceiverError::LogClosed)?;
+        let place = queue.reserve().await;
+        let place = place.map_err(|_| ReceiverError::LogClosed)?;
+        if !wanted.confirm() {
+            return Err(ReceiverError::setup("it was withdrawn", "repeat it"));
+        }
+        place.send(Queued::Continuation(Box::new(continuation)));
         recorded.await.map_err(|_| ReceiverError::LogClosed)
     }
 }
@@ -465,6 +482,16 @@ fn counted_text(missing: &GtidSet) -> Option<String> {
              gtid_purged, so replicas that lack them are refused (error 1236). On each replica that has \
              their changes, or does not need them: SET GLOBAL gtid_purged = '+{missing}' (before MySQL 8.0 \
              commit an empty transaction for each: SET gtid_next); seed the others again"
+        )
+    })
+}
+
+/// MariaDB: what the log lacks and replicas never receive.
+fn skipped_text(before: &Executed, executed: &Executed) -> Option<String> {
+    resume::missing(before, executed).map(|missing| {
+        format!(
+            "warning: the relay log never had transactions of this position: {missing}; replicas never receive \
+             them. Execute their changes on each replica that lacks them, and compare its tables with the source's (CHECKSUM TABLE)"
         )
     })
 }

@@ -25,14 +25,12 @@ use crate::identity::Executed;
 use crate::log_thread::{RefusalNote, SourceCounters};
 use crate::relay_log::{Condition, SourceProgress};
 
-/// Follows the source over one connection; returns the error that ended it. `connections` is the
-/// number of connections so far, from 1.
+/// Follows the source over one connection; returns the error that ended it.
 pub(super) async fn follow(
     options: &ReceiverOptions,
     context: &ReceiverContext,
     ledger: &SourceCounters,
     status: &SourceStatus,
-    connections: u64,
 ) -> ReceiverError {
     let name = options.config.name.as_str();
     let data_dir = &context.log.log_dir().dir;
@@ -52,7 +50,7 @@ pub(super) async fn follow(
         // Without GTIDs, what is received again because it is not in the log yet would be logged twice.
         ledger.wait_until_committed().await;
         match open(options, context, status).await {
-            Ok(dump) => stream::stream(dump, options, context, ledger, status, connections).await,
+            Ok(dump) => stream::stream(dump, options, context, ledger, status).await,
             Err(error) => history_record::keep(data_dir, name, error),
         }
     };

@@ -8,6 +8,7 @@ use rand::Rng;
 use tokio::sync::{mpsc, watch};
 
 use super::continuing::{ContinueRequest, continue_source};
+use super::damage::Damage;
 use super::error::ReceiverError;
 use super::follow;
 use super::options::{ReceiverContext, ReceiverOptions};
@@ -43,7 +44,7 @@ struct Receiver {
     shutdown: watch::Receiver<bool>,
     /// Failed attempts since the last good connection.
     attempts: u32,
-    connections: u64,
+    damage: Damage,
 }
 
 /// Follows the source as it is ordered, until it is removed or the relay stops. `requests` are an administrator's
@@ -69,7 +70,7 @@ pub async fn run(
         orders,
         shutdown,
         attempts: 0,
-        connections: 0,
+        damage: Damage::default(),
     };
     let outcome = receiver.run().await;
     receiver.status.set_stopped();
@@ -136,11 +137,11 @@ impl Receiver {
             fault::inject("receiver");
             filter.mark_unchanged();
             let began = Instant::now();
-            self.connections += 1;
             self.status.set_state(SourceState::Connecting);
             let mut ended = self.follow_once().await;
             self.context.identities.forget(self.options.number);
             if let Ended::Failed(error) = ended {
+                let error = self.damage.judge(error);
                 report(&error, &self.options, &self.status);
                 if matches!(error, ReceiverError::LogClosed) {
                     return Err(error);
@@ -173,13 +174,7 @@ impl Receiver {
     /// Waits until following the source ends, an administrator decides, there is another order, or the relay stops.
     async fn follow_once(&mut self) -> Ended {
         let status = &self.status;
-        let following = follow::follow(
-            &self.options,
-            &self.context,
-            &self.ledger,
-            status,
-            self.connections,
-        );
+        let following = follow::follow(&self.options, &self.context, &self.ledger, status);
         let mut following = pin!(following);
         loop {
             tokio::select! {
@@ -235,9 +230,18 @@ async fn decide(
     let ContinueRequest {
         from,
         counted,
-        answer,
+        wanted,
+        mut answer,
     } = request;
-    let outcome = continue_source(options, context, counters, &from, counted).await;
+    let may_be_withdrawn = wanted.may_be_withdrawn();
+    let outcome = tokio::select! {
+        biased;
+        () = answer.closed(), if may_be_withdrawn => {
+            context.identities.forget(options.number);
+            return;
+        }
+        outcome = continue_source(options, context, counters, &from, (counted, wanted)) => outcome,
+    };
     let decided = match outcome {
         Ok(text) => {
             tracing::warn!(source, "continued by an administrator: {text}");
@@ -264,4 +268,33 @@ pub(super) fn retry_delay(config: &SourceConfig, attempts: u32, failed: bool) ->
         doubled.min(longest)
     };
     delay.mul_f64(rand::rng().random_range(0.75..1.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::receiver::tests::source::config;
+
+    #[test]
+    fn no_delay_exceeds_the_longest_however_long_a_source_is_away() {
+        let config = SourceConfig {
+            connect_retry: Duration::from_secs(1),
+            connect_retry_max: Duration::from_secs(60),
+            ..config("m1", 3306)
+        };
+        for attempts in (0..100).chain([u32::MAX - 1, u32::MAX]) {
+            for failed in [false, true] {
+                let delay = retry_delay(&config, attempts, failed);
+                assert!(delay <= config.connect_retry_max, "{attempts}: {delay:?}");
+                let shortest = match failed || attempts > 6 {
+                    true => 45,
+                    false => 0,
+                };
+                assert!(
+                    delay >= Duration::from_secs(shortest),
+                    "{attempts}: {delay:?}"
+                );
+            }
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! The stream of a dump: from packets to batches of transactions for the relay log.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use super::changing_filter::ChangingFilter;
@@ -23,6 +23,10 @@ use crate::transaction::{Assembler, AssemblerOptions, TransactionBatch, Transact
 /// nothing more to send.
 const BATCH_LEN: usize = 1024 * 1024;
 
+/// The dumps of all sources since the relay's start, which number their runs: a source that is removed and added again
+/// is another one for its receiver, and the same for the log.
+static DUMPS: AtomicU64 = AtomicU64::new(0);
+
 /// A connection whose dump has been requested.
 pub(super) struct Dump {
     pub(super) connection: Connection,
@@ -41,6 +45,7 @@ enum Large {
     None,
     /// It belongs to the transaction.
     Kept {
+        header: EventHeader,
         offset_after: u64,
     },
     /// It is a control event.
@@ -80,7 +85,6 @@ pub(super) async fn stream(
     context: &ReceiverContext,
     ledger: &SourceCounters,
     status: &SourceStatus,
-    connections: u64,
 ) -> ReceiverError {
     let (facts, mut connection) = (dump.facts, dump.connection);
     let mut filter = ChangingFilter::new(options.config.filter.follow(), facts.clone());
@@ -89,7 +93,7 @@ pub(super) async fn stream(
         source_server_id: facts.server_id,
         source_first_timestamp: dump.first_timestamp,
         has_gtids: facts.has_gtids,
-        first_run: connections << 32,
+        first_run: (1 + DUMPS.fetch_add(1, Ordering::Relaxed)) << 32,
         filter: filter.take(),
         spill_dir: options.spill_dir.clone(),
         spill_size: options.spill_size,
@@ -297,32 +301,38 @@ impl Stream<'_> {
             kind if kind.is_control() => return Err(self.misfit(header, "a smaller one")),
             _ => self.has_news = true,
         }
-        self.large = Large::Kept { offset_after };
+        self.large = Large::Kept {
+            header: *header,
+            offset_after,
+        };
         self.continue_large(head)
     }
 
     fn continue_large(&mut self, bytes: &[u8]) -> Result<(), ReceiverError> {
         self.bytes += bytes.len() as u64;
-        if !matches!(self.large, Large::Kept { .. }) {
+        let Large::Kept { header, .. } = self.large else {
             return Ok(());
-        }
+        };
         let assembled = match &mut self.assembler {
             Some(assembler) => assembler.large_part(bytes),
             None => return Err(self.too_early()),
         };
-        assembled.map_err(|cause| self.broken(cause))
+        assembled.map_err(|cause| self.broken(&header, cause))
     }
 
     fn end_large(&mut self, bytes: &[u8]) -> Result<(), ReceiverError> {
         self.continue_large(bytes)?;
         match std::mem::replace(&mut self.large, Large::None) {
-            Large::Kept { offset_after } => {
+            Large::Kept {
+                header,
+                offset_after,
+            } => {
                 let ended = match &mut self.assembler {
                     Some(assembler) => assembler.end_large(offset_after),
                     None => Ok(()),
                 };
-                ended.map_err(|cause| self.broken(cause))?;
-                self.position.at.offset = offset_after;
+                ended.map_err(|cause| self.broken(&header, cause))?;
+                self.position.pass(offset_after);
             }
             Large::Skipped { offset_after } => self.position.at.offset = offset_after,
             Large::None => {}
@@ -347,8 +357,8 @@ impl Stream<'_> {
             Some(assembler) => assembler.event(event, offset_after),
             None => return Err(self.too_early()),
         };
-        assembled.map_err(|cause| self.broken(cause))?;
-        self.position.at.offset = offset_after;
+        assembled.map_err(|cause| self.position.broken(header, event.len(), cause))?;
+        self.position.pass(offset_after);
         Ok(false)
     }
 
@@ -388,11 +398,10 @@ impl Stream<'_> {
         }
     }
 
-    fn broken(&self, cause: TransactionError) -> ReceiverError {
-        ReceiverError::Transaction {
-            at: self.position.at.clone(),
-            cause,
-        }
+    /// The error for an event that arrives in parts.
+    fn broken(&self, header: &EventHeader, cause: TransactionError) -> ReceiverError {
+        let len = header.event_size as usize;
+        self.position.broken(header, len, cause)
     }
 
     fn misfit(&self, header: &EventHeader, expected: &'static str) -> ReceiverError {

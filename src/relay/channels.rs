@@ -13,6 +13,8 @@
 
 mod apply;
 mod requests;
+#[cfg(test)]
+mod tests;
 
 pub use requests::ChannelHandle;
 pub(super) use requests::ChannelRequest;
@@ -35,9 +37,24 @@ use crate::relay_log::Condition;
 use crate::sender::SourceChangeError;
 use crate::status::{Parts, SourceParts};
 
-/// Time limit for a receiver or the log thread to carry out a change. A source that waits for a full disk, or an
-/// administrator's decision that is being carried out, may take longer.
-const LIMIT: Duration = Duration::from_secs(60);
+/// Time limits.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    /// For a receiver or the log thread to carry out a change. A source that waits for a full disk, or an
+    /// administrator's decision that is being carried out, may take longer.
+    step: Duration,
+    /// For finding a new position in a source's binlog.
+    position: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            step: Duration::from_secs(60),
+            position: Duration::from_secs(120),
+        }
+    }
+}
 
 /// The settings of receivers that are the same for all sources.
 #[derive(Debug, Clone)]
@@ -97,6 +114,7 @@ pub(super) struct Channels {
     channels: Vec<Channel>,
     parts: Arc<Parts>,
     running: Option<Running>,
+    limits: Limits,
 }
 
 impl Channels {
@@ -114,6 +132,7 @@ impl Channels {
             channels: Vec::new(),
             parts,
             running: None,
+            limits: Limits::default(),
         };
         channels.make_again();
         channels
@@ -241,23 +260,25 @@ impl Channels {
                 removed.push(config.name.clone());
             }
         }
+        // What is late for one source must not keep the others as they were.
+        let mut late = Vec::new();
         for name in removed {
-            self.remove(&name, running).await?;
+            late.extend(self.remove(&name, running).await.err());
         }
         for wanted in wanted {
             let name = wanted.config.name.clone();
             let mut channels = self.channels.iter();
             match channels.position(|channel| channel.parts.config.name == name) {
                 Some(at) => orders.extend(self.order(at, wanted)),
-                None => self.add(wanted, running).await?,
+                None => late.extend(self.add(wanted, running).await.err()),
             }
         }
         // Shown before they are carried out: a stopped source must not look as if it were still followed.
         self.publish();
         for (name, number) in orders {
-            self.wait(&name, number).await?;
+            late.extend(self.wait(&name, number).await.err());
         }
-        Ok(())
+        all_of(late)
     }
 
     /// Sends an order to a source, if it is not as it is wanted.
@@ -267,7 +288,9 @@ impl Channels {
             true => Activity::Stop,
             false => Activity::Follow,
         };
-        let is_same = before.config.has_same_settings(&wanted.config);
+        // With other rules to follow, those of its own section or those of [filter], it is not.
+        let is_same = before.config.has_same_settings(&wanted.config)
+            && before.config.filter.is_shared_with(&wanted.config.filter);
         let config = match is_same {
             true => before.config.clone(),
             false => self.remembering(wanted.config, Some(&before)),
@@ -288,11 +311,11 @@ impl Channels {
         };
         match channel
             .orders
-            .wait(&channel.parts.status, order, LIMIT)
+            .wait(&channel.parts.status, order, self.limits.step)
             .await
         {
             true => Ok(()),
-            false => Err(is_late(name)),
+            false => Err(is_late(name, self.limits.step)),
         }
     }
 
@@ -317,7 +340,8 @@ impl Channels {
         let wanted = Wanted { config, ..wanted };
         let channel = Channel::new(number, wanted, Arc::default());
         let counters = Some(channel.parts.ledger.clone());
-        tell_log_thread(running, number, name, counters).await?;
+        let limit = self.limits.step;
+        tell_log_thread(running, (number, name), counters, limit).await?;
         self.channels.push(channel);
         self.start_receiver(self.channels.len() - 1, running);
         Ok(())
@@ -330,12 +354,14 @@ impl Channels {
         };
         let (number, status) = (channel.parts.number, &channel.parts.status);
         let order = channel.orders.newest_number();
-        if !channel.orders.wait(status, order, LIMIT).await {
-            return Err(is_late(name));
+        let limit = self.limits.step;
+        if !channel.orders.wait(status, order, limit).await {
+            return Err(is_late(name, limit));
         }
         running.context.identities.forget(number);
+        tell_log_thread(running, (number, name.into()), None, limit).await?;
+        // After the log thread knows it: then the other sources may begin the log.
         running.context.read_back.finish(number);
-        tell_log_thread(running, number, name.into(), None).await?;
         self.channels
             .retain(|channel| channel.parts.number != number);
         Ok(())
@@ -411,11 +437,11 @@ impl Channel {
 /// Tells the log thread that a source is followed from now on, or no more.
 async fn tell_log_thread(
     running: &Running,
-    source: u16,
-    name: Arc<str>,
+    (source, name): (u16, Arc<str>),
     counters: Option<Arc<crate::log_thread::SourceCounters>>,
+    limit: Duration,
 ) -> Result<(), SourceChangeError> {
-    let late = is_late(&name);
+    let late = is_late(&name, limit);
     let (done, carried_out) = oneshot::channel();
     let change = FollowChange {
         source,
@@ -428,18 +454,36 @@ async fn tell_log_thread(
         let sent = queue.send(Queued::Follow(Box::new(change))).await;
         sent.is_ok() && carried_out.await.is_ok()
     };
-    match tokio::time::timeout(LIMIT, telling).await {
+    match tokio::time::timeout(limit, telling).await {
         Ok(true) => Ok(()),
         Ok(false) => Err(log_is(&running.context.log.condition())),
         Err(_) => Err(late),
     }
 }
 
-fn is_late(name: &str) -> SourceChangeError {
+/// What was not carried out, of several sources.
+fn all_of(errors: Vec<SourceChangeError>) -> Result<(), SourceChangeError> {
+    let mut texts: Vec<String> = errors
+        .into_iter()
+        .map(|error| match error {
+            SourceChangeError::Refused(text)
+            | SourceChangeError::Unknown(text)
+            | SourceChangeError::Running(text) => text,
+        })
+        .collect();
+    // If the log has failed it has for all.
+    texts.dedup();
+    match texts.is_empty() {
+        true => Ok(()),
+        false => Err(SourceChangeError::Refused(texts.join("; "))),
+    }
+}
+
+fn is_late(name: &str, limit: Duration) -> SourceChangeError {
     SourceChangeError::Refused(format!(
         "the change of source {name} is recorded, but was not carried out within {} s: binrelay status shows why \
-         the relay is busy; repeat the statement",
-        LIMIT.as_secs()
+         the relay is busy; repeat the statement, or binrelay reload",
+        limit.as_secs()
     ))
 }
 

@@ -121,7 +121,11 @@ impl Reloader {
             restart,
         } = prepared;
         let mut warnings = config.warnings.clone();
-        warnings.extend(self.change_sources(&mut config));
+        let mut late = Vec::new();
+        match self.change_sources(&mut config) {
+            Ok(sentences) => warnings.extend(sentences),
+            Err(text) => late.push(text),
+        }
         self.replica_user.send_replace(replicating_user(&config));
         self.sender.send_replace(Arc::new(sender));
         self.parts.set_alert(config.alert);
@@ -138,15 +142,20 @@ impl Reloader {
         for warning in &warnings {
             tracing::warn!(file = %path.display(), "{warning}");
         }
+        for line in &late {
+            tracing::error!("not in effect yet: {line}");
+        }
         Reloaded::Done {
             changed,
             restart,
             warnings,
+            late,
         }
     }
 
     /// The sources of `config` are followed from now on, with its rules; returns what an administrator should know.
-    fn change_sources(&self, config: &mut Config) -> Vec<String> {
+    /// The error says which of them are not followed so yet.
+    fn change_sources(&self, config: &mut Config) -> Result<Vec<String>, String> {
         // Rules change between two transactions, without another connection.
         for old in &self.running().sources {
             let mut new = config.sources.iter_mut();
@@ -157,12 +166,12 @@ impl Reloader {
         }
         let filter = SharedFilter::new(config.filter.clone());
         match self.channels.configure(config.sources.clone(), filter) {
-            Ok(changed) => changed.warnings,
+            Ok(changed) => Ok(changed.warnings),
             Err(
                 SourceChangeError::Refused(why)
                 | SourceChangeError::Unknown(why)
                 | SourceChangeError::Running(why),
-            ) => vec![format!("sources: {why}")],
+            ) => Err(format!("sources: {why}")),
         }
     }
 

@@ -16,6 +16,7 @@ mod standin;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod addresses;
 mod config_errors;
 mod config_file;
 mod fuzz_smoke;
@@ -24,6 +25,7 @@ mod http;
 mod old_dual_masters;
 mod old_servers;
 mod process;
+mod reconnects;
 mod recorded_peers;
 mod reload;
 mod stage_failures;

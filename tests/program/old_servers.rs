@@ -22,11 +22,14 @@ pub const REPLICA_ID: u32 = 77;
 
 /// A source, and a replica that follows it through the relay.
 #[derive(Clone, Copy, Debug)]
-struct Chain {
+pub struct Chain {
     source: Version,
     gtids: bool,
     replica: Version,
 }
+
+/// MySQL 5.7 by position, and by GTID.
+pub const CHAINS_57: [Chain; 2] = [CHAINS[2], CHAINS[3]];
 
 const CHAINS: [Chain; 5] = [
     Chain {
@@ -57,7 +60,7 @@ const CHAINS: [Chain; 5] = [
 ];
 
 impl Chain {
-    fn recorded(self) -> Binlog {
+    pub fn recorded(self) -> Binlog {
         let (kind, name) = match (self.source, self.gtids) {
             (Version::V56, _) => {
                 // The recording with a 5.5 replica has types of columns that 5.5 does not know.
@@ -75,7 +78,7 @@ impl Chain {
         recorded_binlog(kind, name, self.source, self.gtids)
     }
 
-    fn replica(self, relay: &Relay) -> ReplicaStandin {
+    pub fn replica(self, relay: &Relay) -> ReplicaStandin {
         let address = ("127.0.0.1", relay.port);
         match self.gtids {
             true => ReplicaStandin::by_gtid(REPLICA_ID, address, REPL_PASSWORD),
@@ -85,7 +88,7 @@ impl Chain {
 
     /// What the source served and the replica got, in a form that must be equal: the relay sets
     /// clocks of its own, and may add an opener where a 5.5 source has none.
-    fn comparable(self, events: &[Event]) -> Vec<Event> {
+    pub fn comparable(self, events: &[Event]) -> Vec<Event> {
         let kept = events.iter().filter(|event| {
             !event.is_control() && (self.source == Version::V57 || !event.is_opener())
         });
@@ -110,12 +113,12 @@ impl Chain {
         expected
     }
 
-    fn has(self, io: &IoThread, count: usize) -> bool {
+    pub fn has(self, io: &IoThread, count: usize) -> bool {
         io.is_between_transactions() && self.comparable(&io.events).len() >= count
     }
 
     /// Follows until the replica has all that the source served, and compares.
-    fn catch_up(self, replica: &mut ReplicaStandin, served: &[Event]) {
+    pub fn catch_up(self, replica: &mut ReplicaStandin, served: &[Event]) {
         let expected = self.expected(served);
         if !self.has(&replica.io, expected.len()) {
             let stop = replica.follow(|io| self.has(io, expected.len()));
@@ -144,7 +147,7 @@ pub fn relay_of(sources: &[&SourceStandin]) -> Relay {
     started(options_of(sources))
 }
 
-fn options_of(sources: &[&SourceStandin]) -> RelayOptions {
+pub fn options_of(sources: &[&SourceStandin]) -> RelayOptions {
     let sources = sources.iter().enumerate().map(|(number, source)| {
         let mut options = SourceOptions::at(&format!("m{}", number + 1), source.port);
         options.extra = vec![

@@ -4,6 +4,8 @@
 
 mod unusual_attachments;
 
+use std::time::Instant;
+
 use serde_json::Value;
 
 use crate::support;
@@ -17,7 +19,7 @@ use crate::support::replication::{
     assert_healthy, attach, retry_each_second, settle, wait_for_table,
 };
 use crate::support::servers::{Kind, Server};
-use crate::support::tables::assert_same_tables;
+use crate::support::tables::{assert_same_tables, checksum_tables};
 use crate::support::topology::{Mode, Topology, TopologyOptions, replica_options, run_for};
 use crate::support::{SeedNote, seeds};
 use rand::rngs::StdRng;
@@ -68,38 +70,58 @@ async fn mariadb_by_slave_pos() {
     repeat(Kind::MariaDb, Mode::MariaDbSlavePos, By::Gtids, 1).await;
 }
 
-/// In a normal run only the first one.
 #[tokio::test(flavor = "multi_thread")]
-async fn other_kinds() {
-    let all = [
-        (
-            Kind::MariaDb118,
-            Mode::MariaDbFilePosition,
-            By::FilePosition,
-        ),
-        (Kind::MariaDb118, Mode::MariaDbSlavePos, By::Gtids),
-        (
-            Kind::MariaDb105,
-            Mode::MariaDbFilePosition,
-            By::FilePosition,
-        ),
-        (Kind::MariaDb105, Mode::MariaDbSlavePos, By::Gtids),
-        (Kind::MySql56, Mode::MySqlAutoPosition, By::FilePosition),
-        (Kind::MySql56, Mode::MySqlAutoPosition, By::Gtids),
-    ];
-    let count = match support::profile() {
-        support::Profile::Gate => 1,
-        support::Profile::Long => all.len(),
-    };
-    for (kind, mode, by) in &all[..count] {
-        repeat(*kind, *mode, *by, 1).await;
-    }
+async fn mariadb_118_by_file_and_position() {
+    repeat(
+        Kind::MariaDb118,
+        Mode::MariaDbFilePosition,
+        By::FilePosition,
+        1,
+    )
+    .await;
 }
 
-/// One set of servers, and an attachment for each seed: `gate` of them in a normal run.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "BINRELAY_PROFILE=long"]
+async fn mariadb_118_by_slave_pos() {
+    repeat(Kind::MariaDb118, Mode::MariaDbSlavePos, By::Gtids, 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "BINRELAY_PROFILE=long"]
+async fn mariadb_105_by_file_and_position() {
+    repeat(
+        Kind::MariaDb105,
+        Mode::MariaDbFilePosition,
+        By::FilePosition,
+        0,
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "BINRELAY_PROFILE=long"]
+async fn mariadb_105_by_slave_pos() {
+    repeat(Kind::MariaDb105, Mode::MariaDbSlavePos, By::Gtids, 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "BINRELAY_PROFILE=long"]
+async fn mysql_56_with_gtids_by_file_and_position() {
+    repeat(Kind::MySql56, Mode::MySqlAutoPosition, By::FilePosition, 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "BINRELAY_PROFILE=long"]
+async fn mysql_56_by_auto_position() {
+    repeat(Kind::MySql56, Mode::MySqlAutoPosition, By::Gtids, 0).await;
+}
+
+/// One set of servers, and an attachment for each seed: `gate` of them in a normal run, 50 in a long one.
 async fn repeat(kind: Kind, mode: Mode, by: By, gate: u64) {
     let seeds = seeds(gate, 50);
     let _turn = support::turn();
+    let began = Instant::now();
     let mut options = TopologyOptions::new(mode, 2);
     options.master_kind = kind;
     options.replica_kind = kind;
@@ -119,7 +141,10 @@ async fn repeat(kind: Kind, mode: Mode, by: By, gate: u64) {
         count += 1;
         return_to(&topology.m1, &replica, mode).await;
     }
-    println!("{kind}, {mode}, {by:?}: {count} attachments, {bridges} with a bridge");
+    let took = began.elapsed().as_secs();
+    println!(
+        "{kind}, {mode}, {by:?}: {count} attached, {bridges} with a bridge, none refused, data equal: {took} s"
+    );
     let mut relay = topology.relay;
     relay.terminate();
     relay.verify();
@@ -131,9 +156,10 @@ async fn adopt(topology: &Topology, replica: &Server, by: By, seed: u64) -> bool
     let mut rng = StdRng::seed_from_u64(seed);
     let round = 1 + (seed % 90) as u32;
     let load = |master| LoadOptions {
-        first_owner: master * 1_000_000 + round * 10,
+        first_owner: first_owner(master, round),
         ..topology.load_options(master, 0)
     };
+    drop_tables_of_round([m1, m2], round - 1).await;
     let on_m1 = Load::start(m1, &load(1));
     let on_m2 = Load::start(m2, &load(2));
     run_for(rng.random_range(100..500)).await;
@@ -161,10 +187,38 @@ async fn adopt(topology: &Topology, replica: &Server, by: By, seed: u64) -> bool
     settle(&[m1, m2], &[m1, m2, replica], 90).await;
     assert_healthy(replica).await;
     for database in ["test", "other"] {
+        assert_all_same([m1, m2, replica], database).await;
+    }
+    found["bridge"] == true
+}
+
+/// All three have the same tables.
+async fn assert_all_same([m1, m2, replica]: [&Server; 3], database: &str) {
+    let (first, second, third) = tokio::join!(
+        checksum_tables(m1, database),
+        checksum_tables(m2, database),
+        checksum_tables(replica, database)
+    );
+    if first != second || first != third {
         assert_same_tables(m1, m2, database).await;
         assert_same_tables(m1, replica, database).await;
     }
-    found["bridge"] == true
+}
+
+/// Each client leaves a table, and all tables are compared after each round.
+async fn drop_tables_of_round([m1, m2]: [&Server; 2], round: u32) {
+    for (master, number) in [(m1, 1), (m2, 2)] {
+        let first = first_owner(number, round);
+        let names = (first..first + 4).map(|owner| format!("own_{owner}"));
+        let names = names.collect::<Vec<_>>().join(", ");
+        let sql = format!("USE test; DROP TABLE IF EXISTS {names}");
+        master.sql(&sql).await;
+    }
+}
+
+/// The number of the first client of master 1 or 2.
+fn first_owner(master: u32, round: u32) -> u32 {
+    master * 1_000_000 + round * 10
 }
 
 /// Before its first event, it does not know its coordinates.

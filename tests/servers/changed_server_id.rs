@@ -32,6 +32,17 @@ async fn mariadb_by_slave_pos() {
     check(Kind::MariaDb, Mode::MariaDbSlavePos).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "BINRELAY_PROFILE=long"]
+async fn other_kinds_and_modes() {
+    check(Kind::MySql, Mode::MySqlAutoPosition).await;
+    check(Kind::MySql56, Mode::MySqlAutoPosition).await;
+    check(Kind::MariaDb105, Mode::MariaDbFilePosition).await;
+    check(Kind::MariaDb105, Mode::MariaDbSlavePos).await;
+    check(Kind::MariaDb118, Mode::MariaDbFilePosition).await;
+    check(Kind::MariaDb118, Mode::MariaDbSlavePos).await;
+}
+
 async fn check(kind: Kind, mode: Mode) {
     let _turn = support::turn();
     let mut options = TopologyOptions::new(mode, support::seed());
@@ -70,6 +81,7 @@ async fn check(kind: Kind, mode: Mode) {
     topology.assert_replicas_equal_m1().await;
     topology.relay.terminate();
     topology.relay.verify();
+    println!("{kind}, {mode}: passed");
 }
 
 async fn insert(topology: &Topology, rows: u32) {

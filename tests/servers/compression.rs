@@ -34,12 +34,13 @@ async fn load(source: &Server, first_owner: u32, millis: u64) {
     load.finish().await;
 }
 
-/// Events of many compressed packets; on MySQL one is larger than a packet of the protocol, which MariaDB
-/// does not allow by default.
+/// Events of many compressed packets; on MySQL 9.7 one is larger than a packet of the protocol, which
+/// others do not allow by default.
 async fn large_rows(source: &Server) {
-    let count = match source.kind.is_mariadb() {
-        true => 1_500_000,
-        false => 2_500_000,
+    let count = match source.kind {
+        Kind::MySql => 2_500_000,
+        Kind::MySql56 => 400_000,
+        _ => 1_500_000,
     };
     source
         .sql(&format!(
@@ -114,15 +115,26 @@ fn raw_with(relay: &Relay, algorithm: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn mariadb_replicas() {
+    zlib_replica(Kind::MariaDb, Mode::MariaDbFilePosition).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "BINRELAY_PROFILE=long"]
+async fn other_replicas() {
+    zlib_replica(Kind::MariaDb105, Mode::MariaDbFilePosition).await;
+    zlib_replica(Kind::MariaDb118, Mode::MariaDbSlavePos).await;
+    zlib_replica(Kind::MySql56, Mode::MySqlAutoPosition).await;
+}
+
+/// A replica with `slave_compressed_protocol`, and a relay that requests the same from its source.
+async fn zlib_replica(kind: Kind, mode: Mode) {
     let _turn = support::turn();
-    let kind = Kind::MariaDb;
     let source = Server::start(kind, ServerOptions::new(86)).await;
     create_tables(&source, "").await;
     let relay = relay(&source, "zlib");
     relay.wait_streaming().await;
     let options = replica_options(kind, 11).extra("--slave-compressed-protocol=1");
     let replica = Server::start(kind, options).await;
-    let mode = Mode::MariaDbFilePosition;
     let at = mode.start_at("relay-bin");
     attach(&replica, RELAY_HOST, relay.port, &at, "").await;
     load(&source, 100, 1500).await;

@@ -2,35 +2,37 @@
 //!
 //! Each test is a row of the table in `src/merge/with_gtids.md`. A direct replica of the master is the control.
 
+mod other_kinds;
+
 use std::process::Stdio;
 use std::time::Duration;
 
 use crate::support;
 use crate::support::programs::{binlog_tool, program};
 use crate::support::relay::run_binrelay;
-use crate::support::replication::{assert_healthy, attach, settle};
+use crate::support::replication::{assert_healthy, attach, settle, start_replica, stop_replica};
 use crate::support::servers::{Kind, Server};
 use crate::support::tables::assert_same_tables;
 use crate::support::topology::{Mode, Topology, TopologyOptions, gtid_executed, replica_options};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn mariadb_transactions_executed_again() {
-    executed_again(Mode::MariaDbFilePosition).await;
+    executed_again(Kind::MariaDb, Mode::MariaDbFilePosition).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn mariadb_by_slave_pos_transactions_executed_again() {
-    executed_again(Mode::MariaDbSlavePos).await;
+    executed_again(Kind::MariaDb, Mode::MariaDbSlavePos).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn mariadb_peer_of_a_master_that_was_reset() {
-    peer_of_reset(Mode::MariaDbFilePosition).await;
+    peer_of_reset(Kind::MariaDb, Mode::MariaDbFilePosition).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn mariadb_by_slave_pos_peer_of_a_master_that_was_reset() {
-    peer_of_reset(Mode::MariaDbSlavePos).await;
+    peer_of_reset(Kind::MariaDb, Mode::MariaDbSlavePos).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -108,7 +110,11 @@ async fn insert(server: &Server, table: &str, rows: u32) {
 
 /// The end of the server's binlog.
 async fn end_of(server: &Server) -> u64 {
-    let rows: Vec<mysql_async::Row> = server.rows("SHOW MASTER STATUS").await;
+    let sql = match server.kind.says_replica() {
+        true => "SHOW BINARY LOG STATUS",
+        false => "SHOW MASTER STATUS",
+    };
+    let rows: Vec<mysql_async::Row> = server.rows(sql).await;
     rows[0].get("Position").expect("a position")
 }
 
@@ -138,9 +144,9 @@ async fn recover(m1: &Server, from: u64, to: u64) {
     assert!(status.success(), "{status}");
 }
 
-async fn executed_again(mode: Mode) {
+async fn executed_again(kind: Kind, mode: Mode) {
     let _turn = support::turn();
-    let (mut topology, direct) = start(Kind::MariaDb, mode, |_| {}).await;
+    let (mut topology, direct) = start(kind, mode, |_| {}).await;
     let from = end_of(&topology.m1).await;
     insert(&topology.m1, "lost", 6).await;
     topology
@@ -156,28 +162,20 @@ async fn executed_again(mode: Mode) {
 
     // A replica that reconnects between the two occurrences of its GTID is sent what follows the first,
     // by a master as by the relay.
-    topology.replicas[0].sql("STOP SLAVE").await;
+    topology.replicas[0].sql(stop_replica(kind)).await;
     recover(&topology.m1, from, to).await;
-    topology
-        .relay
-        .wait_status("the second executions arrive on both paths", 30, |status| {
-            let repeated = |number: usize| &status["sources"][number]["transactions"]["repeated"];
-            *repeated(0) == 7 && *repeated(1) == 7
-        })
-        .await;
+    if mode.has_gtids() {
+        wait_repeated(&topology).await;
+    }
     // The relay is resumed while the newest GTID of M1 is an old one.
     topology.relay.terminate();
     topology.relay.restart();
     topology.relay.wait_streaming().await;
     insert(&topology.m1, "kept", 3).await;
-    topology.replicas[0].sql("START SLAVE").await;
-    topology
-        .relay
-        .wait_status("each master has what the other has", 30, |status| {
-            let only_here = |number: usize| &status["sources"][number]["only_here"];
-            *only_here(0) == 0 && *only_here(1) == 0
-        })
-        .await;
+    topology.replicas[0].sql(start_replica(kind)).await;
+    if mode.has_gtids() {
+        wait_nothing_missing(&topology).await;
+    }
     insert(&topology.m2, "lost", 3).await;
     topology.settle(60).await;
     settle(&[&topology.m1], &[&direct], 60).await;
@@ -205,9 +203,29 @@ async fn executed_again(mode: Mode) {
     topology.relay.verify();
 }
 
-async fn peer_of_reset(mode: Mode) {
+/// Both paths have delivered the second executions. Without GTIDs they are not known as such.
+async fn wait_repeated(topology: &Topology) {
+    let both = |status: &serde_json::Value| {
+        let repeated = |number: usize| &status["sources"][number]["transactions"]["repeated"];
+        *repeated(0) == 7 && *repeated(1) == 7
+    };
+    let what = "the second executions arrive on both paths";
+    topology.relay.wait_status(what, 30, both).await;
+}
+
+/// Each master has what the other has, as `only_here` shows. Without GTIDs it is null.
+async fn wait_nothing_missing(topology: &Topology) {
+    let both = |status: &serde_json::Value| {
+        let only_here = |number: usize| &status["sources"][number]["only_here"];
+        *only_here(0) == 0 && *only_here(1) == 0
+    };
+    let what = "each master has what the other has";
+    topology.relay.wait_status(what, 30, both).await;
+}
+
+async fn peer_of_reset(kind: Kind, mode: Mode) {
     let _turn = support::turn();
-    let (mut topology, _direct) = start(Kind::MariaDb, mode, |_| {}).await;
+    let (mut topology, _direct) = start(kind, mode, |_| {}).await;
     insert(&topology.m1, "kept", 10).await;
     topology.settle(60).await;
     tokio::time::sleep(Duration::from_millis(1100)).await;

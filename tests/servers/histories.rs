@@ -2,6 +2,8 @@
 //! restored from an older copy. That source is `failed`, however its binlog grows afterwards, until an
 //! administrator acts; the other source continues.
 
+mod other_kinds;
+
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -157,18 +159,22 @@ async fn restored_while_the_relay_is_stopped() {
 #[ignore = "BINRELAY_PROFILE=long"]
 async fn restored_with_the_default_retry() {
     for (kind, mode) in WITHOUT_AUTO_POSITION {
-        let _turn = support::turn();
-        let mut topology = start(kind, mode).await;
-        let mut sources = topology.relay.options.sources.clone();
-        sources.iter_mut().for_each(|source| source.extra.clear());
-        topology.relay.terminate();
-        topology.relay.restart_with(sources);
-        topology.relay.wait_streaming().await;
-        let copy = copy_m1(&mut topology).await;
-        restore_m1(&mut topology, copy.path()).await;
-        insert(&topology.m1, 60).await;
-        assert_fails(&mut topology, 5).await;
+        restored_with_defaults(kind, mode).await;
     }
+}
+
+async fn restored_with_defaults(kind: Kind, mode: Mode) {
+    let _turn = support::turn();
+    let mut topology = start(kind, mode).await;
+    let mut sources = topology.relay.options.sources.clone();
+    sources.iter_mut().for_each(|source| source.extra.clear());
+    topology.relay.terminate();
+    topology.relay.restart_with(sources);
+    topology.relay.wait_streaming().await;
+    let copy = copy_m1(&mut topology).await;
+    restore_m1(&mut topology, copy.path()).await;
+    insert(&topology.m1, 60).await;
+    assert_fails(&mut topology, 5).await;
 }
 
 /// M1 loses only its last transactions, as with sync_binlog=0 in a power cut.
@@ -176,21 +182,25 @@ async fn restored_with_the_default_retry() {
 #[ignore = "BINRELAY_PROFILE=long"]
 async fn binlog_without_its_last_transactions() {
     for (kind, mode) in WITHOUT_AUTO_POSITION {
-        let _turn = support::turn();
-        let mut topology = start(kind, mode).await;
-        let file = topology.m1.log_files().pop().expect("a binlog file");
-        let len = std::fs::metadata(&file).expect("the binlog file").len();
-        insert(&topology.m1, 3).await;
-        topology.settle(60).await;
-        wait_received(&topology, |m1| m1["seconds_behind"] == 0).await;
-        topology.m1.kill9();
-        let file = std::fs::OpenOptions::new().write(true).open(&file);
-        let file = file.expect("the binlog file is opened");
-        file.set_len(len).expect("the binlog file is truncated");
-        topology.m1.restart().await;
-        insert(&topology.m1, 1).await;
-        assert_fails(&mut topology, 20).await;
+        loses_last_transactions(kind, mode).await;
     }
+}
+
+async fn loses_last_transactions(kind: Kind, mode: Mode) {
+    let _turn = support::turn();
+    let mut topology = start(kind, mode).await;
+    let file = topology.m1.log_files().pop().expect("a binlog file");
+    let len = std::fs::metadata(&file).expect("the binlog file").len();
+    insert(&topology.m1, 3).await;
+    topology.settle(60).await;
+    wait_received(&topology, |m1| m1["seconds_behind"] == 0).await;
+    topology.m1.kill9();
+    let file = std::fs::OpenOptions::new().write(true).open(&file);
+    let file = file.expect("the binlog file is opened");
+    file.set_len(len).expect("the binlog file is truncated");
+    topology.m1.restart().await;
+    insert(&topology.m1, 1).await;
+    assert_fails(&mut topology, 20).await;
 }
 
 /// Kinds and modes in which only a position shows a source's history.

@@ -1,6 +1,8 @@
 //! A virtual IP that is moved between two masters whose positions are not valid on each other, under load:
 //! the relay follows the server that answers, and its replica has every row once.
 
+use std::time::Instant;
+
 use crate::starts::{Pair, Writers, has};
 use crate::support;
 use crate::support::programs::free_port;
@@ -83,6 +85,50 @@ async fn mariadb_to_another_source() {
     .await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "BINRELAY_PROFILE=long"]
+async fn mariadb_105_from_one_master_to_the_other() {
+    moves(Setup {
+        kind: Kind::MariaDb105,
+        has_fixed_m2: false,
+        purged: [2, 1],
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "BINRELAY_PROFILE=long"]
+async fn mariadb_105_to_another_source() {
+    moves(Setup {
+        kind: Kind::MariaDb105,
+        has_fixed_m2: true,
+        purged: [1, 2],
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "BINRELAY_PROFILE=long"]
+async fn mariadb_118_from_one_master_to_the_other() {
+    moves(Setup {
+        kind: Kind::MariaDb118,
+        has_fixed_m2: false,
+        purged: [1, 2],
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "BINRELAY_PROFILE=long"]
+async fn mariadb_118_to_another_source() {
+    moves(Setup {
+        kind: Kind::MariaDb118,
+        has_fixed_m2: true,
+        purged: [0, 0],
+    })
+    .await;
+}
+
 fn relay(address: &VirtualIp, of_m2: &VirtualIp, setup: &Setup) -> Relay {
     let mut sources = vec![SourceOptions::at("m1", address.port)];
     if setup.has_fixed_m2 {
@@ -124,6 +170,7 @@ async fn moves(setup: Setup) {
         Profile::Gate => 4,
         Profile::Long => 40,
     };
+    let began = Instant::now();
     let writers = Writers::start(&pair.masters);
     for number in 1..=count {
         run_for(300).await;
@@ -158,7 +205,12 @@ async fn moves(setup: Setup) {
     pair.settle().await;
     pair.wait_equal(&relay, &format!("{setup:?}")).await;
     run_for(300).await;
-    assert_eq!(has(&pair.replica).await, has(&pair.masters[0]).await);
+    let has_now = has(&pair.replica).await;
+    assert_eq!(has_now, has(&pair.masters[0]).await);
+    println!(
+        "{setup:?}: {count} moves in {} s under load, data equal: {has_now:?}",
+        began.elapsed().as_secs()
+    );
     relay.terminate();
     relay.verify();
 }

@@ -25,6 +25,16 @@ async fn mariadb() {
     check(Kind::MariaDb, Mode::MariaDbSlavePos).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "BINRELAY_PROFILE=long"]
+async fn other_kinds_and_modes() {
+    check(Kind::MySql56, Mode::MySqlAutoPosition).await;
+    check(Kind::MariaDb105, Mode::MariaDbFilePosition).await;
+    check(Kind::MariaDb105, Mode::MariaDbSlavePos).await;
+    check(Kind::MariaDb118, Mode::MariaDbFilePosition).await;
+    check(Kind::MariaDb118, Mode::MariaDbSlavePos).await;
+}
+
 async fn check(kind: Kind, mode: Mode) {
     let _turn = support::turn();
     let mut options = ServerOptions::new(86);

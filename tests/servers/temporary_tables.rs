@@ -54,6 +54,7 @@ async fn other_kinds_and_modes_killed_with_an_open_table() {
         // By GTID, 11.8 does not show its own replicas that it was restarted, so they differ.
         (Kind::MariaDb118, Mode::MariaDbFilePosition),
         (Kind::MariaDb105, Mode::MariaDbFilePosition),
+        (Kind::MariaDb105, Mode::MariaDbSlavePos),
         (Kind::MySql, Mode::MySqlNoGtids),
         (Kind::MySql, Mode::MySqlFilePosition),
         (Kind::MySql56, Mode::MySqlAutoPosition),

@@ -2,14 +2,15 @@
 //! replicas equal the masters, without being seeded again. Where their data cannot be right, it is refused.
 
 mod single_transactions;
+mod too_large_transactions;
+mod with_gtids;
 
 use serde_json::Value;
 
 use crate::support::history_changes::{
-    self, continue_m2, copy_directory, execute, rebuild_from_peer, refusal, repoint, wait_failed,
-    wait_m2,
+    self, continue_m2, copy_directory, execute, refusal, repoint, wait_failed,
 };
-use crate::support::replication::{replica_status, retry_each_second};
+use crate::support::replication::retry_each_second;
 use crate::support::servers::{Kind, Server};
 use crate::support::topology::{Mode, Topology, TopologyOptions};
 use crate::support::{self, Deadline};
@@ -69,6 +70,17 @@ async fn restored_mysql_without_gtids() {
 #[tokio::test(flavor = "multi_thread")]
 async fn restored_mysql_56_without_gtids() {
     restored(Kind::MySql56, Mode::MySqlNoGtids).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "BINRELAY_PROFILE=long"]
+async fn other_mariadbs() {
+    purged(Kind::MariaDb105, Mode::MariaDbFilePosition).await;
+    reset(Kind::MariaDb105, Mode::MariaDbFilePosition).await;
+    restored(Kind::MariaDb105, Mode::MariaDbFilePosition).await;
+    purged(Kind::MariaDb118, Mode::MariaDbSlavePos).await;
+    reset(Kind::MariaDb118, Mode::MariaDbFilePosition).await;
+    restored(Kind::MariaDb118, Mode::MariaDbFilePosition).await;
 }
 
 async fn start(kind: Kind, mode: Mode) -> Topology {
@@ -217,73 +229,6 @@ async fn copy_rows(from: &Server, to: &Server) {
         text.push_str(&format!("REPLACE INTO mark_86 VALUES ({mark}); "));
     }
     to.sql(&text).await;
-}
-
-/// With GTIDs, transactions of a reset source would be skipped silently by the replicas: that is refused. The
-/// source gets the data of its peer and a new identity.
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "BINRELAY_PROFILE=long"]
-async fn reset_mysql_with_gtids() {
-    let _turn = support::turn();
-    let mut topology = start(Kind::MySql, Mode::MySqlAutoPosition).await;
-    topology.m1.sql("RESET BINARY LOGS AND GTIDS").await;
-    insert(&topology.m1, 3).await;
-    let message = wait_failed(&topology, "history has changed").await;
-    assert!(
-        message.contains("binrelay continue m1 --new-history"),
-        "{message}"
-    );
-    let refused = refusal(&topology, "binrelay continue m1 --new-history");
-    assert!(
-        refused.contains("Replicas that have them skip"),
-        "{refused}"
-    );
-    assert!(refused.contains("auto.cnf"), "{refused}");
-    // Growth must not hide it.
-    insert(&topology.m1, 30).await;
-    let refused = refusal(&topology, "binrelay continue m1 --new-history");
-    assert!(refused.contains("auto.cnf"), "{refused}");
-
-    rebuild_from_peer(&mut topology.m1, &mut topology.m2).await;
-    wait_m2(&topology).await;
-    execute(&topology, "binrelay continue m1 --new-history");
-    assert_continues(&mut topology).await;
-}
-
-/// Transactions that never existed are declared as purged on a master: the relay counts them as delivered, and
-/// replicas that lack them are refused until they do as well.
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "BINRELAY_PROFILE=long"]
-async fn gtid_purged_of_a_source_grew() {
-    let _turn = support::turn();
-    let mut topology = start(Kind::MySql, Mode::MySqlAutoPosition).await;
-    let purged = "SET GLOBAL gtid_purged = '+11111111-2222-3333-4444-555555555555:1-5'";
-    topology.m1.sql(purged).await;
-    topology.m2.sql("STOP REPLICA").await;
-    topology.relay.terminate();
-    topology.relay.restart();
-    let message = wait_failed(&topology, "1236").await;
-    let done = execute(&topology, &advised(&message));
-    assert!(done.contains(purged), "{done}");
-    topology.m2.sql(&format!("{purged}; START REPLICA")).await;
-    topology.m1.sql("STOP REPLICA; START REPLICA").await;
-    // The relay keeps this across restarts.
-    topology.relay.terminate();
-    topology.relay.verify();
-    topology.relay.restart();
-    topology.relay.wait_streaming().await;
-    let purged_here = topology.relay.status()["relay"]["gtid_purged"].to_string();
-    assert!(purged_here.contains("555555555555:1-5"), "{purged_here}");
-    let replica = &topology.replicas[0];
-    replica.sql("STOP REPLICA; START REPLICA").await;
-    let deadline = Deadline::after_secs(60);
-    while replica_status(replica).await.io_errno != 13114 {
-        assert!(!deadline.passed(), "the replica is not refused");
-        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-    }
-    replica.sql(purged).await;
-    replica.sql("STOP REPLICA; START REPLICA").await;
-    assert_continues(&mut topology).await;
 }
 
 /// The command that a message names.

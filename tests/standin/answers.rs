@@ -298,6 +298,18 @@ fn show(rest: &str, binlog: &Binlog) -> Result<Answer, ErrorPacket> {
             format!("SELECT command denied to user 'repl'@'localhost' for table '{table}'");
         return Err(ErrorPacket::new(1142, "42000", denied));
     }
+    if upper == "BINARY LOGS" {
+        let files = binlog.files.iter();
+        let rows = files.map(|file| vec![Some(file.name.clone()), Some(file.len().to_string())]);
+        return Ok(Answer::Rows(ResultSet {
+            columns: vec![
+                Column::text("Log_name".to_owned(), 255, 0xFD, 31),
+                Column::number("File_size".to_owned(), 20, 0x81),
+            ],
+            rows: rows.collect(),
+            status: AUTO_COMMIT,
+        }));
+    }
     let newest = binlog.newest();
     let (names, row): (&[&str], Vec<String>) = match upper.as_str() {
         "MASTER STATUS" => {

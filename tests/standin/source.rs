@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -70,13 +70,19 @@ impl Shared {
 /// A source on a port of its own; dropping it closes all connections.
 pub struct SourceStandin {
     pub port: u16,
+    address: SocketAddr,
     shared: Arc<Shared>,
 }
 
 impl SourceStandin {
     pub fn start(binlog: Binlog, password: &str) -> SourceStandin {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let port = listener.local_addr().expect("an address").port();
+        SourceStandin::start_at("127.0.0.1:0", binlog, password)
+    }
+
+    /// On that address; port 0 is a free one.
+    pub fn start_at(address: &str, binlog: Binlog, password: &str) -> SourceStandin {
+        let listener = TcpListener::bind(address).expect("a free port");
+        let address = listener.local_addr().expect("an address");
         let shared = Arc::new(Shared {
             password: password.to_owned(),
             state: Mutex::new(State {
@@ -94,7 +100,11 @@ impl SourceStandin {
         });
         let serving = Arc::clone(&shared);
         std::thread::spawn(move || accept(&listener, &serving));
-        SourceStandin { port, shared }
+        SourceStandin {
+            port: address.port(),
+            address,
+            shared,
+        }
     }
 
     pub fn state(&self) -> MutexGuard<'_, State> {
@@ -158,7 +168,7 @@ impl Drop for SourceStandin {
         drop(state);
         self.shared.changed.notify_all();
         // Wakes the listener.
-        TcpStream::connect(("127.0.0.1", self.port)).ok();
+        TcpStream::connect(self.address).ok();
     }
 }
 
@@ -182,6 +192,10 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
         if !state.is_up {
             continue;
         }
+        // Each holds a descriptor.
+        state
+            .connections
+            .retain(|connection| connection.peer_addr().is_ok());
         state
             .connections
             .push(stream.try_clone().expect("a socket"));

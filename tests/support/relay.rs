@@ -63,6 +63,8 @@ pub struct RelayOptions {
     /// The program; the one that was built with the tests unless a measurement compares others.
     pub program: PathBuf,
     pub server_id: u32,
+    /// The address in `listen`, as it is written before a port.
+    pub listen_on: String,
     pub sources: Vec<SourceOptions>,
     /// Empty: no filter.
     pub replicate_do_db: Vec<String>,
@@ -86,6 +88,7 @@ impl RelayOptions {
         RelayOptions {
             program: env!("CARGO_BIN_EXE_binrelay").into(),
             server_id: RELAY_SERVER_ID,
+            listen_on: "0.0.0.0".to_owned(),
             sources,
             replicate_do_db: vec!["test".to_owned()],
             relay_extra: Vec::new(),
@@ -102,9 +105,10 @@ impl RelayOptions {
     pub fn toml(&self, data_dir: &Path, port: u16) -> String {
         let quote = |text: &str| format!("{text:?}");
         let mut text = format!(
-            "[relay]\nserver_id = {}\ndata_dir = {}\nlisten = \"0.0.0.0:{port}\"\n",
+            "[relay]\nserver_id = {}\ndata_dir = {}\nlisten = \"{}:{port}\"\n",
             self.server_id,
-            quote(&data_dir.display().to_string())
+            quote(&data_dir.display().to_string()),
+            self.listen_on
         );
         text.extend(self.relay_extra.iter().map(|line| format!("{line}\n")));
         text.push_str("\n[log]\n");
@@ -416,6 +420,14 @@ impl Relay {
     /// The memory that it holds now.
     pub fn rss_kib(&self) -> u64 {
         self.memory_kib("VmRSS:").expect("the relay was started")
+    }
+
+    /// The descriptors that it has open now.
+    pub fn open_descriptors(&self) -> usize {
+        let path = format!("/proc/{}/fd", self.child().id());
+        std::fs::read_dir(path)
+            .expect("the relay's descriptors")
+            .count()
     }
 
     /// The peak memory of any of its processes.

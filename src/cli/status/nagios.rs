@@ -42,7 +42,7 @@ impl PluginState {
 /// The state of a relay that answers, and the line.
 pub(super) fn of_report(report: &Report) -> (PluginState, String) {
     let degraded = &report.relay.degraded;
-    let has_failed = matches!(report.relay.state.as_str(), "failed" | "disk_full")
+    let has_failed = report.relay.state != "running"
         || report.sources.iter().any(|source| source.state == "failed");
     let state = match degraded.is_empty() {
         _ if has_failed => PluginState::Critical,
@@ -165,6 +165,11 @@ mod tests {
                 report("disk_full", "streaming", &["the relay log is disk_full"]),
                 PluginState::Critical,
                 "BINRELAY CRITICAL - the relay log is disk_full",
+            ),
+            (
+                report("starting", "connecting", &["the relay log is starting"]),
+                PluginState::Critical,
+                "BINRELAY CRITICAL - the relay log is starting",
             ),
         ] {
             assert_eq!(of_report(&found), (state, format!("{text} | {data}")));

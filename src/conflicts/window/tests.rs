@@ -43,6 +43,7 @@ struct Model {
     /// The order of arrivals on their own paths.
     own: Vec<usize>,
     asked: HashMap<usize, u32>,
+    asked_in_order: Vec<usize>,
 }
 
 impl Model {
@@ -63,6 +64,7 @@ impl Model {
             reported: Vec::new(),
             own: Vec::new(),
             asked: HashMap::new(),
+            asked_in_order: Vec::new(),
         }
     }
 
@@ -142,9 +144,11 @@ impl Model {
             self.own.push(id);
         }
         let (executed, asked) = (&self.executed, &mut self.asked);
+        let in_order = &mut self.asked_in_order;
         let pairs = self.window.arrive(arrival, &mut |written| {
             let id = written.begin as usize;
             *asked.entry(id).or_default() += 1;
+            in_order.push(id);
             executed[id].keys.clone()
         });
         for pair in pairs {
@@ -334,7 +338,8 @@ fn keys_are_only_read_where_two_masters_write_at_the_same_time() {
     assert!(model.asked.is_empty());
     model.step(write(1, 2));
     model.step(Step::Read(1));
-    assert_eq!(model.asked.len(), 11);
+    // In the order of the log: backwards, each of them would take a block of its own.
+    assert_eq!(model.asked_in_order, (0..11).collect::<Vec<_>>());
 }
 
 #[test]

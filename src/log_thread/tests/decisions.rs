@@ -272,9 +272,34 @@ fn source_that_has_lost_its_own_transaction_is_refused() {
 }
 
 /// As [`insert`], into a transactional table.
-fn xid_insert(origin: u32, number: u32) -> Vec<Vec<u8>> {
+pub(super) fn xid_insert(origin: u32, number: u32) -> Vec<Vec<u8>> {
     let mut group = insert(origin, number);
     group.pop();
     group.push(make::xid(origin));
     group
+}
+
+/// A ring of three: M2 was killed and has logged a transaction of M0 twice; M1 logs both. That is so in the log's first
+/// file and in the oldest that remains, too, where no file is before it.
+#[test]
+fn repetition_that_a_third_server_has_logged_is_excused_in_the_oldest_file() {
+    for (is_first, again) in [(true, true), (false, true), (true, false)] {
+        let dir = fast_dir();
+        let options = options(dir.path());
+        let mut thread = create_anonymous(&options, Vec::new());
+        if !is_first {
+            thread.start_file().unwrap();
+            std::fs::remove_file(options.log_dir.index_path(1)).unwrap();
+        }
+        let (mut m0, mut m1) = (source(0), source(1));
+        let sent = [xid_insert(80, 1), xid_insert(80, 2)];
+        append_all(&mut thread, &m0.deliver(&sent));
+        append_all(&mut thread, &m1.deliver(&sent));
+        let last = xid_insert(80, if again { 1 } else { 3 });
+        assert_eq!(append_all(&mut thread, &m1.deliver(&[last])), [true]);
+        let ledger = thread.log.ledger();
+        let unsent = thread.merge.own_unsent(0, 80, &ledger).unwrap();
+        let is_excused = thread.merge.excuse_repeated(0, 80, unsent, &ledger);
+        assert_eq!(is_excused, again);
+    }
 }

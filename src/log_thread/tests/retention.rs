@@ -447,3 +447,37 @@ fn files_that_an_edited_list_lacks_are_refused_and_kept() {
     purge::delete_leftovers(&options.log_dir, &found.files, found.log_id).unwrap();
     assert!(files_of(&options).contains_key("relay-bin.000003"));
 }
+
+/// Transactions with the relay's own server_id are dropped: no source ever sends copies of them that need old files.
+/// M0's binlog has some of a retired server, and M1's path has some to be paired from before the relay had this
+/// server_id.
+#[test]
+fn transactions_with_the_own_server_id_keep_no_files() {
+    for was_another in [false, true] {
+        let dir = fast_dir();
+        let options = with_limits(dir.path(), None);
+        let mut log_thread = create_anonymous(
+            &LogOptions {
+                server_id: if was_another { OWN + 1 } else { OWN },
+                ..options.clone()
+            },
+            Vec::new(),
+        );
+        let (mut m1, mut m2) = (source(0), source(1));
+        let is_new = append_all(&mut log_thread, &m1.deliver(&[insert(OWN, 1)]));
+        assert_eq!(is_new, [was_another]);
+        log_thread.commit().unwrap();
+        drop(log_thread);
+        let mut log_thread = resume(&options);
+        for number in 1..=20 {
+            let one = [insert(80, number)];
+            append_all(&mut log_thread, &m1.deliver(&one));
+            append_all(&mut log_thread, &m2.deliver(&one));
+            log_thread.commit().unwrap();
+        }
+        assert!(numbers(&log_thread).len() > 5);
+        enforce(&mut log_thread, later());
+        let left = numbers(&log_thread);
+        assert!(left.len() <= 2, "{left:?}");
+    }
+}

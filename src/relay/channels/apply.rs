@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::{Channel, Channels, log_is};
+use super::{Channel, Channels, Limits, log_is};
 use crate::config::{ChangedSettings, ChannelChanges, SharedFilter, SourceConfig, SourceStart};
 use crate::identity::Executed;
 use crate::position::SourcePosition;
@@ -12,8 +12,13 @@ use crate::receiver::{self, Activity, ContinueFrom, ContinueRequest};
 use crate::relay_log::Condition;
 use crate::sender::{ChangedSources, SourceChange, SourceChangeError};
 
-/// Time limit for finding a new position in a source's binlog.
-const POSITION_LIMIT: Duration = Duration::from_secs(120);
+/// Why a source does not continue at a position.
+enum NotContinued {
+    /// It never will, by this decision.
+    Refused(SourceChangeError),
+    /// It will: the decision is being recorded.
+    Late(SourceChangeError),
+}
 
 impl Channels {
     /// Carries out a statement's change.
@@ -42,8 +47,15 @@ impl Channels {
         filter: SharedFilter,
     ) -> Result<ChangedSources, SourceChangeError> {
         self.check_log()?;
+        let followed = self.channels.iter().map(|channel| &channel.parts.config);
+        let mut following =
+            followed.filter(|one| one.filter.is_shared_with(&self.configured.filter));
+        match following.any(|one| sources.iter().any(|source| source.name == one.name)) {
+            // It has a section of its own now. It must not see new rules of [filter] before it follows its own.
+            true => self.configured.filter = filter,
+            false => self.configured.filter.replace(filter.current()),
+        }
         self.configured.sources = sources;
-        self.configured.filter.replace(filter.current());
         let outcome = self.reconcile().await;
         let followed = self.channels.iter();
         let followed: Vec<_> = followed
@@ -200,8 +212,9 @@ impl Channels {
         let configured = configured.find(|source| source.name.eq_ignore_ascii_case(&name));
         let name = configured.map_or(name, |source| source.name.clone());
         let is_added = configured.is_none();
-        let continues = self.continues_at(known.is_some(), &position);
-        if let Some(position) = position.as_ref().filter(|_| known.is_none() || !continues) {
+        let has_path = known.is_some() || self.has_begun(&name);
+        let continues = position.is_some() && self.continues_at(has_path);
+        if let Some(position) = position.as_ref().filter(|_| !has_path || !continues) {
             settings.start = Some(SourceStart::FilePosition(position.clone()));
         }
         let before = self.configured.changes.clone();
@@ -217,7 +230,8 @@ impl Channels {
         if let Some(position) = position.filter(|_| continues) {
             match self.continue_at(&name, position).await {
                 Ok(lines) => warnings = lines,
-                Err(error) => {
+                Err(NotContinued::Late(error)) => return Err(error),
+                Err(NotContinued::Refused(error)) => {
                     self.commit(before).await?;
                     return Err(error);
                 }
@@ -231,13 +245,24 @@ impl Channels {
         })
     }
 
-    /// Whether a position is a decision that the source continues there: of a source that the log has, and, without
-    /// GTIDs, of one that it does not have yet. Otherwise it is the start of a source.
-    fn continues_at(&self, is_known: bool, position: &Option<SourcePosition>) -> bool {
-        let Some(running) = self.running.as_ref().filter(|_| position.is_some()) else {
+    /// Whether the log has a position of a source with this name, which may have been removed.
+    fn has_begun(&self, name: &str) -> bool {
+        let Some(running) = &self.running else {
             return false;
         };
-        is_known || running.context.log.state().executed == Executed::Anonymous
+        let path = running.context.paths.number_of(name).map(usize::from);
+        let state = running.context.log.state();
+        let progress = path.and_then(|path| state.sources.get(path));
+        progress.is_some_and(|progress| !progress.position.is_unknown())
+    }
+
+    /// Whether a position is a decision that the source continues there: of a source that the log has, and, without
+    /// GTIDs, of one that it does not have yet. Otherwise it is the start of a source.
+    fn continues_at(&self, has_path: bool) -> bool {
+        let Some(running) = &self.running else {
+            return false;
+        };
+        has_path || running.context.log.state().executed == Executed::Anonymous
     }
 
     /// The source continues at another position, as by `binrelay continue`; returns the warnings.
@@ -245,43 +270,76 @@ impl Channels {
         &self,
         name: &str,
         position: SourcePosition,
-    ) -> Result<Vec<String>, SourceChangeError> {
-        let channel = self
-            .find(name)
-            .ok_or_else(|| SourceChangeError::Unknown(name.to_owned()))?;
+    ) -> Result<Vec<String>, NotContinued> {
+        let refused = |error| Err(NotContinued::Refused(error));
+        let Some(channel) = self.find(name) else {
+            return refused(SourceChangeError::Unknown(name.to_owned()));
+        };
         let condition = self
             .running
             .as_ref()
             .map(|running| running.context.log.condition());
         if let Some(condition @ Condition::DiskFull(_)) = condition {
-            return Err(log_is(&condition));
+            return refused(log_is(&condition));
         }
         let (answer, answered) = oneshot::channel();
+        let (wanted, mut withdrawal) = receiver::withdrawable();
         let request = ContinueRequest {
             from: ContinueFrom {
-                at: Some(SourceStart::FilePosition(position)),
+                at: Some(SourceStart::FilePosition(position.clone())),
                 new_history: false,
                 counts_missing: false,
+                skips_missing: false,
             },
             // Nothing is counted.
             counted: oneshot::channel().0,
+            wanted,
             answer,
         };
-        let deciding = async {
-            let sent = channel.parts.deciding.send(request).await;
+        let requests = channel.parts.deciding.clone();
+        let mut deciding = Box::pin(async move {
+            let sent = requests.send(request).await;
             sent.map_err(|_| "the receiver has ended: restart the relay".to_owned())?;
             let answered = answered.await;
             answered.map_err(|_| "the relay is stopping".to_owned())?
+        });
+        let Limits {
+            step,
+            position: limit,
+        } = self.limits;
+        let decided = match tokio::time::timeout(limit, &mut deciding).await {
+            // From here on it cannot happen any more.
+            Err(_) if withdrawal.withdraw() => Err(not_found_in_time(name, &position, limit)),
+            Err(_) => match tokio::time::timeout(step, &mut deciding).await {
+                Err(_) => {
+                    // The receiver waits for the record as long as someone waits for the receiver.
+                    tokio::spawn(deciding);
+                    return Err(NotContinued::Late(not_recorded_yet(name, &position)));
+                }
+                Ok(decided) => decided,
+            },
+            Ok(decided) => decided,
         };
-        match tokio::time::timeout(POSITION_LIMIT, deciding).await {
-            Ok(Ok(text)) => Ok(text.lines().skip(1).map(str::to_owned).collect()),
-            Ok(Err(text)) => Err(SourceChangeError::Refused(text)),
-            Err(_) => Err(SourceChangeError::Refused(format!(
-                "the position was not found within {} s",
-                POSITION_LIMIT.as_secs()
-            ))),
+        match decided {
+            Ok(text) => Ok(text.lines().skip(1).map(str::to_owned).collect()),
+            Err(text) => refused(SourceChangeError::Refused(text)),
         }
     }
+}
+
+fn not_found_in_time(name: &str, position: &SourcePosition, limit: Duration) -> String {
+    format!(
+        "the position was not found within {} s, and nothing was changed: set the other options without LOG_FILE and \
+         LOG_POS, and run binrelay continue {name} --at {position}, which has no time limit",
+        limit.as_secs()
+    )
+}
+
+fn not_recorded_yet(name: &str, position: &SourcePosition) -> SourceChangeError {
+    SourceChangeError::Refused(format!(
+        "source {name} has its other options, and will continue at the position {position} once the relay log has \
+         recorded that: binrelay status shows why the relay log is busy"
+    ))
 }
 
 impl Channel {

@@ -1,6 +1,7 @@
-//! The ways back past a single transaction: one that the source has lost from its binlog, and one that cannot be
-//! aligned.
+//! The ways back past a single transaction: one that the source has lost from its binlog, one that cannot be
+//! aligned, and one that is damaged in the source's binlog.
 
+use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
 use mysql_async::Row;
@@ -117,6 +118,88 @@ async fn unaligned_mysql_56() {
     let message = wait_failed(&topology, "cannot determine whether").await;
     execute(&topology, &advised(&message));
     assert_continues(&mut topology).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "BINRELAY_PROFILE=long"]
+async fn damaged_on_mysql() {
+    damaged(Kind::MySql, Mode::MySqlNoGtids).await;
+    damaged(Kind::MySql56, Mode::MySqlNoGtids).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "BINRELAY_PROFILE=long"]
+async fn damaged_on_mariadb() {
+    damaged(Kind::MariaDb, Mode::MariaDbFilePosition).await;
+    damaged(Kind::MariaDb, Mode::MariaDbSlavePos).await;
+    damaged(Kind::MariaDb105, Mode::MariaDbFilePosition).await;
+    damaged(Kind::MariaDb118, Mode::MariaDbSlavePos).await;
+}
+
+/// An event is damaged on M1's disk after M2 has received it, and before the relay has.
+async fn damaged(kind: Kind, mode: Mode) {
+    let _turn = support::turn();
+    let mut options = TopologyOptions::new(mode, 2); // MIXED.
+    options.master_kind = kind;
+    options.replica_kind = kind;
+    options.replicas = 1;
+    let mut topology = start_with(options).await;
+    let address = through_address(&mut topology).await;
+    insert(&topology.m1, 3).await;
+    topology.settle(60).await;
+    address.move_to(free_port());
+    let is_down = |status: &Value| status["sources"][0]["state"] == "connecting";
+    topology.relay.wait_status("m1 is down", 30, is_down).await;
+    insert(&topology.m1, 1).await;
+    wait_for_rows(&topology.m2, &topology.m1).await;
+    let end = damage_last_statement(&topology.m1).await;
+    insert(&topology.m1, 2).await;
+    wait_for_rows(&topology.replicas[0], &topology.m1).await;
+    address.move_to(topology.m1.port);
+    let message = wait_failed(&topology, "checksum mismatch").await;
+    let command = "run binrelay continue m1 --at FILE:POS with its end";
+    assert!(message.contains(command), "{message}");
+    let done = execute(&topology, &format!("binrelay continue m1 --at {end}"));
+    println!("{kind}, {mode}: {done}");
+    assert_continues(&mut topology).await;
+}
+
+/// Changes a byte of the newest statement in the server's binlog, once its replica has it; returns the end of its
+/// transaction.
+async fn damage_last_statement(master: &Server) -> String {
+    let path = master.log_files().pop().expect("a binlog file");
+    let file = path.file_name().and_then(|name| name.to_str()).unwrap();
+    let mut events = master
+        .rows::<Row>(&format!("SHOW BINLOG EVENTS IN '{file}'"))
+        .await;
+    // MariaDB 11.8 shows 0 as the end of an event within a transaction.
+    let mut next = std::fs::metadata(&path).expect("the binlog").len();
+    let mut end_of = |wanted: &str| loop {
+        let event = events.pop().expect("an event");
+        let info: String = event.get("Info").unwrap();
+        let begin: u64 = event.get("Pos").unwrap();
+        let end = std::mem::replace(&mut next, begin);
+        if info.contains(wanted) {
+            break end;
+        }
+    };
+    let end = end_of("COMMIT");
+    let statement = end_of("INSERT INTO history");
+    // The last byte before the checksum.
+    let at = statement - 5;
+    let binlog = std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(&path);
+    let binlog = binlog.expect("the binlog is opened");
+    let mut byte = [0];
+    binlog
+        .read_exact_at(&mut byte, at)
+        .expect("the byte is read");
+    binlog
+        .write_all_at(&[byte[0] ^ 1], at)
+        .expect("the byte is written");
+    format!("{file}:{end}")
 }
 
 /// The relay reaches M1 by an address of its own from now on.

@@ -44,17 +44,20 @@ impl Path {
         let Some(entry) = entries.find(|entry| entry.record == record) else {
             return false;
         };
-        let from = RecordNumber {
-            file: record.file.saturating_sub(1),
-            record: 0,
+        let is_repeated_since = |file| {
+            let mut is_repeated = false;
+            let mut accept = |before: Delivered| {
+                let is_before = before.record < record;
+                is_repeated = is_before && before.fingerprint.same_content(&entry.fingerprint);
+                is_before && !is_repeated
+            };
+            let read = ledger.read(RecordNumber { file, record: 0 }, origin, &mut accept);
+            read.map(|_| is_repeated)
         };
-        let mut is_repeated = false;
-        let mut accept = |before: Delivered| {
-            let is_before = before.record < record;
-            is_repeated = is_before && before.fingerprint.same_content(&entry.fingerprint);
-            is_before && !is_repeated
-        };
-        ledger.read(from, origin, &mut accept).is_ok() && is_repeated
+        // There need not be a file before it: it is the first one, or that was removed.
+        is_repeated_since(record.file.saturating_sub(1))
+            .or_else(|_| is_repeated_since(record.file))
+            .unwrap_or(false)
     }
 
     /// Whether the origin's own path need not have the entries of the queue.
