@@ -15,7 +15,10 @@ mod held;
 mod last_of;
 mod messages;
 mod missing;
+mod origin_source;
 mod statements;
+#[cfg(test)]
+mod tests;
 
 pub use error::AttachError;
 pub use messages::{
@@ -35,7 +38,7 @@ use tokio::time::{Instant, sleep};
 use self::decide::{Decider, Decision};
 use self::statements::Address;
 use crate::config::SourceConfig;
-use crate::relay_log::RelayLog;
+use crate::relay_log::{LogState, RelayLog, SourceProgress};
 
 /// How long transactions are waited for that the relay is about to receive.
 const WAIT: Duration = Duration::from_secs(10);
@@ -66,6 +69,7 @@ pub struct Adoption {
     log: watch::Receiver<Option<Arc<RelayLog>>>,
     /// One bridge is written at a time: each gets the next number.
     turn: Mutex<()>,
+    wait: Duration,
 }
 
 impl fmt::Debug for Adoption {
@@ -87,6 +91,7 @@ impl Adoption {
             read_sources,
             log,
             turn: Mutex::new(()),
+            wait: WAIT,
         }
     }
 
@@ -114,11 +119,11 @@ impl Adoption {
         let decider = Arc::new(Decider {
             log: log.clone(),
             server_id: options.server_id,
-            source_names: path_names(&options),
+            followed: followed(&options),
             place,
             makes_bridge: request.makes_bridge,
         });
-        let deadline = Instant::now() + WAIT;
+        let deadline = Instant::now() + self.wait;
         let mut boundaries = BTreeSet::new();
         let decision = loop {
             let (deciding, known) = (decider.clone(), boundaries.clone());
@@ -142,7 +147,7 @@ impl Adoption {
             return MissingAnswer::Refused(AttachError::NoLog.to_string());
         };
         let options = self.options();
-        match missing::find(&options, log, path_names(&options), request).await {
+        match missing::find(&options, log, request).await {
             Ok(missing) => MissingAnswer::Found(Box::new(missing)),
             Err(error) => MissingAnswer::Refused(error.to_string()),
         }
@@ -152,13 +157,6 @@ impl Adoption {
         let address = Address::of(&self.options.listen, self.options.user.borrow().as_deref());
         statements::attachment(log, &address, decision)
     }
-}
-
-fn path_names(options: &AdoptionOptions) -> Vec<Arc<str>> {
-    let sources = options.sources.iter();
-    sources
-        .map(|(_, source)| source.name.as_str().into())
-        .collect()
 }
 
 /// The settings of the source with this name.
@@ -172,6 +170,14 @@ fn source<'a>(options: &'a AdoptionOptions, name: &str) -> Result<&'a SourceConf
         })
 }
 
+/// The names of the sources that are followed.
+fn followed(options: &AdoptionOptions) -> Vec<Arc<str>> {
+    let sources = options.sources.iter();
+    sources
+        .map(|(_, source)| source.name.as_str().into())
+        .collect()
+}
+
 fn names(options: &AdoptionOptions) -> String {
     let names: Vec<&str> = options
         .sources
@@ -179,6 +185,15 @@ fn names(options: &AdoptionOptions) -> String {
         .map(|(_, one)| one.name.as_str())
         .collect();
     names.join(", ")
+}
+
+/// What was received on the path with this name; `paths` are the names of all paths, by number
+/// ([`LogPart::path_names`]).
+///
+/// [`LogPart::path_names`]: crate::relay_log::held::LogPart::path_names
+fn progress<'s>(paths: &[Arc<str>], state: &'s LogState, name: &str) -> Option<&'s SourceProgress> {
+    let number = paths.iter().position(|path| **path == *name)?;
+    state.sources.get(number)
 }
 
 /// The server_id of the source, from what was received from it; 0 if nothing was.

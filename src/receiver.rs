@@ -12,7 +12,7 @@
 //!   `dump_position`, `listening`.
 //! - `semi_sync`: acknowledges what is durable to sources that wait for it.
 //! - `before_position`: what precedes a position, for a replica that followed the source.
-//! - `continuing`: an administrator's decision to continue a source at another position.
+//! - `continue_request`, `continuing`: an administrator's decision to continue a source at another position.
 //! - `control`: a second connection, which asks for the source's own end and for privileges.
 //!
 //! Each source has its own receiver; a problem with one does not affect the others.
@@ -24,6 +24,7 @@ mod binlog_check;
 mod changing_filter;
 mod check;
 mod connect;
+mod continue_request;
 mod continuing;
 pub mod control;
 mod damage;
@@ -72,7 +73,7 @@ pub use auto_increment::{AutoIncrement, auto_increment_collision};
 pub use before_position::transactions_before;
 pub use check::{CheckedSource, check_source};
 pub use connect::{keep_offered_tls, read_offered_tls};
-pub use continuing::{ContinueFrom, ContinueRequest};
+pub use continue_request::{ContinueFrom, ContinueRequest};
 pub use error::ReceiverError;
 pub use facts::SourceFacts;
 pub use filter_changes::{announce_filters, remember_filters};

@@ -15,6 +15,7 @@ mod durable_mark;
 mod error;
 pub mod files;
 pub mod held;
+pub mod held_origins;
 pub mod held_paths;
 pub mod index_reader;
 pub mod index_record;

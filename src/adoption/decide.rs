@@ -6,12 +6,14 @@ use std::sync::Arc;
 use super::error::AttachError;
 use super::held::Place;
 use super::last_of::held_up_to;
+use super::origin_source::Sources;
+use super::progress;
 use crate::gtid::{BinlogState, GtidSet};
 use crate::identity::{Executed, Identity, IdentityKind};
 use crate::position::RelayLogPosition;
 use crate::relay_log::bridge::{self, Bridge, ServedFile};
 use crate::relay_log::coordinates::start_for_position;
-use crate::relay_log::held::{Continuation, Held, LogPart, continuation};
+use crate::relay_log::held::{Continuation, Held, LogPart, RecordSet, continuation};
 use crate::relay_log::held_paths::{
     HeldOnPaths, PathPosition, check_paths, held_of_mariadb, held_without_gtids,
 };
@@ -24,8 +26,8 @@ pub(super) struct Decider {
     pub(super) log: Arc<RelayLog>,
     /// The relay's own server_id.
     pub(super) server_id: u32,
-    /// The configured sources' names, by number.
-    pub(super) source_names: Vec<Arc<str>>,
+    /// The names of the sources that are followed.
+    pub(super) followed: Vec<Arc<str>>,
     pub(super) place: Place,
     pub(super) makes_bridge: bool,
 }
@@ -49,6 +51,8 @@ impl Decider {
     pub(super) fn decide(&self, boundaries: &BTreeSet<Arc<str>>) -> Result<Decision, AttachError> {
         let _pin = self.log.pin("binrelay attach or position".to_owned());
         let (part, state) = LogPart::published(&self.log);
+        let none = RecordSet::default();
+        let no_positions = (&[][..], &none);
         match &self.place {
             Place::Gtids(gtids) if self.makes_bridge => {
                 self.check_gtids(&part, &state, gtids)?;
@@ -56,26 +60,36 @@ impl Decider {
             }
             Place::Gtids(gtids) => {
                 check_domains(&part, gtids)?;
-                self.continue_after(&part, &state, Held::Gtids(gtids.clone()), &[])
+                self.continue_after(&part, &state, Held::Gtids(gtids.clone()), no_positions)
             }
             Place::Positions { positions, gtids } => {
                 let Some(gtids) = gtids else {
                     let found = self.held_on_paths(&part, &state, positions, boundaries)?;
                     let ends_sessions = found.ends_sessions;
-                    let decision = self.continue_after(&part, &state, found.held, positions)?;
+                    let decision = self.continue_after(
+                        &part,
+                        &state,
+                        found.held,
+                        (positions, &found.sent_later),
+                    )?;
                     check_sessions(&part, &decision, ends_sessions)?;
                     return Ok(decision);
                 };
-                self.continue_after(&part, &state, Held::Gtids(gtids.clone()), positions)
+                self.continue_after(
+                    &part,
+                    &state,
+                    Held::Gtids(gtids.clone()),
+                    (positions, &none),
+                )
             }
             Place::LastGtids(gtids) => {
                 check_servers(&part, gtids)?;
                 let held = Held::Gtids(Executed::MariaDb(gtids.clone()));
-                self.continue_after(&part, &state, held, &[])
+                self.continue_after(&part, &state, held, no_positions)
             }
             Place::LastTransactions(ends) => {
                 let held = Held::Records(held_up_to(&part, ends)?);
-                self.continue_after(&part, &state, held, &[])
+                self.continue_after(&part, &state, held, no_positions)
             }
         }
     }
@@ -87,14 +101,13 @@ impl Decider {
         positions: &[PathPosition],
         boundaries: &BTreeSet<Arc<str>>,
     ) -> Result<HeldOnPaths, AttachError> {
+        let paths = part.path_names()?;
         for position in positions {
-            self.check_received(state, position)?;
+            check_received(&paths, state, position)?;
         }
         check_paths(part, positions)?;
         let found = match state.executed.kind() {
-            IdentityKind::Anonymous => {
-                held_without_gtids(part, &self.source_names, self.server_id, positions)?
-            }
+            IdentityKind::Anonymous => held_without_gtids(part, &paths, self.server_id, positions)?,
             IdentityKind::MariaDb | IdentityKind::MySql => held_of_mariadb(part, positions)?,
         };
         for position in positions {
@@ -108,30 +121,6 @@ impl Decider {
             }
         }
         Ok(found)
-    }
-
-    fn check_received(&self, state: &LogState, position: &PathPosition) -> Result<(), AttachError> {
-        let mut names = self.source_names.iter();
-        let number = names.position(|name| *name == position.source);
-        let progress = number.and_then(|number| state.sources.get(number));
-        let received = progress.map(|progress| progress.position.clone());
-        let received = received.unwrap_or_default();
-        let (source_name, at) = (position.source.clone(), position.at.clone());
-        if received.is_unknown() || received.precedes(&at) {
-            return Err(AttachError::Beyond {
-                source_name,
-                at,
-                received,
-            });
-        }
-        if at == received || at.precedes(&received) {
-            return Ok(());
-        }
-        Err(AttachError::OtherBinlog {
-            source_name,
-            at,
-            received,
-        })
     }
 
     /// By GTID: whether the log has what the replica needs next.
@@ -157,7 +146,7 @@ impl Decider {
         part: &LogPart<'_>,
         state: &LogState,
         held: Held,
-        positions: &[PathPosition],
+        (positions, sent_later): (&[PathPosition], &RecordSet),
     ) -> Result<Decision, AttachError> {
         if let Held::Gtids(gtids) = &held {
             if part.has_new_history()? {
@@ -167,11 +156,11 @@ impl Decider {
             check_delivered(state, gtids)?;
         }
         let paths: Vec<&str> = positions.iter().map(|position| &*position.source).collect();
-        let found = continuation(part, &held, &paths)?;
+        let found = continuation(part, &held, &paths, sent_later)?;
         if found.again > 0 {
             return Err(AttachError::RepeatedGtids(found.again));
         }
-        self.check_copies(state, &found, positions)?;
+        self.check_origins(part, state, &found, &paths)?;
         if found.missing == 0 {
             return Ok(Decision::At {
                 file: ServedFile::Log(found.from.file),
@@ -193,6 +182,52 @@ impl Decider {
             missing,
             from: found.from,
         })
+    }
+
+    /// The binlog of a source that does not log what it replicates, or not always, does not show what it has of other
+    /// servers, whether these are still followed or not.
+    fn check_origins(
+        &self,
+        part: &LogPart<'_>,
+        state: &LogState,
+        found: &Continuation,
+        given: &[&str],
+    ) -> Result<(), AttachError> {
+        let Some(first) = given.first() else {
+            return Ok(());
+        };
+        let paths = part.path_names()?;
+        let sources = Sources {
+            paths: &paths,
+            followed: &self.followed,
+            given,
+        };
+        for (server_id, origin) in &found.origins {
+            let mut named = given
+                .iter()
+                .filter_map(|name| progress(&paths, state, name));
+            let is_own = named.any(|progress| progress.server_id == *server_id);
+            let has_copies = origin.held > 0 || found.on_paths.contains(server_id);
+            let source_name = (*first).to_owned();
+            let deciding = sources.of_origin(state, *server_id, &origin.delivered_by);
+            if origin.unknown > 0 {
+                return Err(AttachError::Gap {
+                    source_name,
+                    server_id: *server_id,
+                    count: origin.unknown,
+                    deciding,
+                });
+            }
+            if !is_own && !has_copies {
+                return Err(AttachError::NoCopies {
+                    source_name,
+                    server_id: *server_id,
+                    count: origin.count,
+                    deciding,
+                });
+            }
+        }
+        Ok(())
     }
 
     fn write_bridge(
@@ -219,34 +254,32 @@ impl Decider {
         );
         Ok(bridge)
     }
+}
 
-    /// A source that does not log what it replicates shows nothing of the other sources.
-    fn check_copies(
-        &self,
-        state: &LogState,
-        found: &Continuation,
-        positions: &[PathPosition],
-    ) -> Result<(), AttachError> {
-        let Some(first) = positions.first() else {
-            return Ok(());
-        };
-        let is_named = |name: &Arc<str>| positions.iter().any(|position| position.source == *name);
-        for (name, progress) in self.source_names.iter().zip(&state.sources) {
-            let server_id = progress.server_id;
-            let known = found.origins.get(&server_id).copied();
-            let (count, held) = known.unwrap_or_default();
-            let has_copies = held > 0 || found.on_paths.contains(&server_id);
-            if !is_named(name) && count > 0 && !has_copies {
-                return Err(AttachError::NoCopies {
-                    source_name: first.source.to_string(),
-                    other: name.clone(),
-                    server_id,
-                    count,
-                });
-            }
-        }
-        Ok(())
+fn check_received(
+    paths: &[Arc<str>],
+    state: &LogState,
+    position: &PathPosition,
+) -> Result<(), AttachError> {
+    let received = progress(paths, state, &position.source);
+    let received = received.map(|progress| progress.position.clone());
+    let received = received.unwrap_or_default();
+    let (source_name, at) = (position.source.clone(), position.at.clone());
+    if received.is_unknown() || received.precedes(&at) {
+        return Err(AttachError::Beyond {
+            source_name,
+            at,
+            received,
+        });
     }
+    if at == received || at.precedes(&received) {
+        return Ok(());
+    }
+    Err(AttachError::OtherBinlog {
+        source_name,
+        at,
+        received,
+    })
 }
 
 /// A replica whose former source would still have dropped temporary tables of a killed master must read the

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::origin_source::OriginSource;
 use crate::position::SourcePosition;
 use crate::relay_log::LogError;
 use crate::relay_log::coordinates::PositionError;
@@ -108,20 +109,37 @@ pub enum AttachError {
     },
     /// The source does not log what it replicates.
     #[error(
-        "the binlog of {source_name} has none of the {count} transactions of {other} (server_id \
-         {server_id}) that the relay log has: {source_name} does not log what it replicates \
-         (log_slave_updates), or does not replicate from {other}; give the coordinates of {other} \
-         as well"
+        "the binlog of {source_name} does not show what it has of the {count} transactions of server_id {server_id} \
+         ({other}) in the relay log: {source_name} does not log what it replicates (log_slave_updates), or did not, \
+         or does not replicate them; {deciding}",
+        other = deciding.name
     )]
     NoCopies {
         /// The source whose coordinates are given.
         source_name: String,
-        /// The other source.
-        other: Arc<str>,
-        /// Its server_id.
+        /// The other server.
         server_id: u32,
         /// Its transactions in the log.
         count: u64,
+        /// Whose coordinates are needed.
+        deciding: OriginSource,
+    },
+    /// The source has not always logged what it replicates.
+    #[error(
+        "the binlog of {source_name} has later transactions of server_id {server_id} ({other}) than {count} that it \
+         lacks: it did not always log what it replicates (log_slave_updates), or it filters or skips transactions, so \
+         its position does not show whether the replica has them; {deciding}",
+        other = deciding.name
+    )]
+    Gap {
+        /// The source whose coordinates are given.
+        source_name: String,
+        /// The other server.
+        server_id: u32,
+        /// Those that are missing in the binlog.
+        count: u64,
+        /// Whose coordinates are needed.
+        deciding: OriginSource,
     },
     /// Temporary tables of a killed master's sessions would remain on the replica.
     #[error(
@@ -229,6 +247,7 @@ impl AttachError {
             AttachError::Beyond { .. }
                 | AttachError::NotReceived { .. }
                 | AttachError::NoCopies { .. }
+                | AttachError::Gap { .. }
                 | AttachError::LastNotFound { .. }
                 | AttachError::Start(PositionError::NotFound(_))
         )

@@ -37,11 +37,10 @@ use crate::relay_log::held::LogPart;
 use crate::relay_log::held_paths::PathPosition;
 use crate::relay_log::{LogState, RelayLog};
 
-/// Finds what the source lacks. `names` are the sources' names, by number.
+/// Finds what the source lacks.
 pub(super) async fn find(
     options: &AdoptionOptions,
     log: Arc<RelayLog>,
-    names: Vec<Arc<str>>,
     request: MissingRequest,
 ) -> Result<Missing, MissingError> {
     let config = source(options, &request.source)?;
@@ -67,7 +66,7 @@ pub(super) async fn find(
     let finder = Arc::new(Finder {
         question: Question {
             source: request.source.as_str().into(),
-            names,
+            followed: super::followed(options),
             relay_server_id: options.server_id,
             asked,
             by_hand,
@@ -307,7 +306,7 @@ impl Finder {
             version: asked.map_or(self.log.server_version(), |asked| &*asked.settings.version),
             slave_pos: asked.and_then(|asked| asked.replication.slave_pos.as_ref()),
             is_filtered: self.has_filter || listing.filtered + listing.altered > 0,
-            names: &self.question.names,
+            followed: &self.question.followed,
             part,
             state,
             known,

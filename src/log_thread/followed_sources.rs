@@ -73,7 +73,7 @@ impl LogThread {
         Ok(())
     }
 
-    /// Without GTIDs: forgets where a removed source was if it was still read up to its start, because nobody knows
+    /// Without GTIDs: forgets where a removed source was if it was still read up to its start, because no one knows
     /// the start any more: if the source were followed from there, what precedes its start would be new.
     fn forget_read_back(&mut self, source: u16) -> Result<(), LogError> {
         let progress = self.log.progress(source);

@@ -285,7 +285,7 @@ impl Pairing {
     }
 
     /// Records that a transaction of `origin` arrives, which may be one that precedes another
-    /// path's first file. Returns whether it was. It begins no queue: nobody else may have delivered any of the
+    /// path's first file. Returns whether it was. It begins no queue: no one else may have delivered any of the
     /// origin, as of the relay's own server_id, and a queue that is never read keeps all later files.
     pub fn pass_before(&mut self, path: u16, origin: u32) -> bool {
         let Some(path) = self.paths.get_mut(&(path, origin)) else {

@@ -12,6 +12,7 @@
 use tokio::sync::oneshot;
 
 use super::connect::{connect, within};
+use super::continue_request::ContinueFrom;
 use super::error::ReceiverError;
 use super::facts::SourceFacts;
 use super::first_contact::{FirstContact, explore};
@@ -29,34 +30,6 @@ use crate::identity::{Executed, IdentityKind};
 use crate::log_thread::{Continuation, DeliveredChange, OwnExcused, Queued, SourceCounters};
 use crate::relay_log::{LogError, SourceProgress, removed_until, was_recorded};
 use crate::utc;
-
-/// Where a source continues.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ContinueFrom {
-    /// The position; `None` is where it was.
-    pub at: Option<SourceStart>,
-    /// Whether its changed history is accepted.
-    pub new_history: bool,
-    /// MySQL: whether GTIDs before the position that the log lacks count as delivered; it is refused otherwise.
-    pub counts_missing: bool,
-    /// MariaDB: whether transactions before the position that the log lacks are skipped; it is refused otherwise.
-    pub skips_missing: bool,
-}
-
-/// A decision, and where its result is awaited.
-#[derive(Debug)]
-pub struct ContinueRequest {
-    /// Where to continue.
-    pub from: ContinueFrom,
-    /// Used once GTIDs count as delivered that the log lacks; else dropped. That happens also when no one waits for
-    /// the result any more, or when the decision fails afterwards. Replicas are only refused for lack of these GTIDs
-    /// when they connect: those that are connected must do it again.
-    pub counted: oneshot::Sender<()>,
-    /// Whether the decision ends, while it is verified, when no one waits for `answer` any more.
-    pub wanted: Wanted,
-    /// The result, as text: what was decided, or why it is refused.
-    pub answer: oneshot::Sender<Result<String, String>>,
-}
 
 /// Carries out a decision; returns what was decided. `counted` and `wanted` are those of [`ContinueRequest`].
 ///

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use rand::Rng;
 use tokio::sync::{mpsc, watch};
 
-use super::continuing::{ContinueRequest, continue_source};
+use super::continue_request::ContinueRequest;
+use super::continuing::continue_source;
 use super::damage::Damage;
 use super::error::ReceiverError;
 use super::follow;

@@ -5,10 +5,13 @@
 //! log, some transactions that follow others that it lacks. Only when the transactions that it has
 //! are the first ones of the log is there a position at which it can start.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::error::LogError;
 use super::files::LogDir;
+use super::held_origins::Origin;
 use super::index_reader::{IndexReader, NumberedRecord};
 use super::index_record::{Record, Recorded, Step};
 use super::published::{LogState, RelayLog};
@@ -136,6 +139,27 @@ impl<'a> LogPart<'a> {
 }
 
 impl LogPart<'_> {
+    /// The names of the paths by number, as in [`LogState::sources`], also of those whose sources are no longer
+    /// followed; an empty name where nothing was received. A list of the sources that are followed is not in this
+    /// order once one was removed or added.
+    ///
+    /// # Errors
+    /// When the newest index cannot be read.
+    pub fn path_names(&self) -> Result<Vec<Arc<str>>, LogError> {
+        let mut index = IndexReader::open(&self.log_dir.index_path(self.end.file))?;
+        // It defines each source at the latest where the source sends something. The head has those before.
+        while next_record(&mut index, true)?.is_some() {}
+        let mut names: Vec<Arc<str>> = Vec::new();
+        for (number, name) in index.source_names() {
+            let number = usize::from(number);
+            names.resize(names.len().max(number + 1), Arc::from(""));
+            if let Some(known) = names.get_mut(number) {
+                *known = String::from_utf8_lossy(name).into();
+            }
+        }
+        Ok(names)
+    }
+
     /// Passes all steps up to the published end to `accept`, in order. Those in the heads of indexes
     /// are passed on only from the first file's.
     ///
@@ -273,14 +297,15 @@ pub struct Continuation {
     pub missing_len: u64,
     /// Transactions whose GTID was delivered before: whether the replica has them is not known.
     pub again: u64,
-    /// By server_id: transactions in the log, and how many of them the replica has.
-    pub origins: BTreeMap<u32, (u64, u64)>,
-    /// The origins of all transactions on the paths that were asked about.
+    /// By server_id: the transactions in the log that began there.
+    pub origins: BTreeMap<u32, Origin>,
+    /// The origins that the paths which were asked about have logged again: with GTIDs, those of which they have
+    /// sent the log's first transaction, or one before it.
     pub on_paths: BTreeSet<u32>,
 }
 
 /// Finds where a replica that has `held` can continue. `paths` are names of sources, whose origins
-/// are collected.
+/// are collected; without GTIDs, `sent_later` are the transactions that they have sent after the replica's position.
 ///
 /// # Errors
 /// When an index cannot be read.
@@ -288,6 +313,7 @@ pub fn continuation(
     part: &LogPart<'_>,
     held: &Held,
     paths: &[&str],
+    sent_later: &RecordSet,
 ) -> Result<Continuation, LogError> {
     let first = part.files.first().copied().unwrap_or(1);
     let mut found = Continuation {
@@ -309,15 +335,24 @@ pub fn continuation(
         let Some(logged) = &visited.logged else {
             return Ok(());
         };
-        let (all, of_replica) = found.origins.entry(logged.server_id).or_default();
-        *all += 1;
+        let origin = match found.origins.entry(logged.server_id) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                let delivered_by = visited.index.name_of(visited.step)?;
+                new.insert(Origin::new(logged.identity, delivered_by))
+            }
+        };
+        origin.count += 1;
         found.again += u64::from(logged.is_again);
         if !held.has(logged) {
+            if matches!(held, Held::Records(_)) {
+                note_lacking(origin, visited, logged, sent_later)?;
+            }
             lacking += 1;
             lacking_len += logged.end - logged.begin;
             return Ok(());
         }
-        *of_replica += 1;
+        origin.note_held();
         found.missing += std::mem::take(&mut lacking);
         found.missing_len += std::mem::take(&mut lacking_len);
         found.from = RelayLogPosition {
@@ -327,6 +362,28 @@ pub fn continuation(
         Ok(())
     })?;
     Ok(found)
+}
+
+/// Without GTIDs. A possible repetition need not be on another path, and an empty transaction changes nothing.
+fn note_lacking(
+    origin: &mut Origin,
+    visited: &Visited<'_>,
+    logged: &Logged,
+    sent_later: &RecordSet,
+) -> Result<(), LogError> {
+    let may_be_repetition = matches!(
+        visited.record,
+        Record::Transaction {
+            may_be_repetition: true,
+            ..
+        }
+    );
+    if sent_later.contains(logged.record) {
+        origin.note_sent_later();
+    } else if !may_be_repetition && !logged.emptied {
+        origin.note_unsent(visited.index.name_of(visited.step)?);
+    }
+    Ok(())
 }
 
 fn note_origin(
@@ -339,7 +396,14 @@ fn note_origin(
         return Ok(());
     }
     let name = visited.index.name_of(visited.step)?;
-    if paths.iter().any(|path| **path == *name) {
+    let is_from_first_on = match found.origins.get(&transaction.server_id) {
+        None => true,
+        Some(origin) => match origin.first {
+            Identity::Anonymous(_) => true,
+            first => visited.index.identity(transaction)? == first,
+        },
+    };
+    if is_from_first_on && paths.iter().any(|path| **path == *name) {
         found.on_paths.insert(transaction.server_id);
     }
     Ok(())

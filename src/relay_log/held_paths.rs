@@ -31,6 +31,8 @@ pub struct PathPosition {
 pub struct HeldOnPaths {
     /// The transactions.
     pub held: Held,
+    /// Without GTIDs: those that the paths have sent after the positions.
+    pub sent_later: RecordSet,
     /// By source: whether its position is certainly between two transactions.
     pub at_boundary: BTreeMap<Arc<str>, bool>,
     /// A source that has dropped temporary tables of another server's ended sessions after its position.
@@ -290,6 +292,7 @@ pub fn held_without_gtids(
         ends_sessions: ending.map(|path| path.position.source.clone()),
         at_boundary: boundaries(paths)?,
         held: Held::Records(replay.held),
+        sent_later: replay.sent_later,
     })
 }
 
@@ -360,6 +363,7 @@ fn can_begin(head: &[Record], first: u64, file: u64, asked: &[Option<u16>]) -> b
 #[derive(Default)]
 struct Replay {
     held: RecordSet,
+    sent_later: RecordSet,
     /// Transactions before the start of a path.
     before_start: RecordSet,
     /// Records of transactions before a start, of which another path has sent a copy after its
@@ -387,10 +391,12 @@ impl Replay {
                 self.held.insert(at);
             }
             (Record::BeforeStart { .. }, _) => path.start_after.clone_from(&path.last),
+            (Record::Transaction { .. }, _) => self.sent_later.insert(at),
             (Record::Copy { .. }, Some(paired)) if is_up_to => self.held.insert(paired),
             (Record::Copy { .. }, Some(paired)) if self.before_start.contains(paired) => {
                 self.late.push((paired, path.position.source.clone()));
             }
+            (Record::Copy { .. }, Some(paired)) => self.sent_later.insert(paired),
             // The relay log ends these tables itself.
             (Record::Ignored { is_cleanup, .. }, _) if *is_cleanup => {
                 path.ended_after += u64::from(!is_up_to);
@@ -430,5 +436,6 @@ pub fn held_of_mariadb(
         ends_sessions: None,
         at_boundary: boundaries(paths)?,
         held: Held::Gtids(Executed::MariaDb(state)),
+        sent_later: RecordSet::default(),
     })
 }

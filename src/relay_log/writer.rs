@@ -42,8 +42,6 @@ use super::ledger::IndexLedger;
 use super::names::Names;
 use super::published::{LogState, RelayLog, SourceProgress};
 use super::reserve::Reserve;
-use super::retention::Retention;
-use super::retention::known_replicas::KnownReplicas;
 use crate::binlog::{FormatDescription, rotate};
 use crate::config::SyncPolicy;
 use crate::flavor::Flavor;
@@ -130,7 +128,7 @@ impl Writer {
         let source_formats = vec![None; state.sources.len()];
         let sources = Sources::new(state.sources.clone(), options.log_dir.list_path());
         let version = format.server_version.clone();
-        let shared = (open_retention(&options)?, reserve);
+        let shared = (options.open_retention()?, reserve);
         let log = RelayLog::new(options.log_dir.clone(), version, state, end, shared);
         let mark = DurableMark::open(&options.log_dir)?;
         let disk = Disk {
@@ -492,12 +490,4 @@ fn written(tail: &Tail, index: &IndexTail) -> OnDisk {
         log: tail.written,
         records: index.written_records(),
     }
-}
-
-/// The replicas that were known before, and the limits.
-fn open_retention(options: &LogOptions) -> Result<Retention, LogError> {
-    let path = options.log_dir.replicas_path();
-    let replicas = KnownReplicas::open(path.clone());
-    let replicas = replicas.map_err(|cause| LogError::io("read", &path, cause))?;
-    Ok(Retention::new(options.retention, replicas))
 }

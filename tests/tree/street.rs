@@ -15,7 +15,9 @@ const TESTS: &[(&str, &str)] = &[
     ("log_thread", "flavor config data_file filter"),
     ("sender", "filter log_thread"),
     ("inspect", "config filter log_thread"),
+    ("adoption", "log_thread transaction"),
     ("conflicts", "gtid"),
+    ("relay", "binlog flavor transaction"),
 ];
 
 /// The one-way street: a module and what it may import, each line only from lines above it, so

@@ -85,12 +85,13 @@ pub(in crate::adoption) enum MissingError {
     /// The source does not log what it replicates.
     #[error(
         "{source_name} does not log what it replicates (log_slave_updates), so its binlog does not show \
-         what it has of {others}; give up to where it has applied that binlog with --replica-of{offer}"
+         what it has of {others}; give up to where it has applied that binlog with --replica-of{offer}{removed}"
     )]
     NoUpdates {
         source_name: String,
         others: String,
         offer: String,
+        removed: String,
     },
     /// The binlog of the source has gaps.
     #[error(

@@ -7,6 +7,7 @@ use super::listing::Listing;
 use super::messages::{MissingRequest, Rescue};
 use super::source_has::Known;
 use crate::adoption::error::AttachError;
+use crate::adoption::progress;
 use crate::adoption::statements::{Address, Words};
 use crate::binlog::format_description::version_numbers;
 use crate::flavor::Flavor;
@@ -36,8 +37,8 @@ pub(super) struct Writing<'a> {
     /// Whether a filter kept something from the log that the source lacks, or may have: then it does not have
     /// everything up to the position of another source.
     pub(super) is_filtered: bool,
-    /// The sources' names, by number.
-    pub(super) names: &'a [Arc<str>],
+    /// The names of the sources that are followed.
+    pub(super) followed: &'a [Arc<str>],
     pub(super) part: &'a LogPart<'a>,
     pub(super) state: &'a LogState,
     pub(super) known: &'a Known,
@@ -84,7 +85,7 @@ impl Writing<'_> {
             command: self.command(&path),
             after_statements: self.after_statements(),
             after_command: self.after_command(listing),
-            before_following: self.positions(),
+            before_following: self.positions()?,
             path,
             file,
             end_position: end,
@@ -201,17 +202,17 @@ impl Writing<'_> {
 
     /// Where the other sources' binlogs are continued by file and position: the source then has everything that
     /// the relay has received from them. Not so with a filter: it would skip what the filter has dropped.
-    fn positions(&self) -> Vec<String> {
+    fn positions(&self) -> Result<Vec<String>, MissingError> {
         if self.kind() == IdentityKind::MySql {
-            return Vec::new();
+            return Ok(Vec::new());
         }
         if self.is_filtered {
             let source = &self.request.source;
-            return vec![format!(
+            return Ok(vec![format!(
                 "-- No position is printed for the return of another source: {source} would skip forever what the \
                  relay's filter has dropped or changed. If a lost server returns, compare the data, and rebuild \
                  one of the two"
-            )];
+            )]);
         }
         let word = match self.words() {
             Words::Master => "MASTER",
@@ -221,20 +222,21 @@ impl Writing<'_> {
             Words::Master => "CHANGE MASTER TO",
             Words::Source => "CHANGE REPLICATION SOURCE TO",
         };
-        let sources = self.names.iter().zip(&self.state.sources);
-        let others = sources.filter(|(name, progress)| {
-            ***name != *self.request.source && !progress.position.is_unknown()
+        let paths = self.part.path_names()?;
+        let others = self.followed.iter();
+        let others = others.filter(|name| ***name != *self.request.source);
+        let positions = others.filter_map(|name| {
+            let progress = progress(&paths, self.state, name)?;
+            let (at, server_id) = (&progress.position, progress.server_id);
+            let source = &self.request.source;
+            (!at.is_unknown()).then(|| {
+                format!(
+                    "-- If {name} (server_id {server_id}) returns with its binlog, {source} has it up to here, and \
+                     follows it by file and position from there: {statement} {word}_LOG_FILE='{}', {word}_LOG_POS={};",
+                    at.file, at.offset,
+                )
+            })
         });
-        let positions = others.map(|(name, progress)| {
-            let at = &progress.position;
-            format!(
-                "-- If {name} returns with its binlog, {source} has it up to here, and follows it by file and \
-                 position from there: {statement} {word}_LOG_FILE='{}', {word}_LOG_POS={};",
-                at.file,
-                at.offset,
-                source = self.request.source,
-            )
-        });
-        positions.collect()
+        Ok(positions.collect())
     }
 }

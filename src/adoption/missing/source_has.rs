@@ -6,6 +6,8 @@ use std::sync::Arc;
 use super::asked::Asked;
 use super::error::MissingError;
 use crate::adoption::error::AttachError;
+use crate::adoption::origin_source::Sources;
+use crate::adoption::progress;
 use crate::gtid::{BinlogState, GtidSet};
 use crate::identity::{Executed, Identity, IdentityKind};
 use crate::position::SourcePosition;
@@ -25,8 +27,8 @@ pub(super) struct ByHand {
 #[derive(Debug)]
 pub(super) struct Question {
     pub(super) source: Arc<str>,
-    /// The sources' names, by number.
-    pub(super) names: Vec<Arc<str>>,
+    /// The names of the sources that are followed.
+    pub(super) followed: Vec<Arc<str>>,
     pub(super) relay_server_id: u32,
     /// The source's answers, or why there are none.
     pub(super) asked: Result<Asked, String>,
@@ -129,7 +131,8 @@ impl Question {
         let (gtids, server_id, logs_updates, based_on) = match (&self.by_hand.has, &self.asked) {
             (Some(Executed::MariaDb(given)), _) => (
                 given.clone(),
-                self.progress(state).map(|progress| progress.server_id),
+                progress(&part.path_names()?, state, &self.source)
+                    .map(|progress| progress.server_id),
                 true,
                 "the GTIDs that were given with --has".to_owned(),
             ),
@@ -226,19 +229,15 @@ impl Question {
         Ok(())
     }
 
-    fn progress<'s>(&self, state: &'s LogState) -> Option<&'s SourceProgress> {
-        let number = self.names.iter().position(|name| *name == self.source)?;
-        state.sources.get(number)
-    }
-
     fn without_gtids(&self, part: &LogPart<'_>, state: &LogState) -> Result<Known, MissingError> {
-        let progress = self.progress(state);
-        let progress = progress.filter(|progress| !progress.position.is_unknown());
-        let progress = progress.ok_or_else(|| MissingError::NothingReceived(self.source_name()))?;
-        let received = &progress.position;
+        let paths = part.path_names()?;
+        let own = progress(&paths, state, &self.source);
+        let own = own.filter(|own| !own.position.is_unknown());
+        let own = own.ok_or_else(|| MissingError::NothingReceived(self.source_name()))?;
+        let received = &own.position;
         let mut based_on = match &self.asked {
             Ok(asked) => {
-                self.check_end(asked, progress)?;
+                self.check_end(asked, own)?;
                 format!(
                     "the binlog of {}, which was received to its end",
                     self.source
@@ -256,10 +255,9 @@ impl Question {
         }];
         positions.extend(self.by_hand.replica_of.iter().cloned());
         check_paths(part, &positions)?;
-        let found = held_without_gtids(part, &self.names, self.relay_server_id, &positions)?;
+        let found = held_without_gtids(part, &paths, self.relay_server_id, &positions)?;
         for PathPosition { source, at } in &self.by_hand.replica_of {
-            let number = self.names.iter().position(|name| name == source);
-            let other = number.and_then(|number| state.sources.get(number));
+            let other = progress(&paths, state, source);
             // After everything that was received there is no known boundary, but nothing of the log either.
             let is_beyond = other.is_some_and(|other| other.position.precedes(at));
             if !is_beyond && found.at_boundary.get(source) != Some(&true) {
@@ -270,11 +268,11 @@ impl Question {
             }
             based_on.push_str(&format!(", and the binlog of {source}, applied up to {at}"));
         }
-        self.check_updates(part, state, progress.server_id)?;
+        self.check_updates(part, state, own.server_id)?;
         Ok(Known {
             held: found.held,
             executed: Executed::Anonymous,
-            server_id: Some(progress.server_id),
+            server_id: Some(own.server_id),
             based_on,
             lost: None,
         })
@@ -330,25 +328,38 @@ impl Question {
         if others.is_empty() {
             return Ok(());
         }
-        let names: Vec<&str> = others.iter().map(|other| &*other.name).collect();
+        let mut names: Vec<&str> = others.iter().map(|other| &*other.name).collect();
+        names.dedup();
+        let is_removed = |name: &&str| !self.followed.iter().any(|one| **one == **name);
+        let removed: Vec<&str> = names.iter().copied().filter(is_removed).collect();
         Err(MissingError::NoUpdates {
             source_name: self.source_name(),
             others: names.join(", "),
             offer: self.offer(),
+            removed: match removed.is_empty() {
+                true => String::new(),
+                false => format!(
+                    "; not a source now, and must be added again for that: {}",
+                    removed.join(", ")
+                ),
+            },
         })
     }
 
-    /// The other sources that have executed transactions of the log.
+    /// The other servers that have executed transactions of the log, also those that are no longer followed.
     fn others(
         &self,
         part: &LogPart<'_>,
         state: &LogState,
         own: u32,
     ) -> Result<Vec<Other>, MissingError> {
-        let (mut origins, mut on_path) = (BTreeSet::new(), BTreeSet::new());
+        let (mut origins, mut on_path) = (BTreeMap::new(), BTreeSet::new());
         part.visit::<LogError>(&mut |visited| {
-            if let Some(logged) = &visited.logged {
-                origins.insert(logged.server_id);
+            if let Some(logged) = &visited.logged
+                && !origins.contains_key(&logged.server_id)
+            {
+                let delivered_by = visited.index.name_of(visited.step)?;
+                origins.insert(logged.server_id, delivered_by);
             }
             if let Some(transaction) = visited.record.transaction()
                 && !on_path.contains(&transaction.server_id)
@@ -358,18 +369,21 @@ impl Question {
             }
             Ok(())
         })?;
-        let all = self.names.iter().zip(&state.sources);
-        let others = all.filter(|(name, progress)| {
-            **name != self.source
-                && progress.server_id != own
-                && origins.contains(&progress.server_id)
+        let paths = part.path_names()?;
+        let given = [&*self.source];
+        let sources = Sources {
+            paths: &paths,
+            followed: &self.followed,
+            given: &given,
+        };
+        let others = origins.iter().filter(|(server_id, _)| **server_id != own);
+        let others = others.map(|(server_id, delivered_by)| Other {
+            name: sources.of_origin(state, *server_id, delivered_by).name,
+            server_id: *server_id,
+            is_on_path: on_path.contains(server_id),
         });
-        let others = others.map(|(name, progress)| Other {
-            name: name.clone(),
-            server_id: progress.server_id,
-            is_on_path: on_path.contains(&progress.server_id),
-        });
-        Ok(others.collect())
+        // Of what only its own path has delivered, no other source shows anything.
+        Ok(others.filter(|other| other.name != self.source).collect())
     }
 
     /// The servers that the source replicates from, as far as it shows them.

@@ -19,7 +19,7 @@ use crate::binlog::{EventType, Opener};
 use crate::gtid::Gtid;
 use crate::position::RelayLogPosition;
 use crate::relay_log::bridge::{self, ServedFile};
-use crate::relay_log::held::{Continuation, Held, LogPart, Logged, continuation};
+use crate::relay_log::held::{Continuation, Held, LogPart, Logged, RecordSet, continuation};
 use crate::relay_log::held_paths::{
     HeldOnPaths, PathError, PathPosition, held_of_mariadb, held_without_gtids,
 };
@@ -172,7 +172,7 @@ impl Pair {
     }
 
     /// What the replica has: the first `count` transactions of master 0.
-    fn held(&self, part: &LogPart<'_>, count: usize) -> Held {
+    fn held(&self, part: &LogPart<'_>, count: usize) -> (Held, RecordSet) {
         let position = PathPosition {
             source: "m0".into(),
             at: self.ends[0][count - 1].clone(),
@@ -181,18 +181,20 @@ impl Pair {
         let names = &self.options.source_names;
         match self.kind {
             Kind::Anonymous => {
-                held_without_gtids(part, names, OWN, &positions)
-                    .unwrap()
-                    .held
+                let found = held_without_gtids(part, names, OWN, &positions).unwrap();
+                (found.held, found.sent_later)
             }
-            Kind::MariaDb => held_of_mariadb(part, &positions).unwrap().held,
+            Kind::MariaDb => (
+                held_of_mariadb(part, &positions).unwrap().held,
+                RecordSet::default(),
+            ),
             Kind::MySql => {
                 let mut held = Executed::empty(Flavor::MySql);
                 for (master, number) in &self.binlogs[0][..count] {
                     let Gtid { sid, .. } = gtid(80 + *master as u8, "", 1);
                     held.record(&Identity::MySql(Gtid { sid, gno: *number }));
                 }
-                Held::Gtids(held)
+                (Held::Gtids(held), RecordSet::default())
             }
         }
     }
@@ -206,8 +208,9 @@ impl Pair {
             files: log.state().files.clone(),
             end: log.published(),
         };
-        let held = self.held(&part, count);
-        let found = continuation(&part, &held, &["m0"]).unwrap();
+        let (held, sent_later) = self.held(&part, count);
+        let found = continuation(&part, &held, &["m0"], &sent_later).unwrap();
+        assert!(found.origins.values().all(|origin| origin.unknown == 0));
         let from_bridge = match found.missing {
             0 => Vec::new(),
             missing => {

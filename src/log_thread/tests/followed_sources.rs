@@ -86,7 +86,7 @@ fn source_that_is_removed_before_its_start_does_not_resume_before_it() {
         let mut thread = resume(&options);
         assert_eq!(published(&thread, 0).position.offset, m0.position);
         assert_eq!(published(&thread, 1), SourceProgress::default());
-        // What M0 sends later is no copy, and M1's copies are.
+        // What M0 sends later is not a copy, and M1's copies are.
         let next = m0.deliver(&[insert(80, 3)]);
         assert_eq!(append_all(&mut thread, &next), [true]);
         let copies = m1.deliver(&[insert(80, 2), insert(80, 3)]);

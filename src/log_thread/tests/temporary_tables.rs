@@ -4,7 +4,7 @@ use super::anonymous::{create_anonymous, source};
 use super::*;
 use crate::binlog::event::{self, FLAG_THREAD_SPECIFIC};
 use crate::relay_log::bridge;
-use crate::relay_log::held::{Held, LogPart, continuation};
+use crate::relay_log::held::{Held, LogPart, RecordSet, continuation};
 use crate::relay_log::held_paths::{PathPosition, held_without_gtids};
 use crate::relay_log::reader::FileHead;
 
@@ -279,7 +279,7 @@ fn a_bridge_does_not_cross_the_end_of_temporary_tables() {
         let log = log_thread.log().clone();
         let part = published(&log);
         let held_gtids = Held::Gtids(held.clone());
-        let found = continuation(&part, &held_gtids, &[]).unwrap();
+        let found = continuation(&part, &held_gtids, &[], &RecordSet::default()).unwrap();
         assert_eq!(found.missing, 1);
         let written = bridge::write(&part, OWN, &held_gtids, &held, &found);
         assert_eq!(written.is_err(), temporary, "{written:?}");

@@ -42,6 +42,34 @@ struct Relay {
     thread: std::thread::JoinHandle<()>,
 }
 
+/// What the stages share, without sources.
+fn parts(acknowledged: Arc<ReplicaAcknowledgements>) -> Arc<Parts> {
+    Arc::new(Parts {
+        server_id: 900,
+        server_uuid: Uuid([9; 16]),
+        started: Instant::now(),
+        sources: SourceList::default(),
+        conflicts: None,
+        acknowledged,
+        alert: Mutex::new(AlertConfig {
+            replica_missing_after: Duration::ZERO,
+            replica_lag: Duration::ZERO,
+            source_silent: Duration::ZERO,
+        }),
+    })
+}
+
+fn template(spill_dir: PathBuf) -> ReceiverTemplate {
+    ReceiverTemplate {
+        server_id: 900,
+        server_uuid: Uuid([9; 16]),
+        report: ("relay.example".to_owned(), 3306),
+        spill_dir,
+        spill_size: 1 << 20,
+        max_transaction_size: 4 << 30,
+    }
+}
+
 impl Relay {
     /// With an empty log of MySQL transactions, and sources that are at the beginning of their binlogs.
     async fn start(sources: Vec<SourceConfig>) -> Self {
@@ -53,27 +81,7 @@ impl Relay {
             replicas: 0,
             timeout: Duration::ZERO,
         }));
-        let parts = Arc::new(Parts {
-            server_id: 900,
-            server_uuid: Uuid([9; 16]),
-            started: Instant::now(),
-            sources: SourceList::default(),
-            conflicts: None,
-            acknowledged: acknowledged.clone(),
-            alert: Mutex::new(AlertConfig {
-                replica_missing_after: Duration::ZERO,
-                replica_lag: Duration::ZERO,
-                source_silent: Duration::ZERO,
-            }),
-        });
-        let template = ReceiverTemplate {
-            server_id: 900,
-            server_uuid: Uuid([9; 16]),
-            report: ("relay.example".to_owned(), 3306),
-            spill_dir: spool,
-            spill_size: 1 << 20,
-            max_transaction_size: 4 << 30,
-        };
+        let (parts, template) = (parts(acknowledged.clone()), template(spool));
         let progress = (1..).map(|server_id| SourceProgress {
             position: SourcePosition::new("bin.000001", 4),
             server_id,

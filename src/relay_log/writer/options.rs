@@ -5,8 +5,10 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use crate::config::SyncPolicy;
+use crate::relay_log::error::LogError;
 use crate::relay_log::files::LogDir;
-use crate::relay_log::retention::RetentionOptions;
+use crate::relay_log::retention::known_replicas::KnownReplicas;
+use crate::relay_log::retention::{Retention, RetentionOptions};
 
 /// The usual [`LogOptions::hand_over_min`]. Debug builds, in which the servers' tests run on files in memory, always hand
 /// groups over.
@@ -37,4 +39,14 @@ pub struct LogOptions {
     pub hand_over_min: Duration,
     /// Set to give up a write that waits for disk space.
     pub stopping: Arc<AtomicBool>,
+}
+
+impl LogOptions {
+    /// The replicas that were known before, and the limits.
+    pub(super) fn open_retention(&self) -> Result<Retention, LogError> {
+        let path = self.log_dir.replicas_path();
+        let replicas = KnownReplicas::open(path.clone());
+        let replicas = replicas.map_err(|cause| LogError::io("read", &path, cause))?;
+        Ok(Retention::new(self.retention, replicas))
+    }
 }

@@ -13,7 +13,7 @@ fn a_rescue_leads_nowhere_and_is_kept() {
         }
         let log = pair.log_thread.as_ref().unwrap().log().clone();
         let (part, _) = LogPart::published(&log);
-        let held = pair.held(&part, 3);
+        let (held, _) = pair.held(&part, 3);
         let contains = |logged: &Logged| !held.has(logged) && !logged.emptied;
         let executed = log.state().executed.clone();
         let (rescue, end) = bridge::write_rescue(&part, OWN, &executed, &contains).unwrap();

@@ -68,7 +68,7 @@ async fn position_that_was_not_found_in_time_is_never_taken() {
         "{text}"
     );
     assert!(text.contains("nothing was changed"), "{text}");
-    // The source sends the rest now: nobody reads it.
+    // The source sends the rest now, which is not read.
     go.notify_one();
     let asked = asked_after_start(&mut relay, &source).await;
     assert_eq!(asked, Asked::File(before.clone()));
