@@ -447,12 +447,6 @@ impl Relay {
         Some(kib.unwrap_or_else(|| panic!("{path}: no {key}\n{}", self.log_tail())))
     }
 
-    /// How many files, sockets and the like it has open.
-    pub fn open_descriptors(&self) -> usize {
-        let path = format!("/proc/{}/fd", self.child().id());
-        std::fs::read_dir(path).map_or(0, Iterator::count)
-    }
-
     /// Leaves its data where they are when it ends.
     pub fn keep(&mut self) -> &Path {
         if let Some(directory) = self.directory.take() {
