@@ -35,7 +35,9 @@ pub mod trim;
 mod unclear;
 
 pub use rules::RuleLists;
-pub use temporary_tables::{TemporaryTableChange, changed_tables, temporary_table_change};
+pub use temporary_tables::{
+    Rename, TemporaryTableChange, changed_tables, renamed_tables, temporary_table_change,
+};
 pub use unclear::Unclear;
 
 use crate::flavor::Flavor;

@@ -131,6 +131,16 @@ pub async fn run(
     let mut connection_id: u32 = 0;
     loop {
         tokio::select! {
+            // First, so that a replica whose connection the stop has just closed is not accepted again: the next process
+            // may have the same socket.
+            biased;
+            () = stopping(&mut shutdown) => break,
+            Some(ended) = sessions.join_next(), if !sessions.is_empty() => {
+                if let Err(error) = ended {
+                    // The other sessions are not affected.
+                    tracing::error!("a client's session was ended by a defect in binrelay: {error}");
+                }
+            }
             accepted = listener.accept() => match accepted {
                 Ok((tcp, peer)) => {
                     crate::fault::inject("accept_loop");
@@ -160,13 +170,6 @@ pub async fn run(
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             },
-            () = stopping(&mut shutdown) => break,
-            Some(ended) = sessions.join_next(), if !sessions.is_empty() => {
-                if let Err(error) = ended {
-                    // The other sessions are not affected.
-                    tracing::error!("a client's session was ended by a defect in binrelay: {error}");
-                }
-            }
         }
     }
     drop(listener);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use binrelay::config::Config;
-use binrelay::relay::Relay;
+use binrelay::relay::{PassedSockets, Relay};
 use rustix::fs::Mode;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, watch};
@@ -35,6 +35,7 @@ pub fn run(_args: RunArgs, config: Config) -> anyhow::Result<Outcome> {
     }
     // The log has everybody's data.
     rustix::process::umask(Mode::RWXO | Mode::WGRP);
+    let passed = PassedSockets::take();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -43,7 +44,7 @@ pub fn run(_args: RunArgs, config: Config) -> anyhow::Result<Outcome> {
     let outcome = runtime.block_on(async {
         // Recovering the log may take long; a SIGHUP must not end it.
         let mut hangup = signal(SignalKind::hangup()).context("cannot wait for SIGHUP")?;
-        let relay = Relay::prepare(config).await?;
+        let relay = Relay::prepare(config, passed).await?;
         let shutdown = watch::Sender::new(false);
         let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;

@@ -53,8 +53,9 @@ pub fn temporary_table_change(
     read.unwrap_or(Some(TemporaryTableChange::Unclear))
 }
 
-/// The tables that a statement changes, named as in [`TemporaryTableChange`]; none if that is not
-/// certain.
+/// The tables whose rows a statement changes, named as in [`TemporaryTableChange`]; none if that is not
+/// certain. Other statements do not show whether their session has a temporary table of that name: `CREATE TABLE` does
+/// not look for one, and neither does MySQL's `RENAME TABLE`.
 pub fn changed_tables(
     text: &[u8],
     whole: bool,
@@ -62,13 +63,38 @@ pub fn changed_tables(
     variables: &StatusVariables,
     mariadb: bool,
 ) -> Vec<Box<[u8]>> {
-    let tables = match find(text, whole, dialect_of(variables, mariadb)) {
+    let changes_rows =
+        |mut parser: Parser<'_>| parser.accept_any(&["INSERT", "REPLACE", "UPDATE", "DELETE"]);
+    let dialect = dialect_of(variables, mariadb);
+    if !Parser::new(text, whole, dialect)
+        .and_then(changes_rows)
+        .unwrap_or(false)
+    {
+        return Vec::new();
+    }
+    let tables = match find(text, whole, dialect) {
         Ok(Touched::Tables(tables) | Touched::Update(tables)) => tables,
         _ => Vec::new(),
     };
     let reader = Reader { text, database };
     let names = tables.iter().map(|table| reader.name(table));
     names.filter_map(Result::ok).collect()
+}
+
+/// A table's former name and its new one, named as in [`TemporaryTableChange`].
+pub type Rename = (Box<[u8]>, Box<[u8]>);
+
+/// The tables that a `RENAME TABLE` renames, in its order; none for another statement, or if it cannot be read with certainty.
+pub fn renamed_tables(
+    text: &[u8],
+    database: &[u8],
+    variables: &StatusVariables,
+    mariadb: bool,
+) -> Vec<Rename> {
+    let reader = Reader { text, database };
+    let read = Parser::new(text, true, dialect_of(variables, mariadb))
+        .and_then(|mut parser| reader.renamed(&mut parser));
+    read.unwrap_or_default()
 }
 
 struct Reader<'a> {
@@ -163,6 +189,24 @@ impl Reader<'_> {
         Ok(Some(TemporaryTableChange::Renamed(from, to)))
     }
 
+    fn renamed(&self, parser: &mut Parser<'_>) -> Result<Vec<Rename>, Unclear> {
+        let mut renamed = Vec::new();
+        if !parser.accept("RENAME")? || !parser.accept_any(&["TABLE", "TABLES"])? {
+            return Ok(renamed);
+        }
+        parser.accept_if_exists()?;
+        loop {
+            let from = parser.table()?;
+            parser.skip_to(&["TO"])?;
+            parser.take()?;
+            let to = parser.table()?;
+            renamed.push((self.name(&from)?, self.name(&to)?));
+            if !parser.accept_symbol(b',')? {
+                return Ok(renamed);
+            }
+        }
+    }
+
     /// A table's full name, as the servers with lower_case_table_names compare it.
     fn name(&self, table: &TableName) -> Result<Box<[u8]>, Unclear> {
         let database = table.database.as_deref().unwrap_or(self.database);
@@ -243,7 +287,16 @@ mod tests {
         let changed = |text: &str| changed_tables(text.as_bytes(), true, b"test", &variables, true);
         assert_eq!(changed("INSERT INTO T SELECT * FROM u"), [name("test.t")]);
         assert_eq!(changed("UPDATE o.t SET a = 1"), [name("o.t")]);
-        assert!(changed("SET a = 1").is_empty());
+        for text in [
+            "SET a = 1",
+            "CREATE TABLE t (a INT)",
+            "CREATE OR REPLACE TABLE t (a INT)",
+            "RENAME TABLE t TO u",
+            "DROP TABLE t",
+            "ALTER TABLE t ADD b INT",
+        ] {
+            assert!(changed(text).is_empty(), "{text}");
+        }
     }
 
     #[test]
@@ -260,6 +313,26 @@ mod tests {
             assert_eq!(change(text), renamed, "{text}");
         }
         assert_eq!(change("ALTER TABLE t ADD b INT"), None);
+    }
+
+    #[test]
+    fn renamed_tables_are_in_the_order_of_the_statement() {
+        let renamed = |text: &str| {
+            let variables = StatusVariables::default();
+            renamed_tables(text.as_bytes(), b"test", &variables, true)
+        };
+        let pair = |from: &str, to: &str| (name(from), name(to));
+        assert_eq!(
+            renamed("/* c */ RENAME TABLES IF EXISTS T WAIT 5 TO tmp, tmp TO o.T"),
+            [pair("test.t", "test.tmp"), pair("test.tmp", "o.t")]
+        );
+        for text in [
+            "ALTER TABLE t RENAME u",
+            "RENAME USER a TO b",
+            "RENAME TABLE t",
+        ] {
+            assert!(renamed(text).is_empty(), "{text}");
+        }
     }
 
     #[test]

@@ -65,8 +65,13 @@ impl LogThread {
         let mariadb = executed.kind() == IdentityKind::MariaDb;
         let events = batch.bytes.get(transaction.rest.clone());
         let statements = session_statements(events.unwrap_or_default(), mariadb);
+        let statements: Vec<_> = statements.collect();
         let tables = &self.temporary_tables;
-        let changes = tables.changes_by_new_session(transaction, statements);
+        let changes = tables.changes_by_new_session(transaction, &statements);
+        self.change_temporary_tables(changes);
+        let changes = self
+            .temporary_tables
+            .changes_by_renames(transaction, &statements);
         self.change_temporary_tables(changes);
     }
 

@@ -179,7 +179,7 @@ impl TemporaryTables {
     pub fn changes_by_new_session(
         &self,
         transaction: &Transaction,
-        statements: impl Iterator<Item = SessionStatement>,
+        statements: &[SessionStatement],
     ) -> Vec<TableChange> {
         let origin = transaction.server_id;
         let is_open = |thread_id: u32, name: &[u8]| {
@@ -190,7 +190,7 @@ impl TemporaryTables {
             };
             self.tables.get(&table).is_some_and(|state| !state.is_dead)
         };
-        let proves = |statement: &SessionStatement| match &statement.temporary {
+        let proves = |statement: &&SessionStatement| match &statement.temporary {
             None => {
                 let mut changed = statement.changed.iter();
                 changed.any(|name| is_open(statement.thread_id, name))
@@ -202,13 +202,13 @@ impl TemporaryTables {
             Some(_) => false,
         };
         // After these, other tables are open than are recorded.
-        let drops = |statement: &SessionStatement| {
+        let drops = |statement: &&SessionStatement| {
             !matches!(
                 statement.temporary,
                 None | Some(TemporaryTableChange::Created { .. })
             )
         };
-        let mut before = statements.take_while(|statement| !drops(statement));
+        let mut before = statements.iter().take_while(|statement| !drops(statement));
         let Some(statement) = before.find(proves) else {
             return Vec::new();
         };
@@ -221,6 +221,36 @@ impl TemporaryTables {
                 || newest.is_some_and(|newest| state.created_at < newest)
         });
         ended.map(|(table, state)| dead(table, state)).collect()
+    }
+
+    /// The changes by a new transaction that renames tables without saying that they are temporary ones: the replicas
+    /// rename the temporary table of that session, too.
+    pub fn changes_by_renames(
+        &self,
+        transaction: &Transaction,
+        statements: &[SessionStatement],
+    ) -> Vec<TableChange> {
+        let mut changes: Vec<TableChange> = Vec::new();
+        for statement in statements {
+            for (from, to) in &statement.renamed {
+                let of = |name: &[u8]| TemporaryTable {
+                    origin: transaction.server_id,
+                    thread_id: statement.thread_id,
+                    name: name.into(),
+                };
+                let from = of(from);
+                let mut newest = changes.iter().rev();
+                let state = match newest.find(|(table, _)| *table == from) {
+                    Some((_, state)) => *state,
+                    None => self.tables.get(&from).copied(),
+                };
+                if let Some(state) = state {
+                    changes.push((from, None));
+                    changes.push((of(to), Some(state)));
+                }
+            }
+        }
+        changes
     }
 
     /// How a statement is handled with which the server of source `path` drops the tables of

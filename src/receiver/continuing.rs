@@ -31,7 +31,7 @@ use crate::log_thread::{Continuation, DeliveredChange, OwnExcused, Queued, Sourc
 use crate::relay_log::{LogError, SourceProgress, removed_until, was_recorded};
 use crate::utc;
 
-/// Carries out a decision; returns what was decided. `counted` and `wanted` are those of [`ContinueRequest`].
+/// Carries out a decision; returns what was decided. `counted` and `wanted` are those of [`super::ContinueRequest`].
 ///
 /// # Errors
 /// When the source cannot continue there; nothing has changed then, unless only the record of a changed history

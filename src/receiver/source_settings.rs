@@ -20,7 +20,7 @@ pub struct LoggingSettings {
 const CLOCK_DIFFERENCE_MAX: u64 = 2;
 
 impl LoggingSettings {
-    /// What makes status and replicas show something false.
+    /// What makes replicas show something false.
     pub(super) fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         let difference = self.clock_ahead.unsigned_abs();
@@ -30,9 +30,8 @@ impl LoggingSettings {
                 false => "behind",
             };
             warnings.push(format!(
-                "its clock is {difference} s {direction} this machine's: status and replicas compare the times \
-                 of its transactions with this clock, so the lag that they show is wrong by as much; \
-                 synchronize both clocks (NTP)"
+                "its clock is {difference} s {direction} this machine's: replicas take this machine's clock for \
+                 that of their master, so the lag that they show is wrong by as much; synchronize both clocks (NTP)"
             ));
         }
         warnings

@@ -1,6 +1,6 @@
 //! The state and the counters of a receiver.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -75,6 +75,8 @@ pub struct SourceStatus {
     pub reconnects: AtomicU64,
     /// The newest event's time, in seconds since 1970 by the origin's clock; 0 when unknown.
     newest_event: AtomicU32,
+    /// How many seconds the source's clock is ahead of this machine's; 0 when unknown.
+    clock_ahead: AtomicI64,
     /// When the source last caught up (only heartbeats since), in milliseconds since `made`; 0 while
     /// it is sending.
     waiting_since: AtomicU64,
@@ -140,6 +142,7 @@ impl Default for SourceStatus {
             received: AtomicU64::new(0),
             reconnects: AtomicU64::new(0),
             newest_event: AtomicU32::new(0),
+            clock_ahead: AtomicI64::new(0),
             waiting_since: AtomicU64::new(0),
             heartbeat_at: AtomicU64::new(0),
             heartbeats: Mutex::default(),
@@ -196,6 +199,7 @@ impl SourceStatus {
     /// `position` is the source's durable position, `executed` holds all transactions of the log.
     ///
     /// Without a known end, a source that has sent only heartbeats for a while counts as caught up.
+    /// While the difference of the two clocks is not known, they count as equal.
     pub fn seconds_behind(
         &self,
         position: Option<&SourcePosition>,
@@ -216,7 +220,8 @@ impl SourceStatus {
         }
         let newest = u64::from(self.newest_event.load(Ordering::Relaxed));
         let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_secs();
-        (newest > 0).then(|| now.saturating_sub(newest))
+        let by_its_clock = now.saturating_add_signed(self.clock_ahead.load(Ordering::Relaxed));
+        (newest > 0).then(|| by_its_clock.saturating_sub(newest))
     }
 
     /// Whether the source's end is durable here; `None` when the end is not known.
@@ -290,6 +295,11 @@ impl SourceStatus {
         if known.is_some() {
             self.end_reports.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// Records how many seconds the source's clock is ahead of this machine's; 0 when unknown.
+    pub(super) fn set_clock_ahead(&self, seconds: i64) {
+        self.clock_ahead.store(seconds, Ordering::Relaxed);
     }
 
     /// A heartbeat arrived, when the dump was at `position`.

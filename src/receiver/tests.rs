@@ -1,7 +1,9 @@
 //! Receivers against scripted sources on real sockets, with a real relay log behind them.
 
+mod answers;
 pub(crate) mod binlog;
 mod changed_filter;
+mod clock;
 mod damage;
 mod failures;
 mod following;

@@ -7,6 +7,7 @@ use tokio::net::{TcpListener, UnixListener};
 
 use super::channels::Configured;
 use super::error::RelayError;
+use super::kept_socket::PassedSockets;
 use crate::admin;
 use crate::config::{
     ChannelChanges, Config, FlavorChoice, Privilege, SharedFilter, UserConfig, UserPassword,
@@ -37,11 +38,11 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// Locks the data directory, recovers the log and opens the sockets.
+    /// Locks the data directory, recovers the log and opens the sockets, except for one that was passed to the process.
     ///
     /// # Errors
     /// When one of these fails.
-    pub async fn prepare(mut config: Config) -> Result<Self, RelayError> {
+    pub async fn prepare(mut config: Config, passed: PassedSockets) -> Result<Self, RelayError> {
         tls::install_crypto_provider();
         let server_uuid = config
             .relay
@@ -72,12 +73,14 @@ impl Relay {
         let (tls, key) = (tls_of(&config)?, PasswordKey::open(data_dir.path())?);
         let uuid = data_dir.server_uuid();
         let sender = sender_options(&config, tls, uuid, |_| None, Arc::new(key));
-        let listener = TcpListener::bind(&config.relay.listen)
-            .await
-            .map_err(|cause| RelayError::Listen {
-                address: config.relay.listen.clone(),
-                cause,
-            })?;
+        let listener =
+            passed
+                .listen(&config.relay.listen)
+                .await
+                .map_err(|cause| RelayError::Listen {
+                    address: config.relay.listen.clone(),
+                    cause,
+                })?;
         let socket = &config.admin.socket;
         let admin = admin::listen(socket)
             .await

@@ -6,7 +6,9 @@ use crate::binlog::event::{CHECKSUM_LEN, EventHeader, FLAG_THREAD_SPECIFIC, HEAD
 use crate::binlog::query::Query;
 use crate::binlog::status_variables::StatusVariables;
 use crate::binlog::{EventError, EventType, compressed};
-use crate::filter::{TemporaryTableChange, changed_tables, temporary_table_change};
+use crate::filter::{
+    Rename, TemporaryTableChange, changed_tables, renamed_tables, temporary_table_change,
+};
 
 /// The most bytes of a compressed statement that are read: its beginning, with the tables' names.
 const EXPANDED_MAX: usize = 1024 * 1024;
@@ -32,8 +34,11 @@ pub struct SessionStatement {
     pub thread_id: u32,
     /// How it changes temporary tables; `None` if it uses none.
     pub temporary: Option<TemporaryTableChange>,
-    /// If it uses none: the tables that it changes, as far as that is certain.
+    /// If it uses none: the tables whose rows it changes, as far as that is certain.
     pub changed: Vec<Box<[u8]>>,
+    /// MariaDB, if the event says that it uses none: the tables that it renames, and their new names. It says so also
+    /// where a table is a temporary one (seen with 10.11).
+    pub renamed: Vec<Rename>,
 }
 
 /// The statements in `events`, whole events of a transaction as the relay log has them, except for
@@ -57,6 +62,7 @@ pub fn session_statements(
                 thread_id: statement.thread_id,
                 temporary: Some(statement.change),
                 changed: Vec::new(),
+                renamed: Vec::new(),
             });
         }
         if header.event_type != EventType::QUERY {
@@ -65,10 +71,15 @@ pub fn session_statements(
         let query = Query::parse(header.event_type, body).ok()?;
         let variables = StatusVariables::parse(query.status_variables).ok()?;
         let changed = changed_tables(query.statement, true, query.database, &variables, mariadb);
+        let renamed = match mariadb {
+            true => renamed_tables(query.statement, query.database, &variables, mariadb),
+            false => Vec::new(),
+        };
         Some(SessionStatement {
             thread_id: query.thread_id,
             temporary: None,
             changed,
+            renamed,
         })
     })
 }

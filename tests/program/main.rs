@@ -24,6 +24,7 @@ mod hostile_sources;
 mod http;
 mod old_dual_masters;
 mod old_servers;
+mod package;
 mod process;
 mod reconnects;
 mod recorded_peers;

@@ -1,5 +1,7 @@
 //! The process of `binrelay run`: its signals, and the permissions of its files.
 
+use std::io::Read;
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -103,6 +105,8 @@ fn service_manager_is_told_when_the_relay_is_ready_and_that_it_is_alive() {
         let length = socket.recv(&mut bytes).expect("a report");
         String::from_utf8_lossy(&bytes[..length]).into_owned()
     };
+    let kept = receive();
+    assert_eq!(kept.trim_end(), "FDSTORE=1\nFDNAME=replicas");
     let ready = receive();
     assert!(
         ready.contains("READY=1\nSTATUS=sources streaming: 0 of 1; replicas: 0\n"),
@@ -129,4 +133,39 @@ fn service_manager_is_told_when_the_relay_is_ready_and_that_it_is_alive() {
         child.kill().expect("it can be killed");
         child.wait().expect("it can be waited for");
     }
+}
+
+/// Whether the relay greets a client, which may have to wait for it.
+fn is_greeted(mut client: TcpStream) -> bool {
+    let limit = std::time::Duration::from_secs(20);
+    client.set_read_timeout(Some(limit)).expect("a limit");
+    let mut head = [0; 5];
+    // Version 10 of the protocol, after the packet's header.
+    client.read_exact(&mut head).is_ok() && head[4] == 10
+}
+
+/// A replica that connects while the relay is not running is served by the next process.
+#[test]
+fn connections_wait_in_a_socket_that_is_kept_over_a_restart() {
+    let mut options = RelayOptions::new(vec![SourceOptions::at("m1", free_port())]);
+    options.keeps_socket = true;
+    options.relay_extra = vec!["flavor = \"mysql\"".to_owned()];
+    let mut relay = Relay::start(options);
+    let connect = || TcpStream::connect(("127.0.0.1", relay.port)).expect("it is listened on");
+    let connected = connect();
+    assert!(is_greeted(connect()));
+    relay.terminate();
+    let waiting = TcpStream::connect(("127.0.0.1", relay.port)).expect("the socket is kept");
+    relay.restart();
+    assert!(is_greeted(waiting));
+    drop(connected);
+    let message = "listening on the socket that the service manager has kept open";
+    assert_eq!(relay.log().matches(message).count(), 2, "{}", relay.log());
+    // Another address is not that of the socket.
+    relay.terminate();
+    relay.port = free_port();
+    relay.restart_with(relay.options.sources.clone());
+    let client = TcpStream::connect(("127.0.0.1", relay.port)).expect("it is listened on");
+    assert!(is_greeted(client));
+    assert_eq!(relay.log().matches(message).count(), 2, "{}", relay.log());
 }

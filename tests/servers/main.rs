@@ -29,6 +29,7 @@ mod compression;
 mod conflicts;
 mod control_connection;
 mod copies;
+mod day;
 mod dead_master;
 mod dump;
 mod dump_malformed;

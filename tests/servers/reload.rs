@@ -2,9 +2,9 @@
 //! then the replica is missing, and is forgotten.
 
 use std::path::Path;
-use std::process::Output;
 
 use crate::support;
+use crate::support::administration::{dump_connections, printed, reload};
 use crate::support::raw_client::RawClient;
 use crate::support::relay::{RELAY_HOST, Relay, RelayOptions, SourceOptions, run_binrelay};
 use crate::support::replication::{
@@ -179,15 +179,6 @@ fn changed(relay: &Relay, cert: &str, key: &str) -> String {
     )
 }
 
-/// Writes the configuration, reloads, and returns what is printed.
-fn reload(relay: &Relay, text: &str) -> String {
-    std::fs::write(relay.config(), text).expect("it is written");
-    let config = relay.config();
-    let output = run_binrelay(&["reload", "--config", config.to_str().expect("a path")]);
-    assert!(output.status.success(), "{}", printed(&output));
-    printed(&output)
-}
-
 fn forget(relay: &Relay, server_id: u32) -> String {
     let socket = relay.data_dir().join("binrelay.sock");
     let id = server_id.to_string();
@@ -195,21 +186,9 @@ fn forget(relay: &Relay, server_id: u32) -> String {
     printed(&run_binrelay(&["forget", &id, "--socket", socket]))
 }
 
-fn printed(output: &Output) -> String {
-    let [out, err] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
-    format!("{out}{err}")
-}
-
 /// The id of the one connection that is sent the log.
 fn replica_connection(relay: &Relay, user: &str, password: &str) -> String {
-    let mut client = RawClient::connect(RELAY_HOST, relay.port);
-    client.login(user, password).expect("it may log in");
-    let rows = client.query("SHOW PROCESSLIST").expect("it may see all");
-    let dumps = rows.into_iter().filter(|row| {
-        let command = row.get(4).cloned().flatten();
-        command.is_some_and(|command| command.starts_with("Binlog Dump"))
-    });
-    let ids: Vec<String> = dumps.filter_map(|row| row.into_iter().next()?).collect();
+    let ids = dump_connections(relay, user, password);
     let [id] = ids.as_slice() else {
         panic!("not one replica: {ids:?}");
     };

@@ -3,11 +3,10 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, Opts, OptsBuilder};
-
 use crate::support;
-use crate::support::relay::Relay;
+use crate::support::administration::{
+    about, account, admin, administer, ask, at_its_end, by_gtid, change, wait_state,
+};
 use crate::support::replication::{assert_never_interrupted, attach, retry_each_second};
 use crate::support::servers::{
     Kind, REPL_PASSWORD, REPL_USER, Server, ServerOptions, UNPRIVILEGED_USER,
@@ -36,6 +35,7 @@ async fn other_versions_and_modes() {
 /// A relay and its masters, of which the third replicates from the first.
 struct Walk {
     kind: Kind,
+    mode: Mode,
     topology: Topology,
     m3: Server,
 }
@@ -63,10 +63,16 @@ async fn walk(kind: Kind, mode: Mode) {
         .m1
         .sql("USE test; CREATE TABLE numbered (id INT PRIMARY KEY AUTO_INCREMENT, v INT)")
         .await;
-    let mut walk = Walk { kind, topology, m3 };
+    let mut walk = Walk {
+        kind,
+        mode,
+        topology,
+        m3,
+    };
     walk.insert_and_settle().await;
     walk.stop_and_start().await;
     walk.add_and_remove().await;
+    walk.continue_at_a_position().await;
     walk.move_to_another_master().await;
     walk.refuse().await;
     assert_never_interrupted(&walk.topology.replicas[0]).await;
@@ -96,45 +102,19 @@ impl Walk {
     }
 
     async fn ask(&self, statement: &str) {
-        if let Err((code, message)) = ask(&admin(&self.topology.relay), statement).await {
-            panic!(
-                "{statement}: {code} {message}\n{}",
-                self.topology.relay.log()
-            );
-        }
+        administer(&self.topology.relay, statement).await;
     }
 
-    /// The statement of the flavor, for the source `name`: `verb` is START, STOP or `RESET … ALL`.
     fn about(&self, verb: &str, name: &str) -> String {
-        let (verb, all) = match verb.strip_suffix(" ALL") {
-            Some(verb) => (verb, " ALL"),
-            None => (verb, ""),
-        };
-        match self.kind.is_mariadb() {
-            true => format!("{verb} SLAVE '{name}'{all}"),
-            false => format!("{verb} REPLICA{all} FOR CHANNEL '{name}'"),
-        }
+        about(self.kind, verb, name)
     }
 
     fn change(&self, name: &str, options: &str) -> String {
-        match self.kind {
-            Kind::MySql => {
-                let options = options.replace("MASTER_", "SOURCE_");
-                format!("CHANGE REPLICATION SOURCE TO {options} FOR CHANNEL '{name}'")
-            }
-            _ if self.kind.is_mariadb() => format!("CHANGE MASTER '{name}' TO {options}"),
-            _ => format!("CHANGE MASTER TO {options} FOR CHANNEL '{name}'"),
-        }
+        change(self.kind, name, options)
     }
 
     async fn wait_state(&self, name: &str, state: &str) {
-        let is_so = |status: &serde_json::Value| {
-            let sources = status["sources"].as_array().unwrap();
-            let source = sources.iter().find(|source| source["name"] == name);
-            source.map_or(state == "gone", |source| source["state"] == state)
-        };
-        let what = format!("{name} is {state}");
-        self.topology.relay.wait_status(&what, 60, is_so).await;
+        wait_state(&self.topology.relay, name, state).await;
     }
 
     async fn stop_and_start(&self) {
@@ -154,15 +134,42 @@ impl Walk {
              MASTER_PASSWORD='{REPL_PASSWORD}', MASTER_CONNECT_RETRY=1",
             self.m3.port
         );
-        self.ask(&self.change("m3", &options)).await;
-        assert_eq!(self.topology.relay.source_status("m3")["state"], "stopped");
-        self.ask(&self.about("START", "m3")).await;
-        self.wait_state("m3", "streaming").await;
+        // From its first binlog, and, under another name, from a position: the relay has what lies before.
+        let at = at_its_end(&self.m3).await;
+        for (name, options) in [("m3", options.clone()), ("m4", format!("{options}, {at}"))] {
+            self.ask(&self.change(name, &options)).await;
+            assert_eq!(self.topology.relay.source_status(name)["state"], "stopped");
+            self.ask(&self.about("START", name)).await;
+            self.wait_state(name, "streaming").await;
+            self.insert_and_settle().await;
+            self.ask(&self.about("STOP", name)).await;
+            self.ask(&self.about("RESET ALL", name)).await;
+            self.wait_state(name, "gone").await;
+            self.insert_and_settle().await;
+        }
+    }
+
+    /// M1 is followed from a position of its binlog, before which all came by M2, and by GTID again.
+    async fn continue_at_a_position(&self) {
+        self.ask(&self.about("STOP", "m1")).await;
         self.insert_and_settle().await;
-        self.ask(&self.about("STOP", "m3")).await;
-        self.ask(&self.about("RESET ALL", "m3")).await;
-        self.wait_state("m3", "gone").await;
+        let received =
+            || self.topology.relay.source_status("m1")["transactions"]["received"].clone();
+        let before = received();
+        let at = at_its_end(&self.topology.m1).await;
+        self.ask(&self.change("m1", &at)).await;
+        self.ask(&self.about("START", "m1")).await;
+        self.wait_state("m1", "streaming").await;
+        assert_eq!(received(), before, "what lies before {at} was sent again");
         self.insert_and_settle().await;
+        if self.mode.has_gtids() {
+            self.ask(&self.about("STOP", "m1")).await;
+            self.insert().await;
+            self.ask(&self.change("m1", by_gtid(self.kind))).await;
+            self.ask(&self.about("START", "m1")).await;
+            self.wait_state("m1", "streaming").await;
+            self.insert_and_settle().await;
+        }
     }
 
     /// M2 is followed at M3's address, which replicates from M1, and at its own again.
@@ -195,7 +202,7 @@ impl Walk {
         }
         cases.push((UNPRIVILEGED_USER, self.about("RESET ALL", "m1")));
         for (user, statement) in cases {
-            let found = ask(&of(&self.topology.relay, user), &statement).await;
+            let found = ask(&account(&self.topology.relay, user), &statement).await;
             let real = match user == REPL_USER {
                 true => replica.repl_opts(),
                 false => replica.opts(),
@@ -234,31 +241,5 @@ impl Walk {
         self.ask(&self.about("START", "m1")).await;
         self.wait_state("m1", "streaming").await;
         self.insert_and_settle().await;
-    }
-}
-
-fn admin(relay: &Relay) -> Opts {
-    of(relay, UNPRIVILEGED_USER)
-}
-
-fn of(relay: &Relay, user: &str) -> Opts {
-    OptsBuilder::default()
-        .ip_or_hostname("127.0.0.1")
-        .tcp_port(relay.port)
-        .user(Some(user))
-        .pass(Some(REPL_PASSWORD))
-        .prefer_socket(false)
-        .into()
-}
-
-/// The error's number and text.
-async fn ask(opts: &Opts, statement: &str) -> Result<(), (u16, String)> {
-    let mut conn = Conn::new(opts.clone()).await.expect("a connection");
-    let outcome = conn.query_drop(statement).await;
-    conn.disconnect().await.ok();
-    match outcome {
-        Ok(()) => Ok(()),
-        Err(mysql_async::Error::Server(error)) => Err((error.code, error.message)),
-        Err(error) => panic!("{statement}: {error}"),
     }
 }

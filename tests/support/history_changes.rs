@@ -101,7 +101,8 @@ pub async fn continue_m2(relay: &impl AsRef<Relay>) {
     }
 }
 
-fn run(relay: &impl AsRef<Relay>, command: &str) -> Output {
+/// Runs a command as a message names it; it may be refused.
+pub fn run(relay: &impl AsRef<Relay>, command: &str) -> Output {
     let config = relay.as_ref().config();
     let mut arguments: Vec<&str> = command.split_whitespace().skip(1).collect();
     arguments.extend(["--config", config.to_str().expect("a UTF-8 path")]);

@@ -7,6 +7,7 @@
     reason = "each program uses its own part of the harness"
 )]
 
+pub mod administration;
 pub mod attachment;
 pub mod binlog_text;
 pub mod browser;

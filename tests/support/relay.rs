@@ -1,6 +1,10 @@
 //! The real relay as a child process.
 
+mod measures;
+
 use std::fs::File;
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -20,8 +24,6 @@ use super::{Deadline, directories, tail};
 pub const RELAY_SERVER_ID: u32 = 900;
 /// Where replicas connect to it: not 127.0.0.1, for which MariaDB replicas make exceptions.
 pub const RELAY_HOST: &str = "127.0.0.2";
-/// The unit of the processor times in `/proc/PID/stat` (USER_HZ), the same on all common architectures.
-const TICKS_PER_SECOND: f64 = 100.0;
 
 #[derive(Clone, Debug)]
 pub struct SourceOptions {
@@ -29,6 +31,8 @@ pub struct SourceOptions {
     pub host: String,
     pub port: u16,
     pub user: String,
+    /// A file with the password of `user`, instead of that of all tests.
+    pub password_file: Option<PathBuf>,
     /// None: `earliest`, the relay's default.
     pub start: Option<String>,
     pub auto_position: Option<bool>,
@@ -43,6 +47,7 @@ impl SourceOptions {
             host: "127.0.0.1".to_owned(),
             port,
             user: REPL_USER.to_owned(),
+            password_file: None,
             start: None,
             auto_position: None,
             // A killed master is back within seconds; growing to a minute would only cost time.
@@ -79,6 +84,9 @@ pub struct RelayOptions {
     pub base: Option<PathBuf>,
     /// Its data directory, instead of one in its directory.
     pub data_dir: Option<PathBuf>,
+    /// Whether the listening socket is kept open while the relay is not running, as systemd does with
+    /// `FileDescriptorStoreMax=`.
+    pub keeps_socket: bool,
     /// Copied into the fresh data directory: for measurements, which must not contain the generation of keys.
     pub data_files: Vec<PathBuf>,
 }
@@ -97,6 +105,7 @@ impl RelayOptions {
             hashed_users: Vec::new(),
             base: None,
             data_dir: None,
+            keeps_socket: false,
             data_files: Vec::new(),
         }
     }
@@ -120,13 +129,16 @@ impl RelayOptions {
             ));
         }
         for source in &self.sources {
+            let password = match &source.password_file {
+                Some(file) => format!("password_file = {file:?}"),
+                None => format!("password = {}", quote(REPL_PASSWORD)),
+            };
             text.push_str(&format!(
-                "\n[[source]]\nname = {}\nhost = {}\nport = {}\nuser = {}\npassword = {}\n",
+                "\n[[source]]\nname = {}\nhost = {}\nport = {}\nuser = {}\n{password}\n",
                 quote(&source.name),
                 quote(&source.host),
                 source.port,
                 quote(&source.user),
-                quote(REPL_PASSWORD)
             ));
             if let Some(start) = &source.start {
                 text.push_str(&format!("start = {}\n", quote(start)));
@@ -179,6 +191,8 @@ pub struct Relay {
     pub port: u16,
     pub options: RelayOptions,
     child: Option<Child>,
+    /// The listening socket, if it is kept.
+    socket: Option<TcpListener>,
     directory: Option<TempDir>,
     path: PathBuf,
     /// The highest VmHWM of processes that have ended already.
@@ -195,10 +209,14 @@ impl Relay {
             .tempdir_in(base)
             .expect("a temporary directory");
         let path = directory.path().to_path_buf();
+        let port = free_port();
+        let listen = || TcpListener::bind(("0.0.0.0", port)).expect("the port is free");
+        let socket = options.keeps_socket.then(listen);
         let mut relay = Relay {
-            port: free_port(),
+            port,
             options,
             child: None,
+            socket,
             directory: Some(directory),
             path,
             peak_kib_before: 0,
@@ -250,10 +268,10 @@ impl Relay {
             .append(true)
             .open(self.stderr_path())
             .expect("the relay's log file opens");
-        let child = Command::new(&self.options.program)
+        let child = self
+            .command()
             .args(["run", "--config"])
             .arg(self.config())
-            .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
             .process_group(0)
@@ -275,6 +293,27 @@ impl Relay {
             std::thread::sleep(Duration::from_millis(20));
         }
         Ok(())
+    }
+
+    /// The program, with the listening socket passed as systemd passes it if it is kept.
+    fn command(&self) -> Command {
+        let Some(socket) = &self.socket else {
+            let mut command = Command::new(&self.options.program);
+            command.stdin(Stdio::null());
+            return command;
+        };
+        let socket = socket.try_clone().expect("a socket can be duplicated");
+        let mut command = Command::new("sh");
+        command
+            .args([
+                "-c",
+                "exec 3<&0 </dev/null; LISTEN_PID=$$ exec \"$@\"",
+                "sh",
+            ])
+            .arg(&self.options.program)
+            .env("LISTEN_FDS", "1")
+            .stdin(OwnedFd::from(socket));
+        command
     }
 
     pub fn log(&self) -> String {
@@ -403,48 +442,6 @@ impl Relay {
             String::from_utf8_lossy(&output.stdout),
             String::from_utf8_lossy(&output.stderr)
         );
-    }
-
-    /// The processor time, in seconds, that the running process has used.
-    pub fn cpu_seconds(&self) -> f64 {
-        let child = self.child.as_ref().expect("the relay is running");
-        let path = format!("/proc/{}/stat", child.id());
-        let stat = std::fs::read_to_string(&path).unwrap_or_default();
-        // The program's name, in parentheses, may contain spaces; user and system time are fields 14 and 15.
-        let fields = stat.rsplit(')').next().unwrap_or_default();
-        let ticks = fields.split_whitespace().skip(11).take(2);
-        let ticks: f64 = ticks.filter_map(|field| field.parse::<f64>().ok()).sum();
-        ticks / TICKS_PER_SECOND
-    }
-
-    /// The memory that it holds now.
-    pub fn rss_kib(&self) -> u64 {
-        self.memory_kib("VmRSS:").expect("the relay was started")
-    }
-
-    /// The descriptors that it has open now.
-    pub fn open_descriptors(&self) -> usize {
-        let path = format!("/proc/{}/fd", self.child().id());
-        std::fs::read_dir(path)
-            .expect("the relay's descriptors")
-            .count()
-    }
-
-    /// The peak memory of any of its processes.
-    pub fn rss_peak_kib(&self) -> u64 {
-        let peak = self.memory_kib("VmHWM:").unwrap_or_default();
-        peak.max(self.peak_kib_before)
-    }
-
-    /// A size that the kernel reports about the process, if it was started.
-    fn memory_kib(&self, key: &str) -> Option<u64> {
-        let child = self.child.as_ref()?;
-        let path = format!("/proc/{}/status", child.id());
-        let status = std::fs::read_to_string(&path).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix(key));
-        let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
-        let kib = kib.and_then(|kib| kib.trim().parse().ok());
-        Some(kib.unwrap_or_else(|| panic!("{path}: no {key}\n{}", self.log_tail())))
     }
 
     /// Leaves its data where they are when it ends.

@@ -1,6 +1,7 @@
 //! Two masters, the relay and its replicas, with which most acceptance tests begin.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -88,6 +89,10 @@ pub struct TopologyOptions {
     pub attach_extra: &'static str,
     pub relay_extra: Vec<String>,
     pub log_extra: Vec<String>,
+    /// See [`RelayOptions::keeps_socket`].
+    pub keeps_socket: bool,
+    /// The file with the password of the sources' user, if the configuration does not have it.
+    pub password_file: Option<PathBuf>,
     /// Further lines of each `[[source]]` section.
     pub source_extra: Vec<String>,
     /// Further options of the masters and of the replicas.
@@ -111,6 +116,8 @@ impl TopologyOptions {
             attach_extra: "",
             relay_extra: Vec::new(),
             log_extra: Vec::new(),
+            keeps_socket: false,
+            password_file: None,
             source_extra: Vec::new(),
             master_extra: Vec::new(),
             replica_extra: Vec::new(),
@@ -156,12 +163,14 @@ impl Topology {
         let mut sources = vec![SourceOptions::of("m1", &m1), SourceOptions::of("m2", &m2)];
         for source in &mut sources {
             source.auto_position = mode.auto_position();
+            source.password_file = options.password_file.clone();
             source.extra.extend(options.source_extra.iter().cloned());
         }
         let relay = Relay::start(RelayOptions {
             replicate_do_db: options.replicate_do_db.clone(),
             relay_extra: options.relay_extra.clone(),
             log_extra: options.log_extra.clone(),
+            keeps_socket: options.keeps_socket,
             ..RelayOptions::new(sources)
         });
         relay.wait_streaming().await;

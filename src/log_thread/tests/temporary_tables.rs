@@ -197,6 +197,66 @@ fn a_new_session_shows_itself_on_any_path() {
     assert_eq!(drops(&log_thread), [false, true, true], "another one");
 }
 
+/// They do not look for a temporary table of that name, so their events do not say that their session has one.
+#[test]
+fn statements_about_base_tables_of_that_name_show_no_new_session() {
+    let dir = fast_dir();
+    let options = options(dir.path());
+    let (mut log_thread, mut m1, _) = started(&options);
+    let texts = [
+        "CREATE TABLE t (a INT)",
+        "RENAME TABLE t TO u",
+        "CREATE VIEW t AS SELECT 1",
+        "DROP VIEW t",
+    ];
+    for (gno, text) in (2..).zip(texts) {
+        let query = make::query(80, "test", text);
+        let clock = clock(gno as i64 - 1, gno as i64);
+        let group = make::mysql_group(80, gtid(80, "", gno), clock, vec![query]);
+        append(&mut log_thread, &m1.deliver(&[group]));
+        assert_eq!(drops(&log_thread), [false], "{text}");
+    }
+    restart(&mut log_thread, &mut m1, 7);
+    assert_eq!(drops(&log_thread), [false, true], "it was open until then");
+}
+
+/// MariaDB renames the temporary table, and does not say so in the event's flags.
+#[test]
+fn renamed_temporary_tables_of_mariadb_are_known_by_their_new_names() {
+    let dir = fast_dir();
+    let options = options(dir.path());
+    let mut log_thread = create(&options, Flavor::MariaDb);
+    let mut m1 = TestSource::new(0, Flavor::MariaDb);
+    let names = |log_thread: &LogThread| -> Vec<String> {
+        let tables = log_thread.temporary_tables.iter();
+        tables
+            .map(|(table, _)| String::from_utf8_lossy(&table.name).into_owned())
+            .collect()
+    };
+    let mut number = 0;
+    let mut execute = |log_thread: &mut LogThread, text: &str, is_flagged: bool| {
+        number += 1;
+        let mut query = make::query(80, "test", text);
+        if is_flagged {
+            event::set_flags(&mut query, FLAG_THREAD_SPECIFIC).unwrap();
+            event::write_checksum(&mut query).unwrap();
+        }
+        let opener = make::mariadb_gtid(80, 0, number, 1, None);
+        append(log_thread, &m1.deliver(&[vec![opener, query]]));
+    };
+    execute(&mut log_thread, "CREATE TEMPORARY TABLE t (a INT)", true);
+    execute(&mut log_thread, "RENAME TABLE t TO tmp, tmp TO t", false);
+    assert_eq!(names(&log_thread), ["test.t"]);
+    execute(&mut log_thread, "RENAME TABLE t TO tmp, t TO u", false);
+    assert_eq!(names(&log_thread), ["test.tmp"]);
+    // The base table, in the same session.
+    execute(&mut log_thread, "INSERT INTO t VALUES (1)", false);
+    assert_eq!(drops(&log_thread), [false]);
+    execute(&mut log_thread, "DROP TEMPORARY TABLE tmp", true);
+    assert!(names(&log_thread).is_empty());
+    assert_eq!(drops(&log_thread), [false]);
+}
+
 #[test]
 fn a_peers_late_cleanup_is_emptied() {
     let dir = fast_dir();

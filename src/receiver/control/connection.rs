@@ -320,7 +320,10 @@ impl ControlConnection {
     }
 
     /// No rows where the server refuses the statement.
-    async fn query_if_allowed(&mut self, statement: &str) -> Result<Vec<Row>, ControlError> {
+    pub(super) async fn query_if_allowed(
+        &mut self,
+        statement: &str,
+    ) -> Result<Vec<Row>, ControlError> {
         match self.query(statement).await {
             Err(error) if server_code(&error).is_some() => Ok(Vec::new()),
             answer => answer,

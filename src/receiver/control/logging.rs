@@ -14,7 +14,7 @@ impl ControlConnection {
     /// # Errors
     /// When the connection fails.
     pub async fn logging_settings(&mut self) -> Result<LoggingSettings, ControlError> {
-        let clock_ahead = self.clock_ahead().await?;
+        let clock_ahead = self.clock_ahead().await?.unwrap_or(0);
         let rows = self
             .query(
                 "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('binlog_format', 'binlog_row_image', \
@@ -39,23 +39,47 @@ impl ControlConnection {
         Ok(settings)
     }
 
-    /// How many seconds the server's clock is ahead of this machine's: 0 while it can be equal.
-    async fn clock_ahead(&mut self) -> Result<i64, ControlError> {
+    /// Asks how many seconds the server's clock is ahead of this machine's; `None` if the server refuses the
+    /// statement.
+    ///
+    /// # Errors
+    /// When the connection fails, or the answer cannot be read.
+    pub async fn clock_ahead(&mut self) -> Result<Option<i64>, ControlError> {
         let asked = unix_seconds();
-        let rows = self.query(CLOCK).await?;
+        let rows = self.query_if_allowed(CLOCK).await?;
         let answered = unix_seconds();
-        let text = rows.first().and_then(|row| text_at(row, 0));
-        let text = text.unwrap_or_default();
+        let Some(row) = rows.first() else {
+            return Ok(None);
+        };
+        let text = text_at(row, 0).unwrap_or_default();
         let found: i64 = text.parse().map_err(|_| unreadable(CLOCK, &text))?;
-        Ok(match found {
-            _ if found > answered => found.saturating_sub(answered),
-            _ if found < asked => found.saturating_sub(asked),
-            _ => 0,
-        })
+        Ok(Some(ahead(found, asked, answered)))
+    }
+}
+
+/// How far a clock that showed `found` between `asked` and `answered` is ahead at least; 0 while it can be equal,
+/// so that a slow answer never makes a difference.
+fn ahead(found: i64, asked: i64, answered: i64) -> i64 {
+    match found {
+        _ if found > answered => found.saturating_sub(answered),
+        _ if found < asked => found.saturating_sub(asked),
+        _ => 0,
     }
 }
 
 fn unix_seconds() -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     now.map_or(0, |now| i64::try_from(now.as_secs()).unwrap_or(i64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clock_differs_only_where_no_moment_of_the_round_trip_fits() {
+        for (found, expected) in [(89, -11), (99, -1), (100, 0), (104, 0), (105, 0), (106, 1)] {
+            assert_eq!(ahead(found, 100, 105), expected, "{found}");
+        }
+    }
 }

@@ -13,8 +13,8 @@ use crate::receiver::retry::retry_delay;
 use crate::receiver::source_end::END_INTERVAL;
 use crate::receiver::status::{SourceState, SourceStatus};
 
-/// How often a source is asked how long it keeps its binlogs.
-const RETENTION_INTERVAL: Duration = Duration::from_secs(60);
+/// How often a source is asked how long it keeps its binlogs, and for its clock.
+const SETTINGS_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Asks the source for its end every few seconds until it is removed or the relay stops.
 ///
@@ -30,7 +30,7 @@ pub async fn watch_source_end(
         status,
         open: None,
         failures: 0,
-        retention_asked: None,
+        settings_asked: None,
         is_end_hidden: false,
     };
     let mut delay = END_INTERVAL;
@@ -61,8 +61,8 @@ struct Watcher {
     open: Option<(ControlConnection, ServerSettings)>,
     /// Failures in this outage.
     failures: u32,
-    /// When the source was last asked how long it keeps its binlogs.
-    retention_asked: Option<Instant>,
+    /// When the source was last asked how long it keeps its binlogs, and for its clock, on this connection.
+    settings_asked: Option<Instant>,
     /// Whether it was already logged that the source does not show its end.
     is_end_hidden: bool,
 }
@@ -73,9 +73,10 @@ impl Watcher {
         self.config = config;
         self.open = None;
         self.failures = 0;
-        self.retention_asked = None;
+        self.settings_asked = None;
         self.is_end_hidden = false;
         self.status.set_source_end(None);
+        self.status.set_clock_ahead(0);
     }
 
     /// Asks once; returns the delay until the next step.
@@ -135,6 +136,8 @@ impl Watcher {
                     connection.tls()
                 );
                 let settings = connection.settings().await?;
+                // Another server may answer now.
+                self.settings_asked = None;
                 self.open.insert((connection, settings))
             }
         };
@@ -155,11 +158,13 @@ impl Watcher {
         }
         self.is_end_hidden = is_end_hidden;
         let is_due = self
-            .retention_asked
-            .is_none_or(|at| at.elapsed() >= RETENTION_INTERVAL);
+            .settings_asked
+            .is_none_or(|at| at.elapsed() >= SETTINGS_INTERVAL);
         if is_due {
             self.status.retention.set(connection.retention().await?);
-            self.retention_asked = Some(Instant::now());
+            let clock_ahead = connection.clock_ahead().await?;
+            self.status.set_clock_ahead(clock_ahead.unwrap_or(0));
+            self.settings_asked = Some(Instant::now());
         }
         if self.config.semi_sync {
             let semi_sync = connection.semi_sync().await?;

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
-use super::binlog::{Asked, Binlog, Packet, set_of, state_of};
+use super::answers::{Server, values, variables};
+use super::binlog::{Asked, Binlog, Packet};
 use crate::config::{SharedFilter, SourceCompression, SourceConfig, SourceStart};
 use crate::connection::{Connection, ConnectionError};
 use crate::flavor::Flavor;
@@ -107,8 +108,23 @@ pub(crate) struct State {
     /// The value of `gtid_mode`.
     pub(crate) gtid_mode: &'static str,
     pub(crate) semi_sync: Option<SemiSyncPlugin>,
+    /// Its clock, in seconds since 1970, instead of this machine's.
+    pub(crate) clock: Option<u64>,
     /// The acknowledgements that arrived, and when.
     pub(crate) acknowledged: Vec<(SourcePosition, Instant)>,
+}
+
+impl State {
+    fn server(&self) -> Server<'_> {
+        Server {
+            binlog: &self.binlog,
+            purged: &self.purged,
+            waiting: self.waiting,
+            uuid: self.uuid.as_deref(),
+            gtid_mode: self.gtid_mode,
+            clock: self.clock,
+        }
+    }
 }
 
 /// A source on a socket of its own.
@@ -149,6 +165,7 @@ impl FakeSource {
             uuid: None,
             gtid_mode: "ON",
             semi_sync: None,
+            clock: None,
             acknowledged: Vec::new(),
         }));
         let shared = state.clone();
@@ -301,69 +318,28 @@ async fn answer(
     if sql.starts_with("SET ") {
         return connection.write_ok(&OkPacket::default()).await;
     }
-    let (row, is_silent) = {
+    let (row, variables, is_silent) = {
         let mut state = lock(state);
         state.questions += 1;
         let is_silent = state.silent_to.is_some_and(|part| sql.contains(part));
-        (values(&state, sql), is_silent)
+        let server = state.server();
+        (values(&server, sql), variables(&server, sql), is_silent)
     };
     if is_silent {
         return std::future::pending().await;
     }
+    let text = |value: &str| Some(value.as_bytes().to_vec());
+    if !variables.is_empty() {
+        let columns = ["Variable_name", "Value"].map(Column::text);
+        let rows = variables.iter().map(|row| vec![text(row.0), text(&row.1)]);
+        let rows: Vec<_> = rows.collect();
+        return connection.write_text_result(&columns, &rows).await;
+    }
     let columns: Vec<_> = row.iter().map(|(name, _)| Column::text(name)).collect();
-    let row = row
-        .iter()
-        .map(|(_, value)| Some(value.clone().into_bytes()));
+    let row = row.iter().map(|(_, value)| text(value));
     connection
         .write_text_result(&columns, &[row.collect()])
         .await
-}
-
-fn values(state: &State, sql: &str) -> Vec<(&'static str, String)> {
-    let binlog = &state.binlog;
-    if sql.contains("server_id") {
-        let mut row = vec![
-            ("server_id", binlog.server_id.to_string()),
-            ("log_bin", "1".to_owned()),
-            ("lower_case_table_names", "0".to_owned()),
-        ];
-        match binlog.flavor {
-            Flavor::MySql if !sql.contains("server_uuid") => {}
-            Flavor::MySql => {
-                let uuid = format!("01010101-0101-0101-0101-{:012}", binlog.server_id);
-                row.push(("server_uuid", state.uuid.clone().unwrap_or(uuid)));
-                if sql.contains("gtid_mode") {
-                    row.push(("gtid_mode", state.gtid_mode.to_owned()));
-                }
-            }
-            Flavor::MariaDb => {
-                row.push(("gtid_domain_id", "0".to_owned()));
-                row.push(("read_only", "0".to_owned()));
-            }
-        }
-        return row;
-    }
-    if sql.contains("gtid_purged") {
-        return vec![("gtid_purged", state.purged.to_string())];
-    }
-    if sql.contains("gtid_executed") {
-        let logged = binlog.executed();
-        let (executed, _) = logged.split_at(logged.len() - state.waiting);
-        return vec![("gtid_executed", set_of(executed).to_string())];
-    }
-    if sql.contains("gtid_binlog_state") {
-        let state = state_of(binlog.executed());
-        let entries: Vec<_> = state.iter().map(|gtid| gtid.to_string()).collect();
-        return vec![("gtid_binlog_state", entries.join(","))];
-    }
-    if sql.starts_with("SHOW ") {
-        let end = binlog.end();
-        return vec![
-            ("File", end.file.to_string()),
-            ("Position", end.offset.to_string()),
-        ];
-    }
-    panic!("a replica asked {sql}");
 }
 
 async fn dump(

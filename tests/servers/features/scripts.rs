@@ -1,6 +1,6 @@
 //! Scripts: statements, transactions, XA.
 
-use super::feature::{Feature, both};
+use super::feature::{Feature, both, mariadb};
 
 /// Features of statements and transactions.
 pub const STATEMENTS: &[Feature] = &[
@@ -148,6 +148,38 @@ pub const STATEMENTS: &[Feature] = &[
         CREATE TEMPORARY TABLE tmp (id INT)
         !close 1
         INSERT INTO test.t VALUES (12, 'after')",
+    ),
+    both(
+        "base tables with the names of temporary ones",
+        r"
+        SET SESSION binlog_format='STATEMENT'
+        CREATE TEMPORARY TABLE tmp (id INT, v VARCHAR(99))
+        INSERT INTO tmp VALUES (10, 'tmp')
+        CREATE TEMPORARY TABLE u (id INT)
+        CREATE TABLE u (id INT PRIMARY KEY, v VARCHAR(99))
+        @2 USE test
+        @2 INSERT INTO u VALUES (1, 'another session')
+        @2 RENAME TABLE u TO w
+        INSERT INTO t SELECT id, v FROM tmp
+        INSERT INTO u VALUES (2)
+        INSERT INTO t SELECT id + 20, 'u' FROM u",
+    ),
+    mariadb(
+        "temporary tables that are renamed",
+        r"
+        SET SESSION binlog_format='STATEMENT'
+        CREATE TEMPORARY TABLE tmp (id INT, v VARCHAR(99))
+        INSERT INTO tmp VALUES (10, 'tmp')
+        CREATE TABLE base (id INT)
+        CREATE TEMPORARY TABLE base (id INT, v INT)
+        RENAME TABLE base TO u, u TO base
+        RENAME TABLE base TO u, base TO w
+        INSERT INTO w VALUES (1)
+        INSERT INTO u VALUES (30, 1)
+        CREATE TABLE base (id INT)
+        INSERT INTO base VALUES (2)
+        INSERT INTO t SELECT id, v FROM tmp
+        INSERT INTO t SELECT id, 'u' FROM u",
     ),
     both(
         "savepoints and rollbacks",

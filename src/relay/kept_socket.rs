@@ -1,0 +1,73 @@
+//! The listener's socket, which the service manager keeps open while the relay is restarted.
+//!
+//! A replica that loses its connection connects again at once. If that is refused, it waits for its connect retry, by
+//! default a minute. A service of systemd can store a socket (`FDSTORE=1`, sd_notify(3)), which systemd keeps open and
+//! passes to the service's next process (sd_listen_fds(3)). Connections that are made meanwhile wait in it until that
+//! process accepts them.
+
+use std::io;
+use std::os::fd::AsFd;
+
+use sd_notify::NotifyState;
+use tokio::net::{TcpListener, lookup_host};
+
+/// The name under which the listener is stored.
+const NAME: &str = "replicas";
+
+/// The listening sockets that the service manager has passed to this process: stored by an earlier process, or those of
+/// a socket unit.
+#[derive(Debug, Default)]
+pub struct PassedSockets(Vec<std::net::TcpListener>);
+
+impl PassedSockets {
+    /// Takes ownership of them, so it must be called only once.
+    pub fn take() -> Self {
+        let passed = sd_listen_fds::get().unwrap_or_else(|error| {
+            tracing::debug!("the sockets of the service manager are not used: {error}");
+            Vec::new()
+        });
+        let listeners = passed.into_iter().map(|(_, socket)| socket.into());
+        Self(listeners.collect())
+    }
+
+    /// The listener at `address`: the one that was passed, or a new one. The service manager is asked to keep it.
+    ///
+    /// # Errors
+    /// When the address is unknown or in use.
+    pub(super) async fn listen(self, address: &str) -> io::Result<TcpListener> {
+        let listener = match self.find(address).await? {
+            Some(listener) => {
+                tracing::info!("listening on the socket that the service manager has kept open");
+                listener
+            }
+            None => TcpListener::bind(address).await?,
+        };
+        let store = [NotifyState::FdStore, NotifyState::FdName(NAME)];
+        if let Err(error) = sd_notify::notify_with_fds(&store, &[listener.as_fd()]) {
+            tracing::debug!("the service manager does not keep the socket: {error}");
+        }
+        Ok(listener)
+    }
+
+    async fn find(self, address: &str) -> io::Result<Option<TcpListener>> {
+        if self.0.is_empty() {
+            return Ok(None);
+        }
+        let wanted: Vec<_> = lookup_host(address).await?.collect();
+        let is_wanted = |socket: &std::net::TcpListener| {
+            socket
+                .local_addr()
+                .is_ok_and(|found| wanted.contains(&found))
+        };
+        let Some(socket) = self.0.into_iter().find(is_wanted) else {
+            // The address was changed: nothing would accept the connections of the old one.
+            let remove = [NotifyState::FdStoreRemove, NotifyState::FdName(NAME)];
+            if let Err(error) = sd_notify::notify(&remove) {
+                tracing::debug!("the service manager keeps an old socket: {error}");
+            }
+            return Ok(None);
+        };
+        socket.set_nonblocking(true)?;
+        TcpListener::from_std(socket).map(Some)
+    }
+}
