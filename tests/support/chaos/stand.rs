@@ -273,7 +273,7 @@ impl Stand {
             let purge = format!("PURGE BINARY LOGS TO '{newest}'");
             master.sql(&purge).await;
         }
-        if !self.moving_is_direct && self.is_attachable && self.rounds % 2 == 0 {
+        if !self.moving_is_direct && self.is_attachable && self.rounds.is_multiple_of(2) {
             return_to(&self.masters[0], &self.moving, self.setup.mode).await;
             self.moving_is_direct = true;
         }
