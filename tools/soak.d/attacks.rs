@@ -1,0 +1,193 @@
+//! Attacks of clients without privileges, while a replica receives 400 rows a second.
+
+use std::fmt;
+use std::net::TcpStream;
+use std::panic::catch_unwind;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::lag::{LagMeter, Lags};
+use crate::support::many_clients::largest_set;
+use crate::support::raw_client::{RawClient, connect_from};
+use crate::support::relay::{Relay, RelayOptions, SourceOptions};
+use crate::support::servers::{self, Kind, REPL_PASSWORD, REPL_USER, Server, ServerOptions};
+
+/// From where they come.
+const ATTACKER: [u8; 4] = [127, 0, 0, 3];
+/// Clients of an attack that work at the same time.
+const CLIENTS: u32 = 4;
+/// An account that may only log in.
+const ACCOUNT: &str = "nobody";
+/// Silent connections that are open at the same time, and the time between two.
+const SILENT: usize = 200;
+const SILENT_EVERY: Duration = Duration::from_millis(40);
+
+/// One replica of the relay receives 400 rows a second. For each attack, the lag of the rows is measured before and while it
+/// lasts, at that replica and, for comparison, at one that follows the master itself: what both have is the machine's.
+#[derive(Args)]
+pub struct Options {
+    /// How long each measurement takes
+    #[arg(long, value_name = "S", default_value_t = 20)]
+    seconds: u64,
+}
+
+#[derive(Clone, Copy)]
+enum Attack {
+    DeepStatements,
+    LargeResults,
+    LargeSets,
+    SilentConnections,
+}
+
+const ATTACKS: [Attack; 4] = [
+    Attack::DeepStatements,
+    Attack::LargeResults,
+    Attack::LargeSets,
+    Attack::SilentConnections,
+];
+
+impl fmt::Display for Attack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Attack::DeepStatements => "A: expressions 10,000 deep, account without privileges",
+            Attack::LargeResults => "B: large results and patterns, account without privileges",
+            Attack::LargeSets => "C: dumps with 15.6 MB of GTIDs, account of a replica",
+            Attack::SilentConnections => "D: 25 silent connections a second, no login",
+        })
+    }
+}
+
+/// Prints the figures of all attacks.
+pub async fn run(options: &Options, relay: &Path) {
+    servers::get(&[Kind::MySql]);
+    let master = Server::start(Kind::MySql, ServerOptions::new(86)).await;
+    let mut of_relay = RelayOptions::new(vec![SourceOptions::of("m1", &master)]);
+    of_relay.program = relay.into();
+    of_relay.replicate_do_db.clear();
+    of_relay.log_extra.push(format!(
+        "[[user]]\nname = \"{ACCOUNT}\"\npassword = \"{REPL_PASSWORD}\"\nprivileges = []"
+    ));
+    let mut relay = Relay::start(of_relay);
+    relay.wait_streaming().await;
+    let meter = LagMeter::start(&master, relay.port).await;
+    let time = Duration::from_secs(options.seconds);
+    meter.measure(Duration::from_secs(3)).await;
+    println!(
+        "| attack | p99 at the relay's replica, before → during | at the master's | p50 | tries | memory |"
+    );
+    println!("|---|---|---|---|---|---|");
+    for attack in ATTACKS {
+        let [before, direct_before] = meter.measure(time).await;
+        let stop = Arc::new(AtomicBool::new(false));
+        let tries = Arc::new(AtomicU64::new(0));
+        let attackers = start(attack, relay.port, &stop, &tries);
+        let [during, direct_during] = meter.measure(time).await;
+        stop.store(true, Ordering::Relaxed);
+        for attacker in attackers {
+            attacker.join().expect("an attacker");
+        }
+        relay.assert_running();
+        println!(
+            "| {attack} | {} ({:.1}×) | {} | {:.1} → {:.1} ms | {} | {} MiB |",
+            change(before, during),
+            during.p99 / before.p99,
+            change(direct_before, direct_during),
+            before.p50,
+            during.p50,
+            tries.load(Ordering::Relaxed),
+            relay.rss_peak_kib() / 1024
+        );
+    }
+    meter.finish().await;
+    relay.terminate();
+}
+
+fn change(before: Lags, during: Lags) -> String {
+    format!("{:.1} → {:.1} ms", before.p99, during.p99)
+}
+
+fn start(
+    attack: Attack,
+    port: u16,
+    stop: &Arc<AtomicBool>,
+    tries: &Arc<AtomicU64>,
+) -> Vec<thread::JoinHandle<()>> {
+    let count = match attack {
+        Attack::SilentConnections => 1,
+        _ => CLIENTS,
+    };
+    let set = Arc::new(match attack {
+        Attack::LargeSets => largest_set(),
+        _ => Vec::new(),
+    });
+    (0..count)
+        .map(|number| {
+            let (stop, tries, set) = (stop.clone(), tries.clone(), set.clone());
+            thread::spawn(move || {
+                let mut silent: Vec<TcpStream> = Vec::new();
+                while !stop.load(Ordering::Relaxed) {
+                    let done = tries.fetch_add(1, Ordering::Relaxed);
+                    // Where the relay ends the connection, the client panics; another one follows.
+                    let _ = catch_unwind(|| match attack {
+                        Attack::DeepStatements => deep(port),
+                        Attack::LargeResults => large(port, done),
+                        Attack::LargeSets => sets(port, 3000 + number, &set),
+                        Attack::SilentConnections => {}
+                    });
+                    if let Attack::SilentConnections = attack {
+                        silent.extend(connect_from(ATTACKER, port));
+                        if silent.len() > SILENT {
+                            silent.remove(0);
+                        }
+                        thread::sleep(SILENT_EVERY);
+                    }
+                }
+            })
+        })
+        .collect()
+}
+
+fn log_in(port: u16, user: &str) -> RawClient {
+    let mut client = RawClient::connect_from(ATTACKER, port);
+    client.login(user, REPL_PASSWORD).expect("a login");
+    client
+}
+
+fn deep(port: u16) {
+    let mut client = log_in(port, ACCOUNT);
+    let deep = format!("SELECT {}1{}", "a(".repeat(10_000), ")".repeat(10_000));
+    for _ in 0..50 {
+        // It is refused.
+        let _ = client.query(&deep);
+    }
+}
+
+fn large(port: u16, number: u64) {
+    let mut client = log_in(port, ACCOUNT);
+    let text = "a".repeat(900_000);
+    let _ = match number % 3 {
+        0 => {
+            let _ = client.query(&format!("SET @a = '{text}'"));
+            client.query(&format!("SELECT @a{}", ",@a".repeat(3000)))
+        }
+        1 => client.query(&format!("SELECT 1{}", ",1".repeat(450_000))),
+        _ => client.query(&format!("SELECT '{text}' LIKE '{}b'", "%a".repeat(10_000))),
+    };
+}
+
+fn sets(port: u16, server_id: u32, set: &[u8]) {
+    let mut client = log_in(port, REPL_USER);
+    let uuid = format!("11111111-2222-3333-4444-{server_id:012}");
+    client
+        .prepare_dump(server_id, Some(&uuid))
+        .expect("a replica");
+    client.dump_gtid_set(server_id, set);
+    for _ in 0..3 {
+        client.next_event();
+    }
+}
