@@ -12,7 +12,7 @@ use crate::support::{self, Profile, profile, seed};
 async fn everything_at_once() {
     let _turn = support::turn();
     let length = match profile() {
-        Profile::Gate => Length::Parts(1),
+        Profile::Gate => Length::OnePart,
         Profile::Long => Length::Time(Duration::from_secs(20 * 60)),
     };
     chaos::run(Setup::of_seed(seed()), seed(), length, None).await;

@@ -21,9 +21,9 @@ use super::SeedNote;
 /// How long it runs.
 #[derive(Clone, Copy, Debug)]
 pub enum Length {
-    /// So many parts, each with a calm point at its end.
-    Parts(u32),
-    /// Parts until this time is over.
+    /// One part, in which each kind of fault happens once.
+    OnePart,
+    /// Parts until this time is over, each with a calm point at its end.
     Time(Duration),
 }
 
@@ -50,14 +50,17 @@ pub async fn run(setup: Setup, seed: u64, length: Length, program: Option<&Path>
     let mut part = 0;
     loop {
         let is_over = match length {
-            Length::Parts(parts) => part >= parts,
+            Length::OnePart => part >= 1,
             Length::Time(time) => started.elapsed() >= time,
         };
         if is_over {
             break;
         }
         part += 1;
-        let steps = plan.part(part);
+        let steps = match length {
+            Length::OnePart => plan.short_part(),
+            Length::Time(_) => plan.part(part),
+        };
         let mut note = PartNote(part, steps.clone());
         stand.part(&steps).await;
         stand.calm(part).await;

@@ -114,6 +114,28 @@ impl Plan {
         (0..count).map(|_| self.step()).collect()
     }
 
+    /// Each kind of fault once, in a few seconds.
+    pub fn short_part(&mut self) -> Vec<Step> {
+        let source = self.random.random_range(0..2);
+        let after = self.random.random_range(0..5_000);
+        let mut faults = [
+            Fault::KillRelay,
+            Fault::KillMaster(self.random.random_range(0..2)),
+            Fault::Link(source, faulty_link::Fault::HalfOpen),
+            Fault::Link(1 - source, faulty_link::Fault::CutAfter(after)),
+            Fault::FillDisk,
+            Fault::Detach,
+        ];
+        faults.shuffle(&mut self.random);
+        let random = &mut self.random;
+        let mut step = |fault| Step {
+            fault,
+            lasts: random.random_range(300..1800),
+            gap: random.random_range(100..600),
+        };
+        faults.into_iter().map(&mut step).collect()
+    }
+
     fn step(&mut self) -> Step {
         if self.deck.is_empty() {
             self.deck = self.shuffled();
