@@ -12,8 +12,8 @@ const STREAMING_MAX: u64 = 300 * 1024;
 async fn memory_of_each_client_is_bounded() {
     let _turn = support::exclusive();
     let limits = "max_connections = 2000\nmax_connections_per_address = 2000";
-    let clients = ManyClients::start(None, limits).await;
-    let idle = clients.idle_bytes(1000);
+    let mut clients = ManyClients::start(None, limits).await;
+    let idle = clients.idle_bytes(1000).await;
     let streaming = clients.streaming_bytes(200, 400).await;
     println!("1,000 idle clients: {idle} bytes each; 200 replicas: {streaming} bytes each");
     assert!(idle <= IDLE_MAX, "{idle} bytes for an idle client");
@@ -21,7 +21,7 @@ async fn memory_of_each_client_is_bounded() {
         streaming <= STREAMING_MAX,
         "{streaming} bytes for a replica"
     );
-    let set = clients.largest_set();
+    let set = clients.largest_set().await;
     println!("{set:?}");
     assert!(set.peak_kib <= 2 * set.set_kib, "{set:?}");
     // The log does not have these transactions yet: the set may still be needed.

@@ -60,10 +60,15 @@ impl ManyClients {
         master
             .sql("CREATE DATABASE test; CREATE TABLE test.t (id INT AUTO_INCREMENT PRIMARY KEY, a INT)")
             .await;
-        let clients = ManyClients { master, relay };
-        // What the first logins need is not what each needs.
-        drop((0..20).map(|_| clients.idle()).collect::<Vec<_>>());
-        clients
+        ManyClients { master, relay }
+    }
+
+    /// What an allocator keeps of an earlier measurement, and what the first logins need, is not what each client needs.
+    async fn start_again(&mut self) {
+        self.relay.terminate();
+        self.relay.restart();
+        self.relay.wait_streaming().await;
+        drop((0..20).map(|_| self.idle()).collect::<Vec<_>>());
     }
 
     fn idle(&self) -> RawClient {
@@ -75,7 +80,8 @@ impl ManyClients {
     }
 
     /// Memory for each of so many clients that have logged in and do nothing, in bytes.
-    pub fn idle_bytes(&self, count: u64) -> u64 {
+    pub async fn idle_bytes(&mut self, count: u64) -> u64 {
+        self.start_again().await;
         let before = self.relay.rss_kib();
         let clients: Vec<RawClient> = (0..count).map(|_| self.idle()).collect();
         let after = self.relay.rss_kib();
@@ -84,7 +90,8 @@ impl ManyClients {
     }
 
     /// Memory for each of so many replicas that receive `rows` rows as they are written, in bytes, at most.
-    pub async fn streaming_bytes(&self, count: u32, rows: u32) -> u64 {
+    pub async fn streaming_bytes(&mut self, count: u32, rows: u32) -> u64 {
+        self.start_again().await;
         let before = self.relay.rss_kib();
         let stop = Arc::new(AtomicBool::new(false));
         let received = Arc::new(AtomicU64::new(0));
@@ -147,7 +154,8 @@ impl ManyClients {
     }
 
     /// A dump with the largest set of GTIDs.
-    pub fn largest_set(&self) -> SetFigures {
+    pub async fn largest_set(&mut self) -> SetFigures {
+        self.start_again().await;
         let set = largest_set();
         let before = self.relay.rss_kib();
         self.reset_peak();

@@ -14,14 +14,17 @@ const LOGINS: u32 = 300;
 pub async fn run(relay: &Path) {
     servers::get(&[Kind::MySql]);
     let limits = "max_connections = 2000\nmax_connections_per_address = 2000";
-    let clients = ManyClients::start(Some(relay), limits).await;
+    let mut clients = ManyClients::start(Some(relay), limits).await;
     println!(
         "{IDLE} idle clients: {} KiB each",
-        kib(clients.idle_bytes(IDLE))
+        kib(clients.idle_bytes(IDLE).await)
     );
     let streaming = clients.streaming_bytes(REPLICAS, 400).await;
     println!("{REPLICAS} replicas: {} KiB each", kib(streaming));
-    println!("the largest set of GTIDs: {:?}", clients.largest_set());
+    println!(
+        "the largest set of GTIDs: {:?}",
+        clients.largest_set().await
+    );
     drop(clients);
     let clients = ManyClients::start(Some(relay), "").await;
     println!(
