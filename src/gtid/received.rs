@@ -138,16 +138,21 @@ impl ReceivedGtidSet {
         sources.sort_unstable_by_key(|source| source.start);
         for source in &mut sources {
             let start = source.start as usize;
-            let range = start..start + source.count as usize;
+            let end = start + source.count as usize;
             let first = kept.count();
-            for index in range {
+            let removed = other.sources.get(&source.sid);
+            if removed.is_none() && first == start && kept.waiting.is_empty() {
+                kept.written = end;
+                continue;
+            }
+            for index in start..end {
                 let Some(interval) = self.intervals.get(index).copied() else {
                     break;
                 };
-                match other.sources.get(&source.sid) {
+                match removed {
                     None => kept.waiting.push_back(interval),
                     Some(removed) => {
-                        removed.holes_in(interval, |piece| kept.waiting.push_back(piece))
+                        removed.holes_in(interval, |piece| kept.waiting.push_back(piece));
                     }
                 }
                 kept.write(&mut self.intervals, index + 1);
@@ -158,11 +163,11 @@ impl ReceivedGtidSet {
         }
         self.intervals.truncate(kept.written);
         self.intervals.extend(kept.waiting);
-        self.intervals.shrink_to_fit();
         sources.retain(|source| source.count > 0);
         sources.sort_unstable_by_key(|source| source.sid);
-        sources.shrink_to_fit();
         self.sources = sources;
+        shrink(&mut self.intervals);
+        shrink(&mut self.sources);
     }
 
     /// As the set that [`GtidSet::decode`] would have read, for a message; `None` if it has more intervals than
@@ -178,6 +183,13 @@ impl ReceivedGtidSet {
             set.sources.insert(source.sid, intervals);
         }
         set
+    }
+}
+
+/// Frees unused memory if it is worth a copy.
+fn shrink<T>(vector: &mut Vec<T>) {
+    if vector.len() <= vector.capacity() / 2 {
+        vector.shrink_to_fit();
     }
 }
 

@@ -10,7 +10,7 @@ const STREAMING_MAX: u64 = 300 * 1024;
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "BINRELAY_PROFILE=long"]
 async fn memory_of_each_client_is_bounded() {
-    let _turn = support::exclusive();
+    let _turn = support::turn();
     let limits = "max_connections = 2000\nmax_connections_per_address = 2000";
     let mut clients = ManyClients::start(None, limits).await;
     let idle = clients.idle_bytes(1000).await;
@@ -33,7 +33,7 @@ async fn memory_of_each_client_is_bounded() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "BINRELAY_PROFILE=long"]
 async fn replicas_log_in_while_another_address_connects_without_end() {
-    let _turn = support::exclusive();
+    let _turn = support::turn();
     let clients = ManyClients::start(None, "").await;
     let figures = clients.knock(300);
     println!("{figures:?}");

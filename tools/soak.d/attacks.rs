@@ -19,8 +19,6 @@ use crate::support::servers::{self, Kind, REPL_PASSWORD, REPL_USER, Server, Serv
 
 /// From where they come.
 const ATTACKER: [u8; 4] = [127, 0, 0, 3];
-/// Clients of an attack that work at the same time.
-const CLIENTS: u32 = 4;
 /// The name of their threads.
 const THREAD: &str = "attacker";
 /// An account that may only log in.
@@ -39,6 +37,12 @@ pub struct Options {
     /// How often each attack is measured
     #[arg(long, value_name = "N", default_value_t = 2)]
     rounds: u32,
+    /// Clients of an attack that work at the same time; an address may have 50 connections
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    clients: u32,
+    /// Only attacks whose description contains it
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    only: String,
 }
 
 #[derive(Clone, Copy)]
@@ -81,15 +85,15 @@ pub async fn run(options: &Options, relay: &Path) {
     relay.wait_streaming().await;
     be_silent_about_attackers();
     let meter = LagMeter::start(&master, relay.port).await;
-    let time = Duration::from_secs(options.seconds);
     meter.measure(Duration::from_secs(3)).await;
     println!(
         "| attack | p99 at the relay's replica, before → during | at the master's | p50 | connections | memory |"
     );
     println!("|---|---|---|---|---|---|");
-    for attack in ATTACKS {
+    let is_wanted = |attack: &Attack| attack.to_string().contains(&options.only);
+    for attack in ATTACKS.into_iter().filter(is_wanted) {
         for _ in 0..options.rounds {
-            measure(attack, time, &meter, &relay).await;
+            measure(attack, options, &meter, &relay).await;
             relay.assert_running();
         }
     }
@@ -98,11 +102,16 @@ pub async fn run(options: &Options, relay: &Path) {
 }
 
 /// One line of the table.
-async fn measure(attack: Attack, time: Duration, meter: &LagMeter, relay: &Relay) {
+async fn measure(attack: Attack, options: &Options, meter: &LagMeter, relay: &Relay) {
+    let time = Duration::from_secs(options.seconds);
     let [before, direct_before] = meter.measure(time).await;
     let stop = Arc::new(AtomicBool::new(false));
     let tries = Arc::new(AtomicU64::new(0));
-    let attackers = start(attack, relay.port, &stop, &tries);
+    let clients = match attack {
+        Attack::SilentConnections => 1,
+        _ => options.clients,
+    };
+    let attackers = start(attack, clients, relay.port, &stop, &tries);
     let [during, direct_during] = meter.measure(time).await;
     stop.store(true, Ordering::Relaxed);
     for attacker in attackers {
@@ -137,19 +146,16 @@ fn change(before: Lags, during: Lags) -> String {
 
 fn start(
     attack: Attack,
+    clients: u32,
     port: u16,
     stop: &Arc<AtomicBool>,
     tries: &Arc<AtomicU64>,
 ) -> Vec<thread::JoinHandle<()>> {
-    let count = match attack {
-        Attack::SilentConnections => 1,
-        _ => CLIENTS,
-    };
     let set = Arc::new(match attack {
         Attack::LargeSets => largest_set(),
         _ => Vec::new(),
     });
-    (0..count)
+    (0..clients)
         .map(|number| {
             let (stop, tries, set) = (stop.clone(), tries.clone(), set.clone());
             let attacker = thread::Builder::new().name(THREAD.to_owned());
