@@ -130,7 +130,10 @@ impl Plan {
         let random = &mut self.random;
         let mut step = |fault| Step {
             fault,
-            lasts: random.random_range(300..1800),
+            lasts: match fault {
+                Fault::FillDisk => random.random_range(1500..2500),
+                _ => random.random_range(300..1800),
+            },
             gap: random.random_range(100..600),
         };
         faults.into_iter().map(&mut step).collect()
