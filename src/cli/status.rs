@@ -1,25 +1,29 @@
 //! `binrelay status`: the state of a running relay.
 
+#[cfg(test)]
+mod example;
 mod nagios;
+mod rates;
+mod tables;
+mod terminal;
 mod watch;
+mod width;
 
-use std::io::{self, IsTerminal, Write, stdout};
+use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
-use std::time::{Duration, Instant};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
-use binrelay::admin;
-use binrelay::connection::host_and_port;
-use binrelay::one_line::escaped;
-use binrelay::status::{ErrorReport, Report};
-use comfy_table::{ContentArrangement, Table};
+use binrelay::status::Report;
+use binrelay::{admin, utc};
+use tokio::runtime::Runtime;
 
 use super::Outcome;
 use super::config_file::RunningRelay;
 use super::stdout::Stdout;
 pub use nagios::PluginState;
-use watch::Rates;
+use rates::Rates;
 
 /// Pause between two reports of `--watch`.
 const WATCH_PAUSE: Duration = Duration::from_secs(1);
@@ -48,25 +52,18 @@ pub fn run(args: StatusArgs) -> anyhow::Result<Outcome> {
     if args.nagios {
         return check(&args);
     }
-    let socket = args.relay.socket()?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let in_place = args.watch && !args.json && stdout().is_terminal();
-    let (mut rates, mut last) = (Rates::default(), Instant::now());
+    let relay = Asked::new(args.relay.socket()?)?;
+    if args.watch && !args.json && terminal::size().is_some() {
+        return watch_in_place(&relay);
+    }
     loop {
-        let report = runtime
-            .block_on(admin::ask(&socket))
-            .with_context(|| no_answer(&socket))?;
-        rates.note(&report, last.elapsed());
-        last = Instant::now();
+        let report = relay.report()?;
         let mut out = Stdout::lock();
-        if in_place {
-            write!(out, "{}", rates.screen(&render(&report)))?;
-        } else if args.json {
+        if args.json {
             writeln!(out, "{}", serde_json::to_string(&report)?)?;
         } else {
-            write!(out, "{}", render(&report))?;
+            let width = terminal::size().map(|size| size.columns);
+            write!(out, "{}", tables::render(&report, width))?;
         }
         out.flush()?;
         drop(out);
@@ -81,17 +78,67 @@ pub fn run(args: StatusArgs) -> anyhow::Result<Outcome> {
     }
 }
 
+/// A relay that is asked over its socket.
+struct Asked {
+    socket: PathBuf,
+    runtime: Runtime,
+}
+
+impl Asked {
+    fn new(socket: PathBuf) -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        Ok(Self { socket, runtime })
+    }
+
+    fn report(&self) -> anyhow::Result<Report> {
+        self.runtime
+            .block_on(admin::ask(&self.socket))
+            .with_context(|| no_answer(&self.socket))
+    }
+}
+
+/// Shows the state in the terminal until it is interrupted. A relay that has answered once may be restarted meanwhile.
+fn watch_in_place(relay: &Asked) -> anyhow::Result<Outcome> {
+    let (mut rates, mut last) = (Rates::default(), Instant::now());
+    let mut report = relay.report();
+    let mut is_first = true;
+    loop {
+        let now = utc::seconds(SystemTime::now());
+        let Some(size) = terminal::size() else {
+            return Ok(Outcome::Done);
+        };
+        let lines = match &report {
+            Ok(report) => {
+                rates.note(report, last.elapsed());
+                last = Instant::now();
+                watch::screen(report, &rates, size, &now)
+            }
+            Err(_) if is_first => return report.map(|_| Outcome::Done),
+            Err(error) => {
+                let text = format!("{now}: {error:#}; trying again");
+                width::wrapped(&text, size.columns, tables::INDENT)
+            }
+        };
+        terminal::draw(&mut Stdout::lock(), &lines, is_first)?;
+        is_first = false;
+        std::thread::sleep(WATCH_PAUSE);
+        report = relay.report();
+    }
+}
+
 /// Prints one line as a monitoring plug-in; nothing goes to stderr.
 fn check(args: &StatusArgs) -> anyhow::Result<Outcome> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
     let (state, line) = match args.relay.socket() {
         Err(error) => nagios::of_configuration(&error.to_string()),
-        Ok(socket) => match runtime.block_on(admin::ask(&socket)) {
-            Ok(report) => nagios::of_report(&report),
-            Err(error) => nagios::of_error(&error, &socket.display().to_string()),
-        },
+        Ok(socket) => {
+            let relay = Asked::new(socket)?;
+            match relay.runtime.block_on(admin::ask(&relay.socket)) {
+                Ok(report) => nagios::of_report(&report),
+                Err(error) => nagios::of_error(&error, &relay.socket.display().to_string()),
+            }
+        }
     };
     writeln!(Stdout::lock(), "{line}")?;
     Ok(Outcome::Plugin(state))
@@ -115,173 +162,6 @@ fn no_answer_after(socket: &Path, error: Option<io::Error>) -> String {
             "the relay at {socket} is there, but did not answer: what it was asked to do may still be done; see its log"
         ),
     }
-}
-
-/// The report as tables.
-fn render(report: &Report) -> String {
-    let relay = &report.relay;
-    let mut text = format!(
-        "binrelay {}  server_id {}  {}  {}  up {} s\n",
-        relay.version,
-        relay.server_id,
-        relay
-            .flavor
-            .as_deref()
-            .unwrap_or("(no source has answered yet)"),
-        relay.state,
-        relay.uptime_seconds
-    );
-    text.push_str(&format!(
-        "log end   {}\n",
-        coordinates(&relay.file, relay.position)
-    ));
-    text.push_str(&format!("executed  {}\n", or_dash(&relay.gtid_executed)));
-    text.push_str(&format!("purged    {}\n", or_dash(&relay.gtid_purged)));
-    if let Some(conflicts @ 1..) = relay.conflicts {
-        text.push_str(&format!("conflicts {conflicts} (binrelay conflicts)\n"));
-    }
-    if let Some(error) = &relay.last_error {
-        text.push_str(&format!("error     {}\n", escaped(&error.message)));
-    }
-    for reason in &relay.degraded {
-        text.push_str(&format!("degraded  {}\n", escaped(reason)));
-    }
-    text.push_str(&format!("\n{}\n", sources(report)));
-    for source in &report.sources {
-        if let Some(tls) = &source.tls {
-            text.push_str(&format!("{}: TLS: {tls}\n", source.name));
-        }
-        if let Some(error) = &source.last_error {
-            text.push_str(&format!("{}: {}\n", source.name, error_line(error)));
-        }
-    }
-    text.push_str(&semi_sync_lines(report));
-    text.push_str(&format!("\n{}\n", replicas(report)));
-    for replica in report
-        .replicas
-        .iter()
-        .filter(|one| one.missing_seconds.is_some())
-    {
-        text.push_str(&format!(
-            "{}: missing since {}\n",
-            replica.server_id, replica.last_seen
-        ));
-    }
-    text
-}
-
-/// Why sources do not wait for acknowledgements that are configured.
-fn semi_sync_lines(report: &Report) -> String {
-    let mut text = String::new();
-    for source in &report.sources {
-        if let Some(problem) = &source.semi_sync_problem {
-            text.push_str(&format!("{}: {}\n", source.name, escaped(problem)));
-        }
-    }
-    text
-}
-
-/// A frame in ASCII, and a line below the header. Each character is that of one component, in the
-/// order of `comfy_table::TableComponent`.
-const FRAME: &str = "||--+==+     --++++";
-
-fn table(header: &[&str]) -> Table {
-    let mut table = Table::new();
-    table.load_preset(FRAME);
-    table.set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header(header);
-    table
-}
-
-fn sources(report: &Report) -> Table {
-    let mut table = table(&[
-        "source",
-        "address",
-        "state",
-        "server_id",
-        "durable up to",
-        "behind",
-        "kept",
-        "duplicate",
-        "filtered",
-        "repeated",
-        "only here",
-    ]);
-    for source in &report.sources {
-        table.add_row([
-            source.name.clone(),
-            host_and_port(&source.host, source.port),
-            source.state.clone(),
-            source.server_id.map_or("-".to_owned(), |id| id.to_string()),
-            coordinates(&source.file, source.position),
-            seconds(source.seconds_behind),
-            source.transactions.kept.to_string(),
-            source.transactions.duplicate.to_string(),
-            source.transactions.filtered.to_string(),
-            source.transactions.repeated.to_string(),
-            source
-                .only_here
-                .map_or("-".to_owned(), |count| count.to_string()),
-        ]);
-    }
-    table
-}
-
-fn replicas(report: &Report) -> Table {
-    let mut table = table(&[
-        "replica",
-        "host",
-        "user",
-        "state",
-        "sent up to",
-        "behind",
-        "bytes",
-        "TLS",
-    ]);
-    for replica in &report.replicas {
-        table.add_row([
-            replica.server_id.to_string(),
-            escaped(&replica.host).into_owned(),
-            escaped(&replica.user).into_owned(),
-            replica.state.clone(),
-            coordinates(&Some(replica.file.clone()), Some(replica.position)),
-            seconds(replica.seconds_behind),
-            match replica.missing_seconds {
-                None => replica.bytes_sent.to_string(),
-                Some(_) => "-".to_owned(),
-            },
-            replica.tls.clone().unwrap_or("-".to_owned()),
-        ]);
-    }
-    table
-}
-
-fn coordinates(file: &Option<String>, position: Option<u64>) -> String {
-    match (file, position) {
-        (Some(file), Some(position)) => format!("{file}:{position}"),
-        _ => "-".to_owned(),
-    }
-}
-
-fn or_dash(text: &str) -> &str {
-    if text.is_empty() { "-" } else { text }
-}
-
-fn seconds(seconds: Option<u64>) -> String {
-    seconds.map_or("-".to_owned(), |seconds| format!("{seconds} s"))
-}
-
-fn error_line(error: &ErrorReport) -> String {
-    let message = escaped(&error.message);
-    let code = match error.code {
-        0 => String::new(),
-        code => format!("error {code}, "),
-    };
-    let ended = match &error.resolved_at {
-        Some(at) => format!(", streaming again since {at}"),
-        None => String::new(),
-    };
-    format!("{message} ({code}{}{ended})", error.at)
 }
 
 #[cfg(test)]

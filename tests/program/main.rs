@@ -32,3 +32,4 @@ mod reload;
 mod stage_failures;
 mod standins;
 mod start_errors;
+mod terminal;
