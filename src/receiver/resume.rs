@@ -133,7 +133,8 @@ async fn record_start(
     let queued = Queued::Continuation(Box::new(continuation));
     let sent = context.queue.batches.send(queued).await;
     sent.map_err(|_| ReceiverError::LogClosed)?;
-    recorded.await.map_err(|_| ReceiverError::LogClosed)
+    recorded.await.map_err(|_| ReceiverError::LogClosed)?;
+    Ok(())
 }
 
 /// Without GTIDs nothing shows whether the replicas have the old transactions of a source that joins
