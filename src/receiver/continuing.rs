@@ -2,7 +2,7 @@
 //!
 //! | | what is verified | what changes |
 //! |---|---|---|
-//! | at its position | after a changed history: the newest transaction that was received is in its binlog again | the record of the changed history is removed |
+//! | at its position | after a changed history: the newest transaction that was received is in its binlog again; after an incident: that it is followed by GTID | the record of the changed history or incident is removed |
 //! | at another position | with GTIDs: that all transactions before it were delivered; without: that it is not before the last one | the source's position; MySQL: GTIDs that the log lacks count as delivered; MariaDB: only if the administrator says so |
 //! | with a new history | MySQL: no GTID is used again; MariaDB, and without GTIDs: the first transaction was not received before | as above; MariaDB: GTIDs of the server may occur again |
 //!
@@ -70,7 +70,7 @@ pub(super) async fn continue_source(
     let changed = history_record::check(dir, name);
     let text = match (&from.at, from.new_history, changed) {
         (None, false, changed) => decision.at_its_position(counters, changed).await?,
-        (Some(_), false, Err(error)) => return Err(error),
+        (Some(_), false, Err(error)) if !error.is_incident() => return Err(error),
         (at, _, _) => {
             let at = at.clone().unwrap_or(SourceStart::Earliest);
             decision.at_another(at, counted, wanted).await?
@@ -125,14 +125,21 @@ impl Decision<'_> {
         changed: Result<(), ReceiverError>,
     ) -> Result<String, ReceiverError> {
         if let Err(error) = changed {
-            let (mut connection, facts) = connect(self.options).await?;
-            if !history::is_restored(self.options, &self.old).await? {
-                return Err(error);
-            }
             let (options, executed) = (self.options, &self.executed);
-            let log = &self.context.log;
-            own_gtids::verify_executed(&mut connection, options, log, &facts, executed).await?;
-            self.excuse_own().await?;
+            let (mut connection, facts) = connect(options).await?;
+            if error.is_incident() {
+                // By file and position the source would send it again.
+                if !facts.follows_by_gtid(&options.config) {
+                    return Err(error);
+                }
+            } else {
+                if !history::is_restored(options, &self.old).await? {
+                    return Err(error);
+                }
+                let log = &self.context.log;
+                own_gtids::verify_executed(&mut connection, options, log, &facts, executed).await?;
+                self.excuse_own().await?;
+            }
         }
         // A refusal ends; the same transaction is decided on again.
         counters.refusal.send_replace(None);

@@ -143,6 +143,17 @@ impl ReceiverError {
         }
     }
 
+    /// Whether the source has lost changes, outside any GTID.
+    pub(super) fn is_incident(&self) -> bool {
+        matches!(
+            self,
+            ReceiverError::Transaction {
+                cause: TransactionError::Incident { .. },
+                ..
+            }
+        )
+    }
+
     /// Whether an administrator must act before it can work.
     pub fn is_failure(&self) -> bool {
         match self {

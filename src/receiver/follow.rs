@@ -50,7 +50,10 @@ pub(super) async fn follow(
         // Without GTIDs, what is received again because it is not in the log yet would be logged twice.
         ledger.wait_until_committed().await;
         match open(options, context, status).await {
-            Ok(dump) => stream::stream(dump, options, context, ledger, status).await,
+            Ok(dump) => {
+                let error = stream::stream(dump, options, context, ledger, status).await;
+                history_record::keep_incident(data_dir, name, error)
+            }
             Err(error) => history_record::keep(data_dir, name, error),
         }
     };

@@ -90,7 +90,7 @@ pub enum TransactionError {
         "the source lost changes that its binlog should hold here (Incident event {number}: \
          {message}); its own replicas stop with error 1590, but the event has no GTID, so the relay \
          cannot forward it; give the replicas the data of this source, then run binrelay continue SOURCE \
-         --at FILE:POS with the position after this event"
+         --at FILE:POS with the position after this event, or, if it is followed by GTID, binrelay continue SOURCE"
     )]
     Incident {
         /// 1: events were lost.
@@ -164,7 +164,9 @@ impl TransactionError {
                 TrimError::Event(_) | TrimError::UnknownTable { .. } | TrimError::TooManyTables => {
                     true
                 }
-                TrimError::Undecided { .. } | TrimError::UndecidedTable { .. } => false,
+                TrimError::UnknownType { .. }
+                | TrimError::Undecided { .. }
+                | TrimError::UndecidedTable { .. } => false,
             },
             TransactionError::OutsideTransaction { .. }
             | TransactionError::Unsupported { .. }

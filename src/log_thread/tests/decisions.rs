@@ -322,6 +322,28 @@ fn source_that_has_lost_its_own_transaction_is_refused() {
     assert_eq!(*counters[1].refusal.borrow(), None);
 }
 
+/// The address of a source was moved to a new server, whose first batch waits for the queue's memory.
+#[test]
+fn path_that_is_not_in_the_log_yet_has_nothing_unsent() {
+    let dir = fast_dir();
+    let mut thread = create_anonymous(&options(dir.path()), Vec::new());
+    let counters: Vec<Arc<SourceCounters>> = (0..SOURCES).map(|_| Arc::default()).collect();
+    let table = CounterTable::new(&counters);
+    let path = SOURCES as u16;
+    let (done, mut answered) = oneshot::channel();
+    let question = OwnUnsent {
+        path,
+        source: 0,
+        refused: None,
+        done,
+    };
+    thread.answer_own_unsent(question, &table).unwrap();
+    assert_eq!(answered.try_recv(), Ok(None));
+    let (done, mut excused) = oneshot::channel();
+    thread.excuse_own(OwnExcused { path, done }).unwrap();
+    assert_eq!(excused.try_recv(), Ok(()));
+}
+
 /// As [`insert`], into a transactional table.
 pub(super) fn xid_insert(origin: u32, number: u32) -> Vec<Vec<u8>> {
     let mut group = insert(origin, number);

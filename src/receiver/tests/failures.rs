@@ -1,10 +1,14 @@
 //! Problems that only an administrator can resolve: they are reported, and nothing wrong is recorded.
 
+use tokio::sync::oneshot;
+
 use super::binlog::Binlog;
-use super::following::WAYS;
+use super::following::{WAYS, Way};
 use super::source::{FakeSource, Plan, Then};
 use super::*;
 use crate::protocol::ServerError;
+use crate::receiver::continuing::continue_source;
+use crate::receiver::withdrawal::Wanted;
 
 #[tokio::test]
 async fn wrong_checksum_stops_before_its_transaction() {
@@ -53,6 +57,74 @@ async fn wrong_checksum_stops_before_its_transaction() {
             })
             .await;
         assert_eq!(relay.stop().await, binlog.executed());
+    }
+}
+
+impl Relay {
+    /// As `binrelay continue m1`; returns the answer.
+    async fn continue_m1(&self, config: SourceConfig) -> Result<String, String> {
+        let options = receiver_options(0, config, &self.dir.path().join("spool"));
+        let from = ContinueFrom {
+            at: None,
+            new_history: false,
+            counts_missing: false,
+            skips_missing: false,
+        };
+        let asked = (oneshot::channel().0, Wanted::always());
+        let (context, ledger) = (&self.context, &self.ledgers[0]);
+        let answer = continue_source(&options, context, ledger, &from, asked).await;
+        answer.map_err(|error| error.to_string())
+    }
+
+    /// Waits until the source has been tried again several times.
+    async fn until_retried(&self) {
+        let reconnects = |relay: &Relay| relay.statuses[0].reconnects.load(Ordering::Relaxed);
+        let before = reconnects(self);
+        self.until("it is tried again", |relay| reconnects(relay) > before + 5)
+            .await;
+    }
+}
+
+/// By GTID, the next dump begins with the file after the incident, which ends its file.
+#[tokio::test]
+async fn incident_without_a_gtid_fails_until_an_administrator_decides() {
+    for way in WAYS {
+        let mut binlog = Binlog::new(way.flavor(), 86);
+        binlog.commit(86, 1);
+        let at = binlog.end();
+        let lost = make::event(EventType::INCIDENT, 86, b"\x01\0\x04lost");
+        binlog.push(lost, None, None);
+        binlog.next_file(Checksum::Crc32);
+        binlog.commit(86, 2);
+        let by_gtid = matches!(way, Way::MySqlSet | Way::MariaDbPosition);
+        let source = FakeSource::start(binlog.clone()).await;
+        source.plan(Plan::then(Then::Nothing));
+        for _ in 0..1000 {
+            let is_incident = |packet: &binlog::Packet| packet.event[4] == EventType::INCIDENT.0;
+            let next_file = move |packets: &mut Vec<binlog::Packet>| {
+                packets.retain(|packet| !by_gtid || !is_incident(packet));
+            };
+            source.plan(Plan::edit(next_file, Then::Nothing));
+        }
+        let config = way.config(&source);
+        let relay = Relay::start(way.flavor(), vec![config.clone()], vec![at_start(86)]);
+        let error = relay.until_failed(0).await;
+        let expected = format!("at {at}: the source lost changes");
+        assert!(error.message.starts_with(&expected), "{way:?}: {error:?}");
+        relay.until_retried().await;
+        assert_eq!(relay.state(0), SourceState::Failed, "{way:?}");
+        assert_eq!(source.state().asked.len(), 1, "{way:?}");
+
+        let answer = relay.continue_m1(config).await;
+        assert_eq!(answer.is_ok(), by_gtid, "{way:?}: {answer:?}");
+        if by_gtid {
+            relay.until_executed(binlog.executed()).await;
+        } else {
+            relay.until_retried().await;
+            assert_eq!(relay.state(0), SourceState::Failed, "{way:?}");
+            assert_eq!(relay.kept(0), 1, "{way:?}");
+        }
+        relay.stop().await;
     }
 }
 
