@@ -75,7 +75,7 @@ pub use before_position::transactions_before;
 pub use check::{CheckedSource, check_source};
 pub use connect::{keep_offered_tls, read_offered_tls};
 pub use continue_request::{ContinueFrom, ContinueRequest};
-pub use different_rules::{RuledSource, different_rules};
+pub use different_rules::{RuledSource, different_rules, rules_that_differ};
 pub use error::ReceiverError;
 pub use facts::SourceFacts;
 pub use filter_changes::{announce_filters, remember_filters};
