@@ -16,7 +16,15 @@ use crate::secret::{CachingSha2Hash, PasswordHash, Secret};
 impl Config {
     /// This configuration, with everything of `new` that can change while the relay runs.
     pub fn with_changes_of(&self, new: &Config) -> Config {
+        let mut sources = new.sources.clone();
+        if self.log.sync == SyncPolicy::Never {
+            // Nothing becomes durable that could be acknowledged, until a restart applies the new policy.
+            sources
+                .iter_mut()
+                .for_each(|source| source.semi_sync = false);
+        }
         Config {
+            sources,
             relay: RelayConfig {
                 compression: new.relay.compression,
                 replica_write_timeout: new.relay.replica_write_timeout,

@@ -133,7 +133,7 @@ impl Decision<'_> {
             let (mut connection, facts) = connect(self.options).await?;
             // At its position, it may send an incident again or not.
             if error.incident_at().is_some()
-                || !history::is_restored(self.options, &self.old).await?
+                || !history::is_restored(self.options, &facts, &self.old).await?
             {
                 return Err(error);
             }
@@ -279,6 +279,7 @@ impl Decision<'_> {
     async fn check_first(&self, contact: &FirstContact) -> Result<(), ReceiverError> {
         // A connection cannot be reused after an aborted dump.
         let (mut connection, facts) = connect(self.options).await?;
+        facts.check_server(&contact.facts)?;
         let from = &contact.progress.position;
         let everything = FilterConfig::default();
         let mut reading =

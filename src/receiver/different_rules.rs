@@ -43,20 +43,18 @@ pub fn different_rules(sources: &[RuledSource]) -> Vec<String> {
     warnings
 }
 
-/// Logs a warning if rules differ. What the sources replicate is not known yet.
-pub(super) fn announce_different_rules(sources: &[SourceConfig]) {
-    let Some((first, others)) = sources.split_first() else {
-        return;
-    };
+/// A warning if rules differ, where it is not known what the sources replicate.
+pub fn rules_that_differ(sources: &[SourceConfig]) -> Option<String> {
+    let (first, others) = sources.split_first()?;
     let rules = first.filter.current();
-    if let Some(other) = others.iter().find(|other| other.filter.current() != rules) {
-        tracing::warn!(
-            "sources {} and {} have different rules: if one of them logs what it replicates from the other \
-             (log_slave_updates), {REMEDY}",
-            first.name,
-            other.name
-        );
-    }
+    let other = others
+        .iter()
+        .find(|other| other.filter.current() != rules)?;
+    Some(format!(
+        "sources {} and {} have different rules: if one of them logs what it replicates from the other \
+         (log_slave_updates), {REMEDY}",
+        first.name, other.name
+    ))
 }
 
 #[cfg(test)]

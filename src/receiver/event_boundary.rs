@@ -7,22 +7,25 @@ use super::connect::connect;
 use super::dump_position::DumpPosition;
 use super::dump_request::{FIRST_EVENT, request_to_end};
 use super::error::ReceiverError;
+use super::facts::SourceFacts;
 use super::listening::Listening;
 use super::options::ReceiverOptions;
 use super::packets::{DumpPart, next_part};
 use crate::connection::Connection;
 use crate::position::SourcePosition;
 
-/// Whether an event of the source's file begins at `position`, or the file ends there. Reads the file up to it.
+/// Whether an event of the file of the server `expected` begins at `position`, or the file ends there. Reads the file up to it.
 ///
 /// # Errors
 /// When the source cannot be asked, or the file cannot be read up to the position.
 pub(super) async fn begins_event(
     options: &ReceiverOptions,
+    expected: &SourceFacts,
     position: &SourcePosition,
 ) -> Result<bool, ReceiverError> {
     let mut connection = dump_from(
         options,
+        expected,
         &SourcePosition::new(position.file.clone(), FIRST_EVENT),
     )
     .await?;
@@ -52,14 +55,16 @@ pub(super) async fn begins_event(
     }
 }
 
-/// The beginning of the source's oldest file.
+/// The beginning of the oldest file of the server `expected`.
 ///
 /// # Errors
 /// When the source cannot be asked, or sends no file.
 pub(super) async fn oldest_file(
     options: &ReceiverOptions,
+    expected: &SourceFacts,
 ) -> Result<SourcePosition, ReceiverError> {
-    let mut connection = dump_from(options, &SourcePosition::new("", FIRST_EVENT)).await?;
+    let mut connection =
+        dump_from(options, expected, &SourcePosition::new("", FIRST_EVENT)).await?;
     let mut listening = Listening::new(options.config.read_timeout);
     let mut reached = DumpPosition::new();
     loop {
@@ -80,12 +85,14 @@ pub(super) async fn oldest_file(
     }
 }
 
-/// Requests a dump over a connection of its own.
+/// Requests a dump over a connection of its own, if the server `expected` answers.
 async fn dump_from(
     options: &ReceiverOptions,
+    expected: &SourceFacts,
     from: &SourcePosition,
 ) -> Result<Connection, ReceiverError> {
     let (mut connection, facts) = connect(options).await?;
+    facts.check_server(expected)?;
     request_to_end(&mut connection, options, &facts, from).await?;
     Ok(connection)
 }

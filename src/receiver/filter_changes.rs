@@ -8,7 +8,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use super::different_rules::announce_different_rules;
+use super::different_rules::rules_that_differ;
 use crate::atomic_file;
 use crate::config::SourceConfig;
 
@@ -39,7 +39,9 @@ pub fn announce_filters(data_dir: &Path, sources: &[SourceConfig]) {
             );
         }
     }
-    announce_different_rules(sources);
+    if let Some(warning) = rules_that_differ(sources) {
+        tracing::warn!("{warning}");
+    }
     remember_filters(data_dir, sources);
 }
 

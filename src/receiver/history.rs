@@ -57,13 +57,13 @@ pub(super) async fn verify_last(
     if is_other_server || last.begin > u64::from(u32::MAX) {
         return Ok(false);
     }
-    let verdict = read_last(options, last).await?;
+    let verdict = read_last(options, facts, last).await?;
     let found = match verdict {
         Verdict::Same => return Ok(true),
         Verdict::Other(found) => found,
         Verdict::Ended(at) => format!("the end of its binlog at {at}"),
         Verdict::NoFile(error) => {
-            let oldest = oldest_file(options).await?;
+            let oldest = oldest_file(options, facts).await?;
             let end = SourcePosition::new(last.file.clone(), last.end);
             if oldest.file != end.file && oldest.precedes(&end) {
                 // A purge removes the oldest files only.
@@ -120,7 +120,7 @@ pub(super) async fn is_same_server(
     // Its binlog may have changed, too.
     let is_same = match &progress.last {
         Some(last) if last.begin <= u64::from(u32::MAX) => {
-            matches!(read_last(options, last).await?, Verdict::Same)
+            matches!(read_last(options, facts, last).await?, Verdict::Same)
         }
         _ => uuids.is_some(),
     };
@@ -142,25 +142,31 @@ pub(super) async fn is_same_server(
 /// When the source cannot be asked.
 pub(super) async fn is_restored(
     options: &ReceiverOptions,
+    facts: &SourceFacts,
     progress: &SourceProgress,
 ) -> Result<bool, ReceiverError> {
     match &progress.last {
-        Some(last) => Ok(matches!(read_last(options, last).await?, Verdict::Same)),
+        Some(last) => Ok(matches!(
+            read_last(options, facts, last).await?,
+            Verdict::Same
+        )),
         None => Ok(false),
     }
 }
 
-/// Requests the newest transaction that was received; again, or its whole file, where that shows more.
+/// Requests the newest transaction that was received from the server `expected`; again, or its whole file, where that
+/// shows more. Another server may answer at the same address.
 async fn read_last(
     options: &ReceiverOptions,
+    expected: &SourceFacts,
     last: &LastReceived,
 ) -> Result<Verdict, ReceiverError> {
     let begin = SourcePosition::new(last.file.clone(), last.begin);
-    match read_at(options, last, &begin).await {
+    match read_at(options, expected, last, &begin).await {
         // A source that is shutting down ends a dump in the same way, but accepts no new connection.
-        Ok(Verdict::Ended(_)) => read_at(options, last, &begin).await,
+        Ok(Verdict::Ended(_)) => read_at(options, expected, last, &begin).await,
         Err(error @ (ReceiverError::Transaction { .. } | ReceiverError::Stream { .. })) => {
-            match begins_event(options, &begin).await? {
+            match begins_event(options, expected, &begin).await? {
                 true => Err(error),
                 false => Ok(Verdict::Other(format!("no event that begins at {begin}"))),
             }
@@ -171,11 +177,13 @@ async fn read_last(
 
 async fn read_at(
     options: &ReceiverOptions,
+    expected: &SourceFacts,
     last: &LastReceived,
     begin: &SourcePosition,
 ) -> Result<Verdict, ReceiverError> {
     // A connection cannot be reused after an aborted dump.
     let (mut connection, facts) = connect(options).await?;
+    facts.check_server(expected)?;
     let everything = FilterConfig::default();
     let mut reading =
         Rereading::request(&mut connection, options, &facts, begin, &everything).await?;

@@ -11,6 +11,7 @@ use super::channels::ChannelHandle;
 use super::open::{sender_options, tls_of};
 use crate::admin::Reloaded;
 use crate::config::{Change, Config, ConfigError, LogConfig, Privilege, SharedFilter, UserConfig};
+use crate::receiver::rules_that_differ;
 use crate::relay_log::{RelayLog, RetentionOptions};
 use crate::sender::{SenderOptions, SourceChangeError};
 use crate::status::Parts;
@@ -126,6 +127,7 @@ impl Reloader {
             Ok(sentences) => warnings.extend(sentences),
             Err(text) => late.push(text),
         }
+        warnings.extend(rules_that_differ(&config.sources));
         self.replica_user.send_replace(replicating_user(&config));
         self.sender.send_replace(Arc::new(sender));
         self.parts.set_alert(config.alert);

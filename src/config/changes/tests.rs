@@ -90,3 +90,23 @@ fn what_cannot_change_while_the_relay_runs_stays() {
             .is_empty()
     );
 }
+
+/// The running log makes nothing durable that could be acknowledged.
+#[test]
+fn semi_sync_waits_for_the_restart_that_changes_sync() {
+    let sync =
+        |policy: &str, source: &str| config(&format!("[log]\nsync = \"{policy}\"\n{source}"));
+    let before = sync("never", SOURCE);
+    let new = sync("commit", &format!("{SOURCE}semi_sync = true\n"));
+    let changed = before.with_changes_of(&new);
+    assert!(!changed.sources[0].semi_sync);
+    assert_eq!(
+        lines(&changed, &new),
+        [
+            "[log] sync: never → commit",
+            "[source \"m1\"] semi_sync: false → true",
+        ]
+    );
+    let before = sync("commit", SOURCE);
+    assert!(before.with_changes_of(&new).sources[0].semi_sync);
+}

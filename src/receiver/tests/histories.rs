@@ -235,3 +235,28 @@ async fn a_binlog_that_cannot_be_read_proves_nothing() {
     let verified = looked_for(Flavor::MySql, broken).await;
     assert!(verified.is_err() && !is_history(&verified), "{verified:?}");
 }
+
+/// Behind one address, each connection may reach another server: that proves nothing.
+#[tokio::test]
+async fn history_is_not_compared_with_that_of_another_server() {
+    for flavor in FLAVORS {
+        let source = FakeSource::start(binlog(flavor, 1, 5)).await;
+        let received = source.state().binlog.executed().to_vec();
+        let relay = Relay::start(flavor, vec![source.config("m1")], vec![at_start(86)]);
+        relay.until_executed(&received).await;
+        let progress = relay.context.log.state().sources[0].clone();
+        let spool = tempfile::tempdir().unwrap();
+        let options = receiver_options(0, source.config("m1"), spool.path());
+        let (_, facts) = connect(&options).await.unwrap();
+        assert!(verify_last(&options, &facts, &progress).await.unwrap());
+        let other = SourceFacts {
+            server_uuid: Some("5e2e1dd6-0000-0000-0000-000000000001".to_owned()),
+            ..facts
+        };
+        source.state().binlog = binlog(flavor, 1, 3);
+        let verified = verify_last(&options, &other, &progress).await;
+        let is_elsewhere = matches!(verified, Err(ReceiverError::Elsewhere(_)));
+        assert!(is_elsewhere, "{flavor}: {verified:?}");
+        relay.stop().await;
+    }
+}

@@ -101,10 +101,14 @@ impl Session {
                 return Ok(Flow::End);
             }
         };
-        if let Some(begin) = start.begins_at() {
-            pin.move_to(begin.file);
-            remember(&log, &client, &replica, begin);
-            save(&log).await;
+        match start.begins_at() {
+            Some(begin) => {
+                pin.move_to(begin.file);
+                remember(&log, &client, &replica, begin);
+                save(&log).await;
+            }
+            // It reads no file of the log, however long it stays connected.
+            None => pin.move_to(u64::MAX),
         }
         tracing::info!(
             peer = self.connection.peer_name(),

@@ -6,8 +6,11 @@ use crate::connection::ConnectionErrorCause;
 use crate::flavor::Flavor;
 use crate::protocol::command;
 use crate::protocol::response::QueryResponse;
+use crate::relay_log::bridge;
+use crate::relay_log::held::LogPart;
+use crate::relay_log::retention::policy::NeedKind;
 use crate::tls::TlsMode;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio::time::{sleep, timeout};
 
 #[tokio::test]
@@ -209,4 +212,30 @@ async fn commands_other_than_dumps_are_answered() {
         assert_eq!(error.code, code, "{command:?}");
     }
     connection.exchange(&command::ping()).await.unwrap();
+}
+
+/// However long it stays connected after the end of the rescue.
+#[tokio::test]
+async fn a_reader_of_a_rescue_needs_no_file_of_the_log() {
+    let mut log = TestLog::empty(Flavor::MySql, 1 << 20);
+    log.mysql(1, b"CREATE TABLE t (a INT)");
+    let sender = TestSender::of(&log).await;
+    let log = log.log();
+    let (part, _) = LogPart::published(&log);
+    let executed = log.state().executed.clone();
+    let rescue = bridge::write_rescue(&part, SERVER_ID, &executed, &|_| true);
+    let name = bridge::name(rescue.unwrap().0.number);
+    let mut oldest_needed = Vec::new();
+    for file in ["relay-bin.000001", &name] {
+        let mut connection = sender.replica().await;
+        let dump = by_position(file, 4, 0, 11);
+        connection.write_command(&dump).await.unwrap();
+        for _ in 0..3 {
+            assert!(matches!(next(&mut connection).await, Item::Event(..)));
+        }
+        let needs = log.retention().needs(1, SystemTime::now());
+        let readers = needs.iter().filter(|need| need.kind == NeedKind::Reader);
+        oldest_needed.push(readers.map(|need| need.file).max());
+    }
+    assert_eq!(oldest_needed, [Some(1), Some(u64::MAX)]);
 }
