@@ -44,6 +44,7 @@ mod gtid_modes;
 mod harness_check;
 mod histories;
 mod incidents;
+mod keepalived;
 mod large_transactions;
 mod log_is_a_binlog;
 mod loss_of_master;

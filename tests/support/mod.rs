@@ -19,6 +19,7 @@ pub mod foreign_clients;
 pub mod http;
 pub mod kind;
 pub mod load;
+pub mod network;
 pub mod programs;
 pub mod raw_client;
 pub mod relay;
