@@ -79,6 +79,7 @@ mod start_of_a_file;
 mod starts;
 mod statements;
 mod temporary_tables;
+mod trade;
 #[cfg(has_mysql_5_7)]
 mod two_relays;
 mod until_gtid;
