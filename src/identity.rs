@@ -12,7 +12,7 @@ mod digest;
 mod evidence;
 mod fingerprint;
 
-pub use digest::history_digest;
+pub use digest::HistoryDigest;
 pub use evidence::CopyEvidence;
 pub use fingerprint::Fingerprint;
 

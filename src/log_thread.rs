@@ -45,7 +45,7 @@ use tokio::sync::mpsc;
 use self::followed_sources::CounterTable;
 use self::retention::FollowedPaths;
 use self::source::{Repetition, Source};
-use crate::gtid::GtidSet;
+use crate::gtid::{GtidSet, MariaDbGtid};
 use crate::identity::IdentityKind;
 use crate::merge::temporary_tables::TemporaryTables;
 use crate::merge::{Decision, Merge};
@@ -149,11 +149,16 @@ impl LogThread {
     }
 
     fn start_file(&mut self) -> Result<(), LogError> {
-        self.start_file_with(None)
+        self.start_file_with(None, &[])
     }
 
-    /// Begins the next file. `new_history` is the server of which a new history begins with it.
-    fn start_file_with(&mut self, new_history: Option<u32>) -> Result<(), LogError> {
+    /// Begins the next file. `new_history` is the server of which a new history begins with it, `skipped` are
+    /// transactions that count as delivered from there on, with those of their servers before them.
+    fn start_file_with(
+        &mut self,
+        new_history: Option<u32>,
+        skipped: &[MariaDbGtid],
+    ) -> Result<(), LogError> {
         let next = self.log.next_record().file + 1;
         self.merge.start_file(next, self.log.server_ids());
         let ends_temporary_tables = self.ends_temporary_tables();
@@ -165,6 +170,7 @@ impl LogThread {
         let carried = CarriedOver {
             ends_temporary_tables,
             new_history,
+            skipped,
             ..carried
         };
         self.log.start_file(&carried)?;
@@ -432,6 +438,7 @@ fn carried_over<'a>(
         ends_temporary_tables: false,
         counted,
         new_history: None,
+        skipped: &[],
         earlier_histories,
     }
 }

@@ -33,7 +33,7 @@ use self::pairing::{Arrival, Ledger, Paired, Pairing, Unaligned};
 use std::collections::BTreeMap;
 
 use crate::flavor::Flavor;
-use crate::gtid::{BinlogState, GtidSet};
+use crate::gtid::{BinlogState, GtidSet, MariaDbGtid};
 use crate::identity::{Executed, Identity};
 use crate::position::{RecordNumber, SourcePosition};
 use crate::transaction::{Transaction, TransactionBatch};
@@ -144,12 +144,25 @@ impl Merge {
         }
     }
 
-    /// Counts GTIDs of MySQL as delivered, by decision of an administrator.
-    pub fn count_delivered(&mut self, gtids: &GtidSet) {
+    /// Counts GTIDs of MySQL as delivered, by decision of an administrator. Returns those that were not.
+    pub fn count_delivered(&mut self, gtids: &GtidSet) -> GtidSet {
+        let mut counted = GtidSet::new();
         if let Executed::MySql(executed) = &mut self.executed {
-            executed.union_with(gtids);
-            self.copies.count_before(gtids);
+            counted.union_with(gtids);
+            counted.subtract(executed);
+            executed.union_with(&counted);
+            self.copies.count_before(&counted);
         }
+        counted
+    }
+
+    /// MariaDB: the same for these, and for those of their servers before them. If a source sends one later, it is a copy.
+    pub fn count_skipped(&mut self, gtids: &[MariaDbGtid]) -> Vec<MariaDbGtid> {
+        let Executed::MariaDb(executed) = &mut self.executed else {
+            return Vec::new();
+        };
+        let gtids = gtids.iter().copied();
+        gtids.filter(|gtid| executed.record(*gtid)).collect()
     }
 
     /// MariaDB: as [`BinlogState::begin_again`].

@@ -166,13 +166,13 @@ pub fn appended(out: &mut [u8], start: usize) -> Result<&mut [u8], EventError> {
 }
 
 /// Splits an event into the bytes that the checksum covers and the checksum itself.
-fn split_checksum<'a>(name: &'static str, event: &'a [u8]) -> Result<(&'a [u8], u32), EventError> {
+fn split_checksum(event: &[u8]) -> Result<(&[u8], u32), EventError> {
     match event.split_last_chunk::<CHECKSUM_LEN>() {
         Some((covered, stored)) if covered.len() >= HEADER_LEN => {
             Ok((covered, u32::from_le_bytes(*stored)))
         }
         _ => Err(EventError::Truncated {
-            event: name,
+            event: name_of(event),
             field: "checksum",
             offset: HEADER_LEN,
             needed: CHECKSUM_LEN as u64,
@@ -189,8 +189,7 @@ fn split_checksum<'a>(name: &'static str, event: &'a [u8]) -> Result<(&'a [u8], 
 /// # Errors
 /// When the event is too short for a checksum, or it does not match.
 pub fn verify_checksum(event: &[u8]) -> Result<(), EventError> {
-    let name = name_of(event);
-    let (covered, stored) = split_checksum(name, event)?;
+    let (covered, stored) = split_checksum(event)?;
     let is_format = event.get(TYPE_AT) == Some(&EventType::FORMAT_DESCRIPTION.0);
     let computed = if is_format {
         checksum_without_in_use(covered)
@@ -201,7 +200,7 @@ pub fn verify_checksum(event: &[u8]) -> Result<(), EventError> {
         return Ok(());
     }
     Err(EventError::Checksum {
-        event: name,
+        event: name_of(event),
         stored,
         computed,
     })
@@ -225,20 +224,19 @@ fn checksum_without_in_use(covered: &[u8]) -> u32 {
 /// # Errors
 /// When the event is too short for a header and a checksum. It is unchanged then.
 pub fn write_checksum(event: &mut [u8]) -> Result<(), EventError> {
-    let (event_name, found) = (name_of(event), event.len());
-    match event.split_last_chunk_mut::<CHECKSUM_LEN>() {
-        Some((covered, stored)) if covered.len() >= HEADER_LEN => {
-            *stored = crc32fast::hash(covered).to_le_bytes();
-            Ok(())
-        }
-        _ => Err(EventError::Unwritable {
-            event: event_name,
-            field: "checksum",
-            offset: HEADER_LEN,
-            needed: CHECKSUM_LEN,
-            found,
-        }),
+    if let Some((covered, stored)) = event.split_last_chunk_mut::<CHECKSUM_LEN>()
+        && covered.len() >= HEADER_LEN
+    {
+        *stored = crc32fast::hash(covered).to_le_bytes();
+        return Ok(());
     }
+    Err(EventError::Unwritable {
+        event: name_of(event),
+        field: "checksum",
+        offset: HEADER_LEN,
+        needed: CHECKSUM_LEN,
+        found: event.len(),
+    })
 }
 
 /// The checksum of an event whose header was changed: `stored` is its checksum with the header `before`, and `rest_len`
@@ -258,7 +256,7 @@ pub fn checksum_with_header(stored: u32, (before, after): (&[u8], &[u8]), rest_l
 /// # Errors
 /// When the event is too short for a header and a checksum. It is unchanged then.
 pub fn remove_checksum(event: &mut Vec<u8>) -> Result<(), EventError> {
-    let (covered, _) = split_checksum(name_of(event), event)?;
+    let (covered, _) = split_checksum(event)?;
     let len = covered.len();
     event.truncate(len);
     set_event_size(event, len as u32)

@@ -21,6 +21,11 @@ macro_rules! event_types {
                     _ => "Unknown",
                 }
             }
+
+            /// Whether the type is one of these.
+            pub fn is_known(self) -> bool {
+                matches!(self.0, $($number)|*)
+            }
         }
     };
 }

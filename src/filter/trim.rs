@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use super::statement::Statement;
 use super::unclear::Unclear;
 use super::{Filter, rewrite};
+use crate::binlog::event::{EventHeader, FLAG_IGNORABLE};
 use crate::binlog::query::Query;
 use crate::binlog::rows::{RowsHead, TableMap};
 use crate::binlog::status_variables::StatusVariables;
@@ -48,6 +49,15 @@ pub enum TrimError {
     /// More table maps in one statement than any server writes.
     #[error("a statement with more than {TABLES_MAX} Table_map events")]
     TooManyTables,
+    /// An event that may hold changes of any table.
+    #[error(
+        "{event_type} event, of a type that this version of binrelay does not know, so the rules of this source \
+         cannot be evaluated for it; remove the rules for this source, or upgrade binrelay"
+    )]
+    UnknownType {
+        /// Its type.
+        event_type: EventType,
+    },
     /// A statement whose tables matter, but cannot be determined with certainty.
     #[error(
         "the table rules cannot be evaluated for the statement {statement:?} with default database \
@@ -138,14 +148,14 @@ impl Trim {
         &self.rewritten
     }
 
-    /// Judges an event that would be kept at `offset`. `body` is the event without header and
+    /// Judges an event with `header` that would be kept at `offset`. `body` is the event without header and
     /// checksum; if it is not `whole`, only the head of a large event.
     ///
     /// # Errors
     /// When the event cannot be read, or the rules cannot be evaluated.
     pub fn judge(
         &mut self,
-        event_type: EventType,
+        header: &EventHeader,
         body: &[u8],
         whole: bool,
         offset: u64,
@@ -153,6 +163,7 @@ impl Trim {
         if self.filter.passes_all() {
             return Ok(Verdict::Keep);
         }
+        let event_type = header.event_type;
         match event_type {
             EventType::QUERY | EventType::QUERY_COMPRESSED | EventType::EXECUTE_LOAD_QUERY => {
                 self.judge_statement(event_type, body, whole)
@@ -176,7 +187,10 @@ impl Trim {
                 self.kept_changes = true;
                 Ok(Verdict::Keep)
             }
-            _ => Ok(Verdict::Keep),
+            known if known.is_known() => Ok(Verdict::Keep),
+            // Replicas that do not know it ignore it.
+            _ if header.flags & FLAG_IGNORABLE != 0 => Ok(Verdict::Keep),
+            event_type => Err(TrimError::UnknownType { event_type }),
         }
     }
 

@@ -106,31 +106,15 @@ impl Intervals {
     /// Removes intervals that are in order, with a gap between neighbours.
     pub(super) fn subtract_sorted(&mut self, other: &[Interval]) {
         let mut left = Vec::with_capacity(self.0.len());
-        for mut rest in self.0.drain(..) {
-            let first = other.partition_point(|hole| hole.end < rest.start);
-            let mut holes = other.iter().skip(first);
-            loop {
-                match holes.next() {
-                    Some(hole) if hole.start <= rest.end => {
-                        if rest.start < hole.start {
-                            left.push(Interval {
-                                start: rest.start,
-                                end: hole.start - 1,
-                            });
-                        }
-                        rest.start = hole.end + 1;
-                        if rest.start > rest.end {
-                            break;
-                        }
-                    }
-                    _ => {
-                        left.push(rest);
-                        break;
-                    }
-                }
-            }
+        for rest in self.0.drain(..) {
+            subtract_from(rest, other, |piece| left.push(piece));
         }
         self.0 = left;
+    }
+
+    /// The parts of `interval` that are not in this set, in order.
+    pub(super) fn holes_in(&self, interval: Interval, keep: impl FnMut(Interval)) {
+        subtract_from(interval, &self.0, keep);
     }
 
     pub(super) fn is_subset_of(&self, other: &Intervals) -> bool {
@@ -154,4 +138,25 @@ impl Intervals {
                 .is_some_and(|m| m.start <= i.end)
         })
     }
+}
+
+/// The parts of `rest` that are in none of `holes`, in order; the holes are in order, with a gap between neighbours.
+fn subtract_from(mut rest: Interval, holes: &[Interval], mut keep: impl FnMut(Interval)) {
+    let first = holes.partition_point(|hole| hole.end < rest.start);
+    for hole in holes.iter().skip(first) {
+        if hole.start > rest.end {
+            break;
+        }
+        if rest.start < hole.start {
+            keep(Interval {
+                start: rest.start,
+                end: hole.start - 1,
+            });
+        }
+        rest.start = hole.end + 1;
+        if rest.start > rest.end {
+            return;
+        }
+    }
+    keep(rest);
 }

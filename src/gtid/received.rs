@@ -1,5 +1,7 @@
 //! A GTID set that a replica has sent, in as little memory as it took on the wire, or nearly.
 
+use std::collections::VecDeque;
+
 use super::error::GtidError;
 use super::intervals::{Interval, Intervals};
 use super::mysql::{Gtid, GtidSet, Sid};
@@ -127,38 +129,95 @@ impl ReceivedGtidSet {
         })
     }
 
-    /// Removes the transactions that `other` has, and frees their memory.
+    /// Removes the transactions that `other` has, and frees their memory. The rest stays where it is: a copy of it could
+    /// be as large as the set.
     pub fn remove(&mut self, other: &GtidSet) {
-        let mut left = ReceivedGtidSet::default();
-        for source in &self.sources {
-            let start = left.intervals.len();
-            match other.sources.get(&source.sid) {
-                None => left.intervals.extend_from_slice(self.range(source)),
-                Some(removed) => {
-                    let mut rest = Intervals::from_unsorted(self.range(source).to_vec());
-                    rest.subtract(removed);
-                    left.intervals.extend(rest.iter());
+        let mut kept = Kept::default();
+        let mut sources = std::mem::take(&mut self.sources);
+        // In the order of their intervals, which need not be that of the sources.
+        sources.sort_unstable_by_key(|source| source.start);
+        for source in &mut sources {
+            let start = source.start as usize;
+            let end = start + source.count as usize;
+            let first = kept.count();
+            let removed = other.sources.get(&source.sid);
+            if removed.is_none() && first == start && kept.waiting.is_empty() {
+                kept.written = end;
+                continue;
+            }
+            for index in start..end {
+                let Some(interval) = self.intervals.get(index).copied() else {
+                    break;
+                };
+                match removed {
+                    None => kept.waiting.push_back(interval),
+                    Some(removed) => {
+                        removed.holes_in(interval, |piece| kept.waiting.push_back(piece));
+                    }
                 }
+                kept.write(&mut self.intervals, index + 1);
             }
-            let count = left.intervals.len() - start;
-            if let (Ok(start), Ok(count @ 1..)) = (u32::try_from(start), u32::try_from(count)) {
-                let sid = source.sid;
-                left.sources.push(Source { sid, start, count });
-            }
+            // As many as there were, and one more for each interval of `other` at most.
+            source.start = first as u32;
+            source.count = (kept.count() - first) as u32;
         }
-        left.sources.shrink_to_fit();
-        left.intervals.shrink_to_fit();
-        *self = left;
+        self.intervals.truncate(kept.written);
+        self.intervals.extend(kept.waiting);
+        sources.retain(|source| source.count > 0);
+        sources.sort_unstable_by_key(|source| source.sid);
+        self.sources = sources;
+        shrink(&mut self.intervals);
+        shrink(&mut self.sources);
     }
 
-    /// As the set that [`GtidSet::decode`] would have read, for a message.
-    pub fn to_set(&self) -> GtidSet {
+    /// As the set that [`GtidSet::decode`] would have read, for a message; `None` if it has more intervals than
+    /// `intervals_max`.
+    pub fn to_small_set(&self, intervals_max: usize) -> Option<GtidSet> {
+        (self.intervals.len() <= intervals_max).then(|| self.to_set())
+    }
+
+    fn to_set(&self) -> GtidSet {
         let mut set = GtidSet::new();
         for source in &self.sources {
             let intervals = Intervals::from_unsorted(self.range(source).to_vec());
             set.sources.insert(source.sid, intervals);
         }
         set
+    }
+}
+
+/// Frees unused memory if it is worth a copy.
+fn shrink<T>(vector: &mut Vec<T>) {
+    if vector.len() <= vector.capacity() / 2 {
+        vector.shrink_to_fit();
+    }
+}
+
+/// The intervals that [`ReceivedGtidSet::remove`] keeps.
+#[derive(Default)]
+struct Kept {
+    /// How many are back in their vector, at its beginning.
+    written: usize,
+    /// Those after them, while the vector has no space that was read: more come out of an interval than went in where
+    /// the middle of it was removed.
+    waiting: VecDeque<Interval>,
+}
+
+impl Kept {
+    fn count(&self) -> usize {
+        self.written + self.waiting.len()
+    }
+
+    /// Writes to the beginning of `intervals`, of which `read` were read.
+    fn write(&mut self, intervals: &mut [Interval], read: usize) {
+        let free = intervals.get_mut(self.written..read).unwrap_or_default();
+        for place in free {
+            let Some(next) = self.waiting.pop_front() else {
+                break;
+            };
+            *place = next;
+            self.written += 1;
+        }
     }
 }
 

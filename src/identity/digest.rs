@@ -10,7 +10,46 @@ use super::Identity;
 /// [`crate::transaction::Transaction`]. The same source sends the same transaction with the same hash
 /// again, as long as its binlog is the same. It is stored in the commit index, so it must not change
 /// without a new format version of that file.
-pub fn history_digest(identity: &Identity, server_id: u32, commit_time_us: u64) -> u64 {
+///
+/// It is computed when it is needed: of most transactions it never is.
+#[derive(Debug, Clone, Copy)]
+pub enum HistoryDigest {
+    /// As the commit index has it.
+    Recorded(u64),
+    /// That of this transaction.
+    Of {
+        /// The transaction's identity.
+        identity: Identity,
+        /// Its origin.
+        server_id: u32,
+        /// Its commit time.
+        commit_time_us: u64,
+    },
+}
+
+impl HistoryDigest {
+    /// The XXH64 hash.
+    pub fn value(&self) -> u64 {
+        match self {
+            HistoryDigest::Recorded(value) => *value,
+            HistoryDigest::Of {
+                identity,
+                server_id,
+                commit_time_us,
+            } => hash(identity, *server_id, *commit_time_us),
+        }
+    }
+}
+
+impl PartialEq for HistoryDigest {
+    fn eq(&self, other: &Self) -> bool {
+        self.value() == other.value()
+    }
+}
+
+impl Eq for HistoryDigest {}
+
+fn hash(identity: &Identity, server_id: u32, commit_time_us: u64) -> u64 {
     let mut hasher = XxHash64::with_seed(0);
     hasher.write_u32(server_id);
     match identity {
@@ -50,10 +89,17 @@ mod tests {
                 seq_no,
             })
         };
-        let digest = history_digest(&gtid(7), 86, 1_000_000);
-        assert_eq!(digest, history_digest(&gtid(7), 86, 1_000_000));
-        assert_ne!(digest, history_digest(&gtid(8), 86, 1_000_000));
-        assert_ne!(digest, history_digest(&gtid(7), 87, 1_000_000));
-        assert_ne!(digest, history_digest(&gtid(7), 86, 2_000_000));
+        let of = |identity, server_id, commit_time_us| HistoryDigest::Of {
+            identity,
+            server_id,
+            commit_time_us,
+        };
+        let digest = of(gtid(7), 86, 1_000_000);
+        assert_eq!(digest, of(gtid(7), 86, 1_000_000));
+        assert_ne!(digest, of(gtid(8), 86, 1_000_000));
+        assert_ne!(digest, of(gtid(7), 87, 1_000_000));
+        assert_ne!(digest, of(gtid(7), 86, 2_000_000));
+        assert_eq!(digest, HistoryDigest::Recorded(digest.value()));
+        assert_ne!(digest, HistoryDigest::Recorded(digest.value() + 1));
     }
 }

@@ -27,13 +27,17 @@ impl LogThread {
         } = continuation;
         let counters = counters.get(source);
         let counters = counters.ok_or_else(|| not_configured(&self.log, source))?;
-        let mut new_server = None;
+        let delivered = self.merge.executed().clone();
+        let (mut new_server, mut counted, mut skipped) = (None, None, Vec::new());
         match &change {
             DeliveredChange::None => {}
             DeliveredChange::Counted(gtids) => {
-                self.counted.union_with(gtids);
-                self.merge.count_delivered(gtids);
+                // Other sources may have delivered some of them since the decision was verified.
+                let missing = self.merge.count_delivered(gtids);
+                self.counted.union_with(&missing);
+                counted = Some(missing);
             }
+            DeliveredChange::Skipped(gtids) => skipped = self.merge.count_skipped(gtids),
             DeliveredChange::NewHistory(server_id, before) => {
                 self.merge.begin_history(*server_id, before);
                 self.log.forget_sent(*server_id, before);
@@ -49,15 +53,12 @@ impl LogThread {
         self.merge
             .begin_path(path, progress.server_id, repeats, &removed_until);
         self.log.replace_progress(path, progress)?;
-        self.start_file_with(new_server)?;
-        let counted = match &change {
-            DeliveredChange::Counted(gtids) => Some(gtids),
-            DeliveredChange::None | DeliveredChange::NewHistory(..) => None,
-        };
-        self.log.replace_executed(self.merge.executed(), counted);
+        self.start_file_with(new_server, &skipped)?;
+        self.log
+            .replace_executed(self.merge.executed(), counted.as_ref());
         counters.refusal.send_replace(None);
         // The administrator may have stopped waiting.
-        let _ = done.send(());
+        let _ = done.send(delivered);
         Ok(())
     }
 }

@@ -15,7 +15,12 @@ impl LogThread {
     ) -> Result<(), LogError> {
         let counters = counters.get(question.source);
         let counters = counters.ok_or_else(|| not_configured(&self.log, question.source))?;
-        let server_id = self.log.progress(question.path)?.server_id;
+        // A new path's first batch may still wait for the queue's memory: the log has nothing of that path.
+        let Ok(progress) = self.log.progress(question.path) else {
+            let _ = question.done.send(None);
+            return Ok(());
+        };
+        let server_id = progress.server_id;
         let ledger = self.log.ledger();
         let unsent = self.merge.own_unsent(question.path, server_id, &ledger);
         if let (Some(unsent), Some((refused, end))) = (unsent, question.refused)
@@ -42,9 +47,12 @@ impl LogThread {
 
     /// By decision of an administrator, the source need not send what others have delivered until now.
     pub(super) fn excuse_own(&mut self, decision: OwnExcused) -> Result<(), LogError> {
-        let server_id = self.log.progress(decision.path)?.server_id;
-        let end = self.log.next_record();
-        self.merge.excuse_own(decision.path, server_id, end);
+        // As above: of a path that the log does not have, there is nothing to excuse.
+        if let Ok(progress) = self.log.progress(decision.path) {
+            let server_id = progress.server_id;
+            let end = self.log.next_record();
+            self.merge.excuse_own(decision.path, server_id, end);
+        }
         // The administrator may have stopped waiting.
         let _ = decision.done.send(());
         Ok(())

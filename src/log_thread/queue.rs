@@ -7,7 +7,8 @@ use std::time::Instant;
 use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 
 use super::error::Refusal;
-use crate::gtid::{BinlogState, GtidSet};
+use crate::gtid::{BinlogState, GtidSet, MariaDbGtid};
+use crate::identity::Executed;
 use crate::merge::MergeError;
 use crate::position::{RecordNumber, SourcePosition};
 use crate::relay_log::{BatchCount, SourceProgress};
@@ -26,7 +27,7 @@ pub struct QueuedBatch {
     pub memory: OwnedSemaphorePermit,
 }
 
-/// A source that continues at another position, by decision of an administrator.
+/// A source that continues at another position, by decision of an administrator; or the start of one that joins.
 #[derive(Debug)]
 pub struct Continuation {
     /// The number of the path that continues.
@@ -39,8 +40,8 @@ pub struct Continuation {
     pub new_history: bool,
     /// How it changes the transactions that count as delivered.
     pub change: DeliveredChange,
-    /// Answered when the decision is durable.
-    pub done: oneshot::Sender<()>,
+    /// Answered when the decision is durable, with the transactions that were delivered before it.
+    pub done: oneshot::Sender<Executed>,
 }
 
 /// How a [`Continuation`] changes the transactions that count as delivered.
@@ -50,6 +51,8 @@ pub enum DeliveredChange {
     None,
     /// MySQL: these GTIDs count as delivered, too.
     Counted(GtidSet),
+    /// MariaDB: so do these, and those of their servers before them.
+    Skipped(Vec<MariaDbGtid>),
     /// MariaDB: a new history of this server begins after these transactions.
     NewHistory(u32, BinlogState),
 }

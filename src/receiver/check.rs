@@ -7,7 +7,10 @@ use rand::Rng;
 
 use super::auto_increment::AutoIncrement;
 use super::connect::connect;
-use super::control::{ControlConnection, ControlError, Grants, SemiSync, ServerSettings};
+use super::control::{
+    ControlConnection, ControlError, Grants, Replication, SemiSync, ServerSettings,
+};
+use super::different_rules::RuledSource;
 use super::error::ReceiverError;
 use super::first_contact::explore;
 use super::identities::Identities;
@@ -29,6 +32,8 @@ const RETENTION_MIN: Duration = Duration::from_secs(86_400);
 pub struct CheckedSource {
     /// How its transactions are identified.
     pub kind: IdentityKind,
+    /// `SELECT VERSION()`.
+    pub version: String,
     /// As text: the server, and the position from which a first start would begin.
     pub summary: String,
     /// As text: problems that do not prevent following the source, and how to fix them.
@@ -37,6 +42,8 @@ pub struct CheckedSource {
     pub notes: Vec<String>,
     /// Whether it logs what it replicates, if that is known.
     pub logs_updates: Option<bool>,
+    /// Its rules, and of whom it has transactions.
+    pub rules: RuledSource,
     /// How it generates AUTO_INCREMENT values, if clients may write to it.
     pub auto_increment: Option<AutoIncrement>,
 }
@@ -121,11 +128,20 @@ pub async fn check_source(
     let writable = settings.filter(|settings| !settings.read_only);
     let logs_updates = settings.map(|settings| settings.logs_replicated);
     let logging = asked.as_ref().ok().map(|answers| &answers.logging);
+    let replication = asked.as_ref().ok().map(|answers| &answers.replication);
+    let rules = RuledSource {
+        name: options.config.name.clone(),
+        server_id: facts.server_id,
+        logs_of: replication.and_then(Replication::logs_of),
+        rules: options.config.filter.current(),
+    };
     let notes = logging.map(|logging| logging.notes(options.config.semi_sync));
     Ok(CheckedSource {
         auto_increment: writable.map(|settings| settings.auto_increment),
         kind: facts.identity_kind(),
         logs_updates,
+        rules,
+        version: facts.version.clone(),
         notes: notes.unwrap_or_default(),
         summary: format!(
             "ok: {} {}, server_id {}, followed {way}; TLS: {}; a first start begins {start}",
@@ -145,6 +161,7 @@ struct Answers {
     grants: Grants,
     retention: SourceRetention,
     logging: LoggingSettings,
+    replication: Replication,
     /// Whether the user may ask for the end of the binlog.
     shows_end: bool,
 }
@@ -156,6 +173,7 @@ async fn ask(config: &SourceConfig) -> Result<Answers, ControlError> {
         grants: connection.grants().await?,
         retention: connection.retention().await?,
         logging: connection.logging_settings().await?,
+        replication: connection.replication(&settings).await?,
         shows_end: connection.source_end(&settings).await?.position.is_some(),
         settings,
     };

@@ -2,7 +2,7 @@
 //!
 //! | | what is verified | what changes |
 //! |---|---|---|
-//! | at its position | after a changed history: the newest transaction that was received is in its binlog again | the record of the changed history is removed |
+//! | at its position | after a changed history: the newest transaction that was received is in its binlog again; never after an incident | the record of the changed history is removed |
 //! | at another position | with GTIDs: that all transactions before it were delivered; without: that it is not before the last one | the source's position; MySQL: GTIDs that the log lacks count as delivered; MariaDB: only if the administrator says so |
 //! | with a new history | MySQL: no GTID is used again; MariaDB, and without GTIDs: the first transaction was not received before | as above; MariaDB: GTIDs of the server may occur again |
 //!
@@ -25,9 +25,10 @@ use super::resume;
 use super::withdrawal::Wanted;
 use crate::config::{FilterConfig, SourceStart};
 use crate::connection::Connection;
-use crate::gtid::{GtidPosition, GtidSet, Uuid};
-use crate::identity::{Executed, IdentityKind};
+use crate::gtid::{GtidPosition, GtidSet, MariaDbGtid, Uuid};
+use crate::identity::{Executed, Identity, IdentityKind};
 use crate::log_thread::{Continuation, DeliveredChange, OwnExcused, Queued, SourceCounters};
+use crate::position::SourcePosition;
 use crate::relay_log::{LogError, SourceProgress, removed_until, was_recorded};
 use crate::utc;
 
@@ -56,21 +57,23 @@ pub(super) async fn continue_source(
         }
         (progress.unwrap_or_default(), state.executed.clone())
     };
+    let (dir, name) = (&context.log.log_dir().dir, options.config.name.as_str());
+    let changed = history_record::check(dir, name);
+    let failed = changed.as_ref().err();
     let decision = Decision {
         options,
         context,
         path,
         old: progress,
         executed,
+        incident: failed.and_then(ReceiverError::incident_at).cloned(),
         new_history: from.new_history,
         counts_missing: from.counts_missing,
         skips_missing: from.skips_missing,
     };
-    let (dir, name) = (&context.log.log_dir().dir, options.config.name.as_str());
-    let changed = history_record::check(dir, name);
     let text = match (&from.at, from.new_history, changed) {
         (None, false, changed) => decision.at_its_position(counters, changed).await?,
-        (Some(_), false, Err(error)) => return Err(error),
+        (Some(_), false, Err(error)) if error.incident_at().is_none() => return Err(error),
         (at, _, _) => {
             let at = at.clone().unwrap_or(SourceStart::Earliest);
             decision.at_another(at, counted, wanted).await?
@@ -110,6 +113,8 @@ struct Decision<'a> {
     old: SourceProgress,
     /// All transactions of the log.
     executed: Executed,
+    /// The position before the incident with which it failed, if it did.
+    incident: Option<SourcePosition>,
     new_history: bool,
     /// See [`ContinueFrom::counts_missing`].
     counts_missing: bool,
@@ -126,7 +131,10 @@ impl Decision<'_> {
     ) -> Result<String, ReceiverError> {
         if let Err(error) = changed {
             let (mut connection, facts) = connect(self.options).await?;
-            if !history::is_restored(self.options, &self.old).await? {
+            // At its position, it may send an incident again or not.
+            if error.incident_at().is_some()
+                || !history::is_restored(self.options, &self.old).await?
+            {
                 return Err(error);
             }
             let (options, executed) = (self.options, &self.executed);
@@ -173,47 +181,60 @@ impl Decision<'_> {
             self.check_gtids(&mut connection, &facts).await?;
         }
         let contact = explore(&mut connection, &options, facts).await?;
+        if let Some(incident) = self.incident.as_ref().filter(|_| !self.new_history) {
+            history_record::check_passed(incident, &self.old, &contact.progress)?;
+        }
         options.config.auto_position = by_gtid;
-        let mut warnings = Vec::new();
-        let change = match (&contact.before, &self.executed) {
-            (Executed::MySql(before), Executed::MySql(executed)) => {
-                if !self.counts_missing {
-                    self.check_missing(&contact.before)?;
-                }
-                let mut missing = before.clone();
-                missing.subtract(executed);
-                warnings.extend(counted_text(&missing));
-                DeliveredChange::Counted(missing)
-            }
-            (Executed::MariaDb(before), Executed::MariaDb(_)) if self.new_history => {
-                self.check_missing(&contact.before)?;
-                self.check_first(&contact).await?;
-                warnings.push(MARIADB_NEW_HISTORY.to_owned());
-                DeliveredChange::NewHistory(contact.facts.server_id, before.clone())
-            }
-            (before, executed) => {
-                match self.skips_missing {
-                    true => warnings.extend(skipped_text(before, executed)),
-                    false => self.check_missing(before)?,
-                }
-                self.check_without_gtids(&contact).await?;
-                warnings.extend(self.unverified_text(&contact));
-                DeliveredChange::None
-            }
-        };
+        let change = self.change(&contact).await?;
+        let is_new_history = matches!(change, DeliveredChange::NewHistory(..));
+        let unverified = self.unverified_text(&contact);
+        let before = contact.before.clone();
         let progress = self.progress(contact);
-        let position = progress.position.clone();
-        let counts = matches!(&change, DeliveredChange::Counted(gtids) if !gtids.is_empty());
-        self.record(progress, change, wanted).await?;
-        if counts {
+        let mut text = format!(
+            "it continues at {}; what lies before counts as delivered",
+            progress.position
+        );
+        // Other sources may have delivered transactions while the decision was verified: only now it is known which ones
+        // are missing.
+        let executed = self.record(progress, change, wanted).await?;
+        let missing = missing_text(&before, &executed);
+        if missing.is_some() && executed.kind() == IdentityKind::MySql {
             let _ = counted.send(());
         }
-        let mut text = format!("it continues at {position}; what lies before counts as delivered");
-        for warning in warnings {
+        let new_history = is_new_history.then(|| MARIADB_NEW_HISTORY.to_owned());
+        for warning in [missing, new_history, unverified].into_iter().flatten() {
             text.push('\n');
             text.push_str(&warning);
         }
         Ok(text)
+    }
+
+    /// Verifies the position; returns how what counts as delivered changes.
+    async fn change(&self, contact: &FirstContact) -> Result<DeliveredChange, ReceiverError> {
+        let is_missing_accepted = match self.executed.kind() {
+            IdentityKind::MySql => self.counts_missing,
+            IdentityKind::MariaDb => self.skips_missing && !self.new_history,
+            IdentityKind::Anonymous => true,
+        };
+        if !is_missing_accepted {
+            self.check_missing(&contact.before)?;
+        }
+        Ok(match &contact.before {
+            Executed::MySql(before) => DeliveredChange::Counted(before.clone()),
+            Executed::MariaDb(before) if self.new_history => {
+                self.check_first(contact).await?;
+                DeliveredChange::NewHistory(contact.facts.server_id, before.clone())
+            }
+            Executed::MariaDb(before) => {
+                let is_missing =
+                    |gtid: &MariaDbGtid| !self.executed.contains(&Identity::MariaDb(*gtid));
+                DeliveredChange::Skipped(before.iter().filter(is_missing).collect())
+            }
+            Executed::Anonymous => {
+                self.check_without_gtids(contact).await?;
+                DeliveredChange::None
+            }
+        })
     }
 
     /// Refuses a position before which are transactions that the log never had.
@@ -413,13 +434,13 @@ impl Decision<'_> {
         }
     }
 
-    /// Has the decision recorded in the log.
+    /// Has the decision recorded in the log. Returns what had been delivered before it.
     async fn record(
         &self,
         progress: SourceProgress,
         change: DeliveredChange,
         wanted: Wanted,
-    ) -> Result<(), ReceiverError> {
+    ) -> Result<Executed, ReceiverError> {
         let is_known = !self.old.position.is_unknown();
         let is_other_server = is_known && self.old.server_id != progress.server_id;
         let new_history = self.new_history || is_other_server;
@@ -447,25 +468,21 @@ const MARIADB_NEW_HISTORY: &str = "warning: a replica that follows the relay by 
      replicas follow by file and position (MASTER_USE_GTID=no). Changes that the source has lost remain on \
      the replicas: compare their tables with the source's (CHECKSUM TABLE)";
 
-/// MySQL: the consequences of counting GTIDs as delivered.
-fn counted_text(missing: &GtidSet) -> Option<String> {
-    (!missing.is_empty()).then(|| {
-        format!(
+/// The consequences of counting the transactions of `before` that `executed` lacks as delivered.
+fn missing_text(before: &Executed, executed: &Executed) -> Option<String> {
+    let missing = resume::missing(before, executed)?;
+    Some(match executed.kind() {
+        IdentityKind::MySql | IdentityKind::Anonymous => format!(
             "warning: the relay log never had {missing}; they count as delivered now and are in the relay's \
              gtid_purged, so replicas that lack them are refused (error 1236). On each replica that has \
              their changes, or does not need them: SET GLOBAL gtid_purged = '+{missing}' (before MySQL 8.0 \
              commit an empty transaction for each: SET gtid_next); seed the others again"
-        )
-    })
-}
-
-/// MariaDB: what the log lacks and replicas never receive.
-fn skipped_text(before: &Executed, executed: &Executed) -> Option<String> {
-    resume::missing(before, executed).map(|missing| {
-        format!(
+        ),
+        IdentityKind::MariaDb => format!(
             "warning: the relay log never had transactions of this position: {missing}; replicas never receive \
-             them. Execute their changes on each replica that lacks them, and compare its tables with the source's (CHECKSUM TABLE)"
-        )
+             them, also if another source sends them later. Execute their changes on each replica that lacks \
+             them, and compare its tables with the source's (CHECKSUM TABLE)"
+        ),
     })
 }
 

@@ -143,6 +143,17 @@ impl ReceiverError {
         }
     }
 
+    /// The position before an INCIDENT event without a GTID, if it is one.
+    pub(super) fn incident_at(&self) -> Option<&SourcePosition> {
+        match self {
+            ReceiverError::Transaction {
+                at,
+                cause: TransactionError::Incident { .. },
+            } => Some(at),
+            _ => None,
+        }
+    }
+
     /// Whether an administrator must act before it can work.
     pub fn is_failure(&self) -> bool {
         match self {

@@ -8,13 +8,14 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use super::different_rules::announce_different_rules;
 use crate::atomic_file;
 use crate::config::SourceConfig;
 
 /// Permission bits of the file, which holds no secret.
 const FILE_MODE: u32 = 0o640;
 
-/// Logs each source's filter, and a warning if it differs from that of the last run.
+/// Logs each source's filter, and a warning if it differs from that of the last run or from another source's.
 pub fn announce_filters(data_dir: &Path, sources: &[SourceConfig]) {
     let path = data_dir.join("filters");
     let before = match fs::read_to_string(&path) {
@@ -38,6 +39,7 @@ pub fn announce_filters(data_dir: &Path, sources: &[SourceConfig]) {
             );
         }
     }
+    announce_different_rules(sources);
     remember_filters(data_dir, sources);
 }
 

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | MySQL, GTIDs | `start`: the source's purged set, its executed set, or the configured one | all that the relay log holds |
 //! | MySQL, file | `start`: the first file, the end, or the configured position | the end of the newest durable transaction |
-//! | MariaDB, GTIDs | `start`: the configured one, or that of the first file or of the end | the newest GTID of each domain from this source |
+//! | MariaDB, GTIDs | `start`: the configured one, or that of the first file or of the end | the newest GTID of each domain from this source, or before its start |
 //! | MariaDB, file | as MySQL | as MySQL |
 //!
 //! The first contact also finds the transactions *before* the start: they count as delivered, so

@@ -3,7 +3,11 @@
 //! Without the record, a source that has lost transactions would look right again as soon as its binlog
 //! has grown past them. `binrelay continue` removes the file.
 //!
-//! The file has two lines: what was expected, and what was found. On a full disk it cannot be written, and without
+//! So is an INCIDENT event without a GTID: a MySQL source that is followed by GTID sends it only once, because it begins
+//! the next dump with the next file.
+//!
+//! The file has two lines: what was expected, and what was found. Of an incident: `incident`, its number and the position
+//! before it, separated by spaces; and the source's message. On a full disk it cannot be written, and without
 //! it the next start of the relay would skip a transaction with a reused GTID silently. So before a source is
 //! followed, `history-reserve.NAME` is written; renaming it needs no space.
 
@@ -12,11 +16,16 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::error::ReceiverError;
+use crate::position::SourcePosition;
+use crate::relay_log::SourceProgress;
 use crate::relay_log::files::sync_dir;
+use crate::transaction::TransactionError;
 use crate::{atomic_file, data_file};
 
 /// Permission bits of the file.
 const MODE: u32 = 0o640;
+/// How the record of an incident begins.
+const INCIDENT: &str = "incident ";
 /// The text of the reserve.
 const RESERVE: &str = "the binlog that was received from it\na change that could not be described here, \
                        because the file could not be written: binrelay has logged it\n";
@@ -50,18 +59,25 @@ pub(super) fn reserve(data_dir: &Path, name: &str) -> Result<(), ReceiverError> 
     })
 }
 
-/// Fails if a change of the source's history is recorded.
+/// Fails if a change of the source's history, or an incident, is recorded.
 ///
 /// # Errors
-/// [`ReceiverError::History`] if it is; another one if the file cannot be read.
+/// The recorded one; another one if the file cannot be read.
 pub(super) fn check(data_dir: &Path, name: &str) -> Result<(), ReceiverError> {
     let path = path(data_dir, name);
     match fs::read_to_string(&path) {
         Ok(text) => {
             let (expected, found) = text.split_once('\n').unwrap_or((&text, ""));
-            Err(ReceiverError::History {
-                expected: expected.to_owned(),
-                found: found.trim_end().to_owned(),
+            let (expected, found) = (expected.to_owned(), found.trim_end().to_owned());
+            Err(match incident_at(&expected) {
+                Some((number, at)) => ReceiverError::Transaction {
+                    at,
+                    cause: TransactionError::Incident {
+                        number,
+                        message: found,
+                    },
+                },
+                None => ReceiverError::History { expected, found },
             })
         }
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
@@ -70,6 +86,14 @@ pub(super) fn check(data_dir: &Path, name: &str) -> Result<(), ReceiverError> {
             "correct the permissions of the file",
         )),
     }
+}
+
+/// The number and the position in the first line of a recorded incident.
+fn incident_at(line: &str) -> Option<(u16, SourcePosition)> {
+    let (number, at) = line.strip_prefix(INCIDENT)?.split_once(' ')?;
+    let (file, offset) = at.rsplit_once(':')?;
+    let at = SourcePosition::new(file, offset.parse().ok()?);
+    Some((number.parse().ok()?, at))
 }
 
 /// Whether a change of the source's history is recorded, or that cannot be determined.
@@ -83,10 +107,31 @@ pub(super) fn keep(data_dir: &Path, name: &str, error: ReceiverError) -> Receive
     let ReceiverError::History { expected, found } = error else {
         return error;
     };
+    let (expected, found) = (one_line(&expected), one_line(&found));
+    write(data_dir, name, &expected, &found);
+    ReceiverError::History { expected, found }
+}
+
+/// As [`keep`], for an INCIDENT event without a GTID in the stream of a dump.
+pub(super) fn keep_incident(data_dir: &Path, name: &str, error: ReceiverError) -> ReceiverError {
+    if let ReceiverError::Transaction {
+        at,
+        cause: TransactionError::Incident { number, message },
+    } = &error
+    {
+        let first = one_line(&format!("{INCIDENT}{number} {at}"));
+        write(data_dir, name, &first, &one_line(message));
+    }
+    error
+}
+
+fn one_line(text: &str) -> String {
+    text.replace(char::is_control, " ")
+}
+
+fn write(data_dir: &Path, name: &str, first: &str, second: &str) {
     let path = path(data_dir, name);
-    let line = |text: &str| text.replace(char::is_control, " ");
-    let (expected, found) = (line(&expected), line(&found));
-    let written = atomic_file::replace(&path, format!("{expected}\n{found}\n").as_bytes(), MODE);
+    let written = atomic_file::replace(&path, format!("{first}\n{second}\n").as_bytes(), MODE);
     if let Err(error) = &written {
         tracing::error!(source = name, "{error}");
         let renamed = data_file::rename(&reserve_path(data_dir, name), &path);
@@ -100,7 +145,26 @@ pub(super) fn keep(data_dir: &Path, name: &str, error: ReceiverError) -> Receive
             tracing::error!(source = name, "{error}");
         }
     }
-    ReceiverError::History { expected, found }
+}
+
+/// Refuses to continue at `new` where that is before a recorded incident; `old` is where the source was.
+///
+/// # Errors
+/// When it is.
+pub(super) fn check_passed(
+    incident: &SourcePosition,
+    old: &SourceProgress,
+    new: &SourceProgress,
+) -> Result<(), ReceiverError> {
+    let at = &new.position;
+    // A position of another server shows nothing.
+    if old.server_id != new.server_id || incident.precedes(at) {
+        return Ok(());
+    }
+    Err(ReceiverError::setup(
+        format!("{at} is not after the Incident event at {incident}"),
+        "give the position after that event as --at FILE:POS",
+    ))
 }
 
 /// Removes the record.
@@ -172,6 +236,33 @@ mod tests {
         remove(dir.path(), "m1").unwrap();
         remove(dir.path(), "m1").unwrap();
         assert!(check(dir.path(), "m1").is_ok());
+    }
+
+    #[test]
+    fn recorded_incident_fails_until_it_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = ReceiverError::Transaction {
+            at: SourcePosition::new("my bin:1.000001", 4711),
+            cause: TransactionError::Incident {
+                number: 1,
+                message: "events\nare lost".to_owned(),
+            },
+        };
+        let kept = keep_incident(dir.path(), "m1", error).to_string();
+        let recorded = check(dir.path(), "m1").unwrap_err();
+        assert!(recorded.incident_at().is_some(), "{recorded:?}");
+        assert_eq!(recorded.to_string(), kept.replace('\n', " "));
+        remove(dir.path(), "m1").unwrap();
+        assert!(check(dir.path(), "m1").is_ok());
+        keep_incident(dir.path(), "m1", ReceiverError::LogClosed);
+        assert!(check(dir.path(), "m1").is_ok());
+        // What another version may have written is a changed history.
+        fs::write(dir.path().join("history-changed.m1"), "incident x\ny\n").unwrap();
+        let recorded = check(dir.path(), "m1").unwrap_err();
+        assert!(
+            matches!(recorded, ReceiverError::History { .. }),
+            "{recorded:?}"
+        );
     }
 
     #[test]

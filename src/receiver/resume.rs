@@ -1,15 +1,16 @@
 //! Where a new connection to a source resumes.
 
+use tokio::sync::oneshot;
+
 use super::dump_request::StartPoint;
 use super::error::ReceiverError;
 use super::facts::SourceFacts;
 use super::first_contact::first_contact;
 use super::history;
 use super::options::{ReceiverContext, ReceiverOptions};
-use crate::config::SourceStart;
 use crate::flavor::Flavor;
-use crate::gtid::GtidPosition;
 use crate::identity::{Executed, IdentityKind};
+use crate::log_thread::{Continuation, DeliveredChange, Queued};
 use crate::relay_log::SourceProgress;
 
 /// Refuses a source whose transactions are identified differently from those of the log, or of the
@@ -77,20 +78,9 @@ pub(super) async fn start_point(
     }
     match (facts.flavor, executed) {
         (Flavor::MySql, Executed::MySql(set)) => Ok((StartPoint::Set(set), 0)),
-        _ => Ok((StartPoint::Position(gtid_position(options, progress)), 0)),
+        // Never the configured start: it is one of the history in which the source was followed first.
+        _ => Ok((StartPoint::Position(progress.gtid_position), 0)),
     }
-}
-
-/// MariaDB: the configured start, updated with the GTIDs received since.
-fn gtid_position(options: &ReceiverOptions, progress: SourceProgress) -> GtidPosition {
-    let mut position = match &options.config.start {
-        SourceStart::Gtid(text) => text.parse().unwrap_or_default(),
-        _ => GtidPosition::new(),
-    };
-    for gtid in progress.gtid_position.iter() {
-        position.set(gtid);
-    }
-    position
 }
 
 /// The start of a source that joins a relay log with transactions in it: the log must have had all
@@ -115,7 +105,36 @@ async fn join(
              replicas have their changes), run binrelay continue SOURCE --at earliest; otherwise start with an empty data_dir while all sources are up and seed the replicas again",
         ));
     }
+    let by_position = contact.facts.flavor == Flavor::MariaDb
+        && contact.facts.follows_by_gtid(&options.config)
+        && !contact.progress.gtid_position.is_empty();
+    if by_position {
+        record_start(options, context, contact.progress.clone()).await?;
+    }
     Ok(contact.progress)
+}
+
+/// MariaDB, by GTID: has the start recorded, as that of a source with which the log begins is. What the source sends
+/// need not have all its domains.
+async fn record_start(
+    options: &ReceiverOptions,
+    context: &ReceiverContext,
+    progress: SourceProgress,
+) -> Result<(), ReceiverError> {
+    let (done, recorded) = oneshot::channel();
+    let continuation = Continuation {
+        path: options.number,
+        source: options.number,
+        progress,
+        new_history: false,
+        change: DeliveredChange::None,
+        done,
+    };
+    let queued = Queued::Continuation(Box::new(continuation));
+    let sent = context.queue.batches.send(queued).await;
+    sent.map_err(|_| ReceiverError::LogClosed)?;
+    recorded.await.map_err(|_| ReceiverError::LogClosed)?;
+    Ok(())
 }
 
 /// Without GTIDs nothing shows whether the replicas have the old transactions of a source that joins

@@ -9,10 +9,16 @@ use std::io;
 use std::os::fd::AsFd;
 
 use sd_notify::NotifyState;
+use socket2::SockRef;
 use tokio::net::{TcpListener, lookup_host};
 
 /// The name under which the listener is stored.
 const NAME: &str = "replicas";
+
+/// How many connections may wait to be accepted, as far as the system permits (`net.core.somaxconn`). While as many wait,
+/// it ignores new ones, and their clients try again after a second: a flood of connections must not fill this between
+/// two turns of the accepting task.
+const BACKLOG: i32 = 4096;
 
 /// The listening sockets that the service manager has passed to this process: stored by an earlier process, or those of
 /// a socket unit.
@@ -42,6 +48,8 @@ impl PassedSockets {
             }
             None => TcpListener::bind(address).await?,
         };
+        // Changes the backlog of a socket that listens already.
+        SockRef::from(&listener).listen(BACKLOG)?;
         let store = [NotifyState::FdStore, NotifyState::FdName(NAME)];
         if let Err(error) = sd_notify::notify_with_fds(&store, &[listener.as_fd()]) {
             tracing::debug!("the service manager does not keep the socket: {error}");
@@ -69,5 +77,28 @@ impl PassedSockets {
         };
         socket.set_nonblocking(true)?;
         TcpListener::from_std(socket).map(Some)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn many_connections_wait_until_they_are_accepted() {
+        let sockets = PassedSockets::default();
+        let listener = sockets.listen("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let limit = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap();
+        let count = limit
+            .trim()
+            .parse()
+            .map_or(400, |limit: usize| limit.min(400));
+        let connect = || TcpStream::connect_timeout(&address, Duration::from_millis(900)).unwrap();
+        let waiting: Vec<TcpStream> = (0..count).map(|_| connect()).collect();
+        assert_eq!(waiting.len(), count);
     }
 }

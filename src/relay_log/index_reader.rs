@@ -14,7 +14,7 @@ use super::index_record::{
 use super::published::LastReceived;
 use crate::data_file;
 use crate::gtid::{Gtid, MariaDbGtid, Sid, Tag, Uuid};
-use crate::identity::{Identity, IdentityKind};
+use crate::identity::{HistoryDigest, Identity, IdentityKind};
 use crate::position::SourcePosition;
 
 /// Records read at once when the whole index is read.
@@ -275,7 +275,7 @@ impl<'a> IndexReader<'a> {
             file: self.source_file(step.source, last.source_file)?.clone(),
             begin: last.begin,
             end: last.begin + u64::from(last.len),
-            digest: last.digest,
+            digest: HistoryDigest::Recorded(last.digest),
         })
     }
 

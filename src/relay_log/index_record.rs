@@ -125,7 +125,7 @@ pub struct LastRecorded {
     pub begin: u64,
     /// Bytes from there to its end. Invariant: not 0.
     pub len: u32,
-    /// See [`crate::identity::history_digest`].
+    /// See [`crate::identity::HistoryDigest`].
     pub digest: u64,
 }
 
@@ -343,6 +343,9 @@ pub enum Record {
         /// The server_id.
         server_id: u32,
     },
+    /// 25: MariaDB: from this file on, all transactions of its domain and server up to this one count as delivered by
+    /// decision of an administrator. No file of the log contains those that were not delivered before.
+    SkippedGtid(MariaDbGtid),
 }
 
 /// A path, and one origin of the transactions on it.
@@ -405,6 +408,7 @@ impl Record {
             Record::CountedGtids { .. } => "counted GTIDs",
             Record::NewHistory { .. } => "new history",
             Record::EarlierHistory { .. } => "earlier history",
+            Record::SkippedGtid(_) => "skipped GTID",
             Record::OpenTemporaryTable(_) => "open temporary table",
             Record::DroppedTemporaryTable(_) => "dropped temporary table",
         }

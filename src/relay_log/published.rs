@@ -16,7 +16,7 @@ use super::retention::Retention;
 use super::retention::pins::Pin;
 use super::timings::Timings;
 use crate::gtid::{BinlogState, GtidPosition, MariaDbGtid};
-use crate::identity::Executed;
+use crate::identity::{Executed, HistoryDigest};
 use crate::merge::PathProgress;
 use crate::position::{RecordNumber, RelayLogPosition, SourcePosition};
 
@@ -55,8 +55,8 @@ pub struct LastReceived {
     pub begin: u64,
     /// Where it ends.
     pub end: u64,
-    /// See [`crate::identity::history_digest`].
-    pub digest: u64,
+    /// By which it is recognised.
+    pub digest: HistoryDigest,
 }
 
 impl SourceProgress {
@@ -75,7 +75,7 @@ impl SourceProgress {
 
     /// Records that the newest transaction ends at `end` of `file`. The position must not have been
     /// set to that yet.
-    pub(super) fn note_last(&mut self, file: &Arc<str>, end: u64, digest: u64) {
+    pub(super) fn note_last(&mut self, file: &Arc<str>, end: u64, digest: HistoryDigest) {
         let is_same_file = self.position.file == *file;
         let begin = match is_same_file {
             true => self.position.offset,

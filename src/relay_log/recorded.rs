@@ -8,7 +8,7 @@ use super::index_reader::IndexReader;
 use super::index_record::{Record, RecordedIdentity};
 use super::published::RelayLog;
 use crate::gtid::{GtidSet, Sid};
-use crate::identity::history_digest;
+use crate::identity::HistoryDigest;
 
 /// The names of the sources of which the log in `log_dir` has a position. Nothing is changed, and the log may be
 /// in use.
@@ -36,7 +36,7 @@ pub fn started_sources(log_dir: &LogDir) -> Result<Vec<String>, LogError> {
         .collect())
 }
 
-/// Whether a transaction whose [`history_digest`] is `digest` was recorded in one of the log's `files`: one that
+/// Whether a transaction whose [`HistoryDigest`] is `digest` was recorded in one of the log's `files`: one that
 /// `source` sent, or, without a source, one that counts as delivered. It reads the indexes from their first
 /// record on.
 ///
@@ -45,9 +45,10 @@ pub fn started_sources(log_dir: &LogDir) -> Result<Vec<String>, LogError> {
 pub fn was_recorded(
     log_dir: &LogDir,
     files: &[u64],
-    digest: u64,
+    digest: HistoryDigest,
     source: Option<&str>,
 ) -> Result<bool, LogError> {
+    let wanted = digest.value();
     for number in files {
         let mut index = IndexReader::open(&log_dir.index_path(*number))?;
         while let Some(read) = index.next_record()? {
@@ -65,9 +66,12 @@ pub fn was_recorded(
             if !is_meant {
                 continue;
             }
-            let identity = index.identity(transaction)?;
-            let commit_time_us = transaction.commit_time_us();
-            if history_digest(&identity, transaction.server_id, commit_time_us) == digest {
+            let found = HistoryDigest::Of {
+                identity: index.identity(transaction)?,
+                server_id: transaction.server_id,
+                commit_time_us: transaction.commit_time_us(),
+            };
+            if found.value() == wanted {
                 return Ok(true);
             }
         }

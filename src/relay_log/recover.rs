@@ -18,7 +18,7 @@ use super::temporary_table;
 use crate::binlog::FormatDescription;
 use crate::data_file::{self, DataFile};
 use crate::gtid::{BinlogState, GtidSet, Uuid};
-use crate::identity::{Executed, Identity, IdentityKind, history_digest};
+use crate::identity::{Executed, HistoryDigest, Identity, IdentityKind};
 use crate::merge::halves::{HalfChange, OpenHalves};
 use crate::merge::pairing::Pairing;
 use crate::merge::temporary_tables::TemporaryTables;
@@ -419,8 +419,11 @@ fn replay_step(
         if let Identity::MariaDb(gtid) = identity {
             progress.note_gtid(gtid);
         }
-        let commit_time_us = transaction.commit_time_us();
-        let digest = history_digest(&identity, transaction.server_id, commit_time_us);
+        let digest = HistoryDigest::Of {
+            identity,
+            server_id: transaction.server_id,
+            commit_time_us: transaction.commit_time_us(),
+        };
         progress.note_last(&position.file, position.offset, digest);
     }
     progress.position = position;

@@ -293,12 +293,12 @@ fn start_by_set(
     }
     let missing = missing_of_purged(log, &set);
     if !missing.is_empty() {
-        return Err(wording.purged(&set.to_set(), &missing));
+        return Err(wording.purged(&set, &missing));
     }
     let found = coordinates::start_for_set(log, &set).map_err(|error| unreadable(&error))?;
     let found = found.ok_or_else(|| {
         let missing = missing_of_purged(log, &set);
-        wording.purged(&set.to_set(), &missing)
+        wording.purged(&set, &missing)
     })?;
     start.file = ServedFile::Log(found);
     skip_set(start, log, set)

@@ -6,7 +6,7 @@ use crate::binlog::EventType;
 use crate::binlog::columns::column_type;
 use crate::binlog::format_description::version_numbers;
 use crate::flavor::Flavor;
-use crate::gtid::{GtidPosition, GtidSet, MariaDbGtid};
+use crate::gtid::{GtidPosition, GtidSet, MariaDbGtid, ReceivedGtidSet};
 use crate::protocol::ServerError;
 use crate::protocol::error_code::{ER_MASTER_FATAL_ERROR_READING_BINLOG, ER_UNKNOWN_ERROR};
 
@@ -264,7 +264,7 @@ impl Wording {
     }
 
     /// The replica lacks transactions that precede the first file.
-    pub fn purged(self, set: &GtidSet, missing: &GtidSet) -> ServerError {
+    pub fn purged(self, set: &ReceivedGtidSet, missing: &GtidSet) -> ServerError {
         let source = self.source();
         let text = match self.is_new {
             true => format!(
@@ -280,14 +280,17 @@ impl Wording {
                 );
             }
         };
-        let details = format!(
-            "The GTID set sent by the {} is '{}', and the missing transactions are '{}'",
-            self.replica(),
-            set.to_mysql_string(),
-            missing.to_mysql_string()
-        );
-        if text.len() + details.len() <= ERROR_LENGTH_MAX {
-            return fatal(text + &details);
+        // Each interval takes a byte at least.
+        if let Some(set) = set.to_small_set(ERROR_LENGTH_MAX) {
+            let details = format!(
+                "The GTID set sent by the {} is '{}', and the missing transactions are '{}'",
+                self.replica(),
+                set.to_mysql_string(),
+                missing.to_mysql_string()
+            );
+            if text.len() + details.len() <= ERROR_LENGTH_MAX {
+                return fatal(text + &details);
+            }
         }
         fatal(format!(
             "{text}The GTID sets and the missing purged transactions are too long to print in \

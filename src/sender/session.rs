@@ -42,6 +42,9 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(28_800);
 /// A client whose system does not acknowledge data is disconnected this long after the write timeout. Several keepalive
 /// probes must be lost, too.
 const UNREACHABLE_AFTER: Duration = Duration::from_secs(60);
+/// A longer GTID set, in bytes, is decoded on a thread for blocking calls: that takes milliseconds, in which a thread of
+/// the runtime would serve no other replica.
+const INLINE_SET_LENGTH_MAX: usize = 64 << 10;
 /// "This command is not supported in the prepared statement protocol yet".
 const ER_UNSUPPORTED_PS: u16 = 1295;
 
@@ -92,6 +95,15 @@ pub(super) async fn serve(
         (Err(error), true) => tracing::debug!(connection_id, %error, "client disconnected"),
         (Err(error), false) => tracing::info!(connection_id, %error, "client disconnected"),
     }
+}
+
+/// Decodes a dump by GTID on a thread for blocking calls; `None` after a panic there.
+async fn decode_apart(payload: Vec<u8>) -> Option<DumpRequest> {
+    let decoding = tokio::task::spawn_blocking(move || match Command::parse(&payload) {
+        Ok(Command::BinlogDumpGtid(dump)) => Some(DumpRequest::from(dump)),
+        _ => None,
+    });
+    decoding.await.ok().flatten()
 }
 
 fn report_failure(
@@ -204,7 +216,16 @@ impl Session {
         };
         let request = match command {
             Command::BinlogDump(dump) => DumpRequest::from(dump),
-            Command::BinlogDumpGtid(dump) => DumpRequest::from(dump),
+            Command::BinlogDumpGtid(dump) if dump.set.len() <= INLINE_SET_LENGTH_MAX => {
+                DumpRequest::from(dump)
+            }
+            Command::BinlogDumpGtid(_) => {
+                Counters::count(&self.environment.replicas.counters.dumps);
+                return match decode_apart(payload).await {
+                    Some(request) => self.dump(request).await,
+                    None => Ok(Flow::End),
+                };
+            }
             Command::Query(text) => {
                 self.query(text.to_vec()).await?;
                 return Ok(Flow::Continue);

@@ -7,7 +7,7 @@ use super::spill::SpillFile;
 use super::temporary_tables::TemporaryTableStatement;
 use crate::binlog::FormatDescription;
 use crate::binlog::mysql_gtid::LogicalClock;
-use crate::identity::{CopyEvidence, Identity, history_digest};
+use crate::identity::{CopyEvidence, HistoryDigest, Identity};
 use crate::position::SourcePosition;
 
 /// Which part of a two-part operation (XA, two-phase ALTER) a transaction is.
@@ -90,9 +90,13 @@ impl Transaction {
         self.opener.as_ref().map_or(0, Range::len) as u64 + self.rest_len()
     }
 
-    /// See [`history_digest`].
-    pub fn history_digest(&self) -> u64 {
-        history_digest(&self.identity, self.server_id, self.commit_time_us)
+    /// By which it is recognised in its source's binlog.
+    pub fn history_digest(&self) -> HistoryDigest {
+        HistoryDigest::Of {
+            identity: self.identity,
+            server_id: self.server_id,
+            commit_time_us: self.commit_time_us,
+        }
     }
 
     /// The properties by which a copy of it is recognised, if it has a GTID.

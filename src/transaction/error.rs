@@ -164,7 +164,9 @@ impl TransactionError {
                 TrimError::Event(_) | TrimError::UnknownTable { .. } | TrimError::TooManyTables => {
                     true
                 }
-                TrimError::Undecided { .. } | TrimError::UndecidedTable { .. } => false,
+                TrimError::UnknownType { .. }
+                | TrimError::Undecided { .. }
+                | TrimError::UndecidedTable { .. } => false,
             },
             TransactionError::OutsideTransaction { .. }
             | TransactionError::Unsupported { .. }

@@ -4,22 +4,24 @@
 
 mod unusual_attachments;
 
-use std::process::Output;
 use std::time::Instant;
 
 use serde_json::Value;
 
 use crate::support;
-use crate::support::load::{Load, LoadOptions};
-use crate::support::relay::{RELAY_HOST, Relay, run_binrelay};
-use crate::support::replication::{
-    StartAt, assert_healthy, attach, retry_each_second, settle, wait_for_table,
+use crate::support::attachment::return_to;
+pub(crate) use crate::support::attachment::{
+    coordinates, execute, gtids, run_attach, start_applier, stop_and_start, stop_applier,
 };
-use crate::support::servers::{Kind, REPL_PASSWORD, Server};
+use crate::support::load::{Load, LoadOptions};
+use crate::support::relay::Relay;
+use crate::support::replication::{
+    assert_healthy, attach, retry_each_second, settle, wait_for_table,
+};
+use crate::support::servers::{Kind, Server};
 use crate::support::tables::{assert_same_tables, checksum_tables};
 use crate::support::topology::{Mode, Topology, TopologyOptions, replica_options, run_for};
 use crate::support::{SeedNote, seeds};
-use mysql_async::Row;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -137,7 +139,7 @@ async fn repeat(kind: Kind, mode: Mode, by: By, gate: u64) {
         let _note = SeedNote(seed);
         bridges += u64::from(adopt(&topology, &replica, by, seed).await);
         count += 1;
-        return_to_m1(&topology, &replica, mode).await;
+        return_to(&topology.m1, &replica, mode).await;
     }
     let took = began.elapsed().as_secs();
     println!(
@@ -219,47 +221,6 @@ fn first_owner(master: u32, round: u32) -> u32 {
     master * 1_000_000 + round * 10
 }
 
-/// Nothing is written: the replica has everything up to the end of M1's binlog.
-async fn return_to_m1(topology: &Topology, replica: &Server, mode: Mode) {
-    let (stop, _) = stop_and_start(replica.kind);
-    replica.sql(stop).await;
-    let at = match mode.start_at("mysql-bin") {
-        StartAt::FilePosition(..) => {
-            let sql = match replica.kind.says_replica() {
-                true => "SHOW BINARY LOG STATUS",
-                false => "SHOW MASTER STATUS",
-            };
-            let rows = topology.m1.rows::<Row>(sql).await;
-            StartAt::FilePosition(rows[0].get(0).unwrap(), rows[0].get(1).unwrap())
-        }
-        at => at,
-    };
-    let port = topology.m1.port;
-    let retry = retry_each_second(replica.kind);
-    attach(replica, "127.0.0.1", port, &at, retry).await;
-}
-
-pub(crate) fn stop_and_start(kind: Kind) -> (&'static str, &'static str) {
-    match kind.says_replica() {
-        true => ("STOP REPLICA", "START REPLICA"),
-        false => ("STOP SLAVE", "START SLAVE"),
-    }
-}
-
-pub(crate) fn stop_applier(kind: Kind) -> &'static str {
-    match kind.says_replica() {
-        true => "STOP REPLICA SQL_THREAD",
-        false => "STOP SLAVE SQL_THREAD",
-    }
-}
-
-pub(crate) fn start_applier(kind: Kind) -> &'static str {
-    match kind.says_replica() {
-        true => "START REPLICA SQL_THREAD",
-        false => "START SLAVE SQL_THREAD",
-    }
-}
-
 /// Before its first event, it does not know its coordinates.
 async fn wait_connected(replica: &Server) {
     let deadline = support::Deadline::after_secs(60);
@@ -267,35 +228,6 @@ async fn wait_connected(replica: &Server) {
         assert!(!deadline.passed(), "{replica} has received nothing");
         run_for(50).await;
     }
-}
-
-/// What it has applied of its master's binlog, as `FILE:POS`.
-pub(crate) async fn coordinates(replica: &Server) -> String {
-    let (sql, word) = match replica.kind.says_replica() {
-        true => ("SHOW REPLICA STATUS", "Source"),
-        false => ("SHOW SLAVE STATUS", "Master"),
-    };
-    let rows = replica.rows::<Row>(sql).await;
-    let file: String = rows[0].get(&*format!("Relay_{word}_Log_File")).unwrap();
-    let position: u64 = rows[0].get(&*format!("Exec_{word}_Log_Pos")).unwrap();
-    format!("{file}:{position}")
-}
-
-pub(crate) async fn gtids(replica: &Server) -> String {
-    let sql = match replica.kind.is_mariadb() {
-        true => "SELECT @@GLOBAL.gtid_slave_pos",
-        false => "SELECT @@GLOBAL.gtid_executed",
-    };
-    let set = replica.value(sql).await.unwrap_or_default();
-    set.replace('\n', "")
-}
-
-pub(crate) fn run_attach(relay: &Relay, arguments: &[&str]) -> Output {
-    let config = relay.config();
-    let config = config.to_str().expect("a UTF-8 path");
-    let mut all = vec!["attach", "--json", "--config", config];
-    all.extend(arguments);
-    run_binrelay(&all)
 }
 
 fn attachment(relay: &Relay, arguments: &[&str]) -> Value {
@@ -306,31 +238,4 @@ fn attachment(relay: &Relay, arguments: &[&str]) -> Value {
         String::from_utf8_lossy(&output.stderr)
     );
     serde_json::from_slice(&output.stdout).expect("a JSON object")
-}
-
-/// Executes the printed statements with the test's address and password.
-pub(crate) async fn execute(replica: &Server, attachment: &Value) {
-    execute_at(RELAY_HOST, replica, attachment).await;
-}
-
-async fn execute_at(host: &str, replica: &Server, attachment: &Value) {
-    let name = match replica.kind.says_replica() && !attachment["other_words"][0].is_null() {
-        true => "other_words",
-        false => "statements",
-    };
-    let statements = attachment[name].as_array().cloned().unwrap_or_default();
-    assert!(statements.len() >= 3, "{attachment}");
-    for statement in statements {
-        let statement = statement.as_str().expect("a statement");
-        let statement = statement.replace("PASSWORD='…'", &format!("PASSWORD='{REPL_PASSWORD}'"));
-        replica.sql(&with_host(&statement, host)).await;
-    }
-}
-
-fn with_host(statement: &str, host: &str) -> String {
-    let Some((before, rest)) = statement.split_once("_HOST='") else {
-        return statement.to_owned();
-    };
-    let (_, after) = rest.split_once('\'').expect("a quoted host");
-    format!("{before}_HOST='{host}'{after}")
 }

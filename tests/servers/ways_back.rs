@@ -5,12 +5,11 @@ mod single_transactions;
 mod too_large_transactions;
 mod with_gtids;
 
-use std::path::Path;
-use std::process::Command;
-
 use serde_json::Value;
 
-use crate::support::relay::run_binrelay;
+use crate::support::history_changes::{
+    self, continue_m2, copy_directory, execute, refusal, repoint, wait_failed,
+};
 use crate::support::replication::retry_each_second;
 use crate::support::servers::{Kind, Server};
 use crate::support::topology::{Mode, Topology, TopologyOptions};
@@ -43,6 +42,24 @@ async fn purged_mysql_56_without_gtids() {
 #[ignore = "BINRELAY_PROFILE=long"]
 async fn reset_mariadb() {
     reset(Kind::MariaDb, Mode::MariaDbFilePosition).await;
+}
+
+/// The relay follows M1 by GTID, and its configured start is one of the old history.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "BINRELAY_PROFILE=long"]
+async fn reset_mariadb_followed_by_gtid() {
+    let _turn = support::turn();
+    let mut topology = start(Kind::MariaDb, Mode::MariaDbFilePosition).await;
+    let newest = topology.m1.value("SELECT @@GLOBAL.gtid_binlog_pos").await;
+    let newest = newest.expect("M1 has logged transactions");
+    let third = |gtid: &str| format!("{}-3", &gtid[..gtid.rfind('-').expect("a GTID")]);
+    let start = newest.split(',').map(third).collect::<Vec<_>>().join(",");
+    let mut sources = topology.relay.options.sources.clone();
+    sources[0].start = Some(format!("gtid:{start}"));
+    topology.relay.terminate();
+    topology.relay.restart_with(sources);
+    topology.relay.wait_streaming().await;
+    reset_and_continue(topology).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -151,8 +168,12 @@ async fn purge_to(server: &Server, file: &str) {
 /// M1 was reset, and M2 was pointed to the new beginning of its binlog.
 async fn reset(kind: Kind, mode: Mode) {
     let _turn = support::turn();
-    let mut topology = start(kind, mode).await;
-    reset_m1(&topology).await;
+    let topology = start(kind, mode).await;
+    reset_and_continue(topology).await;
+}
+
+async fn reset_and_continue(mut topology: Topology) {
+    history_changes::reset(&topology.m1, &topology.m2).await;
     insert(&topology.m1, 12).await;
     wait_for_rows(&topology.m2, &topology.m1).await;
     let message = wait_failed(&topology, "history has changed").await;
@@ -166,32 +187,6 @@ async fn reset(kind: Kind, mode: Mode) {
     assert!(done.contains("mysql-bin.000001:4"), "{done}");
     continue_m2(&topology).await;
     assert_continues(&mut topology).await;
-}
-
-async fn reset_m1(topology: &Topology) {
-    let (m1, m2) = (&topology.m1, &topology.m2);
-    let (stop, reset) = match m2.kind.says_replica() {
-        true => ("STOP REPLICA", "RESET BINARY LOGS AND GTIDS"),
-        false => ("STOP SLAVE", "RESET MASTER"),
-    };
-    m2.sql(stop).await;
-    m1.sql(reset).await;
-    repoint_m2(topology, "mysql-bin.000001").await;
-}
-
-/// M2 follows M1 from the beginning of `file` on.
-async fn repoint_m2(topology: &Topology, file: &str) {
-    let m2 = &topology.m2;
-    m2.sql(&match m2.kind.says_replica() {
-        true => format!(
-            "STOP REPLICA; CHANGE REPLICATION SOURCE TO SOURCE_LOG_FILE='{file}', SOURCE_LOG_POS=4; \
-             START REPLICA"
-        ),
-        false => format!(
-            "STOP SLAVE; CHANGE MASTER TO MASTER_LOG_FILE='{file}', MASTER_LOG_POS=4; START SLAVE"
-        ),
-    })
-    .await;
 }
 
 /// M1 was replaced by an older copy of its data. What it has lost is brought back without its binlog; new
@@ -220,7 +215,7 @@ async fn restored(kind: Kind, mode: Mode) {
     copy_rows(&topology.m2, &topology.m1).await;
     let file = topology.m1.log_files().pop().expect("a binlog file");
     let file = file.file_name().and_then(|name| name.to_str()).unwrap();
-    repoint_m2(&topology, file).await;
+    repoint(&topology.m2, file).await;
     if kind.is_mariadb() {
         crate::support::replication::resume_from_peer(&topology.m1, &topology.m2).await;
     }
@@ -258,79 +253,12 @@ async fn copy_rows(from: &Server, to: &Server) {
     to.sql(&text).await;
 }
 
-/// MariaDB: M2 may have sent M1's new transactions, which have GTIDs of delivered ones.
-fn has_sent_new_history(m2: &Value) -> bool {
-    let message = m2["last_error"]["message"].as_str().unwrap_or_default();
-    m2["state"] == "failed" && message.contains("a master has assigned the GTID again")
-}
-
-async fn wait_m2(topology: &Topology) {
-    let at_end = |status: &Value| {
-        let m2 = &status["sources"][1];
-        let is_at_end = m2["state"] == "streaming" && m2["seconds_behind"] == 0;
-        is_at_end || has_sent_new_history(m2)
-    };
-    let what = "m2 is not behind";
-    topology.relay.wait_status(what, 60, at_end).await;
-}
-
-/// M2's own history has not changed.
-async fn continue_m2(topology: &Topology) {
-    let decided = |status: &Value| {
-        let sources = &status["sources"];
-        let is_streaming = sources[1]["state"] == "streaming";
-        sources[0]["state"] == "streaming" && (is_streaming || has_sent_new_history(&sources[1]))
-    };
-    topology
-        .relay
-        .wait_status("m1 continues", 30, decided)
-        .await;
-    if has_sent_new_history(&topology.relay.source_status("m2")) {
-        execute(topology, "binrelay continue m2");
-    }
-}
-
-/// Waits until m1 is failed with this text in its message, and m2 has delivered everything; returns the message.
-async fn wait_failed(topology: &Topology, text: &str) -> String {
-    let failed = |status: &Value| {
-        let m1 = &status["sources"][0];
-        m1["state"] == "failed" && m1["last_error"].to_string().contains(text)
-    };
-    topology.relay.wait_status("m1 is failed", 90, failed).await;
-    wait_m2(topology).await;
-    let m1 = topology.relay.source_status("m1");
-    m1["last_error"]["message"].as_str().unwrap().to_owned()
-}
-
 /// The command that a message names.
 fn advised(message: &str) -> String {
     let start = message.find("binrelay continue");
     let start = start.unwrap_or_else(|| panic!("no command: {message}"));
     let command = &message[start..];
     command[..command.find([';', ',']).unwrap_or(command.len())].to_owned()
-}
-
-fn run(topology: &Topology, command: &str) -> std::process::Output {
-    let config = topology.relay.config();
-    let mut arguments: Vec<&str> = command.split_whitespace().skip(1).collect();
-    arguments.extend(["--config", config.to_str().expect("a UTF-8 path")]);
-    run_binrelay(&arguments)
-}
-
-/// Executes a command; returns what it printed.
-fn execute(topology: &Topology, command: &str) -> String {
-    let output = run(topology, command);
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command}: {text}{errors}");
-    text
-}
-
-/// Executes a command that is refused; returns the reason.
-fn refusal(topology: &Topology, command: &str) -> String {
-    let output = run(topology, command);
-    assert_eq!(output.status.code(), Some(1), "{command}");
-    String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 /// Both sources stream, also after a restart of the relay; the error shows when it ended; everything arrives.
@@ -368,10 +296,4 @@ async fn wait_for_rows(reader: &Server, writer: &Server) {
         );
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
-}
-
-fn copy_directory(from: &Path, to: &Path) {
-    let status = Command::new("cp").arg("-a").args([from, to]).status();
-    let status = status.expect("cp can be run");
-    assert!(status.success(), "cp -a {from:?} {to:?}: {status}");
 }

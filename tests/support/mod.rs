@@ -8,17 +8,21 @@
 )]
 
 pub mod administration;
+pub mod attachment;
 pub mod binlog_text;
 pub mod browser;
+pub mod chaos;
 pub mod cross_database;
 pub mod directories;
 pub mod faulty_link;
 pub mod filter_rules;
 pub mod fingerprints;
 pub mod foreign_clients;
+pub mod history_changes;
 pub mod http;
 pub mod kind;
 pub mod load;
+pub mod many_clients;
 pub mod network;
 pub mod programs;
 pub mod raw_client;
@@ -27,6 +31,7 @@ pub mod replication;
 pub mod same_binlog;
 pub mod semi_sync;
 pub mod servers;
+pub mod small_disk;
 pub mod tables;
 pub mod throttle;
 pub mod topology;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use mysql_async::{Opts, OptsBuilder};
@@ -105,6 +105,15 @@ impl RawClient {
     pub fn connect(host: &str, port: u16) -> RawClient {
         let stream = TcpStream::connect((host, port))
             .unwrap_or_else(|error| panic!("{host}:{port}: cannot connect: {error}"));
+        RawClient::on(stream)
+    }
+
+    /// As `connect`, to 127.0.0.1 from another address of this machine.
+    pub fn connect_from(address: [u8; 4], port: u16) -> RawClient {
+        RawClient::on(connect_from(address, port).expect("a connection"))
+    }
+
+    fn on(stream: TcpStream) -> RawClient {
         stream
             .set_read_timeout(Some(Duration::from_secs(10)))
             .expect("a read timeout");
@@ -300,13 +309,19 @@ impl RawClient {
 
     /// COM_BINLOG_DUMP_GTID with an empty set.
     pub fn dump_empty_gtid_set(&mut self, server_id: u32) {
+        self.dump_gtid_set(server_id, &0_u64.to_le_bytes());
+    }
+
+    /// COM_BINLOG_DUMP_GTID with an encoded set.
+    pub fn dump_gtid_set(&mut self, server_id: u32, set: &[u8]) {
         let mut payload = vec![0x1e];
         payload.extend_from_slice(&4_u16.to_le_bytes());
         payload.extend_from_slice(&server_id.to_le_bytes());
         payload.extend_from_slice(&0_u32.to_le_bytes());
         payload.extend_from_slice(&4_u64.to_le_bytes());
-        payload.extend_from_slice(&8_u32.to_le_bytes());
-        payload.extend_from_slice(&0_u64.to_le_bytes());
+        let length = u32::try_from(set.len()).expect("a set in one packet");
+        payload.extend_from_slice(&length.to_le_bytes());
+        payload.extend_from_slice(set);
         self.command(&payload);
     }
 
@@ -358,6 +373,15 @@ impl RawClient {
             }
         }
     }
+}
+
+/// A connection to 127.0.0.1 from another address of this machine, such as 127.0.0.3.
+pub fn connect_from(address: [u8; 4], port: u16) -> io::Result<TcpStream> {
+    use socket2::{Domain, Socket, Type};
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    socket.bind(&SocketAddr::from((address, 0)).into())?;
+    socket.connect(&SocketAddr::from(([127, 0, 0, 1], port)).into())?;
+    Ok(socket.into())
 }
 
 /// Options of an account over TCP, for the plain client library.

@@ -84,6 +84,8 @@ pub struct RelayOptions {
     pub hashed_users: Vec<(String, String)>,
     /// Where its directory is, instead of [`directories::base`].
     pub base: Option<PathBuf>,
+    /// Its data directory, instead of one in its directory.
+    pub data_dir: Option<PathBuf>,
     /// Whether the listening socket is kept open while the relay is not running, as systemd does with
     /// `FileDescriptorStoreMax=`.
     pub keeps_socket: bool,
@@ -105,6 +107,7 @@ impl RelayOptions {
             admin_extra: Vec::new(),
             hashed_users: Vec::new(),
             base: None,
+            data_dir: None,
             keeps_socket: false,
             data_files: Vec::new(),
         }
@@ -248,7 +251,8 @@ impl Relay {
     }
 
     pub fn data_dir(&self) -> PathBuf {
-        self.path.join("data")
+        let own = || self.path.join("data");
+        self.options.data_dir.clone().unwrap_or_else(own)
     }
 
     fn stderr_path(&self) -> PathBuf {
@@ -256,6 +260,12 @@ impl Relay {
     }
 
     fn spawn(&mut self) {
+        if let Err(reason) = self.try_spawn() {
+            panic!("binrelay run: {reason}\n{}", self.log_tail());
+        }
+    }
+
+    fn try_spawn(&mut self) -> Result<(), String> {
         let log = File::options()
             .create(true)
             .append(true)
@@ -276,10 +286,7 @@ impl Relay {
             let child = self.child.as_mut().expect("just started");
             if let Some(status) = child.try_wait().expect("the relay can be waited for") {
                 self.child = None;
-                panic!(
-                    "binrelay run: stopped at its start: {status}\n{}",
-                    self.log_tail()
-                );
+                return Err(format!("stopped at its start: {status}"));
             }
             assert!(
                 !deadline.passed(),
@@ -288,6 +295,7 @@ impl Relay {
             );
             std::thread::sleep(Duration::from_millis(20));
         }
+        Ok(())
     }
 
     /// The program, with the listening socket passed as systemd passes it if it is kept.
@@ -399,6 +407,17 @@ impl Relay {
         self.spawn();
     }
 
+    /// As `restart`; the reason where it stops by itself, for example without space on its disk.
+    pub fn try_restart(&mut self) -> Result<(), String> {
+        assert!(self.child.is_none(), "the relay is still running");
+        self.try_spawn()
+    }
+
+    /// Whether it was started, and not ended by the test.
+    pub fn is_started(&self) -> bool {
+        self.child.is_some()
+    }
+
     /// As `restart`, with other sources.
     pub fn restart_with(&mut self, sources: Vec<SourceOptions>) {
         self.options.sources = sources;
@@ -439,6 +458,12 @@ impl Relay {
     /// Its binlog files, oldest first.
     pub fn log_files(&self) -> Vec<PathBuf> {
         numbered_files(&self.data_dir(), "relay-bin")
+    }
+}
+
+impl AsRef<Relay> for Relay {
+    fn as_ref(&self) -> &Relay {
+        self
     }
 }
 

@@ -276,6 +276,12 @@ impl Topology {
     }
 }
 
+impl AsRef<Relay> for Topology {
+    fn as_ref(&self) -> &Relay {
+        &self.relay
+    }
+}
+
 /// The set as the server writes it, on one line.
 pub async fn gtid_executed(server: &Server) -> String {
     let set = server

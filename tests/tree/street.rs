@@ -10,6 +10,7 @@ use crate::rust_text::{Token, tokens};
 /// What the test code of a module may import beyond the module's own row: it builds transactions and
 /// logs through the stages before.
 const TESTS: &[(&str, &str)] = &[
+    ("config", "data_file"),
     ("merge", "filter"),
     ("log_thread", "flavor config data_file filter"),
     ("sender", "filter log_thread"),

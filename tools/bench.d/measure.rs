@@ -30,7 +30,7 @@ impl Competitors<'_> {
     /// Intake and serving, in that order.
     pub async fn measure(&self, report: &mut Report) -> [Figures; 2] {
         let programs = self.options.programs();
-        let keys = KeyPair::generate(&programs[0], self.source);
+        let keys = KeyPair::generate(&programs[0], &[self.source]).await;
         let mut intake = Figures::new("intake", self.binlog_tool(), programs.len());
         let mut serving = Figures::new("serving", "the source", programs.len());
         for round in 0..self.options.rounds {
@@ -193,11 +193,18 @@ pub struct KeyPair {
 }
 
 impl KeyPair {
-    /// Lets a relay of `program` generate it.
-    pub fn generate(program: &Path, source: &Source) -> KeyPair {
-        let mut options = RelayOptions::new(vec![SourceOptions::of("m1", &source.server)]);
+    /// Lets a relay of `program` generate it. It logs in to the sources with TLS, after which a MySQL source knows the
+    /// account's password and lets it log in without TLS.
+    pub async fn generate(program: &Path, sources: &[&Source]) -> KeyPair {
+        let named = sources.iter().zip(["m1", "m2"]);
+        let mut options = RelayOptions::new(
+            named
+                .map(|(source, name)| SourceOptions::of(name, &source.server))
+                .collect(),
+        );
         options.program = program.to_path_buf();
         let mut relay = Relay::start(options);
+        relay.wait_streaming().await;
         // It is generated in the background, and the private key is written last.
         let deadline = Deadline::after_secs(60);
         while !relay.data_dir().join("private_key.pem").exists() {

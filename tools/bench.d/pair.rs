@@ -30,8 +30,8 @@ pub async fn measure_conflicts(kind: Kind, options: &Options, report: &mut Repor
         Source::load_master(kind, data_set, 1).await,
         Source::load_master(kind, data_set, 2).await,
     ];
-    let keys = KeyPair::generate(&options.relay, &masters[0]);
     let sources = masters.each_ref();
+    let keys = KeyPair::generate(&options.relay, &sources).await;
     let programs = options.programs();
     let mut figures = Figures::new("conflicts", "the relay without", programs.len());
     for round in 0..options.rounds {
@@ -66,8 +66,8 @@ pub async fn measure_twice(kind: Kind, options: &Options, report: &mut Report) {
         "{kind}: loading {share} single-row transactions on each of two masters that replicate from each other"
     ));
     let masters = Source::load_pair(kind, share).await;
-    let keys = KeyPair::generate(&options.relay, &masters[0]);
     let (pair, one) = (masters.each_ref(), [&masters[0]]);
+    let keys = KeyPair::generate(&options.relay, &pair).await;
     let programs = options.programs();
     let mut default = Figures::new("twice", "one source", programs.len());
     let mut undetected = Figures::new("no detect", "one source", 1);

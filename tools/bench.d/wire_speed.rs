@@ -25,7 +25,7 @@ const LOOK_PAUSE: Duration = Duration::from_millis(1);
 /// Measures the floor and each build, in turn.
 pub async fn measure(source: &Source, options: &Options, report: &mut Report) -> (Figures, Floor) {
     let programs = options.programs();
-    let keys = KeyPair::generate(&programs[0], source);
+    let keys = KeyPair::generate(&programs[0], &[source]).await;
     let wire = WireSource::start(source.server.port);
     let base = options.directory();
     let directory = tempfile::tempdir_in(&base).expect("a directory");

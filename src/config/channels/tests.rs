@@ -2,7 +2,13 @@
 
 use std::os::unix::fs::PermissionsExt;
 
+use std::sync::atomic::Ordering;
+
+use rustix::io::Errno;
+
 use super::*;
+use crate::data_file::crash_states::check_all;
+use crate::data_file::recorder::{Fault, Recorder};
 use crate::position::SourcePosition;
 use crate::tls::TlsMode;
 
@@ -123,4 +129,85 @@ fn anything_else_is_refused_without_showing_it() {
         wrong_type.unwrap_err(),
         "line 3 is not a key with a valid value"
     );
+}
+
+/// What four statements in turn leave in the file.
+fn versions() -> Vec<ChannelChanges> {
+    let mut changes = ChannelChanges::default();
+    let mut versions = vec![changes.clone()];
+    let mut next = |change: &dyn Fn(&mut ChannelChanges)| {
+        change(&mut changes);
+        versions.push(changes.clone());
+    };
+    next(&|changes| changes.change("m1", |channel| channel.is_stopped = true));
+    next(&|changes| {
+        changes.change("m3", |channel| {
+            channel.is_added = true;
+            channel.settings.update(everything());
+        });
+    });
+    next(&|changes| changes.change("m1", |channel| channel.is_stopped = false));
+    next(&|changes| changes.change("m2", |channel| channel.is_removed = true));
+    versions
+}
+
+/// Which version the file has; it must be readable.
+fn found(versions: &[ChannelChanges], dir: &Path) -> usize {
+    let found = format!("{:?}", ChannelChanges::load(dir).unwrap());
+    let is_found = |version: &ChannelChanges| format!("{version:?}") == found;
+    versions
+        .iter()
+        .position(is_found)
+        .expect("one of the versions")
+}
+
+#[test]
+fn a_crash_leaves_what_a_statement_has_changed() {
+    let versions = versions();
+    let count = check_all(
+        |dir, promised| {
+            for (number, version) in (0..).zip(&versions) {
+                version.save(dir).unwrap();
+                promised.store(number, Ordering::SeqCst);
+            }
+        },
+        |dir, promised| {
+            let found = found(&versions, dir);
+            assert!(found as u64 >= promised, "after {promised}: {found}");
+            versions[1].save(dir).unwrap();
+            assert_eq!(self::found(&versions, dir), 1);
+        },
+    );
+    println!("{count} states after a crash");
+    assert!(count > 200, "{count} states");
+}
+
+#[test]
+fn an_error_at_any_operation_leaves_the_old_file_or_the_new_one() {
+    let versions = versions();
+    for errno in [Errno::IO, Errno::NOSPC, Errno::MFILE, Errno::ROFS] {
+        for (from, short) in (0..).zip([false, true].into_iter().cycle()) {
+            let dir = tempfile::tempdir().unwrap();
+            versions[1].save(dir.path()).unwrap();
+            let (recorder, _attached) = Recorder::attach(dir.path());
+            let count = 1;
+            recorder.set_fault(Some(Fault {
+                from,
+                count,
+                errno,
+                short,
+            }));
+            let saved = versions[2].save(dir.path());
+            if recorder.failed() == 0 {
+                assert!(from > 4, "{from} operations");
+                break;
+            }
+            recorder.set_fault(None);
+            let found = found(&versions, dir.path());
+            assert!(matches!(found, 1 | 2), "{errno}, operation {from}: {found}");
+            assert!(saved.is_err() || found == 2, "{errno}, operation {from}");
+            versions[3].save(dir.path()).unwrap();
+            assert_eq!(self::found(&versions, dir.path()), 3);
+        }
+    }
 }

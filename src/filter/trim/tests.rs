@@ -10,6 +10,17 @@ fn trim() -> Trim {
     Trim::new(Filter::new(lists, Flavor::MySql, false))
 }
 
+fn header(event_type: EventType) -> EventHeader {
+    EventHeader {
+        timestamp: 0,
+        event_type,
+        server_id: 86,
+        event_size: 0,
+        log_pos: 0,
+        flags: 0,
+    }
+}
+
 fn query(database: &str, statement: &str) -> Vec<u8> {
     let mut body = vec![0; 13];
     body[8] = database.len() as u8;
@@ -33,7 +44,7 @@ fn rows(id: u8, end: bool) -> Vec<u8> {
 #[test]
 fn last_kept_rows_event_ends_the_statement() {
     let mut trim = trim();
-    let mut judge = |kind, body: Vec<u8>, at| trim.judge(kind, &body, true, at).unwrap();
+    let mut judge = |kind, body: Vec<u8>, at| trim.judge(&header(kind), &body, true, at).unwrap();
     assert_eq!(
         judge(EventType::QUERY, query("other", "BEGIN"), 10),
         Verdict::Keep
@@ -64,7 +75,7 @@ fn last_kept_rows_event_ends_the_statement() {
 #[test]
 fn dropped_statement_removes_the_events_that_prepare_it() {
     let mut trim = trim();
-    let mut judge = |kind, body: Vec<u8>, at| trim.judge(kind, &body, true, at).unwrap();
+    let mut judge = |kind, body: Vec<u8>, at| trim.judge(&header(kind), &body, true, at).unwrap();
     assert_eq!(judge(EventType::ROWS_QUERY, vec![], 20), Verdict::Keep);
     assert_eq!(
         judge(EventType::TABLE_MAP, map(1, "test"), 30),
@@ -94,7 +105,7 @@ fn dropped_statement_removes_the_events_that_prepare_it() {
 #[test]
 fn preparing_events_belong_to_the_next_statement_only() {
     let mut trim = trim();
-    let mut judge = |kind, body: Vec<u8>, at| trim.judge(kind, &body, true, at).unwrap();
+    let mut judge = |kind, body: Vec<u8>, at| trim.judge(&header(kind), &body, true, at).unwrap();
     assert_eq!(judge(EventType::INTVAR, vec![], 20), Verdict::Keep);
     assert_eq!(
         judge(EventType::QUERY, query("test", "insert 1"), 30),
@@ -110,9 +121,36 @@ fn preparing_events_belong_to_the_next_statement_only() {
 #[test]
 fn rows_without_a_table_map_are_an_error() {
     let error = trim()
-        .judge(EventType::UPDATE_ROWS, &rows(7, true), true, 4)
+        .judge(&header(EventType::UPDATE_ROWS), &rows(7, true), true, 4)
         .unwrap_err();
     assert!(error.to_string().contains("table id 7"), "{error}");
+}
+
+/// MariaDB 12.3 writes a large rows event as fragments of type 172: dropped with the next statement they would be
+/// changes of a table that is kept.
+#[test]
+fn event_of_an_unknown_type_is_an_error_with_rules() {
+    let fragment = header(EventType(172));
+    let ignorable = EventHeader {
+        flags: FLAG_IGNORABLE,
+        ..fragment
+    };
+    let mut with_rules = trim();
+    let map = map(1, "test");
+    let kept = with_rules.judge(&header(EventType::TABLE_MAP), &map, true, 20);
+    assert_eq!(kept, Ok(Verdict::Keep));
+    let kept = with_rules.judge(&ignorable, &[1], true, 30);
+    assert_eq!(kept, Ok(Verdict::Keep));
+    let error = with_rules.judge(&fragment, &[1], true, 30).unwrap_err();
+    assert!(
+        error.to_string().starts_with("Unknown(172) event"),
+        "{error}"
+    );
+    for event_type in (0..=255).map(EventType) {
+        assert_eq!(event_type.is_known(), event_type.name() != "Unknown");
+        let kept = Trim::default().judge(&header(event_type), &[1], true, 30);
+        assert_eq!(kept, Ok(Verdict::Keep));
+    }
 }
 
 #[test]
@@ -121,11 +159,11 @@ fn statement_with_too_many_tables_is_an_error() {
     let map = map(1, "other");
     for _ in 0..TABLES_MAX {
         assert_eq!(
-            trim.judge(EventType::TABLE_MAP, &map, true, 4),
+            trim.judge(&header(EventType::TABLE_MAP), &map, true, 4),
             Ok(Verdict::Drop)
         );
     }
-    let error = trim.judge(EventType::TABLE_MAP, &map, true, 4);
+    let error = trim.judge(&header(EventType::TABLE_MAP), &map, true, 4);
     assert_eq!(error, Err(TrimError::TooManyTables));
 }
 
@@ -137,7 +175,7 @@ fn truncated_bodies_do_not_panic() {
         (EventType::WRITE_ROWS, rows(1, true)),
     ] {
         for cut in 0..body.len() {
-            let _ = trim().judge(kind, &body[..cut], true, 0);
+            let _ = trim().judge(&header(kind), &body[..cut], true, 0);
         }
     }
 }

@@ -413,6 +413,9 @@ fn apply_decisions(
         {
             set.insert_interval(sid, first, last);
         }
+        if let (Record::SkippedGtid(gtid), Executed::MariaDb(state)) = (&record, &mut *executed) {
+            state.record(*gtid);
+        }
         if let (
             Record::NewHistory { server_id },
             Executed::MariaDb(state),

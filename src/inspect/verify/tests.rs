@@ -1,5 +1,6 @@
 mod binding;
 mod catalog;
+mod decisions;
 
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
@@ -62,8 +63,14 @@ fn batches(kind: &str, spill_dir: &Path) -> (Arc<FormatDescription>, Vec<Transac
 /// A relay log of several files with the fixture's transactions, each of which was sent twice.
 fn relay_log(kind: &str) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
+    written(kind, dir.path()).close().unwrap();
+    dir
+}
+
+/// The same, in `dir`; the log is not closed.
+fn written(kind: &str, dir: &Path) -> LogThread {
     let options = LogOptions {
-        log_dir: log_dir(dir.path()),
+        log_dir: log_dir(dir),
         server_id: 900,
         max_size: 4000,
         sync: SyncPolicy::Commit,
@@ -73,7 +80,7 @@ fn relay_log(kind: &str) -> tempfile::TempDir {
         hand_over_min: std::time::Duration::ZERO,
         stopping: Arc::new(AtomicBool::new(false)),
     };
-    let (format, batches) = batches(kind, dir.path());
+    let (format, batches) = batches(kind, dir);
     let flavor = Flavor::of_version(&format.server_version);
     let mut log_thread =
         LogThread::create(options, &format, Executed::empty(flavor), Vec::new()).unwrap();
@@ -83,8 +90,7 @@ fn relay_log(kind: &str) -> tempfile::TempDir {
         }
         log_thread.commit().unwrap();
     }
-    log_thread.close().unwrap();
-    dir
+    log_thread
 }
 
 fn log_dir(dir: &Path) -> LogDir {

@@ -10,8 +10,9 @@ use crate::log_thread::followed_sources::CounterTable;
 use crate::relay_log::SourceProgress;
 use crate::relay_log::held::LogPart;
 
-/// Continues source 0 at `bin.000009:4`; the receiver of the answer is dropped.
-fn continue_at(thread: &mut LogThread, new_history: bool, change: DeliveredChange) {
+/// Continues source 0 at `bin.000009:4`; returns the answer.
+fn continue_at(thread: &mut LogThread, new_history: bool, change: DeliveredChange) -> Executed {
+    let (done, mut answer) = oneshot::channel();
     let counters: Vec<Arc<SourceCounters>> = (0..SOURCES).map(|_| Arc::default()).collect();
     let refusal = &counters[0].refusal;
     refusal.send_replace(Some(RefusalNote::Other("refused".to_owned())));
@@ -26,11 +27,12 @@ fn continue_at(thread: &mut LogThread, new_history: bool, change: DeliveredChang
         progress,
         new_history,
         change,
-        done: oneshot::channel().0,
+        done,
     };
     let table = CounterTable::new(&counters);
     thread.continue_source(continuation, &table).unwrap();
     assert_eq!(*refusal.borrow(), None, "the refusal ends");
+    answer.try_recv().unwrap()
 }
 
 fn append(thread: &mut LogThread, source: &mut TestSource, numbers: &[u64]) -> Vec<Decision> {
@@ -87,6 +89,55 @@ fn counted_gtids_are_purged_and_survive_restarts_and_rotations() {
         let mut thread = LogThread::resume(options.clone(), recovered).unwrap();
         thread.close().unwrap();
     }
+}
+
+/// The replicas have the changes of what was skipped, so that it must not be delivered by another path, whenever that
+/// sends it.
+#[test]
+fn skipped_transactions_are_not_delivered_by_another_path() {
+    let dir = fast_dir();
+    let options = options(dir.path());
+    let mut thread = create(&options, Flavor::MariaDb);
+    let mut source = TestSource::new(0, Flavor::MariaDb);
+    let mut peer = TestSource::new(1, Flavor::MariaDb);
+    append(&mut thread, &mut source, &[1, 2]);
+    // Number 3 arrives from the peer while the decision is verified.
+    let skipped = vec!["1-80-4".parse().unwrap()];
+    append_of(&mut thread, &mut peer, 80, &[1, 2, 3]);
+    let before = thread.log().state().executed.clone();
+    let change = DeliveredChange::Skipped(skipped);
+    let delivered = continue_at(&mut thread, false, change);
+    assert_eq!(delivered, before, "what is reported as missing");
+    for _ in 0..2 {
+        thread.close().unwrap();
+        drop(thread);
+        thread = resume(&options);
+    }
+    let copies = append_of(&mut thread, &mut peer, 80, &[4]);
+    assert_eq!(copies, [Decision::Duplicate]);
+    let new = append(&mut thread, &mut source, &[5, 6]);
+    assert_eq!(is_new(&new), [true, true]);
+    let copies = append_of(&mut thread, &mut peer, 80, &[5, 6]);
+    assert_eq!(is_new(&copies), [false, false]);
+}
+
+#[test]
+fn gtids_that_arrive_while_they_are_counted_are_not_purged() {
+    let dir = fast_dir();
+    let options = options(dir.path());
+    let mut thread = create(&options, Flavor::MySql);
+    let mut source = TestSource::new(0, Flavor::MySql);
+    append(&mut thread, &mut source, &[1, 2, 3]);
+    let before = thread.log().state().executed.clone();
+    let mut counted = before.as_mysql().unwrap().clone();
+    let other: GtidSet = "11111111-2222-3333-4444-555555555555:1-5".parse().unwrap();
+    counted.union_with(&other);
+    let change = DeliveredChange::Counted(counted);
+    assert_eq!(continue_at(&mut thread, false, change), before);
+    assert_eq!(thread.log().state().purged, Executed::MySql(other.clone()));
+    thread.close().unwrap();
+    drop(thread);
+    assert_eq!(recovered(&options).purged, Executed::MySql(other));
 }
 
 #[test]
@@ -269,6 +320,28 @@ fn source_that_has_lost_its_own_transaction_is_refused() {
     );
     assert!(found.contains("bin.000001:900"), "{found}");
     assert_eq!(*counters[1].refusal.borrow(), None);
+}
+
+/// The address of a source was moved to a new server, whose first batch waits for the queue's memory.
+#[test]
+fn path_that_is_not_in_the_log_yet_has_nothing_unsent() {
+    let dir = fast_dir();
+    let mut thread = create_anonymous(&options(dir.path()), Vec::new());
+    let counters: Vec<Arc<SourceCounters>> = (0..SOURCES).map(|_| Arc::default()).collect();
+    let table = CounterTable::new(&counters);
+    let path = SOURCES as u16;
+    let (done, mut answered) = oneshot::channel();
+    let question = OwnUnsent {
+        path,
+        source: 0,
+        refused: None,
+        done,
+    };
+    thread.answer_own_unsent(question, &table).unwrap();
+    assert_eq!(answered.try_recv(), Ok(None));
+    let (done, mut excused) = oneshot::channel();
+    thread.excuse_own(OwnExcused { path, done }).unwrap();
+    assert_eq!(excused.try_recv(), Ok(()));
 }
 
 /// As [`insert`], into a transactional table.

@@ -18,6 +18,7 @@ use self::run::{Entry, Recorded, entries, record, start};
 use self::streams::{Kind, Streams, feeder, keys, name, send};
 use super::*;
 use crate::data_file::crash_states::{self, Disk, Files, Random, Variety, crashes};
+use crate::data_file::recorder::{Operation, Step};
 
 /// Transactions that each source sends after a crash.
 const SENT_AFTER: usize = 12;
@@ -183,12 +184,29 @@ fn enumerate(kind: Kind) {
     };
     let checked = check_prefixes(&recorded, variety, every, &mut random);
     println!(
-        "{kind:?}: {} operations on files, {} steps, {} transactions, {} files; {checked} states after a crash, all right",
+        "{kind:?}: {} operations on files ({} writes during a sync), {} steps, {} transactions, {} files; {checked} states \
+         after a crash, all right",
         recorded.operations,
+        writes_during_syncs(&recorded.steps),
         recorded.steps.len(),
         recorded.log_at(recorded.steps.len()).len(),
         recorded.files
     );
+}
+
+/// How many writes were done while a sync was: those of the next group.
+fn writes_during_syncs(steps: &[Step]) -> usize {
+    let mut open = 0;
+    let is_within = |step: &&Step| {
+        match step.operation {
+            Operation::SyncBegan { .. } | Operation::DirSyncBegan { .. } => open += 1,
+            Operation::Synced { .. } => open -= 1,
+            Operation::Wrote { .. } => return open > 0,
+            _ => {}
+        }
+        false
+    };
+    steps.iter().filter(is_within).count()
 }
 
 #[test]

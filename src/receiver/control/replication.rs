@@ -23,6 +23,17 @@ pub struct Replication {
     pub connections: Option<Vec<ReplicaConnection>>,
 }
 
+impl Replication {
+    /// The server_ids of the servers of which it logs what it replicates; `None` if the account may not see them.
+    pub fn logs_of(&self) -> Option<Vec<u32>> {
+        if !self.logs_updates {
+            return Some(Vec::new());
+        }
+        let connections = self.connections.as_ref()?.iter();
+        Some(connections.map(|connection| connection.server_id).collect())
+    }
+}
+
 /// A replication connection of a source to another server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReplicaConnection {

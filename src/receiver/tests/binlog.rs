@@ -216,7 +216,12 @@ impl Binlog {
     }
 
     /// Stores an event that has space for a checksum.
-    fn push(&mut self, mut event: Vec<u8>, group: Option<Identity>, ends: Option<Identity>) {
+    pub(super) fn push(
+        &mut self,
+        mut event: Vec<u8>,
+        group: Option<Identity>,
+        ends: Option<Identity>,
+    ) {
         let is_format = event[4] == EventType::FORMAT_DESCRIPTION.0;
         if !self.is_checksummed() && !is_format {
             event = make::without_checksum(&event);

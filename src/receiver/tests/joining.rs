@@ -1,8 +1,8 @@
 //! First contact: where a source of which nothing is known starts, and whether it may join.
 
-use super::binlog::{Binlog, set_of, state_of};
+use super::binlog::{Asked, Binlog, set_of, state_of};
 use super::following::Way;
-use super::source::{FakeSource, config};
+use super::source::{FakeSource, Plan, Then, config};
 use super::*;
 use crate::config::SourceStart;
 use crate::identity::IdentityKind;
@@ -67,6 +67,43 @@ async fn mariadb_source_joins_when_nothing_is_missing() {
     let error = relay.until_failed(0).await;
     assert!(error.message.contains("up to 0-86-7"), "{error:?}");
     assert_eq!(relay.stop().await, []);
+}
+
+/// What the source sends need not have all domains of its start.
+#[tokio::test]
+async fn start_by_gtid_of_a_source_that_joins_is_asked_for_again() {
+    let binlog = Binlog::sample(Flavor::MariaDb, 86);
+    let source = FakeSource::start(binlog.clone()).await;
+    let config = SourceConfig {
+        start: SourceStart::Gtid("0-86-3,7-87-5".to_owned()),
+        ..source.config("m1")
+    };
+    let before = Executed::MariaDb("0-86-3,7-87-5".parse().unwrap());
+    // The first dump ends after everything.
+    source.plan(Plan::then(Then::Eof));
+    let relay = Relay::behind(before, vec![config], Vec::new());
+    relay
+        .until("the second dump", |_| source.state().asked.len() >= 2)
+        .await;
+    assert_eq!(relay.stop().await, binlog.executed()[3..]);
+    let asked = |text: &str| Asked::Position(text.parse().unwrap());
+    let expected = [asked("0-86-3,7-87-5"), asked("0-86-6,7-87-5")];
+    assert_eq!(source.state().asked, expected);
+}
+
+/// As after `RESET MASTER` and `binrelay continue m1 --new-history`: the start is one of the old history.
+#[tokio::test]
+async fn start_by_gtid_is_not_asked_for_in_a_new_history() {
+    let binlog = Binlog::sample(Flavor::MariaDb, 86);
+    let source = FakeSource::start(binlog.clone()).await;
+    let config = SourceConfig {
+        start: SourceStart::Gtid("0-86-3".to_owned()),
+        ..source.config("m1")
+    };
+    let relay = Relay::start(Flavor::MariaDb, vec![config], vec![at_start(86)]);
+    relay.until_executed(binlog.executed()).await;
+    assert_eq!(relay.stop().await, binlog.executed());
+    assert_eq!(source.state().asked, [Asked::Position(Default::default())]);
 }
 
 async fn contact(start: SourceStart, binlog: Binlog, way: Way) -> Result<FirstContact, String> {

@@ -26,7 +26,7 @@ impl Record {
             let log = "a relay log of MariaDB, or without GTIDs";
             return Err(RecordError::KindOfOther { kind: code, log });
         }
-        if matches!(code, 7 | 13..=15 | 21 | 24) && kind != IdentityKind::MariaDb {
+        if matches!(code, 7 | 13..=15 | 21 | 24 | 25) && kind != IdentityKind::MariaDb {
             let log = "a relay log of MySQL";
             return Err(RecordError::KindOfOther { kind: code, log });
         }
@@ -51,9 +51,9 @@ impl Record {
                 is_highest: flags(record, 1)? != 0,
             },
             8..=12 => definition(record, code)?,
-            13 => Record::KeptAlter(alter(record)),
-            14 => Record::EmptiedAlter(alter(record)),
-            15 => Record::EndedAlter(alter(record)),
+            13 => Record::KeptAlter(gtid(record)),
+            14 => Record::EmptiedAlter(gtid(record)),
+            15 => Record::EndedAlter(gtid(record)),
             16..=19 => path_record(record, code)?,
             20 => Record::CountedGtids {
                 origin: get_u32(record, 4),
@@ -68,6 +68,7 @@ impl Record {
             24 => Record::EarlierHistory {
                 server_id: get_u32(record, 4),
             },
+            25 => Record::SkippedGtid(gtid(record)),
             other => return Err(RecordError::Kind(other)),
         })
     }
@@ -279,7 +280,7 @@ fn text(record: &RecordBytes) -> Result<TextPart, RecordError> {
     })
 }
 
-fn alter(record: &RecordBytes) -> MariaDbGtid {
+fn gtid(record: &RecordBytes) -> MariaDbGtid {
     MariaDbGtid {
         domain_id: get_u32(record, 4),
         server_id: get_u32(record, 8),

@@ -53,9 +53,9 @@ impl Record {
             Record::Origin { number, text } => text_of(10, text).put_u32(4, *number).seal(),
             Record::EmptiedXa(xid) => text_of(11, xid).seal(),
             Record::EndedXa(xid) => text_of(12, xid).seal(),
-            Record::KeptAlter(start) => alter(13, start),
-            Record::EmptiedAlter(start) => alter(14, start),
-            Record::EndedAlter(start) => alter(15, start),
+            Record::KeptAlter(start) => gtid(13, start),
+            Record::EmptiedAlter(start) => gtid(14, start),
+            Record::EndedAlter(start) => gtid(15, start),
             Record::PathQueue {
                 key,
                 cursor,
@@ -81,6 +81,7 @@ impl Record {
             Record::OpenTemporaryTable(table) => text_of(22, table).seal(),
             Record::DroppedTemporaryTable(table) => text_of(23, table).seal(),
             Record::EarlierHistory { server_id } => Fields::new(24).put_u32(4, *server_id).seal(),
+            Record::SkippedGtid(skipped) => gtid(25, skipped),
         }
     }
 }
@@ -241,11 +242,11 @@ fn text_of(kind: u8, text: &TextPart) -> Fields {
     fields
 }
 
-fn alter(kind: u8, start: &MariaDbGtid) -> RecordBytes {
+fn gtid(kind: u8, gtid: &MariaDbGtid) -> RecordBytes {
     Fields::new(kind)
-        .put_u32(4, start.domain_id)
-        .put_u32(8, start.server_id)
-        .put_u64(16, start.seq_no)
+        .put_u32(4, gtid.domain_id)
+        .put_u32(8, gtid.server_id)
+        .put_u64(16, gtid.seq_no)
         .seal()
 }
 

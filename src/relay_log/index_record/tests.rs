@@ -138,7 +138,7 @@ fn records_with_text() -> [Record; 7] {
     ]
 }
 
-fn mariadb_records() -> [Record; 6] {
+fn mariadb_records() -> [Record; 7] {
     let gtid: MariaDbGtid = "3-86-12".parse().unwrap();
     [
         Record::SourceGtid {
@@ -151,6 +151,7 @@ fn mariadb_records() -> [Record; 6] {
         Record::EndedAlter(gtid),
         Record::NewHistory { server_id: 86 },
         Record::EarlierHistory { server_id: 86 },
+        Record::SkippedGtid(gtid),
     ]
 }
 
@@ -215,7 +216,7 @@ fn every_kind_round_trips_and_every_flipped_bit_is_found() {
     codes.dedup();
     assert_eq!(
         codes,
-        (1..=24).collect::<Vec<u8>>(),
+        (1..=25).collect::<Vec<u8>>(),
         "all kinds were tested"
     );
 }
@@ -250,7 +251,7 @@ fn records_of_another_kind_of_log_are_refused() {
 fn values_that_are_never_written_are_refused() {
     let all = records(IdentityKind::Anonymous);
     let decode = |bytes| Record::decode(&bytes, IdentityKind::Anonymous);
-    for kind in (25..=255).chain([0]) {
+    for kind in (26..=255).chain([0]) {
         let bytes = sealed(&all[0], |bytes| bytes[0] = kind);
         assert_eq!(decode(bytes), Err(RecordError::Kind(kind)));
     }

@@ -39,6 +39,9 @@ pub struct CarriedOver<'a> {
     pub counted: &'a GtidSet,
     /// MariaDB: the server of which a new history begins with the file.
     pub new_history: Option<u32>,
+    /// MariaDB: transactions that count as delivered from this file on by decision of an administrator, with those of
+    /// their servers before them.
+    pub skipped: &'a [MariaDbGtid],
     /// MariaDB: the servers of which a new history began with an earlier file of the log.
     pub earlier_histories: &'a BTreeSet<u32>,
 }
@@ -82,6 +85,9 @@ impl IndexTail {
         }
         if let Some(server_id) = carried.new_history {
             stage(&Record::NewHistory { server_id }, &mut head);
+        }
+        for gtid in carried.skipped {
+            stage(&Record::SkippedGtid(*gtid), &mut head);
         }
         for server_id in carried.earlier_histories {
             let server_id = *server_id;
@@ -303,7 +309,7 @@ fn checkpoint(
             source_file: names.source_file(source, &last.file, out),
             begin: last.begin,
             len: u32::try_from(last.end.checked_sub(last.begin)?).ok()?,
-            digest: last.digest,
+            digest: last.digest.value(),
         })
     });
     let step = Step {

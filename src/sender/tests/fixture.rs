@@ -394,6 +394,13 @@ pub fn by_set(set: &str, flags: u16) -> Vec<u8> {
     })
 }
 
+/// Intervals that make a set longer than what is decoded at once.
+pub fn gaps() -> String {
+    (0..5000)
+        .map(|number| format!(":{}", 11 + 2 * number))
+        .collect()
+}
+
 /// One packet of a dump.
 #[derive(Debug)]
 pub enum Item {

@@ -90,7 +90,7 @@ impl Assembler {
         if !matches!(open.identity, Identity::MariaDb(_)) {
             open.note_xa(event_type, body, query.as_ref())?;
         }
-        let verdict = self.trim.judge(event_type, body, whole, self.body.len())?;
+        let verdict = self.trim.judge(header, body, whole, self.body.len())?;
         if let Some(Half::AlterEnded { wanted, .. }) = &mut open.half
             && verdict == Verdict::Drop
         {

@@ -47,9 +47,8 @@ impl Assembler {
         open.grouped = true;
         let mut piece = Vec::new();
         while let Some(header) = events.next_event()? {
-            let (kind, whole) = (header.event_type, events.left == 0);
-            let offset = self.body.len();
-            let verdict = self.trim.judge(kind, &events.head, whole, offset)?;
+            let (whole, offset) = (events.left == 0, self.body.len());
+            let verdict = self.trim.judge(&header, &events.head, whole, offset)?;
             let header = counting_checksum(header);
             match self.obey(verdict)? {
                 Admission::Drop => continue,
@@ -77,8 +76,8 @@ impl Assembler {
         while let Some(header) = events.next_event()? {
             open.note_xa(header.event_type, &events.head, None)?;
             if all {
-                let (kind, whole) = (header.event_type, events.left == 0);
-                let verdict = self.trim.judge(kind, &events.head, whole, 0)?;
+                let whole = events.left == 0;
+                let verdict = self.trim.judge(&header, &events.head, whole, 0)?;
                 all = verdict == Verdict::Keep;
             }
         }

@@ -249,7 +249,7 @@ async fn dead_master(kind: Kind, mode: Mode) {
     let port = format!("_PORT={}", topology.relay.port);
     let through_gate = statements.replace(&port, &format!("_PORT={}", gate.port));
     let through_gate: serde_json::Value = serde_json::from_str(&through_gate).unwrap();
-    super::execute_at("127.0.0.1", &replica, &through_gate).await;
+    crate::support::attachment::execute_at("127.0.0.1", &replica, &through_gate).await;
     gate.wait_held(30).await;
     gate.shut();
     topology.relay.kill9();

@@ -3,11 +3,12 @@
 use serde_json::Value;
 
 use super::{
-    advised, assert_continues, copy_directory, execute, insert, purge_to, refusal, run, start,
-    wait_failed, wait_for_rows, wait_m2,
+    advised, assert_continues, execute, insert, purge_to, refusal, start, wait_failed,
+    wait_for_rows,
 };
+use crate::support::history_changes::{rebuild_from_peer, run, wait_m2};
 use crate::support::programs::free_port;
-use crate::support::replication::{attach, replica_status, retry_each_second};
+use crate::support::replication::replica_status;
 use crate::support::servers::Kind;
 use crate::support::topology::Mode;
 use crate::support::virtual_ip::VirtualIp;
@@ -81,26 +82,7 @@ async fn reset_mysql_with_gtids() {
     let refused = refusal(&topology, "binrelay continue m1 --new-history");
     assert!(refused.contains("auto.cnf"), "{refused}");
 
-    topology.m1.terminate();
-    topology.m2.terminate();
-    std::fs::remove_dir_all(topology.m1.data_dir()).expect("the data directory is removed");
-    copy_directory(&topology.m2.data_dir(), &topology.m1.data_dir());
-    std::fs::remove_file(topology.m1.data_dir().join("auto.cnf")).expect("auto.cnf is removed");
-    topology.m1.restart().await;
-    topology.m2.restart().await;
-    let executed = topology.m1.value("SELECT @@GLOBAL.gtid_executed").await;
-    let executed = executed.unwrap_or_default();
-    topology
-        .m1
-        .sql(&format!(
-            "STOP REPLICA; RESET REPLICA ALL; RESET BINARY LOGS AND GTIDS; \
-             SET GLOBAL gtid_purged = '{executed}'"
-        ))
-        .await;
-    let at = Mode::MySqlAutoPosition.start_at("mysql-bin");
-    let extra = retry_each_second(Kind::MySql);
-    attach(&topology.m1, "127.0.0.1", topology.m2.port, &at, extra).await;
-    topology.m2.sql("STOP REPLICA; START REPLICA").await;
+    rebuild_from_peer(&mut topology.m1, &mut topology.m2).await;
     wait_m2(&topology).await;
     execute(&topology, "binrelay continue m1 --new-history");
     assert_continues(&mut topology).await;

@@ -270,7 +270,9 @@ impl Run {
                 self.close()?;
                 return self.open();
             }
-            _ => self.log_thread().commit()?,
+            2 => self.log_thread().commit()?,
+            // The next ones are written while the group is synced.
+            _ => self.begin_commit()?,
         }
         match random.below(self.rarity) {
             0..4 => self.purge(),
@@ -279,6 +281,10 @@ impl Run {
             6 => self.decide(),
             _ => Ok(()),
         }
+    }
+
+    fn begin_commit(&mut self) -> Outcome {
+        Ok(self.log_thread().begin_commit(&CounterTable::default())?)
     }
 
     fn receive(&mut self, source: usize, count: usize) -> Outcome {
