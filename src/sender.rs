@@ -12,12 +12,13 @@
 //! acknowledgements, `until` where MariaDB's UNTIL ends it,
 //! `old_replicas` and `without_checksums` change events for clients that do not know them,
 //! `dump_output` writes to the client.
-//! `known` records which log files replicas need, as far as they have not certainly `received` them. `refusals` and `sql_errors` contain the errors of real servers; `replicas` is the registry of
+//! `ahead` makes a MariaDB replica wait for what it has already. `known` records which log files replicas need, as far as they have not certainly `received` them. `refusals` and `sql_errors` contain the errors of real servers; `replicas` is the registry of
 //! connected clients.
 //!
 //! A sender reads the published part of the relay log, and nothing else of the relay.
 
 mod admission;
+mod ahead;
 mod answer;
 mod binlog_events;
 mod block_reader;

@@ -49,6 +49,7 @@ fn row(source: &SourceParts, state: Option<&LogState>) -> SourceRow {
         server_id: report.server_id,
         server_uuid: report.server_uuid,
         seconds_behind: report.seconds_behind,
+        silent_seconds: report.silent_seconds,
         heartbeats: status.heartbeat_count(),
         error: error
             .filter(|error| error.resolved_at.is_none())

@@ -177,13 +177,8 @@ pub fn find_start(
     let wording = Wording::of_version(log.server_version());
     let flavor = Flavor::of_version(log.server_version());
     let flag = request.flags & FLAG_HEARTBEAT_V2_OR_ANNOTATE != 0;
-    let capability = variables
-        .user_text("mariadb_slave_capability")
-        .and_then(|text| text.parse::<u64>().ok())
-        .unwrap_or(0);
-    let connect_state = variables
-        .user_text("slave_connect_state")
-        .filter(|_| flavor == Flavor::MariaDb && capability >= CAPABILITY_GTID);
+    let capability = capability(variables);
+    let connect_state = connect_state(flavor, variables);
     let checksums = checksum_awareness(flavor, variables);
     let is_by_gtid = request.set.is_some() || connect_state.is_some();
     let support = match flavor {
@@ -221,6 +216,33 @@ pub fn find_start(
     }
     check_start_position(&mut start, log, wording)?;
     Ok(start)
+}
+
+fn capability(variables: &SessionVariables) -> u64 {
+    variables
+        .user_text("mariadb_slave_capability")
+        .and_then(|text| text.parse::<u64>().ok())
+        .unwrap_or(0)
+}
+
+/// MariaDB: the position of a replica that follows by GTID.
+fn connect_state(flavor: Flavor, variables: &SessionVariables) -> Option<String> {
+    let is_by_gtid = flavor == Flavor::MariaDb && capability(variables) >= CAPABILITY_GTID;
+    let state = variables.user_text("slave_connect_state");
+    state.filter(|_| is_by_gtid)
+}
+
+/// MariaDB: the GTIDs that the log must have for a dump by GTID. None for a replica that may be ahead of the log.
+pub fn needed_position(flavor: Flavor, variables: &SessionVariables) -> Option<GtidPosition> {
+    let state = connect_state(flavor, variables);
+    let state = state.filter(|_| !is_set(variables, "slave_gtid_ignore_duplicates"));
+    state.and_then(|state| GtidPosition::from_str(&state).ok())
+}
+
+fn is_set(variables: &SessionVariables, name: &str) -> bool {
+    variables
+        .user_text(name)
+        .is_some_and(|value| !matches!(value.as_str(), "0" | "" | "OFF"))
 }
 
 fn named_file(log: &RelayLog, name: &[u8], wording: Wording) -> Result<ServedFile, ServerError> {
@@ -312,12 +334,7 @@ fn start_by_position(
     wording: Wording,
 ) -> Result<(), ServerError> {
     let position = parse_connect_state(connect_state, wording)?;
-    let is_set = |name| {
-        variables
-            .user_text(name)
-            .is_some_and(|value| !matches!(value.as_str(), "0" | "" | "OFF"))
-    };
-    let ignore_duplicates = is_set("slave_gtid_ignore_duplicates");
+    let ignore_duplicates = is_set(variables, "slave_gtid_ignore_duplicates");
     let found =
         coordinates::start_for_position(log, &position, ignore_duplicates).map_err(|error| {
             match error {
@@ -335,7 +352,7 @@ fn start_by_position(
     start.skip = SkipRule::UpTo {
         domains: found.skip,
         seen: found.before,
-        strict: is_set("slave_gtid_strict_mode"),
+        strict: is_set(variables, "slave_gtid_strict_mode"),
     };
     Ok(())
 }

@@ -200,6 +200,7 @@ fn is_accepted(name: &str) -> bool {
             | "skip_replication"
             | "default_storage_engine"
             | "information_schema_stats_expiry"
+            | "net_read_timeout"
             | "net_retry_count"
             | "optimizer_switch"
             | "profiling"

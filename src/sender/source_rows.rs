@@ -60,6 +60,8 @@ pub struct SourceRow {
     pub server_uuid: Option<String>,
     /// `None` when nothing streams.
     pub seconds_behind: Option<u64>,
+    /// Seconds since its newest packet; `None` before the first one.
+    pub silent_seconds: Option<u64>,
     /// Heartbeats received since the relay's start.
     pub heartbeats: u64,
     /// The error that has not ended yet.

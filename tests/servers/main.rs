@@ -45,6 +45,7 @@ mod gtid_modes;
 mod harness_check;
 mod histories;
 mod incidents;
+mod keepalived;
 mod large_transactions;
 mod log_is_a_binlog;
 mod loss_of_master;
@@ -80,6 +81,7 @@ mod start_of_a_file;
 mod starts;
 mod statements;
 mod temporary_tables;
+mod trade;
 #[cfg(has_mysql_5_7)]
 mod two_relays;
 mod until_gtid;

@@ -2,6 +2,7 @@
 //! with that of a real server of the same kind, by columns, types and values.
 
 mod clients;
+mod failover;
 mod list;
 
 use mysql_async::consts::ColumnType;
@@ -47,11 +48,27 @@ impl Answered {
         }
     }
 
+    /// The values of the first column, in order; empty for an error.
+    fn first_column(&self) -> Vec<Option<&str>> {
+        let rows = match self {
+            Answered::Rows(_, rows) => &rows[..],
+            Answered::Error(_) => &[],
+        };
+        let mut values: Vec<_> = rows.iter().map(|row| row[0].as_deref()).collect();
+        values.sort();
+        values
+    }
+
     fn outline(&self) -> String {
         match self {
             Answered::Error(code) => format!("error {code}"),
             Answered::Rows(columns, rows) => {
-                format!("{columns:?}, {} rows: {:?}", rows.len(), rows.first())
+                let names = self.first_column();
+                format!(
+                    "{columns:?}, {} rows: {:?} {names:?}",
+                    rows.len(),
+                    rows.first()
+                )
             }
         }
     }
@@ -179,7 +196,8 @@ async fn compare(kind: Kind) {
     let mut theirs = source.connect().await;
     let mut ours = connect(&relay).await;
     let mut findings = Vec::new();
-    for (statement, rule) in STATEMENTS.iter().chain(clients::STATEMENTS) {
+    let further = clients::STATEMENTS.iter().chain(failover::STATEMENTS);
+    for (statement, rule) in STATEMENTS.iter().chain(further) {
         let (ours, theirs) = (
             ask(&mut ours, statement).await,
             ask(&mut theirs, statement).await,
@@ -192,6 +210,9 @@ async fn compare(kind: Kind) {
                 }
                 _ => ours == theirs,
             },
+            Rule::SameNames => {
+                ours.is_alike(&theirs) && ours.first_column() == theirs.first_column()
+            }
             Rule::AlikeWhereKnown => theirs == Answered::Error(1064) || ours.is_alike(&theirs),
             Rule::Here(code, _) => match &ours {
                 Answered::Error(found) => found == code,

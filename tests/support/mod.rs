@@ -23,6 +23,7 @@ pub mod http;
 pub mod kind;
 pub mod load;
 pub mod many_clients;
+pub mod network;
 pub mod programs;
 pub mod raw_client;
 pub mod relay;

@@ -70,6 +70,8 @@ pub struct RelayOptions {
     pub server_id: u32,
     /// The address in `listen`, as it is written before a port.
     pub listen_on: String,
+    /// A port that is free where the program runs, if that is another host.
+    pub port: Option<u16>,
     pub sources: Vec<SourceOptions>,
     /// Empty: no filter.
     pub replicate_do_db: Vec<String>,
@@ -97,6 +99,7 @@ impl RelayOptions {
             program: env!("CARGO_BIN_EXE_binrelay").into(),
             server_id: RELAY_SERVER_ID,
             listen_on: "0.0.0.0".to_owned(),
+            port: None,
             sources,
             replicate_do_db: vec!["test".to_owned()],
             relay_extra: Vec::new(),
@@ -209,7 +212,7 @@ impl Relay {
             .tempdir_in(base)
             .expect("a temporary directory");
         let path = directory.path().to_path_buf();
-        let port = free_port();
+        let port = options.port.unwrap_or_else(free_port);
         let listen = || TcpListener::bind(("0.0.0.0", port)).expect("the port is free");
         let socket = options.keeps_socket.then(listen);
         let mut relay = Relay {

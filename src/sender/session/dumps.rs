@@ -5,16 +5,20 @@ use std::sync::Arc;
 use super::state::{Flow, Session};
 use crate::connection::{ConnectionError, Phase};
 use crate::flavor::Flavor;
-use crate::gtid::Uuid;
+use crate::gtid::{GtidPosition, Uuid};
 use crate::protocol::ServerError;
 use crate::protocol::command::RegisterReplica;
 use crate::protocol::error_code::{ER_ACCESS_DENIED_ERROR, ER_UNKNOWN_ERROR};
 use crate::relay_log::RelayLog;
+use crate::sender::ahead;
 use crate::sender::counters::Counters;
 use crate::sender::dump_output::DumpEnd;
-use crate::sender::dump_request::{DumpRequest, DumpStart, find_start, is_semi_sync};
+use crate::sender::dump_request::{
+    DumpRequest, DumpStart, find_start, is_semi_sync, needed_position,
+};
+use crate::sender::environment::stopping;
 use crate::sender::known::{described, received_up_to, remember, save};
-use crate::sender::replicas::Replica;
+use crate::sender::replicas::{Replica, killed};
 use crate::sender::sql_errors::{missing_privilege, no_log_yet};
 use crate::sender::stream::{self, DumpContext};
 
@@ -93,6 +97,11 @@ impl Session {
             .end_older_dumps(flavor, &client, &replica);
         // Nothing is removed while the start is being found.
         let pin = log.pin(described(&client, &replica));
+        if let Some(position) = needed_position(flavor, &self.variables)
+            && !self.wait_for(&log, &position).await?
+        {
+            return Ok(Flow::End);
+        }
         let start = match self.find_start(log.clone(), request).await {
             Ok(start) => start,
             Err(error) => {
@@ -135,6 +144,22 @@ impl Session {
             remember(&log, &client, &replica, sent);
         }
         self.end_dump(end, &peer).await
+    }
+
+    /// Waits for what the replica has; false when the session ends instead.
+    async fn wait_for(
+        &mut self,
+        log: &RelayLog,
+        position: &GtidPosition,
+    ) -> Result<bool, ConnectionError> {
+        let mut kill = self.registration.client.follow_kill();
+        let mut shutdown = self.environment.shutdown.clone();
+        tokio::select! {
+            () = ahead::wait(log, &self.environment.sources.rows, position) => Ok(true),
+            () = killed(&mut kill) => Ok(false),
+            () = stopping(&mut shutdown) => Ok(false),
+            error = self.connection.wait_closed() => Err(error),
+        }
     }
 
     /// Tells the client, and the log, why its dump has ended.

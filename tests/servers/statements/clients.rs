@@ -24,6 +24,11 @@ pub const STATEMENTS: &[(&str, Rule)] = &[
         Equal,
     ),
     ("SET autocommit=1", Equal),
+    // mysqldump and mariadb-dump
+    (
+        "SET SESSION NET_READ_TIMEOUT= 86400, SESSION NET_WRITE_TIMEOUT= 86400",
+        Equal,
+    ),
     ("SET NAMES utf8mb4", Equal),
     ("SET CHARACTER SET utf8mb4", Equal),
     ("SET SQL_SAFE_UPDATES=1", Equal),

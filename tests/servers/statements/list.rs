@@ -6,6 +6,8 @@ pub enum Rule {
     Alike,
     /// The same rows as well.
     Equal,
+    /// The same columns, and the same values in the first one.
+    SameNames,
     /// As `Alike`, where the server's version knows the statement at all; the relay may know more.
     AlikeWhereKnown,
     /// Not compared: this error, or 0 for rows, and why.

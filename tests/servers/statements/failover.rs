@@ -1,0 +1,106 @@
+//! What failover managers, proxies and exporters ask beyond the other lists, as they write it.
+
+use super::list::Rule::{self, Alike, Equal, Here, SameNames};
+
+pub const STATEMENTS: &[(&str, Rule)] = &[
+    // orchestrator
+    (
+        "select @@global.gtid_mode, @@global.server_uuid, @@global.gtid_executed, @@global.gtid_purged, \
+         @@global.master_info_repository = 'TABLE', @@global.binlog_row_image",
+        Alike,
+    ),
+    ("select @@global.binlog_row_image", Equal),
+    ("show global variables like 'rpl_semi_sync_%'", Alike),
+    ("show global status like 'rpl_semi_sync_%'", Alike),
+    ("show binlog events limit 5", Alike),
+    (
+        "SELECT MEMBER_ID, MEMBER_HOST, MEMBER_PORT, MEMBER_STATE, MEMBER_ROLE, \
+         @@global.group_replication_group_name, @@global.group_replication_single_primary_mode FROM \
+         performance_schema.replication_group_members",
+        Here(
+            1146,
+            "a server without the plug-in names the variable first; orchestrator accepts both",
+        ),
+    ),
+    ("SELECT @@global.version", Alike),
+    (
+        "SELECT @@global.rpl_semi_sync_slave_enabled",
+        Here(1193, "there is no such variable"),
+    ),
+    // mysqld_exporter
+    ("SHOW ALL SLAVES STATUS NONBLOCKING", Alike),
+    ("SHOW ALL SLAVES STATUS NOLOCK", Alike),
+    ("SHOW REPLICA STATUS NONBLOCKING", Alike),
+    ("SHOW REPLICA STATUS NOLOCK", Alike),
+    (
+        "SELECT page_size, compress_ops, compress_ops_ok, compress_time, uncompress_ops, uncompress_time FROM \
+         information_schema.innodb_cmp",
+        Alike,
+    ),
+    (
+        "SELECT page_size, buffer_pool_instance, pages_used, pages_free, relocation_ops, relocation_time FROM \
+         information_schema.innodb_cmpmem",
+        Alike,
+    ),
+    (
+        "SELECT user, SUBSTRING_INDEX(host, ':', 1) AS host, COALESCE(command,'') AS command, \
+         COALESCE(state,'') AS state, COUNT(*) AS processes, SUM(time) AS seconds FROM \
+         information_schema.processlist WHERE ID != connection_id() AND TIME >= 0 GROUP BY user, host, command, \
+         state",
+        Alike,
+    ),
+    // ProxySQL and MaxScale
+    (
+        "SELECT MAX(ROUND(TIMESTAMPDIFF(MICROSECOND, ts, SYSDATE(6))/1000000)) AS Seconds_Behind_Master FROM \
+         percona.heartbeat",
+        Here(1146, "MySQL 8 and later name the database that is missing"),
+    ),
+    (
+        "SELECT @@global.server_id, @@read_only, @@global.gtid_domain_id;",
+        Alike,
+    ),
+    ("SELECT @@gtid_current_pos, @@gtid_binlog_pos;", Alike),
+    ("SELECT IS_USED_LOCK('maxscale_mariadbmonitor')", Equal),
+    (
+        "SELECT VARIABLE_VALUE FROM INFORMATION_SCHEMA.GLOBAL_VARIABLES WHERE VARIABLE_NAME = 'read_only'",
+        Here(1109, "MySQL 8 and later do not have this table either"),
+    ),
+    // Percona Toolkit
+    ("SHOW VARIABLES LIKE 'character_set_server'", Alike),
+    (
+        "SHOW VARIABLES LIKE 'innodb_version'",
+        Here(0, "there is no InnoDB"),
+    ),
+    (
+        "SHOW VARIABLES LIKE 'innodb_stats_persistent'",
+        Here(0, "there is no InnoDB"),
+    ),
+    ("SHOW VARIABLES LIKE 'version%'", Alike),
+    // MHA
+    ("SELECT CONNECTION_ID() AS Value", Alike),
+    ("SELECT @@global.datadir AS Value", Alike),
+    ("SELECT @@global.max_allowed_packet AS Value", Alike),
+    ("SELECT @@global.read_only As Value", Alike),
+    ("SELECT @@global.server_id As Value", Alike),
+    ("SELECT @@global.gtid_mode As Value", Alike),
+    ("SELECT MASTER_POS_WAIT('', 4, 0) AS Result", Equal),
+    (
+        "SELECT Repl_slave_priv AS Value FROM mysql.user WHERE user = 'repl'",
+        Here(1146, "there are no such tables"),
+    ),
+    // The names that exist, not only the columns.
+    (
+        "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('hostname', 'port', 'report_host', 'report_port', \
+         'datadir', 'basedir', 'socket', 'log_slave_updates', 'log_replica_updates', 'slave_parallel_workers', \
+         'replica_parallel_workers', 'master_info_repository', 'super_read_only', 'innodb_read_only', \
+         'tx_isolation', 'transaction_isolation', 'read_only', 'log_bin', 'server_id', 'server_uuid', \
+         'binlog_format', 'binlog_row_image', 'gtid_mode', 'gtid_domain_id', 'max_allowed_packet', 'version')",
+        SameNames,
+    ),
+    (
+        "SHOW GLOBAL STATUS WHERE Variable_name IN ('Threads_running', 'Threads_connected', \
+         'Max_used_connections', 'Aborted_connects', 'Bytes_sent', 'Bytes_received', 'Questions', 'Connections', \
+         'Uptime', 'Slave_connections', 'Slaves_connected', 'Slaves_running')",
+        SameNames,
+    ),
+];
