@@ -4,9 +4,10 @@ use std::fmt::Display;
 use std::io::{self, Write};
 
 use binrelay::config::{ChannelChanges, ChannelsError, Config, FlavorChoice, SharedFilter};
+use binrelay::identity::IdentityKind;
 use binrelay::receiver::{
     self, CheckedSource, Identities, ReceiverOptions, auto_increment_collision, changed_starts,
-    check_source, different_rules, not_logging_updates,
+    check_source, different_rules, lost_commit_times, not_logging_updates,
 };
 use binrelay::relay::preflight;
 use binrelay::relay_log::started_sources;
@@ -137,6 +138,7 @@ fn check_sources(
     let mut kind = None;
     let mut masters = Vec::new();
     let (mut logging, mut ruled) = (Vec::new(), Vec::new());
+    let mut without_gtids = Vec::new();
     for (number, source) in (0u16..).zip(&config.sources) {
         let options = ReceiverOptions::of_check(number, source, config.relay.server_id);
         let about = format!("source {}: ", source.name);
@@ -152,6 +154,9 @@ fn check_sources(
                 masters.extend(settings.map(|settings| (source.name.clone(), settings)));
                 logging.push((source.name.clone(), found.logs_updates));
                 ruled.push(found.rules);
+                if found.kind == IdentityKind::Anonymous {
+                    without_gtids.push((source.name.clone(), found.version, found.logs_updates));
+                }
             }
             Err(error) => {
                 counts.bad += 1;
@@ -161,6 +166,7 @@ fn check_sources(
     }
     counts.warnings += print(out, "", "warning", auto_increment_collision(&masters))?;
     counts.warnings += print(out, "", "warning", different_rules(&ruled))?;
+    counts.warnings += print(out, "", "warning", lost_commit_times(&without_gtids))?;
     print(out, "", "note", not_logging_updates(&logging))?;
     Ok(())
 }

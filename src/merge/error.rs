@@ -33,12 +33,9 @@ pub enum MergeError {
     /// It cannot be determined whether a transaction without a GTID is new or a copy.
     #[error(
         "cannot determine whether the transaction of server_id {origin} that ends at {end} and \
-         began at {} was delivered before: {cause}; compare the \
-         masters' data and make sure all use the same binlog settings (binlog_format, \
-         binlog_row_image) and no binlog was reset; if the replicas have this transaction, or do not \
-         need it, run binrelay continue SOURCE --at {end}; otherwise start with an empty data_dir and \
-         seed the replicas again, or remove this source",
-        utc::unix_seconds(*timestamp)
+         began at {} was delivered before: {cause}; {}",
+        utc::unix_seconds(*timestamp),
+        advice(cause, end)
     )]
     Unaligned {
         /// The server_id of its origin.
@@ -89,6 +86,25 @@ pub enum MergeError {
         /// The problem.
         cause: String,
     },
+}
+
+/// What an administrator can do about a transaction that ends at `end` and cannot be aligned.
+fn advice(cause: &Unaligned, end: &SourcePosition) -> String {
+    match cause {
+        // Its copies after `end` would be delivered a second time.
+        Unaligned::OneTimed { .. } => {
+            "set log_slave_updates=OFF on the older server, or upgrade it, and run binrelay continue SOURCE --at \
+             FILE:POS with a position after all transactions that the other source has delivered (binrelay help \
+             without-gtids, Masters of different versions)"
+                .to_owned()
+        }
+        _ => format!(
+            "compare the masters' data and make sure all use the same binlog settings (binlog_format, \
+             binlog_row_image) and no binlog was reset; if the replicas have this transaction, or do not need it, run \
+             binrelay continue SOURCE --at {end}; otherwise start with an empty data_dir and seed the replicas again, \
+             or remove this source"
+        ),
+    }
 }
 
 /// An invariant of the merge is violated: a bug of binrelay. Nothing may be appended after it.

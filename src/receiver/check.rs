@@ -32,6 +32,8 @@ const RETENTION_MIN: Duration = Duration::from_secs(86_400);
 pub struct CheckedSource {
     /// How its transactions are identified.
     pub kind: IdentityKind,
+    /// `SELECT VERSION()`.
+    pub version: String,
     /// As text: the server, and the position from which a first start would begin.
     pub summary: String,
     /// As text: problems that do not prevent following the source, and how to fix them.
@@ -139,6 +141,7 @@ pub async fn check_source(
         kind: facts.identity_kind(),
         logs_updates,
         rules,
+        version: facts.version.clone(),
         notes: notes.unwrap_or_default(),
         summary: format!(
             "ok: {} {}, server_id {}, followed {way}; TLS: {}; a first start begins {start}",

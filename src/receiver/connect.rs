@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use super::engine_binlog::refuse_engine_binlog;
 use super::error::ReceiverError;
 use super::facts::SourceFacts;
 use super::options::ReceiverOptions;
@@ -33,6 +34,8 @@ pub(super) async fn connect(
     let (mut connection, greeting) = log_in(config, compression, READ_BUFFER_LEN).await?;
     let asking = SourceFacts::ask(&mut connection, &greeting);
     let facts = within(config.read_timeout, asking).await?;
+    let asking = refuse_engine_binlog(&mut connection, &facts);
+    within(config.read_timeout, asking).await?;
     Ok((connection, facts))
 }
 

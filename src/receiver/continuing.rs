@@ -2,7 +2,7 @@
 //!
 //! | | what is verified | what changes |
 //! |---|---|---|
-//! | at its position | after a changed history: the newest transaction that was received is in its binlog again; after an incident: that it is followed by GTID | the record of the changed history or incident is removed |
+//! | at its position | after a changed history: the newest transaction that was received is in its binlog again; never after an incident | the record of the changed history is removed |
 //! | at another position | with GTIDs: that all transactions before it were delivered; without: that it is not before the last one | the source's position; MySQL: GTIDs that the log lacks count as delivered; MariaDB: only if the administrator says so |
 //! | with a new history | MySQL: no GTID is used again; MariaDB, and without GTIDs: the first transaction was not received before | as above; MariaDB: GTIDs of the server may occur again |
 //!
@@ -28,6 +28,7 @@ use crate::connection::Connection;
 use crate::gtid::{GtidPosition, GtidSet, MariaDbGtid, Uuid};
 use crate::identity::{Executed, Identity, IdentityKind};
 use crate::log_thread::{Continuation, DeliveredChange, OwnExcused, Queued, SourceCounters};
+use crate::position::SourcePosition;
 use crate::relay_log::{LogError, SourceProgress, removed_until, was_recorded};
 use crate::utc;
 
@@ -56,21 +57,23 @@ pub(super) async fn continue_source(
         }
         (progress.unwrap_or_default(), state.executed.clone())
     };
+    let (dir, name) = (&context.log.log_dir().dir, options.config.name.as_str());
+    let changed = history_record::check(dir, name);
+    let failed = changed.as_ref().err();
     let decision = Decision {
         options,
         context,
         path,
         old: progress,
         executed,
+        incident: failed.and_then(ReceiverError::incident_at).cloned(),
         new_history: from.new_history,
         counts_missing: from.counts_missing,
         skips_missing: from.skips_missing,
     };
-    let (dir, name) = (&context.log.log_dir().dir, options.config.name.as_str());
-    let changed = history_record::check(dir, name);
     let text = match (&from.at, from.new_history, changed) {
         (None, false, changed) => decision.at_its_position(counters, changed).await?,
-        (Some(_), false, Err(error)) if !error.is_incident() => return Err(error),
+        (Some(_), false, Err(error)) if error.incident_at().is_none() => return Err(error),
         (at, _, _) => {
             let at = at.clone().unwrap_or(SourceStart::Earliest);
             decision.at_another(at, counted, wanted).await?
@@ -110,6 +113,8 @@ struct Decision<'a> {
     old: SourceProgress,
     /// All transactions of the log.
     executed: Executed,
+    /// The position before the incident with which it failed, if it did.
+    incident: Option<SourcePosition>,
     new_history: bool,
     /// See [`ContinueFrom::counts_missing`].
     counts_missing: bool,
@@ -125,21 +130,17 @@ impl Decision<'_> {
         changed: Result<(), ReceiverError>,
     ) -> Result<String, ReceiverError> {
         if let Err(error) = changed {
-            let (options, executed) = (self.options, &self.executed);
-            let (mut connection, facts) = connect(options).await?;
-            if error.is_incident() {
-                // By file and position the source would send it again.
-                if !facts.follows_by_gtid(&options.config) {
-                    return Err(error);
-                }
-            } else {
-                if !history::is_restored(options, &self.old).await? {
-                    return Err(error);
-                }
-                let log = &self.context.log;
-                own_gtids::verify_executed(&mut connection, options, log, &facts, executed).await?;
-                self.excuse_own().await?;
+            let (mut connection, facts) = connect(self.options).await?;
+            // At its position, it may send an incident again or not.
+            if error.incident_at().is_some()
+                || !history::is_restored(self.options, &self.old).await?
+            {
+                return Err(error);
             }
+            let (options, executed) = (self.options, &self.executed);
+            let log = &self.context.log;
+            own_gtids::verify_executed(&mut connection, options, log, &facts, executed).await?;
+            self.excuse_own().await?;
         }
         // A refusal ends; the same transaction is decided on again.
         counters.refusal.send_replace(None);
@@ -180,6 +181,9 @@ impl Decision<'_> {
             self.check_gtids(&mut connection, &facts).await?;
         }
         let contact = explore(&mut connection, &options, facts).await?;
+        if let Some(incident) = self.incident.as_ref().filter(|_| !self.new_history) {
+            history_record::check_passed(incident, &self.old, &contact.progress)?;
+        }
         options.config.auto_position = by_gtid;
         let change = self.change(&contact).await?;
         let is_new_history = matches!(change, DeliveredChange::NewHistory(..));

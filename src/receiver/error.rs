@@ -143,15 +143,15 @@ impl ReceiverError {
         }
     }
 
-    /// Whether the source has lost changes, outside any GTID.
-    pub(super) fn is_incident(&self) -> bool {
-        matches!(
-            self,
+    /// The position before an INCIDENT event without a GTID, if it is one.
+    pub(super) fn incident_at(&self) -> Option<&SourcePosition> {
+        match self {
             ReceiverError::Transaction {
+                at,
                 cause: TransactionError::Incident { .. },
-                ..
-            }
-        )
+            } => Some(at),
+            _ => None,
+        }
     }
 
     /// Whether an administrator must act before it can work.

@@ -23,6 +23,7 @@ use crate::connection::{Connection, Phase};
 use crate::gtid::BinlogState;
 use crate::identity::Executed;
 use crate::log_thread::{RefusalNote, SourceCounters};
+use crate::position::SourcePosition;
 use crate::relay_log::{Condition, SourceProgress};
 
 /// Follows the source over one connection; returns the error that ended it.
@@ -112,6 +113,7 @@ async fn open(
     warn(options, &context.identities, &facts);
     let before = status.facts();
     status.set_facts(&facts);
+    let mut received_to = None;
     let (path, start, first_timestamp) =
         match answering_path(options, context, &facts, before.as_ref()).await? {
             AnsweringPath::Known(path) => {
@@ -122,6 +124,7 @@ async fn open(
                 let (start, first) =
                     resume::start_point(&of_path, context, &facts, before.as_ref()).await?;
                 verify_history(&mut connection, &of_path, context, &facts).await?;
+                received_to = received_from(context, path, facts.server_id);
                 (path, start, first)
             }
             AnsweringPath::New {
@@ -148,7 +151,16 @@ async fn open(
         facts,
         first_timestamp,
         path,
+        received_to,
     })
+}
+
+/// The position of the path, if it is one of this server.
+fn received_from(context: &ReceiverContext, path: u16, server_id: u32) -> Option<SourcePosition> {
+    let state = context.log.state();
+    let progress = state.sources.get(usize::from(path))?;
+    let is_of_server = progress.server_id == server_id && !progress.position.is_unknown();
+    is_of_server.then(|| progress.position.clone())
 }
 
 fn announce(options: &ReceiverOptions, facts: &SourceFacts, start: &StartPoint) {

@@ -3,8 +3,8 @@
 //! Without the record, a source that has lost transactions would look right again as soon as its binlog
 //! has grown past them. `binrelay continue` removes the file.
 //!
-//! So is an INCIDENT event without a GTID: a source that is followed by GTID sends it only once, because it begins the
-//! next dump with the next file.
+//! So is an INCIDENT event without a GTID: a MySQL source that is followed by GTID sends it only once, because it begins
+//! the next dump with the next file.
 //!
 //! The file has two lines: what was expected, and what was found. Of an incident: `incident`, its number and the position
 //! before it, separated by spaces; and the source's message. On a full disk it cannot be written, and without
@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::ReceiverError;
 use crate::position::SourcePosition;
+use crate::relay_log::SourceProgress;
 use crate::relay_log::files::sync_dir;
 use crate::transaction::TransactionError;
 use crate::{atomic_file, data_file};
@@ -146,6 +147,26 @@ fn write(data_dir: &Path, name: &str, first: &str, second: &str) {
     }
 }
 
+/// Refuses to continue at `new` where that is before a recorded incident; `old` is where the source was.
+///
+/// # Errors
+/// When it is.
+pub(super) fn check_passed(
+    incident: &SourcePosition,
+    old: &SourceProgress,
+    new: &SourceProgress,
+) -> Result<(), ReceiverError> {
+    let at = &new.position;
+    // A position of another server shows nothing.
+    if old.server_id != new.server_id || incident.precedes(at) {
+        return Ok(());
+    }
+    Err(ReceiverError::setup(
+        format!("{at} is not after the Incident event at {incident}"),
+        "give the position after that event as --at FILE:POS",
+    ))
+}
+
 /// Removes the record.
 ///
 /// # Errors
@@ -229,7 +250,7 @@ mod tests {
         };
         let kept = keep_incident(dir.path(), "m1", error).to_string();
         let recorded = check(dir.path(), "m1").unwrap_err();
-        assert!(recorded.is_incident(), "{recorded:?}");
+        assert!(recorded.incident_at().is_some(), "{recorded:?}");
         assert_eq!(recorded.to_string(), kept.replace('\n', " "));
         remove(dir.path(), "m1").unwrap();
         assert!(check(dir.path(), "m1").is_ok());

@@ -37,6 +37,8 @@ pub(super) struct Dump {
     pub(super) first_timestamp: u32,
     /// The number of the path in the log, see [`crate::log_thread::Paths`].
     pub(super) path: u16,
+    /// Up to where the server's binlog was received, or counts as received by decision of an administrator.
+    pub(super) received_to: Option<SourcePosition>,
 }
 
 /// How an event that arrives in parts is handled.
@@ -61,6 +63,8 @@ struct Stream<'a> {
     ledger: &'a SourceCounters,
     /// Up to here the source is read only to recognise copies.
     start: Option<SourcePosition>,
+    /// See [`Dump::received_to`].
+    received_to: Option<SourcePosition>,
     status: &'a SourceStatus,
     position: DumpPosition,
     /// `None` before the first format description.
@@ -103,6 +107,7 @@ pub(super) async fn stream(
         context,
         ledger,
         start: context.read_back.start_of(dump.path),
+        received_to: dump.received_to,
         status,
         position: DumpPosition::new(),
         assembler: None,
@@ -353,6 +358,10 @@ impl Stream<'_> {
         }
         self.position.check_file_format(header, event)?;
         let offset_after = self.position.after(header);
+        if header.event_type == EventType::INCIDENT && self.was_decided(offset_after) {
+            self.position.pass(offset_after);
+            return Ok(false);
+        }
         let assembled = match &mut self.assembler {
             Some(assembler) => assembler.event(event, offset_after),
             None => return Err(self.too_early()),
@@ -360,6 +369,14 @@ impl Stream<'_> {
         assembled.map_err(|cause| self.position.broken(header, event.len(), cause))?;
         self.position.pass(offset_after);
         Ok(false)
+    }
+
+    /// Whether an INCIDENT event that ends at `offset` was decided on: a MariaDB source that is followed by GTID sends it
+    /// again, as long as no transaction after it was received.
+    fn was_decided(&self, offset: u64) -> bool {
+        let end = SourcePosition::new(self.position.at.file.clone(), offset);
+        let received_to = self.received_to.as_ref();
+        !self.is_in_transaction() && received_to.is_some_and(|to| end == *to || end.precedes(to))
     }
 
     /// Applies a control event. One that ends a run of events requires that the batch before it is

@@ -12,7 +12,7 @@ use crate::protocol::semi_sync;
 pub struct SentRegion {
     /// The event at the end asks for an acknowledgement.
     pub asks: bool,
-    /// Events of transactions were sent.
+    /// Events of transactions were sent, or skipped although the replica does not have them.
     pub has_sent: bool,
     /// Events of transactions precede the end in this file, whether they were sent or not.
     pub has_transactions: bool,
@@ -60,10 +60,10 @@ impl Packets {
         self.region.has_transactions = false;
     }
 
-    /// An event of a transaction is next; `is_sent`: in some form.
-    pub fn note_event(&mut self, is_sent: bool) {
+    /// An event of a transaction is next; `is_lacked`: it is sent in some form, or the replica will not have it.
+    pub fn note_event(&mut self, is_lacked: bool) {
         self.region.has_transactions = true;
-        self.region.has_sent |= is_sent;
+        self.region.has_sent |= is_lacked;
     }
 
     /// Whether a packet since the last call asks for an acknowledgement and is complete: then it is the

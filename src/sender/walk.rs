@@ -76,6 +76,8 @@ pub struct Walk {
     support: EventSupport,
     /// Whether the current group is skipped.
     skipping: bool,
+    /// Whether the replica lacks it all the same: it is after the end of a dump.
+    lacks_skipped: bool,
     /// MySQL: the end of the range that was skipped since the last sent event.
     skipped_to: Option<u64>,
     /// MariaDB: whether the current group is the last one to be skipped in its domain.
@@ -104,6 +106,7 @@ impl Walk {
             annotate_rows: start.annotate_rows,
             support: start.support,
             skipping: false,
+            lacks_skipped: false,
             skipped_to: None,
             reached: false,
             event_left: 0,
@@ -333,7 +336,9 @@ impl Walk {
             self.check_end(at, out)?;
             self.skipping = self.is_skipped(event_type, bytes, at)?;
             if let Some(until) = &mut self.until {
-                self.skipping |= until.passes_end(MariaDbGtidEvent::parse(bytes, true)?.gtid);
+                let passes = until.passes_end(MariaDbGtidEvent::parse(bytes, true)?.gtid);
+                self.lacks_skipped = passes && !self.skipping;
+                self.skipping |= passes;
             }
         } else if event_type.is_control() {
             self.report_reached(at, out)?;
@@ -355,7 +360,9 @@ impl Walk {
             Fate::Sent
         };
         if !event_type.is_control() {
-            self.packets.note_event(self.event_fate == Fate::Sent);
+            let is_lacked = self.skipping && self.lacks_skipped;
+            self.packets
+                .note_event(is_lacked || self.event_fate == Fate::Sent);
         }
         if self.event_fate != Fate::Sent {
             return Ok(());

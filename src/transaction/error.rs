@@ -90,7 +90,7 @@ pub enum TransactionError {
         "the source lost changes that its binlog should hold here (Incident event {number}: \
          {message}); its own replicas stop with error 1590, but the event has no GTID, so the relay \
          cannot forward it; give the replicas the data of this source, then run binrelay continue SOURCE \
-         --at FILE:POS with the position after this event, or, if it is followed by GTID, binrelay continue SOURCE"
+         --at FILE:POS with the position after this event"
     )]
     Incident {
         /// 1: events were lost.

@@ -44,6 +44,24 @@ async fn reset_mariadb() {
     reset(Kind::MariaDb, Mode::MariaDbFilePosition).await;
 }
 
+/// The relay follows M1 by GTID, and its configured start is one of the old history.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "BINRELAY_PROFILE=long"]
+async fn reset_mariadb_followed_by_gtid() {
+    let _turn = support::turn();
+    let mut topology = start(Kind::MariaDb, Mode::MariaDbFilePosition).await;
+    let newest = topology.m1.value("SELECT @@GLOBAL.gtid_binlog_pos").await;
+    let newest = newest.expect("M1 has logged transactions");
+    let third = |gtid: &str| format!("{}-3", &gtid[..gtid.rfind('-').expect("a GTID")]);
+    let start = newest.split(',').map(third).collect::<Vec<_>>().join(",");
+    let mut sources = topology.relay.options.sources.clone();
+    sources[0].start = Some(format!("gtid:{start}"));
+    topology.relay.terminate();
+    topology.relay.restart_with(sources);
+    topology.relay.wait_streaming().await;
+    reset_and_continue(topology).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn reset_mysql_without_gtids() {
     reset(Kind::MySql, Mode::MySqlNoGtids).await;
@@ -150,7 +168,11 @@ async fn purge_to(server: &Server, file: &str) {
 /// M1 was reset, and M2 was pointed to the new beginning of its binlog.
 async fn reset(kind: Kind, mode: Mode) {
     let _turn = support::turn();
-    let mut topology = start(kind, mode).await;
+    let topology = start(kind, mode).await;
+    reset_and_continue(topology).await;
+}
+
+async fn reset_and_continue(mut topology: Topology) {
     history_changes::reset(&topology.m1, &topology.m2).await;
     insert(&topology.m1, 12).await;
     wait_for_rows(&topology.m2, &topology.m1).await;

@@ -61,6 +61,20 @@ pub enum Unaligned {
         /// The second, since 1970.
         timestamp: u32,
     },
+    /// It may be a copy of a delivered transaction, but only one of the two has a commit time.
+    #[error(
+        "{}, although the transaction of its server from {} that another source has delivered {}, so copies cannot be \
+         recognised: a server before MySQL 8.0 logs the transactions of a newer one without their commit times",
+        if *.is_timed { "it has a commit time" } else { "it has no commit time" },
+        utc::unix_seconds(*other),
+        if *.is_timed { "has none" } else { "has one" },
+    )]
+    OneTimed {
+        /// Whether it is the arrival that has a commit time.
+        is_timed: bool,
+        /// The second of the other one, since 1970.
+        other: u32,
+    },
     /// Files of the relay log were removed that the path still needed.
     #[error(
         "it may be a copy of a transaction whose record was removed with the relay log's oldest files \

@@ -1,5 +1,6 @@
 //! One path's queue of one origin's transactions.
 
+mod times;
 mod unsent;
 
 use std::collections::VecDeque;
@@ -266,6 +267,7 @@ impl Path {
             }
             Found::Absent => {
                 self.check_new(arrival)?;
+                self.check_times(arrival, first_file)?;
                 return Ok(match self.repetitions.may_be(arrival) {
                     true => Paired::NewOrRepeated,
                     false => Paired::New,

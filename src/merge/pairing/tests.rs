@@ -13,6 +13,7 @@ mod formats;
 mod own;
 mod removals;
 mod repetitions;
+mod times;
 
 /// A ledger in memory, up to an end.
 struct Memory {

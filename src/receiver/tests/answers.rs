@@ -13,6 +13,7 @@ pub(super) struct Server<'a> {
     pub(super) waiting: usize,
     pub(super) uuid: Option<&'a str>,
     pub(super) gtid_mode: &'a str,
+    pub(super) binlog_engine: Option<&'a str>,
     /// Seconds since 1970.
     pub(super) clock: Option<u64>,
 }
@@ -56,6 +57,10 @@ pub(super) fn values(server: &Server<'_>, sql: &str) -> Vec<(&'static str, Strin
             }
         }
         return row;
+    }
+    if sql.contains("binlog_storage_engine") {
+        let engine = server.binlog_engine.unwrap_or_default();
+        return vec![("binlog_storage_engine", engine.to_owned())];
     }
     if sql.contains("gtid_purged") {
         return vec![("gtid_purged", server.purged.to_string())];

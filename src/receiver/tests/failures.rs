@@ -3,9 +3,10 @@
 use tokio::sync::oneshot;
 
 use super::binlog::Binlog;
-use super::following::{WAYS, Way};
+use super::following::WAYS;
 use super::source::{FakeSource, Plan, Then};
 use super::*;
+use crate::config::SourceStart;
 use crate::protocol::ServerError;
 use crate::receiver::continuing::continue_source;
 use crate::receiver::withdrawal::Wanted;
@@ -61,11 +62,15 @@ async fn wrong_checksum_stops_before_its_transaction() {
 }
 
 impl Relay {
-    /// As `binrelay continue m1`; returns the answer.
-    async fn continue_m1(&self, config: SourceConfig) -> Result<String, String> {
-        let options = receiver_options(0, config, &self.dir.path().join("spool"));
+    /// As `binrelay continue m1`, perhaps `--at` a position; returns the answer.
+    async fn continue_m1(
+        &self,
+        config: &SourceConfig,
+        at: Option<&SourcePosition>,
+    ) -> Result<String, String> {
+        let options = receiver_options(0, config.clone(), &self.dir.path().join("spool"));
         let from = ContinueFrom {
-            at: None,
+            at: at.cloned().map(SourceStart::FilePosition),
             new_history: false,
             counts_missing: false,
             skips_missing: false,
@@ -85,7 +90,7 @@ impl Relay {
     }
 }
 
-/// By GTID, the next dump begins with the file after the incident, which ends its file.
+/// MySQL, by GTID: the next dump begins with the file after the incident, which ends its file.
 #[tokio::test]
 async fn incident_without_a_gtid_fails_until_an_administrator_decides() {
     for way in WAYS {
@@ -94,15 +99,15 @@ async fn incident_without_a_gtid_fails_until_an_administrator_decides() {
         let at = binlog.end();
         let lost = make::event(EventType::INCIDENT, 86, b"\x01\0\x04lost");
         binlog.push(lost, None, None);
+        let after = binlog.end();
         binlog.next_file(Checksum::Crc32);
         binlog.commit(86, 2);
-        let by_gtid = matches!(way, Way::MySqlSet | Way::MariaDbPosition);
         let source = FakeSource::start(binlog.clone()).await;
         source.plan(Plan::then(Then::Nothing));
         for _ in 0..1000 {
             let is_incident = |packet: &binlog::Packet| packet.event[4] == EventType::INCIDENT.0;
             let next_file = move |packets: &mut Vec<binlog::Packet>| {
-                packets.retain(|packet| !by_gtid || !is_incident(packet));
+                packets.retain(|packet| !is_incident(packet));
             };
             source.plan(Plan::edit(next_file, Then::Nothing));
         }
@@ -115,15 +120,16 @@ async fn incident_without_a_gtid_fails_until_an_administrator_decides() {
         assert_eq!(relay.state(0), SourceState::Failed, "{way:?}");
         assert_eq!(source.state().asked.len(), 1, "{way:?}");
 
-        let answer = relay.continue_m1(config).await;
-        assert_eq!(answer.is_ok(), by_gtid, "{way:?}: {answer:?}");
-        if by_gtid {
-            relay.until_executed(binlog.executed()).await;
-        } else {
-            relay.until_retried().await;
-            assert_eq!(relay.state(0), SourceState::Failed, "{way:?}");
-            assert_eq!(relay.kept(0), 1, "{way:?}");
-        }
+        // MariaDB: the event is sent again.
+        source.state().plans.clear();
+        let refused = relay.continue_m1(&config, None).await.unwrap_err();
+        assert!(refused.starts_with(&expected), "{way:?}: {refused}");
+        let refused = relay.continue_m1(&config, Some(&at)).await.unwrap_err();
+        let before = format!("{at} is not after the Incident event at {at}");
+        assert!(refused.starts_with(&before), "{way:?}: {refused}");
+        relay.continue_m1(&config, Some(&after)).await.unwrap();
+        relay.until_executed(binlog.executed()).await;
+        assert_eq!(relay.state(0), SourceState::Streaming, "{way:?}");
         relay.stop().await;
     }
 }
@@ -250,5 +256,30 @@ async fn another_flavor_is_refused() {
     let relay = Relay::start(Flavor::MySql, vec![source.config("m1")], vec![at_start(86)]);
     let error = relay.until_failed(0).await;
     assert!(error.message.contains("a mariadb server"), "{error:?}");
+    relay.stop().await;
+}
+
+/// MariaDB 12.3 and later: only a binlog in files has positions.
+#[tokio::test]
+async fn binlog_in_a_storage_engine_is_refused() {
+    let source = FakeSource::start(Binlog::sample(Flavor::MariaDb, 86)).await;
+    source.state().binlog_engine = Some("innodb");
+    let relay = Relay::start(
+        Flavor::MariaDb,
+        vec![source.config("m1")],
+        vec![at_start(86)],
+    );
+    let error = relay.until_failed(0).await;
+    assert!(
+        error.message.contains("binlog_storage_engine=innodb"),
+        "{error:?}"
+    );
+    assert_eq!(source.state().asked, []);
+    source.state().binlog_engine = Some("");
+    relay
+        .until("it streams", |relay| {
+            relay.state(0) == SourceState::Streaming
+        })
+        .await;
     relay.stop().await;
 }

@@ -3,6 +3,8 @@
 use super::binlog::{Asked, Binlog, heartbeat, set_of, state_of};
 use super::source::{FakeSource, Plan, Then};
 use super::*;
+use crate::config::SourceStart;
+use crate::gtid::GtidPosition;
 
 /// How a source is followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +71,23 @@ async fn all_transactions_of_a_stream_are_in_the_log() {
     for way in WAYS {
         follow_all(way, Binlog::sample(way.flavor(), 86)).await;
     }
+}
+
+/// After a reset of the source, its new history was accepted: it has used the numbers of the configured start again.
+#[tokio::test]
+async fn configured_start_has_no_effect_on_a_known_source() {
+    let binlog = Binlog::sample(Flavor::MariaDb, 86);
+    let expected = binlog.executed().to_vec();
+    let source = FakeSource::start(binlog).await;
+    let config = SourceConfig {
+        start: SourceStart::Gtid("0-86-2".to_owned()),
+        ..Way::MariaDbPosition.config(&source)
+    };
+    let relay = Relay::start(Flavor::MariaDb, vec![config], vec![at_start(86)]);
+    relay.until_executed(&expected).await;
+    assert_eq!(relay.stop().await, expected);
+    let asked = Asked::Position(GtidPosition::new());
+    assert_eq!(source.state().asked, [asked]);
 }
 
 #[tokio::test]

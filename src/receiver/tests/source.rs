@@ -107,6 +107,8 @@ pub(crate) struct State {
     pub(crate) uuid: Option<String>,
     /// The value of `gtid_mode`.
     pub(crate) gtid_mode: &'static str,
+    /// Of a MariaDB 12.3 server: its `binlog_storage_engine`.
+    pub(crate) binlog_engine: Option<&'static str>,
     pub(crate) semi_sync: Option<SemiSyncPlugin>,
     /// Its clock, in seconds since 1970, instead of this machine's.
     pub(crate) clock: Option<u64>,
@@ -122,6 +124,7 @@ impl State {
             waiting: self.waiting,
             uuid: self.uuid.as_deref(),
             gtid_mode: self.gtid_mode,
+            binlog_engine: self.binlog_engine,
             clock: self.clock,
         }
     }
@@ -164,6 +167,7 @@ impl FakeSource {
             waiting: 0,
             uuid: None,
             gtid_mode: "ON",
+            binlog_engine: None,
             semi_sync: None,
             clock: None,
             acknowledged: Vec::new(),
@@ -290,6 +294,7 @@ async fn log_in(connection: &mut Connection, state: &Mutex<State>) -> Result<(),
         state.logins += 1;
         let version = match state.binlog.flavor {
             Flavor::MySql => "8.0.41",
+            Flavor::MariaDb if state.binlog_engine.is_some() => "12.3.2-MariaDB",
             Flavor::MariaDb => "5.5.5-10.11.14-MariaDB",
         };
         (version.to_owned(), state.refuse_login.clone())

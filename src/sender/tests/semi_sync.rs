@@ -9,6 +9,15 @@ use crate::config::CompressionChoice;
 use crate::connection::{Compression, Connection};
 use crate::flavor::Flavor;
 use crate::protocol::semi_sync::{Acknowledgement, split_event};
+use crate::relay_log::bridge::ServedFile;
+use crate::relay_log::reader::FIRST_EVENT;
+use crate::sender::dump_request::{ChecksumAwareness, DumpStart, EventSupport, SkipRule};
+use crate::sender::packets::SentRegion;
+use crate::sender::refusals::Wording;
+use crate::sender::until::Until;
+use crate::sender::value::Value;
+use crate::sender::variables::SessionVariables;
+use crate::sender::walk::Walk;
 use tokio::time::timeout;
 
 const DDL: &[u8] = b"CREATE TABLE t (a INT)";
@@ -133,4 +142,51 @@ async fn replicas_that_do_not_ask_are_sent_ordinary_events() {
     let replica = clients.iter().find_map(|client| client.replica()).unwrap();
     assert!(!replica.is_semi_sync && replica.progress.acknowledgements.load(Relaxed) == 0);
     assert_eq!(sender.replicas.semi_sync_count(), 0);
+}
+
+/// What a dump with this UNTIL sends of a log with one transaction.
+fn region_of_dump(gtid: &str, until: &str) -> SentRegion {
+    let mut log = TestLog::empty(Flavor::MariaDb, 1 << 20);
+    log.mariadb(gtid, None);
+    let bytes = std::fs::read(log.log().log_dir().log_path(1)).unwrap();
+    let wording = Wording::of_version("11.8.6-MariaDB");
+    let mut variables = SessionVariables::default();
+    let value = Value::Text(until.to_owned());
+    variables.set_user("slave_until_gtid", value).unwrap();
+    let mut start = DumpStart {
+        file: ServedFile::Log(1),
+        position: FIRST_EVENT,
+        at_event_boundary: true,
+        by_gtid: true,
+        keeps_temporary_tables: false,
+        skip: SkipRule::Nothing,
+        until: Until::of_session(&variables, &Default::default(), wording).unwrap(),
+        non_blocking: false,
+        heartbeat: None,
+        heartbeat_v2: false,
+        annotate_rows: false,
+        support: EventSupport::All,
+        checksums: ChecksumAwareness::FromStart,
+        is_semi_sync: true,
+    };
+    let mut walk = Walk::new(
+        &mut start,
+        SERVER_ID,
+        wording,
+        "relay-bin.000001".to_owned(),
+    );
+    let events = &bytes[FIRST_EVENT as usize..];
+    let walked = walk.block(events, FIRST_EVENT, &mut Vec::new()).unwrap();
+    assert_eq!(walked, events.len());
+    walk.packets.take_region()
+}
+
+/// The replica does not have it: on a server its commit waits for the timeout.
+#[test]
+fn what_until_skips_is_not_taken_for_what_the_replica_has() {
+    // Sent, and skipped because its domain is not named.
+    for gtid in ["0-1-1", "1-1-1"] {
+        let region = region_of_dump(gtid, "0-1-9");
+        assert!(region.has_sent && region.has_transactions, "{region:?}");
+    }
 }

@@ -8,7 +8,9 @@ use mysql_async::Row;
 use mysql_async::prelude::Queryable;
 use serde_json::Value;
 
-use super::{advised, assert_continues, execute, insert, start_with, wait_failed, wait_for_rows};
+use super::{
+    advised, assert_continues, execute, insert, refusal, start_with, wait_failed, wait_for_rows,
+};
 use crate::support::programs::free_port;
 use crate::support::replication::{replica_status, wait_for_table};
 use crate::support::servers::{Kind, Server};
@@ -16,18 +18,33 @@ use crate::support::topology::{Mode, Topology, TopologyOptions};
 use crate::support::virtual_ip::VirtualIp;
 use crate::support::{self, Deadline};
 
-/// An INCIDENT event: M2 stops at it as well. The changes are executed on both.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "BINRELAY_PROFILE=long"]
 async fn incident_of_mariadb() {
+    incident(Kind::MariaDb, Mode::MariaDbFilePosition).await;
+    incident(Kind::MariaDb, Mode::MariaDbSlavePos).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "BINRELAY_PROFILE=long"]
+async fn incident_of_mysql_56() {
+    incident(Kind::MySql56, Mode::MySqlAutoPosition).await;
+}
+
+/// An INCIDENT event: M2 stops at it as well. The changes are executed on both. By GTID, MySQL sends the
+/// event only once, MariaDB again and again.
+async fn incident(kind: Kind, mode: Mode) {
     let _turn = support::turn();
-    let mut options = TopologyOptions::new(Mode::MariaDbFilePosition, support::seed());
+    let mut options = TopologyOptions::new(mode, support::seed());
+    options.master_kind = kind;
+    options.replica_kind = kind;
     options.replicas = 1;
     let mut topology = start_with(options).await;
     lose_rows(&topology.m1).await;
     let message = wait_failed(&topology, "lost changes").await;
     let command = "--at FILE:POS with the position after this event";
     assert!(message.contains(command), "{message}");
+    stays_failed(&mut topology).await;
     let count = "SELECT CAST(COUNT(*) AS CHAR) FROM test.my";
     let count = topology.m1.value(count).await.unwrap_or_default();
     let changes = format!(
@@ -43,11 +60,51 @@ async fn incident_of_mariadb() {
         assert!(!deadline.passed(), "M2 still applies");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    let skip = "SET GLOBAL sql_slave_skip_counter=1; START SLAVE";
-    topology.m2.sql(skip).await;
+    let skip = match mode {
+        Mode::MariaDbSlavePos => "STOP SLAVE; CHANGE MASTER TO MASTER_USE_GTID=slave_pos",
+        Mode::MySqlAutoPosition => "STOP SLAVE; CHANGE MASTER TO MASTER_AUTO_POSITION=1",
+        _ => "SET GLOBAL sql_slave_skip_counter=1",
+    };
+    topology.m2.sql(&format!("{skip}; START SLAVE")).await;
+    let refused = refusal(&topology, "binrelay continue m1");
+    assert!(refused.contains(command), "{refused}");
+    // The message names the position before the event.
+    let (before, _) = message
+        .strip_prefix("at ")
+        .and_then(|text| text.split_once(": "))
+        .unwrap();
+    let refused = refusal(&topology, &format!("binrelay continue m1 --at {before}"));
+    assert!(
+        refused.contains("is not after the Incident event"),
+        "{refused}"
+    );
     let after = after_incident(&topology.m1).await;
     execute(&topology, &format!("binrelay continue m1 --at {after}"));
+    topology.relay.wait_streaming().await;
+    // MariaDB by GTID sends the event again.
+    topology.relay.kill9();
+    topology.relay.restart();
     assert_continues(&mut topology).await;
+}
+
+/// m1 is failed after it was tried again, also by another run of the relay.
+async fn stays_failed(topology: &mut Topology) {
+    let reconnects = |status: &Value| {
+        status["sources"][0]["reconnects"]
+            .as_u64()
+            .unwrap_or_default()
+    };
+    for _ in 0..2 {
+        let before = reconnects(&topology.relay.status());
+        let is_retried = |status: &Value| reconnects(status) > before + 2;
+        let what = "m1 is tried again";
+        topology.relay.wait_status(what, 60, is_retried).await;
+        let m1 = topology.relay.source_status("m1");
+        assert_eq!(m1["state"], "failed", "{m1}");
+        topology.relay.terminate();
+        topology.relay.restart();
+        wait_failed(topology, "lost changes").await;
+    }
 }
 
 /// Changes a table without transactions by more rows than the server can log.

@@ -7,10 +7,10 @@ use crate::merge::pairing::second::may_be_lost;
 use crate::position::RecordNumber;
 
 impl Path {
-    /// The first entry, if the origin's own path, which this is, must send it. That is not certain of possible
-    /// repetitions, of statements that may have changed no row, of what precedes the path's start, and where one
-    /// server logs statements and another rows. Entries that were committed before the first file, or are excused,
-    /// are passed over. For `first_file` see [`Path::apply`].
+    /// The first entry that the origin's own path, which this is, must send. That is not certain of possible
+    /// repetitions, of DDL and statements that may have changed no row, and of entries that were committed before the
+    /// first file: these, and those that are excused, are passed over. Nothing is certain of what precedes the path's
+    /// start, and where one server logs statements and another rows. For `first_file` see [`Path::apply`].
     pub(in crate::merge::pairing) fn unsent(
         &self,
         first_file: Option<u32>,
@@ -18,13 +18,20 @@ impl Path {
         if self.may_have_lost(first_file) || self.before > 0 || self.formats_differ {
             return None;
         }
-        let first = self.window.iter().find(|entry| {
+        let must_send = |entry: &&Delivered| {
+            !entry.may_be_repetition
+                && !may_be_without_rows(&entry.fingerprint)
+                && !is_lone(&entry.fingerprint)
+        };
+        let mut required = self.required(first_file);
+        required.find(must_send).map(|entry| entry.record)
+    }
+
+    /// The entries but those that were committed before the first file, or are excused.
+    pub(super) fn required(&self, first_file: Option<u32>) -> impl Iterator<Item = &Delivered> {
+        self.window.iter().filter(move |entry| {
             entry.record >= self.excused_until && !may_be_lost(&entry.fingerprint, first_file)
-        })?;
-        let must_send = !first.may_be_repetition
-            && !may_be_without_rows(&first.fingerprint)
-            && !is_lone(&first.fingerprint);
-        must_send.then_some(first.record)
+        })
     }
 
     /// See [`crate::merge::pairing::Pairing::excuse_own`].

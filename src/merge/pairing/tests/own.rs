@@ -46,6 +46,36 @@ fn transactions_that_a_server_need_not_have_are_not_missed() {
     assert_eq!(log.pairing.own_unsent(0, 1, &log.ledger), None);
 }
 
+/// M1 has lost DDL, which it need not have, and rows after it, which it must have.
+#[test]
+fn ddl_and_statements_without_rows_do_not_hide_what_follows_them() {
+    let ddl = Fingerprint {
+        traits: Fingerprint::HAS_STATEMENTS | Fingerprint::LONE_STATEMENT,
+        ..rows(1, 5)
+    };
+    let without_effect = Fingerprint {
+        traits: Fingerprint::HAS_STATEMENTS | Fingerprint::MAY_BE_WITHOUT_ROWS,
+        ..rows(2, 5)
+    };
+    let mut log = Log::new(2);
+    for fingerprint in [ddl, without_effect] {
+        log.receive(1, 0, fingerprint).unwrap();
+        assert_eq!(unsent(&mut log), None);
+    }
+    let lost = log.next_record();
+    log.receive(1, 0, rows(3, 5)).unwrap();
+    log.receive(1, 0, rows(4, 6)).unwrap();
+    log.receive(0, 0, rows(9, 7)).unwrap();
+    assert_eq!(unsent(&mut log), Some(lost));
+    log.pairing.excuse_own(0, 1, log.next_record());
+    assert_eq!(unsent(&mut log), None);
+    // If it was only late, nothing is missed.
+    for fingerprint in [ddl, without_effect, rows(3, 5), rows(4, 6)] {
+        assert_eq!(log.receive(0, 0, fingerprint), Ok(Paired::Copy));
+    }
+    assert_eq!(unsent(&mut log), None);
+}
+
 /// A virtual IP was moved to M1 (path 0), which has purged the files with what M2's path (1) has delivered.
 #[test]
 fn transactions_of_purged_files_are_not_missed() {
