@@ -5,7 +5,7 @@
 //!                           └─ dump  → start → stream
 //! ```
 //! [`run`] accepts, within the limits of `admission`; `login` authenticates; `session` is one client's command loop. SQL: `queries`
-//! answers a statement (long ones of accounts without privileges in `statement_turns`), with `sql`, `cursor` and `expression` reading it, `shows`, `set_statement`,
+//! answers a statement (costly ones of accounts without privileges in `statement_turns`), with `sql`, `cursor` and `expression` reading it, `shows`, `set_statement`,
 //! `kill`, `purge_statement` (with `datetime`), `source_statements` and `change_statement`, `variables` and `information_schema` answering it, and `binlog_events` and `event_info`
 //! listing a file's events. Dumps: `dump_request` finds where a stream starts and `stream` runs it:
 //! `block_reader` reads the log, `walk` decides event by event, `packets` frames the events, `semi_sync` records

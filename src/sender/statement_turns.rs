@@ -1,4 +1,4 @@
-//! Long statements of accounts without privileges are answered one at a time. A connection costs its owner nothing, and an
+//! Statements of accounts without privileges that may cost much are answered one at a time. A connection costs its owner nothing, and an
 //! address may have many: together their statements would take the processors from the replicas.
 
 use std::sync::Arc;
@@ -9,6 +9,8 @@ use super::login::Privileges;
 
 /// A statement up to this length, in bytes, is answered at once: those of monitoring and of drivers are shorter.
 const SHORT_LENGTH_MAX: usize = 2 << 10;
+/// A function that reads files of the relay log, in lower case.
+const LOOK_UP: &str = "binlog_gtid_pos";
 
 /// The turns of all sessions.
 #[derive(Debug, Clone)]
@@ -24,14 +26,18 @@ impl Default for StatementTurns {
 }
 
 impl StatementTurns {
-    /// Waits until a statement of `len` bytes may be answered, in the order of arrival.
-    pub async fn wait(&self, privileges: Privileges, len: usize) -> StatementTurn {
-        if privileges.replication || privileges.admin || len <= SHORT_LENGTH_MAX {
+    /// Waits until a statement may be answered, in the order of arrival.
+    pub async fn wait(&self, privileges: Privileges, text: &str) -> StatementTurn {
+        if privileges.replication || privileges.admin || !may_cost_much(text) {
             return None;
         }
         // It is never closed.
         self.0.clone().acquire_owned().await.ok()
     }
+}
+
+fn may_cost_much(text: &str) -> bool {
+    text.len() > SHORT_LENGTH_MAX || text.to_ascii_lowercase().contains(LOOK_UP)
 }
 
 #[cfg(test)]
@@ -43,30 +49,27 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn long_statements_without_privileges_wait_for_each_other() {
+    async fn costly_statements_without_privileges_wait_for_each_other() {
         let turns = StatementTurns::default();
         let none = Privileges::default();
-        let waits = async |privileges, len| {
-            let turn = timeout(Duration::ZERO, turns.wait(privileges, len));
+        let long = "x".repeat(2049);
+        let waits = async |privileges, text: &str| {
+            let turn = timeout(Duration::ZERO, turns.wait(privileges, text));
             turn.await.is_err()
         };
-        let first = turns.wait(none, 3000).await;
+        let first = turns.wait(none, &long).await;
         assert!(first.is_some());
-        assert!(waits(none, 3000).await);
-        assert!(!waits(none, 2048).await);
+        assert!(waits(none, &long).await);
+        assert!(waits(none, "SELECT `Binlog_GTID_pos`('relay-bin.000001', 4)").await);
+        assert!(!waits(none, &long[1..]).await);
         let (replication, admin) = (true, true);
-        assert!(
-            !waits(
-                Privileges {
-                    replication,
-                    ..none
-                },
-                3000
-            )
-            .await
-        );
-        assert!(!waits(Privileges { admin, ..none }, 3000).await);
+        let privileged = Privileges {
+            replication,
+            ..none
+        };
+        assert!(!waits(privileged, &long).await);
+        assert!(!waits(Privileges { admin, ..none }, &long).await);
         drop(first);
-        assert!(!waits(none, 3000).await);
+        assert!(!waits(none, &long).await);
     }
 }

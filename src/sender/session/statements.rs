@@ -61,7 +61,7 @@ impl Session {
         waits: Waits,
     ) -> (Result<Answer, ServerError>, Waits) {
         let turns = self.environment.statement_turns.clone();
-        let turn = turns.wait(self.privileges, text.len()).await;
+        let turn = turns.wait(self.privileges, &text).await;
         let mut variables = std::mem::take(&mut self.variables);
         let environment = self.environment.clone();
         let (user, host) = (self.user.clone(), self.host.clone());
