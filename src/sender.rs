@@ -5,7 +5,7 @@
 //!                           └─ dump  → start → stream
 //! ```
 //! [`run`] accepts, within the limits of `admission`; `login` authenticates; `session` is one client's command loop. SQL: `queries`
-//! answers a statement, with `sql`, `cursor` and `expression` reading it, `shows`, `set_statement`,
+//! answers a statement (costly ones of accounts without privileges in `statement_turns`), with `sql`, `cursor` and `expression` reading it, `shows`, `set_statement`,
 //! `kill`, `purge_statement` (with `datetime`), `source_statements` and `change_statement`, `variables` and `information_schema` answering it, and `binlog_events` and `event_info`
 //! listing a file's events. Dumps: `dump_request` finds where a stream starts and `stream` runs it:
 //! `block_reader` reads the log, `walk` decides event by event, `packets` frames the events, `semi_sync` records
@@ -66,6 +66,7 @@ mod source_statements;
 mod sql;
 mod sql_errors;
 mod statement_context;
+mod statement_turns;
 mod status_counters;
 mod stream;
 #[cfg(test)]
@@ -104,6 +105,7 @@ pub use source_changes::{
 pub use source_rows::{SourceRow, SourceRowError, SourceRowState, SourceRows};
 use sql_errors::no_log_yet;
 pub use statement_context::Caller;
+use statement_turns::StatementTurns;
 pub use variables::SessionVariables;
 pub use waits::Waits;
 
@@ -128,6 +130,7 @@ pub async fn run(
     let mut current = options.borrow_and_update().clone();
     let admission = Admission::new(current.limits);
     let failed_logins = Arc::new(FailedLogins::default());
+    let statement_turns = StatementTurns::default();
     let mut sessions = JoinSet::new();
     let mut connection_id: u32 = 0;
     loop {
@@ -161,6 +164,7 @@ pub async fn run(
                         log: log.clone(),
                         replicas: replicas.clone(),
                         failed_logins: failed_logins.clone(),
+                        statement_turns: statement_turns.clone(),
                         sources: sources.clone(),
                         shutdown: shutdown.clone(),
                     };

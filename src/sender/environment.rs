@@ -11,6 +11,7 @@ use super::failed_logins::FailedLogins;
 use super::login::Accounts;
 use super::replicas::Replicas;
 use super::source_changes::SourceAccess;
+use super::statement_turns::StatementTurns;
 use crate::config::CompressionChoice;
 use crate::flavor::Flavor;
 use crate::gtid::Uuid;
@@ -73,6 +74,7 @@ pub(super) struct SessionEnvironment {
     pub log: watch::Receiver<Option<Arc<RelayLog>>>,
     pub replicas: Arc<Replicas>,
     pub failed_logins: Arc<FailedLogins>,
+    pub statement_turns: StatementTurns,
     pub sources: SourceAccess,
     /// True when the relay stops.
     pub shutdown: watch::Receiver<bool>,

@@ -227,7 +227,9 @@ impl Session {
                 };
             }
             Command::Query(text) => {
-                self.query(text.to_vec()).await?;
+                let text = text.to_vec();
+                drop(payload);
+                self.query(text).await?;
                 return Ok(Flow::Continue);
             }
             Command::Quit => return Ok(Flow::End),

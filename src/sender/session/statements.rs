@@ -1,5 +1,7 @@
 //! Answering the SQL statements of a session.
 
+use std::sync::Arc;
+
 use super::state::Session;
 use crate::connection::ConnectionError;
 use crate::flavor::Flavor;
@@ -32,7 +34,11 @@ impl Session {
     /// Answers COM_QUERY. Some answers read files, so they are made on a thread for blocking calls.
     pub(super) async fn query(&mut self, text: Vec<u8>) -> Result<(), ConnectionError> {
         Counters::count(&self.environment.replicas.counters.questions);
-        let text = String::from_utf8_lossy(&text).into_owned();
+        // It may be of 1 MiB, and wait for its turn: one copy of it.
+        let text: Arc<str> = match String::from_utf8(text) {
+            Ok(text) => text.into(),
+            Err(error) => String::from_utf8_lossy(error.as_bytes()).into(),
+        };
         let mut waits = Waits::default();
         loop {
             let (answer, answered) = self.evaluate(text.clone(), waits).await;
@@ -51,9 +57,11 @@ impl Session {
     /// Evaluates a statement; `waits` are the results of the waits that it has already asked for.
     async fn evaluate(
         &mut self,
-        text: String,
+        text: Arc<str>,
         waits: Waits,
     ) -> (Result<Answer, ServerError>, Waits) {
+        let turns = self.environment.statement_turns.clone();
+        let turn = turns.wait(self.privileges, &text).await;
         let mut variables = std::mem::take(&mut self.variables);
         let environment = self.environment.clone();
         let (user, host) = (self.user.clone(), self.host.clone());
@@ -74,6 +82,7 @@ impl Session {
             let answer = queries::answer(&text, relay, &mut variables, caller);
             let text = loggable(&text);
             tracing::debug!(connection_id, text, refused = answer.is_err(), "statement");
+            drop(turn);
             (variables, answer, waits)
         });
         match answered.await {

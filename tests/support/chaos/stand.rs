@@ -5,6 +5,7 @@ use std::path::Path;
 
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
+use serde_json::Value;
 
 use super::plan::Setup;
 use super::table::Table;
@@ -266,12 +267,24 @@ impl Stand {
         m2.sql("FLUSH BINARY LOGS").await;
         // The masters' own positions are in the new files as well.
         self.settle().await;
-        for master in &self.masters {
+        let newest = [&self.masters[0], &self.masters[1]].map(|master| {
             let files = master.log_files();
             let newest = files.last().and_then(|path| path.file_name());
             let newest = newest.expect("a binlog file").to_string_lossy();
-            let purge = format!("PURGE BINARY LOGS TO '{newest}'");
-            master.sql(&purge).await;
+            newest.into_owned()
+        });
+        // What replicas have may have come from the other master: the relay may need the old files of this one.
+        let has_left = |status: &Value| {
+            let sources = [&status["sources"][0], &status["sources"][1]];
+            sources
+                .iter()
+                .zip(&newest)
+                .all(|(source, file)| source["file"] == **file)
+        };
+        let what = "the relay reads the newest binlogs";
+        self.relay.wait_status(what, 60, has_left).await;
+        for (master, file) in self.masters.iter().zip(&newest) {
+            master.sql(&format!("PURGE BINARY LOGS TO '{file}'")).await;
         }
         if !self.moving_is_direct && self.is_attachable && self.rounds.is_multiple_of(2) {
             return_to(&self.masters[0], &self.moving, self.setup.mode).await;
