@@ -105,6 +105,7 @@ impl LogThread {
         for (server_id, before) in &recovered.new_histories {
             merge.restore_history(*server_id, before);
         }
+        merge.restore_skipped(&recovered.skipped);
         let opened = OpenedLog {
             log_id: recovered.log_id,
             state: LogState {
