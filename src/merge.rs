@@ -82,14 +82,14 @@ impl Merge {
         }
     }
 
-    /// Says that there is only one source.
-    pub fn set_one_source(&mut self) {
-        self.copies.set_one_path(true);
+    /// As [`Copies::note_removed`].
+    pub fn note_removed(&mut self, removed: &Executed) {
+        self.copies.note_removed(removed);
     }
 
-    /// Says that there may be more than one source.
-    pub fn set_several_sources(&mut self) {
-        self.copies.set_one_path(false);
+    /// Says whether all transactions come by one path.
+    pub fn set_one_path(&mut self, has_one_path: bool) {
+        self.copies.set_one_path(has_one_path);
     }
 
     /// All transactions delivered so far.

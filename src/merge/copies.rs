@@ -153,6 +153,21 @@ impl Copies {
         }
     }
 
+    /// The records of these transactions were removed.
+    pub fn note_removed(&mut self, removed: &Executed) {
+        match (&mut self.before, removed) {
+            (Executed::MySql(before), Executed::MySql(removed)) => before.union_with(removed),
+            (Executed::MariaDb(before), Executed::MariaDb(removed)) => {
+                let removed = removed.iter();
+                // A new history of a server uses their numbers again.
+                for gtid in removed.filter(|gtid| !self.renewed.contains(&gtid.server_id)) {
+                    before.record(gtid);
+                }
+            }
+            _ => {}
+        }
+    }
+
     /// MariaDB: those of their servers up to these count as delivered, and may have no records.
     pub fn count_skipped(&mut self, gtids: &[MariaDbGtid]) {
         for gtid in gtids {
@@ -204,15 +219,16 @@ impl Copies {
         let Identity::MariaDb(gtid) = transaction.identity else {
             return Ok(Known::Copy);
         };
+        // What another server at the same address has sent, and its positions, cannot be compared.
+        let is_sent = path.server_id == batch.source_server_id && path.sent.contains(&gtid);
         if delivered.is_none()
-            && !path.sent.contains(&gtid)
+            && !is_sent
             && brings_changes(batch, transaction)
             && self.is_absent(&gtid, ledger)?
         {
             return Ok(Known::Omitted);
         }
-        // The positions of another server at the same address cannot be compared.
-        if path.server_id != batch.source_server_id || !path.sent.contains(&gtid) {
+        if !is_sent {
             return Ok(Known::Copy);
         }
         let is_later = path.last.is_none_or(|(file, offset)| {
