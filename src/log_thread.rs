@@ -73,6 +73,8 @@ pub struct LogThread {
     /// MariaDB: the servers of which a new history began within the log.
     earlier_histories: BTreeSet<u32>,
     followed: FollowedPaths,
+    /// The log's oldest file, when the merge was told last what was removed.
+    first_file: Option<u64>,
 }
 
 impl LogThread {

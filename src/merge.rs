@@ -82,14 +82,14 @@ impl Merge {
         }
     }
 
-    /// Says that there is only one source.
-    pub fn set_one_source(&mut self) {
-        self.copies.set_one_path(true);
+    /// As [`Copies::note_removed`].
+    pub fn note_removed(&mut self, removed: &Executed) {
+        self.copies.note_removed(removed);
     }
 
-    /// Says that there may be more than one source.
-    pub fn set_several_sources(&mut self) {
-        self.copies.set_one_path(false);
+    /// Says whether all transactions come by one path.
+    pub fn set_one_path(&mut self, has_one_path: bool) {
+        self.copies.set_one_path(has_one_path);
     }
 
     /// All transactions delivered so far.
@@ -161,8 +161,15 @@ impl Merge {
         let Executed::MariaDb(executed) = &mut self.executed else {
             return Vec::new();
         };
-        let gtids = gtids.iter().copied();
-        gtids.filter(|gtid| executed.record(*gtid)).collect()
+        let mut skipped = gtids.to_vec();
+        skipped.retain(|gtid| executed.record(*gtid));
+        self.restore_skipped(&skipped);
+        skipped
+    }
+
+    /// MariaDB: what [`Merge::count_skipped`] had returned when the log was recovered.
+    pub fn restore_skipped(&mut self, gtids: &[MariaDbGtid]) {
+        self.copies.count_skipped(gtids);
     }
 
     /// MariaDB: as [`BinlogState::begin_again`].
@@ -443,6 +450,17 @@ impl Merge {
             Known::Resent => Classified::Known(Decision::Resent),
             Known::Repeated => Classified::Known(Decision::Repeated),
             Known::ExecutedAgain => Classified::ExecutedAgain,
+            Known::WithoutChanges(delivered) => {
+                return Err(MergeError::WithoutChanges {
+                    gtid: identity.to_string(),
+                    delivered: copies::describe_delivered(identity, &delivered, ledger),
+                    end: end(),
+                });
+            }
+            Known::Omitted => {
+                let (gtid, end) = (identity.to_string(), end());
+                return Err(MergeError::Omitted { gtid, end });
+            }
             Known::Contradiction(delivered) => {
                 return Err(MergeError::Reused {
                     gtid: identity.to_string(),

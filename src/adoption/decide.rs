@@ -52,7 +52,7 @@ impl Decider {
         let _pin = self.log.pin("binrelay attach or position".to_owned());
         let (part, state) = LogPart::published(&self.log);
         let none = RecordSet::default();
-        let no_positions = (&[][..], &none);
+        let no_positions = (&[][..], &none, &[][..]);
         match &self.place {
             Place::Gtids(gtids) if self.makes_bridge => {
                 self.check_gtids(&part, &state, gtids)?;
@@ -63,14 +63,16 @@ impl Decider {
                 self.continue_after(&part, &state, Held::Gtids(gtids.clone()), no_positions)
             }
             Place::Positions { positions, gtids } => {
+                let paths = part.path_names()?;
                 let Some(gtids) = gtids else {
-                    let found = self.held_on_paths(&part, &state, positions, boundaries)?;
+                    let of_log = (&part, &*paths);
+                    let found = self.held_on_paths(of_log, &state, positions, boundaries)?;
                     let ends_sessions = found.ends_sessions;
                     let decision = self.continue_after(
                         &part,
                         &state,
                         found.held,
-                        (positions, &found.sent_later),
+                        (positions, &found.sent_later, &paths),
                     )?;
                     check_sessions(&part, &decision, ends_sessions)?;
                     return Ok(decision);
@@ -79,7 +81,7 @@ impl Decider {
                     &part,
                     &state,
                     Held::Gtids(gtids.clone()),
-                    (positions, &none),
+                    (positions, &none, &paths),
                 )
             }
             Place::LastGtids(gtids) => {
@@ -96,18 +98,17 @@ impl Decider {
 
     fn held_on_paths(
         &self,
-        part: &LogPart<'_>,
+        (part, paths): (&LogPart<'_>, &[Arc<str>]),
         state: &LogState,
         positions: &[PathPosition],
         boundaries: &BTreeSet<Arc<str>>,
     ) -> Result<HeldOnPaths, AttachError> {
-        let paths = part.path_names()?;
         for position in positions {
-            check_received(&paths, state, position)?;
+            check_received(paths, state, position)?;
         }
         check_paths(part, positions)?;
         let found = match state.executed.kind() {
-            IdentityKind::Anonymous => held_without_gtids(part, &paths, self.server_id, positions)?,
+            IdentityKind::Anonymous => held_without_gtids(part, paths, self.server_id, positions)?,
             IdentityKind::MariaDb | IdentityKind::MySql => held_of_mariadb(part, positions)?,
         };
         for position in positions {
@@ -146,7 +147,7 @@ impl Decider {
         part: &LogPart<'_>,
         state: &LogState,
         held: Held,
-        (positions, sent_later): (&[PathPosition], &RecordSet),
+        (positions, sent_later, paths): (&[PathPosition], &RecordSet, &[Arc<str>]),
     ) -> Result<Decision, AttachError> {
         if let Held::Gtids(gtids) = &held {
             if part.has_new_history()? {
@@ -155,12 +156,12 @@ impl Decider {
             check_lost(state, gtids)?;
             check_delivered(state, gtids)?;
         }
-        let paths: Vec<&str> = positions.iter().map(|position| &*position.source).collect();
-        let found = continuation(part, &held, &paths, sent_later)?;
+        let given: Vec<&str> = positions.iter().map(|position| &*position.source).collect();
+        let found = continuation(part, &held, &given, sent_later)?;
         if found.again > 0 {
             return Err(AttachError::RepeatedGtids(found.again));
         }
-        self.check_origins(part, state, &found, &paths)?;
+        self.check_origins(state, &found, (&given, paths))?;
         if found.missing == 0 {
             return Ok(Decision::At {
                 file: ServedFile::Log(found.from.file),
@@ -188,24 +189,20 @@ impl Decider {
     /// servers, whether these are still followed or not.
     fn check_origins(
         &self,
-        part: &LogPart<'_>,
         state: &LogState,
         found: &Continuation,
-        given: &[&str],
+        (given, paths): (&[&str], &[Arc<str>]),
     ) -> Result<(), AttachError> {
         let Some(first) = given.first() else {
             return Ok(());
         };
-        let paths = part.path_names()?;
         let sources = Sources {
-            paths: &paths,
+            paths,
             followed: &self.followed,
             given,
         };
         for (server_id, origin) in &found.origins {
-            let mut named = given
-                .iter()
-                .filter_map(|name| progress(&paths, state, name));
+            let mut named = given.iter().filter_map(|name| progress(paths, state, name));
             let is_own = named.any(|progress| progress.server_id == *server_id);
             let has_copies = origin.held > 0 || found.on_paths.contains(server_id);
             let source_name = (*first).to_owned();

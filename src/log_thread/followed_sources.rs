@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use super::LogThread;
-use super::paths::PathKind;
+use super::paths::{PathKind, has_one_live};
 use super::queue::{FollowChange, SourceCounters};
 use crate::relay_log::{LogError, SourceProgress};
 
@@ -59,9 +59,8 @@ impl LogThread {
         for source in &mut self.sources {
             source.kind = PathKind::of(source.name(), &configured);
         }
-        if change.counters.is_some() {
-            self.merge.set_several_sources();
-        }
+        let kinds = self.sources.iter().map(|source| source.kind);
+        self.merge.set_one_path(has_one_live(kinds));
         if change.counters.is_none() {
             self.forget_read_back(change.source)?;
         }

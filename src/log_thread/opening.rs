@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::paths::{PathKind, Paths};
+use super::paths::{PathKind, Paths, has_one_live};
 use super::retention::FollowedPaths;
 use super::source::Source;
 use super::{LogThread, carried_over};
@@ -105,6 +105,7 @@ impl LogThread {
         for (server_id, before) in &recovered.new_histories {
             merge.restore_history(*server_id, before);
         }
+        merge.restore_skipped(&recovered.skipped);
         let opened = OpenedLog {
             log_id: recovered.log_id,
             state: LogState {
@@ -135,11 +136,7 @@ impl LogThread {
         for progress in &opened.state.sources {
             merge.begin_origin(progress.server_id, progress.first_timestamp);
         }
-        let live = kinds.iter().filter(|kind| **kind != PathKind::Removed);
-        if live.count() == 1 {
-            // All transactions come by one path.
-            merge.set_one_source();
-        }
+        merge.set_one_path(has_one_live(kinds.iter().copied()));
         let server_ids = opened.state.sources.iter();
         merge.start_file(opened.number, server_ids.map(|source| source.server_id));
         let sources = options.source_names.iter().cloned().zip(kinds);
@@ -153,6 +150,7 @@ impl LogThread {
         );
         let mut followed = FollowedPaths::new(configured);
         let paths = Arc::new(Paths::new(&options.source_names));
+        let first_file = opened.state.files.first().copied();
         let log = Writer::open(options, format, opened, &carried)?;
         followed.report(&log, &carried.paths);
         Ok(Self {
@@ -164,6 +162,7 @@ impl LogThread {
             temporary_tables,
             counted,
             earlier_histories,
+            first_file,
         })
     }
 }

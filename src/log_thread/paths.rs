@@ -31,6 +31,11 @@ impl PathKind {
     }
 }
 
+/// Whether all transactions come by one path; `kinds` are those of all paths.
+pub(super) fn has_one_live(kinds: impl Iterator<Item = PathKind>) -> bool {
+    kinds.filter(|kind| *kind != PathKind::Removed).count() == 1
+}
+
 /// The paths of a log, by number.
 #[derive(Debug)]
 pub struct Paths {

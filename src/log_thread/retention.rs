@@ -132,9 +132,23 @@ impl FollowedPaths {
 impl LogThread {
     /// Does what was requested since the last group.
     pub(super) fn serve_requests(&mut self) -> Result<(), LogError> {
+        self.note_removed_files();
         match self.log().retention().take_requests() {
             None => Ok(()),
             Some(requests) => self.serve(requests),
+        }
+    }
+
+    /// What has no records any more is not searched for.
+    fn note_removed_files(&mut self) {
+        let removed = {
+            let state = self.log.log().state();
+            let first = state.files.first().copied();
+            let is_known = std::mem::replace(&mut self.first_file, first) == first;
+            (!is_known).then(|| state.purged.clone())
+        };
+        if let Some(removed) = removed {
+            self.merge.note_removed(&removed);
         }
     }
 

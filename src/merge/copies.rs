@@ -5,6 +5,7 @@
 //! from the commit indexes ([`DeliveredGtids`]) into a window for each path and origin ([`window`]),
 //! which moves through the indexes as the path does.
 
+mod changes;
 mod origin;
 mod recent;
 mod skipped;
@@ -12,6 +13,7 @@ mod skipped;
 mod tests;
 mod window;
 
+pub use changes::brings_changes;
 pub use origin::GtidOrigin;
 pub use window::WINDOW_LEN;
 
@@ -20,7 +22,7 @@ use std::sync::Arc;
 
 use self::recent::Recent;
 use self::window::Window;
-use crate::gtid::{BinlogState, GtidSet};
+use crate::gtid::{BinlogState, GtidSet, MariaDbGtid};
 use crate::identity::{CopyEvidence, Executed, Identity};
 use crate::position::{RecordNumber, SourcePosition};
 use crate::transaction::{Transaction, TransactionBatch};
@@ -104,6 +106,10 @@ pub enum Known {
     ExecutedAgain,
     /// Another transaction with the same GTID.
     Contradiction(CopyEvidence),
+    /// It has changes, and the delivered one, which a peer of its server has sent, has none.
+    WithoutChanges(CopyEvidence),
+    /// MariaDB: it was not delivered, but a later one of its server was: another path has omitted it.
+    Omitted,
 }
 
 /// What is known of the delivered transactions.
@@ -118,6 +124,8 @@ pub struct Copies {
     has_one_path: bool,
     /// MariaDB: the servers whose new history was accepted.
     renewed: HashSet<u32>,
+    /// MariaDB: those up to which an administrator has counted what was missing as delivered.
+    skipped: BinlogState,
 }
 
 impl Copies {
@@ -129,6 +137,7 @@ impl Copies {
             before,
             has_one_path: false,
             renewed: HashSet::new(),
+            skipped: BinlogState::new(),
         }
     }
 
@@ -141,6 +150,28 @@ impl Copies {
     pub fn count_before(&mut self, gtids: &GtidSet) {
         if let Executed::MySql(before) = &mut self.before {
             before.union_with(gtids);
+        }
+    }
+
+    /// The records of these transactions were removed.
+    pub fn note_removed(&mut self, removed: &Executed) {
+        match (&mut self.before, removed) {
+            (Executed::MySql(before), Executed::MySql(removed)) => before.union_with(removed),
+            (Executed::MariaDb(before), Executed::MariaDb(removed)) => {
+                let removed = removed.iter();
+                // A new history of a server uses their numbers again.
+                for gtid in removed.filter(|gtid| !self.renewed.contains(&gtid.server_id)) {
+                    before.record(gtid);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// MariaDB: those of their servers up to these count as delivered, and may have no records.
+    pub fn count_skipped(&mut self, gtids: &[MariaDbGtid]) {
+        for gtid in gtids {
+            self.skipped.record(*gtid);
         }
     }
 
@@ -176,17 +207,28 @@ impl Copies {
         ledger: &impl DeliveredGtids,
     ) -> Result<Known, String> {
         let delivered = self.find(batch.source, &transaction.identity, ledger)?;
-        if let Some(delivered) = delivered
-            && transaction.evidence().contradicts(&delivered)
-        {
-            return Ok(Known::Contradiction(delivered));
+        if let Some(delivered) = delivered {
+            if !delivered.has_changes && brings_changes(batch, transaction) {
+                return Ok(Known::WithoutChanges(delivered));
+            }
+            if transaction.evidence().contradicts(&delivered) {
+                return Ok(Known::Contradiction(delivered));
+            }
         }
         // A MySQL server executes no GTID twice.
         let Identity::MariaDb(gtid) = transaction.identity else {
             return Ok(Known::Copy);
         };
-        // The positions of another server at the same address cannot be compared.
-        if path.server_id != batch.source_server_id || !path.sent.contains(&gtid) {
+        // What another server at the same address has sent, and its positions, cannot be compared.
+        let is_sent = path.server_id == batch.source_server_id && path.sent.contains(&gtid);
+        if delivered.is_none()
+            && !is_sent
+            && brings_changes(batch, transaction)
+            && self.is_absent(&gtid, ledger)?
+        {
+            return Ok(Known::Omitted);
+        }
+        if !is_sent {
             return Ok(Known::Copy);
         }
         let is_later = path.last.is_none_or(|(file, offset)| {
@@ -226,6 +268,25 @@ impl Copies {
         };
         let found = window.find(identity, number, ledger)?;
         Ok(found.map(|delivered| delivered.evidence))
+    }
+
+    /// MariaDB: whether a transaction that has no record was certainly not delivered, although a later one of its server
+    /// was.
+    fn is_absent(&self, gtid: &MariaDbGtid, ledger: &impl DeliveredGtids) -> Result<bool, String> {
+        let identity = Identity::MariaDb(*gtid);
+        let may_lack_record = self.before.contains(&identity)
+            || self.skipped.contains(gtid)
+            || self.renewed.contains(&gtid.server_id);
+        let Some((origin, number)) = GtidOrigin::split(&identity).filter(|_| !may_lack_record)
+        else {
+            return Ok(false);
+        };
+        // The records may have been removed.
+        if ledger.locate(&identity)?.is_none() {
+            return Ok(false);
+        }
+        let found = Window::new(0, origin).find(&identity, number, ledger)?;
+        Ok(found.is_none())
     }
 
     /// The window of the path and origin.

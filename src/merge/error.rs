@@ -62,6 +62,34 @@ pub enum MergeError {
         /// Its times.
         times: String,
     },
+    /// A source has sent the transaction without its changes, and they arrive from another one now.
+    #[error(
+        "{gtid} was delivered without its changes ({delivered}): the server that sent it has filtered or skipped them. \
+         Replicas have the GTID and lack the changes; if they need them, execute those of the transaction that ends at \
+         {end} on each replica (SET sql_log_bin=0), and run binrelay continue SOURCE --at {end}"
+    )]
+    WithoutChanges {
+        /// The GTID.
+        gtid: String,
+        /// Coordinates and times of the delivered one.
+        delivered: String,
+        /// The source's position after the one with the changes.
+        end: SourcePosition,
+    },
+    /// MariaDB: another source has delivered a later transaction of the same server without this one before it.
+    #[error(
+        "{gtid} was not delivered, although another source has delivered a later transaction of its server: that source \
+         has filtered or skipped it, or its binlog begins later. Replicas lack its changes, and would execute them after \
+         later ones now. If they need them, execute those of the transaction that ends at {end} on each replica (SET \
+         sql_log_bin=0), and run binrelay continue SOURCE --at {end}; after a first start, begin again with an empty \
+         data_dir, and add the other source once this one has caught up"
+    )]
+    Omitted {
+        /// The GTID.
+        gtid: String,
+        /// The source's position after it.
+        end: SourcePosition,
+    },
     /// MariaDB: a server's binlog lacks a transaction of that server that another source has delivered.
     #[error(
         "the relay log has {skipped}, which another source has delivered; the binlog of its own server lacks it, and \

@@ -21,10 +21,11 @@ use crate::config::FilterConfig;
 use crate::connection::Connection;
 use crate::gtid::{BinlogState, GtidSet, Uuid};
 use crate::identity::{CopyEvidence, Executed, Identity};
-use crate::merge::copies::Copies;
-use crate::position::RecordNumber;
+use crate::merge::copies::{Copies, brings_changes};
+use crate::position::{RecordNumber, SourcePosition};
 use crate::relay_log::ledger::IndexLedger;
 use crate::relay_log::{RelayLog, SourceProgress, not_sent_by};
+use crate::transaction::{Transaction, TransactionBatch};
 
 /// The error of a source that has purged what is requested.
 const PURGED: u16 = 1236;
@@ -57,7 +58,8 @@ pub(super) async fn verify_executed(
             }
             // A source sends a transaction before it counts as executed there, and a semi-synchronous one then waits
             // for an acknowledgement, perhaps the relay's own. What is in its binlog it commits, even after a crash.
-            let reread = read_again(lost, options, log, facts, set).await?;
+            let everything = FilterConfig::default();
+            let reread = read_again(lost, options, (log, set), facts, (&everything, None)).await?;
             let mut lost = reread.missing;
             lost.union_with(&reread.unknown);
             match lost.is_empty() {
@@ -92,7 +94,19 @@ pub(super) async fn verify_delivered_by_others(
     if unsent.is_empty() {
         return Ok(());
     }
-    let compared = match read_again(unsent.clone(), options, log, facts, set).await {
+    // What precedes a position at which an administrator has continued the source counts as delivered.
+    let decided = Some(&progress.position).filter(|_| progress.last.is_none());
+    let everything = FilterConfig::default();
+    let of_log = (log, set);
+    let compared = match read_again(
+        unsent.clone(),
+        options,
+        of_log,
+        facts,
+        (&everything, decided),
+    )
+    .await
+    {
         Err(ReceiverError::Source(error)) if error.code == PURGED => {
             tracing::info!(
                 source = %options.config.name,
@@ -103,9 +117,24 @@ pub(super) async fn verify_delivered_by_others(
         }
         compared => compared?,
     };
-    match compared.other {
+    if let Some(other) = compared.other {
+        return Err(lost_transactions(&unsent, Some(other)));
+    }
+    let lacking = compared.without_changes;
+    if lacking.is_empty() {
+        return Ok(());
+    }
+    // The source's rules may drop the changes, too.
+    let filter = options.config.filter.current();
+    let compared = read_again(lacking, options, of_log, facts, (&filter, decided)).await?;
+    match compared.end_of_changes {
         None => Ok(()),
-        Some(other) => Err(lost_transactions(&unsent, Some(other))),
+        Some(end) => Err(ReceiverError::Refused(format!(
+            "{} were delivered without their changes: the server that sent them has filtered or skipped these. Replicas \
+             have the GTIDs and lack the changes; if they need them, execute those of the source's binlog up to {end} on \
+             each replica (SET sql_log_bin=0), and run binrelay continue SOURCE --at {end}",
+            compared.without_changes
+        ))),
     }
 }
 
@@ -195,15 +224,20 @@ struct Reread {
     unknown: GtidSet,
     /// Another transaction that the binlog has under one of the GTIDs.
     other: Option<Identity>,
+    /// Those that have changes in the binlog, and none in the relay log.
+    without_changes: GtidSet,
+    /// The end of the last one of these.
+    end_of_changes: Option<SourcePosition>,
 }
 
-/// Reads the transactions `wanted`, a part of `set`, once more from the source.
+/// Reads the transactions `wanted`, a part of `set`, those of the relay log, once more from the source, as `filter`
+/// filters them. Those up to `decided` are not compared.
 async fn read_again(
     wanted: GtidSet,
     options: &ReceiverOptions,
-    log: &Arc<RelayLog>,
+    (log, set): (&Arc<RelayLog>, &GtidSet),
     expected: &SourceFacts,
-    set: &GtidSet,
+    (filter, decided): (&FilterConfig, Option<&SourcePosition>),
 ) -> Result<Reread, ReceiverError> {
     // Its commit indexes are read.
     let _pin = log.pin(pinned_by(&options.config.name));
@@ -212,23 +246,29 @@ async fn read_again(
     others.subtract(&wanted);
     let (mut connection, facts) = connect(options).await?;
     facts.check_server(expected)?;
-    let everything = FilterConfig::default();
     let mut reading =
-        Rereading::request_all_but(&mut connection, options, &facts, &others, &everything).await?;
+        Rereading::request_all_but(&mut connection, options, &facts, &others, filter).await?;
     let mut reread = Reread {
         missing: wanted,
         unknown: GtidSet::new(),
         other: None,
+        without_changes: GtidSet::new(),
+        end_of_changes: None,
     };
     while !reread.missing.is_empty()
         && let Some(batch) = reading.next(&mut connection).await?
     {
         let sent = batch.transactions.iter();
-        let sent = sent.map(|transaction| (transaction.identity, transaction.evidence()));
-        let wanted: Vec<_> = sent
-            .filter(|(identity, _)| reread.is_wanted(identity))
-            .collect();
+        let sent = sent.filter(|transaction| reread.is_wanted(&transaction.identity));
+        let (mut wanted, mut is_before) = (Vec::new(), Vec::new());
+        for sent in sent.map(|transaction| Sent::new(&batch, transaction)) {
+            match decided.is_some_and(|position| !position.precedes(&sent.end)) {
+                true => is_before.push((sent, Comparison::Same)),
+                false => wanted.push(sent),
+            }
+        }
         batch.recycle();
+        is_before.into_iter().for_each(|one| reread.note(one));
         if !wanted.is_empty() {
             let compared;
             (recorded, compared) = recorded.compare(wanted).await?;
@@ -243,27 +283,59 @@ impl Reread {
         matches!(identity, Identity::MySql(gtid) if self.missing.contains(gtid))
     }
 
-    fn note(&mut self, (identity, is_same): Compared) {
-        let Identity::MySql(gtid) = identity else {
+    fn note(&mut self, (sent, compared): (Sent, Comparison)) {
+        let Identity::MySql(gtid) = sent.identity else {
             return;
         };
+        if compared == Comparison::Other {
+            self.other.get_or_insert(sent.identity);
+            return;
+        }
         let mut found = GtidSet::new();
         found.insert(gtid);
-        match is_same {
-            Some(true) => self.missing.subtract(&found),
-            Some(false) => {
-                self.other.get_or_insert(identity);
-            }
-            None => {
-                self.missing.subtract(&found);
+        self.missing.subtract(&found);
+        match compared {
+            Comparison::Same | Comparison::Other => {}
+            Comparison::Unknown => {
                 self.unknown.insert(gtid);
+            }
+            Comparison::WithoutChanges => {
+                self.without_changes.insert(gtid);
+                self.end_of_changes = Some(sent.end);
             }
         }
     }
 }
 
-/// A transaction, and whether the one with its GTID in the relay log is the same; `None` without a record.
-type Compared = (Identity, Option<bool>);
+/// A transaction of the source's binlog.
+struct Sent {
+    identity: Identity,
+    evidence: CopyEvidence,
+    brings_changes: bool,
+    end: SourcePosition,
+}
+
+impl Sent {
+    fn new(batch: &TransactionBatch, transaction: &Transaction) -> Self {
+        Self {
+            identity: transaction.identity,
+            evidence: transaction.evidence(),
+            brings_changes: brings_changes(batch, transaction),
+            end: SourcePosition::new(batch.source_end.file.clone(), transaction.source_offset),
+        }
+    }
+}
+
+/// How the transaction with the same GTID in the relay log compares with one of the source's binlog.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Comparison {
+    Same,
+    Other,
+    /// There is no record of it.
+    Unknown,
+    /// It was delivered without the changes that the source has.
+    WithoutChanges,
+}
 
 /// The transactions of the relay log that have records.
 struct Recorded {
@@ -299,12 +371,12 @@ impl Recorded {
     /// Compares transactions with those of the log. Commit indexes are read, which can take long.
     async fn compare(
         mut self,
-        transactions: Vec<(Identity, CopyEvidence)>,
-    ) -> Result<(Self, Vec<Compared>), ReceiverError> {
+        transactions: Vec<Sent>,
+    ) -> Result<(Self, Vec<(Sent, Comparison)>), ReceiverError> {
         let comparing = tokio::task::spawn_blocking(move || {
-            let compared = transactions.into_iter().map(|(identity, evidence)| {
-                let is_same = self.is_same(&identity, &evidence)?;
-                Ok((identity, is_same))
+            let compared = transactions.into_iter().map(|sent| {
+                let comparison = self.compare_one(&sent)?;
+                Ok((sent, comparison))
             });
             let compared = compared.collect::<Result<Vec<_>, ReceiverError>>()?;
             Ok((self, compared))
@@ -312,20 +384,23 @@ impl Recorded {
         comparing.await.map_err(|_| ReceiverError::LogClosed)?
     }
 
-    fn is_same(
-        &mut self,
-        identity: &Identity,
-        evidence: &CopyEvidence,
-    ) -> Result<Option<bool>, ReceiverError> {
+    fn compare_one(&mut self, sent: &Sent) -> Result<Comparison, ReceiverError> {
         let ledger = IndexLedger {
             log_dir: self.log.log_dir(),
             source_names: &[],
             end: self.end,
             staged: &[],
         };
-        let found = self.copies.find(self.path, identity, &ledger);
+        let found = self.copies.find(self.path, &sent.identity, &ledger);
         let found = found.map_err(|cause| unreadable(&cause))?;
-        Ok(found.map(|delivered| !evidence.contradicts(&delivered)))
+        Ok(match found {
+            None => Comparison::Unknown,
+            Some(delivered) if !delivered.has_changes && sent.brings_changes => {
+                Comparison::WithoutChanges
+            }
+            Some(delivered) if sent.evidence.contradicts(&delivered) => Comparison::Other,
+            Some(_) => Comparison::Same,
+        })
     }
 }
 

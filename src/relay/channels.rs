@@ -249,19 +249,23 @@ impl Channels {
         let is_wanted = |name: &str| wanted.iter().any(|one| one.config.name == name);
         let mut orders = Vec::new();
         let mut removed = Vec::new();
+        // What is late for one source must not keep the others as they were.
+        let mut late = Vec::new();
         for channel in &self.channels {
             let config = &channel.parts.config;
             // Its receiver may have ended since, after the request that removed it had given up waiting.
             let is_ending = channel.orders.activity() == Activity::Remove;
             if !is_ending && !is_wanted(&config.name) {
+                if let Err(error) = apply::check_read_back(channel, running) {
+                    late.push(error);
+                    continue;
+                }
                 channel.orders.send(config.clone(), Activity::Remove);
             }
             if channel.orders.activity() == Activity::Remove {
                 removed.push(config.name.clone());
             }
         }
-        // What is late for one source must not keep the others as they were.
-        let mut late = Vec::new();
         for name in removed {
             late.extend(self.remove(&name, running).await.err());
         }

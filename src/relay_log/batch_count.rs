@@ -26,13 +26,38 @@ impl BatchCount {
         self.note(&self.durable);
     }
 
-    /// The counts never go back: each group is counted once, in the order in which they were written.
+    /// The counts only go forward. Two groups without any bytes can be counted in either order, by the sync thread and by
+    /// the log thread, which finds everything on disk: what counts for a later group counts for the earlier ones.
     fn note(&self, mark: &watch::Sender<u64>) {
         mark.send_if_modified(|count| {
-            debug_assert!(*count <= self.taken, "{count} batches are counted already");
-            let is_new = *count != self.taken;
-            *count = self.taken;
+            let is_new = *count < self.taken;
+            *count = self.taken.max(*count);
             is_new
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_only_go_forward() {
+        let of = |taken, first: &BatchCount| BatchCount {
+            taken,
+            ..first.clone()
+        };
+        let first = BatchCount {
+            taken: 3,
+            committed: Arc::default(),
+            durable: Arc::default(),
+        };
+        let second = of(4, &first);
+        second.note_durable();
+        first.note_durable();
+        assert_eq!(*first.durable.borrow(), 4);
+        first.note_committed();
+        second.note_committed();
+        assert_eq!(*first.committed.borrow(), 4);
     }
 }

@@ -17,7 +17,7 @@ use super::replay_pairing::replay_pairing;
 use super::temporary_table;
 use crate::binlog::FormatDescription;
 use crate::data_file::{self, DataFile};
-use crate::gtid::{BinlogState, GtidSet, Uuid};
+use crate::gtid::{BinlogState, GtidSet, MariaDbGtid, Uuid};
 use crate::identity::{Executed, HistoryDigest, Identity, IdentityKind};
 use crate::merge::halves::{HalfChange, OpenHalves};
 use crate::merge::pairing::Pairing;
@@ -49,6 +49,9 @@ pub struct Recovered {
     pub counted: GtidSet,
     /// MariaDB: the servers of which a new history began within the log, and the transactions before it.
     pub new_histories: Vec<(u32, BinlogState)>,
+    /// MariaDB: the transactions that were missing before a position at which an administrator continued a source, and
+    /// count as delivered with those of their servers before them.
+    pub skipped: Vec<MariaDbGtid>,
     /// MariaDB: those servers, and the ones of which a new history began with a file that was removed.
     pub earlier_histories: BTreeSet<u32>,
     /// Without GTIDs: the state of each path's queues.
@@ -95,6 +98,7 @@ pub fn recover(log_dir: &LogDir, source_names: &[Arc<str>]) -> Result<Option<Rec
         sources: HashMap::new(),
         counted: GtidSet::new(),
         new_histories: Vec::new(),
+        skipped: Vec::new(),
         earlier_histories: BTreeSet::new(),
         pairing: Pairing::new([]),
         halves: OpenHalves::default(),
@@ -119,7 +123,7 @@ pub fn recover(log_dir: &LogDir, source_names: &[Arc<str>]) -> Result<Option<Rec
         )?;
     }
     if index.kind() == IdentityKind::MariaDb {
-        recovered.new_histories = new_histories(log_dir, &recovered.files)?;
+        (recovered.new_histories, recovered.skipped) = decisions(log_dir, &recovered.files)?;
         let servers = recovered.new_histories.iter();
         let servers = servers.map(|(server_id, _)| *server_id);
         recovered.earlier_histories = servers.collect();
@@ -157,24 +161,28 @@ fn check_older(
 }
 
 /// The new histories that begin with one of the files: the server, and the transactions before it.
-fn new_histories(log_dir: &LogDir, files: &[u64]) -> Result<Vec<(u32, BinlogState)>, LogError> {
-    let mut found = Vec::new();
+type NewHistories = Vec<(u32, BinlogState)>;
+
+/// MariaDB: the decisions of an administrator with which one of the files begins: new histories, and what was skipped.
+fn decisions(
+    log_dir: &LogDir,
+    files: &[u64],
+) -> Result<(NewHistories, Vec<MariaDbGtid>), LogError> {
+    let (mut histories, mut skipped) = (Vec::new(), Vec::new());
     for number in files {
-        let head = IndexReader::open(&log_dir.index_path(*number))?.read_head()?;
-        let servers = head.iter().filter_map(|record| match record {
-            Record::NewHistory { server_id } => Some(*server_id),
-            _ => None,
-        });
-        for server_id in servers {
-            let before = FileHead::read(&log_dir.log_path(*number))?.previous;
-            found.extend(
-                before
-                    .as_mariadb()
-                    .map(|before| (server_id, before.clone())),
-            );
+        for record in IndexReader::open(&log_dir.index_path(*number))?.read_head()? {
+            match record {
+                Record::NewHistory { server_id } => {
+                    let before = FileHead::read(&log_dir.log_path(*number))?.previous;
+                    let before = before.as_mariadb().cloned();
+                    histories.extend(before.map(|before| (server_id, before)));
+                }
+                Record::SkippedGtid(gtid) => skipped.push(gtid),
+                _ => {}
+            }
         }
     }
-    Ok(found)
+    Ok((histories, skipped))
 }
 
 /// The configured names, and after them the others that the records of the newest index have defined.

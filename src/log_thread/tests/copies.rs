@@ -134,7 +134,89 @@ fn empty_mysql_transaction_contradicts_nothing() {
     // If it arrives first, the changes of the real one would be lost.
     let skipped = mysql(80, 2, time + 5_000_000, empty(80));
     assert_eq!(pair.arrive(1, skipped), Ok("new"));
-    assert!(pair.arrive(0, mysql(80, 2, time, insert(80))).is_err());
+    let error = pair.arrive(0, mysql(80, 2, time, insert(80))).unwrap_err();
+    assert!(error.contains("without its changes"), "{error}");
+}
+
+/// A peer that filters a transaction logs its GTID, with the time of the original. Replicas have the GTID then, and never
+/// get the changes.
+#[test]
+fn changes_of_a_mysql_transaction_that_was_delivered_without_them_are_refused() {
+    for time in [1_700_000_000_000_007, 1_700_000_000_000_000] {
+        for restarts in [false, true] {
+            let mut pair = Pair::new(Flavor::MySql);
+            for number in 1..=3 {
+                let emptied = mysql(80, number, time, empty(80));
+                assert_eq!(pair.arrive(1, emptied), Ok("new"));
+            }
+            if restarts {
+                pair.restart();
+            }
+            // The relay's own filter drops them, too.
+            let filtered = vec![make::query(80, "other", "insert")];
+            assert_eq!(pair.arrive(0, mysql(80, 1, time, filtered)), Ok("copy"));
+            // A peer with other binlog settings does not log that a temporary table is dropped.
+            let mut drop = make::query(80, "test", "DROP TEMPORARY TABLE IF EXISTS `t`");
+            drop[17] |= event::FLAG_THREAD_SPECIFIC as u8;
+            event::write_checksum(&mut drop).unwrap();
+            assert_eq!(pair.arrive(0, mysql(80, 2, time, vec![drop])), Ok("copy"));
+            let error = pair.arrive(0, mysql(80, 3, time, insert(80))).unwrap_err();
+            for part in [
+                ":3 was delivered without its changes (from m1, ending at bin.000001:",
+                "run binrelay continue SOURCE --at bin.000001:",
+            ] {
+                assert!(error.contains(part), "{part}: {error}");
+            }
+        }
+    }
+}
+
+/// MariaDB logs nothing of a transaction that a peer filters or skips.
+#[test]
+fn mariadb_transaction_that_a_peer_has_omitted_is_refused() {
+    for restarts in [false, true] {
+        let mut pair = Pair::new(Flavor::MariaDb);
+        assert_eq!(pair.arrive(0, small(80, 1)), Ok("new"));
+        for number in [1, 5, 6] {
+            pair.arrive(1, small(80, number)).unwrap();
+        }
+        // The relay's own filter drops it, too.
+        let filtered = vec![
+            make::mariadb_gtid(80, 0, 2, 0, None),
+            make::query(80, "other", "insert"),
+            make::xid(80),
+        ];
+        assert_eq!(pair.arrive(0, filtered), Ok("copy"));
+        if restarts {
+            pair.restart();
+        }
+        let error = pair.arrive(0, small(80, 3)).unwrap_err();
+        assert!(error.contains("0-80-3 was not delivered"), "{error}");
+        // A third server, which the relay does not follow: what both have omitted shows nothing.
+        assert_eq!(pair.arrive(1, small(90, 2)), Ok("new"));
+        let error = pair.arrive(0, small(90, 1)).unwrap_err();
+        assert!(error.contains("0-90-1 was not delivered"), "{error}");
+        assert_eq!(pair.arrive(0, small(80, 5)), Ok("copy"));
+        assert_eq!(pair.arrive(0, small(80, 6)), Ok("copy"));
+        assert_eq!(pair.arrive(0, small(80, 6)), Ok("again"));
+    }
+}
+
+/// Others write to the domain, too.
+#[test]
+fn numbers_of_other_servers_in_a_shared_domain_are_not_omitted() {
+    for restarts in [false, true] {
+        let mut pair = Pair::new(Flavor::MariaDb);
+        for (server, number) in [(80, 1), (81, 2), (80, 3), (81, 4), (80, 5)] {
+            assert_eq!(pair.arrive(1, small(server, number)), Ok("new"));
+        }
+        if restarts {
+            pair.restart();
+        }
+        for (server, number) in [(80, 1), (81, 2), (80, 3), (81, 4), (80, 5)] {
+            assert_eq!(pair.arrive(0, small(server, number)), Ok("copy"));
+        }
+    }
 }
 
 #[test]

@@ -44,6 +44,29 @@ fn what_a_source_has_sent_is_published_when_it_is_removed() {
     }
 }
 
+/// MariaDB: the only source that remains has executed a transaction of another server again, which no other path brings.
+#[test]
+fn the_source_that_remains_is_the_only_one() {
+    let dir = fast_dir();
+    let options = options(dir.path());
+    let mut thread = super::create(&options, Flavor::MariaDb);
+    let mut m0 = TestSource::new(0, Flavor::MariaDb);
+    let mut table = table();
+    let mut arrive = |thread: &mut LogThread, number| {
+        let batch = m0.deliver(&[group(Flavor::MariaDb, 90, number, "a", Shape::Small)]);
+        thread.append(&batch, &batch.transactions[0]).unwrap()
+    };
+    let is_again = |decision| matches!(decision, Decision::New(new) if new.is_again);
+    arrive(&mut thread, 1);
+    assert_eq!(arrive(&mut thread, 1), Decision::Repeated);
+    for removed in 1..SOURCES {
+        follow(&mut thread, &mut table, removed as u16, false);
+    }
+    assert!(is_again(arrive(&mut thread, 1)));
+    follow(&mut thread, &mut table, 1, true);
+    assert_eq!(arrive(&mut thread, 1), Decision::Repeated);
+}
+
 fn reading_back(number: u16) -> SourceProgress {
     SourceProgress {
         position: SourcePosition::new("bin.000001", 4),

@@ -230,6 +230,15 @@ fn transactions_before_the_log_are_not_searched() {
     assert_eq!(copies.find(0, &gtid(1, 500), &log), Ok(None));
     assert_eq!(log.reads.get(), 0);
     assert!(copies.find(0, &gtid(1, 501), &log).unwrap().is_some());
+    // Nor are those whose records were removed.
+    copies.note_removed(&Executed::MariaDb(state(1, 800)));
+    let reads = log.reads.get();
+    assert_eq!(copies.find(0, &gtid(1, 700), &log), Ok(None));
+    assert_eq!(log.reads.get(), reads);
+    // The numbers of a new history are those of other transactions.
+    copies.forget(1, &state(1, 500));
+    copies.note_removed(&Executed::MariaDb(state(1, 900)));
+    assert!(copies.find(0, &gtid(1, 700), &log).unwrap().is_some());
 }
 
 fn state(server_id: u32, seq_no: u64) -> BinlogState {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::{Channel, Channels, Limits, log_is};
+use super::{Channel, Channels, Limits, Running, log_is};
 use crate::config::{ChangedSettings, ChannelChanges, SharedFilter, SourceConfig, SourceStart};
 use crate::identity::Executed;
 use crate::position::SourcePosition;
@@ -76,6 +76,15 @@ impl Channels {
         configured
             .changes
             .sentences(&configured.sources, &self.data_dir)
+    }
+
+    /// Without GTIDs: refuses to remove a source that is still read up to its start. What was read of it counts as
+    /// delivered already, and the rest would not.
+    pub(super) fn check_removable(&self, name: &str) -> Result<(), SourceChangeError> {
+        let (Some(channel), Some(running)) = (self.find(name), self.running.as_ref()) else {
+            return Ok(());
+        };
+        check_read_back(channel, running)
     }
 
     fn check_log(&self) -> Result<(), SourceChangeError> {
@@ -178,6 +187,9 @@ impl Channels {
 
     async fn remove_all(&mut self, names: &[String]) -> Result<ChangedSources, SourceChangeError> {
         let names = self.stopped(names)?;
+        for name in &names {
+            self.check_removable(name)?;
+        }
         let mut changes = self.configured.changes.clone();
         for name in &names {
             changes.forget(name);
@@ -346,4 +358,21 @@ impl Channel {
     fn name(&self) -> String {
         self.parts.config.name.clone()
     }
+}
+
+/// As [`Channels::check_removable`].
+pub(super) fn check_read_back(
+    channel: &Channel,
+    running: &Running,
+) -> Result<(), SourceChangeError> {
+    let state = running.context.log.state();
+    let progress = state.sources.get(usize::from(channel.parts.number));
+    if !progress.is_some_and(|progress| progress.reading_back) {
+        return Ok(());
+    }
+    Err(SourceChangeError::Refused(format!(
+        "source {} is still read up to its start, and what was read counts as delivered; remove it once the relay log has \
+         begun, or stop binrelay, remove it from the configuration and start binrelay: the log is created again",
+        channel.name()
+    )))
 }

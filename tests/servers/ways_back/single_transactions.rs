@@ -1,5 +1,5 @@
 //! The ways back past a single transaction: one that the source has lost from its binlog, one that cannot be
-//! aligned, and one that is damaged in the source's binlog.
+//! aligned, one that the other master has omitted, and one that is damaged in the source's binlog.
 
 use std::os::unix::fs::FileExt;
 use std::time::Duration;
@@ -173,6 +173,61 @@ async fn unaligned_mysql_56() {
     wait_for_rows(&topology.replicas[0], m1).await;
     address.move_to(m1.port);
     let message = wait_failed(&topology, "cannot determine whether").await;
+    execute(&topology, &advised(&message));
+    assert_continues(&mut topology).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "BINRELAY_PROFILE=long"]
+async fn omitted_by_m2_mysql() {
+    omitted(Kind::MySql, Mode::MySqlAutoPosition).await;
+    omitted(Kind::MySql56, Mode::MySqlAutoPosition).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "BINRELAY_PROFILE=long"]
+async fn omitted_by_m2_mariadb() {
+    omitted(Kind::MariaDb, Mode::MariaDbSlavePos).await;
+    omitted(Kind::MariaDb, Mode::MariaDbFilePosition).await;
+}
+
+/// M2 does not replicate a table that the relay's replicas have. Its binlog is received first: MySQL logs the GTID of what
+/// it filters, MariaDB nothing.
+async fn omitted(kind: Kind, mode: Mode) {
+    let _turn = support::turn();
+    let mut options = TopologyOptions::new(mode, support::seed());
+    options.master_kind = kind;
+    options.replica_kind = kind;
+    options.replicas = 1;
+    options.master_extra = vec!["--replicate-ignore-table=test.omitted".to_owned()];
+    let mut topology = start_with(options).await;
+    let create = "SET sql_log_bin=0; CREATE TABLE test.omitted (id INT PRIMARY KEY)";
+    for server in [&topology.m1, &topology.m2, &topology.replicas[0]] {
+        server.sql(create).await;
+    }
+    let address = through_address(&mut topology).await;
+    topology.settle(60).await;
+    address.move_to(free_port());
+    let is_down = |status: &Value| status["sources"][0]["state"] == "connecting";
+    topology.relay.wait_status("m1 is down", 30, is_down).await;
+    topology.m1.sql("INSERT INTO test.omitted VALUES (1)").await;
+    insert(&topology.m1, 2).await;
+    wait_for_rows(&topology.replicas[0], &topology.m1).await;
+    address.move_to(topology.m1.port);
+    let text = match kind.is_mariadb() {
+        true => "was not delivered",
+        false => "delivered without their changes",
+    };
+    let message = wait_failed(&topology, text).await;
+    println!("{kind}, {mode}: {message}");
+    // It is not forgotten by a restart.
+    topology.relay.terminate();
+    topology.relay.restart();
+    let message = wait_failed(&topology, text).await;
+    let change = "SET sql_log_bin=0; INSERT INTO test.omitted VALUES (1)";
+    for server in [&topology.m2, &topology.replicas[0]] {
+        server.sql(change).await;
+    }
     execute(&topology, &advised(&message));
     assert_continues(&mut topology).await;
 }

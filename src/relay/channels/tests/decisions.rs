@@ -116,3 +116,29 @@ async fn position_of_a_source_that_was_removed_counts() {
     relay.until_received("m1", &source).await;
     relay.stop().await;
 }
+
+/// What was read of it counts as delivered, and the rest would not.
+#[tokio::test]
+async fn source_that_is_read_up_to_its_start_is_not_removed() {
+    let (_source, mut relay, _) = stopped().await;
+    let set = |relay: &Relay, reading_back| {
+        relay.log.state().sources[0].reading_back = reading_back;
+    };
+    set(&relay, true);
+    let remove = || SourceChange::Remove(vec!["m1".to_owned()]);
+    let refused = relay.refused(remove()).await;
+    assert!(refused.contains("still read up to its start"), "{refused}");
+    let reloaded = relay
+        .channels
+        .configure(Vec::new(), SharedFilter::default())
+        .await;
+    let Err(SourceChangeError::Refused(text)) = reloaded else {
+        panic!("{reloaded:?}");
+    };
+    assert_eq!(text, refused);
+    assert!(relay.channels.find("m1").is_some());
+    set(&relay, false);
+    relay.ask(remove()).await;
+    assert!(relay.channels.find("m1").is_none());
+    relay.stop().await;
+}
