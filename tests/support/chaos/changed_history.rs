@@ -31,7 +31,7 @@ impl Stand {
             _ => self.reset_without_gtids().await,
         };
         self.table.saw(NAME, &message);
-        self.is_attachable = self.setup.kind.is_mysql();
+        self.is_attachable = self.setup.mode == Mode::MySqlAutoPosition;
         self.relay.wait_streaming().await;
         self.calm(part).await;
     }

@@ -18,7 +18,7 @@ use crate::support::topology::{Mode, run_for};
 /// Between two looks at the status, in milliseconds.
 const WATCH_EVERY: u64 = 200;
 /// How often an attachment is tried before the replica continues to follow its master.
-const ATTACHMENTS_MAX: u32 = 10;
+const ATTACHMENTS_MAX: u32 = 5;
 
 impl Stand {
     /// Injects the faults under load, and ends them all.
@@ -129,6 +129,10 @@ impl Stand {
                 if let Some(disk) = &self.disk {
                     disk.free();
                 }
+            }
+            // What it has may not be in the log before there is space: each attempt would wait 10 seconds for that.
+            Fault::Detach if active.iter().any(|one| one.0 == Fault::FillDisk) => {
+                self.moving.sql(start_replica(self.setup.kind)).await;
             }
             Fault::Detach => self.attach_moving().await,
         }

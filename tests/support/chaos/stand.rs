@@ -46,7 +46,7 @@ pub struct Stand {
     /// Follows M1, or the relay.
     pub(super) moving: Server,
     pub(super) moving_is_direct: bool,
-    /// MariaDB: after a new history, GTIDs do not show what a replica of a master has, and the relay refuses to attach it.
+    /// After a new history, only GTID sets of MySQL show what a replica of a master has: the relay refuses to attach others.
     pub(super) is_attachable: bool,
     pub(super) loads: [Option<Load>; 2],
     /// Since the last calm point.
