@@ -433,6 +433,18 @@ impl Merge {
         }
     }
 
+    /// MariaDB: the newest delivered transaction of the same domain and server, as text.
+    fn highest_of(&self, identity: &Identity) -> String {
+        match (identity, &self.executed) {
+            (Identity::MariaDb(gtid), Executed::MariaDb(executed)) => {
+                let highest = executed.highest(gtid.domain_id, gtid.server_id);
+                let seq_no = highest.unwrap_or(gtid.seq_no);
+                MariaDbGtid { seq_no, ..*gtid }.to_string()
+            }
+            _ => identity.to_string(),
+        }
+    }
+
     /// Classifies a transaction whose GTID was delivered.
     fn classify_known(
         &mut self,
@@ -443,7 +455,9 @@ impl Merge {
     ) -> Result<Classified, MergeError> {
         let end = || SourcePosition::new(batch.source_end.file.clone(), transaction.source_offset);
         let identity = &transaction.identity;
-        let known = self.copies.classify(batch, transaction, path, ledger);
+        let known = self
+            .copies
+            .classify(batch, transaction, path, &self.executed, ledger);
         let known = known.map_err(|cause| MergeError::Unreadable { end: end(), cause })?;
         Ok(match known {
             Known::Copy => Classified::Known(Decision::Duplicate),
@@ -458,8 +472,11 @@ impl Merge {
                 });
             }
             Known::Omitted => {
-                let (gtid, end) = (identity.to_string(), end());
-                return Err(MergeError::Omitted { gtid, end });
+                return Err(MergeError::Omitted {
+                    gtid: identity.to_string(),
+                    highest: self.highest_of(identity),
+                    end: end(),
+                });
             }
             Known::Contradiction(delivered) => {
                 return Err(MergeError::Reused {

@@ -204,9 +204,15 @@ impl Copies {
         batch: &TransactionBatch,
         transaction: &Transaction,
         path: &PathProgress<'_>,
+        executed: &Executed,
         ledger: &impl DeliveredGtids,
     ) -> Result<Known, String> {
-        let delivered = self.find(batch.source, &transaction.identity, ledger)?;
+        let identity = &transaction.identity;
+        let is_noted_absent = self.is_noted_absent(identity, executed);
+        let delivered = match is_noted_absent {
+            true => None,
+            false => self.find(batch.source, identity, ledger)?,
+        };
         if let Some(delivered) = delivered {
             if !delivered.has_changes && brings_changes(batch, transaction) {
                 return Ok(Known::WithoutChanges(delivered));
@@ -224,7 +230,8 @@ impl Copies {
         if delivered.is_none()
             && !is_sent
             && brings_changes(batch, transaction)
-            && self.is_absent(&gtid, ledger)?
+            && !self.may_lack_record(&gtid)
+            && (is_noted_absent || self.is_absent(&gtid, ledger)?)
         {
             return Ok(Known::Omitted);
         }
@@ -270,15 +277,33 @@ impl Copies {
         Ok(found.map(|delivered| delivered.evidence))
     }
 
+    /// MariaDB: whether the transactions in memory are all that were delivered from this number on, and it is not one
+    /// of them. Then the indexes need not be read.
+    fn is_noted_absent(&mut self, identity: &Identity, executed: &Executed) -> bool {
+        let (Identity::MariaDb(gtid), Executed::MariaDb(executed)) = (identity, executed) else {
+            return false;
+        };
+        let Some((origin, number)) = GtidOrigin::split(identity) else {
+            return false;
+        };
+        let highest = executed.highest(gtid.domain_id, gtid.server_id);
+        let before = number.saturating_sub(1);
+        self.recent.find(&origin, number).is_none()
+            && highest.is_some_and(|highest| self.recent.has_all_after(&origin, before, highest))
+    }
+
+    /// MariaDB: whether it may have been delivered or decided on without a record.
+    fn may_lack_record(&self, gtid: &MariaDbGtid) -> bool {
+        self.before.contains(&Identity::MariaDb(*gtid))
+            || self.skipped.contains(gtid)
+            || self.renewed.contains(&gtid.server_id)
+    }
+
     /// MariaDB: whether a transaction that has no record was certainly not delivered, although a later one of its server
     /// was.
     fn is_absent(&self, gtid: &MariaDbGtid, ledger: &impl DeliveredGtids) -> Result<bool, String> {
         let identity = Identity::MariaDb(*gtid);
-        let may_lack_record = self.before.contains(&identity)
-            || self.skipped.contains(gtid)
-            || self.renewed.contains(&gtid.server_id);
-        let Some((origin, number)) = GtidOrigin::split(&identity).filter(|_| !may_lack_record)
-        else {
+        let Some((origin, number)) = GtidOrigin::split(&identity) else {
             return Ok(false);
         };
         // The records may have been removed.

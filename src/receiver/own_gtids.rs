@@ -94,8 +94,9 @@ pub(super) async fn verify_delivered_by_others(
     if unsent.is_empty() {
         return Ok(());
     }
-    // What precedes a position at which an administrator has continued the source counts as delivered.
-    let decided = Some(&progress.position).filter(|_| progress.last.is_none());
+    // Whether the changes up to the source's position were delivered was decided when it was received, or verified, or
+    // an administrator has continued the source there.
+    let decided = Some(&progress.position).filter(|position| !position.is_unknown());
     let everything = FilterConfig::default();
     let of_log = (log, set);
     let compared = match read_again(
@@ -231,7 +232,7 @@ struct Reread {
 }
 
 /// Reads the transactions `wanted`, a part of `set`, those of the relay log, once more from the source, as `filter`
-/// filters them. Those up to `decided` are not compared.
+/// filters them. Those up to `decided` may have been delivered without their changes.
 async fn read_again(
     wanted: GtidSet,
     options: &ReceiverOptions,
@@ -260,18 +261,17 @@ async fn read_again(
     {
         let sent = batch.transactions.iter();
         let sent = sent.filter(|transaction| reread.is_wanted(&transaction.identity));
-        let (mut wanted, mut is_before) = (Vec::new(), Vec::new());
-        for sent in sent.map(|transaction| Sent::new(&batch, transaction)) {
-            match decided.is_some_and(|position| !position.precedes(&sent.end)) {
-                true => is_before.push((sent, Comparison::Same)),
-                false => wanted.push(sent),
-            }
-        }
+        let mut sent: Vec<Sent> = sent
+            .map(|transaction| Sent::new(&batch, transaction))
+            .collect();
         batch.recycle();
-        is_before.into_iter().for_each(|one| reread.note(one));
-        if !wanted.is_empty() {
+        for sent in &mut sent {
+            let is_decided = decided.is_some_and(|position| !position.precedes(&sent.end));
+            sent.brings_changes &= !is_decided;
+        }
+        if !sent.is_empty() {
             let compared;
-            (recorded, compared) = recorded.compare(wanted).await?;
+            (recorded, compared) = recorded.compare(sent).await?;
             compared.into_iter().for_each(|one| reread.note(one));
         }
     }

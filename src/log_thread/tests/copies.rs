@@ -171,6 +171,72 @@ fn changes_of_a_mysql_transaction_that_was_delivered_without_them_are_refused() 
     }
 }
 
+/// A peer that logs rows logs nothing of a statement that changes no row, or only temporary tables.
+#[test]
+fn statements_that_may_have_changed_nothing_are_copies_of_nothing() {
+    let query = |text: &str| make::query(80, "test", text);
+    let temporary = |text: &str| {
+        let mut event = query(text);
+        event[17] |= event::FLAG_THREAD_SPECIFIC as u8;
+        event::write_checksum(&mut event).unwrap();
+        event
+    };
+    let (begin, commit) = (|| query("BEGIN"), || query("COMMIT"));
+    let uncertain = [
+        vec![begin(), query("DELETE FROM t WHERE expires < 1"), commit()],
+        vec![temporary("CREATE TEMPORARY TABLE t (a INT)")],
+        vec![
+            begin(),
+            temporary("INSERT INTO t VALUES (1)"),
+            make::xid(80),
+        ],
+    ];
+    let certain = [
+        vec![begin(), query("DELETE FROM t WHERE a < 1"), make::xid(80)],
+        vec![query("ALTER TABLE t ADD b INT")],
+    ];
+    let time = 1_700_000_000_000_007;
+    let mut pair = Pair::new(Flavor::MySql);
+    for number in 1..=4 {
+        assert_eq!(
+            pair.arrive(1, mysql(80, number, time, empty(80))),
+            Ok("new")
+        );
+    }
+    for (number, events) in (1..).zip(uncertain.clone()) {
+        assert_eq!(pair.arrive(0, mysql(80, number, time, events)), Ok("copy"));
+    }
+    for events in certain.clone() {
+        let error = pair.arrive(0, mysql(80, 4, time, events)).unwrap_err();
+        assert!(error.contains("without its changes"), "{error}");
+    }
+
+    let of_mariadb = |number, mut events: Vec<Vec<u8>>| {
+        let standalone = u8::from(events.len() == 1);
+        events.retain(|event| *event != begin());
+        events.insert(0, make::mariadb_gtid(80, 0, number, standalone, None));
+        events
+    };
+    for restarts in [false, true] {
+        let mut pair = Pair::new(Flavor::MariaDb);
+        assert_eq!(pair.arrive(0, small(80, 1)), Ok("new"));
+        assert_eq!(pair.arrive(1, small(80, 9)), Ok("new"));
+        if restarts {
+            pair.restart();
+        }
+        for (number, events) in (2..).zip(uncertain.clone()) {
+            assert_eq!(pair.arrive(0, of_mariadb(number, events)), Ok("copy"));
+        }
+        for events in certain.clone() {
+            let error = pair.arrive(0, of_mariadb(8, events)).unwrap_err();
+            assert!(
+                error.contains("although 0-80-9 of the same server was"),
+                "{error}"
+            );
+        }
+    }
+}
+
 /// MariaDB logs nothing of a transaction that a peer filters or skips.
 #[test]
 fn mariadb_transaction_that_a_peer_has_omitted_is_refused() {
