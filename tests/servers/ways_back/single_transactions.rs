@@ -210,7 +210,10 @@ async fn omitted(kind: Kind, mode: Mode) {
     address.move_to(free_port());
     let is_down = |status: &Value| status["sources"][0]["state"] == "connecting";
     topology.relay.wait_status("m1 is down", 30, is_down).await;
-    topology.m1.sql("INSERT INTO test.omitted VALUES (1)").await;
+    topology
+        .m1
+        .sql("USE test; INSERT INTO omitted VALUES (1)")
+        .await;
     insert(&topology.m1, 2).await;
     wait_for_rows(&topology.replicas[0], &topology.m1).await;
     address.move_to(topology.m1.port);
