@@ -80,7 +80,10 @@ async fn incident(kind: Kind, mode: Mode) {
     );
     let after = after_incident(&topology.m1).await;
     execute(&topology, &format!("binrelay continue m1 --at {after}"));
-    topology.relay.wait_streaming().await;
+    let incident = before.split(':').next().expect("a file");
+    let is_past = |status: &Value| status["sources"][0]["file"] != incident;
+    let what = "m1 is past the incident";
+    topology.relay.wait_status(what, 30, is_past).await;
     // MariaDB by GTID sends the event again.
     topology.relay.kill9();
     topology.relay.restart();
