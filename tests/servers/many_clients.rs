@@ -24,7 +24,7 @@ async fn memory_of_each_client_is_bounded() {
     let set = clients.largest_set().await;
     println!("{set:?}");
     // The packet, the set, and the buffers of a connection and a dump.
-    assert!(set.peak_kib <= 2 * set.set_kib + 1024, "{set:?}");
+    assert!(set.peak_kib <= 2 * set.set_kib + 4096, "{set:?}");
     // The log does not have these transactions yet: the set may still be needed.
     assert!(set.at_end_kib <= set.set_kib * 5 / 4, "{set:?}");
     assert!(set.after_kib <= set.set_kib / 2, "{set:?}");
