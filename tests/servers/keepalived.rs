@@ -29,6 +29,9 @@ use crate::support::{Deadline, SeedNote, seed};
 const PART: u64 = 20;
 /// Between two transactions of a client: the replica must not lag, however slow the machine is.
 const PAUSE: Duration = Duration::from_millis(80);
+/// A relay whose host was not connected gets the address back once its sources' connections have resumed: with the pauses of
+/// TCP after ten seconds.
+const RETURN_DELAY_SECS: u64 = 20;
 /// For a move of the address, and what follows from it.
 const LIMIT_SECS: u64 = 120;
 
@@ -270,7 +273,7 @@ impl Keepalived {
             "global_defs {{\n script_user root\n enable_script_security\n}}\n\
              vrrp_script relay {{\n script \"{check}\"\n interval 1\n timeout 3\n fall 2\n rise 2\n}}\n\
              vrrp_instance relay {{\n state BACKUP\n interface eth0\n virtual_router_id 51\n priority {priority}\n \
-             advert_int 1\n virtual_ipaddress {{\n  {address}/24\n }}\n track_script {{\n  relay\n }}\n}}\n"
+             advert_int 1\n preempt_delay {RETURN_DELAY_SECS}\n virtual_ipaddress {{\n  {address}/24\n }}\n track_script {{\n  relay\n }}\n}}\n"
         );
         std::fs::write(file("conf"), text).expect("written");
         let mut program = trade("administration", "keepalived");
