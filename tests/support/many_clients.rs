@@ -164,7 +164,7 @@ impl ManyClients {
         client
             .prepare_dump(999, Some(&uuid_of(999)))
             .expect("a replica");
-        client.dump_gtid_set(999, &set);
+        client.dump_gtid_set(999, 0, &set);
         client.set_read_timeout(Duration::from_secs(2));
         loop {
             match client.next_event() {

@@ -309,18 +309,19 @@ impl RawClient {
 
     /// COM_BINLOG_DUMP_GTID with an empty set.
     pub fn dump_empty_gtid_set(&mut self, server_id: u32) {
-        self.dump_gtid_set(server_id, &0_u64.to_le_bytes());
+        self.dump_gtid_set(server_id, 0, &0_u64.to_le_bytes());
     }
 
     /// COM_BINLOG_DUMP_GTID with an encoded set.
-    pub fn dump_gtid_set(&mut self, server_id: u32, set: &[u8]) {
+    pub fn dump_gtid_set(&mut self, server_id: u32, flags: u16, set: &[u8]) {
+        const THROUGH_GTID: u16 = 4;
         let mut payload = vec![0x1e];
-        payload.extend_from_slice(&4_u16.to_le_bytes());
+        payload.extend_from_slice(&(flags | THROUGH_GTID).to_le_bytes());
         payload.extend_from_slice(&server_id.to_le_bytes());
         payload.extend_from_slice(&0_u32.to_le_bytes());
         payload.extend_from_slice(&4_u64.to_le_bytes());
-        let length = u32::try_from(set.len()).expect("a set in one packet");
-        payload.extend_from_slice(&length.to_le_bytes());
+        let len = u32::try_from(set.len()).expect("a set below 4 GiB");
+        payload.extend_from_slice(&len.to_le_bytes());
         payload.extend_from_slice(set);
         self.command(&payload);
     }

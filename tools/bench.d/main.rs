@@ -15,11 +15,13 @@
 #[path = "../../tests/support/mod.rs"]
 mod support;
 
+mod at_size;
 mod floor;
 mod latency;
 mod measure;
 mod pair;
 mod report;
+mod serving;
 mod source;
 mod wire;
 mod wire_speed;
@@ -113,6 +115,17 @@ pub struct Options {
     /// space]
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
+    /// Instead of everything else: how long the start and look-ups take with a log of so many files of 1 GiB, which is
+    /// generated, and takes a twentieth of that on the disk of DIR, /tmp by default
+    #[arg(long, value_name = "GIB")]
+    at_size: Option<u64>,
+    /// Transactions in each of these files, each with the record of a copy
+    #[arg(long, value_name = "N", default_value_t = 200_000)]
+    transactions_per_file: u64,
+    /// Instead of everything else: how fast 1, 16 and 100 replicas that discard everything are served a log of so many MiB
+    /// of small transactions, which is generated, beside the same bytes from a file to as many sockets
+    #[arg(long, value_name = "MIB")]
+    serve_mb: Option<u64>,
     /// Leave out what is measured against the real servers
     #[arg(long)]
     wire_only: bool,
@@ -151,9 +164,20 @@ async fn main() -> ExitCode {
 }
 
 async fn run(options: &Options) {
+    let mut report = Report::new(options.json);
+    if options.at_size.is_some() || options.serve_mb.is_some() {
+        for &kind in &options.servers {
+            if let Some(gib) = options.at_size {
+                at_size::measure(kind, gib.max(1), options, &mut report);
+            }
+            if let Some(mib) = options.serve_mb {
+                serving::measure(kind, mib.max(1), options, &mut report);
+            }
+        }
+        return report.finish();
+    }
     let _one_at_a_time = support::exclusive();
     servers::get(&options.servers);
-    let mut report = Report::new(options.json);
     let transactions =
         (options.transactions > 0).then_some(DataSet::Transactions(options.transactions));
     let large = (options.large_mb > 0).then_some(DataSet::LargeRows(options.large_mb));

@@ -4,7 +4,9 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
+use crate::at_size::Figure;
 use crate::latency::Latencies;
+use crate::serving::Served;
 use crate::source::Measured;
 use crate::support::servers::Kind;
 
@@ -36,7 +38,7 @@ pub struct Floor {
     pub serving: Vec<f64>,
 }
 
-const RELAYS: [&str; 2] = ["binrelay", "the other build"];
+pub const RELAYS: [&str; 2] = ["binrelay", "the other build"];
 
 impl Figures {
     pub fn new(case: &'static str, reference_name: &'static str, relays: usize) -> Figures {
@@ -97,7 +99,7 @@ impl fmt::Display for Figures {
 }
 
 /// The middle one; of an even number the lower of the two in the middle.
-fn median(seconds: &[f64]) -> f64 {
+pub fn median(seconds: &[f64]) -> f64 {
     let mut sorted = seconds.to_vec();
     sorted.sort_by(f64::total_cmp);
     sorted[(sorted.len() - 1) / 2]
@@ -248,12 +250,82 @@ impl Report {
         }));
     }
 
+    /// What was measured with a large log.
+    pub fn add_at_size(
+        &mut self,
+        (kind, relay): (Kind, &str),
+        gib: u64,
+        transactions: u64,
+        figures: &[Figure],
+    ) {
+        if !self.is_json {
+            println!(
+                "\n{relay}, {kind}, {gib} GiB of log, {transactions} transactions: the first time, and then"
+            );
+        }
+        for figure in figures {
+            let worst = figure.later.iter().copied().fold(0.0, f64::max);
+            if !self.is_json {
+                println!(
+                    "  {:<48} {:>10.2} {:>10.2} {} (at most {worst:.2})",
+                    figure.what,
+                    figure.first,
+                    figure.median(),
+                    figure.unit
+                );
+            }
+            self.cases.push(json!({
+                "server": kind.name(),
+                "case": "at size",
+                "relay": relay,
+                "gib": gib,
+                "transactions": transactions,
+                "what": figure.what,
+                "unit": figure.unit,
+                "first": figure.first,
+                "later": figure.later,
+            }));
+        }
+    }
+
+    /// How fast replicas are served.
+    pub fn add_served(&mut self, kind: Kind, all: &[Served]) {
+        for served in all {
+            let replicas = served.replicas;
+            let gb = served.bytes as f64 * f64::from(replicas) / 1e9;
+            let (floor, relay) = (median(&served.floor), median(&served.relay));
+            let cpu = median(&served.cpu_seconds);
+            self.ratios.push(format!(
+                "{:<14} {replicas:>3} replicas from files: {:.2} of the speed of the floor ({:.0} and {:.0} MB/s), {:.2} s of \
+                 processor time a GB, {} KiB a replica",
+                kind.name(),
+                floor / relay,
+                gb * 1e3 / relay,
+                gb * 1e3 / floor,
+                cpu / gb,
+                served.added_kib / u64::from(replicas)
+            ));
+            self.cases.push(json!({
+                "server": kind.name(),
+                "case": "serve",
+                "replicas": replicas,
+                "bytes": served.bytes,
+                "reference_seconds": served.floor,
+                "seconds": served.relay,
+                "cpu_seconds": served.cpu_seconds,
+                "added_kib": served.added_kib,
+            }));
+        }
+    }
+
     pub fn finish(self) {
         if self.is_json {
             println!("{:#}", json!({ "cases": self.cases }));
             return;
         }
-        println!("\nSpeed of binrelay (1.00: as fast)");
+        if !self.ratios.is_empty() {
+            println!("\nSpeed of binrelay (1.00: as fast)");
+        }
         for ratio in self.ratios {
             println!("  {ratio}");
         }

@@ -231,7 +231,7 @@ fn sets(port: u16, server_id: u32, set: &[u8]) {
     client
         .prepare_dump(server_id, Some(&uuid))
         .expect("a replica");
-    client.dump_gtid_set(server_id, set);
+    client.dump_gtid_set(server_id, 0, set);
     for _ in 0..3 {
         client.next_event();
     }
