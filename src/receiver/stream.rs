@@ -360,6 +360,9 @@ impl Stream<'_> {
         let offset_after = self.position.after(header);
         if header.event_type == EventType::INCIDENT && self.was_decided(offset_after) {
             self.position.pass(offset_after);
+            if let Some(assembler) = &mut self.assembler {
+                assembler.pass_to(offset_after);
+            }
             return Ok(false);
         }
         let assembled = match &mut self.assembler {

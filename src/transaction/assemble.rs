@@ -138,6 +138,12 @@ impl Assembler {
         }
     }
 
+    /// As [`Assembler::move_to`]; the next batch is due even if it is empty.
+    pub fn pass_to(&mut self, position: u64) {
+        self.move_to(position);
+        self.moved = true;
+    }
+
     /// Says whether the transactions that follow are before their source's start. The previous
     /// batch must have been taken; the next one is due even if it is empty.
     pub fn set_before_start(&mut self, before_start: bool) {

@@ -60,10 +60,15 @@ async fn incident(kind: Kind, mode: Mode) {
         assert!(!deadline.passed(), "M2 still applies");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+    let after = after_incident(&topology.m1).await;
+    let (file, end) = after.split_once(':').expect("a position");
     let skip = match mode {
-        Mode::MariaDbSlavePos => "STOP SLAVE; CHANGE MASTER TO MASTER_USE_GTID=slave_pos",
-        Mode::MySqlAutoPosition => "STOP SLAVE; CHANGE MASTER TO MASTER_AUTO_POSITION=1",
-        _ => "SET GLOBAL sql_slave_skip_counter=1",
+        // By GTID, M1 sends it again.
+        Mode::MariaDbSlavePos => format!(
+            "STOP SLAVE; CHANGE MASTER TO MASTER_USE_GTID=no, MASTER_LOG_FILE='{file}', MASTER_LOG_POS={end}"
+        ),
+        Mode::MySqlAutoPosition => "STOP SLAVE; CHANGE MASTER TO MASTER_AUTO_POSITION=1".to_owned(),
+        _ => "SET GLOBAL sql_slave_skip_counter=1".to_owned(),
     };
     topology.m2.sql(&format!("{skip}; START SLAVE")).await;
     let refused = refusal(&topology, "binrelay continue m1");
@@ -78,10 +83,12 @@ async fn incident(kind: Kind, mode: Mode) {
         refused.contains("is not after the Incident event"),
         "{refused}"
     );
-    let after = after_incident(&topology.m1).await;
     execute(&topology, &format!("binrelay continue m1 --at {after}"));
-    let incident = before.split(':').next().expect("a file");
-    let is_past = |status: &Value| status["sources"][0]["file"] != incident;
+    let end: u64 = end.parse().expect("an offset");
+    let is_past = |status: &Value| {
+        let m1 = &status["sources"][0];
+        m1["file"] != file || m1["position"].as_u64() >= Some(end)
+    };
     let what = "m1 is past the incident";
     topology.relay.wait_status(what, 30, is_past).await;
     // MariaDB by GTID sends the event again.
