@@ -6,10 +6,10 @@
 //!                                                      ├─ Follow ──▶ log thread
 //!                                                      └─ the list for status, SHOW REPLICA STATUS, conflicts, …
 //! ```
-//! One task owns the list, so changes happen one after the other: a change is first made durable in `channels.toml`,
-//! then carried out. Sources are followed as the configuration says, with the changes of `channels.toml`: whatever the
-//! reason of a change, [`Channels::reconcile`] compares the sources that are wanted with those that there are. Before
-//! the relay log has begun, the list is made again instead, and the first start is repeated with it.
+//! One task owns the list, so changes happen one after the other: a change is first made durable in `channels.toml`, then
+//! carried out. Sources are followed as the configuration says, with the changes of `channels.toml`:
+//! [`Channels::reconcile`] compares the sources that are wanted with those that there are. Before the relay log has
+//! begun, the list is made again instead, and the first start is repeated with it.
 
 mod apply;
 mod requests;
@@ -40,8 +40,7 @@ use crate::status::{Parts, SourceParts};
 /// Time limits.
 #[derive(Debug, Clone, Copy)]
 struct Limits {
-    /// For a receiver or the log thread to carry out a change. A source that waits for a full disk, or an
-    /// administrator's decision that is being carried out, may take longer.
+    /// For a receiver or the log thread to carry out a change. A source that waits for a full disk may take longer.
     step: Duration,
     /// For finding a new position in a source's binlog.
     position: Duration,

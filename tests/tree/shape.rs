@@ -43,6 +43,22 @@ fn files_fit_in_500_lines() {
 }
 
 #[test]
+fn no_file_has_the_marks_of_a_merge_conflict() {
+    let mut findings = Vec::new();
+    for (path, text) in text_files() {
+        for (number, line) in text.lines().enumerate() {
+            if ["<<<<<<< ", ">>>>>>> "]
+                .iter()
+                .any(|mark| line.starts_with(mark))
+            {
+                findings.push(format!("{}:{}", path.display(), number + 1));
+            }
+        }
+    }
+    assert_none("marks of a merge conflict", &findings);
+}
+
+#[test]
 fn names_say_what_is_inside() {
     let mut findings = Vec::new();
     for path in ["src", "tests", "tools"].map(files_below).concat() {
