@@ -80,10 +80,10 @@ pub enum MergeError {
     #[error(
         "{gtid} was not delivered, although {highest} of the same server was: the source that delivered it has filtered or \
          skipped this one, or what it sent began later. Replicas lack its changes, and would execute them after later ones \
-         now. If they need them, execute those of the transaction that ends at {end} on each replica (SET \
-         sql_log_bin=0), and run binrelay continue SOURCE --at {end}. If more are missing up to {highest}, execute all of \
-         them first, and continue at the end of the last one. After a first start, begin again with an empty data_dir, and \
-         add the other source once this one has caught up"
+         now. If they need them, execute those of the transaction that ends at {end} on each replica (SET sql_log_bin=0; \
+         if more are missing up to {highest}, execute all of them first, and continue at the end of the last one), and run \
+         binrelay continue SOURCE --at {end}; after a first start, begin again with an empty data_dir, and add the other \
+         source once this one has caught up"
     )]
     Omitted {
         /// The GTID.
