@@ -65,24 +65,7 @@ impl Rules {
 
     /// Asked for every event.
     pub(super) fn passes_all(&self) -> bool {
-        let RuleLists {
-            do_db,
-            ignore_db,
-            do_table,
-            ignore_table,
-            wild_do_table,
-            wild_ignore_table,
-            rewrite_db,
-        } = &self.lists;
-        let names = [
-            do_db,
-            ignore_db,
-            do_table,
-            ignore_table,
-            wild_do_table,
-            wild_ignore_table,
-        ];
-        rewrite_db.is_empty() && names.iter().all(|list| list.is_empty())
+        !self.has_database_rules() && !self.has_table_rules() && self.lists.rewrite_db.is_empty()
     }
 
     pub(super) fn has_database_rules(&self) -> bool {

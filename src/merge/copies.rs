@@ -208,10 +208,11 @@ impl Copies {
         ledger: &impl DeliveredGtids,
     ) -> Result<Known, String> {
         let identity = &transaction.identity;
-        let is_noted_absent = self.is_noted_absent(identity, executed);
-        let delivered = match is_noted_absent {
-            true => None,
-            false => self.find(batch.source, identity, ledger)?,
+        let noted = self.noted(identity);
+        let is_noted_absent = noted.is_none() && self.has_all_noted(identity, executed);
+        let delivered = match noted {
+            None if !is_noted_absent => self.find_recorded(batch.source, identity, ledger)?,
+            noted => noted,
         };
         if let Some(delivered) = delivered {
             if !delivered.has_changes && brings_changes(batch, transaction) {
@@ -261,12 +262,28 @@ impl Copies {
         identity: &Identity,
         ledger: &impl DeliveredGtids,
     ) -> Result<Option<CopyEvidence>, String> {
+        match self.noted(identity) {
+            None => self.find_recorded(path, identity, ledger),
+            noted => Ok(noted),
+        }
+    }
+
+    /// As [`Copies::find`], in memory only.
+    fn noted(&mut self, identity: &Identity) -> Option<CopyEvidence> {
+        let (origin, number) = GtidOrigin::split(identity)?;
+        self.recent.find(&origin, number)
+    }
+
+    /// As [`Copies::find`], in the indexes only.
+    fn find_recorded(
+        &mut self,
+        path: u16,
+        identity: &Identity,
+        ledger: &impl DeliveredGtids,
+    ) -> Result<Option<CopyEvidence>, String> {
         let Some((origin, number)) = GtidOrigin::split(identity) else {
             return Ok(None);
         };
-        if let Some(evidence) = self.recent.find(&origin, number) {
-            return Ok(Some(evidence));
-        }
         if self.before.contains(identity) {
             return Ok(None);
         }
@@ -277,9 +294,9 @@ impl Copies {
         Ok(found.map(|delivered| delivered.evidence))
     }
 
-    /// MariaDB: whether the transactions in memory are all that were delivered from this number on, and it is not one
-    /// of them. Then the indexes need not be read.
-    fn is_noted_absent(&mut self, identity: &Identity, executed: &Executed) -> bool {
+    /// MariaDB: whether the transactions in memory are all that were delivered from this number on. Then the indexes need
+    /// not be read.
+    fn has_all_noted(&self, identity: &Identity, executed: &Executed) -> bool {
         let (Identity::MariaDb(gtid), Executed::MariaDb(executed)) = (identity, executed) else {
             return false;
         };
@@ -288,8 +305,7 @@ impl Copies {
         };
         let highest = executed.highest(gtid.domain_id, gtid.server_id);
         let before = number.saturating_sub(1);
-        self.recent.find(&origin, number).is_none()
-            && highest.is_some_and(|highest| self.recent.has_all_after(&origin, before, highest))
+        highest.is_some_and(|highest| self.recent.has_all_after(&origin, before, highest))
     }
 
     /// MariaDB: whether it may have been delivered or decided on without a record.
