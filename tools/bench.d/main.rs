@@ -15,10 +15,10 @@
 #[path = "../../tests/support/mod.rs"]
 mod support;
 
-mod conflicts;
 mod floor;
 mod latency;
 mod measure;
+mod pair;
 mod report;
 mod source;
 mod wire;
@@ -95,6 +95,13 @@ pub struct Options {
     /// Also measure what the detection of conflicts costs: two masters, half of the transactions on each
     #[arg(long)]
     conflicts: bool,
+    /// Also measure what it costs that everything comes twice: two masters that replicate from each other, half of the
+    /// transactions on each, beside one of them alone
+    #[arg(long)]
+    twice: bool,
+    /// Leave out what is measured with one source
+    #[arg(long)]
+    pair_only: bool,
     /// Also measure against a source at wire speed: the source's binlog, sent from memory, beside the floor, a program
     /// that only writes the same bytes from a socket into a file with the same syncs
     #[arg(long)]
@@ -151,7 +158,8 @@ async fn run(options: &Options) {
         (options.transactions > 0).then_some(DataSet::Transactions(options.transactions));
     let large = (options.large_mb > 0).then_some(DataSet::LargeRows(options.large_mb));
     for &kind in &options.servers {
-        for data_set in [transactions, large].into_iter().flatten() {
+        let data_sets = [transactions, large].into_iter().flatten();
+        for data_set in data_sets.filter(|_| !options.pair_only) {
             report.note(&format!("{kind}: loading {data_set}"));
             let mut source = Source::load(kind, data_set).await;
             if !options.wire_only {
@@ -175,7 +183,10 @@ async fn run(options: &Options) {
             }
         }
         if options.conflicts && options.transactions > 0 {
-            conflicts::measure(kind, options, &mut report).await;
+            pair::measure_conflicts(kind, options, &mut report).await;
+        }
+        if options.twice && options.transactions > 0 {
+            pair::measure_twice(kind, options, &mut report).await;
         }
     }
     let commits = options.commits > 0 && !options.wire_only;

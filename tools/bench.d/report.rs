@@ -10,11 +10,13 @@ use crate::support::servers::Kind;
 
 /// What was measured in one case: seconds, a number for each round.
 pub struct Figures {
-    /// `intake`, `serving` or `conflicts`.
+    /// `intake`, `serving`, `wire`, `conflicts`, `twice` or `no detect`.
     pub case: &'static str,
     /// The program that the relay is compared with.
     pub reference_name: &'static str,
     pub reference: Vec<f64>,
+    /// Processor time of the reference, if it is a relay, too.
+    pub reference_cpu: Vec<f64>,
     /// The relay that is measured and, if there is one, the other build.
     pub relays: Vec<Vec<f64>>,
     /// Processor time of each relay, in seconds, a number for each round.
@@ -42,10 +44,24 @@ impl Figures {
             case,
             reference_name,
             reference: Vec::new(),
+            reference_cpu: Vec::new(),
             relays: vec![Vec::new(); relays],
             cpu_seconds: vec![Vec::new(); relays],
             peak_kib: vec![0; relays],
         }
+    }
+
+    /// Adds a round of the reference, which is a relay.
+    pub fn add_reference(&mut self, seconds: f64, cpu: f64) {
+        self.reference.push(seconds);
+        self.reference_cpu.push(cpu);
+    }
+
+    /// Adds a round of the relay `index`.
+    pub fn add_relay(&mut self, index: usize, seconds: f64, cpu: f64, peak_kib: u64) {
+        self.relays[index].push(seconds);
+        self.cpu_seconds[index].push(cpu);
+        self.peak_kib[index] = self.peak_kib[index].max(peak_kib);
     }
 
     /// Names and seconds, the reference first.
@@ -144,7 +160,10 @@ impl Report {
                 }
             }
             if !self.is_json {
-                for (name, cpu) in RELAYS.iter().zip(&figures.cpu_seconds) {
+                let reference = (&figures.reference_name, &figures.reference_cpu);
+                let relays = RELAYS.iter().zip(&figures.cpu_seconds);
+                let all = [reference].into_iter().chain(relays);
+                for (name, cpu) in all.filter(|(_, cpu)| !cpu.is_empty()) {
                     println!(
                         "  {case:<9} {name:<22} {:>8.3} s of processor time",
                         median(cpu)
@@ -172,6 +191,7 @@ impl Report {
                 "reference_seconds": figures.reference,
                 "seconds": figures.relays[0],
                 "other_seconds": figures.relays.get(1),
+                "reference_cpu_seconds": figures.reference_cpu,
                 "cpu_seconds": figures.cpu_seconds.first(),
                 "other_cpu_seconds": figures.cpu_seconds.get(1),
                 "peak_mb": peak_mb,

@@ -2,14 +2,21 @@
 
 use std::fmt;
 use std::io::Read;
+use std::time::Duration;
 
 use mysql_async::Row;
 use mysql_async::prelude::Queryable;
 
+use crate::support::Deadline;
+use crate::support::replication::{dual_masters, settle, wait_for_table};
 use crate::support::servers::{Kind, Server, ServerOptions};
+use crate::support::topology::Mode;
 
 /// Clients that load single-row transactions at the same time, so that commits form groups.
 const CLIENTS: u64 = 4;
+/// Whether the procedure that writes them is there.
+const PROCEDURES: &str =
+    "SELECT COUNT(*) FROM information_schema.routines WHERE routine_schema = 'test'";
 
 /// What a source's binlog holds.
 #[derive(Clone, Copy)]
@@ -63,24 +70,49 @@ impl Source {
 
     /// Of master 1 or 2, which writes rows of its own.
     pub async fn load_master(kind: Kind, data_set: DataSet, number: u32) -> Source {
-        let options = ServerOptions::new(if number == 1 { 86 } else { 18 })
-            .extra("--auto-increment-increment=2")
-            .extra(format!("--auto-increment-offset={number}"));
-        Source::load_with(data_set, kind, options).await
+        Source::load_with(data_set, kind, master_options(number)).await
     }
 
-    async fn load_with(data_set: DataSet, kind: Kind, mut options: ServerOptions) -> Source {
-        options.binlog_format = Some("ROW");
-        options.gtid = kind == Kind::MySql;
-        let server = Server::start(kind, options).await;
-        // How durable the source is while it is loaded does not matter.
-        server
-            .sql("SET GLOBAL sync_binlog=0; SET GLOBAL innodb_flush_log_at_trx_commit=0; CREATE DATABASE test")
-            .await;
+    /// Two masters that replicate from each other, with so many single-row transactions on each: all of them are in both
+    /// binlogs.
+    pub async fn load_pair(kind: Kind, count: u64) -> [Source; 2] {
+        let first = start(kind, master_options(1)).await;
+        let second = start(kind, master_options(2)).await;
+        let mode = match kind.is_mariadb() {
+            true => Mode::MariaDbFilePosition,
+            false => Mode::MySqlAutoPosition,
+        };
+        dual_masters(&first, &second, &mode.start_at("mysql-bin")).await;
+        create_small(&first).await;
+        wait_for_table(&second, "test", "t").await;
+        let deadline = Deadline::after_secs(30);
+        while second.value(PROCEDURES).await.as_deref() != Some("1") {
+            assert!(!deadline.passed(), "{second} does not replicate");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        tokio::join!(fill(&first, count), fill(&second, count));
+        settle(&[&first, &second], &[&first, &second], 600).await;
+        let data_set = DataSet::Transactions(count);
+        [
+            Source::loaded(data_set, first).await,
+            Source::loaded(data_set, second).await,
+        ]
+    }
+
+    async fn load_with(data_set: DataSet, kind: Kind, options: ServerOptions) -> Source {
+        let server = start(kind, options).await;
         match data_set {
-            DataSet::Transactions(count) => load_transactions(&server, count).await,
+            DataSet::Transactions(count) => {
+                create_small(&server).await;
+                fill(&server, count).await;
+            }
             DataSet::LargeRows(count) => load_large(&server, count).await,
         }
+        Source::loaded(data_set, server).await
+    }
+
+    async fn loaded(data_set: DataSet, server: Server) -> Source {
+        let kind = server.kind;
         let files: Vec<(String, u64)> = server
             .rows::<Row>("SHOW BINARY LOGS")
             .await
@@ -129,11 +161,28 @@ impl Source {
     }
 }
 
-async fn load_transactions(server: &Server, count: u64) {
+fn master_options(number: u32) -> ServerOptions {
+    ServerOptions::new(if number == 1 { 86 } else { 18 })
+        .extra("--auto-increment-increment=2")
+        .extra(format!("--auto-increment-offset={number}"))
+}
+
+async fn start(kind: Kind, mut options: ServerOptions) -> Server {
+    options.binlog_format = Some("ROW");
+    options.gtid = kind == Kind::MySql;
+    let server = Server::start(kind, options).await;
+    // How durable the source is while it is loaded does not matter.
     server
-        .sql("CREATE TABLE test.t (id INT AUTO_INCREMENT PRIMARY KEY, a INT, note VARCHAR(60))")
+        .sql("SET GLOBAL sync_binlog=0; SET GLOBAL innodb_flush_log_at_trx_commit=0")
         .await;
-    // A procedure with autocommit: each statement is a transaction, and no client is in the way.
+    server
+}
+
+/// A procedure with autocommit: each statement is a transaction, and no client is in the way.
+async fn create_small(server: &Server) {
+    server
+        .sql("CREATE DATABASE test; CREATE TABLE test.t (id INT AUTO_INCREMENT PRIMARY KEY, a INT, note VARCHAR(60))")
+        .await;
     server
         .sql(
             "CREATE PROCEDURE test.fill(n INT) BEGIN DECLARE i INT DEFAULT 0; WHILE i < n DO \
@@ -141,6 +190,9 @@ async fn load_transactions(server: &Server, count: u64) {
              SET i = i + 1; END WHILE; END",
         )
         .await;
+}
+
+async fn fill(server: &Server, count: u64) {
     let mut loading = tokio::task::JoinSet::new();
     for client in 0..CLIENTS {
         let mut conn = server.connect().await;
@@ -157,7 +209,7 @@ async fn load_transactions(server: &Server, count: u64) {
 
 async fn load_large(server: &Server, count: u64) {
     server
-        .sql("CREATE TABLE test.big (id INT AUTO_INCREMENT PRIMARY KEY, data LONGBLOB)")
+        .sql("CREATE DATABASE test; CREATE TABLE test.big (id INT AUTO_INCREMENT PRIMARY KEY, data LONGBLOB)")
         .await;
     let mut conn = server.connect().await;
     for row in 0..count {
