@@ -1,42 +1,43 @@
 //! Sources that are removed from the configuration, added again later, added for the first time, or listed in
 //! another order: a position belongs to a source's name, so each continues where it was.
 
+use crate::support;
 use crate::support::relay::SourceOptions;
 use crate::support::replication::{assert_healthy, retry_each_second, settle};
 use crate::support::servers::{Kind, Server, ServerOptions};
 use crate::support::tables::assert_same_tables;
 use crate::support::topology::{Mode, Topology, TopologyOptions};
-use crate::support::{self, Profile};
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "BINRELAY_PROFILE=long"]
 async fn mariadb_by_file_and_position() {
-    check(Kind::MariaDb, Mode::MariaDbFilePosition, false).await;
+    check(Kind::MariaDb, Mode::MariaDbFilePosition).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "BINRELAY_PROFILE=long"]
 async fn mariadb_by_slave_pos() {
-    check(Kind::MariaDb, Mode::MariaDbSlavePos, false).await;
+    check(Kind::MariaDb, Mode::MariaDbSlavePos).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "BINRELAY_PROFILE=long"]
 async fn mysql_by_auto_position() {
-    check(Kind::MySql, Mode::MySqlAutoPosition, false).await;
+    check(Kind::MySql, Mode::MySqlAutoPosition).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn mysql_without_gtids() {
-    check(Kind::MySql, Mode::MySqlNoGtids, true).await;
+    check(Kind::MySql, Mode::MySqlNoGtids).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "BINRELAY_PROFILE=long"]
 async fn mysql_56_without_gtids() {
-    check(Kind::MySql56, Mode::MySqlNoGtids, false).await;
+    check(Kind::MySql56, Mode::MySqlNoGtids).await;
 }
 
-async fn check(kind: Kind, mode: Mode, in_gate: bool) {
-    if !in_gate && support::profile() == Profile::Gate {
-        return;
-    }
+async fn check(kind: Kind, mode: Mode) {
     let _turn = support::turn();
     let mut options = TopologyOptions::new(mode, support::seed());
     options.master_kind = kind;

@@ -31,63 +31,65 @@ use crate::support::topology::{Mode, Topology, TopologyOptions, gtid_executed, r
 use crate::support::{SeedNote, seeds};
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "BINRELAY_PROFILE=long"]
 async fn mysql_97_without_gtids() {
-    repeat(Kind::MySql, Mode::MySqlNoGtids, 0).await;
+    repeat(Kind::MySql, Mode::MySqlNoGtids).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "BINRELAY_PROFILE=long"]
 async fn mysql_97_with_gtids() {
-    repeat(Kind::MySql, Mode::MySqlAutoPosition, 0).await;
+    repeat(Kind::MySql, Mode::MySqlAutoPosition).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn mysql_56_without_gtids() {
-    repeat(Kind::MySql56, Mode::MySqlNoGtids, 1).await;
+    repeat(Kind::MySql56, Mode::MySqlNoGtids).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "BINRELAY_PROFILE=long"]
 async fn mysql_56_with_gtids() {
-    repeat(Kind::MySql56, Mode::MySqlAutoPosition, 0).await;
+    repeat(Kind::MySql56, Mode::MySqlAutoPosition).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "BINRELAY_PROFILE=long"]
 async fn mariadb_105_with_a_shared_domain() {
-    repeat(Kind::MariaDb105, Mode::MariaDbFilePosition, 0).await;
+    repeat(Kind::MariaDb105, Mode::MariaDbFilePosition).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "BINRELAY_PROFILE=long"]
 async fn mariadb_105_by_gtid() {
-    repeat(Kind::MariaDb105, Mode::MariaDbSlavePos, 0).await;
+    repeat(Kind::MariaDb105, Mode::MariaDbSlavePos).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "BINRELAY_PROFILE=long"]
 async fn mariadb_1011_with_a_shared_domain() {
-    repeat(Kind::MariaDb, Mode::MariaDbFilePosition, 0).await;
+    repeat(Kind::MariaDb, Mode::MariaDbFilePosition).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn mariadb_1011_by_gtid() {
-    repeat(Kind::MariaDb, Mode::MariaDbSlavePos, 1).await;
+    repeat(Kind::MariaDb, Mode::MariaDbSlavePos).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "BINRELAY_PROFILE=long"]
 async fn mariadb_118_with_a_shared_domain() {
-    repeat(Kind::MariaDb118, Mode::MariaDbFilePosition, 0).await;
+    repeat(Kind::MariaDb118, Mode::MariaDbFilePosition).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "BINRELAY_PROFILE=long"]
 async fn mariadb_118_by_gtid() {
-    repeat(Kind::MariaDb118, Mode::MariaDbSlavePos, 0).await;
+    repeat(Kind::MariaDb118, Mode::MariaDbSlavePos).await;
 }
 
-/// In a normal run only where `gate` is not 0.
-async fn repeat(kind: Kind, mode: Mode, gate: u64) {
-    let is_asked = |name: &str| std::env::var_os(name).is_some();
-    let is_long = support::profile() == support::Profile::Long;
-    if gate == 0 && !is_long && !is_asked("BINRELAY_SEED") && !is_asked("BINRELAY_SEEDS") {
-        return;
-    }
-    for seed in seeds(gate, 30) {
+async fn repeat(kind: Kind, mode: Mode) {
+    for seed in seeds(1, 30) {
         lose_m1(kind, mode, seed).await;
     }
 }

@@ -1,4 +1,5 @@
-//! Loss of the relay: it is killed at random moments under load, twenty times in one run.
+//! Loss of the relay: it is killed at random moments under load, ten times in one run, twenty with
+//! `BINRELAY_PROFILE=long`.
 
 use crate::support;
 use crate::support::binlog_text::count_gtids;
@@ -6,12 +7,17 @@ use crate::support::load::{Load, assert_acknowledged};
 use crate::support::replication::{assert_no_errors, retry_each_second};
 use crate::support::servers::Kind;
 use crate::support::topology::{Mode, Topology, TopologyOptions, gtid_executed, run_for};
-use crate::support::{SeedNote, seed};
+use crate::support::{Profile, SeedNote, seed};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 /// How often it is killed.
-const KILLS: u32 = 20;
+fn kills() -> u32 {
+    match support::profile() {
+        Profile::Gate => 10,
+        Profile::Long => 20,
+    }
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn mariadb_by_file_and_position() {
@@ -55,7 +61,7 @@ async fn lose_relay(mode: Mode, kind: Kind) {
     let mut topology = Topology::start(options).await;
     let on_m1 = Load::start(&topology.m1, &topology.load_options(1, 0));
     let on_m2 = Load::start(&topology.m2, &topology.load_options(2, 0));
-    for _ in 0..KILLS {
+    for _ in 0..kills() {
         run_for(rng.random_range(50..1200)).await;
         topology.relay.kill9();
         run_for(rng.random_range(0..200)).await;

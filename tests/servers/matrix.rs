@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! tools/server get mariadb-10.5 mariadb-10.11 mariadb-11.8 mysql-5.6 mysql-9.7
-//! BINRELAY_PROFILE=long cargo test --locked --test servers matrix -- --nocapture
+//! BINRELAY_PROFILE=long tools/test --test servers matrix
 //! ```
 //!
 //! In the gate's profile each kind is a source and a replica once. BINRELAY_MATRIX="mysql-5.6 dual" runs

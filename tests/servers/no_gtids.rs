@@ -3,7 +3,7 @@
 //! master and the relay killed under load: the replicas have every row once. 5.7 has the same done to it
 //! with GTIDs, too.
 //!
-//! `BINRELAY_PROFILE=long cargo test --locked --test servers no_gtids` runs all seeds.
+//! `BINRELAY_PROFILE=long tools/test --test servers no_gtids` runs all seeds.
 
 use crate::support;
 use crate::support::load::{Load, assert_acknowledged};

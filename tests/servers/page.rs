@@ -239,10 +239,8 @@ async fn replica_is_missing(stage: &Stage, viewer: &Viewer) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "BINRELAY_PROFILE=long"]
 async fn page_shows_what_happens() {
-    if support::profile() != support::Profile::Long {
-        return;
-    }
     let _turn = support::turn();
     let mut stage = Stage::start().await;
     let viewer = Viewer::open(stage.http);

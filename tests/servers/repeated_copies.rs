@@ -2,7 +2,7 @@
 //! without changing an InnoDB table: its position had not been stored. Replicas of the relay apply
 //! once what it logs twice, and also every transaction that only looks the same.
 //!
-//! `BINRELAY_PROFILE=long cargo test --locked --test servers repeated_copies` runs more seeds.
+//! `BINRELAY_PROFILE=long tools/test --test servers repeated_copies` runs more seeds.
 
 use std::path::PathBuf;
 use std::sync::Arc;

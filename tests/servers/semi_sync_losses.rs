@@ -13,7 +13,7 @@ use crate::support::replication::{
 };
 use crate::support::semi_sync::{Words, global_status, master_extra, replica_extra};
 use crate::support::topology::{Mode, Topology, TopologyOptions, run_for};
-use crate::support::{Profile, SeedNote, seed, seeds};
+use crate::support::{SeedNote, seed, seeds};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn mysql() {
@@ -23,9 +23,12 @@ async fn mysql() {
 #[tokio::test(flavor = "multi_thread")]
 async fn mariadb() {
     lose(Mode::MariaDbFilePosition).await;
-    if support::profile() == Profile::Long {
-        lose(Mode::MariaDbSlavePos).await;
-    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "BINRELAY_PROFILE=long"]
+async fn mariadb_by_slave_pos() {
+    lose(Mode::MariaDbSlavePos).await;
 }
 
 async fn start(mode: Mode) -> Topology {

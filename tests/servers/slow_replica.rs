@@ -25,7 +25,7 @@ async fn mysql_replica_that_stops_reading_is_disconnected() {
 }
 
 async fn stop_reading(mode: Mode) {
-    let _one_at_a_time = support::exclusive();
+    let _turn = support::turn();
     let kind = mode.kind();
     let master = Server::start(kind, ServerOptions::new(86).extra("--binlog-format=ROW")).await;
     let replica = Server::start(kind, replica_options(kind, 11)).await;

@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Opts, OptsBuilder};
 
+use crate::support;
 use crate::support::relay::Relay;
 use crate::support::replication::{assert_never_interrupted, attach, retry_each_second};
 use crate::support::servers::{
@@ -13,7 +14,6 @@ use crate::support::servers::{
 };
 use crate::support::tables::assert_same_tables;
 use crate::support::topology::{Mode, Topology, TopologyOptions};
-use crate::support::{self, Profile};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn mysql_97_without_gtids() {
@@ -26,12 +26,11 @@ async fn mariadb_by_slave_pos() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "BINRELAY_PROFILE=long"]
 async fn other_versions_and_modes() {
-    if support::profile() == Profile::Long {
-        walk(Kind::MySql56, Mode::MySqlNoGtids).await;
-        walk(Kind::MySql, Mode::MySqlAutoPosition).await;
-        walk(Kind::MariaDb, Mode::MariaDbFilePosition).await;
-    }
+    walk(Kind::MySql56, Mode::MySqlNoGtids).await;
+    walk(Kind::MySql, Mode::MySqlAutoPosition).await;
+    walk(Kind::MariaDb, Mode::MariaDbFilePosition).await;
 }
 
 /// A relay and its masters, of which the third replicates from the first.

@@ -75,9 +75,15 @@ async fn compare(kind: Kind) {
         conditions.push(("SQL_BEFORE_GTIDS = '0-86-6'", true));
         conditions.push(("SQL_AFTER_GTIDS = '0-86-5,1-86-3'", true));
     }
+    let options = |server_id| ServerOptions {
+        log_bin: false,
+        ..ServerOptions::new(server_id)
+    };
+    let direct = Server::start(kind, options(11)).await;
+    let behind = Server::start(kind, options(12)).await;
     for (condition, is_reached) in conditions {
-        let direct = follow(kind, 11, ("127.0.0.1", source.port), condition).await;
-        let behind = follow(kind, 12, (RELAY_HOST, relay.port), condition).await;
+        follow(&direct, ("127.0.0.1", source.port), condition).await;
+        follow(&behind, (RELAY_HOST, relay.port), condition).await;
         for replica in [&direct, &behind] {
             wait_end(replica, condition, is_reached).await;
         }
@@ -92,18 +98,16 @@ async fn compare(kind: Kind) {
     }
 }
 
-async fn follow(kind: Kind, id: u32, (host, port): (&str, u16), condition: &str) -> Server {
-    let mut options = ServerOptions::new(id);
-    options.log_bin = false;
-    let replica = Server::start(kind, options).await;
+/// From the beginning, without anything of an earlier run.
+async fn follow(replica: &Server, (host, port): (&str, u16), condition: &str) {
     replica
         .sql(&format!(
-            "CHANGE MASTER TO MASTER_HOST='{host}', MASTER_PORT={port}, MASTER_USER='{REPL_USER}', \
+            "STOP SLAVE; RESET SLAVE ALL; SET GLOBAL gtid_slave_pos=''; DROP DATABASE IF EXISTS test; \
+             CHANGE MASTER TO MASTER_HOST='{host}', MASTER_PORT={port}, MASTER_USER='{REPL_USER}', \
              MASTER_PASSWORD='{REPL_PASSWORD}', MASTER_USE_GTID=slave_pos; \
              START SLAVE UNTIL {condition}"
         ))
         .await;
-    replica
 }
 
 async fn position(replica: &Server) -> String {

@@ -12,61 +12,63 @@ use crate::support::relay::run_binrelay;
 use crate::support::replication::{attach, replica_status, retry_each_second};
 use crate::support::servers::{Kind, Server};
 use crate::support::topology::{Mode, Topology, TopologyOptions};
-use crate::support::{self, Deadline, Profile};
-
-/// Which setups a profile includes: all are in the long one.
-fn is_skipped(in_gate: bool) -> bool {
-    !in_gate && support::profile() == Profile::Gate
-}
+use crate::support::{self, Deadline};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn purged_mariadb() {
-    purged(Kind::MariaDb, Mode::MariaDbFilePosition, true).await;
+    purged(Kind::MariaDb, Mode::MariaDbFilePosition).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "BINRELAY_PROFILE=long"]
 async fn purged_mariadb_by_slave_pos() {
-    purged(Kind::MariaDb, Mode::MariaDbSlavePos, false).await;
+    purged(Kind::MariaDb, Mode::MariaDbSlavePos).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "BINRELAY_PROFILE=long"]
 async fn purged_mysql_without_gtids() {
-    purged(Kind::MySql, Mode::MySqlNoGtids, false).await;
+    purged(Kind::MySql, Mode::MySqlNoGtids).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "BINRELAY_PROFILE=long"]
 async fn purged_mysql_56_without_gtids() {
-    purged(Kind::MySql56, Mode::MySqlNoGtids, false).await;
+    purged(Kind::MySql56, Mode::MySqlNoGtids).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "BINRELAY_PROFILE=long"]
 async fn reset_mariadb() {
-    reset(Kind::MariaDb, Mode::MariaDbFilePosition, false).await;
+    reset(Kind::MariaDb, Mode::MariaDbFilePosition).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn reset_mysql_without_gtids() {
-    reset(Kind::MySql, Mode::MySqlNoGtids, true).await;
+    reset(Kind::MySql, Mode::MySqlNoGtids).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "BINRELAY_PROFILE=long"]
 async fn reset_mysql_56_without_gtids() {
-    reset(Kind::MySql56, Mode::MySqlNoGtids, false).await;
+    reset(Kind::MySql56, Mode::MySqlNoGtids).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "BINRELAY_PROFILE=long"]
 async fn restored_mariadb() {
-    restored(Kind::MariaDb, Mode::MariaDbFilePosition, false).await;
+    restored(Kind::MariaDb, Mode::MariaDbFilePosition).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "BINRELAY_PROFILE=long"]
 async fn restored_mysql_without_gtids() {
-    restored(Kind::MySql, Mode::MySqlNoGtids, false).await;
+    restored(Kind::MySql, Mode::MySqlNoGtids).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn restored_mysql_56_without_gtids() {
-    restored(Kind::MySql56, Mode::MySqlNoGtids, true).await;
+    restored(Kind::MySql56, Mode::MySqlNoGtids).await;
 }
 
 async fn start(kind: Kind, mode: Mode) -> Topology {
@@ -100,10 +102,7 @@ async fn insert(server: &Server, rows: u32) {
 }
 
 /// M1 has purged what the relay needs next; M2 has delivered it.
-async fn purged(kind: Kind, mode: Mode, in_gate: bool) {
-    if is_skipped(in_gate) {
-        return;
-    }
+async fn purged(kind: Kind, mode: Mode) {
     let _turn = support::turn();
     let mut topology = start(kind, mode).await;
     topology.relay.terminate();
@@ -137,10 +136,7 @@ async fn purge_to(server: &Server, file: &str) {
 }
 
 /// M1 was reset, and M2 was pointed to the new beginning of its binlog.
-async fn reset(kind: Kind, mode: Mode, in_gate: bool) {
-    if is_skipped(in_gate) {
-        return;
-    }
+async fn reset(kind: Kind, mode: Mode) {
     let _turn = support::turn();
     let mut topology = start(kind, mode).await;
     reset_m1(&topology).await;
@@ -187,10 +183,7 @@ async fn repoint_m2(topology: &Topology, file: &str) {
 
 /// M1 was replaced by an older copy of its data. What it has lost is brought back without its binlog; new
 /// transactions follow.
-async fn restored(kind: Kind, mode: Mode, in_gate: bool) {
-    if is_skipped(in_gate) {
-        return;
-    }
+async fn restored(kind: Kind, mode: Mode) {
     let _turn = support::turn();
     let mut topology = start(kind, mode).await;
     topology.m1.terminate();
@@ -255,10 +248,8 @@ async fn copy_rows(from: &Server, to: &Server) {
 /// With GTIDs, transactions of a reset source would be skipped silently by the replicas: that is refused. The
 /// source gets the data of its peer and a new identity.
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "BINRELAY_PROFILE=long"]
 async fn reset_mysql_with_gtids() {
-    if is_skipped(false) {
-        return;
-    }
     let _turn = support::turn();
     let mut topology = start(Kind::MySql, Mode::MySqlAutoPosition).await;
     topology.m1.sql("RESET BINARY LOGS AND GTIDS").await;
@@ -307,10 +298,8 @@ async fn reset_mysql_with_gtids() {
 /// Transactions that never existed are declared as purged on a master: the relay counts them as delivered, and
 /// replicas that lack them are refused until they do as well.
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "BINRELAY_PROFILE=long"]
 async fn gtid_purged_of_a_source_grew() {
-    if is_skipped(false) {
-        return;
-    }
     let _turn = support::turn();
     let mut topology = start(Kind::MySql, Mode::MySqlAutoPosition).await;
     let purged = "SET GLOBAL gtid_purged = '+11111111-2222-3333-4444-555555555555:1-5'";

@@ -147,7 +147,7 @@ impl Server {
             arguments.push(format!("--binlog-format={format}"));
         }
         if self.kind == Kind::MySql {
-            // Its I/O thread reads host and user from there; only its digests cost memory.
+            // Its I/O thread reads host and user from there.
             arguments.retain(|word| word != "--performance-schema=OFF");
         }
         arguments.extend(own_arguments(self.kind).iter().map(|&word| word.to_owned()));
@@ -345,6 +345,9 @@ impl Server {
 
     /// SIGTERM, and waits for the end.
     pub fn terminate(&mut self) {
+        if self.kind == Kind::MySql {
+            self.disconnect_replicas();
+        }
         let child = self
             .child
             .take()
@@ -356,6 +359,18 @@ impl Server {
             "{self}: {status}\n{}",
             self.error_log_tail()
         );
+    }
+
+    /// MySQL 9.7 that is told to stop while replicas are attached does so after ten seconds, for eight of which it
+    /// keeps a processor busy (seen).
+    fn disconnect_replicas(&self) {
+        let output = program(self.kind, "client")
+            .arg(format!("--socket={}", self.path.join("s").display()))
+            .args(["--user=root", "--execute=SET GLOBAL offline_mode=ON"])
+            .output()
+            .unwrap_or_else(|error| panic!("{self}: the client cannot be started: {error}"));
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{self}: {said}");
     }
 
     /// Starts it again after `kill9` or `terminate`: same port, same data.
@@ -407,7 +422,21 @@ fn own_arguments(kind: Kind) -> &'static [&'static str] {
             "--log-warnings=2",
             "--log-bin-trust-function-creators=1",
         ],
-        Kind::MySql => &["--innodb-redo-log-capacity=64M", "--log-error-verbosity=3"],
+        // Without what is not used here, it starts in two thirds of the time, with half of the memory.
+        Kind::MySql => &[
+            "--innodb-redo-log-capacity=64M",
+            "--innodb-log-buffer-size=4M",
+            "--log-error-verbosity=3",
+            "--mysqlx=OFF",
+            "--performance-schema-digests-size=0",
+            "--performance-schema-error-size=0",
+            "--performance-schema-events-stages-history-long-size=0",
+            "--performance-schema-events-statements-history-long-size=0",
+            "--performance-schema-events-transactions-history-long-size=0",
+            "--performance-schema-events-waits-history-long-size=0",
+            "--performance-schema-max-digest-length=0",
+            "--performance-schema-max-sql-text-length=0",
+        ],
     }
 }
 

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use futures_util::future::join_all;
+
 use super::load::{LoadOptions, create_tables};
 use super::relay::{RELAY_HOST, Relay, RelayOptions, SourceOptions};
 use super::replication::{
@@ -137,17 +139,17 @@ impl Topology {
     /// Everything is connected and the load's tables are on all servers.
     pub async fn start(options: TopologyOptions) -> Topology {
         let mode = options.mode;
-        let (m1, m2) = tokio::join!(
-            Server::start(options.master_kind, master_options(&options, 1)),
-            Server::start(options.master_kind, master_options(&options, 2)),
-        );
-        let mut replicas = Vec::new();
-        for number in 0..options.replicas {
+        let replicas = (0..options.replicas).map(|number| {
             let mut replica = replica_options(options.replica_kind, 11 + number);
             replica.gtid = mode.has_gtids();
             replica.extra.extend(options.replica_extra.iter().cloned());
-            replicas.push(Server::start(options.replica_kind, replica).await);
-        }
+            Server::start(options.replica_kind, replica)
+        });
+        let (m1, m2, replicas) = tokio::join!(
+            Server::start(options.master_kind, master_options(&options, 1)),
+            Server::start(options.master_kind, master_options(&options, 2)),
+            join_all(replicas),
+        );
         if options.peered {
             dual_masters(&m1, &m2, &mode.start_at("mysql-bin")).await;
         }

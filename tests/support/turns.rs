@@ -1,4 +1,4 @@
-//! Tests that start servers take turns: on a small machine more than three at once would starve each other. Three
+//! Tests that start servers take turns: on a small machine too many at once would starve each other. Some
 //! together take much less time than one after the other, because each often waits for its servers.
 //!
 //! The turns are locks on files in the temporary directory, so that it does not matter whether tests are
@@ -9,14 +9,17 @@ use std::time::Duration;
 
 use super::number_from_env;
 
-/// How many tests with servers may run at the same time unless BINRELAY_TURNS says otherwise.
-const TURNS: u64 = 3;
+/// How many tests with servers may run at the same time for each processor, unless BINRELAY_TURNS sets their number.
+const TURNS_PER_PROCESSOR: u64 = 2;
 
 /// Held while servers run.
 pub struct Turn(Vec<File>);
 
 fn turns() -> u64 {
-    let turns = number_from_env("BINRELAY_TURNS").unwrap_or(TURNS);
+    let turns = number_from_env("BINRELAY_TURNS").unwrap_or_else(|| {
+        let processors = std::thread::available_parallelism().map_or(1, |count| count.get() as u64);
+        TURNS_PER_PROCESSOR * processors
+    });
     assert!(turns > 0, "BINRELAY_TURNS must be at least 1");
     turns
 }
@@ -50,7 +53,7 @@ pub fn turn() -> Turn {
     }
 }
 
-/// Waits until no other test has servers running: for tests that measure time or memory.
+/// Waits until no other test has servers running: for programs that measure time.
 pub fn exclusive() -> Turn {
     let files: Vec<File> = (0..turns()).map(lock_file).collect();
     for file in &files {

@@ -17,10 +17,8 @@ use crate::support::{self, Deadline};
 
 /// An INCIDENT event: M2 stops at it as well. The changes are executed on both.
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "BINRELAY_PROFILE=long"]
 async fn incident_of_mariadb() {
-    if super::is_skipped(false) {
-        return;
-    }
     let _turn = support::turn();
     let mut options = TopologyOptions::new(Mode::MariaDbFilePosition, support::seed());
     options.replicas = 1;
@@ -89,10 +87,8 @@ async fn after_incident(master: &Server) -> String {
 /// M1 logs statements, M2 rows, and M1 executes an INSERT IGNORE without effect. M2's binlog is received first, and
 /// has nothing of it.
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "BINRELAY_PROFILE=long"]
 async fn unaligned_mysql_56() {
-    if super::is_skipped(false) {
-        return;
-    }
     let _turn = support::turn();
     let mut options = TopologyOptions::new(Mode::MySqlNoGtids, 2); // MIXED.
     options.master_kind = Kind::MySql56;
