@@ -12,12 +12,14 @@ mod compression;
 mod error;
 mod exchange;
 mod read_buffer;
+mod socket;
 mod stream;
 mod transport;
 mod upgrade;
 
 pub use compression::Compression;
 pub use error::{ConnectionError, ConnectionErrorCause, Phase};
+pub use socket::host_and_port;
 
 use crate::protocol::framing::{FRAME_HEADER_LENGTH, FrameReader, PacketPart, put_packet};
 use read_buffer::ReadBuffer;
@@ -182,6 +184,12 @@ impl Connection {
     /// How many bytes were read and not handed out yet: the beginning of a packet.
     pub fn buffered_len(&self) -> usize {
         self.input.available().len()
+    }
+
+    /// The packet that has begun to arrive, unless all of its first frame has: the frame's payload length, and the
+    /// payload bytes that were read.
+    pub fn incomplete_packet(&self) -> Option<(usize, &[u8])> {
+        self.frames.incomplete(self.input.available())
     }
 
     /// Reads bytes that the peer has sent, at least one. Cancel-safe: no byte is lost.

@@ -26,6 +26,7 @@ mod check;
 mod connect;
 mod continuing;
 pub mod control;
+mod damage;
 mod dump_position;
 mod dump_request;
 mod error;

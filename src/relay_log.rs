@@ -44,6 +44,6 @@ pub use recorded::{not_sent_by, started_sources, was_recorded};
 pub use replica_acknowledgements::{ReplicaAcknowledgements, ReplicaWait, Satisfied};
 pub use retention::RetentionOptions;
 pub use timings::{DurationReport, Timings};
-pub use writer::{CarriedOver, LogOptions, OpenedLog, WriteError, Writer};
+pub use writer::{CarriedOver, HAND_OVER_MIN, LogOptions, OpenedLog, WriteError, Writer};
 
 pub use crate::position::{RelayLogPosition, SourcePosition};

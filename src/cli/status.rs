@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use binrelay::admin;
+use binrelay::connection::host_and_port;
 use binrelay::one_line::escaped;
 use binrelay::status::{ErrorReport, Report};
 use comfy_table::{ContentArrangement, Table};
@@ -205,7 +206,7 @@ fn sources(report: &Report) -> Table {
     for source in &report.sources {
         table.add_row([
             source.name.clone(),
-            format!("{}:{}", source.host, source.port),
+            host_and_port(&source.host, source.port),
             source.state.clone(),
             source.server_id.map_or("-".to_owned(), |id| id.to_string()),
             coordinates(&source.file, source.position),
@@ -231,6 +232,7 @@ fn replicas(report: &Report) -> Table {
         "sent up to",
         "behind",
         "bytes",
+        "TLS",
     ]);
     for replica in &report.replicas {
         table.add_row([
@@ -244,6 +246,7 @@ fn replicas(report: &Report) -> Table {
                 None => replica.bytes_sent.to_string(),
                 Some(_) => "-".to_owned(),
             },
+            replica.tls.clone().unwrap_or("-".to_owned()),
         ]);
     }
     table

@@ -68,7 +68,8 @@ pub(super) fn read<'t>(
         .to_owned();
     section.require("host", HOST);
     let host = section
-        .string_if("host", HOST, is_host)
+        .string_if("host", HOST, |text| is_host(without_brackets(text)))
+        .map(without_brackets)
         .unwrap_or_default()
         .to_owned();
     section.require("user", USER);
@@ -144,6 +145,14 @@ pub(super) fn is_channel_name(name: &str) -> bool {
         && name
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
+}
+
+/// An IPv6 address is also accepted as it is written before a port.
+fn without_brackets(host: &str) -> &str {
+    let inner = host
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'));
+    inner.filter(|inner| inner.contains(':')).unwrap_or(host)
 }
 
 pub(super) fn is_host(host: &str) -> bool {

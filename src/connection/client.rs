@@ -1,5 +1,6 @@
 //! Connecting to a source: socket, greeting, TLS, authentication.
 
+use super::socket::{self, host_and_port};
 use super::{Compression, Connection, ConnectionError, ConnectionErrorCause, Phase};
 use crate::flavor::Flavor;
 use crate::protocol::StoredPassword;
@@ -14,7 +15,6 @@ use crate::protocol::response::OkPacket;
 use crate::tls::{ClientTls, OfferedTls, TlsMode, client_config};
 use rustls::pki_types::ServerName;
 use std::time::Duration;
-use tokio::net::TcpStream;
 
 /// The largest packet accepted during the login, in bytes.
 const LOGIN_PACKET_LENGTH_MAX: usize = 64 << 10;
@@ -101,18 +101,14 @@ fn error_at(
 }
 
 fn peer_name(options: &ConnectOptions) -> String {
-    if options.host.contains(':') {
-        format!("[{}]:{}", options.host, options.port)
-    } else {
-        format!("{}:{}", options.host, options.port)
-    }
+    host_and_port(&options.host, options.port)
 }
 
 async fn connect_phases(
     options: &ConnectOptions,
     phase: &mut Phase,
 ) -> Result<(Connection, ServerGreeting), ConnectionError> {
-    let tcp = TcpStream::connect((options.host.as_str(), options.port))
+    let tcp = socket::connect(&options.host, options.port, options.connect_timeout)
         .await
         .map_err(|error| error_at(options, Phase::Connect, error))?;
     let mut connection = Connection::new(tcp, peer_name(options), options.read_buffer_size);

@@ -60,6 +60,8 @@ pub(crate) struct Step {
     pub(crate) operation: Operation,
     /// What the test's probe returned.
     pub(crate) promised: u64,
+    /// The name of the thread.
+    pub(crate) thread: String,
 }
 
 /// Operations that fail: those from number `from` on, `count` of them.
@@ -159,9 +161,11 @@ impl Recorder {
 
     fn record(&self, operation: Operation) {
         let promised = self.promised();
+        let thread = std::thread::current();
         lock(&self.steps).push(Step {
             operation,
             promised,
+            thread: thread.name().unwrap_or_default().to_owned(),
         });
     }
 

@@ -7,7 +7,6 @@
 use super::followed_sources::CounterTable;
 use super::queue::{Continuation, DeliveredChange};
 use super::{LogThread, not_configured};
-use crate::identity::Executed;
 use crate::relay_log::{LogError, removed_until};
 
 impl LogThread {
@@ -51,14 +50,11 @@ impl LogThread {
             .begin_path(path, progress.server_id, repeats, &removed_until);
         self.log.replace_progress(path, progress)?;
         self.start_file_with(new_server)?;
-        let purged = match (&change, self.log.log().state().purged.clone()) {
-            (DeliveredChange::Counted(gtids), Executed::MySql(mut purged)) => {
-                purged.union_with(gtids);
-                Some(Executed::MySql(purged))
-            }
-            _ => None,
+        let counted = match &change {
+            DeliveredChange::Counted(gtids) => Some(gtids),
+            DeliveredChange::None | DeliveredChange::NewHistory(..) => None,
         };
-        self.log.replace_executed(self.merge.executed(), purged);
+        self.log.replace_executed(self.merge.executed(), counted);
         counters.refusal.send_replace(None);
         // The administrator may have stopped waiting.
         let _ = done.send(());

@@ -66,6 +66,7 @@ fn options(dir: &Path) -> LogOptions {
         source_names: (0..SOURCES).map(|n| format!("m{n}").into()).collect(),
         retention: crate::relay_log::RetentionOptions::default(),
         reserve: 0,
+        hand_over_min: Duration::ZERO,
         stopping: Arc::new(AtomicBool::new(false)),
     }
 }

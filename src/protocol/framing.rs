@@ -145,6 +145,16 @@ impl FrameReader {
         }
     }
 
+    /// The payload length of the frame with which a packet begins, and the payload bytes that are in `available`, if
+    /// these are not all; `None` within a packet.
+    pub fn incomplete<'a>(&self, available: &'a [u8]) -> Option<(usize, &'a [u8])> {
+        if self.state != ReadState::Idle {
+            return None;
+        }
+        let (length, _, payload) = parse_header(available)?;
+        (payload.len() < length).then_some((length, payload))
+    }
+
     fn next_packet<'a>(
         &mut self,
         available: &'a [u8],

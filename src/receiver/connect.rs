@@ -8,7 +8,7 @@ use super::facts::SourceFacts;
 use super::options::ReceiverOptions;
 use crate::config::{SourceCompression, SourceConfig, read_password_again};
 use crate::connection::client::{self, ConnectOptions, ServerGreeting};
-use crate::connection::{Compression, Connection, ConnectionError, Phase};
+use crate::connection::{Compression, Connection, ConnectionError, Phase, host_and_port};
 use crate::protocol::auth::ServerKey;
 use crate::secret::Secret;
 use crate::tls::read_public_key;
@@ -105,7 +105,7 @@ pub fn keep_offered_tls(data_dir: &Path, sources: &[SourceConfig]) {
 }
 
 fn address(source: &SourceConfig) -> String {
-    format!("{}:{}", source.host, source.port)
+    host_and_port(&source.host, source.port)
 }
 
 /// Fails when the source does not answer within `limit`.

@@ -8,6 +8,7 @@ use crate::binlog::format_description::Checksum;
 use crate::binlog::rotate::Rotate;
 use crate::binlog::{EventError, EventType, FormatDescription, old_servers};
 use crate::position::SourcePosition;
+use crate::transaction::TransactionError;
 
 /// The source's coordinates, and the format of its events.
 #[derive(Debug, Clone)]
@@ -17,6 +18,12 @@ pub(super) struct DumpPosition {
     pub(super) format: Option<Arc<FormatDescription>>,
     /// When the file's format description was written, by the source's clock.
     pub(super) file_timestamp: u32,
+    /// Whether `at` is the end of an event that was received, so that the next event begins there. A dump by GTID
+    /// begins with events that are not sent.
+    is_exact: bool,
+    /// Whether the format description may have been changed on its way: it says that events have no checksums, and
+    /// its own does not match.
+    is_doubtful: bool,
 }
 
 /// What a control event changed.
@@ -37,7 +44,25 @@ impl DumpPosition {
             at: SourcePosition::default(),
             format: None,
             file_timestamp: 0,
+            is_exact: false,
+            is_doubtful: false,
         }
+    }
+
+    /// An event that is not a control event was received; it ends at `offset`, see [`DumpPosition::after`].
+    pub(super) fn pass(&mut self, offset: u64) {
+        self.at.offset = offset;
+        self.is_exact = true;
+    }
+
+    /// Where an event of `len` bytes begins.
+    fn begin_of(&self, header: &EventHeader, len: usize) -> SourcePosition {
+        let mut begin = self.at.clone();
+        if !self.is_exact && header.log_pos != 0 && !header.is_artificial() {
+            let begin_by_end = self.after(header).saturating_sub(len as u64);
+            begin.offset = begin.offset.max(begin_by_end);
+        }
+        begin
     }
 
     /// Whether the events end with a checksum. False before the first format description.
@@ -84,11 +109,17 @@ impl DumpPosition {
         if has_checksum {
             event::verify_checksum(event).map_err(|cause| self.damage(cause))?;
         }
+        let is_description = header.event_type == EventType::FORMAT_DESCRIPTION;
+        if !is_description && !is_generated(header) {
+            self.check_description(event)?;
+        }
         match header.event_type {
             EventType::ROTATE => self.rotate(header, event),
             EventType::FORMAT_DESCRIPTION => {
                 let format = FormatDescription::parse(event).map_err(|cause| self.damage(cause))?;
                 self.check_layout(&format)?;
+                self.is_doubtful =
+                    format.checksum == Checksum::None && event::verify_checksum(event).is_err();
                 self.at.offset = self.after(header);
                 self.file_timestamp = header.timestamp;
                 // A source sends the description again at every start of a dump; most often it is
@@ -129,6 +160,7 @@ impl DumpPosition {
             return Ok(Change::Nothing);
         }
         self.at = to;
+        self.is_exact = false;
         Ok(Change::File)
     }
 
@@ -144,16 +176,39 @@ impl DumpPosition {
                 "one for the position of the stream",
             ));
         };
-        self.at.offset = offset;
+        self.pass(offset);
         Ok(Change::Position)
     }
 
-    /// Refuses a file in a format before MySQL 5.0, by its first event; any other event is accepted.
+    /// Verifies the checksum of a whole event that is in the file.
+    pub(super) fn verify(&self, header: &EventHeader, event: &[u8]) -> Result<(), ReceiverError> {
+        if !self.is_checksummed() {
+            return Ok(());
+        }
+        let verified = event::verify_checksum(event);
+        verified.map_err(|cause| self.broken(header, event.len(), cause.into()))
+    }
+
+    /// Refuses an event that ends with a checksum although it should not: then the format description was changed
+    /// on its way, and the checksum would be taken for a part of the event.
+    pub(super) fn check_description(&mut self, event: &[u8]) -> Result<(), ReceiverError> {
+        if std::mem::take(&mut self.is_doubtful) && event::verify_checksum(event).is_ok() {
+            return Err(self.contradiction(
+                "an event with a checksum".to_owned(),
+                "one without, by the format description",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Refuses a file in a format before MySQL 5.0, by its first event, and an event that contradicts the format
+    /// description; any other event that is not a control event is accepted.
     pub(super) fn check_file_format(
-        &self,
+        &mut self,
         header: &EventHeader,
         event: &[u8],
     ) -> Result<(), ReceiverError> {
+        self.check_description(event)?;
         if header.event_type != EventType::START_V3 {
             return Ok(());
         }
@@ -186,6 +241,29 @@ impl DumpPosition {
             "purge it on the source (PURGE BINARY LOGS TO a later file) and seed the replicas again \
              from a state after it",
         )
+    }
+
+    /// The error for an event of which `len` bytes were received.
+    pub(super) fn broken(
+        &self,
+        header: &EventHeader,
+        len: usize,
+        cause: TransactionError,
+    ) -> ReceiverError {
+        ReceiverError::Transaction {
+            at: self.begin_of(header, len),
+            cause,
+        }
+    }
+
+    /// The error for an event whose packet has `found` bytes for it.
+    pub(super) fn wrong_size(&self, header: &EventHeader, found: usize) -> ReceiverError {
+        let cause = TransactionError::Size {
+            event_type: header.event_type,
+            expected: header.event_size.into(),
+            found: found as u64,
+        };
+        self.broken(header, header.event_size as usize, cause)
     }
 
     pub(super) fn damage(&self, cause: EventError) -> ReceiverError {
@@ -230,177 +308,4 @@ fn is_file_name(name: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::binlog::rotate;
-
-    fn header(log_pos: u32, event_size: u32) -> EventHeader {
-        let event_type = EventType::XID;
-        EventHeader {
-            timestamp: 1,
-            event_type,
-            server_id: 1,
-            event_size,
-            log_pos,
-            flags: 0,
-        }
-    }
-
-    fn at(offset: u64) -> DumpPosition {
-        DumpPosition {
-            at: SourcePosition::new("bin.000001", offset),
-            format: None,
-            file_timestamp: 0,
-        }
-    }
-
-    #[test]
-    fn positions_continue_past_4_gib() {
-        assert_eq!(at(100).after(&header(150, 50)), 150);
-        assert_eq!(at(100).after(&header(0, 50)), 100);
-        assert_eq!(at(100).after(&header(400, 50)), 400, "events were skipped");
-        let near = u64::from(u32::MAX) - 10;
-        assert_eq!(at(near).after(&header(39, 50)), near + 50);
-        assert_eq!(at(near + 50).after(&header(139, 100)), near + 150);
-        let skipped = at(near - 1000).after(&header(39, 50));
-        assert_eq!(
-            skipped,
-            near + 50,
-            "events were skipped on both sides of 4 GiB"
-        );
-        assert_eq!(
-            at(1000).after(&header(500, 50)),
-            1050,
-            "an offset never goes back"
-        );
-        assert_eq!(
-            at((1 << 32) + 1000).after(&header(500, 50)),
-            (1 << 32) + 1050
-        );
-    }
-
-    #[test]
-    fn artificial_rotate_names_the_file() {
-        let mut position = DumpPosition::new();
-        let event = rotate::artificial(86, "bin.000007", 4);
-        let header = EventHeader::parse(&event).unwrap();
-        assert_eq!(position.control(&header, &event).unwrap(), Change::File);
-        assert_eq!(position.at, SourcePosition::new("bin.000007", 4));
-        assert_eq!(position.control(&header, &event).unwrap(), Change::Nothing);
-        let bare = &event[..event.len() - 4];
-        let mut fresh = DumpPosition::new();
-        assert_eq!(fresh.control(&header, bare).unwrap(), Change::File);
-        assert_eq!(&*fresh.at.file, "bin.000007", "a rotate without checksum");
-    }
-
-    /// Observed with MariaDB 10.11: within a file the description's position is cleared, and its
-    /// checksum left unchanged.
-    #[test]
-    fn stale_checksum_of_a_description_is_accepted_from_sources_without_checksums() {
-        for (checksum, created, is_accepted) in [
-            (Checksum::None, 0, true),
-            (Checksum::None, 5, false),
-            (Checksum::Crc32, 0, false),
-        ] {
-            let format = FormatDescription {
-                server_version: "10.11.14-MariaDB".to_owned(),
-                created,
-                post_header_lengths: vec![0; 171],
-                checksum,
-            };
-            let mut event = format.encode(1, 86, 256, 0);
-            event::write_checksum(&mut event).unwrap();
-            event::set_log_pos(&mut event, 0).unwrap();
-            let header = EventHeader::parse(&event).unwrap();
-            assert_eq!(
-                at(500).control(&header, &event).is_ok(),
-                is_accepted,
-                "{format:?}"
-            );
-        }
-    }
-
-    /// A newer source sends the format description of an old file as it is in the file.
-    #[test]
-    fn description_of_a_server_without_checksums_has_none() {
-        for created in [0, 5] {
-            let mut event = mysql_55(27, created);
-            let header = EventHeader::parse(&event).unwrap();
-            let mut position = at(4);
-            let change = position.control(&header, &event).unwrap();
-            assert_eq!(change, Change::Format);
-            assert!(!position.is_checksummed());
-            assert_eq!(position.at.offset, 107);
-            assert_eq!(position.format.unwrap().post_header_lengths.len(), 27);
-            event[76 + 1] = 12; // The fixed part of Query events.
-            let error = at(4).control(&header, &event).unwrap_err().to_string();
-            let expected = "the source's file bin.000001 was written by version 5.5.59-log, a \
-                            development version whose Query events are not those of a release";
-            assert!(error.starts_with(expected), "{error}");
-        }
-    }
-
-    /// As MySQL 5.5.59 writes it.
-    fn mysql_55(types: u8, created: u32) -> Vec<u8> {
-        let mut lengths = vec![
-            56, 13, 0, 8, 0, 18, 0, 4, 4, 4, 4, 18, 0, 0, 84, 0, 4, 26, 8, 0, 0, 0, 8, 8, 8, 2, 0,
-        ];
-        lengths.truncate(types.into());
-        let format = FormatDescription {
-            server_version: "5.5.59-log".to_owned(),
-            created,
-            post_header_lengths: lengths,
-            checksum: Checksum::None,
-        };
-        let mut event = format.encode(1, 86, 107, 0);
-        event.truncate(event.len() - 5);
-        let len = event.len() as u32;
-        event::set_event_size(&mut event, len).unwrap();
-        event
-    }
-
-    #[test]
-    fn file_before_5_0_is_refused_with_its_name_and_version() {
-        let mut body = vec![3, 0];
-        body.extend_from_slice(b"4.1.24-log");
-        body.resize(56, 0);
-        let header = EventHeader {
-            event_type: EventType::START_V3,
-            ..header(79, 0)
-        };
-        let mut event = event::build(header, &body);
-        event.truncate(event.len() - 4);
-        let error = at(4).check_file_format(&header, &event).unwrap_err();
-        assert!(error.is_failure());
-        let expected = "the source's file bin.000001 was written by version 4.1.24-log, before \
-                        MySQL 5.0, in a binlog format that is no longer supported; purge";
-        assert!(error.to_string().starts_with(expected), "{error}");
-    }
-
-    #[test]
-    fn heartbeats_are_checked() {
-        let mut position = at(500);
-        let beat = |file: &str, log_pos| {
-            let header = EventHeader {
-                event_type: EventType::HEARTBEAT,
-                ..header(log_pos, 0)
-            };
-            let mut event = event::build(header, file.as_bytes());
-            event.truncate(event.len() - 4); // This stream has no checksums.
-            (EventHeader::parse(&event).unwrap(), event)
-        };
-        let (header, event) = beat("bin.000001", 700);
-        assert_eq!(position.control(&header, &event).unwrap(), Change::Position);
-        assert_eq!(position.at.offset, 700);
-        let (header, event) = beat("bin.000001", 600);
-        assert!(position.control(&header, &event).is_err());
-        let (header, event) = beat("bin.000002", 800);
-        assert!(position.control(&header, &event).is_err());
-        position.at.offset = u64::from(u32::MAX) - 10;
-        let (header, event) = beat("bin.000001", 89);
-        assert_eq!(position.control(&header, &event).unwrap(), Change::Position);
-        assert_eq!(position.at.offset, (1 << 32) + 89, "past 4 GiB");
-        let (header, event) = beat("bin.000001", 80);
-        assert!(position.control(&header, &event).is_err());
-    }
-}
+mod tests;

@@ -37,6 +37,16 @@ pub enum ReceiverError {
         #[source]
         cause: TransactionError,
     },
+    /// As [`ReceiverError::Transaction`], for the first time at this position: the network may have changed the
+    /// event on its way.
+    #[error("at {at}: {cause}; the event is requested again over a new connection")]
+    Damaged {
+        /// The position before the event.
+        at: SourcePosition,
+        /// The problem.
+        #[source]
+        cause: TransactionError,
+    },
     /// The stream contradicts itself.
     #[error("at {at}: the source sent {found}, expected {expected}")]
     Stream {
@@ -114,9 +124,10 @@ fn display_seconds(duration: Duration) -> String {
 
 /// Server errors that an administrator must resolve: access denied (1044, 1045, 1130, 1227,
 /// 1698), the password has expired (1820, 1862), the account is locked (3118, MariaDB 4151), TLS
-/// is required (3159), and a fatal error while reading the binlog (1236).
-const FATAL_CODES: [u16; 11] = [
-    1044, 1045, 1130, 1227, 1236, 1698, 1820, 1862, 3118, 3159, 4151,
+/// is required (3159), a fatal error while reading the binlog (1236), and another replica with the relay's
+/// server_id (MariaDB 4052), whose dump a quick retry would end, as it has ended the relay's.
+const FATAL_CODES: [u16; 12] = [
+    1044, 1045, 1130, 1227, 1236, 1698, 1820, 1862, 3118, 3159, 4052, 4151,
 ];
 
 /// In the error that a server sends to a replica when another one with the same server_id (MariaDB) or server_uuid
@@ -153,7 +164,9 @@ impl ReceiverError {
             ReceiverError::Transaction { cause, .. } => {
                 !matches!(cause, TransactionError::Spill { .. })
             }
-            ReceiverError::Stream { .. } | ReceiverError::Elsewhere(_) => false,
+            ReceiverError::Damaged { .. }
+            | ReceiverError::Stream { .. }
+            | ReceiverError::Elsewhere(_) => false,
             ReceiverError::Flavor { .. }
             | ReceiverError::Setup { .. }
             | ReceiverError::History { .. }
@@ -183,6 +196,14 @@ impl ReceiverError {
             && let ConnectionErrorCause::Tls(error) = &error.cause
         {
             return Some(tls_advice(error));
+        }
+        if let ReceiverError::Transaction { cause, .. } = self
+            && cause.may_be_of_network()
+        {
+            return Some(
+                "if it persists, check the file with mysqlbinlog --verify-binlog-checksum on the source; if it is \
+                 good there, something between the source and the relay changes what it sends",
+            );
         }
         let error = self.server_error()?;
         if error.message.contains(SAME_REPLICA) {
@@ -307,6 +328,7 @@ mod tests {
             ReceiverError::Source(_) => &["source"],
             ReceiverError::Ended { .. }
             | ReceiverError::Silent(_)
+            | ReceiverError::Damaged { .. }
             | ReceiverError::Stream { .. }
             | ReceiverError::SemiSyncLoaded
             | ReceiverError::Elsewhere(_) => &[],
@@ -339,6 +361,10 @@ mod tests {
                     number: 1,
                     message: text(),
                 },
+            },
+            ReceiverError::Damaged {
+                at: at.clone(),
+                cause: TransactionError::TooLarge,
             },
             ReceiverError::Stream {
                 at,
@@ -409,7 +435,9 @@ mod tests {
     fn second_relay_with_the_same_identity_is_not_taken_for_purged_binlogs() {
         let text = "A replica with the same server_uuid/server_id as this replica has connected to the source";
         for code in [1236, 4052] {
-            let line = ReceiverError::Source(ServerError::new(code, text)).to_line("m1");
+            let error = ReceiverError::Source(ServerError::new(code, text));
+            assert!(error.is_failure(), "{code}");
+            let line = error.to_line("m1");
             assert!(line.contains("remove auto.cnf in its data_dir"), "{line}");
             assert!(!line.contains("purged"), "{line}");
         }

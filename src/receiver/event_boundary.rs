@@ -34,9 +34,11 @@ pub(super) async fn begins_event(
                 DumpPart::Event(header, event) if header.event_type.is_control() => {
                     reached.control(&header, event)?;
                 }
-                DumpPart::Event(header, _) | DumpPart::Begin(header, _) => {
-                    reached.at.offset = reached.after(&header);
+                DumpPart::Event(header, event) => {
+                    reached.verify(&header, event)?;
+                    reached.pass(reached.after(&header));
                 }
+                DumpPart::Begin(header, _) => reached.pass(reached.after(&header)),
                 DumpPart::Continue(_) | DumpPart::End(_) => continue,
                 DumpPart::EndOfDump => return Ok(false),
             }

@@ -5,7 +5,7 @@ use super::error::ReceiverError;
 use crate::binlog::HEADER_LEN;
 use crate::binlog::event::EventHeader;
 use crate::connection::Connection;
-use crate::protocol::framing::PacketPart;
+use crate::protocol::framing::{FRAME_PAYLOAD_MAX, PacketPart};
 use crate::protocol::{response, semi_sync};
 
 /// An event, or a part of one that is larger than the read buffer.
@@ -57,6 +57,9 @@ pub(super) fn next_received<'c>(
             wants_acknowledgement: false,
         })
     };
+    if let Some((length, payload)) = connection.incomplete_packet() {
+        check_length(length, payload, position, is_semi_sync)?;
+    }
     let (packet, is_whole) = match connection.buffered_part()? {
         None => return Ok(None),
         Some(PacketPart::Continue(bytes)) => return Ok(rest(DumpPart::Continue(bytes))),
@@ -100,6 +103,47 @@ pub(super) fn next_received<'c>(
     }))
 }
 
+/// Checks by the header of an event that its packet, of which more is to arrive, is not longer than the event: the
+/// relay would wait for bytes that never come. `length` is that of the packet's first frame.
+fn check_length(
+    length: usize,
+    payload: &[u8],
+    position: &DumpPosition,
+    is_semi_sync: bool,
+) -> Result<(), ReceiverError> {
+    let [0, bytes @ ..] = payload else {
+        return Ok(());
+    };
+    let with_header = semi_sync::split_event(bytes).map(|(_, event)| event);
+    let event = match is_semi_sync {
+        true => with_header.unwrap_or_default(),
+        false => bytes,
+    };
+    let has_length = |event: &[u8], size: u32| {
+        let found = (length + event.len()).saturating_sub(payload.len());
+        match length < FRAME_PAYLOAD_MAX {
+            true => found == size as usize,
+            false => found <= size as usize,
+        }
+    };
+    if event.len() < HEADER_LEN {
+        return Ok(());
+    }
+    let header = EventHeader::parse(event).map_err(|cause| position.damage(cause))?;
+    if has_length(event, header.event_size) {
+        return Ok(());
+    }
+    // A header for semi-sync that was not requested is refused when the packet is there.
+    let unasked = with_header.and_then(|event| Some((EventHeader::parse(event).ok()?, event)));
+    if unasked.is_some_and(|(header, event)| has_length(event, header.event_size)) {
+        return Ok(());
+    }
+    Err(position.wrong_size(
+        &header,
+        (length + event.len()).saturating_sub(payload.len()),
+    ))
+}
+
 fn not_an_event(packet: &[u8], position: &DumpPosition) -> ReceiverError {
     position.contradiction(
         format!("a packet of {} bytes", packet.len()),
@@ -117,5 +161,44 @@ fn check_no_semi_sync(bytes: &[u8], position: &DumpPosition) -> Result<(), Recei
             Err(position.contradiction(found.to_owned(), "no such header: it was not requested"))
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::binlog::{EventType, event};
+
+    #[test]
+    fn packet_that_is_longer_than_its_event_is_refused_before_it_has_arrived() {
+        let header = EventHeader {
+            timestamp: 1,
+            event_type: EventType::XID,
+            server_id: 1,
+            event_size: 0,
+            log_pos: 0,
+            flags: 0,
+        };
+        let event = event::build(header, &[7; 100]);
+        let position = DumpPosition::new();
+        for (prefix, is_semi_sync) in [
+            (&[0][..], false),
+            (&[0, 0xEF, 1], true),
+            // Refused as a whole packet, with the reason.
+            (&[0, 0xEF, 1], false),
+        ] {
+            let packet = [prefix, &event].concat();
+            for arrived in [0, 1, 10, 30, packet.len() - 1] {
+                let (payload, _) = packet.split_at(arrived);
+                let check = |len| check_length(len, payload, &position, is_semi_sync);
+                check(packet.len()).unwrap();
+                for wrong in [packet.len() - 1, packet.len() + 1, FRAME_PAYLOAD_MAX] {
+                    let is_readable = arrived >= prefix.len() + HEADER_LEN;
+                    assert_eq!(check(wrong).is_err(), is_readable, "{wrong}, {arrived}");
+                }
+            }
+        }
+        let error = [0xff; 40];
+        check_length(500, &error, &position, false).unwrap();
     }
 }

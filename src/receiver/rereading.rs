@@ -130,12 +130,15 @@ impl<'a> Rereading<'a> {
             }
             (DumpPart::EndOfDump, _) | (_, None) => return Ok(()),
             (DumpPart::Event(header, event), Some(assembler)) => {
+                self.position.check_description(event)?;
                 let after = self.position.after(&header);
-                self.position.at.offset = after;
-                assembler.event(event, after)
+                let assembled = assembler.event(event, after);
+                assembled.map_err(|cause| self.position.broken(&header, event.len(), cause))?;
+                self.position.pass(after);
+                return Ok(());
             }
             (DumpPart::Begin(header, head), Some(assembler)) => {
-                self.position.at.offset = self.position.after(&header);
+                self.position.pass(self.position.after(&header));
                 assembler.large_part(head)
             }
             (DumpPart::Continue(bytes), Some(assembler)) => assembler.large_part(bytes),

@@ -8,6 +8,7 @@ use rand::Rng;
 use tokio::sync::{mpsc, watch};
 
 use super::continuing::{ContinueRequest, continue_source};
+use super::damage::Damage;
 use super::error::ReceiverError;
 use super::follow;
 use super::options::{ReceiverContext, ReceiverOptions};
@@ -44,6 +45,7 @@ struct Receiver {
     /// Failed attempts since the last good connection.
     attempts: u32,
     connections: u64,
+    damage: Damage,
 }
 
 /// Follows the source as it is ordered, until it is removed or the relay stops. `requests` are an administrator's
@@ -70,6 +72,7 @@ pub async fn run(
         shutdown,
         attempts: 0,
         connections: 0,
+        damage: Damage::default(),
     };
     let outcome = receiver.run().await;
     receiver.status.set_stopped();
@@ -141,6 +144,7 @@ impl Receiver {
             let mut ended = self.follow_once().await;
             self.context.identities.forget(self.options.number);
             if let Ended::Failed(error) = ended {
+                let error = self.damage.judge(error);
                 report(&error, &self.options, &self.status);
                 if matches!(error, ReceiverError::LogClosed) {
                     return Err(error);
@@ -264,4 +268,33 @@ pub(super) fn retry_delay(config: &SourceConfig, attempts: u32, failed: bool) ->
         doubled.min(longest)
     };
     delay.mul_f64(rand::rng().random_range(0.75..1.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::receiver::tests::source::config;
+
+    #[test]
+    fn no_delay_exceeds_the_longest_however_long_a_source_is_away() {
+        let config = SourceConfig {
+            connect_retry: Duration::from_secs(1),
+            connect_retry_max: Duration::from_secs(60),
+            ..config("m1", 3306)
+        };
+        for attempts in (0..100).chain([u32::MAX - 1, u32::MAX]) {
+            for failed in [false, true] {
+                let delay = retry_delay(&config, attempts, failed);
+                assert!(delay <= config.connect_retry_max, "{attempts}: {delay:?}");
+                let shortest = match failed || attempts > 6 {
+                    true => 45,
+                    false => 0,
+                };
+                assert!(
+                    delay >= Duration::from_secs(shortest),
+                    "{attempts}: {delay:?}"
+                );
+            }
+        }
+    }
 }

@@ -193,7 +193,16 @@ impl Scanned {
         event: &[u8],
         is_head: bool,
     ) -> Result<(), ReceiverError> {
+        if matches!(
+            header.event_type,
+            EventType::ROTATE | EventType::FORMAT_DESCRIPTION | EventType::HEARTBEAT
+        ) {
+            return self.pass_control(header, event);
+        }
         self.position.check_file_format(header, event)?;
+        if !is_head {
+            self.position.verify(header, event)?;
+        }
         let checksummed = self.position.is_checksummed();
         let body = event::body(event, checksummed && !is_head);
         let list_error = |what| move |cause| ReceiverError::Gtid { what, cause };
@@ -223,9 +232,6 @@ impl Scanned {
                     .map_err(|cause| self.position.damage(cause))?;
                 self.before.record(&Identity::of_opener(&opener));
             }
-            EventType::ROTATE | EventType::FORMAT_DESCRIPTION | EventType::HEARTBEAT => {
-                return self.pass_control(header, event);
-            }
             _ => {}
         }
         let format = self.position.format.as_deref();
@@ -235,7 +241,7 @@ impl Scanned {
             .boundary
             .after_event(header.event_type, event, checksummed, without_opener)
             .map_err(|cause| self.position.damage(cause))?;
-        self.position.at.offset = self.position.after(header);
+        self.position.pass(self.position.after(header));
         Ok(())
     }
 

@@ -41,6 +41,7 @@ enum Large {
     None,
     /// It belongs to the transaction.
     Kept {
+        header: EventHeader,
         offset_after: u64,
     },
     /// It is a control event.
@@ -297,32 +298,38 @@ impl Stream<'_> {
             kind if kind.is_control() => return Err(self.misfit(header, "a smaller one")),
             _ => self.has_news = true,
         }
-        self.large = Large::Kept { offset_after };
+        self.large = Large::Kept {
+            header: *header,
+            offset_after,
+        };
         self.continue_large(head)
     }
 
     fn continue_large(&mut self, bytes: &[u8]) -> Result<(), ReceiverError> {
         self.bytes += bytes.len() as u64;
-        if !matches!(self.large, Large::Kept { .. }) {
+        let Large::Kept { header, .. } = self.large else {
             return Ok(());
-        }
+        };
         let assembled = match &mut self.assembler {
             Some(assembler) => assembler.large_part(bytes),
             None => return Err(self.too_early()),
         };
-        assembled.map_err(|cause| self.broken(cause))
+        assembled.map_err(|cause| self.broken(&header, cause))
     }
 
     fn end_large(&mut self, bytes: &[u8]) -> Result<(), ReceiverError> {
         self.continue_large(bytes)?;
         match std::mem::replace(&mut self.large, Large::None) {
-            Large::Kept { offset_after } => {
+            Large::Kept {
+                header,
+                offset_after,
+            } => {
                 let ended = match &mut self.assembler {
                     Some(assembler) => assembler.end_large(offset_after),
                     None => Ok(()),
                 };
-                ended.map_err(|cause| self.broken(cause))?;
-                self.position.at.offset = offset_after;
+                ended.map_err(|cause| self.broken(&header, cause))?;
+                self.position.pass(offset_after);
             }
             Large::Skipped { offset_after } => self.position.at.offset = offset_after,
             Large::None => {}
@@ -347,8 +354,8 @@ impl Stream<'_> {
             Some(assembler) => assembler.event(event, offset_after),
             None => return Err(self.too_early()),
         };
-        assembled.map_err(|cause| self.broken(cause))?;
-        self.position.at.offset = offset_after;
+        assembled.map_err(|cause| self.position.broken(header, event.len(), cause))?;
+        self.position.pass(offset_after);
         Ok(false)
     }
 
@@ -388,11 +395,10 @@ impl Stream<'_> {
         }
     }
 
-    fn broken(&self, cause: TransactionError) -> ReceiverError {
-        ReceiverError::Transaction {
-            at: self.position.at.clone(),
-            cause,
-        }
+    /// The error for an event that arrives in parts.
+    fn broken(&self, header: &EventHeader, cause: TransactionError) -> ReceiverError {
+        let len = header.event_size as usize;
+        self.position.broken(header, len, cause)
     }
 
     fn misfit(&self, header: &EventHeader, expected: &'static str) -> ReceiverError {

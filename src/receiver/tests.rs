@@ -2,6 +2,7 @@
 
 pub(crate) mod binlog;
 mod changed_filter;
+mod damage;
 mod failures;
 mod following;
 mod histories;
@@ -221,6 +222,7 @@ fn log_options<'a>(dir: &std::path::Path, names: impl Iterator<Item = &'a str>) 
         source_names: names.map(Arc::from).collect(),
         retention: crate::relay_log::RetentionOptions::default(),
         reserve: 0,
+        hand_over_min: Duration::ZERO,
         stopping: Arc::new(AtomicBool::new(false)),
     }
 }

@@ -26,7 +26,8 @@ use crate::log_thread::{LogThread, Queued};
 use crate::receiver::{self, FirstStart, Identities, Queue, ReadBack, ReceiverContext};
 use crate::relay_log::recover::Recovered;
 use crate::relay_log::{
-    Condition, LogOptions, RelayLog, ReplicaAcknowledgements, ReplicaWait, bridge, purge,
+    Condition, HAND_OVER_MIN, LogOptions, RelayLog, ReplicaAcknowledgements, ReplicaWait, bridge,
+    purge,
 };
 use crate::sender::{self, Replicas, SourceAccess};
 use crate::status::{Parts, Report, SourceList};
@@ -276,6 +277,7 @@ impl Pipeline {
                 source_names: source_names(config),
                 retention: retention_options(&config.log),
                 reserve: RESERVE_LEN,
+                hand_over_min: HAND_OVER_MIN,
                 stopping: Arc::new(AtomicBool::new(false)),
             },
             flavor: config.relay.flavor,

@@ -26,11 +26,12 @@ impl BatchCount {
         self.note(&self.durable);
     }
 
+    /// The counts never go back: each group is counted once, in the order in which they were written.
     fn note(&self, mark: &watch::Sender<u64>) {
-        // A group without batches of its own may still have those of an earlier one: the count never goes back.
         mark.send_if_modified(|count| {
-            let is_new = *count < self.taken;
-            *count = self.taken.max(*count);
+            debug_assert!(*count <= self.taken, "{count} batches are counted already");
+            let is_new = *count != self.taken;
+            *count = self.taken;
             is_new
         });
     }

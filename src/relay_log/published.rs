@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use super::error::LogError;
 use super::files::LogDir;
 use super::index_record::SourceHistory;
-use super::purged_before::purged_before;
+use super::purged_before::{purged_again, purged_before};
 use super::reader::{FIRST_EVENT, FileHead};
 use super::reserve::Reserve;
 use super::retention::Retention;
@@ -280,7 +280,8 @@ impl RelayLog {
             let removed: Vec<u64> = removed.collect();
             let before = (
                 std::mem::replace(&mut state.files, kept),
-                std::mem::replace(&mut state.purged, purged),
+                std::mem::replace(&mut state.purged, purged.clone()),
+                purged,
             );
             break (removed, before);
         };
@@ -289,10 +290,11 @@ impl RelayLog {
         if let Err(error) = self.log_dir.write_list(&listed) {
             // Nothing was removed.
             let mut state = self.state();
-            let (mut files, purged) = before;
+            let (mut files, purged, purged_meanwhile) = before;
             let newer = files.last().copied().unwrap_or_default();
             files.extend(state.files.iter().filter(|file| **file > newer).copied());
-            (state.files, state.purged) = (files, purged);
+            state.files = files;
+            state.purged = purged_again(purged, &purged_meanwhile, &state.purged);
             return Err(error);
         }
         Ok(removed)

@@ -25,7 +25,7 @@ use std::time::Instant;
 pub use self::bridge::BridgeWriter;
 pub use self::error::WriteError;
 pub use self::index_tail::CarriedOver;
-pub use self::options::LogOptions;
+pub use self::options::{HAND_OVER_MIN, LogOptions};
 
 use self::events::stage_transaction;
 use self::head::{NewFile, begin_file, close_file, now, stage_control};
@@ -144,7 +144,11 @@ impl Writer {
         };
         let files = files_of(number, &tail, &index);
         let writer = Self {
-            syncing: Syncing::start(publisher, &files, written(&tail, &index))?,
+            syncing: Syncing::start(
+                publisher,
+                (&files, written(&tail, &index)),
+                options.hand_over_min,
+            )?,
             group: Group::new(files.clone()),
             files,
             options,

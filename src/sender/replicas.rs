@@ -68,6 +68,9 @@ pub struct ReplicaReport {
     pub bytes_sent: u64,
     /// Seconds since it connected.
     pub connected_seconds: u64,
+    /// The protection of its connection: TLS version and cipher, or `none`; null while it is missing.
+    #[serde(default)]
+    pub tls: Option<String>,
     /// Whether it sends semi-sync acknowledgements.
     pub semi_sync: bool,
     /// Acknowledgements received over this connection.
@@ -103,6 +106,8 @@ pub struct Client {
     pub port: u16,
     /// Its bytes.
     pub traffic: Arc<Traffic>,
+    /// The version and cipher of TLS, or `none`.
+    pub tls: String,
     since: Instant,
     kill: watch::Sender<Option<KillReason>>,
     replica: Mutex<Option<Arc<Replica>>>,
@@ -303,13 +308,14 @@ impl Replicas {
         self.since.elapsed().as_secs()
     }
 
-    /// Registers a client that has logged in.
+    /// Registers a client that has logged in. `encryption` is the version and cipher of its TLS.
     pub fn register(
         self: &Arc<Self>,
         id: u32,
         user: String,
         peer: Option<std::net::SocketAddr>,
         traffic: Arc<Traffic>,
+        encryption: Option<String>,
     ) -> Registration {
         let client = Arc::new(Client {
             id,
@@ -317,6 +323,7 @@ impl Replicas {
             ip: peer.map(|peer| peer.ip()),
             port: peer.map_or(0, |peer| peer.port()),
             traffic,
+            tls: encryption.unwrap_or_else(|| "none".to_owned()),
             since: Instant::now(),
             kill: watch::Sender::new(None),
             replica: Mutex::new(None),
@@ -432,6 +439,7 @@ fn report_of(client: &Client, replica: &Replica) -> ReplicaReport {
         bytes_behind: None,
         bytes_sent: progress.bytes_sent.load(Relaxed),
         connected_seconds: client.connected_seconds(),
+        tls: Some(client.tls.clone()),
         semi_sync: replica.is_semi_sync,
         semi_sync_acks: progress.acknowledgements.load(Relaxed),
         last_seen: utc::seconds(SystemTime::now()),
@@ -452,45 +460,4 @@ pub(super) fn now_seconds() -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn replica_is_behind_since_it_was_last_at_the_end() {
-        let progress = DumpProgress::default();
-        let now = now_seconds();
-        assert_eq!(progress.seconds_behind(now), None);
-        progress.timestamp.store(now as u32 - 3600, Relaxed);
-        assert_eq!(
-            progress.seconds_behind(now),
-            Some(3600),
-            "it was never at the end"
-        );
-        progress.reach_end();
-        assert_eq!(progress.seconds_behind(now), Some(0));
-        progress.leave_end();
-        let behind = progress.seconds_behind(now_seconds());
-        assert!(
-            behind < Some(60),
-            "an hour without transactions is no lag: {behind:?}"
-        );
-        progress.left_end.store(now - 900, Relaxed);
-        progress.timestamp.store(now as u32 - 20, Relaxed);
-        assert_eq!(progress.seconds_behind(now), Some(20));
-    }
-
-    #[test]
-    fn replica_that_does_not_accept_the_newest_event_is_behind() {
-        let progress = DumpProgress::default();
-        let now = now_seconds();
-        progress.timestamp.store(now as u32 - 3600, Relaxed);
-        progress.reach_end();
-        progress.begin_sending();
-        progress.left_end.fetch_sub(120, Relaxed);
-        progress.begin_sending();
-        let behind = progress.seconds_behind(now);
-        assert!(behind >= Some(119) && behind < Some(180), "{behind:?}");
-        progress.reach_end();
-        assert_eq!(progress.seconds_behind(now), Some(0));
-    }
-}
+mod tests;

@@ -150,6 +150,31 @@ pub enum TransactionError {
 }
 
 impl TransactionError {
+    /// Whether the bytes of an event that was sent correctly may have been changed on their way. A connection
+    /// without checksums of events can have other errors of this cause, too.
+    pub fn may_be_of_network(&self) -> bool {
+        match self {
+            TransactionError::Event(_)
+            | TransactionError::Payload(_)
+            | TransactionError::Size { .. }
+            | TransactionError::NotEnded { .. }
+            | TransactionError::Length { .. } => true,
+            TransactionError::Filter(error) => match error {
+                TrimError::Event(_) | TrimError::UnknownTable { .. } | TrimError::TooManyTables => {
+                    true
+                }
+                TrimError::Undecided { .. } | TrimError::UndecidedTable { .. } => false,
+            },
+            TransactionError::OutsideTransaction { .. }
+            | TransactionError::Unsupported { .. }
+            | TransactionError::Incident { .. }
+            | TransactionError::TooLarge
+            | TransactionError::OverLimit { .. }
+            | TransactionError::Spill { .. }
+            | TransactionError::Internal { .. } => false,
+        }
+    }
+
     /// The error for an INCIDENT event without a GTID. `body` is the event without header and
     /// checksum.
     pub(super) fn of_incident(body: &[u8]) -> Result<Self, EventError> {

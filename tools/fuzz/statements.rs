@@ -48,6 +48,7 @@ fn log_of(flavor: Flavor) -> &'static LogThread {
             stopping: Default::default(),
             retention: Default::default(),
             reserve: 0,
+            hand_over_min: std::time::Duration::ZERO,
         };
         let format = FormatDescription {
             server_version: version.to_owned(),

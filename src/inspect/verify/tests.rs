@@ -70,6 +70,7 @@ fn relay_log(kind: &str) -> tempfile::TempDir {
         source_names: vec!["m1".into()],
         retention: crate::relay_log::RetentionOptions::default(),
         reserve: 0,
+        hand_over_min: std::time::Duration::ZERO,
         stopping: Arc::new(AtomicBool::new(false)),
     };
     let (format, batches) = batches(kind, dir.path());

@@ -33,11 +33,19 @@ fn published(log: &RelayLog) -> u64 {
     end.file << 32 | end.offset
 }
 
+/// Always handed over, never, and after a group that took any time.
+const HAND_OVER: [Duration; 3] = [Duration::ZERO, Duration::MAX, Duration::from_nanos(1)];
+
 /// Sends batches to a running log thread as fast as it takes them. `fault`: the operation that fails, counted from
 /// when it runs.
-fn run(dir: tempfile::TempDir, max_size: u64, fault: Option<u64>) -> Run {
+fn run(
+    dir: tempfile::TempDir,
+    (max_size, hand_over_min): (u64, Duration),
+    fault: Option<u64>,
+) -> Run {
     let options = LogOptions {
         max_size,
+        hand_over_min,
         ..options(dir.path())
     };
     let (recorder, attached) = Recorder::attach(dir.path());
@@ -182,7 +190,7 @@ fn counts(counters: &SourceCounters) -> [u64; 3] {
 fn nothing_is_published_before_both_files_are_synced_up_to_it() {
     for max_size in [1 << 30, 4000] {
         for dir in [fast_dir(), tempfile::tempdir().unwrap()] {
-            let run = run(dir, max_size, None);
+            let run = run(dir, (max_size, Duration::ZERO), None);
             assert_eq!(run.log.condition(), Condition::Running);
             assert_published_is_durable(&run);
             assert_eq!(counts(&run.counters), [BATCHES; 3]);
@@ -196,14 +204,56 @@ fn nothing_is_published_before_both_files_are_synced_up_to_it() {
     }
 }
 
+/// Syncs of log files by each thread.
+fn syncs_by_thread(run: &Run) -> BTreeMap<&str, u64> {
+    let mut files = BTreeMap::new();
+    let mut counts = BTreeMap::new();
+    for step in &run.steps {
+        match &step.operation {
+            Operation::Opened { file, path, .. } => drop(files.insert(*file, path.clone())),
+            Operation::SyncBegan { file, .. } => {
+                let is_log = files[file].extension().is_some_and(|name| name != "idx");
+                *counts.entry(step.thread.as_str()).or_default() += u64::from(is_log);
+            }
+            _ => {}
+        }
+    }
+    counts
+}
+
+/// Where a sync takes less time than waking the other thread, the log thread does it; as soon as one takes longer, it is
+/// handed over.
+#[test]
+fn groups_are_handed_over_after_one_that_took_longer() {
+    for hand_over_min in HAND_OVER {
+        let run = run(fast_dir(), (1 << 30, hand_over_min), None);
+        assert_published_is_durable(&run);
+        assert_eq!(counts(&run.counters), [BATCHES; 3]);
+        let by_thread = syncs_by_thread(&run);
+        let handed_over = by_thread.get("relay-sync").copied().unwrap_or_default();
+        assert_eq!(
+            handed_over > 0,
+            hand_over_min != Duration::MAX,
+            "{hand_over_min:?}: {by_thread:?}"
+        );
+    }
+}
+
 /// Each operation fails once. Then the log stops, nothing more is published or counted as durable, and the next start
 /// finds at least what was published.
 #[test]
 fn after_a_failed_write_or_sync_nothing_more_is_published() {
-    let calls = run(fast_dir(), 4000, None).calls;
+    for hand_over_min in [Duration::ZERO, Duration::MAX] {
+        nothing_is_published_after_a_failure(hand_over_min);
+    }
+}
+
+fn nothing_is_published_after_a_failure(hand_over_min: Duration) {
+    let sizes = (4000, hand_over_min);
+    let calls = run(fast_dir(), sizes, None).calls;
     let mut failures = 0;
     for number in 0..calls {
-        let run = run(fast_dir(), 4000, Some(number));
+        let run = run(fast_dir(), sizes, Some(number));
         assert_published_is_durable(&run);
         let [_, committed, durable] = counts(&run.counters);
         assert!(durable <= committed, "{committed} {durable}");

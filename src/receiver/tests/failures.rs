@@ -1,7 +1,7 @@
 //! Problems that only an administrator can resolve: they are reported, and nothing wrong is recorded.
 
 use super::binlog::Binlog;
-use super::following::{WAYS, Way};
+use super::following::WAYS;
 use super::source::{FakeSource, Plan, Then};
 use super::*;
 use crate::protocol::ServerError;
@@ -11,11 +11,11 @@ async fn wrong_checksum_stops_before_its_transaction() {
     for way in WAYS {
         let binlog = Binlog::sample(way.flavor(), 86);
         let source = FakeSource::start(binlog.clone()).await;
-        let damage = |packets: &mut Vec<binlog::Packet>| {
-            let ends = packets.iter().enumerate().filter(|(_, p)| p.ends.is_some());
+        let second = binlog.executed()[1];
+        let damage = move |packets: &mut Vec<binlog::Packet>| {
             // The statement before the second commit.
-            let at = ends.map(|(at, _)| at - 1).nth(1).unwrap();
-            let event = &mut packets[at].event;
+            let ends = packets.iter().position(|p| p.ends == Some(second));
+            let event = &mut packets[ends.unwrap() - 1].event;
             let last = event.len() - 6;
             event[last] ^= 4;
         };
@@ -27,20 +27,25 @@ async fn wrong_checksum_stops_before_its_transaction() {
         for _ in 0..1000 {
             source.plan(Plan::edit(damage, Then::Nothing));
         }
+        let config = SourceConfig {
+            connect_retry_max: Duration::from_secs(3600),
+            ..way.config(&source)
+        };
         let progress = vec![at_start(86)];
-        let relay = Relay::start(way.flavor(), vec![way.config(&source)], progress);
+        let relay = Relay::start(way.flavor(), vec![config.clone()], progress);
         relay.until_executed(&binlog.executed()[..1]).await;
         let error = relay.until_failed(0).await;
-        let position = format!("at bin.000001:{position}: ");
-        assert!(error.message.contains("checksum"), "{way:?}: {error:?}");
-        if matches!(way, Way::MySqlFile | Way::MariaDbFile) {
-            assert!(
-                error.message.contains(&position),
-                "{way:?}: {position}: {error:?}"
-            );
-        }
+        assert_eq!(source.state().asked.len(), 2, "{way:?}: it failed twice");
+        let expected = format!("at bin.000001:{position}: Query: checksum mismatch: ");
+        assert!(
+            error.message.starts_with(&expected),
+            "{way:?}: {expected}: {error:?}"
+        );
+        let advice = "check the file with mysqlbinlog --verify-binlog-checksum on the source";
+        assert!(error.message.contains(advice), "{way:?}: {error:?}");
         assert_eq!(relay.kept(0), 1);
         source.state().plans.clear();
+        relay.orders[0].send(config, Activity::Follow);
         relay.until_executed(binlog.executed()).await;
         relay
             .until("the source has recovered", |relay| {
@@ -56,6 +61,11 @@ async fn refused_dump_is_a_failure_with_advice() {
     let refusals = [
         (1236, "could not find next log", "seed the replicas again"),
         (1227, "Access denied", "GRANT REPLICATION SLAVE"),
+        (
+            4052,
+            "A slave with the same server_uuid/server_id as this slave has connected to the master",
+            "stop the copy, or give it its own [relay] server_id",
+        ),
     ];
     for (code, text, advice) in refusals {
         let source = FakeSource::start(Binlog::sample(Flavor::MySql, 86)).await;

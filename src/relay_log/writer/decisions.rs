@@ -1,7 +1,7 @@
 //! Decisions of an administrator about a source.
 
 use super::Writer;
-use crate::gtid::BinlogState;
+use crate::gtid::{BinlogState, GtidSet};
 use crate::identity::Executed;
 use crate::relay_log::error::LogError;
 use crate::relay_log::published::SourceProgress;
@@ -31,12 +31,13 @@ impl Writer {
         sources.map(|source| source.server_id)
     }
 
-    /// Publishes other sets of transactions: all that count as delivered, and those of them that are in no file.
-    pub fn replace_executed(&self, executed: &Executed, purged: Option<Executed>) {
+    /// Publishes another set of transactions that count as delivered. `counted` are those of them that no file has.
+    pub fn replace_executed(&self, executed: &Executed, counted: Option<&GtidSet>) {
         let mut state = self.log.state();
         state.executed = executed.clone();
-        if let Some(purged) = purged {
-            state.purged = purged;
+        // Files may be removed at the same time: what they had is not lost from the set.
+        if let (Some(counted), Executed::MySql(purged)) = (counted, &mut state.purged) {
+            purged.union_with(counted);
         }
     }
 }

@@ -2,10 +2,18 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use crate::config::SyncPolicy;
 use crate::relay_log::files::LogDir;
 use crate::relay_log::retention::RetentionOptions;
+
+/// The usual [`LogOptions::hand_over_min`]. Debug builds, in which the servers' tests run on files in memory, always hand
+/// groups over.
+pub const HAND_OVER_MIN: Duration = match cfg!(debug_assertions) {
+    true => Duration::ZERO,
+    false => Duration::from_micros(100),
+};
 
 /// Options of the writer.
 #[derive(Debug, Clone)]
@@ -24,6 +32,9 @@ pub struct LogOptions {
     pub retention: RetentionOptions,
     /// Bytes of the disk that are reserved for the index and the list of files; 0 for none.
     pub reserve: u64,
+    /// A group whose predecessor was completed in less time is completed by the log thread itself: waking another thread
+    /// would take longer. See [`HAND_OVER_MIN`].
+    pub hand_over_min: Duration,
     /// Set to give up a write that waits for disk space.
     pub stopping: Arc<AtomicBool>,
 }

@@ -40,12 +40,6 @@ use crate::relay_log::published::SourceProgress;
 
 /// The most bytes of the log that are written and not synced yet, before the log thread waits.
 const UNSYNCED_LEN_MAX: u64 = 16 * 1024 * 1024;
-/// A sync that takes less time is done by the log thread itself: waking another thread would take longer. Builds for
-/// tests always wake it.
-const HAND_OVER_MIN: Duration = match cfg!(debug_assertions) {
-    true => Duration::ZERO,
-    false => Duration::from_micros(100),
-};
 /// Identities for which memory is kept from one group to the next.
 const IDENTITIES_KEPT: usize = 16 * 1024;
 
@@ -147,7 +141,10 @@ impl Publisher {
         self.write_mark(group.files.number, group.end)?;
         self.publish(group);
         self.disk.log.note_durable();
-        group.batches.iter().for_each(BatchCount::note_durable);
+        // The memory is used again: a later group without batches of its own must not have these.
+        for count in group.batches.drain(..) {
+            count.note_durable();
+        }
         Ok(())
     }
 
@@ -211,7 +208,7 @@ struct State {
     is_busy: bool,
     /// Of the file of the newest group.
     on_disk: OnDisk,
-    /// How long the newest group took.
+    /// How long the newest group took, on either thread.
     took: Duration,
     failure: Option<LogError>,
     /// Whether the sync thread has ended, or is to end once nothing is handed over.
@@ -330,8 +327,8 @@ pub(super) struct Syncing {
     /// `None` after a failure.
     thread: Option<(Arc<Shared>, JoinHandle<()>)>,
     on_disk: OnDisk,
-    /// How long the newest group took.
-    took: Duration,
+    /// See [`super::LogOptions::hand_over_min`].
+    hand_over_min: Duration,
     has_failed: bool,
 }
 
@@ -342,8 +339,8 @@ impl Syncing {
     /// When there can be no more threads.
     pub(super) fn start(
         publisher: Publisher,
-        files: &Arc<Files>,
-        on_disk: OnDisk,
+        (files, on_disk): (&Arc<Files>, OnDisk),
+        hand_over_min: Duration,
     ) -> Result<Self, LogError> {
         let publisher = Arc::new(publisher);
         let state = State {
@@ -373,7 +370,7 @@ impl Syncing {
             publisher,
             thread: Some((shared, thread)),
             on_disk,
-            took: Duration::ZERO,
+            hand_over_min,
             has_failed: false,
         })
     }
@@ -406,7 +403,7 @@ impl Syncing {
         };
         let mut state = shared.lock();
         let is_idle = !state.is_waiting && !state.is_busy;
-        if is_idle && self.took < HAND_OVER_MIN {
+        if is_idle && state.took < self.hand_over_min {
             drop(state);
             return self.complete_here(group);
         }
@@ -430,8 +427,11 @@ impl Syncing {
         });
         self.has_failed = completed.is_err();
         completed?;
-        self.took = began.elapsed();
-        self.set_on_disk(group.end);
+        self.on_disk = group.end;
+        if let Some((shared, _)) = &self.thread {
+            let mut state = shared.lock();
+            (state.on_disk, state.took) = (group.end, began.elapsed());
+        }
         Ok(())
     }
 
@@ -464,7 +464,7 @@ impl Syncing {
         let mut failure = None;
         if let Some((shared, _)) = &self.thread {
             let mut state = shared.lock();
-            (self.on_disk, self.took) = (state.on_disk, state.took);
+            self.on_disk = state.on_disk;
             self.has_failed |= state.is_ending || state.failure.is_some();
             failure = state.failure.take();
         }

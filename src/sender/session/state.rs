@@ -74,6 +74,7 @@ impl Session {
             client.user.clone(),
             peer,
             client.connection.traffic().clone(),
+            client.connection.encryption(),
         );
         Self {
             host: registration.client.host(),

@@ -102,6 +102,7 @@ impl TestLog {
             source_names: vec![Arc::from("m1")],
             retention: crate::relay_log::RetentionOptions::default(),
             reserve: 0,
+            hand_over_min: Duration::ZERO,
             stopping: Arc::new(AtomicBool::new(false)),
         };
         let has_gtids = purged != Executed::Anonymous;
@@ -329,13 +330,22 @@ impl TestSender {
         user: &str,
         compression: Option<Compression>,
     ) -> Result<(Connection, ServerGreeting), crate::connection::ConnectionError> {
+        self.login_over(TlsMode::Disabled, user, compression).await
+    }
+
+    pub async fn login_over(
+        &self,
+        mode: TlsMode,
+        user: &str,
+        compression: Option<Compression>,
+    ) -> Result<(Connection, ServerGreeting), crate::connection::ConnectionError> {
         let options = ConnectOptions {
             host: "127.0.0.1".to_owned(),
             port: self.port,
             user: user.to_owned(),
             password: Secret::new("secret"),
             tls: ClientTls {
-                mode: TlsMode::Disabled,
+                mode,
                 ..ClientTls::default()
             },
             offered_tls: OfferedTls::default(),

@@ -6,6 +6,7 @@ use crate::connection::ConnectionErrorCause;
 use crate::flavor::Flavor;
 use crate::protocol::command;
 use crate::protocol::response::QueryResponse;
+use crate::tls::TlsMode;
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
@@ -44,6 +45,31 @@ async fn kill_and_commands_and_shutdown_end_a_dump() {
         .await
         .unwrap()
         .unwrap();
+}
+
+#[tokio::test]
+async fn status_shows_how_the_connection_of_a_replica_is_protected() {
+    let log = TestLog::empty(Flavor::MySql, 1 << 20);
+    let sender = TestSender::of(&log).await;
+    for (mode, expected) in [
+        (TlsMode::Disabled, "none"),
+        (TlsMode::Required, "TLSv1.3 TLS_AES_256_GCM_SHA384"),
+    ] {
+        let login = sender.login_over(mode, "repl", None).await;
+        let (mut connection, _) = login.unwrap();
+        let checksums = "SET @master_binlog_checksum = 'CRC32'";
+        connection.execute(checksums).await.unwrap();
+        let dump = by_position("", 4, 0, 0x7000_0000);
+        connection.write_command(&dump).await.unwrap();
+        assert!(matches!(next(&mut connection).await, Item::Event(..)));
+        let report = sender.replicas.report();
+        let [replica] = report.as_slice() else {
+            panic!("one replica is connected: {report:?}");
+        };
+        assert_eq!(replica.tls.as_deref(), Some(expected));
+        drop(connection);
+        wait_until(|| sender.replicas.report().is_empty()).await;
+    }
 }
 
 #[tokio::test]
