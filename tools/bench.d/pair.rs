@@ -18,7 +18,7 @@ const RUN_SECS_MAX: u64 = 600;
 const IDLE_CPU_MAX: f64 = 0.03;
 const IDLE: Duration = Duration::from_millis(500);
 
-/// What the detection of conflicts costs: with it and without it. The masters have written at the same time and do not
+/// What the detection of conflicts costs: with it, in another build, too, and without it. The masters have written at the same time and do not
 /// replicate from each other, so the keys of all rows are compared: no load of a pair costs more.
 pub async fn measure_conflicts(kind: Kind, options: &Options, report: &mut Report) {
     let share = options.transactions / 2;
@@ -32,18 +32,25 @@ pub async fn measure_conflicts(kind: Kind, options: &Options, report: &mut Repor
     ];
     let keys = KeyPair::generate(&options.relay, &masters[0]);
     let sources = masters.each_ref();
-    let mut figures = Figures::new("conflicts", "the relay without", 1);
+    let programs = options.programs();
+    let mut figures = Figures::new("conflicts", "the relay without", programs.len());
     for round in 0..options.rounds {
         // Every other round in the other order, so that none is always measured first.
-        for detects in [round % 2 == 0, round % 2 == 1] {
-            let extra = format!("detect_conflicts = {detects}");
-            let run = receive(&options.relay, &sources, &keys, Some(extra)).await;
-            match detects {
-                true => {
+        let mut order: Vec<usize> = (0..=programs.len()).collect();
+        if round % 2 == 1 {
+            order.reverse();
+        }
+        for index in order {
+            let detecting = programs.get(index);
+            let extra = format!("detect_conflicts = {}", detecting.is_some());
+            let program = detecting.unwrap_or(&options.relay);
+            let run = receive(program, &sources, &keys, Some(extra)).await;
+            match detecting {
+                Some(_) => {
                     assert_eq!(run.conflicts, Some(0), "rows of their own");
-                    figures.add_relay(0, run.seconds, run.cpu, run.peak_kib);
+                    figures.add_relay(index, run.seconds, run.cpu, run.peak_kib);
                 }
-                false => figures.add_reference(run.seconds, run.cpu),
+                None => figures.add_reference(run.seconds, run.cpu),
             }
         }
         report.note(&format!("round {}: {figures}", round + 1));
@@ -84,6 +91,7 @@ pub async fn measure_twice(kind: Kind, options: &Options, report: &mut Report) {
                 Some(_) => (&mut default, index),
                 None => (&mut undetected, 0),
             };
+            assert_eq!(run.conflicts.unwrap_or(0), 0, "rows of their own");
             figures.add_relay(index, run.seconds, run.cpu, run.peak_kib);
         }
         report.note(&format!("round {}: {default}; {undetected}", round + 1));
