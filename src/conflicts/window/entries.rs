@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 #[derive(Debug)]
 pub(super) enum Entries {
     One(u64),
-    Many(Box<VecDeque<u64>>),
+    Many(VecDeque<u64>),
 }
 
 impl Entries {
@@ -21,7 +21,7 @@ impl Entries {
     /// Adds one that is after all others.
     pub(super) fn push(&mut self, id: u64) {
         match self {
-            Entries::One(first) => *self = Entries::Many(Box::new(VecDeque::from([*first, id]))),
+            Entries::One(first) => *self = Entries::Many(VecDeque::from([*first, id])),
             Entries::Many(ids) => ids.push_back(id),
         }
     }

@@ -13,7 +13,7 @@ pub(super) struct Writer {
 #[derive(Debug)]
 pub(super) enum Writers {
     One(Writer),
-    Many(Box<VecDeque<Writer>>),
+    Many(VecDeque<Writer>),
 }
 
 impl Writers {
@@ -26,7 +26,7 @@ impl Writers {
 
     pub(super) fn add(&mut self, writer: Writer) {
         if let Writers::One(first) = self {
-            *self = Writers::Many(Box::new(VecDeque::from([*first])));
+            *self = Writers::Many(VecDeque::from([*first]));
         }
         if let Writers::Many(writers) = self {
             let at = writers.partition_point(|known| known.number < writer.number);
