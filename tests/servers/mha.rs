@@ -44,7 +44,7 @@ async fn fails_over(kind: Kind, gtid: bool) {
     let mut stage = Stage::start(kind, gtid).await;
     stage.check();
     let first = load_and_kill(&mut stage, gtid).await;
-    // The new master has everything that clients were told to be committed, and the relay goes on with it.
+    // The new master has everything that clients were told to be committed, and the relay continues with it.
     assert_acknowledged(&stage.m2, &first, "").await;
     let load = Load::start(&stage.m2, &load_options(kind, 200));
     load.wait_for(PART).await;
