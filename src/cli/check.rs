@@ -7,7 +7,7 @@ use binrelay::config::{ChannelChanges, ChannelsError, Config, FlavorChoice, Shar
 use binrelay::identity::IdentityKind;
 use binrelay::receiver::{
     self, CheckedSource, Identities, ReceiverOptions, auto_increment_collision, changed_starts,
-    check_recorded_history, check_source, different_rules, lost_commit_times, not_logging_updates,
+    check_source, different_rules, lost_commit_times, not_logging_updates,
 };
 use binrelay::relay::{inspect_log, preflight};
 use binrelay::relay_log::recover::Inspected;
@@ -168,9 +168,10 @@ fn check_sources(
             )?;
             continue;
         }
-        let checked = check_recorded_history(&config.relay.data_dir, &source.name).and_then(|()| {
-            runtime.block_on(check_source(&options, &identities, flavor, kind, log))
-        });
+        let checked = receiver::check_recorded_history(&config.relay.data_dir, &source.name)
+            .and_then(|()| {
+                runtime.block_on(check_source(&options, &identities, flavor, kind, log))
+            });
         match checked {
             Ok(found) => {
                 counts.good += 1;

@@ -78,6 +78,24 @@ fn stranger_id() -> u32 {
     rand::rng().random_range(0x4000_0000..0x7fff_ffff)
 }
 
+/// Finds where a first start would begin; returns it as the end of a sentence.
+async fn first_start(
+    connection: &mut Connection,
+    options: &ReceiverOptions,
+    facts: SourceFacts,
+) -> Result<String, ReceiverError> {
+    let by_gtid = facts.follows_by_gtid(&options.config);
+    let contact = explore(connection, options, facts).await?;
+    let before = contact.before.to_text();
+    Ok(match by_gtid {
+        true if before.is_empty() => {
+            "a first start begins with the source's first transaction".to_owned()
+        }
+        true => format!("a first start begins after {before}"),
+        false => format!("a first start begins at {}", contact.progress.position),
+    })
+}
+
 /// Connects to the source, sends the queries that a receiver sends, and starts a dump. `flavor` is
 /// the configured one, `kind` that of the relay log or of the sources checked before.
 ///
@@ -153,24 +171,6 @@ pub async fn check_source(
             .chain(useless_rules)
             .chain(control_warnings(options, asked))
             .collect(),
-    })
-}
-
-/// Finds where a first start would begin; returns it as the end of a sentence.
-async fn first_start(
-    connection: &mut Connection,
-    options: &ReceiverOptions,
-    facts: SourceFacts,
-) -> Result<String, ReceiverError> {
-    let by_gtid = facts.follows_by_gtid(&options.config);
-    let contact = explore(connection, options, facts).await?;
-    let before = contact.before.to_text();
-    Ok(match by_gtid {
-        true if before.is_empty() => {
-            "a first start begins with the source's first transaction".to_owned()
-        }
-        true => format!("a first start begins after {before}"),
-        false => format!("a first start begins at {}", contact.progress.position),
     })
 }
 

@@ -13,9 +13,9 @@ use crate::config::{
     ChannelChanges, Config, FlavorChoice, Privilege, SharedFilter, UserConfig, UserPassword,
 };
 use crate::data_dir::DataDir;
-use crate::flavor::Flavor;
 use crate::gtid::Uuid;
 use crate::http;
+use crate::identity::Executed;
 use crate::protocol::StoredPassword;
 use crate::relay_log::LogDir;
 use crate::relay_log::recover::{Recovered, recover};
@@ -60,7 +60,7 @@ impl Relay {
         config.sources = wanted.map(|source| source.config).collect();
         let recovered = recover(&log_dir(&config), &source_names(&config))?;
         if let Some(recovered) = &recovered {
-            check_flavor(&config, recovered.executed.flavor())?;
+            check_flavor(&config, &recovered.executed)?;
         }
         let (tls, key) = (tls_of(&config)?, PasswordKey::open(data_dir.path())?);
         let uuid = data_dir.server_uuid();
@@ -101,7 +101,8 @@ impl Relay {
 }
 
 /// Refuses a relay log of another flavor than the configured one.
-pub(super) fn check_flavor(config: &Config, found: Flavor) -> Result<(), RelayError> {
+pub(super) fn check_flavor(config: &Config, executed: &Executed) -> Result<(), RelayError> {
+    let found = executed.flavor();
     match config.relay.flavor {
         FlavorChoice::Fixed(expected) if expected != found => Err(RelayError::Flavor {
             path: config.relay.data_dir.clone(),

@@ -72,7 +72,7 @@ pub fn inspect_log(config: &Config) -> Result<Option<Inspected>, RelayError> {
     }
     let found = found?;
     if let Some(log) = &found {
-        check_flavor(config, log.executed.flavor())?;
+        check_flavor(config, &log.executed)?;
     }
     Ok(found)
 }

@@ -18,18 +18,17 @@ pub(super) fn reasons(report: &Report, alert: &AlertConfig) -> Vec<String> {
                 .to_owned(),
         );
     }
+    let sources = report.sources.iter();
+    reasons.extend(sources.filter_map(|source| of_source(source, alert)));
+    let replicas = report.replicas.iter();
+    let uptime = report.relay.uptime_seconds;
+    reasons.extend(replicas.filter_map(|replica| of_replica(replica, alert, uptime)));
     if report.sources.is_empty() {
         reasons.push(
             "no source is followed: all were removed by RESET; add one with CHANGE, see binrelay help changes".to_owned(),
         );
     }
-    for source in &report.sources {
-        reasons.extend(of_source(source, alert));
-        reasons.extend(of_semi_sync(source));
-    }
-    let replicas = report.replicas.iter();
-    let uptime = report.relay.uptime_seconds;
-    reasons.extend(replicas.filter_map(|replica| of_replica(replica, alert, uptime)));
+    reasons.extend(report.sources.iter().filter_map(of_semi_sync));
     reasons
 }
 
@@ -45,14 +44,6 @@ fn of_source(source: &SourceReport, alert: &AlertConfig) -> Option<String> {
         None if state != SourceState::Streaming.name() => Some(format!("source {name} is {state}")),
         None => None,
     }
-}
-
-/// `semi_sync` is set, and the source acknowledges commits to its clients without the relay.
-fn of_semi_sync(source: &SourceReport) -> Option<String> {
-    let problem = source.semi_sync_problem.as_deref()?;
-    // It waits again with the next transaction.
-    let is_idle = problem == SEMI_SYNC_PAUSED && source.seconds_behind == Some(0);
-    (!is_idle).then(|| format!("source {}: {problem}", source.name))
 }
 
 /// A replica could not connect while the relay was stopped, so it is not missing for longer than the relay has run.
@@ -78,6 +69,14 @@ fn of_replica(replica: &ReplicaReport, alert: &AlertConfig, uptime: u64) -> Opti
     let behind = replica.seconds_behind?;
     (behind > alert.replica_lag.as_secs())
         .then(|| format!("replica {server_id} ({host}) is {behind} s behind"))
+}
+
+/// `semi_sync` is set, and the source acknowledges commits to its clients without the relay.
+fn of_semi_sync(source: &SourceReport) -> Option<String> {
+    let problem = source.semi_sync_problem.as_deref()?;
+    // It waits again with the next transaction.
+    let is_idle = problem == SEMI_SYNC_PAUSED && source.seconds_behind == Some(0);
+    (!is_idle).then(|| format!("source {}: {problem}", source.name))
 }
 
 #[cfg(test)]
