@@ -26,4 +26,4 @@ pub use channels::ChannelHandle;
 pub use error::RelayError;
 pub use kept_socket::PassedSockets;
 pub use open::Relay;
-pub use preflight::{Preflight, preflight};
+pub use preflight::{Preflight, inspect_log, preflight};

@@ -9,14 +9,13 @@ use binrelay::receiver::{
     self, CheckedSource, Identities, ReceiverOptions, auto_increment_collision, changed_starts,
     check_source, different_rules, lost_commit_times, not_logging_updates,
 };
-use binrelay::relay::preflight;
-use binrelay::relay_log::started_sources;
+use binrelay::relay::{inspect_log, preflight};
+use binrelay::relay_log::recover::Inspected;
 use binrelay::tls::install_crypto_provider;
 
-use super::Outcome;
 use super::config_file::ConfigFile;
-use super::list::log_dir;
 use super::stdout::Stdout;
+use super::{Outcome, chain};
 
 /// Check a configuration, this machine, and every source
 ///
@@ -57,14 +56,23 @@ fn print(
     Ok(count)
 }
 
+/// What is known of the sources before they are asked.
+#[derive(Debug, Default)]
+struct Known {
+    /// The names of those that a statement has stopped.
+    stopped: Vec<String>,
+    /// The relay log, if there is one that can be read.
+    log: Option<Inspected>,
+}
+
 /// Makes the sources those that `run` would follow; returns how they differ from the configuration.
-fn apply_changes(config: &mut Config) -> Result<Vec<String>, ChannelsError> {
+fn apply_changes(config: &mut Config, known: &mut Known) -> Result<Vec<String>, ChannelsError> {
     let changes = ChannelChanges::load(&config.relay.data_dir)?;
     let differences = changes.sentences(&config.sources, &config.relay.data_dir);
-    let wanted = changes
-        .apply(&config.sources, &SharedFilter::new(config.filter.clone()))
-        .into_iter();
-    config.sources = wanted.map(|source| source.config).collect();
+    let wanted = changes.apply(&config.sources, &SharedFilter::new(config.filter.clone()));
+    let stopped = wanted.iter().filter(|source| source.is_stopped);
+    known.stopped = stopped.map(|source| source.config.name.clone()).collect();
+    config.sources = wanted.into_iter().map(|source| source.config).collect();
     Ok(differences)
 }
 
@@ -77,7 +85,8 @@ pub fn run(_args: CheckArgs, mut config: Config) -> anyhow::Result<Outcome> {
     let mut out = Stdout::lock();
     let mut counts = Counts::default();
     let file = format!("{}: ", config.path.display());
-    let changed = apply_changes(&mut config);
+    let mut known = Known::default();
+    let changed = apply_changes(&mut config, &mut known);
     writeln!(
         out,
         "{file}the configuration is valid; sources: {}",
@@ -100,14 +109,20 @@ pub fn run(_args: CheckArgs, mut config: Config) -> anyhow::Result<Outcome> {
     counts.warnings += print(&mut out, "", "warning", machine.warnings)?;
     print(&mut out, "", "note", machine.notes)?;
 
-    let log_dir = log_dir(&config);
-    // A log that cannot be read is reported by run and verify.
-    let started = started_sources(&log_dir).unwrap_or_default();
-    for (source, warning) in changed_starts(&log_dir.dir, &config.sources, &started) {
+    match inspect_log(&config) {
+        Ok(log) => known.log = log,
+        Err(error) => counts.problems += print(&mut out, "", "problem", [chain(&error.into())])?,
+    }
+    let started = config.sources.iter().map(|source| source.name.clone());
+    let log = known.log.as_ref();
+    let started: Vec<String> = started
+        .filter(|name| log.is_some_and(|log| log.started(name).is_some()))
+        .collect();
+    for (source, warning) in changed_starts(&config.relay.data_dir, &config.sources, &started) {
         let about = format!("source {source}: ");
         counts.warnings += print(&mut out, &about, "warning", [warning])?;
     }
-    check_sources(&config, &runtime, &mut out, &mut counts)?;
+    check_sources(&config, &known, &runtime, &mut out, &mut counts)?;
     Ok(match counts {
         Counts { problems: 1.., .. }
         | Counts {
@@ -125,6 +140,7 @@ pub fn run(_args: CheckArgs, mut config: Config) -> anyhow::Result<Outcome> {
 /// Connects to each source and prints the result.
 fn check_sources(
     config: &Config,
+    known: &Known,
     runtime: &tokio::runtime::Runtime,
     out: &mut impl Write,
     counts: &mut Counts,
@@ -135,14 +151,28 @@ fn check_sources(
         FlavorChoice::Auto => None,
     };
     receiver::read_offered_tls(&config.relay.data_dir, &config.sources);
-    let mut kind = None;
+    let log = known.log.as_ref();
+    let mut kind = log.map(|log| log.executed.kind());
     let mut masters = Vec::new();
     let (mut logging, mut ruled) = (Vec::new(), Vec::new());
     let mut without_gtids = Vec::new();
     for (number, source) in (0u16..).zip(&config.sources) {
         let options = ReceiverOptions::of_check(number, source, config.relay.server_id);
         let about = format!("source {}: ", source.name);
-        match runtime.block_on(check_source(&options, &identities, flavor, kind)) {
+        if known.stopped.contains(&source.name) {
+            print(
+                out,
+                &about,
+                "note",
+                ["not checked: it is not followed until START"],
+            )?;
+            continue;
+        }
+        let checked = receiver::check_recorded_history(&config.relay.data_dir, &source.name)
+            .and_then(|()| {
+                runtime.block_on(check_source(&options, &identities, flavor, kind, log))
+            });
+        match checked {
             Ok(found) => {
                 counts.good += 1;
                 let CheckedSource { summary, .. } = &found;

@@ -131,7 +131,7 @@ fn watch_in_place(relay: &Asked) -> anyhow::Result<Outcome> {
 /// Prints one line as a monitoring plug-in; nothing goes to stderr.
 fn check(args: &StatusArgs) -> anyhow::Result<Outcome> {
     let (state, line) = match args.relay.socket() {
-        Err(error) => nagios::of_configuration(&error.to_string()),
+        Err(error) => nagios::of_configuration(&super::chain(&error.into())),
         Ok(socket) => {
             let relay = Asked::new(socket)?;
             match relay.runtime.block_on(admin::ask(&relay.socket)) {

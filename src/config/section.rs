@@ -324,11 +324,12 @@ fn whole(value: &DeValue<'_>) -> Option<u64> {
     }
 }
 
-/// The value of a key as an error shows it. Passwords are not repeated.
+/// The value of a key as an error shows it. Passwords and tokens are not repeated.
 fn found(key: &str, value: &DeValue<'_>) -> String {
+    let is_secret = key.starts_with("password") || key.starts_with("http_token");
     match value {
-        DeValue::String(_) if key.starts_with("password") => "another string".to_owned(),
-        value if key.starts_with("password") => kind(value).to_owned(),
+        DeValue::String(_) if is_secret => "another string".to_owned(),
+        value if is_secret => kind(value).to_owned(),
         value => describe(value),
     }
 }

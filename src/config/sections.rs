@@ -320,7 +320,10 @@ fn read_sources(
     let mut sources: Vec<SourceConfig> = Vec::new();
     for (index, (table, offset)) in tables.into_iter().enumerate() {
         let source = source::read(root.reader(), (table, offset), index + 1, filter, sync);
-        let is_repeated = sources.iter().any(|other| other.name == source.name);
+        // Statements name a source in any case, as the channels of a server.
+        let is_repeated = sources
+            .iter()
+            .any(|other| other.name.eq_ignore_ascii_case(&source.name));
         if is_repeated && !source.name.is_empty() {
             let message = format!("expected a unique name, found \"{}\" again", source.name);
             let key = format!("[source #{}] name", index + 1);
@@ -364,7 +367,7 @@ fn read_admin(root: &mut Section<'_, '_>, data_dir: &Path) -> AdminConfig {
         );
         section.refuse("socket", &message);
     }
-    const ADDRESS: &str = "ADDRESS:PORT, such as \"127.0.0.1:9104\"";
+    const ADDRESS: &str = "ADDRESS:PORT, such as \"127.0.0.1:9105\"";
     let is_address = |text: &str| text.parse::<SocketAddr>().is_ok();
     let http = section
         .string_if("http", ADDRESS, is_address)

@@ -303,6 +303,21 @@ fn read_tls(source: &mut Section<'_, '_>, label: String) -> ClientTls {
         );
     }
     let ca = section.readable_file("ca");
+    if ca.is_some()
+        && matches!(
+            mode,
+            TlsMode::Disabled | TlsMode::Preferred | TlsMode::Required
+        )
+    {
+        // The clients of servers take it for verify_ca.
+        section.warn(
+            "ca",
+            &format!(
+                "is not used with mode \"{mode}\", which does not verify the source's certificate: set \
+                 mode = \"verify_ca\" or \"verify_identity\""
+            ),
+        );
+    }
     let (cert, key) = section.certificate_and_key();
     ClientTls {
         mode,

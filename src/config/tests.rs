@@ -254,6 +254,24 @@ fn semi_sync_needs_a_log_that_is_synced() {
 }
 
 #[test]
+fn authorities_that_are_not_used_are_warned_of() {
+    for (mode, is_warned) in [
+        ("", true),
+        ("mode = \"disabled\"", true),
+        ("mode = \"preferred\"", true),
+        ("mode = \"required\"", true),
+        ("mode = \"verify_ca\"", false),
+        ("mode = \"verify_identity\"", false),
+    ] {
+        let lines = format!("[source.tls]\nca = \"/dev/null\"\n{mode}\n");
+        let warnings = parse_with(&lines).unwrap().warnings;
+        let expected = "[source.tls \"m1\"] ca: is not used with mode ";
+        let found = warnings.iter().any(|text| text.starts_with(expected));
+        assert_eq!(found, is_warned, "{mode}: {warnings:?}");
+    }
+}
+
+#[test]
 fn only_accounts_that_read_the_log_need_a_password() {
     let warned = |privileges: &str| {
         let user = format!("[[user]]\nname = \"u\"\nprivileges = {privileges}\n");

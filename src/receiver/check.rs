@@ -12,17 +12,21 @@ use super::control::{
 };
 use super::different_rules::RuledSource;
 use super::error::ReceiverError;
+use super::facts::SourceFacts;
 use super::first_contact::explore;
 use super::identities::Identities;
 use super::options::ReceiverOptions;
 use super::resume;
+use super::resumption::try_resuming;
 use super::semi_sync_status::problem;
 use super::source_retention::SourceRetention;
 use super::source_settings::LoggingSettings;
 use crate::config::SourceConfig;
+use crate::connection::Connection;
 use crate::flavor::Flavor;
 use crate::gtid::Uuid;
 use crate::identity::IdentityKind;
+use crate::relay_log::recover::Inspected;
 
 /// A source that keeps its binlogs for less than this is warned of.
 const RETENTION_MIN: Duration = Duration::from_secs(86_400);
@@ -34,7 +38,7 @@ pub struct CheckedSource {
     pub kind: IdentityKind,
     /// `SELECT VERSION()`.
     pub version: String,
-    /// As text: the server, and the position from which a first start would begin.
+    /// As text: the server, and the position from which a first start would begin, or at which it resumes.
     pub summary: String,
     /// As text: problems that do not prevent following the source, and how to fix them.
     pub warnings: Vec<String>,
@@ -74,8 +78,26 @@ fn stranger_id() -> u32 {
     rand::rng().random_range(0x4000_0000..0x7fff_ffff)
 }
 
+/// Finds where a first start would begin; returns it as the end of a sentence.
+async fn first_start(
+    connection: &mut Connection,
+    options: &ReceiverOptions,
+    facts: SourceFacts,
+) -> Result<String, ReceiverError> {
+    let by_gtid = facts.follows_by_gtid(&options.config);
+    let contact = explore(connection, options, facts).await?;
+    let before = contact.before.to_text();
+    Ok(match by_gtid {
+        true if before.is_empty() => {
+            "a first start begins with the source's first transaction".to_owned()
+        }
+        true => format!("a first start begins after {before}"),
+        false => format!("a first start begins at {}", contact.progress.position),
+    })
+}
+
 /// Connects to the source, sends the queries that a receiver sends, and starts a dump. `flavor` is
-/// the configured one, `kind` that of the sources checked before.
+/// the configured one, `kind` that of the relay log or of the sources checked before.
 ///
 /// # Errors
 /// Errors that would stop a receiver.
@@ -84,6 +106,7 @@ pub async fn check_source(
     identities: &Identities,
     flavor: Option<Flavor>,
     kind: Option<IdentityKind>,
+    log: Option<&Inspected>,
 ) -> Result<CheckedSource, ReceiverError> {
     let (mut connection, facts) = connect(options).await?;
     if let Some(expected) = flavor.filter(|flavor| *flavor != facts.flavor) {
@@ -108,22 +131,18 @@ pub async fn check_source(
     };
     let by_gtid = facts.follows_by_gtid(&options.config);
     let asked = ask(&options.config).await;
-    let contact = match explore(&mut connection, &stranger, facts).await {
-        Ok(contact) => contact,
-        Err(error) => return Err(with_statement(error, asked.as_ref().ok())),
+    let started = log.and_then(|log| Some((log, log.started(&options.config.name)?)));
+    let start = match started {
+        Some((log, first)) => try_resuming(&mut connection, &stranger, &facts, log, first).await,
+        None => first_start(&mut connection, &stranger, facts.clone()).await,
     };
+    let start = start.map_err(|error| with_statement(error, asked.as_ref().ok()))?;
     let way = if by_gtid {
         "by GTID"
     } else {
         "by file and position"
     };
-    let before = contact.before.to_text();
-    let start = match by_gtid {
-        true if before.is_empty() => "with the source's first transaction".to_owned(),
-        true => format!("after {before}"),
-        false => format!("at {}", contact.progress.position),
-    };
-    let facts = &contact.facts;
+    let facts = &facts;
     let settings = asked.as_ref().ok().map(|answers| &answers.settings);
     let writable = settings.filter(|settings| !settings.read_only);
     let logs_updates = settings.map(|settings| settings.logs_replicated);
@@ -144,7 +163,7 @@ pub async fn check_source(
         version: facts.version.clone(),
         notes: notes.unwrap_or_default(),
         summary: format!(
-            "ok: {} {}, server_id {}, followed {way}; TLS: {}; a first start begins {start}",
+            "ok: {} {}, server_id {}, followed {way}; TLS: {}; {start}",
             facts.flavor, facts.version, facts.server_id, facts.tls
         ),
         warnings: shared_domain

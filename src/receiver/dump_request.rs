@@ -144,11 +144,12 @@ pub(super) async fn request(
     connection: &mut Connection,
     options: &ReceiverOptions,
     facts: &SourceFacts,
+    flags: u16,
     start: &StartPoint,
 ) -> Result<Vec<u8>, ReceiverError> {
     match start {
-        StartPoint::Set(set) => Ok(dump_gtid(options, 0, set)),
-        StartPoint::File(from) => dump_file(options, facts, 0, from),
+        StartPoint::Set(set) => Ok(dump_gtid(options, flags, set)),
+        StartPoint::File(from) => dump_file(options, facts, flags, from),
         StartPoint::Position(position) => {
             connection
                 .execute(&format!("SET @slave_connect_state = '{position}'"))
@@ -159,7 +160,8 @@ pub(super) async fn request(
             connection
                 .execute("SET @slave_gtid_ignore_duplicates = 0")
                 .await?;
-            dump_file(options, facts, 0, &SourcePosition::new("", FIRST_EVENT))
+            let from = SourcePosition::new("", FIRST_EVENT);
+            dump_file(options, facts, flags, &from)
         }
     }
 }

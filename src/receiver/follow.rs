@@ -182,7 +182,7 @@ async fn request(
     start: &StartPoint,
 ) -> Result<(), ReceiverError> {
     within(options.config.read_timeout, async {
-        let dump = dump_request::request(connection, options, facts, start).await?;
+        let dump = dump_request::request(connection, options, facts, 0, start).await?;
         Ok(connection.write_command(&dump).await?)
     })
     .await?;

@@ -63,7 +63,7 @@ pub(super) fn reserve(data_dir: &Path, name: &str) -> Result<(), ReceiverError> 
 ///
 /// # Errors
 /// The recorded one; another one if the file cannot be read.
-pub(super) fn check(data_dir: &Path, name: &str) -> Result<(), ReceiverError> {
+pub fn check(data_dir: &Path, name: &str) -> Result<(), ReceiverError> {
     let path = path(data_dir, name);
     match fs::read_to_string(&path) {
         Ok(text) => {

@@ -20,9 +20,17 @@ pub(super) fn problem(state: SemiSync) -> &'static str {
              acknowledgements; execute there SET GLOBAL rpl_semi_sync_source_enabled = 1 (before MySQL \
              8.0.26 and on MariaDB: rpl_semi_sync_master_enabled), or remove semi_sync"
         }
+        SemiSync::Paused => SEMI_SYNC_PAUSED,
         SemiSync::On => "",
     }
 }
+
+/// The problem of a source whose semi-sync replication is on, and which has stopped to wait. It begins again once the
+/// relay acknowledges its newest transaction, so it says nothing while there is none: a source with
+/// `rpl_semi_sync_source_wait_no_replica = OFF` stops each time its replicas disconnect.
+pub const SEMI_SYNC_PAUSED: &str = "semi-sync: the source does not wait for acknowledgements at present: the relay was not \
+                                    connected, or did not acknowledge within rpl_semi_sync_source_timeout; the source waits \
+                                    again once the relay has acknowledged its newest transaction";
 
 /// Semi-sync replication with one source.
 #[derive(Debug, Default)]
@@ -63,7 +71,7 @@ impl SemiSyncStatus {
                 match (source, dump.is_negotiated) {
                     (SemiSync::On, true) => tracing::info!(
                         source = name,
-                        "semi-sync replication was enabled on the source: transactions are acknowledged"
+                        "semi-sync replication is in effect on the source: transactions are acknowledged"
                     ),
                     (SemiSync::On, false) => {}
                     _ => tracing::warn!(source = name, "{}", problem(source)),
@@ -116,6 +124,12 @@ mod tests {
         assert!(!status.is_active());
         status.begin_dump(SemiSync::Off);
         assert!(!status.is_active() && status.problem().unwrap().contains("off"));
+        status.note_source(SemiSync::On, "m1");
+        assert!(status.is_active() && status.problem().is_none());
+        // It is on, but the source has given up waiting.
+        status.note_source(SemiSync::Paused, "m1");
+        assert!(!status.is_active());
+        assert_eq!(status.problem(), Some(SEMI_SYNC_PAUSED));
         status.note_source(SemiSync::On, "m1");
         assert!(status.is_active() && status.problem().is_none());
         status.end_dump();

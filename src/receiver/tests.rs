@@ -3,6 +3,7 @@
 mod answers;
 pub(crate) mod binlog;
 mod changed_filter;
+mod checks;
 mod clock;
 mod damage;
 mod failures;

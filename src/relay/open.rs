@@ -15,6 +15,7 @@ use crate::config::{
 use crate::data_dir::DataDir;
 use crate::gtid::Uuid;
 use crate::http;
+use crate::identity::Executed;
 use crate::protocol::StoredPassword;
 use crate::relay_log::LogDir;
 use crate::relay_log::recover::{Recovered, recover};
@@ -58,17 +59,8 @@ impl Relay {
         let wanted = configured.wanted().into_iter();
         config.sources = wanted.map(|source| source.config).collect();
         let recovered = recover(&log_dir(&config), &source_names(&config))?;
-        if let (Some(recovered), FlavorChoice::Fixed(flavor)) = (&recovered, config.relay.flavor) {
-            let found = recovered.executed.flavor();
-            if found != flavor {
-                let path = config.relay.data_dir.clone();
-                let (expected, found) = (flavor.name(), found.name());
-                return Err(RelayError::Flavor {
-                    path,
-                    expected,
-                    found,
-                });
-            }
+        if let Some(recovered) = &recovered {
+            check_flavor(&config, &recovered.executed)?;
         }
         let (tls, key) = (tls_of(&config)?, PasswordKey::open(data_dir.path())?);
         let uuid = data_dir.server_uuid();
@@ -105,6 +97,19 @@ impl Relay {
             http,
             sender,
         })
+    }
+}
+
+/// Refuses a relay log of another flavor than the configured one.
+pub(super) fn check_flavor(config: &Config, executed: &Executed) -> Result<(), RelayError> {
+    let found = executed.flavor();
+    match config.relay.flavor {
+        FlavorChoice::Fixed(expected) if expected != found => Err(RelayError::Flavor {
+            path: config.relay.data_dir.clone(),
+            expected: expected.name(),
+            found: found.name(),
+        }),
+        _ => Ok(()),
     }
 }
 

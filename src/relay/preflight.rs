@@ -6,11 +6,12 @@ use rustix::fs::{Access, access};
 use tokio::net::TcpListener;
 
 use super::error::RelayError;
-use super::open::{log_dir, tls_files};
+use super::open::{check_flavor, log_dir, source_names, tls_files};
 use crate::admin;
 use crate::config::Config;
 use crate::data_dir;
 use crate::http;
+use crate::relay_log::recover::{Inspected, inspect};
 use crate::relay_log::retention::space::free_bytes;
 use crate::tls;
 
@@ -51,6 +52,29 @@ pub async fn preflight(config: &Config) -> Preflight {
         }
     }
     found
+}
+
+/// How often the log is read again if that fails while it is written.
+const READ_AGAIN_MAX: usize = 5;
+
+/// From where the relay log of this configuration, if there is one, would be continued.
+///
+/// # Errors
+/// The error with which `run` would end: the log is damaged, or is one of the other flavor.
+pub fn inspect_log(config: &Config) -> Result<Option<Inspected>, RelayError> {
+    let (dir, names) = (log_dir(config), source_names(config));
+    let mut found = inspect(&dir, &names);
+    for _ in 0..READ_AGAIN_MAX {
+        if found.is_ok() || !data_dir::is_in_use(&dir.dir).unwrap_or(false) {
+            break;
+        }
+        found = inspect(&dir, &names);
+    }
+    let found = found?;
+    if let Some(log) = &found {
+        check_flavor(config, &log.executed)?;
+    }
+    Ok(found)
 }
 
 /// The directory itself, or the one in which it would be created.

@@ -11,10 +11,11 @@ use super::channels::ChannelHandle;
 use super::open::{sender_options, tls_of};
 use crate::admin::Reloaded;
 use crate::config::{Change, Config, ConfigError, LogConfig, Privilege, SharedFilter, UserConfig};
-use crate::receiver::rules_that_differ;
+use crate::receiver::{changed_starts, rules_that_differ};
 use crate::relay_log::{RelayLog, RetentionOptions};
 use crate::sender::{SenderOptions, SourceChangeError};
 use crate::status::Parts;
+use crate::tls;
 
 /// The parts of the relay whose settings can change.
 pub(super) struct Reloader {
@@ -87,6 +88,7 @@ impl Reloader {
         let path = running.path.display();
         let before = self.sender.borrow().clone();
         let tls = tls_of(&config).map_err(|error| format!("{path}: [tls]: {error}"))?;
+        check_source_files(&config)?;
         let mut changed = lines(running.changes_to(&config));
         if tls.certificate != before.tls.certificate {
             changed.push("[tls]: clients see another certificate".to_owned());
@@ -128,6 +130,13 @@ impl Reloader {
             Err(text) => late.push(text),
         }
         warnings.extend(rules_that_differ(&config.sources));
+        let started = self.started_sources();
+        let starts = changed_starts(&config.relay.data_dir, &config.sources, &started);
+        warnings.extend(
+            starts
+                .into_iter()
+                .map(|(name, text)| format!("source {name}: {text}")),
+        );
         self.replica_user.send_replace(replicating_user(&config));
         self.sender.send_replace(Arc::new(sender));
         self.parts.set_alert(config.alert);
@@ -177,6 +186,20 @@ impl Reloader {
         }
     }
 
+    /// The names of the sources of which the log has a position.
+    fn started_sources(&self) -> Vec<String> {
+        let Some(log) = self.log.borrow().clone() else {
+            return Vec::new();
+        };
+        let state = log.state();
+        let sources = self.parts.sources.now();
+        let started = sources.iter().filter(|source| {
+            let progress = state.sources.get(usize::from(source.number));
+            progress.is_some_and(|progress| !progress.position.is_unknown())
+        });
+        started.map(|source| source.config.name.clone()).collect()
+    }
+
     /// The log may have been opened with the limits of a configuration before a reload.
     fn log_opened(&self) {
         let log = self.running().log.clone();
@@ -218,6 +241,26 @@ pub(super) async fn at_signals(
         {
             std::panic::resume_unwind(panic);
         }
+    }
+}
+
+/// Reads the files of each source as a connection to it would: a connection that exists must not be given up for one that
+/// cannot be made.
+fn check_source_files(config: &Config) -> Result<(), String> {
+    let mut problems = Vec::new();
+    for source in &config.sources {
+        let key = source.source_public_key_file.as_deref();
+        let found = tls::client_config(&source.tls).map(drop);
+        let found =
+            found.and_then(|()| key.map_or(Ok(()), |path| tls::read_public_key(path).map(drop)));
+        if let Err(error) = found {
+            let path = config.path.display();
+            problems.push(format!("{path}: [source \"{}\"]: {error}", source.name));
+        }
+    }
+    match problems.is_empty() {
+        true => Ok(()),
+        false => Err(problems.join("\n")),
     }
 }
 

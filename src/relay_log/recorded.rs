@@ -10,32 +10,6 @@ use super::published::RelayLog;
 use crate::gtid::{GtidSet, Sid};
 use crate::identity::HistoryDigest;
 
-/// The names of the sources of which the log in `log_dir` has a position. Nothing is changed, and the log may be
-/// in use.
-///
-/// # Errors
-/// When the list of files or the newest index cannot be read.
-pub fn started_sources(log_dir: &LogDir) -> Result<Vec<String>, LogError> {
-    let Some(newest) = log_dir.read_list()?.last().copied() else {
-        return Ok(Vec::new());
-    };
-    let mut index = IndexReader::open(&log_dir.index_path(newest))?;
-    let mut started = BTreeSet::new();
-    while let Ok(Some(read)) = index.next_record() {
-        let step = read.record.step();
-        started.extend(
-            step.filter(|step| step.source_file != 0)
-                .map(|step| step.source),
-        );
-    }
-    let names = index
-        .source_names()
-        .filter(|(source, _)| started.contains(source));
-    Ok(names
-        .map(|(_, name)| String::from_utf8_lossy(name).into_owned())
-        .collect())
-}
-
 /// Whether a transaction whose [`HistoryDigest`] is `digest` was recorded in one of the log's `files`: one that
 /// `source` sent, or, without a source, one that counts as delivered. It reads the indexes from their first
 /// record on.

@@ -1,14 +1,19 @@
 //! Recovers the log's state after a stop or a crash. The documentation of [`crate::relay_log`]
 //! lists the cases.
 
+mod ends;
+mod settle;
+
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
+use self::ends::{Ends, find_ends};
+use self::settle::settle;
 use super::check::LogBinding;
 use super::error::LogError;
 use super::files::{LogDir, sync_dir};
-use super::index_reader::{self, IndexReader, NumberedRecord};
+use super::index_reader::{IndexReader, NumberedRecord};
 use super::index_record::{RECORD_LEN, Record, Step, TextPart};
 use super::ledger::ConfiguredNumbers;
 use super::published::SourceProgress;
@@ -16,16 +21,14 @@ use super::reader::{FileHead, LogFile};
 use super::replay_pairing::replay_pairing;
 use super::temporary_table;
 use crate::binlog::FormatDescription;
-use crate::data_file::{self, DataFile};
+use crate::data_file;
+use crate::flavor::Flavor;
 use crate::gtid::{BinlogState, GtidSet, MariaDbGtid, Uuid};
 use crate::identity::{Executed, HistoryDigest, Identity, IdentityKind};
 use crate::merge::halves::{HalfChange, OpenHalves};
 use crate::merge::pairing::Pairing;
 use crate::merge::temporary_tables::TemporaryTables;
 use crate::position::{RecordNumber, RelayLogPosition};
-
-/// Bytes rewritten by one call.
-const REWRITE_LEN: usize = 1024 * 1024;
 
 /// A recovered log's state.
 #[derive(Debug)]
@@ -73,9 +76,96 @@ pub struct Recovered {
 /// When a file cannot be read or truncated, data that may have been served is damaged, or a commit
 /// index does not belong to its log file. Unless writing itself failed, nothing is changed then.
 pub fn recover(log_dir: &LogDir, source_names: &[Arc<str>]) -> Result<Option<Recovered>, LogError> {
+    let Some(Found {
+        mut recovered,
+        durable,
+        good,
+    }) = find(log_dir, source_names)?
+    else {
+        return Ok(None);
+    };
+    let last = recovered.end.file;
+    if recovered.executed == Executed::Anonymous {
+        let begin = |file| RecordNumber { file, record: 0 };
+        let first = recovered.files.first().copied().unwrap_or(last);
+        recovered.pairing = replay_pairing(
+            log_dir,
+            &recovered.source_names,
+            begin(first),
+            begin(last),
+            good.index,
+            &mut |_, _, _| Ok(()),
+        )?;
+    }
+    if recovered.executed.flavor() == Flavor::MariaDb {
+        (recovered.new_histories, recovered.skipped) = decisions(log_dir, &recovered.files)?;
+        let servers = recovered.new_histories.iter();
+        let servers = servers.map(|(server_id, _)| *server_id);
+        recovered.earlier_histories.extend(servers);
+    }
+    settle(&log_dir.log_path(last), durable.log, good.log)?;
+    settle(&log_dir.index_path(last), durable.index, good.index)?;
+    if recovered.has_not_begun() {
+        forget(log_dir, &recovered.files)?;
+        return Ok(None);
+    }
+    Ok(Some(recovered))
+}
+
+/// What [`inspect`] finds: from where `run` would continue.
+#[derive(Debug)]
+pub struct Inspected {
+    /// All transactions in the log or before it.
+    pub executed: Executed,
+    /// Each source's progress, by its name.
+    pub sources: HashMap<Arc<str>, SourceProgress>,
+}
+
+impl Inspected {
+    /// How far the source with this name was received; `None` before its first start.
+    pub fn started(&self, name: &str) -> Option<&SourceProgress> {
+        let progress = self.sources.get(name);
+        progress.filter(|progress| !progress.position.is_unknown())
+    }
+}
+
+/// Reads as much of the log as shows where [`recover`] would continue, and changes nothing: the log may be in use. What is
+/// written meanwhile can make that fail; then it has to be repeated.
+///
+/// # Errors
+/// Those of [`recover`], except for what only concerns older files' records.
+pub fn inspect(log_dir: &LogDir, source_names: &[Arc<str>]) -> Result<Option<Inspected>, LogError> {
+    if !log_dir.dir.exists() {
+        return Ok(None);
+    }
+    let found = find(log_dir, source_names)?.map(|found| found.recovered);
+    let found = found.filter(|recovered| !recovered.has_not_begun());
+    Ok(found.map(|recovered| Inspected {
+        executed: recovered.executed,
+        sources: recovered.sources,
+    }))
+}
+
+impl Recovered {
+    /// Whether it ends before the start of one of its sources: then it has no transactions.
+    fn has_not_begun(&self) -> bool {
+        self.sources.values().any(|source| source.reading_back)
+    }
+}
+
+/// The state of a log, of which nothing was repaired yet.
+struct Found {
+    /// Without its pairing, and the decisions of an administrator.
+    recovered: Recovered,
+    durable: Ends,
+    good: Ends,
+}
+
+/// Reads the newest file's state; `None` when there is no log yet.
+fn find(log_dir: &LogDir, source_names: &[Arc<str>]) -> Result<Option<Found>, LogError> {
     let (binding, files) = LogBinding::read(log_dir)?;
     refuse_unlisted(log_dir, &files)?;
-    let (Some(first), Some(last)) = (files.first().copied(), files.last().copied()) else {
+    let Some(last) = files.last().copied() else {
         return Ok(None);
     };
     let purged = check_older(log_dir, &binding, &files, last)?;
@@ -111,22 +201,6 @@ pub fn recover(log_dir: &LogDir, source_names: &[Arc<str>]) -> Result<Option<Rec
     };
     if index.kind() == IdentityKind::Anonymous {
         (recovered.executed, recovered.purged) = (Executed::Anonymous, Executed::Anonymous);
-        let begin = |file| RecordNumber { file, record: 0 };
-        let (first, last) = (begin(first), begin(last));
-        recovered.pairing = replay_pairing(
-            log_dir,
-            &recovered.source_names,
-            first,
-            last,
-            good.index,
-            &mut |_, _, _| Ok(()),
-        )?;
-    }
-    if index.kind() == IdentityKind::MariaDb {
-        (recovered.new_histories, recovered.skipped) = decisions(log_dir, &recovered.files)?;
-        let servers = recovered.new_histories.iter();
-        let servers = servers.map(|(server_id, _)| *server_id);
-        recovered.earlier_histories = servers.collect();
     }
     replay(&mut index, &good, &mut recovered)?;
     let numbers = ConfiguredNumbers::of(&index, &recovered.source_names);
@@ -135,13 +209,11 @@ pub fn recover(log_dir: &LogDir, source_names: &[Arc<str>]) -> Result<Option<Rec
     if let Executed::MySql(purged) = &mut recovered.purged {
         purged.union_with(&recovered.counted);
     }
-    settle(&log_dir.log_path(last), durable.log, good.log)?;
-    settle(&log_dir.index_path(last), durable.index, good.index)?;
-    if recovered.sources.values().any(|source| source.reading_back) {
-        forget(log_dir, &recovered.files)?;
-        return Ok(None);
-    }
-    Ok(Some(recovered))
+    Ok(Some(Found {
+        recovered,
+        durable,
+        good,
+    }))
 }
 
 /// Checks that the files before `last` belong to the log, and returns what is before the first of them.
@@ -244,122 +316,6 @@ fn refuse_unlisted(log_dir: &LogDir, files: &[u64]) -> Result<(), LogError> {
     Ok(())
 }
 
-/// Offsets in the newest log file and its index.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Ends {
-    log: u64,
-    index: u64,
-}
-
-/// The offsets up to which the two files were known to be on disk, and those up to which they are
-/// good.
-fn find_ends(
-    log_dir: &LogDir,
-    number: u64,
-    head: &FileHead,
-    binding: &LogBinding,
-    repairs: &mut Vec<String>,
-) -> Result<(Ends, Ends), LogError> {
-    repairs.extend(binding.mark_damage().map(str::to_owned));
-    let index_path = log_dir.index_path(number);
-    let log_path = log_dir.log_path(number);
-    let IndexScan { last, damage } = scan_index(&index_path)?;
-    let (marked_log, marked_records) = binding.durable(number);
-    let durable_records = last.map_or(0, |last| u64::from(last.durable_records));
-    let durable_to = last.map_or(head.end, |last| u64::from(last.durable_to));
-    let recorded_end = last.map_or(head.end, |last| u64::from(last.log_end));
-    let durable = Ends {
-        // A ROTATE after the last transaction may be durable, too; it is truncated, because the
-        // next file is not in the list.
-        log: durable_to.max(marked_log.min(recorded_end)),
-        index: durable_records.max(marked_records) * RECORD_LEN as u64,
-    };
-    if let Some((number, damage)) = damage {
-        let is_durable = number * (RECORD_LEN as u64) < durable.index;
-        if is_durable || index_reader::is_followed_by_proof(&index_path, number)? {
-            return Err(damage);
-        }
-        repairs.push(format!("{damage}: truncated there"));
-    }
-    let log = LogFile::open(&log_path)?;
-    let log_len = log.file_len()?;
-    let good_end = log.verified_end(durable.log.max(head.end), recorded_end)?;
-    if good_end < durable.log {
-        return Err(LogError::Unexpected {
-            path: log_path,
-            offset: log_len,
-            found: "the file ends here".to_owned(),
-            expected: "more: the commit index or relay-bin.durable says that it was longer on \
-                       disk; restore the file, or move data_dir away and seed the replicas again",
-        });
-    }
-    let good = last_good_step(&index_path, head.end, good_end)?;
-    if good.log < recorded_end {
-        repairs.push(format!(
-            "{}: only {} of {recorded_end} bytes were on disk; truncated there",
-            log_path.display(),
-            good.log
-        ));
-    } else if log_len > good.log {
-        repairs.push(format!(
-            "{}: {} bytes after offset {} were never served; truncated",
-            log_path.display(),
-            log_len - good.log,
-            good.log
-        ));
-    }
-    Ok((durable, good))
-}
-
-/// The result of reading an index up to its end, or to the first damaged record.
-struct IndexScan {
-    /// The last step that was read.
-    last: Option<Step>,
-    /// The number of the damaged record, and the error.
-    damage: Option<(u64, LogError)>,
-}
-
-fn scan_index(path: &Path) -> Result<IndexScan, LogError> {
-    let mut index = IndexReader::open(path)?;
-    let mut last = None;
-    loop {
-        match index.next_record() {
-            Ok(Some(read)) => last = read.record.step().copied().or(last),
-            Ok(None) => return Ok(IndexScan { last, damage: None }),
-            Err(damage @ LogError::Index { .. }) => {
-                let damage = Some((index.next_number(), damage));
-                return Ok(IndexScan { last, damage });
-            }
-            Err(other) => return Err(other),
-        }
-    }
-}
-
-/// The end of the last step up to which all transactions end at or before `log_end`.
-fn last_good_step(path: &Path, head_end: u64, log_end: u64) -> Result<Ends, LogError> {
-    let mut index = IndexReader::open(path)?;
-    let mut good = Ends {
-        log: head_end,
-        index: u64::from(index.header().head_records) * RECORD_LEN as u64,
-    };
-    loop {
-        match index.next_record() {
-            Ok(Some(read)) => match read.record.step() {
-                Some(step) if u64::from(step.log_end) > log_end => return Ok(good),
-                Some(step) => {
-                    good = Ends {
-                        log: u64::from(step.log_end),
-                        index: read.index_end().max(good.index),
-                    };
-                }
-                None => {}
-            },
-            Ok(None) | Err(LogError::Index { .. }) => return Ok(good),
-            Err(other) => return Err(other),
-        }
-    }
-}
-
 /// Applies the records up to the end of the last good step.
 fn replay(
     index: &mut IndexReader<'_>,
@@ -457,28 +413,4 @@ fn replay_step(
         _ => {}
     }
     Ok(())
-}
-
-/// Truncates the file to `len` bytes, and makes the bytes from `durable` on durable.
-///
-/// They are written again before the sync: if the operating system failed to write them earlier, it
-/// has reported that once, and may regard them as written although they are not on the disk.
-fn settle(path: &Path, durable: u64, len: u64) -> Result<(), LogError> {
-    let settle = || {
-        let file = DataFile::open(path)?;
-        if file.file_len()? > len {
-            file.set_len(len)?;
-        }
-        let mut block = vec![0; REWRITE_LEN];
-        let mut offset = durable;
-        while offset < len {
-            let left = usize::try_from(len - offset).unwrap_or(usize::MAX);
-            let (piece, _) = block.split_at_mut(left.min(REWRITE_LEN));
-            file.read_exact_at(piece, offset)?;
-            file.write_all_at(piece, offset)?;
-            offset += piece.len() as u64;
-        }
-        file.sync_all()
-    };
-    settle().map_err(|cause| LogError::io("truncate", path, cause))
 }

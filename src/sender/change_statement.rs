@@ -89,6 +89,7 @@ fn name(target: Target, rows: &[SourceRow], words: &SourceWords) -> Result<Strin
             true => Ok(name),
             false => Err(words.invalid_name()),
         },
+        (Target::Named(_), _) if words.flavor() == Flavor::MySql => Err(words.no_such_channel("")),
         (_, [only]) => Ok(only.name.clone()),
         _ => Err(words.needs_name()),
     }

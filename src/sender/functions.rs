@@ -288,7 +288,7 @@ fn wait_for_position(
                 "Multiple channels exist on the slave. Please provide channel name as an argument.";
             return Err(ServerError::new(ER_SLAVE_MULTIPLE_CHANNELS_CMD, text));
         }
-        _ => rows.iter().find(|row| row.name == name),
+        _ => rows.iter().find(|row| row.name.eq_ignore_ascii_case(name)),
     };
     // As on a server that is not a replica.
     let Some(row) = found.filter(|_| !position.is_unknown()) else {

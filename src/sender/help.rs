@@ -17,7 +17,7 @@ const TOPICS: &[(&str, &str)] = &[
     (
         "Changing the sources",
         "START, STOP and RESET REPLICA … ALL, CHANGE … TO … FOR CHANNEL (or CHANGE MASTER 'name' TO …), with the \
-         privilege admin; `binrelay help operation`",
+         privilege admin; `binrelay help changes`",
     ),
     (
         "The relay log",

@@ -20,14 +20,37 @@ use super::sql::{self, Token};
 use super::sql_errors::{not_supported, unknown_database};
 use super::statement_context::{Caller, StatementContext};
 use super::value::Value;
-use super::variables::SessionVariables;
+use super::variables::{SessionVariables, Warning};
 use crate::protocol::ServerError;
 
-/// Answers a statement.
+/// Answers a statement. Its warnings and its error are in `variables` then.
 ///
 /// # Errors
 /// The error to send to the client.
 pub fn answer(
+    text: &str,
+    relay: RelayView<'_>,
+    variables: &mut SessionVariables,
+    caller: Caller<'_>,
+) -> Result<Answer, ServerError> {
+    let answered = answer_statement(text, relay, variables, caller);
+    let first = text.trim_start().get(..4);
+    match &answered {
+        Err(error) => {
+            variables.warnings.clear();
+            variables.error = Some(Warning {
+                code: error.code,
+                message: error.message.clone(),
+            });
+        }
+        // SHOW ERRORS may be repeated.
+        Ok(_) if first.is_some_and(|word| word.eq_ignore_ascii_case("SHOW")) => {}
+        Ok(_) => variables.error = None,
+    }
+    answered
+}
+
+fn answer_statement(
     text: &str,
     relay: RelayView<'_>,
     variables: &mut SessionVariables,

@@ -67,7 +67,7 @@ pub fn show(
     }
     let mut rows = context.relay.sources.read();
     if let Some(name) = &request.channel {
-        rows.retain(|row| row.name == *name);
+        rows.retain(|row| row.name.eq_ignore_ascii_case(name));
         if rows.is_empty() {
             return Err(no_such_channel(flavor, name, request.is_old));
         }

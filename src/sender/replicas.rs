@@ -59,7 +59,8 @@ pub struct ReplicaReport {
     pub file: String,
     /// Offset in that file after the last event sent. Of a missing one: up to where it has certainly received the log.
     pub position: u64,
-    /// The age of the last event sent, in seconds; 0 at the end of the log, null when unknown.
+    /// The age of the last event sent, in seconds; 0 at the end of the log, null when unknown, and for a tool that reads
+    /// the log once: it reads what it was asked for, however old.
     pub seconds_behind: Option<u64>,
     /// Bytes of the relay log that it was not sent yet; null while it reads a bridge.
     #[serde(default)]
@@ -424,6 +425,7 @@ fn report_of(client: &Client, replica: &Replica) -> ReplicaReport {
         false => ReplicaState::CatchingUp,
     };
     let (file, position) = progress.coordinates();
+    let reads_once = replica.reads_once || replica.server_id == 0;
     ReplicaReport {
         server_id: replica.server_id,
         server_uuid: replica.server_uuid.map(|uuid| uuid.to_string()),
@@ -435,7 +437,7 @@ fn report_of(client: &Client, replica: &Replica) -> ReplicaReport {
         state: state.name().to_owned(),
         file,
         position,
-        seconds_behind,
+        seconds_behind: seconds_behind.filter(|_| !reads_once),
         bytes_behind: None,
         bytes_sent: progress.bytes_sent.load(Relaxed),
         connected_seconds: client.connected_seconds(),

@@ -10,6 +10,7 @@ use super::statement_context::StatementContext;
 use super::value::Value;
 use super::variables::{self, Scope, SessionVariables, TooManyVariables};
 use crate::protocol::ServerError;
+use crate::protocol::error_code::ER_NOT_SUPPORTED_YET;
 
 /// "Variable is a GLOBAL variable and should be set with SET GLOBAL".
 const ER_GLOBAL_VARIABLE: u16 = 1229;
@@ -167,6 +168,11 @@ fn check_settable(
         return Err(unknown_variable(name));
     };
     if matches!(scope, "GLOBAL" | "PERSIST") {
+        if context.caller.privileges.admin {
+            let text = "This is binrelay, a binlog relay, which has no variables to set globally: change its configuration \
+                        file, and run binrelay reload";
+            return Err(ServerError::new(ER_NOT_SUPPORTED_YET, text));
+        }
         return Err(missing_privilege("SUPER or SYSTEM_VARIABLES_ADMIN"));
     }
     if scope_of == Scope::Global {

@@ -12,7 +12,7 @@ use super::schema_shows;
 use super::sql_errors::missing_user_privilege;
 use super::statement_context::StatementContext;
 use super::status_counters;
-use super::variables::{self, Warning};
+use super::variables::{self, SessionVariables, Warning};
 use crate::binlog::format_description::version_numbers;
 use crate::flavor::Flavor;
 use crate::protocol::ServerError;
@@ -73,10 +73,13 @@ pub fn show(text: &str, mut cursor: Cursor<'_>, context: &StatementContext<'_>) 
             .transpose();
     }
     if cursor.eat("WARNINGS") {
-        return Ok(Some(warnings(&context.variables.warnings)));
+        let SessionVariables {
+            warnings, error, ..
+        } = context.variables;
+        return Ok(Some(problems(error.as_ref(), warnings)));
     }
     if cursor.eat("ERRORS") {
-        return Ok(Some(warnings(&[])));
+        return Ok(Some(problems(context.variables.error.as_ref(), &[])));
     }
     Ok(about_the_server(&mut cursor, context).filter(|_| cursor.is_done()))
 }
@@ -127,20 +130,22 @@ fn about_the_server(cursor: &mut Cursor<'_>, context: &StatementContext<'_>) -> 
     Some(Answer::rows(columns, row.into_iter().collect()))
 }
 
-fn warnings(warnings: &[Warning]) -> Answer {
+fn problems(error: Option<&Warning>, warnings: &[Warning]) -> Answer {
     let columns = [
         ("Level", ColumnKind::Text),
         ("Code", ColumnKind::Integer),
         ("Message", ColumnKind::Text),
     ];
-    let row = |warning: &Warning| -> Vec<Option<String>> {
+    let row = |level: &str, problem: &Warning| -> Vec<Option<String>> {
         vec![
-            Some("Warning".to_owned()),
-            Some(warning.code.to_string()),
-            Some(warning.message.clone()),
+            Some(level.to_owned()),
+            Some(problem.code.to_string()),
+            Some(problem.message.clone()),
         ]
     };
-    Answer::rows(&columns, warnings.iter().map(row).collect())
+    let error = error.into_iter().map(|error| row("Error", error));
+    let warnings = warnings.iter().map(|warning| row("Warning", warning));
+    Answer::rows(&columns, error.chain(warnings).collect())
 }
 
 fn filtered(values: Vec<(String, String)>, filter: &NameFilter) -> Answer {

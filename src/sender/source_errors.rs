@@ -2,7 +2,7 @@
 //! MariaDB 10.11).
 
 use super::source_changes::SourceChangeError;
-use super::sql_errors::{missing_privilege, shortened};
+use super::sql_errors::{missing_user_privilege, shortened};
 use super::statement_context::StatementContext;
 use super::variables::Warning;
 use crate::binlog::format_description::version_numbers;
@@ -107,14 +107,15 @@ impl SourceWords {
         if context.caller.privileges.admin {
             return Ok(());
         }
-        Err(missing_privilege(match (self.flavor, statement) {
+        let on_servers = match (self.flavor, statement) {
             (_, Statement::Reset) => "RELOAD",
             (Flavor::MySql, _) if self.version >= (8, 0, 0) => "SUPER or REPLICATION_SLAVE_ADMIN",
             (Flavor::MySql, _) => "SUPER",
             (Flavor::MariaDb, _) if self.version >= (11, 0, 1) => "REPLICATION SLAVE ADMIN",
             (Flavor::MariaDb, _) if self.version >= (10, 5, 2) => "SUPER, REPLICATION SLAVE ADMIN",
             (Flavor::MariaDb, _) => "SUPER",
-        }))
+        };
+        Err(missing_user_privilege(on_servers, "admin"))
     }
 
     /// There is no source of this name.

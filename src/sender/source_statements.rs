@@ -163,6 +163,8 @@ fn names(
     match target {
         Target::All => Ok(all()),
         Target::Named(name) if !name.is_empty() => Ok(vec![name]),
+        // MySQL's default channel, which does not exist here. Only without FOR CHANNEL are all sources meant.
+        Target::Named(_) if words.flavor() == Flavor::MySql => Err(words.no_such_channel("")),
         _ if words.flavor() == Flavor::MySql || rows.len() == 1 => Ok(all()),
         _ => Err(words.no_such_channel("")),
     }

@@ -21,9 +21,11 @@ pub struct SessionVariables {
     system: BTreeMap<String, Value>,
     /// Those of the last statement, for SHOW WARNINGS.
     pub warnings: Vec<Warning>,
+    /// The error with which the last statement ended, for SHOW WARNINGS and SHOW ERRORS.
+    pub error: Option<Warning>,
 }
 
-/// A warning of a statement.
+/// A warning, or the error, of a statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Warning {
     /// Its error number.

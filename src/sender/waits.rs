@@ -117,7 +117,9 @@ impl Condition {
         match self {
             Condition::SourcePosition(name, wanted) => {
                 let rows = sources.read();
-                let row = rows.iter().find(|row| row.name == *name)?;
+                let row = rows
+                    .iter()
+                    .find(|row| row.name.eq_ignore_ascii_case(name))?;
                 let is_there = has_reached(row, wanted);
                 (is_there || row.state != SourceRowState::Stopped).then_some(is_there)
             }

@@ -2,7 +2,7 @@
 
 use super::{Report, SourceReport, TIMED_OUT};
 use crate::config::AlertConfig;
-use crate::receiver::SourceState;
+use crate::receiver::{SEMI_SYNC_PAUSED, SourceState};
 use crate::sender::ReplicaReport;
 
 /// A sentence for each thing that is not as it should be.
@@ -23,6 +23,12 @@ pub(super) fn reasons(report: &Report, alert: &AlertConfig) -> Vec<String> {
     let replicas = report.replicas.iter();
     let uptime = report.relay.uptime_seconds;
     reasons.extend(replicas.filter_map(|replica| of_replica(replica, alert, uptime)));
+    if report.sources.is_empty() {
+        reasons.push(
+            "no source is followed: all were removed by RESET; add one with CHANGE, see binrelay help changes".to_owned(),
+        );
+    }
+    reasons.extend(report.sources.iter().filter_map(of_semi_sync));
     reasons
 }
 
@@ -63,6 +69,14 @@ fn of_replica(replica: &ReplicaReport, alert: &AlertConfig, uptime: u64) -> Opti
     let behind = replica.seconds_behind?;
     (behind > alert.replica_lag.as_secs())
         .then(|| format!("replica {server_id} ({host}) is {behind} s behind"))
+}
+
+/// `semi_sync` is set, and the source acknowledges commits to its clients without the relay.
+fn of_semi_sync(source: &SourceReport) -> Option<String> {
+    let problem = source.semi_sync_problem.as_deref()?;
+    // It waits again with the next transaction.
+    let is_idle = problem == SEMI_SYNC_PAUSED && source.seconds_behind == Some(0);
+    (!is_idle).then(|| format!("source {}: {problem}", source.name))
 }
 
 #[cfg(test)]
@@ -142,6 +156,34 @@ mod tests {
     }
 
     #[test]
+    fn relay_that_follows_nothing_is_degraded() {
+        let found = reasons(&report(Vec::new(), Vec::new()), &ALERT);
+        assert_eq!(found.len(), 1);
+        assert!(found[0].starts_with("no source is followed"), "{found:?}");
+    }
+
+    #[test]
+    fn source_that_does_not_wait_for_acknowledgements_is_a_reason() {
+        let found = |problem: &str, seconds_behind| {
+            let source = SourceReport {
+                semi_sync_problem: Some(problem.to_owned()),
+                seconds_behind,
+                ..source("streaming", 0)
+            };
+            reasons(&report(vec![source], Vec::new()), &ALERT)
+        };
+        let off = "semi_sync is true, but semi-sync replication is off";
+        for behind in [Some(0), Some(9), None] {
+            assert_eq!(found(off, behind), [format!("source m1: {off}")]);
+        }
+        let paused = [format!("source m1: {SEMI_SYNC_PAUSED}")];
+        assert_eq!(found(SEMI_SYNC_PAUSED, Some(9)), paused);
+        assert_eq!(found(SEMI_SYNC_PAUSED, None), paused);
+        // Nothing was committed since: the source waits with the next transaction.
+        assert_eq!(found(SEMI_SYNC_PAUSED, Some(0)), Vec::<String>::new());
+    }
+
+    #[test]
     fn missing_replica_is_a_reason_after_its_time() {
         let missing = |missing_seconds| ReplicaReport {
             state: "missing".to_owned(),
@@ -152,7 +194,8 @@ mod tests {
             ..replica(None)
         };
         let found = |missing_seconds, uptime_seconds| {
-            let mut report = report(Vec::new(), vec![missing(missing_seconds)]);
+            let sources = vec![source("streaming", 0)];
+            let mut report = report(sources, vec![missing(missing_seconds)]);
             report.relay.uptime_seconds = uptime_seconds;
             reasons(&report, &ALERT)
         };

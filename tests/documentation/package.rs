@@ -160,3 +160,22 @@ fn containerfile_is_sound() {
     }
     assert_eq!(of("STOPSIGNAL"), ["SIGTERM"]);
 }
+
+/// What counts as unhealthy is restarted by some orchestrators: not a relay that says that a source is down.
+#[test]
+fn degraded_relay_is_healthy() {
+    let text = read("tools/package.d/Containerfile");
+    let check = text.lines().find(|line| line.starts_with("HEALTHCHECK "));
+    let (_, words) = check
+        .and_then(|line| line.split_once(" CMD "))
+        .expect("a command");
+    let words: Vec<String> = serde_json::from_str(words).expect("a list of words");
+    for (status, is_healthy) in [(0, true), (3, true), (1, false), (2, false), (127, false)] {
+        let [shell, option, script] = words.as_slice() else {
+            panic!("{words:?}");
+        };
+        let script = format!("binrelay() {{ return {status}; }}; {script}");
+        let ended = Command::new(shell).arg(option).arg(script).status();
+        assert_eq!(ended.expect("a shell").success(), is_healthy, "{status}");
+    }
+}

@@ -160,6 +160,10 @@ fn faults_in_the_source_section_are_named() {
         "config.toml:12: [source #2] name: expected a unique name, found \"m1\" again",
     );
     refused(
+        &with(&SOURCE.replace("m1", "M1")),
+        "config.toml:12: [source #2] name: expected a unique name, found \"M1\" again",
+    );
+    refused(
         &with("semi_sync = \"yes\""),
         "config.toml:11: [source \"m1\"] semi_sync: expected true or false, found \"yes\"",
     );
@@ -276,8 +280,12 @@ fn faults_in_other_sections_are_named() {
     );
     refused(
         &with(&format!("{USER}[admin]\nhttp = \"9104\"")),
-        "config.toml:12: [admin] http: expected ADDRESS:PORT, such as \"127.0.0.1:9104\", found \
+        "config.toml:12: [admin] http: expected ADDRESS:PORT, such as \"127.0.0.1:9105\", found \
          \"9104\"",
+    );
+    refused(
+        &with(&format!("{USER}[admin]\nhttp_token = 8472634001")),
+        "config.toml:12: [admin] http_token: expected a string, found an integer",
     );
     refused(
         &with(&format!(

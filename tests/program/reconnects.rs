@@ -11,7 +11,7 @@ use crate::standin::event::{GTID, Group, groups};
 use crate::standin::replica::Stop;
 use crate::standin::source::{Break, SourceStandin};
 use crate::standin::version::Version;
-use crate::support::relay::Relay;
+use crate::support::relay::{Relay, run_binrelay};
 use crate::support::servers::REPL_PASSWORD;
 use crate::support::{Deadline, Profile, profile};
 
@@ -225,4 +225,27 @@ fn wait(relay: &Relay, condition: impl Fn(&Value) -> bool) -> Value {
         assert!(!deadline.passed(), "not in 120 s: {status:#}");
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// `start` is for the first start only: weeks later the source has purged it, and neither `run` nor `check` needs it.
+#[test]
+fn source_that_was_started_is_checked_where_it_resumes() {
+    let source = SourceStandin::start(binlog_of(CHAINS_57[0], 20), REPL_PASSWORD);
+    let relay = started(options_of(&[&source]));
+    let text = std::fs::read_to_string(relay.config()).expect("the configuration");
+    let with_start = "[[source]]\nstart = \"gone.000001:154\"\n";
+    let text = text.replacen("[[source]]\n", with_start, 1);
+    std::fs::write(relay.config(), text).expect("it is written");
+    let config = relay.config();
+    let config = config.to_str().expect("a path");
+    let checked = run_binrelay(&["check", "--config", config]);
+    let found = String::from_utf8_lossy(&checked.stdout).into_owned();
+    assert!(found.contains("; resumes at "), "{found}");
+    assert!(!found.contains("problem: "), "{found}");
+    let ignored = "start = \"gone.000001:154\" is ignored";
+    assert!(found.contains(ignored), "{found}");
+    // The change has no effect, which is said at once, not at the next start.
+    let reloaded = run_binrelay(&["reload", "--config", config]);
+    let found = String::from_utf8_lossy(&reloaded.stdout).into_owned();
+    assert!(found.contains(ignored), "{found}");
 }

@@ -118,3 +118,20 @@ fn commands_for_a_running_relay_need_one() {
         );
     }
 }
+
+/// The relay would give up its connection to the source for one that cannot be made.
+#[test]
+fn certificate_of_a_source_that_cannot_be_read_changes_nothing() {
+    let sources = vec![SourceOptions::at("m1", free_port())];
+    let relay = Relay::start(RelayOptions::new(sources));
+    let half = relay.data_dir().join("half.pem");
+    std::fs::write(&half, "-----BEGIN CERTIFICATE-----\nMIIB").expect("it is written");
+    let refused = reload_with(&relay, |text| {
+        let tls = format!("[[source]]\ntls = {{ mode = \"verify_ca\", ca = {half:?} }}\n");
+        text.replacen("[[source]]\n", &tls, 1)
+    });
+    let errors = text(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(2), "{errors}");
+    assert!(errors.contains("[source \"m1\"]: "), "{errors}");
+    assert!(errors.contains("half.pem"), "{errors}");
+}

@@ -144,3 +144,49 @@ fn check_beside_a_running_relay_does_not_take_its_addresses_for_foreign() {
     assert!(text.contains("is in use by a running binrelay"), "{text}");
     relay.status();
 }
+
+/// `run` would end with the error of the log, and would not follow a source whose history has changed.
+#[test]
+fn check_reads_the_relay_log_and_what_is_recorded_of_the_sources() {
+    let data_dir = tempfile::tempdir().unwrap();
+    let options = RelayOptions::new(vec![unreachable_source()]);
+    let record = data_dir.path().join("history-changed.m1");
+    std::fs::write(record, "a\nb\n").unwrap();
+    std::fs::write(data_dir.path().join("relay-bin.index"), "garbage\n").unwrap();
+    let text = check(&options, data_dir.path(), free_port());
+    let found = problems(&text);
+    assert_eq!(found.len(), 1, "{text}");
+    assert!(found[0].contains("relay-bin.index, line 1"), "{text}");
+    let of_source = text
+        .lines()
+        .find(|line| line.starts_with("source m1: problem: "));
+    let of_source = of_source.unwrap_or_default();
+    assert!(of_source.contains("binrelay continue"), "{text}");
+}
+
+/// Its server may be dead for good.
+#[test]
+fn check_does_not_connect_to_a_source_that_a_statement_has_stopped() {
+    let data_dir = tempfile::tempdir().unwrap();
+    let options = RelayOptions::new(vec![unreachable_source()]);
+    let stopped = "[[channel]]\nname = \"m1\"\nstopped = true\n";
+    std::fs::write(data_dir.path().join("channels.toml"), stopped).unwrap();
+    let config = data_dir.path().join("binrelay.toml");
+    std::fs::write(&config, options.toml(data_dir.path(), free_port())).unwrap();
+    let output = run_binrelay(&["check", "--config", config.to_str().unwrap()]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("source m1: note: not checked"), "{text}");
+    assert!(!text.contains("problem: "), "{text}");
+    assert_ne!(output.status.code(), Some(1), "{text}");
+}
+
+#[test]
+fn plugin_says_why_the_configuration_cannot_be_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("nowhere.toml");
+    let output = run_binrelay(&["status", "--nagios", "--config", config.to_str().unwrap()]);
+    let line = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(3), "{line}");
+    assert!(line.starts_with("BINRELAY UNKNOWN - "), "{line}");
+    assert!(line.contains("No such file or directory"), "{line}");
+}

@@ -5,6 +5,7 @@ use tokio::sync::oneshot;
 use super::anonymous::{append_all, create_anonymous, insert, source};
 use super::*;
 use crate::log_thread::followed_sources::CounterTable;
+use crate::relay_log::recover::inspect;
 
 fn table() -> CounterTable {
     let counters: Vec<Arc<SourceCounters>> = (0..SOURCES).map(|_| Arc::default()).collect();
@@ -41,6 +42,37 @@ fn what_a_source_has_sent_is_published_when_it_is_removed() {
         append_all(&mut thread, &m1.deliver(&[insert(81, 2)]));
         follow(&mut thread, &mut table, 1, is_followed);
         assert_eq!(published(&thread, 1).position.offset, m1.position);
+    }
+}
+
+/// `check` reads a log that may be in use, and finds from where `run` would continue.
+#[test]
+fn inspection_finds_what_recovery_does_and_changes_nothing() {
+    for flavor in [Flavor::MySql, Flavor::MariaDb] {
+        let dir = fast_dir();
+        let options = options(dir.path());
+        let mut thread = super::create(&options, flavor);
+        let mut m1 = TestSource::new(1, flavor);
+        for number in 1..=3 {
+            let batch = m1.deliver(&[group(flavor, 81, number, "a", Shape::Small)]);
+            thread.append(&batch, &batch.transactions[0]).unwrap();
+        }
+        thread.commit().unwrap();
+        drop(thread);
+        // As after a crash: a transaction that was never served.
+        let path = options.log_dir.log_path(1);
+        let mut log = std::fs::read(&path).unwrap();
+        log.extend([7; 100]);
+        std::fs::write(&path, &log).unwrap();
+        let found = inspect(&options.log_dir, &options.source_names);
+        let found = found.unwrap().unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), log);
+        let recovered = recovered(&options);
+        assert_eq!(std::fs::read(&path).unwrap().len(), log.len() - 100);
+        assert_eq!(found.executed, recovered.executed);
+        assert_eq!(found.sources, recovered.sources);
+        assert_eq!(found.started("m1"), recovered.sources.get("m1"));
+        assert!(found.started("m1").is_some() && found.started("m2").is_none());
     }
 }
 

@@ -106,7 +106,10 @@ pub enum SemiSync {
     NotLoaded,
     /// `rpl_semi_sync_source_enabled` or `rpl_semi_sync_master_enabled` is OFF.
     Off,
-    /// It is ON.
+    /// It is ON, but the source does not wait at present (`Rpl_semi_sync_source_status` is OFF): acknowledgements did not
+    /// arrive in time, or no replica was connected.
+    Paused,
+    /// It is ON, and the source waits.
     On,
 }
 
@@ -342,11 +345,25 @@ impl ControlConnection {
             )
             .await?;
         let values = rows.iter().filter_map(|row| text_at(row, 1));
-        Ok(semi_sync(
+        let state = semi_sync(
             values
                 .map(|value| !matches!(value.as_str(), "OFF" | "0"))
                 .reduce(|one, other| one || other),
-        ))
+        );
+        if state != SemiSync::On {
+            return Ok(state);
+        }
+        let rows = self
+            .query_if_allowed(
+                "SHOW GLOBAL STATUS WHERE Variable_name IN ('Rpl_semi_sync_master_status', \
+                 'Rpl_semi_sync_source_status')",
+            )
+            .await?;
+        let mut values = rows.iter().filter_map(|row| text_at(row, 1));
+        Ok(match values.any(|value| value == "OFF") {
+            true => SemiSync::Paused,
+            false => SemiSync::On,
+        })
     }
 
     /// Asks for the columns of a table: for each, whether it is in the primary key. `None` if the server

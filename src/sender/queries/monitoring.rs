@@ -49,6 +49,7 @@ fn each_source_is_a_row() {
         ("SHOW REPLICA STATUS", vec!["m1", "m2"]),
         ("SHOW SLAVE STATUS", vec!["m1", "m2"]),
         ("SHOW REPLICA STATUS FOR CHANNEL 'm2'", vec!["m2"]),
+        ("SHOW REPLICA STATUS FOR CHANNEL 'M2'", vec!["m2"]),
     ] {
         assert_eq!(column(&mut asker, statement, "Channel_Name"), names);
     }
@@ -60,6 +61,7 @@ fn each_source_is_a_row() {
         ("SHOW ALL SLAVES STATUS", vec!["m1.example", "m2.example"]),
         ("SHOW SLAVE STATUS", vec!["m1.example", "m2.example"]),
         ("SHOW SLAVE 'm2' STATUS", vec!["m2.example"]),
+        ("SHOW SLAVE 'M2' STATUS", vec!["m2.example"]),
         ("SHOW REPLICA 'm2' STATUS", vec!["m2.example"]),
     ] {
         assert_eq!(column(&mut asker, statement, "Master_Host"), hosts);
@@ -172,6 +174,24 @@ fn a_stopped_source_shows_its_error() {
     assert_eq!(shown("Last_IO_Error"), "its binlog is another one");
     assert_eq!(shown("Last_IO_Error_Timestamp"), "231114 22:13:20");
     assert_eq!(shown("Exec_Source_Log_Pos"), "777");
+}
+
+/// Monitoring tools read the two columns and not the errors.
+#[test]
+fn log_that_is_not_written_is_a_stopped_applier() {
+    use crate::relay_log::Condition as LogCondition;
+    for (condition, runs, code) in [
+        (LogCondition::Running, "Yes", "0"),
+        (LogCondition::DiskFull("no space".to_owned()), "No", "1595"),
+        (LogCondition::Failed("I/O error".to_owned()), "No", "1595"),
+    ] {
+        let mut asker = asker(Flavor::MySql);
+        asker.set_condition(condition);
+        let statement = "SHOW REPLICA STATUS FOR CHANNEL 'm1'";
+        let mut shown = |name: &str| column(&mut asker, statement, name).remove(0);
+        assert_eq!(shown("Replica_SQL_Running"), runs);
+        assert_eq!(shown("Last_SQL_Errno"), code);
+    }
 }
 
 #[test]

@@ -114,6 +114,15 @@ fn statements_of_mysql_name_channels() {
         ("RESET SLAVE FOR CHANNEL 'm1'", "Forget([m1])"),
         ("RESET REPLICA ALL FOR CHANNEL 'm1'", "Remove([m1])"),
         ("RESET REPLICA ALL", "Remove([m1, m2])"),
+        // An empty name is that of the default channel, which does not exist here; never all sources.
+        ("STOP REPLICA FOR CHANNEL ''", "error 3074"),
+        ("START SLAVE FOR CHANNEL \"\"", "error 3074"),
+        ("RESET SLAVE FOR CHANNEL ''", "error 3074"),
+        ("RESET REPLICA ALL FOR CHANNEL ''", "error 3074"),
+        (
+            "CHANGE MASTER TO MASTER_PORT=7 FOR CHANNEL ''",
+            "error 3074",
+        ),
         ("RESET MASTER", "error 1235"),
         (
             "CHANGE MASTER TO MASTER_HOST='db3', MASTER_PORT=3307, MASTER_USER='u', MASTER_PASSWORD='p''w', \
@@ -132,6 +141,17 @@ fn statements_of_mysql_name_channels() {
         ),
     ];
     check(Flavor::MySql, &["m1", "m2"], &cases);
+    // Not the only source either.
+    let cases = [
+        ("STOP REPLICA FOR CHANNEL ''", "error 3074"),
+        ("RESET REPLICA ALL FOR CHANNEL ''", "error 3074"),
+        (
+            "CHANGE MASTER TO MASTER_PORT=7 FOR CHANNEL ''",
+            "error 3074",
+        ),
+        ("CHANGE MASTER TO MASTER_PORT=7", "change m1 port=7"),
+    ];
+    check(Flavor::MySql, &["m1"], &cases);
 }
 
 #[test]
@@ -337,7 +357,8 @@ fn privilege_admin_is_needed() {
         asker.version = Some(version);
         let error = asker.ask(statement).unwrap_err();
         let text = format!(
-            "Access denied; you need (at least one of) the {privileges} privilege(s) for this operation"
+            "Access denied; you need (at least one of) the {privileges} privilege(s) for this operation; on \
+             binrelay, privileges = [\"admin\"] of the [[user]]"
         );
         assert_eq!((error.code, error.message), (1227, text));
         assert!(asked.lock().unwrap().is_empty());

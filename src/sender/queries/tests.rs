@@ -54,6 +54,11 @@ impl Asker {
         }
     }
 
+    /// The relay log is in this condition.
+    pub(super) fn set_condition(&mut self, condition: crate::relay_log::Condition) {
+        self.log.log().set_condition(condition);
+    }
+
     pub(super) fn ask(&mut self, text: &str) -> Result<Answer, ServerError> {
         let log = self.log.log();
         let sources = self.sources.clone();
@@ -310,4 +315,40 @@ fn show_statements_are_answered() {
         asker.names("SHOW SLAVE HOSTS"),
         ["Server_id", "Host", "Port", "Master_id"]
     );
+}
+
+/// Clients ask for it (`mysql --show-warnings`), and must not be shown the warnings of an older statement.
+#[test]
+fn error_of_the_last_statement_is_shown() {
+    use crate::sender::variables::Warning;
+    let mut asker = Asker::new(Flavor::MySql);
+    asker.variables.warnings = vec![Warning {
+        code: 1867,
+        message: "old".to_owned(),
+    }];
+    assert_eq!(asker.row("SHOW WARNINGS"), "Warning|1867|old");
+    let (code, message) = asker.error("SELEC 1");
+    let expected = format!("Error|{code}|{message}");
+    for statement in ["SHOW WARNINGS", "SHOW ERRORS", "SHOW WARNINGS"] {
+        assert_eq!(asker.row(statement), expected);
+    }
+    for good in ["SELECT 1", "SET NAMES utf8"] {
+        asker.error("SELEC 1");
+        asker.ask(good).unwrap();
+        assert_eq!(asker.row("SHOW WARNINGS"), "", "{good}");
+        assert_eq!(asker.row("SHOW ERRORS"), "", "{good}");
+    }
+}
+
+/// No privilege would change it.
+#[test]
+fn administrator_is_told_where_global_variables_are_set() {
+    let mut asker = Asker::new(Flavor::MySql);
+    assert_eq!(asker.error("SET GLOBAL read_only = 0").0, 1227);
+    asker.privileges.admin = true;
+    for statement in ["SET GLOBAL read_only = 0", "SET @@global.read_only = 0"] {
+        let (code, message) = asker.error(statement);
+        assert_eq!(code, 1235, "{message}");
+        assert!(message.contains("binrelay reload"), "{message}");
+    }
 }

@@ -103,8 +103,7 @@ impl RelayPart {
         part.bytes = sizes.filter_map(|size| size.ok().flatten()).sum();
         (part.error, part.is_stopped) = match log.condition() {
             Condition::Running => (None, false),
-            Condition::DiskFull(message) => (Some(message), false),
-            Condition::Failed(message) => (Some(message), true),
+            Condition::DiskFull(message) | Condition::Failed(message) => (Some(message), true),
         };
         part
     }

@@ -38,3 +38,32 @@ fn replica_that_does_not_accept_the_newest_event_is_behind() {
     progress.reach_end();
     assert_eq!(progress.seconds_behind(now), Some(0));
 }
+
+/// It reads what it was asked for: a backup of last week's log is not behind.
+#[test]
+fn tool_that_reads_the_log_once_is_not_behind() {
+    for (server_id, reads_once, is_judged) in
+        [(11, false, true), (11, true, false), (0, false, false)]
+    {
+        let replicas = Arc::new(Replicas::new(Arc::default()));
+        let registration = replicas.register(1, "repl".to_owned(), None, Arc::default(), None);
+        let replica = Replica {
+            server_id,
+            reads_once,
+            ..Replica::default()
+        };
+        let replica = replicas.set_replica(&registration.client, replica);
+        replica.progress.dumping.store(true, Relaxed);
+        replica
+            .progress
+            .timestamp
+            .store(now_seconds() as u32 - 3600, Relaxed);
+        let report = replicas.report().remove(0);
+        assert_eq!(
+            report.seconds_behind.is_some(),
+            is_judged,
+            "{server_id} {reads_once}"
+        );
+        assert_eq!(report.state, "catching_up");
+    }
+}
