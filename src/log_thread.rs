@@ -31,8 +31,9 @@ pub use error::{AppendError, Refusal};
 pub use paths::{NewPath, PathKind, Paths};
 pub use queue::{
     Continuation, DeliveredChange, FollowChange, OwnExcused, OwnUnsent, Queued, QueuedBatch,
-    RefusalNote, SourceCounters,
+    RefusalNote, SourceCounters, Unverified,
 };
+pub use source::unverified_warning;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -215,6 +216,11 @@ impl LogThread {
             Decision::New(placement) if placement.is_again => Repetition::ExecutedAgain,
             Decision::New(placement) if placement.may_be_repetition => Repetition::Delivered,
             Decision::Repeated => Repetition::Dropped,
+            Decision::Unverified => {
+                self.source(batch.source)?
+                    .report_unverified(batch, transaction);
+                return Ok(());
+            }
             _ => return Ok(()),
         };
         self.source(batch.source)?
@@ -383,6 +389,10 @@ impl LogThread {
                 Ok(Decision::Repeated) => {
                     duplicate += 1;
                     repeated += 1;
+                }
+                Ok(Decision::Unverified) => {
+                    duplicate += 1;
+                    counters.note_unverified(1, || transaction.identity.to_string());
                 }
                 Ok(
                     Decision::Duplicate

@@ -83,6 +83,11 @@ impl Merge {
         }
     }
 
+    /// As [`Copies::forget_beginning`].
+    pub fn forget_beginning(&mut self, counted: &GtidSet) {
+        self.copies.forget_beginning(counted);
+    }
+
     /// As [`Copies::note_removed`].
     pub fn note_removed(&mut self, removed: &Executed) {
         self.copies.note_removed(removed);
@@ -326,6 +331,7 @@ impl Merge {
                 }
             }
             Decision::Duplicate
+            | Decision::Unverified
             | Decision::Repeated
             | Decision::Resent
             | Decision::BeforeOrigin

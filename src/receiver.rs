@@ -71,6 +71,7 @@ mod status;
 mod stream;
 #[cfg(test)]
 pub(crate) mod tests;
+mod unverified;
 mod withdrawal;
 
 pub use auto_increment::{AutoIncrement, auto_increment_collision};
@@ -79,7 +80,7 @@ pub use check::{CheckedSource, check_source};
 pub use commit_times::lost_commit_times;
 pub use connect::{keep_offered_tls, read_offered_tls};
 pub use continue_request::{ContinueFrom, ContinueRequest};
-pub use different_rules::{RuledSource, different_rules, rules_that_differ};
+pub use different_rules::{RuledSource, different_rules, filtering_sources, rules_that_differ};
 pub use error::ReceiverError;
 pub use facts::SourceFacts;
 pub use filter_changes::{announce_filters, remember_filters};

@@ -162,6 +162,13 @@ pub struct SourceReport {
     /// Whether the relay log refuses the source's transactions.
     #[serde(default)]
     pub is_refused: bool,
+    /// Transactions of its own server that count as copies, and could not be compared with what was delivered, because
+    /// it was removed: since the relay's start, or since an administrator has continued the source.
+    #[serde(default)]
+    pub unverified: u64,
+    /// The GTID of the first of them.
+    #[serde(default)]
+    pub first_unverified: Option<String>,
     /// What was changed at run time and differs from the configuration file: its keys, or `added`.
     #[serde(default)]
     pub changed: Vec<String>,
@@ -376,6 +383,7 @@ impl SourceParts {
             (Some(Executed::MariaDb(_)), Some(progress)) => progress.gtid_position.to_string(),
             _ => String::new(),
         };
+        let unverified = self.ledger.unverified.borrow().clone();
         SourceReport {
             name: self.config.name.clone(),
             host: self.config.host.clone(),
@@ -409,6 +417,8 @@ impl SourceParts {
                 .acknowledgements
                 .load(Ordering::Relaxed),
             semi_sync_problem: self.status.semi_sync.problem().map(str::to_owned),
+            unverified: unverified.as_ref().map_or(0, |found| found.count),
+            first_unverified: unverified.map(|found| found.first),
             is_refused: self.ledger.refusal.borrow().is_some(),
             changed: self.changed.iter().map(|key| (*key).to_owned()).collect(),
             only_here: None,

@@ -7,7 +7,7 @@ use binrelay::config::{ChannelChanges, ChannelsError, Config, FlavorChoice, Shar
 use binrelay::identity::IdentityKind;
 use binrelay::receiver::{
     self, CheckedSource, Identities, ReceiverOptions, auto_increment_collision, changed_starts,
-    check_source, different_rules, lost_commit_times, not_logging_updates,
+    check_source, different_rules, filtering_sources, lost_commit_times, not_logging_updates,
 };
 use binrelay::relay::{inspect_log, preflight};
 use binrelay::relay_log::recover::Inspected;
@@ -196,6 +196,7 @@ fn check_sources(
     }
     counts.warnings += print(out, "", "warning", auto_increment_collision(&masters))?;
     counts.warnings += print(out, "", "warning", different_rules(&ruled))?;
+    counts.warnings += print(out, "", "warning", filtering_sources(&ruled))?;
     counts.warnings += print(out, "", "warning", lost_commit_times(&without_gtids))?;
     print(out, "", "note", not_logging_updates(&logging))?;
     Ok(())

@@ -56,7 +56,7 @@ impl LogThread {
         self.start_file_with(new_server, &skipped)?;
         self.log
             .replace_executed(self.merge.executed(), counted.as_ref());
-        counters.refusal.send_replace(None);
+        counters.accept();
         // The administrator may have stopped waiting.
         let _ = done.send(delivered);
         Ok(())

@@ -19,6 +19,9 @@ use crate::position::RecordNumber;
 use crate::relay_log::recover::Recovered;
 use crate::relay_log::{LogError, LogOptions, LogState, OpenedLog, SourceProgress, Writer};
 
+/// The number of the file with which a log begins.
+const FIRST_FILE: u64 = 1;
+
 impl LogThread {
     /// Creates a log whose first file lists `purged` as the transactions before it. `progress` has
     /// the start of each source.
@@ -47,7 +50,10 @@ impl LogThread {
         precedents: &[Precedents],
     ) -> Result<Self, LogError> {
         progress.resize(options.source_names.len(), SourceProgress::default());
-        let begin = RecordNumber { file: 1, record: 0 };
+        let begin = RecordNumber {
+            file: FIRST_FILE,
+            record: 0,
+        };
         let mut pairing = Pairing::new(options.source_names.iter().map(|_| begin));
         for one in precedents {
             pairing.begin_after(one.path, one.origin, one.count);
@@ -68,7 +74,7 @@ impl LogThread {
                 files: Vec::new(),
                 sources: progress,
             },
-            number: 1,
+            number: FIRST_FILE,
         };
         let configured = options.source_names.clone();
         let kinds = vec![PathKind::Configured; options.source_names.len()];
@@ -106,6 +112,9 @@ impl LogThread {
             merge.restore_history(*server_id, before);
         }
         merge.restore_skipped(&recovered.skipped);
+        if recovered.files.first() != Some(&FIRST_FILE) {
+            merge.forget_beginning(&recovered.counted);
+        }
         let opened = OpenedLog {
             log_id: recovered.log_id,
             state: LogState {

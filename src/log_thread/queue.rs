@@ -131,6 +131,18 @@ pub struct SourceCounters {
     pub durable: Arc<watch::Sender<u64>>,
     /// Why the log refuses this source's transactions, once it does.
     pub refusal: watch::Sender<Option<RefusalNote>>,
+    /// Transactions of its own server that count as copies, but cannot be compared with what was delivered: it was
+    /// removed. `None` if there are none, or an administrator has continued the source since then.
+    pub unverified: watch::Sender<Option<Unverified>>,
+}
+
+/// Transactions of a source that could not be verified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unverified {
+    /// Their number.
+    pub count: u64,
+    /// The GTID of the first one.
+    pub first: String,
 }
 
 impl Default for SourceCounters {
@@ -145,6 +157,7 @@ impl Default for SourceCounters {
             committed: Arc::default(),
             durable: Arc::default(),
             refusal: watch::Sender::new(None),
+            unverified: watch::Sender::new(None),
         }
     }
 }
@@ -191,6 +204,33 @@ impl From<Refusal> for RefusalNote {
 }
 
 impl SourceCounters {
+    /// Counts transactions that could not be verified; `first` is the GTID of the first one.
+    pub fn note_unverified(&self, count: u64, first: impl FnOnce() -> String) {
+        self.unverified.send_modify(|noted| match noted {
+            Some(noted) => noted.count += count,
+            None => {
+                let first = first();
+                *noted = Some(Unverified { count, first });
+            }
+        });
+    }
+
+    /// Counts transactions that could not be verified at a new connection. The same ones again, as the same first one
+    /// shows, are counted once.
+    pub fn replace_unverified(&self, count: u64, first: String) {
+        self.unverified.send_modify(|noted| match noted {
+            Some(noted) if noted.first == first => noted.count = noted.count.max(count),
+            Some(noted) => noted.count += count,
+            None => *noted = Some(Unverified { count, first }),
+        });
+    }
+
+    /// An administrator has decided about the source: a refusal ends, and what could not be verified was accepted.
+    pub fn accept(&self) {
+        self.refusal.send_replace(None);
+        self.unverified.send_replace(None);
+    }
+
     /// Waits until every batch of the source that is in the queue now is in the log and committed:
     /// until then, the source's position in the log is not the one to resume from.
     pub async fn wait_until_committed(&self) {

@@ -1,5 +1,6 @@
 //! The log thread's state for one source.
 
+use std::fmt;
 use std::sync::Arc;
 
 use super::paths::PathKind;
@@ -18,6 +19,8 @@ pub(super) struct Source {
     server_started: u32,
     /// The same, when its server's ended sessions were last considered.
     sessions_began: u32,
+    /// The connection, a number of [`TransactionBatch::run`], of which it was reported that copies cannot be verified.
+    reported_unverified: Option<u64>,
     /// Whether repetitions were already reported since its server's last restart.
     reported_repetitions: bool,
 }
@@ -29,6 +32,7 @@ impl Source {
             kind,
             server_started: 0,
             sessions_began: 0,
+            reported_unverified: None,
             reported_repetitions: false,
         }
     }
@@ -92,6 +96,34 @@ impl Source {
         };
         tracing::warn!(source = &*self.name, "{end}: {outcome}");
     }
+
+    /// Reports, once for each connection, that a copy cannot be compared with what was delivered.
+    pub(super) fn report_unverified(
+        &mut self,
+        batch: &TransactionBatch,
+        transaction: &Transaction,
+    ) {
+        // Each connection has runs of its own.
+        let connection = batch.run >> 32;
+        if self.reported_unverified.replace(connection) == Some(connection) {
+            return;
+        }
+        let end = SourcePosition::new(batch.source_end.file.clone(), transaction.source_offset);
+        tracing::warn!(
+            source = &*self.name,
+            "{end}: {}",
+            unverified_warning(&transaction.identity)
+        );
+    }
+}
+
+/// The warning about a copy that cannot be compared with what was delivered.
+pub fn unverified_warning(first: &impl fmt::Display) -> String {
+    format!(
+        "{first} was delivered by another source, and its record was removed (max_total_size, expire_after), so it cannot \
+         be determined whether it was delivered with its changes; this one and others that follow count as copies. If the \
+         other source filters or has skipped some, replicas lack their changes: compare the data"
+    )
 }
 
 /// How a transaction is handled that its source has logged a second time.

@@ -18,6 +18,7 @@ mod read_back;
 mod retention;
 mod retention_model;
 mod temporary_tables;
+mod unverified;
 mod xa;
 
 use std::path::Path;

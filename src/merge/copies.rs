@@ -110,6 +110,9 @@ pub enum Known {
     WithoutChanges(CopyEvidence),
     /// MariaDB: it was not delivered, but a later one of its server was: another path has omitted it.
     Omitted,
+    /// It counts as a copy, although the record that it would be compared with was removed. Another path may have
+    /// omitted its changes.
+    Unverified,
 }
 
 /// What is known of the delivered transactions.
@@ -120,6 +123,8 @@ pub struct Copies {
     windows: Vec<Window>,
     /// The transactions before the log, of which there are no records.
     before: Executed,
+    /// Those of them that never had records, as far as it is known: the others' were removed.
+    never_recorded: Executed,
     /// Whether there is only one path, so that no copy can arrive by another.
     has_one_path: bool,
     /// MariaDB: the servers whose new history was accepted.
@@ -134,6 +139,7 @@ impl Copies {
         Self {
             recent: Recent::new(),
             windows: Vec::new(),
+            never_recorded: before.clone(),
             before,
             has_one_path: false,
             renewed: HashSet::new(),
@@ -146,10 +152,22 @@ impl Copies {
         self.has_one_path = has_one_path;
     }
 
+    /// Records of transactions before the log were removed: which ones never had records is not known, except for
+    /// `counted`.
+    pub fn forget_beginning(&mut self, counted: &GtidSet) {
+        self.never_recorded = match &self.before {
+            Executed::MySql(_) => Executed::MySql(counted.clone()),
+            Executed::MariaDb(_) => Executed::MariaDb(BinlogState::new()),
+            Executed::Anonymous => Executed::Anonymous,
+        };
+    }
+
     /// MySQL: these GTIDs count as delivered, and have no records.
     pub fn count_before(&mut self, gtids: &GtidSet) {
-        if let Executed::MySql(before) = &mut self.before {
-            before.union_with(gtids);
+        for counted in [&mut self.before, &mut self.never_recorded] {
+            if let Executed::MySql(counted) = counted {
+                counted.union_with(gtids);
+            }
         }
     }
 
@@ -190,8 +208,10 @@ impl Copies {
         self.windows
             .retain(|window| !window.origin.is_server(server_id));
         // Their records are read: those of the new history have some.
-        if let Executed::MariaDb(before_log) = &mut self.before {
-            before_log.begin_again(server_id, before);
+        for before_log in [&mut self.before, &mut self.never_recorded] {
+            if let Executed::MariaDb(before_log) = before_log {
+                before_log.begin_again(server_id, before);
+            }
         }
     }
 
@@ -222,28 +242,33 @@ impl Copies {
                 return Ok(Known::Contradiction(delivered));
             }
         }
+        let is_direct = transaction.server_id == batch.source_server_id;
+        let lacks_record = delivered.is_none()
+            && !self.never_recorded.contains(identity)
+            && brings_changes(batch, transaction);
+        let of_copy = match lacks_record && is_direct {
+            true => Known::Unverified,
+            false => Known::Copy,
+        };
         // A MySQL server executes no GTID twice.
         let Identity::MariaDb(gtid) = transaction.identity else {
-            return Ok(Known::Copy);
+            return Ok(of_copy);
         };
         // What another server at the same address has sent, and its positions, cannot be compared.
         let is_sent = path.server_id == batch.source_server_id && path.sent.contains(&gtid);
-        if delivered.is_none()
-            && !is_sent
-            && brings_changes(batch, transaction)
-            && !self.may_lack_record(&gtid)
-            && (is_noted_absent || self.is_absent(&gtid, ledger)?)
-        {
-            return Ok(Known::Omitted);
-        }
         if !is_sent {
-            return Ok(Known::Copy);
+            if !lacks_record || self.skipped.contains(&gtid) {
+                return Ok(Known::Copy);
+            }
+            let is_absent = !self.renewed.contains(&gtid.server_id)
+                && (is_noted_absent
+                    || !self.before.contains(identity) && self.is_absent(&gtid, ledger)?);
+            return Ok(if is_absent { Known::Omitted } else { of_copy });
         }
         let is_later = path.last.is_none_or(|(file, offset)| {
             let end = SourcePosition::new(batch.source_end.file.clone(), transaction.source_offset);
             SourcePosition::new(file.clone(), offset).precedes(&end)
         });
-        let is_direct = gtid.server_id == batch.source_server_id;
         Ok(match is_direct || self.has_one_path {
             _ if !is_later => Known::Resent,
             true => Known::ExecutedAgain,
@@ -306,13 +331,6 @@ impl Copies {
         let highest = executed.highest(gtid.domain_id, gtid.server_id);
         let before = number.saturating_sub(1);
         highest.is_some_and(|highest| self.recent.has_all_after(&origin, before, highest))
-    }
-
-    /// MariaDB: whether it may have been delivered or decided on without a record.
-    fn may_lack_record(&self, gtid: &MariaDbGtid) -> bool {
-        self.before.contains(&Identity::MariaDb(*gtid))
-            || self.skipped.contains(gtid)
-            || self.renewed.contains(&gtid.server_id)
     }
 
     /// MariaDB: whether a transaction that has no record was certainly not delivered, although a later one of its server

@@ -10,6 +10,9 @@ pub enum Decision {
     New(Placement),
     /// A copy of it was delivered before, by another path or an earlier connection.
     Duplicate,
+    /// It counts as a copy of what was delivered by another path, but cannot be compared with it: its record was
+    /// removed.
+    Unverified,
     /// The same source has already logged a copy of it, and logs it again.
     Repeated,
     /// The source sends it again from the same position: it leaves no record.

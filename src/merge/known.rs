@@ -66,6 +66,7 @@ impl Merge {
         let known = known.map_err(|cause| MergeError::Unreadable { end: end(), cause })?;
         Ok(match known {
             Known::Copy => Classified::Known(Decision::Duplicate),
+            Known::Unverified => Classified::Known(Decision::Unverified),
             Known::Resent => Classified::Known(Decision::Resent),
             Known::Repeated => Classified::Known(Decision::Repeated),
             Known::ExecutedAgain => Classified::ExecutedAgain,

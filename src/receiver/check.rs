@@ -148,12 +148,7 @@ pub async fn check_source(
     let logs_updates = settings.map(|settings| settings.logs_replicated);
     let logging = asked.as_ref().ok().map(|answers| &answers.logging);
     let replication = asked.as_ref().ok().map(|answers| &answers.replication);
-    let rules = RuledSource {
-        name: options.config.name.clone(),
-        server_id: facts.server_id,
-        logs_of: replication.and_then(Replication::logs_of),
-        rules: options.config.filter.current(),
-    };
+    let rules = ruled(options, facts.server_id, replication);
     let notes = logging.map(|logging| logging.notes(options.config.semi_sync));
     Ok(CheckedSource {
         auto_increment: writable.map(|settings| settings.auto_increment),
@@ -172,6 +167,20 @@ pub async fn check_source(
             .chain(control_warnings(options, asked))
             .collect(),
     })
+}
+
+fn ruled(
+    options: &ReceiverOptions,
+    server_id: u32,
+    replication: Option<&Replication>,
+) -> RuledSource {
+    RuledSource {
+        name: options.config.name.clone(),
+        server_id,
+        logs_of: replication.and_then(Replication::logs_of),
+        rules_of: replication.map(Replication::rules_of).unwrap_or_default(),
+        rules: options.config.filter.current(),
+    }
 }
 
 /// The answers on the control connection.

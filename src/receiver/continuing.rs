@@ -143,7 +143,7 @@ impl Decision<'_> {
             self.excuse_own().await?;
         }
         // A refusal ends; the same transaction is decided on again.
-        counters.refusal.send_replace(None);
+        counters.accept();
         Ok(match self.old.position.is_unknown() {
             true => "it is connected again".to_owned(),
             false => format!("it continues at {}", self.old.position),

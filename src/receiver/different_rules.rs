@@ -1,4 +1,5 @@
-//! Sources whose rules differ although one logs what it replicates from the other. The rules of the source that delivers
+//! Sources whose rules differ although one logs what it replicates from the other, and servers that do that with rules
+//! of their own. The rules of the source that delivers
 //! a transaction first apply to it, so what replicas receive would depend on which connection is faster.
 
 use std::sync::Arc;
@@ -14,6 +15,9 @@ pub struct RuledSource {
     pub server_id: u32,
     /// The server_ids of the servers that it replicates from, if it logs that; `None` if they are not known.
     pub logs_of: Option<Vec<u32>>,
+    /// The rules with which its server replicates from others, if it logs that: of each server_id, the names and values
+    /// of the columns of SHOW REPLICA STATUS.
+    pub rules_of: Vec<(u32, Vec<(String, String)>)>,
     /// Its rules.
     pub rules: Arc<FilterConfig>,
 }
@@ -41,6 +45,53 @@ pub fn different_rules(sources: &[RuledSource]) -> Vec<String> {
         }
     }
     warnings
+}
+
+/// A warning for each source that replicates from another one with rules that the relay does not have. What it filters
+/// arrives without changes, or not at all, if its path is the faster one.
+pub fn filtering_sources(sources: &[RuledSource]) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for source in sources {
+        for (server_id, rules) in &source.rules_of {
+            let mut others = sources.iter();
+            let Some(other) = others.find(|other| other.server_id == *server_id) else {
+                continue;
+            };
+            let rules = rules.iter();
+            let rules = rules.filter(|(column, value)| !has_rule(&source.rules, column, value));
+            let rules: Vec<String> = rules
+                .map(|(column, value)| format!("{column}={value}"))
+                .collect();
+            if !rules.is_empty() {
+                let (name, other, rules) = (&source.name, &other.name, rules.join(", "));
+                warnings.push(format!(
+                    "the server of source {name} replicates from that of {other} with rules of its own ({rules}): if \
+                     {name} delivers a transaction first from which these drop all changes, {other} is failed; if they \
+                     drop only a part, replicas lack it. Let the masters replicate everything from each other, or set the \
+                     same rules in [filter]"
+                ));
+            }
+        }
+    }
+    warnings
+}
+
+/// Whether the relay has the rule that a column of SHOW REPLICA STATUS shows: the same list, in any order.
+fn has_rule(rules: &FilterConfig, column: &str, value: &str) -> bool {
+    let list = match column {
+        "Replicate_Do_DB" => &rules.replicate_do_db,
+        "Replicate_Ignore_DB" => &rules.replicate_ignore_db,
+        "Replicate_Do_Table" => &rules.replicate_do_table,
+        "Replicate_Ignore_Table" => &rules.replicate_ignore_table,
+        "Replicate_Wild_Do_Table" => &rules.replicate_wild_do_table,
+        "Replicate_Wild_Ignore_Table" => &rules.replicate_wild_ignore_table,
+        _ => return false,
+    };
+    let mut shown: Vec<&str> = value.split(',').map(str::trim).collect();
+    let mut ours: Vec<&str> = list.iter().map(String::as_str).collect();
+    shown.sort_unstable();
+    ours.sort_unstable();
+    shown == ours
 }
 
 /// A warning if rules differ, where it is not known what the sources replicate.
@@ -71,11 +122,35 @@ mod tests {
             name: name.to_owned(),
             server_id,
             logs_of: logs_of.map(<[u32]>::to_vec),
+            rules_of: Vec::new(),
             rules: Arc::new(FilterConfig {
                 replicate_ignore_db: ignored.iter().map(|db| (*db).to_owned()).collect(),
                 ..FilterConfig::default()
             }),
         }
+    }
+
+    #[test]
+    fn sources_that_filter_what_they_replicate_from_another_are_named() {
+        let column = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let m1 = source("m1", 86, &["x", "y"], None);
+        let m2 = |server_id, rules: &[(String, String)]| RuledSource {
+            rules_of: vec![(server_id, rules.to_vec())],
+            ..source("m2", 18, &["x", "y"], None)
+        };
+        let same = column("Replicate_Ignore_DB", "y,x");
+        let other = column("Replicate_Ignore_Domain_Ids", "2");
+        let warnings = |m2| filtering_sources(&[m1.clone(), m2]);
+        assert!(warnings(m2(86, std::slice::from_ref(&same))).is_empty());
+        // A server that is not followed.
+        assert!(warnings(m2(7, std::slice::from_ref(&other))).is_empty());
+        let found = warnings(m2(86, &[same, other]));
+        assert_eq!(found.len(), 1);
+        let begin = "the server of source m2 replicates from that of m1 with rules of its own \
+                     (Replicate_Ignore_Domain_Ids=2): ";
+        assert!(found[0].starts_with(begin), "{found:?}");
+        let narrower = column("Replicate_Ignore_DB", "x");
+        assert_eq!(warnings(m2(86, &[narrower])).len(), 1);
     }
 
     #[test]

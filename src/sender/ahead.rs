@@ -13,16 +13,34 @@ use crate::relay_log::RelayLog;
 /// The longest wait. A source whose connection is broken without a sign of it is noticed before, with the default
 /// `read_timeout`.
 const WAIT_MAX: Duration = Duration::from_secs(40);
+/// How long no source must be expected to send anything before the replica is refused: it may have connected, as
+/// after the move of a virtual IP address, while a source resumes.
+const SETTLED: Duration = Duration::from_secs(5);
 /// How often the log is looked at.
 const INTERVAL: Duration = Duration::from_millis(50);
 
 /// Waits until the log has the transactions up to `position`, or no source can be expected to send them.
 pub async fn wait(log: &RelayLog, sources: &SourceRows, position: &GtidPosition) {
+    wait_until_settled(log, sources, position, SETTLED).await;
+}
+
+/// As [`wait`], with another time than [`SETTLED`].
+async fn wait_until_settled(
+    log: &RelayLog,
+    sources: &SourceRows,
+    position: &GtidPosition,
+    settled: Duration,
+) {
     let since = Instant::now();
-    while is_ahead(log, position)
-        && since.elapsed() < WAIT_MAX
-        && may_arrive(&sources.read(), since.elapsed())
-    {
+    let mut expected = since;
+    while is_ahead(log, position) && since.elapsed() < WAIT_MAX {
+        let rows = sources.read();
+        let are_stopped = rows.iter().all(|row| row.state == SourceRowState::Stopped);
+        if may_arrive(&rows, since.elapsed()) {
+            expected = Instant::now();
+        } else if are_stopped || expected.elapsed() >= settled {
+            return;
+        }
         sleep(INTERVAL).await;
     }
 }
@@ -85,6 +103,25 @@ mod tests {
             let waiting = wait(&relay_log, &sources, &position);
             tokio::time::timeout(limit, waiting).await.unwrap();
         }
+    }
+
+    /// A source that has just resumed seems to be up to date until it sends what it has.
+    #[tokio::test]
+    async fn replica_is_refused_only_when_the_sources_have_been_up_to_date_for_some_time() {
+        let mut log = TestLog::empty(Flavor::MariaDb, 1 << 20);
+        log.mariadb("0-1-1", None);
+        let up_to_date = SourceRow {
+            state: SourceRowState::Streaming,
+            seconds_behind: Some(0),
+            silent_seconds: Some(0),
+            ..SourceRow::default()
+        };
+        let sources = SourceRows::new(move || vec![up_to_date.clone()]);
+        let position: GtidPosition = "0-1-2".parse().unwrap();
+        let (since, settled) = (Instant::now(), Duration::from_millis(1200));
+        wait_until_settled(&log.log(), &sources, &position, settled).await;
+        // Nothing is known of the first second, after which it would be refused.
+        assert!(since.elapsed() >= settled);
     }
 
     #[test]

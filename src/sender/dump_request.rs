@@ -178,6 +178,8 @@ pub fn find_start(
     let flavor = Flavor::of_version(log.server_version());
     let flag = request.flags & FLAG_HEARTBEAT_V2_OR_ANNOTATE != 0;
     let capability = capability(variables);
+    // Only MariaDB's replicas and tools have one; the flag's meaning is that of the client's flavor.
+    let is_mariadb = capability > 0;
     let connect_state = connect_state(flavor, variables);
     let checksums = checksum_awareness(flavor, variables);
     let is_by_gtid = request.set.is_some() || connect_state.is_some();
@@ -197,8 +199,11 @@ pub fn find_start(
         until: None,
         non_blocking: request.ends_at_the_end(),
         heartbeat: heartbeat_period(variables),
-        heartbeat_v2: flag && flavor == Flavor::MySql && support == EventSupport::All,
-        annotate_rows: flag || flavor == Flavor::MySql,
+        heartbeat_v2: flag
+            && !is_mariadb
+            && flavor == Flavor::MySql
+            && support == EventSupport::All,
+        annotate_rows: (flag && is_mariadb) || flavor == Flavor::MySql,
         support,
         checksums,
         is_semi_sync: is_semi_sync(variables),

@@ -32,7 +32,8 @@ pub fn is_replaced(event_type: EventType) -> bool {
     )
 }
 
-/// The event in place of `event`, which is a complete one of a type that [`is_replaced`].
+/// The event in place of one of a type that [`is_replaced`]. `event` is the whole of it or its beginning; a GTID event
+/// must be whole.
 ///
 /// # Errors
 /// The event is too short for its type, so that no replacement of its length exists.
@@ -42,10 +43,9 @@ pub fn replacement(header: &EventHeader, event: &[u8]) -> Result<Vec<u8>, EventE
         field: "body",
         offset: HEADER_LEN,
         needed: REPLACED_BODY_LEN_MIN,
-        found: event.len().saturating_sub(HEADER_LEN + CHECKSUM_LEN),
+        found: (header.event_size as usize).saturating_sub(HEADER_LEN + CHECKSUM_LEN),
     };
-    let body_len = event
-        .len()
+    let body_len = (header.event_size as usize)
         .checked_sub(HEADER_LEN + CHECKSUM_LEN)
         .ok_or_else(too_short)?;
     let opens_transaction = header.event_type == EventType::MARIADB_GTID

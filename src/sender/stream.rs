@@ -369,12 +369,12 @@ impl<'a> Dump<'a> {
         self.write_out().await
     }
 
-    /// Writes the pending packets and records the progress.
+    /// Writes the pending packets, if there are any, and records the progress.
     async fn write_out(&mut self) -> Result<(), DumpEnd> {
+        self.check_interrupted()?;
         if self.output.pending.is_empty() {
             return Ok(());
         }
-        self.check_interrupted()?;
         self.replica.progress.begin_sending();
         let next = self.walk.packets.next_sequence();
         let written = self.output.write_pending(next).await?;

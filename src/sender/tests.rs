@@ -1,6 +1,7 @@
 //! Small relay logs, and streams from them over real sockets to the project's own client.
 
 mod advertised;
+mod annotations;
 mod broken_off;
 mod compression;
 pub mod fixture;

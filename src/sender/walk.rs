@@ -350,7 +350,7 @@ impl Walk {
         let is_annotation = event_type == EventType::ANNOTATE_ROWS;
         let is_replaced = self.support == EventSupport::NoMariaDbEvents
             && old_replicas::is_replaced(event_type)
-            && bytes.len() == header.event_size as usize
+            && (event_type != EventType::MARIADB_GTID || bytes.len() == header.event_size as usize)
             && !(is_annotation && self.annotate_rows);
         self.event_fate = if self.skipping {
             Fate::Skipped

@@ -19,7 +19,12 @@ pub(super) fn reasons(report: &Report, alert: &AlertConfig) -> Vec<String> {
         );
     }
     let sources = report.sources.iter();
-    reasons.extend(sources.filter_map(|source| of_source(source, alert)));
+    reasons.extend(
+        sources
+            .clone()
+            .filter_map(|source| of_source(source, alert)),
+    );
+    reasons.extend(sources.filter_map(unverified));
     let replicas = report.replicas.iter();
     let uptime = report.relay.uptime_seconds;
     reasons.extend(replicas.filter_map(|replica| of_replica(replica, alert, uptime)));
@@ -44,6 +49,18 @@ fn of_source(source: &SourceReport, alert: &AlertConfig) -> Option<String> {
         None if state != SourceState::Streaming.name() => Some(format!("source {name} is {state}")),
         None => None,
     }
+}
+
+/// What a source has sent of its own and could not be compared with what others had delivered.
+fn unverified(source: &SourceReport) -> Option<String> {
+    let name = &source.name;
+    let (count, first) = (source.unverified, source.first_unverified.as_ref()?);
+    Some(format!(
+        "source {name}: {count} of its own transactions, from {first} on, were delivered by other sources, and their \
+         records were removed before they could be compared (max_total_size, expire_after): if the other sources filter \
+         or have skipped some, replicas lack their changes; compare the replicas' data with the source's (for example \
+         with pt-table-checksum), then run binrelay continue {name}"
+    ))
 }
 
 /// A replica could not connect while the relay was stopped, so it is not missing for longer than the relay has run.
@@ -137,6 +154,11 @@ mod tests {
             source("connecting", 5),
             source("failed", 500),
             source("stopped", 0),
+            SourceReport {
+                unverified: 12,
+                first_unverified: Some("0-1-99".to_owned()),
+                ..source("streaming", 1)
+            },
         ];
         let mut report = report(sources, vec![replica(Some(301))]);
         report.relay.state = "disk_full".to_owned();
@@ -150,6 +172,10 @@ mod tests {
             "source m1 is connecting",
             "source m1 is failed",
             "source m1 is stopped",
+            "source m1: 12 of its own transactions, from 0-1-99 on, were delivered by other sources, and their records \
+             were removed before they could be compared (max_total_size, expire_after): if the other sources filter or \
+             have skipped some, replicas lack their changes; compare the replicas' data with the source's (for example \
+             with pt-table-checksum), then run binrelay continue m1",
             "replica 11 (db11) is 301 s behind",
         ];
         assert_eq!(reasons(&report, &ALERT), expected);

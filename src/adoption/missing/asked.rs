@@ -86,6 +86,7 @@ mod tests {
             is_waiting: true,
             received: at(500),
             applied: at(500),
+            rules: Vec::new(),
         };
         let is_active = |connection: &ReplicaConnection, is_parallel| {
             !active_ones(&replication(connection.clone(), is_parallel), None).is_empty()

@@ -224,7 +224,8 @@ impl History {
                 Decision::Duplicate => assert!(!new && !own && !is_again),
                 Decision::Repeated => assert!(!new && is_again && !is_direct),
                 Decision::Own => assert!(own),
-                Decision::Resent
+                Decision::Unverified
+                | Decision::Resent
                 | Decision::BeforeStart
                 | Decision::BeforeOrigin
                 | Decision::Cleanup => {

@@ -12,7 +12,7 @@ use crate::relay_log::RetentionOptions;
 use crate::relay_log::purge::{self, PurgeStep, Purged, file_facts};
 use crate::relay_log::retention::policy::{NeedKind, Plan};
 
-fn small_files(dir: &Path) -> LogOptions {
+pub(super) fn small_files(dir: &Path) -> LogOptions {
     LogOptions {
         max_size: 700,
         source_names: vec!["m0".into(), "m1".into()],
@@ -20,7 +20,7 @@ fn small_files(dir: &Path) -> LogOptions {
     }
 }
 
-fn numbers(log_thread: &LogThread) -> Vec<u64> {
+pub(super) fn numbers(log_thread: &LogThread) -> Vec<u64> {
     log_thread.log().state().files.clone()
 }
 
@@ -40,7 +40,7 @@ fn filled(options: &LogOptions, flavor: Flavor) -> LogThread {
     log_thread
 }
 
-fn plan_before(keep_from: u64) -> Plan {
+pub(super) fn plan_before(keep_from: u64) -> Plan {
     Plan {
         keep_from,
         forced: Vec::new(),
@@ -49,7 +49,7 @@ fn plan_before(keep_from: u64) -> Plan {
 }
 
 /// The GTIDs before a file, as its head says.
-fn before(options: &LogOptions, number: u64) -> Executed {
+pub(super) fn before(options: &LogOptions, number: u64) -> Executed {
     reader::FileHead::read(&options.log_dir.log_path(number))
         .unwrap()
         .previous

@@ -32,6 +32,15 @@ impl Replication {
         let connections = self.connections.as_ref()?.iter();
         Some(connections.map(|connection| connection.server_id).collect())
     }
+
+    /// The rules with which it logs what it replicates: of each server_id, if there are any.
+    pub fn rules_of(&self) -> Vec<(u32, Vec<(String, String)>)> {
+        let connections = self.connections.iter().flatten();
+        connections
+            .filter(|connection| self.logs_updates && !connection.rules.is_empty())
+            .map(|connection| (connection.server_id, connection.rules.clone()))
+            .collect()
+    }
 }
 
 /// A replication connection of a source to another server.
@@ -49,6 +58,8 @@ pub struct ReplicaConnection {
     pub received: SourcePosition,
     /// Up to where it was applied.
     pub applied: SourcePosition,
+    /// Its rules: the names and values of the columns that are not empty, as `Replicate_Do_DB`.
+    pub rules: Vec<(String, String)>,
 }
 
 impl ControlConnection {
@@ -115,6 +126,15 @@ impl ControlConnection {
     }
 }
 
+/// The rules, except for those that end loops between several masters.
+fn rules(columns: &[String], row: &Row) -> Vec<(String, String)> {
+    let named = columns.iter().enumerate().filter(|(_, name)| {
+        name.starts_with("Replicate_") && *name != "Replicate_Ignore_Server_Ids"
+    });
+    let values = named.filter_map(|(at, name)| Some((name.clone(), text_at(row, at)?)));
+    values.filter(|(_, value)| !value.is_empty()).collect()
+}
+
 fn connection(columns: &[String], row: &Row) -> ReplicaConnection {
     let column = |name: &str| {
         let found = columns.iter().position(|column| column == name);
@@ -145,5 +165,6 @@ fn connection(columns: &[String], row: &Row) -> ReplicaConnection {
             ["Relay_Source_Log_File", "Relay_Master_Log_File"],
             ["Exec_Source_Log_Pos", "Exec_Master_Log_Pos"],
         ),
+        rules: rules(columns, row),
     }
 }

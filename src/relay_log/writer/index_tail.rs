@@ -207,10 +207,12 @@ pub(super) fn record_of(
             transaction: recorded,
         },
         // One that is sent again from the same position is not written.
-        Decision::Duplicate | Decision::Repeated | Decision::Resent => Record::Copy {
-            step,
-            transaction: recorded,
-        },
+        Decision::Duplicate | Decision::Unverified | Decision::Repeated | Decision::Resent => {
+            Record::Copy {
+                step,
+                transaction: recorded,
+            }
+        }
         Decision::BeforeOrigin | Decision::Own | Decision::Cleanup => Record::Ignored {
             step,
             transaction: recorded,

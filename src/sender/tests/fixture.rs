@@ -360,12 +360,13 @@ impl TestSender {
     /// A connection that has sent the statements of a replica.
     pub async fn replica(&self) -> Connection {
         let mut connection = self.connect("repl").await.unwrap();
-        for set in [
-            "SET @master_binlog_checksum = @@global.binlog_checksum, @source_binlog_checksum = \
-             @@global.binlog_checksum",
-            "SET @mariadb_slave_capability=4",
-        ] {
-            connection.execute(set).await.unwrap();
+        let checksums = "SET @master_binlog_checksum = @@global.binlog_checksum, @source_binlog_checksum = \
+                         @@global.binlog_checksum";
+        connection.execute(checksums).await.unwrap();
+        let log = self.log.borrow().clone();
+        if log.is_some_and(|log| Flavor::of_version(log.server_version()) == Flavor::MariaDb) {
+            let capability = "SET @mariadb_slave_capability=4";
+            connection.execute(capability).await.unwrap();
         }
         connection
     }

@@ -233,4 +233,14 @@ async fn heartbeats_have_a_type_that_the_file_lists() {
         let end = log.log().published().offset;
         assert_eq!(lines.last(), Some(&format!("{expected}{end}")), "{lines:?}");
     }
+    // A replica of MariaDB means another event by the flag.
+    let mut log = TestLog::empty(Flavor::MySql, 1 << 20);
+    log.mysql(1, b"CREATE");
+    let sender = TestSender::of(&log).await;
+    let mut mariadb = sender.replica().await;
+    let capability = "SET @mariadb_slave_capability=4";
+    mariadb.execute(capability).await.unwrap();
+    let lines = outline(&mut mariadb, &by_set(&format!("{UUID}:1"), 2 | 1)).await;
+    let last = lines.last().unwrap();
+    assert!(last.starts_with("Heartbeat@"), "{lines:?}");
 }

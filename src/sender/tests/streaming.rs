@@ -374,6 +374,14 @@ async fn annotations_are_sent_on_request_and_old_clients_get_replacements() {
     );
     assert!(lines[2].starts_with("User_var@"), "{lines:?}");
     assert!(lines[3].starts_with("Query@") && lines[4].starts_with("Query@"));
+    // To a MySQL replica the flag of ANNOTATE_ROWS means another event.
+    let mut mysql = sender.replica().await;
+    mysql
+        .execute("SET @mariadb_slave_capability=NULL")
+        .await
+        .unwrap();
+    let with_flag = outline(&mut mysql, &by_position("", 4, 3, 11)).await;
+    assert_eq!(with_flag, lines);
 }
 
 #[tokio::test]
