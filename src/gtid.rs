@@ -5,6 +5,7 @@
 //! the highest sequence number of each (domain, server) pair. Both are used for every
 //! transaction, so looking up and recording an id does not allocate in the common case.
 
+pub mod domain_history;
 mod error;
 mod intervals;
 pub mod mariadb;

@@ -168,7 +168,7 @@ impl Merge {
             return Vec::new();
         };
         let mut skipped = gtids.to_vec();
-        skipped.retain(|gtid| executed.record(*gtid));
+        skipped.retain(|gtid| executed.count(*gtid));
         self.restore_skipped(&skipped);
         skipped
     }

@@ -26,6 +26,7 @@ mod check;
 mod commit_times;
 mod connect;
 mod continue_request;
+mod continue_warnings;
 mod continuing;
 pub mod control;
 mod damage;

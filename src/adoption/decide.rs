@@ -8,6 +8,7 @@ use super::held::Place;
 use super::last_of::held_up_to;
 use super::origin_source::Sources;
 use super::progress;
+use crate::gtid::domain_history::up_to;
 use crate::gtid::{BinlogState, GtidSet};
 use crate::identity::{Executed, Identity, IdentityKind};
 use crate::position::RelayLogPosition;
@@ -134,12 +135,15 @@ impl Decider {
         if part.has_new_history()? {
             return Err(AttachError::NewHistory);
         }
-        check_lost(state, gtids)?;
         check_domains(part, gtids)?;
-        if let Executed::MariaDb(gtids) = gtids {
-            start_for_position(&self.log, &gtids.position(), false)?;
+        match gtids {
+            // As when it connects: the position stands for all before it.
+            Executed::MariaDb(gtids) => {
+                start_for_position(&self.log, &gtids.position(), false)?;
+                Ok(())
+            }
+            _ => check_lost(state, gtids),
         }
-        Ok(())
     }
 
     fn continue_after(
@@ -301,7 +305,10 @@ fn check_sessions(
 
 /// Everything before the log must be held.
 fn check_lost(state: &LogState, gtids: &Executed) -> Result<(), AttachError> {
-    let missing = difference(&state.purged, gtids);
+    let missing = match (state.domain_history(), gtids) {
+        (Some(history), Executed::MariaDb(held)) => up_to(&history.lost(held, None)),
+        _ => difference(&state.purged, gtids),
+    };
     missing.map_or(Ok(()), |missing| Err(AttachError::Lost { missing }))
 }
 
@@ -321,8 +328,7 @@ fn difference(all: &Executed, some: &Executed) -> Option<String> {
         }
         (Executed::MariaDb(all), Executed::MariaDb(some)) => {
             let lacking = all.iter().filter(|gtid| !some.contains(gtid));
-            let rest: Vec<String> = lacking.map(|gtid| format!("up to {gtid}")).collect();
-            (!rest.is_empty()).then(|| rest.join(", "))
+            up_to(&lacking.collect::<Vec<_>>())
         }
         _ => None,
     }

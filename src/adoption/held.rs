@@ -7,7 +7,7 @@ use super::messages::{Coordinates, OriginEnd, ReplicaPlace};
 use super::{AdoptionOptions, server_id, source};
 use crate::flavor::Flavor;
 use crate::gtid::{BinlogState, GtidPosition, GtidSet, MariaDbGtid};
-use crate::identity::{Executed, Identity, IdentityKind};
+use crate::identity::{Executed, IdentityKind};
 use crate::position::SourcePosition;
 use crate::receiver::{ReceiverError, transactions_before};
 use crate::relay_log::RelayLog;
@@ -180,11 +180,7 @@ fn one_line(error: &ReceiverError) -> String {
 fn add(gtids: &mut Executed, more: &Executed) {
     match (gtids, more) {
         (Executed::MySql(set), Executed::MySql(more)) => set.union_with(more),
-        (gtids @ Executed::MariaDb(_), Executed::MariaDb(more)) => {
-            for gtid in more.iter() {
-                gtids.record(&Identity::MariaDb(gtid));
-            }
-        }
+        (Executed::MariaDb(state), Executed::MariaDb(more)) => state.count_all(more),
         _ => {}
     }
 }

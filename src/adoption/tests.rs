@@ -29,17 +29,23 @@ struct TestRelay {
 impl TestRelay {
     /// MariaDB's, where each server has a domain of its own, or MySQL's without GTIDs.
     fn new(flavor: Flavor) -> Self {
+        let executed = match flavor {
+            Flavor::MariaDb => Executed::empty(Flavor::MariaDb),
+            Flavor::MySql => Executed::Anonymous,
+        };
+        Self::after(flavor, executed)
+    }
+
+    /// The same, where `executed` are before the log.
+    fn after(flavor: Flavor, executed: Executed) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let log_dir = LogDir {
             dir: dir.path().to_owned(),
             basename: "relay-bin".to_owned(),
         };
-        let (format, executed) = match flavor {
-            Flavor::MariaDb => (
-                make::mariadb_format(Checksum::Crc32),
-                Executed::empty(Flavor::MariaDb),
-            ),
-            Flavor::MySql => (make::mysql56_format(Checksum::Crc32), Executed::Anonymous),
+        let format = match flavor {
+            Flavor::MariaDb => make::mariadb_format(Checksum::Crc32),
+            Flavor::MySql => make::mysql56_format(Checksum::Crc32),
         };
         let options = LogOptions {
             log_dir,
@@ -163,6 +169,54 @@ impl TestRelay {
             .into_iter()
             .any(|name| name.to_string_lossy().starts_with("bridge."))
     }
+}
+
+/// Server 3 was the master before M1, and before the relay log began: it is in no position, and not lost.
+#[tokio::test]
+async fn a_retired_server_of_a_domain_is_not_lost() {
+    let before = Executed::MariaDb("81-3-77,81-81-90".parse().unwrap());
+    let mut relay = TestRelay::after(Flavor::MariaDb, before);
+    for number in 91..=95 {
+        relay.send(0, M1, number);
+    }
+    let followed = &["m1", "m2"];
+    let attach = async |place| {
+        let request = AttachRequest {
+            place,
+            makes_bridge: true,
+        };
+        relay.adoption(followed).answer(request).await
+    };
+    let by_gtid = |at: &str| {
+        ReplicaPlace::Coordinates(vec![Coordinates {
+            source: "m1".to_owned(),
+            at: at.to_owned(),
+        }])
+    };
+    for place in [
+        by_gtid("81-81-93"),
+        by_gtid("81-81-90"),
+        ReplicaPlace::LastGtids(vec!["81-81-93".to_owned()]),
+    ] {
+        let answer = attach(place).await;
+        assert!(matches!(answer, Answer::Attached(_)), "{answer:?}");
+    }
+    assert_refused(
+        attach(by_gtid("81-81-80")).await,
+        "no longer in the relay log",
+    );
+    let last = ReplicaPlace::LastGtids(vec!["81-81-80".to_owned()]);
+    assert_refused(attach(last).await, "up to 81-81-90");
+    let found = relay.missing(followed, "m2", Some("81-81-93")).await;
+    let MissingAnswer::Found(found) = found else {
+        panic!("{found:?}");
+    };
+    assert_eq!((found.total, found.rescue.is_some()), (2, true));
+    let lost = relay.missing(followed, "m2", Some("81-81-80")).await;
+    let MissingAnswer::Refused(error) = lost else {
+        panic!("{lost:?}");
+    };
+    assert!(error.contains("up to 81-3-77"), "{error}");
 }
 
 fn assert_refused(answer: Answer, expected: &str) {

@@ -225,6 +225,38 @@ impl BinlogState {
         true
     }
 
+    /// Counts a transaction that is in no log, and those of its server before it; returns whether it was not seen before.
+    /// It is the last of its domain only if its number is the highest one: the servers of a domain number their
+    /// transactions ascending.
+    pub fn count(&mut self, gtid: MariaDbGtid) -> bool {
+        if self.contains(&gtid) {
+            return false;
+        }
+        let last = self.last_in_domain(gtid.domain_id);
+        self.record_again(gtid);
+        if let Some(last) = last.filter(|last| last.seq_no > gtid.seq_no) {
+            self.record_again(last);
+        }
+        true
+    }
+
+    /// Counts all transactions of another log. The last one of a domain is that of the two with the higher number.
+    pub fn count_all(&mut self, more: &BinlogState) {
+        for (domain_id, other) in &more.domains {
+            let Some(domain) = self.domains.get_mut(domain_id) else {
+                self.domains.insert(*domain_id, other.clone());
+                continue;
+            };
+            for (server_id, seq_no) in &other.servers {
+                let highest = domain.servers.entry(*server_id).or_default();
+                *highest = (*highest).max(*seq_no);
+            }
+            if other.last.1 > domain.last.1 {
+                domain.last = other.last;
+            }
+        }
+    }
+
     /// A new history of a server begins: in each domain its highest sequence number becomes that of `before`,
     /// or none, so that [`BinlogState::record`] accepts higher ones again.
     pub fn begin_again(&mut self, server_id: u32, before: &BinlogState) {

@@ -180,3 +180,26 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_another_log_has_of_a_retired_server_is_not_the_last_of_its_domain() {
+    let state = |text: &str| text.parse::<BinlogState>().unwrap();
+    let mut counted = state("1-2-60");
+    counted.count_all(&state("1-3-50,1-2-60,2-7-4"));
+    assert_eq!(counted, state("1-3-50,1-2-60,2-7-4"));
+    assert_eq!(counted.position().to_string(), "1-2-60,2-7-4");
+    // The other one is ahead; the first one knows a server that the other does not.
+    let mut counted = state("1-3-50,1-2-60");
+    counted.count_all(&state("1-2-65"));
+    assert_eq!(counted.to_string(), "1-3-50,1-2-65");
+    // Of an unknown domain, the last one remains, also with a lower number.
+    let mut counted = BinlogState::new();
+    counted.count_all(&state("1-3-50,1-2-6"));
+    assert_eq!(counted.position().to_string(), "1-2-6");
+    let gtid = |text: &str| text.parse::<MariaDbGtid>().unwrap();
+    let mut counted = state("1-2-60");
+    assert!(counted.count(gtid("1-3-50")) && !counted.count(gtid("1-3-49")));
+    assert_eq!(counted.to_string(), "1-3-50,1-2-60");
+    assert!(counted.count(gtid("1-2-61")) && counted.count(gtid("4-2-1")));
+    assert_eq!(counted.to_string(), "1-3-50,1-2-61,4-2-1");
+}

@@ -4,6 +4,7 @@ mod anonymous;
 mod bridges;
 mod copies;
 mod crash;
+mod damaged_index;
 mod decisions;
 mod disk;
 mod every_crash;

@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 
 use super::connect::{connect, within};
 use super::continue_request::ContinueFrom;
+use super::continue_warnings::{MARIADB_NEW_HISTORY, missing_text};
 use super::error::ReceiverError;
 use super::facts::SourceFacts;
 use super::first_contact::{FirstContact, explore};
@@ -29,7 +30,7 @@ use crate::gtid::{GtidPosition, GtidSet, MariaDbGtid, Uuid};
 use crate::identity::{Executed, Identity, IdentityKind};
 use crate::log_thread::{Continuation, DeliveredChange, OwnExcused, Queued, SourceCounters};
 use crate::position::SourcePosition;
-use crate::relay_log::{LogError, SourceProgress, removed_until, was_recorded};
+use crate::relay_log::{LogError, LogState, SourceProgress, removed_until, was_recorded};
 use crate::utc;
 
 /// Carries out a decision; returns what was decided. `counted` and `wanted` are those of [`super::ContinueRequest`].
@@ -196,9 +197,11 @@ impl Decision<'_> {
         );
         // Other sources may have delivered transactions while the decision was verified: only now it is known which ones
         // are missing.
+        let own = progress.server_id;
         let executed = self.record(progress, change, wanted).await?;
-        let missing = missing_text(&before, &executed);
-        if missing.is_some() && executed.kind() == IdentityKind::MySql {
+        let log = self.context.log.state().clone();
+        let missing = missing_text(&before, &LogState { executed, ..log }, own);
+        if missing.is_some() && self.executed.kind() == IdentityKind::MySql {
             let _ = counted.send(());
         }
         let new_history = is_new_history.then(|| MARIADB_NEW_HISTORY.to_owned());
@@ -217,7 +220,7 @@ impl Decision<'_> {
             IdentityKind::Anonymous => true,
         };
         if !is_missing_accepted {
-            self.check_missing(&contact.before)?;
+            self.check_missing(contact)?;
         }
         Ok(match &contact.before {
             Executed::MySql(before) => DeliveredChange::Counted(before.clone()),
@@ -238,8 +241,9 @@ impl Decision<'_> {
     }
 
     /// Refuses a position before which are transactions that the log never had.
-    fn check_missing(&self, before: &Executed) -> Result<(), ReceiverError> {
-        match resume::missing(before, &self.executed) {
+    fn check_missing(&self, contact: &FirstContact) -> Result<(), ReceiverError> {
+        let log = self.context.log.state().clone();
+        match resume::missing(&contact.before, &log, contact.facts.server_id) {
             None => Ok(()),
             Some(missing) => Err(ReceiverError::setup(
                 format!(
@@ -463,28 +467,6 @@ impl Decision<'_> {
         place.send(Queued::Continuation(Box::new(continuation)));
         recorded.await.map_err(|_| ReceiverError::LogClosed)
     }
-}
-
-const MARIADB_NEW_HISTORY: &str = "warning: a replica that follows the relay by GTID can skip transactions of the new history; let such \
-     replicas follow by file and position (MASTER_USE_GTID=no). Changes that the source has lost remain on \
-     the replicas: compare their tables with the source's (CHECKSUM TABLE)";
-
-/// The consequences of counting the transactions of `before` that `executed` lacks as delivered.
-fn missing_text(before: &Executed, executed: &Executed) -> Option<String> {
-    let missing = resume::missing(before, executed)?;
-    Some(match executed.kind() {
-        IdentityKind::MySql | IdentityKind::Anonymous => format!(
-            "warning: the relay log never had {missing}; they count as delivered now and are in the relay's \
-             gtid_purged, so replicas that lack them are refused (error 1236). On each replica that has \
-             their changes, or does not need them: SET GLOBAL gtid_purged = '+{missing}' (before MySQL 8.0 \
-             commit an empty transaction for each: SET gtid_next); seed the others again"
-        ),
-        IdentityKind::MariaDb => format!(
-            "warning: the relay log never had transactions of this position: {missing}; replicas never receive \
-             them, also if another source sends them later. Execute their changes on each replica that lacks \
-             them, and compare its tables with the source's (CHECKSUM TABLE)"
-        ),
-    })
 }
 
 async fn ask_set(connection: &mut Connection, sql: &str) -> Result<GtidSet, ReceiverError> {

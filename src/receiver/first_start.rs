@@ -16,7 +16,7 @@ use super::options::ReceiverOptions;
 use super::status::{SourceState, SourceStatus};
 use crate::binlog::FormatDescription;
 use crate::config::FlavorChoice;
-use crate::identity::{Executed, Identity, IdentityKind};
+use crate::identity::{Executed, IdentityKind};
 use crate::merge::pairing::anchor::Precedents;
 use crate::position::SourcePosition;
 use crate::relay_log::SourceProgress;
@@ -176,11 +176,7 @@ fn join(contacts: Vec<Option<FirstContact>>, flavor: FlavorChoice) -> Option<Fir
 fn add(before: &mut Executed, more: &Executed) {
     match (before, more) {
         (Executed::MySql(set), Executed::MySql(more)) => set.union_with(more),
-        (before @ Executed::MariaDb(_), Executed::MariaDb(more)) => {
-            for gtid in more.iter() {
-                before.record(&Identity::MariaDb(gtid));
-            }
-        }
+        (Executed::MariaDb(state), Executed::MariaDb(more)) => state.count_all(more),
         _ => {}
     }
 }
@@ -204,6 +200,15 @@ mod tests {
         let identities = Identities::default();
         let first = first_start(&sources, FlavorChoice::Auto, &identities).await;
         (first, sources)
+    }
+
+    /// What only the second one knows of a server that was replaced is not the last transaction of its domain.
+    #[test]
+    fn retired_servers_do_not_move_the_position_before_the_log() {
+        let state = |text: &str| Executed::MariaDb(text.parse().unwrap());
+        let mut before = state("1-2-60");
+        add(&mut before, &state("1-3-50,1-2-60"));
+        assert_eq!(before, state("1-3-50,1-2-60"));
     }
 
     /// A port without a listener.

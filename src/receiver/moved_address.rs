@@ -158,8 +158,8 @@ async fn new_path(
     let (mut connection, again) = connect(&earliest).await?;
     again.check_server(facts)?;
     let contact = explore(&mut connection, &earliest, again).await?;
-    let executed = context.log.state().executed.clone();
-    if let Some(missing) = missing(&contact.before, &executed) {
+    let state = context.log.state().clone();
+    if let Some(missing) = missing(&contact.before, &state, facts.server_id) {
         return Err(ReceiverError::setup(
             format!(
                 "another server (server_id {}) answers at the address, and has purged transactions that \

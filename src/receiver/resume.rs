@@ -9,9 +9,10 @@ use super::first_contact::first_contact;
 use super::history;
 use super::options::{ReceiverContext, ReceiverOptions};
 use crate::flavor::Flavor;
+use crate::gtid::domain_history::up_to;
 use crate::identity::{Executed, IdentityKind};
 use crate::log_thread::{Continuation, DeliveredChange, Queued};
-use crate::relay_log::SourceProgress;
+use crate::relay_log::{LogState, SourceProgress};
 
 /// Refuses a source whose transactions are identified differently from those of the log, or of the
 /// sources before it.
@@ -94,8 +95,9 @@ async fn join(
         check_history(context, contact.read_back_to.is_some())?;
     }
     // Read afterwards: transactions that the source has from others may have arrived meanwhile.
-    let executed = context.log.state().executed.clone();
-    if let Some(missing) = missing(&contact.before, &executed) {
+    let state = context.log.state().clone();
+    let lacking = missing(&contact.before, &state, contact.facts.server_id);
+    if let Some(missing) = lacking {
         return Err(ReceiverError::setup(
             format!(
                 "the start of this source is after transactions that the relay log never had: \
@@ -158,21 +160,23 @@ fn check_history(context: &ReceiverContext, has_start: bool) -> Result<(), Recei
     ))
 }
 
-/// Describes what `before` contains that `executed` lacks.
-pub(super) fn missing(before: &Executed, executed: &Executed) -> Option<String> {
-    match (before, executed) {
+/// Describes what the log never had of the transactions `before` a position of the server `own`.
+pub(super) fn missing(before: &Executed, log: &LogState, own: u32) -> Option<String> {
+    match (before, &log.executed) {
         (Executed::MySql(before), Executed::MySql(executed)) => {
             let mut rest = before.clone();
             rest.subtract(executed);
             (!rest.is_empty()).then(|| rest.to_string())
         }
-        (Executed::MariaDb(before), Executed::MariaDb(executed)) => {
-            let rest: Vec<String> = before
-                .iter()
-                .filter(|gtid| !executed.contains(gtid))
-                .map(|gtid| format!("up to {gtid}"))
-                .collect();
-            (!rest.is_empty()).then(|| rest.join(", "))
+        (Executed::MariaDb(before), Executed::MariaDb(_)) => {
+            let (missing, earlier) = log.domain_history()?.never_had(before, own);
+            if let (true, Some(earlier)) = (missing.is_empty(), up_to(&earlier)) {
+                tracing::warn!(
+                    "transactions of servers that no longer write to their domain count as executed before the relay \
+                     log began, because of their numbers: {earlier}"
+                );
+            }
+            up_to(&missing)
         }
         _ => None,
     }

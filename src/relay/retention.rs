@@ -37,7 +37,6 @@ pub(super) async fn run(
     };
     let Some(log) = opened else { return };
     let keeper = Arc::new(keeper);
-    let mut last_error = String::new();
     loop {
         let (working, on) = (keeper.clone(), log.clone());
         let step = tokio::task::spawn_blocking(move || working.step(&on)).await;
@@ -45,11 +44,11 @@ pub(super) async fn run(
             Ok(panic) => std::panic::resume_unwind(panic),
             Err(_) => Ok(()),
         });
-        let error = outcome.err().unwrap_or_default();
-        if error != last_error && !error.is_empty() {
-            tracing::warn!("old log files cannot be removed: {error}");
+        let error = outcome.err();
+        let failure = error.map(|error| format!("old log files cannot be removed: {error}"));
+        if log.retention().set_failure(failure.clone()) {
+            tracing::warn!("{}", failure.unwrap_or_default());
         }
-        last_error = error;
         let next = async {
             tokio::time::sleep(INTERVAL_MIN).await;
             let new_file = log.retention().new_file.notified();

@@ -8,6 +8,7 @@
 //! A *rescue* is a bridge for a source: it has what the source lacks, and leads nowhere, because a source
 //! must not follow the log. Its ROTATE leads to its own end. It is kept until an administrator removes it.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
@@ -17,7 +18,7 @@ use super::error::LogError;
 use super::files::LogDir;
 use super::held::{Continuation, Held, LogPart, Logged};
 use super::reader::{FIRST_EVENT, FileHead, LogFile};
-use super::writer::BridgeWriter;
+use super::writer::{BridgeWriter, as_old, is_old};
 use crate::binlog::mariadb_gtid::MariaDbGtidEvent;
 use crate::binlog::rotate::Rotate;
 use crate::binlog::{EventType, FormatDescription, event};
@@ -286,10 +287,13 @@ fn write_file(
     let newest = next.map_or(part.end.file, |next| next.file);
     let head = FileHead::read(&part.log_dir.log_path(newest))?;
     // Its reader may have temporary tables, which live on.
-    let format = FormatDescription {
+    let mut format = FormatDescription {
         created: 0,
         ..head.format.clone()
     };
+    if *executed == Executed::Anonymous && !is_old(&format) && has_old(part, newest, contains)? {
+        format = as_old(format);
+    }
     let mut writer = BridgeWriter::create(part.log_dir, path, server_id, &format, executed)?;
     let (mut checked, mut copied) = (newest, newest);
     part.visit::<LogError>(&mut |visited| {
@@ -309,6 +313,30 @@ fn write_file(
     }
     let end = writer.close(next)?;
     Ok((Bridge { number, next }, end))
+}
+
+/// Whether `contains` selects a transaction of a file whose version says that its statements are those of a MySQL before
+/// 5.6.6; `newest` is the newest file from which any is selected.
+fn has_old(
+    part: &LogPart<'_>,
+    newest: u64,
+    contains: &dyn Fn(&Logged) -> bool,
+) -> Result<bool, LogError> {
+    let mut old = BTreeSet::new();
+    for number in part.files.iter().filter(|number| **number <= newest) {
+        if is_old(&FileHead::read(&part.log_dir.log_path(*number))?.format) {
+            old.insert(*number);
+        }
+    }
+    let mut found = false;
+    if !old.is_empty() {
+        part.visit::<LogError>(&mut |visited| {
+            let selected = visited.logged.filter(|logged| contains(logged));
+            found |= selected.is_some_and(|logged| old.contains(&logged.file));
+            Ok(())
+        })?;
+    }
+    Ok(found)
 }
 
 /// A bridge cannot end temporary tables, as a log file does with whose head the replicas drop theirs: none of the

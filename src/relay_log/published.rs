@@ -15,6 +15,7 @@ use super::reserve::Reserve;
 use super::retention::Retention;
 use super::retention::pins::Pin;
 use super::timings::Timings;
+use crate::gtid::domain_history::DomainHistory;
 use crate::gtid::{BinlogState, GtidPosition, MariaDbGtid};
 use crate::identity::{Executed, HistoryDigest};
 use crate::merge::PathProgress;
@@ -131,6 +132,18 @@ pub struct LogState {
     pub files: Vec<u64>,
     /// Each configured source's progress, by its number.
     pub sources: Vec<SourceProgress>,
+}
+
+impl LogState {
+    /// MariaDB: what is known of the domains.
+    pub fn domain_history(&self) -> Option<DomainHistory<'_>> {
+        Some(DomainHistory {
+            before: self.purged.as_mariadb()?,
+            executed: self.executed.as_mariadb()?,
+            sources: self.sources.iter().map(|source| source.server_id).collect(),
+            has_beginning: self.files.first() == Some(&FIRST_FILE),
+        })
+    }
 }
 
 /// Whether the log can be written.

@@ -185,18 +185,17 @@ pub fn purge(
         return Ok(none(kept));
     }
     let is_forced = !plan.forced.is_empty();
-    let mut remove = || -> Result<Vec<u64>, LogError> {
+    // The indexes are read once, before anything is written.
+    let removed_until = removed_until::with(log.log_dir(), &removable)?;
+    let remove = || -> Result<Vec<u64>, LogError> {
         let saved = retention.replicas.save();
         let path = log.log_dir().replicas_path();
         saved.map_err(|cause| LogError::io("write", &path, cause))?;
-        removed_until::add(log.log_dir(), &removable)?;
+        removed_until::write(log.log_dir(), &removed_until)?;
         observe(PurgeStep::Recorded);
         log.remove_files(keep_from, is_forced)
     };
-    let removed = match remove() {
-        Err(error) if error.is_disk_full() && log.reserve().release() => remove()?,
-        removed => removed?,
-    };
+    let removed = log.reserve().spend(remove)?;
     observe(PurgeStep::Listed);
     let count = removed.len() as u64;
     for number in removed {
@@ -208,6 +207,8 @@ pub fn purge(
         }
         observe(PurgeStep::IndexDeleted(number));
     }
+    // If it was used, and there is space for it now.
+    let _ = log.reserve().refill();
     let files = log.state().files.clone();
     bridge::remove_without_target(log.log_dir(), &files)?;
     if count > 0 {

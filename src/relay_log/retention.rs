@@ -99,6 +99,8 @@ pub struct Retention {
     requests: Mutex<LogRequests>,
     is_requested: AtomicBool,
     warnings: Mutex<Vec<String>>,
+    /// Why nothing could be removed when that was attempted last.
+    failure: Mutex<Option<String>>,
     /// The free space.
     pub space: Space,
     /// Notified when a new log file has begun.
@@ -131,6 +133,7 @@ impl Retention {
             requests: Mutex::default(),
             is_requested: AtomicBool::new(false),
             warnings: Mutex::default(),
+            failure: Mutex::default(),
             space: Space::default(),
             new_file: Notify::new(),
             purging: Mutex::default(),
@@ -265,7 +268,17 @@ impl Retention {
 
     /// What an administrator should know, for the status.
     pub fn warnings(&self) -> Vec<String> {
-        lock(&self.warnings).clone()
+        let mut warnings = lock(&self.warnings).clone();
+        warnings.extend(lock(&self.failure).clone());
+        warnings
+    }
+
+    /// Replaces the reason why nothing could be removed; returns whether it is a new one.
+    pub fn set_failure(&self, failure: Option<String>) -> bool {
+        let mut current = lock(&self.failure);
+        let is_new = failure.is_some() && *current != failure;
+        *current = failure;
+        is_new
     }
 
     /// Replaces the warnings; returns those that are new.

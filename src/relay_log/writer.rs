@@ -26,6 +26,7 @@ pub use self::bridge::BridgeWriter;
 pub use self::error::WriteError;
 pub use self::index_tail::CarriedOver;
 pub use self::options::{HAND_OVER_MIN, LogOptions};
+pub(super) use self::own_format::{as_old, is_old};
 
 use self::events::stage_transaction;
 use self::head::{NewFile, begin_file, close_file, now, stage_control};
@@ -115,12 +116,9 @@ impl Writer {
         };
         let reserve = Reserve::new(options.log_dir.reserve_path(), options.reserve);
         let begin = || begin_file(&options, &file, Names::new(options.source_names.clone()));
-        let (tail, index) = match begin() {
-            Err(error) if error.is_disk_full() && reserve.release() => begin()?,
-            begun => begun?,
-        };
+        let (tail, index) = reserve.spend(begin)?;
         state.files.push(number);
-        options.log_dir.write_list(&state.files)?;
+        reserve.spend(|| options.log_dir.write_list(&state.files))?;
         let end = RelayLogPosition {
             file: number,
             offset: tail.written,
@@ -130,10 +128,13 @@ impl Writer {
         let version = format.server_version.clone();
         let shared = (options.open_retention()?, reserve);
         let log = RelayLog::new(options.log_dir.clone(), version, state, end, shared);
-        let mark = DurableMark::open(&options.log_dir)?;
+        let mark = log
+            .reserve()
+            .spend(|| DurableMark::open(&options.log_dir))?;
         let disk = Disk {
             log: log.clone(),
             stopping: options.stopping.clone(),
+            waiting: Arc::default(),
         };
         let publisher = Publisher {
             disk: disk.clone(),
@@ -164,11 +165,10 @@ impl Writer {
             last_sync: Instant::now(),
         };
         // Without waiting for space: nothing is lost yet, and the start must not hang.
-        writer
-            .syncing
-            .publisher()
-            .begin_mark(number, writer.written())?;
-        writer.log.reserve().fill();
+        let (publisher, written) = (writer.syncing.publisher(), writer.written());
+        let reserve = writer.log.reserve();
+        reserve.spend(|| publisher.begin_mark(number, written))?;
+        reserve.fill();
         Ok(writer)
     }
 
@@ -177,7 +177,8 @@ impl Writer {
     /// # Errors
     /// When it cannot be written.
     pub fn close_recovered(options: &LogOptions, end: RelayLogPosition) -> Result<(), LogError> {
-        close_file(options, end)
+        let reserve = Reserve::new(options.log_dir.reserve_path(), options.reserve);
+        reserve.spend(|| close_file(options, end))
     }
 
     /// The published log.
@@ -461,7 +462,7 @@ impl Writer {
         };
         let (tail, index) = self
             .disk
-            .wait_for_space(|| begin_file(&self.options, &file, self.index.next_names()))?;
+            .begin(|| begin_file(&self.options, &file, self.index.next_names()))?;
         self.disk.write_with_reserve(|| self.log.list_file(next))?;
         self.log.reserve().fill();
         self.files = files_of(next, &tail, &index);

@@ -51,7 +51,7 @@ const STREET: &[(&str, &str)] = &[
     // Of `config` only the sync policy, of `merge` what it carries over and decides.
     (
         "relay_log",
-        "flavor fault config gtid binlog identity position data_file atomic_file transaction merge",
+        "flavor fault utc config gtid binlog identity position data_file atomic_file transaction merge",
     ),
     (
         "log_thread",

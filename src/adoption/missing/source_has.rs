@@ -8,6 +8,7 @@ use super::error::MissingError;
 use crate::adoption::error::AttachError;
 use crate::adoption::origin_source::Sources;
 use crate::adoption::progress;
+use crate::gtid::domain_history::up_to;
 use crate::gtid::{BinlogState, GtidSet};
 use crate::identity::{Executed, Identity, IdentityKind};
 use crate::position::SourcePosition;
@@ -166,16 +167,15 @@ impl Question {
         };
         let own = server_id.filter(|server_id| *server_id != 0);
         self.check_servers(part, &gtids, own, logs_updates)?;
-        let purged = state.purged.as_mariadb().cloned().unwrap_or_default();
-        let lacking = purged.iter().filter(|gtid| !gtids.contains(gtid));
-        let lost: Vec<String> = lacking.map(|gtid| format!("up to {gtid}")).collect();
+        let history = state.domain_history();
+        let lost = history.map(|history| history.lost(&gtids, own));
         let executed = Executed::MariaDb(gtids);
         Ok(Known {
             held: Held::Gtids(executed.clone()),
             executed,
             server_id: own,
             based_on,
-            lost: (!lost.is_empty()).then(|| lost.join(", ")),
+            lost: lost.and_then(|lost| up_to(&lost)),
         })
     }
 

@@ -3,12 +3,15 @@
 use std::fs::{self, File};
 use std::sync::atomic::Ordering;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
+use rustix::io::Errno;
 use tokio::sync::{Semaphore, mpsc};
 
 use super::read_back::transactions;
 use super::*;
+use crate::data_file::recorder::{Fault, Recorder};
+use crate::relay_log::purge;
 
 fn small(number: u64) -> Vec<Vec<u8>> {
     group(Flavor::MySql, 80, number, "", Shape::Small)
@@ -93,6 +96,85 @@ fn write_that_waits_for_disk_space_gives_up_when_the_relay_stops() {
     let recovered = recovered(&options);
     assert_eq!(recovered.end, published);
     assert_eq!(recovered.repairs, Vec::<String>::new());
+}
+
+/// What was freed for the index of a full disk is for nothing else, so that files can still be removed.
+#[test]
+fn log_waits_until_the_reserve_is_there_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = LogOptions {
+        max_size: 500,
+        reserve: 5000,
+        ..options(dir.path())
+    };
+    let (recorder, _attached) = Recorder::attach(dir.path());
+    let mut log_thread = create(&options, Flavor::MySql);
+    let log = log_thread.log().clone();
+    let mut source = TestSource::new(0, Flavor::MySql);
+    for number in 1..=5 {
+        append(&mut log_thread, &source.deliver(&[small(number)])).unwrap();
+        log_thread.commit().unwrap();
+    }
+    let reserve = options.log_dir.reserve_path();
+    assert_eq!(fs::metadata(&reserve).unwrap().len(), 5000);
+    // The disk is full for the index of the next transaction, and from then on for the reserve.
+    let full = reserve.with_added_extension("full");
+    File::create(&full).unwrap();
+    append(&mut log_thread, &source.deliver(&[small(6)])).unwrap();
+    recorder.set_fault(Some(Fault {
+        from: recorder.calls() + 1,
+        count: 1,
+        errno: Errno::NOSPC,
+        short: false,
+    }));
+    log_thread.commit().unwrap();
+    recorder.set_fault(None);
+    assert!(!reserve.exists(), "the index was written in its place");
+    let published = log.published();
+    let batch = source.deliver(&[small(7)]);
+    let appending = thread::spawn(move || {
+        append(&mut log_thread, &batch).unwrap();
+        log_thread.close().unwrap();
+    });
+    wait_until("the log waits for the reserve", || is_full(&log));
+    assert_eq!(log.published(), published);
+    let purged = purge::purge_to(&log, 2, SystemTime::now()).unwrap();
+    assert_eq!(purged.removed, 1);
+    fs::remove_file(&full).unwrap();
+    appending.join().unwrap();
+    assert_eq!(log.condition(), Condition::Running);
+    assert_eq!(fs::metadata(&reserve).unwrap().len(), 5000);
+    assert!(log.published() > published);
+}
+
+/// The list and the mark are written in the place of the reserve as well as the new file.
+#[test]
+fn log_is_opened_on_a_full_disk_with_a_reserve() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = LogOptions {
+        reserve: 5000,
+        ..options(dir.path())
+    };
+    let mut log_thread = create(&options, Flavor::MySql);
+    let mut source = TestSource::new(0, Flavor::MySql);
+    append(&mut log_thread, &source.deliver(&[small(1)])).unwrap();
+    log_thread.close().unwrap();
+    drop(log_thread);
+    let (recorder, _attached) = Recorder::attach(dir.path());
+    let before = recorder.calls();
+    drop(resume(&options));
+    let calls = recorder.calls() - before;
+    for number in 0..calls {
+        recorder.set_fault(Some(Fault {
+            from: recorder.calls() + number,
+            count: 1,
+            errno: Errno::NOSPC,
+            short: false,
+        }));
+        drop(resume(&options));
+        recorder.set_fault(None);
+        assert_eq!(transactions(&options.log_dir).len(), 1);
+    }
 }
 
 /// The running log thread, with its queue.

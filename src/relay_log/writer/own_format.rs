@@ -57,9 +57,17 @@ fn mariadb_lengths() -> Vec<u8> {
 }
 
 /// Whether replicas must execute this server's statements as those of a MySQL before 5.6.6.
-fn is_old(format: &FormatDescription) -> bool {
+pub(in crate::relay_log) fn is_old(format: &FormatDescription) -> bool {
     Flavor::of_version(&format.server_version) == Flavor::MySql
         && version_numbers(&format.server_version) < (5, 6, 6)
+}
+
+/// `format` for a file that also has events of a MySQL before 5.6.6.
+pub(in crate::relay_log) fn as_old(format: FormatDescription) -> FormatDescription {
+    FormatDescription {
+        server_version: OLD_MYSQL.to_owned(),
+        ..format
+    }
 }
 
 /// The relay's format description for events of `source` alone.

@@ -1,8 +1,8 @@
 //! A file that grows at its end, and how a full disk is handled.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::data_file::DataFile;
@@ -68,6 +68,9 @@ impl Tail {
     /// As [`Tail::write_all`], and writes `bytes` after them, which are not copied.
     fn write_all_and(&mut self, bytes: &[u8]) -> Result<(), LogError> {
         self.write_all()?;
+        if bytes.is_empty() {
+            return Ok(());
+        }
         self.file
             .write_all_at(bytes, self.written)
             .map_err(|cause| LogError::io("write", &self.path, cause))?;
@@ -110,17 +113,26 @@ pub(super) struct Disk {
     pub(super) log: Arc<RelayLog>,
     /// Set to give up waiting.
     pub(super) stopping: Arc<AtomicBool>,
+    /// How many threads are waiting.
+    pub(super) waiting: Arc<Mutex<u32>>,
 }
 
 impl Disk {
     /// Writes the staged bytes, and waits for space.
     pub(super) fn write(&self, tail: &mut Tail) -> Result<(), LogError> {
-        self.wait_for_space(|| tail.write_all())
+        self.write_with(tail, &[])
     }
 
     /// Writes the staged bytes and `bytes` after them, and waits for space.
     pub(super) fn write_with(&self, tail: &mut Tail, bytes: &[u8]) -> Result<(), LogError> {
-        self.wait_for_space(|| tail.write_all_and(bytes))
+        // At the end, the index of what was written may still be: it is in the reserve's space.
+        let is_last = tail.staged.is_empty() && bytes.is_empty();
+        self.wait_for_space(|| {
+            if !is_last || !self.stopping.load(Ordering::Relaxed) {
+                self.log.reserve().refill()?;
+            }
+            tail.write_all_and(bytes)
+        })
     }
 
     /// As [`Disk::write`], if many bytes are staged, or will be with `more`.
@@ -139,8 +151,19 @@ impl Disk {
         }
     }
 
+    /// Begins a file with `attempt`, and waits for space. It must be repeatable.
+    pub(super) fn begin<T>(
+        &self,
+        mut attempt: impl FnMut() -> Result<T, LogError>,
+    ) -> Result<T, LogError> {
+        self.wait_for_space(|| {
+            self.log.reserve().refill()?;
+            attempt()
+        })
+    }
+
     /// Repeats `attempt` while it fails because the disk is full. It must be repeatable.
-    pub(super) fn wait_for_space<T>(
+    fn wait_for_space<T>(
         &self,
         mut attempt: impl FnMut() -> Result<T, LogError>,
     ) -> Result<T, LogError> {
@@ -149,16 +172,14 @@ impl Disk {
             match attempt() {
                 Err(error) if error.is_disk_full() && !self.stopping.load(Ordering::Relaxed) => {
                     if !waiting {
-                        self.report_disk_full(&error);
+                        self.begin_waiting(&error);
                     }
                     waiting = true;
                     std::thread::sleep(DISK_FULL_RETRY);
                 }
                 outcome => {
-                    if waiting && outcome.is_ok() {
-                        tracing::info!("disk space available again, resuming");
-                        self.log.set_condition(Condition::Running);
-                        self.log.reserve().fill();
+                    if waiting {
+                        self.end_waiting(outcome.is_ok());
                     }
                     return outcome;
                 }
@@ -171,18 +192,28 @@ impl Disk {
         &self,
         mut attempt: impl FnMut() -> Result<T, LogError>,
     ) -> Result<T, LogError> {
-        match attempt() {
-            Err(error) if error.is_disk_full() => {
-                self.log.reserve().release();
-                self.wait_for_space(attempt)
-            }
-            outcome => outcome,
-        }
+        self.wait_for_space(|| self.log.reserve().spend(&mut attempt))
     }
 
-    fn report_disk_full(&self, error: &LogError) {
+    fn begin_waiting(&self, error: &LogError) {
         let message = format!("{error}; sources are paused; free disk space");
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        *waiting += 1;
         tracing::error!("{message}");
         self.log.set_condition(Condition::DiskFull(message));
+    }
+
+    /// The log runs again once no thread waits.
+    fn end_waiting(&self, is_written: bool) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        *waiting = waiting.saturating_sub(1);
+        if is_written && *waiting == 0 {
+            tracing::info!("disk space available again, resuming");
+            self.log.set_condition(Condition::Running);
+        }
+        drop(waiting);
+        if is_written {
+            self.log.reserve().fill();
+        }
     }
 }

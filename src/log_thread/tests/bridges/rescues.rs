@@ -57,3 +57,37 @@ fn no_number_is_used_twice() {
         assert_eq!(newest, format!("{number}\n"));
     }
 }
+
+/// Replicas execute CREATE TABLE of a MySQL before 5.6.6 by the version of its file, also where newer events follow.
+#[test]
+fn a_file_with_events_of_an_old_version_has_an_old_version() {
+    let dir = fast_dir();
+    let options = options(dir.path());
+    let new = make::mysql56_format(Checksum::Crc32);
+    let old = Arc::new(FormatDescription {
+        server_version: "5.5.59-log".to_owned(),
+        checksum: Checksum::None,
+        ..(*new).clone()
+    });
+    let executed = Executed::Anonymous;
+    let created = LogThread::create(options.clone(), &old, executed.clone(), Vec::new());
+    let mut log_thread = created.unwrap();
+    let mut master = source(0);
+    for (number, format) in [(1, &old), (2, &new), (3, &new)] {
+        let mut batch = master.deliver(&[insert(80, number)]);
+        batch.format = format.clone();
+        log_thread.append(&batch, &batch.transactions[0]).unwrap();
+        log_thread.commit().unwrap();
+    }
+    let log = log_thread.log().clone();
+    let (part, _) = LogPart::published(&log);
+    assert_eq!(part.files, [1, 2]);
+    for (first, expected) in [(1, "5.6.5-binrelay"), (2, "5.6.24-log")] {
+        let contains = |logged: &Logged| logged.file >= first;
+        let (rescue, _) = bridge::write_rescue(&part, OWN, &executed, &contains).unwrap();
+        let path = ServedFile::Bridge(rescue).path(part.log_dir);
+        let format = FileHead::read(&path).unwrap().format;
+        assert_eq!(format.server_version, expected);
+        assert_eq!(format.post_header_lengths, new.post_header_lengths);
+    }
+}
