@@ -33,6 +33,7 @@ use foldhash::fast::RandomState;
 use self::entries::Entries;
 use self::entry::{Arrivals, Entry, FORGOTTEN, NOT_YET, Number, Path, Seen};
 use self::keys::KeyIndex;
+use self::transactions::in_common;
 use self::writers::{Writer, Writers};
 use crate::identity::Identity;
 use crate::position::SourcePosition;
@@ -140,6 +141,7 @@ impl Window {
             self.note_unknown(&arrival.identity, own_path, path);
             return Vec::new();
         };
+        let own_path = self.entry(id).map_or(own_path, |entry| entry.own_path);
         let clock = self.clock;
         if let Some(entry) = self.entry_mut(id) {
             entry.arrived.set(path, clock);
@@ -166,16 +168,15 @@ impl Window {
         path: usize,
     ) -> Option<u64> {
         let server_id = self.paths.get(own_path)?.server_id;
-        let identity = distinguishing(identity);
-        let hash = self.hasher.hash_one((identity, server_id));
+        let key = in_common(identity, server_id);
+        let hash = self.hasher.hash_one(key);
         let found = {
             let same = self.by_identity.get(&hash);
             let same = same.into_iter().flat_map(Entries::iter);
             let mut same = same.filter_map(|id| Some((id, self.entry(id)?)));
             let found = same.find(|(_, entry)| {
                 let known = &entry.written;
-                known.server_id == server_id
-                    && distinguishing(&known.identity) == identity
+                in_common(&known.identity, known.server_id) == key
                     && (delivered.is_some() || entry.arrived_on(path) == 0)
             });
             found.map(|(id, _)| id)
@@ -468,8 +469,8 @@ impl Window {
         if entry.number.get() == NOT_YET {
             entry.number.set(FORGOTTEN);
         }
-        let identity = distinguishing(&entry.written.identity);
-        let hash = self.hasher.hash_one((identity, entry.written.server_id));
+        let key = in_common(&entry.written.identity, entry.written.server_id);
+        let hash = self.hasher.hash_one(key);
         if let hash_map::Entry::Occupied(mut same) = self.by_identity.entry(hash)
             && same.get_mut().remove(id)
         {
@@ -483,18 +484,5 @@ impl Window {
             self.entries.pop_front();
             self.first += 1;
         }
-    }
-}
-
-/// The part of an identity that copies have in common.
-fn distinguishing(identity: &Identity) -> Identity {
-    match identity {
-        Identity::Anonymous(fingerprint) if fingerprint.commit_timestamp != 0 => {
-            Identity::Anonymous(crate::identity::Fingerprint {
-                commit_timestamp: fingerprint.commit_timestamp,
-                ..Default::default()
-            })
-        }
-        identity => *identity,
     }
 }

@@ -37,6 +37,8 @@ struct Model {
     read: Vec<usize>,
     delivered: HashSet<usize>,
     has_gtids: bool,
+    /// Copies get the server_id of the server that logs them, as with `mysqlbinlog | mysql`.
+    by_clients: bool,
     window: Window,
     /// Older, newer, key.
     reported: Vec<(usize, usize, Key)>,
@@ -60,6 +62,7 @@ impl Model {
             read: vec![0; masters],
             delivered: HashSet::new(),
             has_gtids,
+            by_clients: false,
             window,
             reported: Vec::new(),
             own: Vec::new(),
@@ -120,7 +123,10 @@ impl Model {
             return;
         };
         self.read[path] += 1;
-        let server_id = self.executed[id].origin as u32 + 1;
+        let server_id = match self.by_clients {
+            true => path as u32 + 1,
+            false => self.executed[id].origin as u32 + 1,
+        };
         let identity = self.identity(id);
         let written = Written {
             identity,
@@ -340,6 +346,26 @@ fn keys_are_only_read_where_two_masters_write_at_the_same_time() {
     model.step(Step::Read(1));
     // In the order of the log: backwards, each of them would take a block of its own.
     assert_eq!(model.asked_in_order, (0..11).collect::<Vec<_>>());
+}
+
+#[test]
+fn copies_that_clients_have_applied_are_the_same_transactions() {
+    for by_clients in [false, true] {
+        let mut model = Model::new(2, true, UNLIMITED);
+        model.by_clients = by_clients;
+        model.step(write(0, 1));
+        model.step(Step::Read(0));
+        // Concurrent, so that both are read.
+        model.step(write(1, 2));
+        model.step(Step::Replicate(1, 0));
+        model.step(write(1, 1));
+        model.read_all();
+        assert_eq!(model.reported, [], "{by_clients}");
+        model.step(write(0, 3));
+        model.step(write(1, 3));
+        model.read_all();
+        assert_eq!(model.reported, [(3, 4, 3)]);
+    }
 }
 
 #[test]

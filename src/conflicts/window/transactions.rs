@@ -1,6 +1,6 @@
 //! Transactions as the window gets and returns them.
 
-use crate::identity::Identity;
+use crate::identity::{Fingerprint, Identity};
 use crate::position::SourcePosition;
 
 /// A changed key, or a whole row of a table without one: the hash of database, table and values.
@@ -53,4 +53,20 @@ pub struct Pair {
     pub paths: [usize; 2],
     /// The key.
     pub key: Key,
+}
+
+/// What copies have in common. With GTIDs the server is not: a client that applies a master's binlog (`mysqlbinlog | mysql`) keeps
+/// the GTIDs, and the events get the server_id of the server on which it does that.
+pub(super) fn in_common(identity: &Identity, server_id: u32) -> (Identity, u32) {
+    match identity {
+        Identity::Anonymous(fingerprint) if fingerprint.commit_timestamp != 0 => {
+            let fingerprint = Fingerprint {
+                commit_timestamp: fingerprint.commit_timestamp,
+                ..Fingerprint::default()
+            };
+            (Identity::Anonymous(fingerprint), server_id)
+        }
+        Identity::Anonymous(_) => (*identity, server_id),
+        Identity::MySql(_) | Identity::MariaDb(_) => (*identity, 0),
+    }
 }
