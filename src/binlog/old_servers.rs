@@ -77,6 +77,7 @@ pub fn has_rows_without_begin(format: &FormatDescription) -> bool {
 ///
 /// # Errors
 /// When it is truncated.
+#[inline]
 pub fn why_unsupported(
     format: &FormatDescription,
     event_type: EventType,

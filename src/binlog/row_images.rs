@@ -347,7 +347,7 @@ impl<'a> RowImages<'a> {
         partial: Option<&'b [u8]>,
         fields: &mut FieldReader<'b>,
     ) -> Result<Vec<Cell<'b>>, EventError> {
-        let mut cells = Vec::new();
+        let mut cells = Vec::with_capacity(self.present(bitmap).count());
         self.each(bitmap, partial, fields, |cell| cells.push(cell))?;
         Ok(cells)
     }

@@ -11,6 +11,7 @@ use super::messages::Conflict;
 use super::registry::Conflicts;
 use super::sources::{LogsReplicated, REFRESH, Sources};
 use super::window::{Limits, Pair, Window};
+use crate::position::RelayLogPosition;
 use crate::relay_log::{LogError, RelayLog};
 
 /// How much is remembered: about 100 MB.
@@ -20,8 +21,15 @@ const LIMITS: Limits = Limits {
 };
 /// The pause between two readings: transactions that arrive meanwhile are read together.
 const PAUSE: Duration = Duration::from_millis(100);
-/// How many steps are read before the thread looks whether the relay stops.
-const STEPS_MAX: usize = 10_000;
+/// How many steps are read before conflicts are reported.
+const STEPS_MAX: usize = 2000;
+/// While the log grows faster than it is read, as when sources are caught up with, the thread pauses so many times as long as
+/// it has read, for the threads that receive and write.
+const PAUSE_FACTOR: u32 = 7;
+/// How far it stays behind for that at most, in bytes of the log.
+const BEHIND_MAX: u64 = 256 * 1024 * 1024;
+/// How many steps are read before the thread looks whether the relay stops. One may have many rows.
+const STEPS_UNTIL_STOP_MAX: usize = 32;
 /// How many conflicts of one reading are described: both transactions are read again.
 const DESCRIBED_MAX: usize = 50;
 /// How many of the waiting ones are kept with what is needed to describe them.
@@ -47,6 +55,8 @@ pub struct Finder {
     unreported: (u64, Option<Conflict>),
     warned: Option<Instant>,
     was_full: bool,
+    /// The published end after the newest reading.
+    end: RelayLogPosition,
 }
 
 /// A conflict that is not certain yet.
@@ -105,6 +115,7 @@ impl Finder {
             unreported: (0, None),
             warned: None,
             was_full: false,
+            end,
         }
     }
 
@@ -116,6 +127,7 @@ impl Finder {
                 self.sources.refresh();
                 refreshed = Instant::now();
             }
+            let began = Instant::now();
             let more = match self.read_published() {
                 Ok(more) => more,
                 Err(error) => {
@@ -126,9 +138,21 @@ impl Finder {
             self.note_forgotten();
             self.confirm();
             self.warn();
-            if !more {
-                std::thread::sleep(PAUSE);
-            }
+            let pause = match more {
+                true => self.pause_after(began.elapsed()),
+                false => PAUSE,
+            };
+            std::thread::sleep(pause);
+        }
+    }
+
+    /// How long to pause after a reading that took so long and has left something to read.
+    fn pause_after(&mut self, took: Duration) -> Duration {
+        let end = self.log.published();
+        let grows = std::mem::replace(&mut self.end, end) != end;
+        match grows && !self.follower.is_behind(end, BEHIND_MAX) {
+            true => (took * PAUSE_FACTOR).min(PAUSE),
+            false => Duration::ZERO,
         }
     }
 
@@ -136,8 +160,8 @@ impl Finder {
     fn read_published(&mut self) -> Result<bool, LogError> {
         let end = self.log.published();
         self.describer.set_end(end);
-        for _ in 0..STEPS_MAX {
-            if self.sources.is_stopping() {
+        for step in 0..STEPS_MAX {
+            if step % STEPS_UNTIL_STOP_MAX == 0 && self.sources.is_stopping() {
                 return Ok(false);
             }
             match self.follower.next_step(end)? {

@@ -1,7 +1,5 @@
 //! Follows the commit indexes up to the published end: one transaction on one path after the other.
 
-use std::collections::HashMap;
-
 use super::window::{Arrival, Written};
 use crate::position::RelayLogPosition;
 use crate::relay_log::index_reader::IndexReader;
@@ -37,7 +35,7 @@ pub struct IndexFollower {
     /// By path: the source's name in the commit index.
     names: Vec<String>,
     /// The paths of the sources in this index, by their number there.
-    paths: HashMap<u16, usize>,
+    paths: Vec<Option<usize>>,
     /// The step that [`Followed::Server`] was returned for.
     next: Option<Record>,
 }
@@ -51,7 +49,7 @@ impl IndexFollower {
             index: None,
             offset: 0,
             names: Vec::new(),
-            paths: HashMap::new(),
+            paths: Vec::new(),
             next: None,
         }
     }
@@ -59,6 +57,11 @@ impl IndexFollower {
     /// The source's name of a path.
     pub fn name(&self, path: usize) -> &str {
         self.names.get(path).map_or("", String::as_str)
+    }
+
+    /// Whether what was read ends more than `len` bytes before `end`, or in another file.
+    pub fn is_behind(&self, end: RelayLogPosition, len: u64) -> bool {
+        self.file != end.file || u64::from(self.offset).saturating_add(len) < end.offset
     }
 
     /// Continues after `end`.
@@ -127,7 +130,8 @@ impl IndexFollower {
     }
 
     fn path(&mut self, step: &Step) -> Result<usize, LogError> {
-        if let Some(path) = self.paths.get(&step.source) {
+        let number = usize::from(step.source);
+        if let Some(Some(path)) = self.paths.get(number) {
             return Ok(*path);
         }
         let Some(index) = &self.index else {
@@ -139,7 +143,12 @@ impl IndexFollower {
         if known.is_none() {
             self.names.push(name);
         }
-        self.paths.insert(step.source, path);
+        if self.paths.len() <= number {
+            self.paths.resize(number + 1, None);
+        }
+        if let Some(slot) = self.paths.get_mut(number) {
+            *slot = Some(path);
+        }
         Ok(path)
     }
 

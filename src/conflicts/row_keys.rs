@@ -8,10 +8,10 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use foldhash::HashMap;
 use twox_hash::XxHash3_128;
 
 use super::window::Key;

@@ -13,7 +13,9 @@
 //! The window may begin to read at any step, and reports nothing that is not concurrent: it uses a transaction only if it has
 //! seen its first delivery, and each copy of that comes later.
 
+mod entries;
 mod entry;
+mod keys;
 #[cfg(test)]
 mod tests;
 mod transactions;
@@ -21,11 +23,16 @@ mod writers;
 
 pub use transactions::{Arrival, Key, Pair, Written};
 
-use std::cell::Cell;
-use std::collections::{HashMap, VecDeque, hash_map};
+use std::collections::{VecDeque, hash_map};
+use std::hash::BuildHasher as _;
 use std::rc::Rc;
 
-use self::entry::{Entry, FORGOTTEN, NOT_YET, Path, Seen};
+use foldhash::HashMap;
+use foldhash::fast::RandomState;
+
+use self::entries::Entries;
+use self::entry::{Arrivals, Entry, FORGOTTEN, NOT_YET, Number, Path, Seen};
+use self::keys::KeyIndex;
 use self::writers::{Writer, Writers};
 use crate::identity::Identity;
 use crate::position::SourcePosition;
@@ -48,11 +55,10 @@ pub struct Window {
     first: u64,
     /// In the order of delivery; `None` if it is no longer needed.
     entries: VecDeque<Option<Entry>>,
-    /// Several transactions without GTIDs may look alike.
-    by_identity: HashMap<(Identity, u32), Vec<u64>>,
-    /// By key and path.
-    by_key: HashMap<(Key, usize), Writers>,
-    keys: usize,
+    /// By hash of what identifies them.
+    by_identity: HashMap<u64, Entries>,
+    hasher: RandomState,
+    keys: KeyIndex,
     /// Counts arrivals.
     clock: u64,
     forgotten: u64,
@@ -66,9 +72,9 @@ impl Window {
             paths: Vec::new(),
             first: 0,
             entries: VecDeque::new(),
-            by_identity: HashMap::new(),
-            by_key: HashMap::new(),
-            keys: 0,
+            by_identity: HashMap::default(),
+            hasher: RandomState::default(),
+            keys: KeyIndex::default(),
             clock: 0,
             forgotten: 0,
         }
@@ -135,12 +141,8 @@ impl Window {
             return Vec::new();
         };
         let clock = self.clock;
-        let all = self.paths.len();
         if let Some(entry) = self.entry_mut(id) {
-            entry.arrived.resize(all, 0);
-            if let Some(arrived) = entry.arrived.get_mut(path) {
-                *arrived = clock;
-            }
+            entry.arrived.set(path, clock);
         }
         let pairs = match path == own_path {
             true => self.arrive_on_own(id, own_path, arrival.position, read),
@@ -164,30 +166,42 @@ impl Window {
         path: usize,
     ) -> Option<u64> {
         let server_id = self.paths.get(own_path)?.server_id;
-        let key = (distinguishing(identity), server_id);
-        let Some(written) = delivered else {
-            let same = self.by_identity.get(&key)?;
-            let mut same = same.iter().copied();
-            return same.find(|id| {
-                let entry = self.entry(*id);
-                entry.is_some_and(|entry| entry.arrived_on(path) == 0)
+        let identity = distinguishing(identity);
+        let hash = self.hasher.hash_one((identity, server_id));
+        let found = {
+            let same = self.by_identity.get(&hash);
+            let same = same.into_iter().flat_map(Entries::iter);
+            let mut same = same.filter_map(|id| Some((id, self.entry(id)?)));
+            let found = same.find(|(_, entry)| {
+                let known = &entry.written;
+                known.server_id == server_id
+                    && distinguishing(&known.identity) == identity
+                    && (delivered.is_some() || entry.arrived_on(path) == 0)
             });
+            found.map(|(id, _)| id)
         };
-        if !matches!(identity, Identity::Anonymous(_)) {
+        let Some(written) = delivered else {
+            return found;
+        };
+        if !matches!(identity, Identity::Anonymous(_))
+            && let Some(former) = found
+        {
             // Of a former history.
-            let former = self.by_identity.get(&key).cloned();
-            former.into_iter().flatten().for_each(|id| self.remove(id));
+            self.remove(former);
         }
         let id = self.first + self.entries.len() as u64;
-        self.by_identity.entry(key).or_default().push(id);
+        self.by_identity
+            .entry(hash)
+            .and_modify(|same| same.push(id))
+            .or_insert(Entries::One(id));
         if path != own_path {
             self.paths.get_mut(own_path)?.pending.push_back(id);
         }
         self.entries.push_back(Some(Entry {
             written,
             own_path,
-            number: Rc::new(Cell::new(NOT_YET)),
-            arrived: vec![0; self.paths.len()],
+            number: Number::Own(NOT_YET),
+            arrived: Arrivals::default(),
             seen: None,
             keys: None,
         }));
@@ -221,7 +235,10 @@ impl Window {
     }
 
     fn note_seen(&mut self, id: u64, own_path: usize, path: usize) {
-        let Some(number) = self.entry(id).map(|entry| entry.number.clone()) else {
+        let Some(number) = self.entry_mut(id).map(|entry| match entry.number.get() {
+            NOT_YET => Number::Shared(entry.number.share()),
+            number => Number::Own(number),
+        }) else {
             return;
         };
         let Some(path) = self.paths.get_mut(path) else {
@@ -231,9 +248,9 @@ impl Window {
         let Some(seen) = path.seen.get_mut(own_path) else {
             return;
         };
-        match number.get() {
-            NOT_YET => seen.pending = Some(number),
-            number => {
+        match number {
+            Number::Shared(number) => seen.pending = Some(number),
+            Number::Own(number) => {
                 seen.newest = seen.newest.max(number);
                 // What was pending is before this one, so it would have arrived on its own path, too. Without
                 // GTIDs it was a changed copy of another one.
@@ -318,14 +335,11 @@ impl Window {
         };
         let (own_path, number) = (entry.own_path, entry.number.get());
         let keys = read(&entry.written);
-        entry.keys = Some(keys.clone());
-        self.keys += keys.len();
-        for key in keys {
-            let writer = Writer { number, id };
-            self.by_key
-                .entry((key, own_path))
-                .and_modify(|writers| writers.add(writer))
-                .or_insert(Writers::One(writer));
+        let writer = Writer { number, id };
+        keys.iter()
+            .for_each(|key| self.keys.add(*key, own_path, writer));
+        if let Some(entry) = self.entry_mut(id) {
+            entry.keys = Some(keys);
         }
     }
 
@@ -336,7 +350,7 @@ impl Window {
         };
         for key in entry.keys.iter().flatten() {
             let others = (0..self.paths.len()).filter(|path| *path != entry.own_path);
-            let writers = others.filter_map(|path| self.by_key.get(&(*key, path)));
+            let writers = others.filter_map(|path| self.keys.writers(*key, path));
             let newest = writers.filter_map(|writers| self.newest_concurrent(entry, writers));
             pairs.extend(newest.map(|other| Pair {
                 writes: [other.written.clone(), entry.written.clone()],
@@ -416,7 +430,7 @@ impl Window {
 
     /// Forgets the oldest transactions where there are too many.
     fn limit(&mut self) {
-        while self.entries.len() > self.limits.transactions || self.keys > self.limits.keys {
+        while self.entries.len() > self.limits.transactions || self.keys.len() > self.limits.keys {
             match self.entries.front() {
                 None => return,
                 Some(None) => {
@@ -448,31 +462,22 @@ impl Window {
         else {
             return;
         };
-        let Some(entry) = self.entries.get_mut(at).and_then(Option::take) else {
+        let Some(mut entry) = self.entries.get_mut(at).and_then(Option::take) else {
             return;
         };
         if entry.number.get() == NOT_YET {
             entry.number.set(FORGOTTEN);
         }
-        let identity = (
-            distinguishing(&entry.written.identity),
-            entry.written.server_id,
-        );
-        if let Some(same) = self.by_identity.get_mut(&identity) {
-            same.retain(|known| *known != id);
-            if same.is_empty() {
-                self.by_identity.remove(&identity);
-            }
+        let identity = distinguishing(&entry.written.identity);
+        let hash = self.hasher.hash_one((identity, entry.written.server_id));
+        if let hash_map::Entry::Occupied(mut same) = self.by_identity.entry(hash)
+            && same.get_mut().remove(id)
+        {
+            same.remove();
         }
-        let keys = entry.keys.unwrap_or_default();
-        self.keys -= keys.len();
         let (own_path, number) = (entry.own_path, entry.number.get());
-        for key in keys {
-            if let hash_map::Entry::Occupied(mut writers) = self.by_key.entry((key, own_path))
-                && writers.get_mut().remove(number)
-            {
-                writers.remove();
-            }
+        for key in entry.keys.into_iter().flatten() {
+            self.keys.remove(key, own_path, number);
         }
         while let Some(None) = self.entries.front() {
             self.entries.pop_front();

@@ -63,7 +63,7 @@ impl Rules {
         }
     }
 
-    /// Asked for every event.
+    /// Asked for every transaction.
     pub(super) fn passes_all(&self) -> bool {
         !self.has_database_rules() && !self.has_table_rules() && self.lists.rewrite_db.is_empty()
     }

@@ -99,6 +99,8 @@ const DUMMY_TABLE_IDS: [u64; 2] = [0x00ff_ffff, 0xffff_ffff_ffff];
 #[derive(Debug, Clone, Default)]
 pub struct Trim {
     filter: Filter,
+    /// Whether `filter` has rules: asked for every event.
+    has_rules: bool,
     /// Table ids of the current statement's table maps, and whether the tables pass.
     tables: Vec<(u64, bool)>,
     /// Offset of the current statement's first kept ROWS_QUERY or table map.
@@ -117,6 +119,7 @@ impl Trim {
     /// Applies `filter`.
     pub fn new(filter: Filter) -> Self {
         Self {
+            has_rules: !filter.passes_all(),
             filter,
             ..Self::default()
         }
@@ -160,7 +163,7 @@ impl Trim {
         whole: bool,
         offset: u64,
     ) -> Result<Verdict, TrimError> {
-        if self.filter.passes_all() {
+        if !self.has_rules {
             return Ok(Verdict::Keep);
         }
         let event_type = header.event_type;

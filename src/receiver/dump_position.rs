@@ -74,6 +74,7 @@ impl DumpPosition {
 
     /// The end offset of an event in the source's file; events that are not part of a file do not
     /// move it. A header holds only the lower 32 bits.
+    #[inline]
     pub(super) fn after(&self, header: &EventHeader) -> u64 {
         if header.log_pos == 0 || header.is_artificial() {
             return self.at.offset;
@@ -203,20 +204,29 @@ impl DumpPosition {
 
     /// Refuses a file in a format before MySQL 5.0, by its first event, and an event that contradicts the format
     /// description; any other event that is not a control event is accepted.
+    #[inline]
     pub(super) fn check_file_format(
         &mut self,
         header: &EventHeader,
         event: &[u8],
     ) -> Result<(), ReceiverError> {
-        self.check_description(event)?;
-        if header.event_type != EventType::START_V3 {
-            return Ok(());
+        if self.is_doubtful {
+            self.check_description(event)?;
         }
+        match header.event_type {
+            EventType::START_V3 => Err(self.start_v3(event)),
+            _ => Ok(()),
+        }
+    }
+
+    /// The error for the first event of a file in a format before MySQL 5.0.
+    #[cold]
+    fn start_v3(&self, event: &[u8]) -> ReceiverError {
         let version = old_servers::version_in_start_v3(event);
-        Err(self.too_old(
+        self.too_old(
             &version,
             "before MySQL 5.0, in a binlog format that is no longer supported",
-        ))
+        )
     }
 
     /// Refuses a file of a development version with events of another layout.

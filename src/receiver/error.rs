@@ -84,8 +84,9 @@ pub enum ReceiverError {
          (RESET MASTER, RESET BINARY LOGS AND GTIDS), its server was restored from an older copy, or \
          it lost its newest transactions in a crash. Nothing is received from it until an administrator \
          decides. Compare its data with the other masters and the replicas. If its binlog and data were \
-         restored, run binrelay continue SOURCE; to follow the changed history, run binrelay continue \
-         SOURCE --new-history, which says what is possible; or remove this source"
+         restored, run binrelay continue SOURCE. To follow the changed history, first give each other master \
+         what it lacks, which binrelay missing shows, and then run binrelay continue SOURCE --new-history, \
+         which says what is possible; or remove this source"
     )]
     History {
         /// What should be in its binlog.
@@ -236,7 +237,8 @@ impl ReceiverError {
             1236 => Some(
                 "if the source has purged transactions that the relay still needs, and other sources have \
                  delivered them (MySQL: or the replicas have their changes), run binrelay continue SOURCE --at \
-                 earliest; otherwise restore the binlog files on the source, or seed the replicas again",
+                 earliest; otherwise restore the binlog files on the source, or seed the replicas again. If the source was \
+                 reset or restored, see binrelay help messages, Ways back, first",
             ),
             1820 | 1862 | 3118 | 4151 => {
                 Some("set a new password on the source or unlock the account (ALTER USER)")

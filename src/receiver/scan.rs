@@ -1,5 +1,6 @@
 //! Reading a source's binlog without recording it: to find a start, and what precedes it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::dump_position::{Change, DumpPosition};
@@ -18,6 +19,9 @@ use crate::transaction::boundary::{self, Boundary};
 pub(super) struct Scanned {
     pub(super) position: DumpPosition,
     pub(super) before: Executed,
+    /// MariaDB: the newest number of each (domain, server) pair that had a higher one before, as after RESET MASTER on
+    /// that server. Which of both the next transactions follow cannot be seen.
+    went_back: BTreeMap<(u32, u32), u64>,
     boundary: Boundary,
     /// The end of the file that the dump has just left.
     left: Option<SourcePosition>,
@@ -68,6 +72,7 @@ pub(super) async fn scan(
             IdentityKind::Anonymous => Executed::Anonymous,
             known => Executed::empty(known.flavor()),
         },
+        went_back: BTreeMap::new(),
         boundary: Boundary::Outside,
         left: None,
         reached: None,
@@ -183,7 +188,46 @@ impl Scanned {
                  before a BEGIN)",
             ));
         }
-        Ok(self)
+        match self.went_back.first_key_value() {
+            None => Ok(self),
+            Some((pair, newest)) => Err(self.numbers_went_back(start, *pair, *newest)),
+        }
+    }
+
+    /// The higher number may be of a history that has ended, as after RESET MASTER: then those up to it are still to come.
+    /// Or the newest transactions were executed again: then they are not.
+    fn numbers_went_back(
+        &self,
+        start: u64,
+        (domain_id, server_id): (u32, u32),
+        newest: u64,
+    ) -> ReceiverError {
+        let state = self.before.as_mariadb();
+        let highest = state.and_then(|state| state.highest(domain_id, server_id));
+        let file = &self.position.at.file;
+        ReceiverError::setup(
+            format!(
+                "start = \"{file}:{start}\" is after transaction {domain_id}-{server_id}-{newest}, which this file has \
+                 after {domain_id}-{server_id}-{}: server_id {server_id} was reset, or has executed transactions again",
+                highest.unwrap_or(newest)
+            ),
+            "run FLUSH BINARY LOGS on the source, and use the beginning of its new file (\"FILE:4\")",
+        )
+    }
+
+    fn record(&mut self, identity: Identity) {
+        if let (Identity::MariaDb(gtid), Executed::MariaDb(state)) = (&identity, &self.before) {
+            let pair = (gtid.domain_id, gtid.server_id);
+            match state.highest(gtid.domain_id, gtid.server_id) {
+                Some(highest) if gtid.seq_no < highest => {
+                    self.went_back.insert(pair, gtid.seq_no);
+                }
+                _ => {
+                    self.went_back.remove(&pair);
+                }
+            }
+        }
+        self.before.record(&identity);
     }
 
     /// Passes an event, or the head of a large one.
@@ -230,7 +274,7 @@ impl Scanned {
             kind if kind.is_gtid() => {
                 let opener = Opener::parse(event, checksummed && !is_head)
                     .map_err(|cause| self.position.damage(cause))?;
-                self.before.record(&Identity::of_opener(&opener));
+                self.record(Identity::of_opener(&opener));
             }
             _ => {}
         }

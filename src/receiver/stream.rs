@@ -142,8 +142,12 @@ impl Stream<'_> {
             has_read = true;
             let wants_acknowledgement = received.wants_acknowledgement;
             let ends_run = self.part(received.part)?;
-            self.note_wanted(wants_acknowledgement);
-            self.adopt_filter();
+            if wants_acknowledgement || self.wants_acknowledgement {
+                self.note_wanted(wants_acknowledgement);
+            }
+            if self.filter.has_changed {
+                self.adopt_filter();
+            }
             let is_full = self.assembler.as_ref().is_some_and(|assembler| {
                 assembler.memory_len() > BATCH_LEN || assembler.has_spilled()
             });

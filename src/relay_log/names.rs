@@ -67,7 +67,7 @@ impl Names {
         let Some((newest, number)) = self.files.get_mut(slot) else {
             return 0;
         };
-        if newest != file {
+        if !Arc::ptr_eq(newest, file) && newest != file {
             *newest = file.clone();
             *number += 1;
             for text in TextPart::parts(file.as_bytes()) {

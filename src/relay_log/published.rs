@@ -77,7 +77,7 @@ impl SourceProgress {
     /// Records that the newest transaction ends at `end` of `file`. The position must not have been
     /// set to that yet.
     pub(super) fn note_last(&mut self, file: &Arc<str>, end: u64, digest: HistoryDigest) {
-        let is_same_file = self.position.file == *file;
+        let is_same_file = Arc::ptr_eq(&self.position.file, file) || self.position.file == *file;
         let begin = match is_same_file {
             true => self.position.offset,
             false => FIRST_EVENT,

@@ -70,6 +70,7 @@ impl Body {
     }
 
     /// Bytes of the open transaction, spilled ones included.
+    #[inline]
     pub(super) fn len(&self) -> u64 {
         let spilled = self.spilling.as_ref().map_or(0, Spilling::len);
         (self.memory.len() - self.start) as u64 + spilled
@@ -143,6 +144,7 @@ impl Body {
     }
 
     /// Appends bytes of an event as the source has sent it, whose checksum is verified before the transaction ends.
+    #[inline]
     pub(super) fn append_verified(&mut self, bytes: &[u8]) -> Result<(), BodyError> {
         if let Some(spilling) = &mut self.spilling {
             return Ok(spilling.append(bytes)?);

@@ -64,6 +64,7 @@ async fn tools_work(mode: Mode) {
         percona::variable_advisor(&stage),
     );
     found.add(&stage, "pt-show-grants", percona::show_grants(&stage));
+    found.add(&stage, "pt-mysql-summary", percona::mysql_summary(&stage));
     found.add(&stage, "mysqld_exporter", probes::exporter(&stage).await);
     found.add(
         &stage,

@@ -150,6 +150,17 @@ impl Host {
         self.namespace.command(command)
     }
 
+    /// The words with which a command on this host begins.
+    pub fn prefix(&self) -> Vec<String> {
+        let prefix = self.command(&Command::new("true"));
+        let words = std::iter::once(prefix.get_program()).chain(prefix.get_args());
+        let mut words: Vec<String> = words
+            .map(|word| word.to_string_lossy().into_owned())
+            .collect();
+        words.pop();
+        words
+    }
+
     /// Whether it has this address.
     pub fn has(&self, address: &str) -> bool {
         let mut command = Command::new("ip");

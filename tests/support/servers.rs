@@ -53,6 +53,8 @@ pub struct ServerOptions {
     pub readable_by_55: bool,
     /// A link to the server's program, with its file name, to be started in its place.
     pub program_link: Option<PathBuf>,
+    /// The words before its program, with which it runs on another host.
+    pub prefix: Vec<String>,
     pub extra: Vec<String>,
 }
 
@@ -66,6 +68,7 @@ impl ServerOptions {
             log_bin: true,
             readable_by_55: false,
             program_link: None,
+            prefix: Vec::new(),
             extra: Vec::new(),
         }
     }
@@ -179,6 +182,12 @@ impl Server {
 
     fn program(&self) -> Command {
         let found = program(self.kind, "server");
+        if let Some((first, others)) = self.options.prefix.split_first() {
+            let mut command = Command::new(first);
+            command.args(others).arg(found.get_program());
+            command.args(found.get_args());
+            return command;
+        }
         let Some(link) = &self.options.program_link else {
             return found;
         };

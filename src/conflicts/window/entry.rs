@@ -11,6 +11,75 @@ pub(super) const NOT_YET: u64 = u64::MAX;
 /// The number of a transaction that was forgotten before it arrived on its own path.
 pub(super) const FORGOTTEN: u64 = 0;
 
+/// The number of a transaction, for which others may wait.
+#[derive(Debug)]
+pub(super) enum Number {
+    /// Nothing waits for it.
+    Own(u64),
+    /// Paths that have seen the transaction wait for it.
+    Shared(Rc<Cell<u64>>),
+}
+
+impl Number {
+    pub(super) fn get(&self) -> u64 {
+        match self {
+            Number::Own(number) => *number,
+            Number::Shared(number) => number.get(),
+        }
+    }
+
+    pub(super) fn set(&mut self, new: u64) {
+        match self {
+            Number::Own(number) => *number = new,
+            Number::Shared(number) => number.set(new),
+        }
+    }
+
+    pub(super) fn share(&mut self) -> Rc<Cell<u64>> {
+        let number = match self {
+            Number::Own(number) => Rc::new(Cell::new(*number)),
+            Number::Shared(number) => return number.clone(),
+        };
+        *self = Number::Shared(number.clone());
+        number
+    }
+}
+
+/// Paths whose arrivals are kept in the entry itself.
+const PATHS_INLINE: usize = 4;
+
+/// By path: when a transaction arrived there; 0 before that.
+#[derive(Debug, Default)]
+pub(super) struct Arrivals {
+    first: [u64; PATHS_INLINE],
+    more: Vec<u64>,
+}
+
+impl Arrivals {
+    pub(super) fn on(&self, path: usize) -> u64 {
+        let found = match path.checked_sub(PATHS_INLINE) {
+            None => self.first.get(path),
+            Some(path) => self.more.get(path),
+        };
+        found.copied().unwrap_or(0)
+    }
+
+    pub(super) fn set(&mut self, path: usize, arrived: u64) {
+        let slot = match path.checked_sub(PATHS_INLINE) {
+            None => self.first.get_mut(path),
+            Some(path) => {
+                if self.more.len() <= path {
+                    self.more.resize(path + 1, 0);
+                }
+                self.more.get_mut(path)
+            }
+        };
+        if let Some(slot) = slot {
+            *slot = arrived;
+        }
+    }
+}
+
 /// A path, and the transactions of its server.
 #[derive(Debug, Default)]
 pub(super) struct Path {
@@ -52,9 +121,8 @@ pub(super) struct Entry {
     pub(super) written: Written,
     /// Its server's path.
     pub(super) own_path: usize,
-    pub(super) number: Rc<Cell<u64>>,
-    /// By path: when it arrived; 0 before that.
-    pub(super) arrived: Vec<u64>,
+    pub(super) number: Number,
+    pub(super) arrived: Arrivals,
     /// By path: what its server had seen when it was executed.
     pub(super) seen: Option<Rc<[Seen]>>,
     pub(super) keys: Option<Vec<Key>>,
@@ -63,7 +131,7 @@ pub(super) struct Entry {
 impl Entry {
     /// When it arrived on a path; 0 before that.
     pub(super) fn arrived_on(&self, path: usize) -> u64 {
-        self.arrived.get(path).copied().unwrap_or(0)
+        self.arrived.on(path)
     }
 
     /// Whether the server of this transaction had seen `other` when it executed it. Both have

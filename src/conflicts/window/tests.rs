@@ -272,7 +272,7 @@ proptest! {
             }
             model.step(step);
             let window = &model.window;
-            assert!(window.entries.len() <= transactions && window.keys <= 12);
+            assert!(window.entries.len() <= transactions && window.keys.len() <= 12);
         }
         model.read_all();
         model.check_no_false_report();
@@ -297,7 +297,7 @@ fn writes_one_after_the_other_are_not_in_conflict() {
     model.read_all();
     assert_eq!(model.reported, []);
     assert!(model.window.entries.is_empty(), "all were passed");
-    assert!(model.window.by_key.is_empty() && model.window.by_identity.is_empty());
+    assert!(model.window.keys.is_empty() && model.window.by_identity.is_empty());
     let paths = model.window.paths.iter();
     let left = paths.map(|path| path.open.len() + path.unread.len() + path.pending.len());
     let left: usize = left.sum();
@@ -340,6 +340,35 @@ fn keys_are_only_read_where_two_masters_write_at_the_same_time() {
     model.step(Step::Read(1));
     // In the order of the log: backwards, each of them would take a block of its own.
     assert_eq!(model.asked_in_order, (0..11).collect::<Vec<_>>());
+}
+
+#[test]
+fn arrivals_are_kept_for_any_number_of_paths() {
+    let mut arrivals = Arrivals::default();
+    let at = |path: usize| 10 + path as u64;
+    (0..9)
+        .step_by(2)
+        .for_each(|path| arrivals.set(path, at(path)));
+    for path in 0..12 {
+        let expected = if path < 9 && path % 2 == 0 {
+            at(path)
+        } else {
+            0
+        };
+        assert_eq!(arrivals.on(path), expected, "{path}");
+    }
+}
+
+#[test]
+fn entries_that_look_alike_are_kept_in_order() {
+    let mut entries = Entries::One(3);
+    entries.push(5);
+    entries.push(8);
+    entries.push(9);
+    assert!(!entries.remove(8) && !entries.remove(3));
+    assert_eq!(entries.iter().collect::<Vec<_>>(), [5, 9]);
+    assert!(!entries.remove(5) && entries.remove(9));
+    assert!(Entries::One(1).remove(1));
 }
 
 #[test]

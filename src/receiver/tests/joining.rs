@@ -147,6 +147,48 @@ async fn start_must_be_a_transaction_boundary() {
     }
 }
 
+/// The peer of a master that was reset has its old and its new transactions in one file: the higher number says nothing about what
+/// is still to come.
+#[tokio::test]
+async fn start_where_numbers_went_back_is_refused() {
+    let mut binlog = Binlog::new(Flavor::MariaDb, 87);
+    for number in [3, 4, 1, 2, 3, 4, 5] {
+        binlog.commit(86, number);
+    }
+    binlog.commit(87, 1);
+    let boundaries = binlog.boundaries();
+    let ends = boundaries[2..].iter().filter(|(_, is_open)| !is_open);
+    let expected = [
+        (3, true),
+        (4, true),
+        (1, false),
+        (2, false),
+        (3, false),
+        (4, true),
+        (5, true),
+        (5, true),
+    ];
+    for ((end, _), (newest, is_certain)) in ends.zip(expected) {
+        match contact(start_at(*end), binlog.clone(), Way::MariaDbFile).await {
+            Ok(contact) => {
+                let before = contact.before.as_mariadb().unwrap();
+                assert_eq!((before.highest(0, 86), is_certain), (Some(newest), true));
+            }
+            Err(error) => {
+                let text =
+                    format!("after transaction 0-86-{newest}, which this file has after 0-86-4");
+                assert!(error.contains(&text) && !is_certain, "{error}");
+                assert!(error.contains("FLUSH BINARY LOGS"), "{error}");
+            }
+        }
+    }
+    // As the message advises: the server's own list has the newest numbers.
+    binlog.next_file(Checksum::Crc32);
+    let start = SourceStart::FilePosition(SourcePosition::new("bin.000002", 4));
+    let found = contact(start, binlog, Way::MariaDbFile).await.unwrap();
+    assert_eq!(found.before.as_mariadb().unwrap().highest(0, 86), Some(5));
+}
+
 /// Position 4 is a file's beginning. There, and after the format description, the list of the earlier
 /// transactions is still to come.
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! Fields of a record at fixed offsets, and its checksum.
 
 use super::{RECORD_LEN, RecordError};
+use crate::binlog::event;
 
 /// The bytes of one record.
 pub type RecordBytes = [u8; RECORD_LEN];
@@ -42,7 +43,7 @@ impl Fields {
     pub(super) fn seal(&self) -> RecordBytes {
         let mut bytes = self.0;
         let (covered, checksum) = bytes.split_at_mut(COVERED_LEN);
-        checksum.copy_from_slice(&crc32fast::hash(covered).to_le_bytes());
+        checksum.copy_from_slice(&event::crc32(covered).to_le_bytes());
         bytes
     }
 }
@@ -51,7 +52,7 @@ impl Fields {
 pub(super) fn verify(record: &RecordBytes) -> Result<(), RecordError> {
     let (covered, _) = record.split_at(COVERED_LEN);
     let stored = get_u32(record, COVERED_LEN);
-    let computed = crc32fast::hash(covered);
+    let computed = event::crc32(covered);
     match stored == computed {
         true => Ok(()),
         false => Err(RecordError::Checksum { stored, computed }),

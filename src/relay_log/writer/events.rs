@@ -165,6 +165,9 @@ fn rest(tail: &mut Tail, disk: &Disk, events: &[u8], is_verified: bool) -> Resul
 type AroundLarge<'a> = (&'a [u8], &'a [u8], &'a [u8]);
 
 fn up_to_large(events: &[u8]) -> Result<AroundLarge<'_>, EventError> {
+    if events.len() < LARGE_LEN {
+        return Ok((events, &[], &[])); // None can be large. Whether they are whole is checked when they are staged.
+    }
     let mut small_len = 0;
     while let Some(left) = events.get(small_len..).filter(|left| !left.is_empty()) {
         let size = EventHeader::parse(left)?.event_size as usize;

@@ -45,6 +45,7 @@ impl Assembler {
     }
 
     /// Appends a whole event, with four bytes for a checksum if it has none.
+    #[inline]
     pub(super) fn append_event(
         &mut self,
         header: EventHeader,
@@ -66,6 +67,7 @@ impl Assembler {
     }
 
     /// Appends bytes of an event as it was received. The transaction is abandoned if its checksum does not match.
+    #[inline]
     pub(super) fn append_verified(&mut self, bytes: &[u8]) -> Result<(), TransactionError> {
         self.check_len(bytes.len() as u64)?;
         let appended = self.body.append_verified(bytes);

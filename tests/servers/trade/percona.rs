@@ -194,3 +194,16 @@ pub fn show_grants(stage: &Stage) -> Outcome {
     let found = tool("pt-show-grants", &[&dsn(stage.relay.port)]);
     found.fails_with(&["Table 'mysql.user' doesn't exist"])
 }
+
+/// Prints what there is, until it adds counters of prepared statements, which the relay does not have.
+pub fn mysql_summary(stage: &Stage) -> Outcome {
+    let port = stage.relay.port.to_string();
+    let login = ["--host", "127.0.0.1", "--port", &port, "--user", REPL_USER];
+    let more = ["--password", REPL_PASSWORD, "--sleep", "1"];
+    let found = tool("pt-mysql-summary", &[&login[..], &more].concat());
+    found.fails_with(&[
+        "binrelay, a binlog relay",
+        "Binlog Dump",
+        "expecting primary",
+    ])
+}
