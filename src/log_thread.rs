@@ -33,7 +33,6 @@ pub use queue::{
     Continuation, DeliveredChange, FollowChange, OwnExcused, OwnUnsent, Queued, QueuedBatch,
     RefusalNote, SourceCounters, Unverified,
 };
-pub use source::unverified_warning;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

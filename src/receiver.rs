@@ -72,7 +72,6 @@ mod status;
 mod stream;
 #[cfg(test)]
 pub(crate) mod tests;
-mod unverified;
 mod withdrawal;
 
 pub use auto_increment::{AutoIncrement, auto_increment_collision};

@@ -49,7 +49,8 @@ impl DomainHistory<'_> {
     }
 
     /// What the log never had of the transactions `others` of the server `own`: those that are missing, and those that
-    /// were before the log, because their number is lower than that of the last transaction there.
+    /// were before the log, because it knows nothing of their server in that domain, and their number is lower than that of the
+    /// last transaction there.
     pub fn never_had(
         &self,
         others: &BinlogState,
@@ -60,6 +61,10 @@ impl DomainHistory<'_> {
             let is_before = self.has_beginning
                 && gtid.server_id != own
                 && self.is_retired(gtid)
+                && self
+                    .before
+                    .highest(gtid.domain_id, gtid.server_id)
+                    .is_none()
                 && last.is_some_and(|last| gtid.seq_no < last.seq_no);
             !is_before
         };
@@ -143,6 +148,18 @@ mod tests {
         // Of its own transactions no other server may have known.
         let all = "up to 0-3-77, up to 0-4-120, up to 1-3-5".to_owned();
         assert_eq!(never(&history, 3), (all.clone(), String::new()));
+        // It was known up to 50: the others are missing.
+        let (former, known) = (state("0-3-50,0-1-100"), state("0-3-50,0-1-150"));
+        let history_of_3 = DomainHistory {
+            before: &former,
+            executed: &known,
+            ..history.clone()
+        };
+        let (missing, before) = history_of_3.never_had(&state("0-3-77,0-1-150"), M2);
+        assert_eq!(
+            (text(&missing), before),
+            ("up to 0-3-77".to_owned(), Vec::new())
+        );
         // After a removal, `before` may have transactions that were in the log.
         history.has_beginning = false;
         assert_eq!(never(&history, M2), (all, String::new()));

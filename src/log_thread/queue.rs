@@ -215,16 +215,6 @@ impl SourceCounters {
         });
     }
 
-    /// Counts transactions that could not be verified at a new connection. The same ones again, as the same first one
-    /// shows, are counted once.
-    pub fn replace_unverified(&self, count: u64, first: String) {
-        self.unverified.send_modify(|noted| match noted {
-            Some(noted) if noted.first == first => noted.count = noted.count.max(count),
-            Some(noted) => noted.count += count,
-            None => *noted = Some(Unverified { count, first }),
-        });
-    }
-
     /// An administrator has decided about the source: a refusal ends, and what could not be verified was accepted.
     pub fn accept(&self) {
         self.refusal.send_replace(None);

@@ -1,6 +1,5 @@
 //! The log thread's state for one source.
 
-use std::fmt;
 use std::sync::Arc;
 
 use super::paths::PathKind;
@@ -111,19 +110,12 @@ impl Source {
         let end = SourcePosition::new(batch.source_end.file.clone(), transaction.source_offset);
         tracing::warn!(
             source = &*self.name,
-            "{end}: {}",
-            unverified_warning(&transaction.identity)
+            "{end}: {} was delivered by another source, and its record was removed (max_total_size, expire_after, PURGE), \
+             so it cannot be determined whether it was delivered with its changes; this one and others that follow count \
+             as copies. If the other source filters or has skipped some, replicas lack their changes: compare the data",
+            transaction.identity
         );
     }
-}
-
-/// The warning about a copy that cannot be compared with what was delivered.
-pub fn unverified_warning(first: &impl fmt::Display) -> String {
-    format!(
-        "{first} was delivered by another source, and its record was removed (max_total_size, expire_after), so it cannot \
-         be determined whether it was delivered with its changes; this one and others that follow count as copies. If the \
-         other source filters or has skipped some, replicas lack their changes: compare the data"
-    )
 }
 
 /// How a transaction is handled that its source has logged a second time.

@@ -17,7 +17,7 @@ pub use changes::brings_changes;
 pub use origin::GtidOrigin;
 pub use window::WINDOW_LEN;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use self::recent::Recent;
@@ -125,6 +125,8 @@ pub struct Copies {
     before: Executed,
     /// Those of them that never had records, as far as it is known: the others' were removed.
     never_recorded: Executed,
+    /// By source: what was delivered when its path began. The path counts from there on.
+    begun: HashMap<u16, Executed>,
     /// Whether there is only one path, so that no copy can arrive by another.
     has_one_path: bool,
     /// MariaDB: the servers whose new history was accepted.
@@ -140,6 +142,7 @@ impl Copies {
             recent: Recent::new(),
             windows: Vec::new(),
             never_recorded: before.clone(),
+            begun: HashMap::new(),
             before,
             has_one_path: false,
             renewed: HashSet::new(),
@@ -242,11 +245,16 @@ impl Copies {
                 return Ok(Known::Contradiction(delivered));
             }
         }
+        if path.last.is_none() {
+            self.begun.insert(batch.source, executed.clone());
+        }
+        let begun = self.begun.get(&batch.source);
+        let is_begun_after = begun.is_some_and(|begun| begun.contains(identity));
         let is_direct = transaction.server_id == batch.source_server_id;
         let lacks_record = delivered.is_none()
             && !self.never_recorded.contains(identity)
             && brings_changes(batch, transaction);
-        let of_copy = match lacks_record && is_direct {
+        let of_copy = match lacks_record && is_direct && !is_begun_after {
             true => Known::Unverified,
             false => Known::Copy,
         };

@@ -19,7 +19,6 @@ use super::resume;
 use super::semi_sync;
 use super::status::SourceStatus;
 use super::stream::{self, Dump};
-use super::unverified;
 use crate::connection::{Connection, Phase};
 use crate::gtid::BinlogState;
 use crate::identity::Executed;
@@ -51,7 +50,7 @@ pub(super) async fn follow(
     let streaming = async {
         // Without GTIDs, what is received again because it is not in the log yet would be logged twice.
         ledger.wait_until_committed().await;
-        match open(options, context, ledger, status).await {
+        match open(options, context, status).await {
             Ok(dump) => {
                 let error = stream::stream(dump, options, context, ledger, status).await;
                 history_record::keep_incident(data_dir, name, error)
@@ -96,7 +95,6 @@ async fn refused(refusal: &mut watch::Receiver<Option<RefusalNote>>) -> Receiver
 async fn open(
     options: &ReceiverOptions,
     context: &ReceiverContext,
-    ledger: &SourceCounters,
     status: &SourceStatus,
 ) -> Result<Dump, ReceiverError> {
     let (mut connection, facts) = connect(options).await?;
@@ -125,7 +123,7 @@ async fn open(
                 };
                 let (start, first) =
                     resume::start_point(&of_path, context, &facts, before.as_ref()).await?;
-                verify_history(&mut connection, &of_path, context, ledger, &facts).await?;
+                verify_history(&mut connection, &of_path, context, &facts).await?;
                 received_to = received_from(context, path, facts.server_id);
                 (path, start, first)
             }
@@ -211,7 +209,6 @@ async fn verify_history(
     connection: &mut Connection,
     options: &ReceiverOptions,
     context: &ReceiverContext,
-    ledger: &SourceCounters,
     facts: &SourceFacts,
 ) -> Result<(), ReceiverError> {
     let (progress, executed) = {
@@ -226,8 +223,7 @@ async fn verify_history(
     };
     let log = &context.log;
     own_gtids::verify_executed(connection, options, log, facts, &executed).await?;
-    own_gtids::verify_delivered_by_others(options, log, facts, &progress, &executed).await?;
-    unverified::note(options, log, facts, (&progress, &executed), ledger).await
+    own_gtids::verify_delivered_by_others(options, log, facts, &progress, &executed).await
 }
 
 /// `executed` without what the server itself has sent. MariaDB: after a transaction was executed again,

@@ -28,7 +28,7 @@ use crate::relay_log::{RelayLog, SourceProgress, not_sent_by};
 use crate::transaction::{Transaction, TransactionBatch};
 
 /// The error of a source that has purged what is requested.
-pub(super) const PURGED: u16 = 1236;
+const PURGED: u16 = 1236;
 
 /// Verifies that the source has executed all transactions of its own that are in `executed`, the
 /// transactions of the relay log.
@@ -151,15 +151,6 @@ async fn unsent(
     if own.is_empty() {
         return Ok(own);
     }
-    without_sent(options, log, own).await
-}
-
-/// Those of `own` after the newest one that the source has sent, as far as records of that are there.
-pub(super) async fn without_sent(
-    options: &ReceiverOptions,
-    log: &Arc<RelayLog>,
-    own: GtidSet,
-) -> Result<GtidSet, ReceiverError> {
     let (log, name) = (log.clone(), options.config.name.clone());
     let reading = tokio::task::spawn_blocking(move || {
         let _pin = log.pin(pinned_by(&name));
@@ -212,7 +203,7 @@ async fn not_executed(
 }
 
 /// The transactions in `set` of the source's own server.
-pub(super) fn own(facts: &SourceFacts, set: &GtidSet) -> GtidSet {
+fn own(facts: &SourceFacts, set: &GtidSet) -> GtidSet {
     let mut own = GtidSet::new();
     let uuid = facts.server_uuid.as_deref();
     let Some(uuid) = uuid.and_then(|uuid| uuid.parse::<Uuid>().ok()) else {
@@ -226,29 +217,12 @@ pub(super) fn own(facts: &SourceFacts, set: &GtidSet) -> GtidSet {
     own
 }
 
-/// Those of `wanted` of which the relay log has no record, and that the binlog has after `position`, with changes that
-/// the source's rules keep. `set` are the transactions of the relay log.
-pub(super) async fn unverified(
-    wanted: GtidSet,
-    options: &ReceiverOptions,
-    (log, set): (&Arc<RelayLog>, &GtidSet),
-    facts: &SourceFacts,
-    position: &SourcePosition,
-) -> Result<GtidSet, ReceiverError> {
-    let filter = options.config.filter.current();
-    let of_log = (log, set);
-    let reread = read_again(wanted, options, of_log, facts, (&filter, Some(position))).await?;
-    Ok(reread.unverified)
-}
-
 /// Transactions of the relay log, compared with the source's binlog.
 struct Reread {
     /// Those that the binlog does not have, or only others under their GTIDs.
     missing: GtidSet,
     /// Those in the binlog of which the relay log has no record.
     unknown: GtidSet,
-    /// Those of these that have changes.
-    unverified: GtidSet,
     /// Another transaction that the binlog has under one of the GTIDs.
     other: Option<Identity>,
     /// Those that have changes in the binlog, and none in the relay log.
@@ -278,7 +252,6 @@ async fn read_again(
     let mut reread = Reread {
         missing: wanted,
         unknown: GtidSet::new(),
-        unverified: GtidSet::new(),
         other: None,
         without_changes: GtidSet::new(),
         end_of_changes: None,
@@ -325,9 +298,6 @@ impl Reread {
             Comparison::Same | Comparison::Other => {}
             Comparison::Unknown => {
                 self.unknown.insert(gtid);
-                if sent.brings_changes {
-                    self.unverified.insert(gtid);
-                }
             }
             Comparison::WithoutChanges => {
                 self.without_changes.insert(gtid);

@@ -185,7 +185,7 @@ impl Receiver {
                     return Ended::Ordered;
                 }
                 Some(request) = self.requests.recv() => match status.state() {
-                    SourceState::Streaming => refuse_streaming(request),
+                    SourceState::Streaming => answer_streaming(&self.ledger, request),
                     _ => return Ended::Requested(request),
                 },
                 _ = self.shutdown.wait_for(|stop| *stop) => return Ended::Stopped,
@@ -215,9 +215,14 @@ fn report(error: &ReceiverError, options: &ReceiverOptions, status: &SourceStatu
     status.note_error(error, source);
 }
 
-fn refuse_streaming(request: ContinueRequest) {
-    let text = "the source is streaming, so there is nothing to decide".to_owned();
-    let _ = request.answer.send(Err(text));
+/// A source that is streaming has nothing to decide on but what could not be verified, which is accepted.
+fn answer_streaming(counters: &SourceCounters, request: ContinueRequest) {
+    let is_plain = request.from.at.is_none() && !request.from.new_history;
+    let answer = match is_plain && counters.unverified.send_replace(None).is_some() {
+        true => Ok("what could not be verified is accepted; the source is streaming".to_owned()),
+        false => Err("the source is streaming, so there is nothing to decide".to_owned()),
+    };
+    let _ = request.answer.send(answer);
 }
 
 /// Carries out a decision and answers it.
@@ -273,8 +278,41 @@ pub(super) fn retry_delay(config: &SourceConfig, attempts: u32, failed: bool) ->
 
 #[cfg(test)]
 mod tests {
+    use tokio::sync::oneshot;
+
     use super::*;
+    use crate::config::SourceStart;
+    use crate::receiver::continue_request::ContinueFrom;
     use crate::receiver::tests::source::config;
+    use crate::receiver::withdrawal::Wanted;
+
+    #[test]
+    fn what_could_not_be_verified_is_accepted_while_the_source_is_streaming() {
+        let counters = SourceCounters::default();
+        let answer_to = |at: Option<SourceStart>| {
+            let from = ContinueFrom {
+                at,
+                new_history: false,
+                counts_missing: false,
+                skips_missing: false,
+            };
+            let (answer, mut answered) = oneshot::channel();
+            let request = ContinueRequest {
+                from,
+                counted: oneshot::channel().0,
+                wanted: Wanted::always(),
+                answer,
+            };
+            answer_streaming(&counters, request);
+            answered.try_recv().unwrap()
+        };
+        assert!(answer_to(None).is_err());
+        counters.note_unverified(3, || "0-1-7".to_owned());
+        assert!(answer_to(Some(SourceStart::Earliest)).is_err());
+        assert!(counters.unverified.borrow().is_some());
+        assert!(answer_to(None).is_ok());
+        assert!(counters.unverified.borrow().is_none() && answer_to(None).is_err());
+    }
 
     #[test]
     fn no_delay_exceeds_the_longest_however_long_a_source_is_away() {

@@ -207,7 +207,7 @@ impl Scanned {
         let file = &self.position.at.file;
         ReceiverError::setup(
             format!(
-                "start = \"{file}:{start}\" is after transaction {domain_id}-{server_id}-{newest}, which this file has \
+                "{file}:{start} is after transaction {domain_id}-{server_id}-{newest}, which this file has \
                  after {domain_id}-{server_id}-{}: server_id {server_id} was reset, or has executed transactions again",
                 highest.unwrap_or(newest)
             ),

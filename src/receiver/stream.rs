@@ -409,10 +409,15 @@ impl Stream<'_> {
             Change::Nothing => Ok(false),
             Change::File | Change::Format => Ok(true),
             Change::Position => {
-                if let Some(assembler) = &mut self.assembler {
-                    assembler.move_to(self.position.at.offset);
-                }
                 let has_moved = self.position.at.offset != before && !self.is_in_transaction();
+                if let Some(assembler) = &mut self.assembler {
+                    match has_moved {
+                        // A dump by GTID has skipped what the relay log has: this is recorded, as each dump begins at
+                        // the beginning of a file.
+                        true => assembler.pass_to(self.position.at.offset),
+                        false => assembler.move_to(self.position.at.offset),
+                    }
+                }
                 if let Some(acknowledgements) = self.acknowledgements.as_mut().filter(|_| has_moved)
                 {
                     acknowledgements.note_skipped(&self.position.at);

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::error::LogError;
-use super::retention::space::free_bytes;
+use super::retention::space::writable_bytes;
 use crate::data_file::{self, DataFile};
 
 /// Bytes written by one call.
@@ -75,10 +75,8 @@ impl Reserve {
         }
         let _using = self.lock();
         // An attempt in vain would take the space from others meanwhile.
-        let has_space = self.path.parent().is_none_or(|dir| {
-            let free = free_bytes(dir);
-            free.map_or(true, |free| free >= self.len)
-        });
+        let writable = self.path.parent().and_then(writable_bytes);
+        let has_space = writable.is_none_or(|bytes| bytes >= self.len);
         if has_space {
             self.fill_locked();
         }
@@ -123,8 +121,8 @@ impl Reserve {
             Err(error) if error.is_disk_full() => {
                 let _using = self.lock();
                 // It may have been used before: then there may be something left of it.
-                let _ = data_file::remove(&self.path);
                 self.is_missing.store(self.len > 0, Ordering::Relaxed);
+                let _ = data_file::remove(&self.path);
                 attempt()
             }
             outcome => outcome,

@@ -14,6 +14,9 @@ fn copies_whose_records_were_removed_are_reported() {
             let mut log_thread = created_after(&options, flavor, 3);
             let (mut m1, mut m2) = (TestSource::new(0, flavor), TestSource::new(1, flavor));
             let of = |server_id, number| group(flavor, server_id, number, "", Shape::Small);
+            // From before the log: m1's path has begun.
+            let first = appended(&mut log_thread, &mut m1, of(80, 3));
+            assert_eq!(first, Decision::Duplicate, "{flavor}");
             // M2 omits one on MariaDB, and logs nothing of it.
             for number in (4..=30).filter(|number| *number != 6) {
                 let new = matches!(
@@ -32,8 +35,8 @@ fn copies_whose_records_were_removed_are_reported() {
                 log_thread = resume(&options);
             } else {
                 log_thread.serve_requests().unwrap();
-                // Those before the log have never had records; the newest ones are in memory.
-                for number in 3..=5 {
+                // The newest ones are in memory.
+                for number in 4..=5 {
                     let copy = appended(&mut log_thread, &mut m1, of(80, number));
                     assert_eq!(copy, Decision::Duplicate, "{flavor} {number}");
                 }
@@ -67,6 +70,30 @@ fn copies_whose_records_were_removed_are_reported() {
                 copy = appended(&mut log_thread, &mut m1, of(80, number));
             }
             assert_eq!(copy, Decision::Duplicate, "{flavor} {restarts}");
+        }
+    }
+}
+
+/// A virtual IP that was moved, or a source that was added or continued, begins with what was delivered long ago.
+#[test]
+fn what_was_delivered_when_a_path_began_is_not_reported() {
+    for flavor in [Flavor::MySql, Flavor::MariaDb] {
+        let dir = fast_dir();
+        let options = small_files(dir.path());
+        let mut log_thread = created_after(&options, flavor, 3);
+        let (mut m1, mut m2) = (TestSource::new(0, flavor), TestSource::new(1, flavor));
+        let of = |number| group(flavor, 80, number, "", Shape::Small);
+        for number in 4..=30 {
+            appended(&mut log_thread, &mut m2, of(number));
+        }
+        let keep_from = numbers(&log_thread)[4];
+        let log = log_thread.log().clone();
+        purge::purge(&log, &plan_before(keep_from), &mut |_| {}).unwrap();
+        log_thread.close().unwrap();
+        let mut log_thread = resume(&options);
+        for number in 4..=30 {
+            let copy = appended(&mut log_thread, &mut m1, of(number));
+            assert_eq!(copy, Decision::Duplicate, "{flavor} {number}");
         }
     }
 }

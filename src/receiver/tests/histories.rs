@@ -4,14 +4,9 @@ use super::binlog::{Binlog, Packet};
 use super::source::{FakeSource, Plan, Then};
 use super::*;
 use crate::binlog::{EventType, event};
-use crate::log_thread::Unverified;
 use crate::receiver::connect::connect;
 use crate::receiver::history::verify_last;
 use crate::receiver::own_gtids::verify_executed;
-use crate::receiver::unverified;
-use crate::relay_log::purge;
-use crate::relay_log::recover::recover;
-use crate::relay_log::retention::policy::Plan as RemovalPlan;
 
 const FLAVORS: [Flavor; 2] = [Flavor::MySql, Flavor::MariaDb];
 
@@ -264,76 +259,4 @@ async fn history_is_not_compared_with_that_of_another_server() {
         assert!(is_elsewhere, "{flavor}: {verified:?}");
         relay.stop().await;
     }
-}
-
-/// Another source has delivered 1 to 5 of the source, which has sent 1 and 2 itself; then `are_removed`.
-async fn noted(are_removed: bool, change: impl FnOnce(&FakeSource)) -> Option<Unverified> {
-    let source = FakeSource::start(binlog(Flavor::MySql, 1, 2)).await;
-    let sid = make::gtid(86, "", 1).sid;
-    source.state().uuid = Some(sid.uuid.to_string());
-    let received = source.state().binlog.executed().to_vec();
-    let configs = vec![source.config("m1")];
-    let relay = Relay::start(Flavor::MySql, configs, vec![at_start(86)]);
-    relay.until_executed(&received).await;
-    let progress = relay.context.log.state().sources[0].clone();
-    relay.stop().await;
-    source.state().binlog = binlog(Flavor::MySql, 1, 5);
-    change(&source);
-
-    let dir = tempfile::tempdir().unwrap();
-    let log_options = log_options(dir.path(), std::iter::once("m1"));
-    let executed = Executed::MySql(format!("{sid}:1-5").parse().unwrap());
-    let format = make::mysql_format(Checksum::Crc32);
-    let first = LogThread::create(log_options.clone(), &format, executed.clone(), Vec::new());
-    first.unwrap().close().unwrap();
-    let found = recover(&log_options.log_dir, &log_options.source_names);
-    let resumed = LogThread::resume(log_options, found.unwrap().unwrap()).unwrap();
-    let log = resumed.log().clone();
-    if are_removed {
-        let plan = RemovalPlan {
-            keep_from: 2,
-            forced: Vec::new(),
-            holding: Vec::new(),
-        };
-        purge::purge(&log, &plan, &mut |_| {}).unwrap();
-    }
-    let options = receiver_options(0, source.config("m1"), dir.path());
-    let (_connection, facts) = connect(&options).await.unwrap();
-    let counters = SourceCounters::default();
-    let of_log = (&progress, &executed);
-    // Once for each connection: those that were counted are not counted again.
-    for _ in 0..2 {
-        unverified::note(&options, &log, &facts, of_log, &counters)
-            .await
-            .unwrap();
-    }
-    counters.unverified.borrow().clone()
-}
-
-/// What other sources have delivered of a server, but cannot be compared any more, is reported.
-#[tokio::test]
-async fn own_transactions_whose_records_were_removed_are_counted() {
-    let sid = make::gtid(86, "", 1).sid;
-    let expected = Unverified {
-        count: 3,
-        first: format!("{sid}:3"),
-    };
-    assert_eq!(noted(true, |_| ()).await, Some(expected));
-    // They precede the log, and never had records.
-    assert_eq!(noted(false, |_| ()).await, None);
-    // The source has sent all.
-    let sent = |source: &FakeSource| source.state().binlog = binlog(Flavor::MySql, 1, 2);
-    assert_eq!(noted(true, sent).await, None);
-    // It is followed all the same.
-    let purged = |source: &FakeSource| {
-        let plan = Plan::edit(
-            |packets| packets.truncate(0),
-            Then::Error(
-                1236,
-                "Could not find first log file name in binary log index file",
-            ),
-        );
-        source.state().scan_plans.push_back(plan);
-    };
-    noted(true, purged).await;
 }

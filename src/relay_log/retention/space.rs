@@ -22,6 +22,17 @@ pub fn free_bytes(dir: &Path) -> io::Result<u64> {
     Ok(found.f_bavail.saturating_mul(found.f_frsize))
 }
 
+/// Bytes of the file system of `dir` that this process can write, with those that are reserved for root if it is root;
+/// `None` if the file system does not tell.
+pub fn writable_bytes(dir: &Path) -> Option<u64> {
+    let found = rustix::fs::statvfs(dir).ok()?;
+    let blocks = match rustix::process::geteuid().is_root() {
+        true => found.f_bfree,
+        false => found.f_bavail,
+    };
+    (found.f_blocks > 0).then(|| blocks.saturating_mul(found.f_frsize))
+}
+
 /// The free space at some moments of the last hour.
 #[derive(Debug, Default)]
 pub struct Space {

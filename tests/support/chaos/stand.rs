@@ -1,7 +1,7 @@
 //! The servers and the relay, the load on both masters, and the comparison at a calm point.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
@@ -11,6 +11,7 @@ use super::plan::Setup;
 use super::table::Table;
 use crate::support::attachment::return_to;
 use crate::support::binlog_text::count_gtids;
+use crate::support::directories;
 use crate::support::faulty_link::FaultyLink;
 use crate::support::load::{Load, LoadOptions, LoadReport, create_tables};
 use crate::support::raw_client::tcp_opts;
@@ -216,8 +217,29 @@ impl Stand {
         let twice: Vec<_> = counts.filter(|(_, count)| *count > 1).collect();
         if !twice.is_empty() {
             println!("in the relay's log more than once: {twice:?}");
+            self.keep(&files);
         }
         twice.len() as u64
+    }
+
+    /// Copies log files out of the relay's file system, which ends with this process, and says how many GTIDs each has.
+    fn keep(&self, files: &[PathBuf]) {
+        let kept = tempfile::Builder::new()
+            .prefix("br-kept-")
+            .tempdir_in(directories::base())
+            .expect("a temporary directory")
+            .keep();
+        for file in files {
+            let gtids: u32 = count_gtids(self.setup.kind, std::slice::from_ref(file))
+                .values()
+                .sum();
+            println!("{} has {gtids} GTIDs", file.display());
+            for file in [file.clone(), file.with_added_extension("idx")] {
+                let name = file.file_name().expect("a name");
+                std::fs::copy(&file, kept.join(name)).expect("a log file is copied");
+            }
+        }
+        println!("kept in {}", kept.display());
     }
 
     /// Executes a statement on the relay's listener.
