@@ -70,7 +70,7 @@ async fn check(kind: Kind, mode: Mode) {
     let output = run_binrelay(&["check", "--config", config.to_str().unwrap()]);
     let text = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{text}");
-    assert!(text.contains(&format!("begins at {name}:4")), "{text}");
+    assert!(text.contains(&format!("resumes at {name}:")), "{text}");
     warn_of_another_start(&mut relay).await;
 
     let from_relay = mode.start_at("relay-bin");
@@ -86,6 +86,12 @@ async fn check(kind: Kind, mode: Mode) {
         let set = set.unwrap_or_default().replace('\n', "");
         assert_eq!(executed.trim_matches('"').replace("\\n", ""), set);
     }
+    relay.terminate();
+    std::fs::remove_dir_all(relay.data_dir()).expect("the relay log is removed");
+    let output = run_binrelay(&["check", "--config", config.to_str().unwrap()]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    assert!(text.contains(&format!("begins at {name}:4")), "{text}");
 }
 
 /// Another `start` is ignored: `run` and `check` warn of it.
