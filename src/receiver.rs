@@ -93,7 +93,7 @@ pub use options::{Queue, ReceiverContext, ReceiverOptions};
 pub use orders::{Activity, Order, OrderSender, Orders};
 pub use read_back::ReadBack;
 pub use retry::run;
-pub use semi_sync_status::{SEMI_SYNC_PAUSED, SemiSyncStatus};
+pub use semi_sync_status::{SEMI_SYNC_LOSING, SEMI_SYNC_PAUSED, SemiSyncStatus};
 pub use source_end::SourceEnd;
 pub use source_settings::{LoggingSettings, not_logging_updates};
 pub use start_changes::{announce_starts, changed_starts};

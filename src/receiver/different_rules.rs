@@ -58,7 +58,10 @@ pub fn filtering_sources(sources: &[RuledSource]) -> Vec<String> {
                 continue;
             };
             let rules = rules.iter();
-            let rules = rules.filter(|(column, value)| !has_rule(&source.rules, column, value));
+            let rules = rules.filter(|(column, value)| {
+                !has_rule(&source.rules, column, value)
+                    && !drops_the_same(&source.rules, column, value)
+            });
             let rules: Vec<String> = rules
                 .map(|(column, value)| format!("{column}={value}"))
                 .collect();
@@ -87,11 +90,42 @@ fn has_rule(rules: &FilterConfig, column: &str, value: &str) -> bool {
         "Replicate_Wild_Ignore_Table" => &rules.replicate_wild_ignore_table,
         _ => return false,
     };
-    let mut shown: Vec<&str> = value.split(',').map(str::trim).collect();
+    let mut shown: Vec<&str> = shown(value).collect();
     let mut ours: Vec<&str> = list.iter().map(String::as_str).collect();
     shown.sort_unstable();
     ours.sort_unstable();
     shown == ours
+}
+
+/// The entries of a column of SHOW REPLICA STATUS.
+fn shown(value: &str) -> impl Iterator<Item = &str> {
+    value.split(',').map(str::trim)
+}
+
+/// Whether the relay drops at least what this rule drops, see `filters.md`. A rule about tables is not covered by one about
+/// databases: a statement is dropped by its default database, which need not be that of the tables that it changes.
+fn drops_the_same(rules: &FilterConfig, column: &str, value: &str) -> bool {
+    let has_all = |list: &[String]| shown(value).all(|entry| list.iter().any(|one| one == entry));
+    let passes_tables =
+        !rules.replicate_do_table.is_empty() || !rules.replicate_wild_do_table.is_empty();
+    let has_databases = !rules.replicate_do_db.is_empty() || !rules.replicate_ignore_db.is_empty();
+    match column {
+        // The rules see other names.
+        _ if !rules.replicate_rewrite_db.is_empty() => false,
+        "Replicate_Ignore_DB" => match rules.replicate_do_db.as_slice() {
+            [] => has_all(&rules.replicate_ignore_db),
+            // In other case it may be the same database.
+            list => {
+                !shown(value).any(|entry| list.iter().any(|one| one.eq_ignore_ascii_case(entry)))
+            }
+        },
+        "Replicate_Ignore_Table" => !passes_tables && has_all(&rules.replicate_ignore_table),
+        // With rules about databases, these are not asked about CREATE DATABASE.
+        "Replicate_Wild_Ignore_Table" => {
+            !passes_tables && !has_databases && has_all(&rules.replicate_wild_ignore_table)
+        }
+        _ => false,
+    }
 }
 
 /// A warning if rules differ, where it is not known what the sources replicate.
@@ -149,8 +183,69 @@ mod tests {
         let begin = "the server of source m2 replicates from that of m1 with rules of its own \
                      (Replicate_Ignore_Domain_Ids=2): ";
         assert!(found[0].starts_with(begin), "{found:?}");
-        let narrower = column("Replicate_Ignore_DB", "x");
-        assert_eq!(warnings(m2(86, &[narrower])).len(), 1);
+        let wider = column("Replicate_Ignore_DB", "x,y,z");
+        assert_eq!(warnings(m2(86, &[wider])).len(), 1);
+    }
+
+    /// What its server drops of the other one, the relay drops as well.
+    #[test]
+    fn source_whose_rules_drop_less_than_the_relays_is_not_named() {
+        let list = |entries: &[&str]| entries.iter().map(|entry| (*entry).to_owned()).collect();
+        let is_named = |rules: FilterConfig, column: &str, value: &str| {
+            let m2 = RuledSource {
+                rules_of: vec![(86, vec![(column.to_owned(), value.to_owned())])],
+                rules: Arc::new(rules),
+                ..source("m2", 18, &[], None)
+            };
+            !filtering_sources(&[source("m1", 86, &[], None), m2]).is_empty()
+        };
+        let does = || FilterConfig {
+            replicate_do_db: list(&["test", "Shop"]),
+            replicate_ignore_db: list(&["mysql"]),
+            ..FilterConfig::default()
+        };
+        assert!(!is_named(does(), "Replicate_Ignore_DB", "mysql, tmp"));
+        assert!(is_named(does(), "Replicate_Ignore_DB", "mysql,test"));
+        assert!(is_named(does(), "Replicate_Ignore_DB", "shop"));
+        // `USE test; GRANT …` is dropped there, and not here.
+        assert!(is_named(does(), "Replicate_Wild_Ignore_Table", "mysql.%"));
+        let tables = || FilterConfig {
+            replicate_ignore_table: list(&["a.t", "a.u"]),
+            replicate_wild_ignore_table: list(&["mysql.%", "tmp.%"]),
+            ..FilterConfig::default()
+        };
+        let databases = FilterConfig {
+            replicate_ignore_db: list(&["x", "y"]),
+            ..tables()
+        };
+        for (rules, column, covered, other) in [
+            (databases.clone(), "Replicate_Ignore_DB", "y", "y,z"),
+            (tables(), "Replicate_Ignore_Table", "a.u", "a.t,a.v"),
+            (
+                tables(),
+                "Replicate_Wild_Ignore_Table",
+                "mysql.%",
+                "mysql.%,sys.%",
+            ),
+        ] {
+            assert!(!is_named(rules.clone(), column, covered), "{column}");
+            assert!(is_named(rules, column, other), "{column}");
+        }
+        // CREATE DATABASE tmp passes here.
+        assert!(is_named(databases, "Replicate_Wild_Ignore_Table", "tmp.%"));
+        // Another rule lets some of it pass.
+        let passes = FilterConfig {
+            replicate_wild_do_table: list(&["mysql.user"]),
+            ..tables()
+        };
+        assert!(is_named(passes, "Replicate_Wild_Ignore_Table", "mysql.%"));
+        let passes = FilterConfig {
+            replicate_do_table: list(&["a.t"]),
+            ..tables()
+        };
+        assert!(is_named(passes, "Replicate_Ignore_Table", "a.t"));
+        // These drop everything else.
+        assert!(is_named(does(), "Replicate_Do_DB", "test"));
     }
 
     #[test]

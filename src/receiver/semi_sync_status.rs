@@ -32,6 +32,12 @@ pub const SEMI_SYNC_PAUSED: &str = "semi-sync: the source does not wait for ackn
                                     connected, or did not acknowledge within rpl_semi_sync_source_timeout; the source waits \
                                     again once the relay has acknowledged its newest transaction";
 
+/// As [`SEMI_SYNC_PAUSED`], and transactions were committed there since.
+pub const SEMI_SYNC_LOSING: &str = "semi-sync: the source commits without waiting for acknowledgements: the relay did not \
+                                acknowledge within rpl_semi_sync_source_timeout, and what is committed there since is \
+                                not protected; the source waits again once the relay has acknowledged its newest \
+                                transaction: look for a slow disk or network, or load that leaves it no time";
+
 /// Semi-sync replication with one source.
 #[derive(Debug, Default)]
 pub struct SemiSyncStatus {
@@ -47,6 +53,35 @@ struct Dump {
     is_negotiated: bool,
     /// The source's side now.
     source: SemiSync,
+    /// How many commits were not acknowledged, by the source's counter, when it was last seen to wait, or was first
+    /// asked.
+    unacknowledged: Option<u64>,
+    /// Whether more of them were made since.
+    is_losing: bool,
+}
+
+impl Dump {
+    /// What the source reports.
+    fn note(&mut self, source: SemiSync, unacknowledged: u64) {
+        self.source = source;
+        (self.unacknowledged, self.is_losing) = match source {
+            SemiSync::NotLoaded | SemiSync::Off => (None, false),
+            SemiSync::On => (Some(unacknowledged), false),
+            SemiSync::Paused => {
+                // FLUSH STATUS sets the counter back.
+                let known = self.unacknowledged.unwrap_or(unacknowledged);
+                let is_losing = self.is_losing || unacknowledged > known;
+                (Some(known.min(unacknowledged)), is_losing)
+            }
+        };
+    }
+
+    fn problem(&self) -> &'static str {
+        match self.is_losing {
+            true => SEMI_SYNC_LOSING,
+            false => problem(self.source),
+        }
+    }
 }
 
 impl SemiSyncStatus {
@@ -55,6 +90,8 @@ impl SemiSyncStatus {
         self.dump.send_replace(Some(Dump {
             is_negotiated: source != SemiSync::NotLoaded,
             source,
+            unacknowledged: None,
+            is_losing: false,
         }));
     }
 
@@ -63,22 +100,25 @@ impl SemiSyncStatus {
         self.dump.send_replace(None);
     }
 
-    /// The source's side, as the control connection reports it; logged when it has changed.
-    pub(super) fn note_source(&self, source: SemiSync, name: &str) {
-        self.dump.send_if_modified(|dump| match dump {
-            Some(dump) if dump.source != source => {
-                dump.source = source;
-                match (source, dump.is_negotiated) {
-                    (SemiSync::On, true) => tracing::info!(
-                        source = name,
-                        "semi-sync replication is in effect on the source: transactions are acknowledged"
-                    ),
-                    (SemiSync::On, false) => {}
-                    _ => tracing::warn!(source = name, "{}", problem(source)),
-                }
-                true
+    /// The source's side, as the control connection reports it, and the number of commits that were not acknowledged;
+    /// logged when it has changed.
+    pub(super) fn note_source(&self, source: SemiSync, unacknowledged: u64, name: &str) {
+        self.dump.send_if_modified(|dump| {
+            let Some(dump) = dump else { return false };
+            let before = *dump;
+            dump.note(source, unacknowledged);
+            if (dump.source, dump.is_losing) == (before.source, before.is_losing) {
+                return false;
             }
-            _ => false,
+            match (source, dump.is_negotiated) {
+                (SemiSync::On, true) => tracing::info!(
+                    source = name,
+                    "semi-sync replication is in effect on the source: transactions are acknowledged"
+                ),
+                (SemiSync::On, false) => {}
+                _ => tracing::warn!(source = name, "{}", dump.problem()),
+            }
+            true
         });
     }
 
@@ -101,7 +141,7 @@ impl SemiSyncStatus {
     /// Why a streaming source with `semi_sync = true` does not wait for acknowledgements.
     pub fn problem(&self) -> Option<&'static str> {
         let dump = (*self.dump.borrow())?;
-        (dump.source != SemiSync::On).then(|| problem(dump.source))
+        (dump.source != SemiSync::On).then(|| dump.problem())
     }
 
     pub(super) fn count(&self) {
@@ -120,21 +160,57 @@ mod tests {
         status.begin_dump(SemiSync::NotLoaded);
         assert!(!status.is_active() && status.problem().unwrap().contains("plugin"));
         // Loaded since: only another dump can use it.
-        status.note_source(SemiSync::On, "m1");
+        status.note_source(SemiSync::On, 0, "m1");
         assert!(!status.is_active());
         status.begin_dump(SemiSync::Off);
         assert!(!status.is_active() && status.problem().unwrap().contains("off"));
-        status.note_source(SemiSync::On, "m1");
+        status.note_source(SemiSync::On, 0, "m1");
         assert!(status.is_active() && status.problem().is_none());
         // It is on, but the source has given up waiting.
-        status.note_source(SemiSync::Paused, "m1");
+        status.note_source(SemiSync::Paused, 0, "m1");
         assert!(!status.is_active());
         assert_eq!(status.problem(), Some(SEMI_SYNC_PAUSED));
-        status.note_source(SemiSync::On, "m1");
+        status.note_source(SemiSync::On, 0, "m1");
         assert!(status.is_active() && status.problem().is_none());
         status.end_dump();
-        status.note_source(SemiSync::On, "m1");
+        status.note_source(SemiSync::On, 0, "m1");
         assert!(!status.is_active() && status.problem().is_none());
+    }
+
+    /// Under load it stays so, because only its newest transaction, once acknowledged, makes it wait again.
+    #[test]
+    fn source_that_commits_without_waiting_is_not_idle() {
+        use SemiSync::{Off, On, Paused};
+        let status = SemiSyncStatus::default();
+        status.begin_dump(On);
+        for (source, unacknowledged, expected) in [
+            // What was before the dump began is over.
+            (Paused, 40, Some(SEMI_SYNC_PAUSED)),
+            (Paused, 40, Some(SEMI_SYNC_PAUSED)),
+            (Paused, 41, Some(SEMI_SYNC_LOSING)),
+            (Paused, 41, Some(SEMI_SYNC_LOSING)),
+            (On, 41, None),
+            // While it waits, this says nothing: it may count what it committed before.
+            (On, 45, None),
+            (Paused, 45, Some(SEMI_SYNC_PAUSED)),
+            (On, 45, None),
+            // The one for which it gave up waiting.
+            (Paused, 46, Some(SEMI_SYNC_LOSING)),
+            (On, 46, None),
+            (Paused, 0, Some(SEMI_SYNC_PAUSED)),
+            (Paused, 1, Some(SEMI_SYNC_LOSING)),
+            // FLUSH STATUS: it still has not been seen to wait.
+            (Paused, 0, Some(SEMI_SYNC_LOSING)),
+            // What it committed while semi-sync replication was off is another matter.
+            (Off, 0, Some(problem(Off))),
+            (Paused, 40, Some(SEMI_SYNC_PAUSED)),
+        ] {
+            status.note_source(source, unacknowledged, "m1");
+            assert_eq!(status.problem(), expected, "{source:?} {unacknowledged}");
+        }
+        status.begin_dump(On);
+        status.note_source(Paused, 9, "m1");
+        assert_eq!(status.problem(), Some(SEMI_SYNC_PAUSED));
     }
 
     #[tokio::test]
@@ -148,12 +224,12 @@ mod tests {
         assert!(!is_noticed().await);
         status.begin_dump(SemiSync::NotLoaded);
         assert!(!is_noticed().await);
-        status.note_source(SemiSync::Off, "m1");
+        status.note_source(SemiSync::Off, 0, "m1");
         assert!(is_noticed().await);
         status.end_dump();
         assert!(!is_noticed().await);
         status.begin_dump(SemiSync::Off);
-        status.note_source(SemiSync::On, "m1");
+        status.note_source(SemiSync::On, 0, "m1");
         assert!(!is_noticed().await);
     }
 }

@@ -24,6 +24,8 @@ pub struct Preflight {
     pub warnings: Vec<String>,
     /// What was not tested, and why.
     pub notes: Vec<String>,
+    /// A problem says that the user may not enter data_dir: what cannot be read there is no other one.
+    pub hides_data_dir: bool,
 }
 
 /// Tests the data directory, its free space, the certificate, and the addresses to listen on.
@@ -32,6 +34,7 @@ pub async fn preflight(config: &Config) -> Preflight {
     let dir = &config.relay.data_dir;
     if let Err(problem) = check_directory(dir) {
         found.problems.push(problem);
+        found.hides_data_dir = is_hidden(dir);
     }
     found.warnings.extend(space_warning(config));
     if let Some(files) = tls_files(config)
@@ -47,7 +50,8 @@ pub async fn preflight(config: &Config) -> Preflight {
             dir.display()
         )),
         in_use => {
-            found.problems.extend(in_use.err().map(|error| error.to_string()));
+            let error = in_use.err().filter(|_| !found.hides_data_dir);
+            found.problems.extend(error.map(|error| error.to_string()));
             found.problems.extend(listen_problems(config).await);
         }
     }
@@ -107,6 +111,12 @@ fn check_directory(dir: &Path) -> Result<(), String> {
             existing.display()
         )
     })
+}
+
+/// Whether this user cannot read what is in the directory.
+fn is_hidden(dir: &Path) -> bool {
+    let existing = nearest_existing(dir);
+    !existing.is_dir() || access(existing, Access::READ_OK | Access::EXEC_OK).is_err()
 }
 
 /// Whether the disk is too small for what `[log]` allows.

@@ -131,7 +131,13 @@ impl Reloader {
         }
         warnings.extend(rules_that_differ(&config.sources));
         let started = self.started_sources();
-        let starts = changed_starts(&config.relay.data_dir, &config.sources, &started);
+        // With what statements have changed, as at the start of the relay.
+        let followed = self.parts.sources.now();
+        let followed: Vec<_> = followed
+            .iter()
+            .map(|source| source.config.clone())
+            .collect();
+        let starts = changed_starts(&config.relay.data_dir, &followed, &started);
         warnings.extend(
             starts
                 .into_iter()

@@ -44,8 +44,7 @@ pub(super) async fn run(
             Ok(panic) => std::panic::resume_unwind(panic),
             Err(_) => Ok(()),
         });
-        let error = outcome.err();
-        let failure = error.map(|error| format!("old log files cannot be removed: {error}"));
+        let failure = outcome.err();
         if log.retention().set_failure(failure.clone()) {
             tracing::warn!("{}", failure.unwrap_or_default());
         }
@@ -60,9 +59,21 @@ pub(super) async fn run(
         }
     }
     sender::remember_all(&log, &keeper.replicas);
-    if let Err(error) = log.retention().replicas.save() {
-        tracing::warn!("what the replicas were sent cannot be recorded: {error}");
+    if let Err(error) = save_replicas(&log) {
+        tracing::warn!("{error}");
     }
+}
+
+/// Removes what the limits say, and records what the replicas need. The error is a sentence.
+fn enforce_and_record(log: &RelayLog, now: SystemTime) -> Result<(), String> {
+    let removed = purge::enforce(log, now);
+    removed.map_err(|error| format!("old log files cannot be removed: {error}"))?;
+    save_replicas(log)
+}
+
+fn save_replicas(log: &RelayLog) -> Result<(), String> {
+    let saved = log.retention().replicas.save();
+    saved.map_err(|error| format!("what the replicas were sent cannot be recorded: {error}"))
 }
 
 impl Keeper {
@@ -81,9 +92,7 @@ impl Keeper {
         if let Ok(free) = space::free_bytes(&log.log_dir().dir) {
             retention.space.note(Instant::now(), free);
         }
-        let removed = purge::enforce(log, SystemTime::now());
-        removed.map_err(|error| error.to_string())?;
-        retention.replicas.save().map_err(|error| error.to_string())
+        enforce_and_record(log, SystemTime::now())
     }
 
     /// With GTIDs: a source that is away keeps the files with what it may send copies of.
@@ -114,5 +123,58 @@ impl Keeper {
                     .note_updates(&source.config.name, logs_updates);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+
+    use super::*;
+    use crate::binlog::format_description::Checksum;
+    use crate::config::SyncPolicy;
+    use crate::flavor::Flavor;
+    use crate::log_thread::LogThread;
+    use crate::position::RelayLogPosition;
+    use crate::relay_log::retention::known_replicas::seen;
+    use crate::relay_log::{LogDir, LogOptions, RetentionOptions};
+    use crate::transaction::test_events as make;
+
+    #[test]
+    fn failure_names_what_could_not_be_done() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = LogOptions {
+            log_dir: LogDir {
+                dir: dir.path().to_owned(),
+                basename: "relay-bin".to_owned(),
+            },
+            server_id: 900,
+            max_size: 1 << 30,
+            sync: SyncPolicy::Commit,
+            source_names: Vec::new(),
+            retention: RetentionOptions::default(),
+            reserve: 0,
+            hand_over_min: Duration::ZERO,
+            stopping: Arc::new(AtomicBool::new(false)),
+        };
+        let before = Executed::empty(Flavor::MySql);
+        let format = make::mysql_format(Checksum::Crc32);
+        let thread = LogThread::create(options, &format, before, Vec::new()).unwrap();
+        let log = thread.log();
+        let end = RelayLogPosition { file: 1, offset: 4 };
+        let replica = seen(11, None, ("db11".to_owned(), "repl".to_owned()), end);
+        log.retention().replicas.note(replica);
+        let record = dir.path().join("relay-bin.replicas");
+        std::fs::create_dir(&record).unwrap();
+        let enforced = || enforce_and_record(log, SystemTime::now());
+        let failure = enforced().unwrap_err();
+        let begin = "what the replicas were sent cannot be recorded: ";
+        assert!(failure.starts_with(begin), "{failure}");
+        std::fs::remove_dir(&record).unwrap();
+        assert_eq!(enforced(), Ok(()));
+        std::fs::remove_file(dir.path().join("relay-bin.000001")).unwrap();
+        let failure = enforced().unwrap_err();
+        let begin = "old log files cannot be removed: ";
+        assert!(failure.starts_with(begin), "{failure}");
     }
 }

@@ -34,18 +34,12 @@ pub fn answer(
     caller: Caller<'_>,
 ) -> Result<Answer, ServerError> {
     let answered = answer_statement(text, relay, variables, caller);
-    let first = text.trim_start().get(..4);
-    match &answered {
-        Err(error) => {
-            variables.warnings.clear();
-            variables.error = Some(Warning {
-                code: error.code,
-                message: error.message.clone(),
-            });
-        }
-        // SHOW ERRORS may be repeated.
-        Ok(_) if first.is_some_and(|word| word.eq_ignore_ascii_case("SHOW")) => {}
-        Ok(_) => variables.error = None,
+    if let Err(error) = &answered {
+        variables.warnings.clear();
+        variables.error = Some(Warning {
+            code: error.code,
+            message: error.message.clone(),
+        });
     }
     answered
 }
@@ -65,16 +59,19 @@ fn answer_statement(
     if tokens.len() > TOKENS_MAX {
         return Err(too_long(caller.limits));
     }
+    let mut cursor = Cursor::new(&tokens);
+    let Some(first) = cursor.next() else {
+        return Err(ServerError::new(1065, "Query was empty"));
+    };
+    let shows_problems = first.is("SHOW") && shows_problems(cursor.clone());
+    if !shows_problems {
+        variables.error = None;
+    }
     let context = StatementContext {
         relay,
         variables,
         caller,
     };
-    let mut cursor = Cursor::new(&tokens);
-    let Some(first) = cursor.next() else {
-        return Err(ServerError::new(1065, "Query was empty"));
-    };
-    let is_show = first.is("SHOW");
     let answered = match first {
         Token::Word(word) => match word.to_ascii_uppercase().as_str() {
             "SELECT" => match information_schema::select(text, cursor.clone(), &context)? {
@@ -91,6 +88,7 @@ fn answer_statement(
                 if let Some(wait) = caller.waits.pending() {
                     return Ok(Answer::Wait(wait));
                 }
+                variables.warnings.clear();
                 return match assignments {
                     Some(assignments) => set_statement::apply(assignments, variables),
                     None => Err(not_supported(relay.flavor, text)),
@@ -116,12 +114,16 @@ fn answer_statement(
     }
     match &answered {
         Some(Answer::Warned(warnings)) => variables.warnings.clone_from(warnings),
-        // SHOW WARNINGS may be repeated.
-        _ if is_show => {}
+        _ if shows_problems => {}
         _ => variables.warnings.clear(),
     }
     let answer = answered.ok_or_else(|| not_supported(relay.flavor, text))?;
     answer.check_size(caller.limits)
+}
+
+/// Whether SHOW shows what is wrong with the last statement. It may be repeated; any other one ends what it shows.
+fn shows_problems(mut rest: Cursor<'_>) -> bool {
+    rest.eat("WARNINGS") || rest.eat("ERRORS")
 }
 
 /// The answer to `USE`.

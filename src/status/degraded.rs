@@ -57,7 +57,7 @@ fn unverified(source: &SourceReport) -> Option<String> {
     let (count, first) = (source.unverified, source.first_unverified.as_ref()?);
     Some(format!(
         "source {name}: {count} of its own transactions, from {first} on, were delivered by other sources, and their \
-         records were removed before they could be compared (max_total_size, expire_after): if the other sources filter \
+         records were removed before they could be compared (max_total_size, expire_after, PURGE): if the other sources filter \
          or have skipped some, replicas lack their changes; compare the replicas' data with the source's (for example \
          with pt-table-checksum), then run binrelay continue {name}"
     ))
@@ -91,7 +91,8 @@ fn of_replica(replica: &ReplicaReport, alert: &AlertConfig, uptime: u64) -> Opti
 /// `semi_sync` is set, and the source acknowledges commits to its clients without the relay.
 fn of_semi_sync(source: &SourceReport) -> Option<String> {
     let problem = source.semi_sync_problem.as_deref()?;
-    // It waits again with the next transaction.
+    // Nothing was committed there since (another problem says so otherwise): it asks for the next transaction to be
+    // acknowledged, and waits from then on.
     let is_idle = problem == SEMI_SYNC_PAUSED && source.seconds_behind == Some(0);
     (!is_idle).then(|| format!("source {}: {problem}", source.name))
 }
@@ -101,6 +102,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::receiver::SEMI_SYNC_LOSING;
     use crate::status::RelayReport;
 
     const ALERT: AlertConfig = AlertConfig {
@@ -173,7 +175,7 @@ mod tests {
             "source m1 is failed",
             "source m1 is stopped",
             "source m1: 12 of its own transactions, from 0-1-99 on, were delivered by other sources, and their records \
-             were removed before they could be compared (max_total_size, expire_after): if the other sources filter or \
+             were removed before they could be compared (max_total_size, expire_after, PURGE): if the other sources filter or \
              have skipped some, replicas lack their changes; compare the replicas' data with the source's (for example \
              with pt-table-checksum), then run binrelay continue m1",
             "replica 11 (db11) is 301 s behind",
@@ -205,8 +207,11 @@ mod tests {
         let paused = [format!("source m1: {SEMI_SYNC_PAUSED}")];
         assert_eq!(found(SEMI_SYNC_PAUSED, Some(9)), paused);
         assert_eq!(found(SEMI_SYNC_PAUSED, None), paused);
-        // Nothing was committed since: the source waits with the next transaction.
+        // Nothing was committed since.
         assert_eq!(found(SEMI_SYNC_PAUSED, Some(0)), Vec::<String>::new());
+        // The relay keeps up, and yet nothing waits for it.
+        let losing = [format!("source m1: {SEMI_SYNC_LOSING}")];
+        assert_eq!(found(SEMI_SYNC_LOSING, Some(0)), losing);
     }
 
     #[test]

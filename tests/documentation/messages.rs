@@ -17,7 +17,7 @@ struct Message {
 
 /// The calls that create messages. Of `#[error(…)]` the first literal is the message; of `setup(…)`, too:
 /// the second is the remedy, see [`every_advised_action_is_documented`].
-const OPENERS: [&str; 13] = [
+const OPENERS: [&str; 14] = [
     "#[error(",
     "setup(",
     "fatal(",
@@ -31,6 +31,7 @@ const OPENERS: [&str; 13] = [
     "warnings.push(",
     "notes.push(",
     "problems.push(",
+    "reasons.push(",
 ];
 
 fn messages(sources: &[Source]) -> Vec<Message> {

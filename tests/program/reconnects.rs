@@ -231,7 +231,7 @@ fn wait(relay: &Relay, condition: impl Fn(&Value) -> bool) -> Value {
 #[test]
 fn source_that_was_started_is_checked_where_it_resumes() {
     let source = SourceStandin::start(binlog_of(CHAINS_57[0], 20), REPL_PASSWORD);
-    let relay = started(options_of(&[&source]));
+    let mut relay = started(options_of(&[&source]));
     let text = std::fs::read_to_string(relay.config()).expect("the configuration");
     let with_start = "[[source]]\nstart = \"gone.000001:154\"\n";
     let text = text.replacen("[[source]]\n", with_start, 1);
@@ -248,4 +248,19 @@ fn source_that_was_started_is_checked_where_it_resumes() {
     let reloaded = run_binrelay(&["reload", "--config", config]);
     let found = String::from_utf8_lossy(&reloaded.stdout).into_owned();
     assert!(found.contains(ignored), "{found}");
+
+    // A statement has precedence over the file, so its `start` is compared.
+    relay.terminate();
+    let changed = "[[channel]]\nname = \"m1\"\nstart = \"earliest\"\n";
+    std::fs::write(relay.data_dir().join("channels.toml"), changed).expect("it is written");
+    relay.restart();
+    for command in ["check", "reload"] {
+        let printed = run_binrelay(&[
+            command,
+            "--config",
+            relay.config().to_str().expect("a path"),
+        ]);
+        let found = String::from_utf8_lossy(&printed.stdout).into_owned();
+        assert!(!found.contains("is ignored"), "{found}");
+    }
 }

@@ -132,6 +132,9 @@ fn check_names_what_run_would_lack_on_this_machine() {
         assert!(problem.contains(expected), "{problem}");
     }
     assert!(text.contains("lower max_total_size"), "{text}");
+    // What is recorded of the source cannot be read; the source is tested all the same.
+    assert!(text.contains("source m1: problem: "), "{text}");
+    assert!(!text.contains("history-changed"), "{text}");
 }
 
 #[test]

@@ -333,11 +333,12 @@ impl ControlConnection {
         }
     }
 
-    /// Asks for the state of semi-sync replication.
+    /// Asks for the state of semi-sync replication, and for the number of commits that were not acknowledged
+    /// (`Rpl_semi_sync_source_no_tx`; 0 where semi-sync replication is off, or the server does not show it).
     ///
     /// # Errors
     /// When the connection fails.
-    pub async fn semi_sync(&mut self) -> Result<SemiSync, ControlError> {
+    pub async fn semi_sync(&mut self) -> Result<(SemiSync, u64), ControlError> {
         let rows = self
             .query(
                 "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('rpl_semi_sync_master_enabled', \
@@ -351,19 +352,16 @@ impl ControlConnection {
                 .reduce(|one, other| one || other),
         );
         if state != SemiSync::On {
-            return Ok(state);
+            return Ok((state, 0));
         }
         let rows = self
             .query_if_allowed(
                 "SHOW GLOBAL STATUS WHERE Variable_name IN ('Rpl_semi_sync_master_status', \
-                 'Rpl_semi_sync_source_status')",
+                 'Rpl_semi_sync_source_status', 'Rpl_semi_sync_master_no_tx', \
+                 'Rpl_semi_sync_source_no_tx')",
             )
             .await?;
-        let mut values = rows.iter().filter_map(|row| text_at(row, 1));
-        Ok(match values.any(|value| value == "OFF") {
-            true => SemiSync::Paused,
-            false => SemiSync::On,
-        })
+        Ok(semi_sync_now(&rows))
     }
 
     /// Asks for the columns of a table: for each, whether it is in the primary key. `None` if the server
@@ -427,6 +425,18 @@ fn semi_sync(is_enabled: Option<bool>) -> SemiSync {
     }
 }
 
+/// Of a source whose semi-sync replication is on: whether it waits, and the number of commits that were not acknowledged.
+/// `rows`: of SHOW GLOBAL STATUS; a server that has both names has both rows.
+fn semi_sync_now(rows: &[Row]) -> (SemiSync, u64) {
+    let values = || rows.iter().filter_map(|row| text_at(row, 1));
+    let state = match values().any(|value| value == "OFF") {
+        true => SemiSync::Paused,
+        false => SemiSync::On,
+    };
+    let unacknowledged = values().filter_map(|value| value.parse().ok()).max();
+    (state, unacknowledged.unwrap_or(0))
+}
+
 pub(super) fn text_at(row: &Row, column: usize) -> Option<String> {
     let bytes = row.get(column)?.as_deref()?;
     Some(String::from_utf8_lossy(bytes).into_owned())
@@ -444,5 +454,31 @@ pub(super) fn unreadable(question: &'static str, answer: &str) -> ControlError {
     ControlError::Answer {
         question,
         answer: answer.chars().take(80).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unacknowledged_commits_are_read_under_either_name() {
+        let row = |name: &str, value: &str| vec![Some(name.into()), Some(value.into())];
+        let now = |rows: &[(&str, &str)]| {
+            let rows: Vec<Row> = rows.iter().map(|(name, value)| row(name, value)).collect();
+            semi_sync_now(&rows)
+        };
+        let paused = [
+            ("Rpl_semi_sync_master_no_tx", "17"),
+            ("Rpl_semi_sync_master_status", "OFF"),
+        ];
+        assert_eq!(now(&paused), (SemiSync::Paused, 17));
+        let on = [
+            ("Rpl_semi_sync_source_no_tx", "3"),
+            ("Rpl_semi_sync_source_status", "ON"),
+        ];
+        assert_eq!(now(&on), (SemiSync::On, 3));
+        // The server does not show its status.
+        assert_eq!(now(&[]), (SemiSync::On, 0));
     }
 }

@@ -167,9 +167,9 @@ impl Watcher {
             self.settings_asked = Some(Instant::now());
         }
         if self.config.semi_sync {
-            let semi_sync = connection.semi_sync().await?;
+            let (semi_sync, unacknowledged) = connection.semi_sync().await?;
             let status = &self.status.semi_sync;
-            status.note_source(semi_sync, &self.config.name);
+            status.note_source(semi_sync, unacknowledged, &self.config.name);
         }
         self.status.set_source_end(Some(end));
         Ok(())

@@ -329,10 +329,16 @@ fn error_of_the_last_statement_is_shown() {
     assert_eq!(asker.row("SHOW WARNINGS"), "Warning|1867|old");
     let (code, message) = asker.error("SELEC 1");
     let expected = format!("Error|{code}|{message}");
-    for statement in ["SHOW WARNINGS", "SHOW ERRORS", "SHOW WARNINGS"] {
+    for statement in ["SHOW WARNINGS", "/* x */ SHOW ERRORS", "show warnings"] {
         assert_eq!(asker.row(statement), expected);
     }
-    for good in ["SELECT 1", "SET NAMES utf8"] {
+    for good in ["SELECT 1", "SET NAMES utf8", "SHOW DATABASES"] {
+        asker.variables.warnings = vec![Warning {
+            code: 1867,
+            message: "old".to_owned(),
+        }];
+        asker.ask(good).unwrap();
+        assert_eq!(asker.row("SHOW WARNINGS"), "", "{good}");
         asker.error("SELEC 1");
         asker.ask(good).unwrap();
         assert_eq!(asker.row("SHOW WARNINGS"), "", "{good}");
