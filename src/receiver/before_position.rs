@@ -1,17 +1,22 @@
 //! Which transactions precede a position in a source's binlog, asked of the source itself.
 
-use super::connect::connect;
+use super::connect::{connect, within};
 use super::error::ReceiverError;
 use super::first_contact::explore;
 use super::options::ReceiverOptions;
 use super::resume::check_kind;
+use super::source_queries::purged_set;
 use crate::config::{SourceConfig, SourceStart};
+use crate::gtid::GtidSet;
 use crate::identity::{Executed, IdentityKind};
 use crate::position::SourcePosition;
 
 /// Reads the source's binlog file up to `at`, which must be between two transactions, and returns all
 /// transactions before it; without GTIDs it only checks the position. `kind` is that of the relay log,
 /// `server_id` that of the server that the relay has received; 0 if none.
+///
+/// On MySQL those in `gtid_purged` are among them: where it was set, as on a server that was restored from a dump or a
+/// copy, no binlog lists them, and a replica that follows the server from that position does not receive them.
 ///
 /// # Errors
 /// When the source cannot be reached, is another server or of another kind, no longer has the file, or
@@ -39,5 +44,13 @@ pub async fn transactions_before(
             "use a GTID set, or coordinates of the server that answers",
         ));
     }
-    Ok(explore(&mut connection, &options, facts).await?.before)
+    let purged = match kind {
+        IdentityKind::MySql => within(config.read_timeout, purged_set(&mut connection)).await?,
+        IdentityKind::MariaDb | IdentityKind::Anonymous => GtidSet::new(),
+    };
+    let mut before = explore(&mut connection, &options, facts).await?.before;
+    if let Executed::MySql(before) = &mut before {
+        before.union_with(&purged);
+    }
+    Ok(before)
 }

@@ -25,10 +25,10 @@ pub(super) async fn known_before(
             ));
         }
         (SourceStart::Gtid(text), flavor) => Some(parse_start(text, flavor)?),
-        (start, Flavor::MySql) if by_gtid => {
-            let latest = *start == SourceStart::Latest;
-            Some(Executed::MySql(ask_set(connection, latest).await?))
-        }
+        (start, Flavor::MySql) if by_gtid => Some(Executed::MySql(match start {
+            SourceStart::Latest => executed_set(connection).await?,
+            _ => purged_set(connection).await?,
+        })),
         (SourceStart::Latest, Flavor::MariaDb) if by_gtid => {
             Some(Executed::MariaDb(ask_state(connection).await?))
         }
@@ -51,14 +51,22 @@ fn parse_start(text: &str, flavor: Flavor) -> Result<Executed, ReceiverError> {
     .map_err(|cause| ReceiverError::Gtid { what, cause })
 }
 
-async fn ask_set(connection: &mut Connection, latest: bool) -> Result<GtidSet, ReceiverError> {
-    let (sql, what) = match latest {
-        true => (
-            "SELECT @@GLOBAL.gtid_executed",
-            "the source's gtid_executed",
-        ),
-        false => ("SELECT @@GLOBAL.gtid_purged", "the source's gtid_purged"),
-    };
+async fn executed_set(connection: &mut Connection) -> Result<GtidSet, ReceiverError> {
+    let sql = "SELECT @@GLOBAL.gtid_executed";
+    ask_set(connection, sql, "the source's gtid_executed").await
+}
+
+/// MySQL: the transactions that no binlog of the source has.
+pub(super) async fn purged_set(connection: &mut Connection) -> Result<GtidSet, ReceiverError> {
+    let sql = "SELECT @@GLOBAL.gtid_purged";
+    ask_set(connection, sql, "the source's gtid_purged").await
+}
+
+async fn ask_set(
+    connection: &mut Connection,
+    sql: &str,
+    what: &'static str,
+) -> Result<GtidSet, ReceiverError> {
     let answer = connection.query(sql).await?;
     let text = answer.single().unwrap_or_default();
     text.parse()

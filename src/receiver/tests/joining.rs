@@ -5,10 +5,12 @@ use super::following::Way;
 use super::source::{FakeSource, Plan, Then, config};
 use super::*;
 use crate::config::SourceStart;
+use crate::gtid::GtidSet;
 use crate::identity::IdentityKind;
 use crate::receiver::connect::connect;
 use crate::receiver::dump_request::prepare;
 use crate::receiver::first_contact::first_contact;
+use crate::receiver::transactions_before;
 
 /// A relay whose log begins after `before`, and whose only source has not connected yet.
 fn joined_by(source: &FakeSource, before: Executed) -> Relay {
@@ -145,6 +147,21 @@ async fn start_must_be_a_transaction_boundary() {
             );
         }
     }
+}
+
+/// `gtid_purged` was set, as after a restore from a dump: the binlog lists nothing of that.
+#[tokio::test]
+async fn transactions_that_no_binlog_lists_are_before_any_position() {
+    let binlog = Binlog::sample(Flavor::MySql, 86);
+    let source = FakeSource::start(binlog.clone()).await;
+    let restored: GtidSet = "12345678-1234-1234-1234-123456789012:1-9".parse().unwrap();
+    source.state().purged = restored.clone();
+    let (at, _) = binlog.boundaries()[5];
+    let (config, at) = (source.config("m1"), SourcePosition::new("bin.000001", at));
+    let before = transactions_before(&config, IdentityKind::MySql, 86, &at).await;
+    let mut expected = set_of(&binlog.executed()[..1]);
+    expected.union_with(&restored);
+    assert_eq!(before.unwrap(), Executed::MySql(expected));
 }
 
 /// The peer of a master that was reset has its old and its new transactions in one file: the higher number says nothing about what
