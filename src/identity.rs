@@ -145,6 +145,15 @@ impl Executed {
         }
     }
 
+    /// Adds those of another server, whose order relative to these is not known; none if they are of another kind.
+    pub fn count_all(&mut self, more: &Executed) {
+        match (self, more) {
+            (Executed::MySql(set), Executed::MySql(more)) => set.union_with(more),
+            (Executed::MariaDb(state), Executed::MariaDb(more)) => state.count_all(more),
+            _ => {}
+        }
+    }
+
     /// The MySQL set, if it is one.
     pub fn as_mysql(&self) -> Option<&GtidSet> {
         match self {

@@ -137,7 +137,7 @@ impl Decider {
         }
         check_domains(part, gtids)?;
         match gtids {
-            // As when it connects: the position stands for all before it.
+            // As for a replica that connects: a position stands for all transactions before it.
             Executed::MariaDb(gtids) => {
                 start_for_position(&self.log, &gtids.position(), false)?;
                 Ok(())

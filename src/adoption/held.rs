@@ -148,7 +148,7 @@ async fn ask(
         let config = source(options, name)?;
         let server_id = server_id(options, log, name);
         match transactions_before(config, kind, server_id, at).await {
-            Ok(before) => add(&mut gtids, &before),
+            Ok(before) => gtids.count_all(&before),
             // It has answered, and the position is not one of its binlog.
             Err(error @ ReceiverError::Setup { .. }) => return Err(refused(name, at, &error)),
             Err(_) if kind.flavor() == Flavor::MariaDb => return Ok(None),
@@ -175,14 +175,6 @@ fn refused(name: &str, at: &SourcePosition, error: &ReceiverError) -> AttachErro
 /// Without the advice for receivers. It contains text that the source sent.
 fn one_line(error: &ReceiverError) -> String {
     error.to_string().replace(char::is_control, " ")
-}
-
-fn add(gtids: &mut Executed, more: &Executed) {
-    match (gtids, more) {
-        (Executed::MySql(set), Executed::MySql(more)) => set.union_with(more),
-        (Executed::MariaDb(state), Executed::MariaDb(more)) => state.count_all(more),
-        _ => {}
-    }
 }
 
 /// Asks a source whether a position that the relay has not recorded is between two transactions.

@@ -15,7 +15,7 @@ use crate::relay_log::held::{LogPart, RecordSet};
 use crate::relay_log::index_record::{Record, RecordedIdentity};
 use crate::relay_log::removed_until;
 
-/// So many different seconds are enough to recognise transactions all of which the filter has altered.
+/// How many different seconds suffice to recognise transactions all of which the filter has altered.
 const SECONDS_MIN: usize = 20;
 
 /// A transaction of the log that can be compared.
@@ -150,7 +150,8 @@ fn check_removed(part: &LogPart<'_>, searches: &BTreeMap<u32, Search>) -> Result
     Ok(())
 }
 
-/// Passes the transactions that count as delivered to `accept`: what can be compared of it, if anything can; the origin; the record; and whether it is in the log.
+/// Passes the transactions that count as delivered to `accept`: what can be compared of each, if anything can; the
+/// origin; the record; and whether it is in the log.
 fn each_transaction(
     part: &LogPart<'_>,
     mut accept: impl FnMut(Option<Compared>, u32, RecordNumber, bool) -> Result<(), AttachError>,

@@ -60,9 +60,9 @@ impl DomainHistory<'_> {
             let last = self.before.last_in_domain(gtid.domain_id);
             let is_before = self.has_beginning
                 && gtid.server_id != own
-                && self.is_retired(gtid)
+                && !self.sources.contains(&gtid.server_id)
                 && self
-                    .before
+                    .executed
                     .highest(gtid.domain_id, gtid.server_id)
                     .is_none()
                 && last.is_some_and(|last| gtid.seq_no < last.seq_no);

@@ -23,6 +23,7 @@ use super::options::{ReceiverContext, ReceiverOptions};
 use super::own_gtids;
 use super::rereading::Rereading;
 use super::resume;
+use super::source_queries::{executed_set, purged_set};
 use super::withdrawal::Wanted;
 use crate::config::{FilterConfig, SourceStart};
 use crate::connection::Connection;
@@ -362,8 +363,8 @@ impl Decision<'_> {
             return Ok(());
         };
         let reading = async {
-            let executed = ask_set(connection, "SELECT @@GLOBAL.gtid_executed").await?;
-            let purged = ask_set(connection, "SELECT @@GLOBAL.gtid_purged").await?;
+            let executed = executed_set(connection).await?;
+            let purged = purged_set(connection).await?;
             Ok((executed, purged))
         };
         let (executed, purged) = within(self.options.config.read_timeout, reading).await?;
@@ -467,13 +468,4 @@ impl Decision<'_> {
         place.send(Queued::Continuation(Box::new(continuation)));
         recorded.await.map_err(|_| ReceiverError::LogClosed)
     }
-}
-
-async fn ask_set(connection: &mut Connection, sql: &str) -> Result<GtidSet, ReceiverError> {
-    let answer = connection.query(sql).await?;
-    let text = answer.single().unwrap_or_default();
-    text.parse().map_err(|cause| ReceiverError::Gtid {
-        what: "the source's GTID sets",
-        cause,
-    })
 }

@@ -51,7 +51,8 @@ fn parse_start(text: &str, flavor: Flavor) -> Result<Executed, ReceiverError> {
     .map_err(|cause| ReceiverError::Gtid { what, cause })
 }
 
-async fn executed_set(connection: &mut Connection) -> Result<GtidSet, ReceiverError> {
+/// MySQL: all transactions of the source.
+pub(super) async fn executed_set(connection: &mut Connection) -> Result<GtidSet, ReceiverError> {
     let sql = "SELECT @@GLOBAL.gtid_executed";
     ask_set(connection, sql, "the source's gtid_executed").await
 }
