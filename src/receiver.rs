@@ -34,6 +34,7 @@ mod different_rules;
 mod dump_position;
 mod dump_request;
 mod engine_binlog;
+mod enqueue;
 mod error;
 mod event_boundary;
 mod facts;

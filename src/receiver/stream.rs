@@ -1,10 +1,10 @@
 //! The stream of a dump: from packets to batches of transactions for the relay log.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
 
 use super::changing_filter::ChangingFilter;
 use super::dump_position::{Change, DumpPosition};
+use super::enqueue::enqueue;
 use super::error::ReceiverError;
 use super::facts::SourceFacts;
 use super::listening::Listening;
@@ -15,9 +15,9 @@ use super::status::{SourceState, SourceStatus};
 use crate::binlog::EventType;
 use crate::binlog::event::EventHeader;
 use crate::connection::Connection;
-use crate::log_thread::{Queued, QueuedBatch, SourceCounters};
+use crate::log_thread::SourceCounters;
 use crate::position::SourcePosition;
-use crate::transaction::{Assembler, AssemblerOptions, TransactionBatch, TransactionError};
+use crate::transaction::{Assembler, AssemblerOptions, TransactionError};
 
 /// Finished transactions are passed on when they reach this many bytes, or when the source has
 /// nothing more to send.
@@ -53,6 +53,20 @@ enum Large {
     /// It is a control event.
     Skipped {
         offset_after: u64,
+    },
+}
+
+/// Why reading from the buffer stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Due {
+    /// It has no more packets; whether it had one.
+    Nothing { has_read: bool },
+    /// The transactions that are complete are passed on first.
+    PassOn {
+        /// Whether a new run of events begins then.
+        ends_run: bool,
+        /// Whether everything before the source's start has been read.
+        is_at_start: bool,
     },
 }
 
@@ -135,26 +149,19 @@ impl Stream<'_> {
     /// Handles everything in the read buffer, then waits for more.
     async fn step(&mut self, connection: &mut Connection) -> Result<(), ReceiverError> {
         let mut has_read = false;
-        let is_semi_sync = self.acknowledgements.is_some();
         self.filter.notice();
         self.adopt_filter();
-        while let Some(received) = next_received(connection, &self.position, is_semi_sync)? {
-            has_read = true;
-            let wants_acknowledgement = received.wants_acknowledgement;
-            let ends_run = self.part(received.part)?;
-            if wants_acknowledgement || self.wants_acknowledgement {
-                self.note_wanted(wants_acknowledgement);
-            }
-            if self.filter.has_changed {
-                self.adopt_filter();
-            }
-            let is_full = self.assembler.as_ref().is_some_and(|assembler| {
-                assembler.memory_len() > BATCH_LEN || assembler.has_spilled()
-            });
-            let is_at_start = self.is_at_start();
-            if ends_run || is_full || is_at_start {
-                self.pass_on(Some(connection)).await?;
-            }
+        loop {
+            let due = self.take_buffered(connection)?;
+            has_read |= due != Due::Nothing { has_read: false };
+            let Due::PassOn {
+                ends_run,
+                is_at_start,
+            } = due
+            else {
+                break;
+            };
+            self.pass_on(Some(connection)).await?;
             if ends_run {
                 self.begin_run();
             }
@@ -173,6 +180,35 @@ impl Stream<'_> {
             self.status.set_waiting();
         }
         self.fill(connection).await
+    }
+
+    /// Handles packets in the read buffer, until there are no more or something is due. In a function of its own that
+    /// never waits: in [`Stream::step`] each of its values would be in the task's memory.
+    fn take_buffered(&mut self, connection: &mut Connection) -> Result<Due, ReceiverError> {
+        let is_semi_sync = self.acknowledgements.is_some();
+        let mut has_read = false;
+        while let Some(received) = next_received(connection, &self.position, is_semi_sync)? {
+            has_read = true;
+            let wants_acknowledgement = received.wants_acknowledgement;
+            let ends_run = self.part(received.part)?;
+            if wants_acknowledgement || self.wants_acknowledgement {
+                self.note_wanted(wants_acknowledgement);
+            }
+            if self.filter.has_changed {
+                self.adopt_filter();
+            }
+            let is_full = self.assembler.as_ref().is_some_and(|assembler| {
+                assembler.memory_len() > BATCH_LEN || assembler.has_spilled()
+            });
+            let is_at_start = self.start.is_some() && self.is_at_start();
+            if ends_run || is_full || is_at_start {
+                return Ok(Due::PassOn {
+                    ends_run,
+                    is_at_start,
+                });
+            }
+        }
+        Ok(Due::Nothing { has_read })
     }
 
     /// Reads more of the dump; acknowledges what becomes durable meanwhile.
@@ -370,7 +406,7 @@ impl Stream<'_> {
             return Ok(false);
         }
         let assembled = match &mut self.assembler {
-            Some(assembler) => assembler.event(event, offset_after),
+            Some(assembler) => assembler.event_with_header(*header, event, offset_after),
             None => return Err(self.too_early()),
         };
         assembled.map_err(|cause| self.position.broken(header, event.len(), cause))?;
@@ -443,44 +479,4 @@ impl Stream<'_> {
         self.position
             .contradiction("an event".to_owned(), "a format description event first")
     }
-}
-
-/// The memory that a batch keeps allocated, in KiB, rounded up.
-fn batch_kib(batch: &TransactionBatch) -> u32 {
-    u32::try_from(batch.memory_len() / 1024 + 1).unwrap_or(u32::MAX)
-}
-
-/// Puts a batch into the queue of the log thread, once that has memory for it.
-async fn enqueue(
-    batch: TransactionBatch,
-    options: &ReceiverOptions,
-    context: &ReceiverContext,
-    status: &SourceStatus,
-    counters: &SourceCounters,
-) -> Result<(), ReceiverError> {
-    if !batch.before_start {
-        context.read_back.wait_for_all().await;
-    }
-    let received_at = Instant::now();
-    let newest = batch
-        .transactions
-        .last()
-        .map(|transaction| transaction.timestamp);
-    status.count_batch(batch.transactions.len(), newest);
-    let queue = &context.queue;
-    let memory_kib = batch_kib(&batch).min(queue.memory_kib);
-    let memory = queue.memory.clone().acquire_many_owned(memory_kib).await;
-    let memory = memory.map_err(|_| ReceiverError::LogClosed)?;
-    let source = options.number;
-    let queued = Queued::Batch(QueuedBatch {
-        batch,
-        source,
-        received_at,
-        memory,
-    });
-    let room = queue.batches.reserve().await;
-    let room = room.map_err(|_| ReceiverError::LogClosed)?;
-    counters.queued.fetch_add(1, Ordering::Release);
-    room.send(queued);
-    Ok(())
 }

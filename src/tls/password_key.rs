@@ -13,6 +13,8 @@ use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::pki_types::pem::PemObject;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
 use tokio::sync::SetOnce;
 use zeroize::Zeroizing;
 
@@ -24,6 +26,9 @@ pub const PUBLIC_KEY_FILE: &str = "public_key.pem";
 const PRIVATE_KEY_MODE: u32 = 0o600;
 /// Permission bits of the public key.
 const PUBLIC_KEY_MODE: u32 = 0o640;
+/// When the pair is generated on the first start, if nobody needs it before: by then the sources' binlogs, for which the
+/// processor is needed, have most often been read.
+const GENERATE_AFTER: Duration = Duration::from_secs(10);
 /// Characters in a line of PEM.
 const PEM_LINE_LENGTH: usize = 64;
 
@@ -34,9 +39,14 @@ struct KeyPair {
     public_pem: String,
 }
 
-/// The RSA key pair for passwords. On the first start a thread generates it, which takes most of the time
-/// of that start; whoever needs the pair waits for it ([`PasswordKey::ready`]).
-pub struct PasswordKey(Arc<SetOnce<Option<KeyPair>>>);
+/// The RSA key pair for passwords. After the first start a thread generates it, which takes longer than the rest
+/// of that start: as soon as somebody needs it and waits for it ([`PasswordKey::ready`]), at the latest after
+/// [`GENERATE_AFTER`].
+pub struct PasswordKey {
+    pair: Arc<SetOnce<Option<KeyPair>>>,
+    /// Tells the thread that the pair is needed.
+    needed: Option<mpsc::SyncSender<()>>,
+}
 
 impl std::fmt::Debug for PasswordKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -54,11 +64,19 @@ impl PasswordKey {
         let path = data_dir.join(PRIVATE_KEY_FILE);
         if path.exists() {
             let pair = KeyPair::read(&path)?;
-            return Ok(PasswordKey(Arc::new(SetOnce::new_with(Some(Some(pair))))));
+            return Ok(PasswordKey {
+                pair: Arc::new(SetOnce::new_with(Some(Some(pair)))),
+                needed: None,
+            });
         }
         let slot = Arc::new(SetOnce::new());
+        let (needed, is_needed) = mpsc::sync_channel(1);
         let (filled, data_dir) = (slot.clone(), data_dir.to_owned());
         let generate = move || {
+            // Nobody is left who could need it.
+            if is_needed.recv_timeout(GENERATE_AFTER) == Err(RecvTimeoutError::Disconnected) {
+                return;
+            }
             let generated = KeyPair::generate(&data_dir).map_err(|error| {
                 tracing::error!(%error, "no RSA key pair: passwords can only be sent with TLS");
             });
@@ -68,7 +86,10 @@ impl PasswordKey {
             .name("rsa-key".to_owned())
             .spawn(generate)
             .map_err(|_| TlsError::PasswordKey)?;
-        Ok(PasswordKey(slot))
+        Ok(PasswordKey {
+            pair: slot,
+            needed: Some(needed),
+        })
     }
 
     /// A key pair that is still being generated, and what ends that.
@@ -79,18 +100,26 @@ impl PasswordKey {
         let finish = move || {
             assert!(filled.set(KeyPair::generate(&data_dir).ok()).is_ok());
         };
-        (PasswordKey(slot), finish)
+        let key = PasswordKey {
+            pair: slot,
+            needed: None,
+        };
+        (key, finish)
     }
 
     /// Waits until the pair has been generated, or cannot be. It must not block: the receivers' tasks share
     /// the threads of those that serve clients.
     pub async fn ready(&self) {
-        self.0.wait().await;
+        if let Some(needed) = &self.needed {
+            // It fails once it was said, and once the thread has ended.
+            let _ = needed.try_send(());
+        }
+        self.pair.wait().await;
     }
 
     /// `None` if there is no key, or not yet.
     fn pair(&self) -> Option<&KeyPair> {
-        self.0.get()?.as_ref()
+        self.pair.get()?.as_ref()
     }
 
     /// The public key in PEM, as it is sent to clients; empty if there is no key, or before it is ready.

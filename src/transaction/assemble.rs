@@ -211,7 +211,20 @@ impl Assembler {
     /// # Errors
     /// See [`TransactionError`]; the assembler must then be abandoned and the connection closed.
     pub fn event(&mut self, event: &[u8], position_after: u64) -> Result<(), TransactionError> {
-        let header = EventHeader::parse(event)?;
+        self.event_with_header(EventHeader::parse(event)?, event, position_after)
+    }
+
+    /// As [`Assembler::event`], if `header` is that of the event.
+    ///
+    /// # Errors
+    /// As [`Assembler::event`].
+    #[inline]
+    pub fn event_with_header(
+        &mut self,
+        header: EventHeader,
+        event: &[u8],
+        position_after: u64,
+    ) -> Result<(), TransactionError> {
         let event_type = header.event_type;
         if header.event_size as usize != event.len() {
             let expected = u64::from(header.event_size);

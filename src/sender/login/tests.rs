@@ -25,11 +25,14 @@ pub(super) struct Server {
 fn key_dir() -> &'static std::path::Path {
     static DIR: std::sync::LazyLock<tempfile::TempDir> = std::sync::LazyLock::new(|| {
         let dir = tempfile::tempdir().unwrap();
-        let _ = PasswordKey::open(dir.path()).unwrap();
-        // The private key is written last.
-        while !dir.path().join(PRIVATE_KEY_FILE).exists() {
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        let key = PasswordKey::open(dir.path()).unwrap();
+        // In a thread of its own: a test that runs in a runtime cannot start another one.
+        let generating = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().build();
+            runtime.unwrap().block_on(key.ready());
+        });
+        generating.join().unwrap();
+        assert!(dir.path().join(PRIVATE_KEY_FILE).exists());
         dir
     });
     DIR.path()
