@@ -12,6 +12,7 @@
 //! | 7 lc_time_names, 8 database's character set | 2 | | 128 microseconds (MariaDB) | 3 |
 //! | 9 tables that an UPDATE of several changes | 8 | | 129 XID (MariaDB) | 8 |
 //! | 10 source's data written | 4 | | 130 GTID flags (MariaDB) | 1, and 8 more if bit 2 or 3 |
+//! | 131 default collations of character sets (MariaDB) | count, and 4 for each | | | |
 //!
 //! A string is preceded by its length, one byte.
 
@@ -152,6 +153,7 @@ fn skip(code: u8, fields: &mut FieldReader<'_>) -> Result<bool, EventError> {
             let flags = fields.u8("GTID flags")?;
             if flags & ENDS_ALTER != 0 { 8 } else { 0 }
         }
+        131 => 4 * usize::from(fields.u8("number of collations")?),
         _ => return Ok(false),
     };
     fields.take("status variable", fixed)?;
@@ -169,6 +171,7 @@ mod tests {
             &[1, 4, 0, 16, 0, 0, 0, 0, 0],
             &[6, 3, b's', b't', b'd'],
             &[3, 1, 0, 1, 0],
+            &[131, 2, 33, 0, 0, 8, 45, 0, 0, 9],
             &[4, 33, 0, 8, 0, 8, 0],
             &[5, 3, b'U', b'T', b'C'],
             &[7, 1, 0, 8, 45, 0],

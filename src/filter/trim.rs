@@ -205,6 +205,9 @@ impl Trim {
     ) -> Result<Verdict, TrimError> {
         let query = Query::parse(event_type, body)?;
         let waiting = self.waiting_start.take();
+        // Table maps may be left over: a server writes one for each table that a statement locks, but the rows of a table
+        // without transactions are not in the same transaction. What follows must not be dropped with them.
+        self.statement_start = None;
         if query.is_transaction_keyword() {
             return Ok(Verdict::Keep);
         }
@@ -255,6 +258,7 @@ impl Trim {
 
     fn judge_table_map(&mut self, body: &[u8], offset: u64) -> Result<Verdict, TrimError> {
         let map = TableMap::parse(body)?;
+        self.waiting_start = None; // Left over, too: of a LOAD DATA that failed.
         let rules = &self.filter.rules;
         let renamed = rules.renamed(map.database);
         let database = renamed.map_or(map.database, str::as_bytes);

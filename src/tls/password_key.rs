@@ -26,7 +26,7 @@ pub const PUBLIC_KEY_FILE: &str = "public_key.pem";
 const PRIVATE_KEY_MODE: u32 = 0o600;
 /// Permission bits of the public key.
 const PUBLIC_KEY_MODE: u32 = 0o640;
-/// When the pair is generated on the first start, if nobody needs it before: by then the sources' binlogs, for which the
+/// When the pair is generated on the first start, if it is not needed before: by then the sources' binlogs, for which the
 /// processor is needed, have most often been read.
 const GENERATE_AFTER: Duration = Duration::from_secs(10);
 /// Characters in a line of PEM.
@@ -73,7 +73,7 @@ impl PasswordKey {
         let (needed, is_needed) = mpsc::sync_channel(1);
         let (filled, data_dir) = (slot.clone(), data_dir.to_owned());
         let generate = move || {
-            // Nobody is left who could need it.
+            // The relay has ended; no one can need it.
             if is_needed.recv_timeout(GENERATE_AFTER) == Err(RecvTimeoutError::Disconnected) {
                 return;
             }

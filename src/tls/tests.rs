@@ -102,3 +102,18 @@ fn modes_require_their_settings() {
         Err(TlsError::Incomplete { .. })
     ));
 }
+
+/// At a first start the sources need the processor.
+#[tokio::test]
+async fn key_pair_is_generated_when_it_is_needed() {
+    let dir = tempfile::tempdir().unwrap();
+    let key = PasswordKey::open(dir.path()).unwrap();
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    let private = dir.path().join(PRIVATE_KEY_FILE);
+    assert!(!private.exists() && key.public_pem().is_empty());
+    // Said twice: by two clients.
+    tokio::join!(key.ready(), key.ready());
+    assert!(private.exists() && dir.path().join(PUBLIC_KEY_FILE).exists());
+    let again = PasswordKey::open(dir.path()).unwrap();
+    assert_eq!(again.public_pem(), key.public_pem());
+}

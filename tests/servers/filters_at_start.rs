@@ -26,6 +26,56 @@ async fn mysql_56_replicas_end_like_replicas_with_the_rules() {
     compare(Kind::MySql56).await;
 }
 
+/// An UPDATE of a MyISAM table, which is logged apart, leaves the map of its trigger's InnoDB table in the transaction.
+#[tokio::test(flavor = "multi_thread")]
+async fn mysql_56_statement_after_a_table_map_without_rows_is_kept() {
+    let _turn = support::turn();
+    let replica = |server_id| options(server_id).extra("--skip-slave-start");
+    let (master, mut direct, relayed) = tokio::join!(
+        Server::start(Kind::MySql56, options(1)),
+        Server::start(Kind::MySql56, replica(11)),
+        Server::start(Kind::MySql56, replica(12)),
+    );
+    let rules = FilterRules {
+        do_db: vec!["kept".to_owned()],
+        ..FilterRules::default()
+    };
+    restart_with(&mut direct, &rules).await;
+    let preparation = [
+        "CREATE DATABASE kept",
+        "CREATE DATABASE other",
+        "CREATE TABLE kept.t (id INT PRIMARY KEY, v VARCHAR(40))",
+        "CREATE TABLE kept.my (id INT PRIMARY KEY, seen INT) ENGINE=MyISAM",
+        "CREATE TABLE kept.audit (n INT AUTO_INCREMENT PRIMARY KEY, id INT)",
+        "CREATE TABLE other.t (v VARCHAR(40))",
+        "INSERT INTO kept.t VALUES (10, 'before')",
+        "INSERT INTO kept.my VALUES (5, 0)",
+        "CREATE TRIGGER kept.seen AFTER UPDATE ON kept.my FOR EACH ROW \
+         INSERT INTO kept.audit (id) SELECT NEW.id FROM kept.t WHERE NEW.seen > 1",
+    ];
+    for server in [&master, &direct, &relayed] {
+        unlogged(server, &preparation.map(str::to_owned)).await;
+    }
+    let (file, position) = end(&master).await;
+    let relay = start_relay(&master, &rules).await;
+    let at = StartAt::FilePosition(file, position);
+    attach(&direct, "127.0.0.1", master.port, &at, "").await;
+    let first = StartAt::first_file("relay-bin");
+    attach(&relayed, RELAY_HOST, relay.port, &first, "").await;
+    master
+        .sql(
+            "USE kept; BEGIN; UPDATE my SET seen = 1; UPDATE t SET v = 'after'; \
+             INSERT INTO other.t VALUES (UUID()); COMMIT",
+        )
+        .await;
+    wait(&direct, &end(&master).await).await;
+    wait_for(&relay, &master).await;
+    wait(&relayed, &end_of_relay(&relay)).await;
+    let value = "SELECT v FROM kept.t";
+    assert_eq!(direct.value(value).await.as_deref(), Some("after"));
+    assert_eq!(relayed.value(value).await.as_deref(), Some("after"));
+}
+
 async fn compare(kind: Kind) {
     let _turn = support::turn();
     let replica = |server_id| {

@@ -118,6 +118,54 @@ fn preparing_events_belong_to_the_next_statement_only() {
     assert!(!trim.dropped_all());
 }
 
+/// A statement that changes only a MyISAM table, and locks an InnoDB table for its trigger, leaves the map of that table in
+/// the transaction.
+#[test]
+fn what_follows_a_table_map_without_rows_is_not_dropped_with_it() {
+    for (kept, statement) in [("test", "update t set a = 1"), ("", "SAVEPOINT `s`")] {
+        let mut trim = trim();
+        let mut judge =
+            |kind, body: Vec<u8>, at| trim.judge(&header(kind), &body, true, at).unwrap();
+        assert_eq!(judge(EventType::ROWS_QUERY, vec![0], 20), Verdict::Keep);
+        assert_eq!(
+            judge(EventType::TABLE_MAP, map(1, "test"), 25),
+            Verdict::Keep
+        );
+        assert_eq!(
+            judge(EventType::QUERY, query(kept, statement), 30),
+            Verdict::Keep
+        );
+        assert_eq!(
+            judge(EventType::TABLE_MAP, map(2, "other"), 40),
+            Verdict::Drop
+        );
+        let end = judge(EventType::WRITE_ROWS, rows(2, true), 40);
+        assert_eq!(end, Verdict::Drop, "{statement}");
+    }
+}
+
+#[test]
+fn what_follows_the_file_of_a_failed_load_data_is_not_dropped_with_it() {
+    let mut trim = trim();
+    let mut judge = |kind, body: Vec<u8>, at| trim.judge(&header(kind), &body, true, at).unwrap();
+    for (kind, at) in [
+        (EventType::BEGIN_LOAD_QUERY, 20),
+        (EventType::DELETE_FILE, 25),
+    ] {
+        assert_eq!(judge(kind, vec![1, 0, 0, 0], at), Verdict::Keep);
+    }
+    assert_eq!(
+        judge(EventType::TABLE_MAP, map(1, "test"), 30),
+        Verdict::Keep
+    );
+    assert_eq!(
+        judge(EventType::WRITE_ROWS, rows(1, true), 40),
+        Verdict::Keep
+    );
+    let other = judge(EventType::QUERY, query("other", "update t set a = 1"), 50);
+    assert_eq!(other, Verdict::Drop);
+}
+
 #[test]
 fn rows_without_a_table_map_are_an_error() {
     let error = trim()
