@@ -248,13 +248,15 @@ impl Copies {
         if path.last.is_none() {
             self.begun.insert(batch.source, executed.clone());
         }
-        let begun = self.begun.get(&batch.source);
-        let is_begun_after = begun.is_some_and(|begun| begun.contains(identity));
         let is_direct = transaction.server_id == batch.source_server_id;
         let lacks_record = delivered.is_none()
             && !self.never_recorded.contains(identity)
             && brings_changes(batch, transaction);
-        let of_copy = match lacks_record && is_direct && !is_begun_after {
+        let is_begun_after = |begun: &Executed| begun.contains(identity);
+        let of_copy = match lacks_record
+            && is_direct
+            && !self.begun.get(&batch.source).is_some_and(is_begun_after)
+        {
             true => Known::Unverified,
             false => Known::Copy,
         };
