@@ -1,9 +1,9 @@
 //! Without GTIDs: which transactions of a server's binlog precede the relay log.
 //!
-//! A server whose binlog was never read answers at a source's address. What the log contains is recognised
-//! in its binlog, transaction by transaction. But where files were purged before the log began, its binlog
-//! may have transactions that are older than the log: they count as delivered. And if it has purged files
-//! itself, transactions that were never delivered may be lost. Both is decided by order, with a transaction
+//! A server whose binlog was never read answers at a source's address, or joins. What the log contains is recognised
+//! in its binlog, transaction by transaction. But its binlog may have transactions that are older than the log, even
+//! if nothing was purged: a dump that was loaded into it, for example. They count as delivered. And if it has purged
+//! files, transactions that were never delivered may be lost. Both is decided by order, with a transaction
 //! that the log and the binlog have in common; see [`anchor`](crate::merge::pairing::anchor).
 
 use std::collections::BTreeMap;
@@ -21,12 +21,25 @@ use crate::relay_log::RelayLog;
 use crate::relay_log::ledger::IndexLedger;
 use crate::transaction::TransactionBatch;
 
+/// A server's binlog, compared with the log.
+struct Compared {
+    /// Whether the log has all that its sources' servers ever logged.
+    is_complete: bool,
+    /// Whether files of the binlog were purged.
+    is_purged: bool,
+    /// That of the server.
+    server_id: u32,
+    origins: BTreeMap<u32, Origin>,
+}
+
 /// One origin's transactions in the binlog and in the log.
 struct Origin {
     /// How many transactions of any origin precede the first one in the binlog.
     first_at: u64,
     /// Those of the log.
     delivered: Beginning,
+    /// Whether the first one of the log and of the binlog look alike.
+    begin_alike: bool,
     /// Where the binlog begins in the log.
     in_log: Anchor,
     /// Where the log begins in the binlog.
@@ -44,44 +57,59 @@ pub(super) async fn align_with_log(
     context: &ReceiverContext,
     contact: &FirstContact,
 ) -> Result<Vec<(u32, u64)>, ReceiverError> {
+    let compared = compare(options, context, contact).await?;
+    let before = compared.before()?;
+    for (origin, count) in &before {
+        let text = format!(
+            "the first {count} transactions of server_id {origin} in the binlog of the server with server_id {} \
+             precede the relay log and count as delivered",
+            compared.server_id
+        );
+        match compared.is_complete {
+            // No file was purged, so it may be unexpected.
+            true => tracing::warn!(source = %options.config.name, "{text}"),
+            false => tracing::info!(source = %options.config.name, "{text}"),
+        }
+    }
+    Ok(before)
+}
+
+/// Whether all transactions of a source that joins a complete log may be delivered: its binlog and the log have
+/// none in common, or none that the log lacks precedes the first common one.
+///
+/// # Errors
+/// When its binlog or the log cannot be read.
+pub(super) async fn joins_whole(
+    options: &ReceiverOptions,
+    context: &ReceiverContext,
+    contact: &FirstContact,
+) -> Result<bool, ReceiverError> {
+    let compared = compare(options, context, contact).await?;
+    let mut origins = compared.origins.values();
+    Ok(origins.all(|of_origin| of_origin.delivered.is_empty())
+        || compared.before().is_ok_and(|before| before.is_empty()))
+}
+
+async fn compare(
+    options: &ReceiverOptions,
+    context: &ReceiverContext,
+    contact: &FirstContact,
+) -> Result<Compared, ReceiverError> {
     let is_complete = {
         let state = context.log.state();
         let mut sources = state.sources.iter();
         sources.all(|progress| progress.first_timestamp == 0)
     };
-    let is_complete = is_complete && !context.log.begins_later();
     let _pin = context.log.pin(format!(
         "source {}, which is being aligned",
         options.config.name
     ));
-    let is_purged = contact.progress.first_timestamp != 0;
-    if is_complete && !is_purged {
-        return Ok(Vec::new()); // Nothing is lost: all copies will be seen.
-    }
-    let server_id = contact.facts.server_id;
-    let origins = read(options, context, contact).await?;
-    let mut before = Vec::new();
-    let mut common_at = None;
-    for (origin, of_origin) in &origins {
-        if !of_origin.delivered.is_empty() {
-            let count = of_origin.precedents(*origin, server_id)?;
-            common_at = common_at.max(of_origin.common_at.or(Some(of_origin.first_at)));
-            if count > 0 && !is_complete {
-                before.push((*origin, count));
-            }
-        }
-    }
-    // The log has none of these. On this server, what follows a transaction that the log has was committed
-    // after it.
-    let mut others = origins.iter();
-    let undecided = others.find(|(_, of_origin)| {
-        of_origin.delivered.is_empty() && common_at.is_none_or(|at| of_origin.first_at < at)
-    });
-    match undecided {
-        Some((origin, _)) => Err(nothing_common(server_id, *origin)),
-        None if is_purged && common_at.is_none() => Err(nothing_common(server_id, server_id)),
-        None => Ok(before),
-    }
+    Ok(Compared {
+        is_complete: is_complete && !context.log.begins_later(),
+        is_purged: contact.progress.first_timestamp != 0,
+        server_id: contact.facts.server_id,
+        origins: read(options, context, contact).await?,
+    })
 }
 
 /// Reads the binlog twice, and the log's commit indexes.
@@ -107,11 +135,13 @@ async fn read(
         let (log, names) = (context.log.clone(), context.paths.names());
         let searching =
             tokio::task::spawn_blocking(move || search_log(&log, &names, origin, &beginning));
-        let (delivered, in_log) = searching.await.map_err(|_| ReceiverError::LogClosed)??;
+        let (delivered, in_log, begin_alike) =
+            searching.await.map_err(|_| ReceiverError::LogClosed)??;
         let in_binlog = Search::new(&delivered);
         let of_origin = Origin {
             first_at,
             delivered,
+            begin_alike,
             in_log,
             in_binlog,
             common_at: None,
@@ -133,14 +163,14 @@ async fn read(
     Ok(origins)
 }
 
-/// The first transactions of `origin` in the log, and where `beginning` is in the log. `names` are those of its
-/// paths. It reads all commit indexes.
+/// The first transactions of `origin` in the log, where `beginning` is in the log, and whether the two begin with
+/// the same transaction. `names` are those of the log's paths. It reads all commit indexes.
 fn search_log(
     log: &RelayLog,
     names: &[Arc<str>],
     origin: u32,
     beginning: &Beginning,
-) -> Result<(Beginning, Anchor), ReceiverError> {
+) -> Result<(Beginning, Anchor, bool), ReceiverError> {
     let _pin = log.pin("a path that begins".to_owned());
     let files = log.state().files.clone();
     let number = |file: Option<&u64>, record| RecordNumber {
@@ -169,18 +199,53 @@ fn search_log(
                 "run binrelay verify",
             )
         })?;
-    Ok((delivered, search.anchor()))
+    let begin_alike = delivered.begins_like(beginning);
+    Ok((delivered, search.anchor(), begin_alike))
 }
 
-impl Origin {
-    /// How many of the binlog's transactions precede those of the log.
-    fn precedents(&self, origin: u32, server_id: u32) -> Result<u64, ReceiverError> {
-        match (self.in_binlog.anchor(), self.in_log) {
+impl Compared {
+    /// See [`align_with_log`].
+    fn before(&self) -> Result<Vec<(u32, u64)>, ReceiverError> {
+        let mut before = Vec::new();
+        let mut common_at = None;
+        for (origin, of_origin) in &self.origins {
+            if !of_origin.delivered.is_empty() {
+                let count = self.precedents(*origin, of_origin)?;
+                common_at = common_at.max(of_origin.common_at.or(Some(of_origin.first_at)));
+                if count > 0 {
+                    before.push((*origin, count));
+                }
+            }
+        }
+        // The log has none of these. On this server, what follows a transaction that the log has was committed
+        // after it. Others may be older than the data that the replicas have: a dump that was loaded, for example.
+        let mut others = self.origins.iter();
+        let undecided = others.find(|(_, of_origin)| {
+            of_origin.delivered.is_empty() && common_at.is_none_or(|at| of_origin.first_at < at)
+        });
+        match undecided {
+            Some((origin, _)) => Err(nothing_common(self.server_id, *origin)),
+            None if self.is_purged && common_at.is_none() => {
+                Err(nothing_common(self.server_id, self.server_id))
+            }
+            None => Ok(before),
+        }
+    }
+
+    /// How many of the origin's transactions in the binlog precede those of the log.
+    fn precedents(&self, origin: u32, of_origin: &Origin) -> Result<u64, ReceiverError> {
+        if self.is_complete && !self.is_purged && of_origin.begin_alike {
+            return Ok(0);
+        }
+        match (of_origin.in_binlog.anchor(), of_origin.in_log) {
+            // The log has as many before the common one: they may be copies in another format.
+            (Anchor::At { before, skipped }, _) if self.is_complete && before <= skipped => Ok(0),
+            (Anchor::At { before, .. }, _) if self.is_complete => Ok(before),
             // The server's own binlog omits nothing. So it begins after those that the log has before.
-            (Anchor::At { skipped, .. }, _) if skipped > 0 && origin == server_id => Ok(0),
+            (Anchor::At { skipped, .. }, _) if skipped > 0 && origin == self.server_id => Ok(0),
             (Anchor::At { before, .. }, _) => Ok(before),
             (Anchor::Absent, Anchor::At { .. }) => Ok(0),
-            _ => Err(nothing_common(server_id, origin)),
+            _ => Err(nothing_common(self.server_id, origin)),
         }
     }
 }
@@ -193,6 +258,7 @@ fn nothing_common(server_id: u32, origin: u32) -> ReceiverError {
              in the relay log, too, and can be distinguished from others"
         ),
         "let it replicate from the old server (the relay compares them again), or point the address to \
-         the old server again",
+         the old server again; if the replicas have everything up to a position of this server, run binrelay \
+         continue SOURCE --at FILE:POS",
     )
 }

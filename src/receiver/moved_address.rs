@@ -9,16 +9,19 @@
 use super::connect::connect;
 use super::error::ReceiverError;
 use super::facts::SourceFacts;
-use super::first_contact::explore;
+use super::first_contact::{FirstContact, explore};
 use super::history::is_same_server;
 use super::log_alignment::align_with_log;
 use super::options::{ReceiverContext, ReceiverOptions};
+use super::rereading::read_binlog;
 use super::resume::missing;
 use crate::config::SourceStart;
+use crate::gtid::BinlogState;
 use crate::identity::IdentityKind;
 use crate::log_thread::NewPath;
 use crate::position::SourcePosition;
 use crate::relay_log::SourceProgress;
+use crate::transaction::TransactionBatch;
 
 /// The path of the server that answers.
 #[derive(Debug)]
@@ -169,10 +172,14 @@ async fn new_path(
             "point the address to the old server again until they have arrived from there",
         ));
     }
-    let is_anonymous = contact.facts.identity_kind() == IdentityKind::Anonymous;
-    let before = match is_anonymous {
-        true => align_with_log(options, context, &contact).await?,
-        false => Vec::new(),
+    let before = match contact.facts.identity_kind() {
+        IdentityKind::Anonymous => align_with_log(options, context, &contact).await?,
+        IdentityKind::MariaDb => {
+            check_beginning(options, context, &contact).await?;
+            Vec::new()
+        }
+        // Followed by file and position only on request; replicas ask for what they lack by GTID.
+        IdentityKind::MySql => Vec::new(),
     };
     let path = match known {
         // Nothing of it is in the log yet, and files may have been purged since.
@@ -198,4 +205,43 @@ async fn new_path(
         begin: contact.progress.position,
         first_timestamp: contact.progress.first_timestamp,
     })
+}
+
+/// MariaDB: refuses a binlog that begins, before the first transaction that the log has, too, with one that the log lacks:
+/// it may be older than the data that the replicas have, as a dump that was loaded is.
+async fn check_beginning(
+    options: &ReceiverOptions,
+    context: &ReceiverContext,
+    contact: &FirstContact,
+) -> Result<(), ReceiverError> {
+    let lists_earlier = |before: &BinlogState| !before.is_empty();
+    if contact.before.as_mariadb().is_some_and(lists_earlier) {
+        return Ok(()); // The log has those that the first file lists.
+    }
+    let executed = context.log.state().executed.clone();
+    let own = options.server_id;
+    let (mut lacked, mut has_common) = (None, false);
+    let mut accept = |batch: &TransactionBatch| {
+        let others = batch.transactions.iter();
+        for transaction in others.filter(|transaction| transaction.server_id != own) {
+            has_common |= executed.contains(&transaction.identity);
+            if !has_common && lacked.is_none() {
+                lacked = Some(transaction.identity);
+            }
+        }
+    };
+    let first = &contact.progress.position;
+    read_binlog(options, &contact.facts, first, &mut accept).await?;
+    let Some(lacked) = lacked else {
+        return Ok(());
+    };
+    Err(ReceiverError::setup(
+        format!(
+            "another server (server_id {}) answers at the address, and its binlog begins with {lacked}, which the \
+             relay log never had: no transaction precedes it that is in the relay log, too",
+            contact.facts.server_id
+        ),
+        "point the address to the old server again; or if the replicas have everything up to a position of this \
+         server, run binrelay continue SOURCE --at FILE:POS --skip-missing",
+    ))
 }

@@ -5,8 +5,9 @@ use tokio::sync::oneshot;
 use super::dump_request::StartPoint;
 use super::error::ReceiverError;
 use super::facts::SourceFacts;
-use super::first_contact::first_contact;
+use super::first_contact::{FirstContact, first_contact};
 use super::history;
+use super::log_alignment::joins_whole;
 use super::options::{ReceiverContext, ReceiverOptions};
 use crate::flavor::Flavor;
 use crate::gtid::domain_history::up_to;
@@ -92,7 +93,7 @@ async fn join(
 ) -> Result<SourceProgress, ReceiverError> {
     let contact = first_contact(options, &context.identities).await?;
     if contact.facts.identity_kind() == IdentityKind::Anonymous {
-        check_history(context, contact.read_back_to.is_some())?;
+        check_history(options, context, &contact).await?;
     }
     // Read afterwards: transactions that the source has from others may have arrived meanwhile.
     let state = context.log.state().clone();
@@ -140,15 +141,23 @@ async fn record_start(
 }
 
 /// Without GTIDs nothing shows whether the replicas have the old transactions of a source that joins
-/// later, unless the log begins where its sources' history does.
-fn check_history(context: &ReceiverContext, has_start: bool) -> Result<(), ReceiverError> {
-    let state = context.log.state();
-    let has_lost = state
-        .sources
-        .iter()
-        .any(|source| source.first_timestamp != 0);
-    drop(state);
-    if !has_start && !has_lost && !context.log.begins_later() {
+/// later, unless the log begins where its sources' history does, and the source's binlog where its own does.
+async fn check_history(
+    options: &ReceiverOptions,
+    context: &ReceiverContext,
+    contact: &FirstContact,
+) -> Result<(), ReceiverError> {
+    let has_lost = {
+        let state = context.log.state();
+        let mut sources = state.sources.iter();
+        sources.any(|source| source.first_timestamp != 0)
+    };
+    let is_partial = contact.read_back_to.is_some() || contact.progress.first_timestamp != 0;
+    if !is_partial
+        && !has_lost
+        && !context.log.begins_later()
+        && joins_whole(options, context, contact).await?
+    {
         return Ok(());
     }
     Err(ReceiverError::setup(

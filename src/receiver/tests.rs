@@ -10,6 +10,7 @@ mod failures;
 mod following;
 mod histories;
 mod joining;
+mod moved_address;
 mod orders;
 mod reconnecting;
 mod semi_sync;
@@ -23,7 +24,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::*;
-use crate::binlog::event::MAGIC;
+use crate::binlog::event::{CHECKSUM_LEN, MAGIC};
 use crate::binlog::format_description::Checksum;
 use crate::binlog::mariadb_gtid::MariaDbGtidEvent;
 use crate::binlog::mysql_gtid::MySqlGtidEvent;
@@ -245,6 +246,24 @@ pub(crate) fn receiver_options(
         spill_size: 1 << 20,
         max_transaction_size: 4 << 30,
     }
+}
+
+/// The statements in all log files, in order, except for BEGIN.
+fn logged_statements(dir: &std::path::Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for number in 1.. {
+        let Ok(bytes) = std::fs::read(dir.join(format!("relay-bin.{number:06}"))) else {
+            break;
+        };
+        for event in make::split(&bytes[MAGIC.len()..]) {
+            let text = String::from_utf8_lossy(&event[..event.len() - CHECKSUM_LEN]).into_owned();
+            if event[4] == EventType::QUERY.0 && !text.ends_with("BEGIN") {
+                let statement = text.rsplit('\0').next().unwrap_or_default();
+                found.push(statement.to_owned());
+            }
+        }
+    }
+    found
 }
 
 /// The openers in all log files.

@@ -48,6 +48,11 @@ impl Beginning {
         self.len
     }
 
+    /// Whether the first transactions of both look alike.
+    pub fn begins_like(&self, other: &Beginning) -> bool {
+        !self.is_empty() && self.first.first() == other.first.first()
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.len == 0

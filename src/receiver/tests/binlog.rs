@@ -55,6 +55,8 @@ pub(crate) struct Binlog {
     pub(crate) server_id: u32,
     files: Vec<BinlogFile>,
     executed: Vec<Identity>,
+    /// Whether its files are those of MySQL 5.6, which may be without GTIDs.
+    is_mysql56: bool,
 }
 
 pub(crate) fn mysql(server_id: u32, gno: u64) -> Identity {
@@ -72,11 +74,16 @@ pub(crate) fn mariadb(server_id: u32, seq_no: u64) -> Identity {
 impl Binlog {
     /// With one file and no transactions.
     pub(crate) fn new(flavor: Flavor, server_id: u32) -> Self {
+        Self::in_format(flavor, server_id, false)
+    }
+
+    fn in_format(flavor: Flavor, server_id: u32, is_mysql56: bool) -> Self {
         let mut binlog = Self {
             flavor,
             server_id,
             files: Vec::new(),
             executed: Vec::new(),
+            is_mysql56,
         };
         binlog.next_file(Checksum::Crc32);
         binlog
@@ -133,6 +140,7 @@ impl Binlog {
     /// Begins the next file like a source that was killed: nothing ends the one before.
     pub(crate) fn crash_to_next_file(&mut self, checksum: Checksum) {
         let format = match self.flavor {
+            Flavor::MySql if self.is_mysql56 => make::mysql56_format(checksum),
             Flavor::MySql => make::mysql_format(checksum),
             Flavor::MariaDb => make::mariadb_format(checksum),
         };
@@ -173,6 +181,28 @@ impl Binlog {
             self.push(event, Some(identity), (at == last).then_some(identity));
         }
         self.executed.push(identity);
+    }
+
+    /// Appends a transaction without a GTID that began on `origin`.
+    pub(crate) fn commit_without_gtid(&mut self, origin: u32, statement: &str) {
+        for text in ["BEGIN", statement] {
+            self.push(make::query(origin, "test", text), None, None);
+        }
+        self.push(make::xid(origin), None, None);
+    }
+
+    /// With one file and these transactions without GTIDs: their origins and statements.
+    pub(crate) fn without_gtids(server_id: u32, transactions: &[(u32, &str)]) -> Self {
+        let mut binlog = Self::in_format(Flavor::MySql, server_id, true);
+        for (origin, statement) in transactions {
+            binlog.commit_without_gtid(*origin, statement);
+        }
+        binlog
+    }
+
+    /// Removes the oldest files.
+    pub(crate) fn purge(&mut self, count: usize) {
+        self.files.drain(..count);
     }
 
     /// The source is killed after the first two events of a transaction.

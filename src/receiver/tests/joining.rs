@@ -7,6 +7,7 @@ use super::*;
 use crate::config::SourceStart;
 use crate::gtid::GtidSet;
 use crate::identity::IdentityKind;
+use crate::protocol::ServerError;
 use crate::receiver::connect::connect;
 use crate::receiver::dump_request::prepare;
 use crate::receiver::first_contact::first_contact;
@@ -403,4 +404,77 @@ async fn source_between_two_gtid_modes_is_refused() {
         assert!(line.contains(&format!("gtid_mode = {mode},")), "{line}");
         assert!(line.contains(action), "{line}");
     }
+}
+
+/// What becomes of a source that joins a log without GTIDs, which has the transactions "a" and "b" of a server of
+/// another source from its first file on; the error, or the statements in the log.
+async fn joined_without_gtids(binlog: Binlog) -> Result<Vec<String>, String> {
+    let first = Binlog::without_gtids(86, &[(86, "a"), (86, "b")]);
+    let end = first.end();
+    let (first, source) = (
+        FakeSource::start(first).await,
+        FakeSource::start(binlog).await,
+    );
+    for one in [&first, &source] {
+        one.state().gtid_mode = "OFF";
+    }
+    source.state().refuse_login = Some(ServerError::new(1040, "Too many"));
+    let configs = vec![first.config("m1"), source.config("m2")];
+    let relay = Relay::behind(Executed::Anonymous, configs, vec![at_start(86)]);
+    relay
+        .until("the log has the first source's", |relay| {
+            relay.progress(0) == end
+        })
+        .await;
+    source.state().refuse_login = None;
+    relay
+        .until("it joined or failed", |relay| {
+            relay.state(1) == SourceState::Failed
+                || relay.state(1) == SourceState::Streaming
+                    && relay.progress(1) == source.state().binlog.end()
+        })
+        .await;
+    let error = relay.statuses[1].last_error();
+    let result = match relay.state(1) == SourceState::Failed {
+        true => Err(error.unwrap().message),
+        false => Ok(logged_statements(relay.dir.path())),
+    };
+    relay.stop().await;
+    result
+}
+
+#[tokio::test]
+async fn source_that_joins_without_gtids_has_all_its_files() {
+    let mut binlog = Binlog::without_gtids(18, &[(18, "lost")]);
+    binlog.next_file(Checksum::Crc32);
+    binlog.next_file(Checksum::Crc32);
+    binlog.commit_without_gtid(18, "x");
+    let joined = joined_without_gtids(binlog.clone()).await.unwrap();
+    assert_eq!(joined, ["a", "b", "lost", "x"]);
+    binlog.purge(2);
+    let error = joined_without_gtids(binlog).await.unwrap_err();
+    assert!(
+        error.contains("joins a relay log that began without it"),
+        "{error}"
+    );
+}
+
+/// A dump that was loaded before the source replicated from the other, or new, because the other does not log it: order
+/// does not show which.
+#[tokio::test]
+async fn own_transactions_before_a_common_one_keep_a_source_from_joining() {
+    for binlog in [
+        &[(18, "load"), (86, "b")][..],
+        &[(18, "load"), (86, "a"), (86, "b"), (18, "x")],
+    ] {
+        let binlog = Binlog::without_gtids(18, binlog);
+        let error = joined_without_gtids(binlog).await.unwrap_err();
+        assert!(
+            error.contains("joins a relay log that began without it"),
+            "{error}"
+        );
+    }
+    let binlog = Binlog::without_gtids(18, &[(86, "a"), (18, "x"), (86, "b"), (18, "y")]);
+    let joined = joined_without_gtids(binlog).await.unwrap();
+    assert_eq!(joined, ["a", "b", "x", "y"]);
 }
