@@ -30,7 +30,7 @@ use crate::config::SourceStart;
 use crate::identity::{Fingerprint, Identity};
 use crate::merge::pairing::anchor::{Anchor, Beginning, Precedents, Search};
 use crate::position::SourcePosition;
-use crate::transaction::TransactionBatch;
+use crate::transaction::{Transaction, TransactionBatch};
 
 /// A path: a source that has answered.
 struct Path<'a> {
@@ -159,7 +159,8 @@ impl<'a> Path<'a> {
         let (origins, start) = (&mut self.origins, &self.start);
         let own = self.options.server_id;
         let mut accept = |batch: &TransactionBatch| {
-            for (origin, end, fingerprint) in transactions(batch, own) {
+            for (transaction, end, fingerprint) in transactions(batch, own) {
+                let origin = transaction.server_id;
                 let on_path = origins.entry(origin).or_default();
                 on_path.beginning.add(&fingerprint);
                 let is_before = start
@@ -188,7 +189,8 @@ impl<'a> Path<'a> {
         let (origins, searches) = (&mut compared.origins, &mut compared.searches);
         let own = self.options.server_id;
         let mut accept = |batch: &TransactionBatch| {
-            for (origin, _, fingerprint) in transactions(batch, own) {
+            for (transaction, _, fingerprint) in transactions(batch, own) {
+                let origin = transaction.server_id;
                 origins.insert(origin);
                 for number in &numbers {
                     if let Some(search) = searches.get_mut(&(*number, origin)) {
@@ -206,18 +208,14 @@ impl<'a> Path<'a> {
 pub(super) fn transactions(
     batch: &TransactionBatch,
     own_server_id: u32,
-) -> impl Iterator<Item = (u32, SourcePosition, Fingerprint)> + '_ {
+) -> impl Iterator<Item = (&Transaction, SourcePosition, Fingerprint)> {
     batch.transactions.iter().filter_map(move |transaction| {
         let Identity::Anonymous(fingerprint) = transaction.identity else {
             return None;
         };
         let file = batch.source_end.file.clone();
         let end = SourcePosition::new(file, transaction.source_offset);
-        (transaction.server_id != own_server_id).then_some((
-            transaction.server_id,
-            end,
-            fingerprint,
-        ))
+        (transaction.server_id != own_server_id).then_some((transaction, end, fingerprint))
     })
 }
 

@@ -36,6 +36,8 @@ struct Compared {
 struct Origin {
     /// How many transactions of any origin precede the first one in the binlog.
     first_at: u64,
+    /// How many precede the first one that brings replicas a change; `None` if the filter drops all of them.
+    first_kept_at: Option<u64>,
     /// Those of the log.
     delivered: Beginning,
     /// Whether the first one of the log and of the binlog look alike.
@@ -119,19 +121,23 @@ async fn read(
     contact: &FirstContact,
 ) -> Result<BTreeMap<u32, Origin>, ReceiverError> {
     let (own, first) = (options.server_id, &contact.progress.position);
-    let mut beginnings: BTreeMap<u32, (Beginning, u64)> = BTreeMap::new();
+    let mut beginnings: BTreeMap<u32, (Beginning, u64, Option<u64>)> = BTreeMap::new();
     let mut count = 0;
     let mut accept = |batch: &TransactionBatch| {
-        for (origin, _, fingerprint) in transactions(batch, own) {
-            let entry = beginnings.entry(origin);
-            let (beginning, _) = entry.or_insert_with(|| (Beginning::default(), count));
+        for (transaction, _, fingerprint) in transactions(batch, own) {
+            let entry = beginnings.entry(transaction.server_id);
+            let new = || (Beginning::default(), count, None);
+            let (beginning, _, first_kept_at) = entry.or_insert_with(new);
             beginning.add(&fingerprint);
+            if !transaction.emptied {
+                first_kept_at.get_or_insert(count);
+            }
             count += 1;
         }
     };
     read_binlog(options, &contact.facts, first, &mut accept).await?;
     let mut origins = BTreeMap::new();
-    for (origin, (beginning, first_at)) in beginnings {
+    for (origin, (beginning, first_at, first_kept_at)) in beginnings {
         let (log, names) = (context.log.clone(), context.paths.names());
         let searching =
             tokio::task::spawn_blocking(move || search_log(&log, &names, origin, &beginning));
@@ -140,6 +146,7 @@ async fn read(
         let in_binlog = Search::new(&delivered);
         let of_origin = Origin {
             first_at,
+            first_kept_at,
             delivered,
             begin_alike,
             in_log,
@@ -150,8 +157,8 @@ async fn read(
     }
     let mut count = 0;
     let mut accept = |batch: &TransactionBatch| {
-        for (origin, _, fingerprint) in transactions(batch, own) {
-            if let Some(of_origin) = origins.get_mut(&origin)
+        for (transaction, _, fingerprint) in transactions(batch, own) {
+            if let Some(of_origin) = origins.get_mut(&transaction.server_id)
                 && of_origin.in_binlog.add(&fingerprint)
             {
                 of_origin.common_at.get_or_insert(count);
@@ -221,7 +228,8 @@ impl Compared {
         // after it. Others may be older than the data that the replicas have: a dump that was loaded, for example.
         let mut others = self.origins.iter();
         let undecided = others.find(|(_, of_origin)| {
-            of_origin.delivered.is_empty() && common_at.is_none_or(|at| of_origin.first_at < at)
+            let is_early = |first| common_at.is_none_or(|at| first < at);
+            of_origin.delivered.is_empty() && of_origin.first_kept_at.is_some_and(is_early)
         });
         match undecided {
             Some((origin, _)) => Err(nothing_common(self.server_id, *origin)),

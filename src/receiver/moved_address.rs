@@ -225,7 +225,7 @@ async fn check_beginning(
         let others = batch.transactions.iter();
         for transaction in others.filter(|transaction| transaction.server_id != own) {
             has_common |= executed.contains(&transaction.identity);
-            if !has_common && lacked.is_none() {
+            if !has_common && lacked.is_none() && !transaction.emptied {
                 lacked = Some(transaction.identity);
             }
         }

@@ -13,7 +13,7 @@ use binrelay::protocol::capability::{CLIENT_SSL, SERVER_SIDE};
 use binrelay::protocol::framing::put_packet;
 use binrelay::protocol::handshake::{COLLATION_UTF8MB4, Greeting, SCRAMBLE_LENGTH};
 use binrelay::protocol::response::{OkPacket, encode_eof};
-use binrelay::tls::{PRIVATE_KEY_FILE, PasswordKey, ServerTls, server_config};
+use binrelay::tls::{PasswordKey, ServerTls, server_config};
 use rustls::{ServerConnection, StreamOwned};
 use tempfile::TempDir;
 
@@ -72,12 +72,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// A key pair that has been generated.
 fn key_in(dir: &Path) -> PasswordKey {
-    let _ = PasswordKey::open(dir).expect("a key");
-    // The private key is written last.
-    while !dir.join(PRIVATE_KEY_FILE).exists() {
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    }
-    PasswordKey::open(dir).expect("a key")
+    let key = PasswordKey::open(dir).expect("a key");
+    // In a thread of its own: the test runs in a runtime, and must not start another one.
+    let generating = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        runtime.expect("a runtime").block_on(key.ready());
+        key
+    });
+    generating.join().expect("the key is ready")
 }
 
 impl HostileSource {

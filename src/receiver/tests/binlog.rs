@@ -185,8 +185,13 @@ impl Binlog {
 
     /// Appends a transaction without a GTID that began on `origin`.
     pub(crate) fn commit_without_gtid(&mut self, origin: u32, statement: &str) {
+        self.commit_in("test", origin, statement);
+    }
+
+    /// As [`Binlog::commit_without_gtid`], in another database.
+    pub(crate) fn commit_in(&mut self, database: &str, origin: u32, statement: &str) {
         for text in ["BEGIN", statement] {
-            self.push(make::query(origin, "test", text), None, None);
+            self.push(make::query(origin, database, text), None, None);
         }
         self.push(make::xid(origin), None, None);
     }

@@ -7,7 +7,7 @@ use super::binlog::Binlog;
 use super::following::Way;
 use super::source::{FakeSource, Plan, Then};
 use super::*;
-use crate::config::SourceStart;
+use crate::config::{FilterConfig, SharedFilter, SourceConfig, SourceStart};
 use crate::receiver::continue_request::ContinueFrom;
 use crate::receiver::continuing::continue_source;
 
@@ -29,7 +29,14 @@ impl Moved {
         source.state().gtid_mode = "OFF";
         let close = Arc::new(Notify::new());
         source.plan(Plan::then(Then::Close(close.clone())));
-        let config = way.config(&source);
+        let rules = FilterConfig {
+            replicate_do_db: vec!["test".to_owned()],
+            ..FilterConfig::default()
+        };
+        let config = SourceConfig {
+            filter: SharedFilter::new(rules),
+            ..way.config(&source)
+        };
         let relay = Relay::behind(before, vec![config], vec![at_start(M1)]);
         relay
             .until("M1's binlog is received", |relay| relay.progress(0) == end)
@@ -185,6 +192,19 @@ async fn server_that_has_written_nothing_before_is_followed() {
         moved.followed(binlog, expected).await;
         moved.relay.stop().await;
     }
+}
+
+/// Accounts that were created on the other server before it replicated, for example: replicas do not get them anyway.
+#[tokio::test]
+async fn own_transactions_that_the_rules_drop_do_not_keep_a_server_from_being_followed() {
+    let moved = Moved::without_gtids(&[(M1, "a"), (M1, "b")]).await;
+    let mut binlog = Binlog::without_gtids(M2, &[]);
+    binlog.commit_in("mysql", M2, "accounts");
+    for (origin, statement) in [(M1, "a"), (M1, "b"), (M2, "x")] {
+        binlog.commit_without_gtid(origin, statement);
+    }
+    moved.followed(binlog, &["a", "b", "x"]).await;
+    moved.relay.stop().await;
 }
 
 /// Only a log without lost files can be compared from its beginning.
