@@ -7,7 +7,9 @@ use crate::support;
 use crate::support::administration::{
     about, account, admin, administer, ask, at_its_end, by_gtid, change, wait_state,
 };
-use crate::support::replication::{assert_never_interrupted, attach, retry_each_second};
+use crate::support::replication::{
+    assert_never_interrupted, attach, retry_each_second, wait_for_table,
+};
 use crate::support::servers::{
     Kind, REPL_PASSWORD, REPL_USER, Server, ServerOptions, UNPRIVILEGED_USER,
 };
@@ -63,6 +65,7 @@ async fn walk(kind: Kind, mode: Mode) {
         .m1
         .sql("USE test; CREATE TABLE numbered (id INT PRIMARY KEY AUTO_INCREMENT, v INT)")
         .await;
+    wait_for_table(&topology.m2, "test", "numbered").await;
     let mut walk = Walk {
         kind,
         mode,
