@@ -195,12 +195,12 @@ impl Merge {
     pub fn begin_path(
         &mut self,
         source: u16,
-        server_id: u32,
+        own: Option<u32>,
         new_history: Option<(RecordNumber, RecordNumber)>,
         removed_until: &BTreeMap<u32, u32>,
     ) {
         self.pairing
-            .begin_again(source, server_id, new_history, removed_until);
+            .begin_again(source, own, new_history, removed_until);
     }
 
     /// As [`Pairing::lose_before`].

@@ -188,18 +188,19 @@ impl Pairing {
     /// With `new_history` the binlog there is not the one that was received, so it may repeat transactions of other
     /// origins that its server had received before: their queues have everything from the first record of
     /// `new_history` up to its second, the next record of the ledger. `removed_until` has the [`second()`] of the newest
-    /// transaction of each origin before the first record. What the server itself commits is new.
+    /// transaction of each origin before the first record. What the server `own` itself commits is new; `None` if the
+    /// path had another server's binlog, which may have the server's transactions, too.
     pub fn begin_again(
         &mut self,
         path: u16,
-        server_id: u32,
+        own: Option<u32>,
         new_history: Option<(RecordNumber, RecordNumber)>,
         removed_until: &BTreeMap<u32, u32>,
     ) {
         let of_path = self.paths.iter_mut().filter(|((of, _), _)| *of == path);
         for ((_, origin), path) in of_path {
             match new_history {
-                Some((first, end)) if *origin != server_id => {
+                Some((first, end)) if Some(*origin) != own => {
                     path.begin_history(first, end, lost_until(removed_until, *origin));
                 }
                 _ => path.begin_again(),

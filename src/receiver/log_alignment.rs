@@ -42,6 +42,8 @@ struct Origin {
     delivered: Beginning,
     /// Whether the first one of the log and of the binlog look alike.
     begin_alike: bool,
+    /// Whether the log has them in another format than the binlog.
+    forms_differ: bool,
     /// Where the binlog begins in the log.
     in_log: Anchor,
     /// Where the log begins in the binlog.
@@ -102,6 +104,11 @@ async fn compare(
         let mut sources = state.sources.iter();
         sources.all(|progress| progress.first_timestamp == 0)
     };
+    tracing::info!(
+        source = %options.config.name,
+        "comparing the binlog of the server with server_id {} with the relay log: it is read twice",
+        contact.facts.server_id
+    );
     let _pin = context.log.pin(format!(
         "source {}, which is being aligned",
         options.config.name
@@ -140,15 +147,16 @@ async fn read(
     for (origin, (beginning, first_at, first_kept_at)) in beginnings {
         let (log, names) = (context.log.clone(), context.paths.names());
         let searching =
-            tokio::task::spawn_blocking(move || search_log(&log, &names, origin, &beginning));
-        let (delivered, in_log, begin_alike) =
+            tokio::task::spawn_blocking(move || search_log(&log, &names, origin, beginning));
+        let (delivered, in_log, beginning) =
             searching.await.map_err(|_| ReceiverError::LogClosed)??;
         let in_binlog = Search::new(&delivered);
         let of_origin = Origin {
             first_at,
             first_kept_at,
+            begin_alike: delivered.begins_like(&beginning),
+            forms_differ: delivered.has_other_forms(&beginning),
             delivered,
-            begin_alike,
             in_log,
             in_binlog,
             common_at: None,
@@ -170,14 +178,14 @@ async fn read(
     Ok(origins)
 }
 
-/// The first transactions of `origin` in the log, where `beginning` is in the log, and whether the two begin with
-/// the same transaction. `names` are those of the log's paths. It reads all commit indexes.
+/// The first transactions of `origin` in the log, where `beginning` is in the log, and `beginning`. `names` are those
+/// of the log's paths. It reads all commit indexes.
 fn search_log(
     log: &RelayLog,
     names: &[Arc<str>],
     origin: u32,
-    beginning: &Beginning,
-) -> Result<(Beginning, Anchor, bool), ReceiverError> {
+    beginning: Beginning,
+) -> Result<(Beginning, Anchor, Beginning), ReceiverError> {
     let _pin = log.pin("a path that begins".to_owned());
     let files = log.state().files.clone();
     let number = |file: Option<&u64>, record| RecordNumber {
@@ -192,7 +200,7 @@ fn search_log(
         staged: &[],
     };
     let mut delivered = Beginning::default();
-    let mut search = Search::new(beginning);
+    let mut search = Search::new(&beginning);
     let mut accept = |entry: Delivered| {
         delivered.add(&entry.fingerprint);
         search.add(&entry.fingerprint);
@@ -206,8 +214,7 @@ fn search_log(
                 "run binrelay verify",
             )
         })?;
-    let begin_alike = delivered.begins_like(beginning);
-    Ok((delivered, search.anchor(), begin_alike))
+    Ok((delivered, search.anchor(), beginning))
 }
 
 impl Compared {
@@ -232,7 +239,7 @@ impl Compared {
             of_origin.delivered.is_empty() && of_origin.first_kept_at.is_some_and(is_early)
         });
         match undecided {
-            Some((origin, _)) => Err(nothing_common(self.server_id, *origin)),
+            Some((origin, _)) => Err(unknown_origin(self.server_id, *origin)),
             None if self.is_purged && common_at.is_none() => {
                 Err(nothing_common(self.server_id, self.server_id))
             }
@@ -245,7 +252,15 @@ impl Compared {
         if self.is_complete && !self.is_purged && of_origin.begin_alike {
             return Ok(0);
         }
-        match (of_origin.in_binlog.anchor(), of_origin.in_log) {
+        let anchors = (of_origin.in_binlog.anchor(), of_origin.in_log);
+        if origin == self.server_id && !self.is_purged && lack_each_other(anchors) {
+            // If formats differ, those that look different may be the same.
+            return match of_origin.forms_differ {
+                true => Ok(0),
+                false => Err(begun_again(self.server_id)),
+            };
+        }
+        match anchors {
             // The log has as many before the common one: they may be copies in another format.
             (Anchor::At { before, skipped }, _) if self.is_complete && before <= skipped => Ok(0),
             (Anchor::At { before, .. }, _) if self.is_complete => Ok(before),
@@ -256,6 +271,43 @@ impl Compared {
             _ => Err(nothing_common(self.server_id, origin)),
         }
     }
+}
+
+/// Whether both the binlog and the log have transactions before the first common one.
+fn lack_each_other((in_binlog, in_log): (Anchor, Anchor)) -> bool {
+    match (in_binlog, in_log) {
+        (Anchor::At { before, skipped }, _) | (Anchor::Absent, Anchor::At { before, skipped }) => {
+            before > 0 && skipped > 0
+        }
+        _ => false,
+    }
+}
+
+/// The error for a server whose own binlog should have all of its transactions that the log has.
+fn begun_again(server_id: u32) -> ReceiverError {
+    ReceiverError::setup(
+        format!(
+            "another server (server_id {server_id}) answers at the address, and its binlog lacks transactions of its own \
+             that the relay log has, and has others instead: it was begun again, and what it begins with may be \
+             older than the data that the replicas have (a dump that was loaded)"
+        ),
+        "point the address to the old server again; if the replicas have everything up to a position of this server, \
+         run binrelay continue SOURCE --at FILE:POS",
+    )
+}
+
+/// The error for transactions of which order shows nothing.
+fn unknown_origin(server_id: u32, origin: u32) -> ReceiverError {
+    ReceiverError::setup(
+        format!(
+            "another server (server_id {server_id}) answers at the address, and its binlog has transactions with \
+             server_id {origin}, of which the relay log has none, before the first one that the relay log has, too: \
+             they may be new, or older than the data that the replicas have (accounts, a dump that was loaded)"
+        ),
+        "if the replicas lack all of these, run binrelay continue SOURCE --at earliest; if they have the first ones, run \
+         binrelay continue SOURCE --at FILE:POS, with the end of those in this server's binlog; or point the address to \
+         the old server again",
+    )
 }
 
 fn nothing_common(server_id: u32, origin: u32) -> ReceiverError {

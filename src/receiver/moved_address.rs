@@ -241,7 +241,8 @@ async fn check_beginning(
              relay log never had: no transaction precedes it that is in the relay log, too",
             contact.facts.server_id
         ),
-        "point the address to the old server again; or if the replicas have everything up to a position of this \
-         server, run binrelay continue SOURCE --at FILE:POS --skip-missing",
+        "if the replicas lack all of its transactions before that one, run binrelay continue SOURCE --at earliest; if they \
+         have the first ones, run binrelay continue SOURCE --at FILE:POS --skip-missing, with the end of those in this \
+         server's binlog; or point the address to the old server again",
     ))
 }

@@ -32,6 +32,8 @@ fn content(fingerprint: &Fingerprint) -> Content {
 pub struct Beginning {
     first: Vec<Content>,
     len: u64,
+    /// In which formats their changes of rows were logged: these traits of all of them.
+    forms: u32,
 }
 
 impl Beginning {
@@ -41,6 +43,16 @@ impl Beginning {
             self.first.push(content(fingerprint));
         }
         self.len += 1;
+        // DDL is a statement in any format.
+        if fingerprint.traits & Fingerprint::LONE_STATEMENT == 0 {
+            let form = Fingerprint::HAS_STATEMENTS | Fingerprint::HAS_ROWS;
+            self.forms |= fingerprint.traits & form;
+        }
+    }
+
+    /// Whether rows were logged in one, and statements in the other.
+    pub fn has_other_forms(&self, other: &Beginning) -> bool {
+        self.forms != 0 && other.forms != 0 && self.forms != other.forms
     }
 
     /// How many transactions were added.
@@ -234,6 +246,32 @@ mod tests {
             ("abcd", "zabcbcd", at(1, 0)),
         ] {
             assert_eq!(search(beginning, path), expected, "{beginning} in {path}");
+        }
+    }
+
+    #[test]
+    fn forms_differ_only_where_both_have_logged_changes_of_rows() {
+        let of = |traits: &[u32]| {
+            let mut beginning = Beginning::default();
+            for traits in traits {
+                beginning.add(&Fingerprint {
+                    traits: *traits,
+                    ..Fingerprint::default()
+                });
+            }
+            beginning
+        };
+        let (statement, rows) = (Fingerprint::HAS_STATEMENTS, Fingerprint::HAS_ROWS);
+        let ddl = statement | Fingerprint::LONE_STATEMENT;
+        assert!(of(&[statement]).has_other_forms(&of(&[rows])));
+        assert!(of(&[rows, statement]).has_other_forms(&of(&[rows])));
+        for (one, other) in [
+            (&[rows, ddl][..], &[rows][..]),
+            (&[ddl], &[rows]),
+            (&[statement], &[ddl, statement]),
+            (&[0], &[rows]),
+        ] {
+            assert!(!of(one).has_other_forms(&of(other)), "{one:?} {other:?}");
         }
     }
 

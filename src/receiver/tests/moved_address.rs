@@ -112,8 +112,9 @@ fn loaded_m2() -> Binlog {
 async fn dump_that_was_loaded_into_the_other_server_is_not_delivered() {
     let moved = Moved::without_gtids(&[(M1, "a"), (M1, "b")]).await;
     let error = moved.refused(loaded_m2()).await;
-    assert!(error.contains("with server_id 18 in its binlog"), "{error}");
-    assert!(error.contains("order does not show"), "{error}");
+    assert!(error.contains("transactions with server_id 18"), "{error}");
+    assert!(error.contains("older than the data"), "{error}");
+    assert!(error.contains("--at earliest"), "{error}");
     // The way back: the replicas have what the dump contained, and "b".
     let at = moved.source.state().binlog.end();
     let text = moved.continue_at(SourceStart::FilePosition(at)).await;
@@ -137,6 +138,46 @@ async fn own_transactions_before_a_common_one_count_as_delivered() {
     binlog.commit_without_gtid(M2, "x");
     binlog.commit_without_gtid(M2, "y");
     moved.followed(binlog, &["a", "b", "x", "y"]).await;
+    moved.relay.stop().await;
+}
+
+/// M1 had logged a transaction of M2. M2 has an older one of a third server, of which the relay log has none.
+#[tokio::test]
+async fn what_the_old_server_had_logged_of_the_other_one_is_a_copy_wherever_that_continues() {
+    for continues_at_end in [false, true] {
+        let moved = Moved::without_gtids(&[(M1, "a"), (M2, "x")]).await;
+        let mut binlog = Binlog::without_gtids(M2, &[(1, "old")]);
+        let mut at = binlog.end();
+        for (origin, statement) in [(M1, "a"), (M2, "x")] {
+            binlog.commit_without_gtid(origin, statement);
+        }
+        if continues_at_end {
+            at = binlog.end();
+        }
+        binlog.commit_without_gtid(M2, "y");
+        let error = moved.refused(binlog.clone()).await;
+        assert!(error.contains("with server_id 1,"), "{error}");
+        moved.continue_at(SourceStart::FilePosition(at)).await;
+        binlog.commit_without_gtid(M1, "b");
+        binlog.commit_without_gtid(M2, "z");
+        moved.source.state().binlog = binlog;
+        moved
+            .relay
+            .until("all of it", |_| moved.statements().len() >= 5)
+            .await;
+        assert_eq!(moved.statements(), ["a", "x", "y", "b", "z"]);
+        moved.relay.stop().await;
+    }
+}
+
+/// It was installed again, with a dump of M1.
+#[tokio::test]
+async fn server_whose_binlog_was_begun_again_with_a_load_is_refused() {
+    let logged = [(M2, "w1"), (M2, "w2"), (M2, "w3")];
+    let moved = Moved::without_gtids(&logged).await;
+    let binlog = Binlog::without_gtids(M2, &[(M2, "load"), (M2, "w3"), (M2, "w4")]);
+    let error = moved.refused(binlog).await;
+    assert!(error.contains("it was begun again"), "{error}");
     moved.relay.stop().await;
 }
 

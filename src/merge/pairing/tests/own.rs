@@ -24,7 +24,7 @@ fn own_transactions_that_only_a_peer_has_sent_are_known() {
     log.restart();
     assert_eq!(unsent(&mut log), Some(second));
     // By decision of an administrator it continues at another position.
-    log.pairing.begin_again(0, 1, None, &BTreeMap::new());
+    log.pairing.begin_again(0, Some(1), None, &BTreeMap::new());
     assert_eq!(unsent(&mut log), None);
     // A peer's transactions are not the server's own.
     assert_eq!(log.pairing.own_unsent(1, 2, &log.ledger), None);

@@ -11,7 +11,7 @@ fn paths_that_begin_after_a_removal_refuse_what_may_be_removed() {
     }
     let first = RecordNumber { file: 1, record: 2 };
     log.pairing.lose_before(first, &log.ledger).unwrap();
-    log.pairing.begin_again(1, 2, None, &BTreeMap::new());
+    log.pairing.begin_again(1, Some(2), None, &BTreeMap::new());
     assert_eq!(log.receive(1, 0, rows(5, 5)), Err(Unaligned::Removed));
     let removed_until = BTreeMap::from([(1, 6)]);
     let added = log.pairing.add_path(first, &removed_until);

@@ -23,7 +23,7 @@ fn copy_that_has_lost_its_commit_time_is_not_new() {
         });
         assert_eq!(log.receive(0, 1, copy(1, 7)), refused);
         // Each of them, wherever an administrator makes the path continue.
-        log.pairing.begin_again(0, 1, None, &BTreeMap::new());
+        log.pairing.begin_again(0, Some(1), None, &BTreeMap::new());
         assert_eq!(log.receive(0, 1, copy(2, 8)), refused);
         // What M1 itself executes is new, and M2 logs it without a commit time, too.
         assert_eq!(log.receive(0, 0, rows(3, 9)), Ok(Paired::New));
@@ -52,7 +52,8 @@ fn original_of_a_copy_that_has_lost_its_commit_time_is_not_new() {
             log.restart();
             assert_eq!(log.receive(path, 1, committed(7_000_000)), refused);
             // An administrator makes the path continue after it.
-            log.pairing.begin_again(path, 2, None, &BTreeMap::new());
+            log.pairing
+                .begin_again(path, Some(2), None, &BTreeMap::new());
             assert_eq!(log.receive(path, 1, committed(8_000_000)), Ok(Paired::New));
             assert_eq!(log.receive(path, 1, committed(9_000_000)), Ok(Paired::New));
         }
