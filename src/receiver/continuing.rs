@@ -75,7 +75,11 @@ pub(super) async fn continue_source(
     };
     let text = match (&from.at, from.new_history, changed) {
         (None, false, changed) => decision.at_its_position(counters, changed).await?,
-        (Some(_), false, Err(error)) if error.incident_at().is_none() => return Err(error),
+        (Some(_), false, Err(error))
+            if error.incident_at().is_none() && !decision.answers_another().await? =>
+        {
+            return Err(error);
+        }
         (at, _, _) => {
             let at = at.clone().unwrap_or(SourceStart::Earliest);
             decision.at_another(at, counted, wanted).await?
@@ -125,6 +129,13 @@ struct Decision<'a> {
 }
 
 impl Decision<'_> {
+    /// Whether another server answers than the one whose history was recorded as changed: the source's address was moved.
+    async fn answers_another(&self) -> Result<bool, ReceiverError> {
+        let (_connection, facts) = connect(self.options).await?;
+        let recorded = self.old.server_id;
+        Ok(recorded != 0 && recorded != facts.server_id)
+    }
+
     /// The source continues where it was.
     async fn at_its_position(
         &self,

@@ -24,7 +24,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::*;
-use crate::binlog::event::{CHECKSUM_LEN, MAGIC};
+use crate::binlog::event::{CHECKSUM_LEN, EventHeader, MAGIC};
 use crate::binlog::format_description::Checksum;
 use crate::binlog::mariadb_gtid::MariaDbGtidEvent;
 use crate::binlog::mysql_gtid::MySqlGtidEvent;
@@ -248,14 +248,18 @@ pub(crate) fn receiver_options(
     }
 }
 
-/// The statements in all log files, in order, except for BEGIN.
+/// The statements in all log files, in order, except for BEGIN. The newest file may be written meanwhile.
 fn logged_statements(dir: &std::path::Path) -> Vec<String> {
     let mut found = Vec::new();
     for number in 1.. {
         let Ok(bytes) = std::fs::read(dir.join(format!("relay-bin.{number:06}"))) else {
             break;
         };
-        for event in make::split(&bytes[MAGIC.len()..]) {
+        let mut left = bytes.get(MAGIC.len()..).unwrap_or_default();
+        while let Ok(header) = EventHeader::parse(left)
+            && let Some((event, rest)) = left.split_at_checked(header.event_size as usize)
+        {
+            left = rest;
             let text = String::from_utf8_lossy(&event[..event.len() - CHECKSUM_LEN]).into_owned();
             if event[4] == EventType::QUERY.0 && !text.ends_with("BEGIN") {
                 let statement = text.rsplit('\0').next().unwrap_or_default();

@@ -88,6 +88,10 @@ impl Moved {
 
     /// `binrelay continue m1 --at`
     async fn continue_at(&self, at: SourceStart) -> String {
+        self.try_to_continue_at(at).await.unwrap()
+    }
+
+    async fn try_to_continue_at(&self, at: SourceStart) -> Result<String, ReceiverError> {
         let options = receiver_options(0, self.way.config(&self.source), "/nowhere".as_ref());
         let from = ContinueFrom {
             at: Some(at),
@@ -97,9 +101,7 @@ impl Moved {
         };
         let decision = (oneshot::channel().0, Wanted::always());
         let (context, counters) = (&self.relay.context, &self.relay.ledgers[0]);
-        continue_source(&options, context, counters, &from, decision)
-            .await
-            .unwrap()
+        continue_source(&options, context, counters, &from, decision).await
     }
 }
 
@@ -168,6 +170,33 @@ async fn what_the_old_server_had_logged_of_the_other_one_is_a_copy_wherever_that
         assert_eq!(moved.statements(), ["a", "x", "y", "b", "z"]);
         moved.relay.stop().await;
     }
+}
+
+/// M1 has lost transactions in a crash, which was recorded, before the address was moved.
+#[tokio::test]
+async fn changed_history_of_the_old_server_does_not_keep_the_other_one_from_continuing() {
+    let moved = Moved::without_gtids(&[(M1, "a"), (M1, "b")]).await;
+    let mut crashed = Binlog::without_gtids(M1, &[(M1, "a")]);
+    crashed.next_file(Checksum::Crc32);
+    moved.source.state().binlog = crashed;
+    moved.close.notify_one();
+    let error = moved.relay.until_failed(0).await.message;
+    assert!(error.contains("history has changed"), "{error}");
+    let at = |binlog: &Binlog| SourceStart::FilePosition(binlog.end());
+    // Its own changed history is not continued so.
+    let end = at(&moved.source.state().binlog);
+    assert!(moved.try_to_continue_at(end).await.is_err());
+    let mut binlog = Binlog::without_gtids(M2, &[(M1, "a"), (M1, "b")]);
+    moved.source.state().binlog = binlog.clone();
+    moved.continue_at(at(&binlog)).await;
+    binlog.commit_without_gtid(M2, "c");
+    moved.source.state().binlog = binlog;
+    moved
+        .relay
+        .until("the new transaction", |_| moved.statements().len() == 3)
+        .await;
+    assert_eq!(moved.statements(), ["a", "b", "c"]);
+    moved.relay.stop().await;
 }
 
 /// It was installed again, with a dump of M1.
