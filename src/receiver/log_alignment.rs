@@ -239,7 +239,7 @@ impl Compared {
             of_origin.delivered.is_empty() && of_origin.first_kept_at.is_some_and(is_early)
         });
         match undecided {
-            Some((origin, _)) => Err(unknown_origin(self.server_id, *origin)),
+            Some((origin, _)) => Err(not_in_log(self.server_id, *origin)),
             None if self.is_purged && common_at.is_none() => {
                 Err(nothing_common(self.server_id, self.server_id))
             }
@@ -252,10 +252,17 @@ impl Compared {
         if self.is_complete && !self.is_purged && of_origin.begin_alike {
             return Ok(0);
         }
+        if of_origin.first_kept_at.is_none() {
+            return Ok(0); // They bring replicas nothing.
+        }
         let anchors = (of_origin.in_binlog.anchor(), of_origin.in_log);
         if origin == self.server_id && !self.is_purged && lack_each_other(anchors) {
             // If formats differ, those that look different may be the same.
-            return match of_origin.forms_differ {
+            let may_be_same = match anchors.0 {
+                Anchor::At { before, skipped } => of_origin.forms_differ && before <= skipped,
+                _ => false,
+            };
+            return match may_be_same {
                 true => Ok(0),
                 false => Err(begun_again(self.server_id)),
             };
@@ -268,6 +275,9 @@ impl Compared {
             (Anchor::At { skipped, .. }, _) if skipped > 0 && origin == self.server_id => Ok(0),
             (Anchor::At { before, .. }, _) => Ok(before),
             (Anchor::Absent, Anchor::At { .. }) => Ok(0),
+            (Anchor::Absent, Anchor::Absent) if origin != self.server_id && !self.is_purged => {
+                Err(not_in_log(self.server_id, origin))
+            }
             _ => Err(nothing_common(self.server_id, origin)),
         }
     }
@@ -296,17 +306,17 @@ fn begun_again(server_id: u32) -> ReceiverError {
     )
 }
 
-/// The error for transactions of which order shows nothing.
-fn unknown_origin(server_id: u32, origin: u32) -> ReceiverError {
+/// The error for transactions that precede all that is common, and of which the log has none.
+fn not_in_log(server_id: u32, origin: u32) -> ReceiverError {
     ReceiverError::setup(
         format!(
             "another server (server_id {server_id}) answers at the address, and its binlog has transactions with \
-             server_id {origin}, of which the relay log has none, before the first one that the relay log has, too: \
-             they may be new, or older than the data that the replicas have (accounts, a dump that was loaded)"
+             server_id {origin} that are not in the relay log, before the first one that is: they may be new, or \
+             older than the data that the replicas have (accounts, a dump that was loaded)"
         ),
-        "if the replicas lack all of these, run binrelay continue SOURCE --at earliest; if they have the first ones, run \
-         binrelay continue SOURCE --at FILE:POS, with the end of those in this server's binlog; or point the address to \
-         the old server again",
+        "if all of its binlog is new, run binrelay continue SOURCE --at earliest; otherwise run binrelay continue SOURCE \
+         --at FILE:POS, with the end of the last transaction in this server's binlog that the replicas have; or point \
+         the address to the old server again",
     )
 }
 

@@ -241,8 +241,8 @@ async fn check_beginning(
              relay log never had: no transaction precedes it that is in the relay log, too",
             contact.facts.server_id
         ),
-        "if the replicas lack all of its transactions before that one, run binrelay continue SOURCE --at earliest; if they \
-         have the first ones, run binrelay continue SOURCE --at FILE:POS --skip-missing, with the end of those in this \
-         server's binlog; or point the address to the old server again",
+        "if all of its binlog is new, run binrelay continue SOURCE --at earliest; otherwise run binrelay continue SOURCE \
+         --at FILE:POS --skip-missing, with the end of the last transaction in this server's binlog that the replicas \
+         have; or point the address to the old server again",
     ))
 }

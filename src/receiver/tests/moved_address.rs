@@ -158,7 +158,7 @@ async fn what_the_old_server_had_logged_of_the_other_one_is_a_copy_wherever_that
         }
         binlog.commit_without_gtid(M2, "y");
         let error = moved.refused(binlog.clone()).await;
-        assert!(error.contains("with server_id 1,"), "{error}");
+        assert!(error.contains("with server_id 1 that"), "{error}");
         moved.continue_at(SourceStart::FilePosition(at)).await;
         binlog.commit_without_gtid(M1, "b");
         binlog.commit_without_gtid(M2, "z");
@@ -270,6 +270,7 @@ async fn own_transactions_that_the_rules_drop_do_not_keep_a_server_from_being_fo
     let moved = Moved::without_gtids(&[(M1, "a"), (M1, "b")]).await;
     let mut binlog = Binlog::without_gtids(M2, &[]);
     binlog.commit_in("mysql", M2, "accounts");
+    binlog.commit_in("mysql", M1, "accounts of a server with the same server_id");
     for (origin, statement) in [(M1, "a"), (M1, "b"), (M2, "x")] {
         binlog.commit_without_gtid(origin, statement);
     }
