@@ -51,9 +51,8 @@ impl LogThread {
         }
         let removed_until = removed_until::read(self.log.log().log_dir())?;
         // Another server's binlog was received on this path: it may have had transactions of the one that answers now.
-        let before = self.log.progress(path)?.server_id;
-        let is_same = before == 0 || before == progress.server_id;
-        let own = is_same.then_some(progress.server_id);
+        let is_another = self.log.progress(path)?.is_of_another(progress.server_id);
+        let own = (!is_another).then_some(progress.server_id);
         self.merge.begin_path(path, own, repeats, &removed_until);
         self.log.replace_progress(path, progress)?;
         self.start_file_with(new_server, &skipped)?;

@@ -132,12 +132,7 @@ impl Decision<'_> {
     /// Whether another server answers than the one whose history was recorded as changed: the source's address was moved.
     async fn answers_another(&self) -> Result<bool, ReceiverError> {
         let (_connection, facts) = connect(self.options).await?;
-        Ok(self.is_other_server(facts.server_id))
-    }
-
-    /// Whether it is not the server whose binlog was received last.
-    fn is_other_server(&self, server_id: u32) -> bool {
-        self.old.server_id != 0 && self.old.server_id != server_id
+        Ok(self.old.is_of_another(facts.server_id))
     }
 
     /// The source continues where it was.
@@ -424,7 +419,7 @@ impl Decision<'_> {
     fn unverified_text(&self, contact: &FirstContact) -> Option<String> {
         let is_anonymous = self.executed.kind() == IdentityKind::Anonymous;
         let (old, at) = (&self.old.position, &contact.progress.position);
-        let is_other = self.is_other_server(contact.facts.server_id);
+        let is_other = self.old.is_of_another(contact.facts.server_id);
         (is_anonymous && (old != at || is_other)).then(|| {
             let before = match old.is_unknown() || is_other {
                 true => "before that position".to_owned(),
@@ -439,7 +434,7 @@ impl Decision<'_> {
 
     /// The progress to record.
     fn progress(&self, contact: FirstContact) -> SourceProgress {
-        let is_other = self.is_other_server(contact.facts.server_id);
+        let is_other = self.old.is_of_another(contact.facts.server_id);
         let first_timestamp = match self.old.position.is_unknown() || is_other {
             true => contact.progress.first_timestamp,
             false => self.old.first_timestamp,
@@ -465,7 +460,7 @@ impl Decision<'_> {
         wanted: Wanted,
     ) -> Result<Executed, ReceiverError> {
         let is_known = !self.old.position.is_unknown();
-        let is_other = is_known && self.is_other_server(progress.server_id);
+        let is_other = is_known && self.old.is_of_another(progress.server_id);
         let new_history = self.new_history || is_other;
         let (done, recorded) = oneshot::channel();
         let continuation = Continuation {

@@ -126,7 +126,7 @@ pub(super) async fn answering_path(
     if let Some(path) = known.filter(has_progress) {
         return Ok(AnsweringPath::Known(path));
     }
-    if progress.server_id == 0 || progress.server_id == facts.server_id {
+    if !progress.is_of_another(facts.server_id) {
         return Ok(AnsweringPath::Known(options.number));
     }
     let before = before.filter(|before| before.server_id == progress.server_id);

@@ -34,7 +34,7 @@ pub(super) async fn try_resuming(
             // Another server that has answered at this address before has a position of its own.
             let name = format!("{}@{}", options.config.name, facts.server_key());
             let progress = log.started(&name).unwrap_or(first);
-            if progress.server_id != 0 && progress.server_id != facts.server_id {
+            if progress.is_of_another(facts.server_id) {
                 return Ok(format!(
                     "another server than before answers (server_id {} instead of {}): where it continues is found when \
                      the relay connects to it, and was not tested",

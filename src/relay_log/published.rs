@@ -97,9 +97,14 @@ impl SourceProgress {
         }
     }
 
+    /// Whether another server's binlog was received than that of the one with this server_id.
+    pub fn is_of_another(&self, server_id: u32) -> bool {
+        self.server_id != 0 && self.server_id != server_id
+    }
+
     /// Records which server answers at the source. Another server's binlog is another path.
     pub(super) fn set_server(&mut self, server_id: u32) {
-        if self.server_id != server_id && self.server_id != 0 {
+        if self.is_of_another(server_id) {
             self.sent = BinlogState::new();
         }
         self.server_id = server_id;
