@@ -1,5 +1,7 @@
 //! How long a commit takes at the client of a semi-synchronous source, whose only replica is the relay or
-//! a real server of the same kind.
+//! a real server of the same kind: with its default options, which acknowledges before it has synced its
+//! relay log, and with `sync_relay_log=1`, which acknowledges what it keeps, as the relay does. The source's own part is
+//! what a commit takes without any replica.
 
 use std::time::{Duration, Instant};
 
@@ -18,11 +20,16 @@ use crate::support::topology::{Mode, replica_options};
 /// How many clients commit at the same time.
 pub const CLIENTS: [u32; 2] = [1, 16];
 
-/// Mean seconds of a commit, a number for each round: of the real replica, and of the relay.
+/// Mean seconds of a commit, a number for each round.
 #[derive(Default)]
 pub struct Latencies {
     pub clients: u32,
+    /// Without a replica.
+    pub alone: Vec<f64>,
+    /// With a real replica and its default options.
     pub replica: Vec<f64>,
+    /// With a real replica and `sync_relay_log=1`.
+    pub syncing_replica: Vec<f64>,
     pub relay: Vec<f64>,
 }
 
@@ -35,22 +42,29 @@ impl Latencies {
     }
 }
 
-/// Measures both in turn, round by round; before each, the other one leaves.
+/// Measures all in turn, round by round, each with a source of its own.
 pub async fn measure(kind: Kind, options: &Options, report: &mut Report) -> [Latencies; 2] {
     let mut figures = CLIENTS.map(Latencies::of);
+    let commits = options.commits;
     for round in 0..options.rounds {
         for figures in &mut figures {
-            let replica = with_replica(kind, options.commits, figures.clients).await;
-            let relay = with_relay(kind, options, figures.clients).await;
+            let clients = figures.clients;
+            let alone = without_replica(kind, commits, clients).await;
+            let replica = with_replica(kind, commits, clients, &[]).await;
+            let syncing = with_replica(kind, commits, clients, &["--sync-relay-log=1"]).await;
+            let relay = with_relay(kind, options, clients).await;
             report.note(&format!(
-                "{kind}, {} clients, round {}: a commit takes {:.3} ms with a server as replica, {:.3} ms with \
-                 the relay",
-                figures.clients,
+                "{kind}, {clients} clients, round {}: a commit takes {:.3} ms without a replica, {:.3} ms with a server as \
+                 replica, {:.3} ms if that has sync_relay_log=1, {:.3} ms with the relay",
                 round + 1,
+                alone * 1e3,
                 replica * 1e3,
+                syncing * 1e3,
                 relay * 1e3
             ));
+            figures.alone.push(alone);
             figures.replica.push(replica);
+            figures.syncing_replica.push(syncing);
             figures.relay.push(relay);
         }
     }
@@ -70,13 +84,26 @@ async fn source(kind: Kind) -> Server {
     Server::start(kind, options).await
 }
 
-async fn with_replica(kind: Kind, commits: u32, clients: u32) -> f64 {
+async fn without_replica(kind: Kind, commits: u32, clients: u32) -> f64 {
+    let source = source(kind).await;
+    let role = Words::of(kind).source;
+    source
+        .sql(&format!("SET GLOBAL rpl_semi_sync_{role}_enabled = 0"))
+        .await;
+    commit_time(&source, commits, clients).await
+}
+
+async fn with_replica(kind: Kind, commits: u32, clients: u32, extra: &[&str]) -> f64 {
     let source = source(kind).await;
     let mut options = replica_options(kind, 11);
     options.extra = replica_extra(kind);
+    options
+        .extra
+        .extend(extra.iter().map(|&option| option.to_owned()));
     let replica = Server::start(kind, options).await;
     let at = mode(kind).start_at("mysql-bin");
     attach(&replica, "127.0.0.1", source.port, &at, "").await;
+    wait_for_replica(&source).await;
     commit_time(&source, commits, clients).await
 }
 
@@ -90,13 +117,14 @@ async fn with_relay(kind: Kind, options: &Options, clients: u32) -> f64 {
     of_relay.replicate_do_db.clear();
     let mut relay = Relay::start(of_relay);
     relay.wait_streaming().await;
+    wait_for_replica(&source).await;
     let took = commit_time(&source, options.commits, clients).await;
     relay.terminate();
     took
 }
 
-/// The mean time of a commit, in seconds, when each of `clients` commits so many single-row transactions.
-async fn commit_time(source: &Server, commits: u32, clients: u32) -> f64 {
+/// Waits until the source counts its semi-synchronous replica.
+async fn wait_for_replica(source: &Server) {
     let role = Words::of(source.kind).source;
     let deadline = Deadline::after_secs(60);
     while global_status(source, &format!("Rpl_semi_sync_{role}_clients")).await != "1" {
@@ -106,6 +134,10 @@ async fn commit_time(source: &Server, commits: u32, clients: u32) -> f64 {
         );
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+}
+
+/// The mean time of a commit, in seconds, when each of `clients` commits so many single-row transactions.
+async fn commit_time(source: &Server, commits: u32, clients: u32) -> f64 {
     source
         .sql("CREATE DATABASE test; CREATE TABLE test.t (id INT AUTO_INCREMENT PRIMARY KEY, a INT)")
         .await;

@@ -42,8 +42,8 @@ use support::servers::{self, Kind};
 /// `binrelay run` starts with an empty data_dir until its status reports that everything is durable; both are
 /// timed from the program's start. Serving: a client reads the whole log of the source, and then of the relay, and
 /// discards it. Commits: how long one takes at the client of a semi-synchronous source (AFTER_SYNC) whose only
-/// replica is the relay, and where it is a server of the same kind. Ratios can be compared between machines, absolute
-/// figures cannot.
+/// replica is the relay, and where it is a server of the same kind, with its default options and with `sync_relay_log=1`.
+/// Ratios can be compared between machines, absolute figures cannot.
 #[derive(Parser)]
 #[command(name = "tools/bench", override_usage = "tools/bench [OPTIONS]")]
 pub struct Options {

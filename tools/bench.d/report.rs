@@ -231,22 +231,39 @@ impl Report {
 
     /// How long a commit takes.
     pub fn add_latencies(&mut self, kind: Kind, figures: &Latencies) {
-        let (replica, relay) = (median(&figures.replica), median(&figures.relay));
         let clients = figures.clients;
+        let [alone, replica, syncing, relay] = [
+            &figures.alone,
+            &figures.replica,
+            &figures.syncing_replica,
+            &figures.relay,
+        ]
+        .map(|seconds| median(seconds));
+        // What the replica adds; nothing can be said where it adds nothing.
+        let added = |reference: f64| (relay - alone).max(0.0) / (reference - alone).max(1e-9);
         self.latencies.push(format!(
-            "{:<14} {clients:>2} clients  {:>8.3} ms, {:.2} of the time with a server ({:.3} ms)",
+            "{:<14} {clients:>2} clients  {:>8.3} ms: {:.2} of the time with a server ({:.3} ms), {:.2} of that with \
+             a server that has sync_relay_log=1 ({:.3} ms); without a replica {:.3} ms, so it adds {:.2} and {:.2} of what these add",
             kind.name(),
             relay * 1e3,
             relay / replica,
-            replica * 1e3
+            replica * 1e3,
+            relay / syncing,
+            syncing * 1e3,
+            alone * 1e3,
+            added(replica),
+            added(syncing),
         ));
         self.cases.push(json!({
             "server": kind.name(),
             "case": "commit",
             "clients": clients,
+            "alone_seconds": figures.alone,
             "reference_seconds": figures.replica,
+            "syncing_reference_seconds": figures.syncing_replica,
             "seconds": figures.relay,
             "time_to_reference": relay / replica,
+            "time_to_syncing_reference": relay / syncing,
         }));
     }
 
