@@ -212,7 +212,7 @@ impl LogThread {
         decision: &Decision,
     ) -> Result<(), LogError> {
         let repetition = match decision {
-            Decision::New(placement) if placement.is_again => Repetition::ExecutedAgain,
+            Decision::New(placement) if placement.executed_again => Repetition::ExecutedAgain,
             Decision::New(placement) if placement.may_be_repetition => Repetition::Delivered,
             Decision::Repeated => Repetition::Dropped,
             Decision::Unverified => {
@@ -382,7 +382,7 @@ impl LogThread {
             match self.append(batch, transaction) {
                 Ok(Decision::New(placement)) => {
                     kept += 1;
-                    repeated += u64::from(placement.is_again || placement.may_be_repetition);
+                    repeated += u64::from(placement.executed_again || placement.may_be_repetition);
                     filtered += u64::from(transaction.emptied);
                 }
                 Ok(Decision::Repeated) => {

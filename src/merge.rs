@@ -267,14 +267,15 @@ impl Merge {
             run: batch.run,
             commit_id,
         });
-        let (may_be_repetition, is_again) = match self.classify(batch, transaction, path, ledger)? {
-            Classified::New { may_be_repetition } => (may_be_repetition, false),
-            Classified::ExecutedAgain => (false, true),
-            Classified::Known(decision) => {
-                self.leave_group(batch.source, group);
-                return Ok(decision);
-            }
-        };
+        let (may_be_repetition, executed_again) =
+            match self.classify(batch, transaction, path, ledger)? {
+                Classified::New { may_be_repetition } => (may_be_repetition, false),
+                Classified::ExecutedAgain => (false, true),
+                Classified::Known(decision) => {
+                    self.leave_group(batch.source, group);
+                    return Ok(decision);
+                }
+            };
         let clock = self
             .clock
             .assign((batch.source, batch.run), transaction.clock);
@@ -287,7 +288,7 @@ impl Merge {
             empties,
             half_change,
             may_be_repetition,
-            is_again,
+            executed_again,
         }))
     }
 
@@ -314,7 +315,7 @@ impl Merge {
                     None => {
                         let identity = &transaction.identity;
                         let is_new = self.executed.deliver(identity);
-                        if !is_new && !placement.is_again {
+                        if !is_new && !placement.executed_again {
                             let identity = identity.to_string();
                             return Err(SettleError { identity });
                         }

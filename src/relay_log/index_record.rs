@@ -29,7 +29,7 @@ const IN_SECONDS: u8 = 4;
 /// Flag of a transaction with a GTID: its source has logged no change in it.
 const WITHOUT_CHANGES: u8 = 8;
 /// Flag of an appended transaction of MariaDB: its GTID was delivered before.
-const IS_AGAIN: u8 = 16;
+const EXECUTED_AGAIN: u8 = 16;
 /// Flag of an appended transaction: the filter dropped or rewrote a part of it.
 const ALTERED: u8 = 32;
 /// Microseconds in a second.
@@ -192,7 +192,7 @@ pub enum Record {
         /// Without GTIDs: whether its source may have logged it twice.
         may_be_repetition: bool,
         /// MariaDB: whether its GTID was delivered before: its origin has executed it again.
-        is_again: bool,
+        executed_again: bool,
     },
     /// 2: a copy of a delivered transaction was dropped.
     Copy {
