@@ -62,9 +62,8 @@ pub struct Merge {
 
 impl Merge {
     /// A merge that continues after the transactions of `executed`; those of `before` are before the
-    /// log. `pairing` is only used for
-    /// transactions without GTIDs; `halves` are the two-part operations that were open before a
-    /// restart.
+    /// log. `pairing` is only used for transactions without GTIDs; `halves` are the two-part
+    /// operations that were open before a restart.
     pub fn new(
         own_server_id: u32,
         executed: Executed,

@@ -159,7 +159,8 @@ fn no_answer_after(socket: &Path, error: Option<io::Error>) -> String {
         Some(_) => format!("no relay answers at {socket} (is binrelay running?)"),
         // It is there.
         None => format!(
-            "the relay at {socket} is there, but did not answer: what it was asked to do may still be done; see its log"
+            "the relay at {socket} accepts connections, but did not answer in time; the request may still be carried \
+             out: see its log"
         ),
     }
 }

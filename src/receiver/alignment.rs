@@ -282,9 +282,9 @@ impl Pair<'_> {
         let other = self.other.name();
         ReceiverError::setup(
             format!(
-                "files of source \"{other}\" were purged, and those that are left contain no \
-                 transaction of the server with server_id {origin}: it cannot be determined which of \
-                 these in this source's binlog precede them"
+                "files of source \"{other}\" were purged, and the remaining ones contain no \
+                 transaction of server_id {origin}: it cannot be determined which transactions of \
+                 that server in this source's binlog precede those files"
             ),
             format!(
                 "configure as start of this source the coordinates in its binlog up to which source \
@@ -299,9 +299,9 @@ impl Pair<'_> {
         let other = self.other.name();
         ReceiverError::setup(
             format!(
-                "this source and source \"{other}\", of which files were purged, have no common \
-                 transaction of the server with server_id {origin}: it cannot be determined which of \
-                 these in this source's binlog precede the other's first file"
+                "files of this source's peer \"{other}\" were purged, and the two binlogs have no \
+                 common transaction of server_id {origin}: it cannot be determined which \
+                 transactions of that server in this source's binlog precede the peer's first file"
             ),
             format!(
                 "let the replication between this source and \"{other}\" catch up: the relay compares them \

@@ -86,7 +86,7 @@ impl Moved {
         assert_eq!(self.statements(), expected);
     }
 
-    /// Waits until the log has as many statements, of a server whose binlog is this now.
+    /// Replaces the server's binlog; waits until the log has as many statements.
     async fn delivers(&self, binlog: Binlog, expected: &[&str]) {
         self.source.state().binlog = binlog;
         self.relay
@@ -184,7 +184,7 @@ async fn changed_history_of_the_old_server_does_not_keep_the_other_one_from_cont
     let error = moved.relay.until_failed(0).await.message;
     assert!(error.contains("history has changed"), "{error}");
     let at = |binlog: &Binlog| SourceStart::FilePosition(binlog.end());
-    // Its own changed history is not continued so.
+    // Its own changed history cannot be continued this way.
     let end = at(&moved.source.state().binlog);
     assert!(moved.try_to_continue_at(end).await.is_err());
     let mut binlog = Binlog::without_gtids(M2, &[(M1, "a"), (M1, "b")]);
@@ -230,7 +230,7 @@ async fn server_that_has_nothing_in_common_with_the_log_is_refused() {
         moved.refused(binlog).await;
         moved.relay.stop().await;
     }
-    // As an administrator decides who knows that all of it is new.
+    // An administrator who knows that all of it is new decides so.
     let moved = Moved::without_gtids(&[(M1, "a")]).await;
     moved.refused(Binlog::without_gtids(M2, &[(M2, "x")])).await;
     moved.continue_at(SourceStart::Earliest).await;
