@@ -22,10 +22,9 @@ impl Record {
                 may_be_repetition,
                 executed_again,
             } => {
-                let of_kind =
-                    (u8::from(*executed_again) * EXECUTED_AGAIN) | (u8::from(*altered) * ALTERED);
-                let flags = u8::from(*emptied) | (u8::from(*may_be_repetition) << 1) | of_kind;
-                recorded(1, flags, step, transaction)
+                let again = u8::from(*executed_again) * EXECUTED_AGAIN;
+                let flags = u8::from(*emptied) | (u8::from(*may_be_repetition) << 1) | again;
+                recorded(1, flags | (u8::from(*altered) * ALTERED), step, transaction)
             }
             Record::Copy { step, transaction } => recorded(2, 0, step, transaction),
             Record::Ignored {
