@@ -181,7 +181,7 @@ mod tests {
         assert!(text.starts_with("no relay answers at /var"), "{text}");
         // It is connected to: whatever failed, a relay runs, and may do what it was asked to do.
         let text = no_answer_after(socket, None);
-        assert!(text.contains("may still be done"), "{text}");
+        assert!(text.contains("may still be carried out"), "{text}");
         assert!(!text.contains("no relay answers"), "{text}");
     }
 }
