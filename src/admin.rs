@@ -309,7 +309,8 @@ async fn decide(answering: &Answering, order: &ContinueOrder) -> Decided {
     let sources = answering.parts.sources.now();
     let Some(found) = sources.iter().find(|one| one.config.name == source) else {
         return refused(format!(
-            "the relay runs without a source {source:?}; restart it with the present configuration"
+            "the relay follows no source {source:?}; binrelay status lists its sources; after a change of the \
+             configuration run binrelay reload"
         ));
     };
     let report = match report(answering).await {
@@ -326,7 +327,7 @@ async fn decide(answering: &Answering, order: &ContinueOrder) -> Decided {
         return refused(format!(
             "the source {other} must have delivered everything first: it may still send transactions of the \
              former history, which would be mistaken for other transactions; wait until it is streaming and not behind, or \
-             remove it from the configuration and restart the relay"
+             remove it from the configuration and run binrelay reload"
         ));
     }
     let (counted, counting) = oneshot::channel();

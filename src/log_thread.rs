@@ -5,10 +5,10 @@
 //!                                  (log)     (merge)     (log)      (merge)      sync, publish
 //! ```
 //!
-//! It drains all batches that are ready and processes each transaction in four steps
-//! ([`LogThread::append`]); then it syncs and publishes once for the whole group. The merge knows
-//! nothing about files, and the log knows nothing about how the merge decides: only this module
-//! uses both.
+//! It drains the batches that are ready, up to `GROUP_LEN_MAX`, processes each transaction in four
+//! steps ([`LogThread::append`]), and hands the group over: with `sync = "commit"` the sync thread
+//! makes it durable and publishes it while the next group is appended. The merge knows nothing about
+//! files, and the log knows nothing about how the merge decides: only this module uses both.
 //!
 //! An error of one source (another kind of server, a transaction that cannot be aligned) stops that
 //! source. An error of the log stops the thread; transactions that are already durable are still
@@ -212,7 +212,7 @@ impl LogThread {
         decision: &Decision,
     ) -> Result<(), LogError> {
         let repetition = match decision {
-            Decision::New(placement) if placement.is_again => Repetition::ExecutedAgain,
+            Decision::New(placement) if placement.executed_again => Repetition::ExecutedAgain,
             Decision::New(placement) if placement.may_be_repetition => Repetition::Delivered,
             Decision::Repeated => Repetition::Dropped,
             Decision::Unverified => {
@@ -382,7 +382,7 @@ impl LogThread {
             match self.append(batch, transaction) {
                 Ok(Decision::New(placement)) => {
                     kept += 1;
-                    repeated += u64::from(placement.is_again || placement.may_be_repetition);
+                    repeated += u64::from(placement.executed_again || placement.may_be_repetition);
                     filtered += u64::from(transaction.emptied);
                 }
                 Ok(Decision::Repeated) => {

@@ -62,9 +62,8 @@ pub struct Merge {
 
 impl Merge {
     /// A merge that continues after the transactions of `executed`; those of `before` are before the
-    /// log. `pairing` is only used for
-    /// transactions without GTIDs; `halves` are the two-part operations that were open before a
-    /// restart.
+    /// log. `pairing` is only used for transactions without GTIDs; `halves` are the two-part
+    /// operations that were open before a restart.
     pub fn new(
         own_server_id: u32,
         executed: Executed,
@@ -267,14 +266,15 @@ impl Merge {
             run: batch.run,
             commit_id,
         });
-        let (may_be_repetition, is_again) = match self.classify(batch, transaction, path, ledger)? {
-            Classified::New { may_be_repetition } => (may_be_repetition, false),
-            Classified::ExecutedAgain => (false, true),
-            Classified::Known(decision) => {
-                self.leave_group(batch.source, group);
-                return Ok(decision);
-            }
-        };
+        let (may_be_repetition, executed_again) =
+            match self.classify(batch, transaction, path, ledger)? {
+                Classified::New { may_be_repetition } => (may_be_repetition, false),
+                Classified::ExecutedAgain => (false, true),
+                Classified::Known(decision) => {
+                    self.leave_group(batch.source, group);
+                    return Ok(decision);
+                }
+            };
         let clock = self
             .clock
             .assign((batch.source, batch.run), transaction.clock);
@@ -287,7 +287,7 @@ impl Merge {
             empties,
             half_change,
             may_be_repetition,
-            is_again,
+            executed_again,
         }))
     }
 
@@ -314,7 +314,7 @@ impl Merge {
                     None => {
                         let identity = &transaction.identity;
                         let is_new = self.executed.deliver(identity);
-                        if !is_new && !placement.is_again {
+                        if !is_new && !placement.executed_again {
                             let identity = identity.to_string();
                             return Err(SettleError { identity });
                         }

@@ -215,7 +215,7 @@ pub struct SourceParts {
     /// The receiver's state and counters.
     pub status: Arc<SourceStatus>,
     /// The relay log's counters.
-    pub ledger: Arc<SourceCounters>,
+    pub counters: Arc<SourceCounters>,
     /// Where an administrator's decisions are sent to.
     pub deciding: mpsc::Sender<ContinueRequest>,
 }
@@ -383,7 +383,7 @@ impl SourceParts {
             (Some(Executed::MariaDb(_)), Some(progress)) => progress.gtid_position.to_string(),
             _ => String::new(),
         };
-        let unverified = self.ledger.unverified.borrow().clone();
+        let unverified = self.counters.unverified.borrow().clone();
         SourceReport {
             name: self.config.name.clone(),
             host: self.config.host.clone(),
@@ -402,10 +402,10 @@ impl SourceParts {
             ),
             transactions: TransactionCounts {
                 received: self.status.received.load(Ordering::Relaxed),
-                kept: self.ledger.kept.load(Ordering::Relaxed),
-                duplicate: self.ledger.duplicate.load(Ordering::Relaxed),
-                filtered: self.ledger.filtered.load(Ordering::Relaxed),
-                repeated: self.ledger.repeated.load(Ordering::Relaxed),
+                kept: self.counters.kept.load(Ordering::Relaxed),
+                duplicate: self.counters.duplicate.load(Ordering::Relaxed),
+                filtered: self.counters.filtered.load(Ordering::Relaxed),
+                repeated: self.counters.repeated.load(Ordering::Relaxed),
             },
             bytes_received: self.status.bytes_received.load(Ordering::Relaxed),
             reconnects: self.status.reconnects.load(Ordering::Relaxed),
@@ -419,7 +419,7 @@ impl SourceParts {
             semi_sync_problem: self.status.semi_sync.problem().map(str::to_owned),
             unverified: unverified.as_ref().map_or(0, |found| found.count),
             first_unverified: unverified.map(|found| found.first),
-            is_refused: self.ledger.refusal.borrow().is_some(),
+            is_refused: self.counters.refusal.borrow().is_some(),
             changed: self.changed.iter().map(|key| (*key).to_owned()).collect(),
             only_here: None,
             last_error: self.status.last_error().map(|error| ErrorReport {

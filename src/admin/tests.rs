@@ -51,7 +51,7 @@ fn parts(deciding: mpsc::Sender<ContinueRequest>) -> Parts {
         config: config.sources.remove(0),
         changed: Vec::new(),
         status: Arc::default(),
-        ledger: Arc::default(),
+        counters: Arc::default(),
         deciding,
     };
     Parts {

@@ -164,13 +164,16 @@ pub enum AttachError {
     /// GTIDs do not identify all transactions.
     #[error(
         "{0} transactions in the relay log repeat GTIDs, so it is not known which of them the \
-         replica has; begin with an empty data_dir"
+         replica has; begin with an empty data_dir and a start after the repetition (FLUSH BINARY \
+         LOGS on each source, then its new file, FILE:4), and seed all replicas"
     )]
     RepeatedGtids(u64),
     /// GTIDs occur in two histories.
     #[error(
         "a new history of a source was accepted within the relay log, so GTIDs do not show what the \
-         replica has; begin with an empty data_dir"
+         replica has; seed the replica from a replica of the relay, or begin with an empty data_dir \
+         and a start after that (FLUSH BINARY LOGS on each source, then its new file, FILE:4), and \
+         seed all replicas"
     )]
     NewHistory,
     /// A position was wanted, and there is none.
@@ -186,14 +189,14 @@ pub enum AttachError {
     },
     /// The log has the name of bridges.
     #[error(
-        "a bridge file is needed, but the relay log itself is named {0:?}; use another basename \
-         in [log]"
+        "a bridge file is needed, but the relay log itself is named {0:?}; begin with another \
+         basename in [log] and an empty data_dir"
     )]
     Basename(String),
     /// Nothing of an origin is in the replica's relay log.
     #[error(
-        "the replica's relay log has no transaction of server_id {0}, which the relay log has; \
-         name older relay log files of the replica as well, oldest first, or use coordinates of a \
+        "the replica's own relay log files contain no transaction of server_id {0}, but binrelay's \
+         log does; name older files of the replica as well, oldest first, or use coordinates of a \
          source"
     )]
     OriginUnknown(u32),

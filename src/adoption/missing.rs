@@ -188,9 +188,9 @@ impl Finder {
             from: first.from.clone(),
             parallel: match asked.replication.is_parallel && !first.is_receiving {
                 true => {
-                    "; if it had received a part of a transaction, several appliers wait for the rest \
-                     without end: make sure in SHOW PROCESSLIST that they are idle, and repeat the command \
-                     with --replication-stopped"
+                    "; a multithreaded replica that has received only part of a transaction waits for the \
+                     rest forever: make sure in SHOW PROCESSLIST that its applier threads are idle, and \
+                     repeat the command with --replication-stopped"
                 }
                 false => "",
             },

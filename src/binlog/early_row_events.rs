@@ -8,7 +8,7 @@
 //! ```
 //! An update has one bitmap for both images. The null bits of an image are those of the server's own
 //! record: they depend on the table's definition (its storage format, BIT columns, which columns
-//! can be NULL), which a table map of that time does not have. So the rows cannot be separated.
+//! can be NULL), which a Table_map event of those versions does not have. So the rows cannot be separated.
 //!
 //! Versions such as 5.1.2-a_drop5p16 and 5.2.2-a_drop6p13 have 22 event types. The last seven have other
 //! numbers: 16 TABLE_MAP, 17 to 19 the rows, 20 XID, 21 BEGIN_LOAD_QUERY, 22 EXECUTE_LOAD_QUERY.

@@ -76,7 +76,7 @@ fn summary(report: &ConflictReport) -> String {
         ),
         (
             not.files,
-            "times the log up to its end, because it could not be read",
+            "times the rest of the log, because it could not be read",
         ),
     ];
     for (count, what) in counts.iter().filter(|(count, _)| *count > 0) {

@@ -20,7 +20,7 @@ pub struct ContinueArgs {
     /// Name of the source, as in the configuration
     #[arg(value_name = "SOURCE")]
     pub source: String,
-    /// Position in the source's binlog: FILE:POS, earliest or latest; what lies before counts as delivered
+    /// Position in the source's binlog: FILE:POS, earliest or latest; everything before it counts as delivered
     #[arg(long, value_name = "FILE:POS")]
     pub at: Option<String>,
     /// Accept that the source's binlog was reset, or that the source was restored from an older copy

@@ -11,9 +11,9 @@ use super::{Outcome, status};
 
 /// Forget a replica that does not come back
 ///
-/// A replica that was connected once and is not now is listed as missing by binrelay status, which is then degraded,
-/// and log files are kept for it. After this command it is not expected any more. A replica that is connected is not
-/// forgotten.
+/// A replica that was connected once and is not now is listed as missing. The relay is degraded after
+/// replica_missing_after, and log files are kept for the replica for keep_for_replicas. After this command neither
+/// applies to it. A connected replica is not forgotten.
 #[derive(Debug, clap::Args)]
 pub struct ForgetArgs {
     /// The replica's server_id

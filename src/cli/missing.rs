@@ -139,7 +139,7 @@ fn print_rescue(rescue: &Rescue, source: &str, out: &mut impl Write) -> io::Resu
     let (path, count) = (&rescue.path, rescue.transactions);
     writeln!(
         out,
-        "-- {path} has {count} of them. Nothing else may change them on {source} meanwhile."
+        "-- {path} holds {count} of them. Apply it once; start no other replication on {source} before that."
     )?;
     writeln!(out, "-- On {source}, as a replica of this relay:")?;
     print_lines(&rescue.statements, out)?;

@@ -11,8 +11,9 @@ use super::{Outcome, print_error, status};
 
 /// Have the running relay read its configuration again
 ///
-/// Users, passwords, certificates, filters, limits, alerts and the sizes of the log change while replicas stay
-/// connected. What needs a restart is named. If the file is broken, nothing is changed. SIGHUP does the same.
+/// Sources, users, passwords, certificates, filters, limits, alerts, and the size and retention of the log change
+/// while replicas stay connected. Settings that need a restart are named. If the file is invalid, nothing is
+/// changed. SIGHUP does the same.
 #[derive(Debug, clap::Args)]
 pub struct ReloadArgs {
     #[command(flatten)]

@@ -159,7 +159,8 @@ fn no_answer_after(socket: &Path, error: Option<io::Error>) -> String {
         Some(_) => format!("no relay answers at {socket} (is binrelay running?)"),
         // It is there.
         None => format!(
-            "the relay at {socket} is there, but did not answer: what it was asked to do may still be done; see its log"
+            "the relay at {socket} accepts connections, but did not answer in time; the request may still be carried \
+             out: see its log"
         ),
     }
 }
@@ -180,7 +181,7 @@ mod tests {
         assert!(text.starts_with("no relay answers at /var"), "{text}");
         // It is connected to: whatever failed, a relay runs, and may do what it was asked to do.
         let text = no_answer_after(socket, None);
-        assert!(text.contains("may still be done"), "{text}");
+        assert!(text.contains("may still be carried out"), "{text}");
         assert!(!text.contains("no relay answers"), "{text}");
     }
 }

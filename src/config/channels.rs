@@ -1,6 +1,6 @@
 //! `data_dir/channels.toml`: what was changed about the sources at run time by CHANGE …, START, STOP and RESET.
 //!
-//! It is read over the configuration file: each `[[channel]]` names a source and has only what differs. It is
+//! It overrides the configuration file: each `[[channel]]` names a source and has only what differs. It is
 //! replaced in one step, and may contain passwords, so only its owner may read it. While no relay runs, entries
 //! may be edited or removed by hand.
 //!
@@ -34,7 +34,7 @@ use crate::tls::{ClientTls, OfferedTls};
 const FILE: &str = "channels.toml";
 /// Permission bits of the file, which may contain passwords.
 const FILE_MODE: u32 = 0o600;
-const HEAD: &str = "# Written by binrelay: what CHANGE, START, STOP and RESET statements changed about the sources. It is read over\n\
+const HEAD: &str = "# Written by binrelay: what CHANGE, START, STOP and RESET statements changed about the sources. It overrides\n\
      # the configuration file. While binrelay does not run, entries may be edited or removed.\n\n";
 
 /// Why the file cannot be used.
@@ -348,21 +348,21 @@ impl ChannelChanges {
             let sentence = match source {
                 None if change.is_added => {
                     let host = change.settings.host.as_deref().unwrap_or_default();
-                    format!("source {name} ({host}) was added at run time, by {file}")
+                    format!("source {name} ({host}) was added at run time ({file})")
                 }
                 None => format!(
                     "{file} changes source {name}, which is not configured: this has no effect"
                 ),
-                Some(_) if change.is_removed => format!(
-                    "source {name} is configured, but was removed at run time, by {file}"
-                ),
+                Some(_) if change.is_removed => {
+                    format!("source {name} is configured, but was removed at run time ({file})")
+                }
                 Some(source) => {
                     let keys = change.settings.apply(&mut source.clone());
                     if keys.is_empty() {
                         return None;
                     }
                     format!(
-                        "source {name}: {} changed at run time, by {file}, instead of the configured value",
+                        "source {name}: {} changed at run time; {file} overrides the configuration",
                         keys.join(", ")
                     )
                 }
@@ -370,8 +370,8 @@ impl ChannelChanges {
             Some(sentence)
         });
         let stopped = self.channels.iter().filter(|change| change.is_stopped);
-        let stopped = stopped
-            .map(|change| format!("source {} is stopped until START, by {file}", change.name));
+        let stopped =
+            stopped.map(|change| format!("source {} is stopped until START ({file})", change.name));
         sentences.chain(stopped).collect()
     }
 }

@@ -207,8 +207,8 @@ impl Finder {
         self.conflicts.note(|not| not.transactions = forgotten);
         if forgotten > 0 && !std::mem::replace(&mut self.was_full, true) {
             tracing::warn!(
-                "conflicts are detected among the newest {} transactions only: a source has not sent older ones of \
-                 the others; see that the masters replicate from each other",
+                "conflicts are detected among the newest {} transactions only, because a source has not yet logged \
+                 older transactions of the other masters; make sure that the masters replicate from each other",
                 LIMITS.transactions
             );
         }

@@ -173,11 +173,11 @@ impl IndexFollower {
             Record::Transaction {
                 emptied,
                 may_be_repetition,
-                is_again,
+                executed_again,
                 ..
             } => {
                 let begin = std::mem::replace(&mut self.offset, step.log_end);
-                if *may_be_repetition || *is_again {
+                if *may_be_repetition || *executed_again {
                     // Nothing is known of its order among the other server's transactions.
                     arrival.server_id = 0;
                 }

@@ -13,7 +13,7 @@ use crate::identity::Executed;
 use crate::merge::Merge;
 use crate::merge::halves::OpenHalves;
 use crate::merge::pairing::Pairing;
-use crate::merge::pairing::anchor::Precedents;
+use crate::merge::pairing::anchor::PrecedingTransactions;
 use crate::merge::temporary_tables::TemporaryTables;
 use crate::position::RecordNumber;
 use crate::relay_log::recover::Recovered;
@@ -37,7 +37,7 @@ impl LogThread {
         Self::create_after(options, format, purged, progress, &[])
     }
 
-    /// As [`LogThread::create`], without GTIDs: `precedents` are the transactions that precede another
+    /// As [`LogThread::create`], without GTIDs: `preceding` are the transactions that precede another
     /// source's first file.
     ///
     /// # Errors
@@ -47,7 +47,7 @@ impl LogThread {
         format: &FormatDescription,
         purged: Executed,
         mut progress: Vec<SourceProgress>,
-        precedents: &[Precedents],
+        preceding: &[PrecedingTransactions],
     ) -> Result<Self, LogError> {
         progress.resize(options.source_names.len(), SourceProgress::default());
         let begin = RecordNumber {
@@ -55,7 +55,7 @@ impl LogThread {
             record: 0,
         };
         let mut pairing = Pairing::new(options.source_names.iter().map(|_| begin));
-        for one in precedents {
+        for one in preceding {
             pairing.begin_after(one.path, one.origin, one.count);
         }
         let halves = OpenHalves::default();

@@ -45,5 +45,5 @@ pub struct Placement {
     /// source has executed it twice as well.
     pub may_be_repetition: bool,
     /// MariaDB: whether its origin has executed it again under the same GTID, as a direct replica does.
-    pub is_again: bool,
+    pub executed_again: bool,
 }

@@ -79,7 +79,7 @@ pub enum MergeError {
     /// MariaDB: another source has delivered a later transaction of the same server without this one before it.
     #[error(
         "{gtid} was not delivered, although {highest} of the same server was: the source that delivered it has filtered or \
-         skipped this one, or what it sent began later. Replicas lack its changes, and would execute them after later ones \
+         skipped this one, or its binlog begins after this one. Replicas lack its changes, and would execute them after later ones \
          now. If they need them, execute those of the transaction that ends at {end} on each replica (SET sql_log_bin=0; \
          if more are missing up to {highest}, execute all of them first, and continue at the end of the last one), and run \
          binrelay continue SOURCE --at {end}; after a first start, begin again with an empty data_dir, and add the other \

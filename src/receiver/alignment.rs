@@ -28,7 +28,7 @@ use super::options::ReceiverOptions;
 use super::rereading::read_binlog;
 use crate::config::SourceStart;
 use crate::identity::{Fingerprint, Identity};
-use crate::merge::pairing::anchor::{Anchor, Beginning, Precedents, Search};
+use crate::merge::pairing::anchor::{Anchor, Beginning, PrecedingTransactions, Search};
 use crate::position::SourcePosition;
 use crate::transaction::{Transaction, TransactionBatch};
 
@@ -74,7 +74,7 @@ pub(super) type NotAligned = (u16, ReceiverError);
 /// replicated more by then.
 pub(super) async fn align<'a>(
     contacts: impl Iterator<Item = (&'a ReceiverOptions, &'a FirstContact)>,
-) -> Result<Vec<Precedents>, NotAligned> {
+) -> Result<Vec<PrecedingTransactions>, NotAligned> {
     let mut paths = Vec::new();
     for (options, contact) in contacts {
         let path = Path::new(options, contact).await;
@@ -104,8 +104,8 @@ pub(super) async fn align<'a>(
                     of_path,
                     of_other,
                 };
-                let precedents = pair.precedents(origin);
-                count = count.max(precedents.map_err(|error| (path.options.number, error))?);
+                let preceding = pair.count_preceding(origin);
+                count = count.max(preceding.map_err(|error| (path.options.number, error))?);
             }
             if count > 0 {
                 tracing::info!(
@@ -113,7 +113,7 @@ pub(super) async fn align<'a>(
                     "its first {count} transactions of server_id {origin} precede another source's \
                      first file and count as delivered"
                 );
-                found.push(Precedents {
+                found.push(PrecedingTransactions {
                     path: path.options.number,
                     origin,
                     count,
@@ -229,7 +229,7 @@ struct Pair<'a> {
 
 impl Pair<'_> {
     /// How many of the origin's transactions on `path` precede the first file of `other`.
-    fn precedents(&self, origin: u32) -> Result<u64, ReceiverError> {
+    fn count_preceding(&self, origin: u32) -> Result<u64, ReceiverError> {
         let (number, other_number) = (self.path.options.number, self.other.options.number);
         let Some(on_path) = self.path.origins.get(&origin) else {
             return Ok(0);
@@ -238,7 +238,7 @@ impl Pair<'_> {
             return Ok(0);
         }
         let Some(search) = self.of_path.searches.get(&(other_number, origin)) else {
-            return self.precedents_of_absent(origin, on_path);
+            return self.count_preceding_of_absent(origin, on_path);
         };
         match search.anchor() {
             // The origin's own binlog omits nothing. So it begins after those that the other has before.
@@ -258,8 +258,12 @@ impl Pair<'_> {
         }
     }
 
-    /// As [`Pair::precedents`], where `other` has no transaction of the origin.
-    fn precedents_of_absent(&self, origin: u32, on_path: &OnPath) -> Result<u64, ReceiverError> {
+    /// As [`Pair::count_preceding`], where `other` has no transaction of the origin.
+    fn count_preceding_of_absent(
+        &self,
+        origin: u32,
+        on_path: &OnPath,
+    ) -> Result<u64, ReceiverError> {
         let is_own = self.other.facts.server_id == origin;
         // Its binlog was read again after `path` was read.
         if is_own && !self.of_other.origins.contains(&origin) {
@@ -278,9 +282,9 @@ impl Pair<'_> {
         let other = self.other.name();
         ReceiverError::setup(
             format!(
-                "files of source \"{other}\" were purged, and those that are left contain no \
-                 transaction of the server with server_id {origin}: it cannot be determined which of \
-                 these in this source's binlog precede them"
+                "files of source \"{other}\" were purged, and the remaining ones contain no \
+                 transaction of server_id {origin}: it cannot be determined which transactions of \
+                 that server in this source's binlog precede those files"
             ),
             format!(
                 "configure as start of this source the coordinates in its binlog up to which source \
@@ -295,9 +299,9 @@ impl Pair<'_> {
         let other = self.other.name();
         ReceiverError::setup(
             format!(
-                "this source and source \"{other}\", of which files were purged, have no common \
-                 transaction of the server with server_id {origin}: it cannot be determined which of \
-                 these in this source's binlog precede the other's first file"
+                "files of this source's peer \"{other}\" were purged, and the two binlogs have no \
+                 common transaction of server_id {origin}: it cannot be determined which \
+                 transactions of that server in this source's binlog precede the peer's first file"
             ),
             format!(
                 "let the replication between this source and \"{other}\" catch up: the relay compares them \

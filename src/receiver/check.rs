@@ -251,8 +251,8 @@ fn control_warnings(
         && expires < RETENTION_MIN
     {
         warnings.push(format!(
-            "the source removes its binlogs after {} s ({}): if it, or the relay, is away for longer, it \
-             cannot be followed further",
+            "the source purges its binlogs after {} s ({}): if the source or the relay is unavailable for \
+             longer, replication from it cannot continue",
             expires.as_secs(),
             answers.retention.variable
         ));

@@ -19,7 +19,7 @@ pub fn lost_commit_times(sources: &[(String, String, Option<bool>)]) -> Option<S
     (!losing.is_empty() && !new.is_empty()).then(|| {
         format!(
             "without GTIDs, copies of transactions are not recognised between servers before and since MySQL 8.0: if {} \
-             replicates from {}, one of these sources will be failed; set log_slave_updates=OFF on the older server \
+             replicates from {}, one of these sources will fail; set log_slave_updates=OFF on the older server \
              until it is upgraded, or take writes only on it (binrelay help without-gtids)",
             losing.join(", "),
             new.join(", ")

@@ -23,10 +23,10 @@ pub(super) fn missing_text(before: &Executed, log: &LogState, own: u32) -> Optio
         IdentityKind::MariaDb => format!(
             "warning: the relay log never had transactions of this position: {missing}; replicas never receive \
              them, also if another source sends them later. Execute their changes on each replica that lacks \
-             them, and compare its tables with the source's (CHECKSUM TABLE). A replica that follows by GTID and \
-             has nothing later of their domains must also be told that it has them, before the log files up to \
-             now are removed, or it is refused then (error 1236): STOP SLAVE; SET GLOBAL gtid_slave_pos = its \
-             value, with them in the place of the GTIDs of their domains; START SLAVE"
+             them, and compare its tables with the source's (CHECKSUM TABLE). On each replica that follows by GTID \
+             and has no later transaction of these domains, execute STOP SLAVE; SET GLOBAL gtid_slave_pos = its \
+             value, in which these GTIDs replace those of their domains; START SLAVE, before the log files up to \
+             now are removed; otherwise it is refused (error 1236)"
         ),
     })
 }

@@ -1,4 +1,4 @@
-//! The ways back: how a source that has failed continues by decision of an administrator.
+//! Recovering a failed source: how it continues by decision of an administrator.
 //!
 //! | | what is verified | what changes |
 //! |---|---|---|
@@ -203,7 +203,7 @@ impl Decision<'_> {
         let before = contact.before.clone();
         let progress = self.progress(contact);
         let mut text = format!(
-            "it continues at {}; what lies before counts as delivered",
+            "it continues at {}; everything before it counts as delivered",
             progress.position
         );
         // Other sources may have delivered transactions while the decision was verified: only now it is known which ones

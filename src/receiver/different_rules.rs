@@ -69,7 +69,7 @@ pub fn filtering_sources(sources: &[RuledSource]) -> Vec<String> {
                 let (name, other, rules) = (&source.name, &other.name, rules.join(", "));
                 warnings.push(format!(
                     "the server of source {name} replicates from that of {other} with rules of its own ({rules}): if \
-                     {name} delivers a transaction first from which these drop all changes, {other} is failed; if they \
+                     {name} delivers a transaction first from which these drop all changes, {other} fails; if they \
                      drop only a part, replicas lack it. Let the masters replicate everything from each other, or set the \
                      same rules in [filter]"
                 ));

@@ -238,7 +238,7 @@ impl ReceiverError {
                 "if the source has purged transactions that the relay still needs, and other sources have \
                  delivered them (MySQL: or the replicas have their changes), run binrelay continue SOURCE --at \
                  earliest; otherwise restore the binlog files on the source, or seed the replicas again. If the source was \
-                 reset or restored, see binrelay help messages, Ways back, first",
+                 reset or restored, see binrelay help messages, Recovering a failed source, first",
             ),
             1820 | 1862 | 3118 | 4151 => {
                 Some("set a new password on the source or unlock the account (ALTER USER)")
@@ -336,7 +336,7 @@ mod tests {
         }
     }
 
-    /// The rows of `messages.md`, Ways back, that a failure must have; none for an error that is retried.
+    /// The rows of `messages.md`, Recovering a failed source, that a failure must have; none for an error that is retried.
     fn rows(error: &ReceiverError) -> &'static [&'static str] {
         match error {
             ReceiverError::Connection(_) => &["connection"],
@@ -408,12 +408,9 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_of_failure_has_its_way_back_in_the_documentation() {
+    fn recovery_from_every_kind_of_failure_is_documented() {
         let text = include_str!("../cli/messages.md");
-        let section = text
-            .split("## Ways back of a failed source")
-            .nth(1)
-            .unwrap();
+        let section = text.split("## Recovering a failed source").nth(1).unwrap();
         let table = section
             .split("Messages of `binrelay continue`")
             .next()

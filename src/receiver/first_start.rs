@@ -17,7 +17,7 @@ use super::status::{SourceState, SourceStatus};
 use crate::binlog::FormatDescription;
 use crate::config::FlavorChoice;
 use crate::identity::{Executed, IdentityKind};
-use crate::merge::pairing::anchor::Precedents;
+use crate::merge::pairing::anchor::PrecedingTransactions;
 use crate::position::SourcePosition;
 use crate::relay_log::SourceProgress;
 
@@ -39,7 +39,7 @@ pub struct FirstStart {
     /// By source: see [`FirstContact::read_back_to`].
     pub read_back_to: Vec<Option<SourcePosition>>,
     /// Without GTIDs: what precedes another source's first file.
-    pub precedents: Vec<Precedents>,
+    pub preceding: Vec<PrecedingTransactions>,
 }
 
 /// Polls the sources until at least one answers.
@@ -51,12 +51,9 @@ pub async fn first_start(
     let (mut pause, longest) = pauses(sources);
     loop {
         let contacts = ask_all(sources, identities).await;
-        let precedents = precedents(sources, &contacts).await;
-        if let (Some(precedents), Some(first)) = (precedents, join(contacts, flavor)) {
-            return FirstStart {
-                precedents,
-                ..first
-            };
+        let preceding = preceding_transactions(sources, &contacts).await;
+        if let (Some(preceding), Some(first)) = (preceding, join(contacts, flavor)) {
+            return FirstStart { preceding, ..first };
         }
         // Growing, so that wrong passwords do not lock the account, and the log is not flooded.
         tokio::time::sleep(pause).await;
@@ -75,10 +72,10 @@ fn pauses(sources: &[Source]) -> (Duration, Duration) {
 }
 
 /// See [`align`]; `None` if a source reports that order decides nothing.
-async fn precedents(
+async fn preceding_transactions(
     sources: &[Source],
     contacts: &[Option<FirstContact>],
-) -> Option<Vec<Precedents>> {
+) -> Option<Vec<PrecedingTransactions>> {
     let answered = sources.iter().zip(contacts);
     let answered = answered.filter_map(|((options, _), contact)| {
         let contact = contact.as_ref()?;
@@ -86,7 +83,7 @@ async fn precedents(
         is_anonymous.then_some((options, contact))
     });
     let (number, error) = match align(answered).await {
-        Ok(precedents) => return Some(precedents),
+        Ok(preceding) => return Some(preceding),
         Err(not_aligned) => not_aligned,
     };
     let source = sources.iter().find(|(options, _)| options.number == number);
@@ -160,7 +157,7 @@ fn join(contacts: Vec<Option<FirstContact>>, flavor: FlavorChoice) -> Option<Fir
                     before,
                     progress: Vec::new(),
                     read_back_to: Vec::new(),
-                    precedents: Vec::new(),
+                    preceding: Vec::new(),
                 });
             }
             Some(first) => first.before.count_all(&contact.before),

@@ -30,7 +30,7 @@ use crate::relay_log::{Condition, SourceProgress};
 pub(super) async fn follow(
     options: &ReceiverOptions,
     context: &ReceiverContext,
-    ledger: &SourceCounters,
+    counters: &SourceCounters,
     status: &SourceStatus,
 ) -> ReceiverError {
     let name = options.config.name.as_str();
@@ -38,7 +38,7 @@ pub(super) async fn follow(
     if let Err(error) = history_record::check(data_dir, name) {
         return error;
     }
-    let mut refusal = ledger.refusal.subscribe();
+    let mut refusal = counters.refusal.subscribe();
     let mut condition = context.log.follow_condition();
     if matches!(*refusal.borrow(), Some(RefusalNote::Reused { .. })) {
         // It could not be recorded, or the record was removed by hand: only a decision ends it.
@@ -49,10 +49,10 @@ pub(super) async fn follow(
     }
     let streaming = async {
         // Without GTIDs, what is received again because it is not in the log yet would be logged twice.
-        ledger.wait_until_committed().await;
+        counters.wait_until_committed().await;
         match open(options, context, status).await {
             Ok(dump) => {
-                let error = stream::stream(dump, options, context, ledger, status).await;
+                let error = stream::stream(dump, options, context, counters, status).await;
                 history_record::keep_incident(data_dir, name, error)
             }
             Err(error) => history_record::keep(data_dir, name, error),

@@ -128,7 +128,7 @@ pub(super) async fn is_same_server(
         tracing::info!(
             source = %options.config.name,
             "the source's server_id has changed from {} to {}; its binlog is the one that was received, \
-             so it is followed further",
+             so replication from it continues",
             progress.server_id,
             facts.server_id
         );

@@ -224,7 +224,7 @@ impl Compared {
         let mut common_at = None;
         for (origin, of_origin) in &self.origins {
             if !of_origin.delivered.is_empty() {
-                let count = self.precedents(*origin, of_origin)?;
+                let count = self.count_preceding(*origin, of_origin)?;
                 common_at = common_at.max(of_origin.common_at.or(Some(of_origin.first_at)));
                 if count > 0 {
                     before.push((*origin, count));
@@ -248,7 +248,7 @@ impl Compared {
     }
 
     /// How many of the origin's transactions in the binlog precede those of the log.
-    fn precedents(&self, origin: u32, of_origin: &Origin) -> Result<u64, ReceiverError> {
+    fn count_preceding(&self, origin: u32, of_origin: &Origin) -> Result<u64, ReceiverError> {
         if self.is_complete && !self.is_purged && of_origin.begin_alike {
             return Ok(0);
         }

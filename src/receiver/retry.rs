@@ -38,7 +38,7 @@ enum Ended {
 struct Receiver {
     options: ReceiverOptions,
     context: ReceiverContext,
-    ledger: Arc<SourceCounters>,
+    counters: Arc<SourceCounters>,
     status: Arc<SourceStatus>,
     requests: mpsc::Receiver<ContinueRequest>,
     orders: Orders,
@@ -57,7 +57,7 @@ struct Receiver {
 pub async fn run(
     options: ReceiverOptions,
     context: ReceiverContext,
-    (ledger, status): (Arc<SourceCounters>, Arc<SourceStatus>),
+    (counters, status): (Arc<SourceCounters>, Arc<SourceStatus>),
     requests: mpsc::Receiver<ContinueRequest>,
     orders: Orders,
     shutdown: watch::Receiver<bool>,
@@ -65,7 +65,7 @@ pub async fn run(
     let mut receiver = Receiver {
         options,
         context,
-        ledger,
+        counters,
         status,
         requests,
         orders,
@@ -124,10 +124,10 @@ impl Receiver {
     /// As after a restart, the log decides again on a transaction that it refused; not on one whose refusal is
     /// recorded.
     async fn accept_again(&self) {
-        if matches!(*self.ledger.refusal.borrow(), Some(RefusalNote::Other(_))) {
+        if matches!(*self.counters.refusal.borrow(), Some(RefusalNote::Other(_))) {
             // What follows the refused transaction must not be appended.
-            self.ledger.wait_until_committed().await;
-            self.ledger.refusal.send_replace(None);
+            self.counters.wait_until_committed().await;
+            self.counters.refusal.send_replace(None);
         }
     }
 
@@ -175,7 +175,7 @@ impl Receiver {
     /// Waits until following the source ends, an administrator decides, there is another order, or the relay stops.
     async fn follow_once(&mut self) -> Ended {
         let status = &self.status;
-        let following = follow::follow(&self.options, &self.context, &self.ledger, status);
+        let following = follow::follow(&self.options, &self.context, &self.counters, status);
         let mut following = pin!(following);
         loop {
             tokio::select! {
@@ -185,7 +185,7 @@ impl Receiver {
                     return Ended::Ordered;
                 }
                 Some(request) = self.requests.recv() => match status.state() {
-                    SourceState::Streaming => answer_streaming(&self.ledger, request),
+                    SourceState::Streaming => answer_streaming(&self.counters, request),
                     _ => return Ended::Requested(request),
                 },
                 _ = self.shutdown.wait_for(|stop| *stop) => return Ended::Stopped,
@@ -196,7 +196,7 @@ impl Receiver {
     /// Carries out a decision. Returns whether the relay stops instead.
     async fn decide(&mut self, request: ContinueRequest) -> bool {
         tokio::select! {
-            () = decide(&self.options, &self.context, &self.ledger, request) => false,
+            () = decide(&self.options, &self.context, &self.counters, request) => false,
             _ = self.shutdown.wait_for(|stop| *stop) => true,
         }
     }

@@ -54,8 +54,8 @@ impl RetentionStatus {
         self.with(|known| known.retention.logs_updates)
     }
 
-    /// What endangers the relay's way through the source's binlogs. `needed` is the file that the relay reads,
-    /// `newest` the newest one.
+    /// Warnings that the source may purge binlogs that the relay has not read. `needed` is the file that the relay
+    /// reads, `newest` the newest one.
     pub(super) fn warnings(&self, needed: Option<&str>, newest: Option<&str>) -> Vec<String> {
         let (retention, longest) = self.with(|known| (known.retention.clone(), known.longest_away));
         let mut warnings = Vec::new();
@@ -73,8 +73,8 @@ impl RetentionStatus {
             && newest.is_some_and(|newest| newest != needed)
         {
             warnings.push(format!(
-                "its oldest binlog {needed} is the one that the relay needs next: if it is removed, the source \
-                 cannot be followed further"
+                "its oldest binlog {needed} is the one that the relay needs next: if it is purged, replication \
+                 from this source cannot continue"
             ));
         }
         warnings

@@ -59,7 +59,7 @@ impl LoggingSettings {
             notes.push(format!(
                 "sync_binlog is {commits}: if the host crashes, its binlog may lose transactions that the relay \
                  has already received; the source then fails (state failed) when it returns (binrelay help \
-                 messages, Ways back); set sync_binlog=1"
+                 messages, Recovering a failed source); set sync_binlog=1"
             ));
         }
         if let Some((variable, value)) = &self.wait_point

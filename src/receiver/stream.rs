@@ -74,7 +74,7 @@ enum Due {
 struct Stream<'a> {
     options: &'a ReceiverOptions,
     context: &'a ReceiverContext,
-    ledger: &'a SourceCounters,
+    counters: &'a SourceCounters,
     /// Up to here the source is read only to recognise copies.
     start: Option<SourcePosition>,
     /// See [`Dump::received_to`].
@@ -101,7 +101,7 @@ pub(super) async fn stream(
     dump: Dump,
     options: &ReceiverOptions,
     context: &ReceiverContext,
-    ledger: &SourceCounters,
+    counters: &SourceCounters,
     status: &SourceStatus,
 ) -> ReceiverError {
     let (facts, mut connection) = (dump.facts, dump.connection);
@@ -119,7 +119,7 @@ pub(super) async fn stream(
     let mut stream = Stream {
         options,
         context,
-        ledger,
+        counters,
         start: context.read_back.start_of(dump.path),
         received_to: dump.received_to,
         status,
@@ -133,7 +133,7 @@ pub(super) async fn stream(
         has_news: true,
         acknowledgements: dump
             .is_semi_sync
-            .then(|| Acknowledgements::new(options, context, ledger, status, &facts)),
+            .then(|| Acknowledgements::new(options, context, counters, status, &facts)),
         wants_acknowledgement: false,
     };
     loop {
@@ -249,7 +249,13 @@ impl Stream<'_> {
     async fn pass_on(&mut self, connection: Option<&mut Connection>) -> Result<(), ReceiverError> {
         if let Some(batch) = self.assembler.as_mut().and_then(Assembler::take_batch) {
             self.status.pause_reading();
-            let queueing = enqueue(batch, self.options, self.context, self.status, self.ledger);
+            let queueing = enqueue(
+                batch,
+                self.options,
+                self.context,
+                self.status,
+                self.counters,
+            );
             match (&mut self.acknowledgements, connection) {
                 (Some(acknowledgements), Some(connection)) => {
                     acknowledgements.send_during(queueing, connection).await?;
@@ -259,7 +265,7 @@ impl Stream<'_> {
             self.status.count_bytes(std::mem::take(&mut self.bytes));
         }
         if let Some(acknowledgements) = &mut self.acknowledgements {
-            acknowledgements.passed_on(self.ledger.queued.load(Ordering::Relaxed));
+            acknowledgements.passed_on(self.counters.queued.load(Ordering::Relaxed));
         }
         Ok(())
     }

@@ -46,7 +46,7 @@ const OWN: u32 = 900;
 struct Relay {
     dir: tempfile::TempDir,
     context: ReceiverContext,
-    ledgers: Vec<Arc<SourceCounters>>,
+    counters: Vec<Arc<SourceCounters>>,
     statuses: Vec<Arc<SourceStatus>>,
     stop: watch::Sender<bool>,
     receivers: JoinSet<Result<(), ReceiverError>>,
@@ -99,7 +99,7 @@ impl Relay {
         };
         let spool = options.log_dir.spool_path();
         let writer = LogThread::create(options, &format, before, progress).unwrap();
-        let ledgers: Vec<_> = configs.iter().map(|_| Arc::default()).collect();
+        let counters: Vec<_> = configs.iter().map(|_| Arc::default()).collect();
         let statuses: Vec<_> = configs.iter().map(|_| Arc::default()).collect();
         let (batches, queue) = mpsc::channel(8);
         let context = ReceiverContext {
@@ -115,18 +115,18 @@ impl Relay {
             acknowledged,
         };
         let runtime = tokio::runtime::Handle::current();
-        let known = ledgers.clone();
+        let known = counters.clone();
         let thread = std::thread::spawn(move || writer.run(queue, &known, &runtime));
         let stop = watch::Sender::new(false);
         let mut receivers = JoinSet::new();
         let mut orders = Vec::new();
         for (number, config) in configs.into_iter().enumerate() {
-            let (ledger, status) = (&ledgers[number], &statuses[number]);
+            let (counters, status) = (&counters[number], &statuses[number]);
             let order = OrderSender::new(config.clone(), Activity::Follow);
             receivers.spawn(run(
                 receiver_options(number as u16, config, &spool),
                 context.clone(),
-                (Arc::clone(ledger), Arc::clone(status)),
+                (Arc::clone(counters), Arc::clone(status)),
                 mpsc::channel(1).1,
                 order.subscribe(),
                 stop.subscribe(),
@@ -136,7 +136,7 @@ impl Relay {
         Self {
             dir,
             context,
-            ledgers,
+            counters,
             statuses,
             stop,
             receivers,
@@ -192,11 +192,11 @@ impl Relay {
     }
 
     fn kept(&self, source: usize) -> u64 {
-        self.ledgers[source].kept.load(Ordering::Relaxed)
+        self.counters[source].kept.load(Ordering::Relaxed)
     }
 
     fn duplicates(&self, source: usize) -> u64 {
-        self.ledgers[source].duplicate.load(Ordering::Relaxed)
+        self.counters[source].duplicate.load(Ordering::Relaxed)
     }
 
     /// Stops it; the transactions in its log, in order.

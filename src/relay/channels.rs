@@ -342,7 +342,7 @@ impl Channels {
         let config = self.remembering(wanted.config, None);
         let wanted = Wanted { config, ..wanted };
         let channel = Channel::new(number, wanted, Arc::default());
-        let counters = Some(channel.parts.ledger.clone());
+        let counters = Some(channel.parts.counters.clone());
         let limit = self.limits.step;
         tell_log_thread(running, (number, name), counters, limit).await?;
         self.channels.push(channel);
@@ -389,7 +389,7 @@ impl Channel {
                 config: wanted.config,
                 changed: wanted.changed,
                 status,
-                ledger: Arc::default(),
+                counters: Arc::default(),
                 deciding,
             },
             requests: Some(requests),
@@ -422,7 +422,7 @@ impl Channel {
         let receiving = receiver::run(
             options,
             running.context.clone(),
-            (self.parts.ledger.clone(), status),
+            (self.parts.counters.clone(), status),
             requests,
             orders.clone(),
             running.shutdown.clone(),

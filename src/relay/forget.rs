@@ -25,7 +25,7 @@ fn decided(server_id: u32, forgotten: Option<std::io::Result<Forgotten>>) -> Dec
     match forgotten {
         Some(Ok(Forgotten::Hosts(hosts))) => {
             let hosts = hosts.join(", ");
-            tracing::info!("replica {server_id} ({hosts}) is forgotten by an administrator");
+            tracing::info!("replica {server_id} ({hosts}) was forgotten by an administrator");
             Decided::Done(format!(
                 "replica {server_id} ({hosts}) is forgotten: it is no longer reported as missing, and no log files \
                  are kept for it"

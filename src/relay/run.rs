@@ -351,11 +351,11 @@ impl Pipeline {
     ) -> Result<mpsc::Sender<Queued>, RelayError> {
         let (batches, queue) = mpsc::channel(QUEUE_LEN);
         let sources = self.parts.sources.now();
-        let ledgers: Vec<_> = sources.iter().map(|one| one.ledger.clone()).collect();
+        let counters: Vec<_> = sources.iter().map(|one| one.counters.clone()).collect();
         let (runtime, log) = (Handle::current(), writer.log().clone());
         let senders = batches.downgrade();
         let write = move || {
-            writer.run(queue, &ledgers, &runtime);
+            writer.run(queue, &counters, &runtime);
             let has_failed = matches!(log.condition(), Condition::Failed(_));
             match has_failed || senders.upgrade().is_none() {
                 true => StageEnd::Finished,
@@ -434,7 +434,7 @@ impl Pipeline {
             &first.format,
             first.before,
             first.progress,
-            &first.precedents,
+            &first.preceding,
         )?;
         Ok((writer, read_back))
     }

@@ -93,7 +93,7 @@ pub struct Logged {
     /// Whether the filter dropped or rewrote a part of it.
     pub altered: bool,
     /// MariaDB: whether its GTID was delivered before, so that the GTID does not identify it.
-    pub is_again: bool,
+    pub executed_again: bool,
 }
 
 /// The part of a log that is read: it may still grow.
@@ -208,7 +208,7 @@ impl LogPart<'_> {
                     transaction,
                     emptied,
                     altered,
-                    is_again,
+                    executed_again,
                     ..
                 } => Some(Logged {
                     record: at,
@@ -219,7 +219,7 @@ impl LogPart<'_> {
                     server_id: transaction.server_id,
                     emptied: *emptied,
                     altered: *altered,
-                    is_again: *is_again,
+                    executed_again: *executed_again,
                 }),
                 _ => None,
             };
@@ -343,7 +343,7 @@ pub fn continuation(
             }
         };
         origin.count += 1;
-        found.again += u64::from(logged.is_again);
+        found.again += u64::from(logged.executed_again);
         if !held.has(logged) {
             if matches!(held, Held::Records(_)) {
                 note_lacking(origin, visited, logged, sent_later)?;

@@ -29,7 +29,7 @@ const IN_SECONDS: u8 = 4;
 /// Flag of a transaction with a GTID: its source has logged no change in it.
 const WITHOUT_CHANGES: u8 = 8;
 /// Flag of an appended transaction of MariaDB: its GTID was delivered before.
-const IS_AGAIN: u8 = 16;
+const EXECUTED_AGAIN: u8 = 16;
 /// Flag of an appended transaction: the filter dropped or rewrote a part of it.
 const ALTERED: u8 = 32;
 /// Microseconds in a second.
@@ -108,8 +108,8 @@ impl Recorded {
 /// The part of a source's history that matters without GTIDs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct SourceHistory {
-    /// When the source's first file that was read was created, in seconds since 1970 by its clock,
-    /// if files before it are lost, else 0.
+    /// Creation time (source clock, seconds since 1970) of the first file that was read; 0 if no
+    /// earlier file was purged.
     pub first_timestamp: u32,
     /// Whether the binlog before the source's start is still being read, so that the log has not
     /// begun.
@@ -192,7 +192,7 @@ pub enum Record {
         /// Without GTIDs: whether its source may have logged it twice.
         may_be_repetition: bool,
         /// MariaDB: whether its GTID was delivered before: its origin has executed it again.
-        is_again: bool,
+        executed_again: bool,
     },
     /// 2: a copy of a delivered transaction was dropped.
     Copy {
@@ -402,9 +402,9 @@ impl Record {
             Record::EmptiedAlter(_) => "emptied ALTER",
             Record::EndedAlter(_) => "ended ALTER",
             Record::PathQueue { .. } => "path queue",
-            Record::PathSkipped { .. } => "path skipped",
-            Record::PathNewest { .. } => "path newest",
-            Record::PathAgain { .. } => "path again",
+            Record::PathSkipped { .. } => "transaction skipped on a path",
+            Record::PathNewest { .. } => "newest transaction of a path",
+            Record::PathAgain { .. } => "transaction that may be logged again",
             Record::CountedGtids { .. } => "counted GTIDs",
             Record::NewHistory { .. } => "new history",
             Record::EarlierHistory { .. } => "earlier history",

@@ -138,7 +138,7 @@ impl<'a> Dump<'a> {
             let published = *follow.borrow_and_update();
             let is_complete = match self.file {
                 ServedFile::Log(number) => published.file > number,
-                // A rescue leads nowhere: its reader waits at its end.
+                // A bridge written by `binrelay missing` has no next file: its reader waits at its end.
                 ServedFile::Bridge(bridge) => bridge.next.is_some(),
             };
             let end = match self.file {
@@ -146,7 +146,7 @@ impl<'a> Dump<'a> {
                 _ => file.file_len().map_err(|error| self.unreadable(&error))?,
             };
             self.clear_at_end_if_far(is_complete, end);
-            // A client that does not wait may send a command next; a rescue's end is not that of the log.
+            // A client that does not wait may send a command next; the end of a bridge is not that of the log.
             let is_in_log = matches!(self.file, ServedFile::Log(_));
             let asks = is_in_log && !is_complete && !self.start.non_blocking;
             self.walk.packets.ask_at(asks.then_some(end));

@@ -9,7 +9,7 @@ use crate::sender::ReplicaReport;
 pub(super) fn reasons(report: &Report, alert: &AlertConfig) -> Vec<String> {
     let mut reasons = Vec::new();
     if report.relay.state != "running" {
-        reasons.push(format!("the relay log is {}", report.relay.state));
+        reasons.push(format!("the relay log is in state {}", report.relay.state));
     }
     if report.relay.semi_sync_wait.as_deref() == Some(TIMED_OUT) {
         reasons.push(
@@ -42,7 +42,7 @@ fn of_source(source: &SourceReport, alert: &AlertConfig) -> Option<String> {
     let silent = source.silent_seconds;
     let silent = silent.filter(|silent| *silent > alert.source_silent.as_secs());
     match silent {
-        _ if state == SourceState::Failed.name() => Some(format!("source {name} is failed")),
+        _ if state == SourceState::Failed.name() => Some(format!("source {name} has failed")),
         Some(silent) => Some(format!(
             "source {name} is {state} and has sent nothing for {silent} s"
         )),
@@ -78,7 +78,7 @@ fn of_replica(replica: &ReplicaReport, alert: &AlertConfig, uptime: u64) -> Opti
                 ..
             } = replica;
             format!(
-                "replica {server_id} ({host}) is missing since {last_seen}; it has received the log up to \
+                "replica {server_id} ({host}) has been missing since {last_seen}; it has received the log up to \
                  {file}:{position}: start its replication, or binrelay forget {server_id}"
             )
         });
@@ -166,13 +166,13 @@ mod tests {
         report.relay.state = "disk_full".to_owned();
         report.relay.semi_sync_wait = Some(TIMED_OUT.to_owned());
         let expected = [
-            "the relay log is disk_full",
+            "the relay log is in state disk_full",
             "semi-sync: transactions are acknowledged to the sources without the replicas, which did not \
              acknowledge in time",
             "source m1 is streaming and has sent nothing for 121 s",
             "source m1 is connecting and has sent nothing for 500 s",
             "source m1 is connecting",
-            "source m1 is failed",
+            "source m1 has failed",
             "source m1 is stopped",
             "source m1: 12 of its own transactions, from 0-1-99 on, were delivered by other sources, and their records \
              were removed before they could be compared (max_total_size, expire_after, PURGE): if the other sources filter or \
@@ -233,7 +233,7 @@ mod tests {
         assert_eq!(found(60, 1000), Vec::<String>::new());
         // It was away before the relay was started, too.
         assert_eq!(found(9000, 60), Vec::<String>::new());
-        let expected = "replica 11 (db11) is missing since 2026-11-27T06:05:44Z; it has received the log up to \
+        let expected = "replica 11 (db11) has been missing since 2026-11-27T06:05:44Z; it has received the log up to \
                         relay-bin.000003:1234: start its replication, or binrelay forget 11";
         assert_eq!(found(61, 1000), [expected]);
         assert_eq!(found(9000, 61), [expected]);

@@ -8,9 +8,9 @@ use crate::relay_log::purge::file_facts;
 use crate::relay_log::retention::space::free_bytes;
 use crate::relay_log::{LogState, RelayLog};
 
-/// The disk is nearly full if it will be within this time.
+/// The disk is nearly full if it will be full within this time.
 const NEARLY_FULL_SECONDS: u64 = 3600;
-/// A source is followed up to its end if it is not further behind.
+/// A source that is at most this far behind counts as caught up.
 const AT_END_MAX: Duration = Duration::from_secs(60);
 
 impl Parts {
@@ -48,7 +48,7 @@ impl Parts {
         }
     }
 
-    /// What endangers the relay's way through the binlogs of its sources.
+    /// Warnings that a source may purge binlogs that the relay has not read.
     pub fn source_warnings(&self, state: &LogState) -> Vec<String> {
         let mut found = Vec::new();
         for source in self.sources.now().iter() {

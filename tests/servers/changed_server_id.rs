@@ -1,4 +1,4 @@
-//! `SET GLOBAL server_id` on a master: the server is still the same, so it is followed further, also after
+//! `SET GLOBAL server_id` on a master: the server is still the same, so replication from it continues, also after
 //! reconnects and a restart of the relay.
 
 use crate::support;

@@ -239,7 +239,7 @@ fn missing(relay: &Relay, arguments: &[&str]) -> Value {
 }
 
 /// What M2 lacks, with a rescue, once the relay has everything. M2 may have received a part of a transaction, for
-/// the rest of which several appliers wait.
+/// the rest of which a multithreaded replica waits forever.
 async fn wait_missing(topology: &Topology) -> Value {
     let away = |status: &Value| status["sources"][0]["state"] == "connecting";
     topology.relay.wait_status("m1 is away", 30, away).await;
@@ -256,7 +256,7 @@ async fn wait_missing(topology: &Topology) -> Value {
         return serde_json::from_slice(&output.stdout).expect("a JSON object");
     }
     assert!(
-        errors.contains("several appliers wait for the rest"),
+        errors.contains("a multithreaded replica that has received only part"),
         "{errors}"
     );
     missing(&topology.relay, &["--write", "--replication-stopped"])

@@ -136,7 +136,7 @@ async fn check_missing(relay: &Relay, replica: &Server) {
             let degraded = status["relay"]["degraded"].to_string();
             status["replicas"][0]["state"] == "missing"
                 && degraded.contains("replica 11 (")
-                && degraded.contains("is missing since 20")
+                && degraded.contains("has been missing since 20")
         })
         .await;
     let missing = relay.status()["replicas"][0].clone();

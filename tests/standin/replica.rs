@@ -1,4 +1,4 @@
-//! A replica that asks as 5.5.59 and 5.7.23 were recorded to ask, and feeds what it gets to the
+//! A replica that sends the queries recorded from 5.5.59 and 5.7.23, and passes what it receives to the
 //! replay model.
 
 use std::net::TcpStream;
@@ -14,7 +14,7 @@ use super::wire::{ErrorPacket, Wire, put_text, take_text};
 const CLIENT_DEPRECATE_EOF: u32 = 1 << 24;
 const CLIENT_CONNECT_ATTRS: u32 = 1 << 20;
 const TOO_MANY_CONNECTIONS: u16 = 1040;
-/// A dump that sends nothing for so long is at its end.
+/// A dump that sends nothing for this long is at its end.
 const SILENCE: Duration = Duration::from_secs(20);
 
 /// Why a dump ended.
@@ -105,7 +105,7 @@ impl ReplicaStandin {
         }
     }
 
-    /// Until so many events were logged and the last transaction is whole.
+    /// Follows until `count` events are logged and the last transaction is complete.
     pub fn follow_to(&mut self, count: usize) {
         if self.io.events.len() >= count && self.io.is_between_transactions() {
             return;

@@ -9,13 +9,13 @@
     reason = "a test fails by panicking"
 )]
 
-mod circles;
+mod cycles;
 mod dependency_policy;
 mod documentation;
 mod files;
 mod imports;
+mod layers;
 mod rust_text;
 mod shape;
 mod source_file;
-mod street;
 mod wording;

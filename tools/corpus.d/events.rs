@@ -1,4 +1,4 @@
-//! The events of binlog files, as far as a relay has to leave them as they are.
+//! The parts of binlog events that a relay must not change.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,8 @@ pub const MAGIC: &[u8] = b"\xfebin";
 const GTID: u8 = 162;
 pub const START_ENCRYPTION: u8 = 164;
 const FORMAT_DESCRIPTION: u8 = 15;
-/// STOP, ROTATE, FORMAT_DESCRIPTION, HEARTBEAT, BINLOG_CHECKPOINT, GTID_LIST: they are of the file.
+/// Events of the file, not of a transaction: STOP, ROTATE, FORMAT_DESCRIPTION, HEARTBEAT, BINLOG_CHECKPOINT,
+/// GTID_LIST, START_ENCRYPTION.
 const OF_THE_FILE: [u8; 7] = [3, 4, FORMAT_DESCRIPTION, 27, 161, 163, START_ENCRYPTION];
 /// In the body of a GTID event: sequence number 8, domain 4, flags 1. What follows, and the flag
 /// for it, says who committed together, which depends on the place in the log.
@@ -41,7 +42,7 @@ pub fn gtid(event: &[u8]) -> Option<((u32, u32), u64)> {
     (event[4] == GTID).then(|| (origin, number(&body[..8])))
 }
 
-/// The events of transactions in all these files, without what depends on their place.
+/// The events of the transactions in all these files, without the fields that depend on their position.
 pub fn of_transactions(files: &[PathBuf]) -> Vec<Vec<u8>> {
     let mut found = Vec::new();
     for file in files {

@@ -85,7 +85,8 @@ pub(in crate::adoption) enum MissingError {
     /// The source does not log what it replicates.
     #[error(
         "{source_name} does not log what it replicates (log_slave_updates), so its binlog does not show \
-         what it has of {others}; give up to where it has applied that binlog with --replica-of{offer}{removed}"
+         what it has of {others}; specify the position up to which it has applied that binlog with \
+         --replica-of{offer}{removed}"
     )]
     NoUpdates {
         source_name: String,
@@ -97,7 +98,7 @@ pub(in crate::adoption) enum MissingError {
     #[error(
         "{source_name} has logged later transactions of server_id {server_id} than {count} that its binlog lacks: \
          it did not always log what it replicates (log_slave_updates), or it filters or skips transactions; \
-         give up to where it has applied the binlog of a source with --replica-of{offer}"
+         specify the position up to which it has applied the binlog of a source with --replica-of{offer}"
     )]
     Gap {
         source_name: String,

@@ -132,14 +132,14 @@ impl Listing {
 /// Whether the source was the first to execute it, and its binlog does not have it. One that another server may have
 /// logged twice is no other transaction.
 fn is_own_lost(record: &Record, logged: &Logged, known: &Known) -> bool {
-    let is_again = matches!(
+    let executed_again = matches!(
         record,
         Record::Transaction {
             may_be_repetition: true,
             ..
         }
     );
-    !is_again && !known.held.has(logged)
+    !executed_again && !known.held.has(logged)
 }
 
 fn transaction(
@@ -275,7 +275,7 @@ mod tests {
             server_id: 80,
             emptied,
             altered,
-            is_again: false,
+            executed_again: false,
         }
     }
 

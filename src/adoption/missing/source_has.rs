@@ -201,7 +201,7 @@ impl Question {
                 return Ok(());
             };
             if let Identity::MariaDb(gtid) = logged.identity {
-                again += u64::from(logged.is_again && own != Some(gtid.server_id));
+                again += u64::from(logged.executed_again && own != Some(gtid.server_id));
                 let servers = domains.entry(gtid.domain_id).or_default();
                 servers.insert(gtid.server_id);
             }

@@ -157,19 +157,27 @@ mod tests {
                 "BINRELAY WARNING - source m1 is connecting; a/b\\nc",
             ),
             (
-                report("running", "failed", &["source m1 is failed"]),
+                report("running", "failed", &["source m1 has failed"]),
                 PluginState::Critical,
-                "BINRELAY CRITICAL - source m1 is failed",
+                "BINRELAY CRITICAL - source m1 has failed",
             ),
             (
-                report("disk_full", "streaming", &["the relay log is disk_full"]),
+                report(
+                    "disk_full",
+                    "streaming",
+                    &["the relay log is in state disk_full"],
+                ),
                 PluginState::Critical,
-                "BINRELAY CRITICAL - the relay log is disk_full",
+                "BINRELAY CRITICAL - the relay log is in state disk_full",
             ),
             (
-                report("starting", "connecting", &["the relay log is starting"]),
+                report(
+                    "starting",
+                    "connecting",
+                    &["the relay log is in state starting"],
+                ),
                 PluginState::Critical,
-                "BINRELAY CRITICAL - the relay log is starting",
+                "BINRELAY CRITICAL - the relay log is in state starting",
             ),
         ] {
             assert_eq!(of_report(&found), (state, format!("{text} | {data}")));

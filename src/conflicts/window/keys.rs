@@ -11,7 +11,7 @@ use super::writers::{Writer, Writers};
 #[derive(Debug, Default)]
 pub(super) struct KeyIndex {
     writers: HashMap<(Key, usize), Writers>,
-    /// Of each transaction.
+    /// Keys, counted once per transaction that changed them.
     len: usize,
 }
 
@@ -26,7 +26,7 @@ impl KeyIndex {
         self.len == 0 && self.writers.is_empty()
     }
 
-    /// Those of a server that changed a key.
+    /// The transactions of a server that changed a key.
     pub(super) fn writers(&self, key: Key, path: usize) -> Option<&Writers> {
         self.writers.get(&(key, path))
     }

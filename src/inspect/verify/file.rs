@@ -177,7 +177,7 @@ impl FileCheck {
         let log_end = record.step().map_or(0, |step| u64::from(step.log_end));
         let Record::Transaction {
             transaction,
-            is_again,
+            executed_again,
             ..
         } = record
         else {
@@ -211,17 +211,17 @@ impl FileCheck {
             let offset = found.start;
             return Err(Stop::Log(Fault { offset, what }));
         }
-        self.count(&found, *is_again, executed);
+        self.count(&found, *executed_again, executed);
         self.report.verified_to = found.end;
         Ok(())
     }
 
-    fn count(&mut self, found: &FoundTransaction, is_again: bool, executed: &mut Executed) {
+    fn count(&mut self, found: &FoundTransaction, executed_again: bool, executed: &mut Executed) {
         self.report.transactions += 1;
         let has_gtid = !matches!(found.identity, Identity::Anonymous(_));
-        if has_gtid && executed.deliver(&found.identity) == is_again {
+        if has_gtid && executed.deliver(&found.identity) == executed_again {
             let identity = &found.identity;
-            let what = match is_again {
+            let what = match executed_again {
                 false => format!("transaction {identity} is already in the log, or precedes it"),
                 true => {
                     format!("transaction {identity} is not in the log before, as its record says")

@@ -87,7 +87,7 @@ impl Pair {
         };
         self.log_thread.commit().unwrap();
         Ok(match decision {
-            Decision::New(placement) if placement.is_again => "again",
+            Decision::New(placement) if placement.executed_again => "again",
             Decision::New(_) => "new",
             Decision::Duplicate => "copy",
             Decision::Repeated => "repeated",

@@ -88,13 +88,13 @@ fn the_source_that_remains_is_the_only_one() {
         let batch = m0.deliver(&[group(Flavor::MariaDb, 90, number, "a", Shape::Small)]);
         thread.append(&batch, &batch.transactions[0]).unwrap()
     };
-    let is_again = |decision| matches!(decision, Decision::New(new) if new.is_again);
+    let executed_again = |decision| matches!(decision, Decision::New(new) if new.executed_again);
     arrive(&mut thread, 1);
     assert_eq!(arrive(&mut thread, 1), Decision::Repeated);
     for removed in 1..SOURCES {
         follow(&mut thread, &mut table, removed as u16, false);
     }
-    assert!(is_again(arrive(&mut thread, 1)));
+    assert!(executed_again(arrive(&mut thread, 1)));
     follow(&mut thread, &mut table, 1, true);
     assert_eq!(arrive(&mut thread, 1), Decision::Repeated);
 }

@@ -207,22 +207,22 @@ impl History {
                 progress.sent = BinlogState::new();
             }
             let sent = &progress.sent;
-            let is_again = match identity {
+            let executed_again = match identity {
                 Identity::MariaDb(gtid) => !own && !new && sent.contains(&gtid),
                 _ => false,
             };
             let is_direct = transaction.server_id == batch.source_server_id;
-            if is_again && is_direct {
+            if executed_again && is_direct {
                 self.model.executed.deliver(&identity);
             }
-            let new = new || (is_again && is_direct);
+            let new = new || (executed_again && is_direct);
             match decision {
                 Decision::New(placement) => {
                     assert!(new);
-                    assert_eq!(placement.is_again, is_again);
+                    assert_eq!(placement.executed_again, executed_again);
                 }
-                Decision::Duplicate => assert!(!new && !own && !is_again),
-                Decision::Repeated => assert!(!new && is_again && !is_direct),
+                Decision::Duplicate => assert!(!new && !own && !executed_again),
+                Decision::Repeated => assert!(!new && executed_again && !is_direct),
                 Decision::Own => assert!(own),
                 Decision::Unverified
                 | Decision::Resent

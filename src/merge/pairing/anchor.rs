@@ -73,12 +73,12 @@ impl Beginning {
 
 /// The first transactions of an origin on a path precede the first file of another path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Precedents {
+pub struct PrecedingTransactions {
     /// The path: a source's number.
     pub path: u16,
     /// The server_id of the transactions.
     pub origin: u32,
-    /// How many they are.
+    /// Their number.
     pub count: u64,
 }
 

@@ -11,7 +11,7 @@ use crate::position::RecordNumber;
 /// The entries that a queue loses.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Loss {
-    /// How many they are at the beginning of the window.
+    /// Their number at the beginning of the window.
     entries: usize,
     /// See [`Path::rest`].
     rest: Option<RecordNumber>,

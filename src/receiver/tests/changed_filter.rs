@@ -48,7 +48,7 @@ async fn rules_change_between_two_transactions() {
         }));
         go.notify_one();
         relay.until_executed(&expected).await;
-        let filtered = || relay.ledgers[0].filtered.load(Ordering::Relaxed);
+        let filtered = || relay.counters[0].filtered.load(Ordering::Relaxed);
         relay
             .until("the third is counted", |relay| relay.kept(0) == 3)
             .await;

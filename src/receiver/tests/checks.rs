@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::binlog::Binlog;
-use super::following::{WAYS, Way};
+use super::following::{FOLLOW_MODES, FollowMode};
 use super::source::{FakeSource, Plan, Then};
 use super::*;
 use crate::config::SourceStart;
@@ -30,11 +30,11 @@ fn inspected(source: &FakeSource, flavor: Flavor) -> Inspected {
 }
 
 async fn check(
-    way: Way,
+    mode: FollowMode,
     source: &FakeSource,
     log: &Inspected,
 ) -> Result<CheckedSource, ReceiverError> {
-    let mut config = way.config(source);
+    let mut config = mode.config(source);
     // Where it was started long ago; the source has purged it since.
     config.start = SourceStart::FilePosition(SourcePosition::new("gone.000001", 154));
     let options = ReceiverOptions::of_check(0, &config, OWN);
@@ -44,14 +44,14 @@ async fn check(
 
 #[tokio::test]
 async fn started_source_is_asked_for_what_follows() {
-    for way in WAYS {
-        let source = FakeSource::start(Binlog::sample(way.flavor(), 86)).await;
-        let log = inspected(&source, way.flavor());
-        let found = check(way, &source, &log).await.unwrap();
-        let expected = match way {
-            Way::MySqlSet => "; resumes after GTID set \"".to_owned(),
-            Way::MariaDbPosition => "; resumes after GTID position \"".to_owned(),
-            Way::MySqlFile | Way::MariaDbFile => {
+    for mode in FOLLOW_MODES {
+        let source = FakeSource::start(Binlog::sample(mode.flavor(), 86)).await;
+        let log = inspected(&source, mode.flavor());
+        let found = check(mode, &source, &log).await.unwrap();
+        let expected = match mode {
+            FollowMode::MySqlSet => "; resumes after GTID set \"".to_owned(),
+            FollowMode::MariaDbPosition => "; resumes after GTID position \"".to_owned(),
+            FollowMode::MySqlFile | FollowMode::MariaDbFile => {
                 format!("; resumes at {}", source.state().binlog.end())
             }
         };
@@ -60,19 +60,19 @@ async fn started_source_is_asked_for_what_follows() {
         // It has purged what follows: a first start could begin, but the relay cannot resume.
         let purged = Plan::edit(Vec::clear, Then::Error(1236, "it was purged"));
         source.state().scan_plans.push_back(purged);
-        let error = check(way, &source, &log).await.unwrap_err().to_string();
-        assert!(error.contains("it was purged"), "{way:?}: {error}");
+        let error = check(mode, &source, &log).await.unwrap_err().to_string();
+        assert!(error.contains("it was purged"), "{mode:?}: {error}");
     }
 }
 
 /// Its own positions are not valid on another server, which may answer at its address.
 #[tokio::test]
 async fn another_server_is_not_asked_for_the_positions_of_the_one_before() {
-    let way = Way::MySqlFile;
-    let source = FakeSource::start(Binlog::sample(way.flavor(), 86)).await;
-    let mut log = inspected(&source, way.flavor());
+    let mode = FollowMode::MySqlFile;
+    let source = FakeSource::start(Binlog::sample(mode.flavor(), 86)).await;
+    let mut log = inspected(&source, mode.flavor());
     log.sources.get_mut("m1").unwrap().server_id = 18;
-    let found = check(way, &source, &log).await.unwrap();
+    let found = check(mode, &source, &log).await.unwrap();
     let expected = "another server than before answers (server_id 86 instead of 18)";
     assert!(found.summary.contains(expected), "{}", found.summary);
 }

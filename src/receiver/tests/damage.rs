@@ -7,7 +7,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::binlog::Binlog;
-use super::following::Way;
+use super::following::FollowMode;
 use super::source::{FakeSource, Plan, Then};
 use super::*;
 use crate::binlog::event;
@@ -178,9 +178,9 @@ fn bodies(dir: &std::path::Path) -> Vec<Vec<u8>> {
         .collect()
 }
 
-async fn changed_bytes_are_fetched_again(way: Way) {
+async fn changed_bytes_are_fetched_again(mode: FollowMode) {
     let offsets = offsets();
-    let mut binlog = Binlog::new(way.flavor(), 86);
+    let mut binlog = Binlog::new(mode.flavor(), 86);
     for number in 1..=3 * offsets.len() as u64 {
         if number % 10 == 0 {
             binlog.next_file(Checksum::Crc32);
@@ -191,9 +191,9 @@ async fn changed_bytes_are_fetched_again(way: Way) {
     let link = Link::to(source.port, offsets).await;
     let config = SourceConfig {
         port: link.port,
-        ..way.config(&source)
+        ..mode.config(&source)
     };
-    let relay = Relay::start(way.flavor(), vec![config], vec![at_start(86)]);
+    let relay = Relay::start(mode.flavor(), vec![config], vec![at_start(86)]);
     link.state.lock().unwrap().status = Some(relay.statuses[0].clone());
     let waiting = async {
         while relay.progress(0) != binlog.end() {
@@ -205,36 +205,40 @@ async fn changed_bytes_are_fetched_again(way: Way) {
     assert!(waited.is_ok(), "it ends: {error:?}");
     let flipped = link.state.lock().unwrap().flipped;
     let failures = std::mem::take(&mut link.state.lock().unwrap().failures);
-    assert!(failures.is_empty(), "{way:?}: {failures:?}");
+    assert!(failures.is_empty(), "{mode:?}: {failures:?}");
     let dir = relay.dir.path().to_owned();
     let kept = bodies(&dir);
-    assert_eq!(relay.stop().await, binlog.executed(), "{way:?}");
+    assert_eq!(relay.stop().await, binlog.executed(), "{mode:?}");
 
-    let undisturbed = Relay::start(way.flavor(), vec![way.config(&source)], vec![at_start(86)]);
+    let undisturbed = Relay::start(
+        mode.flavor(),
+        vec![mode.config(&source)],
+        vec![at_start(86)],
+    );
     undisturbed.until_executed(binlog.executed()).await;
-    assert_eq!(bodies(undisturbed.dir.path()), kept, "{way:?}");
+    assert_eq!(bodies(undisturbed.dir.path()), kept, "{mode:?}");
     undisturbed.stop().await;
-    println!("{way:?}: {flipped} bytes were changed");
+    println!("{mode:?}: {flipped} bytes were changed");
 }
 
 #[tokio::test]
 async fn changed_bytes_are_fetched_again_by_gtid_from_mysql() {
-    changed_bytes_are_fetched_again(Way::MySqlSet).await;
+    changed_bytes_are_fetched_again(FollowMode::MySqlSet).await;
 }
 
 #[tokio::test]
 async fn changed_bytes_are_fetched_again_by_position_from_mysql() {
-    changed_bytes_are_fetched_again(Way::MySqlFile).await;
+    changed_bytes_are_fetched_again(FollowMode::MySqlFile).await;
 }
 
 #[tokio::test]
 async fn changed_bytes_are_fetched_again_by_gtid_from_mariadb() {
-    changed_bytes_are_fetched_again(Way::MariaDbPosition).await;
+    changed_bytes_are_fetched_again(FollowMode::MariaDbPosition).await;
 }
 
 #[tokio::test]
 async fn changed_bytes_are_fetched_again_by_position_from_mariadb() {
-    changed_bytes_are_fetched_again(Way::MariaDbFile).await;
+    changed_bytes_are_fetched_again(FollowMode::MariaDbFile).await;
 }
 
 /// As a byte of the first dump's first statement is changed.
@@ -254,7 +258,7 @@ async fn changed_event_is_reported_with_its_position_like_a_lost_connection() {
     source.plan(plan);
     let config = SourceConfig {
         connect_retry_max: Duration::from_secs(3600),
-        ..Way::MySqlFile.config(&source)
+        ..FollowMode::MySqlFile.config(&source)
     };
     let relay = Relay::start(Flavor::MySql, vec![config], vec![at_start(86)]);
     relay.until_executed(binlog.executed()).await;

@@ -3,7 +3,7 @@
 use tokio::sync::oneshot;
 
 use super::binlog::Binlog;
-use super::following::WAYS;
+use super::following::FOLLOW_MODES;
 use super::source::{FakeSource, Plan, Then};
 use super::*;
 use crate::config::SourceStart;
@@ -13,8 +13,8 @@ use crate::receiver::withdrawal::Wanted;
 
 #[tokio::test]
 async fn wrong_checksum_stops_before_its_transaction() {
-    for way in WAYS {
-        let binlog = Binlog::sample(way.flavor(), 86);
+    for mode in FOLLOW_MODES {
+        let binlog = Binlog::sample(mode.flavor(), 86);
         let source = FakeSource::start(binlog.clone()).await;
         let second = binlog.executed()[1];
         let damage = move |packets: &mut Vec<binlog::Packet>| {
@@ -34,20 +34,20 @@ async fn wrong_checksum_stops_before_its_transaction() {
         }
         let config = SourceConfig {
             connect_retry_max: Duration::from_secs(3600),
-            ..way.config(&source)
+            ..mode.config(&source)
         };
         let progress = vec![at_start(86)];
-        let relay = Relay::start(way.flavor(), vec![config.clone()], progress);
+        let relay = Relay::start(mode.flavor(), vec![config.clone()], progress);
         relay.until_executed(&binlog.executed()[..1]).await;
         let error = relay.until_failed(0).await;
-        assert_eq!(source.state().asked.len(), 2, "{way:?}: it failed twice");
+        assert_eq!(source.state().asked.len(), 2, "{mode:?}: it failed twice");
         let expected = format!("at bin.000001:{position}: Query: checksum mismatch: ");
         assert!(
             error.message.starts_with(&expected),
-            "{way:?}: {expected}: {error:?}"
+            "{mode:?}: {expected}: {error:?}"
         );
         let advice = "check the file with mysqlbinlog --verify-binlog-checksum on the source";
-        assert!(error.message.contains(advice), "{way:?}: {error:?}");
+        assert!(error.message.contains(advice), "{mode:?}: {error:?}");
         assert_eq!(relay.kept(0), 1);
         source.state().plans.clear();
         relay.orders[0].send(config, Activity::Follow);
@@ -76,8 +76,8 @@ impl Relay {
             skips_missing: false,
         };
         let asked = (oneshot::channel().0, Wanted::always());
-        let (context, ledger) = (&self.context, &self.ledgers[0]);
-        let answer = continue_source(&options, context, ledger, &from, asked).await;
+        let (context, counters) = (&self.context, &self.counters[0]);
+        let answer = continue_source(&options, context, counters, &from, asked).await;
         answer.map_err(|error| error.to_string())
     }
 
@@ -93,8 +93,8 @@ impl Relay {
 /// MySQL, by GTID: the next dump begins with the file after the incident, which ends its file.
 #[tokio::test]
 async fn incident_without_a_gtid_fails_until_an_administrator_decides() {
-    for way in WAYS {
-        let mut binlog = Binlog::new(way.flavor(), 86);
+    for mode in FOLLOW_MODES {
+        let mut binlog = Binlog::new(mode.flavor(), 86);
         binlog.commit(86, 1);
         let at = binlog.end();
         let lost = make::event(EventType::INCIDENT, 86, b"\x01\0\x04lost");
@@ -111,25 +111,25 @@ async fn incident_without_a_gtid_fails_until_an_administrator_decides() {
             };
             source.plan(Plan::edit(next_file, Then::Nothing));
         }
-        let config = way.config(&source);
-        let relay = Relay::start(way.flavor(), vec![config.clone()], vec![at_start(86)]);
+        let config = mode.config(&source);
+        let relay = Relay::start(mode.flavor(), vec![config.clone()], vec![at_start(86)]);
         let error = relay.until_failed(0).await;
         let expected = format!("at {at}: the source lost changes");
-        assert!(error.message.starts_with(&expected), "{way:?}: {error:?}");
+        assert!(error.message.starts_with(&expected), "{mode:?}: {error:?}");
         relay.until_retried().await;
-        assert_eq!(relay.state(0), SourceState::Failed, "{way:?}");
-        assert_eq!(source.state().asked.len(), 1, "{way:?}");
+        assert_eq!(relay.state(0), SourceState::Failed, "{mode:?}");
+        assert_eq!(source.state().asked.len(), 1, "{mode:?}");
 
         // MariaDB: the event is sent again.
         source.state().plans.clear();
         let refused = relay.continue_m1(&config, None).await.unwrap_err();
-        assert!(refused.starts_with(&expected), "{way:?}: {refused}");
+        assert!(refused.starts_with(&expected), "{mode:?}: {refused}");
         let refused = relay.continue_m1(&config, Some(&at)).await.unwrap_err();
         let before = format!("{at} is not after the Incident event at {at}");
-        assert!(refused.starts_with(&before), "{way:?}: {refused}");
+        assert!(refused.starts_with(&before), "{mode:?}: {refused}");
         relay.continue_m1(&config, Some(&after)).await.unwrap();
         relay.until_executed(binlog.executed()).await;
-        assert_eq!(relay.state(0), SourceState::Streaming, "{way:?}");
+        assert_eq!(relay.state(0), SourceState::Streaming, "{mode:?}");
         relay.stop().await;
     }
 }

@@ -8,30 +8,30 @@ use crate::gtid::GtidPosition;
 
 /// How a source is followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Way {
+pub(super) enum FollowMode {
     MySqlSet,
     MySqlFile,
     MariaDbPosition,
     MariaDbFile,
 }
 
-pub(super) const WAYS: [Way; 4] = [
-    Way::MySqlSet,
-    Way::MySqlFile,
-    Way::MariaDbPosition,
-    Way::MariaDbFile,
+pub(super) const FOLLOW_MODES: [FollowMode; 4] = [
+    FollowMode::MySqlSet,
+    FollowMode::MySqlFile,
+    FollowMode::MariaDbPosition,
+    FollowMode::MariaDbFile,
 ];
 
-impl Way {
+impl FollowMode {
     pub(super) fn flavor(self) -> Flavor {
         match self {
-            Way::MySqlSet | Way::MySqlFile => Flavor::MySql,
-            Way::MariaDbPosition | Way::MariaDbFile => Flavor::MariaDb,
+            FollowMode::MySqlSet | FollowMode::MySqlFile => Flavor::MySql,
+            FollowMode::MariaDbPosition | FollowMode::MariaDbFile => Flavor::MariaDb,
         }
     }
 
     pub(super) fn config(self, source: &FakeSource) -> SourceConfig {
-        let by_gtid = matches!(self, Way::MySqlSet | Way::MariaDbPosition);
+        let by_gtid = matches!(self, FollowMode::MySqlSet | FollowMode::MariaDbPosition);
         SourceConfig {
             auto_position: Some(by_gtid),
             ..source.config("m1")
@@ -41,35 +41,35 @@ impl Way {
     /// The request for a dump when these transactions are durable, up to that position.
     pub(super) fn asks(self, executed: &[Identity], durable: &SourcePosition) -> Asked {
         match self {
-            Way::MySqlSet => Asked::Set(set_of(executed)),
-            Way::MariaDbPosition => Asked::Position(state_of(executed).position()),
-            Way::MySqlFile | Way::MariaDbFile => Asked::File(durable.clone()),
+            FollowMode::MySqlSet => Asked::Set(set_of(executed)),
+            FollowMode::MariaDbPosition => Asked::Position(state_of(executed).position()),
+            FollowMode::MySqlFile | FollowMode::MariaDbFile => Asked::File(durable.clone()),
         }
     }
 }
 
-async fn follow_all(way: Way, binlog: Binlog) {
+async fn follow_all(mode: FollowMode, binlog: Binlog) {
     let expected = binlog.executed().to_vec();
     let end = binlog.end();
     let source = FakeSource::start(binlog).await;
     let progress = vec![at_start(86)];
-    let relay = Relay::start(way.flavor(), vec![way.config(&source)], progress);
+    let relay = Relay::start(mode.flavor(), vec![mode.config(&source)], progress);
     relay.until_executed(&expected).await;
     relay
         .until("the position is exact", |relay| relay.progress(0) == end)
         .await;
-    assert_eq!(relay.state(0), SourceState::Streaming, "{way:?}");
-    assert_eq!(relay.kept(0), expected.len() as u64, "{way:?}");
-    assert_eq!(relay.duplicates(0), 0, "{way:?}");
-    assert_eq!(relay.stop().await, expected, "{way:?}");
-    let asked = way.asks(&[], &SourcePosition::new("bin.000001", 4));
-    assert_eq!(source.state().asked, [asked], "{way:?}");
+    assert_eq!(relay.state(0), SourceState::Streaming, "{mode:?}");
+    assert_eq!(relay.kept(0), expected.len() as u64, "{mode:?}");
+    assert_eq!(relay.duplicates(0), 0, "{mode:?}");
+    assert_eq!(relay.stop().await, expected, "{mode:?}");
+    let asked = mode.asks(&[], &SourcePosition::new("bin.000001", 4));
+    assert_eq!(source.state().asked, [asked], "{mode:?}");
 }
 
 #[tokio::test]
 async fn all_transactions_of_a_stream_are_in_the_log() {
-    for way in WAYS {
-        follow_all(way, Binlog::sample(way.flavor(), 86)).await;
+    for mode in FOLLOW_MODES {
+        follow_all(mode, Binlog::sample(mode.flavor(), 86)).await;
     }
 }
 
@@ -81,7 +81,7 @@ async fn configured_start_has_no_effect_on_a_known_source() {
     let source = FakeSource::start(binlog).await;
     let config = SourceConfig {
         start: SourceStart::Gtid("0-86-2".to_owned()),
-        ..Way::MariaDbPosition.config(&source)
+        ..FollowMode::MariaDbPosition.config(&source)
     };
     let relay = Relay::start(Flavor::MariaDb, vec![config], vec![at_start(86)]);
     relay.until_executed(&expected).await;
@@ -92,27 +92,27 @@ async fn configured_start_has_no_effect_on_a_known_source() {
 
 #[tokio::test]
 async fn checksums_may_change_between_files() {
-    for way in WAYS {
-        let mut binlog = Binlog::new(way.flavor(), 86);
+    for mode in FOLLOW_MODES {
+        let mut binlog = Binlog::new(mode.flavor(), 86);
         binlog.commit(86, 1);
         binlog.next_file(Checksum::None);
         binlog.commit(86, 2);
         binlog.next_file(Checksum::Crc32);
         binlog.commit(86, 3);
-        follow_all(way, binlog).await;
+        follow_all(mode, binlog).await;
     }
 }
 
 #[tokio::test]
 async fn transaction_truncated_by_a_crash_of_the_source_is_discarded() {
-    for way in WAYS {
-        let mut binlog = Binlog::new(way.flavor(), 86);
+    for mode in FOLLOW_MODES {
+        let mut binlog = Binlog::new(mode.flavor(), 86);
         binlog.commit(86, 1);
         binlog.crash_in_transaction(86, 2);
         binlog.crash_to_next_file(Checksum::Crc32);
         binlog.commit(86, 2);
         binlog.commit(86, 3);
-        follow_all(way, binlog).await;
+        follow_all(mode, binlog).await;
     }
 }
 
@@ -125,7 +125,7 @@ async fn copies_and_own_transactions_are_dropped() {
     let end = binlog.end();
     let (copy, own) = (binlog.identity(87, 1), binlog.identity(86, 1));
     let source = FakeSource::start(binlog).await;
-    let config = Way::MySqlFile.config(&source);
+    let config = FollowMode::MySqlFile.config(&source);
     let before = Executed::MySql(set_of(&[copy]));
     let relay = Relay::behind(before, vec![config], vec![at_start(86)]);
     relay

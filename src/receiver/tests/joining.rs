@@ -1,7 +1,7 @@
 //! First contact: where a source of which nothing is known starts, and whether it may join.
 
 use super::binlog::{Asked, Binlog, set_of, state_of};
-use super::following::Way;
+use super::following::FollowMode;
 use super::source::{FakeSource, Plan, Then, config};
 use super::*;
 use crate::config::SourceStart;
@@ -109,11 +109,15 @@ async fn start_by_gtid_is_not_asked_for_in_a_new_history() {
     assert_eq!(source.state().asked, [Asked::Position(Default::default())]);
 }
 
-async fn contact(start: SourceStart, binlog: Binlog, way: Way) -> Result<FirstContact, String> {
+async fn contact(
+    start: SourceStart,
+    binlog: Binlog,
+    mode: FollowMode,
+) -> Result<FirstContact, String> {
     let source = FakeSource::start(binlog).await;
     let config = SourceConfig {
         start,
-        ..way.config(&source)
+        ..mode.config(&source)
     };
     let options = receiver_options(0, config, "/nowhere".as_ref());
     let contact = first_contact(&options, &Identities::default()).await;
@@ -126,10 +130,10 @@ fn start_at(position: u64) -> SourceStart {
 
 #[tokio::test]
 async fn start_must_be_a_transaction_boundary() {
-    for way in [Way::MySqlFile, Way::MariaDbFile] {
-        let binlog = Binlog::sample(way.flavor(), 86);
+    for mode in [FollowMode::MySqlFile, FollowMode::MariaDbFile] {
+        let binlog = Binlog::sample(mode.flavor(), 86);
         for (position, in_transaction) in binlog.boundaries() {
-            let found = contact(start_at(position), binlog.clone(), way).await;
+            let found = contact(start_at(position), binlog.clone(), mode).await;
             if in_transaction {
                 let error = found.unwrap_err();
                 assert!(
@@ -139,7 +143,7 @@ async fn start_must_be_a_transaction_boundary() {
                 continue;
             }
             assert_eq!(found.unwrap().progress.position.offset, position);
-            let error = contact(start_at(position - 1), binlog.clone(), way)
+            let error = contact(start_at(position - 1), binlog.clone(), mode)
                 .await
                 .unwrap_err();
             assert!(
@@ -187,7 +191,7 @@ async fn start_where_numbers_went_back_is_refused() {
         (5, true),
     ];
     for ((end, _), (newest, is_certain)) in ends.zip(expected) {
-        match contact(start_at(*end), binlog.clone(), Way::MariaDbFile).await {
+        match contact(start_at(*end), binlog.clone(), FollowMode::MariaDbFile).await {
             Ok(contact) => {
                 let before = contact.before.as_mariadb().unwrap();
                 assert_eq!((before.highest(0, 86), is_certain), (Some(newest), true));
@@ -203,7 +207,9 @@ async fn start_where_numbers_went_back_is_refused() {
     // As the message advises: the server's own list has the newest numbers.
     binlog.next_file(Checksum::Crc32);
     let start = SourceStart::FilePosition(SourcePosition::new("bin.000002", 4));
-    let found = contact(start, binlog, Way::MariaDbFile).await.unwrap();
+    let found = contact(start, binlog, FollowMode::MariaDbFile)
+        .await
+        .unwrap();
     assert_eq!(found.before.as_mariadb().unwrap().highest(0, 86), Some(5));
 }
 
@@ -211,17 +217,17 @@ async fn start_where_numbers_went_back_is_refused() {
 /// transactions is still to come.
 #[tokio::test]
 async fn start_in_the_head_of_a_file_is_after_the_transactions_of_earlier_files() {
-    for way in [Way::MySqlFile, Way::MariaDbFile] {
-        let binlog = Binlog::sample(way.flavor(), 86);
+    for mode in [FollowMode::MySqlFile, FollowMode::MariaDbFile] {
+        let binlog = Binlog::sample(mode.flavor(), 86);
         let (format_end, _) = binlog.boundaries()[0];
         for (file, count) in [("bin.000001", 0), ("bin.000002", 3)] {
             for offset in [4, format_end] {
                 let start = SourcePosition::new(file, offset);
                 let config = SourceStart::FilePosition(start.clone());
-                let found = contact(config, binlog.clone(), way).await.unwrap();
+                let found = contact(config, binlog.clone(), mode).await.unwrap();
                 assert_eq!(found.progress.position, start);
                 let earlier = &binlog.executed()[..count];
-                let expected = match way.flavor() {
+                let expected = match mode.flavor() {
                     Flavor::MySql => Executed::MySql(set_of(earlier)),
                     Flavor::MariaDb => Executed::MariaDb(state_of(earlier)),
                 };
@@ -234,16 +240,16 @@ async fn start_in_the_head_of_a_file_is_after_the_transactions_of_earlier_files(
 /// As "earliest": an old file without transactions lists none of them.
 #[tokio::test]
 async fn start_at_an_old_file_without_transactions_is_the_next_file() {
-    let way = Way::MariaDbFile;
-    let binlog = Binlog::upgraded(way.flavor(), 86, &[]);
-    let found = contact(start_at(4), binlog, way).await.unwrap();
+    let mode = FollowMode::MariaDbFile;
+    let binlog = Binlog::upgraded(mode.flavor(), 86, &[]);
+    let found = contact(start_at(4), binlog, mode).await.unwrap();
     assert_eq!(
         found.progress.position,
         SourcePosition::new("bin.000002", 4)
     );
     let old = make::query(86, "test", "create table t (a int)");
-    let binlog = Binlog::upgraded(way.flavor(), 86, &[old]);
-    let error = contact(start_at(4), binlog, way).await.unwrap_err();
+    let binlog = Binlog::upgraded(mode.flavor(), 86, &[old]);
+    let error = contact(start_at(4), binlog, mode).await.unwrap_err();
     assert!(error.contains("bin.000001 contains"), "{error}");
 }
 
@@ -258,7 +264,7 @@ async fn start_after_the_end_of_its_file_is_not_searched_in_the_next() {
         // The second file has an event boundary here, the first ends before it.
         position = if number == 3 { binlog.end().offset } else { 0 };
     }
-    let error = contact(start_at(position), binlog, Way::MySqlFile)
+    let error = contact(start_at(position), binlog, FollowMode::MySqlFile)
         .await
         .unwrap_err();
     assert!(error.contains("bin.000001"), "{error}");
@@ -267,28 +273,28 @@ async fn start_after_the_end_of_its_file_is_not_searched_in_the_next() {
 /// A server that was upgraded from a version without GTIDs still has its old files.
 #[tokio::test]
 async fn transactions_without_gtids_are_not_skipped_at_the_start() {
-    let way = Way::MariaDbFile;
+    let mode = FollowMode::MariaDbFile;
     let old = make::query(86, "test", "create table t (a int)");
-    let binlog = Binlog::upgraded(way.flavor(), 86, &[old]);
-    let error = contact(SourceStart::Earliest, binlog, way)
+    let binlog = Binlog::upgraded(mode.flavor(), 86, &[old]);
+    let error = contact(SourceStart::Earliest, binlog, mode)
         .await
         .unwrap_err();
     assert!(error.contains("bin.000001 contains"), "{error}");
 
-    let binlog = Binlog::upgraded(way.flavor(), 86, &[]);
-    let found = contact(SourceStart::Earliest, binlog, way).await.unwrap();
+    let binlog = Binlog::upgraded(mode.flavor(), 86, &[]);
+    let found = contact(SourceStart::Earliest, binlog, mode).await.unwrap();
     assert_eq!(&*found.progress.position.file, "bin.000002");
 }
 
 #[tokio::test]
 async fn latest_starts_at_the_end() {
-    for way in [Way::MySqlFile, Way::MariaDbFile] {
-        let binlog = Binlog::sample(way.flavor(), 86);
-        let found = contact(SourceStart::Latest, binlog.clone(), way)
+    for mode in [FollowMode::MySqlFile, FollowMode::MariaDbFile] {
+        let binlog = Binlog::sample(mode.flavor(), 86);
+        let found = contact(SourceStart::Latest, binlog.clone(), mode)
             .await
             .unwrap();
         assert_eq!(found.progress.position, binlog.end());
-        let expected = match way.flavor() {
+        let expected = match mode.flavor() {
             Flavor::MySql => Executed::MySql(set_of(binlog.executed())),
             Flavor::MariaDb => Executed::MariaDb(state_of(binlog.executed())),
         };

@@ -4,7 +4,7 @@
 use tokio::sync::{Notify, oneshot};
 
 use super::binlog::Binlog;
-use super::following::Way;
+use super::following::FollowMode;
 use super::source::{FakeSource, Plan, Then};
 use super::*;
 use crate::config::{FilterConfig, SharedFilter, SourceConfig, SourceStart};
@@ -19,11 +19,11 @@ struct Moved {
     source: FakeSource,
     relay: Relay,
     close: Arc<Notify>,
-    way: Way,
+    mode: FollowMode,
 }
 
 impl Moved {
-    async fn from_m1(way: Way, before: Executed, binlog: Binlog) -> Self {
+    async fn from_m1(mode: FollowMode, before: Executed, binlog: Binlog) -> Self {
         let end = binlog.end();
         let source = FakeSource::start(binlog).await;
         source.state().gtid_mode = "OFF";
@@ -35,7 +35,7 @@ impl Moved {
         };
         let config = SourceConfig {
             filter: SharedFilter::new(rules),
-            ..way.config(&source)
+            ..mode.config(&source)
         };
         let relay = Relay::behind(before, vec![config], vec![at_start(M1)]);
         relay
@@ -45,13 +45,13 @@ impl Moved {
             source,
             relay,
             close,
-            way,
+            mode,
         }
     }
 
     async fn without_gtids(transactions: &[(u32, &str)]) -> Self {
         let binlog = Binlog::without_gtids(M1, transactions);
-        Self::from_m1(Way::MySqlFile, Executed::Anonymous, binlog).await
+        Self::from_m1(FollowMode::MySqlFile, Executed::Anonymous, binlog).await
     }
 
     fn move_to(&self, binlog: Binlog) {
@@ -86,7 +86,7 @@ impl Moved {
         assert_eq!(self.statements(), expected);
     }
 
-    /// Waits until the log has as many statements, of a server whose binlog is this now.
+    /// Replaces the server's binlog; waits until the log has as many statements.
     async fn delivers(&self, binlog: Binlog, expected: &[&str]) {
         self.source.state().binlog = binlog;
         self.relay
@@ -103,7 +103,7 @@ impl Moved {
     }
 
     async fn try_to_continue_at(&self, at: SourceStart) -> Result<String, ReceiverError> {
-        let options = receiver_options(0, self.way.config(&self.source), "/nowhere".as_ref());
+        let options = receiver_options(0, self.mode.config(&self.source), "/nowhere".as_ref());
         let from = ContinueFrom {
             at: Some(at),
             new_history: false,
@@ -111,7 +111,7 @@ impl Moved {
             skips_missing: true,
         };
         let decision = (oneshot::channel().0, Wanted::always());
-        let (context, counters) = (&self.relay.context, &self.relay.ledgers[0]);
+        let (context, counters) = (&self.relay.context, &self.relay.counters[0]);
         continue_source(&options, context, counters, &from, decision).await
     }
 }
@@ -184,7 +184,7 @@ async fn changed_history_of_the_old_server_does_not_keep_the_other_one_from_cont
     let error = moved.relay.until_failed(0).await.message;
     assert!(error.contains("history has changed"), "{error}");
     let at = |binlog: &Binlog| SourceStart::FilePosition(binlog.end());
-    // Its own changed history is not continued so.
+    // Its own changed history cannot be continued this way.
     let end = at(&moved.source.state().binlog);
     assert!(moved.try_to_continue_at(end).await.is_err());
     let mut binlog = Binlog::without_gtids(M2, &[(M1, "a"), (M1, "b")]);
@@ -230,7 +230,7 @@ async fn server_that_has_nothing_in_common_with_the_log_is_refused() {
         moved.refused(binlog).await;
         moved.relay.stop().await;
     }
-    // As an administrator decides who knows that all of it is new.
+    // An administrator who knows that all of it is new decides so.
     let moved = Moved::without_gtids(&[(M1, "a")]).await;
     moved.refused(Binlog::without_gtids(M2, &[(M2, "x")])).await;
     moved.continue_at(SourceStart::Earliest).await;
@@ -295,7 +295,7 @@ async fn mariadb_server_whose_binlog_begins_with_a_load_is_refused() {
         m2.commit(origin, number);
     }
     let empty = || Executed::empty(Flavor::MariaDb);
-    let moved = Moved::from_m1(Way::MariaDbFile, empty(), m1.clone()).await;
+    let moved = Moved::from_m1(FollowMode::MariaDbFile, empty(), m1.clone()).await;
     let error = moved.refused(m2.clone()).await;
     assert!(error.contains("begins with 0-18-1"), "{error}");
     let at = SourceStart::FilePosition(m2.end());
@@ -311,7 +311,7 @@ async fn mariadb_server_whose_binlog_begins_with_a_load_is_refused() {
     for (origin, number) in [(M1, 2), (M1, 3), (M2, 4)] {
         m2.commit(origin, number);
     }
-    let moved = Moved::from_m1(Way::MariaDbFile, empty(), m1).await;
+    let moved = Moved::from_m1(FollowMode::MariaDbFile, empty(), m1).await;
     moved.move_to(m2);
     moved.relay.until_executed(&expected).await;
     assert_eq!(moved.relay.stop().await, expected);

@@ -3,7 +3,7 @@
 use tokio::sync::oneshot;
 
 use super::binlog::Binlog;
-use super::following::Way;
+use super::following::FollowMode;
 use super::source::FakeSource;
 use super::*;
 use crate::log_thread::{FollowChange, NewPath, Queued};
@@ -41,19 +41,19 @@ impl Relay {
                 before: Vec::new(),
             })
         });
-        let (ledger, status) = (Arc::<SourceCounters>::default(), Arc::default());
-        self.follow(number, &name, Some(ledger.clone())).await;
+        let (counters, status) = (Arc::<SourceCounters>::default(), Arc::default());
+        self.follow(number, &name, Some(counters.clone())).await;
         let order = OrderSender::new(config.clone(), Activity::Follow);
         self.receivers.spawn(run(
             receiver_options(number, config, &self.dir.path().join("spool")),
             self.context.clone(),
-            (ledger.clone(), Arc::clone(&status)),
+            (counters.clone(), Arc::clone(&status)),
             mpsc::channel(1).1,
             order.subscribe(),
             self.stop.subscribe(),
         ));
         self.orders.push(order);
-        self.ledgers.push(ledger);
+        self.counters.push(counters);
         self.statuses.push(status);
         self.orders.len() - 1
     }
@@ -61,11 +61,15 @@ impl Relay {
 
 #[tokio::test]
 async fn source_is_stopped_and_continues_at_another_address() {
-    for way in [Way::MySqlFile, Way::MySqlSet, Way::MariaDbFile] {
-        let mut binlog = Binlog::sample(way.flavor(), 86);
+    for mode in [
+        FollowMode::MySqlFile,
+        FollowMode::MySqlSet,
+        FollowMode::MariaDbFile,
+    ] {
+        let mut binlog = Binlog::sample(mode.flavor(), 86);
         let source = FakeSource::start(binlog.clone()).await;
-        let config = way.config(&source);
-        let relay = Relay::start(way.flavor(), vec![config.clone()], vec![at_start(86)]);
+        let config = mode.config(&source);
+        let relay = Relay::start(mode.flavor(), vec![config.clone()], vec![at_start(86)]);
         relay.until_executed(binlog.executed()).await;
         relay.order(0, config.clone(), Activity::Stop).await;
         assert_eq!(relay.state(0), SourceState::Stopped);
@@ -74,15 +78,15 @@ async fn source_is_stopped_and_continues_at_another_address() {
         binlog.commit(86, 50);
         let moved = FakeSource::start(binlog.clone()).await;
         assert!(relay.kept(0) < binlog.executed().len() as u64);
-        relay.order(0, way.config(&moved), Activity::Follow).await;
+        relay.order(0, mode.config(&moved), Activity::Follow).await;
         relay.until_executed(binlog.executed()).await;
         assert_eq!(
             source.state().asked.len(),
             dumps,
-            "{way:?}: the old address"
+            "{mode:?}: the old address"
         );
         relay.order(0, config, Activity::Remove).await;
-        assert_eq!(relay.stop().await, binlog.executed(), "{way:?}");
+        assert_eq!(relay.stop().await, binlog.executed(), "{mode:?}");
     }
 }
 
@@ -93,7 +97,7 @@ async fn source_is_added_removed_and_added_again() {
     let first = FakeSource::start(binlog.clone()).await;
     let config = SourceConfig {
         name: "m1".to_owned(),
-        ..Way::MySqlSet.config(&first)
+        ..FollowMode::MySqlSet.config(&first)
     };
     let mut relay = Relay::start(flavor, vec![config], vec![at_start(86)]);
     relay.until_executed(binlog.executed()).await;
@@ -102,7 +106,7 @@ async fn source_is_added_removed_and_added_again() {
     let second = FakeSource::start(other.clone()).await;
     let config = SourceConfig {
         name: "m2".to_owned(),
-        ..Way::MySqlSet.config(&second)
+        ..FollowMode::MySqlSet.config(&second)
     };
     let at = relay.add(config.clone()).await;
     relay.until_executed(other.executed()).await;
@@ -112,7 +116,7 @@ async fn source_is_added_removed_and_added_again() {
     let again = FakeSource::start(other.clone()).await;
     let config = SourceConfig {
         name: "m2".to_owned(),
-        ..Way::MySqlSet.config(&again)
+        ..FollowMode::MySqlSet.config(&again)
     };
     relay.add(config).await;
     relay.until_executed(other.executed()).await;

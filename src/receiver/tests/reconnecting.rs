@@ -3,7 +3,7 @@
 use tokio::sync::Notify;
 
 use super::binlog::{Asked, Binlog, Packet, heartbeat, set_of, state_of};
-use super::following::{WAYS, Way};
+use super::following::{FOLLOW_MODES, FollowMode};
 use super::source::{FakeSource, Plan, Then, frame};
 use super::*;
 use crate::binlog::event;
@@ -40,8 +40,8 @@ fn cuts(packets: &[Packet]) -> Vec<usize> {
     cuts
 }
 
-async fn cut_and_resume(way: Way, binlog: &Binlog, cut: usize) {
-    let first = way.asks(&[], &SourcePosition::new("bin.000001", 4));
+async fn cut_and_resume(mode: FollowMode, binlog: &Binlog, cut: usize) {
+    let first = mode.asks(&[], &SourcePosition::new("bin.000001", 4));
     let (executed, positions) = expect_at(&binlog.dump(&first), cut);
     let source = FakeSource::start(binlog.clone()).await;
     let go = Arc::new(Notify::new());
@@ -51,8 +51,8 @@ async fn cut_and_resume(way: Way, binlog: &Binlog, cut: usize) {
         then: Then::Close(go.clone()),
     });
     let progress = vec![at_start(86)];
-    let relay = Relay::start(way.flavor(), vec![way.config(&source)], progress);
-    let what = format!("{way:?}, cut at {cut}: one of {positions:?} is durable");
+    let relay = Relay::start(mode.flavor(), vec![mode.config(&source)], progress);
+    let what = format!("{mode:?}, cut at {cut}: one of {positions:?} is durable");
     relay
         .until(&what, |relay| positions.contains(&relay.progress(0)))
         .await;
@@ -70,20 +70,20 @@ async fn cut_and_resume(way: Way, binlog: &Binlog, cut: usize) {
     assert_eq!(relay.duplicates(0), 0, "{what}");
     assert_eq!(relay.stop().await, binlog.executed(), "{what}");
     let asked = source.state().asked.clone();
-    assert_eq!(asked, [first, way.asks(&executed, &durable)], "{what}");
+    assert_eq!(asked, [first, mode.asks(&executed, &durable)], "{what}");
 }
 
 #[tokio::test]
 async fn each_transaction_is_recorded_once_wherever_the_connection_is_cut() {
-    for way in WAYS {
-        let mut binlog = Binlog::new(way.flavor(), 86);
+    for mode in FOLLOW_MODES {
+        let mut binlog = Binlog::new(mode.flavor(), 86);
         binlog.commit(86, 1);
         binlog.commit(87, 2);
         binlog.next_file(Checksum::None);
         binlog.commit(86, 3);
-        let first = way.asks(&[], &SourcePosition::new("bin.000001", 4));
+        let first = mode.asks(&[], &SourcePosition::new("bin.000001", 4));
         for cut in cuts(&binlog.dump(&first)) {
-            cut_and_resume(way, &binlog, cut).await;
+            cut_and_resume(mode, &binlog, cut).await;
         }
     }
 }
@@ -95,7 +95,7 @@ async fn comes_back(plan: Plan, read_timeout: Duration) -> LastError {
     source.plan(plan);
     let config = SourceConfig {
         read_timeout,
-        ..Way::MySqlFile.config(&source)
+        ..FollowMode::MySqlFile.config(&source)
     };
     let relay = Relay::start(Flavor::MySql, vec![config], vec![at_start(86)]);
     relay
@@ -210,8 +210,8 @@ async fn rotate_without_a_file_name_is_refused() {
 
 #[tokio::test]
 async fn another_server_is_read_from_its_first_file_not_from_the_old_position() {
-    for way in [Way::MySqlFile, Way::MariaDbFile] {
-        let binlog = Binlog::sample(way.flavor(), 87);
+    for mode in [FollowMode::MySqlFile, FollowMode::MariaDbFile] {
+        let binlog = Binlog::sample(mode.flavor(), 87);
         let source = FakeSource::start(binlog.clone()).await;
         let progress = SourceProgress {
             position: SourcePosition::new("bin.000002", 4),
@@ -219,11 +219,11 @@ async fn another_server_is_read_from_its_first_file_not_from_the_old_position() 
         };
         // Of the other server, the log has what the binlog begins with.
         let first = &binlog.executed()[..1];
-        let before = match way.flavor() {
+        let before = match mode.flavor() {
             Flavor::MySql => Executed::MySql(set_of(first)),
             Flavor::MariaDb => Executed::MariaDb(state_of(first)),
         };
-        let relay = Relay::behind(before, vec![way.config(&source)], vec![progress]);
+        let relay = Relay::behind(before, vec![mode.config(&source)], vec![progress]);
         relay.until_executed(binlog.executed()).await;
         assert_eq!(relay.stop().await, binlog.executed()[1..]);
         let old = Asked::File(SourcePosition::new("bin.000002", 4));
@@ -233,14 +233,14 @@ async fn another_server_is_read_from_its_first_file_not_from_the_old_position() 
 
 #[tokio::test]
 async fn another_server_may_answer_a_request_by_gtid() {
-    for way in [Way::MySqlSet, Way::MariaDbPosition] {
-        let binlog = Binlog::sample(way.flavor(), 87);
+    for mode in [FollowMode::MySqlSet, FollowMode::MariaDbPosition] {
+        let binlog = Binlog::sample(mode.flavor(), 87);
         let source = FakeSource::start(binlog.clone()).await;
         let progress = vec![at_start(86)];
-        let relay = Relay::start(way.flavor(), vec![way.config(&source)], progress);
+        let relay = Relay::start(mode.flavor(), vec![mode.config(&source)], progress);
         relay.until_executed(binlog.executed()).await;
         assert_eq!(relay.stop().await, binlog.executed());
-        let asked = way.asks(&[], &SourcePosition::default());
+        let asked = mode.asks(&[], &SourcePosition::default());
         assert_eq!(source.state().asked, [asked]);
         assert!(!matches!(source.state().asked[0], Asked::File(..)));
     }
@@ -258,11 +258,11 @@ async fn a_new_connection_waits_until_the_log_has_what_was_received() {
     let relay = Relay::start(Flavor::MySql, vec![config], vec![at_start(86)]);
     relay.until("it is kept", |relay| relay.kept(0) == 1).await;
     // As if the log thread had not reached another batch.
-    relay.ledgers[0].queued.fetch_add(1, Ordering::Release);
+    relay.counters[0].queued.fetch_add(1, Ordering::Release);
     go.notify_one();
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert_eq!(source.state().asked.len(), 1);
-    relay.ledgers[0].taken.fetch_add(1, Ordering::Release);
+    relay.counters[0].taken.fetch_add(1, Ordering::Release);
     relay
         .until("the second dump", |_| source.state().asked.len() == 2)
         .await;

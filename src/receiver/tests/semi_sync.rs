@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::binlog::{Asked, Binlog, Packet, heartbeat, mysql};
-use super::following::WAYS;
+use super::following::FOLLOW_MODES;
 use super::source::{FakeSource, Plan, SemiSyncPlugin, Then};
 use super::*;
 use crate::binlog::EventHeader;
@@ -60,15 +60,15 @@ async fn until_acknowledged(relay: &Relay, source: &FakeSource) {
 #[tokio::test(flavor = "multi_thread")]
 async fn transactions_are_acknowledged_with_the_coordinates_of_the_source() {
     for plugin in [SemiSyncPlugin::Transactions, SemiSyncPlugin::EveryEvent] {
-        for way in WAYS {
-            let binlog = Binlog::sample(way.flavor(), 86);
+        for mode in FOLLOW_MODES {
+            let binlog = Binlog::sample(mode.flavor(), 86);
             let expected = binlog.executed().to_vec();
             let source = source(binlog, Some(plugin)).await;
             let config = SourceConfig {
                 semi_sync: true,
-                ..way.config(&source)
+                ..mode.config(&source)
             };
-            let relay = Relay::start(way.flavor(), vec![config], vec![at_start(86)]);
+            let relay = Relay::start(mode.flavor(), vec![config], vec![at_start(86)]);
             until_acknowledged(&relay, &source).await;
             let semi_sync = &relay.statuses[0].semi_sync;
             assert!(semi_sync.is_active() && semi_sync.problem().is_none());
@@ -78,7 +78,7 @@ async fn transactions_are_acknowledged_with_the_coordinates_of_the_source() {
                 counted.load(Ordering::Relaxed) == acknowledged(&source).len() as u64
             };
             relay.until("all are counted", is_counted).await;
-            assert_eq!(relay.stop().await, expected, "{plugin:?} {way:?}");
+            assert_eq!(relay.stop().await, expected, "{plugin:?} {mode:?}");
         }
     }
 }

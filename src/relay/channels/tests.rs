@@ -105,7 +105,7 @@ impl Relay {
             .sources
             .now()
             .iter()
-            .map(|one| one.ledger.clone())
+            .map(|one| one.counters.clone())
             .collect();
         let runtime = tokio::runtime::Handle::current();
         let thread = std::thread::spawn(move || writer.run(queue, &known, &runtime));

@@ -2,7 +2,7 @@
 
 use super::bytes::{self, RecordBytes, get_u8, get_u16, get_u32, get_u64};
 use super::{
-    ALTERED, IN_SECONDS, IS_AGAIN, LastRecorded, PathKey, Record, RecordError, Recorded,
+    ALTERED, EXECUTED_AGAIN, IN_SECONDS, LastRecorded, PathKey, Record, RecordError, Recorded,
     RecordedIdentity, SECOND_US, SourceHistory, Step, TEXT_LEN, TextPart, WITHOUT_CHANGES,
 };
 use crate::gtid::MariaDbGtid;
@@ -80,7 +80,7 @@ fn transaction(record: &RecordBytes, code: u8, kind: IdentityKind) -> Result<Rec
         IdentityKind::MySql | IdentityKind::MariaDb => IN_SECONDS | WITHOUT_CHANGES,
     };
     let of_new = match (code, kind) {
-        (1, IdentityKind::MariaDb) => 0b11 | IS_AGAIN | ALTERED,
+        (1, IdentityKind::MariaDb) => 0b11 | EXECUTED_AGAIN | ALTERED,
         (1, _) => 0b11 | ALTERED,
         (3, _) => 1,
         _ => 0,
@@ -94,7 +94,7 @@ fn transaction(record: &RecordBytes, code: u8, kind: IdentityKind) -> Result<Rec
             emptied: flags & 1 != 0,
             altered: flags & ALTERED != 0,
             may_be_repetition: flags & 2 != 0,
-            is_again: flags & IS_AGAIN != 0,
+            executed_again: flags & EXECUTED_AGAIN != 0,
         },
         2 => Record::Copy { step, transaction },
         3 => Record::Ignored {

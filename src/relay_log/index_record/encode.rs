@@ -2,7 +2,7 @@
 
 use super::bytes::{Fields, RecordBytes};
 use super::{
-    ALTERED, IN_SECONDS, IS_AGAIN, LastRecorded, PathKey, Record, Recorded, RecordedIdentity,
+    ALTERED, EXECUTED_AGAIN, IN_SECONDS, LastRecorded, PathKey, Record, Recorded, RecordedIdentity,
     SECOND_US, SourceHistory, Step, TextPart, WITHOUT_CHANGES,
 };
 use crate::gtid::MariaDbGtid;
@@ -20,11 +20,11 @@ impl Record {
                 emptied,
                 altered,
                 may_be_repetition,
-                is_again,
+                executed_again,
             } => {
-                let of_kind = (u8::from(*is_again) * IS_AGAIN) | (u8::from(*altered) * ALTERED);
-                let flags = u8::from(*emptied) | (u8::from(*may_be_repetition) << 1) | of_kind;
-                recorded(1, flags, step, transaction)
+                let again = u8::from(*executed_again) * EXECUTED_AGAIN;
+                let flags = u8::from(*emptied) | (u8::from(*may_be_repetition) << 1) | again;
+                recorded(1, flags | (u8::from(*altered) * ALTERED), step, transaction)
             }
             Record::Copy { step, transaction } => recorded(2, 0, step, transaction),
             Record::Ignored {

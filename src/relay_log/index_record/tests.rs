@@ -71,7 +71,7 @@ fn records(kind: IdentityKind) -> Vec<Record> {
             emptied: true,
             altered: true,
             may_be_repetition: true,
-            is_again: false,
+            executed_again: false,
         },
         Record::Transaction {
             step,
@@ -79,7 +79,7 @@ fn records(kind: IdentityKind) -> Vec<Record> {
             emptied: false,
             altered: false,
             may_be_repetition: false,
-            is_again: false,
+            executed_again: false,
         },
         Record::Copy { step, transaction },
         Record::Ignored {
@@ -390,7 +390,7 @@ fn only_mariadb_executes_a_gtid_again() {
         emptied: false,
         altered: false,
         may_be_repetition: false,
-        is_again: true,
+        executed_again: true,
     };
     for kind in KINDS {
         let decoded = Record::decode(&again(kind).encode(), kind);

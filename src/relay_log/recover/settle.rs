@@ -29,5 +29,5 @@ pub(super) fn settle(path: &Path, durable: u64, len: u64) -> Result<(), LogError
         }
         file.sync_all()
     };
-    settle().map_err(|cause| LogError::io("truncate", path, cause))
+    settle().map_err(|cause| LogError::io("repair the end of", path, cause))
 }

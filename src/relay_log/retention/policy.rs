@@ -35,7 +35,7 @@ impl NeedKind {
             NeedKind::Reader | NeedKind::Replica => "it must be seeded again",
             NeedKind::Bridge => "the replica must be attached again",
             NeedKind::Pairing => {
-                "it will be failed if it sends a transaction of which a copy may have been removed"
+                "it will fail if it sends a transaction of which a copy may have been removed"
             }
             NeedKind::Copies => "copies that it sends are recognised by their GTID alone",
         }

@@ -6,9 +6,9 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The rate is that of this time.
+/// The period over which the rate is measured.
 const WINDOW: Duration = Duration::from_secs(3600);
-/// A rate of a shorter time says nothing.
+/// A shorter period gives no useful rate.
 const WINDOW_MIN: Duration = Duration::from_secs(600);
 /// The shortest time between two samples.
 const SAMPLE_INTERVAL: Duration = Duration::from_secs(10);
@@ -16,7 +16,7 @@ const SAMPLE_INTERVAL: Duration = Duration::from_secs(10);
 /// Bytes of the file system of `dir` that are available to this process.
 ///
 /// # Errors
-/// When the operating system does not tell.
+/// When `statvfs` fails.
 pub fn free_bytes(dir: &Path) -> io::Result<u64> {
     let found = rustix::fs::statvfs(dir)?;
     Ok(found.f_bavail.saturating_mul(found.f_frsize))
@@ -56,8 +56,8 @@ impl Space {
         }
     }
 
-    /// In how many seconds `free` bytes are used up at the rate of the last hour; `None` if less is not being
-    /// used up, or that is not known.
+    /// Seconds until `free` bytes are used up at the rate of the last hour; `None` if free space is not shrinking,
+    /// or the rate is unknown.
     pub fn full_in(&self, now: Instant, free: u64) -> Option<u64> {
         let samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
         let (at, before) = *samples.front()?;

@@ -200,7 +200,7 @@ pub(super) fn record_of(
             emptied: transaction.emptied || placement.empties,
             altered: transaction.altered || placement.empties,
             may_be_repetition: placement.may_be_repetition,
-            is_again: placement.is_again,
+            executed_again: placement.executed_again,
         },
         Decision::BeforeStart => Record::BeforeStart {
             step,

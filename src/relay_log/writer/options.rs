@@ -10,8 +10,8 @@ use crate::relay_log::files::LogDir;
 use crate::relay_log::retention::known_replicas::KnownReplicas;
 use crate::relay_log::retention::{Retention, RetentionOptions};
 
-/// The usual [`LogOptions::hand_over_min`]. Debug builds, in which the servers' tests run on files in memory, always hand
-/// groups over.
+/// The usual [`LogOptions::hand_over_min`]. Debug builds, in which the tests with real servers keep their files in memory,
+/// always hand groups over.
 pub const HAND_OVER_MIN: Duration = match cfg!(debug_assertions) {
     true => Duration::ZERO,
     false => Duration::from_micros(100),

@@ -19,7 +19,7 @@ fn followed(relay: &Relay, name: &str) -> FilterConfig {
 
 /// How many transactions of `name` were dropped by rules.
 fn filtered(relay: &Relay, name: &str) -> u64 {
-    relay.source(name).ledger.filtered.load(Ordering::Relaxed)
+    relay.source(name).counters.filtered.load(Ordering::Relaxed)
 }
 
 #[tokio::test]

@@ -20,10 +20,10 @@ const TESTS: &[(&str, &str)] = &[
     ("relay", "binlog flavor transaction"),
 ];
 
-/// The one-way street: a module and what it may import, each line only from lines above it, so
-/// that there can be no circle. Receiver and sender never meet; only `relay` and the program's
+/// The layers: a module and what it may import, each line only from lines above it, so
+/// that there can be no cycle. Receiver and sender never meet; only `relay` and the program's
 /// `cli` see all stages.
-const STREET: &[(&str, &str)] = &[
+const LAYERS: &[(&str, &str)] = &[
     ("flavor", ""),
     ("fault", ""),
     ("secret", ""),
@@ -110,14 +110,14 @@ const STREET: &[(&str, &str)] = &[
 
 /// A row of the table.
 fn row(name: &str) -> Option<Vec<&'static str>> {
-    let row = STREET.iter().find(|row| row.0 == name)?;
+    let row = LAYERS.iter().find(|row| row.0 == name)?;
     Some(row.1.split_whitespace().collect())
 }
 
 #[test]
-fn street_has_no_way_back() {
+fn table_has_no_cycle() {
     let mut above = BTreeSet::new();
-    for (module, allowed) in STREET {
+    for (module, allowed) in LAYERS {
         for import in allowed.split_whitespace() {
             assert!(above.contains(&import), "{module}: {import} is below it");
         }
@@ -134,7 +134,7 @@ fn street_has_no_way_back() {
 
 #[test]
 fn modules_import_only_what_is_above_them() {
-    let known: BTreeSet<&str> = STREET.iter().map(|row| row.0).collect();
+    let known: BTreeSet<&str> = LAYERS.iter().map(|row| row.0).collect();
     let tests: BTreeMap<&str, &str> = TESTS.iter().copied().collect();
     let tree = SourceTree::read(&rust_files("src"));
     let mut findings = BTreeSet::new();
@@ -174,7 +174,7 @@ fn top_level_modules_are_in_the_table() {
         {
             assert!(
                 row(name).is_some(),
-                "src/lib.rs:{line}: module {name} is not in the import table of tests/tree/street.rs"
+                "src/lib.rs:{line}: module {name} is not in the import table of tests/tree/layers.rs"
             );
         }
     }

@@ -19,19 +19,19 @@ fn graph<'a>(imports: impl Iterator<Item = &'a Import>) -> Graph<'a> {
 }
 
 /// The shortest way from a file back to itself.
-fn circle_through<'a>(graph: &Graph<'a>, start: &'a Path) -> Option<Vec<&'a Path>> {
+fn cycle_through<'a>(graph: &Graph<'a>, start: &'a Path) -> Option<Vec<&'a Path>> {
     let mut came_from: BTreeMap<&Path, &Path> = BTreeMap::new();
     let mut open = VecDeque::from([start]);
     while let Some(file) = open.pop_front() {
         for target in graph.get(file).into_iter().flat_map(BTreeMap::keys) {
             if *target == start {
-                let mut circle = vec![start];
+                let mut cycle = vec![start];
                 let mut at = file;
                 while at != start {
-                    circle.insert(1, at);
+                    cycle.insert(1, at);
                     at = came_from[at];
                 }
-                return Some(circle);
+                return Some(cycle);
             }
             if !came_from.contains_key(target) {
                 came_from.insert(target, file);
@@ -42,17 +42,17 @@ fn circle_through<'a>(graph: &Graph<'a>, start: &'a Path) -> Option<Vec<&'a Path
     None
 }
 
-/// Every file that is in a circle is in one of these: the shortest circle through it.
-fn circles(graph: &Graph) -> Vec<String> {
+/// Every file that is in a cycle is in one of these: the shortest cycle through it.
+fn cycles(graph: &Graph) -> Vec<String> {
     let mut found: BTreeMap<BTreeSet<PathBuf>, String> = BTreeMap::new();
     for start in graph.keys() {
-        let Some(circle) = circle_through(graph, start) else {
+        let Some(cycle) = cycle_through(graph, start) else {
             continue;
         };
-        let files: BTreeSet<PathBuf> = circle.iter().map(|file| (*file).to_owned()).collect();
-        let steps: Vec<String> = circle
+        let files: BTreeSet<PathBuf> = cycle.iter().map(|file| (*file).to_owned()).collect();
+        let steps: Vec<String> = cycle
             .iter()
-            .zip(circle.iter().cycle().skip(1))
+            .zip(cycle.iter().cycle().skip(1))
             .map(|(from, to)| {
                 format!(
                     "{}:{} imports {}",
@@ -85,8 +85,8 @@ fn is_below(file: &Path, parent: &Path) -> bool {
 #[test]
 fn no_two_files_import_each_other() {
     let imports = SourceTree::read(&rust_files("src")).imports();
-    let circles = circles(&production(&imports));
-    assert_none("files that import each other", &circles);
+    let cycles = cycles(&production(&imports));
+    assert_none("files that import each other", &cycles);
 }
 
 #[test]
@@ -96,24 +96,24 @@ fn no_two_test_files_import_each_other() {
     let between_tests =
         |import: &&Import| tree.is_test_file(&import.from) && tree.is_test_file(&import.to);
     let tests = graph(imports.iter().filter(between_tests));
-    assert_none("test files that import each other", &circles(&tests));
+    assert_none("test files that import each other", &cycles(&tests));
 }
 
-/// The circles among files given as (path, text), as `a b` for each.
-fn circles_of(files: &[(&str, &str)]) -> Vec<String> {
+/// The cycles among files given as (path, text), as `a b` for each.
+fn cycles_of(files: &[(&str, &str)]) -> Vec<String> {
     let files: Vec<(PathBuf, String)> = files
         .iter()
         .map(|(path, text)| (PathBuf::from(path), (*text).to_owned()))
         .collect();
     let imports = SourceTree::read(&files).imports();
-    circles(&production(&imports))
+    cycles(&production(&imports))
 }
 
 const ROOT: (&str, &str) = ("src/lib.rs", "pub mod a;\npub mod b;");
 
 #[test]
 fn files_that_import_each_other_are_found() {
-    let found = circles_of(&[
+    let found = cycles_of(&[
         ROOT,
         ("src/a.rs", "use crate::b::B;\npub struct A;"),
         (
@@ -128,8 +128,8 @@ fn files_that_import_each_other_are_found() {
 }
 
 #[test]
-fn circles_of_three_are_found_once() {
-    let found = circles_of(&[
+fn cycles_of_three_are_found_once() {
+    let found = cycles_of(&[
         ("src/lib.rs", "mod a; mod b; mod c;"),
         ("src/a.rs", "use crate::b; fn f() { b::g() }"),
         (
@@ -149,15 +149,12 @@ fn a_parent_may_use_its_children_and_they_its_types() {
         "use super::Shared;\npub struct One(Shared);",
     );
     let two = ("src/a/two.rs", "use super::one::One;\npub struct Two(One);");
-    assert!(circles_of(&[ROOT, ("src/a.rs", parent), one, two]).is_empty());
+    assert!(cycles_of(&[ROOT, ("src/a.rs", parent), one, two]).is_empty());
     let back = (
         "src/a/one.rs",
         "pub struct One;\nfn f() { super::two::g() }",
     );
-    assert_eq!(
-        circles_of(&[ROOT, ("src/a.rs", parent), back, two]).len(),
-        1
-    );
+    assert_eq!(cycles_of(&[ROOT, ("src/a.rs", parent), back, two]).len(), 1);
 }
 
 #[test]
@@ -168,14 +165,14 @@ fn a_child_that_another_module_imports_is_not_its_parent() {
     );
     let child = ("src/a/child.rs", "pub struct Child(crate::b::B);");
     let b = "pub struct B;\nfn f(child: crate::a::Child) {}";
-    assert_eq!(circles_of(&[ROOT, parent, child, ("src/b.rs", b)]).len(), 1);
+    assert_eq!(cycles_of(&[ROOT, parent, child, ("src/b.rs", b)]).len(), 1);
     let b = "pub struct B;\nfn f() { crate::a::f(crate::a::missing()) }";
-    assert!(circles_of(&[ROOT, parent, child, ("src/b.rs", b)]).is_empty());
+    assert!(cycles_of(&[ROOT, parent, child, ("src/b.rs", b)]).is_empty());
 }
 
 #[test]
 fn names_are_resolved_through_reexports() {
-    let found = circles_of(&[
+    let found = cycles_of(&[
         ROOT,
         (
             "src/a.rs",
@@ -185,7 +182,7 @@ fn names_are_resolved_through_reexports() {
         ("src/a/two.rs", "pub struct Two;"),
     ]);
     assert!(found.is_empty(), "{found:?}");
-    let found = circles_of(&[
+    let found = cycles_of(&[
         ROOT,
         (
             "src/a.rs",
@@ -201,10 +198,10 @@ fn names_are_resolved_through_reexports() {
 }
 
 #[test]
-fn what_only_tests_import_is_not_in_a_circle() {
+fn what_only_tests_import_is_not_in_a_cycle() {
     let tests = "pub struct A;\n#[cfg(test)]\nuse crate::b::B;\n#[cfg(test)]\nmod tests { use crate::b::B; }\n";
     let b = ("src/b.rs", "use crate::a::A;\npub struct B;");
-    assert!(circles_of(&[ROOT, ("src/a.rs", tests), b]).is_empty());
+    assert!(cycles_of(&[ROOT, ("src/a.rs", tests), b]).is_empty());
     let after = format!("{tests}\nfn f() {{ crate::b::B; }}");
-    assert_eq!(circles_of(&[ROOT, ("src/a.rs", &after), b]).len(), 1);
+    assert_eq!(cycles_of(&[ROOT, ("src/a.rs", &after), b]).len(), 1);
 }
