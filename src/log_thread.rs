@@ -43,10 +43,11 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use self::followed_sources::CounterTable;
+use self::paths::has_one_live;
 use self::retention::FollowedPaths;
 use self::source::{Repetition, Source};
 use crate::gtid::{GtidSet, MariaDbGtid};
-use crate::identity::IdentityKind;
+use crate::identity::{Identity, IdentityKind};
 use crate::merge::temporary_tables::TemporaryTables;
 use crate::merge::{Decision, Merge};
 use crate::position::RecordNumber;
@@ -99,6 +100,8 @@ impl LogThread {
             self.sources.push(Source::new(path.name.clone(), kind));
             self.log.add_source(path.name);
         }
+        let kinds = self.sources.iter().map(|source| source.kind);
+        self.merge.set_one_path(has_one_live(kinds));
         self.start_file()
     }
 
@@ -216,8 +219,13 @@ impl LogThread {
             Decision::New(placement) if placement.may_be_repetition => Repetition::Delivered,
             Decision::Repeated => Repetition::Dropped,
             Decision::Unverified => {
+                let progress = self.log.progress(batch.source)?;
+                let has_sent = matches!(
+                    transaction.identity,
+                    Identity::MariaDb(gtid) if progress.sent.contains(&gtid)
+                );
                 self.source(batch.source)?
-                    .report_unverified(batch, transaction);
+                    .report_unverified(batch, transaction, has_sent);
                 return Ok(());
             }
             _ => return Ok(()),

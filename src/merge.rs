@@ -142,7 +142,6 @@ impl Merge {
         before: &[(u32, u64)],
         removed_until: &BTreeMap<u32, u32>,
     ) {
-        self.copies.set_one_path(false);
         let path = self.pairing.add_path(first, removed_until);
         for (origin, count) in before {
             self.pairing.begin_after(path, *origin, *count);
@@ -198,6 +197,7 @@ impl Merge {
         new_history: Option<(RecordNumber, RecordNumber)>,
         removed_until: &BTreeMap<u32, u32>,
     ) {
+        self.copies.begin_path(source);
         self.pairing
             .begin_again(source, own, new_history, removed_until);
     }

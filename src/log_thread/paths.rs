@@ -31,9 +31,10 @@ impl PathKind {
     }
 }
 
-/// Whether all transactions come by one path; `kinds` are those of all paths.
+/// Whether all transactions come by one path at a time; `kinds` are those of all paths. The paths of other servers at
+/// a source's address do not count: only the one of the server that answers is received.
 pub(super) fn has_one_live(kinds: impl Iterator<Item = PathKind>) -> bool {
-    kinds.filter(|kind| *kind != PathKind::Removed).count() == 1
+    kinds.filter(|kind| *kind == PathKind::Configured).count() == 1
 }
 
 /// The paths of a log, by number.

@@ -96,11 +96,13 @@ impl Source {
         tracing::warn!(source = &*self.name, "{end}: {outcome}");
     }
 
-    /// Reports, once for each connection, that a copy cannot be compared with what was delivered.
+    /// Reports, once for each connection, that a copy cannot be compared with what was delivered; or, if the source
+    /// `has_sent` it before, that it cannot be determined whether it was executed again since.
     pub(super) fn report_unverified(
         &mut self,
         batch: &TransactionBatch,
         transaction: &Transaction,
+        has_sent: bool,
     ) {
         // Each connection has runs of its own.
         let connection = batch.run >> 32;
@@ -108,6 +110,16 @@ impl Source {
             return;
         }
         let end = SourcePosition::new(batch.source_end.file.clone(), transaction.source_offset);
+        if has_sent {
+            tracing::warn!(
+                source = &*self.name,
+                "{end}: the source has logged transaction {} a second time, and it cannot be determined whether the second \
+                 execution was delivered already or precedes the relay log; this one and others that follow count as copies: \
+                 compare the data",
+                transaction.identity
+            );
+            return;
+        }
         tracing::warn!(
             source = &*self.name,
             "{end}: {} was delivered by another source, and its record was removed (max_total_size, expire_after, PURGE), \

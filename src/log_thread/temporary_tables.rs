@@ -126,7 +126,9 @@ impl LogThread {
         batch: &TransactionBatch,
         transaction: &Transaction,
     ) -> Result<Decision, AppendError> {
-        let path = self.log.progress(batch.source)?.path();
+        let progress = self.log.progress(batch.source)?;
+        let moved = progress.moved_to(batch.source_server_id);
+        let path = moved.as_ref().unwrap_or(progress).path();
         let ledger = self.log.ledger();
         Ok(self.merge.decide(batch, transaction, &path, &ledger)?)
     }

@@ -8,6 +8,7 @@ mod damaged_index;
 mod decisions;
 mod disk;
 mod every_crash;
+mod executed_again;
 mod followed_sources;
 mod formats;
 mod large_events;

@@ -6,6 +6,7 @@
 //! which moves through the indexes as the path does.
 
 mod changes;
+mod executed_again;
 mod origin;
 mod recent;
 mod skipped;
@@ -14,12 +15,14 @@ mod tests;
 mod window;
 
 pub use changes::brings_changes;
+pub use executed_again::SentRecord;
 pub use origin::GtidOrigin;
 pub use window::WINDOW_LEN;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use self::executed_again::{Repetition, Survey};
 use self::recent::Recent;
 use self::window::Window;
 use crate::gtid::{BinlogState, GtidSet, MariaDbGtid};
@@ -85,6 +88,18 @@ pub trait DeliveredGtids {
         accept: &mut dyn FnMut(DeliveredGtid) -> bool,
     ) -> Result<(), String>;
 
+    /// Passes on to `accept`, in order, what the paths have sent of the transactions of `origin`, from the beginning of
+    /// the index of file `from`, or of the oldest one.
+    ///
+    /// # Errors
+    /// A message, when the log cannot be read.
+    fn read_sent(
+        &self,
+        from: Option<u64>,
+        origin: &GtidOrigin,
+        accept: &mut dyn FnMut(SentRecord),
+    ) -> Result<(), String>;
+
     /// Source, source position and relay log position of a delivered transaction, as text.
     ///
     /// # Errors
@@ -133,6 +148,10 @@ pub struct Copies {
     renewed: HashSet<u32>,
     /// MariaDB: those up to which an administrator has counted what was missing as delivered.
     skipped: BinlogState,
+    /// The one that was used last is the last.
+    surveys: Vec<Survey>,
+    /// The path and the zone of the transaction that was classified last, if it is delivered again.
+    again: Option<(u16, u64)>,
 }
 
 impl Copies {
@@ -147,6 +166,8 @@ impl Copies {
             has_one_path: false,
             renewed: HashSet::new(),
             skipped: BinlogState::new(),
+            surveys: Vec::new(),
+            again: None,
         }
     }
 
@@ -200,7 +221,15 @@ impl Copies {
     pub fn note(&mut self, identity: &Identity, evidence: CopyEvidence, is_new: bool) {
         if let Some((origin, number)) = GtidOrigin::split(identity) {
             self.recent.note(&origin, number, evidence, is_new);
+            if !is_new {
+                self.note_again(&origin, number);
+            }
         }
+    }
+
+    /// The path begins at another position.
+    pub fn begin_path(&mut self, path: u16) {
+        self.surveys.retain(|survey| !survey.is_of(path));
     }
 
     /// Forgets the transactions of a MariaDB server whose new history was accepted: its GTIDs are assigned
@@ -210,6 +239,8 @@ impl Copies {
         self.recent.retain(|origin| !origin.is_server(server_id));
         self.windows
             .retain(|window| !window.origin.is_server(server_id));
+        self.surveys
+            .retain(|survey| !survey.is_of_server(server_id));
         // Their records are read: those of the new history have some.
         for before_log in [&mut self.before, &mut self.never_recorded] {
             if let Executed::MariaDb(before_log) = before_log {
@@ -275,15 +306,27 @@ impl Copies {
                     || !self.before.contains(identity) && self.is_absent(&gtid, ledger)?);
             return Ok(if is_absent { Known::Omitted } else { of_copy });
         }
-        let is_later = path.last.is_none_or(|(file, offset)| {
-            let end = SourcePosition::new(batch.source_end.file.clone(), transaction.source_offset);
-            SourcePosition::new(file.clone(), offset).precedes(&end)
-        });
-        Ok(match is_direct || self.has_one_path {
-            _ if !is_later => Known::Resent,
-            true => Known::ExecutedAgain,
-            false => Known::Repeated,
-        })
+        let end = SourcePosition::new(batch.source_end.file.clone(), transaction.source_offset);
+        let is_later = path
+            .last
+            .is_none_or(|(file, offset)| SourcePosition::new(file.clone(), offset).precedes(&end));
+        match is_direct || self.has_one_path {
+            _ if !is_later => Ok(Known::Resent),
+            true => {
+                let repetition = Repetition {
+                    path: batch.source,
+                    server_id: batch.source_server_id,
+                    gtid,
+                    end: &end,
+                };
+                self.classify_again(&repetition, path, ledger)
+            }
+            false => {
+                // What is counted for the path does not include this one.
+                self.begin_path(batch.source);
+                Ok(Known::Repeated)
+            }
+        }
     }
 
     /// What copies of a delivered transaction are compared with; `None` when it has no record. `path` is the one

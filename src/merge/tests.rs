@@ -40,6 +40,15 @@ impl DeliveredGtids for Empty {
         Ok(())
     }
 
+    fn read_sent(
+        &self,
+        _: Option<u64>,
+        _: &copies::GtidOrigin,
+        _: &mut dyn FnMut(copies::SentRecord),
+    ) -> Result<(), String> {
+        Ok(())
+    }
+
     fn describe(&self, _: RecordNumber) -> Result<String, String> {
         Ok(String::new())
     }

@@ -1,14 +1,15 @@
 //! The commit indexes as the record of the transactions delivered with GTIDs.
 
+use std::collections::HashMap;
 use std::io;
 
 use super::error::LogError;
 use super::index_reader::IndexReader;
-use super::index_record::{RECORD_LEN, Record, Recorded, RecordedIdentity};
-use super::ledger::IndexLedger;
+use super::index_record::{RECORD_LEN, Record, Recorded, RecordedIdentity, Step};
+use super::ledger::{IndexLedger, NOT_CONFIGURED};
 use super::reader::FileHead;
 use crate::identity::{CopyEvidence, Identity};
-use crate::merge::copies::{DeliveredGtid, DeliveredGtids, GtidCursor, GtidOrigin};
+use crate::merge::copies::{DeliveredGtid, DeliveredGtids, GtidCursor, GtidOrigin, SentRecord};
 use crate::position::RecordNumber;
 
 impl DeliveredGtids for IndexLedger<'_> {
@@ -46,6 +47,22 @@ impl DeliveredGtids for IndexLedger<'_> {
                 origin_number: None,
             };
         }
+    }
+
+    fn read_sent(
+        &self,
+        from: Option<u64>,
+        origin: &GtidOrigin,
+        accept: &mut dyn FnMut(SentRecord),
+    ) -> Result<(), String> {
+        let mut first = from.unwrap_or(self.end.file);
+        while from.is_none() && first > 1 && self.log_dir.index_path(first - 1).exists() {
+            first -= 1;
+        }
+        let mut files = first..=self.end.file;
+        files
+            .try_for_each(|file| self.read_sent_of(file, origin, accept))
+            .map_err(|error| error.to_string())
     }
 
     fn describe(&self, record: RecordNumber) -> Result<String, String> {
@@ -112,6 +129,78 @@ impl IndexLedger<'_> {
             }
         }
         Ok(false)
+    }
+
+    /// As [`DeliveredGtids::read_sent`], from one index.
+    fn read_sent_of(
+        &self,
+        file: u64,
+        origin: &GtidOrigin,
+        accept: &mut dyn FnMut(SentRecord),
+    ) -> Result<(), LogError> {
+        let Some(mut index) = self.open(file)? else {
+            return Ok(());
+        };
+        let is_last = file == self.end.file;
+        let head = index.read_head()?;
+        let mut paths = HashMap::new();
+        accept(SentRecord::File);
+        for record in &head {
+            if let Record::SourceGtid {
+                step,
+                gtid,
+                is_highest: true,
+            } = record
+                && let Some((of_gtid, number)) = GtidOrigin::split(&Identity::MariaDb(*gtid))
+                && of_gtid == *origin
+            {
+                let path = self.path_of(&index, step, &mut paths)?;
+                accept(SentRecord::Highest { path, number });
+            }
+        }
+        while !is_last || index.next_number() < self.end.record {
+            let Some(read) = index.next_record()? else {
+                break;
+            };
+            let (step, transaction, is_again) = match &read.record {
+                Record::Transaction {
+                    step,
+                    transaction,
+                    is_again,
+                    ..
+                } => (step, transaction, *is_again),
+                Record::Copy { step, transaction } => (step, transaction, false),
+                _ => continue,
+            };
+            if let Some((number, _)) = of_origin(transaction, origin, None) {
+                accept(SentRecord::Transaction {
+                    path: self.path_of(&index, step, &mut paths)?,
+                    server_id: step.source_server_id,
+                    number,
+                    end: index.position(step)?,
+                    is_again,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// The number of the step's path in the log; `known` are those by their number in the index.
+    fn path_of(
+        &self,
+        index: &IndexReader<'_>,
+        step: &Step,
+        known: &mut HashMap<u16, u16>,
+    ) -> Result<u16, LogError> {
+        if let Some(path) = known.get(&step.source) {
+            return Ok(*path);
+        }
+        let name = index.name_of(step)?;
+        let mut numbered = (0..).zip(self.source_names);
+        let found = numbered.find(|(_, known)| **known == name);
+        let path = found.map_or(NOT_CONFIGURED, |(number, _)| number);
+        known.insert(step.source, path);
+        Ok(path)
     }
 
     fn describe_record(&self, record: RecordNumber) -> Result<String, LogError> {

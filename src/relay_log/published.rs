@@ -102,12 +102,49 @@ impl SourceProgress {
         self.server_id != 0 && self.server_id != server_id
     }
 
-    /// Records which server answers at the source. Another server's binlog is another path.
+    /// Records which server answers at the source, before the position becomes one of its own. MariaDB: coordinates of
+    /// the former server, and what it has sent, mean nothing in the binlog of another one, except for what precedes the
+    /// GTIDs after which its dump begins.
     pub(super) fn set_server(&mut self, server_id: u32) {
-        if self.is_of_another(server_id) {
-            self.sent = BinlogState::new();
+        if self.is_of_another(server_id) && !self.gtid_position.is_empty() {
+            self.sent = self.sent_before(server_id);
+            self.last = None;
+            self.position = SourcePosition::default();
         }
         self.server_id = server_id;
+    }
+
+    /// MariaDB, by GTID: what certainly precedes the position in the binlog of another server. Of each domain that is the
+    /// newest GTID, and those that its server assigned before. If the former server has assigned it itself, it had
+    /// those of the other server by then; unless it has executed it again since.
+    fn sent_before(&self, server_id: u32) -> BinlogState {
+        let mut before = BinlogState::new();
+        for newest in self.gtid_position.iter() {
+            let domain_id = newest.domain_id;
+            let highest = self.sent.highest(domain_id, newest.server_id);
+            let is_first = highest == Some(newest.seq_no);
+            let of_other = self.sent.highest(domain_id, server_id);
+            if let Some(seq_no) =
+                of_other.filter(|_| is_first && newest.server_id == self.server_id)
+            {
+                before.record(MariaDbGtid {
+                    domain_id,
+                    server_id,
+                    seq_no,
+                });
+            }
+            before.record(newest);
+        }
+        before
+    }
+
+    /// The progress as [`SourceProgress::set_server`] makes it; `None` where that changes nothing but the server_id.
+    pub fn moved_to(&self, server_id: u32) -> Option<Self> {
+        self.is_of_another(server_id).then(|| {
+            let mut moved = self.clone();
+            moved.set_server(server_id);
+            moved
+        })
     }
 
     /// MariaDB: records that the server has sent this GTID.

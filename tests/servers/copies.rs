@@ -2,6 +2,7 @@
 //!
 //! Each test is a row of the table in `src/merge/with_gtids.md`. A direct replica of the master is the control.
 
+mod moved_address;
 mod other_kinds;
 
 use std::process::Stdio;

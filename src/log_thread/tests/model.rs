@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::read_back::{Found, transactions, without_position};
 use super::*;
-use crate::gtid::{BinlogState, MariaDbGtid};
+use crate::gtid::MariaDbGtid;
 use crate::relay_log::LastReceived;
 
 #[derive(Debug, Clone)]
@@ -156,12 +156,9 @@ impl History {
                 }
                 let server_id = self.sources[*source].server_id;
                 let progress = &mut self.model.sources[*source];
+                answer(progress, server_id);
                 progress.position.file = batch.source_end.file.clone();
                 progress.position.offset = 4;
-                if progress.server_id != server_id {
-                    progress.sent = BinlogState::new();
-                }
-                progress.server_id = server_id;
             }
             Op::ReplaceServer { source } => self.sources[*source].replace_server(),
             Op::Commit => {
@@ -203,9 +200,7 @@ impl History {
             let own = transaction.server_id == OWN;
             let new = !own && self.model.executed.record(&identity);
             let progress = &mut self.model.sources[source];
-            if progress.server_id != batch.source_server_id {
-                progress.sent = BinlogState::new();
-            }
+            answer(progress, batch.source_server_id);
             let sent = &progress.sent;
             let executed_again = match identity {
                 Identity::MariaDb(gtid) => !own && !new && sent.contains(&gtid),
@@ -257,8 +252,8 @@ impl History {
         let Identity::MariaDb(gtid) = identity else {
             return false;
         };
-        let is_same_server = progress.server_id == batch.source_server_id;
-        let is_sent = is_same_server && progress.sent.contains(&gtid);
+        let moved = progress.moved_to(batch.source_server_id);
+        let is_sent = moved.as_ref().unwrap_or(progress).sent.contains(&gtid);
         let mut delivered = self.model.log.iter();
         self.model.executed.contains(&identity)
             && !is_sent
@@ -434,4 +429,12 @@ proptest! {
         }
         history.run(&mut log_thread, &Op::Close);
     }
+}
+
+/// This server answers at the source.
+fn answer(progress: &mut SourceProgress, server_id: u32) {
+    if let Some(moved) = progress.moved_to(server_id) {
+        *progress = moved;
+    }
+    progress.server_id = server_id;
 }

@@ -83,6 +83,15 @@ impl DeliveredGtids for Log {
         }
     }
 
+    fn read_sent(
+        &self,
+        _: Option<u64>,
+        _: &GtidOrigin,
+        _: &mut dyn FnMut(SentRecord),
+    ) -> Result<(), String> {
+        Ok(())
+    }
+
     fn describe(&self, record: RecordNumber) -> Result<String, String> {
         Ok(format!("{record:?}"))
     }

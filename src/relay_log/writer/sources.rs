@@ -103,11 +103,11 @@ impl Sources {
         offset: u64,
     ) -> Result<(), LogError> {
         let progress = self.get_mut(batch.source)?;
+        progress.set_server(batch.source_server_id);
         if !Arc::ptr_eq(&progress.position.file, &batch.source_end.file) {
             progress.position.file = batch.source_end.file.clone();
         }
         progress.position.offset = offset;
-        progress.set_server(batch.source_server_id);
         Ok(())
     }
 
