@@ -1,0 +1,58 @@
+//! A relay log that began after the history of a MariaDB master that is reset: what its peer sends of the new history
+//! cannot be compared with the former one.
+
+use super::{assert_continues, continue_m2, insert, start, wait_for_rows};
+use crate::support;
+use crate::support::history_changes::{self, execute, wait_failed};
+use crate::support::relay::RELAY_HOST;
+use crate::support::replication::{attach, retry_each_second};
+use crate::support::servers::Kind;
+use crate::support::topology::{Mode, Topology};
+
+/// M2 follows the new history before the source is continued, and is behind when it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn mariadb_peer_is_ahead_of_the_decision() {
+    let _turn = support::turn();
+    let mut topology = start(Kind::MariaDb, Mode::MariaDbFilePosition).await;
+    begin_a_later_log(&mut topology).await;
+    // M2 has sent a later number of the former history.
+    insert(&topology.m1, 1).await;
+    topology.settle(60).await;
+    // A GTID that is used again shows by its commit time, which has whole seconds.
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    history_changes::reset(&topology.m1, &topology.m2).await;
+    insert(&topology.m1, 4).await;
+    wait_for_rows(&topology.m2, &topology.m1).await;
+    wait_failed(&topology, "history has changed").await;
+    topology
+        .relay
+        .wait_status(
+            "M2's copies of the new history were dropped",
+            60,
+            |status| status["sources"][1]["repeated"].as_u64() >= Some(4),
+        )
+        .await;
+    topology.m2.sql("STOP SLAVE IO_THREAD").await;
+    insert(&topology.m1, 30).await;
+    topology.m2.sql("START SLAVE IO_THREAD").await;
+    execute(&topology, "binrelay continue m1 --new-history");
+    continue_m2(&topology).await;
+    assert_continues(&mut topology).await;
+}
+
+/// A new log begins at the masters' current positions; the replica, which has everything, follows it.
+async fn begin_a_later_log(topology: &mut Topology) {
+    topology.relay.terminate();
+    std::fs::remove_dir_all(topology.relay.data_dir()).expect("the relay log is removed");
+    let mut sources = topology.relay.options.sources.clone();
+    for source in &mut sources {
+        source.start = Some("latest".to_owned());
+    }
+    topology.relay.restart_with(sources);
+    topology.relay.wait_streaming().await;
+    let (kind, replica) = (topology.m1.kind, &topology.replicas[0]);
+    replica.sql("STOP SLAVE; RESET SLAVE ALL").await;
+    let at = Mode::MariaDbFilePosition.start_at("relay-bin");
+    let port = topology.relay.port;
+    attach(replica, RELAY_HOST, port, &at, retry_each_second(kind)).await;
+}
