@@ -29,7 +29,7 @@ async fn mariadb_peer_is_ahead_of_the_decision() {
         .wait_status(
             "M2's copies of the new history were dropped",
             60,
-            |status| status["sources"][1]["repeated"].as_u64() >= Some(4),
+            |status| status["sources"][1]["transactions"]["repeated"].as_u64() >= Some(4),
         )
         .await;
     topology.m2.sql("STOP SLAVE IO_THREAD").await;
