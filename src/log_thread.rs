@@ -217,7 +217,12 @@ impl LogThread {
         let repetition = match decision {
             Decision::New(placement) if placement.executed_again => Repetition::ExecutedAgain,
             Decision::New(placement) if placement.may_be_repetition => Repetition::Delivered,
-            Decision::Repeated => Repetition::Dropped,
+            Decision::Repeated => match &transaction.identity {
+                gtid @ Identity::MariaDb(_) if !self.merge.executed().contains(gtid) => {
+                    Repetition::AheadOfServer
+                }
+                _ => Repetition::Dropped,
+            },
             Decision::Unverified => {
                 let progress = self.log.progress(batch.source)?;
                 let has_sent = matches!(

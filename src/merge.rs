@@ -381,6 +381,12 @@ impl Merge {
             if self.executed.contains(&transaction.identity) {
                 return self.classify_known(batch, transaction, path, ledger);
             }
+            if self
+                .copies
+                .is_ahead(batch, transaction, path, &self.executed)
+            {
+                return Ok(Classified::Known(Decision::Repeated));
+            }
             return Ok(Classified::New {
                 may_be_repetition: false,
             });

@@ -87,6 +87,11 @@ impl Source {
                  does when it was killed while replicating; this one and others that follow count as \
                  copies"
             ),
+            (Repetition::AheadOfServer, identity) => format!(
+                "transaction {identity} belongs to the new history of server_id {origin}, of which earlier \
+                 ones have not arrived from that server itself: this one and others that follow count as copies until \
+                 then, and are delivered when they arrive from that server"
+            ),
             (Repetition::Dropped, identity) => format!(
                 "the source has logged transaction {identity} a second time; this one and others that \
                  follow count as copies. If server_id {origin} has executed them again, they are \
@@ -135,6 +140,8 @@ impl Source {
 pub(super) enum Repetition {
     /// It counts as a copy.
     Dropped,
+    /// MariaDB: it belongs to its server's new history, and is delivered once it arrives from that server.
+    AheadOfServer,
     /// It is delivered, because it may be another one.
     Delivered,
     /// MariaDB: it is delivered, because its own server has executed it again.

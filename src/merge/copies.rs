@@ -249,6 +249,30 @@ impl Copies {
         }
     }
 
+    /// MariaDB: whether a transaction of a server's new history, which arrives from a peer, must arrive from that server
+    /// first: the peer may have sent earlier ones before the new history was accepted, and these were dropped as copies of the
+    /// former one's. So nothing of it is accepted from the peer's path until the server's own has delivered what that path has
+    /// sent since then.
+    pub fn is_ahead(
+        &self,
+        batch: &TransactionBatch,
+        transaction: &Transaction,
+        path: &PathProgress<'_>,
+        executed: &Executed,
+    ) -> bool {
+        let (Identity::MariaDb(gtid), Executed::MariaDb(executed)) =
+            (&transaction.identity, executed)
+        else {
+            return false;
+        };
+        let is_of_peer = gtid.server_id != batch.source_server_id && !self.has_one_path;
+        if !is_of_peer || !self.renewed.contains(&gtid.server_id) {
+            return false;
+        }
+        let sent = path.sent.highest(gtid.domain_id, gtid.server_id);
+        sent.is_none() || sent > executed.highest(gtid.domain_id, gtid.server_id)
+    }
+
     /// Classifies a transaction whose GTID was delivered.
     ///
     /// # Errors

@@ -13,7 +13,8 @@ pub enum Decision {
     /// It counts as a copy of what was delivered by another path, but cannot be compared with it: its record was
     /// removed.
     Unverified,
-    /// The same source has already logged a copy of it, and logs it again.
+    /// The same source has already logged a copy of it, and logs it again; or it belongs to a new history, and must arrive
+    /// from its own server first.
     Repeated,
     /// The source sends it again from the same position: it leaves no record.
     Resent,

@@ -1,6 +1,7 @@
 //! For each way in which a source fails: the command that its message names is executed, and afterwards the
 //! replicas equal the masters, without being seeded again. Where their data cannot be right, it is refused.
 
+mod later_log;
 mod single_transactions;
 mod too_large_transactions;
 mod with_gtids;

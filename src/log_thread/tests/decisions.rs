@@ -249,6 +249,51 @@ fn peers_copies_of_a_new_history_are_no_repetitions_and_are_compared() {
     );
 }
 
+/// What a peer sends of a new history before it is accepted counts as copies of transactions from before the log.
+#[test]
+fn peer_that_was_ahead_of_a_new_history_waits_for_its_server() {
+    for restarts in [false, true] {
+        let dir = fast_dir();
+        let options = options(dir.path());
+        let before_log = Executed::MariaDb("1-80-5".parse().unwrap());
+        let (format, progress) = (format(Flavor::MariaDb), vec![SourceProgress::default(); 2]);
+        let created = LogThread::create(options.clone(), &format, before_log, progress);
+        let mut thread = created.unwrap();
+        let mut source = TestSource::new(0, Flavor::MariaDb);
+        let mut peer = TestSource::new(1, Flavor::MariaDb);
+        append_of(&mut thread, &mut peer, 80, &[5]);
+        let dropped = append_of(&mut thread, &mut peer, 80, &[1, 2]);
+        assert_eq!(dropped, [Decision::Repeated, Decision::Repeated]);
+        let change = DeliveredChange::NewHistory(80, BinlogState::new());
+        continue_at(&mut thread, true, change);
+        let mut restart = |thread: LogThread| {
+            let mut thread = thread;
+            if !restarts {
+                return thread;
+            }
+            thread.close().unwrap();
+            drop(thread);
+            resume(&options)
+        };
+        let mut thread = restart(thread);
+        let ahead = append_of(&mut thread, &mut peer, 80, &[3, 4]);
+        assert_eq!(ahead, [Decision::Repeated, Decision::Repeated]);
+        let mut thread = restart(thread);
+        let own = append(&mut thread, &mut source, &[1, 2, 3]);
+        assert_eq!(is_new(&own), [true, true, true]);
+        let ahead = append_of(&mut thread, &mut peer, 80, &[5]);
+        assert_eq!(ahead, [Decision::Repeated]);
+        let own = append(&mut thread, &mut source, &[4, 5]);
+        assert_eq!(is_new(&own), [true, true]);
+        let mut thread = restart(thread);
+        // It has nothing that was not delivered: from here on, either may be faster.
+        let both = append_of(&mut thread, &mut peer, 80, &[6]);
+        assert_eq!(is_new(&both), [true]);
+        let copy = append(&mut thread, &mut source, &[6]);
+        assert_eq!(copy, [Decision::Duplicate]);
+    }
+}
+
 #[test]
 fn removed_source_continues_where_it_was() {
     for flavor in [Flavor::MySql, Flavor::MariaDb] {
