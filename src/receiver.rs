@@ -49,6 +49,7 @@ mod identities;
 mod listening;
 mod log_alignment;
 mod moved_address;
+mod newest_own;
 mod old_servers;
 mod options;
 mod orders;
@@ -57,6 +58,7 @@ mod own_transactions;
 mod packets;
 mod read_back;
 mod rereading;
+mod restored;
 mod resume;
 mod resumption;
 mod retry;
@@ -74,6 +76,7 @@ mod stream;
 #[cfg(test)]
 pub(crate) mod tests;
 mod withdrawal;
+mod without_transactions;
 
 pub use auto_increment::{AutoIncrement, auto_increment_collision};
 pub use before_position::transactions_before;

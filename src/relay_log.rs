@@ -41,7 +41,10 @@ pub use check::LogBinding;
 pub use error::{IndexMismatch, LogError};
 pub use files::LogDir;
 pub use published::{Condition, LastReceived, LogState, RelayLog, SourceProgress};
-pub use recorded::{not_sent_by, was_recorded};
+pub use recorded::{
+    SentByServer, has_new_history, highest_sent_by, sent_by, was_recorded,
+    without_transactions_from,
+};
 pub use replica_acknowledgements::{ReplicaAcknowledgements, ReplicaWait, Satisfied};
 pub use retention::RetentionOptions;
 pub use timings::{DurationReport, Timings};

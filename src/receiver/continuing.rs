@@ -17,11 +17,11 @@ use super::continue_warnings::{MARIADB_NEW_HISTORY, missing_text};
 use super::error::ReceiverError;
 use super::facts::SourceFacts;
 use super::first_contact::{FirstContact, explore};
-use super::history;
 use super::history_record;
 use super::options::{ReceiverContext, ReceiverOptions};
 use super::own_gtids;
 use super::rereading::Rereading;
+use super::restored;
 use super::resume;
 use super::source_queries::{executed_set, purged_set};
 use super::withdrawal::Wanted;
@@ -144,9 +144,15 @@ impl Decision<'_> {
         if let Err(error) = changed {
             let (mut connection, facts) = connect(self.options).await?;
             // At its position, it may send an incident again or not.
-            if error.incident_at().is_some()
-                || !history::is_restored(self.options, &facts, &self.old).await?
-            {
+            let is_restored = async || {
+                let of_path = ReceiverOptions {
+                    number: self.path,
+                    ..self.options.clone()
+                };
+                let received = (&self.old, &self.executed);
+                restored::is_restored(&of_path, self.context, &facts, received).await
+            };
+            if error.incident_at().is_some() || !is_restored().await? {
                 return Err(error);
             }
             let (options, executed) = (self.options, &self.executed);

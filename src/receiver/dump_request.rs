@@ -70,6 +70,24 @@ pub(super) async fn request_all_but(
     begin(connection, options, &dump).await
 }
 
+/// MariaDB: requests the transactions of the source's binlog after `position`, up to its present end. As
+/// [`request_to_end`] otherwise.
+///
+/// # Errors
+/// When the source cannot be asked.
+pub(super) async fn request_after(
+    connection: &mut Connection,
+    options: &ReceiverOptions,
+    facts: &SourceFacts,
+    position: &GtidPosition,
+) -> Result<(), ReceiverError> {
+    prepare(connection, options, facts).await?;
+    let start = StartPoint::Position(position.clone());
+    let requesting = request(connection, options, facts, BINLOG_DUMP_NON_BLOCK, &start);
+    let dump = within(options.config.read_timeout, requesting).await?;
+    begin(connection, options, &dump).await
+}
+
 async fn begin(
     connection: &mut Connection,
     options: &ReceiverOptions,

@@ -12,6 +12,7 @@ use super::history;
 use super::history_record;
 use super::identities::Identities;
 use super::moved_address::{AnsweringPath, answering_path, displaced, followed_elsewhere, reclaim};
+use super::newest_own;
 use super::options::{ReceiverContext, ReceiverOptions};
 use super::own_gtids;
 use super::own_transactions;
@@ -19,6 +20,7 @@ use super::resume;
 use super::semi_sync;
 use super::status::SourceStatus;
 use super::stream::{self, Dump};
+use super::without_transactions;
 use crate::connection::{Connection, Phase};
 use crate::gtid::BinlogState;
 use crate::identity::Executed;
@@ -216,14 +218,24 @@ async fn verify_history(
         let progress = state.sources.get(usize::from(options.number)).cloned();
         (progress.unwrap_or_default(), state.executed.clone())
     };
-    let executed = match history::verify_last(options, facts, &progress).await? {
+    let is_proved = history::verify_last(options, facts, &progress).await?;
+    let is_by_gtid = facts.follows_by_gtid(&options.config);
+    if !is_by_gtid {
+        without_transactions::verify(options, context, facts, &progress).await?;
+    }
+    let executed = match is_proved {
         true => without_sent(executed, &progress, facts.server_id),
         // Only what the server has executed shows its history.
         false => executed,
     };
     let log = &context.log;
     own_gtids::verify_executed(connection, options, log, facts, &executed).await?;
-    own_gtids::verify_delivered_by_others(options, log, facts, &progress, &executed).await
+    if is_by_gtid && !is_proved {
+        newest_own::verify_mariadb(options, log, facts, &progress, &executed).await?;
+    }
+    let of_source = (&progress, is_proved);
+    own_gtids::verify_delivered_by_others(connection, options, log, facts, of_source, &executed)
+        .await
 }
 
 /// `executed` without what the server itself has sent. MariaDB: after a transaction was executed again,

@@ -7,11 +7,14 @@
 //! - The newest transaction that was received from the source is requested again by file and position,
 //!   and compared ([`LastReceived`]). Where its file was purged, or its position cannot be requested,
 //!   this proof is not available.
+//! - By file and position, its binlog must have no transaction between that one and the position at which it is
+//!   resumed ([`without_transactions`](super::without_transactions)).
 //! - The source must have executed all transactions of its own that the relay log contains, whichever
 //!   path delivered them ([`own_gtids`](super::own_gtids)). A source that has lost some of them will assign their
 //!   GTIDs again.
 //!
-//! Neither holds for another server that answers at the address: with GTIDs only its own history counts.
+//! The position of the newest transaction is not one of another server that answers at the address: by GTID, the newest
+//! of its own transactions that the relay log contains shows its history ([`newest_own`](super::newest_own)).
 
 use super::connect::connect;
 use super::error::ReceiverError;
@@ -230,21 +233,29 @@ fn verdict(batch: &TransactionBatch, last: &LastReceived) -> Option<Verdict> {
     if is_same_end && transaction.history_digest() == last.digest {
         return Some(Verdict::Same);
     }
+    Some(Verdict::Other(describe(batch)))
+}
+
+/// The newest transaction of `batch`, which is not the one that is expected.
+pub(super) fn describe(batch: &TransactionBatch) -> String {
+    let Some(transaction) = batch.transactions.last() else {
+        return "another transaction".to_owned();
+    };
     let time = utc::microseconds(transaction.commit_time_us).unwrap_or_default();
-    Some(Verdict::Other(format!(
-        "another transaction ({}, committed at {time}, ending at {file}:{end})",
-        transaction.identity
-    )))
+    format!(
+        "another transaction ({}, committed at {time}, ending at {}:{})",
+        transaction.identity, batch.source_end.file, transaction.source_offset
+    )
 }
 
 /// Whether the message of error 1236 says that the file does not exist.
-fn is_unknown_file(message: &str) -> bool {
+pub(super) fn is_unknown_file(message: &str) -> bool {
     message.contains("Could not find first log file name")
 }
 
 /// Whether the message of error 1236 says that no event begins at the position. All servers raise
 /// `max_allowed_packet` to its maximum for a dump, so an event that exceeds it is none.
-fn is_unknown_position(message: &str) -> bool {
+pub(super) fn is_unknown_position(message: &str) -> bool {
     const MESSAGES: [&str; 5] = [
         "position > file size",
         "impossible position",

@@ -6,8 +6,10 @@
 //!
 //! - The source must have executed them ([`verify_executed`]).
 //! - MySQL: those that only other sources have delivered, as far as it has not sent later ones itself, are requested
-//!   from it once more, and compared ([`verify_delivered_by_others`]). MariaDB continues after the numbers that it
-//!   has lost, which the merge notices.
+//!   from it once more, and compared ([`verify_delivered_by_others`]). So is the newest one that it has sent, where its binlog
+//!   does not prove otherwise that it is the one that was received: another server has answered at its address since, for example.
+//!   MariaDB continues after the numbers that it has lost, which the merge notices; see also
+//!   [`newest_own`](super::newest_own).
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,6 +19,7 @@ use super::error::ReceiverError;
 use super::facts::SourceFacts;
 use super::options::ReceiverOptions;
 use super::rereading::Rereading;
+use super::source_queries::purged_set;
 use crate::config::FilterConfig;
 use crate::connection::Connection;
 use crate::gtid::{BinlogState, GtidSet, Uuid};
@@ -24,11 +27,11 @@ use crate::identity::{CopyEvidence, Executed, Identity};
 use crate::merge::copies::{Copies, brings_changes};
 use crate::position::{RecordNumber, SourcePosition};
 use crate::relay_log::ledger::IndexLedger;
-use crate::relay_log::{RelayLog, SourceProgress, not_sent_by};
+use crate::relay_log::{RelayLog, SentByServer, SourceProgress, sent_by};
 use crate::transaction::{Transaction, TransactionBatch};
 
 /// The error of a source that has purged what is requested.
-const PURGED: u16 = 1236;
+pub(super) const PURGED: u16 = 1236;
 
 /// Verifies that the source has executed all transactions of its own that are in `executed`, the
 /// transactions of the relay log.
@@ -71,27 +74,29 @@ pub(super) async fn verify_executed(
 }
 
 /// MySQL: compares the transactions of the source's own server that only other sources have delivered, those after
-/// the newest one that it has sent itself, with those in its binlog. `executed` are the transactions of the relay
-/// log, `progress` is the source's.
+/// the newest one that it has sent itself, with those in its binlog; unless it `is_proved` otherwise that its binlog is the
+/// one that was received, also that newest one. `executed` are the transactions of the relay log, `progress` is the source's.
 ///
 /// # Errors
 /// [`ReceiverError::History`] when one differs; others when the source or the log cannot be read.
 pub(super) async fn verify_delivered_by_others(
+    connection: &mut Connection,
     options: &ReceiverOptions,
     log: &Arc<RelayLog>,
     facts: &SourceFacts,
-    progress: &SourceProgress,
+    (progress, is_proved): (&SourceProgress, bool),
     executed: &Executed,
 ) -> Result<(), ReceiverError> {
     let Executed::MySql(set) = executed else {
         return Ok(());
     };
-    // The transactions of another server at the address are those of another path.
-    if progress.server_id != facts.server_id {
-        return Ok(());
+    let SentByServer { newest, unsent } = sent_by_itself(options, log, facts, set).await?;
+    let mut wanted = unsent.clone();
+    if !is_proved {
+        wanted.union_with(&newest);
     }
-    let unsent = unsent(options, log, own(facts, set)).await?;
-    if unsent.is_empty() {
+    let wanted = in_binlog(connection, options, wanted).await?;
+    if wanted.is_empty() {
         return Ok(());
     }
     // Whether the changes up to the source's position were delivered was decided when it was received, or verified, or
@@ -99,30 +104,21 @@ pub(super) async fn verify_delivered_by_others(
     let decided = Some(&progress.position).filter(|position| !position.is_unknown());
     let everything = FilterConfig::default();
     let of_log = (log, set);
-    let compared = match read_again(
-        unsent.clone(),
-        options,
-        of_log,
-        facts,
-        (&everything, decided),
-    )
-    .await
-    {
+    let of_binlog = (&everything, decided);
+    let compared = match read_again(wanted.clone(), options, of_log, facts, of_binlog).await {
         Err(ReceiverError::Source(error)) if error.code == PURGED => {
-            tracing::info!(
-                source = %options.config.name,
-                "the source has purged its own transactions {unsent}, so it is not verified that they are those \
-                 that other sources have delivered"
-            );
+            note_purged(options, &wanted);
             return Ok(());
         }
         compared => compared?,
     };
     if let Some(other) = compared.other {
-        return Err(lost_transactions(&unsent, Some(other)));
+        return Err(lost_transactions(&wanted, Some(other)));
     }
-    let lacking = compared.without_changes;
-    if lacking.is_empty() {
+    let mut lacking = compared.without_changes;
+    lacking.subtract(&newest);
+    // At an address that was moved, the position is another server's: what was decided is not known.
+    if lacking.is_empty() || progress.server_id != facts.server_id {
         return Ok(());
     }
     // The source's rules may drop the changes, too.
@@ -139,32 +135,62 @@ pub(super) async fn verify_delivered_by_others(
     }
 }
 
-/// Those of `own` that the source has not sent.
-async fn unsent(
+/// MySQL: those of `wanted` that the source has not purged.
+async fn in_binlog(
+    connection: &mut Connection,
+    options: &ReceiverOptions,
+    mut wanted: GtidSet,
+) -> Result<GtidSet, ReceiverError> {
+    if wanted.is_empty() {
+        return Ok(wanted);
+    }
+    let purged = within(options.config.read_timeout, purged_set(connection)).await?;
+    let mut found = wanted.clone();
+    found.subtract(&purged);
+    wanted.subtract(&found);
+    if !wanted.is_empty() {
+        note_purged(options, &wanted);
+    }
+    Ok(found)
+}
+
+fn note_purged(options: &ReceiverOptions, purged: &GtidSet) {
+    tracing::info!(
+        source = %options.config.name,
+        "the source has purged its own transactions {purged}, so it is not verified that they are those that the relay \
+         log contains"
+    );
+}
+
+/// MySQL: which of its own transactions in `set`, those of the relay log, the server that answers has sent itself, without
+/// those from before the log.
+pub(super) async fn sent_by_itself(
     options: &ReceiverOptions,
     log: &Arc<RelayLog>,
-    mut own: GtidSet,
-) -> Result<GtidSet, ReceiverError> {
+    facts: &SourceFacts,
+    set: &GtidSet,
+) -> Result<SentByServer, ReceiverError> {
+    let mut own = own(facts, set);
     if let Executed::MySql(purged) = &log.state().purged {
         own.subtract(purged);
     }
     if own.is_empty() {
-        return Ok(own);
+        return Ok(SentByServer::default());
     }
-    let (log, name) = (log.clone(), options.config.name.clone());
+    let (log, name, server_id) = (log.clone(), options.config.name.clone(), facts.server_id);
     let reading = tokio::task::spawn_blocking(move || {
         let _pin = log.pin(pinned_by(&name));
-        not_sent_by(&log, &name, own)
+        sent_by(&log, &name, server_id, &own)
     });
     let read = reading.await.map_err(|_| ReceiverError::LogClosed)?;
     read.map_err(|cause| unreadable(&cause))
 }
 
-fn pinned_by(source: &str) -> String {
+pub(super) fn pinned_by(source: &str) -> String {
     format!("source {source}, whose history is verified")
 }
 
-fn unreadable(cause: &impl fmt::Display) -> ReceiverError {
+pub(super) fn unreadable(cause: &impl fmt::Display) -> ReceiverError {
     ReceiverError::setup(
         format!("the record of delivered transactions cannot be read: {cause}"),
         "run binrelay verify",
@@ -172,7 +198,10 @@ fn unreadable(cause: &impl fmt::Display) -> ReceiverError {
 }
 
 /// `other`: another transaction that the binlog has under a GTID of `lost`.
-fn lost_transactions(lost: &impl fmt::Display, other: Option<Identity>) -> ReceiverError {
+pub(super) fn lost_transactions(
+    lost: &impl fmt::Display,
+    other: Option<Identity>,
+) -> ReceiverError {
     ReceiverError::History {
         expected: format!("its own transactions {lost}, which the relay log contains"),
         found: match other {
@@ -218,7 +247,7 @@ fn own(facts: &SourceFacts, set: &GtidSet) -> GtidSet {
 }
 
 /// Transactions of the relay log, compared with the source's binlog.
-struct Reread {
+pub(super) struct Reread {
     /// Those that the binlog does not have, or only others under their GTIDs.
     missing: GtidSet,
     /// Those in the binlog of which the relay log has no record.
@@ -233,7 +262,7 @@ struct Reread {
 
 /// Reads the transactions `wanted`, a part of `set`, those of the relay log, once more from the source, as `filter`
 /// filters them. Those up to `decided` may have been delivered without their changes.
-async fn read_again(
+pub(super) async fn read_again(
     wanted: GtidSet,
     options: &ReceiverOptions,
     (log, set): (&Arc<RelayLog>, &GtidSet),
@@ -279,6 +308,11 @@ async fn read_again(
 }
 
 impl Reread {
+    /// Whether the binlog has all that were wanted, as far as they were delivered with their changes.
+    pub(super) fn has_all(&self) -> bool {
+        self.missing.is_empty() && self.unknown.is_empty() && self.other.is_none()
+    }
+
     fn is_wanted(&self, identity: &Identity) -> bool {
         matches!(identity, Identity::MySql(gtid) if self.missing.contains(gtid))
     }
@@ -308,15 +342,15 @@ impl Reread {
 }
 
 /// A transaction of the source's binlog.
-struct Sent {
-    identity: Identity,
+pub(super) struct Sent {
+    pub(super) identity: Identity,
     evidence: CopyEvidence,
     brings_changes: bool,
     end: SourcePosition,
 }
 
 impl Sent {
-    fn new(batch: &TransactionBatch, transaction: &Transaction) -> Self {
+    pub(super) fn new(batch: &TransactionBatch, transaction: &Transaction) -> Self {
         Self {
             identity: transaction.identity,
             evidence: transaction.evidence(),
@@ -328,7 +362,7 @@ impl Sent {
 
 /// How the transaction with the same GTID in the relay log compares with one of the source's binlog.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Comparison {
+pub(super) enum Comparison {
     Same,
     Other,
     /// There is no record of it.
@@ -338,7 +372,7 @@ enum Comparison {
 }
 
 /// The transactions of the relay log that have records.
-struct Recorded {
+pub(super) struct Recorded {
     log: Arc<RelayLog>,
     /// The path that looks them up.
     path: u16,
@@ -348,7 +382,7 @@ struct Recorded {
 
 impl Recorded {
     /// Those that are in the log now.
-    fn new(log: Arc<RelayLog>, path: u16) -> Self {
+    pub(super) fn new(log: Arc<RelayLog>, path: u16) -> Self {
         let (newest, purged) = {
             let state = log.state();
             (
@@ -369,7 +403,7 @@ impl Recorded {
     }
 
     /// Compares transactions with those of the log. Commit indexes are read, which can take long.
-    async fn compare(
+    pub(super) async fn compare(
         mut self,
         transactions: Vec<Sent>,
     ) -> Result<(Self, Vec<(Sent, Comparison)>), ReceiverError> {
@@ -384,16 +418,26 @@ impl Recorded {
         comparing.await.map_err(|_| ReceiverError::LogClosed)?
     }
 
-    fn compare_one(&mut self, sent: &Sent) -> Result<Comparison, ReceiverError> {
+    /// Whether the transaction has a record.
+    pub(super) async fn has(mut self, identity: Identity) -> Result<bool, ReceiverError> {
+        let finding = tokio::task::spawn_blocking(move || self.find(&identity));
+        let found = finding.await.map_err(|_| ReceiverError::LogClosed)??;
+        Ok(found.is_some())
+    }
+
+    fn find(&mut self, identity: &Identity) -> Result<Option<CopyEvidence>, ReceiverError> {
         let ledger = IndexLedger {
             log_dir: self.log.log_dir(),
             source_names: &[],
             end: self.end,
             staged: &[],
         };
-        let found = self.copies.find(self.path, &sent.identity, &ledger);
-        let found = found.map_err(|cause| unreadable(&cause))?;
-        Ok(match found {
+        let found = self.copies.find(self.path, identity, &ledger);
+        found.map_err(|cause| unreadable(&cause))
+    }
+
+    fn compare_one(&mut self, sent: &Sent) -> Result<Comparison, ReceiverError> {
+        Ok(match self.find(&sent.identity)? {
             None => Comparison::Unknown,
             Some(delivered) if !delivered.has_changes && sent.brings_changes => {
                 Comparison::WithoutChanges

@@ -2,7 +2,7 @@
 
 use super::connect::connect;
 use super::dump_position::{Change, DumpPosition};
-use super::dump_request::{request_all_but, request_to_end};
+use super::dump_request::{request_after, request_all_but, request_to_end};
 use super::error::ReceiverError;
 use super::facts::SourceFacts;
 use super::listening::Listening;
@@ -12,7 +12,7 @@ use crate::binlog::EventType;
 use crate::binlog::event::EventHeader;
 use crate::config::FilterConfig;
 use crate::connection::Connection;
-use crate::gtid::GtidSet;
+use crate::gtid::{GtidPosition, GtidSet};
 use crate::position::SourcePosition;
 use crate::transaction::{Assembler, AssemblerOptions, TransactionBatch};
 
@@ -44,6 +44,8 @@ pub(super) struct Rereading<'a> {
     facts: &'a SourceFacts,
     filter: &'a FilterConfig,
     pub(super) position: DumpPosition,
+    /// Where the newest transaction begins that was received, perhaps not as a whole yet.
+    pub(super) began: SourcePosition,
     listening: Listening,
     /// `None` before the first format description.
     assembler: Option<Assembler>,
@@ -76,12 +78,25 @@ impl<'a> Rereading<'a> {
         Ok(Self::of(options, facts, filter))
     }
 
+    /// MariaDB: requests the transactions of the source's binlog after `position`.
+    pub(super) async fn request_after(
+        connection: &mut Connection,
+        options: &'a ReceiverOptions,
+        facts: &'a SourceFacts,
+        position: &GtidPosition,
+        filter: &'a FilterConfig,
+    ) -> Result<Self, ReceiverError> {
+        request_after(connection, options, facts, position).await?;
+        Ok(Self::of(options, facts, filter))
+    }
+
     fn of(options: &'a ReceiverOptions, facts: &'a SourceFacts, filter: &'a FilterConfig) -> Self {
         Self {
             options,
             facts,
             filter,
             position: DumpPosition::new(),
+            began: SourcePosition::default(),
             listening: Listening::new(options.config.read_timeout),
             assembler: None,
             skips_large: false,
@@ -113,6 +128,7 @@ impl<'a> Rereading<'a> {
     /// Handles an event, or a part of one.
     fn part(&mut self, part: DumpPart<'_>) -> Result<(), ReceiverError> {
         let at = self.position.at.clone();
+        self.note_begin(&part);
         let assembled = match (part, &mut self.assembler) {
             (DumpPart::Event(header, event), _) if header.event_type.is_control() => {
                 return self.control(&header, event);
@@ -147,6 +163,20 @@ impl<'a> Rereading<'a> {
                 .and_then(|()| assembler.end_large(self.position.at.offset)),
         };
         assembled.map_err(|cause| ReceiverError::Transaction { at, cause })
+    }
+
+    /// Records where a transaction begins, if the event does not belong to the one before.
+    fn note_begin(&mut self, part: &DumpPart<'_>) {
+        let (DumpPart::Event(header, _) | DumpPart::Begin(header, _)) = part else {
+            return;
+        };
+        let assembler = self.assembler.as_ref();
+        if header.event_type.is_control() || assembler.is_some_and(Assembler::is_in_transaction) {
+            return;
+        }
+        let end = self.position.after(header);
+        self.began.file = self.position.at.file.clone();
+        self.began.offset = end.saturating_sub(header.event_size.into());
     }
 
     /// Applies a control event.

@@ -13,6 +13,7 @@ mod joining;
 mod moved_address;
 mod orders;
 mod reconnecting;
+mod returned_server;
 mod semi_sync;
 pub(crate) mod source;
 

@@ -162,13 +162,13 @@ impl IndexLedger<'_> {
             let Some(read) = index.next_record()? else {
                 break;
             };
-            let (step, transaction, is_again) = match &read.record {
+            let (step, transaction, executed_again) = match &read.record {
                 Record::Transaction {
                     step,
                     transaction,
-                    is_again,
+                    executed_again,
                     ..
-                } => (step, transaction, *is_again),
+                } => (step, transaction, *executed_again),
                 Record::Copy { step, transaction } => (step, transaction, false),
                 _ => continue,
             };
@@ -178,7 +178,7 @@ impl IndexLedger<'_> {
                     server_id: step.source_server_id,
                     number,
                     end: index.position(step)?,
-                    is_again,
+                    executed_again,
                 });
             }
         }

@@ -3,6 +3,8 @@
 //! administrator acts; the other source continues.
 
 mod other_kinds;
+mod returns;
+mod rotations;
 
 use std::path::Path;
 use std::process::Command;

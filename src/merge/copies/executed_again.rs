@@ -41,7 +41,7 @@ pub enum SentRecord {
         /// Its end in the server's binlog.
         end: SourcePosition,
         /// Whether it was delivered again.
-        is_again: bool,
+        executed_again: bool,
     },
 }
 
@@ -136,11 +136,11 @@ impl Survey {
                 server_id,
                 number,
                 end,
-                is_again,
+                executed_again,
             } => {
                 let zone = highest.get(&path).copied().unwrap_or(0);
                 let is_repeated = number <= zone;
-                if is_again {
+                if executed_again {
                     self.add(zone.max(number), number);
                 }
                 if path == self.path && server_id == self.server_id {

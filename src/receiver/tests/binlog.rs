@@ -294,12 +294,15 @@ impl Binlog {
             .collect()
     }
 
-    /// The packets of a dump.
+    /// The packets of a dump; none if it has no file with the requested name.
     pub(crate) fn dump(&self, asked: &Asked) -> Vec<Packet> {
         let (first, position) = match asked {
             Asked::File(from) if !from.file.is_empty() => {
                 let first = self.files.iter().position(|file| *file.name == *from.file);
-                (first.expect("a file of this binlog"), from.offset)
+                let Some(first) = first else {
+                    return Vec::new();
+                };
+                (first, from.offset)
             }
             _ => (0, 4),
         };

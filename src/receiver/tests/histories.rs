@@ -7,6 +7,7 @@ use crate::binlog::{EventType, event};
 use crate::receiver::connect::connect;
 use crate::receiver::history::verify_last;
 use crate::receiver::own_gtids::verify_executed;
+use crate::receiver::without_transactions;
 
 const FLAVORS: [Flavor; 2] = [Flavor::MySql, Flavor::MariaDb];
 
@@ -37,7 +38,39 @@ async fn verified(
     verify_last(&options, &facts, &progress).await.map(|_| ())
 }
 
-fn is_history(verified: &Result<(), ReceiverError>) -> bool {
+/// The binlog of M1 after `count` transactions in its first file, and rotations to this file.
+fn rotated(flavor: Flavor, count: u64, file: usize) -> Binlog {
+    let mut binlog = binlog(flavor, 1, count);
+    (1..file).for_each(|_| binlog.next_file(Checksum::Crc32));
+    binlog
+}
+
+/// Follows a source with `received` by position; then verifies that nothing was written after its newest transaction, up
+/// to the position, after `change`.
+async fn verified_gap(
+    received: &Binlog,
+    change: impl FnOnce(&FakeSource),
+) -> Result<bool, ReceiverError> {
+    let source = FakeSource::start(received.clone()).await;
+    let config = || SourceConfig {
+        auto_position: Some(false),
+        ..source.config("m1")
+    };
+    let relay = Relay::start(received.flavor, vec![config()], vec![at_start(86)]);
+    let end = received.end();
+    relay
+        .until("the position is exact", |relay| relay.progress(0) == end)
+        .await;
+    let progress = relay.context.log.state().sources[0].clone();
+    change(&source);
+    let options = receiver_options(0, config(), "/nowhere".as_ref());
+    let (_connection, facts) = connect(&options).await?;
+    let verified = without_transactions::verify(&options, &relay.context, &facts, &progress).await;
+    relay.stop().await;
+    verified
+}
+
+fn is_history<T>(verified: &Result<T, ReceiverError>) -> bool {
     matches!(verified, Err(ReceiverError::History { .. }))
 }
 
@@ -179,7 +212,7 @@ async fn looked_for(flavor: Flavor, change: impl FnOnce(&FakeSource)) -> Result<
 }
 
 /// Their events are those of transactions that were committed later.
-fn later(packets: &mut Vec<Packet>) {
+pub(super) fn later(packets: &mut Vec<Packet>) {
     for packet in packets {
         let time = make::TIMESTAMP + 100;
         packet.event[..4].copy_from_slice(&time.to_le_bytes());
@@ -258,5 +291,71 @@ async fn history_is_not_compared_with_that_of_another_server() {
         let is_elsewhere = matches!(verified, Err(ReceiverError::Elsewhere(_)));
         assert!(is_elsewhere, "{flavor}: {verified:?}");
         relay.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn rotations_without_transactions_are_verified() {
+    for flavor in FLAVORS {
+        for count in [0, 3] {
+            let received = rotated(flavor, count, 3);
+            assert!(verified_gap(&received, |_| ()).await.unwrap());
+            let longer = |source: &FakeSource| {
+                let mut state = source.state();
+                state.binlog.commit(86, 9);
+                state.binlog.next_file(Checksum::Crc32);
+                state.binlog.commit(86, 10);
+            };
+            assert!(verified_gap(&received, longer).await.unwrap());
+            // What is left shows nothing else.
+            let purged = |source: &FakeSource| source.state().binlog.purge(1);
+            assert!(verified_gap(&received, purged).await.unwrap());
+            let all_purged = |source: &FakeSource| {
+                let mut state = source.state();
+                state.binlog.next_file(Checksum::Crc32);
+                state.binlog.purge(3);
+            };
+            assert!(!verified_gap(&received, all_purged).await.unwrap());
+        }
+    }
+}
+
+/// The newest transaction that was received is in the first file as before, if there is one. The server was restored from
+/// a copy, or reset, and its binlog has reached the file up to which it was received.
+#[tokio::test]
+async fn transactions_where_the_binlog_had_none_are_a_changed_history() {
+    for flavor in FLAVORS {
+        for count in [0, 3] {
+            for written in [1, 2] {
+                let other = |source: &FakeSource| {
+                    let mut other = rotated(flavor, count, written);
+                    other.commit(86, 7);
+                    (written..3).for_each(|_| other.next_file(Checksum::Crc32));
+                    other.commit(86, 8);
+                    source.state().binlog = other;
+                };
+                let verified = verified_gap(&rotated(flavor, count, 3), other).await;
+                let text = verified.unwrap_err().to_string();
+                assert!(text.contains("history has changed"), "{text}");
+                assert!(text.contains("expected no transaction between"), "{text}");
+                assert!(text.contains("found another transaction"), "{text}");
+            }
+        }
+    }
+}
+
+/// A purge removes the oldest files only.
+#[tokio::test]
+async fn binlog_that_lacks_its_newest_files_is_a_changed_history() {
+    for flavor in FLAVORS {
+        for count in [0, 3] {
+            let shorter = |source: &FakeSource| source.state().binlog = rotated(flavor, count, 2);
+            let verified = verified_gap(&rotated(flavor, count, 3), shorter).await;
+            let text = verified.unwrap_err().to_string();
+            assert!(
+                text.contains("found the end of its binlog at bin.000002"),
+                "{text}"
+            );
+        }
     }
 }

@@ -195,6 +195,32 @@ async fn changed_history_of_the_old_server_does_not_keep_the_other_one_from_cont
     moved.relay.stop().await;
 }
 
+/// A standby from which nothing was received yet. What an administrator has it skip is no changed history.
+#[tokio::test]
+async fn position_of_an_idle_server_that_was_decided_is_where_its_binlog_is_verified_from() {
+    let moved = Moved::without_gtids(&[]).await;
+    let mut binlog = Binlog::without_gtids(M1, &[(M1, "a")]);
+    binlog.next_file(Checksum::Crc32);
+    moved.source.state().binlog = binlog.clone();
+    let at = SourceStart::FilePosition(binlog.end());
+    moved.continue_at(at).await;
+    let close = Arc::new(Notify::new());
+    moved.source.plan(Plan::then(Then::Close(close.clone())));
+    binlog.next_file(Checksum::Crc32);
+    let end = binlog.end();
+    moved.source.state().binlog = binlog.clone();
+    moved.close.notify_one();
+    moved
+        .relay
+        .until("the next file", |relay| relay.progress(0) == end)
+        .await;
+    binlog.commit_without_gtid(M1, "b");
+    moved.source.state().binlog = binlog.clone();
+    close.notify_one();
+    moved.delivers(binlog, &["b"]).await;
+    moved.relay.stop().await;
+}
+
 /// It was installed again, with a dump of M1.
 #[tokio::test]
 async fn server_whose_binlog_was_begun_again_with_a_load_is_refused() {

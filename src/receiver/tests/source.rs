@@ -383,6 +383,10 @@ async fn dump(
         }
         (packets, plan.unwrap_or_else(|| Plan::then(Then::Nothing)))
     };
+    if packets.is_empty() {
+        let text = "Could not find first log file name in binary log index file";
+        return connection.write_error(&ServerError::new(1236, text)).await;
+    }
     if let Some(edit) = plan.edit {
         edit(&mut packets);
     }
