@@ -266,8 +266,7 @@ fn peer_that_was_ahead_of_a_new_history_waits_for_its_server() {
         assert_eq!(dropped, [Decision::Repeated, Decision::Repeated]);
         let change = DeliveredChange::NewHistory(80, BinlogState::new());
         continue_at(&mut thread, true, change);
-        let mut restart = |thread: LogThread| {
-            let mut thread = thread;
+        let restart = |mut thread: LogThread| {
             if !restarts {
                 return thread;
             }

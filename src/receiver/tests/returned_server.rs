@@ -4,7 +4,7 @@
 use tokio::sync::Notify;
 
 use super::binlog::Binlog;
-use super::following::Way;
+use super::following::FollowMode;
 use super::histories::later;
 use super::source::{FakeSource, Plan, Then};
 use super::*;
@@ -13,14 +13,14 @@ use crate::receiver::continuing::continue_source;
 
 const M1: u32 = 86;
 const M2: u32 = 18;
-const BY_GTID: [Way; 2] = [Way::MySqlSet, Way::MariaDbPosition];
+const BY_GTID: [FollowMode; 2] = [FollowMode::MySqlSet, FollowMode::MariaDbPosition];
 
 /// A relay that has received M1's transactions 1 to 5, and M2's transaction 6 after the address was moved there.
 struct Returned {
     source: FakeSource,
     relay: Relay,
     close: Arc<Notify>,
-    way: Way,
+    way: FollowMode,
 }
 
 fn close_when(source: &FakeSource) -> Arc<Notify> {
@@ -30,7 +30,7 @@ fn close_when(source: &FakeSource) -> Arc<Notify> {
 }
 
 /// A server's binlog with these transactions.
-fn of_server(way: Way, server_id: u32, transactions: &[(u32, u64)]) -> Binlog {
+fn of_server(way: FollowMode, server_id: u32, transactions: &[(u32, u64)]) -> Binlog {
     let mut binlog = Binlog::new(way.flavor(), server_id);
     for (origin, number) in transactions {
         binlog.commit(*origin, *number);
@@ -51,7 +51,7 @@ fn first_five() -> Vec<(u32, u64)> {
 }
 
 impl Returned {
-    async fn after_m2(way: Way) -> Self {
+    async fn after_m2(way: FollowMode) -> Self {
         let m1 = of_server(way, M1, &first_five());
         let source = FakeSource::start(m1.clone()).await;
         answers(&source, m1);
@@ -89,7 +89,7 @@ impl Returned {
             skips_missing: false,
         };
         let decision = (tokio::sync::oneshot::channel().0, Wanted::always());
-        let (context, counters) = (&self.relay.context, &self.relay.ledgers[0]);
+        let (context, counters) = (&self.relay.context, &self.relay.counters[0]);
         continue_source(&options, context, counters, &from, decision).await
     }
 }
@@ -111,7 +111,7 @@ async fn unchanged_server_is_followed_again() {
                 let plan = Plan::edit(|packets| packets.truncate(2), Then::Error(1236, text));
                 let mut state = returned.source.state();
                 match way {
-                    Way::MySqlSet => state.purged = binlog::set_of(&expected[..5]),
+                    FollowMode::MySqlSet => state.purged = binlog::set_of(&expected[..5]),
                     _ => state.scan_plans.push_back(plan),
                 }
             }
@@ -127,7 +127,7 @@ async fn unchanged_server_is_followed_again() {
 #[tokio::test]
 async fn server_that_was_reset_meanwhile_has_a_changed_history() {
     for count in [5, 9] {
-        let returned = Returned::after_m2(Way::MySqlSet).await;
+        let returned = Returned::after_m2(FollowMode::MySqlSet).await;
         let plan = Plan::edit(later, Then::Eof);
         returned.source.state().scan_plans.push_back(plan);
         let again: Vec<_> = (1..=count).map(|number| (M1, number)).collect();
@@ -139,7 +139,7 @@ async fn server_that_was_reset_meanwhile_has_a_changed_history() {
         let plan = Plan::edit(later, Then::Eof);
         returned.source.state().scan_plans.push_back(plan);
         assert!(returned.continue_at_its_position().await.is_err());
-        let mut m2 = of_server(Way::MySqlSet, M2, &first_five());
+        let mut m2 = of_server(FollowMode::MySqlSet, M2, &first_five());
         [6, 7].into_iter().for_each(|number| m2.commit(M2, number));
         let expected = m2.executed().to_vec();
         answers(&returned.source, m2);
@@ -152,7 +152,7 @@ async fn server_that_was_reset_meanwhile_has_a_changed_history() {
 /// MariaDB continues after the numbers that it has lost.
 #[tokio::test]
 async fn mariadb_that_has_lost_its_newest_transactions_meanwhile_has_a_changed_history() {
-    let returned = Returned::after_m2(Way::MariaDbPosition).await;
+    let returned = Returned::after_m2(FollowMode::MariaDbPosition).await;
     returned.returns(&[(M1, 1), (M1, 2), (M1, 3), (M2, 6), (M1, 7)]);
     let error = returned.relay.until_failed(0).await.message;
     assert!(error.contains("its own transactions 0-86-5"), "{error}");
@@ -161,7 +161,7 @@ async fn mariadb_that_has_lost_its_newest_transactions_meanwhile_has_a_changed_h
     // Its binlog is restored.
     let mut all = first_five();
     all.extend([(M2, 6), (M1, 7)]);
-    let m1 = of_server(Way::MariaDbPosition, M1, &all);
+    let m1 = of_server(FollowMode::MariaDbPosition, M1, &all);
     let expected = m1.executed().to_vec();
     answers(&returned.source, m1);
     returned.continue_at_its_position().await.unwrap();
