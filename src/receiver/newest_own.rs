@@ -84,7 +84,10 @@ pub(super) async fn is_restored(
     match executed {
         Executed::Anonymous => Ok(false),
         Executed::MySql(set) => {
-            let mut all = sent_by_itself(options, log, facts, set).await?;
+            // Older ones may be purged there, and would prove nothing more.
+            let mut all = sent_by_itself(options, log, facts, set)
+                .await?
+                .newest_only();
             all.newest.union_with(&all.unsent);
             let all = all.newest;
             if all.is_empty() {

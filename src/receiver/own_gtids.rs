@@ -90,7 +90,11 @@ pub(super) async fn verify_delivered_by_others(
     let Executed::MySql(set) = executed else {
         return Ok(());
     };
-    let SentByServer { newest, unsent } = sent_by_itself(options, log, facts, set).await?;
+    let sent = sent_by_itself(options, log, facts, set).await?;
+    let SentByServer { newest, unsent } = match progress.is_of_another(facts.server_id) {
+        true => sent.newest_only(),
+        false => sent,
+    };
     let mut wanted = unsent.clone();
     if !is_proved {
         wanted.union_with(&newest);

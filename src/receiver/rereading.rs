@@ -46,6 +46,8 @@ pub(super) struct Rereading<'a> {
     pub(super) position: DumpPosition,
     /// Where the newest transaction begins that was received, perhaps not as a whole yet.
     pub(super) began: SourcePosition,
+    /// Nothing is read of transactions that begin here or later.
+    stop_at: Option<SourcePosition>,
     listening: Listening,
     /// `None` before the first format description.
     assembler: Option<Assembler>,
@@ -97,10 +99,25 @@ impl<'a> Rereading<'a> {
             filter,
             position: DumpPosition::new(),
             began: SourcePosition::default(),
+            stop_at: None,
             listening: Listening::new(options.config.read_timeout),
             assembler: None,
             skips_large: false,
         }
+    }
+
+    /// As it is, but ends before the first transaction that begins at `end` or later.
+    pub(super) fn up_to(mut self, end: &SourcePosition) -> Self {
+        self.stop_at = Some(end.clone());
+        self
+    }
+
+    /// Whether a transaction has begun that is not wanted.
+    fn has_passed_end(&self) -> bool {
+        let Some(end) = &self.stop_at else {
+            return false;
+        };
+        !self.began.is_unknown() && !self.began.precedes(end)
     }
 
     /// The next transactions; `None` at the end.
@@ -111,6 +128,10 @@ impl<'a> Rereading<'a> {
         loop {
             while let Some(part) = next_part(connection, &self.position)? {
                 if matches!(part, DumpPart::EndOfDump) {
+                    return Ok(None);
+                }
+                self.note_begin(&part);
+                if self.has_passed_end() {
                     return Ok(None);
                 }
                 self.part(part)?;
@@ -128,7 +149,6 @@ impl<'a> Rereading<'a> {
     /// Handles an event, or a part of one.
     fn part(&mut self, part: DumpPart<'_>) -> Result<(), ReceiverError> {
         let at = self.position.at.clone();
-        self.note_begin(&part);
         let assembled = match (part, &mut self.assembler) {
             (DumpPart::Event(header, event), _) if header.event_type.is_control() => {
                 return self.control(&header, event);

@@ -17,8 +17,10 @@ use super::options::{ReceiverContext, ReceiverOptions};
 use super::own_gtids::{pinned_by, unreadable};
 use super::rereading::Rereading;
 use crate::config::FilterConfig;
+use crate::identity::{Executed, IdentityKind};
 use crate::position::SourcePosition;
 use crate::relay_log::{SourceProgress, without_transactions_from};
+use crate::transaction::TransactionBatch;
 
 /// What the binlog has between two positions.
 enum Found {
@@ -59,17 +61,18 @@ pub(super) async fn verify(
     if from.offset > u64::from(u32::MAX) || !from.precedes(to) {
         return Ok(false);
     }
-    let mut found = read(options, facts, &from, to).await?;
+    let executed = context.log.state().executed.clone();
+    let mut found = read(options, facts, (&from, to), &executed).await?;
     if matches!(found, Found::NoFile) {
         from = oldest_file(options, facts).await?;
         if !from.precedes(to) {
             return Ok(false); // All of it was purged.
         }
-        found = read(options, facts, &from, to).await?;
+        found = read(options, facts, (&from, to), &executed).await?;
     }
     if matches!(found, Found::End(_)) {
         // A source that is shutting down ends a dump in the same way, but accepts no new connection.
-        found = read(options, facts, &from, to).await?;
+        found = read(options, facts, (&from, to), &executed).await?;
     }
     let found = match found {
         Found::Nothing => return Ok(true),
@@ -77,10 +80,12 @@ pub(super) async fn verify(
         Found::NoFile => return Ok(false),
         Found::Transaction(text) => text,
         // Its last events may be some that it does not send: only the source knows its end.
-        Found::End(at) if at.file == to.file => match read(options, facts, to, to).await? {
-            Found::NoPosition(error) => error,
-            _ => return Ok(true),
-        },
+        Found::End(at) if at.file == to.file => {
+            match read(options, facts, (to, to), &executed).await? {
+                Found::NoPosition(error) => error,
+                _ => return Ok(true),
+            }
+        }
         Found::End(at) => format!("the end of its binlog at {at}"),
         Found::NoPosition(error) => error,
     };
@@ -115,24 +120,31 @@ async fn begin(
     begin.map_err(|cause| unreadable(&cause))
 }
 
-/// Reads the binlog of the server `expected` from `from` up to the first transaction, or to `to`.
+/// Reads the binlog of the server `expected` from `from` up to the first transaction that is not in `executed`, or to `to`.
 async fn read(
     options: &ReceiverOptions,
     expected: &SourceFacts,
-    from: &SourcePosition,
-    to: &SourcePosition,
+    (from, to): (&SourcePosition, &SourcePosition),
+    executed: &Executed,
 ) -> Result<Found, ReceiverError> {
     // A connection cannot be reused after an aborted dump.
     let (mut connection, facts) = connect(options).await?;
     facts.check_server(expected)?;
     let everything = FilterConfig::default();
-    let mut reading =
-        Rereading::request(&mut connection, options, &facts, from, &everything).await?;
-    match reading.next(&mut connection).await {
-        Ok(Some(batch)) => Ok(match reading.began.precedes(to) {
-            true => Found::Transaction(describe(&batch)),
-            false => Found::Nothing,
-        }),
+    let reading = Rereading::request(&mut connection, options, &facts, from, &everything).await?;
+    let mut reading = reading.up_to(to);
+    let next = loop {
+        match reading.next(&mut connection).await {
+            Ok(Some(batch)) if is_delivered(&batch, executed) => batch.recycle(),
+            next => break next,
+        }
+    };
+    match next {
+        Ok(Some(batch)) => Ok(Found::Transaction(describe(&batch))),
+        // It has ended before a transaction that begins there or later.
+        Ok(None) if !reading.began.is_unknown() && !reading.began.precedes(to) => {
+            Ok(Found::Nothing)
+        }
         Ok(None) => {
             let at = reading.position.at.clone();
             match at {
@@ -149,4 +161,12 @@ async fn read(
         Err(ReceiverError::Transaction { at, .. }) if !at.precedes(to) => Ok(Found::Nothing),
         Err(error) => Err(error),
     }
+}
+
+/// Whether all transactions of `batch` are in the relay log by their GTIDs. While the source was followed by GTID, its
+/// position has passed such ones, which another source had delivered.
+fn is_delivered(batch: &TransactionBatch, executed: &Executed) -> bool {
+    let mut transactions = batch.transactions.iter();
+    executed.kind() != IdentityKind::Anonymous
+        && transactions.all(|transaction| executed.contains(&transaction.identity))
 }

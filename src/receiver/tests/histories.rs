@@ -320,6 +320,57 @@ async fn rotations_without_transactions_are_verified() {
     }
 }
 
+/// It may be long, and is received soon enough.
+#[tokio::test]
+async fn transaction_after_the_position_is_not_read_for_that() {
+    for flavor in FLAVORS {
+        let begun = |source: &FakeSource| {
+            let mut state = source.state();
+            state.binlog.commit(86, 9);
+            let cut = |packets: &mut Vec<Packet>| {
+                let last = packets.pop().expect("an event");
+                // Its last event never arrives.
+                assert_eq!(last.event[4], EventType::XID.0);
+            };
+            state.scan_plans.push_back(Plan::edit(cut, Then::Nothing));
+        };
+        let received = rotated(flavor, 3, 3);
+        let verified =
+            tokio::time::timeout(Duration::from_secs(20), verified_gap(&received, begun));
+        assert!(verified.await.expect("an end").unwrap());
+    }
+}
+
+/// While the source was followed by GTID, its position has passed what another source had delivered.
+#[tokio::test]
+async fn transactions_that_were_delivered_are_no_changed_history() {
+    for flavor in FLAVORS {
+        let mut other = rotated(flavor, 2, 2);
+        other.commit(86, 3);
+        other.next_file(Checksum::Crc32);
+        let source = FakeSource::start(other.clone()).await;
+        let config = || SourceConfig {
+            auto_position: Some(false),
+            ..source.config("m1")
+        };
+        let relay = Relay::start(flavor, vec![config()], vec![at_start(86)]);
+        let end = other.end();
+        relay
+            .until("the position is exact", |relay| relay.progress(0) == end)
+            .await;
+        let mut progress = relay.context.log.state().sources[0].clone();
+        let last = progress.last.as_mut().expect("a newest transaction");
+        // As if only the first two had been received here.
+        let first_two = rotated(flavor, 2, 1).end();
+        (last.file, last.end) = (first_two.file, first_two.offset);
+        let options = receiver_options(0, config(), "/nowhere".as_ref());
+        let (_connection, facts) = connect(&options).await.unwrap();
+        let verified = without_transactions::verify(&options, &relay.context, &facts, &progress);
+        assert!(verified.await.unwrap());
+        relay.stop().await;
+    }
+}
+
 /// The newest transaction that was received is in the first file as before, if there is one. The server was restored from
 /// a copy, or reset, and its binlog has reached the file up to which it was received.
 #[tokio::test]
