@@ -81,22 +81,25 @@ pub(super) async fn rebuild_m1(topology: &mut Topology, mode: Mode) {
 }
 
 /// M1 was not lost: it is started with its data, and has some transactions that no other server has. By file and
-/// position, M2 follows it from where `missing` has said.
+/// position, M2 follows it from where `missing` has said; if M2 lacked nothing, it continues by itself.
 pub(super) async fn return_m1(topology: &mut Topology, mode: Mode, found: &Value) {
     let at = match mode {
-        Mode::MySqlAutoPosition | Mode::MariaDbSlavePos => mode.start_at("mysql-bin"),
-        _ => printed_position(found).unwrap_or_else(|| panic!("no position: {found:#}")),
+        Mode::MySqlAutoPosition | Mode::MariaDbSlavePos => Some(mode.start_at("mysql-bin")),
+        _ if found["total"] == 0 => None,
+        _ => Some(printed_position(found).unwrap_or_else(|| panic!("no position: {found:#}"))),
     };
     topology.restart_m1().await;
     let m2 = &topology.m2;
-    m2.sql(match (m2.kind.says_replica(), m2.kind.is_mariadb()) {
-        (true, _) => "STOP REPLICA",
-        (false, true) => "STOP ALL SLAVES",
-        (false, false) => "STOP SLAVE",
-    })
-    .await;
-    let extra = retry_each_second(m2.kind);
-    attach(m2, "127.0.0.1", topology.m1.port, &at, extra).await;
+    if let Some(at) = at {
+        m2.sql(match (m2.kind.says_replica(), m2.kind.is_mariadb()) {
+            (true, _) => "STOP REPLICA",
+            (false, true) => "STOP ALL SLAVES",
+            (false, false) => "STOP SLAVE",
+        })
+        .await;
+        let extra = retry_each_second(m2.kind);
+        attach(m2, "127.0.0.1", topology.m1.port, &at, extra).await;
+    }
     topology.relay.wait_streaming().await;
     write(&topology.m1, 1).await;
     write(&topology.m2, 2).await;
