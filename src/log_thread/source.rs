@@ -90,7 +90,9 @@ impl Source {
             (Repetition::AheadOfServer, identity) => format!(
                 "transaction {identity} belongs to the new history of server_id {origin}, of which earlier \
                  ones have not arrived from that server itself: this one and others that follow count as copies until \
-                 then, and are delivered when they arrive from that server"
+                 then, and are delivered when they arrive from that server. If that server is lost for good, run binrelay continue \
+                 {} --at FILE:POS with a position before them",
+                self.name
             ),
             (Repetition::Dropped, identity) => format!(
                 "the source has logged transaction {identity} a second time; this one and others that \

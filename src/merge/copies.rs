@@ -7,6 +7,7 @@
 
 mod changes;
 mod executed_again;
+mod new_history;
 mod origin;
 mod recent;
 mod skipped;
@@ -19,15 +20,15 @@ pub use executed_again::SentRecord;
 pub use origin::GtidOrigin;
 pub use window::WINDOW_LEN;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use self::executed_again::{Repetition, Survey};
+use self::executed_again::Survey;
 use self::recent::Recent;
 use self::window::Window;
 use crate::gtid::{BinlogState, GtidSet, MariaDbGtid};
 use crate::identity::{CopyEvidence, Executed, Identity};
-use crate::position::{RecordNumber, SourcePosition};
+use crate::position::RecordNumber;
 use crate::transaction::{Transaction, TransactionBatch};
 use crate::utc;
 
@@ -45,6 +46,13 @@ pub struct PathProgress<'a> {
     pub last: Option<(&'a Arc<str>, u64)>,
     /// MariaDB: the highest GTID of each domain and server.
     pub sent: &'a BinlogState,
+}
+
+impl PathProgress<'_> {
+    /// The highest number that the source has sent of the server and domain of `gtid`.
+    fn highest_of(&self, gtid: &MariaDbGtid) -> Option<u64> {
+        self.sent.highest(gtid.domain_id, gtid.server_id)
+    }
 }
 
 /// A delivered transaction.
@@ -144,8 +152,8 @@ pub struct Copies {
     begun: HashMap<u16, Executed>,
     /// Whether there is only one path, so that no copy can arrive by another.
     has_one_path: bool,
-    /// MariaDB: the servers whose new history was accepted.
-    renewed: HashSet<u32>,
+    /// MariaDB: the servers whose new history was accepted, and what precedes it.
+    renewed: HashMap<u32, BinlogState>,
     /// MariaDB: those up to which an administrator has counted what was missing as delivered.
     skipped: BinlogState,
     /// The one that was used last is the last.
@@ -164,7 +172,7 @@ impl Copies {
             begun: HashMap::new(),
             before,
             has_one_path: false,
-            renewed: HashSet::new(),
+            renewed: HashMap::new(),
             skipped: BinlogState::new(),
             surveys: Vec::new(),
             again: None,
@@ -202,7 +210,7 @@ impl Copies {
             (Executed::MariaDb(before), Executed::MariaDb(removed)) => {
                 let removed = removed.iter();
                 // A new history of a server uses their numbers again.
-                for gtid in removed.filter(|gtid| !self.renewed.contains(&gtid.server_id)) {
+                for gtid in removed.filter(|gtid| !self.renewed.contains_key(&gtid.server_id)) {
                     before.record(gtid);
                 }
             }
@@ -230,47 +238,6 @@ impl Copies {
     /// The path begins at another position.
     pub fn begin_path(&mut self, path: u16) {
         self.surveys.retain(|survey| !survey.is_of(path));
-    }
-
-    /// Forgets the transactions of a MariaDB server whose new history was accepted: its GTIDs are assigned
-    /// again, after those of `before`.
-    pub fn forget(&mut self, server_id: u32, before: &BinlogState) {
-        self.renewed.insert(server_id);
-        self.recent.retain(|origin| !origin.is_server(server_id));
-        self.windows
-            .retain(|window| !window.origin.is_server(server_id));
-        self.surveys
-            .retain(|survey| !survey.is_of_server(server_id));
-        // Their records are read: those of the new history have some.
-        for before_log in [&mut self.before, &mut self.never_recorded] {
-            if let Executed::MariaDb(before_log) = before_log {
-                before_log.begin_again(server_id, before);
-            }
-        }
-    }
-
-    /// MariaDB: whether a transaction of a server's new history, which arrives from a peer, must arrive from that server
-    /// first: the peer may have sent earlier ones before the new history was accepted, and these were dropped as copies of the
-    /// former one's. So nothing of it is accepted from the peer's path until the server's own has delivered what that path has
-    /// sent since then.
-    pub fn is_ahead(
-        &self,
-        batch: &TransactionBatch,
-        transaction: &Transaction,
-        path: &PathProgress<'_>,
-        executed: &Executed,
-    ) -> bool {
-        let (Identity::MariaDb(gtid), Executed::MariaDb(executed)) =
-            (&transaction.identity, executed)
-        else {
-            return false;
-        };
-        let is_of_peer = gtid.server_id != batch.source_server_id && !self.has_one_path;
-        if !is_of_peer || !self.renewed.contains(&gtid.server_id) {
-            return false;
-        }
-        let sent = path.sent.highest(gtid.domain_id, gtid.server_id);
-        sent.is_none() || sent > executed.highest(gtid.domain_id, gtid.server_id)
     }
 
     /// Classifies a transaction whose GTID was delivered.
@@ -325,32 +292,12 @@ impl Copies {
             if !lacks_record || self.skipped.contains(&gtid) {
                 return Ok(Known::Copy);
             }
-            let is_absent = !self.renewed.contains(&gtid.server_id)
+            let is_absent = !self.renewed.contains_key(&gtid.server_id)
                 && (is_noted_absent
                     || !self.before.contains(identity) && self.is_absent(&gtid, ledger)?);
             return Ok(if is_absent { Known::Omitted } else { of_copy });
         }
-        let end = SourcePosition::new(batch.source_end.file.clone(), transaction.source_offset);
-        let is_later = path
-            .last
-            .is_none_or(|(file, offset)| SourcePosition::new(file.clone(), offset).precedes(&end));
-        match is_direct || self.has_one_path {
-            _ if !is_later => Ok(Known::Resent),
-            true => {
-                let repetition = Repetition {
-                    path: batch.source,
-                    server_id: batch.source_server_id,
-                    gtid,
-                    end: &end,
-                };
-                self.classify_again(&repetition, path, ledger)
-            }
-            false => {
-                // What is counted for the path does not include this one.
-                self.begin_path(batch.source);
-                Ok(Known::Repeated)
-            }
-        }
+        self.classify_sent(batch, transaction, gtid, path, executed, ledger)
     }
 
     /// What copies of a delivered transaction are compared with; `None` when it has no record. `path` is the one

@@ -92,7 +92,13 @@ fn batch(source: u16, run: u64, flavor: Flavor, group: &[Vec<u8>]) -> Transactio
     assembler.take_batch().unwrap()
 }
 
-fn mariadb(source: u16, run: u64, server: u32, seq: u64, commit: Option<u64>) -> TransactionBatch {
+pub(super) fn mariadb(
+    source: u16,
+    run: u64,
+    server: u32,
+    seq: u64,
+    commit: Option<u64>,
+) -> TransactionBatch {
     let group = [
         make::mariadb_gtid(server, 0, seq, 0, commit),
         make::query(server, "", "COMMIT"),

@@ -293,6 +293,37 @@ fn peer_that_was_ahead_of_a_new_history_waits_for_its_server() {
     }
 }
 
+/// The new history begins after an older copy: what is before it says nothing of how far the peer is.
+#[test]
+fn peer_that_was_ahead_of_a_restored_server_waits_for_it() {
+    for restarts in [false, true] {
+        let dir = fast_dir();
+        let options = options(dir.path());
+        let before_log = Executed::MariaDb("1-80-5".parse().unwrap());
+        let (format, progress) = (format(Flavor::MariaDb), vec![SourceProgress::default(); 2]);
+        let created = LogThread::create(options.clone(), &format, before_log, progress);
+        let mut thread = created.unwrap();
+        let mut source = TestSource::new(0, Flavor::MariaDb);
+        let mut peer = TestSource::new(1, Flavor::MariaDb);
+        append_of(&mut thread, &mut peer, 80, &[5]);
+        let dropped = append_of(&mut thread, &mut peer, 80, &[3, 4]);
+        assert_eq!(dropped, [Decision::Repeated, Decision::Repeated]);
+        let before = "1-80-2".parse().unwrap();
+        continue_at(&mut thread, true, DeliveredChange::NewHistory(80, before));
+        if restarts {
+            thread.close().unwrap();
+            drop(thread);
+            thread = resume(&options);
+        }
+        let ahead = append_of(&mut thread, &mut peer, 80, &[5]);
+        assert_eq!(ahead, [Decision::Repeated]);
+        let own = append(&mut thread, &mut source, &[3, 4, 5]);
+        assert_eq!(is_new(&own), [true, true, true]);
+        let both = append_of(&mut thread, &mut peer, 80, &[6]);
+        assert_eq!(is_new(&both), [true]);
+    }
+}
+
 #[test]
 fn removed_source_continues_where_it_was() {
     for flavor in [Flavor::MySql, Flavor::MariaDb] {

@@ -216,3 +216,54 @@ fn second_execution_before_the_log_counts_as_a_copy_and_is_reported() {
     assert_eq!(pair.arrive(0, small(80, 4)), Ok("new"));
     expect(&mut pair, 0, 80, [1, 2, 3], "again");
 }
+
+/// It was killed while replicating from the former one, which a path has passed since then.
+#[test]
+fn old_second_execution_on_another_servers_binlog_is_not_delivered() {
+    for restarts in [false, true] {
+        let mut pair = moved();
+        expect(&mut pair, 0, 80, [1, 2, 3], "new");
+        expect(&mut pair, 0, 80, [4, 5, 6], "new");
+        move_address(&mut pair);
+        expect(&mut pair, 1, 80, [1, 2, 3], "copy");
+        restart(&mut pair, restarts);
+        for number in [2, 3] {
+            assert_eq!(pair.arrive(1, small(80, number)), Ok("repeated"));
+        }
+        expect(&mut pair, 1, 80, [4, 5, 6], "copy");
+        // There and back.
+        expect(&mut pair, 1, 90, [4, 5, 6], "new");
+        expect(&mut pair, 1, 90, [7, 8, 9], "new");
+        restart(&mut pair, restarts);
+        expect(&mut pair, 0, 90, [4, 5, 6], "copy");
+        for number in [5, 6] {
+            assert_eq!(pair.arrive(0, small(90, number)), Ok("repeated"));
+        }
+        expect(&mut pair, 0, 90, [7, 8, 9], "copy");
+        // At the end of the log.
+        assert_eq!(pair.arrive(0, small(90, 9)), Ok("again"));
+    }
+}
+
+/// By GTID, the dump of another server at the address begins after what only others have delivered.
+#[test]
+fn what_precedes_the_dump_of_another_server_was_not_skipped() {
+    for restarts in [false, true] {
+        let mut pair = Pair::new(Flavor::MariaDb);
+        expect(&mut pair, 0, 90, [1, 2, 3], "new");
+        assert_eq!(pair.arrive(0, small(80, 10)), Ok("new"));
+        assert_eq!(pair.arrive(1, small(90, 4)), Ok("new"));
+        assert_eq!(pair.arrive(1, small(90, 5)), Ok("new"));
+        pair.sources[0].replace_server(); // To server_id 90.
+        if restarts {
+            pair.restart();
+        }
+        assert_eq!(pair.arrive(0, small(90, 11)), Ok("new"));
+        // It has sent that one itself.
+        assert_eq!(pair.arrive(1, small(90, 12)), Ok("new"));
+        if restarts {
+            pair.restart();
+        }
+        assert!(pair.arrive(0, small(90, 13)).is_err());
+    }
+}

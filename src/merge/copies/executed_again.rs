@@ -12,10 +12,11 @@ use super::{Copies, DeliveredGtids, GtidOrigin, Known, PathProgress};
 use crate::gtid::MariaDbGtid;
 use crate::identity::{Executed, Identity};
 use crate::position::SourcePosition;
+use crate::transaction::{Transaction, TransactionBatch};
 
 /// The most surveys. The one that was used least recently is replaced.
-const SURVEYS_MAX: usize = 4;
-/// The most transactions of one survey: 4 MiB.
+const SURVEYS_MAX: usize = 64;
+/// The most transactions of all surveys: 4 MiB.
 const OWED_MAX: usize = 1 << 17;
 
 /// What a path has sent, as the commit indexes have it.
@@ -47,12 +48,12 @@ pub enum SentRecord {
 
 /// A transaction that was sent a second time.
 #[derive(Debug)]
-pub(super) struct Repetition<'a> {
-    pub(super) path: u16,
+struct Repetition<'a> {
+    path: u16,
     /// The path's own server.
-    pub(super) server_id: u32,
-    pub(super) gtid: MariaDbGtid,
-    pub(super) end: &'a SourcePosition,
+    server_id: u32,
+    gtid: MariaDbGtid,
+    end: &'a SourcePosition,
 }
 
 /// What was delivered again, and a path has not sent again yet.
@@ -74,6 +75,12 @@ pub(super) struct Survey {
 impl Survey {
     pub(super) fn is_of(&self, path: u16) -> bool {
         self.path == path
+    }
+
+    /// Whether it counts the transactions of the identity's server for this path.
+    pub(super) fn counts(&self, path: u16, identity: &Identity) -> bool {
+        let split = GtidOrigin::split(identity);
+        self.path == path && split.is_some_and(|(origin, _)| origin == self.origin)
     }
 
     pub(super) fn is_of_server(&self, server_id: u32) -> bool {
@@ -170,9 +177,50 @@ impl Survey {
 }
 
 impl Copies {
+    /// Classifies a transaction of `gtid` that its path has sent before.
+    pub(super) fn classify_sent(
+        &mut self,
+        batch: &TransactionBatch,
+        transaction: &Transaction,
+        gtid: MariaDbGtid,
+        path: &PathProgress<'_>,
+        executed: &Executed,
+        ledger: &impl DeliveredGtids,
+    ) -> Result<Known, String> {
+        let end = SourcePosition::new(batch.source_end.file.clone(), transaction.source_offset);
+        let is_later = path
+            .last
+            .is_none_or(|(file, offset)| SourcePosition::new(file.clone(), offset).precedes(&end));
+        if !is_later {
+            return Ok(Known::Resent);
+        }
+        let is_direct = transaction.server_id == batch.source_server_id;
+        // This path reads what another one has passed, with all that the replicas should execute again.
+        let is_passed = match executed {
+            Executed::MariaDb(executed) => {
+                path.highest_of(&gtid) < executed.highest(gtid.domain_id, gtid.server_id)
+            }
+            _ => false,
+        };
+        if is_direct || self.has_one_path && !is_passed {
+            let repetition = Repetition {
+                path: batch.source,
+                server_id: batch.source_server_id,
+                gtid,
+                end: &end,
+            };
+            return self.classify_again(&repetition, path, ledger);
+        }
+        // What is counted for the path and this server does not include this one.
+        let identity = &transaction.identity;
+        self.surveys
+            .retain(|survey| !survey.counts(batch.source, identity));
+        Ok(Known::Repeated)
+    }
+
     /// Classifies a transaction that its path sends a second time, and no other path is expected to bring: it is
     /// delivered again, unless that was done already.
-    pub(super) fn classify_again(
+    fn classify_again(
         &mut self,
         candidate: &Repetition<'_>,
         path: &PathProgress<'_>,
@@ -223,6 +271,15 @@ impl Copies {
         let others = self.surveys.iter_mut();
         let others = others.filter(|survey| survey.origin == *origin && survey.path != path);
         others.for_each(|survey| survey.add(zone, number));
+        self.limit_surveys();
+    }
+
+    /// Drops surveys that were used least recently, while there are too many or they are too large. The last one remains.
+    fn limit_surveys(&mut self) {
+        let mut len: usize = self.surveys.iter().map(|survey| survey.owed.len()).sum();
+        while self.surveys.len() > 1 && (len > OWED_MAX || self.surveys.len() > SURVEYS_MAX) {
+            len -= self.surveys.remove(0).owed.len();
+        }
     }
 
     /// The survey of the path and server, which is made if there is none.
@@ -272,10 +329,8 @@ impl Copies {
                 new.read(from, candidate, ledger)?
             }
         };
-        if self.surveys.len() >= SURVEYS_MAX {
-            self.surveys.remove(0);
-        }
         self.surveys.push(survey);
+        self.limit_surveys();
         Ok(self.surveys.last_mut())
     }
 }

@@ -6,7 +6,7 @@
 //! the order of their numbers. So a path that has sent one of them, and then sends a higher one, cannot have omitted
 //! any between the two that exists.
 
-use super::{Copies, DeliveredGtids, GtidOrigin, PathProgress};
+use super::{Copies, DeliveredGtids, GtidOrigin, PathProgress, SentRecord};
 use crate::gtid::{BinlogState, MariaDbGtid};
 use crate::identity::Identity;
 
@@ -47,7 +47,12 @@ impl Copies {
             // Another path has delivered it, or a higher one.
             _ => self.delivered_between(source, &sent, gtid, highest, ledger)?,
         };
-        Ok(number.map(|seq_no| MariaDbGtid { seq_no, ..*gtid }))
+        let skipped = number.map(|seq_no| MariaDbGtid { seq_no, ..*gtid });
+        // Not before: records are read.
+        if skipped.is_some() && was_sent_by_another(source, &sent, ledger)? {
+            return Ok(None);
+        }
+        Ok(skipped)
     }
 
     /// The number of a delivered transaction between `sent` and `next`; `highest` is the highest delivered number.
@@ -70,7 +75,7 @@ impl Copies {
             return Ok(None);
         }
         // The records of a former history do not count, and there are none of what is before the log.
-        if self.renewed.contains(&sent.server_id) || self.before.contains(&identity) {
+        if self.renewed.contains_key(&sent.server_id) || self.before.contains(&identity) {
             return Ok(None);
         }
         let Some(window) = self.window(path, origin) else {
@@ -81,4 +86,33 @@ impl Copies {
         }
         Ok(window.find_between(number, next.seq_no))
     }
+}
+
+/// Whether another server than its own has sent `sent` on path number `source`: one that answered at the address
+/// before. The dump of its own server began later, and what is between the two does not precede anything on this path.
+fn was_sent_by_another(
+    source: u16,
+    sent: &MariaDbGtid,
+    ledger: &impl DeliveredGtids,
+) -> Result<bool, String> {
+    let identity = Identity::MariaDb(*sent);
+    let Some((origin, wanted)) = GtidOrigin::split(&identity) else {
+        return Ok(false);
+    };
+    let from = ledger.locate(&identity)?.map(|record| record.file);
+    let mut sender = sent.server_id;
+    ledger.read_sent(from, &origin, &mut |record| {
+        if let SentRecord::Transaction {
+            path,
+            server_id,
+            number,
+            ..
+        } = record
+            && path == source
+            && number == wanted
+        {
+            sender = server_id;
+        }
+    })?;
+    Ok(sender != sent.server_id)
 }

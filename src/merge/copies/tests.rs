@@ -13,6 +13,7 @@ use crate::gtid::MariaDbGtid;
 struct Log {
     files: Vec<Vec<(u32, u64, CopyEvidence)>>,
     reads: Cell<usize>,
+    sent_reads: Cell<usize>,
 }
 
 impl Log {
@@ -89,6 +90,7 @@ impl DeliveredGtids for Log {
         _: &GtidOrigin,
         _: &mut dyn FnMut(SentRecord),
     ) -> Result<(), String> {
+        self.sent_reads.set(self.sent_reads.get() + 1);
         Ok(())
     }
 
@@ -333,4 +335,31 @@ fn gtid_of(server_id: u32, seq_no: u64) -> MariaDbGtid {
         server_id,
         seq_no,
     }
+}
+
+/// The peer's are dropped: its own path delivers them.
+#[test]
+fn what_both_servers_execute_again_is_read_once() {
+    let log = Log::default();
+    let mut copies = Copies::new(Executed::MariaDb(BinlogState::new()));
+    let mut sent = state(1, 200);
+    sent.record(gtid_of(2, 200));
+    let executed = Executed::MariaDb(sent.clone());
+    let path = PathProgress {
+        server_id: 1,
+        last: None,
+        sent: &sent,
+    };
+    for number in 1..=100 {
+        for (server, expected) in [(1, Known::ExecutedAgain), (2, Known::Repeated)] {
+            let batch = crate::merge::tests::mariadb(0, 1, server, number, None);
+            let transaction = &batch.transactions[0];
+            let found = copies.classify(&batch, transaction, &path, &executed, &log);
+            assert_eq!(found, Ok(expected), "{server}: {number}");
+            if expected == Known::ExecutedAgain {
+                copies.note(&transaction.identity, transaction.evidence(), false);
+            }
+        }
+    }
+    assert_eq!(log.sent_reads.get(), 1);
 }
