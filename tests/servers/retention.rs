@@ -95,12 +95,7 @@ async fn remove_under_load(mode: Mode, kind: Kind) {
     for _ in 0..sizes.rotations / sizes.step {
         write(&topology, sizes, sizes.step).await;
         topology.settle(120).await;
-        // The masters' own binlogs would need gigabytes of memory in a long run.
-        for master in [&topology.m1, &topology.m2] {
-            master
-                .sql("FLUSH BINARY LOGS; PURGE BINARY LOGS BEFORE NOW()")
-                .await;
-        }
+        purge_masters(&topology).await;
     }
     let begun = first_file(&topology.relay);
     let fit = TOTAL / sizes.row;
@@ -145,6 +140,15 @@ async fn remove_under_load(mode: Mode, kind: Kind) {
     assert!(!log.contains("is removed, because"), "{mode}: {log}");
     topology.relay.terminate();
     topology.relay.verify();
+}
+
+/// The masters' own binlogs would need gigabytes of memory in a long run.
+async fn purge_masters(topology: &Topology) {
+    for master in [&topology.m1, &topology.m2] {
+        master
+            .sql("FLUSH BINARY LOGS; PURGE BINARY LOGS BEFORE NOW()")
+            .await;
+    }
 }
 
 /// Stopping and starting replication; the first is its status.
