@@ -164,7 +164,7 @@ async fn read(
 }
 
 /// Whether all transactions of `batch` are in the relay log by their GTIDs. While the source was followed by GTID, its
-/// position has passed such ones, which another source had delivered.
+/// position has passed those that another source had delivered.
 fn is_delivered(batch: &TransactionBatch, executed: &Executed) -> bool {
     let mut transactions = batch.transactions.iter();
     executed.kind() != IdentityKind::Anonymous
