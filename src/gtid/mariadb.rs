@@ -291,6 +291,12 @@ impl BinlogState {
             .copied()
     }
 
+    /// The highest sequence number in a domain.
+    pub fn highest_in_domain(&self, domain_id: u32) -> Option<u64> {
+        let servers = &self.domains.get(&domain_id)?.servers;
+        servers.values().copied().max()
+    }
+
     /// The last transaction of a domain.
     pub fn last_in_domain(&self, domain_id: u32) -> Option<MariaDbGtid> {
         let (server_id, seq_no) = self.domains.get(&domain_id)?.last;

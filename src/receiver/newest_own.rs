@@ -18,8 +18,8 @@ use super::error::ReceiverError;
 use super::facts::SourceFacts;
 use super::options::ReceiverOptions;
 use super::own_gtids::{
-    Comparison, PURGED, Recorded, Sent, lost_transactions, pinned_by, read_again, sent_by_itself,
-    unreadable,
+    Comparison, PURGED, Recorded, Sent, in_binlog, lost_transactions, pinned_by, read_again,
+    sent_by_itself, unreadable,
 };
 use super::rereading::Rereading;
 use crate::config::FilterConfig;
@@ -84,12 +84,12 @@ pub(super) async fn is_restored(
     match executed {
         Executed::Anonymous => Ok(false),
         Executed::MySql(set) => {
-            // Older ones may be purged there, and would prove nothing more.
-            let mut all = sent_by_itself(options, log, facts, set)
-                .await?
-                .newest_only();
+            let mut all = sent_by_itself(options, log, facts, set).await?;
             all.newest.union_with(&all.unsent);
-            let all = all.newest;
+            // What it has purged proves nothing.
+            let (mut connection, answering) = connect(options).await?;
+            answering.check_server(facts)?;
+            let all = in_binlog(&mut connection, options, all.newest).await?;
             if all.is_empty() {
                 return Ok(false);
             }

@@ -90,11 +90,7 @@ pub(super) async fn verify_delivered_by_others(
     let Executed::MySql(set) = executed else {
         return Ok(());
     };
-    let sent = sent_by_itself(options, log, facts, set).await?;
-    let SentByServer { newest, unsent } = match progress.is_of_another(facts.server_id) {
-        true => sent.newest_only(),
-        false => sent,
-    };
+    let SentByServer { newest, unsent } = sent_by_itself(options, log, facts, set).await?;
     let mut wanted = unsent.clone();
     if !is_proved {
         wanted.union_with(&newest);
@@ -140,7 +136,7 @@ pub(super) async fn verify_delivered_by_others(
 }
 
 /// MySQL: those of `wanted` that the source has not purged.
-async fn in_binlog(
+pub(super) async fn in_binlog(
     connection: &mut Connection,
     options: &ReceiverOptions,
     mut wanted: GtidSet,

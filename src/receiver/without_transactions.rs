@@ -135,7 +135,9 @@ async fn read(
     let mut reading = reading.up_to(to);
     let next = loop {
         match reading.next(&mut connection).await {
-            Ok(Some(batch)) if is_delivered(&batch, executed) => batch.recycle(),
+            Ok(Some(batch)) if is_delivered(&batch, executed, expected.server_id) => {
+                batch.recycle()
+            }
             next => break next,
         }
     };
@@ -164,9 +166,14 @@ async fn read(
 }
 
 /// Whether all transactions of `batch` are in the relay log by their GTIDs. While the source was followed by GTID, its
-/// position has passed those that another source had delivered.
-fn is_delivered(batch: &TransactionBatch, executed: &Executed) -> bool {
+/// position has passed those that another source had delivered. A MariaDB `server` that was reset uses its own numbers
+/// again, so these show nothing.
+fn is_delivered(batch: &TransactionBatch, executed: &Executed, server: u32) -> bool {
+    let kind = executed.kind();
     let mut transactions = batch.transactions.iter();
-    executed.kind() != IdentityKind::Anonymous
-        && transactions.all(|transaction| executed.contains(&transaction.identity))
+    kind != IdentityKind::Anonymous
+        && transactions.all(|transaction| {
+            let is_own = transaction.server_id == server;
+            (kind == IdentityKind::MySql || !is_own) && executed.contains(&transaction.identity)
+        })
 }

@@ -63,31 +63,6 @@ pub struct SentByServer {
     pub unsent: GtidSet,
 }
 
-impl SentByServer {
-    /// Without all but the newest transactions of the UUIDs and tags of which the server has sent none itself: another
-    /// source may have delivered everything since the log began. A changed history shows in the newest, because the server
-    /// has sent nothing yet that could hide it.
-    pub fn newest_only(mut self) -> Self {
-        let mut highest: BTreeMap<Sid, u64> = BTreeMap::new();
-        let mut unsent = GtidSet::new();
-        let has_sent: BTreeSet<Sid> = self.newest.sids().collect();
-        for (sid, first, last) in self.unsent.iter_intervals() {
-            match has_sent.contains(&sid) {
-                true => unsent.insert_interval(sid, first, last),
-                false => {
-                    let highest = highest.entry(sid).or_default();
-                    *highest = last.max(*highest);
-                }
-            }
-        }
-        for (sid, last) in highest {
-            unsent.insert_interval(sid, last, last);
-        }
-        self.unsent = unsent;
-        self
-    }
-}
-
 /// MySQL with GTIDs: which of `own`, transactions of the server with this `server_id`, it has sent itself at the source.
 /// Those before the newest one that it has sent count as sent: a server sends its own in the order of their
 /// numbers, and what it did not send was compared when it was resumed. The log's files must be pinned.
@@ -308,25 +283,4 @@ pub fn has_new_history(log: &RelayLog, server: u32) -> Result<bool, LogError> {
         matches!(record, Record::NewHistory { server_id } | Record::EarlierHistory { server_id }
             if *server_id == server)
     }))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn newest_of_a_server_that_has_sent_nothing_is_left() {
-        let (sent, other) = (
-            "11111111-1111-1111-1111-111111111111",
-            "22222222-2222-2222-2222-222222222222",
-        );
-        let set = |text: String| text.parse::<GtidSet>().unwrap();
-        let all = SentByServer {
-            newest: set(format!("{sent}:5")),
-            unsent: set(format!("{sent}:6-9,{other}:1-7:9-12")),
-        };
-        let left = all.newest_only();
-        assert_eq!(left.newest, set(format!("{sent}:5")));
-        assert_eq!(left.unsent, set(format!("{sent}:6-9,{other}:12")));
-    }
 }

@@ -267,3 +267,37 @@ fn what_precedes_the_dump_of_another_server_was_not_skipped() {
         assert!(pair.arrive(0, small(90, 13)).is_err());
     }
 }
+
+/// Numbers ascend across the servers of a domain, so those of any server show whether the path is behind.
+#[test]
+fn only_path_of_a_server_that_lacks_the_last_ones_of_another_is_not_behind_forever() {
+    for restarts in [false, true] {
+        let mut pair = Pair::new(Flavor::MariaDb);
+        expect(&mut pair, 1, 81, [1, 2, 3], "new");
+        expect(&mut pair, 0, 81, [1, 2, 3], "copy");
+        // What the first server never receives; the source is removed then.
+        assert_eq!(pair.arrive(1, small(81, 4)), Ok("new"));
+        pair.log_thread.merge.set_one_path(true);
+        if restarts {
+            pair.restart();
+            pair.log_thread.merge.set_one_path(true);
+        }
+        assert_eq!(pair.arrive(0, small(80, 5)), Ok("new"));
+        assert_eq!(pair.arrive(0, small(81, 3)), Ok("again"));
+    }
+}
+
+/// What a server had logged twice before the transactions of others that were delivered since.
+#[test]
+fn second_execution_of_the_last_ones_of_a_server_before_those_of_others_is_old() {
+    for restarts in [false, true] {
+        let mut pair = moved();
+        expect(&mut pair, 0, 70, [1, 2, 3], "new");
+        expect(&mut pair, 0, 80, [4, 5, 6], "new");
+        move_address(&mut pair);
+        expect(&mut pair, 1, 70, [1, 2, 3], "copy");
+        restart(&mut pair, restarts);
+        assert_eq!(pair.arrive(1, small(70, 3)), Ok("repeated"));
+        expect(&mut pair, 1, 80, [4, 5, 6], "copy");
+    }
+}

@@ -346,7 +346,7 @@ async fn transaction_after_the_position_is_not_read_for_that() {
 async fn transactions_that_were_delivered_are_no_changed_history() {
     for flavor in FLAVORS {
         let mut other = rotated(flavor, 2, 2);
-        other.commit(86, 3);
+        other.commit(18, 3);
         other.next_file(Checksum::Crc32);
         let source = FakeSource::start(other.clone()).await;
         let config = || SourceConfig {
