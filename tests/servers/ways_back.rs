@@ -225,8 +225,10 @@ async fn restored(kind: Kind, mode: Mode) {
         crate::support::replication::resume_from_peer(&topology.m1, &topology.m2).await;
     }
     if kind.is_mariadb() {
-        // The times of what was lost have whole seconds.
+        // The times of what was lost have whole seconds. What M2 delivers before the decision must not be delivered again:
+        // then it would have to name a later position.
         tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+        topology.m2.sql("STOP SLAVE IO_THREAD").await;
     }
     insert(&topology.m1, 3).await;
     let message = wait_failed(&topology, "history has changed").await;
@@ -242,6 +244,9 @@ async fn restored(kind: Kind, mode: Mode) {
         &topology,
         &format!("binrelay continue m1 --new-history --at {file}:4"),
     );
+    if kind.is_mariadb() {
+        topology.m2.sql("START SLAVE IO_THREAD").await;
+    }
     continue_m2(&topology).await;
     assert_continues(&mut topology).await;
 }
