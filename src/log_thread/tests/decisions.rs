@@ -249,21 +249,34 @@ fn peers_copies_of_a_new_history_are_no_repetitions_and_are_compared() {
     );
 }
 
+/// A log that began after number 5 of server 80, that server's source, and a peer that has sent number 5 and then `again`, two
+/// numbers of a new history, which were dropped.
+fn ahead_of_the_decision(
+    options: &LogOptions,
+    again: [u64; 2],
+) -> (LogThread, TestSource, TestSource) {
+    let before_log = Executed::MariaDb("1-80-5".parse().unwrap());
+    let (format, progress) = (
+        format(Flavor::MariaDb),
+        vec![SourceProgress::default(); SOURCES],
+    );
+    let created = LogThread::create(options.clone(), &format, before_log, progress);
+    let mut thread = created.unwrap();
+    let source = TestSource::new(0, Flavor::MariaDb);
+    let mut peer = TestSource::new(1, Flavor::MariaDb);
+    append_of(&mut thread, &mut peer, 80, &[5]);
+    let dropped = append_of(&mut thread, &mut peer, 80, &again);
+    assert_eq!(dropped, [Decision::Repeated, Decision::Repeated]);
+    (thread, source, peer)
+}
+
 /// What a peer sends of a new history before it is accepted counts as copies of transactions from before the log.
 #[test]
 fn peer_that_was_ahead_of_a_new_history_waits_for_its_server() {
     for restarts in [false, true] {
         let dir = fast_dir();
         let options = options(dir.path());
-        let before_log = Executed::MariaDb("1-80-5".parse().unwrap());
-        let (format, progress) = (format(Flavor::MariaDb), vec![SourceProgress::default(); 2]);
-        let created = LogThread::create(options.clone(), &format, before_log, progress);
-        let mut thread = created.unwrap();
-        let mut source = TestSource::new(0, Flavor::MariaDb);
-        let mut peer = TestSource::new(1, Flavor::MariaDb);
-        append_of(&mut thread, &mut peer, 80, &[5]);
-        let dropped = append_of(&mut thread, &mut peer, 80, &[1, 2]);
-        assert_eq!(dropped, [Decision::Repeated, Decision::Repeated]);
+        let (mut thread, mut source, mut peer) = ahead_of_the_decision(&options, [1, 2]);
         let change = DeliveredChange::NewHistory(80, BinlogState::new());
         continue_at(&mut thread, true, change);
         let restart = |mut thread: LogThread| {
@@ -299,15 +312,7 @@ fn peer_that_was_ahead_of_a_restored_server_waits_for_it() {
     for restarts in [false, true] {
         let dir = fast_dir();
         let options = options(dir.path());
-        let before_log = Executed::MariaDb("1-80-5".parse().unwrap());
-        let (format, progress) = (format(Flavor::MariaDb), vec![SourceProgress::default(); 2]);
-        let created = LogThread::create(options.clone(), &format, before_log, progress);
-        let mut thread = created.unwrap();
-        let mut source = TestSource::new(0, Flavor::MariaDb);
-        let mut peer = TestSource::new(1, Flavor::MariaDb);
-        append_of(&mut thread, &mut peer, 80, &[5]);
-        let dropped = append_of(&mut thread, &mut peer, 80, &[3, 4]);
-        assert_eq!(dropped, [Decision::Repeated, Decision::Repeated]);
+        let (mut thread, mut source, mut peer) = ahead_of_the_decision(&options, [3, 4]);
         let before = "1-80-2".parse().unwrap();
         continue_at(&mut thread, true, DeliveredChange::NewHistory(80, before));
         if restarts {

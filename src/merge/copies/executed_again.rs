@@ -228,20 +228,13 @@ impl Copies {
         path: &PathProgress<'_>,
         ledger: &impl DeliveredGtids,
     ) -> Result<Known, String> {
-        let MariaDbGtid {
-            domain_id,
-            server_id,
-            seq_no,
-        } = candidate.gtid;
-        let zone = path.sent.highest(domain_id, server_id).unwrap_or(seq_no);
-        let is_before_log = |number: u64| {
-            let seq_no = number;
-            self.before.contains(&Identity::MariaDb(MariaDbGtid {
-                seq_no,
-                ..candidate.gtid
-            }))
-        };
-        let zone_is_before_log = is_before_log(zone);
+        let seq_no = candidate.gtid.seq_no;
+        let zone = path.highest_of(&candidate.gtid).unwrap_or(seq_no);
+        let newest = Identity::MariaDb(MariaDbGtid {
+            seq_no: zone,
+            ..candidate.gtid
+        });
+        let zone_is_before_log = self.before.contains(&newest);
         // Nothing that this path has sent was delivered within the log: it may be far behind it.
         let is_old = zone_is_before_log
             && match &self.before {

@@ -20,7 +20,7 @@ struct Returned {
     source: FakeSource,
     relay: Relay,
     close: Arc<Notify>,
-    way: FollowMode,
+    mode: FollowMode,
 }
 
 fn close_when(source: &FakeSource) -> Arc<Notify> {
@@ -30,8 +30,8 @@ fn close_when(source: &FakeSource) -> Arc<Notify> {
 }
 
 /// A server's binlog with these transactions.
-fn of_server(way: FollowMode, server_id: u32, transactions: &[(u32, u64)]) -> Binlog {
-    let mut binlog = Binlog::new(way.flavor(), server_id);
+fn of_server(mode: FollowMode, server_id: u32, transactions: &[(u32, u64)]) -> Binlog {
+    let mut binlog = Binlog::new(mode.flavor(), server_id);
     for (origin, number) in transactions {
         binlog.commit(*origin, *number);
     }
@@ -51,15 +51,19 @@ fn first_five() -> Vec<(u32, u64)> {
 }
 
 impl Returned {
-    async fn after_m2(way: FollowMode) -> Self {
-        let m1 = of_server(way, M1, &first_five());
+    async fn after_m2(mode: FollowMode) -> Self {
+        let m1 = of_server(mode, M1, &first_five());
         let source = FakeSource::start(m1.clone()).await;
         answers(&source, m1);
         let close = close_when(&source);
-        let relay = Relay::start(way.flavor(), vec![way.config(&source)], vec![at_start(M1)]);
+        let relay = Relay::start(
+            mode.flavor(),
+            vec![mode.config(&source)],
+            vec![at_start(M1)],
+        );
         let received = source.state().binlog.executed().to_vec();
         relay.until_executed(&received).await;
-        let mut m2 = of_server(way, M2, &first_five());
+        let mut m2 = of_server(mode, M2, &first_five());
         m2.commit(M2, 6);
         let received = m2.executed().to_vec();
         answers(&source, m2);
@@ -70,18 +74,18 @@ impl Returned {
             source,
             relay,
             close: close_m2,
-            way,
+            mode,
         }
     }
 
     fn returns(&self, transactions: &[(u32, u64)]) {
-        answers(&self.source, of_server(self.way, M1, transactions));
+        answers(&self.source, of_server(self.mode, M1, transactions));
         self.close.notify_one();
     }
 
     /// `binrelay continue m1`
     async fn continue_at_its_position(&self) -> Result<String, ReceiverError> {
-        let options = receiver_options(0, self.way.config(&self.source), "/nowhere".as_ref());
+        let options = receiver_options(0, self.mode.config(&self.source), "/nowhere".as_ref());
         let from = ContinueFrom {
             at: None,
             new_history: false,
@@ -96,10 +100,10 @@ impl Returned {
 
 #[tokio::test]
 async fn unchanged_server_is_followed_again() {
-    for way in BY_GTID {
+    for mode in BY_GTID {
         for purged in [0, 1] {
-            let returned = Returned::after_m2(way).await;
-            let mut m1 = of_server(way, M1, &first_five());
+            let returned = Returned::after_m2(mode).await;
+            let mut m1 = of_server(mode, M1, &first_five());
             (0..purged).for_each(|_| m1.next_file(Checksum::Crc32));
             for (origin, number) in [(M2, 6), (M1, 7)] {
                 m1.commit(origin, number);
@@ -110,7 +114,7 @@ async fn unchanged_server_is_followed_again() {
                 let text = "Could not find GTID state requested by slave in any binlog files";
                 let plan = Plan::edit(|packets| packets.truncate(2), Then::Error(1236, text));
                 let mut state = returned.source.state();
-                match way {
+                match mode {
                     FollowMode::MySqlSet => state.purged = binlog::set_of(&expected[..5]),
                     _ => state.scan_plans.push_back(plan),
                 }
@@ -118,7 +122,7 @@ async fn unchanged_server_is_followed_again() {
             answers(&returned.source, m1);
             returned.close.notify_one();
             returned.relay.until_executed(&expected).await;
-            assert_eq!(returned.relay.stop().await, expected, "{way:?}");
+            assert_eq!(returned.relay.stop().await, expected, "{mode:?}");
         }
     }
 }
