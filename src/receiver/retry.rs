@@ -250,7 +250,8 @@ async fn decide(
     };
     let decided = match outcome {
         Ok(text) => {
-            tracing::warn!(source, "continued by an administrator: {text}");
+            let in_one_line = text.replace('\n', " ");
+            tracing::warn!(source, "continued by an administrator: {in_one_line}");
             Ok(text)
         }
         Err(error) => Err(error.to_line(source)),

@@ -294,13 +294,16 @@ impl Channels {
         // With other rules to follow, those of its own section or those of [filter], it is not.
         let is_same = before.config.has_same_settings(&wanted.config)
             && before.config.filter.is_shared_with(&wanted.config.filter);
-        let config = match is_same {
+        // A password in a file is read for each connection: only a source without one has to be told.
+        let tries_again = before.status.state() != receiver::SourceState::Streaming
+            && before.config.password.expose() != wanted.config.password.expose();
+        let config = match is_same && !tries_again {
             true => before.config.clone(),
             false => self.remembering(wanted.config, Some(&before)),
         };
         let channel = self.channels.get_mut(at)?;
         channel.parts.changed = wanted.changed;
-        if is_same && channel.orders.activity() == activity {
+        if is_same && !tries_again && channel.orders.activity() == activity {
             return None;
         }
         channel.parts.config = config.clone();

@@ -103,13 +103,31 @@ async fn check_sources(relay: &Relay, replica: &Server, changed: &str) {
     other
         .sql("CREATE DATABASE IF NOT EXISTS test; USE test; CREATE TABLE of_other (a INT PRIMARY KEY)")
         .await;
+    let password_file = relay
+        .config()
+        .parent()
+        .expect("a directory")
+        .join("m2.password");
+    std::fs::write(&password_file, "wrong\n").expect("written");
     let source = format!(
         "[[source]]\nname = \"m2\"\nhost = \"127.0.0.1\"\nport = {}\nuser = {REPL_USER:?}\n\
-         password = {REPL_PASSWORD:?}\n",
+         password_file = {password_file:?}\nconnect_retry_max = \"1h\"\n",
         other.port
     );
     let output = reload(relay, &format!("{changed}\n{source}"));
     assert!(output.contains("[source \"m2\"]: added"), "{output}");
+    relay
+        .wait_status("the password is refused", 30, |status| {
+            status["sources"][1]["state"] == "failed"
+        })
+        .await;
+    // It is tried again at once, not an hour later.
+    std::fs::write(&password_file, format!("{REPL_PASSWORD}\n")).expect("written");
+    let output = reload(relay, &format!("{changed}\n{source}"));
+    assert!(
+        output.contains("[source \"m2\"] password: changed"),
+        "{output}"
+    );
     relay
         .wait_status("the other source is followed", 30, |status| {
             status["sources"][1]["state"] == "streaming"
