@@ -219,9 +219,13 @@ pub(super) fn seconds(seconds: Option<u64>) -> String {
     seconds.map_or("-".to_owned(), |seconds| format!("{seconds} s"))
 }
 
-/// A source's last error.
+/// A source's last error; of one that has ended only the first sentence, as nothing has to be done any more.
 pub(super) fn error_line(error: &ErrorReport) -> String {
-    let message = escaped(&error.message);
+    let message = match &error.resolved_at {
+        Some(_) => first_sentence(&error.message),
+        None => &error.message,
+    };
+    let message = escaped(message);
     let code = match error.code {
         0 => String::new(),
         code => format!("error {code}, "),
@@ -231,6 +235,17 @@ pub(super) fn error_line(error: &ErrorReport) -> String {
         None => String::new(),
     };
     format!("{message} ({code}{}{ended})", error.at)
+}
+
+/// A sentence ends at a full stop before a capital letter, the description before an action at a semicolon.
+fn first_sentence(text: &str) -> &str {
+    let mut ends = text.char_indices().filter(|(at, _)| {
+        let rest = text.get(*at..).unwrap_or_default();
+        let next = rest.strip_prefix(". ").and_then(|next| next.chars().next());
+        rest.starts_with("; ") || next.is_some_and(char::is_uppercase)
+    });
+    let end = ends.next().map_or(text.len(), |(at, _)| at);
+    text.get(..end).unwrap_or(text)
 }
 
 #[cfg(test)]
@@ -278,5 +293,30 @@ mod tests {
         ] {
             assert!(text.contains(expected), "{expected}{text}");
         }
+    }
+
+    #[test]
+    fn error_that_has_ended_is_shown_without_its_advice() {
+        let mut error = ErrorReport {
+            code: 0,
+            message: "history has changed: expected 1.2, found 3. Its binlog was reset; decide"
+                .to_owned(),
+            at: "2026-11-27T06:05:44Z".to_owned(),
+            resolved_at: None,
+        };
+        let now = error_line(&error);
+        assert!(
+            now.starts_with(
+                "history has changed: expected 1.2, found 3. Its binlog was reset; decide ("
+            ),
+            "{now}"
+        );
+        error.resolved_at = Some("2026-11-27T06:07:00Z".to_owned());
+        assert_eq!(
+            error_line(&error),
+            "history has changed: expected 1.2, found 3 (2026-11-27T06:05:44Z, streaming again since 2026-11-27T06:07:00Z)"
+        );
+        error.message = "connection refused; start the server".to_owned();
+        assert!(error_line(&error).starts_with("connection refused (2026"));
     }
 }
