@@ -7,7 +7,8 @@
 //!
 //! It drains the batches that are ready, up to `GROUP_LEN_MAX`, processes each transaction in four
 //! steps ([`LogThread::append`]), and hands the group over: with `sync = "commit"` the sync thread
-//! makes it durable and publishes it while the next group is appended. The merge knows nothing about
+//! makes it durable and publishes it while the next group is appended, unless the disk is so fast that
+//! this thread does it at once. The merge knows nothing about
 //! files, and the log knows nothing about how the merge decides: only this module uses both.
 //!
 //! An error of one source (another kind of server, a transaction that cannot be aligned) stops that
@@ -74,7 +75,7 @@ pub struct LogThread {
     /// MariaDB: the servers of which a new history began within the log.
     earlier_histories: BTreeSet<u32>,
     followed: FollowedPaths,
-    /// The log's oldest file, when the merge was told last what was removed.
+    /// The log's oldest file, when the merge was last given what was removed.
     first_file: Option<u64>,
 }
 

@@ -63,6 +63,7 @@ impl LogThread {
             return;
         }
         let mariadb = executed.kind() == IdentityKind::MariaDb;
+        // `Writer::write` refuses a range that is not in the batch.
         let events = batch.bytes.get(transaction.rest.clone());
         let statements = session_statements(events.unwrap_or_default(), mariadb);
         let statements: Vec<_> = statements.collect();

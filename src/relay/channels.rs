@@ -291,38 +291,25 @@ impl Channels {
             true => Activity::Stop,
             false => Activity::Follow,
         };
+        // A password in a file is read for each connection: only a source without a connection needs an order.
+        let needs_password = before.status.state() != receiver::SourceState::Streaming
+            && before.config.password.expose() != wanted.config.password.expose();
         // With other rules to follow, those of its own section or those of [filter], it is not.
         let is_same = before.config.has_same_settings(&wanted.config)
-            && before.config.filter.is_shared_with(&wanted.config.filter);
-        // A password in a file is read for each connection: only a source without one has to be told.
-        let tries_again = before.status.state() != receiver::SourceState::Streaming
-            && before.config.password.expose() != wanted.config.password.expose();
-        let config = match is_same && !tries_again {
+            && before.config.filter.is_shared_with(&wanted.config.filter)
+            && !needs_password;
+        let config = match is_same {
             true => before.config.clone(),
             false => self.remembering(wanted.config, Some(&before)),
         };
         let channel = self.channels.get_mut(at)?;
         channel.parts.changed = wanted.changed;
-        if is_same && !tries_again && channel.orders.activity() == activity {
+        if is_same && channel.orders.activity() == activity {
             return None;
         }
         channel.parts.config = config.clone();
         let name = config.name.clone();
         Some((name, channel.orders.send(config, activity)))
-    }
-
-    async fn wait(&self, name: &str, order: u64) -> Result<(), SourceChangeError> {
-        let Some(channel) = self.find(name) else {
-            return Ok(());
-        };
-        match channel
-            .orders
-            .wait(&channel.parts.status, order, self.limits.step)
-            .await
-        {
-            true => Ok(()),
-            false => Err(is_late(name, self.limits.step)),
-        }
     }
 
     fn find(&self, name: &str) -> Option<&Channel> {

@@ -10,7 +10,7 @@
 //! | it belongs to another file of the log (swapped) | the file number in its header |
 //! | it was written for a log file with another head | the checksum of the log file's head in its header |
 //! | it is an older copy, of a completed file | its last step must end where the closing ROTATE begins |
-//! | it is an older copy, of the newest file | it must have all records that are on disk according to `relay-bin.durable` |
+//! | it is an older copy, of the newest file | it must have all records that are on disk according to `relay-bin.durable`; without that file, the log file must end with it |
 
 use std::io;
 
@@ -31,6 +31,7 @@ pub struct LogBinding {
     log_id: Option<Uuid>,
     durable: Option<Durable>,
     mark_damage: Option<String>,
+    has_no_mark: bool,
 }
 
 impl LogBinding {
@@ -41,23 +42,25 @@ impl LogBinding {
     pub fn read(log_dir: &LogDir) -> Result<(Self, Vec<u64>), LogError> {
         // In this order, because `verify` also reads logs that are being written: a file is added
         // to the list before the mark names it.
-        let FoundMark { durable, damage } = Durable::read(log_dir)?;
+        let FoundMark {
+            durable,
+            damage,
+            is_missing,
+        } = Durable::read(log_dir)?;
         let files = log_dir.read_list()?;
         let newest = files.last().copied().unwrap_or(0);
-        if let Some(durable) = durable
-            && durable.file > newest
-        {
-            return Err(LogError::OldList {
-                path: log_dir.list_path(),
-                expected: log_dir.file_name(durable.file),
-            });
-        }
         // Indexes that cannot be read are reported when their files are checked.
         let open = |number: &u64| IndexReader::open_for_lookup(&log_dir.index_path(*number)).ok();
         let log_ids = files.iter().filter_map(open);
         let log_ids: Vec<Uuid> = log_ids.map(|index| index.header().log_id).collect();
         if let Some(durable) = durable {
             check_mark(log_dir, &durable, &files, &log_ids)?;
+            if durable.file > newest {
+                return Err(LogError::OldList {
+                    path: log_dir.list_path(),
+                    expected: log_dir.file_name(durable.file),
+                });
+            }
         }
         let log_id = durable.map(|durable| durable.log_id);
         let log_id = log_id.or_else(|| log_ids.first().copied());
@@ -67,6 +70,7 @@ impl LogBinding {
             log_id,
             durable,
             mark_damage: damage,
+            has_no_mark: is_missing,
         };
         Ok((binding, files))
     }
@@ -113,7 +117,13 @@ impl LogBinding {
             None if len < u64::from(header.head_records) * RECORD_LEN as u64 => {
                 Some(IndexMismatch::NoHead { len })
             }
-            None if number == self.newest => self.newest_mismatch(number, len, index)?,
+            None if number == self.newest => {
+                let found = self.newest_mismatch(number, len, index)?;
+                if self.has_no_mark && found.is_none() {
+                    self.check_without_mark(number, len, head, &log)?;
+                }
+                found
+            }
             None => completed_mismatch(len, index, head, &log)?,
         };
         found.map_or(Ok(()), |cause| Err(mismatch(cause)))
@@ -162,6 +172,29 @@ impl LogBinding {
         Ok(None)
     }
 
+    /// The mark is created before the first transaction, and nothing removes it: without it, the rest of the newest log
+    /// file after the last transaction of its index may have been served, if the index is an older copy.
+    fn check_without_mark(
+        &self,
+        number: u64,
+        len: u64,
+        head: &FileHead,
+        log: &LogFile,
+    ) -> Result<(), LogError> {
+        let index = IndexReader::open_for_lookup(&self.log_dir.index_path(number))?;
+        let log_end = last_log_end(len / RECORD_LEN as u64, index)?.unwrap_or(head.end);
+        let log_len = log.file_len()?;
+        if log_len <= log_end {
+            return Ok(());
+        }
+        Err(LogError::NoDurableMark {
+            path: self.log_dir.durable_path(),
+            log: log.path().to_owned(),
+            log_end,
+            rest: log_len - log_end,
+        })
+    }
+
     /// The mismatch of the newest index, which must have all records that are known to be on disk.
     fn newest_mismatch(
         &self,
@@ -183,7 +216,7 @@ impl LogBinding {
     }
 }
 
-/// If the mark contradicts all of several indexes, the mark is the foreign file.
+/// If the mark contradicts all of several indexes, or the only index and the list, the mark is the foreign file.
 fn check_mark(
     log_dir: &LogDir,
     durable: &Durable,
@@ -193,7 +226,8 @@ fn check_mark(
     let Some(log_id) = log_ids.first() else {
         return Ok(());
     };
-    let is_foreign = files.len() > 1
+    let is_alone = files.len() == 1 && files.first() >= Some(&durable.file);
+    let is_foreign = !is_alone
         && log_ids.len() == files.len()
         && log_ids.iter().all(|other| other == log_id)
         && durable.log_id != *log_id;
@@ -216,7 +250,7 @@ fn completed_mismatch(
 ) -> Result<Option<IndexMismatch>, LogError> {
     let log_end = last_log_end(len / RECORD_LEN as u64, index)?.unwrap_or(head.end);
     let log_len = log.file_len()?;
-    if log_end == log_len {
+    if log.is_cut_at(log_end)? {
         return Err(LogError::Unexpected {
             path: log.path().to_owned(),
             offset: log_len,

@@ -100,13 +100,20 @@ impl Durable {
         let found = |durable| FoundMark {
             durable,
             damage: None,
+            is_missing: false,
         };
         let path = log_dir.durable_path();
         let mut attempts_left = READ_ATTEMPTS;
         loop {
             let bytes = match std::fs::read(&path) {
                 Ok(bytes) => bytes,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(found(None)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    let is_missing = true;
+                    return Ok(FoundMark {
+                        is_missing,
+                        ..found(None)
+                    });
+                }
                 Err(cause) => return Err(LogError::io("read", &path, cause)),
             };
             // Created, but not written before a crash. After a power failure the file can have its
@@ -136,6 +143,7 @@ impl Durable {
                 return Ok(FoundMark {
                     durable: None,
                     damage: Some(damage),
+                    is_missing: false,
                 });
             }
             std::thread::sleep(READ_PAUSE);
@@ -150,6 +158,8 @@ pub(super) struct FoundMark {
     pub(super) durable: Option<Durable>,
     /// If it is damaged: a message.
     pub(super) damage: Option<String>,
+    /// There is no such file.
+    pub(super) is_missing: bool,
 }
 
 /// The file, open for overwriting.

@@ -85,6 +85,24 @@ pub enum LogError {
         #[source]
         cause: IndexMismatch,
     },
+    /// There is no durable mark, and the newest log file is longer than its commit index says.
+    #[error(
+        "{} is missing, and {} has {rest} bytes after offset {log_end}, where its commit index ends: replicas may have \
+         received them; restore {0} and the commit index of this data_dir, or, if only {0} was lost, create it as an \
+         empty file",
+        path.display(),
+        log.display()
+    )]
+    NoDurableMark {
+        /// The mark.
+        path: PathBuf,
+        /// The log file.
+        log: PathBuf,
+        /// Where its index ends.
+        log_end: u64,
+        /// The bytes after that.
+        rest: u64,
+    },
     /// The durable mark has another version, or belongs to another relay log.
     #[error(
         "{}: {found}, expected {expected}; restore the file of this data_dir, or, if the log files \

@@ -278,7 +278,7 @@ impl RelayLog {
     }
 
     /// The first record of the oldest index, where the queues of a path begin. No file is removed, whatever forces
-    /// it, before [`Retention::set_paths`] tells what the path needs.
+    /// it, before [`Retention::set_paths`] says what the path needs.
     pub fn keep_for_path(&self) -> RecordNumber {
         let state = self.state();
         let file = state.files.first().copied().unwrap_or(FIRST_FILE);

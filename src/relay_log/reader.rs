@@ -95,6 +95,21 @@ impl LogFile {
         }))
     }
 
+    /// Whether the file ends at `offset`, before it, or within a Rotate event there.
+    ///
+    /// # Errors
+    /// When the file's length cannot be read.
+    pub fn is_cut_at(&self, offset: u64) -> Result<bool, LogError> {
+        let len = self.file_len()?;
+        Ok(match self.header_at(offset) {
+            Ok(header) => {
+                header.event_type == EventType::ROTATE
+                    && offset.saturating_add(header.event_size.into()) > len
+            }
+            Err(_) => len.saturating_sub(offset) < HEADER_LEN as u64,
+        })
+    }
+
     /// The whole event at `offset`, verified, if it is no larger than 64 MiB.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::{Channel, Channels, Limits, Running, log_is};
+use super::{Channel, Channels, Limits, Running, is_late, log_is};
 use crate::config::{ChangedSettings, ChannelChanges, SharedFilter, SourceConfig, SourceStart};
 use crate::identity::Executed;
 use crate::position::SourcePosition;
@@ -122,6 +122,21 @@ impl Channels {
         saved.map_err(|error| SourceChangeError::Refused(error.to_string()))?;
         self.configured.changes = changes;
         self.reconcile().await
+    }
+
+    /// Waits until a source's receiver has carried out an order.
+    pub(super) async fn wait(&self, name: &str, order: u64) -> Result<(), SourceChangeError> {
+        let Some(channel) = self.find(name) else {
+            return Ok(());
+        };
+        match channel
+            .orders
+            .wait(&channel.parts.status, order, self.limits.step)
+            .await
+        {
+            true => Ok(()),
+            false => Err(is_late(name, self.limits.step)),
+        }
     }
 
     async fn set_stopped(

@@ -230,6 +230,85 @@ fn mark_of_another_relay_is_refused() {
     );
 }
 
+/// Also if the list has one file only.
+#[test]
+fn newer_mark_of_another_relay_is_refused() {
+    let dir = relay_log("mysql-9.7");
+    let log = log_dir(dir.path());
+    for number in (2..=newest(dir.path())).rev() {
+        fs::remove_file(log.log_path(number)).unwrap();
+        fs::remove_file(log.index_path(number)).unwrap();
+        let left: Vec<u64> = (1..number).collect();
+        log.write_list(&left).unwrap();
+        let other = relay_log("mysql-9.7");
+        fs::copy(log_dir(other.path()).durable_path(), log.durable_path()).unwrap();
+        assert_refused(
+            dir.path(),
+            "relay-bin.durable",
+            "restore the file of this data_dir",
+        );
+    }
+}
+
+/// Without the mark an older index could pass for one that lost its tail in a crash.
+#[test]
+fn missing_mark_is_refused_if_the_log_continues_after_its_index() {
+    for kind in FIXTURES {
+        let dir = relay_log(kind);
+        let log = log_dir(dir.path());
+        let last = newest(dir.path());
+        let path = log.index_path(last);
+        let whole = fs::read(&path).unwrap();
+        let index = IndexReader::open(&path).unwrap();
+        let head = index.header().head_records as usize * RECORD_LEN;
+        fs::remove_file(log.durable_path()).unwrap();
+        let mut refused = 0;
+        for len in (head..whole.len()).step_by(RECORD_LEN) {
+            fs::write(&path, &whole[..len]).unwrap();
+            if ends_with_its_index(dir.path()) {
+                continue;
+            }
+            refused += 1;
+            let reason = "where its commit index ends: replicas may have received them";
+            assert_refused(dir.path(), "relay-bin.durable", reason);
+        }
+        assert!(refused > 0, "{kind}");
+        // As an administrator declares it.
+        fs::write(log.durable_path(), "").unwrap();
+        assert!(recover::recover(&log, &["m1".into()]).is_ok());
+    }
+}
+
+/// Whether the newest log file ends where its index does.
+fn ends_with_its_index(dir: &Path) -> bool {
+    let log = log_dir(dir);
+    let last = newest(dir);
+    let mut index = IndexReader::open(&log.index_path(last)).unwrap();
+    let mut end = FileHead::read(&log.log_path(last)).unwrap().end;
+    while let Some(read) = index.next_record().unwrap() {
+        if let Some(step) = read.record.step() {
+            end = u64::from(step.log_end);
+        }
+    }
+    fs::metadata(log.log_path(last)).unwrap().len() == end
+}
+
+/// The log file is wrong, not its index.
+#[test]
+fn truncated_log_file_is_named() {
+    let dir = relay_log("mysql-9.7");
+    let log = log_dir(dir.path());
+    let path = log.log_path(1);
+    let whole = fs::read(&path).unwrap();
+    let head = FileHead::read(&path).unwrap().end;
+    for len in (head..whole.len() as u64).step_by(97) {
+        let file = OpenOptions::new().write(true).open(&path).unwrap();
+        file.set_len(len).unwrap();
+        assert_refused(dir.path(), "relay-bin.000001", "the file ends here");
+        fs::write(&path, &whole).unwrap();
+    }
+}
+
 /// The transactions that an older index lacks are still in the log: with the right index restored,
 /// the relay continues.
 #[test]
