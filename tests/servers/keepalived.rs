@@ -2,20 +2,22 @@
 //! GTID loses nothing and repeats nothing when a relay is killed, comes back, or its host loses the network. BINRELAY_PROFILE=long,
 //! root.
 //!
-//! The first relay follows the masters, the second one a third relay.
+//! The first relay follows the masters, the second one a third relay. [`masters`] has the address of two masters instead.
+
+mod masters;
 
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use tempfile::TempDir;
 
 use crate::support;
+use crate::support::keepalived::{Keepalived, Owner};
 use crate::support::load::{Load, assert_acknowledged};
 use crate::support::network::{Host, Network};
-use crate::support::programs::{free_port, signal, trade};
+use crate::support::programs::free_port;
 use crate::support::relay::{Relay, RelayOptions, SourceOptions};
 use crate::support::replication::{
     assert_healthy, attach, has_mark, retry_each_second, settle, write_mark,
@@ -115,7 +117,15 @@ impl Stage {
         let keepalived = [200, 100].map(|priority| {
             let host = &network.hosts[number];
             number += 1;
-            Keepalived::start(host, priority, &address, port, directory.path())
+            let check = format!(
+                "/usr/bin/mysql --host=127.0.0.1 --port={port} --user=monitor --connect-timeout=2 --execute=STATUS"
+            );
+            let owner = Owner {
+                host,
+                priority,
+                preempt_delay_secs: RETURN_DELAY_SECS,
+            };
+            Keepalived::start(&owner, &address, &check, directory.path())
         });
         let stage = Stage {
             mode,
@@ -255,55 +265,4 @@ fn program_on(host: &Host, server_id: u32, directory: &Path) -> std::path::PathB
     let mode = std::fs::Permissions::from_mode(0o755);
     std::fs::set_permissions(&program, mode).expect("its mode is set");
     program
-}
-
-/// keepalived on one host.
-struct Keepalived {
-    child: Child,
-    log: std::path::PathBuf,
-}
-
-impl Keepalived {
-    fn start(host: &Host, priority: u8, address: &str, port: u16, directory: &Path) -> Keepalived {
-        let file = |what: &str| directory.join(format!("keepalived-{priority}.{what}"));
-        let check = format!(
-            "/usr/bin/mysql --host=127.0.0.1 --port={port} --user=monitor --connect-timeout=2 --execute=STATUS"
-        );
-        let text = format!(
-            "global_defs {{\n script_user root\n enable_script_security\n}}\n\
-             vrrp_script relay {{\n script \"{check}\"\n interval 1\n timeout 3\n fall 2\n rise 2\n}}\n\
-             vrrp_instance relay {{\n state BACKUP\n interface eth0\n virtual_router_id 51\n priority {priority}\n \
-             advert_int 1\n preempt_delay {RETURN_DELAY_SECS}\n virtual_ipaddress {{\n  {address}/24\n }}\n track_script {{\n  relay\n }}\n}}\n"
-        );
-        std::fs::write(file("conf"), text).expect("written");
-        let mut program = trade("administration", "keepalived");
-        program.args(["--dont-fork", "--log-console", "--vrrp", "--use-file"]);
-        program.arg(file("conf"));
-        program.arg(format!("--pid={}", file("pid").display()));
-        program.arg(format!("--vrrp_pid={}", file("vrrp-pid").display()));
-        let log = std::fs::File::create(file("log")).expect("a file");
-        let child = host
-            .command(&program)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().expect("a handle"))
-            .stderr(log)
-            .process_group(0)
-            .spawn()
-            .expect("keepalived can be started");
-        Keepalived {
-            child,
-            log: file("log"),
-        }
-    }
-
-    fn log(&self) -> String {
-        support::tail(&self.log, 20)
-    }
-}
-
-impl Drop for Keepalived {
-    fn drop(&mut self) {
-        signal(&self.child, rustix::process::Signal::KILL);
-        self.child.wait().ok();
-    }
 }

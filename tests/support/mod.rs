@@ -20,6 +20,7 @@ pub mod fingerprints;
 pub mod foreign_clients;
 pub mod history_changes;
 pub mod http;
+pub mod keepalived;
 pub mod kind;
 pub mod load;
 pub mod many_clients;

@@ -55,6 +55,8 @@ pub struct ServerOptions {
     pub program_link: Option<PathBuf>,
     /// The words before its program, with which it runs on another host.
     pub prefix: Vec<String>,
+    /// None is a free port of this machine.
+    pub port: Option<u16>,
     pub extra: Vec<String>,
 }
 
@@ -69,6 +71,7 @@ impl ServerOptions {
             readable_by_55: false,
             program_link: None,
             prefix: Vec::new(),
+            port: None,
             extra: Vec::new(),
         }
     }
@@ -114,10 +117,11 @@ impl Server {
         prepare(&data);
         std::fs::write(path.join("init.sql"), accounts_sql(kind)).expect("init.sql is written");
         std::fs::create_dir(path.join("tmp")).expect("a directory for temporary tables");
+        let port = options.port.unwrap_or_else(free_port);
         let mut server = Server {
             kind,
             options,
-            port: free_port(),
+            port,
             child: None,
             directory: Some(directory),
             path,
