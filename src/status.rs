@@ -80,6 +80,15 @@ pub struct RelayReport {
     /// The number of log files.
     #[serde(default)]
     pub log_files: Option<u64>,
+    /// When the oldest log file was begun, in UTC.
+    #[serde(default)]
+    pub log_begins_at: Option<String>,
+    /// `expire_after`; null if log files do not expire.
+    #[serde(default)]
+    pub expire_after_seconds: Option<u64>,
+    /// `max_total_size`; null without a limit.
+    #[serde(default)]
+    pub max_total_size: Option<u64>,
     /// How long syncs of the log take.
     #[serde(default)]
     pub commit_sync: DurationReport,

@@ -1,17 +1,31 @@
 //! The size of the log, the space that is left, and what endangers the files that are needed.
 
-use std::time::{Duration, Instant};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::{Parts, RelayReport};
 use crate::receiver::SourceState;
 use crate::relay_log::purge::file_facts;
+use crate::relay_log::reader::FIRST_EVENT;
 use crate::relay_log::retention::space::free_bytes;
 use crate::relay_log::{LogState, RelayLog};
+use crate::utc;
 
 /// The disk is nearly full if it will be full within this time.
 const NEARLY_FULL_SECONDS: u64 = 3600;
 /// A source that is at most this far behind counts as caught up.
 const AT_END_MAX: Duration = Duration::from_secs(60);
+
+/// When a log file was begun: an event begins with its time.
+fn begun_at(path: &Path) -> Option<SystemTime> {
+    let mut timestamp = [0; 4];
+    let file = File::open(path).ok()?;
+    file.read_exact_at(&mut timestamp, FIRST_EVENT).ok()?;
+    let since_epoch = Duration::from_secs(u32::from_le_bytes(timestamp).into());
+    UNIX_EPOCH.checked_add(since_epoch)
+}
 
 impl Parts {
     /// The fields about space and retention; the others are empty.
@@ -36,8 +50,16 @@ impl Parts {
             }
         }
         degraded.extend(self.source_warnings(state));
+        let options = retention.options();
+        let oldest = state
+            .files
+            .first()
+            .map(|file| log.log_dir().log_path(*file));
         RelayReport {
             log_files: Some(state.files.len() as u64),
+            log_begins_at: oldest.and_then(|path| begun_at(&path)).map(utc::seconds),
+            expire_after_seconds: options.expire_after.map(|age| age.as_secs()),
+            max_total_size: options.max_total_size,
             commit_sync: log.timings().commit_sync.report(),
             publish_latency: log.timings().publish_latency.report(),
             log_bytes: facts.map(|files| files.iter().map(|file| file.len).sum()),

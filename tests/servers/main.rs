@@ -52,6 +52,7 @@ mod loss_of_master;
 mod loss_of_relay;
 mod many_clients;
 mod matrix;
+mod metrics;
 mod mha;
 mod mixed_versions;
 mod moved_address;

@@ -46,7 +46,8 @@ pub struct KnockFigures {
 }
 
 impl ManyClients {
-    /// MySQL, whose replicas send sets of GTIDs. `program` is the relay's, if it is not the tests'.
+    /// MySQL, whose replicas send sets of GTIDs. `program` is the relay's, if it is not the tests'. `limits` are the lines
+    /// of this section, and those of sections after it.
     pub async fn start(program: Option<&std::path::Path>, limits: &str) -> ManyClients {
         let master = Server::start(Kind::MySql, ServerOptions::new(86)).await;
         let mut options = RelayOptions::new(vec![SourceOptions::of("m1", &master)]);
@@ -129,13 +130,7 @@ impl ManyClients {
         stop: &Arc<AtomicBool>,
         received: &Arc<AtomicU64>,
     ) -> JoinHandle<()> {
-        let mut client = RawClient::connect("127.0.0.1", self.relay.port);
-        client.login(REPL_USER, REPL_PASSWORD).expect("a login");
-        let uuid = uuid_of(server_id);
-        client
-            .prepare_dump(server_id, Some(&uuid))
-            .expect("a replica");
-        client.dump(server_id, "relay-bin.000001", 4, 0);
+        let mut client = self.replica(server_id);
         client.set_read_timeout(Duration::from_millis(500));
         let (stop, received) = (Arc::clone(stop), Arc::clone(received));
         let reading = move || {
@@ -151,6 +146,28 @@ impl ManyClients {
         };
         let thread = thread::Builder::new().stack_size(128 * 1024);
         thread.spawn(reading).expect("a thread")
+    }
+
+    fn replica(&self, server_id: u32) -> RawClient {
+        let mut client = RawClient::connect("127.0.0.1", self.relay.port);
+        begin_dump(&mut client, server_id);
+        client
+    }
+
+    /// So many replicas that the relay has sent the whole log, which is short: they do not read it.
+    pub async fn replicas(&self, count: u32) -> Vec<RawClient> {
+        let replicas = (0..count).map(|number| self.replica(1000 + number));
+        let replicas: Vec<RawClient> = replicas.collect();
+        let are_streaming = |status: &serde_json::Value| {
+            let replicas = status["replicas"].as_array().expect("replicas");
+            let streaming = replicas.iter().filter(|one| one["state"] == "streaming");
+            streaming.count() == count as usize
+        };
+        let relay = &self.relay;
+        relay
+            .wait_status("all replicas are streaming", 30, are_streaming)
+            .await;
+        replicas
     }
 
     /// A dump with the largest set of GTIDs.
@@ -242,13 +259,18 @@ impl ManyClients {
 /// The first event of a dump shows that the login was that of a replica.
 fn log_in(port: u16, server_id: u32) {
     let mut client = RawClient::connect_from(REPLICAS, port);
+    begin_dump(&mut client, server_id);
+    let event = client.next_event();
+    assert!(matches!(event, Dumped::Event(_)), "{event:?}");
+}
+
+/// Logs in as a replica and asks for the whole log.
+fn begin_dump(client: &mut RawClient, server_id: u32) {
     client.login(REPL_USER, REPL_PASSWORD).expect("a login");
     client
         .prepare_dump(server_id, Some(&uuid_of(server_id)))
         .expect("a replica");
     client.dump(server_id, "relay-bin.000001", 4, 0);
-    let event = client.next_event();
-    assert!(matches!(event, Dumped::Event(_)), "{event:?}");
 }
 
 fn uuid_of(server_id: u32) -> String {

@@ -45,7 +45,8 @@ async fn wait_for_port(port: u16) -> Outcome {
     Ok(())
 }
 
-/// The default collectors and those that are of use here, in two scrapes without an error.
+/// The default collectors and those that are of use here, in two scrapes without an error, with an account that may do
+/// nothing else.
 pub async fn exporter(stage: &Stage) -> Outcome {
     let port = free_port();
     let mut command = trade("administration", "prometheus-mysqld-exporter");
@@ -57,7 +58,7 @@ pub async fn exporter(stage: &Stage) -> Outcome {
         "--collect.engine_innodb_status".to_owned(),
     ]);
     let relay = stage.relay.port;
-    let address = format!("{REPL_USER}:{REPL_PASSWORD}@(127.0.0.1:{relay})/");
+    let address = format!("monitor:@(127.0.0.1:{relay})/");
     let _running = Running::start(command.env("DATA_SOURCE_NAME", address));
     wait_for_port(port).await?;
     for _ in 0..2 {
@@ -86,6 +87,7 @@ pub async fn haproxy(stage: &Stage, directory: &Path) -> Outcome {
     let forms = [
         "option mysql-check user haproxy post-41",
         "option mysql-check user haproxy",
+        "option mysql-check user monitor",
         "option mysql-check",
         "option tcp-check",
     ];

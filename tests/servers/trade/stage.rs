@@ -58,6 +58,7 @@ impl Stage {
         options.admin_extra = vec![
             format!("http = \"127.0.0.1:{http}\""),
             "[[user]]\nname = \"haproxy\"\npassword = \"\"\nprivileges = []".to_owned(),
+            "[[user]]\nname = \"monitor\"\npassword = \"\"\nprivileges = [\"monitor\"]".to_owned(),
         ];
         let relay = Relay::start(options);
         relay.wait_streaming().await;
