@@ -20,20 +20,27 @@ use stage::{Findings, Outcome, Stage, ended, has, tool};
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "BINRELAY_PROFILE=long"]
 async fn tools_work_with_mariadb_10_11() {
-    tools_work(Mode::MariaDbSlavePos).await;
+    tools_work(Kind::MariaDb, Mode::MariaDbSlavePos).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "BINRELAY_PROFILE=long"]
 async fn tools_work_with_mysql_9_7() {
-    tools_work(Mode::MySqlAutoPosition).await;
+    tools_work(Kind::MySql, Mode::MySqlAutoPosition).await;
 }
 
-async fn tools_work(mode: Mode) {
+/// MySQL 9.7 refuses statements of Percona Toolkit's main tools, which 5.6 executes.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "BINRELAY_PROFILE=long"]
+async fn tools_work_with_mysql_5_6() {
+    tools_work(Kind::MySql56, Mode::MySqlAutoPosition).await;
+}
+
+async fn tools_work(kind: Kind, mode: Mode) {
     let _turn = support::turn();
     // The tools see /tmp.
     let directory = tempfile::TempDir::new_in("/tmp").expect("a directory");
-    let stage = Stage::start(mode).await;
+    let stage = Stage::start(kind, mode).await;
     let mut found = Findings::default();
     found.add(&stage, "mysqladmin", mysqladmin(&stage).await);
     found.add(&stage, "mysqladmin, refused", mysqladmin_refused(&stage));
@@ -72,7 +79,7 @@ async fn tools_work(mode: Mode) {
         probes::haproxy(&stage, directory.path()).await,
     );
     stage.finish().await;
-    found.assert_none(mode);
+    found.assert_none(kind);
 }
 
 /// The server's own mysqladmin; statements that change something need the account with `admin`.
@@ -154,9 +161,10 @@ fn mycli(stage: &Stage) -> Outcome {
     let execute = |statement| tool("mycli", &[&login[..], &[statement]].concat()).ok();
     let text = execute("SELECT @@server_id AS the_id, @@version_comment")?;
     has(&text, &["the_id", "900", "binrelay"])?;
-    let statement = match stage.kind.says_replica() {
-        true => "SHOW REPLICA STATUS",
-        false => "SHOW ALL SLAVES STATUS",
+    let statement = match (stage.kind.is_mariadb(), stage.kind.says_replica()) {
+        (true, _) => "SHOW ALL SLAVES STATUS",
+        (false, true) => "SHOW REPLICA STATUS",
+        (false, false) => "SHOW SLAVE STATUS",
     };
     has(&execute(statement)?, &["m1", "127.0.0.1"])
 }

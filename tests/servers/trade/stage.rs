@@ -29,8 +29,7 @@ pub struct Stage {
 }
 
 impl Stage {
-    pub async fn start(mode: Mode) -> Stage {
-        let kind = mode.kind();
+    pub async fn start(kind: Kind, mode: Mode) -> Stage {
         let mut options = ServerOptions::new(86);
         // pt-table-checksum has statements that must be replicated as such.
         options.binlog_format = Some("MIXED");
@@ -198,11 +197,12 @@ impl Findings {
         }
     }
 
-    pub fn assert_none(&self, mode: Mode) {
-        println!("{mode}\n{}", self.table);
+    pub fn assert_none(&self, kind: Kind) {
+        println!("{}\n{}", kind.name(), self.table);
         assert!(
             self.list.is_empty(),
-            "{mode}:\n{}",
+            "{}:\n{}",
+            kind.name(),
             self.list.join("\n----\n")
         );
     }
