@@ -254,7 +254,7 @@ mod tests {
             "binrelay 0.1.0  server_id 900  mysql  running  up 1 s  2026-11-27T06:05:45Z",
             "log end   relay-bin.000001:25814",
             "executed  3e11fa47-71ca-11e1-9e33-c80aa9429510:1-83,3e11fa47-71ca-11e1-9e33-c80…",
-            "degraded  source m1 is connecting",
+            "degraded  source m1 is connecting since 2026-11-27T06:05:44Z: 127.0.0.1:14123: …",
             "",
             "source  state       durable up to           behind  trx/s  bytes/s  last 3 min",
             "m1      connecting  mysql-bin.000001:25842       -      0      0 B  ▁▁",
