@@ -205,7 +205,7 @@ pub struct ErrorReport {
     pub code: u16,
     /// The problem and its remedy.
     pub message: String,
-    /// When, in UTC.
+    /// When it first occurred, in UTC.
     pub at: String,
     /// When it ended, in UTC: the source has streamed since. Null until then.
     #[serde(default)]

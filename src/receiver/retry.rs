@@ -14,13 +14,10 @@ use super::error::ReceiverError;
 use super::follow;
 use super::options::{ReceiverContext, ReceiverOptions};
 use super::orders::{Activity, Orders};
-use super::status::{SourceState, SourceStatus};
+use super::status::{GOOD_CONNECTION, SourceState, SourceStatus};
 use crate::config::SourceConfig;
 use crate::fault;
 use crate::log_thread::{RefusalNote, SourceCounters};
-
-/// After a connection that lasted this long the delay starts small again.
-const GOOD_CONNECTION: Duration = Duration::from_secs(30);
 
 /// How one attempt ended.
 enum Ended {
@@ -147,6 +144,7 @@ impl Receiver {
                 if matches!(error, ReceiverError::LogClosed) {
                     return Err(error);
                 }
+                // The delay starts small again.
                 self.attempts = match began.elapsed() > GOOD_CONNECTION {
                     true => 0,
                     false => self.attempts + 1,

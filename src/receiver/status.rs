@@ -1,5 +1,6 @@
 //! The state and the counters of a receiver.
 
+use std::mem::Discriminant;
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -13,6 +14,9 @@ use super::source_end::{END_INTERVAL, SourceEnd};
 use super::source_retention::RetentionStatus;
 use crate::identity::Executed;
 use crate::position::SourcePosition;
+
+/// After a connection that lasted this long, an error is a new one.
+pub(super) const GOOD_CONNECTION: Duration = Duration::from_secs(30);
 
 /// A source that sent nothing for this long has nothing more to send. Shorter pauses are those of the
 /// network while a backlog arrives.
@@ -58,8 +62,10 @@ pub struct LastError {
     pub code: u16,
     /// The problem and its remedy.
     pub message: String,
-    /// The time of the error.
+    /// When it first occurred: each attempt to connect may end with the same error.
     pub at: SystemTime,
+    /// When it last occurred.
+    pub newest_at: SystemTime,
     /// Since when the source streams again.
     pub resolved_at: Option<SystemTime>,
 }
@@ -109,6 +115,29 @@ struct ConnectionStatus {
     state: SourceState,
     facts: Option<SourceFacts>,
     last_error: Option<LastError>,
+    /// The kind of `last_error`.
+    error_kind: Option<ErrorKind>,
+}
+
+/// What an error has in common with itself at another attempt; its text may contain what changes.
+type ErrorKind = (SourceState, u16, Discriminant<ReceiverError>);
+
+impl ConnectionStatus {
+    /// When the error that occurs `now` first occurred.
+    fn error_began(&self, kind: ErrorKind, now: SystemTime) -> SystemTime {
+        let known = self.last_error.as_ref();
+        let known = known.filter(|_| self.error_kind == Some(kind));
+        let has_ended = |ended: SystemTime| {
+            // An attempt streams until it reaches the event that fails: only a good connection ends a failure.
+            let is_failure = kind.0 == SourceState::Failed;
+            let lasted = now.duration_since(ended).unwrap_or_default();
+            !is_failure || lasted > GOOD_CONNECTION
+        };
+        match known {
+            Some(known) if !known.resolved_at.is_some_and(has_ended) => known.at,
+            _ => now,
+        }
+    }
 }
 
 /// The heartbeats of a source.
@@ -136,6 +165,7 @@ impl Default for SourceStatus {
             state: SourceState::Connecting,
             facts: None,
             last_error: None,
+            error_kind: None,
         };
         Self {
             bytes_received: AtomicU64::new(0),
@@ -363,19 +393,26 @@ impl SourceStatus {
 
     /// Records the error that stopped the receiver of `source`.
     pub fn note_error(&self, error: &ReceiverError, source: &str) {
+        self.note_error_at(error, source, SystemTime::now());
+    }
+
+    fn note_error_at(&self, error: &ReceiverError, source: &str, now: SystemTime) {
         let state = match error.is_failure() {
             true => SourceState::Failed,
             false => SourceState::Connecting,
         };
         let mut connection = self.connection();
-        connection.state = state;
         let (code, message) = (error.code(), error.to_line(source));
+        let kind = (state, code, std::mem::discriminant(error));
         connection.last_error = Some(LastError {
             code,
             message,
-            at: SystemTime::now(),
+            at: connection.error_began(kind, now),
+            newest_at: now,
             resolved_at: None,
         });
+        connection.state = state;
+        connection.error_kind = Some(kind);
     }
 
     pub(super) fn set_stopped(&self) {

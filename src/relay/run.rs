@@ -111,6 +111,9 @@ impl Relay {
             .run(resumed, &log_slot, requests, &mut supervisor)
             .await;
         let have_all_ended = outcome.is_ok() || supervisor.abort().await;
+        // The log thread does not wait for the thread that syncs when it panics.
+        let have_all_ended =
+            have_all_ended && !matches!(outcome, Err(RelayError::StageEnded { .. }));
         let _ = std::fs::remove_file(&self.config.admin.socket);
         if !have_all_ended {
             // One may still write files: no other relay may use the directory before this process has ended.

@@ -38,13 +38,18 @@ fn row(source: &SourceParts, state: Option<&LogState>) -> SourceRow {
         state: match status.state() {
             SourceState::Streaming if state.is_some() => SourceRowState::Streaming,
             SourceState::Streaming | SourceState::Connecting => SourceRowState::Connecting,
-            SourceState::Stopped | SourceState::Failed => SourceRowState::Stopped,
+            SourceState::Stopped => SourceRowState::Stopped,
+            SourceState::Failed => SourceRowState::Failed,
+        },
+        // MySQL: the log does not record which source has delivered what. Without a position this one has delivered nothing.
+        gtid_received: match report.position {
+            Some(_) => report.gtid_received,
+            None => String::new(),
         },
         position: report.file.zip(report.position).map(|(file, offset)| {
             let file: Arc<str> = file.into();
             crate::relay_log::SourcePosition { file, offset }
         }),
-        gtid_received: report.gtid_received,
         by_gtid: facts.as_ref().map(|facts| facts.follows_by_gtid(config)),
         server_id: report.server_id,
         server_uuid: report.server_uuid,
@@ -56,9 +61,71 @@ fn row(source: &SourceParts, state: Option<&LogState>) -> SourceRow {
             .map(|error| SourceRowError {
                 code: error.code,
                 message: error.message,
-                at: error.at,
+                at: error.newest_at,
             }),
         tls: config.tls.clone(),
         filter: config.filter.current().as_ref().clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::identity::Executed;
+    use crate::position::SourcePosition;
+    use crate::receiver::ReceiverError;
+    use crate::relay_log::SourceProgress;
+
+    fn source() -> SourceParts {
+        let text = "[relay]\nserver_id = 1\ndata_dir = \"d\"\nlisten = \"127.0.0.1:3306\"\n\
+                    [[source]]\nname = \"m1\"\nhost = \"m1\"\nuser = \"repl\"\npassword = \"\"\n";
+        let mut config = Config::parse(text, Path::new("binrelay.toml")).unwrap();
+        SourceParts {
+            number: 0,
+            config: config.sources.remove(0),
+            changed: Vec::new(),
+            status: Arc::default(),
+            counters: Arc::default(),
+            deciding: tokio::sync::mpsc::channel(1).0,
+        }
+    }
+
+    fn state(position: SourcePosition) -> LogState {
+        let executed = "3e11fa47-71ca-11e1-9e33-c80aa9429562:1-83".parse().unwrap();
+        LogState {
+            executed: Executed::MySql(executed),
+            purged: Executed::MySql(crate::gtid::GtidSet::new()),
+            files: vec![1],
+            sources: vec![SourceProgress {
+                position,
+                ..SourceProgress::default()
+            }],
+        }
+    }
+
+    #[test]
+    fn source_without_a_position_has_delivered_nothing() {
+        let source = source();
+        let never = row(&source, Some(&state(SourcePosition::default())));
+        assert_eq!((never.position, never.gtid_received.as_str()), (None, ""));
+        let state = state(SourcePosition::new("bin.000001", 4));
+        let received = row(&source, Some(&state)).gtid_received;
+        assert_eq!(received, "3e11fa47-71ca-11e1-9e33-c80aa9429562:1-83");
+    }
+
+    #[test]
+    fn source_that_has_failed_is_distinguished_from_a_stopped_one() {
+        let source = source();
+        assert_eq!(row(&source, None).state, SourceRowState::Connecting);
+        let error = ReceiverError::Refused("it is not the next one".to_owned());
+        source.status.note_error(&error, "m1");
+        let failed = row(&source, None);
+        assert_eq!(failed.state, SourceRowState::Failed);
+        assert_eq!(failed.error.unwrap().message, "it is not the next one");
+        source.status.set_stopped_by_order();
+        assert_eq!(row(&source, None).state, SourceRowState::Stopped);
     }
 }

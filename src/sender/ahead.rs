@@ -35,7 +35,7 @@ async fn wait_until_settled(
     let mut expected = since;
     while is_ahead(log, position) && since.elapsed() < WAIT_MAX {
         let rows = sources.read();
-        let are_stopped = rows.iter().all(|row| row.state == SourceRowState::Stopped);
+        let are_stopped = !rows.iter().any(|row| row.state.is_followed());
         if may_arrive(&rows, since.elapsed()) {
             expected = Instant::now();
         } else if are_stopped || expected.elapsed() >= settled {
@@ -62,7 +62,7 @@ fn is_ahead(log: &RelayLog, position: &GtidPosition) -> bool {
 /// is behind, or nothing was heard of it since.
 fn may_arrive(sources: &[SourceRow], waited: Duration) -> bool {
     sources.iter().any(|source| match source.state {
-        SourceRowState::Stopped => false,
+        SourceRowState::Stopped | SourceRowState::Failed => false,
         SourceRowState::Connecting => true,
         SourceRowState::Streaming => {
             let heard = source.silent_seconds;
@@ -143,6 +143,7 @@ mod tests {
                 vec![
                     up_to_date.clone(),
                     source(SourceRowState::Stopped, None, Some(9)),
+                    source(SourceRowState::Failed, None, Some(9)),
                 ],
             ),
             (

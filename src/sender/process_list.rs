@@ -75,7 +75,7 @@ fn row(context: &StatementContext<'_>, client: &Client, statement: &str) -> [Val
         Value::Text(format!("{}:{}", client.host(), client.port)),
         Value::Null,
         text(command),
-        Value::Number(client.connected_seconds().to_string()),
+        Value::Number(client.state_seconds().to_string()),
         state,
         match is_own {
             true => text(statement),

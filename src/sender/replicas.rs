@@ -110,6 +110,8 @@ pub struct Client {
     /// The version and cipher of TLS, or `none`.
     pub tls: String,
     since: Instant,
+    /// When its present state began, in milliseconds after `since`.
+    state_since: AtomicU64,
     kill: watch::Sender<Option<KillReason>>,
     replica: Mutex<Option<Arc<Replica>>>,
 }
@@ -124,6 +126,21 @@ impl Client {
     /// Seconds since it logged in.
     pub fn connected_seconds(&self) -> u64 {
         self.since.elapsed().as_secs()
+    }
+
+    /// A command begins, or has ended.
+    pub fn enter_state(&self) {
+        self.state_since.store(self.connected_ms(), Relaxed);
+    }
+
+    /// Seconds since then, or since its login.
+    pub fn state_seconds(&self) -> u64 {
+        let since = self.state_since.load(Relaxed);
+        self.connected_ms().saturating_sub(since) / 1000
+    }
+
+    fn connected_ms(&self) -> u64 {
+        u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
     /// Follows whether it was killed.
@@ -326,6 +343,7 @@ impl Replicas {
             traffic,
             tls: encryption.unwrap_or_else(|| "none".to_owned()),
             since: Instant::now(),
+            state_since: AtomicU64::new(0),
             kill: watch::Sender::new(None),
             replica: Mutex::new(None),
         });

@@ -194,9 +194,12 @@ impl Session {
                     return Ok(());
                 }
             };
+            // The column Time of SHOW PROCESSLIST: of a dump, since it was requested.
+            self.registration.client.enter_state();
             if let Flow::End = self.command(command).await? {
                 return Ok(());
             }
+            self.registration.client.enter_state();
         }
     }
 

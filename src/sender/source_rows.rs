@@ -16,8 +16,18 @@ pub enum SourceRowState {
     Connecting,
     /// It receives events.
     Streaming,
-    /// Stopped, or failed until an administrator acts.
+    /// Not followed, by order.
     Stopped,
+    /// Not followed until an administrator acts; the error says how. On a server the I/O thread has ended with an
+    /// error, and the SQL thread runs.
+    Failed,
+}
+
+impl SourceRowState {
+    /// Whether something can be expected from it.
+    pub fn is_followed(self) -> bool {
+        matches!(self, SourceRowState::Connecting | SourceRowState::Streaming)
+    }
 }
 
 /// An error of a source.
@@ -50,7 +60,8 @@ pub struct SourceRow {
     pub state: SourceRowState,
     /// The source's own position up to which everything is durable here; `None` when unknown.
     pub position: Option<SourcePosition>,
-    /// MySQL: all transactions of the relay log; MariaDB: the newest of each domain from this source.
+    /// MySQL: all transactions of the relay log, as which of them a source has delivered is not known; empty until
+    /// there is a position of it. MariaDB: the newest of each domain from this source.
     pub gtid_received: String,
     /// Whether the dump is requested by GTID; `None` until the source has answered.
     pub by_gtid: Option<bool>,

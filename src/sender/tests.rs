@@ -4,6 +4,7 @@ mod advertised;
 mod annotations;
 mod broken_off;
 mod compression;
+mod counted;
 pub mod fixture;
 mod old_client;
 mod semi_sync;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::source_rows::{SourceRow, SourceRowState, SourceRows};
+use super::source_rows::{SourceRow, SourceRows};
 use super::value::Value;
 use crate::gtid::{GtidPosition, GtidSet};
 use crate::identity::Executed;
@@ -112,7 +112,7 @@ impl Wait {
 }
 
 impl Condition {
-    /// `None` when nothing will change: the source is stopped, or is none.
+    /// `None` when nothing will change: the source is stopped or failed, or does not exist.
     fn is_met(&self, log: Option<&RelayLog>, sources: &SourceRows) -> Option<bool> {
         match self {
             Condition::SourcePosition(name, wanted) => {
@@ -121,7 +121,7 @@ impl Condition {
                     .iter()
                     .find(|row| row.name.eq_ignore_ascii_case(name))?;
                 let is_there = has_reached(row, wanted);
-                (is_there || row.state != SourceRowState::Stopped).then_some(is_there)
+                (is_there || row.state.is_followed()).then_some(is_there)
             }
             Condition::GtidSet(wanted) => match &log?.state().executed {
                 Executed::MySql(executed) => Some(wanted.is_subset_of(executed)),

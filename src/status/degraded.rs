@@ -2,6 +2,7 @@
 
 use super::{Report, SourceReport, TIMED_OUT};
 use crate::config::AlertConfig;
+use crate::one_line::first_sentence;
 use crate::receiver::{SEMI_SYNC_PAUSED, SourceState};
 use crate::sender::ReplicaReport;
 
@@ -39,16 +40,27 @@ pub(super) fn reasons(report: &Report, alert: &AlertConfig) -> Vec<String> {
 
 fn of_source(source: &SourceReport, alert: &AlertConfig) -> Option<String> {
     let (name, state) = (&source.name, &source.state);
+    let is = |state: SourceState| source.state == state.name();
     let silent = source.silent_seconds;
     let silent = silent.filter(|silent| *silent > alert.source_silent.as_secs());
-    match silent {
-        _ if state == SourceState::Failed.name() => Some(format!("source {name} has failed")),
-        Some(silent) => Some(format!(
-            "source {name} is {state} and has sent nothing for {silent} s"
-        )),
-        None if state != SourceState::Streaming.name() => Some(format!("source {name} is {state}")),
-        None => None,
-    }
+    let (what, since) = match silent {
+        _ if is(SourceState::Failed) => (format!("source {name} has failed"), " since"),
+        Some(silent) => (
+            format!("source {name} is {state} and has sent nothing for {silent} s"),
+            ", since",
+        ),
+        None if is(SourceState::Streaming) => return None,
+        None => (format!("source {name} is {state}"), " since"),
+    };
+    let error = source.last_error.as_ref();
+    let error = error.filter(|error| error.resolved_at.is_none());
+    Some(match error {
+        Some(error) if is(SourceState::Failed) || is(SourceState::Connecting) => {
+            let why = first_sentence(&error.message);
+            format!("{what}{since} {}: {why}", error.at)
+        }
+        _ => what,
+    })
 }
 
 /// What a source has sent of its own and could not be compared with what others had delivered.
@@ -103,7 +115,7 @@ mod tests {
 
     use super::*;
     use crate::receiver::SEMI_SYNC_LOSING;
-    use crate::status::RelayReport;
+    use crate::status::{ErrorReport, RelayReport};
 
     const ALERT: AlertConfig = AlertConfig {
         replica_missing_after: Duration::from_secs(60),
@@ -181,6 +193,41 @@ mod tests {
             "replica 11 (db11) is 301 s behind",
         ];
         assert_eq!(reasons(&report, &ALERT), expected);
+    }
+
+    #[test]
+    fn source_that_is_not_followed_is_a_reason_with_its_error() {
+        let found = |state: &str, silent_seconds, resolved_at: Option<&str>| {
+            let error = ErrorReport {
+                code: 0,
+                message: "db1:3306: connect: connection refused; start the server".to_owned(),
+                at: "2026-11-27T06:05:44Z".to_owned(),
+                resolved_at: resolved_at.map(str::to_owned),
+            };
+            let source = SourceReport {
+                last_error: Some(error),
+                ..source(state, silent_seconds)
+            };
+            reasons(&report(vec![source], Vec::new()), &ALERT)
+        };
+        let why = "since 2026-11-27T06:05:44Z: db1:3306: connect: connection refused";
+        for (state, silent, expected) in [
+            ("failed", 5, format!("source m1 has failed {why}")),
+            ("failed", 500, format!("source m1 has failed {why}")),
+            ("connecting", 5, format!("source m1 is connecting {why}")),
+            (
+                "connecting",
+                500,
+                format!("source m1 is connecting and has sent nothing for 500 s, {why}"),
+            ),
+            // Its error is not why.
+            ("stopped", 5, "source m1 is stopped".to_owned()),
+        ] {
+            assert_eq!(found(state, silent, None), [expected]);
+        }
+        let ended = Some("2026-11-27T06:07:00Z");
+        assert_eq!(found("connecting", 5, ended), ["source m1 is connecting"]);
+        assert_eq!(found("streaming", 5, ended), Vec::<String>::new());
     }
 
     #[test]

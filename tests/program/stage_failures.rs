@@ -1,4 +1,4 @@
-//! A stage that dies ends the process: a non-zero exit status, and one line that names the stage
+//! A stage that dies ends the process within a second: a non-zero exit status, and one line that names the stage
 //! and the reason. A client's session that dies ends nothing else.
 //!
 //! `BINRELAY_FAULT` makes a stage panic; release builds do not have it, and then neither these tests.
@@ -10,7 +10,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::recorded;
 use crate::recorded::Conversation;
@@ -22,10 +22,38 @@ use rustix::process::Signal;
 /// A relay that has not ended by then hangs.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// A relay's directory, with a log in it, and its port.
+/// From the panic of a stage to the end of the process, on a machine that does nothing else. A loaded one takes longer,
+/// see [`Load`].
+const END_WITHIN: Duration = Duration::from_secs(1);
+
+/// How many processes have shared each processor, at most, while it was looked at.
+struct Load(f64);
+
+impl Load {
+    /// Looks at it. The load average is that of the last minute, and late; the number of runnable threads is that of
+    /// this moment.
+    fn note(&mut self) {
+        let text = std::fs::read_to_string("/proc/loadavg").expect("the load average");
+        let numbers: Vec<f64> = text
+            .split([' ', '/'])
+            .filter_map(|number| number.parse().ok())
+            .collect();
+        let processors =
+            std::thread::available_parallelism().map_or(1.0, |count| count.get() as f64);
+        self.0 = self.0.max(numbers[0].max(numbers[3]) / processors);
+    }
+
+    /// The time for what takes `limit` where every process has a processor.
+    fn stretch(&self, limit: Duration) -> Duration {
+        limit.mul_f64(self.0.max(1.0))
+    }
+}
+
+/// A relay's directory, with a log in it, and its ports.
 struct Directory {
     directory: tempfile::TempDir,
     port: u16,
+    http: u16,
 }
 
 /// A relay that runs; killed if a test fails.
@@ -66,16 +94,20 @@ impl Directory {
         let master = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let source = master.local_addr().expect("an address").port();
         let directory = tempfile::tempdir().expect("a directory");
-        let port = free_port();
+        let (port, http) = (free_port(), free_port());
         let text = format!(
             "[relay]\nserver_id = 900\nserver_uuid = \"00000000-0000-0000-0000-000000000900\"\n\
-             data_dir = {:?}\nlisten = \"127.0.0.1:{port}\"\n\
+             data_dir = {:?}\nlisten = \"127.0.0.1:{port}\"\n[admin]\nhttp = \"127.0.0.1:{http}\"\n\
              [[source]]\nname = \"m1\"\nhost = \"127.0.0.1\"\nport = {source}\nuser = \"fixture\"\n\
              password = \"fixture-password\"\ntls = {{ mode = \"disabled\" }}\n",
             directory.path().join("data")
         );
         std::fs::write(directory.path().join("config.toml"), text).expect("a configuration");
-        let relay = Directory { directory, port };
+        let relay = Directory {
+            directory,
+            port,
+            http,
+        };
         let conversations = recorded::conversations("mysql-9.7", "relay-gtid");
         let player = std::thread::spawn(move || play(&master, &conversations));
         let mut first_run = relay.start(None);
@@ -136,11 +168,15 @@ impl Directory {
         }
     }
 
-    /// Connects a client, and waits for the end of its connection.
+    /// Connects a client of the listener, and waits for the end of its connection.
     fn connect(&self) {
+        Self::connect_to(self.port);
+    }
+
+    fn connect_to(port: u16) {
         let deadline = Deadline::after_secs(30);
         let mut client = loop {
-            match TcpStream::connect(("127.0.0.1", self.port)) {
+            match TcpStream::connect(("127.0.0.1", port)) {
                 Ok(client) => break client,
                 Err(error) => assert!(!deadline.passed(), "cannot connect: {error}"),
             }
@@ -162,6 +198,35 @@ impl Directory {
         self.wait_end(&mut running)
     }
 
+    /// Waits until `stage` has panicked, then for the end of the process: within [`END_WITHIN`].
+    fn wait_end_of(&self, running: &mut Running, stage: &str) -> Output {
+        let fault = format!("injected fault in {stage}");
+        let deadline = Deadline::after_secs(60);
+        let log = || std::fs::read_to_string(self.stderr()).unwrap_or_default();
+        while !log().contains(&fault) {
+            assert!(!deadline.passed(), "{stage} does not panic:\n{}", log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let panicked = Instant::now();
+        let mut load = Load(0.0);
+        let child = running.0.as_mut().expect("it runs");
+        while child.try_wait().expect("it can be waited for").is_none() {
+            load.note();
+            assert!(!deadline.passed(), "{stage}: it does not end:\n{}", log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let took = panicked.elapsed();
+        load.note();
+        let limit = load.stretch(END_WITHIN);
+        println!("{stage}: ended after {took:?} of {limit:?}");
+        assert!(
+            took <= limit,
+            "{stage}: {took:?}, more than {limit:?}:\n{}",
+            log()
+        );
+        self.wait_end(running)
+    }
+
     fn wait_end(&self, running: &mut Running) -> Output {
         let child = running.0.take().expect("it runs");
         Output {
@@ -172,12 +237,14 @@ impl Directory {
     }
 }
 
-/// Starts a relay whose `stage` panics once `provoke` was called; it must end and name the stage.
-fn stage_ends_the_process(stage: &str, name: &str, provoke: impl Fn(&Directory)) {
+/// Starts a relay whose `stage` panics once `provoke` is called; it must end and name the stage.
+fn stage_ends_the_process(stage: &str, name: &str, provoke: impl Fn(&Directory) + Sync) {
     let relay = Directory::with_log();
     let mut running = relay.start(Some(stage));
-    provoke(&relay);
-    let output = relay.wait_end(&mut running);
+    let output = std::thread::scope(|scope| {
+        scope.spawn(|| provoke(&relay));
+        relay.wait_end_of(&mut running, stage)
+    });
     let log = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{stage}:\n{log}");
     let expected =
@@ -205,7 +272,7 @@ fn dead_log_thread_ends_the_process() {
 fn dead_sync_thread_ends_the_process() {
     let relay = Directory::with_log();
     let mut running = relay.start(Some("log_sync"));
-    let output = relay.wait_end(&mut running);
+    let output = relay.wait_end_of(&mut running, "log_sync");
     let log = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{log}");
     let last = log.lines().last().unwrap_or_default();
@@ -231,6 +298,12 @@ fn dead_admin_loop_ends_the_process() {
         }
     };
     stage_ends_the_process("admin_loop", name, ask);
+}
+
+#[test]
+fn dead_http_loop_ends_the_process() {
+    let name = "the accept loop of the HTTP listener";
+    stage_ends_the_process("http_loop", name, |relay| Directory::connect_to(relay.http));
 }
 
 #[test]

@@ -85,7 +85,7 @@ const LAYERS: &[(&str, &str)] = &[
     ),
     (
         "status",
-        "config utc gtid identity position relay_log log_thread receiver sender conflicts",
+        "config one_line utc gtid identity position relay_log log_thread receiver sender conflicts",
     ),
     (
         "admin",

@@ -50,7 +50,10 @@ pub(super) fn report() -> Report {
                 .collect::<Vec<_>>()
                 .join(","),
             uptime_seconds: 1,
-            degraded: vec!["source m1 is connecting".to_owned()],
+            degraded: vec![
+                "source m1 is connecting since 2026-11-27T06:05:44Z: 127.0.0.1:14123: dump: the peer closed the connection"
+                    .to_owned(),
+            ],
             ..RelayReport::default()
         },
         sources: vec![m1, m2],

@@ -1,7 +1,7 @@
 //! The state of a relay as text and tables.
 
 use binrelay::connection::host_and_port;
-use binrelay::one_line::escaped;
+use binrelay::one_line::{escaped, first_sentence};
 use binrelay::sender::ReplicaReport;
 use binrelay::status::{ErrorReport, Report, SourceReport};
 use comfy_table::{ContentArrangement, Table};
@@ -235,17 +235,6 @@ pub(super) fn error_line(error: &ErrorReport) -> String {
         None => String::new(),
     };
     format!("{message} ({code}{}{ended})", error.at)
-}
-
-/// A sentence ends at a full stop before a capital letter, the description before an action at a semicolon.
-fn first_sentence(text: &str) -> &str {
-    let mut ends = text.char_indices().filter(|(at, _)| {
-        let rest = text.get(*at..).unwrap_or_default();
-        let next = rest.strip_prefix(". ").and_then(|next| next.chars().next());
-        rest.starts_with("; ") || next.is_some_and(char::is_uppercase)
-    });
-    let end = ends.next().map_or(text.len(), |(at, _)| at);
-    text.get(..end).unwrap_or(text)
 }
 
 #[cfg(test)]

@@ -248,6 +248,53 @@ fn after_a_failed_write_or_sync_nothing_more_is_published() {
     }
 }
 
+/// A disk that hangs must not keep a process alive whose log thread has panicked.
+#[test]
+fn log_thread_that_panics_does_not_wait_for_a_sync() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = options(dir.path());
+    let (recorder, _attached) = Recorder::attach(dir.path());
+    let mut log_thread = create(&options, Flavor::MySql);
+    let log = log_thread.log().clone();
+    let before = log.published();
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let (hang, hanging) = std::sync::mpsc::channel();
+    recorder.set_probe(move || {
+        if thread::current().name() == Some("relay-sync") {
+            let _ = hang.send(());
+            let _ = released.recv();
+        }
+        0
+    });
+    let mut source = TestSource::new(0, Flavor::MySql);
+    let batch = source.deliver(&[group(Flavor::MySql, 80, 1, "", Shape::Small)]);
+    let counters: Vec<Arc<SourceCounters>> = (0..SOURCES).map(|_| Arc::default()).collect();
+    let panicking = thread::spawn(move || {
+        log_thread.append(&batch, &batch.transactions[0]).unwrap();
+        log_thread
+            .begin_commit(&CounterTable::new(&counters))
+            .unwrap();
+        hanging.recv().unwrap();
+        panic!("on purpose, while a sync hangs");
+    });
+    let began = std::time::Instant::now();
+    while !panicking.is_finished() {
+        let waited = began.elapsed();
+        assert!(waited < Duration::from_secs(20), "it waits for the sync");
+        thread::sleep(Duration::from_millis(5));
+    }
+    assert!(panicking.join().is_err());
+    assert_eq!(log.published(), before);
+    // What was handed over is as good as before.
+    drop(release);
+    let began = std::time::Instant::now();
+    while log.published() == before {
+        let waited = began.elapsed();
+        assert!(waited < Duration::from_secs(20), "it is not completed");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
 fn nothing_is_published_after_a_failure(hand_over_min: Duration) {
     let sizes = (4000, hand_over_min);
     let calls = run(fast_dir(), sizes, None).calls;

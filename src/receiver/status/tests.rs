@@ -1,4 +1,8 @@
+use std::io;
+
 use super::*;
+use crate::connection::{ConnectionError, ConnectionErrorCause, Phase};
+use crate::protocol::ServerError;
 
 fn at(offset: u64) -> SourcePosition {
     SourcePosition::new("bin.000001", offset)
@@ -66,4 +70,81 @@ fn end_without_position_and_gtids_is_unknown() {
         executed: None,
     }));
     assert_eq!(status.seconds_behind(Some(&at(400)), None), Some(0));
+}
+
+fn connection_error(cause: ConnectionErrorCause) -> ReceiverError {
+    ReceiverError::Connection(ConnectionError {
+        peer: "db1:3306".to_owned(),
+        phase: Phase::Connect,
+        cause,
+    })
+}
+
+fn io_error(kind: io::ErrorKind) -> ReceiverError {
+    connection_error(ConnectionErrorCause::Io(kind.into()))
+}
+
+/// The times of an error that is noted at each of `noted`, in seconds: when it first and last occurred.
+fn times(status: &SourceStatus, noted: &[(u64, ReceiverError)]) -> Vec<(u64, u64)> {
+    let seconds = |at: SystemTime| at.duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let times = noted.iter().map(|(at, error)| {
+        status.note_error_at(error, "m1", UNIX_EPOCH + Duration::from_secs(*at));
+        let last = status.last_error().unwrap();
+        assert_eq!(last.resolved_at, None);
+        (seconds(last.at), seconds(last.newest_at))
+    });
+    times.collect()
+}
+
+#[test]
+fn error_that_each_attempt_repeats_keeps_its_first_time() {
+    let refused = || io_error(io::ErrorKind::ConnectionRefused);
+    let denied = |code| ReceiverError::Source(ServerError::new(code, "denied"));
+    let noted = [
+        (100, refused()),
+        (101, refused()),
+        // The text differs, and the connection is lost as before.
+        (103, io_error(io::ErrorKind::TimedOut)),
+        (107, denied(1045)),
+        (120, denied(1045)),
+        (130, denied(1227)),
+        // No administrator has to act.
+        (140, denied(1158)),
+        (150, ReceiverError::Silent(Duration::from_secs(30))),
+        (160, refused()),
+    ];
+    let expected = [
+        (100, 100),
+        (100, 101),
+        (100, 103),
+        (107, 107),
+        (107, 120),
+        (130, 130),
+        (140, 140),
+        (150, 150),
+        (160, 160),
+    ];
+    assert_eq!(times(&SourceStatus::default(), &noted), expected);
+}
+
+/// Streams `seconds` after the epoch.
+fn stream(status: &SourceStatus, seconds: u64) {
+    status.set_state(SourceState::Streaming);
+    let resolved_at = UNIX_EPOCH + Duration::from_secs(seconds);
+    status.connection().last_error.as_mut().unwrap().resolved_at = Some(resolved_at);
+}
+
+#[test]
+fn only_a_good_connection_ends_a_failure() {
+    let refusal = || ReceiverError::Refused("it is not the next one".to_owned());
+    let refused = || io_error(io::ErrorKind::ConnectionRefused);
+    for (error, ends_at_once) in [(refusal as fn() -> _, false), (refused, true)] {
+        let status = SourceStatus::default();
+        assert_eq!(times(&status, &[(100, error())]), [(100, 100)]);
+        stream(&status, 160);
+        let first = if ends_at_once { 161 } else { 100 };
+        assert_eq!(times(&status, &[(161, error())]), [(first, 161)]);
+        stream(&status, 200);
+        assert_eq!(times(&status, &[(300, error())]), [(300, 300)]);
+    }
 }

@@ -478,16 +478,19 @@ impl Syncing {
         }))
     }
 
-    /// Ends the sync thread once nothing is handed over. If it has panicked, this thread does, too.
+    /// Ends the sync thread once nothing is handed over. If it has panicked, this thread does, too. If the log thread
+    /// panics, it does not wait: the disk may hang, and the process must end now. The sync thread completes what is
+    /// handed over until then, which was written before as a whole; no other thread completes anything any more.
     fn end(&mut self) {
         let Some((shared, thread)) = self.thread.take() else {
             return;
         };
         shared.lock().is_ending = true;
         shared.changed.notify_all();
-        if let Err(panic) = thread.join()
-            && !thread::panicking()
-        {
+        if thread::panicking() {
+            return;
+        }
+        if let Err(panic) = thread.join() {
             resume_unwind(panic);
         }
     }

@@ -153,11 +153,12 @@ fn the_columns_are_those_of_the_mariadb_version() {
     }
 }
 
+/// As on a server whose I/O thread has ended with an error: nothing has stopped the SQL thread.
 #[test]
-fn a_stopped_source_shows_its_error() {
+fn a_failed_source_shows_its_error() {
     let mut asker = asker(Flavor::MySql);
     asker.sources = vec![SourceRow {
-        state: SourceRowState::Stopped,
+        state: SourceRowState::Failed,
         seconds_behind: None,
         error: Some(SourceRowError {
             code: 0,
@@ -168,12 +169,41 @@ fn a_stopped_source_shows_its_error() {
     }];
     let mut shown = |name: &str| column(&mut asker, "SHOW REPLICA STATUS", name).remove(0);
     assert_eq!(shown("Replica_IO_Running"), "No");
-    assert_eq!(shown("Replica_SQL_Running"), "No");
+    assert_eq!(shown("Replica_SQL_Running"), "Yes");
+    assert_eq!(shown("Last_SQL_Errno"), "0");
+    assert_eq!(shown("Replica_IO_State"), "");
+    let sql_state = "Replica has read all relay log; waiting for more updates";
+    assert_eq!(shown("Replica_SQL_Running_State"), sql_state);
     assert_eq!(shown("Seconds_Behind_Source"), "NULL");
     assert_eq!(shown("Last_IO_Errno"), "1593");
     assert_eq!(shown("Last_IO_Error"), "its binlog is another one");
     assert_eq!(shown("Last_IO_Error_Timestamp"), "231114 22:13:20");
     assert_eq!(shown("Exec_Source_Log_Pos"), "777");
+    // The relay log cannot be written either.
+    asker.set_condition(crate::relay_log::Condition::Failed("I/O error".to_owned()));
+    let mut shown = |name: &str| column(&mut asker, "SHOW REPLICA STATUS", name).remove(0);
+    assert_eq!(shown("Replica_SQL_Running"), "No");
+    assert_eq!(shown("Last_SQL_Errno"), "1595");
+}
+
+#[test]
+fn both_threads_of_a_source_that_a_statement_stopped_are_stopped() {
+    let mut asker = asker(Flavor::MariaDb);
+    asker.sources = vec![SourceRow {
+        state: SourceRowState::Stopped,
+        seconds_behind: None,
+        ..source("m1")
+    }];
+    let mut shown = |name: &str| column(&mut asker, "SHOW SLAVE STATUS", name).remove(0);
+    for (name, expected) in [
+        ("Slave_IO_Running", "No"),
+        ("Slave_SQL_Running", "No"),
+        ("Last_IO_Errno", "0"),
+        ("Last_SQL_Errno", "0"),
+        ("Slave_SQL_Running_State", ""),
+    ] {
+        assert_eq!(shown(name), expected, "{name}");
+    }
 }
 
 /// Monitoring tools read the two columns and not the errors.

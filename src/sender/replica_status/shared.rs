@@ -108,7 +108,8 @@ impl RelayPart {
         part
     }
 
-    /// Whether the relay log is written: what the SQL thread of a server does.
+    /// Whether the relay log is written: what the SQL thread of a server does. It continues where the I/O thread has
+    /// ended with an error.
     fn writes(&self, row: &SourceRow) -> bool {
         !self.is_stopped && row.state != SourceRowState::Stopped
     }
@@ -125,7 +126,7 @@ impl RelayPart {
             (SourceRowState::Streaming, false) => "Waiting for source to send event",
             (SourceRowState::Connecting, true) => "Connecting to master",
             (SourceRowState::Connecting, false) => "Connecting to source",
-            (SourceRowState::Stopped, _) => "",
+            (SourceRowState::Stopped | SourceRowState::Failed, _) => "",
         }
     }
 
@@ -213,7 +214,7 @@ fn io_running(row: &SourceRow) -> &'static str {
     match row.state {
         SourceRowState::Streaming => "Yes",
         SourceRowState::Connecting => "Connecting",
-        SourceRowState::Stopped => "No",
+        SourceRowState::Stopped | SourceRowState::Failed => "No",
     }
 }
 
@@ -221,7 +222,9 @@ fn io_error(row: &SourceRow) -> (u16, &str) {
     match &row.error {
         None => (0, ""),
         Some(error) => match (error.code, row.state) {
-            (0, SourceRowState::Stopped) => (ER_SLAVE_FATAL_ERROR, &error.message),
+            (0, SourceRowState::Stopped | SourceRowState::Failed) => {
+                (ER_SLAVE_FATAL_ERROR, &error.message)
+            }
             (0, _) => (CR_CONN_HOST_ERROR, &error.message),
             (code, _) => (code, &error.message),
         },

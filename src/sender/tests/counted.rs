@@ -1,0 +1,188 @@
+//! What SHOW STATUS and SHOW PROCESSLIST count: exact values, of known clients.
+
+use super::fixture::*;
+use super::streaming::wait_until;
+use crate::connection::Connection;
+use crate::flavor::Flavor;
+use crate::protocol::command;
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering::Relaxed;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// The counters; to read them is a statement, too.
+async fn counters(connection: &mut Connection) -> BTreeMap<String, u64> {
+    let shown = connection.query("SHOW GLOBAL STATUS").await.unwrap();
+    let rows = shown.rows.iter().map(|row| {
+        let text = |column: usize| String::from_utf8(row[column].clone().unwrap()).unwrap();
+        (text(0), text(1))
+    });
+    rows.filter_map(|(name, value)| Some((name, value.parse().ok()?)))
+        .collect()
+}
+
+/// Connects, reads the greeting, sends something that is not a login, and waits for the end.
+async fn break_handshake(sender: &TestSender) {
+    let mut broken = TcpStream::connect(("127.0.0.1", sender.port))
+        .await
+        .unwrap();
+    assert!(broken.read(&mut [0; 512]).await.unwrap() > 4);
+    broken.write_all(&[1, 0, 0, 1, 0xFF]).await.unwrap();
+    let mut rest = Vec::new();
+    // A reset is the end as well.
+    let _ = broken.read_to_end(&mut rest).await;
+    wait_until(|| sender.replicas.counters.aborted_connects.load(Relaxed) == 1).await;
+}
+
+async fn replica(sender: &TestSender) -> Connection {
+    let mut replica = sender.replica().await;
+    let register = command::register_slave(11, "replica.example", 3307);
+    replica.exchange(&register).await.unwrap();
+    let dump = by_position("", 4, 0, 11);
+    replica.write_command(&dump).await.unwrap();
+    for _ in 0..3 {
+        assert!(matches!(next(&mut replica).await, Item::Event(..)));
+    }
+    replica
+}
+
+async fn counters_are_exact(flavor: Flavor) {
+    let mut log = TestLog::empty(flavor, 1 << 20);
+    match flavor {
+        Flavor::MySql => log.mysql(1, b"CREATE TABLE t (a INT)"),
+        Flavor::MariaDb => log.mariadb("0-1-1", None),
+    };
+    let sender = TestSender::of(&log).await;
+    let mut first = sender.connect("repl").await.unwrap();
+    let mut second = sender.connect("nobody").await.unwrap();
+    break_handshake(&sender).await;
+    first.execute("SET @a = 1").await.unwrap();
+    first.query("SELECT @a").await.unwrap();
+    second.query("SELECT 1").await.unwrap();
+    let before = counters(&mut first).await;
+    let expected = [
+        ("Aborted_connects", 1),
+        ("Com_binlog_dump", 0),
+        ("Connections", 3),
+        ("Max_used_connections", 2),
+        // The fourth is the one that reads them.
+        ("Questions", 4),
+        ("Threads_connected", 2),
+        ("Threads_running", 1),
+    ];
+    for (name, value) in expected {
+        assert_eq!(before[name], value, "{flavor:?}: {name}");
+    }
+    let replica = replica(&sender).await;
+    // Its statements: `TestSender::replica`.
+    let set_up = match flavor {
+        Flavor::MySql => 1,
+        Flavor::MariaDb => 2,
+    };
+    drop(second);
+    wait_until(|| sender.replicas.clients().len() == 2).await;
+    let after = counters(&mut first).await;
+    let mut expected = vec![
+        ("Aborted_connects", 1),
+        ("Com_binlog_dump", 1),
+        ("Connections", 4),
+        ("Max_used_connections", 3),
+        ("Questions", 5 + set_up),
+        ("Threads_connected", 2),
+        ("Threads_running", 2),
+    ];
+    if flavor == Flavor::MariaDb {
+        let of_replicas = [
+            ("Slave_connections", 1),
+            ("Slaves_connected", 1),
+            ("Slaves_running", 0),
+        ];
+        expected.extend(of_replicas);
+    }
+    for (name, value) in expected {
+        assert_eq!(after[name], value, "{flavor:?}: {name}");
+    }
+    let bytes = ["Bytes_received", "Bytes_sent"];
+    for name in bytes {
+        // The second client has gone; what it sent and received still counts.
+        let (before, after) = (before[name], after[name]);
+        assert!(
+            0 < before && before < after,
+            "{flavor:?}: {name}: {before}, {after}"
+        );
+    }
+    let dumped = sender.replicas.report()[0].bytes_sent;
+    let sent = after["Bytes_sent"] - before["Bytes_sent"];
+    assert!(
+        dumped > 0 && sent > dumped,
+        "{flavor:?}: {dumped} of {sent}"
+    );
+    drop(replica);
+    wait_until(|| sender.replicas.clients().len() == 1).await;
+    let last = counters(&mut first).await;
+    for (name, value) in [
+        ("Com_binlog_dump", 1),
+        ("Connections", 4),
+        ("Max_used_connections", 3),
+        ("Threads_connected", 1),
+        ("Threads_running", 1),
+    ] {
+        assert_eq!(last[name], value, "{flavor:?}: {name}");
+    }
+    for name in bytes {
+        assert!(last[name] > after[name], "{flavor:?}: {name}");
+    }
+}
+
+#[tokio::test]
+async fn counters_are_exact_as_mysql() {
+    counters_are_exact(Flavor::MySql).await;
+}
+
+#[tokio::test]
+async fn counters_are_exact_as_mariadb() {
+    counters_are_exact(Flavor::MariaDb).await;
+}
+
+/// The column Time of a client.
+async fn time_of(watching: &mut Connection, id: u32) -> u64 {
+    let shown = watching.query("SHOW PROCESSLIST").await.unwrap();
+    let mut rows = 0..shown.rows.len();
+    let id = id.to_string();
+    let row = rows.find(|row| shown.value(*row, "Id").as_deref() == Some(id.as_str()));
+    shown.value(row.unwrap(), "Time").unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn time_of_a_client_is_that_of_its_state() {
+    let log = TestLog::empty(Flavor::MySql, 1 << 20);
+    let sender = TestSender::of(&log).await;
+    let mut watching = sender.connect("repl").await.unwrap();
+    let mut replica = sender.replica().await;
+    let clients = sender.replicas.clients();
+    let client = clients.iter().max_by_key(|client| client.id).unwrap();
+    // Both pass the first second, idle.
+    while time_of(&mut watching, client.id).await < 1 {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    replica.query("SELECT 1").await.unwrap();
+    // However late it is read: the state has begun a second after the connection, or later.
+    let time = time_of(&mut watching, client.id).await;
+    assert!(time < client.connected_seconds(), "{time}");
+    while time_of(&mut watching, client.id).await < 1 {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    let dump = by_position("", 4, 0, 11);
+    replica.write_command(&dump).await.unwrap();
+    for _ in 0..3 {
+        assert!(matches!(next(&mut replica).await, Item::Event(..)));
+    }
+    let time = time_of(&mut watching, client.id).await;
+    assert!(time + 1 < client.connected_seconds(), "{time}");
+    // The statement that shows them has just begun.
+    let own = watching.query("SELECT CONNECTION_ID()").await.unwrap();
+    let own: u32 = own.single().unwrap().parse().unwrap();
+    let client = clients.iter().find(|client| client.id == own).unwrap();
+    let time = time_of(&mut watching, own).await;
+    assert!(time + 1 < client.connected_seconds(), "{time}");
+}
