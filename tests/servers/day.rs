@@ -1,18 +1,22 @@
-//! What an administrator does with a relay in the course of time, with two replicas that have the default connect retry
-//! of a minute: `check`, another password, a replaced master, a third source that comes and goes, rotation, `PURGE`,
-//! another filter, killed servers and connections, and the restart of an upgrade. In the end the replicas equal the
-//! masters, and the only connections that they lost are the one that was killed, and those of the restart.
+//! What an administrator does with a relay in the course of time, from the installation of the package to its upgrade: the
+//! relay is the service of the package, which systemd runs on a machine of its own (`tools/container`), between real
+//! servers. Needs root rights.
+//!
+//! Two replicas have the default connect retry of a minute. There are: `check`, another password, a replaced master, a third
+//! source that comes and goes, rotation, `PURGE`, another filter, and SIGKILL for a master, a connection and the relay.
+//! In the end the replicas equal the masters, and the only connections that they lost are the one that was killed, and
+//! those of the relay's restarts.
 
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+mod restarts;
 
-use tempfile::TempDir;
+use std::path::Path;
 
 use crate::support::administration::{
-    about, administer, change, dump_connections, printed, reload, wait_state,
+    about, administer, change, dump_connections, log_names, printed, reload, wait_state,
 };
 use crate::support::load::{Load, assert_acknowledged};
-use crate::support::relay::run_binrelay;
+use crate::support::machine::Machine;
+use crate::support::relay::RelayOptions;
 use crate::support::replication::{
     assert_healthy, attach_as, retry_each_second, settle, start_replica, stop_replica,
     wait_for_table,
@@ -20,12 +24,15 @@ use crate::support::replication::{
 use crate::support::servers::{
     Kind, REPL_PASSWORD, REPL_USER, Server, ServerOptions, UNPRIVILEGED_USER,
 };
+use crate::support::service::Service;
 use crate::support::tables::{assert_no_database, assert_same_tables, assert_same_tables_where};
 use crate::support::topology::{
     Mode, Topology, TopologyOptions, gtid_executed, master_options, run_for,
 };
 use crate::support::{self, Deadline};
 
+/// On the relay's machine, with the password of the masters' account.
+const PASSWORD_FILE: &str = "/etc/binrelay/masters.password";
 /// The masters' password of `repl` from the morning on.
 const NEW_PASSWORD: &str = "another-secret";
 /// The server_id of the master that replaces M2, and of the third source. MariaDB: their gtid_domain_id, too.
@@ -49,7 +56,7 @@ async fn mariadb_1011() {
 }
 
 struct Day {
-    topology: Topology,
+    topology: Topology<Service>,
     mode: Mode,
     kind: Kind,
     options: TopologyOptions,
@@ -61,22 +68,21 @@ struct Day {
     rounds: u32,
     /// How often each replica's connection has ended.
     lost: Vec<usize>,
-    directory: TempDir,
     _turn: support::Turn,
 }
 
 impl Day {
     async fn begin(mode: Mode) -> Day {
+        // It waits for other machines, the turn must not.
+        let machine = Machine::boot();
         let turn = support::turn();
-        let directory = tempfile::tempdir().expect("a directory");
         let mut options = TopologyOptions::new(mode, support::seed());
-        options.keeps_socket = true;
-        options.password_file = Some(password_file(&directory));
-        write_password(&password_file(&directory), REPL_PASSWORD);
+        options.password_file = Some(PASSWORD_FILE.into());
         let kind = mode.kind();
         let archive = ServerOptions::new(ARCHIVE_ID);
         let archive = Server::start(kind, with_domain(archive, ARCHIVE_ID, kind)).await;
-        let topology = Topology::start(options.clone()).await;
+        let begin = |relay| begin_service(machine, &relay);
+        let topology = Topology::start_with(options.clone(), begin).await;
         let lost = vec![0; topology.replicas.len()];
         Day {
             topology,
@@ -87,13 +93,11 @@ impl Day {
             loads: [None, None],
             rounds: 0,
             lost,
-            directory,
             _turn: turn,
         }
     }
 
     async fn run(mut self) {
-        self.check();
         self.topology
             .m1
             .sql("USE test; CREATE TABLE private (a INT PRIMARY KEY); INSERT INTO private VALUES (1)")
@@ -114,6 +118,8 @@ impl Day {
         self.kill_m1().await;
         self.carry_on("KILL").await;
         self.kill_a_connection().await;
+        self.carry_on("the death of the relay").await;
+        self.kill_the_relay().await;
         self.carry_on("an upgrade").await;
         self.upgrade().await;
         self.carry_on("the evening").await;
@@ -122,30 +128,52 @@ impl Day {
 
     /// The load continues for a while, and nothing has happened to the replicas' connections.
     async fn carry_on(&self, before: &str) {
-        for load in self.loads.iter().flatten() {
-            load.wait_for(PART).await;
-        }
+        self.load_on().await;
         eprintln!("{}: {before}", self.mode);
         self.assert_connections(before);
     }
 
-    fn assert_connections(&self, before: &str) {
-        for (replica, lost) in self.topology.replicas.iter().zip(&self.lost) {
-            let log = replica.error_log_tail();
-            assert_eq!(
-                self.dumps(replica),
-                lost + 1,
-                "{replica} before {before}: {log}"
-            );
+    async fn load_on(&self) {
+        for load in self.loads.iter().flatten() {
+            load.wait_for(PART).await;
         }
     }
 
-    /// How many dumps the relay has begun for a replica. MariaDB logs nothing when it connects again at once.
-    fn dumps(&self, replica: &Server) -> usize {
-        let id = format!(" server_id={} ", replica.options.server_id);
+    fn assert_connections(&self, before: &str) {
+        let expected: Vec<usize> = self.lost.iter().map(|lost| lost + 1).collect();
+        assert_eq!(self.dumps(), expected, "before {before}: {}", self.errors());
+    }
+
+    /// What the replicas have logged last.
+    fn errors(&self) -> String {
+        let tails = self.topology.replicas.iter().map(Server::error_log_tail);
+        tails.collect::<Vec<_>>().join("\n\n")
+    }
+
+    /// How many dumps the relay has begun for each replica. MariaDB logs nothing when it connects again at once.
+    fn dumps(&self) -> Vec<usize> {
         let log = self.topology.relay.log();
-        let is_dump = |line: &&str| line.contains("dump started") && line.contains(&id);
-        log.lines().filter(is_dump).count()
+        let count = |replica: &Server| {
+            let id = format!(" server_id={} ", replica.options.server_id);
+            let is_dump = |line: &&str| line.contains("dump started") && line.contains(&id);
+            log.lines().filter(is_dump).count()
+        };
+        self.topology.replicas.iter().map(count).collect()
+    }
+
+    /// Waits until the replicas, which have lost so many connections, have connected again: sooner than after their
+    /// connect retry.
+    async fn wait_for_dumps(&self, lost: &[usize]) {
+        let deadline = Deadline::after_secs(AT_ONCE_SECS);
+        while self
+            .dumps()
+            .iter()
+            .zip(lost)
+            .any(|(dumps, lost)| *dumps < lost + 1)
+        {
+            assert!(!deadline.passed(), "a connect retry: {}", self.errors());
+            run_for(50).await;
+        }
     }
 
     fn start_load(&mut self, master: u32) {
@@ -188,14 +216,6 @@ impl Day {
         wait_state(&self.topology.relay, name, state).await;
     }
 
-    fn check(&self) {
-        let config = self.topology.relay.config();
-        let output = run_binrelay(&["check", "--config", config.to_str().expect("a path")]);
-        let text = printed(&output);
-        assert!(matches!(output.status.code(), Some(0 | 3)), "{text}");
-        assert!(!text.contains("problem:"), "{text}");
-    }
-
     /// The masters get it first. The relay notices when it connects again, and the corrected file is enough.
     async fn change_the_password(&self) {
         for master in [&self.topology.m1, &self.topology.m2] {
@@ -220,7 +240,7 @@ impl Day {
             let what = format!("{name} refuses the old password");
             self.topology.relay.wait_status(&what, 60, is_refused).await;
         }
-        write_password(&password_file(&self.directory), NEW_PASSWORD);
+        write_password(&self.topology.relay, NEW_PASSWORD);
         self.topology.relay.wait_streaming().await;
     }
 
@@ -295,28 +315,23 @@ impl Day {
                 .await;
         }
         self.settle().await;
-        let newest = self.topology.relay.log_files().pop().expect("a file");
-        let name = newest.file_name().and_then(|name| name.to_str());
-        let statement = format!("PURGE BINARY LOGS TO '{}'", name.expect("a name"));
+        let newest = log_names(&self.topology.relay).pop().expect("a file");
+        let statement = format!("PURGE BINARY LOGS TO '{newest}'");
         let deadline = Deadline::after_secs(60);
         loop {
             self.administer(&statement).await;
-            let files = self.topology.relay.log_files();
-            if !files[0].ends_with("relay-bin.000001") {
+            let names = log_names(&self.topology.relay);
+            if names[0] != "relay-bin.000001" {
                 return;
             }
-            assert!(
-                !deadline.passed(),
-                "{files:?}: {}",
-                self.topology.relay.log()
-            );
+            let log = || self.topology.relay.log();
+            assert!(!deadline.passed(), "{names:?}: {}", log());
             run_for(500).await;
         }
     }
 
     async fn reload_a_filter(&self) {
-        let config = self.topology.relay.config();
-        let original = std::fs::read_to_string(config).expect("the configuration");
+        let original = self.topology.relay.read_config();
         let rule = "[filter]\nreplicate_ignore_table = [\"test.private\"]\n";
         let changed = original.replacen("[filter]\n", rule, 1);
         let output = reload(&self.topology.relay, &changed);
@@ -357,44 +372,15 @@ impl Day {
         let relay = &self.topology.relay;
         let ids = dump_connections(relay, UNPRIVILEGED_USER, REPL_PASSWORD);
         assert_eq!(ids.len(), self.topology.replicas.len());
+        let expected = self.dumps().iter().sum::<usize>() + 1;
         self.administer(&format!("KILL {}", ids[0])).await;
-        let expected: usize = self.lost.iter().map(|lost| lost + 1).sum::<usize>() + 1;
-        let replicas = &self.topology.replicas;
-        let count = || replicas.iter().map(|one| self.dumps(one)).sum::<usize>();
         let deadline = Deadline::after_secs(AT_ONCE_SECS);
-        while count() < expected {
+        while self.dumps().iter().sum::<usize>() < expected {
             assert!(!deadline.passed(), "it did not connect again");
-            run_for(100).await;
+            run_for(50).await;
         }
-        self.lost = replicas.iter().map(|one| self.dumps(one) - 1).collect();
+        self.lost = self.dumps().iter().map(|dumps| dumps - 1).collect();
         assert_eq!(self.lost.iter().sum::<usize>(), 1);
-    }
-
-    /// An orderly stop and a start, while the service manager keeps the listening socket.
-    async fn upgrade(&mut self) {
-        let began = Instant::now();
-        self.topology.relay.terminate();
-        self.topology.relay.restart();
-        for lost in &mut self.lost {
-            *lost += 1;
-        }
-        let deadline = Deadline::after_secs(AT_ONCE_SECS);
-        for (replica, lost) in self.topology.replicas.iter().zip(&self.lost) {
-            while self.dumps(replica) < lost + 1 {
-                let log = replica.error_log_tail();
-                assert!(
-                    !deadline.passed(),
-                    "{replica} waits for its connect retry: {log}"
-                );
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        }
-        let elapsed = began.elapsed();
-        eprintln!(
-            "{}: the replicas were back {elapsed:?} after the stop",
-            self.mode
-        );
-        self.topology.relay.wait_streaming().await;
     }
 
     async fn compare(mut self) {
@@ -422,8 +408,7 @@ impl Day {
             self.topology.relay.log()
         );
         assert_eq!(status["relay"]["degraded"], serde_json::json!([]));
-        self.topology.relay.terminate();
-        self.topology.relay.verify();
+        self.topology.relay.stop_and_verify();
         let log = self.topology.relay.log();
         let has_secret = [REPL_PASSWORD, NEW_PASSWORD]
             .iter()
@@ -446,12 +431,34 @@ impl Day {
     }
 }
 
-fn password_file(directory: &TempDir) -> PathBuf {
-    directory.path().join("masters.password")
+/// Installs, configures, checks and starts the relay.
+fn begin_service(machine: Machine, options: &RelayOptions) -> Service {
+    let relay = Service::install(machine, options);
+    write_password(&relay, REPL_PASSWORD);
+    check(&relay);
+    relay.machine.run("systemctl enable --now binrelay");
+    relay.machine.assert_restricted();
+    relay
 }
 
-fn write_password(file: &Path, password: &str) {
-    std::fs::write(file, format!("{password}\n")).expect("the password is written");
+/// As the account of the service, before it runs.
+fn check(relay: &Service) {
+    let mut command = relay.machine.command("runuser");
+    let output = command
+        .args(["-u", "binrelay", "--", "binrelay", "check"])
+        .output();
+    let output = output.expect("it can be run");
+    let text = printed(&output);
+    // 3 would be a warning, or a source that cannot be followed.
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    for name in ["m1", "m2"] {
+        let ok = format!("source {name}: ok: ");
+        assert!(text.contains(&ok), "{text}");
+    }
+}
+
+fn write_password(relay: &Service, password: &str) {
+    relay.write_secret(Path::new(PASSWORD_FILE), &format!("{password}\n"));
 }
 
 fn with_domain(options: ServerOptions, domain: u32, kind: Kind) -> ServerOptions {

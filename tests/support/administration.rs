@@ -6,16 +6,16 @@ use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Opts, OptsBuilder, Row};
 
 use super::raw_client::RawClient;
-use super::relay::{RELAY_HOST, Relay, run_binrelay};
+use super::relay::{Instance, RELAY_HOST};
 use super::servers::{Kind, REPL_PASSWORD, Server, UNPRIVILEGED_USER};
 
 /// The relay's account with "admin".
-pub fn admin(relay: &Relay) -> Opts {
+pub fn admin(relay: &Instance) -> Opts {
     account(relay, UNPRIVILEGED_USER)
 }
 
 /// An account of the relay.
-pub fn account(relay: &Relay, user: &str) -> Opts {
+pub fn account(relay: &Instance, user: &str) -> Opts {
     OptsBuilder::default()
         .ip_or_hostname("127.0.0.1")
         .tcp_port(relay.port)
@@ -38,7 +38,7 @@ pub async fn ask(opts: &Opts, statement: &str) -> Result<(), (u16, String)> {
 }
 
 /// Executes a statement as an administrator, which must succeed.
-pub async fn administer(relay: &Relay, statement: &str) {
+pub async fn administer(relay: &Instance, statement: &str) {
     if let Err((code, message)) = ask(&admin(relay), statement).await {
         panic!("{statement}: {code} {message}\n{}", relay.log());
     }
@@ -94,7 +94,7 @@ pub fn by_gtid(kind: Kind) -> &'static str {
 }
 
 /// Waits until the source has this state; "gone" is a source that is not followed.
-pub async fn wait_state(relay: &Relay, name: &str, state: &str) {
+pub async fn wait_state(relay: &Instance, name: &str, state: &str) {
     let is_so = |status: &serde_json::Value| {
         let sources = status["sources"].as_array().expect("a list");
         let source = sources.iter().find(|source| source["name"] == name);
@@ -105,10 +105,9 @@ pub async fn wait_state(relay: &Relay, name: &str, state: &str) {
 }
 
 /// Writes the configuration, reloads it, and returns what is printed.
-pub fn reload(relay: &Relay, text: &str) -> String {
-    std::fs::write(relay.config(), text).expect("it is written");
-    let config = relay.config();
-    let output = run_binrelay(&["reload", "--config", config.to_str().expect("a path")]);
+pub fn reload(relay: &Instance, text: &str) -> String {
+    relay.write_config(text);
+    let output = relay.run(&["reload"]);
     assert!(output.status.success(), "{}", printed(&output));
     printed(&output)
 }
@@ -120,7 +119,7 @@ pub fn printed(output: &Output) -> String {
 }
 
 /// The ids of the connections that are sent the log, in the order of their logins.
-pub fn dump_connections(relay: &Relay, user: &str, password: &str) -> Vec<String> {
+pub fn dump_connections(relay: &Instance, user: &str, password: &str) -> Vec<String> {
     let mut client = RawClient::connect(RELAY_HOST, relay.port);
     client.login(user, password).expect("it may log in");
     let rows = client.query("SHOW PROCESSLIST").expect("it may see all");
@@ -129,4 +128,14 @@ pub fn dump_connections(relay: &Relay, user: &str, password: &str) -> Vec<String
         command.is_some_and(|command| command.starts_with("Binlog Dump"))
     });
     dumps.filter_map(|row| row.into_iter().next()?).collect()
+}
+
+/// The names of its binlog files, oldest first.
+pub fn log_names(relay: &Instance) -> Vec<String> {
+    let mut client = RawClient::connect(RELAY_HOST, relay.port);
+    let login = client.login(UNPRIVILEGED_USER, REPL_PASSWORD);
+    login.expect("it may log in");
+    let rows = client.query("SHOW BINARY LOGS").expect("it may see them");
+    let names = rows.into_iter().map(|row| row.into_iter().next());
+    names.map(|name| name.flatten().expect("a name")).collect()
 }

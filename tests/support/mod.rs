@@ -23,8 +23,10 @@ pub mod http;
 pub mod keepalived;
 pub mod kind;
 pub mod load;
+pub mod machine;
 pub mod many_clients;
 pub mod network;
+pub mod packages;
 pub mod programs;
 pub mod raw_client;
 pub mod relay;
@@ -32,6 +34,7 @@ pub mod replication;
 pub mod same_binlog;
 pub mod semi_sync;
 pub mod servers;
+pub mod service;
 pub mod small_disk;
 pub mod tables;
 pub mod throttle;
@@ -126,7 +129,10 @@ impl Deadline {
 /// The last `count` lines of a file, for messages about failures.
 pub fn tail(path: &std::path::Path, count: usize) -> String {
     let bytes = std::fs::read(path).unwrap_or_default();
-    let text = String::from_utf8_lossy(&bytes);
+    last_lines(&String::from_utf8_lossy(&bytes), count)
+}
+
+pub fn last_lines(text: &str, count: usize) -> String {
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(count)..].join("\n")
 }

@@ -1,9 +1,12 @@
 //! The real relay as a child process.
 
+mod instance;
 mod measures;
+mod options;
 
 use std::fs::File;
 use std::net::TcpListener;
+use std::ops::{Deref, DerefMut};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
@@ -11,170 +14,16 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
-use serde_json::Value;
 use tempfile::TempDir;
 
-use super::servers::{
-    REPL_PASSWORD, REPL_USER, Server, UNPRIVILEGED_USER, free_port, numbered_files, signal,
-    wait_limited,
-};
-use super::{Deadline, directories, tail};
+use super::servers::{free_port, numbered_files, signal, wait_limited};
+use super::{Deadline, directories};
 
-/// The relay's own server_id in every test.
-pub const RELAY_SERVER_ID: u32 = 900;
+pub use instance::{Instance, Place};
+pub use options::{RELAY_SERVER_ID, RelayOptions, SourceOptions};
+
 /// Where replicas connect to it: not 127.0.0.1, for which MariaDB replicas make exceptions.
 pub const RELAY_HOST: &str = "127.0.0.2";
-
-#[derive(Clone, Debug)]
-pub struct SourceOptions {
-    pub name: String,
-    pub host: String,
-    pub port: u16,
-    pub user: String,
-    /// A file with the password of `user`, instead of that of all tests.
-    pub password_file: Option<PathBuf>,
-    /// None: `earliest`, the relay's default.
-    pub start: Option<String>,
-    pub auto_position: Option<bool>,
-    /// Further lines of the `[[source]]` section.
-    pub extra: Vec<String>,
-}
-
-impl SourceOptions {
-    pub fn at(name: &str, port: u16) -> SourceOptions {
-        SourceOptions {
-            name: name.to_owned(),
-            host: "127.0.0.1".to_owned(),
-            port,
-            user: REPL_USER.to_owned(),
-            password_file: None,
-            start: None,
-            auto_position: None,
-            // A killed master is back within seconds; growing to a minute would only cost time.
-            extra: vec![
-                "connect_retry = \"200ms\"".to_owned(),
-                "connect_retry_max = \"1s\"".to_owned(),
-            ],
-        }
-    }
-
-    pub fn of(name: &str, server: &Server) -> SourceOptions {
-        SourceOptions::at(name, server.port)
-    }
-}
-
-#[derive(Clone, Debug)]
-pub struct RelayOptions {
-    /// The program; the one that was built with the tests unless a measurement compares others.
-    pub program: PathBuf,
-    pub server_id: u32,
-    /// The address in `listen`, as it is written before a port.
-    pub listen_on: String,
-    /// A port that is free where the program runs, if that is another host.
-    pub port: Option<u16>,
-    pub sources: Vec<SourceOptions>,
-    /// Empty: no filter.
-    pub replicate_do_db: Vec<String>,
-    /// Further lines of `[relay]` and `[log]`.
-    pub relay_extra: Vec<String>,
-    pub log_extra: Vec<String>,
-    /// Lines of `[admin]`.
-    pub admin_extra: Vec<String>,
-    /// Accounts beyond the two of all tests, by name and stored hash; they may replicate.
-    pub hashed_users: Vec<(String, String)>,
-    /// Where its directory is, instead of [`directories::base`].
-    pub base: Option<PathBuf>,
-    /// Its data directory, instead of one in its directory.
-    pub data_dir: Option<PathBuf>,
-    /// Whether the listening socket is kept open while the relay is not running, as systemd does with
-    /// `FileDescriptorStoreMax=`.
-    pub keeps_socket: bool,
-    /// Copied into the fresh data directory: for measurements, which must not contain the generation of keys.
-    pub data_files: Vec<PathBuf>,
-}
-
-impl RelayOptions {
-    pub fn new(sources: Vec<SourceOptions>) -> RelayOptions {
-        RelayOptions {
-            program: env!("CARGO_BIN_EXE_binrelay").into(),
-            server_id: RELAY_SERVER_ID,
-            listen_on: "0.0.0.0".to_owned(),
-            port: None,
-            sources,
-            replicate_do_db: vec!["test".to_owned()],
-            relay_extra: Vec::new(),
-            log_extra: Vec::new(),
-            admin_extra: Vec::new(),
-            hashed_users: Vec::new(),
-            base: None,
-            data_dir: None,
-            keeps_socket: false,
-            data_files: Vec::new(),
-        }
-    }
-
-    /// The configuration file's text.
-    pub fn toml(&self, data_dir: &Path, port: u16) -> String {
-        let quote = |text: &str| format!("{text:?}");
-        let mut text = format!(
-            "[relay]\nserver_id = {}\ndata_dir = {}\nlisten = \"{}:{port}\"\n",
-            self.server_id,
-            quote(&data_dir.display().to_string()),
-            self.listen_on
-        );
-        text.extend(self.relay_extra.iter().map(|line| format!("{line}\n")));
-        text.push_str("\n[log]\n");
-        text.extend(self.log_extra.iter().map(|line| format!("{line}\n")));
-        if !self.replicate_do_db.is_empty() {
-            text.push_str(&format!(
-                "\n[filter]\nreplicate_do_db = {:?}\n",
-                self.replicate_do_db
-            ));
-        }
-        for source in &self.sources {
-            let password = match &source.password_file {
-                Some(file) => format!("password_file = {file:?}"),
-                None => format!("password = {}", quote(REPL_PASSWORD)),
-            };
-            text.push_str(&format!(
-                "\n[[source]]\nname = {}\nhost = {}\nport = {}\nuser = {}\n{password}\n",
-                quote(&source.name),
-                quote(&source.host),
-                source.port,
-                quote(&source.user),
-            ));
-            if let Some(start) = &source.start {
-                text.push_str(&format!("start = {}\n", quote(start)));
-            }
-            if let Some(auto_position) = source.auto_position {
-                text.push_str(&format!("auto_position = {auto_position}\n"));
-            }
-            text.extend(source.extra.iter().map(|line| format!("{line}\n")));
-        }
-        // A user must have a privilege; this one lacks the one that a replica needs.
-        for (name, privileges) in [
-            (REPL_USER, "[\"replication\"]"),
-            (UNPRIVILEGED_USER, "[\"admin\"]"),
-        ] {
-            text.push_str(&format!(
-                "\n[[user]]\nname = {}\npassword = {}\nprivileges = {privileges}\n",
-                quote(name),
-                quote(REPL_PASSWORD)
-            ));
-        }
-        if !self.admin_extra.is_empty() {
-            text.push_str(&format!("\n[admin]\n{}\n", self.admin_extra.join("\n")));
-        }
-        for (name, hash) in &self.hashed_users {
-            text.push_str(&format!(
-                "\n[[user]]\nname = {}\npassword_hash = {}\nprivileges = [\"replication\"]\n",
-                quote(name),
-                quote(hash)
-            ));
-        }
-        text
-    }
-}
 
 /// The program under test.
 pub fn binrelay() -> Command {
@@ -191,8 +40,8 @@ pub fn run_binrelay(arguments: &[&str]) -> Output {
 }
 
 pub struct Relay {
-    pub port: u16,
     pub options: RelayOptions,
+    instance: Instance,
     child: Option<Child>,
     /// The listening socket, if it is kept.
     socket: Option<TcpListener>,
@@ -215,16 +64,20 @@ impl Relay {
         let port = options.port.unwrap_or_else(free_port);
         let listen = || TcpListener::bind(("0.0.0.0", port)).expect("the port is free");
         let socket = options.keeps_socket.then(listen);
+        let place = Place::Here {
+            program: options.program.clone(),
+            directory: path.clone(),
+        };
         let mut relay = Relay {
-            port,
             options,
+            instance: Instance { port, place },
             child: None,
             socket,
             directory: Some(directory),
             path,
             peak_kib_before: 0,
         };
-        relay.write_config();
+        relay.configure();
         relay.copy_data_files();
         relay.spawn();
         relay
@@ -238,9 +91,9 @@ impl Relay {
         }
     }
 
-    fn write_config(&self) {
+    fn configure(&self) {
         let text = self.options.toml(&self.data_dir(), self.port);
-        std::fs::write(self.config(), text).expect("the configuration is written");
+        self.instance.write_config(&text);
         // It has passwords.
         let mode = std::fs::Permissions::from_mode(0o600);
         std::fs::set_permissions(self.config(), mode).expect("its mode is set");
@@ -272,7 +125,7 @@ impl Relay {
             .open(self.stderr_path())
             .expect("the relay's log file opens");
         let child = self
-            .command()
+            .with_socket()
             .args(["run", "--config"])
             .arg(self.config())
             .stdout(Stdio::null())
@@ -299,7 +152,7 @@ impl Relay {
     }
 
     /// The program, with the listening socket passed as systemd passes it if it is kept.
-    fn command(&self) -> Command {
+    fn with_socket(&self) -> Command {
         let Some(socket) = &self.socket else {
             let mut command = Command::new(&self.options.program);
             command.stdin(Stdio::null());
@@ -317,62 +170,6 @@ impl Relay {
             .env("LISTEN_FDS", "1")
             .stdin(OwnedFd::from(socket));
         command
-    }
-
-    pub fn log(&self) -> String {
-        String::from_utf8_lossy(&std::fs::read(self.stderr_path()).unwrap_or_default()).into_owned()
-    }
-
-    fn log_tail(&self) -> String {
-        tail(&self.stderr_path(), 40)
-    }
-
-    pub fn try_status(&self) -> Result<Value, String> {
-        let output = Command::new(&self.options.program)
-            .args(["status", "--json", "--config"])
-            .arg(self.config())
-            .output()
-            .expect("binrelay can be run");
-        // 3 is "answers, but degraded".
-        if !matches!(output.status.code(), Some(0 | 3)) {
-            return Err(String::from_utf8_lossy(&output.stderr).into_owned());
-        }
-        serde_json::from_slice(&output.stdout)
-            .map_err(|error| format!("{error} in {:?}", String::from_utf8_lossy(&output.stdout)))
-    }
-
-    pub fn status(&self) -> Value {
-        self.try_status()
-            .unwrap_or_else(|error| panic!("binrelay status: {error}"))
-    }
-
-    /// One source's part of the status.
-    pub fn source_status(&self, name: &str) -> Value {
-        let status = self.status();
-        let sources = status["sources"].as_array().cloned().unwrap_or_default();
-        let found = sources.into_iter().find(|source| source["name"] == name);
-        found.unwrap_or_else(|| panic!("no source {name} in {status}"))
-    }
-
-    /// Waits until the condition holds for the status.
-    pub async fn wait_status(&self, what: &str, secs: u64, condition: impl Fn(&Value) -> bool) {
-        let deadline = Deadline::after_secs(secs);
-        loop {
-            let status = self.status();
-            if condition(&status) {
-                return;
-            }
-            assert!(!deadline.passed(), "not in {secs} s: {what}: {status:#}");
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    }
-
-    pub async fn wait_streaming(&self) {
-        self.wait_status("every source is streaming", 30, |status| {
-            let sources = status["sources"].as_array().cloned().unwrap_or_default();
-            !sources.is_empty() && sources.iter().all(|source| source["state"] == "streaming")
-        })
-        .await;
     }
 
     /// The process, which must be running.
@@ -421,7 +218,7 @@ impl Relay {
     /// As `restart`, with other sources.
     pub fn restart_with(&mut self, sources: Vec<SourceOptions>) {
         self.options.sources = sources;
-        self.write_config();
+        self.configure();
         self.restart();
     }
 
@@ -458,6 +255,20 @@ impl Relay {
     /// Its binlog files, oldest first.
     pub fn log_files(&self) -> Vec<PathBuf> {
         numbered_files(&self.data_dir(), "relay-bin")
+    }
+}
+
+impl Deref for Relay {
+    type Target = Instance;
+
+    fn deref(&self) -> &Instance {
+        &self.instance
+    }
+}
+
+impl DerefMut for Relay {
+    fn deref_mut(&mut self) -> &mut Instance {
+        &mut self.instance
     }
 }
 

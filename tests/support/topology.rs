@@ -1,6 +1,7 @@
 //! Two masters, the relay and its replicas, with which most acceptance tests begin.
 
 use std::fmt;
+use std::ops::Deref;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use futures_util::future::join_all;
 
 use super::Deadline;
 use super::load::{LoadOptions, create_tables};
-use super::relay::{RELAY_HOST, Relay, RelayOptions, SourceOptions};
+use super::relay::{Instance, RELAY_HOST, Relay, RelayOptions, SourceOptions};
 use super::replication::{
     StartAt, assert_healthy, attach, dual_masters, resume_from_peer, settle, wait_for_table,
 };
@@ -90,8 +91,6 @@ pub struct TopologyOptions {
     pub attach_extra: &'static str,
     pub relay_extra: Vec<String>,
     pub log_extra: Vec<String>,
-    /// See [`RelayOptions::keeps_socket`].
-    pub keeps_socket: bool,
     /// The file with the password of the sources' user, if the configuration does not have it.
     pub password_file: Option<PathBuf>,
     /// Further lines of each `[[source]]` section.
@@ -117,7 +116,6 @@ impl TopologyOptions {
             attach_extra: "",
             relay_extra: Vec::new(),
             log_extra: Vec::new(),
-            keeps_socket: false,
             password_file: None,
             source_extra: Vec::new(),
             master_extra: Vec::new(),
@@ -135,10 +133,10 @@ impl TopologyOptions {
     }
 }
 
-pub struct Topology {
+pub struct Topology<R = Relay> {
     pub m1: Server,
     pub m2: Server,
-    pub relay: Relay,
+    pub relay: R,
     pub replicas: Vec<Server>,
     options: TopologyOptions,
 }
@@ -146,6 +144,16 @@ pub struct Topology {
 impl Topology {
     /// Everything is connected and the load's tables are on all servers.
     pub async fn start(options: TopologyOptions) -> Topology {
+        Topology::start_with(options, Relay::start).await
+    }
+}
+
+impl<R: Deref<Target = Instance>> Topology<R> {
+    /// As `start`, with a relay that the test starts itself.
+    pub async fn start_with(
+        options: TopologyOptions,
+        start: impl FnOnce(RelayOptions) -> R,
+    ) -> Topology<R> {
         let mode = options.mode;
         let replicas = (0..options.replicas).map(|number| {
             let mut replica = replica_options(options.replica_kind, 11 + number);
@@ -167,11 +175,10 @@ impl Topology {
             source.password_file = options.password_file.clone();
             source.extra.extend(options.source_extra.iter().cloned());
         }
-        let relay = Relay::start(RelayOptions {
+        let relay = start(RelayOptions {
             replicate_do_db: options.replicate_do_db.clone(),
             relay_extra: options.relay_extra.clone(),
             log_extra: options.log_extra.clone(),
-            keeps_socket: options.keeps_socket,
             ..RelayOptions::new(sources)
         });
         relay.wait_streaming().await;
