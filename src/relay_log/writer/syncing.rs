@@ -478,19 +478,16 @@ impl Syncing {
         }))
     }
 
-    /// Ends the sync thread once nothing is handed over. If it has panicked, this thread does, too. If the log thread
-    /// panics, it does not wait: the disk may hang, and the process must end now. The sync thread completes what is
-    /// handed over until then, which was written before as a whole; no other thread completes anything any more.
+    /// Ends the sync thread once nothing is handed over. If it has panicked, this thread does, too. A log thread that
+    /// panics does not wait, as the disk may hang: only the sync thread completes what was handed over then.
     fn end(&mut self) {
         let Some((shared, thread)) = self.thread.take() else {
             return;
         };
         shared.lock().is_ending = true;
         shared.changed.notify_all();
-        if thread::panicking() {
-            return;
-        }
-        if let Err(panic) = thread.join() {
+        let joined = (!thread::panicking()).then(|| thread.join());
+        if let Some(Err(panic)) = joined {
             resume_unwind(panic);
         }
     }
