@@ -36,20 +36,21 @@ impl PassedSockets {
         Self(listeners.collect())
     }
 
-    /// The listener at `address`: the one that was passed, or a new one. The service manager is asked to keep it.
+    /// The listener at `address`: the one that was passed, which the service manager still has, or a new one, which it is
+    /// asked to keep.
     ///
     /// # Errors
     /// When the address is unknown or in use.
     pub(super) async fn listen(self, address: &str) -> io::Result<TcpListener> {
-        let listener = match self.find(address).await? {
-            Some(listener) => {
-                tracing::info!("listening on the socket that the service manager has kept open");
-                listener
-            }
-            None => TcpListener::bind(address).await?,
-        };
         // Changes the backlog of a socket that listens already.
-        SockRef::from(&listener).listen(BACKLOG)?;
+        let listen = |listener: &TcpListener| SockRef::from(listener).listen(BACKLOG);
+        if let Some(listener) = self.find(address).await? {
+            tracing::info!("listening on the socket that the service manager has kept open");
+            listen(&listener)?;
+            return Ok(listener);
+        }
+        let listener = TcpListener::bind(address).await?;
+        listen(&listener)?;
         let store = [NotifyState::FdStore, NotifyState::FdName(NAME)];
         if let Err(error) = sd_notify::notify_with_fds(&store, &[listener.as_fd()]) {
             tracing::debug!("the service manager does not keep the socket: {error}");

@@ -186,6 +186,12 @@ impl DurableMark {
             .map_err(|cause| LogError::io("write", &self.path, cause))
     }
 
+    /// Removes the record, so that the mark proves nothing, and makes that durable.
+    pub(super) fn empty(&self) -> Result<(), LogError> {
+        let emptied = self.file.set_len(0).and_then(|()| self.file.sync_all());
+        emptied.map_err(|cause| LogError::io("truncate", &self.path, cause))
+    }
+
     /// Makes the written record durable.
     pub(super) fn sync(&self) -> Result<(), LogError> {
         self.file

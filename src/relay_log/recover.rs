@@ -11,8 +11,9 @@ use std::sync::Arc;
 use self::ends::{Ends, find_ends};
 use self::settle::settle;
 use super::check::LogBinding;
+use super::durable_mark::DurableMark;
 use super::error::LogError;
-use super::files::{LogDir, sync_dir};
+use super::files::LogDir;
 use super::index_reader::{IndexReader, NumberedRecord};
 use super::index_record::{RECORD_LEN, Record, Step, TextPart};
 use super::ledger::ConfiguredNumbers;
@@ -274,13 +275,13 @@ fn with_removed(configured: &[Arc<str>], index: &IndexReader<'_>) -> Vec<Arc<str
 ///
 /// A crash after any step leaves files that the next start accepts: with the old list, a log that
 /// had not begun; with the empty list, files whose creation was interrupted. The durable mark is
-/// removed first, because with it an empty list would look like one that was lost.
+/// emptied first, because with it an empty list would look like one that was lost. It is not removed: a missing
+/// mark proves that something is wrong.
 fn forget(log_dir: &LogDir, files: &[u64]) -> Result<(), LogError> {
     tracing::warn!(
         "the first start was interrupted before the relay log began: the log is created again"
     );
-    remove(&log_dir.durable_path())?;
-    sync_dir(&log_dir.dir)?;
+    DurableMark::open(log_dir)?.empty()?;
     log_dir.write_list(&[])?;
     for number in files {
         remove(&log_dir.log_path(*number))?;

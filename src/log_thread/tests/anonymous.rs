@@ -149,6 +149,7 @@ fn source_that_joins_with_lost_files_is_recovered_at_any_record() {
         let options = options_for(dir.path());
         fs::copy(whole.log_dir.log_path(1), options.log_dir.log_path(1)).unwrap();
         fs::copy(whole.log_dir.list_path(), options.log_dir.list_path()).unwrap();
+        fs::write(options.log_dir.durable_path(), []).unwrap();
         fs::write(options.log_dir.index_path(1), &index[..cut * RECORD_LEN]).unwrap();
         let recovered = recovered(&options);
         let done = |name: &str| {
@@ -201,6 +202,7 @@ fn crash_at_any_record_neither_loses_nor_repeats() {
         .unwrap();
         fs::write(options.log_dir.log_path(1), &log).unwrap();
         fs::write(options.log_dir.list_path(), &list).unwrap();
+        fs::write(options.log_dir.durable_path(), []).unwrap();
         let recovered = recovered(&options);
         // Both masters continue after the positions in the index.
         let positions: Vec<u64> = ["m0", "m1"]
@@ -294,6 +296,7 @@ fn copy_that_a_source_logged_twice_is_recognised_after_a_crash_at_any_record() {
             fs::copy(path(&whole.log_dir, 1), path(&options.log_dir, 1)).unwrap();
         }
         fs::copy(whole.log_dir.list_path(), options.log_dir.list_path()).unwrap();
+        fs::write(options.log_dir.durable_path(), []).unwrap();
         fs::write(options.log_dir.index_path(1), &index[..cut * RECORD_LEN]).unwrap();
         let recovered = recovered(&options);
         let positions = recovered.sources.clone();
@@ -435,7 +438,7 @@ fn path_that_is_added_is_recovered_at_any_record() {
                 fs::copy(&path, options.log_dir.dir.join(path.file_name().unwrap())).unwrap();
             }
         }
-        fs::remove_file(options.log_dir.durable_path()).unwrap();
+        fs::write(options.log_dir.durable_path(), []).unwrap();
         let index = index.get(..cut * RECORD_LEN).unwrap();
         fs::write(options.log_dir.index_path(2), index).unwrap();
         let mut log_thread = resume(&options);

@@ -1,4 +1,4 @@
-//! Crashes while `relay-bin.durable` is written or removed: the next start must not refuse a
+//! Crashes while `relay-bin.durable` is written or emptied: the next start must not refuse a
 //! directory that is correct.
 
 use std::fs;
@@ -53,8 +53,8 @@ fn before_the_log_begins() -> (Files, Vec<u8>) {
 fn removal_of_a_log_that_had_not_begun_can_be_interrupted_after_each_step() {
     let (mut files, _) = before_the_log_begins();
     assert_begins_again(&files, "before the first step");
-    files.remove(DURABLE);
-    assert_begins_again(&files, "the mark is removed");
+    files.insert(DURABLE.to_owned(), Vec::new());
+    assert_begins_again(&files, "the mark is empty");
     files.insert(LIST.to_owned(), Vec::new());
     assert_begins_again(&files, "the list is empty");
     files.remove(LOG);
@@ -65,14 +65,15 @@ fn removal_of_a_log_that_had_not_begun_can_be_interrupted_after_each_step() {
 
 /// With the mark, an empty list would look like one that was lost.
 #[test]
-fn mark_is_removed_before_the_list_is_emptied() {
+fn mark_is_emptied_before_the_list() {
     let (files, _) = before_the_log_begins();
     let (_dir, options) = dir_with(&files);
     // Where the new list is written first.
     let obstacle = options.log_dir.dir.join(format!("{LIST}.new"));
     fs::create_dir(&obstacle).unwrap();
     assert!(recover(&options.log_dir, &options.source_names).is_err());
-    assert!(!options.log_dir.durable_path().exists());
+    let mark = fs::read(options.log_dir.durable_path()).unwrap();
+    assert!(mark.is_empty());
     assert_eq!(options.log_dir.read_list().unwrap(), [1]);
     fs::remove_dir(&obstacle).unwrap();
     let outcome = recover(&options.log_dir, &options.source_names).unwrap();
@@ -88,7 +89,8 @@ fn log_that_had_not_begun_is_removed_with_its_rotate_event() {
         files.insert(LOG.to_owned(), rotated[..len].to_vec());
         assert_begins_again(&files, &format!("{len} bytes"));
     }
-    files.remove(DURABLE);
+    files.insert(DURABLE.to_owned(), Vec::new());
+    assert_begins_again(&files, "the mark is empty");
     files.insert(LIST.to_owned(), Vec::new());
     assert_begins_again(&files, "the list is empty");
 }

@@ -236,7 +236,7 @@ fn open_halves_after_a_crash_at_every_byte_of_the_index() {
         for cut in 64..=index.len() {
             let (_dir, options) = written(groups.len(), false);
             // As if the machine had failed before anything was known to be on disk.
-            std::fs::remove_file(options.log_dir.durable_path()).unwrap();
+            std::fs::write(options.log_dir.durable_path(), []).unwrap();
             std::fs::write(options.log_dir.index_path(1), &index[..cut]).unwrap();
             let found = recovered(&options);
             let model = models.iter().position(|m| m.executed == found.executed);
