@@ -28,6 +28,7 @@ mod package;
 mod process;
 mod reconnects;
 mod recorded_peers;
+mod refused_logs;
 mod reload;
 mod stage_failures;
 mod standins;

@@ -52,14 +52,14 @@ impl Load {
 }
 
 /// A relay's directory, with a log in it, and its ports.
-struct Directory {
-    directory: tempfile::TempDir,
+pub struct Directory {
+    pub directory: tempfile::TempDir,
     port: u16,
     http: u16,
 }
 
 /// A relay that runs; killed if a test fails.
-struct Running(Option<Child>);
+pub struct Running(Option<Child>);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -92,7 +92,7 @@ fn play(listener: &TcpListener, conversations: &[Conversation]) {
 
 impl Directory {
     /// With the log of a recorded master that cannot be reached any more.
-    fn with_log() -> Directory {
+    pub fn with_log() -> Directory {
         let master = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let source = master.local_addr().expect("an address").port();
         let directory = tempfile::tempdir().expect("a directory");
@@ -129,7 +129,7 @@ impl Directory {
         self.directory.path().join("stderr")
     }
 
-    fn start(&self, fault: Option<&str>) -> Running {
+    pub fn start(&self, fault: Option<&str>) -> Running {
         let mut command = binrelay();
         command.args(["run", "--config"]).arg(self.config());
         if let Some(stage) = fault {
@@ -229,7 +229,7 @@ impl Directory {
         self.wait_end(running)
     }
 
-    fn wait_end(&self, running: &mut Running) -> Output {
+    pub fn wait_end(&self, running: &mut Running) -> Output {
         let child = running.0.take().expect("it runs");
         Output {
             status: wait_limited(child, LIMIT),
