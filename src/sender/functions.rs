@@ -173,7 +173,10 @@ fn is_gtid_function(context: &StatementContext<'_>, name: &str) -> bool {
         "MASTER_POS_WAIT" => true,
         "SOURCE_POS_WAIT" => is_mysql && numbers >= (8, 0, 26),
         "GTID_SUBTRACT" | "GTID_SUBSET" => is_mysql && numbers >= (5, 6, 5),
-        "WAIT_UNTIL_SQL_THREAD_AFTER_GTIDS" => is_mysql && numbers >= (5, 6, 5),
+        // The manual of 8.4 lists it among what was removed since 8.0.
+        "WAIT_UNTIL_SQL_THREAD_AFTER_GTIDS" => {
+            is_mysql && ((5, 6, 5)..(8, 4, 0)).contains(&numbers)
+        }
         "WAIT_FOR_EXECUTED_GTID_SET" => is_mysql && numbers >= (5, 7, 5),
         "MASTER_GTID_WAIT" => !is_mysql,
         _ => false,
