@@ -47,7 +47,10 @@ pub fn call(
                 .ok_or_else(|| wrong_arguments(name))?)
         }
         ("VERSION", []) => Value::Text(relay.version.to_owned()),
-        ("DATABASE" | "SCHEMA", []) => Value::Null,
+        ("DATABASE" | "SCHEMA", []) => context
+            .variables
+            .database
+            .map_or(Value::Null, |name| Value::Text(name.to_owned())),
         ("CONNECTION_ID", []) => Value::Number(context.caller.connection_id.to_string()),
         ("USER" | "SESSION_USER" | "SYSTEM_USER", []) => {
             Value::Text(format!("{}@{}", context.caller.user, context.caller.host))
