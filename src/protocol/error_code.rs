@@ -19,6 +19,8 @@ pub const ER_BAD_DB_ERROR: u16 = 1049;
 pub const ER_SERVER_SHUTDOWN: u16 = 1053;
 /// An unknown column.
 pub const ER_BAD_FIELD_ERROR: u16 = 1054;
+/// Two tables have the column.
+pub const ER_NON_UNIQ_ERROR: u16 = 1052;
 /// The statement cannot be parsed.
 pub const ER_PARSE_ERROR: u16 = 1064;
 /// No connection has that id.
@@ -91,6 +93,7 @@ pub fn sqlstate(code: u16) -> &'static str {
         ER_QUERY_INTERRUPTED | ER_CONNECTION_KILLED => "70100",
         ER_NO_DB_ERROR => "3D000",
         ER_BAD_FIELD_ERROR => "42S22",
+        ER_NON_UNIQ_ERROR => "23000",
         ER_UNKNOWN_TABLE | ER_NO_SUCH_TABLE => "42S02",
         _ => "HY000",
     }

@@ -17,8 +17,8 @@ use crate::gtid::Uuid;
 use crate::http;
 use crate::identity::Executed;
 use crate::protocol::StoredPassword;
-use crate::relay_log::LogDir;
 use crate::relay_log::recover::{Recovered, recover};
+use crate::relay_log::{LogDir, ReplicaWait};
 use crate::sender::login::{Account, Accounts, Privileges};
 use crate::sender::{ConnectionLimits, HostNames, SenderOptions, StatementLimits};
 use crate::tls::{self, PasswordKey, ServerTls, ServerTlsFiles, TlsError};
@@ -207,6 +207,10 @@ pub(super) fn sender_options(
         tls,
         require_tls: config.tls.required,
         compression: config.relay.compression,
+        replica_wait: ReplicaWait {
+            replicas: config.relay.semi_sync_wait_for_replicas as usize,
+            timeout: config.relay.semi_sync_timeout,
+        },
         write_timeout: config.relay.replica_write_timeout,
         login_timeout: config.limits.login_timeout,
         limits: ConnectionLimits {

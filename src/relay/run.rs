@@ -26,8 +26,7 @@ use crate::log_thread::{LogThread, Queued};
 use crate::receiver::{self, FirstStart, Identities, Queue, ReadBack, ReceiverContext};
 use crate::relay_log::recover::Recovered;
 use crate::relay_log::{
-    Condition, HAND_OVER_MIN, LogOptions, RelayLog, ReplicaAcknowledgements, ReplicaWait, bridge,
-    purge,
+    Condition, HAND_OVER_MIN, LogOptions, RelayLog, ReplicaAcknowledgements, bridge, purge,
 };
 use crate::sender::{self, Replicas, SourceAccess};
 use crate::status::{Parts, Report, SourceList};
@@ -240,10 +239,8 @@ impl Pipeline {
         let server_uuid = relay.data_dir.server_uuid();
         let server_id = config.relay.server_id;
         let log_dir = log_dir(config);
-        let acknowledged = Arc::new(ReplicaAcknowledgements::new(ReplicaWait {
-            replicas: config.relay.semi_sync_wait_for_replicas as usize,
-            timeout: config.relay.semi_sync_timeout,
-        }));
+        let wait = relay.sender.replica_wait;
+        let acknowledged = Arc::new(ReplicaAcknowledgements::new(wait));
         let parts = Parts {
             server_id,
             server_uuid,

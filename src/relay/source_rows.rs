@@ -56,6 +56,9 @@ fn row(source: &SourceParts, state: Option<&LogState>) -> SourceRow {
         seconds_behind: report.seconds_behind,
         silent_seconds: report.silent_seconds,
         heartbeats: status.heartbeat_count(),
+        semi_sync: config.semi_sync,
+        is_semi_sync_active: report.semi_sync,
+        acknowledgements: report.semi_sync_acks,
         error: error
             .filter(|error| error.resolved_at.is_none())
             .map(|error| SourceRowError {

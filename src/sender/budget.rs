@@ -23,6 +23,8 @@ const ER_TOO_LONG_STRING: u16 = 1162;
 const ER_TOO_MANY_FIELDS: u16 = 1117;
 /// "This version of the server does not yet support …".
 const ER_TOO_MANY_LOOK_UPS: u16 = 1235;
+/// "The SELECT would examine more than MAX_JOIN_SIZE rows".
+const ER_TOO_BIG_SELECT: u16 = 1104;
 /// "Thread stack overrun".
 const ER_STACK_OVERRUN_NEED_MORE: u16 = 1436;
 
@@ -126,4 +128,10 @@ pub fn too_large_result(limits: StatementLimits) -> ServerError {
 /// A result with too many columns.
 pub fn too_many_columns() -> ServerError {
     ServerError::new(ER_TOO_MANY_FIELDS, "Too many columns")
+}
+
+/// Two tables that have too many rows together.
+pub fn too_many_rows(limit: usize) -> ServerError {
+    let text = format!("The SELECT would examine more than {limit} rows; select from one table");
+    ServerError::new(ER_TOO_BIG_SELECT, text)
 }

@@ -15,7 +15,7 @@ use super::statement_turns::StatementTurns;
 use crate::config::CompressionChoice;
 use crate::flavor::Flavor;
 use crate::gtid::Uuid;
-use crate::relay_log::RelayLog;
+use crate::relay_log::{RelayLog, ReplicaWait};
 use crate::tls::ServerTls;
 
 /// The relay's place in the network and on its machine, as variables show it.
@@ -56,6 +56,8 @@ pub struct SenderOptions {
     pub require_tls: bool,
     /// To whom compression is offered.
     pub compression: CompressionChoice,
+    /// For which replicas acknowledgements to the sources wait.
+    pub replica_wait: ReplicaWait,
     /// A replica that accepts no data for this long is disconnected.
     pub write_timeout: Duration,
     /// Time limit of a login, as `connect_timeout` on servers.

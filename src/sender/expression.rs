@@ -7,8 +7,9 @@ use super::budget::{Budget, DEPTH_MAX, too_deep};
 use super::cursor::Cursor;
 use super::functions;
 use super::operators::{self, Operator};
+use super::row::Row;
 use super::sql::Token;
-use super::sql_errors::{unknown_column, unknown_variable};
+use super::sql_errors::unknown_variable;
 use super::statement_context::StatementContext;
 use super::value::Value;
 use super::variables::{self, Scope};
@@ -17,9 +18,6 @@ use crate::protocol::ServerError;
 
 /// "Variable is a GLOBAL variable".
 const ER_INCORRECT_GLOBAL_LOCAL_VAR: u16 = 1238;
-
-/// A row of a table: the columns' names and their values.
-pub type Row<'a> = &'a [(&'static str, Value)];
 
 type Outcome = Result<Option<Value>, ServerError>;
 
@@ -39,7 +37,7 @@ pub fn evaluate(
 /// The same; words are columns of `row`.
 ///
 /// # Errors
-/// As [`evaluate`], and an unknown column.
+/// As [`evaluate`], and an unknown or ambiguous column.
 pub fn evaluate_in(
     cursor: &mut Cursor<'_>,
     context: &StatementContext<'_>,
@@ -88,6 +86,21 @@ impl Evaluation<'_, '_> {
                     };
                     operators::is_in(&left, &list, operator == Operator::NotIn)
                 }
+                Operator::IsNull => operators::is_null(&left),
+                Operator::IsNotNull => operators::not(&operators::is_null(&left)),
+                Operator::Between | Operator::NotBetween => {
+                    let next = operator.level() + 1;
+                    let Some(low) = self.operation(cursor, next, depth + 1)? else {
+                        return Ok(None);
+                    };
+                    if !cursor.eat("AND") {
+                        return Ok(None);
+                    }
+                    let Some(high) = self.operation(cursor, next, depth + 1)? else {
+                        return Ok(None);
+                    };
+                    operators::is_between(&left, &low, &high, operator == Operator::NotBetween)
+                }
                 _ => {
                     let next = operator.level() + 1;
                     let Some(right) = self.operation(cursor, next, depth + 1)? else {
@@ -110,6 +123,14 @@ impl Evaluation<'_, '_> {
             Token::Number(number) => Value::Number(number.clone()),
             Token::UserVariable(name) => self.context.variables.user(name),
             Token::SystemVariable(scope, name) => system_variable(self.context, scope, name)?,
+            // It binds less tightly than comparisons.
+            Token::Word(word) if word.eq_ignore_ascii_case("NOT") => {
+                let level = Operator::Equal.level();
+                let Some(value) = self.operation(cursor, level, depth + 1)? else {
+                    return Ok(None);
+                };
+                operators::not(&value)
+            }
             Token::Word(word) if cursor.eat_symbol('(') => {
                 let Some(arguments) = self.arguments(cursor, depth)? else {
                     return Ok(None);
@@ -122,7 +143,7 @@ impl Evaluation<'_, '_> {
                 "FALSE" => Value::Number("0".to_owned()),
                 "CURRENT_USER" => functions::call(self.context, word, Vec::new(), self.budget)?,
                 _ => match self.row {
-                    Some(row) => column(row, word)?,
+                    Some(row) => column(row, word, cursor)?,
                     None => return Ok(None),
                 },
             },
@@ -153,11 +174,16 @@ impl Evaluation<'_, '_> {
     }
 }
 
-fn column(row: Row<'_>, name: &str) -> Result<Value, ServerError> {
-    let found = row
-        .iter()
-        .find(|(column, _)| column.eq_ignore_ascii_case(name));
-    let (_, value) = found.ok_or_else(|| unknown_column(name))?;
+/// `column`, or `table.column`; `first` is the first word.
+fn column(row: Row<'_>, first: &str, cursor: &mut Cursor<'_>) -> Result<Value, ServerError> {
+    let mut ahead = cursor.clone();
+    let value = match (ahead.eat_symbol('.'), ahead.next()) {
+        (true, Some(Token::Word(name))) => {
+            *cursor = ahead;
+            row.value(first, name)?
+        }
+        _ => row.value("", first)?,
+    };
     Ok(value.clone())
 }
 

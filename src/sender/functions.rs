@@ -47,7 +47,10 @@ pub fn call(
                 .ok_or_else(|| wrong_arguments(name))?)
         }
         ("VERSION", []) => Value::Text(relay.version.to_owned()),
-        ("DATABASE" | "SCHEMA", []) => Value::Null,
+        ("DATABASE" | "SCHEMA", []) => context
+            .variables
+            .database
+            .map_or(Value::Null, |name| Value::Text(name.to_owned())),
         ("CONNECTION_ID", []) => Value::Number(context.caller.connection_id.to_string()),
         ("USER" | "SESSION_USER" | "SYSTEM_USER", []) => {
             Value::Text(format!("{}@{}", context.caller.user, context.caller.host))
@@ -173,7 +176,10 @@ fn is_gtid_function(context: &StatementContext<'_>, name: &str) -> bool {
         "MASTER_POS_WAIT" => true,
         "SOURCE_POS_WAIT" => is_mysql && numbers >= (8, 0, 26),
         "GTID_SUBTRACT" | "GTID_SUBSET" => is_mysql && numbers >= (5, 6, 5),
-        "WAIT_UNTIL_SQL_THREAD_AFTER_GTIDS" => is_mysql && numbers >= (5, 6, 5),
+        // The manual of 8.4 lists it among what was removed since 8.0.
+        "WAIT_UNTIL_SQL_THREAD_AFTER_GTIDS" => {
+            is_mysql && ((5, 6, 5)..(8, 4, 0)).contains(&numbers)
+        }
         "WAIT_FOR_EXECUTED_GTID_SET" => is_mysql && numbers >= (5, 7, 5),
         "MASTER_GTID_WAIT" => !is_mysql,
         _ => false,

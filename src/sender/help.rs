@@ -35,18 +35,26 @@ const TOPICS: &[(&str, &str)] = &[
     ),
 ];
 
-/// The answer to HELP, whatever the topic.
+/// The answer to HELP, whatever the topic: as servers answer when they have found one topic. To more than one row, or
+/// fewer columns, the clients' `help` command prints no descriptions.
 pub fn answer(flavor: Flavor) -> Answer {
-    let row = |(topic, text): &(&str, &str)| {
+    let topics = TOPICS.iter().map(|(topic, text)| {
         let text = match flavor {
             Flavor::MySql => (*text).to_owned(),
             Flavor::MariaDb => text.replace("SHOW REPLICA STATUS", "SHOW ALL REPLICAS STATUS"),
         };
-        vec![Some((*topic).to_owned()), Some(text)]
-    };
+        format!("{topic}: {text}")
+    });
+    let description = topics.collect::<Vec<_>>().join("\n");
     let columns = [
         ("name", ColumnKind::Text),
         ("description", ColumnKind::Text),
+        ("example", ColumnKind::Text),
     ];
-    Answer::rows(&columns, TOPICS.iter().map(row).collect())
+    let row = vec![
+        Some("binrelay".to_owned()),
+        Some(description),
+        Some(String::new()),
+    ];
+    Answer::rows(&columns, vec![row])
 }

@@ -2,53 +2,22 @@
 //! clients read.
 
 use super::answer::Answer;
-use super::budget::{Budget, COLUMNS_MAX, too_many_columns};
+use super::budget::{Budget, COLUMNS_MAX, too_many_columns, too_many_rows};
 use super::cursor::Cursor;
 use super::expression::evaluate_in;
 use super::operators::holds;
-use super::process_list;
+use super::order_by::OrderBy;
+use super::row::{Row, RowColumn};
+use super::schema_tables::{self, SchemaTable};
 use super::select_list::{SelectList, alias};
 use super::sql::Token;
-use super::sql_errors::no_such_table;
 use super::statement_context::StatementContext;
 use super::value::Value;
 use crate::protocol::ServerError;
 use crate::protocol::response::ColumnKind;
 
-/// The tables that are always empty here, whatever is selected from them.
-const EMPTY: [&str; 5] = [
-    "COLUMNS",
-    "TABLES",
-    "KEY_COLUMN_USAGE",
-    "STATISTICS",
-    "SCHEMATA",
-];
-/// The columns of two more empty tables.
-const INNODB_CMP: [&str; 6] = [
-    "page_size",
-    "compress_ops",
-    "compress_ops_ok",
-    "compress_time",
-    "uncompress_ops",
-    "uncompress_time",
-];
-const INNODB_CMPMEM: [&str; 6] = [
-    "page_size",
-    "buffer_pool_instance",
-    "pages_used",
-    "pages_free",
-    "relocation_ops",
-    "relocation_time",
-];
-
-/// Rows of a table, each with the names of its columns.
-type Rows = Vec<Vec<(&'static str, Value)>>;
-
-/// The table that a statement selects from: its schema, or an empty text, and its name.
-struct Table<'a> {
-    schema: &'a str,
-    name: &'a str,
-}
+/// The most rows of two tables that are joined.
+const JOINED_ROWS_MAX: usize = 64 << 10;
 
 /// The answer to the rest of a statement that began with SELECT, if it selects from a table.
 ///
@@ -59,55 +28,72 @@ pub fn select(
     cursor: Cursor<'_>,
     context: &StatementContext<'_>,
 ) -> Result<Option<Answer>, ServerError> {
-    let Some(table) = table(cursor.clone()) else {
+    let Some(mut after_from) = from(cursor.clone()) else {
         return Ok(None);
     };
-    let is_schema = table.schema.eq_ignore_ascii_case("information_schema");
-    let columns: &[&'static str] = match table.name.to_ascii_uppercase().as_str() {
-        _ if !is_schema => return Err(no_such_table(table.schema, table.name)),
-        "PROCESSLIST" => &process_list::COLUMNS,
-        "INNODB_CMP" => &INNODB_CMP,
-        "INNODB_CMPMEM" => &INNODB_CMPMEM,
-        name if EMPTY.contains(&name) => return Ok(empty(cursor)),
-        _ => return Err(no_such_table(table.schema, table.name)),
+    let Some(first) = Reference::read(&mut after_from, context)? else {
+        return Ok(None);
     };
-    let mut rows = Rows::new();
-    if table.name.eq_ignore_ascii_case("PROCESSLIST") {
-        for row in process_list::rows(context, text) {
-            rows.push(columns.iter().copied().zip(row).collect());
-        }
+    if first.table.is_always_empty()
+        && let Some(answer) = empty(cursor.clone())
+    {
+        return Ok(Some(answer));
     }
-    select_rows(text, cursor, context, columns, &rows)
+    let mut tables = vec![first];
+    after_from.eat("INNER");
+    if after_from.eat("JOIN") || after_from.eat_symbol(',') {
+        let Some(second) = Reference::read(&mut after_from, context)? else {
+            return Ok(None);
+        };
+        tables.push(second);
+    }
+    select_rows(text, cursor, after_from, context, &tables)
 }
 
-/// The first table after FROM that is not in parentheses.
-fn table(mut cursor: Cursor<'_>) -> Option<Table<'_>> {
+/// A table that a statement names.
+struct Reference {
+    table: SchemaTable,
+    /// The name that the statement gives to it.
+    alias: String,
+}
+
+impl Reference {
+    /// `None` where no table follows.
+    fn read(
+        cursor: &mut Cursor<'_>,
+        context: &StatementContext<'_>,
+    ) -> Result<Option<Self>, ServerError> {
+        let Some(Token::Word(first)) = cursor.next() else {
+            return Ok(None);
+        };
+        let (schema, name) = match cursor.eat_symbol('.') {
+            true => match cursor.next() {
+                Some(Token::Word(name)) => (first.as_str(), name),
+                _ => return Ok(None),
+            },
+            false if first.eq_ignore_ascii_case("DUAL") => return Ok(None),
+            false => ("", first),
+        };
+        let table = schema_tables::find(context, schema, name)?;
+        let alias = alias(cursor).unwrap_or_else(|| name.clone());
+        Ok(Some(Self { table, alias }))
+    }
+}
+
+/// A cursor after the first FROM that is not in parentheses.
+fn from(mut cursor: Cursor<'_>) -> Option<Cursor<'_>> {
     let mut depth = 0usize;
     loop {
         match cursor.next()? {
             Token::Symbol('(') => depth += 1,
             Token::Symbol(')') => depth = depth.saturating_sub(1),
-            token if depth == 0 && token.is("FROM") => break,
+            token if depth == 0 && token.is("FROM") => return Some(cursor),
             _ => {}
         }
     }
-    let Token::Word(first) = cursor.next()? else {
-        return None;
-    };
-    if first.eq_ignore_ascii_case("DUAL") {
-        return None;
-    }
-    let (schema, name) = match cursor.eat_symbol('.') {
-        true => match cursor.next()? {
-            Token::Word(name) => (first.as_str(), name.as_str()),
-            _ => return None,
-        },
-        false => ("", first.as_str()),
-    };
-    Some(Table { schema, name })
 }
 
-/// Clients that decode rows read the columns' names of these tables.
+/// The answer from a table without rows, whatever follows it: clients that decode rows read the columns' names.
 fn empty(mut cursor: Cursor<'_>) -> Option<Answer> {
     let mut columns = Vec::new();
     loop {
@@ -124,68 +110,143 @@ fn empty(mut cursor: Cursor<'_>) -> Option<Answer> {
     cursor.eat("FROM").then_some(Answer::Rows { columns, rows })
 }
 
-/// `SELECT … FROM … [WHERE …] [GROUP BY …] [ORDER BY NULL] [LIMIT n]`.
+/// What follows the tables: `[ON …] [WHERE …] [GROUP BY …] [ORDER BY …] [LIMIT n]`.
+struct Clauses<'a> {
+    conditions: Vec<Cursor<'a>>,
+    is_grouped: bool,
+    order: Option<OrderBy<'a>>,
+    limit: usize,
+}
+
+impl<'a> Clauses<'a> {
+    /// `None` if they are not supported.
+    fn read(
+        mut cursor: Cursor<'a>,
+        context: &StatementContext<'_>,
+        list: &SelectList<'_>,
+        nulls: Row<'_>,
+        budget: &mut Budget,
+    ) -> Result<Option<Self>, ServerError> {
+        let mut conditions = Vec::new();
+        for clause in ["ON", "WHERE"] {
+            if cursor.eat(clause) {
+                conditions.push(cursor.clone());
+                if evaluate_in(&mut cursor, context, Some(nulls), budget)?.is_none() {
+                    return Ok(None);
+                }
+            }
+        }
+        let is_grouped = cursor.eat_words(&["GROUP", "BY"]);
+        if is_grouped {
+            loop {
+                if evaluate_in(&mut cursor, context, Some(nulls), budget)?.is_none() {
+                    return Ok(None);
+                }
+                if !cursor.eat_symbol(',') {
+                    break;
+                }
+            }
+        }
+        let mut order = None;
+        if cursor.eat_words(&["ORDER", "BY"]) && !cursor.eat("NULL") {
+            order = OrderBy::read(&mut cursor, context, list, nulls, budget)?;
+            // Groups have no order here.
+            if order.is_none() || is_grouped {
+                return Ok(None);
+            }
+        }
+        let mut limit = usize::MAX;
+        if cursor.eat("LIMIT") {
+            limit = match cursor.next() {
+                Some(Token::Number(number)) => number.parse().unwrap_or(usize::MAX),
+                _ => return Ok(None),
+            };
+        }
+        Ok(cursor.is_done().then_some(Self {
+            conditions,
+            is_grouped,
+            order,
+            limit,
+        }))
+    }
+}
+
+/// `after` is after the tables.
 fn select_rows(
     text: &str,
     mut cursor: Cursor<'_>,
+    after: Cursor<'_>,
     context: &StatementContext<'_>,
-    columns: &[&'static str],
-    rows: &Rows,
+    tables: &[Reference],
 ) -> Result<Option<Answer>, ServerError> {
     let mut budget = Budget::new(context.caller.limits);
-    let nulls: Vec<_> = columns.iter().map(|name| (*name, Value::Null)).collect();
-    let Some(list) = SelectList::read(text, &mut cursor, context, &nulls, &mut budget)? else {
+    let mut columns = Vec::new();
+    for one in tables {
+        columns.extend(one.table.columns.iter().map(|column| RowColumn {
+            table: one.alias.clone(),
+            name: column.name,
+        }));
+    }
+    let nulls = vec![Value::Null; columns.len()];
+    let nulls = Row::new(&columns, &nulls);
+    let Some(list) = SelectList::read(text, &mut cursor, context, nulls, &mut budget)? else {
         return Ok(None);
     };
     if list.len() > COLUMNS_MAX {
         return Err(too_many_columns());
     }
-    let is_from = cursor.eat("FROM") && cursor.next().is_some() && cursor.eat_symbol('.');
-    if !is_from || cursor.next().is_none() {
+    if !cursor.eat("FROM") {
         return Ok(None);
     }
-    let condition = cursor.eat("WHERE").then(|| cursor.clone());
-    if condition.is_some()
-        && evaluate_in(&mut cursor, context, Some(&nulls), &mut budget)?.is_none()
-    {
+    let Some(clauses) = Clauses::read(after, context, &list, nulls, &mut budget)? else {
         return Ok(None);
-    }
-    let is_grouped = cursor.eat_words(&["GROUP", "BY"]);
-    if is_grouped {
-        loop {
-            let term = evaluate_in(&mut cursor, context, Some(&nulls), &mut budget)?;
-            if term.is_none() {
-                return Ok(None);
-            }
-            if !cursor.eat_symbol(',') {
-                break;
-            }
-        }
-    }
-    // No order is wanted; others are not supported.
-    if cursor.eat_words(&["ORDER", "BY"]) && !cursor.eat("NULL") {
-        return Ok(None);
-    }
-    let mut limit = usize::MAX;
-    if cursor.eat("LIMIT") {
-        limit = match cursor.next() {
-            Some(Token::Number(number)) => number.parse().unwrap_or(usize::MAX),
-            _ => return Ok(None),
-        };
-    }
-    if !cursor.is_done() {
-        return Ok(None);
-    }
+    };
     let mut selected = Vec::new();
-    for row in rows {
-        let is_selected = match condition.clone() {
-            None => true,
-            Some(mut condition) => evaluate_in(&mut condition, context, Some(row), &mut budget)?
-                .is_some_and(|value| holds(&value)),
-        };
-        if is_selected {
-            selected.push(list.values(context, row, &mut budget)?);
+    'rows: for values in joined(text, context, tables)? {
+        let row = Row::new(&columns, &values);
+        for condition in &clauses.conditions {
+            let value = evaluate_in(&mut condition.clone(), context, Some(row), &mut budget)?;
+            if !value.is_some_and(|value| holds(&value)) {
+                continue 'rows;
+            }
         }
+        let shown = list.values(context, row, &mut budget)?;
+        let keys = match &clauses.order {
+            Some(order) => order.keys(context, row, &shown, &mut budget)?,
+            None => Vec::new(),
+        };
+        selected.push((keys, shown));
     }
-    Ok(Some(list.answer(selected, is_grouped, limit)))
+    if let Some(order) = &clauses.order {
+        selected.sort_by(|(one, _), (other, _)| order.compare(one, other));
+    }
+    let selected = selected.into_iter().map(|(_, shown)| shown).collect();
+    Ok(Some(list.answer(
+        selected,
+        clauses.is_grouped,
+        clauses.limit,
+    )))
+}
+
+/// The rows of one table, or each row of the first with each of the second.
+fn joined(
+    text: &str,
+    context: &StatementContext<'_>,
+    tables: &[Reference],
+) -> Result<Vec<Vec<Value>>, ServerError> {
+    let mut all = vec![Vec::new()];
+    for one in tables {
+        let rows = one.table.rows(context, text);
+        if all.len() > 1 && all.len() * rows.len() > JOINED_ROWS_MAX {
+            return Err(too_many_rows(JOINED_ROWS_MAX));
+        }
+        all = all
+            .iter()
+            .flat_map(|before| {
+                rows.iter()
+                    .map(move |row| [before.as_slice(), row].concat())
+            })
+            .collect();
+    }
+    Ok(all)
 }

@@ -10,7 +10,7 @@ use super::value::Value;
 /// A number in a text has no more characters; what is after them is not read.
 const NUMBER_LENGTH_MAX: usize = 400;
 
-/// An operator with two operands.
+/// An operator after its first operand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operator {
     /// `OR`.
@@ -37,6 +37,14 @@ pub enum Operator {
     In,
     /// `NOT IN (…)`.
     NotIn,
+    /// `BETWEEN … AND …`.
+    Between,
+    /// `NOT BETWEEN … AND …`.
+    NotBetween,
+    /// `IS NULL`.
+    IsNull,
+    /// `IS NOT NULL`.
+    IsNotNull,
     /// `|`.
     BitOr,
     /// `&`.
@@ -55,6 +63,10 @@ impl Operator {
                 ("LIKE", true) => Some(Operator::NotLike),
                 ("IN", false) => Some(Operator::In),
                 ("IN", true) => Some(Operator::NotIn),
+                ("BETWEEN", false) => Some(Operator::Between),
+                ("BETWEEN", true) => Some(Operator::NotBetween),
+                ("IS", false) if cursor.eat("NULL") => Some(Operator::IsNull),
+                ("IS", false) if cursor.eat_words(&["NOT", "NULL"]) => Some(Operator::IsNotNull),
                 _ => None,
             },
             Token::Symbol(symbol) if !is_not => match symbol {
@@ -85,7 +97,7 @@ impl Operator {
     }
 }
 
-/// Applies any operator but IN.
+/// Applies an operator with two operands that are expressions: any but IN, BETWEEN and IS.
 pub fn apply(operator: Operator, left: &Value, right: &Value) -> Value {
     match operator {
         Operator::Or | Operator::And => logical(operator == Operator::Or, left, right),
@@ -113,6 +125,37 @@ pub fn is_in(value: &Value, list: &[Value], is_not: bool) -> Value {
     let is_found = compared.contains(&Some(Ordering::Equal));
     let is_known = is_found || !compared.contains(&None);
     truth(is_known.then_some(is_found != is_not))
+}
+
+/// Whether a value is in a range with these ends; `is_not`: whether it is not.
+pub fn is_between(value: &Value, low: &Value, high: &Value, is_not: bool) -> Value {
+    let is_after = apply(Operator::GreaterOrEqual, value, low);
+    let is_before = apply(Operator::LessOrEqual, value, high);
+    let is_within = logical(false, &is_after, &is_before);
+    match is_not {
+        true => not(&is_within),
+        false => is_within,
+    }
+}
+
+/// `IS NULL`.
+pub fn is_null(value: &Value) -> Value {
+    truth(Some(*value == Value::Null))
+}
+
+/// `NOT`.
+pub fn not(value: &Value) -> Value {
+    truth(is_true(value).map(|is_true| !is_true))
+}
+
+/// The order of two values, as `ORDER BY` has it: NULL is before all others.
+pub fn order(one: &Value, other: &Value) -> Ordering {
+    match (one, other) {
+        (Value::Null, Value::Null) => Ordering::Equal,
+        (Value::Null, _) => Ordering::Less,
+        (_, Value::Null) => Ordering::Greater,
+        _ => compare(one, other).unwrap_or(Ordering::Equal),
+    }
 }
 
 /// Whether a condition with this value holds.

@@ -12,6 +12,7 @@ use super::kill;
 use super::purge_statement;
 use super::relay_view::RelayView;
 use super::schema_shows;
+use super::schema_tables::SCHEMA;
 use super::select_list::alias;
 use super::set_statement;
 use super::shows;
@@ -21,6 +22,7 @@ use super::sql_errors::{not_supported, unknown_database};
 use super::statement_context::{Caller, StatementContext};
 use super::value::Value;
 use super::variables::{SessionVariables, Warning};
+use crate::flavor::Flavor;
 use crate::protocol::ServerError;
 
 /// Answers a statement. Its warnings and its error are in `variables` then.
@@ -98,8 +100,8 @@ fn answer_statement(
             verb @ ("START" | "STOP" | "RESET") if !is_harmless(word, cursor.clone()) => {
                 source_statements::answer(verb, text, cursor, &context)?
             }
-            "USE" => return Err(no_database(&mut cursor)),
-            "DESCRIBE" | "DESC" => return Err(schema_shows::table_error(&mut cursor)),
+            "USE" => return use_statement(text, cursor, relay.flavor, variables),
+            "DESCRIBE" | "DESC" => schema_shows::describe(&mut cursor, &context)?,
             "COMMIT" | "ROLLBACK" | "BEGIN" | "START" | "PING" | "DO"
                 if is_harmless(word, cursor.clone()) =>
             {
@@ -126,12 +128,30 @@ fn shows_problems(mut rest: Cursor<'_>) -> bool {
     rest.eat("WARNINGS") || rest.eat("ERRORS")
 }
 
-/// The answer to `USE`.
-fn no_database(cursor: &mut Cursor<'_>) -> ServerError {
+/// The answer to the rest of `USE`.
+fn use_statement(
+    text: &str,
+    mut cursor: Cursor<'_>,
+    flavor: Flavor,
+    variables: &mut SessionVariables,
+) -> Result<Answer, ServerError> {
+    variables.warnings.clear();
     match cursor.next() {
-        Some(Token::Word(name)) => unknown_database(name),
-        _ => unknown_database(""),
+        Some(Token::Word(name)) => use_database(name, variables),
+        _ => Err(not_supported(flavor, text)),
     }
+}
+
+/// Changes the default database, for `USE` and COM_INIT_DB.
+///
+/// # Errors
+/// It does not exist.
+pub fn use_database(name: &str, variables: &mut SessionVariables) -> Result<Answer, ServerError> {
+    if !name.eq_ignore_ascii_case(SCHEMA) {
+        return Err(unknown_database(name));
+    }
+    variables.database = Some(SCHEMA);
+    Ok(Answer::Ok)
 }
 
 /// Transaction statements have no effect, because nothing can be changed.
@@ -191,6 +211,8 @@ mod costly;
 mod monitoring;
 #[cfg(test)]
 mod recorded;
+#[cfg(test)]
+mod schema;
 #[cfg(test)]
 mod source_changes;
 #[cfg(test)]

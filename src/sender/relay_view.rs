@@ -9,7 +9,7 @@ use super::sql_errors::no_log_yet;
 use crate::flavor::Flavor;
 use crate::gtid::Uuid;
 use crate::protocol::ServerError;
-use crate::relay_log::RelayLog;
+use crate::relay_log::{RelayLog, ReplicaWait};
 
 /// The relay, as statements see it; the values of system variables come from here.
 #[derive(Debug, Clone, Copy)]
@@ -24,6 +24,8 @@ pub struct RelayView<'a> {
     pub server_id: u32,
     /// The relay's server_uuid.
     pub server_uuid: Uuid,
+    /// For which replicas acknowledgements to the sources wait.
+    pub replica_wait: ReplicaWait,
     /// A replica that accepts no data for this long is disconnected.
     pub write_timeout: Duration,
     /// Names of the machine.

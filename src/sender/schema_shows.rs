@@ -2,18 +2,15 @@
 
 use super::answer::Answer;
 use super::cursor::Cursor;
-use super::name_filter::NameFilter;
+use super::schema_tables::{self, SCHEMA, SchemaColumn, SchemaTable};
+use super::show_filter::filtered;
 use super::sql::Token;
 use super::sql_errors::{no_such_table, unknown_database};
 use super::statement_context::StatementContext;
 use crate::binlog::format_description::version_numbers;
 use crate::flavor::Flavor;
 use crate::protocol::ServerError;
-use crate::protocol::response::ColumnKind::{self, Integer, Text};
-
-const SCHEMA: &str = "information_schema";
-/// Its tables that have rows.
-const TABLES: [&str; 3] = ["INNODB_CMP", "INNODB_CMPMEM", "PROCESSLIST"];
+use crate::protocol::response::ColumnKind::{Integer, Text};
 
 const TABLE_TYPE: &str = "SYSTEM VIEW";
 
@@ -31,36 +28,43 @@ pub fn show(
     let mut rest = cursor.clone();
     if rest.eat("DATABASES") || rest.eat("SCHEMAS") {
         let rows = vec![vec![Some(SCHEMA.to_owned())]];
-        return Ok(filtered(&mut rest, &[("Database", Text)], rows));
+        return filtered(&mut rest, context, &[("Database", Text)], rows);
     }
     if rest.eat("COLLATION") {
-        return Ok(collations(&mut rest, context));
+        return collations(&mut rest, context);
     }
     if rest.eat_words(&["CHARACTER", "SET"]) || rest.eat("CHARSET") {
-        return Ok(character_sets(&mut rest, context));
+        return character_sets(&mut rest, context);
     }
     if rest.eat_words(&["CREATE", "DATABASE"]) || rest.eat_words(&["CREATE", "SCHEMA"]) {
-        return Err(unknown_database(name(&mut rest).unwrap_or_default()));
+        let name = name(&mut rest).unwrap_or_default();
+        return no_database(name).map_or(Ok(None), Err);
     }
     if rest.eat_words(&["CREATE", "TABLE"]) || rest.eat_words(&["CREATE", "VIEW"]) {
-        return Err(table_error(&mut rest));
+        return table(&mut rest, context).map(|_| None);
     }
     rest.eat("EXTENDED");
     let is_full = rest.eat("FULL");
     if rest.eat("TABLES") {
-        return tables(&mut rest, is_full);
+        return tables(&mut rest, context, is_full);
     }
-    if ["COLUMNS", "FIELDS", "INDEX", "INDEXES", "KEYS"]
+    if rest.eat("COLUMNS") || rest.eat("FIELDS") {
+        return match rest.eat("FROM") || rest.eat("IN") {
+            true => columns(&mut rest, context, is_full),
+            false => Ok(None),
+        };
+    }
+    if ["INDEX", "INDEXES", "KEYS"]
         .iter()
         .any(|word| rest.eat(word))
     {
         return match rest.eat("FROM") || rest.eat("IN") {
-            true => Err(table_error(&mut rest)),
+            true => table(&mut rest, context).map(|_| None),
             false => Ok(None),
         };
     }
     if rest.eat_words(&["TABLE", "STATUS"]) || rest.eat("TRIGGERS") || rest.eat("EVENTS") {
-        return Err(database_error(&mut rest));
+        return check_database(&mut rest, context).map(|()| None);
     }
     Ok(None)
 }
@@ -72,65 +76,118 @@ fn name<'a>(cursor: &mut Cursor<'a>) -> Option<&'a str> {
     }
 }
 
-/// The error about the table that follows: `table`, `database.table`, or `table FROM database`.
-pub fn table_error(cursor: &mut Cursor<'_>) -> ServerError {
+/// The table that follows: `table`, `database.table`, or `table FROM database`.
+fn table(
+    cursor: &mut Cursor<'_>,
+    context: &StatementContext<'_>,
+) -> Result<SchemaTable, ServerError> {
     let first = name(cursor).unwrap_or_default();
     if cursor.eat_symbol('.') {
-        return no_such_table(first, name(cursor).unwrap_or_default());
+        return schema_tables::find(context, first, name(cursor).unwrap_or_default());
     }
     match cursor.eat("FROM") || cursor.eat("IN") {
-        true => no_such_table(name(cursor).unwrap_or_default(), first),
-        false => no_such_table("", first),
+        true => schema_tables::find(context, name(cursor).unwrap_or_default(), first),
+        false => schema_tables::find(context, "", first),
     }
 }
 
-/// The error about the database that follows, or that is missing.
-fn database_error(cursor: &mut Cursor<'_>) -> ServerError {
-    match cursor.eat("FROM") || cursor.eat("IN") {
-        true => unknown_database(name(cursor).unwrap_or_default()),
-        false => no_such_table("", ""),
-    }
+/// The answer to DESCRIBE.
+///
+/// # Errors
+/// The table does not exist.
+pub fn describe(
+    cursor: &mut Cursor<'_>,
+    context: &StatementContext<'_>,
+) -> Result<Option<Answer>, ServerError> {
+    columns(cursor, context, false)
 }
 
-fn tables(cursor: &mut Cursor<'_>, is_full: bool) -> Result<Option<Answer>, ServerError> {
-    let mut rest = cursor.clone();
-    let is_schema = (rest.eat("FROM") || rest.eat("IN")) && rest.eat(SCHEMA);
-    if !is_schema {
-        return Err(database_error(cursor));
-    }
-    let row = |table: &str| {
-        let kind = is_full.then(|| Some(TABLE_TYPE.to_owned()));
-        [Some(table.to_owned())].into_iter().chain(kind).collect()
+/// The columns of the table that follows.
+fn columns(
+    cursor: &mut Cursor<'_>,
+    context: &StatementContext<'_>,
+    is_full: bool,
+) -> Result<Option<Answer>, ServerError> {
+    let table = table(cursor, context)?;
+    let shown: &[_] = match is_full {
+        true => &[
+            ("Field", Text),
+            ("Type", Text),
+            ("Collation", Text),
+            ("Null", Text),
+            ("Key", Text),
+            ("Default", Text),
+            ("Extra", Text),
+            ("Privileges", Text),
+            ("Comment", Text),
+        ],
+        false => &[
+            ("Field", Text),
+            ("Type", Text),
+            ("Null", Text),
+            ("Key", Text),
+            ("Default", Text),
+            ("Extra", Text),
+        ],
     };
-    let rows = TABLES.iter().map(|table| row(table)).collect();
+    let row = |column: &SchemaColumn| -> Vec<Option<String>> {
+        let is_text = column.sql_type.starts_with(|c| "lv".contains(c));
+        let collation = is_text.then_some("utf8_general_ci");
+        let null = if column.is_nullable { "YES" } else { "NO" };
+        let all = [
+            (Some(column.name), true),
+            (Some(column.sql_type), true),
+            (collation, is_full),
+            (Some(null), true),
+            (Some(""), true),
+            (None, true),
+            (Some(""), true),
+            (Some("select"), is_full),
+            (Some(""), is_full),
+        ];
+        let shown = all.into_iter().filter(|(_, is_shown)| *is_shown);
+        shown.map(|(value, _)| value.map(str::to_owned)).collect()
+    };
+    let rows = table.columns.iter().map(row).collect();
+    filtered(cursor, context, shown, rows)
+}
+
+/// The error about a database that does not exist.
+fn no_database(name: &str) -> Option<ServerError> {
+    (!name.eq_ignore_ascii_case(SCHEMA)).then(|| unknown_database(name))
+}
+
+/// Checks that the database that follows, or else the default one, exists.
+fn check_database(
+    cursor: &mut Cursor<'_>,
+    context: &StatementContext<'_>,
+) -> Result<(), ServerError> {
+    let error = match cursor.eat("FROM") || cursor.eat("IN") {
+        true => no_database(name(cursor).unwrap_or_default()),
+        false if context.variables.database.is_some() => None,
+        false => Some(no_such_table("", "")),
+    };
+    error.map_or(Ok(()), Err)
+}
+
+fn tables(
+    cursor: &mut Cursor<'_>,
+    context: &StatementContext<'_>,
+    is_full: bool,
+) -> Result<Option<Answer>, ServerError> {
+    check_database(cursor, context)?;
+    let row = |table: SchemaTable| {
+        let kind = is_full.then(|| Some(TABLE_TYPE.to_owned()));
+        [Some(table.name.to_owned())]
+            .into_iter()
+            .chain(kind)
+            .collect()
+    };
+    let rows = schema_tables::all(context).into_iter().map(row).collect();
     let columns = [("Tables_in_information_schema", Text), ("Table_type", Text)];
     let (short, _) = columns.split_at(1);
     let columns = if is_full { &columns } else { short };
-    Ok(filtered(&mut rest, columns, rows))
-}
-
-/// The rows whose first value the rest of the statement selects.
-fn filtered(
-    cursor: &mut Cursor<'_>,
-    columns: &[(&str, ColumnKind)],
-    rows: Vec<Vec<Option<String>>>,
-) -> Option<Answer> {
-    let (column, _) = columns.first()?;
-    let filter = NameFilter::read(cursor, column)?;
-    let is_selected = |row: &Vec<Option<String>>| {
-        let name = row.first().and_then(Option::as_deref);
-        name.is_some_and(|name| filter.selects(name))
-    };
-    let rows = rows.into_iter().filter(is_selected).collect();
-    let mut answer = Answer::rows(columns, rows);
-    if let (Answer::Rows { columns, .. }, NameFilter::Like(pattern)) = (&mut answer, &filter)
-        && let Some((name, _)) = columns.first_mut()
-        && (name == "Database" || name.starts_with("Tables_in_"))
-    {
-        // As servers name it.
-        *name = format!("{name} ({pattern})");
-    }
-    Some(answer)
+    filtered(cursor, context, columns, rows)
 }
 
 /// The collations of the relay's answers, and those that its variables name.
@@ -147,7 +204,10 @@ fn known_collations(context: &StatementContext<'_>) -> Vec<Collation> {
     collations
 }
 
-fn collations(cursor: &mut Cursor<'_>, context: &StatementContext<'_>) -> Option<Answer> {
+fn collations(
+    cursor: &mut Cursor<'_>,
+    context: &StatementContext<'_>,
+) -> Result<Option<Answer>, ServerError> {
     let mut columns = vec![
         ("Collation", Text),
         ("Charset", Text),
@@ -172,10 +232,13 @@ fn collations(cursor: &mut Cursor<'_>, context: &StatementContext<'_>) -> Option
         values.map(|value| Some(value.to_owned())).collect()
     };
     let rows = known_collations(context).into_iter().map(row).collect();
-    filtered(cursor, &columns, rows)
+    filtered(cursor, context, &columns, rows)
 }
 
-fn character_sets(cursor: &mut Cursor<'_>, context: &StatementContext<'_>) -> Option<Answer> {
+fn character_sets(
+    cursor: &mut Cursor<'_>,
+    context: &StatementContext<'_>,
+) -> Result<Option<Answer>, ServerError> {
     let columns = [
         ("Charset", Text),
         ("Description", Text),
@@ -192,5 +255,5 @@ fn character_sets(cursor: &mut Cursor<'_>, context: &StatementContext<'_>) -> Op
         let values = [set, description, name, length];
         values.map(|value| Some(value.to_owned())).into()
     };
-    filtered(cursor, &columns, rows.map(row).collect())
+    filtered(cursor, context, &columns, rows.map(row).collect())
 }

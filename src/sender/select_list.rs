@@ -3,7 +3,8 @@
 use super::answer::Answer;
 use super::budget::Budget;
 use super::cursor::Cursor;
-use super::expression::{Row, evaluate_in};
+use super::expression::evaluate_in;
+use super::row::Row;
 use super::sql::Token;
 use super::statement_context::StatementContext;
 use super::value::Value;
@@ -21,13 +22,23 @@ enum Aggregate {
     Sum,
 }
 
+/// Where a value comes from.
+#[derive(Debug)]
+enum Source<'a> {
+    /// A column of the row, by its index: of `*`.
+    Column(usize),
+    /// The row itself: of `COUNT(*)`.
+    Row,
+    /// An expression, by its beginning; for aggregates, their argument.
+    Expression(Cursor<'a>),
+}
+
 /// One expression.
 #[derive(Debug)]
 struct Item<'a> {
     name: String,
     aggregate: Aggregate,
-    /// Where the expression begins; for aggregates, their argument.
-    start: Cursor<'a>,
+    source: Source<'a>,
 }
 
 /// The expressions of a SELECT.
@@ -50,11 +61,12 @@ impl<'a> SelectList<'a> {
     ) -> Result<Option<Self>, ServerError> {
         let mut items = Vec::new();
         loop {
-            if let Some(first) = all_columns(cursor) {
-                items.extend(nulls.iter().map(|(name, _)| Item {
-                    name: (*name).to_owned(),
+            if cursor.eat_symbol('*') {
+                let columns = nulls.columns.iter().enumerate();
+                items.extend(columns.map(|(index, column)| Item {
+                    name: column.name.to_owned(),
                     aggregate: Aggregate::None,
-                    start: first.clone(),
+                    source: Source::Column(index),
                 }));
             } else {
                 let Some(item) = Item::read(text, cursor, context, nulls, budget)? else {
@@ -73,6 +85,12 @@ impl<'a> SelectList<'a> {
         self.items.len()
     }
 
+    /// The index of the column with this name.
+    pub fn position(&self, name: &str) -> Option<usize> {
+        let mut names = self.items.iter().map(|item| &item.name);
+        names.position(|item| item.eq_ignore_ascii_case(name))
+    }
+
     /// The values for one row.
     ///
     /// # Errors
@@ -84,18 +102,15 @@ impl<'a> SelectList<'a> {
         budget: &mut Budget,
     ) -> Result<Vec<Value>, ServerError> {
         let values = self.items.iter().map(|item| {
-            if item
-                .start
-                .peek()
-                .is_some_and(|span| span.token.is_symbol('*'))
-            {
-                let column = row.iter().find(|(name, _)| *name == item.name);
-                let value =
-                    column.map_or(Value::Number("1".to_owned()), |(_, value)| value.clone());
-                return budget.spend(value);
-            }
-            let value = evaluate_in(&mut item.start.clone(), context, Some(row), budget)?;
-            Ok(value.unwrap_or(Value::Null))
+            let value = match &item.source {
+                Source::Row => Some(Value::Number("1".to_owned())),
+                Source::Column(index) => row.values.get(*index).cloned(),
+                Source::Expression(start) => {
+                    return Ok(evaluate_in(&mut start.clone(), context, Some(row), budget)?
+                        .unwrap_or(Value::Null));
+                }
+            };
+            budget.spend(value.unwrap_or(Value::Null))
         });
         values.collect()
     }
@@ -157,12 +172,6 @@ impl<'a> SelectList<'a> {
     }
 }
 
-/// Reads `*`; returns where it is.
-fn all_columns<'a>(cursor: &mut Cursor<'a>) -> Option<Cursor<'a>> {
-    let start = cursor.clone();
-    cursor.eat_symbol('*').then_some(start)
-}
-
 impl<'a> Item<'a> {
     fn read(
         text: &str,
@@ -176,18 +185,26 @@ impl<'a> Item<'a> {
         };
         let aggregate = aggregate(cursor);
         let start = cursor.clone();
-        let is_star = aggregate == Aggregate::Count && cursor.eat_symbol('*');
-        if !is_star && evaluate_in(cursor, context, Some(nulls), budget)?.is_none() {
-            return Ok(None);
-        }
+        let source = match aggregate == Aggregate::Count && cursor.eat_symbol('*') {
+            true => Source::Row,
+            false if evaluate_in(cursor, context, Some(nulls), budget)?.is_none() => {
+                return Ok(None);
+            }
+            false => Source::Expression(start),
+        };
         if aggregate != Aggregate::None && !cursor.eat_symbol(')') {
             return Ok(None);
         }
-        let name = text.get(begin..cursor.end).unwrap_or_default().to_owned();
+        let name = match &source {
+            Source::Expression(start) => column_name(start.clone(), cursor.end),
+            _ => None,
+        };
+        let name = name.unwrap_or_else(|| text.get(begin..cursor.end).unwrap_or_default());
+        let name = name.to_owned();
         Ok(Some(Self {
             name: alias(cursor).unwrap_or(name),
             aggregate,
-            start,
+            source,
         }))
     }
 
@@ -220,6 +237,15 @@ impl<'a> Item<'a> {
     }
 }
 
+/// The name of a column that the expression up to `end` names with its table, as servers show it.
+fn column_name(mut cursor: Cursor<'_>, end: usize) -> Option<&str> {
+    let is_qualified = matches!(cursor.next()?, Token::Word(_)) && cursor.eat_symbol('.');
+    match cursor.next_if(is_qualified)? {
+        Token::Word(name) if cursor.end == end => Some(name),
+        _ => None,
+    }
+}
+
 /// Reads the name of an aggregate function and its opening parenthesis.
 fn aggregate(cursor: &mut Cursor<'_>) -> Aggregate {
     for (name, aggregate) in [("COUNT", Aggregate::Count), ("SUM", Aggregate::Sum)] {
@@ -232,12 +258,17 @@ fn aggregate(cursor: &mut Cursor<'_>) -> Aggregate {
     Aggregate::None
 }
 
-/// Reads the name that a statement gives to a column, with or without AS.
+/// The words that end a list or a table's name. Others may be names, even without AS.
+const RESERVED: [&str; 10] = [
+    "FROM", "GROUP", "HAVING", "INNER", "JOIN", "LEFT", "LIMIT", "ON", "ORDER", "WHERE",
+];
+
+/// Reads the name that a statement gives to a column or to a table, with or without AS.
 pub fn alias(cursor: &mut Cursor<'_>) -> Option<String> {
     let has_as = cursor.eat("AS");
     let is_alias = match cursor.peek().map(|span| &span.token) {
         Some(Token::Word(word)) => {
-            has_as || !matches!(word.to_ascii_uppercase().as_str(), "FROM" | "LIMIT")
+            has_as || !RESERVED.contains(&word.to_ascii_uppercase().as_str())
         }
         Some(Token::Text(_)) => true,
         _ => false,

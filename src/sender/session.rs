@@ -19,8 +19,8 @@ use super::dump_request::DumpRequest;
 use super::environment::{SessionEnvironment, stopping};
 use super::kill::kill_client;
 use super::login::{self, LoginError, LoginOptions};
+use super::queries;
 use super::replicas::killed;
-use super::sql_errors::unknown_database;
 use crate::binlog::format_description::version_numbers;
 use crate::config::CompressionChoice;
 use crate::connection::{Compression, ConnectionError, Phase};
@@ -281,8 +281,9 @@ impl Session {
                 self.answer(outcome.map(|()| Answer::Ok)).await
             }
             Command::InitDb(name) => {
-                let error = unknown_database(&String::from_utf8_lossy(name));
-                self.answer(Err(error)).await
+                let name = String::from_utf8_lossy(name);
+                let answer = queries::use_database(&name, &mut self.variables);
+                self.answer(answer).await
             }
             Command::RegisterReplica(replica) => {
                 let answer = self.register(&replica).map(|()| Answer::Ok);

@@ -4,11 +4,11 @@ use super::answer::Answer;
 use super::binlog_events;
 use super::cursor::Cursor;
 use super::grants;
-use super::name_filter::NameFilter;
 use super::process_list;
 use super::replica_status;
 use super::replicas::Replica;
 use super::schema_shows;
+use super::show_filter;
 use super::sql_errors::missing_user_privilege;
 use super::statement_context::StatementContext;
 use super::status_counters;
@@ -37,19 +37,14 @@ pub fn show(text: &str, mut cursor: Cursor<'_>, context: &StatementContext<'_>) 
     let _scope = cursor.eat("GLOBAL") || cursor.eat("SESSION") || cursor.eat("LOCAL");
     let _full = cursor.eat("FULL");
     if cursor.eat("VARIABLES") {
-        return Ok(
-            NameFilter::read(&mut cursor, "Variable_name").map(|filter| {
-                let all = variables::all(&context.relay, context.variables);
-                let shown = all
-                    .iter()
-                    .map(|variable| (variable.name.to_owned(), variables::shown_value(variable)));
-                filtered(shown.collect(), &filter)
-            }),
-        );
+        let all = variables::all(&context.relay, context.variables);
+        let shown = all
+            .iter()
+            .map(|variable| (variable.name.to_owned(), variables::shown_value(variable)));
+        return named_values(&mut cursor, context, shown.collect());
     }
     if cursor.eat("STATUS") {
-        return Ok(NameFilter::read(&mut cursor, "Variable_name")
-            .map(|filter| filtered(status_counters::all(context), &filter)));
+        return named_values(&mut cursor, context, status_counters::all(context));
     }
     let log_status_names: [&[_]; 3] = [
         &["MASTER", "STATUS"],
@@ -148,16 +143,20 @@ fn problems(error: Option<&Warning>, warnings: &[Warning]) -> Answer {
     Answer::rows(&columns, error.chain(warnings).collect())
 }
 
-fn filtered(values: Vec<(String, String)>, filter: &NameFilter) -> Answer {
-    let wanted = values
-        .into_iter()
-        .filter(|(name, _)| filter.selects(name))
-        .map(|(name, value)| vec![Some(name), Some(value)]);
+/// The variables that the rest of the statement selects.
+fn named_values(
+    cursor: &mut Cursor<'_>,
+    context: &StatementContext<'_>,
+    values: Vec<(String, String)>,
+) -> Outcome {
     let columns = [
         ("Variable_name", ColumnKind::Text),
         ("Value", ColumnKind::Text),
     ];
-    Answer::rows(&columns, wanted.collect())
+    let rows = values
+        .into_iter()
+        .map(|(name, value)| vec![Some(name), Some(value)]);
+    show_filter::filtered(cursor, context, &columns, rows.collect())
 }
 
 /// Checks the privilege to see the log's coordinates; its name depends on the flavor.

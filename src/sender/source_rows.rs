@@ -75,6 +75,12 @@ pub struct SourceRow {
     pub silent_seconds: Option<u64>,
     /// Heartbeats received since the relay's start.
     pub heartbeats: u64,
+    /// `semi_sync`, as configured.
+    pub semi_sync: bool,
+    /// Whether the source waits for the relay's acknowledgements.
+    pub is_semi_sync_active: bool,
+    /// Acknowledgements sent since the relay's start.
+    pub acknowledgements: u64,
     /// The error that has not ended yet.
     pub error: Option<SourceRowError>,
     /// How the connection is encrypted.

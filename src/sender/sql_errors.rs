@@ -28,6 +28,12 @@ pub fn unknown_column(name: &str) -> ServerError {
     ServerError::new(ER_BAD_FIELD_ERROR, text)
 }
 
+/// A column that two tables have.
+pub fn ambiguous_column(name: &str) -> ServerError {
+    let text = format!("Column '{}' in 'field list' is ambiguous", shortened(name));
+    ServerError::new(ER_NON_UNIQ_ERROR, text)
+}
+
 /// A function that does not exist.
 pub fn no_such_function(name: &str) -> ServerError {
     let text = format!("FUNCTION {} does not exist", shortened(name));

@@ -2,9 +2,9 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
+use super::semi_sync_values;
 use super::source_rows::SourceRowState;
 use super::statement_context::StatementContext;
-use crate::binlog::format_description::version_numbers;
 use crate::flavor::Flavor;
 
 /// All rows, by name.
@@ -55,28 +55,8 @@ pub fn all(context: &StatementContext<'_>) -> Vec<(String, String)> {
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value.to_string()))
         .collect();
-    values.extend(semi_sync_status(context));
+    let semi_sync = semi_sync_values::counters(&context.relay, registry).into_iter();
+    values.extend(semi_sync.map(|(name, value)| (name.to_owned(), value)));
     values.sort();
     values
-}
-
-/// How many replicas acknowledge, and whether those that are waited for do so in time.
-fn semi_sync_status(context: &StatementContext<'_>) -> [(String, String); 2] {
-    let replicas = context.caller.replicas;
-    let numbers = version_numbers(context.relay.version);
-    let role = match context.relay.flavor {
-        Flavor::MySql if numbers >= (8, 0, 26) => "source",
-        _ => "master",
-    };
-    let is_on = !replicas.acknowledged.have_timed_out();
-    [
-        (
-            format!("Rpl_semi_sync_{role}_clients"),
-            replicas.semi_sync_count().to_string(),
-        ),
-        (
-            format!("Rpl_semi_sync_{role}_status"),
-            if is_on { "ON" } else { "OFF" }.to_owned(),
-        ),
-    ]
 }

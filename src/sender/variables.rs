@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::relay_view::RelayView;
+use super::semi_sync_values;
 use super::value::Value;
 use crate::binlog::format_description::version_numbers;
 use crate::flavor::Flavor;
@@ -19,6 +20,8 @@ const SESSION_BYTES_MAX: usize = 2 << 20;
 pub struct SessionVariables {
     user: BTreeMap<String, Value>,
     system: BTreeMap<String, Value>,
+    /// The default database.
+    pub database: Option<&'static str>,
     /// Those of the last statement, for SHOW WARNINGS.
     pub warnings: Vec<Warning>,
     /// The error with which the last statement ended, for SHOW WARNINGS and SHOW ERRORS.
@@ -78,9 +81,12 @@ impl SessionVariables {
         self.check()
     }
 
-    /// Resets all variables.
+    /// Resets all variables. The default database stays, as on servers.
     pub fn clear(&mut self) {
-        *self = Self::default();
+        *self = Self {
+            database: self.database,
+            ..Self::default()
+        };
     }
 
     fn check(&mut self) -> Result<(), TooManyVariables> {
@@ -123,6 +129,9 @@ pub const VERSION_COMMENT: &str = "binrelay, a binlog relay";
 pub fn all(relay: &RelayView<'_>, session: &SessionVariables) -> Vec<Variable> {
     let mut variables = of_both_flavors(relay);
     variables.extend(of_host(relay));
+    variables.extend(innodb_version(relay));
+    let semi_sync = semi_sync_values::variables(relay).into_iter();
+    variables.extend(semi_sync.map(|(name, value)| global(name, value)));
     match relay.flavor {
         Flavor::MySql => {
             variables.extend(mysql(relay));
@@ -197,8 +206,6 @@ fn of_both_flavors(relay: &RelayView<'_>) -> Vec<Variable> {
         local("net_write_timeout", number(relay.write_timeout.as_secs())),
         global("performance_schema", number(0)),
         global("read_only", number(1)),
-        // A replica with semi-sync expects another form of packets if this exists, whatever its value.
-        global("rpl_semi_sync_master_enabled", number(1)),
         global("server_id", number(relay.server_id)),
         local("sql_auto_is_null", number(0)),
         local("sql_log_bin", number(1)),
@@ -223,6 +230,19 @@ fn default_binlog_format(relay: &RelayView<'_>) -> &'static str {
         Flavor::MySql => "STATEMENT",
         Flavor::MariaDb => "MIXED",
     }
+}
+
+/// Tools read from it what they may expect of the server. The relay has no InnoDB, but what its clients receive was
+/// written by a server of the log's version, whose number this is on servers. MariaDB removed it with MDEV-28554, and had
+/// numbers of its own before 10.3.7.
+fn innodb_version(relay: &RelayView<'_>) -> Option<Variable> {
+    let numbers = version_numbers(relay.version);
+    let has_it = match relay.flavor {
+        Flavor::MySql => true,
+        Flavor::MariaDb => ((10, 3, 7)..(10, 10, 0)).contains(&numbers),
+    };
+    let (major, minor, patch) = numbers;
+    has_it.then(|| global("innodb_version", text(format!("{major}.{minor}.{patch}"))))
 }
 
 /// Names of the machine and of the files, as servers show them.
@@ -272,17 +292,14 @@ fn mysql(relay: &RelayView<'_>) -> Vec<Variable> {
         variables.push(global("binlog_row_value_options", text("")));
     }
     if numbers >= (8, 0, 26) {
-        variables.push(global("rpl_semi_sync_source_enabled", number(1)));
+        variables.push(global("log_replica_updates", number(1)));
+        variables.push(global("replica_parallel_workers", number(0)));
     }
     if numbers < (8, 0, 3) {
         variables.push(local("query_cache_size", number(0)));
         variables.push(local("query_cache_type", text("OFF")));
         variables.push(local("tx_isolation", text("REPEATABLE-READ")));
         variables.push(local("tx_read_only", number(0)));
-    }
-    if numbers >= (8, 0, 26) {
-        variables.push(global("log_replica_updates", number(1)));
-        variables.push(global("replica_parallel_workers", number(0)));
     }
     variables
 }
@@ -361,8 +378,6 @@ const SWITCHES: &[&str] = &[
     "performance_schema",
     "read_only",
     "relay_log_purge",
-    "rpl_semi_sync_master_enabled",
-    "rpl_semi_sync_source_enabled",
     "sql_auto_is_null",
     "sql_log_bin",
     "sql_quote_show_create",
@@ -371,12 +386,16 @@ const SWITCHES: &[&str] = &[
     "tx_read_only",
 ];
 
+fn is_switch(name: &str) -> bool {
+    SWITCHES.contains(&name) || semi_sync_values::SWITCHES.contains(&name)
+}
+
 /// The value as SHOW VARIABLES displays it.
 pub fn shown_value(variable: &Variable) -> String {
     let text = variable.value.clone().into_text().unwrap_or_default();
     match text.as_str() {
-        "1" if SWITCHES.contains(&variable.name) => "ON".to_owned(),
-        "0" if SWITCHES.contains(&variable.name) => "OFF".to_owned(),
+        "1" if is_switch(variable.name) => "ON".to_owned(),
+        "0" if is_switch(variable.name) => "OFF".to_owned(),
         _ => text,
     }
 }

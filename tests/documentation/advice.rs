@@ -1,6 +1,6 @@
 //! The commands, topics and keys that texts advise exist.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::rust_literals::sources;
 use crate::{assert_none, binrelay, read};
@@ -36,6 +36,43 @@ fn after<'a>(text: &'a str, word: &'a str) -> impl Iterator<Item = &'a str> {
             .next()
             .unwrap_or_default()
     })
+}
+
+/// The options of each command, from its help.
+fn options_of_commands() -> BTreeMap<String, String> {
+    let list = binrelay(&["help"]);
+    let list = String::from_utf8(list.stdout).expect("UTF-8");
+    let (_, commands) = list.split_once("\nCommands:\n").expect("the commands");
+    let commands = commands.split("\n\n").next().unwrap_or_default();
+    let names = commands
+        .lines()
+        .filter_map(|line| line.split_whitespace().next());
+    let help = |name: &str| {
+        let help = binrelay(&[name, "--help"]);
+        let help = String::from_utf8(help.stdout).expect("UTF-8");
+        (name.to_owned(), help)
+    };
+    names.map(help).collect()
+}
+
+/// The commands that a text names, each with the options after it, up to the end of the sentence or of the quotation.
+fn commands_with_options(text: &str) -> Vec<(&str, Vec<&str>)> {
+    let mut found = Vec::new();
+    for rest in text.split("binrelay ").skip(1) {
+        let ends = ["`", "\n\n", ". ", ", ", "; ", "\n#", " | head"];
+        let ends = ends.iter().filter_map(|end| rest.find(end));
+        let span = rest
+            .get(..ends.min().unwrap_or(rest.len()))
+            .unwrap_or_default();
+        let is_part = |c: char| c.is_ascii_alphanumeric() || c == '-';
+        let mut words = span.split(|c: char| !is_part(c));
+        let Some(command) = words.next() else {
+            continue;
+        };
+        let options = words.filter(|word| word.starts_with("--") && word.len() > 2);
+        found.push((command, options.collect()));
+    }
+    found
 }
 
 /// All texts that can advise: string literals of the program, its documentation, and the alerts.
@@ -99,6 +136,34 @@ fn commands_and_topics_that_texts_name_exist() {
     }
     let findings: Vec<String> = findings.into_iter().collect();
     assert_none("no such command or topic", &findings);
+}
+
+#[test]
+fn options_that_texts_name_with_their_command_exist() {
+    assert_eq!(
+        commands_with_options("run `binrelay dump F --rows [--json]`, --no, binrelay list."),
+        [("dump", vec!["--rows", "--json"]), ("list", vec![])]
+    );
+    let options = options_of_commands();
+    assert!(options.len() > 10, "{:?}", options.keys());
+    let (mut findings, mut found) = (BTreeSet::new(), 0);
+    for (path, text) in texts() {
+        for (command, named) in commands_with_options(&text) {
+            let Some(help) = options.get(command) else {
+                continue;
+            };
+            for option in named {
+                found += 1;
+                let is_option = |word: &str| word.trim_end_matches([',', ']', '=']) == option;
+                if !help.split(&[' ', '\n', '['][..]).any(is_option) {
+                    findings.insert(format!("{path}: binrelay {command} {option}"));
+                }
+            }
+        }
+    }
+    assert!(found > 50, "{found}");
+    let findings: Vec<String> = findings.into_iter().collect();
+    assert_none("no such option of the command", &findings);
 }
 
 #[test]

@@ -23,6 +23,7 @@ mod support;
 mod accounts;
 mod adoption;
 mod any_of_three;
+mod catalog;
 mod changed_server_id;
 mod come_and_go;
 mod compression;

@@ -10,7 +10,7 @@ use binrelay::gtid::Uuid;
 use binrelay::identity::Executed;
 use binrelay::log_thread::LogThread;
 use binrelay::protocol::ServerError;
-use binrelay::relay_log::{LogDir, LogOptions};
+use binrelay::relay_log::{LogDir, LogOptions, ReplicaWait};
 use binrelay::sender::login::Privileges;
 use binrelay::sender::{
     Answer, Caller, ChangedSources, HostNames, RelayView, Replicas, SessionVariables,
@@ -77,6 +77,7 @@ pub fn fuzz_sql(data: &[u8]) {
                 flavor,
                 server_id: 900,
                 server_uuid: Uuid([9; 16]),
+                replica_wait: ReplicaWait::default(),
                 write_timeout: Duration::from_secs(60),
                 host: &host,
                 sources: &sources,

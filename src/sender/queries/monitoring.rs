@@ -340,3 +340,41 @@ fn deep_operators_do_not_take_the_stack() {
     let digits = format!("9{}", "e".repeat(200_000));
     assert_eq!(asker.row(&format!("SELECT '{digits}' = 9")), "1");
 }
+
+#[test]
+fn help_is_one_topic_in_the_form_in_which_clients_print_descriptions() {
+    for (flavor, sources) in [
+        (Flavor::MySql, "SHOW REPLICA STATUS"),
+        (Flavor::MariaDb, "SHOW ALL REPLICAS STATUS"),
+    ] {
+        let mut asker = asker(flavor);
+        for statement in ["HELP", "help 'contents'", "help contents", "HELP 'SHOW';"] {
+            let Ok(Answer::Rows { columns, rows }) = asker.ask(statement) else {
+                panic!("{statement}");
+            };
+            let names: Vec<_> = columns.iter().map(|(name, _)| name.as_str()).collect();
+            assert_eq!(names, ["name", "description", "example"], "{statement}");
+            let [row] = rows.as_slice() else {
+                panic!("{statement}: {rows:?}");
+            };
+            assert_eq!(row[0].as_deref(), Some("binrelay"));
+            let description = row[1].as_deref().unwrap_or_default();
+            assert_eq!(description.lines().count(), 6, "{description}");
+            assert!(description.contains(sources), "{description}");
+            assert_eq!(row[2].as_deref(), Some(""));
+        }
+    }
+}
+
+#[test]
+fn functions_that_servers_removed_are_removed() {
+    let mut asker = asker(Flavor::MySql);
+    asker.sources.truncate(1);
+    let statement = "SELECT WAIT_UNTIL_SQL_THREAD_AFTER_GTIDS(NULL, 0) AS Result";
+    for version in ["5.6.24", "8.0.36"] {
+        asker.version = Some(version);
+        assert_eq!(asker.row(statement), "NULL", "{version}");
+    }
+    asker.version = Some("8.4.0");
+    assert_eq!(asker.error(statement).0, 1305);
+}

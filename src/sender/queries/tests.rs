@@ -1,7 +1,7 @@
 //! The exact answers to the statements of replicas and clients.
 
 use super::*;
-use crate::flavor::Flavor;
+use crate::relay_log::ReplicaWait;
 use crate::sender::StatementLimits;
 use crate::sender::environment::HostNames;
 use crate::sender::login::Privileges;
@@ -23,6 +23,7 @@ pub(super) struct Asker {
     host: HostNames,
     pub(super) sources: Vec<SourceRow>,
     pub(super) changes: SourceChanges,
+    pub(super) replica_wait: ReplicaWait,
     /// Instead of the log's.
     pub(super) version: Option<&'static str>,
     pub(super) has_log: bool,
@@ -48,6 +49,7 @@ impl Asker {
             host: host_names(),
             sources: Vec::new(),
             changes: SourceChanges::new(|_| Ok(ChangedSources::default())),
+            replica_wait: ReplicaWait::default(),
             version: None,
             has_log: true,
             limits: StatementLimits::default(),
@@ -72,6 +74,7 @@ impl Asker {
             flavor: self.flavor,
             server_id: SERVER_ID,
             server_uuid: RELAY_UUID.parse().unwrap(),
+            replica_wait: self.replica_wait,
             write_timeout: WRITE_TIMEOUT,
         };
         let caller = Caller {
@@ -113,7 +116,7 @@ impl Asker {
         (error.code, error.message)
     }
 
-    fn ok(&mut self, text: &str) {
+    pub(super) fn ok(&mut self, text: &str) {
         assert_eq!(self.ask(text), Ok(Answer::Ok), "{text}");
     }
 }

@@ -10,6 +10,7 @@ use crate::connection::{Connection, ConnectionError};
 use crate::protocol::ServerError;
 use crate::sender::environment::SessionEnvironment;
 use crate::sender::login::{LoggedIn, Privileges};
+use crate::sender::queries;
 use crate::sender::replicas::{KillReason, Registration, killed};
 use crate::sender::variables::SessionVariables;
 
@@ -76,13 +77,18 @@ impl Session {
             client.connection.traffic().clone(),
             client.connection.encryption(),
         );
+        let mut variables = SessionVariables::default();
+        // Another name is accepted, too: clients of tools are configured with one, and select from no table of it.
+        if let Some(name) = &client.database {
+            let _ = queries::use_database(name, &mut variables);
+        }
         Self {
             host: registration.client.host(),
             registration,
             connection: client.connection,
             user: client.user,
             privileges: client.privileges,
-            variables: SessionVariables::default(),
+            variables,
             environment,
         }
     }

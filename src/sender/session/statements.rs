@@ -220,6 +220,7 @@ fn relay_view<'a>(
         changes: &environment.sources.changes,
         server_id: environment.options.server_id,
         server_uuid: environment.options.server_uuid,
+        replica_wait: environment.options.replica_wait,
         write_timeout: environment.options.write_timeout,
     }
 }

@@ -88,7 +88,12 @@ const MYSQL: &[(&str, &str)] = &[
     ("gtid_purged", ""),
     ("log_replica_updates", "ON"),
     ("replica_parallel_workers", "0"),
+    ("innodb_version", "9.7.4"),
+    ("rpl_semi_sync_replica_enabled", "OFF"),
     ("rpl_semi_sync_source_enabled", "ON"),
+    ("rpl_semi_sync_source_timeout", "0"),
+    ("rpl_semi_sync_source_wait_for_replica_count", "0"),
+    ("rpl_semi_sync_source_wait_no_replica", "ON"),
     ("server_uuid", RELAY_UUID),
     ("super_read_only", "ON"),
     ("transaction_isolation", "REPEATABLE-READ"),
@@ -110,6 +115,9 @@ const MARIADB: &[(&str, &str)] = &[
     ("gtid_strict_mode", "OFF"),
     ("query_cache_size", "0"),
     ("query_cache_type", "OFF"),
+    ("rpl_semi_sync_master_timeout", "0"),
+    ("rpl_semi_sync_master_wait_no_slave", "ON"),
+    ("rpl_semi_sync_slave_enabled", "OFF"),
     ("slave_parallel_threads", "0"),
     ("tx_isolation", "REPEATABLE-READ"),
     ("tx_read_only", "OFF"),
@@ -131,7 +139,12 @@ const STATUS: &[&str] = &[
 ];
 
 /// After those, on MariaDB.
-const STATUS_MARIADB: &[&str] = &["Slave_connections", "Slaves_connected", "Slaves_running"];
+const STATUS_MARIADB: &[&str] = &[
+    "Rpl_semi_sync_slave_send_ack",
+    "Slave_connections",
+    "Slaves_connected",
+    "Slaves_running",
+];
 
 /// The relay understands or ignores these requests of a client; it has TLS. Not among them: several
 /// statements in one, prepared statements, LOAD DATA LOCAL, sessions' state in OK packets.
@@ -193,7 +206,10 @@ async fn every_variable_is_true_and_no_other_is_shown() {
 
 #[tokio::test]
 async fn every_status_row_and_capability_is_of_something_that_is_served() {
-    for (flavor, role) in [(Flavor::MySql, "source"), (Flavor::MariaDb, "master")] {
+    for (flavor, role, other) in [
+        (Flavor::MySql, "source", "replica"),
+        (Flavor::MariaDb, "master", "slave"),
+    ] {
         let log = log_of(flavor);
         let sender = TestSender::of(&log).await;
         let (mut connection, greeting) = sender.login("repl").await.unwrap();
@@ -204,8 +220,9 @@ async fn every_status_row_and_capability_is_of_something_that_is_served() {
             Flavor::MySql => STATUS.to_vec(),
             Flavor::MariaDb => [STATUS, STATUS_MARIADB].concat(),
         };
-        // Those of semi-sync have the name of the role of a source in the version.
-        let semi_sync = ["clients", "status"].map(|row| format!("Rpl_semi_sync_{role}_{row}"));
+        // Those of semi-sync have the names of the two roles in the version.
+        let semi_sync = [(role, "clients"), (role, "status"), (other, "status")];
+        let semi_sync = semi_sync.map(|(role, row)| format!("Rpl_semi_sync_{role}_{row}"));
         expected.extend(semi_sync.iter().map(String::as_str));
         expected.sort_unstable();
         assert_eq!(names, expected, "{flavor:?}");

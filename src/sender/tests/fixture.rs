@@ -16,7 +16,7 @@ use crate::protocol::StoredPassword;
 use crate::protocol::auth::{Secret, ServerKey};
 use crate::protocol::command::{self, BinlogDump, BinlogDumpGtid};
 use crate::protocol::response::{is_eof, is_error, parse_error};
-use crate::relay_log::{LogDir, LogOptions, RelayLog};
+use crate::relay_log::{LogDir, LogOptions, RelayLog, ReplicaWait};
 use crate::sender::login::{Account, Accounts, Privileges};
 use crate::sender::{
     ChangedSources, ConnectionLimits, HostNames, Replicas, SenderOptions, SourceAccess,
@@ -273,6 +273,7 @@ impl TestSender {
             require_tls: false,
             compression,
             write_timeout,
+            replica_wait: ReplicaWait::default(),
             login_timeout: Duration::from_secs(10),
             limits: ConnectionLimits {
                 total: 4,

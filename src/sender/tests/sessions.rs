@@ -211,6 +211,13 @@ async fn commands_other_than_dumps_are_answered() {
         };
         assert_eq!(error.code, code, "{command:?}");
     }
+    // COM_INIT_DB; COM_RESET_CONNECTION keeps the database.
+    for command in [&b"\x02information_schema"[..], &[0x1F]] {
+        let answer = connection.exchange(command).await.unwrap();
+        assert!(matches!(answer, QueryResponse::Ok(_)));
+        let database = connection.query("SELECT DATABASE()").await.unwrap();
+        assert_eq!(database.single().as_deref(), Some("information_schema"));
+    }
     connection.exchange(&command::ping()).await.unwrap();
 }
 

@@ -1,6 +1,6 @@
 //! What drivers, consoles and further monitoring tools send when they connect and when they look around.
 
-use super::list::Rule::{self, Alike, Equal, Here};
+use super::rule::Rule::{self, Alike, Equal, FirstColumns, Here, NoRowsHere};
 
 pub const STATEMENTS: &[(&str, Rule)] = &[
     // The mysql client, mycli, Workbench
@@ -99,7 +99,7 @@ pub const STATEMENTS: &[(&str, Rule)] = &[
     ),
     (
         "SELECT * FROM information_schema.processlist WHERE command LIKE '%nothing%'",
-        Here(0, "MariaDB has more columns"),
+        FirstColumns("MariaDB has more columns"),
     ),
     (
         "SELECT COUNT(*) FROM information_schema.processlist WHERE user = 'nobody'",
@@ -113,25 +113,27 @@ pub const STATEMENTS: &[(&str, Rule)] = &[
     ("SHOW GLOBAL VARIABLES LIKE 'gtid_mode'", Alike),
     (
         "SHOW STATUS LIKE 'wsrep%'",
-        Here(
-            0,
-            "MariaDB shows them, the relay is not a node of a cluster",
-        ),
+        NoRowsHere("MariaDB shows them; the relay is not a node of a cluster"),
     ),
     (
         "SHOW VARIABLES LIKE 'wsrep_on'",
-        Here(0, "MariaDB shows it, the relay is not a node of a cluster"),
+        NoRowsHere("MariaDB shows it; the relay is not a node of a cluster"),
     ),
     (
         "SHOW GLOBAL VARIABLES LIKE 'group_replication%'",
-        Here(0, "MySQL shows one without its plugin"),
+        NoRowsHere(
+            "MySQL 8 and later show one without the plug-in; the relay is not a member of a group",
+        ),
     ),
     (
         "SELECT plugin_status FROM information_schema.plugins WHERE plugin_name = 'group_replication'",
-        Here(1109, "there is no such table"),
+        Alike,
     ),
     (
         "SELECT channel_name FROM performance_schema.replication_connection_status",
-        Here(1146, "there are no such tables"),
+        Here(
+            1146,
+            "the relay has no performance_schema; MariaDB and MySQL 5.6 do not have this table",
+        ),
     ),
 ];

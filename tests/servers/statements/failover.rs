@@ -1,6 +1,6 @@
 //! What failover managers, proxies and exporters ask beyond the other lists, as they write it.
 
-use super::list::Rule::{self, Alike, Equal, Here, SameNames};
+use super::rule::Rule::{self, Alike, Equal, Here, Instead, NoRowsHere, SameNames};
 
 pub const STATEMENTS: &[(&str, Rule)] = &[
     // orchestrator
@@ -14,19 +14,20 @@ pub const STATEMENTS: &[(&str, Rule)] = &[
     ("show global status like 'rpl_semi_sync_%'", Alike),
     ("show binlog events limit 5", Alike),
     (
+        "show binlog events in 'nosuch.000001' from 4 limit 2",
+        Equal,
+    ),
+    (
         "SELECT MEMBER_ID, MEMBER_HOST, MEMBER_PORT, MEMBER_STATE, MEMBER_ROLE, \
          @@global.group_replication_group_name, @@global.group_replication_single_primary_mode FROM \
          performance_schema.replication_group_members",
-        Here(
+        Instead(
             1146,
+            1193,
             "a server without the plug-in names the variable first; orchestrator accepts both",
         ),
     ),
     ("SELECT @@global.version", Alike),
-    (
-        "SELECT @@global.rpl_semi_sync_slave_enabled",
-        Here(1193, "there is no such variable"),
-    ),
     // mysqld_exporter
     ("SHOW ALL SLAVES STATUS NONBLOCKING", Alike),
     ("SHOW ALL SLAVES STATUS NOLOCK", Alike),
@@ -53,7 +54,11 @@ pub const STATEMENTS: &[(&str, Rule)] = &[
     (
         "SELECT MAX(ROUND(TIMESTAMPDIFF(MICROSECOND, ts, SYSDATE(6))/1000000)) AS Seconds_Behind_Master FROM \
          percona.heartbeat",
-        Here(1146, "MySQL 8 and later name the database that is missing"),
+        Instead(
+            1146,
+            1049,
+            "MySQL 8 and later name the database that is missing; tools expect 1146",
+        ),
     ),
     (
         "SELECT @@global.server_id, @@read_only, @@global.gtid_domain_id;",
@@ -63,17 +68,20 @@ pub const STATEMENTS: &[(&str, Rule)] = &[
     ("SELECT IS_USED_LOCK('maxscale_mariadbmonitor')", Equal),
     (
         "SELECT VARIABLE_VALUE FROM INFORMATION_SCHEMA.GLOBAL_VARIABLES WHERE VARIABLE_NAME = 'read_only'",
-        Here(1109, "MySQL 8 and later do not have this table either"),
+        Alike,
+    ),
+    (
+        "SELECT c.VARIABLE_VALUE, s.VARIABLE_VALUE FROM INFORMATION_SCHEMA.GLOBAL_VARIABLES c JOIN \
+         INFORMATION_SCHEMA.GLOBAL_STATUS s ON(c.VARIABLE_NAME = 'rpl_semi_sync_master_enabled' AND \
+         s.VARIABLE_NAME = 'rpl_semi_sync_master_status')",
+        Alike,
     ),
     // Percona Toolkit
     ("SHOW VARIABLES LIKE 'character_set_server'", Alike),
-    (
-        "SHOW VARIABLES LIKE 'innodb_version'",
-        Here(0, "there is no InnoDB"),
-    ),
+    ("SHOW VARIABLES LIKE 'innodb_version'", Equal),
     (
         "SHOW VARIABLES LIKE 'innodb_stats_persistent'",
-        Here(0, "there is no InnoDB"),
+        NoRowsHere("the relay has no InnoDB"),
     ),
     ("SHOW VARIABLES LIKE 'version%'", Alike),
     // MHA
@@ -85,8 +93,16 @@ pub const STATEMENTS: &[(&str, Rule)] = &[
     ("SELECT @@global.gtid_mode As Value", Alike),
     ("SELECT MASTER_POS_WAIT('', 4, 0) AS Result", Equal),
     (
+        "SELECT WAIT_UNTIL_SQL_THREAD_AFTER_GTIDS(NULL,0) AS Result",
+        Instead(
+            1305,
+            1046,
+            "MySQL 8 and later look for an unknown function in the default database first",
+        ),
+    ),
+    (
         "SELECT Repl_slave_priv AS Value FROM mysql.user WHERE user = 'repl'",
-        Here(1146, "there are no such tables"),
+        Here(1146, "the relay's accounts are in its configuration"),
     ),
     // The names that exist, not only the columns.
     (
