@@ -49,6 +49,7 @@ mod identities;
 mod listening;
 mod log_alignment;
 mod moved_address;
+mod newest_error;
 mod newest_own;
 mod old_servers;
 mod options;

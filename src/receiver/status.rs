@@ -1,6 +1,5 @@
 //! The state and the counters of a receiver.
 
-use std::mem::Discriminant;
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -9,14 +8,13 @@ use tokio::sync::watch;
 
 use super::error::ReceiverError;
 use super::facts::SourceFacts;
+use super::newest_error::NewestError;
+pub use super::newest_error::{GOOD_CONNECTION, LastError};
 use super::semi_sync_status::SemiSyncStatus;
 use super::source_end::{END_INTERVAL, SourceEnd};
 use super::source_retention::RetentionStatus;
 use crate::identity::Executed;
 use crate::position::SourcePosition;
-
-/// After a connection that lasted this long, an error is a new one.
-pub(super) const GOOD_CONNECTION: Duration = Duration::from_secs(30);
 
 /// A source that sent nothing for this long has nothing more to send. Shorter pauses are those of the
 /// network while a backlog arrives.
@@ -53,21 +51,6 @@ impl SourceState {
             SourceState::Failed => "failed",
         }
     }
-}
-
-/// The newest error of a source.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LastError {
-    /// The server's error code; 0 if it is not a server error.
-    pub code: u16,
-    /// The problem and its remedy.
-    pub message: String,
-    /// When it first occurred: each attempt to connect may end with the same error.
-    pub at: SystemTime,
-    /// When it last occurred.
-    pub newest_at: SystemTime,
-    /// Since when the source streams again.
-    pub resolved_at: Option<SystemTime>,
 }
 
 /// One source's counters and state. The counters change at most once per batch of events.
@@ -114,30 +97,7 @@ pub struct SourceStatus {
 struct ConnectionStatus {
     state: SourceState,
     facts: Option<SourceFacts>,
-    last_error: Option<LastError>,
-    /// The kind of `last_error`.
-    error_kind: Option<ErrorKind>,
-}
-
-/// What an error has in common with itself at another attempt; its text may contain what changes.
-type ErrorKind = (SourceState, u16, Discriminant<ReceiverError>);
-
-impl ConnectionStatus {
-    /// When the error that occurs `now` first occurred.
-    fn error_began(&self, kind: ErrorKind, now: SystemTime) -> SystemTime {
-        let known = self.last_error.as_ref();
-        let known = known.filter(|_| self.error_kind == Some(kind));
-        let has_ended = |ended: SystemTime| {
-            // An attempt streams until it reaches the event that fails: only a good connection ends a failure.
-            let is_failure = kind.0 == SourceState::Failed;
-            let lasted = now.duration_since(ended).unwrap_or_default();
-            !is_failure || lasted > GOOD_CONNECTION
-        };
-        match known {
-            Some(known) if !known.resolved_at.is_some_and(has_ended) => known.at,
-            _ => now,
-        }
-    }
+    error: NewestError,
 }
 
 /// The heartbeats of a source.
@@ -164,8 +124,7 @@ impl Default for SourceStatus {
         let connection = ConnectionStatus {
             state: SourceState::Connecting,
             facts: None,
-            last_error: None,
-            error_kind: None,
+            error: NewestError::default(),
         };
         Self {
             bytes_received: AtomicU64::new(0),
@@ -221,7 +180,7 @@ impl SourceStatus {
 
     /// The newest error, with its time; kept after the source has recovered.
     pub fn last_error(&self) -> Option<LastError> {
-        self.connection().last_error.clone()
+        self.connection().error.get().cloned()
     }
 
     /// How far the relay is behind the source, in seconds: 0 when it has reached the source's end,
@@ -370,10 +329,8 @@ impl SourceStatus {
         if !(connection.state == SourceState::Failed && state == SourceState::Connecting) {
             connection.state = state;
         }
-        if let Some(error) = &mut connection.last_error
-            && state == SourceState::Streaming
-        {
-            error.resolved_at.get_or_insert_with(SystemTime::now);
+        if state == SourceState::Streaming {
+            connection.error.end(SystemTime::now());
         }
     }
 
@@ -402,17 +359,8 @@ impl SourceStatus {
             false => SourceState::Connecting,
         };
         let mut connection = self.connection();
-        let (code, message) = (error.code(), error.to_line(source));
-        let kind = (state, code, std::mem::discriminant(error));
-        connection.last_error = Some(LastError {
-            code,
-            message,
-            at: connection.error_began(kind, now),
-            newest_at: now,
-            resolved_at: None,
-        });
+        connection.error.note(state, error, source, now);
         connection.state = state;
-        connection.error_kind = Some(kind);
     }
 
     pub(super) fn set_stopped(&self) {
@@ -424,7 +372,14 @@ impl SourceStatus {
 
     /// The source is followed again, by order: what it had failed for is tried again.
     pub fn set_begun(&self) {
-        self.connection().state = SourceState::Connecting;
+        let mut connection = self.connection();
+        connection.state = SourceState::Connecting;
+        connection.error.separate();
+    }
+
+    /// The last error has ended, although nothing is passed on yet.
+    pub(super) fn end_error(&self) {
+        self.connection().error.end(SystemTime::now());
     }
 
     /// The source is not followed, by order.
@@ -432,9 +387,16 @@ impl SourceStatus {
         self.connection().state = SourceState::Stopped;
     }
 
+    /// Whether the newest attempt to follow the source has failed.
+    pub fn has_error(&self) -> bool {
+        let connection = self.connection();
+        let error = connection.error.get();
+        error.is_some_and(|error| error.resolved_at.is_none())
+    }
+
     /// Forgets the newest error.
     pub fn clear_error(&self) {
-        self.connection().last_error = None;
+        self.connection().error = NewestError::default();
     }
 
     pub(super) fn note_carried_out(&self, order: u64) {

@@ -323,8 +323,9 @@ impl Stream<'_> {
         assembler.set_format(format.clone());
         assembler.start_file(at.file.clone(), at.offset);
         // If the relay is stopped before the log begins, it is created again, with another `latest`.
-        if !before_start {
-            self.status.set_state(SourceState::Streaming);
+        match before_start {
+            true => self.status.end_error(),
+            false => self.status.set_state(SourceState::Streaming),
         }
     }
 

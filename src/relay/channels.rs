@@ -291,8 +291,9 @@ impl Channels {
             true => Activity::Stop,
             false => Activity::Follow,
         };
-        // A password in a file is read for each connection: only a source without a connection needs an order.
-        let needs_password = before.status.state() != receiver::SourceState::Streaming
+        // A password in a file is read for each connection: only a source whose last attempt has failed needs an order.
+        let needs_password = before.status.has_error()
+            && activity == Activity::Follow
             && before.config.password.expose() != wanted.config.password.expose();
         // With other rules to follow, those of its own section or those of [filter], it is not.
         let is_same = before.config.has_same_settings(&wanted.config)

@@ -120,7 +120,7 @@ impl LogBinding {
             None if number == self.newest => {
                 let found = self.newest_mismatch(number, len, index)?;
                 if self.has_no_mark && found.is_none() {
-                    self.check_without_mark(number, len, head, &log)?;
+                    self.check_without_mark(number, head, &log)?;
                 }
                 found
             }
@@ -172,26 +172,26 @@ impl LogBinding {
         Ok(None)
     }
 
-    /// The mark is created before the first transaction, and nothing removes it: without it, the rest of the newest log
-    /// file after the last transaction of its index may have been served, if the index is an older copy.
+    /// The mark is created before the first transaction, and nothing removes it: without it, an older index could pass for
+    /// one that lost its tail in a crash, and so could an older log file.
     fn check_without_mark(
         &self,
         number: u64,
-        len: u64,
         head: &FileHead,
         log: &LogFile,
     ) -> Result<(), LogError> {
         let index = IndexReader::open_for_lookup(&self.log_dir.index_path(number))?;
-        let log_end = last_log_end(len / RECORD_LEN as u64, index)?.unwrap_or(head.end);
+        let log_end = end_before_damage(index)?.unwrap_or(head.end);
         let log_len = log.file_len()?;
-        if log_len <= log_end {
+        // The start of a version that removed the mark may have been interrupted after that.
+        if log_len == log_end || log.ends_with_rotate(log_end)? {
             return Ok(());
         }
         Err(LogError::NoDurableMark {
             path: self.log_dir.durable_path(),
             log: log.path().to_owned(),
+            log_len,
             log_end,
-            rest: log_len - log_end,
         })
     }
 
@@ -260,6 +260,19 @@ fn completed_mismatch(
     }
     let is_complete = log.ends_with_rotate(log_end)?;
     Ok((!is_complete).then_some(IndexMismatch::Incomplete { log_end, log_len }))
+}
+
+/// The log end of the last step before the first damaged record.
+fn end_before_damage(mut index: IndexReader<'_>) -> Result<Option<u64>, LogError> {
+    let mut end = None;
+    index.seek(1)?;
+    loop {
+        match index.next_record() {
+            Ok(Some(read)) => end = read.record.step().map(|step| step.log_end.into()).or(end),
+            Ok(None) | Err(LogError::Index { .. }) => return Ok(end),
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// The log end of the last step before record `end`.

@@ -85,11 +85,11 @@ pub enum LogError {
         #[source]
         cause: IndexMismatch,
     },
-    /// There is no durable mark, and the newest log file is longer than its commit index says.
+    /// There is no durable mark, and the newest log file does not end where its commit index says.
     #[error(
-        "{} is missing, and {} has {rest} bytes after offset {log_end}, where its commit index ends: replicas may have \
-         received them; restore {0} and the commit index of this data_dir, or, if only {0} was lost, create it as an \
-         empty file",
+        "{} is missing, {} ends at offset {log_len}, and its commit index at offset {log_end}: it is not known what \
+         replicas have received; restore {0} and the commit index of this data_dir, or, if only {0} was lost, create it \
+         as an empty file",
         path.display(),
         log.display()
     )]
@@ -98,15 +98,15 @@ pub enum LogError {
         path: PathBuf,
         /// The log file.
         log: PathBuf,
-        /// Where its index ends.
+        /// Its end.
+        log_len: u64,
+        /// Its end according to its index, as far as that is not damaged.
         log_end: u64,
-        /// The bytes after that.
-        rest: u64,
     },
     /// The durable mark has another version, or belongs to another relay log.
     #[error(
         "{}: {found}, expected {expected}; restore the file of this data_dir, or, if the log files \
-         and their commit indexes are known to be complete, remove it",
+         and their commit indexes are known to be complete, replace it by an empty file",
         path.display()
     )]
     DurableMark {

@@ -104,6 +104,8 @@ pub fn recover(log_dir: &LogDir, source_names: &[Arc<str>]) -> Result<Option<Rec
         let servers = servers.map(|(server_id, _)| *server_id);
         recovered.earlier_histories.extend(servers);
     }
+    // From here on files are written, and what a crash leaves of them is no reason to refuse them.
+    DurableMark::open(log_dir)?;
     settle(&log_dir.log_path(last), durable.log, good.log)?;
     settle(&log_dir.index_path(last), durable.index, good.index)?;
     if recovered.has_not_begun() {

@@ -87,5 +87,5 @@ fn missing_mark() {
         let bytes = std::fs::read(index(data)).expect("the index");
         std::fs::write(index(data), &bytes[..bytes.len() / 128 * 64]).expect("written");
     };
-    is_refused(remove, "replicas may have received them");
+    is_refused(remove, "it is not known what replicas have received");
 }

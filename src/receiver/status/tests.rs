@@ -131,7 +131,7 @@ fn error_that_each_attempt_repeats_keeps_its_first_time() {
 fn stream(status: &SourceStatus, seconds: u64) {
     status.set_state(SourceState::Streaming);
     let resolved_at = UNIX_EPOCH + Duration::from_secs(seconds);
-    status.connection().last_error.as_mut().unwrap().resolved_at = Some(resolved_at);
+    status.connection().error.end_at(resolved_at);
 }
 
 #[test]
@@ -147,4 +147,23 @@ fn only_a_good_connection_ends_a_failure() {
         stream(&status, 200);
         assert_eq!(times(&status, &[(300, error())]), [(300, 300)]);
     }
+}
+
+/// Failures without a code differ by their text, and an order separates what comes before it from what comes after.
+#[test]
+fn another_failure_and_a_new_order_have_a_new_time() {
+    let refusal = |text: &str| ReceiverError::Refused(text.to_owned());
+    let status = SourceStatus::default();
+    let noted = [
+        (100, refusal("it is not the next one")),
+        (110, refusal("it is not the next one")),
+        (120, refusal("another")),
+    ];
+    assert_eq!(times(&status, &noted), [(100, 100), (100, 110), (120, 120)]);
+    status.set_begun();
+    assert_eq!(times(&status, &[(130, refusal("another"))]), [(130, 130)]);
+    assert!(status.has_error());
+    status.end_error();
+    assert!(!status.has_error());
+    assert_eq!(status.state(), SourceState::Failed);
 }

@@ -216,6 +216,8 @@ fn damaged_or_missing_mark_proves_nothing_and_one_of_another_version_is_refused(
     assert!(verify(dir.path()).unwrap().is_sound());
     let recovered = recover::recover(&log_dir(dir.path()), &["m1".into()]);
     assert_eq!(recovered.unwrap().unwrap().repairs, Vec::<String>::new());
+    // From now on it is there, whatever interrupts the start.
+    assert_eq!(fs::read(&path).unwrap().len(), 0);
 }
 
 #[test]
@@ -269,10 +271,18 @@ fn missing_mark_is_refused_if_the_log_continues_after_its_index() {
                 continue;
             }
             refused += 1;
-            let reason = "where its commit index ends: replicas may have received them";
+            let reason = "it is not known what replicas have received";
             assert_refused(dir.path(), "relay-bin.durable", reason);
         }
         assert!(refused > 0, "{kind}");
+        // A log that lost its tail while its index did not.
+        fs::write(&path, &whole).unwrap();
+        let log_path = log.log_path(last);
+        let log_bytes = fs::read(&log_path).unwrap();
+        fs::write(&log_path, &log_bytes[..log_bytes.len() - 1]).unwrap();
+        let reason = "it is not known what replicas have received";
+        assert_refused(dir.path(), "relay-bin.durable", reason);
+        fs::write(&log_path, &log_bytes).unwrap();
         // As an administrator declares it.
         fs::write(log.durable_path(), "").unwrap();
         assert!(recover::recover(&log, &["m1".into()]).is_ok());
