@@ -21,9 +21,28 @@ pub fn get(port: u16, path: &str, headers: &str) -> (u16, String, String) {
     stream.read_to_string(&mut answer).expect("an answer");
     let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
     let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());
-    (
-        status.expect("a status code"),
-        head.to_owned(),
-        body.to_owned(),
-    )
+    let is_chunked = head
+        .to_ascii_lowercase()
+        .contains("transfer-encoding: chunked");
+    let body = match is_chunked {
+        true => whole(body),
+        false => body.to_owned(),
+    };
+    (status.expect("a status code"), head.to_owned(), body)
+}
+
+/// A body that was sent in chunks, each after its length in hexadecimal (RFC 9112, 7.1).
+fn whole(mut chunks: &str) -> String {
+    let mut body = String::new();
+    loop {
+        let (length, rest) = chunks.split_once("\r\n").expect("the length of a chunk");
+        let length = usize::from_str_radix(length.trim(), 16).expect("a hexadecimal length");
+        if length == 0 {
+            return body;
+        }
+        body.push_str(&rest[..length]);
+        chunks = rest[length..]
+            .strip_prefix("\r\n")
+            .expect("the end of a chunk");
+    }
 }

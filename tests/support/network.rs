@@ -98,7 +98,7 @@ impl Network {
         hub.ip("link set bridge up");
         let mut network = Network {
             hub,
-            number: rand::random_range(1..250),
+            number: 0,
             hosts: Vec::new(),
         };
         network.connect_machine();
@@ -114,12 +114,22 @@ impl Network {
         format!("198.18.{}.{number}", self.number)
     }
 
-    fn connect_machine(&self) {
-        let (name, id) = (format!("binrelay{}", self.number), self.hub.0.id());
+    /// With a number that no other test has at present.
+    fn connect_machine(&mut self) {
+        let id = self.hub.0.id();
         let ip = |arguments: &str| run(Command::new("ip").args(arguments.split(' ')));
-        ip(&format!(
-            "link add {name} type veth peer name machine netns {id}"
-        ));
+        let deadline = Deadline::after_secs(30);
+        let name = loop {
+            self.number = rand::random_range(1..250);
+            let name = format!("binrelay{}", self.number);
+            let add = format!("link add {name} type veth peer name machine netns {id}");
+            if std::path::Path::new("/sys/class/net").join(&name).exists() {
+                assert!(!deadline.passed(), "every number is in use");
+                continue;
+            }
+            ip(&add);
+            break name;
+        };
         ip(&format!("address add {}/24 dev {name}", self.address(1)));
         ip(&format!("link set {name} up"));
         self.hub.ip("link set machine master bridge up");
