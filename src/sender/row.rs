@@ -18,13 +18,13 @@ pub struct RowColumn {
 pub struct Row<'a> {
     /// The columns.
     pub columns: &'a [RowColumn],
-    /// Their values.
-    pub values: &'a [Value],
+    /// Their values. References: a row of one table is joined with many of another.
+    pub values: &'a [&'a Value],
 }
 
 impl<'a> Row<'a> {
     /// A row with these columns and values.
-    pub fn new(columns: &'a [RowColumn], values: &'a [Value]) -> Self {
+    pub fn new(columns: &'a [RowColumn], values: &'a [&'a Value]) -> Self {
         Self { columns, values }
     }
 

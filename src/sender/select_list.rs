@@ -1,7 +1,9 @@
 //! The list of expressions between SELECT and FROM, evaluated for each row of a table, and its groups.
 
+use std::collections::HashMap;
+
 use super::answer::Answer;
-use super::budget::Budget;
+use super::budget::{Budget, COLUMNS_MAX, too_many_columns};
 use super::cursor::Cursor;
 use super::expression::evaluate_in;
 use super::row::Row;
@@ -74,6 +76,9 @@ impl<'a> SelectList<'a> {
                 };
                 items.push(item);
             }
+            if items.len() > COLUMNS_MAX {
+                return Err(too_many_columns());
+            }
             if !cursor.eat_symbol(',') {
                 return Ok(Some(Self { items }));
             }
@@ -104,7 +109,7 @@ impl<'a> SelectList<'a> {
         let values = self.items.iter().map(|item| {
             let value = match &item.source {
                 Source::Row => Some(Value::Number("1".to_owned())),
-                Source::Column(index) => row.values.get(*index).cloned(),
+                Source::Column(index) => row.values.get(*index).copied().cloned(),
                 Source::Expression(start) => {
                     return Ok(evaluate_in(&mut start.clone(), context, Some(row), budget)?
                         .unwrap_or(Value::Null));
@@ -149,17 +154,24 @@ impl<'a> SelectList<'a> {
     }
 
     fn groups(&self, rows: Vec<Vec<Value>>) -> Vec<Vec<Value>> {
-        let mut groups: Vec<Vec<Value>> = Vec::new();
-        for row in rows {
-            let is_same = |group: &&mut Vec<Value>| {
-                let values = self.items.iter().zip(group.iter().zip(&row));
-                values
-                    .filter(|(item, _)| item.aggregate == Aggregate::None)
-                    .all(|(_, (a, b))| a == b)
-            };
-            let found = groups.iter_mut().find(is_same);
+        // The group of each row, by the values that are not aggregated.
+        let mut known: HashMap<Vec<&Value>, usize> = HashMap::new();
+        let mut group_of = Vec::new();
+        for row in &rows {
             let values = self.items.iter().zip(row);
-            match found {
+            let key = values.filter(|(item, _)| item.aggregate == Aggregate::None);
+            let next = known.len();
+            group_of.push(
+                *known
+                    .entry(key.map(|(_, value)| value).collect())
+                    .or_insert(next),
+            );
+        }
+        drop(known);
+        let mut groups: Vec<Vec<Value>> = Vec::new();
+        for (row, group) in rows.into_iter().zip(group_of) {
+            let values = self.items.iter().zip(row);
+            match groups.get_mut(group) {
                 None => groups.push(values.map(|(item, value)| item.first(value)).collect()),
                 Some(group) => {
                     for (sum, (item, value)) in group.iter_mut().zip(values) {

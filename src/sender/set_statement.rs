@@ -162,7 +162,7 @@ fn check_settable(
     scope: &str,
     name: &str,
 ) -> Result<(), ServerError> {
-    let found = variables::find(&context.relay, context.variables, name);
+    let found = context.system_variable(name);
     let scope_of = found.map(|variable| variable.scope);
     let Some(scope_of) = scope_of.or_else(|| is_accepted(name).then_some(Scope::Session)) else {
         return Err(unknown_variable(name));

@@ -1,5 +1,6 @@
 //! The system variables that clients and replicas read, and the variables that a session sets.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
 use super::relay_view::RelayView;
@@ -164,16 +165,36 @@ fn of_all_but_semi_sync(relay: &RelayView<'_>) -> Vec<Variable> {
     variables
 }
 
-/// A system variable by its name, ignoring case.
-pub fn find(relay: &RelayView<'_>, session: &SessionVariables, name: &str) -> Option<Variable> {
-    let name = name.to_ascii_lowercase();
-    // A statement may name many, and the state of the sources takes longer to read than all others together.
-    let mut variables = match name.starts_with("rpl_semi_sync_") {
-        true => of_semi_sync(relay),
-        false => of_all_but_semi_sync(relay),
-    };
-    set_in_session(&mut variables, session);
-    variables.into_iter().find(|variable| variable.name == name)
+/// The system variables that one statement reads. Each group is made once: a condition names them for each row, and a
+/// statement may name many.
+#[derive(Debug, Default)]
+pub struct SystemVariables {
+    all_but_semi_sync: OnceCell<Vec<Variable>>,
+    /// The state of the sources takes longer to read than all others together.
+    semi_sync: OnceCell<Vec<Variable>>,
+}
+
+impl SystemVariables {
+    /// A system variable by its name, ignoring case.
+    pub fn find(
+        &self,
+        relay: &RelayView<'_>,
+        session: &SessionVariables,
+        name: &str,
+    ) -> Option<&Variable> {
+        let name = name.to_ascii_lowercase();
+        let (group, read): (_, fn(&RelayView<'_>) -> Vec<Variable>) =
+            match name.starts_with("rpl_semi_sync_") {
+                true => (&self.semi_sync, of_semi_sync),
+                false => (&self.all_but_semi_sync, of_all_but_semi_sync),
+            };
+        let variables = group.get_or_init(|| {
+            let mut variables = read(relay);
+            set_in_session(&mut variables, session);
+            variables
+        });
+        variables.iter().find(|variable| variable.name == name)
+    }
 }
 
 fn text(value: impl Into<String>) -> Value {
