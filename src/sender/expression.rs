@@ -136,7 +136,7 @@ impl Evaluation<'_, '_> {
             }
             Token::SystemVariable(scope, name) => system_variable(self.context, scope, name)?,
             // It binds less tightly than comparisons.
-            Token::Word(word) if word.eq_ignore_ascii_case("NOT") => {
+            Token::Word(word) if word.eq_ignore_ascii_case("NOT") && !cursor.was_quoted => {
                 let level = Operator::Equal.level();
                 let Some(value) = self.operation(cursor, level, depth + 1)? else {
                     return Ok(None);
@@ -149,6 +149,11 @@ impl Evaluation<'_, '_> {
                 };
                 functions::call(self.context, word, arguments, self.budget)?
             }
+            // A name in backquotes is not a keyword: SHOW COLUMNS has a column `Null`.
+            Token::Word(word) if cursor.was_quoted && self.row.is_some() => match self.row {
+                Some(row) => column(row, word, cursor)?,
+                None => return Ok(None),
+            },
             Token::Word(word) => match word.to_ascii_uppercase().as_str() {
                 "NULL" => Value::Null,
                 "TRUE" => Value::Number("1".to_owned()),

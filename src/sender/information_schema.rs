@@ -40,8 +40,11 @@ pub fn select(
         return Ok(Some(answer));
     }
     let mut tables = vec![first];
-    after_from.eat("INNER");
-    if after_from.eat("JOIN") || after_from.eat_symbol(',') {
+    let mut is_joined = after_from.eat_symbol(',') || after_from.eat("JOIN");
+    for kind in ["INNER", "CROSS"] {
+        is_joined = is_joined || after_from.eat_words(&[kind, "JOIN"]);
+    }
+    if is_joined {
         let Some(second) = Reference::read(&mut after_from, context)? else {
             return Ok(None);
         };
@@ -138,13 +141,9 @@ impl<'a> Clauses<'a> {
         }
         let is_grouped = cursor.eat_words(&["GROUP", "BY"]);
         if is_grouped {
-            loop {
-                if evaluate_in(&mut cursor, context, Some(nulls), budget)?.is_none() {
-                    return Ok(None);
-                }
-                if !cursor.eat_symbol(',') {
-                    break;
-                }
+            // Its terms need not be kept: rows are grouped by all that the list does not aggregate.
+            if !list.is_grouped_by(&mut cursor, nulls)? {
+                return Ok(None);
             }
         }
         let mut order = None;
@@ -219,11 +218,8 @@ fn select_rows(
         selected.sort_by(|(one, _), (other, _)| order.compare(one, other));
     }
     let selected = selected.into_iter().map(|(_, shown)| shown).collect();
-    Ok(Some(list.answer(
-        selected,
-        clauses.is_grouped,
-        clauses.limit,
-    )))
+    list.answer(context, text, selected, clauses.is_grouped, clauses.limit)
+        .map(Some)
 }
 
 /// The rows of each table.

@@ -28,21 +28,30 @@ impl<'a> Row<'a> {
         Self { columns, values }
     }
 
-    /// The value of a column, ignoring the case of its name; `table` is empty where the statement names none.
+    /// The value of a column, as [`Self::index`] finds it.
     ///
     /// # Errors
     /// There is no such column, or there are several.
     pub fn value(&self, table: &str, name: &str) -> Result<&'a Value, ServerError> {
+        let value = self.values.get(self.index(table, name)?);
+        value.copied().ok_or_else(|| unknown_column(name))
+    }
+
+    /// The index of a column, ignoring the case of its name; `table` is empty where the statement names none.
+    ///
+    /// # Errors
+    /// There is no such column, or there are several.
+    pub fn index(&self, table: &str, name: &str) -> Result<usize, ServerError> {
         let is_meant = |column: &RowColumn| {
             column.name.eq_ignore_ascii_case(name)
                 && (table.is_empty() || column.table.eq_ignore_ascii_case(table))
         };
-        let columns = self.columns.iter().zip(self.values);
-        let mut found = columns.filter(|(column, _)| is_meant(column));
-        let (_, value) = found.next().ok_or_else(|| unknown_column(name))?;
+        let columns = self.columns.iter().enumerate();
+        let mut found = columns.filter(|(_, column)| is_meant(column));
+        let (index, _) = found.next().ok_or_else(|| unknown_column(name))?;
         match found.next() {
             Some(_) => Err(ambiguous_column(name)),
-            None => Ok(value),
+            None => Ok(index),
         }
     }
 }

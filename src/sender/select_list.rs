@@ -1,13 +1,15 @@
 //! The list of expressions between SELECT and FROM, evaluated for each row of a table, and its groups.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::answer::Answer;
 use super::budget::{Budget, COLUMNS_MAX, too_many_columns};
 use super::cursor::Cursor;
 use super::expression::evaluate_in;
+use super::operators::whole_number;
 use super::row::Row;
 use super::sql::Token;
+use super::sql_errors::not_supported;
 use super::statement_context::StatementContext;
 use super::value::Value;
 use crate::protocol::ServerError;
@@ -31,8 +33,8 @@ enum Source<'a> {
     Column(usize),
     /// The row itself: of `COUNT(*)`.
     Row,
-    /// An expression, by its beginning; for aggregates, their argument.
-    Expression(Cursor<'a>),
+    /// An expression, by its beginning and the offset after it; for aggregates, their argument.
+    Expression(Cursor<'a>, usize),
 }
 
 /// One expression.
@@ -110,7 +112,7 @@ impl<'a> SelectList<'a> {
             let value = match &item.source {
                 Source::Row => Some(Value::Number("1".to_owned())),
                 Source::Column(index) => row.values.get(*index).copied().cloned(),
-                Source::Expression(start) => {
+                Source::Expression(start, _) => {
                     return Ok(evaluate_in(&mut start.clone(), context, Some(row), budget)?
                         .unwrap_or(Value::Null));
                 }
@@ -121,7 +123,17 @@ impl<'a> SelectList<'a> {
     }
 
     /// The result of these rows.
-    pub fn answer(&self, rows: Vec<Vec<Value>>, is_grouped: bool, limit: usize) -> Answer {
+    ///
+    /// # Errors
+    /// A sum of fractions, which is not supported.
+    pub fn answer(
+        &self,
+        context: &StatementContext<'_>,
+        text: &str,
+        rows: Vec<Vec<Value>>,
+        is_grouped: bool,
+        limit: usize,
+    ) -> Result<Answer, ServerError> {
         let has_aggregates = self
             .items
             .iter()
@@ -130,7 +142,9 @@ impl<'a> SelectList<'a> {
             (false, _) => rows,
             (true, true) if is_grouped => rows,
             (true, true) => vec![self.items.iter().map(Item::of_no_rows).collect()],
-            (true, false) => self.groups(rows),
+            (true, false) => self
+                .groups(rows)
+                .ok_or_else(|| not_supported(context.relay.flavor, text))?,
         };
         let kind = |(index, item): (usize, &Item<'_>)| match item.aggregate {
             Aggregate::Count => ColumnKind::Integer,
@@ -143,17 +157,93 @@ impl<'a> SelectList<'a> {
         };
         let kinds: Vec<ColumnKind> = self.items.iter().enumerate().map(kind).collect();
         let names = self.items.iter().map(|item| item.name.clone());
-        Answer::Rows {
+        Ok(Answer::Rows {
             columns: names.zip(kinds).collect(),
             rows: rows
                 .into_iter()
                 .take(limit)
                 .map(|row| row.into_iter().map(Value::into_text).collect())
                 .collect(),
-        }
+        })
     }
 
-    fn groups(&self, rows: Vec<Vec<Value>>) -> Vec<Vec<Value>> {
+    /// Reads what follows `GROUP BY`. False unless it names the items that are not aggregated: they make the groups.
+    ///
+    /// # Errors
+    /// An unknown column.
+    pub fn is_grouped_by(
+        &self,
+        cursor: &mut Cursor<'_>,
+        nulls: Row<'_>,
+    ) -> Result<bool, ServerError> {
+        let columns: Vec<Option<usize>> =
+            self.items.iter().map(|item| item.column(nulls)).collect();
+        let mut named = vec![false; self.items.len()];
+        loop {
+            let Some(index) = self.term(cursor, nulls, &columns)? else {
+                return Ok(false);
+            };
+            match self.items.get(index).zip(named.get_mut(index)) {
+                Some((item, named)) if item.aggregate == Aggregate::None => *named = true,
+                _ => return Ok(false),
+            }
+            if !cursor.eat_symbol(',') {
+                break;
+            }
+        }
+        let covered: HashSet<usize> = columns
+            .iter()
+            .zip(&named)
+            .filter_map(|(column, is_named)| column.filter(|_| *is_named))
+            .collect();
+        // Another column may have several values in a group.
+        Ok(columns.iter().zip(&named).all(|(column, is_named)| {
+            *is_named || column.is_none_or(|column| covered.contains(&column))
+        }))
+    }
+
+    /// The item that a term of `GROUP BY` names: by its number, its name, its expression or its column.
+    fn term(
+        &self,
+        cursor: &mut Cursor<'_>,
+        nulls: Row<'_>,
+        columns: &[Option<usize>],
+    ) -> Result<Option<usize>, ServerError> {
+        let mut ahead = cursor.clone();
+        let first = ahead.next();
+        if let Some(Token::Number(number)) = first {
+            *cursor = ahead;
+            let number = number.parse::<usize>().ok();
+            return Ok(number.and_then(|number| number.checked_sub(1)));
+        }
+        for (index, item) in self.items.iter().enumerate() {
+            if let Some(after) = item.after_same(cursor.clone()) {
+                *cursor = after;
+                return Ok(Some(index));
+            }
+        }
+        let Some(Token::Word(first)) = first else {
+            return Ok(None);
+        };
+        let column = match ahead.eat_symbol('.') {
+            false => match self.position(first) {
+                Some(index) => {
+                    *cursor = ahead;
+                    return Ok(Some(index));
+                }
+                None => nulls.index("", first)?,
+            },
+            true => match ahead.next() {
+                Some(Token::Word(name)) => nulls.index(first, name)?,
+                _ => return Ok(None),
+            },
+        };
+        *cursor = ahead;
+        Ok(columns.iter().position(|found| *found == Some(column)))
+    }
+
+    /// `None` if a sum is not supported.
+    fn groups(&self, rows: Vec<Vec<Value>>) -> Option<Vec<Vec<Value>>> {
         // The group of each row, by the values that are not aggregated.
         let mut known: HashMap<Vec<&Value>, usize> = HashMap::new();
         let mut group_of = Vec::new();
@@ -172,15 +262,19 @@ impl<'a> SelectList<'a> {
         for (row, group) in rows.into_iter().zip(group_of) {
             let values = self.items.iter().zip(row);
             match groups.get_mut(group) {
-                None => groups.push(values.map(|(item, value)| item.first(value)).collect()),
+                None => groups.push(
+                    values
+                        .map(|(item, value)| item.first(value))
+                        .collect::<Option<_>>()?,
+                ),
                 Some(group) => {
                     for (sum, (item, value)) in group.iter_mut().zip(values) {
-                        item.add(sum, value);
+                        item.add(sum, value)?;
                     }
                 }
             }
         }
-        groups
+        Some(groups)
     }
 }
 
@@ -202,13 +296,13 @@ impl<'a> Item<'a> {
             false if evaluate_in(cursor, context, Some(nulls), budget)?.is_none() => {
                 return Ok(None);
             }
-            false => Source::Expression(start),
+            false => Source::Expression(start, cursor.end),
         };
         if aggregate != Aggregate::None && !cursor.eat_symbol(')') {
             return Ok(None);
         }
         let name = match &source {
-            Source::Expression(start) => column_name(start.clone(), cursor.end),
+            Source::Expression(start, _) => column_name(start.clone(), cursor.end),
             _ => None,
         };
         let name = name.unwrap_or_else(|| text.get(begin..cursor.end).unwrap_or_default());
@@ -227,25 +321,63 @@ impl<'a> Item<'a> {
         }
     }
 
-    fn first(&self, value: Value) -> Value {
-        match (self.aggregate, &value) {
-            (Aggregate::Count, value) => Value::Number(u8::from(*value != Value::Null).to_string()),
+    /// The value of a group that has one row; `None` if a sum is not supported.
+    fn first(&self, value: Value) -> Option<Value> {
+        Some(match (self.aggregate, value.as_text()) {
+            (Aggregate::Count, text) => Value::Number(u8::from(text.is_some()).to_string()),
+            (Aggregate::Sum, Some(text)) => Value::Number(whole_number(text)?.to_string()),
             _ => value,
-        }
+        })
     }
 
-    fn add(&self, sum: &mut Value, value: Value) {
-        let number = |value: &Value| value.as_text().and_then(|text| text.parse::<i128>().ok());
-        let added = match self.aggregate {
-            Aggregate::None => return,
-            Aggregate::Count => i128::from(value != Value::Null),
-            Aggregate::Sum => match number(&value) {
-                Some(value) => value,
-                None => return,
-            },
+    /// Adds the value of another row; `None` if a sum is not supported.
+    fn add(&self, sum: &mut Value, value: Value) -> Option<()> {
+        let added = match (self.aggregate, value.as_text()) {
+            (Aggregate::None, _) | (_, None) => return Some(()),
+            (Aggregate::Count, Some(_)) => 1,
+            (Aggregate::Sum, Some(text)) => whole_number(text)?,
         };
-        let total = number(sum).unwrap_or_default().saturating_add(added);
-        *sum = Value::Number(total.to_string());
+        let total = sum.as_text().and_then(whole_number).unwrap_or_default();
+        *sum = Value::Number(total.saturating_add(added).to_string());
+        Some(())
+    }
+
+    /// The column of the table that it is, without any operation.
+    fn column(&self, nulls: Row<'_>) -> Option<usize> {
+        let (start, end) = match &self.source {
+            Source::Column(index) => return Some(*index),
+            Source::Row => return None,
+            Source::Expression(start, end) => (start, *end),
+        };
+        let mut cursor = start.clone();
+        let Token::Word(first) = cursor.next()? else {
+            return None;
+        };
+        let (table, name) = match cursor.eat_symbol('.') {
+            true => match cursor.next()? {
+                Token::Word(name) => (first.as_str(), name),
+                _ => return None,
+            },
+            false => ("", first),
+        };
+        let index = nulls.index(table, name).ok();
+        index.filter(|_| cursor.end == end)
+    }
+
+    /// What follows the same expression as this one, if it begins there.
+    fn after_same<'b>(&self, mut term: Cursor<'b>) -> Option<Cursor<'b>> {
+        let Source::Expression(start, end) = &self.source else {
+            return None;
+        };
+        let mut own = start.clone();
+        while own.end < *end {
+            let is_same = match (own.next()?, term.next()?) {
+                (Token::Word(one), Token::Word(other)) => one.eq_ignore_ascii_case(other),
+                (one, other) => one == other,
+            };
+            is_same.then_some(())?;
+        }
+        Some(term)
     }
 }
 
@@ -270,21 +402,51 @@ fn aggregate(cursor: &mut Cursor<'_>) -> Aggregate {
     Aggregate::None
 }
 
-/// The words that end a list or a table's name. Others may be names, even without AS.
-const RESERVED: [&str; 10] = [
-    "FROM", "GROUP", "HAVING", "INNER", "JOIN", "LEFT", "LIMIT", "ON", "ORDER", "WHERE",
+/// The reserved words that can follow a list or a table's name. Others may be names, even without AS, and these in
+/// backquotes.
+const RESERVED: [&str; 27] = [
+    "CROSS",
+    "EXCEPT",
+    "FOR",
+    "FORCE",
+    "FROM",
+    "GROUP",
+    "HAVING",
+    "IGNORE",
+    "INNER",
+    "INTERSECT",
+    "INTO",
+    "JOIN",
+    "LEFT",
+    "LIMIT",
+    "LOCK",
+    "NATURAL",
+    "ON",
+    "ORDER",
+    "OUTER",
+    "PARTITION",
+    "PROCEDURE",
+    "RIGHT",
+    "STRAIGHT_JOIN",
+    "UNION",
+    "USE",
+    "USING",
+    "WHERE",
 ];
 
 /// Reads the name that a statement gives to a column or to a table, with or without AS.
 pub fn alias(cursor: &mut Cursor<'_>) -> Option<String> {
     let has_as = cursor.eat("AS");
-    let is_alias = match cursor.peek().map(|span| &span.token) {
-        Some(Token::Word(word)) => {
-            has_as || !RESERVED.contains(&word.to_ascii_uppercase().as_str())
+    let is_alias = cursor.peek().is_some_and(|span| match &span.token {
+        Token::Word(word) => {
+            let is_reserved = RESERVED
+                .iter()
+                .any(|found| word.eq_ignore_ascii_case(found));
+            has_as || span.is_quoted() || !is_reserved
         }
-        Some(Token::Text(_)) => true,
+        Token::Text(_) => true,
         _ => false,
-    };
+    });
     match cursor.next_if(is_alias)? {
         Token::Word(name) | Token::Text(name) => Some(name.clone()),
         _ => None,

@@ -8,7 +8,7 @@ use super::sql::Token;
 use super::sql_errors::{missing_privilege, unknown_variable};
 use super::statement_context::StatementContext;
 use super::value::Value;
-use super::variables::{self, Scope, SessionVariables, TooManyVariables};
+use super::variables::{Scope, SessionVariables, TooManyVariables};
 use crate::protocol::ServerError;
 use crate::protocol::error_code::ER_NOT_SUPPORTED_YET;
 

@@ -129,6 +129,109 @@ fn rows_of_two_tables_are_joined() {
 }
 
 #[test]
+fn other_joins_and_unions_are_refused() {
+    let mut asker = Asker::new(Flavor::MariaDb);
+    let (one, other) = (
+        "information_schema.PROCESSLIST",
+        "information_schema.SCHEMATA",
+    );
+    for join in [
+        "RIGHT JOIN",
+        "LEFT JOIN",
+        "LEFT OUTER JOIN",
+        "NATURAL JOIN",
+        "STRAIGHT_JOIN",
+        "INNER",
+        "CROSS",
+        "UNION SELECT 1 FROM",
+    ] {
+        for statement in [
+            format!("SELECT 1 FROM {one} {join} {other}"),
+            format!("SELECT 1 FROM {one} a {join} {other} b ON 1"),
+        ] {
+            assert_eq!(asker.error(&statement).0, 1235, "{statement}");
+        }
+    }
+    let using = format!("SELECT 1 FROM {one} JOIN {other} USING (ID)");
+    assert_eq!(asker.error(&using).0, 1235);
+    for join in ["JOIN", "INNER JOIN", "CROSS JOIN", ",", "`right`,"] {
+        let statement = format!("SELECT COUNT(*) FROM {one} {join} {other}");
+        assert_eq!(asker.row(&statement), "0", "{statement}");
+    }
+}
+
+#[test]
+fn groups_are_those_of_the_list() {
+    let mut asker = Asker::new(Flavor::MariaDb);
+    let select = |list: &str, terms: &str| {
+        format!(
+            "SELECT {list} FROM information_schema.GLOBAL_STATUS s WHERE VARIABLE_NAME IN ('Aborted_connects', 'Connections') \
+             GROUP BY {terms}"
+        )
+    };
+    for (list, terms) in [
+        ("VARIABLE_VALUE, COUNT(*)", "variable_value"),
+        ("VARIABLE_VALUE, COUNT(*)", "s.VARIABLE_VALUE"),
+        ("s.VARIABLE_VALUE AS v, COUNT(*)", "VARIABLE_VALUE"),
+        ("VARIABLE_VALUE AS v, COUNT(*)", "v"),
+        ("VARIABLE_VALUE, COUNT(*)", "1"),
+        ("VARIABLE_VALUE = 0, COUNT(*)", "VARIABLE_VALUE = 0"),
+    ] {
+        let found = rows(&mut asker, &select(list, terms));
+        assert_eq!(found.len(), 1, "{list} {terms}: {found:?}");
+        assert!(found[0].ends_with("|2"), "{list} {terms}: {found:?}");
+    }
+    for (list, terms) in [
+        ("COUNT(*)", "VARIABLE_VALUE"),
+        ("COUNT(*)", "1"),
+        ("COUNT(*) AS n", "n"),
+        ("VARIABLE_VALUE, COUNT(*)", "VARIABLE_NAME"),
+        ("VARIABLE_VALUE, COUNT(*)", "VARIABLE_VALUE = 0"),
+        ("VARIABLE_VALUE, COUNT(*)", "2"),
+        ("VARIABLE_VALUE, COUNT(*)", "3"),
+        ("VARIABLE_NAME, VARIABLE_VALUE", "1"),
+    ] {
+        let refused = select(list, terms);
+        assert_eq!(asker.error(&refused).0, 1235, "{refused}");
+    }
+    assert_eq!(asker.error(&select("1", "nosuch")).0, 1054);
+}
+
+#[test]
+fn sums_are_numbers() {
+    let mut asker = Asker::new(Flavor::MariaDb);
+    let select = |sum: &str| format!("SELECT SUM({sum}) FROM information_schema.SCHEMATA");
+    for (sum, expected) in [
+        ("SCHEMA_NAME", "0"),
+        ("NULL", "NULL"),
+        ("'12 apples'", "12"),
+        ("-3", "-3"),
+    ] {
+        assert_eq!(asker.row(&select(sum)), expected, "{sum}");
+    }
+    assert_eq!(asker.error(&select("1.5")).0, 1235);
+}
+
+#[test]
+fn a_name_in_backquotes_is_a_column() {
+    let mut asker = Asker::new(Flavor::MariaDb);
+    asker.ok("USE information_schema");
+    let shown = rows(
+        &mut asker,
+        "SHOW COLUMNS FROM PROCESSLIST WHERE `Null` = 'YES'",
+    );
+    assert_eq!(shown.len(), 3, "{shown:?}");
+    assert_eq!(
+        rows(&mut asker, "SHOW COLUMNS FROM PROCESSLIST WHERE Null"),
+        [""; 0]
+    );
+    assert_eq!(
+        asker.error("SHOW COLUMNS FROM PROCESSLIST WHERE `true`").0,
+        1054
+    );
+}
+
+#[test]
 fn rows_are_ordered() {
     let mut asker = Asker::new(Flavor::MariaDb);
     let select = |rest: &str| {
