@@ -116,7 +116,7 @@ fn empty(mut cursor: Cursor<'_>) -> Option<Answer> {
 /// What follows the tables: `[ON …] [WHERE …] [GROUP BY …] [ORDER BY …] [LIMIT n]`.
 struct Clauses<'a> {
     conditions: Vec<Cursor<'a>>,
-    is_grouped: bool,
+    groups: Option<OrderBy<'a>>,
     order: Option<OrderBy<'a>>,
     limit: usize,
 }
@@ -139,10 +139,11 @@ impl<'a> Clauses<'a> {
                 }
             }
         }
+        let mut groups = None;
         let is_grouped = cursor.eat_words(&["GROUP", "BY"]);
         if is_grouped {
-            // Its terms need not be kept: rows are grouped by all that the list does not aggregate.
-            if !list.is_grouped_by(&mut cursor, nulls)? {
+            groups = OrderBy::read_groups(&mut cursor, context, list, nulls, budget)?;
+            if groups.is_none() {
                 return Ok(None);
             }
         }
@@ -163,7 +164,7 @@ impl<'a> Clauses<'a> {
         }
         Ok(cursor.is_done().then_some(Self {
             conditions,
-            is_grouped,
+            groups,
             order,
             limit,
         }))
@@ -208,7 +209,7 @@ fn select_rows(
             }
         }
         let shown = list.values(context, row, &mut budget)?;
-        let keys = match &clauses.order {
+        let keys = match clauses.groups.as_ref().or(clauses.order.as_ref()) {
             Some(order) => order.keys(context, row, &shown, &mut budget)?,
             None => Vec::new(),
         };
@@ -217,9 +218,14 @@ fn select_rows(
     if let Some(order) = &clauses.order {
         selected.sort_by(|(one, _), (other, _)| order.compare(one, other));
     }
-    let selected = selected.into_iter().map(|(_, shown)| shown).collect();
-    list.answer(context, text, selected, clauses.is_grouped, clauses.limit)
-        .map(Some)
+    list.answer(
+        context,
+        text,
+        selected,
+        clauses.groups.is_some(),
+        clauses.limit,
+    )
+    .map(Some)
 }
 
 /// The rows of each table.

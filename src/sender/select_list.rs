@@ -1,6 +1,6 @@
 //! The list of expressions between SELECT and FROM, evaluated for each row of a table, and its groups.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use super::answer::Answer;
 use super::budget::{Budget, COLUMNS_MAX, too_many_columns};
@@ -33,8 +33,8 @@ enum Source<'a> {
     Column(usize),
     /// The row itself: of `COUNT(*)`.
     Row,
-    /// An expression, by its beginning and the offset after it; for aggregates, their argument.
-    Expression(Cursor<'a>, usize),
+    /// An expression, by its beginning; for aggregates, their argument.
+    Expression(Cursor<'a>),
 }
 
 /// One expression.
@@ -44,6 +44,9 @@ struct Item<'a> {
     aggregate: Aggregate,
     source: Source<'a>,
 }
+
+/// The key by which a row is grouped or ordered, and its values.
+pub type KeyedRow = (Vec<Value>, Vec<Value>);
 
 /// The expressions of a SELECT.
 #[derive(Debug)]
@@ -112,7 +115,7 @@ impl<'a> SelectList<'a> {
             let value = match &item.source {
                 Source::Row => Some(Value::Number("1".to_owned())),
                 Source::Column(index) => row.values.get(*index).copied().cloned(),
-                Source::Expression(start, _) => {
+                Source::Expression(start) => {
                     return Ok(evaluate_in(&mut start.clone(), context, Some(row), budget)?
                         .unwrap_or(Value::Null));
                 }
@@ -130,7 +133,7 @@ impl<'a> SelectList<'a> {
         &self,
         context: &StatementContext<'_>,
         text: &str,
-        rows: Vec<Vec<Value>>,
+        mut rows: Vec<KeyedRow>,
         is_grouped: bool,
         limit: usize,
     ) -> Result<Answer, ServerError> {
@@ -138,9 +141,13 @@ impl<'a> SelectList<'a> {
             .items
             .iter()
             .any(|item| item.aggregate != Aggregate::None);
+        if !is_grouped {
+            // All rows are one group.
+            rows.iter_mut().for_each(|(key, _)| key.clear());
+        }
         let rows = match (is_grouped || has_aggregates, rows.is_empty()) {
-            (false, _) => rows,
-            (true, true) if is_grouped => rows,
+            (false, _) => rows.into_iter().map(|(_, row)| row).collect(),
+            (true, true) if is_grouped => Vec::new(),
             (true, true) => vec![self.items.iter().map(Item::of_no_rows).collect()],
             (true, false) => self
                 .groups(rows)
@@ -167,111 +174,28 @@ impl<'a> SelectList<'a> {
         })
     }
 
-    /// Reads what follows `GROUP BY`. False unless it names the items that are not aggregated: they make the groups.
-    ///
-    /// # Errors
-    /// An unknown column.
-    pub fn is_grouped_by(
-        &self,
-        cursor: &mut Cursor<'_>,
-        nulls: Row<'_>,
-    ) -> Result<bool, ServerError> {
-        let columns: Vec<Option<usize>> =
-            self.items.iter().map(|item| item.column(nulls)).collect();
-        let mut named = vec![false; self.items.len()];
-        loop {
-            let Some(index) = self.term(cursor, nulls, &columns)? else {
-                return Ok(false);
-            };
-            match self.items.get(index).zip(named.get_mut(index)) {
-                Some((item, named)) if item.aggregate == Aggregate::None => *named = true,
-                _ => return Ok(false),
-            }
-            if !cursor.eat_symbol(',') {
-                break;
-            }
-        }
-        let covered: HashSet<usize> = columns
-            .iter()
-            .zip(&named)
-            .filter_map(|(column, is_named)| column.filter(|_| *is_named))
-            .collect();
-        // Another column may have several values in a group.
-        Ok(columns.iter().zip(&named).all(|(column, is_named)| {
-            *is_named || column.is_none_or(|column| covered.contains(&column))
-        }))
+    /// Whether the item with this index is a count or a sum.
+    pub fn is_aggregate(&self, index: usize) -> bool {
+        let item = self.items.get(index);
+        item.is_some_and(|item| item.aggregate != Aggregate::None)
     }
 
-    /// The item that a term of `GROUP BY` names: by its number, its name, its expression or its column.
-    fn term(
-        &self,
-        cursor: &mut Cursor<'_>,
-        nulls: Row<'_>,
-        columns: &[Option<usize>],
-    ) -> Result<Option<usize>, ServerError> {
-        let mut ahead = cursor.clone();
-        let first = ahead.next();
-        if let Some(Token::Number(number)) = first {
-            *cursor = ahead;
-            let number = number.parse::<usize>().ok();
-            return Ok(number.and_then(|number| number.checked_sub(1)));
-        }
-        for (index, item) in self.items.iter().enumerate() {
-            if let Some(after) = item.after_same(cursor.clone()) {
-                *cursor = after;
-                return Ok(Some(index));
-            }
-        }
-        let Some(Token::Word(first)) = first else {
-            return Ok(None);
-        };
-        let column = match ahead.eat_symbol('.') {
-            false => match self.position(first) {
-                Some(index) => {
-                    *cursor = ahead;
-                    return Ok(Some(index));
-                }
-                None => nulls.index("", first)?,
-            },
-            true => match ahead.next() {
-                Some(Token::Word(name)) => nulls.index(first, name)?,
-                _ => return Ok(None),
-            },
-        };
-        *cursor = ahead;
-        Ok(columns.iter().position(|found| *found == Some(column)))
-    }
-
-    /// `None` if a sum is not supported.
-    fn groups(&self, rows: Vec<Vec<Value>>) -> Option<Vec<Vec<Value>>> {
-        // The group of each row, by the values that are not aggregated.
-        let mut known: HashMap<Vec<&Value>, usize> = HashMap::new();
-        let mut group_of = Vec::new();
-        for row in &rows {
-            let values = self.items.iter().zip(row);
-            let key = values.filter(|(item, _)| item.aggregate == Aggregate::None);
-            let next = known.len();
-            group_of.push(
-                *known
-                    .entry(key.map(|(_, value)| value).collect())
-                    .or_insert(next),
-            );
-        }
-        drop(known);
+    /// One row for those with the same key; what is not aggregated is from the first of them. `None` if a sum is not
+    /// supported.
+    fn groups(&self, rows: Vec<KeyedRow>) -> Option<Vec<Vec<Value>>> {
+        let mut known: HashMap<Vec<Value>, usize> = HashMap::new();
         let mut groups: Vec<Vec<Value>> = Vec::new();
-        for (row, group) in rows.into_iter().zip(group_of) {
-            let values = self.items.iter().zip(row);
+        for (key, row) in rows {
+            let group = *known.entry(key).or_insert(groups.len());
+            let mut values = self.items.iter().zip(row);
             match groups.get_mut(group) {
-                None => groups.push(
-                    values
-                        .map(|(item, value)| item.first(value))
-                        .collect::<Option<_>>()?,
-                ),
-                Some(group) => {
-                    for (sum, (item, value)) in group.iter_mut().zip(values) {
-                        item.add(sum, value)?;
-                    }
+                None => {
+                    let first = values.map(|(item, value)| item.first(value));
+                    groups.push(first.collect::<Option<_>>()?);
                 }
+                Some(group) => group.iter_mut().try_for_each(|sum| {
+                    values.next().and_then(|(item, value)| item.add(sum, value))
+                })?,
             }
         }
         Some(groups)
@@ -296,13 +220,13 @@ impl<'a> Item<'a> {
             false if evaluate_in(cursor, context, Some(nulls), budget)?.is_none() => {
                 return Ok(None);
             }
-            false => Source::Expression(start, cursor.end),
+            false => Source::Expression(start),
         };
         if aggregate != Aggregate::None && !cursor.eat_symbol(')') {
             return Ok(None);
         }
         let name = match &source {
-            Source::Expression(start, _) => column_name(start.clone(), cursor.end),
+            Source::Expression(start) => column_name(start.clone(), cursor.end),
             _ => None,
         };
         let name = name.unwrap_or_else(|| text.get(begin..cursor.end).unwrap_or_default());
@@ -340,44 +264,6 @@ impl<'a> Item<'a> {
         let total = sum.as_text().and_then(whole_number).unwrap_or_default();
         *sum = Value::Number(total.saturating_add(added).to_string());
         Some(())
-    }
-
-    /// The column of the table that it is, without any operation.
-    fn column(&self, nulls: Row<'_>) -> Option<usize> {
-        let (start, end) = match &self.source {
-            Source::Column(index) => return Some(*index),
-            Source::Row => return None,
-            Source::Expression(start, end) => (start, *end),
-        };
-        let mut cursor = start.clone();
-        let Token::Word(first) = cursor.next()? else {
-            return None;
-        };
-        let (table, name) = match cursor.eat_symbol('.') {
-            true => match cursor.next()? {
-                Token::Word(name) => (first.as_str(), name),
-                _ => return None,
-            },
-            false => ("", first),
-        };
-        let index = nulls.index(table, name).ok();
-        index.filter(|_| cursor.end == end)
-    }
-
-    /// What follows the same expression as this one, if it begins there.
-    fn after_same<'b>(&self, mut term: Cursor<'b>) -> Option<Cursor<'b>> {
-        let Source::Expression(start, end) = &self.source else {
-            return None;
-        };
-        let mut own = start.clone();
-        while own.end < *end {
-            let is_same = match (own.next()?, term.next()?) {
-                (Token::Word(one), Token::Word(other)) => one.eq_ignore_ascii_case(other),
-                (one, other) => one == other,
-            };
-            is_same.then_some(())?;
-        }
-        Some(term)
     }
 }
 
