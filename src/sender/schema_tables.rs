@@ -352,6 +352,7 @@ impl SchemaTable {
 /// The row of the only database.
 fn schemata(context: &StatementContext<'_>, count: usize) -> Vec<Value> {
     let text = |text: &str| Value::Text(text.to_owned());
+    let set = variables::system_character_set(&context.relay);
     let last = match context.relay.flavor {
         Flavor::MySql => "NO",
         Flavor::MariaDb => "",
@@ -359,8 +360,8 @@ fn schemata(context: &StatementContext<'_>, count: usize) -> Vec<Value> {
     let mut row = vec![
         text("def"),
         text(SCHEMA),
-        text("utf8"),
-        text("utf8_general_ci"),
+        text(set),
+        Value::Text(format!("{set}_general_ci")),
         Value::Null,
         text(last),
     ];

@@ -228,7 +228,7 @@ fn of_both_flavors(relay: &RelayView<'_>) -> Vec<Variable> {
         local("character_set_database", text("utf8mb4")),
         local("character_set_results", text("utf8mb4")),
         local("character_set_server", text("utf8mb4")),
-        global("character_set_system", text("utf8")),
+        global("character_set_system", text(system_character_set(relay))),
         local("collation_connection", text("utf8mb4_general_ci")),
         local("collation_database", text("utf8mb4_general_ci")),
         local("collation_server", text("utf8mb4_general_ci")),
@@ -258,6 +258,16 @@ fn of_both_flavors(relay: &RelayView<'_>) -> Vec<Variable> {
         global("version_compile_os", text(std::env::consts::OS)),
         local("wait_timeout", number(28800)),
     ]
+}
+
+/// The character set of names, as servers of the version name it.
+pub fn system_character_set(relay: &RelayView<'_>) -> &'static str {
+    let numbers = version_numbers(relay.version);
+    let since = match relay.flavor {
+        Flavor::MySql => (8, 0, 30),
+        Flavor::MariaDb => (10, 6, 0),
+    };
+    if numbers >= since { "utf8mb3" } else { "utf8" }
 }
 
 /// The default of the log's version. The sources decide which format they write.

@@ -107,6 +107,7 @@ fn database_is_chosen_and_kept() {
 #[test]
 fn rows_of_two_tables_are_joined() {
     let mut asker = Asker::new(Flavor::MariaDb);
+    asker.replica_wait.replicas = 1;
     let join = |condition: &str| {
         format!(
             "SELECT c.VARIABLE_VALUE, s.VARIABLE_VALUE FROM information_schema.GLOBAL_VARIABLES c JOIN \
@@ -161,35 +162,47 @@ fn other_joins_and_unions_are_refused() {
 }
 
 #[test]
-fn groups_are_those_of_the_list() {
+fn rows_are_grouped_by_the_terms() {
     let mut asker = Asker::new(Flavor::MariaDb);
     let select = |list: &str, terms: &str| {
         format!(
-            "SELECT {list} FROM information_schema.GLOBAL_STATUS s WHERE VARIABLE_NAME IN ('Aborted_connects', 'Connections') \
-             GROUP BY {terms}"
+            "SELECT {list} FROM information_schema.GLOBAL_STATUS s WHERE VARIABLE_NAME IN ('Aborted_connects', \
+             'Connections') GROUP BY {terms}"
         )
     };
-    for (list, terms) in [
-        ("VARIABLE_VALUE, COUNT(*)", "variable_value"),
-        ("VARIABLE_VALUE, COUNT(*)", "s.VARIABLE_VALUE"),
-        ("s.VARIABLE_VALUE AS v, COUNT(*)", "VARIABLE_VALUE"),
-        ("VARIABLE_VALUE AS v, COUNT(*)", "v"),
-        ("VARIABLE_VALUE, COUNT(*)", "1"),
-        ("VARIABLE_VALUE = 0, COUNT(*)", "VARIABLE_VALUE = 0"),
+    for (list, terms, expected) in [
+        ("VARIABLE_VALUE, COUNT(*)", "variable_value", vec!["0|2"]),
+        ("VARIABLE_VALUE, COUNT(*)", "s.VARIABLE_VALUE", vec!["0|2"]),
+        (
+            "s.VARIABLE_VALUE AS v, COUNT(*)",
+            "VARIABLE_VALUE",
+            vec!["0|2"],
+        ),
+        ("VARIABLE_VALUE AS v, COUNT(*)", "v", vec!["0|2"]),
+        ("VARIABLE_VALUE, COUNT(*)", "1", vec!["0|2"]),
+        ("COUNT(*)", "VARIABLE_VALUE = 0", vec!["2"]),
+        ("COUNT(*)", "VARIABLE_VALUE, VARIABLE_NAME", vec!["1", "1"]),
+        // The name of a column, not that of the list.
+        (
+            "1 AS VARIABLE_NAME, COUNT(*)",
+            "VARIABLE_NAME",
+            vec!["1|1", "1|1"],
+        ),
+        (
+            "COALESCE(VARIABLE_VALUE, ''), COUNT(*)",
+            "VARIABLE_VALUE",
+            vec!["0|2"],
+        ),
     ] {
         let found = rows(&mut asker, &select(list, terms));
-        assert_eq!(found.len(), 1, "{list} {terms}: {found:?}");
-        assert!(found[0].ends_with("|2"), "{list} {terms}: {found:?}");
+        assert_eq!(found, expected, "{list} {terms}");
     }
     for (list, terms) in [
-        ("COUNT(*)", "VARIABLE_VALUE"),
         ("COUNT(*)", "1"),
         ("COUNT(*) AS n", "n"),
-        ("VARIABLE_VALUE, COUNT(*)", "VARIABLE_NAME"),
-        ("VARIABLE_VALUE, COUNT(*)", "VARIABLE_VALUE = 0"),
         ("VARIABLE_VALUE, COUNT(*)", "2"),
         ("VARIABLE_VALUE, COUNT(*)", "3"),
-        ("VARIABLE_NAME, VARIABLE_VALUE", "1"),
+        ("VARIABLE_VALUE", "VARIABLE_VALUE HAVING 1"),
     ] {
         let refused = select(list, terms);
         assert_eq!(asker.error(&refused).0, 1235, "{refused}");
@@ -308,6 +321,22 @@ fn semi_sync_is_shown_as_it_is_set() {
     asker.sources = vec![SourceRow::default()];
     let shown = rows(&mut asker, "SHOW VARIABLES LIKE 'rpl_semi_sync_slave%'");
     assert_eq!(shown, ["rpl_semi_sync_slave_enabled|OFF"]);
+    let status_of_master = "SHOW STATUS LIKE 'rpl_semi_sync_master_status'";
+    let variables_of_master = "SHOW VARIABLES LIKE 'rpl_semi_sync_master%'";
+    let shown = rows(&mut asker, variables_of_master);
+    assert_eq!(shown, ["rpl_semi_sync_master_enabled|ON"]);
+    let shown = rows(&mut asker, status_of_master);
+    assert_eq!(shown, ["Rpl_semi_sync_master_status|OFF"]);
+    asker.replica_wait.replicas = 1;
+    let shown = rows(&mut asker, variables_of_master);
+    let expected = [
+        "rpl_semi_sync_master_enabled|ON",
+        "rpl_semi_sync_master_timeout|0",
+        "rpl_semi_sync_master_wait_no_slave|ON",
+    ];
+    assert_eq!(shown, expected);
+    let shown = rows(&mut asker, status_of_master);
+    assert_eq!(shown, ["Rpl_semi_sync_master_status|ON"]);
     let shown = rows(&mut asker, "SHOW STATUS LIKE 'rpl_semi_sync_slave%'");
     let expected = [
         "Rpl_semi_sync_slave_send_ack|0",
