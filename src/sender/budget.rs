@@ -14,6 +14,8 @@ pub const COLUMNS_MAX: usize = 4096;
 pub const PATTERN_LENGTH_MAX: usize = 1024;
 /// The most look-ups in the relay log's files. Each may read a whole file.
 const LOOK_UPS_MAX: usize = 16;
+/// What each value costs besides its bytes: its memory, and the time to evaluate it. Without it, NULL would be free.
+const VALUE_COST: usize = size_of::<Value>();
 
 /// "Got a packet bigger than 'max_allowed_packet' bytes".
 const ER_NET_PACKET_TOO_LARGE: u16 = 1153;
@@ -82,10 +84,19 @@ impl Budget {
     /// # Errors
     /// The values of the statement are too long together.
     pub fn spend(&mut self, value: Value) -> Result<Value, ServerError> {
-        match self.bytes.checked_sub(value.byte_len()) {
+        self.charge(value.byte_len() + VALUE_COST)?;
+        Ok(value)
+    }
+
+    /// Accounts for this many bytes, of values or of steps over their text.
+    ///
+    /// # Errors
+    /// The values of the statement are too long together.
+    pub fn charge(&mut self, bytes: usize) -> Result<(), ServerError> {
+        match self.bytes.checked_sub(bytes) {
             Some(left) => {
                 self.bytes = left;
-                Ok(value)
+                Ok(())
             }
             None => Err(ServerError::new(
                 ER_TOO_LONG_STRING,
@@ -134,4 +145,20 @@ pub fn too_many_columns() -> ServerError {
 pub fn too_many_rows(limit: usize) -> ServerError {
     let text = format!("The SELECT would examine more than {limit} rows; select from one table");
     ServerError::new(ER_TOO_BIG_SELECT, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn even_null_costs() {
+        let mut budget = Budget::new(StatementLimits::default());
+        let mut steps = 0;
+        while budget.spend(Value::Null).is_ok() {
+            steps += 1;
+        }
+        assert_eq!(steps, (16 << 20) / VALUE_COST);
+        assert!(VALUE_COST >= 24);
+    }
 }

@@ -10,6 +10,8 @@ pub struct Cursor<'a> {
     tokens: Iter<'a, TokenSpan>,
     /// Offset in the statement after the last token read, in bytes.
     pub end: usize,
+    /// Whether the last token read was in quotes.
+    pub was_quoted: bool,
 }
 
 impl<'a> Cursor<'a> {
@@ -18,6 +20,7 @@ impl<'a> Cursor<'a> {
         Self {
             tokens: tokens.iter(),
             end: 0,
+            was_quoted: false,
         }
     }
 
@@ -25,6 +28,7 @@ impl<'a> Cursor<'a> {
     pub fn next(&mut self) -> Option<&'a Token> {
         let span = self.tokens.next()?;
         self.end = span.end;
+        self.was_quoted = span.is_quoted();
         Some(&span.token)
     }
 

@@ -12,7 +12,7 @@ use super::sql::Token;
 use super::sql_errors::unknown_variable;
 use super::statement_context::StatementContext;
 use super::value::Value;
-use super::variables::{self, Scope};
+use super::variables::Scope;
 use crate::flavor::Flavor;
 use crate::protocol::ServerError;
 
@@ -84,6 +84,9 @@ impl Evaluation<'_, '_> {
                     let Some(list) = self.arguments(cursor, depth)? else {
                         return Ok(None);
                     };
+                    // Each comparison reads the whole text.
+                    let steps = left.byte_len().saturating_mul(list.len());
+                    self.budget.charge(steps)?;
                     operators::is_in(&left, &list, operator == Operator::NotIn)
                 }
                 Operator::IsNull => operators::is_null(&left),
@@ -106,6 +109,11 @@ impl Evaluation<'_, '_> {
                     let Some(right) = self.operation(cursor, next, depth + 1)? else {
                         return Ok(None);
                     };
+                    if matches!(operator, Operator::Like | Operator::NotLike) {
+                        // The pattern may be tried at each letter.
+                        let steps = left.byte_len().saturating_mul(right.byte_len());
+                        self.budget.charge(steps)?;
+                    }
                     operators::apply(operator, &left, &right)
                 }
             };
@@ -121,10 +129,14 @@ impl Evaluation<'_, '_> {
         let value = match token {
             Token::Text(text) => Value::Text(text.clone()),
             Token::Number(number) => Value::Number(number.clone()),
-            Token::UserVariable(name) => self.context.variables.user(name),
+            Token::UserVariable(name) => {
+                // To look it up takes a copy of its name.
+                self.budget.charge(name.len())?;
+                self.context.variables.user(name)
+            }
             Token::SystemVariable(scope, name) => system_variable(self.context, scope, name)?,
             // It binds less tightly than comparisons.
-            Token::Word(word) if word.eq_ignore_ascii_case("NOT") => {
+            Token::Word(word) if word.eq_ignore_ascii_case("NOT") && !cursor.was_quoted => {
                 let level = Operator::Equal.level();
                 let Some(value) = self.operation(cursor, level, depth + 1)? else {
                     return Ok(None);
@@ -137,6 +149,11 @@ impl Evaluation<'_, '_> {
                 };
                 functions::call(self.context, word, arguments, self.budget)?
             }
+            // A name in backquotes is not a keyword: SHOW COLUMNS has a column `Null`.
+            Token::Word(word) if cursor.was_quoted && self.row.is_some() => match self.row {
+                Some(row) => column(row, word, cursor)?,
+                None => return Ok(None),
+            },
             Token::Word(word) => match word.to_ascii_uppercase().as_str() {
                 "NULL" => Value::Null,
                 "TRUE" => Value::Number("1".to_owned()),
@@ -192,7 +209,7 @@ fn system_variable(
     scope: &str,
     name: &str,
 ) -> Result<Value, ServerError> {
-    let Some(variable) = variables::find(&context.relay, context.variables, name) else {
+    let Some(variable) = context.system_variable(name) else {
         // It may be one that depends on the sources.
         context.relay.log()?;
         return Err(unknown_variable(name));
@@ -204,5 +221,5 @@ fn system_variable(
             format!("Variable '{}' is a GLOBAL variable", variable.name),
         ));
     }
-    Ok(variable.value)
+    Ok(variable.value.clone())
 }

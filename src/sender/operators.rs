@@ -211,6 +211,17 @@ fn bits(left: &Value, right: &Value, combine: fn(u64, u64) -> u64) -> Value {
     }
 }
 
+/// The value as a term of SUM; `None` if it has a fraction, or is too large for a sum without errors.
+pub fn whole_number(text: &str) -> Option<i128> {
+    let rounded = || {
+        let number = float(text);
+        // Up to 2^53, each whole number is exact.
+        let is_exact = number.fract() == 0.0 && number.abs() <= 9_007_199_254_740_992.0;
+        is_exact.then_some(number as i128)
+    };
+    text.parse().ok().or_else(rounded)
+}
+
 /// The 64 bits of a number.
 fn integer(text: &str) -> u64 {
     let signed = || text.parse::<i64>().ok().map(i64::cast_unsigned);
@@ -222,7 +233,7 @@ fn integer(text: &str) -> u64 {
 }
 
 /// The number at the beginning of a text, or 0.
-fn float(text: &str) -> f64 {
+pub fn float(text: &str) -> f64 {
     let text = text.trim_start();
     let is_part = |c: char| c.is_ascii_digit() || matches!(c, '.' | '-' | '+' | 'e' | 'E');
     let end = text.find(|c| !is_part(c)).unwrap_or(text.len());

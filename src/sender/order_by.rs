@@ -1,4 +1,4 @@
-//! `ORDER BY` of rows.
+//! `ORDER BY` and `GROUP BY` of rows.
 
 use std::cmp::Ordering;
 
@@ -13,7 +13,7 @@ use super::statement_context::StatementContext;
 use super::value::Value;
 use crate::protocol::ServerError;
 
-/// What rows are ordered by.
+/// What rows are ordered or grouped by.
 #[derive(Debug)]
 enum Key<'a> {
     /// A column of the result, by its index.
@@ -22,7 +22,7 @@ enum Key<'a> {
     Expression(Cursor<'a>),
 }
 
-/// The terms of an `ORDER BY`.
+/// The terms of an `ORDER BY` or `GROUP BY`.
 #[derive(Debug, Default)]
 pub struct OrderBy<'a> {
     terms: Vec<(Key<'a>, bool)>,
@@ -40,12 +40,55 @@ impl<'a> OrderBy<'a> {
         nulls: Row<'_>,
         budget: &mut Budget,
     ) -> Result<Option<Self>, ServerError> {
+        Self::read_terms(cursor, context, list, nulls, budget, false)
+    }
+
+    /// Reads what follows `GROUP BY`: a name is that of the table's column first. `None` if it is not supported.
+    ///
+    /// # Errors
+    /// An unknown column or function, or the budget is exceeded.
+    pub fn read_groups(
+        cursor: &mut Cursor<'a>,
+        context: &StatementContext<'_>,
+        list: &SelectList<'_>,
+        nulls: Row<'_>,
+        budget: &mut Budget,
+    ) -> Result<Option<Self>, ServerError> {
+        let read = Self::read_terms(cursor, context, list, nulls, budget, true)?;
+        // Groups are made before they are counted.
+        Ok(read.filter(|read| {
+            read.terms
+                .iter()
+                .all(|(key, _)| !matches!(key, Key::Column(index) if list.is_aggregate(*index)))
+        }))
+    }
+
+    fn read_terms(
+        cursor: &mut Cursor<'a>,
+        context: &StatementContext<'_>,
+        list: &SelectList<'_>,
+        nulls: Row<'_>,
+        budget: &mut Budget,
+        columns_first: bool,
+    ) -> Result<Option<Self>, ServerError> {
         let mut terms = Vec::new();
         loop {
-            let key = match column(cursor, list) {
+            let is_column = columns_first
+                && cursor.peek().is_some_and(|span| {
+                    matches!(&span.token, Token::Word(name) if nulls.index("", name).is_ok())
+                });
+            let of_list = match is_column {
+                true => None,
+                false => column(cursor, list),
+            };
+            let key = match of_list {
                 Some(index) => Key::Column(index),
                 None => {
                     let start = cursor.clone();
+                    // The number of a column that the result does not have.
+                    if let Some(Token::Number(_)) = cursor.peek().map(|span| &span.token) {
+                        return Ok(None);
+                    }
                     if evaluate_in(cursor, context, Some(nulls), budget)?.is_none() {
                         return Ok(None);
                     }
@@ -114,7 +157,10 @@ fn column(cursor: &mut Cursor<'_>, list: &SelectList<'_>) -> Option<usize> {
     };
     let is_whole = ahead.peek().is_none_or(|span| {
         let token = &span.token;
-        token.is_symbol(',') || ["ASC", "DESC", "LIMIT"].iter().any(|word| token.is(word))
+        token.is_symbol(',')
+            || ["ASC", "DESC", "LIMIT", "ORDER"]
+                .iter()
+                .any(|word| token.is(word))
     });
     (is_whole && index < list.len()).then(|| *cursor = ahead)?;
     Some(index)

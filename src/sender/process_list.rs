@@ -66,14 +66,18 @@ fn row(context: &StatementContext<'_>, client: &Client, statement: &str) -> [Val
             let at_end = replica.progress.at_end.load(Relaxed);
             (command, text(dump_state(context, at_end)))
         }
-        None if is_own => ("Query", text("executing")),
+        // Also one that waits for a position or a GTID.
+        None if is_own || client.is_executing() => ("Query", text("executing")),
         None => ("Sleep", text("")),
     };
     [
         Value::Number(client.id.to_string()),
         text(&client.user),
         Value::Text(format!("{}:{}", client.host(), client.port)),
-        Value::Null,
+        match (is_own, context.variables.database) {
+            (true, Some(name)) => text(name),
+            _ => Value::Null,
+        },
         text(command),
         Value::Number(client.state_seconds().to_string()),
         state,

@@ -21,7 +21,7 @@ use super::sql::{self, Token};
 use super::sql_errors::{not_supported, unknown_database};
 use super::statement_context::{Caller, StatementContext};
 use super::value::Value;
-use super::variables::{SessionVariables, Warning};
+use super::variables::{SessionVariables, SystemVariables, Warning};
 use crate::flavor::Flavor;
 use crate::protocol::ServerError;
 
@@ -69,9 +69,11 @@ fn answer_statement(
     if !shows_problems {
         variables.error = None;
     }
+    let system_variables = SystemVariables::default();
     let context = StatementContext {
         relay,
         variables,
+        system_variables: &system_variables,
         caller,
     };
     let answered = match first {

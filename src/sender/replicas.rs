@@ -112,6 +112,8 @@ pub struct Client {
     since: Instant,
     /// When its present state began, in milliseconds after `since`.
     state_since: AtomicU64,
+    /// Whether a statement is being executed.
+    is_executing: AtomicBool,
     kill: watch::Sender<Option<KillReason>>,
     replica: Mutex<Option<Arc<Replica>>>,
 }
@@ -131,6 +133,16 @@ impl Client {
     /// A command begins, or has ended.
     pub fn enter_state(&self) {
         self.state_since.store(self.connected_ms(), Relaxed);
+    }
+
+    /// A statement begins, or has ended.
+    pub fn set_executing(&self, is_executing: bool) {
+        self.is_executing.store(is_executing, Relaxed);
+    }
+
+    /// Whether a statement is being executed.
+    pub fn is_executing(&self) -> bool {
+        self.is_executing.load(Relaxed)
     }
 
     /// Seconds since then, or since its login.
@@ -344,6 +356,7 @@ impl Replicas {
             tls: encryption.unwrap_or_else(|| "none".to_owned()),
             since: Instant::now(),
             state_since: AtomicU64::new(0),
+            is_executing: AtomicBool::new(false),
             kill: watch::Sender::new(None),
             replica: Mutex::new(None),
         });

@@ -18,31 +18,40 @@ pub struct RowColumn {
 pub struct Row<'a> {
     /// The columns.
     pub columns: &'a [RowColumn],
-    /// Their values.
-    pub values: &'a [Value],
+    /// Their values. References: a row of one table is joined with many of another.
+    pub values: &'a [&'a Value],
 }
 
 impl<'a> Row<'a> {
     /// A row with these columns and values.
-    pub fn new(columns: &'a [RowColumn], values: &'a [Value]) -> Self {
+    pub fn new(columns: &'a [RowColumn], values: &'a [&'a Value]) -> Self {
         Self { columns, values }
     }
 
-    /// The value of a column, ignoring the case of its name; `table` is empty where the statement names none.
+    /// The value of a column, as [`Self::index`] finds it.
     ///
     /// # Errors
     /// There is no such column, or there are several.
     pub fn value(&self, table: &str, name: &str) -> Result<&'a Value, ServerError> {
+        let value = self.values.get(self.index(table, name)?);
+        value.copied().ok_or_else(|| unknown_column(name))
+    }
+
+    /// The index of a column, ignoring the case of its name; `table` is empty where the statement names none.
+    ///
+    /// # Errors
+    /// There is no such column, or there are several.
+    pub fn index(&self, table: &str, name: &str) -> Result<usize, ServerError> {
         let is_meant = |column: &RowColumn| {
             column.name.eq_ignore_ascii_case(name)
                 && (table.is_empty() || column.table.eq_ignore_ascii_case(table))
         };
-        let columns = self.columns.iter().zip(self.values);
-        let mut found = columns.filter(|(column, _)| is_meant(column));
-        let (_, value) = found.next().ok_or_else(|| unknown_column(name))?;
+        let columns = self.columns.iter().enumerate();
+        let mut found = columns.filter(|(_, column)| is_meant(column));
+        let (index, _) = found.next().ok_or_else(|| unknown_column(name))?;
         match found.next() {
             Some(_) => Err(ambiguous_column(name)),
-            None => Ok(value),
+            None => Ok(index),
         }
     }
 }

@@ -7,6 +7,7 @@ use super::show_filter::filtered;
 use super::sql::Token;
 use super::sql_errors::{no_such_table, unknown_database};
 use super::statement_context::StatementContext;
+use super::variables::system_character_set;
 use crate::binlog::format_description::version_numbers;
 use crate::flavor::Flavor;
 use crate::protocol::ServerError;
@@ -130,9 +131,10 @@ fn columns(
             ("Extra", Text),
         ],
     };
+    let collation = format!("{}_general_ci", system_character_set(&context.relay));
     let row = |column: &SchemaColumn| -> Vec<Option<String>> {
         let is_text = column.sql_type.starts_with(|c| "lv".contains(c));
-        let collation = is_text.then_some("utf8_general_ci");
+        let collation = is_text.then_some(collation.as_str());
         let null = if column.is_nullable { "YES" } else { "NO" };
         let all = [
             (Some(column.name), true),

@@ -12,6 +12,15 @@ use crate::protocol::ServerError;
 
 /// The only database.
 pub const SCHEMA: &str = "information_schema";
+/// The tables that may have rows, in upper case.
+pub const TABLES_WITH_ROWS: [&str; 6] = [
+    "GLOBAL_STATUS",
+    "GLOBAL_VARIABLES",
+    "PROCESSLIST",
+    "SCHEMATA",
+    "SESSION_STATUS",
+    "SESSION_VARIABLES",
+];
 /// "The feature is disabled; see the documentation".
 const ER_FEATURE_DISABLED_SEE_DOC: u16 = 3167;
 
@@ -343,6 +352,7 @@ impl SchemaTable {
 /// The row of the only database.
 fn schemata(context: &StatementContext<'_>, count: usize) -> Vec<Value> {
     let text = |text: &str| Value::Text(text.to_owned());
+    let set = variables::system_character_set(&context.relay);
     let last = match context.relay.flavor {
         Flavor::MySql => "NO",
         Flavor::MariaDb => "",
@@ -350,8 +360,8 @@ fn schemata(context: &StatementContext<'_>, count: usize) -> Vec<Value> {
     let mut row = vec![
         text("def"),
         text(SCHEMA),
-        text("utf8"),
-        text("utf8_general_ci"),
+        text(set),
+        Value::Text(format!("{set}_general_ci")),
         Value::Null,
         text(last),
     ];

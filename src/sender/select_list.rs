@@ -1,11 +1,15 @@
 //! The list of expressions between SELECT and FROM, evaluated for each row of a table, and its groups.
 
+use std::collections::HashMap;
+
 use super::answer::Answer;
-use super::budget::Budget;
+use super::budget::{Budget, COLUMNS_MAX, too_many_columns};
 use super::cursor::Cursor;
 use super::expression::evaluate_in;
+use super::operators::whole_number;
 use super::row::Row;
 use super::sql::Token;
+use super::sql_errors::not_supported;
 use super::statement_context::StatementContext;
 use super::value::Value;
 use crate::protocol::ServerError;
@@ -41,6 +45,9 @@ struct Item<'a> {
     source: Source<'a>,
 }
 
+/// The key by which a row is grouped or ordered, and its values.
+pub type KeyedRow = (Vec<Value>, Vec<Value>);
+
 /// The expressions of a SELECT.
 #[derive(Debug)]
 pub struct SelectList<'a> {
@@ -74,6 +81,9 @@ impl<'a> SelectList<'a> {
                 };
                 items.push(item);
             }
+            if items.len() > COLUMNS_MAX {
+                return Err(too_many_columns());
+            }
             if !cursor.eat_symbol(',') {
                 return Ok(Some(Self { items }));
             }
@@ -104,7 +114,7 @@ impl<'a> SelectList<'a> {
         let values = self.items.iter().map(|item| {
             let value = match &item.source {
                 Source::Row => Some(Value::Number("1".to_owned())),
-                Source::Column(index) => row.values.get(*index).cloned(),
+                Source::Column(index) => row.values.get(*index).copied().cloned(),
                 Source::Expression(start) => {
                     return Ok(evaluate_in(&mut start.clone(), context, Some(row), budget)?
                         .unwrap_or(Value::Null));
@@ -116,16 +126,32 @@ impl<'a> SelectList<'a> {
     }
 
     /// The result of these rows.
-    pub fn answer(&self, rows: Vec<Vec<Value>>, is_grouped: bool, limit: usize) -> Answer {
+    ///
+    /// # Errors
+    /// A sum of fractions, which is not supported.
+    pub fn answer(
+        &self,
+        context: &StatementContext<'_>,
+        text: &str,
+        mut rows: Vec<KeyedRow>,
+        is_grouped: bool,
+        limit: usize,
+    ) -> Result<Answer, ServerError> {
         let has_aggregates = self
             .items
             .iter()
             .any(|item| item.aggregate != Aggregate::None);
+        if !is_grouped {
+            // All rows are one group.
+            rows.iter_mut().for_each(|(key, _)| key.clear());
+        }
         let rows = match (is_grouped || has_aggregates, rows.is_empty()) {
-            (false, _) => rows,
-            (true, true) if is_grouped => rows,
+            (false, _) => rows.into_iter().map(|(_, row)| row).collect(),
+            (true, true) if is_grouped => Vec::new(),
             (true, true) => vec![self.items.iter().map(Item::of_no_rows).collect()],
-            (true, false) => self.groups(rows),
+            (true, false) => self
+                .groups(rows)
+                .ok_or_else(|| not_supported(context.relay.flavor, text))?,
         };
         let kind = |(index, item): (usize, &Item<'_>)| match item.aggregate {
             Aggregate::Count => ColumnKind::Integer,
@@ -138,37 +164,41 @@ impl<'a> SelectList<'a> {
         };
         let kinds: Vec<ColumnKind> = self.items.iter().enumerate().map(kind).collect();
         let names = self.items.iter().map(|item| item.name.clone());
-        Answer::Rows {
+        Ok(Answer::Rows {
             columns: names.zip(kinds).collect(),
             rows: rows
                 .into_iter()
                 .take(limit)
                 .map(|row| row.into_iter().map(Value::into_text).collect())
                 .collect(),
-        }
+        })
     }
 
-    fn groups(&self, rows: Vec<Vec<Value>>) -> Vec<Vec<Value>> {
+    /// Whether the item with this index is a count or a sum.
+    pub fn is_aggregate(&self, index: usize) -> bool {
+        let item = self.items.get(index);
+        item.is_some_and(|item| item.aggregate != Aggregate::None)
+    }
+
+    /// One row for those with the same key; what is not aggregated is from the first of them. `None` if a sum is not
+    /// supported.
+    fn groups(&self, rows: Vec<KeyedRow>) -> Option<Vec<Vec<Value>>> {
+        let mut known: HashMap<Vec<Value>, usize> = HashMap::new();
         let mut groups: Vec<Vec<Value>> = Vec::new();
-        for row in rows {
-            let is_same = |group: &&mut Vec<Value>| {
-                let values = self.items.iter().zip(group.iter().zip(&row));
-                values
-                    .filter(|(item, _)| item.aggregate == Aggregate::None)
-                    .all(|(_, (a, b))| a == b)
-            };
-            let found = groups.iter_mut().find(is_same);
-            let values = self.items.iter().zip(row);
-            match found {
-                None => groups.push(values.map(|(item, value)| item.first(value)).collect()),
-                Some(group) => {
-                    for (sum, (item, value)) in group.iter_mut().zip(values) {
-                        item.add(sum, value);
-                    }
+        for (key, row) in rows {
+            let group = *known.entry(key).or_insert(groups.len());
+            let mut values = self.items.iter().zip(row);
+            match groups.get_mut(group) {
+                None => {
+                    let first = values.map(|(item, value)| item.first(value));
+                    groups.push(first.collect::<Option<_>>()?);
                 }
+                Some(group) => group.iter_mut().try_for_each(|sum| {
+                    values.next().and_then(|(item, value)| item.add(sum, value))
+                })?,
             }
         }
-        groups
+        Some(groups)
     }
 }
 
@@ -215,25 +245,25 @@ impl<'a> Item<'a> {
         }
     }
 
-    fn first(&self, value: Value) -> Value {
-        match (self.aggregate, &value) {
-            (Aggregate::Count, value) => Value::Number(u8::from(*value != Value::Null).to_string()),
+    /// The value of a group that has one row; `None` if a sum is not supported.
+    fn first(&self, value: Value) -> Option<Value> {
+        Some(match (self.aggregate, value.as_text()) {
+            (Aggregate::Count, text) => Value::Number(u8::from(text.is_some()).to_string()),
+            (Aggregate::Sum, Some(text)) => Value::Number(whole_number(text)?.to_string()),
             _ => value,
-        }
+        })
     }
 
-    fn add(&self, sum: &mut Value, value: Value) {
-        let number = |value: &Value| value.as_text().and_then(|text| text.parse::<i128>().ok());
-        let added = match self.aggregate {
-            Aggregate::None => return,
-            Aggregate::Count => i128::from(value != Value::Null),
-            Aggregate::Sum => match number(&value) {
-                Some(value) => value,
-                None => return,
-            },
+    /// Adds the value of another row; `None` if a sum is not supported.
+    fn add(&self, sum: &mut Value, value: Value) -> Option<()> {
+        let added = match (self.aggregate, value.as_text()) {
+            (Aggregate::None, _) | (_, None) => return Some(()),
+            (Aggregate::Count, Some(_)) => 1,
+            (Aggregate::Sum, Some(text)) => whole_number(text)?,
         };
-        let total = number(sum).unwrap_or_default().saturating_add(added);
-        *sum = Value::Number(total.to_string());
+        let total = sum.as_text().and_then(whole_number).unwrap_or_default();
+        *sum = Value::Number(total.saturating_add(added).to_string());
+        Some(())
     }
 }
 
@@ -258,21 +288,51 @@ fn aggregate(cursor: &mut Cursor<'_>) -> Aggregate {
     Aggregate::None
 }
 
-/// The words that end a list or a table's name. Others may be names, even without AS.
-const RESERVED: [&str; 10] = [
-    "FROM", "GROUP", "HAVING", "INNER", "JOIN", "LEFT", "LIMIT", "ON", "ORDER", "WHERE",
+/// The reserved words that can follow a list or a table's name. Others may be names, even without AS, and these in
+/// backquotes.
+const RESERVED: [&str; 27] = [
+    "CROSS",
+    "EXCEPT",
+    "FOR",
+    "FORCE",
+    "FROM",
+    "GROUP",
+    "HAVING",
+    "IGNORE",
+    "INNER",
+    "INTERSECT",
+    "INTO",
+    "JOIN",
+    "LEFT",
+    "LIMIT",
+    "LOCK",
+    "NATURAL",
+    "ON",
+    "ORDER",
+    "OUTER",
+    "PARTITION",
+    "PROCEDURE",
+    "RIGHT",
+    "STRAIGHT_JOIN",
+    "UNION",
+    "USE",
+    "USING",
+    "WHERE",
 ];
 
 /// Reads the name that a statement gives to a column or to a table, with or without AS.
 pub fn alias(cursor: &mut Cursor<'_>) -> Option<String> {
     let has_as = cursor.eat("AS");
-    let is_alias = match cursor.peek().map(|span| &span.token) {
-        Some(Token::Word(word)) => {
-            has_as || !RESERVED.contains(&word.to_ascii_uppercase().as_str())
+    let is_alias = cursor.peek().is_some_and(|span| match &span.token {
+        Token::Word(word) => {
+            let is_reserved = RESERVED
+                .iter()
+                .any(|found| word.eq_ignore_ascii_case(found));
+            has_as || span.is_quoted() || !is_reserved
         }
-        Some(Token::Text(_)) => true,
+        Token::Text(_) => true,
         _ => false,
-    };
+    });
     match cursor.next_if(is_alias)? {
         Token::Word(name) | Token::Text(name) => Some(name.clone()),
         _ => None,

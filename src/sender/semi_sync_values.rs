@@ -28,7 +28,8 @@ fn naming(relay: &RelayView<'_>) -> Naming {
 }
 
 /// The variables. Those of the master's side are the settings by which the relay waits for its own replicas before it
-/// acknowledges to a source; a count of 0 means that it does not wait.
+/// acknowledges to a source. MySQL shows with a count of 0 that it does not wait; MariaDB has no count, so what says how
+/// long it waits is left out then.
 pub fn variables(relay: &RelayView<'_>) -> Vec<(&'static str, Value)> {
     let number = |number: u128| Value::Number(number.to_string());
     let wait = relay.replica_wait;
@@ -48,6 +49,9 @@ pub fn variables(relay: &RelayView<'_>) -> Vec<(&'static str, Value)> {
             ("rpl_semi_sync_source_wait_no_replica", without_replicas),
             ("rpl_semi_sync_replica_enabled", acknowledges),
         ],
+        Naming::MariaDb if wait.replicas == 0 => {
+            vec![("rpl_semi_sync_slave_enabled", acknowledges)]
+        }
         Naming::OldMySql | Naming::MariaDb => vec![
             ("rpl_semi_sync_master_timeout", timeout),
             ("rpl_semi_sync_master_wait_no_slave", without_replicas),
@@ -78,7 +82,9 @@ pub const SWITCHES: [&str; 6] = [
 pub fn counters(relay: &RelayView<'_>, replicas: &Replicas) -> Vec<(&'static str, String)> {
     let switch = |is_on: bool| if is_on { "ON" } else { "OFF" }.to_owned();
     let clients = replicas.semi_sync_count().to_string();
-    let in_time = switch(!replicas.acknowledged.have_timed_out());
+    // Of none that it waits for, whatever its clients acknowledge.
+    let waits = relay.replica_wait.replicas > 0;
+    let in_time = switch(waits && !replicas.acknowledged.have_timed_out());
     let sources = relay.sources.read();
     let acknowledges = switch(sources.iter().any(|source| source.is_semi_sync_active));
     match naming(relay) {

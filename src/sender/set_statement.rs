@@ -8,7 +8,7 @@ use super::sql::Token;
 use super::sql_errors::{missing_privilege, unknown_variable};
 use super::statement_context::StatementContext;
 use super::value::Value;
-use super::variables::{self, Scope, SessionVariables, TooManyVariables};
+use super::variables::{Scope, SessionVariables, TooManyVariables};
 use crate::protocol::ServerError;
 use crate::protocol::error_code::ER_NOT_SUPPORTED_YET;
 
@@ -162,7 +162,7 @@ fn check_settable(
     scope: &str,
     name: &str,
 ) -> Result<(), ServerError> {
-    let found = variables::find(&context.relay, context.variables, name);
+    let found = context.system_variable(name);
     let scope_of = found.map(|variable| variable.scope);
     let Some(scope_of) = scope_of.or_else(|| is_accepted(name).then_some(Scope::Session)) else {
         return Err(unknown_variable(name));

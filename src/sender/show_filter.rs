@@ -78,7 +78,7 @@ fn where_holds(
         })
         .collect();
     let condition = cursor.clone();
-    let nulls = vec![Value::Null; columns.len()];
+    let nulls = vec![&Value::Null; columns.len()];
     // Unknown columns are errors without rows, too.
     let nulls = Row::new(&names, &nulls);
     if evaluate_in(cursor, context, Some(nulls), &mut budget)?.is_none() {
@@ -94,6 +94,7 @@ fn where_holds(
                 (Some(text), _) => Value::Text(text.clone()),
             })
             .collect();
+        let values: Vec<&Value> = values.iter().collect();
         let row = Row::new(&names, &values);
         let value = evaluate_in(&mut condition.clone(), context, Some(row), &mut budget)?;
         if value.is_some_and(|value| holds(&value)) {

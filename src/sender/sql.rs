@@ -42,6 +42,16 @@ pub struct TokenSpan {
     pub end: usize,
 }
 
+impl TokenSpan {
+    /// Whether it is in quotes: a word in backquotes is always a name.
+    pub fn is_quoted(&self) -> bool {
+        match &self.token {
+            Token::Word(word) => self.end - self.start > word.len(),
+            token => matches!(token, Token::Text(_)),
+        }
+    }
+}
+
 /// Splits a statement into tokens. Comments are dropped (except the contents of `/*! … */`), and so
 /// is one `;` at the end. `None` if a quoted text does not end. Stops after `limit` tokens.
 pub fn tokenize(text: &str, limit: usize) -> Option<Vec<TokenSpan>> {

@@ -4,7 +4,7 @@ use super::budget::StatementLimits;
 use super::login::Privileges;
 use super::relay_view::RelayView;
 use super::replicas::Replicas;
-use super::variables::SessionVariables;
+use super::variables::{SessionVariables, SystemVariables, Variable};
 use super::waits::Waits;
 
 /// The client that sent a statement.
@@ -33,6 +33,16 @@ pub struct StatementContext<'a> {
     pub relay: RelayView<'a>,
     /// The variables that the session has set.
     pub variables: &'a SessionVariables,
+    /// The system variables that the statement has read.
+    pub system_variables: &'a SystemVariables,
     /// The client.
     pub caller: Caller<'a>,
+}
+
+impl<'a> StatementContext<'a> {
+    /// A system variable by its name, ignoring case.
+    pub fn system_variable(&self, name: &str) -> Option<&'a Variable> {
+        self.system_variables
+            .find(&self.relay, self.variables, name)
+    }
 }

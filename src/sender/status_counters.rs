@@ -14,11 +14,14 @@ pub fn all(context: &StatementContext<'_>) -> Vec<(String, String)> {
     let own = clients
         .iter()
         .find(|client| client.id == context.caller.connection_id);
-    let dumps = clients.iter().filter(|client| {
+    let running = clients.iter().filter(|client| {
         let replica = client.replica();
-        replica.is_some_and(|replica| replica.progress.dumping.load(Relaxed))
+        let is_dump = replica.is_some_and(|replica| replica.progress.dumping.load(Relaxed));
+        // This statement is counted below.
+        let is_other = client.id != context.caller.connection_id;
+        is_other && (is_dump || client.is_executing())
     });
-    let dumps = dumps.count();
+    let running = running.count();
     let counters = &registry.counters;
     let open = clients.iter().map(|client| &*client.traffic);
     let (received, sent) = counters.bytes(open);
@@ -32,8 +35,8 @@ pub fn all(context: &StatementContext<'_>) -> Vec<(String, String)> {
         ("Max_used_connections", counters.max_used_connections()),
         ("Questions", questions),
         ("Threads_connected", clients.len() as u64),
-        // The dumps, and this statement.
-        ("Threads_running", dumps as u64 + 1),
+        // The dumps, statements that wait, and this statement.
+        ("Threads_running", running as u64 + 1),
         ("Uptime", registry.uptime_seconds()),
     ];
     if let Some(own) = own {

@@ -3,7 +3,7 @@
 use crate::protocol::response::ColumnKind;
 
 /// A value.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Value {
     /// NULL.
     Null,

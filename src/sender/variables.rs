@@ -1,5 +1,6 @@
 //! The system variables that clients and replicas read, and the variables that a session sets.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
 use super::relay_view::RelayView;
@@ -164,16 +165,36 @@ fn of_all_but_semi_sync(relay: &RelayView<'_>) -> Vec<Variable> {
     variables
 }
 
-/// A system variable by its name, ignoring case.
-pub fn find(relay: &RelayView<'_>, session: &SessionVariables, name: &str) -> Option<Variable> {
-    let name = name.to_ascii_lowercase();
-    // A statement may name many, and the state of the sources takes longer to read than all others together.
-    let mut variables = match name.starts_with("rpl_semi_sync_") {
-        true => of_semi_sync(relay),
-        false => of_all_but_semi_sync(relay),
-    };
-    set_in_session(&mut variables, session);
-    variables.into_iter().find(|variable| variable.name == name)
+/// The system variables that one statement reads. Each group is made once: a condition names them for each row, and a
+/// statement may name many.
+#[derive(Debug, Default)]
+pub struct SystemVariables {
+    all_but_semi_sync: OnceCell<Vec<Variable>>,
+    /// The state of the sources takes longer to read than all others together.
+    semi_sync: OnceCell<Vec<Variable>>,
+}
+
+impl SystemVariables {
+    /// A system variable by its name, ignoring case.
+    pub fn find(
+        &self,
+        relay: &RelayView<'_>,
+        session: &SessionVariables,
+        name: &str,
+    ) -> Option<&Variable> {
+        let name = name.to_ascii_lowercase();
+        let (group, read): (_, fn(&RelayView<'_>) -> Vec<Variable>) =
+            match name.starts_with("rpl_semi_sync_") {
+                true => (&self.semi_sync, of_semi_sync),
+                false => (&self.all_but_semi_sync, of_all_but_semi_sync),
+            };
+        let variables = group.get_or_init(|| {
+            let mut variables = read(relay);
+            set_in_session(&mut variables, session);
+            variables
+        });
+        variables.iter().find(|variable| variable.name == name)
+    }
 }
 
 fn text(value: impl Into<String>) -> Value {
@@ -207,7 +228,7 @@ fn of_both_flavors(relay: &RelayView<'_>) -> Vec<Variable> {
         local("character_set_database", text("utf8mb4")),
         local("character_set_results", text("utf8mb4")),
         local("character_set_server", text("utf8mb4")),
-        global("character_set_system", text("utf8")),
+        global("character_set_system", text(system_character_set(relay))),
         local("collation_connection", text("utf8mb4_general_ci")),
         local("collation_database", text("utf8mb4_general_ci")),
         local("collation_server", text("utf8mb4_general_ci")),
@@ -237,6 +258,16 @@ fn of_both_flavors(relay: &RelayView<'_>) -> Vec<Variable> {
         global("version_compile_os", text(std::env::consts::OS)),
         local("wait_timeout", number(28800)),
     ]
+}
+
+/// The character set of names, as servers of the version name it.
+pub fn system_character_set(relay: &RelayView<'_>) -> &'static str {
+    let numbers = version_numbers(relay.version);
+    let since = match relay.flavor {
+        Flavor::MySql => (8, 0, 30),
+        Flavor::MariaDb => (10, 6, 0),
+    };
+    if numbers >= since { "utf8mb3" } else { "utf8" }
 }
 
 /// The default of the log's version. The sources decide which format they write.

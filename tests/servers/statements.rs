@@ -88,6 +88,10 @@ async fn compare(kind: Kind) {
         .await;
     let mut options = RelayOptions::new(vec![SourceOptions::of("m1", &source)]);
     options.relay_extra.push("report_port = 4711".to_owned());
+    // Without it, the settings of a wait for replicas are not shown as MariaDB shows them.
+    options
+        .relay_extra
+        .push("semi_sync_wait_for_replicas = 1".to_owned());
     let relay = Relay::start(options);
     relay.wait_streaming().await;
     let mut theirs = source.connect().await;

@@ -1,5 +1,7 @@
 //! Statements that would cost much are refused early, and the ones after them are answered.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use super::tests::Asker;
 use crate::flavor::Flavor;
 use crate::sender::StatementLimits;
@@ -52,10 +54,10 @@ fn configured_limits_hold() {
     asker
         .ask(&format!("SET @a = '{}'", "x".repeat(1_900)))
         .unwrap();
-    // Each column has a name of one byte and a value of 1,900.
+    // Each column has a value of 1,900 bytes, which costs 32 more, and its variable a name of one byte.
     let list = |columns: usize| vec!["@a b"; columns].join(",");
-    assert_eq!(code(&mut asker, &format!("SELECT {}", list(34))), 0);
-    assert_eq!(code(&mut asker, &format!("SELECT {}", list(35))), 1162);
+    assert_eq!(code(&mut asker, &format!("SELECT {}", list(33))), 0);
+    assert_eq!(code(&mut asker, &format!("SELECT {}", list(34))), 1162);
     assert_eq!(code(&mut asker, "SHOW VARIABLES"), 0);
     asker.limits.result_len = 1_000;
     let error = asker.ask("SHOW VARIABLES").unwrap_err();
@@ -100,4 +102,61 @@ fn long_statements_are_refused() {
         ),
         0
     );
+}
+
+/// A table that is joined with another, and has rows.
+const JOINED: &str =
+    "information_schema.GLOBAL_VARIABLES a JOIN information_schema.GLOBAL_STATUS b";
+
+#[test]
+fn joined_rows_are_within_the_budget() {
+    let mut asker = Asker::new(Flavor::MariaDb);
+    for value in ["NULL", "''", "*"] {
+        let list = vec![value; 4096 / if value == "*" { 4 } else { 1 }].join(",");
+        let statement = format!("SELECT {list} FROM {JOINED} LIMIT 0");
+        assert_eq!(code(&mut asker, &statement), 1162, "{value}");
+    }
+    // Without a WHERE that would select some.
+    let twice = JOINED.replace("STATUS", "VARIABLES");
+    assert_eq!(code(&mut asker, &format!("SELECT 1 FROM {twice}")), 1104);
+    assert_eq!(
+        code(
+            &mut asker,
+            &format!("SELECT {}1 FROM {twice}", "*,".repeat(4096))
+        ),
+        1117
+    );
+}
+
+#[test]
+fn conditions_are_within_the_budget() {
+    let mut asker = Asker::new(Flavor::MariaDb);
+    let select = |condition: &str| format!("SELECT 1 FROM {JOINED} WHERE {condition}");
+    let free = vec!["NULL"; 500].join(" OR ");
+    assert_eq!(code(&mut asker, &select(&free)), 1162);
+    let unset = format!("@{}", "x".repeat(500_000));
+    assert_eq!(code(&mut asker, &select(&unset)), 1162);
+    let text = "x".repeat(500_000);
+    asker.ask(&format!("SET @a = '{text}'")).unwrap();
+    let list = vec!["1"; 100].join(",");
+    assert_eq!(code(&mut asker, &format!("SELECT @a IN ({list})")), 1162);
+    let pattern = "%x".repeat(50);
+    assert_eq!(
+        code(&mut asker, &format!("SELECT @a LIKE '{pattern}'")),
+        1162
+    );
+    assert_eq!(asker.row("SELECT @a LIKE '%x%' AND @a IN (1, 2)"), "0");
+}
+
+#[test]
+fn sources_are_read_once_for_a_condition() {
+    let mut asker = Asker::new(Flavor::MariaDb);
+    let mut reads = |condition: &str| {
+        let before = asker.source_reads.load(Relaxed);
+        asker.row(&format!("SELECT COUNT(*) FROM {JOINED} WHERE {condition}"));
+        asker.source_reads.load(Relaxed) - before
+    };
+    let of_tables = reads("1");
+    let named = "@@rpl_semi_sync_master_enabled AND @@rpl_semi_sync_slave_enabled AND @@server_id";
+    assert_eq!(reads(named), of_tables + 1);
 }

@@ -107,6 +107,7 @@ fn database_is_chosen_and_kept() {
 #[test]
 fn rows_of_two_tables_are_joined() {
     let mut asker = Asker::new(Flavor::MariaDb);
+    asker.replica_wait.replicas = 1;
     let join = |condition: &str| {
         format!(
             "SELECT c.VARIABLE_VALUE, s.VARIABLE_VALUE FROM information_schema.GLOBAL_VARIABLES c JOIN \
@@ -126,6 +127,121 @@ fn rows_of_two_tables_are_joined() {
     assert_eq!(asker.error(&join(wanted)).0, 1109);
     asker.version = Some("5.7.23");
     assert_eq!(asker.error(&join(wanted)).0, 3167);
+}
+
+#[test]
+fn other_joins_and_unions_are_refused() {
+    let mut asker = Asker::new(Flavor::MariaDb);
+    let (one, other) = (
+        "information_schema.PROCESSLIST",
+        "information_schema.SCHEMATA",
+    );
+    for join in [
+        "RIGHT JOIN",
+        "LEFT JOIN",
+        "LEFT OUTER JOIN",
+        "NATURAL JOIN",
+        "STRAIGHT_JOIN",
+        "INNER",
+        "CROSS",
+        "UNION SELECT 1 FROM",
+    ] {
+        for statement in [
+            format!("SELECT 1 FROM {one} {join} {other}"),
+            format!("SELECT 1 FROM {one} a {join} {other} b ON 1"),
+        ] {
+            assert_eq!(asker.error(&statement).0, 1235, "{statement}");
+        }
+    }
+    let using = format!("SELECT 1 FROM {one} JOIN {other} USING (ID)");
+    assert_eq!(asker.error(&using).0, 1235);
+    for join in ["JOIN", "INNER JOIN", "CROSS JOIN", ",", "`right`,"] {
+        let statement = format!("SELECT COUNT(*) FROM {one} {join} {other}");
+        assert_eq!(asker.row(&statement), "0", "{statement}");
+    }
+}
+
+#[test]
+fn rows_are_grouped_by_the_terms() {
+    let mut asker = Asker::new(Flavor::MariaDb);
+    let select = |list: &str, terms: &str| {
+        format!(
+            "SELECT {list} FROM information_schema.GLOBAL_STATUS s WHERE VARIABLE_NAME IN ('Aborted_connects', \
+             'Connections') GROUP BY {terms}"
+        )
+    };
+    for (list, terms, expected) in [
+        ("VARIABLE_VALUE, COUNT(*)", "variable_value", vec!["0|2"]),
+        ("VARIABLE_VALUE, COUNT(*)", "s.VARIABLE_VALUE", vec!["0|2"]),
+        (
+            "s.VARIABLE_VALUE AS v, COUNT(*)",
+            "VARIABLE_VALUE",
+            vec!["0|2"],
+        ),
+        ("VARIABLE_VALUE AS v, COUNT(*)", "v", vec!["0|2"]),
+        ("VARIABLE_VALUE, COUNT(*)", "1", vec!["0|2"]),
+        ("COUNT(*)", "VARIABLE_VALUE = 0", vec!["2"]),
+        ("COUNT(*)", "VARIABLE_VALUE, VARIABLE_NAME", vec!["1", "1"]),
+        // The name of a column, not that of the list.
+        (
+            "1 AS VARIABLE_NAME, COUNT(*)",
+            "VARIABLE_NAME",
+            vec!["1|1", "1|1"],
+        ),
+        (
+            "COALESCE(VARIABLE_VALUE, ''), COUNT(*)",
+            "VARIABLE_VALUE",
+            vec!["0|2"],
+        ),
+    ] {
+        let found = rows(&mut asker, &select(list, terms));
+        assert_eq!(found, expected, "{list} {terms}");
+    }
+    for (list, terms) in [
+        ("COUNT(*)", "1"),
+        ("COUNT(*) AS n", "n"),
+        ("VARIABLE_VALUE, COUNT(*)", "2"),
+        ("VARIABLE_VALUE, COUNT(*)", "3"),
+        ("VARIABLE_VALUE", "VARIABLE_VALUE HAVING 1"),
+    ] {
+        let refused = select(list, terms);
+        assert_eq!(asker.error(&refused).0, 1235, "{refused}");
+    }
+    assert_eq!(asker.error(&select("1", "nosuch")).0, 1054);
+}
+
+#[test]
+fn sums_are_numbers() {
+    let mut asker = Asker::new(Flavor::MariaDb);
+    let select = |sum: &str| format!("SELECT SUM({sum}) FROM information_schema.SCHEMATA");
+    for (sum, expected) in [
+        ("SCHEMA_NAME", "0"),
+        ("NULL", "NULL"),
+        ("'12 apples'", "12"),
+        ("-3", "-3"),
+    ] {
+        assert_eq!(asker.row(&select(sum)), expected, "{sum}");
+    }
+    assert_eq!(asker.error(&select("1.5")).0, 1235);
+}
+
+#[test]
+fn a_name_in_backquotes_is_a_column() {
+    let mut asker = Asker::new(Flavor::MariaDb);
+    asker.ok("USE information_schema");
+    let shown = rows(
+        &mut asker,
+        "SHOW COLUMNS FROM PROCESSLIST WHERE `Null` = 'YES'",
+    );
+    assert_eq!(shown.len(), 3, "{shown:?}");
+    assert_eq!(
+        rows(&mut asker, "SHOW COLUMNS FROM PROCESSLIST WHERE Null"),
+        [""; 0]
+    );
+    assert_eq!(
+        asker.error("SHOW COLUMNS FROM PROCESSLIST WHERE `true`").0,
+        1054
+    );
 }
 
 #[test]
@@ -205,6 +321,22 @@ fn semi_sync_is_shown_as_it_is_set() {
     asker.sources = vec![SourceRow::default()];
     let shown = rows(&mut asker, "SHOW VARIABLES LIKE 'rpl_semi_sync_slave%'");
     assert_eq!(shown, ["rpl_semi_sync_slave_enabled|OFF"]);
+    let status_of_master = "SHOW STATUS LIKE 'rpl_semi_sync_master_status'";
+    let variables_of_master = "SHOW VARIABLES LIKE 'rpl_semi_sync_master%'";
+    let shown = rows(&mut asker, variables_of_master);
+    assert_eq!(shown, ["rpl_semi_sync_master_enabled|ON"]);
+    let shown = rows(&mut asker, status_of_master);
+    assert_eq!(shown, ["Rpl_semi_sync_master_status|OFF"]);
+    asker.replica_wait.replicas = 1;
+    let shown = rows(&mut asker, variables_of_master);
+    let expected = [
+        "rpl_semi_sync_master_enabled|ON",
+        "rpl_semi_sync_master_timeout|0",
+        "rpl_semi_sync_master_wait_no_slave|ON",
+    ];
+    assert_eq!(shown, expected);
+    let shown = rows(&mut asker, status_of_master);
+    assert_eq!(shown, ["Rpl_semi_sync_master_status|ON"]);
     let shown = rows(&mut asker, "SHOW STATUS LIKE 'rpl_semi_sync_slave%'");
     let expected = [
         "Rpl_semi_sync_slave_send_ack|0",

@@ -28,6 +28,8 @@ pub(super) struct Asker {
     pub(super) version: Option<&'static str>,
     pub(super) has_log: bool,
     pub(super) limits: StatementLimits,
+    /// How often the state of the sources was read.
+    pub(super) source_reads: std::sync::Arc<std::sync::atomic::AtomicUsize>,
 }
 
 impl Asker {
@@ -53,6 +55,7 @@ impl Asker {
             version: None,
             has_log: true,
             limits: StatementLimits::default(),
+            source_reads: std::sync::Arc::default(),
         }
     }
 
@@ -63,13 +66,16 @@ impl Asker {
 
     pub(super) fn ask(&mut self, text: &str) -> Result<Answer, ServerError> {
         let log = self.log.log();
-        let sources = self.sources.clone();
+        let (sources, reads) = (self.sources.clone(), self.source_reads.clone());
         let waits = Waits::default();
         let relay = RelayView {
             log: self.has_log.then_some(&*log),
             version: self.version.unwrap_or(log.server_version()),
             host: &self.host,
-            sources: &SourceRows::new(move || sources.clone()),
+            sources: &SourceRows::new(move || {
+                reads.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                sources.clone()
+            }),
             changes: &self.changes,
             flavor: self.flavor,
             server_id: SERVER_ID,

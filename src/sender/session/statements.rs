@@ -40,6 +40,7 @@ impl Session {
             Err(error) => String::from_utf8_lossy(error.as_bytes()).into(),
         };
         let mut waits = Waits::default();
+        self.registration.client.set_executing(true);
         loop {
             let (answer, answered) = self.evaluate(text.clone(), waits).await;
             match answer {
@@ -49,7 +50,11 @@ impl Session {
                     };
                     waits = answered.with(value);
                 }
-                answer => return self.answer(answer).await,
+                answer => {
+                    // Before it is sent: who has received it may look.
+                    self.registration.client.set_executing(false);
+                    return self.answer(answer).await;
+                }
             }
         }
     }

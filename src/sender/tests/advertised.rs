@@ -35,7 +35,7 @@ const OF_RESULTS: &[(&str, &str)] = &[
     ("character_set_database", "utf8mb4"),
     ("character_set_results", "utf8mb4"),
     ("character_set_server", "utf8mb4"),
-    ("character_set_system", "utf8"),
+    ("character_set_system", "utf8mb3"),
     ("system_time_zone", "UTC"),
     ("time_zone", "SYSTEM"),
 ];
@@ -115,8 +115,6 @@ const MARIADB: &[(&str, &str)] = &[
     ("gtid_strict_mode", "OFF"),
     ("query_cache_size", "0"),
     ("query_cache_type", "OFF"),
-    ("rpl_semi_sync_master_timeout", "0"),
-    ("rpl_semi_sync_master_wait_no_slave", "ON"),
     ("rpl_semi_sync_slave_enabled", "OFF"),
     ("slave_parallel_threads", "0"),
     ("tx_isolation", "REPEATABLE-READ"),

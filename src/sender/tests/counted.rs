@@ -142,6 +142,41 @@ async fn time_of(watching: &mut Connection, id: u32) -> u64 {
 }
 
 #[tokio::test]
+async fn a_statement_that_waits_is_executed() {
+    let mut log = TestLog::empty(Flavor::MariaDb, 1 << 20);
+    log.mariadb("0-1-1", None);
+    let sender = TestSender::of(&log).await;
+    let mut watching = sender.connect("repl").await.unwrap();
+    let mut waiting = sender.connect("repl").await.unwrap();
+    let id = waiting.query("SELECT CONNECTION_ID()").await.unwrap();
+    let id: u32 = id.single().unwrap().parse().unwrap();
+    let command = format!(
+        "SELECT CONCAT(COMMAND, ' ', STATE) FROM information_schema.PROCESSLIST WHERE ID = {id}"
+    );
+    let shown = watching.query(&command).await.unwrap();
+    assert_eq!(shown.single().as_deref(), Some("Sleep "));
+    let watched = async {
+        loop {
+            let shown = watching.query(&command).await.unwrap();
+            if shown.single().as_deref() == Some("Query executing") {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        assert_counters(&counters(&mut watching).await, &[("Threads_running", 2)]);
+        assert!(sender.replicas.kill(id));
+    };
+    let waits = waiting.query("SELECT MASTER_GTID_WAIT('0-1-99', 30)");
+    let (ended, ()) = tokio::join!(waits, watched);
+    ended.unwrap_err();
+    wait_until(|| sender.replicas.clients().len() == 1).await;
+    assert_counters(&counters(&mut watching).await, &[("Threads_running", 1)]);
+    watching.execute("USE information_schema").await.unwrap();
+    let shown = watching.query("SELECT DB FROM PROCESSLIST").await.unwrap();
+    assert_eq!(shown.single().as_deref(), Some("information_schema"));
+}
+
+#[tokio::test]
 async fn time_of_a_client_is_that_of_its_state() {
     let log = TestLog::empty(Flavor::MySql, 1 << 20);
     let sender = TestSender::of(&log).await;

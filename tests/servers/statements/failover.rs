@@ -1,6 +1,8 @@
 //! What failover managers, proxies and exporters ask beyond the other lists, as they write it.
 
-use super::rule::Rule::{self, Alike, Equal, Here, Instead, NoRowsHere, SameNames};
+use super::rule::Rule::{self, Alike, Equal, Here, Instead, NoRowsHere, RowsHere, SameNames};
+
+const NO_PLUG_INS: &str = "the packages of MySQL 5.6 do not contain the plug-ins of semi-sync";
 
 pub const STATEMENTS: &[(&str, Rule)] = &[
     // orchestrator
@@ -10,8 +12,14 @@ pub const STATEMENTS: &[(&str, Rule)] = &[
         Alike,
     ),
     ("select @@global.binlog_row_image", Equal),
-    ("show global variables like 'rpl_semi_sync_%'", Alike),
-    ("show global status like 'rpl_semi_sync_%'", Alike),
+    (
+        "show global variables like 'rpl_semi_sync_%'",
+        RowsHere(NO_PLUG_INS),
+    ),
+    (
+        "show global status like 'rpl_semi_sync_%'",
+        RowsHere(NO_PLUG_INS),
+    ),
     ("show binlog events limit 5", Alike),
     (
         "show binlog events in 'nosuch.000001' from 4 limit 2",
@@ -36,19 +44,19 @@ pub const STATEMENTS: &[(&str, Rule)] = &[
     (
         "SELECT page_size, compress_ops, compress_ops_ok, compress_time, uncompress_ops, uncompress_time FROM \
          information_schema.innodb_cmp",
-        Alike,
+        NoRowsHere("the relay has no InnoDB"),
     ),
     (
         "SELECT page_size, buffer_pool_instance, pages_used, pages_free, relocation_ops, relocation_time FROM \
          information_schema.innodb_cmpmem",
-        Alike,
+        NoRowsHere("the relay has no InnoDB"),
     ),
     (
         "SELECT user, SUBSTRING_INDEX(host, ':', 1) AS host, COALESCE(command,'') AS command, \
          COALESCE(state,'') AS state, COUNT(*) AS processes, SUM(time) AS seconds FROM \
          information_schema.processlist WHERE ID != connection_id() AND TIME >= 0 GROUP BY user, host, command, \
          state",
-        Alike,
+        NoRowsHere("only the server has another client, the relay"),
     ),
     // ProxySQL and MaxScale
     (
@@ -74,7 +82,7 @@ pub const STATEMENTS: &[(&str, Rule)] = &[
         "SELECT c.VARIABLE_VALUE, s.VARIABLE_VALUE FROM INFORMATION_SCHEMA.GLOBAL_VARIABLES c JOIN \
          INFORMATION_SCHEMA.GLOBAL_STATUS s ON(c.VARIABLE_NAME = 'rpl_semi_sync_master_enabled' AND \
          s.VARIABLE_NAME = 'rpl_semi_sync_master_status')",
-        Alike,
+        RowsHere(NO_PLUG_INS),
     ),
     // Percona Toolkit
     ("SHOW VARIABLES LIKE 'character_set_server'", Alike),

@@ -14,16 +14,22 @@ use crate::support::servers::{Kind, REPL_PASSWORD, REPL_USER, Server, program};
 pub async fn prepare(kind: Kind, source: &Server) {
     let grant = format!("SET sql_log_bin = 0; GRANT PROCESS ON *.* TO {REPL_USER}@'%'");
     source.sql(&grant).await;
-    if kind == Kind::MySql {
-        let install = "INSTALL PLUGIN rpl_semi_sync_source SONAME 'semisync_source.so'; INSTALL PLUGIN \
-                       rpl_semi_sync_replica SONAME 'semisync_replica.so'";
-        source.sql(install).await;
+    if has_semi_sync(kind) && kind.is_mysql() {
+        let roles = match kind.says_replica() {
+            true => ["source", "replica"],
+            false => ["master", "slave"],
+        };
+        for role in roles {
+            let install =
+                format!("INSTALL PLUGIN rpl_semi_sync_{role} SONAME 'semisync_{role}.so'");
+            source.sql(&install).await;
+        }
     }
 }
 
 /// Whether it has semi-sync: the packages of MySQL 5.6 do not contain the plug-ins.
 fn has_semi_sync(kind: Kind) -> bool {
-    kind.is_mariadb() || kind == Kind::MySql
+    kind != Kind::MySql56
 }
 
 pub async fn compare(kind: Kind, source: &Server, ours: &mut Conn, theirs: &mut Conn) {

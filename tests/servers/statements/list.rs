@@ -1,6 +1,10 @@
 //! The statements, and where the relay may differ from a server.
 
-use super::rule::Rule::{self, Alike, AlikeWhereKnown, Equal, Here, Instead};
+use super::rule::Rule::{
+    self, Alike, AlikeWhereKnown, Equal, Here, Instead, NoRowsHere, NoRowsHereWhereKnown,
+};
+
+const NO_REPLICA: &str = "the relay is the server's replica, and has none itself";
 
 pub const STATEMENTS: &[(&str, Rule)] = &[
     // SHOW
@@ -16,10 +20,10 @@ pub const STATEMENTS: &[(&str, Rule)] = &[
     ("SHOW BINARY LOG STATUS", AlikeWhereKnown),
     ("SHOW BINLOG STATUS", AlikeWhereKnown),
     ("SHOW BINARY LOGS", Alike),
-    ("SHOW SLAVE HOSTS", AlikeWhereKnown),
-    ("SHOW REPLICAS", AlikeWhereKnown),
+    ("SHOW SLAVE HOSTS", NoRowsHereWhereKnown(NO_REPLICA)),
+    ("SHOW REPLICAS", NoRowsHereWhereKnown(NO_REPLICA)),
     ("SHOW ENGINES", Alike),
-    ("SHOW PLUGINS", Alike),
+    ("SHOW PLUGINS", NoRowsHere("the relay has no plug-ins")),
     ("SHOW ENGINE INNODB STATUS", Alike),
     ("SHOW PROCESSLIST", Alike),
     ("SHOW FULL PROCESSLIST", Alike),

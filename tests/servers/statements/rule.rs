@@ -4,7 +4,7 @@ use super::answered::Answered;
 
 /// How two answers are compared. The reasons say why they may differ.
 pub enum Rule {
-    /// The same columns and types, or the same error.
+    /// The same columns and types, with rows or without them as there, or the same error.
     Alike,
     /// The same rows as well.
     Equal,
@@ -14,6 +14,10 @@ pub enum Rule {
     AlikeWhereKnown,
     /// As `Alike`, but without rows here.
     NoRowsHere(&'static str),
+    /// As `NoRowsHere`, where the server's version knows the statement at all.
+    NoRowsHereWhereKnown(&'static str),
+    /// As `Alike`, but the relay may have rows where the server has none.
+    RowsHere(&'static str),
     /// The same columns and types, or the first ones of the server's.
     FirstColumns(&'static str),
     /// As `Alike`, or the first error here where the server answers with the second one.
@@ -26,17 +30,25 @@ impl Rule {
     /// Whether the relay's answer is right.
     pub fn accepts(&self, ours: &Answered, theirs: &Answered) -> bool {
         match self {
-            Rule::Alike => ours.is_alike(theirs),
+            Rule::Alike => Self::is_alike(ours, theirs),
             Rule::Equal => ours.is_alike(theirs) && ours.rows() == theirs.rows(),
             Rule::SameNames => {
                 ours.is_alike(theirs) && ours.first_column() == theirs.first_column()
             }
-            Rule::AlikeWhereKnown => *theirs == Answered::Error(1064) || ours.is_alike(theirs),
+            Rule::AlikeWhereKnown => {
+                *theirs == Answered::Error(1064) || Self::is_alike(ours, theirs)
+            }
             Rule::NoRowsHere(_) => ours.is_alike(theirs) && ours.rows().is_empty(),
+            Rule::NoRowsHereWhereKnown(_) => {
+                *theirs == Answered::Error(1064) || ours.is_alike(theirs) && ours.rows().is_empty()
+            }
+            Rule::RowsHere(_) => {
+                ours.is_alike(theirs) && (!ours.rows().is_empty() || theirs.rows().is_empty())
+            }
             Rule::FirstColumns(_) => ours.begins(theirs),
             Rule::Instead(here, there, _) => match theirs {
                 Answered::Error(code) if code == there => *ours == Answered::Error(*here),
-                _ => ours.is_alike(theirs),
+                _ => Self::is_alike(ours, theirs),
             },
             Rule::Here(code, _) => match ours {
                 Answered::Error(found) => found == code,
@@ -45,10 +57,19 @@ impl Rule {
         }
     }
 
+    fn is_alike(ours: &Answered, theirs: &Answered) -> bool {
+        ours.is_alike(theirs) && ours.rows().is_empty() == theirs.rows().is_empty()
+    }
+
     /// Why the answers may differ, for a failed test.
     pub fn reason(&self) -> String {
         match self {
-            Rule::NoRowsHere(why) | Rule::FirstColumns(why) => format!(" ({why})"),
+            Rule::NoRowsHere(why)
+            | Rule::NoRowsHereWhereKnown(why)
+            | Rule::RowsHere(why)
+            | Rule::FirstColumns(why) => {
+                format!(" ({why})")
+            }
             Rule::Instead(code, _, why) | Rule::Here(code, why) => format!(" ({code}: {why})"),
             _ => String::new(),
         }

@@ -1,6 +1,6 @@
 //! `information_schema`: its tables, and as the default database.
 
-use super::rule::Rule::{self, Alike, Equal, FirstColumns};
+use super::rule::Rule::{self, Alike, Equal, FirstColumns, Here, SameNames};
 
 /// The last ones choose the database, so they must be the last of all.
 pub const STATEMENTS: &[(&str, Rule)] = &[
@@ -34,7 +34,7 @@ pub const STATEMENTS: &[(&str, Rule)] = &[
     ),
     (
         "SELECT * FROM information_schema.SCHEMATA WHERE schema_name = 'information_schema'",
-        Alike,
+        Equal,
     ),
     (
         "SELECT p.id AS id, p.time AS t FROM information_schema.PROCESSLIST p WHERE p.id = CONNECTION_ID() ORDER BY \
@@ -59,7 +59,29 @@ pub const STATEMENTS: &[(&str, Rule)] = &[
         Equal,
     ),
     ("DESCRIBE information_schema.PROCESSLIST", Alike),
-    ("SHOW COLUMNS FROM information_schema.INNODB_CMP", Alike),
+    ("SHOW COLUMNS FROM information_schema.INNODB_CMP", SameNames),
+    (
+        "SHOW FULL COLUMNS FROM information_schema.PROCESSLIST WHERE Field = 'USER' AND Collation LIKE 'utf8mb3%'",
+        Alike,
+    ),
+    (
+        "SHOW FULL COLUMNS FROM information_schema.PROCESSLIST WHERE Field = 'USER' AND Collation LIKE \
+         'utf8%general_ci' AND `Null` = 'NO'",
+        Alike,
+    ),
+    ("SELECT @@character_set_system", Equal),
+    (
+        "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE id = CONNECTION_ID() GROUP BY user, host",
+        Equal,
+    ),
+    (
+        "SELECT SUM(schema_name) FROM information_schema.SCHEMATA WHERE schema_name LIKE 'information%'",
+        Here(0, "a sum of texts is a DOUBLE on servers"),
+    ),
+    (
+        "SELECT 1 AS n FROM information_schema.SCHEMATA CROSS JOIN information_schema.PROCESSLIST LIMIT 1",
+        Equal,
+    ),
     (
         "SHOW FULL COLUMNS FROM PROCESSLIST FROM information_schema LIKE 'ID'",
         Alike,
@@ -70,6 +92,10 @@ pub const STATEMENTS: &[(&str, Rule)] = &[
     ("SHOW TABLES LIKE 'PROCESSLIST'", Equal),
     ("SELECT COUNT(*) FROM PROCESSLIST WHERE id = 0", Equal),
     ("SELECT 1 FROM nosuch", Equal),
+    (
+        "SELECT db, command FROM PROCESSLIST WHERE id = CONNECTION_ID()",
+        Equal,
+    ),
     ("DESCRIBE PROCESSLIST", Alike),
     ("DESC nosuch", Equal),
     ("USE nosuch", Equal),
