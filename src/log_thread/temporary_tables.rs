@@ -128,7 +128,8 @@ impl LogThread {
         transaction: &Transaction,
     ) -> Result<Decision, AppendError> {
         let progress = self.log.progress(batch.source)?;
-        let moved = progress.moved_to(batch.source_server_id);
+        let kind = self.merge.executed().kind();
+        let moved = progress.moved_to(batch.source_server_id, kind);
         let path = moved.as_ref().unwrap_or(progress).path();
         let ledger = self.log.ledger();
         Ok(self.merge.decide(batch, transaction, &path, &ledger)?)

@@ -17,7 +17,7 @@ use super::retention::pins::Pin;
 use super::timings::Timings;
 use crate::gtid::domain_history::DomainHistory;
 use crate::gtid::{BinlogState, GtidPosition, MariaDbGtid};
-use crate::identity::{Executed, HistoryDigest};
+use crate::identity::{Executed, HistoryDigest, IdentityKind};
 use crate::merge::PathProgress;
 use crate::position::{RecordNumber, RelayLogPosition, SourcePosition};
 
@@ -102,11 +102,12 @@ impl SourceProgress {
         self.server_id != 0 && self.server_id != server_id
     }
 
-    /// Records which server answers at the source, before the position becomes one of its own. MariaDB: coordinates of
-    /// the former server, and what it has sent, mean nothing in the binlog of another one, except for what precedes the
-    /// GTIDs after which its dump begins.
-    pub(super) fn set_server(&mut self, server_id: u32) {
-        if self.is_of_another(server_id) && !self.gtid_position.is_empty() {
+    /// Records which server answers at the source, before the position becomes one of its own. By GTID, coordinates of
+    /// the former server mean nothing in the binlog of another one. MariaDB: nor does what the former one has sent, except
+    /// for what precedes the GTIDs after which the dump begins. `kind` is that of the log.
+    pub(super) fn set_server(&mut self, server_id: u32, kind: IdentityKind) {
+        let is_by_gtid = kind == IdentityKind::MySql || !self.gtid_position.is_empty();
+        if self.is_of_another(server_id) && is_by_gtid {
             self.sent = self.sent_before(server_id);
             self.last = None;
             self.position = SourcePosition::default();
@@ -139,10 +140,10 @@ impl SourceProgress {
     }
 
     /// The progress as [`SourceProgress::set_server`] makes it; `None` where that changes nothing but the server_id.
-    pub fn moved_to(&self, server_id: u32) -> Option<Self> {
+    pub fn moved_to(&self, server_id: u32, kind: IdentityKind) -> Option<Self> {
         self.is_of_another(server_id).then(|| {
             let mut moved = self.clone();
-            moved.set_server(server_id);
+            moved.set_server(server_id, kind);
             moved
         })
     }

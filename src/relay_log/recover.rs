@@ -380,7 +380,7 @@ fn replay_step(
 ) -> Result<(), LogError> {
     let progress = recovered.sources.entry(index.name_of(step)?).or_default();
     let position = index.position(step)?;
-    progress.set_server(step.source_server_id);
+    progress.set_server(step.source_server_id, index.kind());
     if let Some(transaction) = record.transaction() {
         let identity = index.identity(transaction)?;
         if let Identity::MariaDb(gtid) = identity {

@@ -124,7 +124,9 @@ impl Writer {
             offset: tail.written,
         };
         let source_formats = vec![None; state.sources.len()];
-        let sources = Sources::new(state.sources.clone(), options.log_dir.list_path());
+        let kind = state.executed.kind();
+        let list = options.log_dir.list_path();
+        let sources = Sources::new(state.sources.clone(), kind, list);
         let version = format.server_version.clone();
         let shared = (options.open_retention()?, reserve);
         let log = RelayLog::new(options.log_dir.clone(), version, state, end, shared);

@@ -155,8 +155,9 @@ impl History {
                     self.published = self.model.clone(); // A new file began: the index was full.
                 }
                 let server_id = self.sources[*source].server_id;
+                let kind = self.model.executed.kind();
                 let progress = &mut self.model.sources[*source];
-                answer(progress, server_id);
+                answer(progress, server_id, kind);
                 progress.position.file = batch.source_end.file.clone();
                 progress.position.offset = 4;
             }
@@ -199,8 +200,9 @@ impl History {
             let identity = transaction.identity;
             let own = transaction.server_id == OWN;
             let new = !own && self.model.executed.record(&identity);
+            let kind = self.model.executed.kind();
             let progress = &mut self.model.sources[source];
-            answer(progress, batch.source_server_id);
+            answer(progress, batch.source_server_id, kind);
             let sent = &progress.sent;
             let executed_again = match identity {
                 Identity::MariaDb(gtid) => !own && !new && sent.contains(&gtid),
@@ -252,7 +254,7 @@ impl History {
         let Identity::MariaDb(gtid) = identity else {
             return false;
         };
-        let moved = progress.moved_to(batch.source_server_id);
+        let moved = progress.moved_to(batch.source_server_id, IdentityKind::MariaDb);
         let is_sent = moved.as_ref().unwrap_or(progress).sent.contains(&gtid);
         let mut delivered = self.model.log.iter();
         self.model.executed.contains(&identity)
@@ -432,8 +434,8 @@ proptest! {
 }
 
 /// This server answers at the source.
-fn answer(progress: &mut SourceProgress, server_id: u32) {
-    if let Some(moved) = progress.moved_to(server_id) {
+fn answer(progress: &mut SourceProgress, server_id: u32, kind: IdentityKind) {
+    if let Some(moved) = progress.moved_to(server_id, kind) {
         *progress = moved;
     }
     progress.server_id = server_id;

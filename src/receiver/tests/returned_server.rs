@@ -172,3 +172,45 @@ async fn mariadb_that_has_lost_its_newest_transactions_meanwhile_has_a_changed_h
     returned.relay.until_executed(&expected).await;
     assert_eq!(returned.relay.stop().await, expected);
 }
+
+/// The address is moved to a server that sends nothing, where what M1 has sent has other coordinates: at the next
+/// connection the newest transaction from M1 is not looked for at M1's.
+#[tokio::test]
+async fn idle_server_is_followed_at_its_second_connection() {
+    for mode in BY_GTID {
+        let m1 = of_server(mode, M1, &first_five());
+        let source = FakeSource::start(m1.clone()).await;
+        answers(&source, m1);
+        let mut close = close_when(&source);
+        let relay = Relay::start(
+            mode.flavor(),
+            vec![mode.config(&source)],
+            vec![at_start(M1)],
+        );
+        let received = source.state().binlog.executed().to_vec();
+        relay.until_executed(&received).await;
+        let mut m2 = of_server(mode, M2, &first_five()[..2]);
+        m2.next_file(Checksum::Crc32);
+        (3..=5).for_each(|number| m2.commit(M1, number));
+        answers(&source, m2.clone());
+        for connection in 1..=3 {
+            let again = close_when(&source);
+            std::mem::replace(&mut close, again).notify_one();
+            relay
+                .until(&format!("{mode:?}: connection {connection}"), |relay| {
+                    let progress = &relay.context.log.state().sources[0];
+                    relay.statuses[0].reconnects.load(Ordering::Relaxed) >= connection
+                        && relay.state(0) == SourceState::Streaming
+                        && progress.server_id == M2
+                })
+                .await;
+        }
+        m2.commit(M2, 6);
+        let expected = m2.executed().to_vec();
+        answers(&source, m2);
+        close_when(&source);
+        close.notify_one();
+        relay.until_executed(&expected).await;
+        assert_eq!(relay.stop().await, expected, "{mode:?}");
+    }
+}

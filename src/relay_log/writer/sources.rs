@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::gtid::BinlogState;
-use crate::identity::Identity;
+use crate::identity::{Identity, IdentityKind};
 use crate::relay_log::error::LogError;
 use crate::relay_log::published::SourceProgress;
 use crate::transaction::{Transaction, TransactionBatch};
@@ -13,13 +13,19 @@ use crate::transaction::{Transaction, TransactionBatch};
 #[derive(Debug)]
 pub(super) struct Sources {
     progress: Vec<SourceProgress>,
+    /// How the log's transactions are identified.
+    kind: IdentityKind,
     /// The log's list of files, for messages.
     log: PathBuf,
 }
 
 impl Sources {
-    pub(super) fn new(progress: Vec<SourceProgress>, log: PathBuf) -> Self {
-        Self { progress, log }
+    pub(super) fn new(progress: Vec<SourceProgress>, kind: IdentityKind, log: PathBuf) -> Self {
+        Self {
+            progress,
+            kind,
+            log,
+        }
     }
 
     /// Adds a source that has sent nothing, with the next number.
@@ -86,9 +92,10 @@ impl Sources {
         batch: &TransactionBatch,
         transaction: &Transaction,
     ) -> Result<(), LogError> {
+        let kind = self.kind;
         let progress = self.get_mut(batch.source)?;
         let (file, end) = (&batch.source_end.file, transaction.source_offset);
-        progress.set_server(batch.source_server_id);
+        progress.set_server(batch.source_server_id, kind);
         progress.note_last(file, end, transaction.history_digest());
         if let Identity::MariaDb(gtid) = transaction.identity {
             progress.note_gtid(gtid);
@@ -102,8 +109,9 @@ impl Sources {
         batch: &TransactionBatch,
         offset: u64,
     ) -> Result<(), LogError> {
+        let kind = self.kind;
         let progress = self.get_mut(batch.source)?;
-        progress.set_server(batch.source_server_id);
+        progress.set_server(batch.source_server_id, kind);
         if !Arc::ptr_eq(&progress.position.file, &batch.source_end.file) {
             progress.position.file = batch.source_end.file.clone();
         }
