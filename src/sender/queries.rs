@@ -69,11 +69,10 @@ fn answer_statement(
     if !shows_problems {
         variables.error = None;
     }
-    let system_variables = SystemVariables::default();
     let context = StatementContext {
         relay,
         variables,
-        system_variables: &system_variables,
+        system_variables: &SystemVariables::default(),
         caller,
     };
     let answered = match first {

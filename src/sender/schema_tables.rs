@@ -12,15 +12,6 @@ use crate::protocol::ServerError;
 
 /// The only database.
 pub const SCHEMA: &str = "information_schema";
-/// The tables that may have rows, in upper case.
-pub const TABLES_WITH_ROWS: [&str; 6] = [
-    "GLOBAL_STATUS",
-    "GLOBAL_VARIABLES",
-    "PROCESSLIST",
-    "SCHEMATA",
-    "SESSION_STATUS",
-    "SESSION_VARIABLES",
-];
 /// "The feature is disabled; see the documentation".
 const ER_FEATURE_DISABLED_SEE_DOC: u16 = 3167;
 

@@ -6,12 +6,21 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::login::Privileges;
-use super::schema_tables::TABLES_WITH_ROWS;
 
 /// A statement up to this length, in bytes, is answered at once: those of monitoring and of drivers are shorter.
 const SHORT_LENGTH_MAX: usize = 2 << 10;
 /// A function that reads files of the relay log, in upper case.
 const LOOK_UP: &str = "BINLOG_GTID_POS";
+
+/// The tables of `information_schema` that may have rows, in upper case.
+const TABLES_WITH_ROWS: [&str; 6] = [
+    "GLOBAL_STATUS",
+    "GLOBAL_VARIABLES",
+    "PROCESSLIST",
+    "SCHEMATA",
+    "SESSION_STATUS",
+    "SESSION_VARIABLES",
+];
 
 /// The turns of all sessions.
 #[derive(Debug, Clone)]
