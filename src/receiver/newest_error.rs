@@ -4,7 +4,6 @@ use std::mem::Discriminant;
 use std::time::{Duration, SystemTime};
 
 use super::error::ReceiverError;
-use super::status::SourceState;
 
 /// After a connection that lasted this long, an error is a new one.
 pub const GOOD_CONNECTION: Duration = Duration::from_secs(30);
@@ -25,7 +24,12 @@ pub struct LastError {
 }
 
 /// What an error has in common with itself at another attempt; its text may contain what changes.
-type ErrorKind = (SourceState, u16, Discriminant<ReceiverError>);
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct ErrorKind {
+    is_failure: bool,
+    code: u16,
+    variant: Discriminant<ReceiverError>,
+}
 
 /// The newest error, if there was one.
 #[derive(Debug, Clone, Default)]
@@ -39,16 +43,14 @@ impl NewestError {
         self.error.as_ref()
     }
 
-    /// An error has occurred `now`, which leaves the source in `state`.
-    pub(super) fn note(
-        &mut self,
-        state: SourceState,
-        error: &ReceiverError,
-        source: &str,
-        now: SystemTime,
-    ) {
+    /// An error of `source` has occurred `now`.
+    pub(super) fn note(&mut self, error: &ReceiverError, source: &str, now: SystemTime) {
         let (code, message) = (error.code(), error.to_line(source));
-        let kind = (state, code, std::mem::discriminant(error));
+        let kind = ErrorKind {
+            is_failure: error.is_failure(),
+            code,
+            variant: std::mem::discriminant(error),
+        };
         let at = self.began(kind, &message, now);
         self.error = Some(LastError {
             code,
@@ -63,15 +65,14 @@ impl NewestError {
     /// When the error that occurs `now` first occurred.
     fn began(&self, kind: ErrorKind, message: &str, now: SystemTime) -> SystemTime {
         // Failures without a server's code differ by their text only.
-        let is_known_by_text = kind.0 == SourceState::Failed && kind.1 == 0;
+        let is_known_by_text = kind.is_failure && kind.code == 0;
         let known = self.error.as_ref().filter(|known| {
             self.kind == Some(kind) && (!is_known_by_text || known.message == message)
         });
         let has_ended = |ended: SystemTime| {
             // An attempt streams until it reaches the event that fails: only a good connection ends a failure.
-            let is_failure = kind.0 == SourceState::Failed;
             let lasted = now.duration_since(ended).unwrap_or_default();
-            !is_failure || lasted > GOOD_CONNECTION
+            !kind.is_failure || lasted > GOOD_CONNECTION
         };
         match known {
             Some(known) if !known.resolved_at.is_some_and(has_ended) => known.at,

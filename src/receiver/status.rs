@@ -359,7 +359,7 @@ impl SourceStatus {
             false => SourceState::Connecting,
         };
         let mut connection = self.connection();
-        connection.error.note(state, error, source, now);
+        connection.error.note(error, source, now);
         connection.state = state;
     }
 
