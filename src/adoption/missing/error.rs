@@ -63,6 +63,20 @@ pub(in crate::adoption) enum MissingError {
         domain_id: u32,
         server_id: u32,
     },
+    /// MariaDB: the source's GTIDs of another server went back.
+    #[error(
+        "{source_name} has sent transactions of server {server_id} in gtid_domain_id {domain_id} up to {sent}, and its \
+         gtid_binlog_state now shows {shown}: that server's binlog was reset and {source_name} follows the new one, so its \
+         GTIDs do not show what it has of the former one; compare its data with those of a replica, or give the \
+         gtid_binlog_state that it had before with --has"
+    )]
+    WentBack {
+        source_name: String,
+        domain_id: u32,
+        server_id: u32,
+        sent: u64,
+        shown: u64,
+    },
     /// Nothing was received.
     #[error("nothing was received from {0}, so its binlog does not show what it lacks")]
     NothingReceived(String),

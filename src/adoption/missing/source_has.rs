@@ -9,7 +9,7 @@ use crate::adoption::error::AttachError;
 use crate::adoption::origin_source::Sources;
 use crate::adoption::progress;
 use crate::gtid::domain_history::up_to;
-use crate::gtid::{BinlogState, GtidSet};
+use crate::gtid::{BinlogState, GtidSet, MariaDbGtid};
 use crate::identity::{Executed, Identity, IdentityKind};
 use crate::position::SourcePosition;
 use crate::receiver::GtidMode;
@@ -153,6 +153,9 @@ impl Question {
                     gtids.record(gtid);
                 }
                 let server_id = asked.settings.server_id;
+                let names = part.path_names()?;
+                let sent = progress(&names, state, &self.source);
+                self.check_sent(sent.filter(|sent| sent.server_id == server_id), &gtids)?;
                 let based_on = format!(
                     "gtid_binlog_state and gtid_slave_pos of {} (server_id {server_id})",
                     self.source
@@ -177,6 +180,42 @@ impl Question {
             based_on,
             lost: lost.and_then(|lost| up_to(&lost)),
         })
+    }
+
+    /// MariaDB: a source that has not lost its own transactions shows a lower GTID of another server than it has sent only
+    /// if it follows that server's binlog after a reset. A source that was restored from an older copy has lost some of
+    /// its own, too.
+    fn check_sent(
+        &self,
+        progress: Option<&SourceProgress>,
+        gtids: &BinlogState,
+    ) -> Result<(), MissingError> {
+        let Some(progress) = progress else {
+            return Ok(());
+        };
+        let went_back = |sent: &MariaDbGtid| {
+            let shown = gtids.highest(sent.domain_id, sent.server_id);
+            shown.filter(|shown| *shown < sent.seq_no)
+        };
+        let is_own = |sent: &MariaDbGtid| sent.server_id == progress.server_id;
+        let mut sent = progress.sent.iter();
+        if sent.any(|sent| is_own(&sent) && went_back(&sent).is_some()) {
+            return Ok(());
+        }
+        let found = progress
+            .sent
+            .iter()
+            .find_map(|sent| Some((sent, went_back(&sent)?)));
+        match found {
+            Some((sent, shown)) => Err(MissingError::WentBack {
+                source_name: self.source_name(),
+                domain_id: sent.domain_id,
+                server_id: sent.server_id,
+                sent: sent.seq_no,
+                shown,
+            }),
+            None => Ok(()),
+        }
     }
 
     /// MariaDB: in a domain to which several servers write, `gtid_slave_pos` shows one server's GTID only, and

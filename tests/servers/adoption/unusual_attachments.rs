@@ -122,6 +122,8 @@ async fn relay_log(replica: &Server) -> PathBuf {
 async fn lose_data_dir(kind: Kind, mode: Mode) {
     let _turn = support::turn();
     let mut topology = start(kind, mode, true, 1).await;
+    // It has received whole transactions when the relay is killed.
+    wait_for_table(&topology.replicas[0], "other", "items").await;
     load_for(&topology, 1, 800).await;
     topology.relay.kill9();
     // It applies what it has received, of a log that is a part of what the masters have.

@@ -3,9 +3,10 @@
 
 use super::{assert_continues, continue_m2, insert, start, wait_for_rows};
 use crate::support;
+use crate::support::administration::printed;
 use crate::support::faulty_link::{Fault, FaultyLink};
 use crate::support::history_changes::{self, execute, wait_failed};
-use crate::support::relay::RELAY_HOST;
+use crate::support::relay::{RELAY_HOST, run_binrelay};
 use crate::support::replication::{attach, retry_each_second};
 use crate::support::servers::Kind;
 use crate::support::topology::{Mode, Topology};
@@ -34,6 +35,7 @@ async fn mariadb_peer_is_ahead_of_the_decision() {
             |status| status["sources"][1]["transactions"]["repeated"].as_u64() >= Some(4),
         )
         .await;
+    missing_is_refused(&topology);
     topology.m2.sql("STOP SLAVE IO_THREAD").await;
     insert(&topology.m1, 40).await;
     link.set(Fault::Slow);
@@ -70,4 +72,17 @@ async fn begin_a_later_log(topology: &mut Topology, port_of_m1: u16) {
     let at = Mode::MariaDbFilePosition.start_at("relay-bin");
     let port = topology.relay.port;
     attach(replica, RELAY_HOST, port, &at, retry_each_second(kind)).await;
+}
+
+/// M2's GTIDs of M1 have begun again, so they do not show what M2 has of M1's former binlog.
+fn missing_is_refused(topology: &Topology) {
+    let config = topology.relay.config();
+    let config = config.to_str().expect("UTF-8");
+    let output = run_binrelay(&["missing", "m2", "--config", config]);
+    let text = printed(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(
+        text.contains("its GTIDs do not show what it has of the former one"),
+        "{text}"
+    );
 }
