@@ -155,7 +155,7 @@ struct Three {
 }
 
 impl Three {
-    /// Everything is connected and the load's tables are on all masters.
+    /// Everything is connected and the load's tables are on all servers.
     async fn start(setup: Setup) -> Three {
         let Setup { mode, kind, .. } = setup;
         let mut of_replica = replica_options(kind, 11);
@@ -184,6 +184,7 @@ impl Three {
         for other in &masters[1..] {
             wait_for_table(other, DROPPED, "items").await;
         }
+        wait_for_table(&replica, KEPT, "items").await;
         Three {
             setup,
             masters,
