@@ -14,7 +14,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::support;
-use crate::support::keepalived::{Keepalived, Owner};
+use crate::support::keepalived::{Keepalived, Owner, wait_for_address};
 use crate::support::load::{Load, assert_acknowledged};
 use crate::support::network::{Host, Network};
 use crate::support::programs::free_port;
@@ -156,17 +156,7 @@ impl Stage {
 
     /// Waits until only this host has the address.
     async fn wait_for_address(&self, number: usize) {
-        let deadline = Deadline::after_secs(LIMIT_SECS);
-        let host = &self.network.hosts[number];
-        let other = &self.network.hosts[1 - number];
-        while !host.has(&self.address) || other.has(&self.address) {
-            let logs = self.keepalived.each_ref().map(Keepalived::log);
-            assert!(
-                !deadline.passed(),
-                "host {number} does not get the address: {logs:#?}"
-            );
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
+        wait_for_address(&self.network, &self.keepalived, &self.address, number).await;
     }
 
     /// What the masters write now arrives.

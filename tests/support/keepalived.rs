@@ -3,9 +3,14 @@
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
+use std::time::Duration;
 
-use super::network::Host;
+use super::Deadline;
+use super::network::{Host, Network};
 use super::programs::{signal, trade};
+
+/// For a move of the address.
+const LIMIT_SECS: u64 = 120;
 
 /// A host that may have the address.
 pub struct Owner<'a> {
@@ -60,6 +65,25 @@ impl Keepalived {
 
     pub fn log(&self) -> String {
         super::tail(&self.log, 20)
+    }
+}
+
+/// Waits until only host `number` of the two has the address.
+pub async fn wait_for_address(
+    network: &Network,
+    keepalived: &[Keepalived; 2],
+    address: &str,
+    number: usize,
+) {
+    let deadline = Deadline::after_secs(LIMIT_SECS);
+    let [host, other] = [number, 1 - number].map(|number| &network.hosts[number]);
+    while !host.has(address) || other.has(address) {
+        let logs = keepalived.each_ref().map(Keepalived::log);
+        assert!(
+            !deadline.passed(),
+            "host {number} does not get the address: {logs:#?}"
+        );
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 

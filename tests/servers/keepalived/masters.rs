@@ -1,12 +1,10 @@
 //! Two masters that replicate from each other, each on a host of its own, behind one address, which keepalived moves when one
 //! of them is killed and when it is back: the relay follows that address only, and its replica gets everything once.
 
-use std::time::Duration;
-
 use tempfile::TempDir;
 
 use crate::support;
-use crate::support::keepalived::{Keepalived, Owner};
+use crate::support::keepalived::{Keepalived, Owner, wait_for_address};
 use crate::support::load::{Load, LoadOptions, LoadReport, assert_acknowledged, create_tables};
 use crate::support::network::Network;
 use crate::support::programs::free_port;
@@ -19,7 +17,7 @@ use crate::support::tables::{assert_no_database, assert_same_tables};
 use crate::support::topology::{
     Mode, TopologyOptions, gtid_executed, master_options, pause, replica_options,
 };
-use crate::support::{Deadline, SeedNote, seed};
+use crate::support::{SeedNote, seed};
 
 /// Transactions of each part of the load.
 const PART: u64 = 60;
@@ -136,16 +134,7 @@ impl Stage {
 
     /// Waits until only this host has the address.
     async fn wait_for_address(&self, number: usize) {
-        let deadline = Deadline::after_secs(LIMIT_SECS);
-        let [host, other] = [number, 1 - number].map(|number| &self.network.hosts[number]);
-        while !host.has(&self.address) || other.has(&self.address) {
-            let logs = self.keepalived.each_ref().map(Keepalived::log);
-            assert!(
-                !deadline.passed(),
-                "host {number} does not get the address: {logs:#?}"
-            );
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
+        wait_for_address(&self.network, &self.keepalived, &self.address, number).await;
     }
 
     /// Waits until the relay follows this master.
