@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use super::error::ReceiverError;
 
 /// After a connection that lasted this long, an error is a new one.
-pub const GOOD_CONNECTION: Duration = Duration::from_secs(30);
+pub(super) const GOOD_CONNECTION: Duration = Duration::from_secs(30);
 
 /// The newest error of a source.
 #[derive(Debug, Clone, PartialEq, Eq)]

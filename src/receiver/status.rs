@@ -8,8 +8,7 @@ use tokio::sync::watch;
 
 use super::error::ReceiverError;
 use super::facts::SourceFacts;
-use super::newest_error::NewestError;
-pub use super::newest_error::{GOOD_CONNECTION, LastError};
+use super::newest_error::{LastError, NewestError};
 use super::semi_sync_status::SemiSyncStatus;
 use super::source_end::{END_INTERVAL, SourceEnd};
 use super::source_retention::RetentionStatus;

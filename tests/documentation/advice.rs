@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::rust_literals::sources;
-use crate::{assert_none, binrelay, read};
+use crate::{ADMINISTRATORS_DOCUMENTS, assert_none, binrelay, read};
 
 /// What may follow the program's name in a sentence. Documents mark commands, or begin lines with them.
 const PROSE: [&str; 10] = [
@@ -88,23 +88,13 @@ fn texts() -> Vec<(String, String)> {
                 .map(move |(_, text)| (path.clone(), text.clone()))
         })
         .collect();
-    let documents = [
-        "README.md",
+    let others = [
         "src/cli/messages.md",
-        "src/cli/operation.md",
-        "src/cli/changes.md",
-        "src/cli/monitoring.md",
-        "src/config/options.md",
-        "src/adoption/adoption.md",
-        "src/adoption/rescue.md",
-        "src/conflicts/conflicts.md",
-        "src/filter/filters.md",
-        "src/merge/with_gtids.md",
-        "src/merge/without_gtids.md",
         "src/relay_log/format.md",
         "tools/monitoring/prometheus-rules.yml",
         "tools/monitoring/grafana-dashboard.json",
     ];
+    let documents = ADMINISTRATORS_DOCUMENTS.into_iter().chain(others);
     texts.extend(documents.map(|path| (path.to_owned(), read(path))));
     texts
 }

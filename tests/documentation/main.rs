@@ -22,6 +22,21 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
+/// What administrators read, without the explanations of messages.
+const ADMINISTRATORS_DOCUMENTS: [&str; 11] = [
+    "README.md",
+    "src/cli/operation.md",
+    "src/cli/changes.md",
+    "src/cli/monitoring.md",
+    "src/config/options.md",
+    "src/adoption/adoption.md",
+    "src/adoption/rescue.md",
+    "src/conflicts/conflicts.md",
+    "src/filter/filters.md",
+    "src/merge/with_gtids.md",
+    "src/merge/without_gtids.md",
+];
+
 fn read(path: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))

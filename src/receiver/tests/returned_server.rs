@@ -50,19 +50,25 @@ fn first_five() -> Vec<(u32, u64)> {
     (1..=5).map(|number| (M1, number)).collect()
 }
 
+/// A relay that has received M1's transactions 1 to 5, and what closes its connection.
+async fn after_m1(mode: FollowMode) -> (FakeSource, Relay, Arc<Notify>) {
+    let m1 = of_server(mode, M1, &first_five());
+    let source = FakeSource::start(m1.clone()).await;
+    answers(&source, m1);
+    let close = close_when(&source);
+    let relay = Relay::start(
+        mode.flavor(),
+        vec![mode.config(&source)],
+        vec![at_start(M1)],
+    );
+    let received = source.state().binlog.executed().to_vec();
+    relay.until_executed(&received).await;
+    (source, relay, close)
+}
+
 impl Returned {
     async fn after_m2(mode: FollowMode) -> Self {
-        let m1 = of_server(mode, M1, &first_five());
-        let source = FakeSource::start(m1.clone()).await;
-        answers(&source, m1);
-        let close = close_when(&source);
-        let relay = Relay::start(
-            mode.flavor(),
-            vec![mode.config(&source)],
-            vec![at_start(M1)],
-        );
-        let received = source.state().binlog.executed().to_vec();
-        relay.until_executed(&received).await;
+        let (source, relay, close) = after_m1(mode).await;
         let mut m2 = of_server(mode, M2, &first_five());
         m2.commit(M2, 6);
         let received = m2.executed().to_vec();
@@ -178,17 +184,7 @@ async fn mariadb_that_has_lost_its_newest_transactions_meanwhile_has_a_changed_h
 #[tokio::test]
 async fn idle_server_is_followed_at_its_second_connection() {
     for mode in BY_GTID {
-        let m1 = of_server(mode, M1, &first_five());
-        let source = FakeSource::start(m1.clone()).await;
-        answers(&source, m1);
-        let mut close = close_when(&source);
-        let relay = Relay::start(
-            mode.flavor(),
-            vec![mode.config(&source)],
-            vec![at_start(M1)],
-        );
-        let received = source.state().binlog.executed().to_vec();
-        relay.until_executed(&received).await;
+        let (source, relay, mut close) = after_m1(mode).await;
         let mut m2 = of_server(mode, M2, &first_five()[..2]);
         m2.next_file(Checksum::Crc32);
         (3..=5).for_each(|number| m2.commit(M1, number));
