@@ -154,6 +154,7 @@ async fn commit_time(source: &Server, commits: u32, clients: u32) -> f64 {
         });
     }
     let times = running.join_all().await;
+    let role = Words::of(source.kind).source;
     let no_tx = format!("Rpl_semi_sync_{role}_no_tx");
     assert_eq!(global_status(source, &no_tx).await, "0", "all acknowledged");
     times.iter().sum::<f64>() / f64::from(clients)

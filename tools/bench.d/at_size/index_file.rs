@@ -48,7 +48,7 @@ impl IndexFile {
         }
         let header = IndexHeader {
             kind: previous.kind(),
-            log_id: log_id,
+            log_id,
             file_number: number,
             log_head_len: head.len() as u32,
             log_head_crc: crc32fast::hash(head),
@@ -133,7 +133,7 @@ impl IndexFile {
             emptied: false,
             altered: false,
             may_be_repetition: false,
-            is_again: false,
+            executed_again: false,
         });
         let step = self.step(1 - source, 1, log_end, log_end);
         self.put(&Record::Copy {
