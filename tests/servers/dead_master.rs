@@ -6,12 +6,10 @@
 mod exact_sets;
 mod rebuilding;
 
-use std::collections::BTreeSet;
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
-use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, Row};
+use mysql_async::Row;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::Value;
@@ -19,6 +17,7 @@ use serde_json::Value;
 use self::rebuilding::{rebuild_m1, return_m1};
 use crate::support;
 use crate::support::Deadline;
+use crate::support::ledger::{self, Ledger};
 use crate::support::load::Load;
 use crate::support::programs::binlog_tool;
 use crate::support::relay::{RELAY_HOST, Relay, run_binrelay};
@@ -107,12 +106,11 @@ async fn lose_m1(kind: Kind, mode: Mode, seed: u64) {
     options.replicate_do_db = Vec::new();
     options.attach_extra = retry_each_second(kind);
     let mut topology = Topology::start(options).await;
-    let ledger = "CREATE TABLE test.ledger (n BIGINT PRIMARY KEY)";
-    topology.m1.sql(ledger).await;
+    ledger::create(&topology.m1, topology.all_but_m1()).await;
     let mut rng = StdRng::seed_from_u64(seed);
     let on_m1 = Load::start(&topology.m1, &topology.load_options(1, 0));
     let on_m2 = Load::start(&topology.m2, &topology.load_options(2, 0));
-    let writer = tokio::spawn(write_ledger(topology.m1.connect().await));
+    let ledger = Ledger::start(&topology.m1, 0..1, Duration::from_millis(3)).await;
     run_for(rng.random_range(300..800)).await;
     // With every third seed, M2 lacks only what the moment of the kill makes of it.
     if !seed.is_multiple_of(3) {
@@ -125,7 +123,7 @@ async fn lose_m1(kind: Kind, mode: Mode, seed: u64) {
         std::fs::remove_dir_all(topology.m1.data_dir()).expect("the data directory is removed");
     }
     on_m1.ended().await;
-    writer.await.expect("the ledger's writer ends");
+    ledger.ended().await;
     wait_idle(&topology.m2).await;
 
     let found = wait_missing(&topology).await;
@@ -181,19 +179,6 @@ impl Words {
             stop_receiving,
             status,
         }
-    }
-}
-
-/// One row in each transaction.
-async fn write_ledger(mut conn: Conn) {
-    for n in 1.. {
-        let written = conn
-            .query_drop(format!("INSERT INTO test.ledger VALUES ({n})"))
-            .await;
-        if written.is_err() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(3)).await;
     }
 }
 
@@ -267,9 +252,7 @@ async fn compare(topology: &Topology, replica: &Server, found: &Value) -> usize 
     let (m2, relay) = (&topology.m2, &topology.relay);
     let listed = found["transactions"].as_array().expect("a list");
     assert_eq!(found["total"], listed.len(), "{found:#}");
-    let rows = "SELECT n FROM test.ledger";
-    let of_replica: BTreeSet<u64> = replica.rows(rows).await.into_iter().collect();
-    let of_m2: BTreeSet<u64> = m2.rows(rows).await.into_iter().collect();
+    let (of_replica, of_m2) = (ledger::rows(replica).await, ledger::rows(m2).await);
     assert!(
         of_m2.is_subset(&of_replica),
         "M2 has rows that the replica lacks"
