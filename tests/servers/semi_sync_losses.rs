@@ -14,7 +14,7 @@ use crate::support::replication::{
 };
 use crate::support::semi_sync::{Words, global_status, master_extra, replica_extra};
 use crate::support::topology::{Mode, Topology, TopologyOptions, run_for};
-use crate::support::{SeedNote, seed, seeds};
+use crate::support::{Profile, SeedNote, seed};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn mysql() {
@@ -86,15 +86,21 @@ impl Clients {
     }
 }
 
+/// How often the relay and M1 are killed.
+fn kills() -> (u32, u32) {
+    match support::profile() {
+        Profile::Gate => (4, 2),
+        Profile::Long => (200, 50),
+    }
+}
+
 /// Kills the relay and M1 in turn; at last M1 is lost with its data.
 async fn lose(mode: Mode) {
     let _turn = support::turn();
     let _note = SeedNote(seed());
     let mut rng = StdRng::seed_from_u64(seed());
     let mut topology = start(mode).await;
-    // As many times as there are seeds: in the gate few, otherwise hundreds.
-    let relay_kills = seeds(3, 200).len();
-    let master_kills = seeds(2, 50).len() as u32;
+    let (relay_kills, master_kills) = kills();
     let mut reports = vec![lose_relay(&mut topology, &mut rng, relay_kills).await];
     for round in 0..master_kills {
         reports.push(lose_m1(&mut topology, &mut rng, round).await);
@@ -117,13 +123,17 @@ async fn lose(mode: Mode) {
     topology.relay.verify();
 }
 
-/// The relay is killed at random moments, while M1 waits for it alone.
-async fn lose_relay(topology: &mut Topology, rng: &mut StdRng, kills: usize) -> Report {
+/// The relay is killed at random moments: first while M1 waits for it alone, then while M2 replicates from M1, so that
+/// copies arrive meanwhile.
+async fn lose_relay(topology: &mut Topology, rng: &mut StdRng, kills: u32) -> Report {
     let kind = topology.m1.kind;
     topology.m2.sql(stop_replica(kind)).await;
     let words = Words::of(kind);
     let clients = Clients::start(topology, 0).await;
-    for _ in 0..kills {
+    for kill in 0..kills {
+        if kill == kills / 2 {
+            topology.m2.sql(start_replica(kind)).await;
+        }
         clients.wait_for(rng.random_range(10..80)).await;
         run_for(rng.random_range(0..20)).await;
         topology.relay.kill9();
@@ -134,7 +144,6 @@ async fn lose_relay(topology: &mut Topology, rng: &mut StdRng, kills: usize) -> 
     let report = clients.finish().await;
     let no_tx = format!("Rpl_semi_sync_{}_no_tx", words.source);
     assert_eq!(global_status(&topology.m1, &no_tx).await, "0");
-    topology.m2.sql(start_replica(kind)).await;
     report
 }
 
