@@ -87,8 +87,12 @@ async fn mariadb_118_by_gtid() {
     repeat(Kind::MariaDb118, Mode::MariaDbSlavePos).await;
 }
 
+/// In 30 of these seeds M1 is lost for good, in the six others it returns.
+const SEEDS: u64 = 36;
+
 async fn repeat(kind: Kind, mode: Mode) {
-    for seed in seeds(1, 30) {
+    assert_eq!((1..=SEEDS).filter(|seed| !returns(*seed)).count(), 30);
+    for seed in seeds(1, SEEDS) {
         lose_m1(kind, mode, seed).await;
     }
 }
@@ -107,7 +111,7 @@ async fn lose_m1(kind: Kind, mode: Mode, seed: u64) {
     let _turn = support::turn();
     let _note = SeedNote(seed);
     let mut options = TopologyOptions::new(mode, seed);
-    (options.master_kind, options.replica_kind, options.replicas) = (kind, kind, 1);
+    (options.master_kind, options.replica_kind, options.replicas) = (kind, kind, 2);
     options.replicate_do_db = Vec::new();
     options.attach_extra = retry_each_second(kind);
     let mut topology = Topology::start(options).await;
@@ -130,8 +134,10 @@ async fn lose_m1(kind: Kind, mode: Mode, seed: u64) {
     wait_idle(&topology.m2).await;
 
     let found = wait_missing(&topology).await;
-    let replica = &topology.replicas[0];
-    let lacking = compare(&topology, replica, &found).await;
+    let mut lacking = 0;
+    for replica in &topology.replicas {
+        lacking = compare(&topology, replica, &found).await;
+    }
     assert!(lacking > 0 || is_m2_following(seed), "{found:#}");
     assert_only_here(&topology.relay, mode, &found).await;
     let rescue = &found["rescue"];
@@ -143,11 +149,12 @@ async fn lose_m1(kind: Kind, mode: Mode, seed: u64) {
     }
     run_for(300).await;
     on_m2.finish().await;
-    settle(&[&topology.m2], &[replica], 60).await;
-    assert_healthy(replica).await;
-    for database in ["test", "other"] {
-        assert_same_tables(&topology.m2, replica, database).await;
+    let replicas: Vec<&Server> = topology.replicas.iter().collect();
+    settle(&[&topology.m2], &replicas, 60).await;
+    for replica in replicas {
+        assert_healthy(replica).await;
     }
+    assert_all_equal_m2(&topology, &[]).await;
     wait_nothing_missing(&topology).await;
     println!(
         "{kind}, {mode}, seed {seed}: {} missing, {lacking} of the ledger",
@@ -157,14 +164,19 @@ async fn lose_m1(kind: Kind, mode: Mode, seed: u64) {
         true => return_m1(&mut topology, mode, &found).await,
         false => rebuild_m1(&mut topology, mode).await,
     }
-    for server in [&topology.m1, &topology.replicas[0]] {
+    assert_all_equal_m2(&topology, &[&topology.m1]).await;
+    topology.relay.assert_running();
+    topology.relay.terminate();
+    topology.relay.verify();
+}
+
+/// The replicas, and these servers, have the tables that M2 has.
+async fn assert_all_equal_m2(topology: &Topology, others: &[&Server]) {
+    for server in topology.replicas.iter().chain(others.iter().copied()) {
         for database in ["test", "other"] {
             assert_same_tables(&topology.m2, server, database).await;
         }
     }
-    topology.relay.assert_running();
-    topology.relay.terminate();
-    topology.relay.verify();
 }
 
 /// The statements about replication.
@@ -245,12 +257,13 @@ fn missing(relay: &Relay, arguments: &[&str]) -> Value {
 async fn wait_missing(topology: &Topology) -> Value {
     let away = |status: &Value| status["sources"][0]["state"] == "connecting";
     topology.relay.wait_status("m1 is away", 30, away).await;
-    let replica = &topology.replicas[0];
     let mark = write_mark(&[&topology.m2]).await;
     let deadline = Deadline::after_secs(60);
-    while !has_mark(replica, &topology.m2, mark).await {
-        assert!(!deadline.passed(), "{replica} has not caught up");
-        run_for(100).await;
+    for replica in &topology.replicas {
+        while !has_mark(replica, &topology.m2, mark).await {
+            assert!(!deadline.passed(), "{replica} has not caught up");
+            run_for(100).await;
+        }
     }
     let output = run_missing(&topology.relay, &["--write"]);
     let errors = String::from_utf8_lossy(&output.stderr);
