@@ -10,6 +10,7 @@ mod disk;
 mod every_crash;
 mod executed_again;
 mod followed_sources;
+mod forced_removal;
 mod formats;
 mod large_events;
 mod limits;

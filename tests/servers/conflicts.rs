@@ -13,7 +13,7 @@ use crate::support::relay::{Relay, run_binrelay};
 use crate::support::replication::wait_for_table;
 use crate::support::servers::{REPL_USER, Server};
 use crate::support::topology::{Mode, Topology, TopologyOptions, run_for};
-use crate::support::{self, Deadline, seed};
+use crate::support::{self, Deadline, Profile, seed};
 
 /// Rounds of planted conflicts. Without GTIDs a master that overwrites the other's change logs what no one can recognise
 /// as a copy, and the relay stops its source: there is one round, after which no master applies the other's.
@@ -21,8 +21,14 @@ fn rounds(mode: Mode) -> u32 {
     if mode.has_gtids() { 2 } else { 1 }
 }
 
-/// Conflicts of each sort in a round.
-const OF_EACH_SORT: u32 = 3;
+/// Conflicts of each sort in a round, in each table. The long profile plants at least 100 in all rounds.
+fn of_each_sort(mode: Mode) -> u32 {
+    match (support::profile(), rounds(mode)) {
+        (Profile::Gate, _) => 3,
+        (Profile::Long, rounds) => 100_u32.div_ceil(rounds * SORTS.len() as u32 * 2),
+    }
+}
+
 /// What both masters do to a row, and the two tables: with and without a primary key.
 const SORTS: [[&str; 2]; 3] = [
     ["insert", "insert"],
@@ -51,6 +57,8 @@ fn formats(mode: Mode) -> [&'static str; 2] {
 
 struct Pair {
     topology: Topology,
+    /// See [`of_each_sort`].
+    of_each_sort: u32,
     /// Table, and the row's id.
     planted: BTreeSet<(String, u32)>,
 }
@@ -62,15 +70,20 @@ impl Pair {
             (options.master_kind, options.replica_kind) = (kind, kind);
         }
         options.replicas = 0;
+        // A statement does not name its rows: with MIXED, hardly anything of the load would be compared.
+        options.master_extra.push("--binlog-format=ROW".to_owned());
         let topology = Topology::start(options).await;
         let pair = Pair {
             topology,
+            of_each_sort: of_each_sort(mode),
             planted: BTreeSet::new(),
         };
         for (server, format) in pair.masters().into_iter().zip(formats(mode)) {
             let word = replica_word(server);
             let exec_mode = format!("SET GLOBAL {word}_exec_mode = IDEMPOTENT");
             server.sql(&format!("{format}; {exec_mode}")).await;
+            let logged = server.value("SELECT @@GLOBAL.binlog_format").await;
+            assert_eq!(logged.as_deref(), Some("ROW"), "{server}");
             pair.stop_applying(server).await;
             pair.start_applying(server).await;
             for host in ["%", "localhost"] {
@@ -101,7 +114,7 @@ impl Pair {
     /// that the relay filters.
     async fn plant(&mut self, round: u32) {
         let first = round * 1000;
-        let ids: Vec<u32> = (first..first + OF_EACH_SORT * SORTS.len() as u32).collect();
+        let ids: Vec<u32> = (first..first + self.of_each_sort * SORTS.len() as u32).collect();
         let sort = |id: &u32| SORTS[(*id - first) as usize % SORTS.len()];
         let mut on_m1 = rows_connection(&self.topology.m1).await;
         for id in ids.iter().filter(|id| sort(id)[0] != "insert") {
@@ -116,7 +129,7 @@ impl Pair {
         for server in self.masters() {
             self.stop_applying(server).await;
         }
-        let before = count(&self.topology.relay);
+        let expected = count(&self.topology.relay) + ids.len() as u64 * 2;
         for (number, server) in self.masters().into_iter().enumerate() {
             let mut conn = rows_connection(server).await;
             for id in &ids {
@@ -136,7 +149,6 @@ impl Pair {
             self.planted.insert(("keyless".to_owned(), id));
         }
         // They are known before the copies arrive.
-        let expected = before + u64::from(OF_EACH_SORT) * SORTS.len() as u64 * 2;
         wait_for_count(&self.topology.relay, expected).await;
     }
 
@@ -278,6 +290,7 @@ fn described(line: &str, topology: &Topology, has_gtids: bool) -> (String, u32) 
 }
 
 async fn exactly_the_planted_conflicts_are_reported(mode: Mode, kind: Option<support::kind::Kind>) {
+    let began = Instant::now();
     let mut pair = Pair::start(mode, kind).await;
     let loads = [1, 2].map(|master| {
         let mut options = pair.topology.load_options(master, 0);
@@ -317,11 +330,14 @@ async fn exactly_the_planted_conflicts_are_reported(mode: Mode, kind: Option<sup
     let last = text.last().unwrap();
     assert!(last.starts_with("conflicts since 2"), "{last}");
     assert!(last.ends_with(&format!(": {}", lines.len())), "{last}");
+    assert!(lines.len() >= 100 || support::profile() == Profile::Gate);
     let log = relay.log();
     let warnings = log
         .lines()
         .filter(|line| line.contains("conflict: two masters"));
-    assert!((1..=6).contains(&warnings.count()), "{log}");
+    // At most one in 10 seconds.
+    let most = 1 + began.elapsed().as_secs() as usize / 10;
+    assert!((1..=most).contains(&warnings.count()), "{log}");
     nothing_is_repeated_after_a_restart(pair, mode).await;
 }
 

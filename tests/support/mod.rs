@@ -22,6 +22,7 @@ pub mod history_changes;
 pub mod http;
 pub mod keepalived;
 pub mod kind;
+pub mod ledger;
 pub mod load;
 pub mod machine;
 pub mod many_clients;

@@ -57,6 +57,8 @@ pub struct ServerOptions {
     pub prefix: Vec<String>,
     /// None is a free port of this machine.
     pub port: Option<u16>,
+    /// Where its directory is; None is [`directories::base`].
+    pub base: Option<PathBuf>,
     pub extra: Vec<String>,
 }
 
@@ -72,6 +74,7 @@ impl ServerOptions {
             program_link: None,
             prefix: Vec::new(),
             port: None,
+            base: None,
             extra: Vec::new(),
         }
     }
@@ -103,9 +106,11 @@ impl Server {
         options: ServerOptions,
         prepare: impl FnOnce(&Path),
     ) -> Server {
+        let base = options.base.clone();
+        let base = base.unwrap_or_else(|| directories::base().into());
         let directory = tempfile::Builder::new()
             .prefix("br-")
-            .tempdir_in(directories::base())
+            .tempdir_in(base)
             .expect("a temporary directory");
         let path = directory.path().to_path_buf();
         let data = path.join("data");

@@ -213,6 +213,11 @@ impl<R: Deref<Target = Instance>> Topology<R> {
         }
     }
 
+    /// M2 and the replicas.
+    pub fn all_but_m1(&self) -> impl Iterator<Item = &Server> {
+        [&self.m2].into_iter().chain(&self.replicas)
+    }
+
     /// Load for master 1 or 2. Rounds have clients of their own.
     pub fn load_options(&self, master: u32, round: u32) -> LoadOptions {
         let mut load = LoadOptions::new(self.options.seed, master * 100 + round * 10);

@@ -45,13 +45,12 @@ impl Latencies {
 /// Measures all in turn, round by round, each with a source of its own.
 pub async fn measure(kind: Kind, options: &Options, report: &mut Report) -> [Latencies; 2] {
     let mut figures = CLIENTS.map(Latencies::of);
-    let commits = options.commits;
     for round in 0..options.rounds {
         for figures in &mut figures {
             let clients = figures.clients;
-            let alone = without_replica(kind, commits, clients).await;
-            let replica = with_replica(kind, commits, clients, &[]).await;
-            let syncing = with_replica(kind, commits, clients, &["--sync-relay-log=1"]).await;
+            let alone = without_replica(kind, options, clients).await;
+            let replica = with_replica(kind, options, clients, &[]).await;
+            let syncing = with_replica(kind, options, clients, &["--sync-relay-log=1"]).await;
             let relay = with_relay(kind, options, clients).await;
             report.note(&format!(
                 "{kind}, {clients} clients, round {}: a commit takes {:.3} ms without a replica, {:.3} ms with a server as \
@@ -78,37 +77,40 @@ fn mode(kind: Kind) -> Mode {
     }
 }
 
-async fn source(kind: Kind) -> Server {
-    let mut options = ServerOptions::new(86);
-    options.extra = master_extra(kind);
-    Server::start(kind, options).await
+/// All servers are on the disk of the relay.
+async fn source(kind: Kind, options: &Options) -> Server {
+    let mut of_source = ServerOptions::new(86);
+    of_source.base.clone_from(&options.dir);
+    of_source.extra = master_extra(kind);
+    Server::start(kind, of_source).await
 }
 
-async fn without_replica(kind: Kind, commits: u32, clients: u32) -> f64 {
-    let source = source(kind).await;
+async fn without_replica(kind: Kind, options: &Options, clients: u32) -> f64 {
+    let source = source(kind, options).await;
     let role = Words::of(kind).source;
     source
         .sql(&format!("SET GLOBAL rpl_semi_sync_{role}_enabled = 0"))
         .await;
-    commit_time(&source, commits, clients).await
+    commit_time(&source, options.commits, clients).await
 }
 
-async fn with_replica(kind: Kind, commits: u32, clients: u32, extra: &[&str]) -> f64 {
-    let source = source(kind).await;
-    let mut options = replica_options(kind, 11);
-    options.extra = replica_extra(kind);
-    options
+async fn with_replica(kind: Kind, options: &Options, clients: u32, extra: &[&str]) -> f64 {
+    let source = source(kind, options).await;
+    let mut of_replica = replica_options(kind, 11);
+    of_replica.base.clone_from(&options.dir);
+    of_replica.extra = replica_extra(kind);
+    of_replica
         .extra
         .extend(extra.iter().map(|&option| option.to_owned()));
-    let replica = Server::start(kind, options).await;
+    let replica = Server::start(kind, of_replica).await;
     let at = mode(kind).start_at("mysql-bin");
     attach(&replica, "127.0.0.1", source.port, &at, "").await;
     wait_for_replica(&source).await;
-    commit_time(&source, commits, clients).await
+    commit_time(&source, options.commits, clients).await
 }
 
 async fn with_relay(kind: Kind, options: &Options, clients: u32) -> f64 {
-    let source = source(kind).await;
+    let source = source(kind, options).await;
     let mut of_source = SourceOptions::of("m1", &source);
     of_source.extra.push("semi_sync = true".to_owned());
     let mut of_relay = RelayOptions::new(vec![of_source]);

@@ -111,8 +111,8 @@ pub struct Options {
     /// Replicas that discard everything, which are connected to the relay in the measurement at wire speed
     #[arg(long, value_name = "N", default_value_t = 0)]
     replicas: u32,
-    /// Where the data of the relay and of the floor are, at wire speed and for commits: memory or a disk [default: /dev/shm, if it has
-    /// space]
+    /// Where the data of the relay and of the floor are, at wire speed, and those of the relay and of the servers, for commits:
+    /// memory or a disk [default: /dev/shm, if it has space]
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
     /// Instead of everything else: how long the start and look-ups take with a log of so many files of 1 GiB, which is

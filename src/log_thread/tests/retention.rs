@@ -25,7 +25,7 @@ pub(super) fn numbers(log_thread: &LogThread) -> Vec<u64> {
 }
 
 /// A log of some files, with copies by a second source.
-fn filled(options: &LogOptions, flavor: Flavor) -> LogThread {
+pub(super) fn filled(options: &LogOptions, flavor: Flavor) -> LogThread {
     let mut log_thread = create(options, flavor);
     let (mut m1, mut m2) = (TestSource::new(0, flavor), TestSource::new(1, flavor));
     for number in 1..=24 {

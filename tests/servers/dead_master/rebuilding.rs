@@ -116,7 +116,7 @@ fn printed_position(found: &Value) -> Option<StartAt> {
 }
 
 async fn write(server: &Server, n: u64) {
-    let sql = format!("INSERT INTO test.ledger VALUES ({})", 1_000_000 + n);
+    let sql = format!("INSERT INTO test.ledger VALUES (1, {n})");
     server.sql(&sql).await;
 }
 
