@@ -256,7 +256,8 @@ impl World {
         self.committed = self.sent.each_ref().map(Vec::len);
     }
 
-    /// Compares age and size as often as the relay needs for it: the paths must do without a file first.
+    /// Compares age and size as often as the relay needs for it: the paths must do without a file first. Where files are
+    /// as small as here, what the paths have lost begins new ones of the same size; ten comparisons were seen.
     fn enforce(&mut self) {
         let is_expired = self
             .options
@@ -264,7 +265,7 @@ impl World {
             .expire_after
             .is_some_and(|after| after < self.clock);
         let max = self.options.retention.max_total_size;
-        for _ in 0..8 {
+        for comparison in 1.. {
             let (log, now) = (self.log_thread().log().clone(), self.now());
             let before = self.file_facts();
             let valid = if is_expired {
@@ -278,12 +279,15 @@ impl World {
             self.check_removal(&before, valid, max);
             self.commit();
             self.log_thread().serve_requests().unwrap();
+            let left = self.file_facts();
+            // A new file may have begun since this comparison.
+            let largest = left.iter().map(|file| file.len).max().unwrap();
+            let is_bounded = max.is_none_or(|max| total(&left) <= max + largest);
+            if comparison >= 3 && (is_bounded || left.len() <= 2) {
+                return;
+            }
+            assert!(comparison < 50, "not bounded: {left:?}, {max:?}");
         }
-        let left = self.file_facts();
-        // A new file may have begun since the last comparison.
-        let largest = left.iter().map(|file| file.len).max().unwrap();
-        let is_bounded = max.is_none_or(|max| total(&left) <= max + largest);
-        assert!(is_bounded || left.len() <= 2, "{left:?}, {max:?}");
     }
 
     /// The files before `valid` were to be removed, as far as nothing needs them, and the oldest ones while all had
